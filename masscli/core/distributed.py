@@ -1,11 +1,11 @@
-"""The number of this process among all, and the few collectives that training needs.
+"""The rank of this process in a distributed run, and the few collectives that training needs.
 
 Processes are started by plain `torchrun`, which sets RANK, WORLD_SIZE, LOCAL_RANK and MASTER_*, or by SLURM's
-srun (core/slurm.py). With a single process every function here does nothing.
+srun (core/slurm.py). With a single process the collectives do nothing.
 
-A process that stays away while the others wait is noticed. It prints the stacks of its own threads when it
-has been outside of collectives for as long as the others are patient; these stop with an error that names it.
-With NCCL, whose operations do not wait, PyTorch's own watchdog ends the others.
+If a process does not call a collective for which the others wait, both sides report it. Shortly before the
+timeout it prints the stacks of its own threads, and after the timeout the others stop with an error that
+names it. With NCCL, whose operations do not block, PyTorch's own watchdog ends the others.
 """
 
 from __future__ import annotations
@@ -32,19 +32,21 @@ world_size = int(os.environ.get("WORLD_SIZE", "1"))
 local_rank = int(os.environ.get("LOCAL_RANK", "0"))
 
 DEFAULT_TIMEOUT = timedelta(minutes=30)
-"""How long processes wait for one another."""
+"""How long a process waits for the others in a collective, unless `start` is given another time."""
 REPORT_SECONDS = 3.0
-"""How long a process that has waited in vain gives the others to say the same."""
+"""Seconds between the moment when a process records in the store that its collective has timed out, and the
+moment when it looks which others have recorded the same."""
 
 _store: Store | None = None
 _timeout = DEFAULT_TIMEOUT
 
 
 def start(device: torch.device, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
-    """Join the process group, with NCCL on GPUs and gloo otherwise.
+    """Join the process group, with NCCL on GPUs and gloo otherwise; a single process needs no group.
 
-    From then on a device without a number means this process's own GPU, and no process waits for another one
-    longer than `timeout`. Raises MasscliError if WORLD_SIZE is set without the variables that go with it.
+    From then on a CUDA device without a number means this process's own GPU, and no process waits for another
+    one longer than `timeout`. A process that has joined already stays in its group. Raises MasscliError if
+    WORLD_SIZE is above 1 and the variables that go with it are not set.
     """
     global _store, _timeout
     # torch is imported inside of functions, so that commands without a model do not wait for it.
@@ -87,7 +89,11 @@ def start(device: torch.device, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
 
 
 def work_alone() -> None:
-    """Go on as the only process, which does not know of the others; nor do programs that it starts."""
+    """Go on as a single process: `rank` and `local_rank` become 0, and `world_size` 1.
+
+    RANK, WORLD_SIZE and LOCAL_RANK are also removed from the environment, so that programs which this process
+    starts are single processes, too.
+    """
     global rank, world_size, local_rank
     rank, world_size, local_rank = 0, 1, 0
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
@@ -95,13 +101,16 @@ def work_alone() -> None:
 
 
 def _shares_store_of_torchrun() -> bool:
-    """Return whether torchrun's own store is used and all processes run on this machine."""
+    """Return whether the processes use torchrun's own store, and all run on this machine."""
     uses_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     return uses_store and os.environ.get("LOCAL_WORLD_SIZE") == str(world_size)
 
 
 def stop() -> None:
-    """Leave the process group, so that the process ends without a warning."""
+    """Leave the process group, so that the process ends without a warning of PyTorch.
+
+    Without a group this does nothing.
+    """
     if world_size > 1:
         import torch.distributed as dist
 
@@ -121,7 +130,7 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
 
 
 def broadcast(tensor: Tensor) -> Tensor:
-    """Replace a tensor on every process by that of rank 0, in place, and return it."""
+    """Overwrite a tensor on every process, in place, with the tensor of rank 0, and return it."""
     if world_size > 1:
         import torch.distributed as dist
 
@@ -141,9 +150,11 @@ def barrier() -> None:
 
 @contextmanager
 def _waiting() -> Iterator[None]:
-    """Watch over a collective: a process that is outside of one for too long prints its stacks.
+    """Run one collective in the `with` block, and set a timer that reports if the next one is late.
 
-    Raises MasscliError, which names the processes that did not come, if this one has waited too long.
+    The timer prints the stacks of this process's threads once it has been outside of collectives for 90 % of
+    the timeout. If the collective itself times out, MasscliError is raised, which names the ranks that did
+    not come.
     """
     faulthandler.cancel_dump_traceback_later()
     try:
@@ -166,7 +177,7 @@ def _waiting() -> Iterator[None]:
 
 
 def _missing_processes() -> list[int]:
-    """Return the processes that are not waiting as this one is."""
+    """Return the ranks that have not recorded, within REPORT_SECONDS, that they timed out as well."""
     assert _store is not None
     _store.set(f"waited-in-vain-{rank}", "1")
     # The others began to wait at another time.

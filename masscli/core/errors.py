@@ -9,7 +9,10 @@ from __future__ import annotations
 
 
 class MasscliError(Exception):
-    """What went wrong, with the name of the file, line or flag, and what to do about it."""
+    """An error that the user can mend.
+
+    `message` says what is wrong, and names the file, line or option; `hint` says what to do about it.
+    """
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)

@@ -1,8 +1,9 @@
-"""Write files so that no reader, and no crash, ever meets half of one; checksums and locks.
+"""Write files atomically, so that neither a reader nor a crash sees half of one; checksums and locks.
 
-What is being written lies aside under a name of its own, so two processes that write the same path do not
-meet: the later one replaces the file of the other, and cannot replace its folder. A name aside is locked for
-as long as its process writes, so what a killed process has left is known and removed by the next one.
+While a file or folder is written, it has a temporary name of its own, so two processes that write the same
+path do not disturb each other. The file of the process that ends last replaces the other one; a folder that
+is not empty is never replaced. A temporary name is locked for as long as its process writes, so that the next
+process can recognise and remove what a killed one has left.
 """
 
 from __future__ import annotations
@@ -36,23 +37,23 @@ def read_regular(path: Path) -> bytes:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file and flush it to the disk."""
+    """Write a file, in place, and wait until it is on the disk."""
     with open(path, "wb") as file:
         file.write(data)
         flush_to_disk(file)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file that appears, or replaces the one before, in one step."""
+    """Write `data` to a file, which appears, or replaces the earlier file, in one step."""
     with open_atomic(path) as file:
         file.write(data)
 
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears when the `with` block ends without an error.
+    """Open a temporary file for writing, which is renamed to `path` when the `with` block ends.
 
-    Until then the contents are in a hidden file beside it, which is removed if there is an error.
+    If the block raises an error, the temporary file is removed, and `path` stays as it was.
     """
     remove_leftovers(path)
     aside, lock = _reserve_name(path, is_folder=False)
@@ -72,10 +73,10 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Make a folder that appears at `path` when the `with` block ends without an error.
+    """Yield a new temporary folder, which is renamed to `path` when the `with` block ends.
 
-    The block fills the folder that it is given, which lies beside `path`. Raises MasscliError if `path` is
-    a folder that is not empty by then.
+    The block fills the folder that it is given, which lies beside `path`; after an error it is removed.
+    Raises MasscliError if `path` is a folder that is not empty when the block ends.
     """
     remove_leftovers(path)
     aside, lock = _reserve_name(path, is_folder=True)
@@ -96,7 +97,10 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left aside of `path`; what another process is writing now stays."""
+    """Remove the temporary files and folders for `path` that killed processes have left beside it.
+
+    Those that a running process is writing to are locked, and stay.
+    """
     for leftover in path.parent.glob(f"{glob.escape(_prefix(path))}.*.new"):
         # It may be gone by now, locked, of another user, or on a disk without locks.
         with suppress(OSError):
@@ -112,9 +116,10 @@ def remove_leftovers(path: Path) -> None:
 
 
 def append_json_lines(path: Path, lines: bytes) -> None:
-    """Add to the end of a JSON Lines file; what other processes add is not mixed with it.
+    """Append whole lines to a JSON Lines file; lines that other processes append are not mixed with them.
 
-    Half a line that a killed process has left at the end is removed.
+    An unfinished object that a killed process has left at the end is removed, and a missing line end is
+    added.
     """
     with open(path, "a+b") as file:
         # A disk without locks still adds small pieces in one step.
@@ -125,7 +130,11 @@ def append_json_lines(path: Path, lines: bytes) -> None:
 
 
 def _end_last_line(file: BinaryIO) -> None:
-    """Give the last line of a JSON Lines file its end if it is whole, or remove it if it is a part of one."""
+    """Make a JSON Lines file end in a line end, in place.
+
+    If its last line has none, the line is removed if it is an unfinished object, and completed by a line end
+    otherwise.
+    """
     file.seek(0)
     content = file.read()
     last = content[content.rfind(b"\n") + 1 :]
@@ -154,7 +163,7 @@ def update_link(link: Path, target: str) -> None:
 
 
 def set_default_mode(path: Path) -> None:
-    """Give a file the permissions that a new file has, whatever made it."""
+    """Give a file the permissions that the umask gives to a newly created file."""
     # The mask can only be read by setting it, so the mode is taken from a file that was made like any other.
     model = path.with_name(f".{path.name}.mode")
     model.touch(exist_ok=True)
@@ -170,7 +179,7 @@ def flush_to_disk(file: IO[bytes]) -> None:
 
 
 def fsync_path(path: Path) -> None:
-    """Flush a file, or the entries of a folder, to the disk."""
+    """Flush a closed file, or the list of entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         # A new or renamed entry is on the disk only when its folder is flushed, too.
@@ -186,9 +195,10 @@ def sha256_of(path: Path) -> str:
 
 
 def acquire_lock(path: Path) -> BinaryIO:
-    """Lock a file against other processes, until the returned file is closed.
+    """Create a file if there is none, lock it against other processes, and return it opened.
 
-    It also ends with the process, however it ends. Raises BlockingIOError if another process holds the lock.
+    The lock ends when the returned file is closed, or with the process. Raises BlockingIOError if another
+    process holds the lock.
     """
     # Append mode makes the file without emptying it.
     file = open(path, "ab")  # noqa: SIM115  (the caller closes it)
@@ -201,12 +211,19 @@ def acquire_lock(path: Path) -> BinaryIO:
 
 
 def _prefix(path: Path) -> str:
-    """Return how temporary names for `path` begin: hidden, and within the 255 bytes that disks allow."""
+    """Return the beginning of temporary names for `path`: a dot and its name.
+
+    The name is cut at 200 bytes, so that the temporary name stays within the 255 bytes that file systems
+    allow.
+    """
     return "." + os.fsdecode(os.fsencode(path.name)[:200])
 
 
 def _reserve_name(path: Path, is_folder: bool) -> tuple[Path, int]:
-    """Make an empty file or folder beside `path`, and return it with the descriptor that locks it."""
+    """Make and lock an empty file or folder beside `path`, under a new temporary name.
+
+    Returns its path, and the open descriptor that holds the lock.
+    """
     while True:
         aside = path.with_name(f"{_prefix(path)}.{os.getpid()}-{secrets.token_hex(4)}.new")
         if is_folder:

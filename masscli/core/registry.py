@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Map the names of one kind of plug-in to the objects that their entry points refer to."""
+    """The plug-ins of one kind: maps names to the objects that their entry points refer to."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -34,9 +34,9 @@ class Registry(Generic[T]):
         self._allowed.add(name)
 
     def names(self) -> dict[str, str]:
-        """Return every registered name with its `module:Class`.
+        """Return a dictionary from every registered name to its target, `module:Class`.
 
-        Raises ConfigError if two packages claim the same name.
+        Raises ConfigError if two packages register the same name for different targets.
         """
         targets: dict[str, str] = {}
         for name, target in _entry_points(self.group, tuple(sys.path)):
@@ -52,10 +52,10 @@ class Registry(Generic[T]):
         return [name for name, target in self.names().items() if not _is_foreign(target)]
 
     def load(self, name: str) -> T:
-        """Return what is registered as `name`, or what `name` refers to if it has the form `module:Class`.
+        """Import and return the object registered as `name`, or `name` itself if it is `module:Class`.
 
-        Raises ConfigError for an unknown name or a `module:Class` that was not allowed, with `name` as the
-        key, or for a missing module.
+        Raises ConfigError for an unknown name, for a `module:Class` that `allow` was not called with, and for
+        a module or class that does not exist.
         """
         known = self.names()
         if ":" in name and name not in self._allowed:
@@ -68,10 +68,10 @@ class Registry(Generic[T]):
         return cast(T, self.load_target(target))
 
     def load_target(self, target: str) -> object:
-        """Import `module:Class`.
+        """Import `module:Class` and return the class.
 
-        Raises ConfigError if the module or the class does not exist. An error inside the module keeps its
-        traceback.
+        Raises ConfigError if the module or the class does not exist. An error inside the module passes
+        unchanged, with its traceback.
         """
         subject = f"{self.kind} {target!r}"
         try:
@@ -88,10 +88,11 @@ class Registry(Generic[T]):
 
 @functools.lru_cache(maxsize=8)
 def _entry_points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Return names and targets of a group of entry points, in the order of their registration.
+    """Return (name, target) of each entry point of a group, in the order of their registration.
 
-    Reading the metadata of all installed packages takes tens of milliseconds, so the result is kept for as
-    long as `path`, the import path, stays the same.
+    Entry points that only lie in the current folder are left out. Reading the metadata of all installed
+    packages takes tens of milliseconds, so the result is cached for as long as `path`, the import path, stays
+    the same.
     """
     return tuple(
         (point.name, point.value) for point in entry_points(group=group) if not _lies_in_current_folder(point)
@@ -99,10 +100,10 @@ def _entry_points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, str], .
 
 
 def _lies_in_current_folder(point: EntryPoint) -> bool:
-    """Return whether an entry point belongs to no installed package, but to metadata in the current folder.
+    """Return whether an entry point comes from metadata in the current folder, not from an installed package.
 
     `python -m` puts the current folder on the import path, and whoever made the folder of a checkpoint may
-    have put metadata beside it. A checkout of masscli itself is trusted.
+    have put metadata beside it. A checkout of masscli itself is trusted, and gives False.
     """
     if point.dist is None:
         return False

@@ -28,9 +28,10 @@ class Purpose(IntEnum):
     BLOCK_ORDER = 2
     """Order of the blocks of a large data set, which make up its windows. Index: epoch."""
     STREAM_CHOICE = 3
-    """Which training stream a micro-batch is taken from. Indices: draw, micro-batch."""
+    """From which training stream a micro-batch is taken. Indices: draw, micro-batch."""
     SENTENCE_PAIRS = 4
-    """Pairs of segments that are made from one document. Indices: document, copy."""
+    """How a document is cut into pairs of segments. Indices: document, copy (of several sets of pairs from
+    one document)."""
     PAIR_TRUNCATION = 5
     """From which ends a pair of segments is truncated. Index: pair."""
     STATIC_MASKS = 6
@@ -42,9 +43,10 @@ class Purpose(IntEnum):
 def make_generator(
     seed: int, purpose: Purpose, index: int, second_index: int = 0, stream: str = ""
 ) -> np.random.Generator:
-    """Return the generator of one purpose.
+    """Return a generator that depends on these arguments alone.
 
-    `stream` is the name of the training stream, if numbers differ between streams.
+    `index` and `second_index` are the indices that `Purpose` lists for the purpose, such as epoch and
+    example. `stream` is the name of the training stream, where streams draw different numbers.
     """
     # Philox counts up in the first word of its counter while numbers are drawn, so that word starts at 0.
     counter = [0, purpose, index, second_index]

@@ -14,13 +14,14 @@ from itertools import pairwise
 class Schedule:
     """A value that depends on the number of the update, such as the weight of a loss.
 
-    It is linear between two `points` (update, value), and constant after the last of them.
+    It is interpolated linearly between successive `points` (update, value), and constant after the last of
+    them.
     """
 
     points: tuple[tuple[int, float], ...]
 
     def value_at(self, update: int) -> float:
-        """Return the value at an update."""
+        """Return the value of the schedule at an update, counted from 0."""
         for (start, start_value), (end, end_value) in pairwise(self.points):
             # Points rise, so the first segment that ends later holds the update.
             if update < end:
@@ -29,10 +30,10 @@ class Schedule:
 
 
 def parse_schedule(text: str) -> Schedule:
-    """Parse a number, or XLM's `UPDATE:VALUE,...`.
+    """Parse a number, which is a constant schedule, or XLM's `UPDATE:VALUE,...`.
 
     Raises ValueError, which says what is wrong, if `text` is neither, if a value is negative or not finite,
-    or if the updates do not rise from 0.
+    or if the updates do not begin with 0 and rise.
     """
     # A number is a schedule with a single point.
     if ":" not in text:

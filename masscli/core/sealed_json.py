@@ -1,4 +1,4 @@
-"""JSON objects with a checksum of their own content, under the key `checksum`."""
+"""JSON objects that contain a checksum of their other contents, under the key `checksum`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ CHECKSUM = "checksum"
 
 
 class SealError(ValueError):
-    """The content of an object is not what its checksum was made of."""
+    """An object has no checksum, or one that does not match its contents."""
 
 
 def seal(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the object with its checksum, which comes last."""
+    """Return a copy of `content` with its checksum as the last key."""
     return {**content, CHECKSUM: _checksum(content)}
 
 
 def unseal(sealed: object) -> dict[str, Any]:
-    """Return the object without its checksum. Raises SealError if it has none, or one that does not fit."""
+    """Check the checksum of an object that `seal` returned, and return a copy without it.
+
+    Raises SealError if it is no object, has no checksum, or has one that does not match.
+    """
     if not isinstance(sealed, Mapping):
         raise SealError("it is not an object")
     content = {key: value for key, value in sealed.items() if key != CHECKSUM}
@@ -30,5 +33,5 @@ def unseal(sealed: object) -> dict[str, Any]:
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
-    """Return the sha256 of the content, whatever the order of its keys and the white space in the file."""
+    """Return the sha256, in hexadecimal, of the content as JSON; the order of its keys does not matter."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

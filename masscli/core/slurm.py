@@ -1,7 +1,7 @@
-"""Read the place of a process among others from the variables of SLURM.
+"""Derive the rank of a process, and the address of rank 0, from the variables of SLURM.
 
-`srun masscli pretrain ...` starts processes without torchrun. What PyTorch expects in the environment follows
-from what srun says of each process.
+`srun masscli pretrain ...` starts processes without torchrun. The variables that PyTorch expects in the
+environment follow from those that srun sets.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ NUM_PORTS = 20_000
 def torchrun_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that torchrun would set for a process that srun has started.
 
-    There are none if torchrun has started it, or if it is not one of several tasks of a step: a batch script
-    outside of srun is a single process, however many tasks its job may have. The port follows from the job,
-    so that two jobs on one machine do not meet.
+    Variables that `environ` already has are left out. The result is empty if WORLD_SIZE is set, as torchrun
+    does, or if the process is not one of several tasks of a step: a batch script outside of srun is a single
+    process, however many tasks its job may have. The port follows from the number of the job, so that two
+    jobs on one machine do not use the same.
     """
     tasks = environ.get("SLURM_STEP_NUM_TASKS", "1")
     if "WORLD_SIZE" in environ or tasks == "1" or "SLURM_PROCID" not in environ:
@@ -40,7 +41,7 @@ def torchrun_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def first_host(nodes: str) -> str:
-    """Return the first machine of a list such as `gpu[01-04,07],fat2`, here gpu01."""
+    """Return the first machine of a SLURM node list: `gpu01` for `gpu[01-04,07],fat2`."""
     match = re.match(r"([^,\[]*)(?:\[([^\],-]+)[^\]]*\]([^,\[]*))?", nodes)
     assert match is not None, "every part of the pattern may be empty"
     return "".join(part or "" for part in match.groups())

@@ -1,1 +1,1 @@
-"""From shards to batches: integers and arrays in, padded tensors out."""
+"""Data, from input files to padded batches: file formats, preprocessing, storage and batching."""

@@ -9,18 +9,22 @@ from masscli.core.config.errors import ConfigError, Problem
 
 T = TypeVar("T")
 Rule = tuple[bool, str, str]
-"""What must hold, the key that is to blame if it does not, and what to say about it."""
+"""A rule about the values of a section: whether it holds, the key to blame if it does not, and the message to
+show then."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def config(cls: type[T]) -> type[T]:
-    """Declare a configuration section: a dataclass that is frozen and takes keywords only."""
+    """Turn a class into a configuration section: a dataclass that is frozen and takes keywords only."""
     return dataclass(frozen=True, kw_only=True)(cls)
 
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """More names of a field on the command line, as in `Annotated[int, Flags("-n", "--beam-size")]`."""
+    """Additional command-line flags of a field.
+
+    They are declared in its annotation: `Annotated[int, Flags("-n", "--beam-size")]`.
+    """
 
     names: tuple[str, ...]
 
@@ -30,16 +34,19 @@ class Flags:
 
 
 class PlugInRegistry(Protocol):
-    """A place that knows the dataclass for each `name` of a plug-in section."""
+    """The interface of a registry that finds the dataclass of a plug-in section by its `name`."""
 
     def load(self, name: str) -> Any:
-        """Return the dataclass for `name`. Raises ConfigError if there is none."""
+        """Return the dataclass registered as `name`. Raises ConfigError if there is none."""
         ...
 
 
 @config
 class PlugIn:
-    """A section whose `name` decides which other keys it takes. Subclasses set `registry`."""
+    """A section whose `name` decides which other keys it takes.
+
+    A subclass sets the class attribute `registry`, which maps names to dataclasses.
+    """
 
     registry: ClassVar[PlugInRegistry]
     name: str
@@ -60,13 +67,14 @@ class UnusedOption(NamedTuple):
     reason: str
     """Shown after "--option has no effect: "."""
     misleading: bool = False
-    """Whether to refuse the option, because it asks for what does not happen. Else there is a warning."""
+    """Whether giving the option is an error, because it asks for something that does not happen. Otherwise
+    there is only a warning."""
 
 
 def check(*rules: Rule) -> None:
-    """Check the values of a section, in its `__post_init__`.
+    """Raise one ConfigError that lists every rule that does not hold, or do nothing if all hold.
 
-    Raises one ConfigError with all rules that do not hold.
+    Sections call this in their `__post_init__`.
     """
     # All rules are evaluated first, so that the user sees every problem at once.
     problems = [Problem(key, message) for holds, key, message in rules if not holds]

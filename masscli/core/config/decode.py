@@ -1,7 +1,7 @@
 """Build configuration sections from plain data: the only place where values are parsed.
 
-Each function raises a ConfigError whose keys are relative to the value it was given. Whoever called it puts
-its own key in front, so that the user sees the whole dotted key.
+The functions raise a ConfigError whose keys are relative to the value that they were given. Each caller
+prepends its own key, so that the user sees the whole dotted key.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _parse_section(cls: type, raw: object) -> object:
 def _parse_values(
     kinds: Mapping[str, Any], raw: Mapping[str, Any]
 ) -> tuple[dict[str, object], list[Problem]]:
-    """Parse each value by the type under its key. Return the values, and the problems of all of them."""
+    """Parse each value by the type that `kinds` has for its key; return the values and all problems."""
     values = {}
     problems: list[Problem] = []
     for key, value in raw.items():
@@ -70,7 +70,10 @@ def _parse_values(
 
 
 def _plug_in_class(cls: type[PlugIn], raw: Mapping[str, Any]) -> type:
-    """Return the dataclass that the `name` of a plug-in section, or the default of `name`, stands for."""
+    """Return the dataclass that `registry` has for the `name` of a plug-in section.
+
+    If `raw` has no name, the default of the field `name` counts. Raises ConfigError if there is none either.
+    """
     (name_field,) = (field for field in fields(cls) if field.name == "name")
     name = raw.get("name", name_field.default)
     if not isinstance(name, str):
@@ -104,7 +107,7 @@ def _parse_value(kind: Any, value: object) -> object:
 
 
 def _parse_table(kind: Any, value: object) -> dict[str, object]:
-    """Parse a table with keys of the user's choice, such as the streams of a recipe by name."""
+    """Parse a table with keys of the user's choice; each value must have the type `kind`."""
     if not isinstance(value, Mapping):
         raise _mismatch("a table", value)
     table, problems = _parse_values(dict.fromkeys(value, kind), value)
@@ -133,7 +136,7 @@ def _parse_choice(choices: tuple[Any, ...], value: object) -> object:
 
 
 def _parse_scalar(kind: Any, value: object) -> object:
-    """Parse a bool, a number, a path or a string."""
+    """Parse a value for a bool, a number, a path or a string, and return it in the type `kind`."""
     # Values from a command line are strings, whatever the type of the field.
     if isinstance(value, str) and kind is not str:
         value = _parse_word(kind, value)
@@ -151,7 +154,10 @@ def _parse_scalar(kind: Any, value: object) -> object:
 
 
 def _parse_word(kind: Any, word: str) -> object:
-    """Parse a string that was typed for a field of another type than str."""
+    """Convert a string to `kind`, which is bool, a number or a path.
+
+    Raises ConfigError if the string has another form.
+    """
     if kind is bool:
         if word.lower() not in ("true", "false"):
             raise _mismatch("true or false", word)

@@ -37,7 +37,10 @@ class OptionInfo(NamedTuple):
 
 
 def iter_options(cls: type, prefix: str = "") -> Iterator[OptionInfo]:
-    """Yield every option of `cls` and of the sections in it, in the order of their declaration."""
+    """Yield every option of `cls` and of the sections nested in it, in the order of their declaration.
+
+    The keys of nested options are dotted (`optim.lr`), and all keys begin with `prefix`.
+    """
     annotations = typing.get_type_hints(cls, include_extras=True)
     help_texts = field_docs(cls)
     for field in fields(cast(Any, cls)):
@@ -52,7 +55,10 @@ def iter_options(cls: type, prefix: str = "") -> Iterator[OptionInfo]:
 
 @functools.cache
 def field_docs(cls: type) -> dict[str, str]:
-    """Return the string literal that stands under each field of `cls` in the source code, as one line."""
+    """Return the help text of each field of `cls` that has one.
+
+    It is the string literal under the field in the source code, with all white space made single spaces.
+    """
     # Python keeps no trace of these strings at run time, so they are read from the source of each base class.
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
@@ -68,7 +74,10 @@ def field_docs(cls: type) -> dict[str, str]:
 
 
 def type_name(kind: Any) -> str:
-    """Return a type as help screens show it: `int`, `a|b|c` for a Literal, `int,...` for a tuple."""
+    """Return a type as help screens show it: `int`, `a|b|c` for a Literal, `int,...` for a tuple.
+
+    An optional type is shown without its None.
+    """
     origin = typing.get_origin(kind)
     arguments = typing.get_args(kind)
     if origin is Literal:

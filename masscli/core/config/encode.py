@@ -9,7 +9,7 @@ from typing import Any
 
 
 def to_dict(section: Any) -> dict[str, Any]:
-    """Return a section as plain data, which `from_dict` turns back into an equal section.
+    """Return a section as plain data (dictionaries, lists, strings, numbers), the inverse of `from_dict`.
 
     Fields that are None are left out, since TOML has no null; an optional field therefore always has None as
     its default.

@@ -22,20 +22,20 @@ class Problem(NamedTuple):
     hint: str | None = None
 
     def __str__(self) -> str:
-        """Return the line that a user sees."""
+        """Return the problem as the line that a user sees: `key: message`."""
         if not self.key:
             return self.message
         return f"{self.key}: {self.message}"
 
     def under(self, prefix: str) -> Problem:
-        """Return the same problem as a part of the table called `prefix`."""
+        """Return the same problem with `prefix`, the name of a table, put in front of its key."""
         return self._replace(key=join_key(prefix, self.key))
 
 
 class ConfigError(MasscliError):
     """One or more problems of a configuration; each is a line of the message.
 
-    The hint is that of the first problem that has one, or else `hint`.
+    The hint shown is that of the first problem that has one, or else the argument `hint`.
     """
 
     def __init__(self, *problems: Problem, hint: str | None = None) -> None:
@@ -50,14 +50,17 @@ class ConfigError(MasscliError):
 
 
 def join_key(prefix: str, key: str) -> str:
-    """Return the dotted key of `key` in the table called `prefix`; either may be empty."""
+    """Return `prefix.key`, or the other one alone if one of them is empty."""
     if not prefix or not key:
         return prefix or key
     return f"{prefix}.{key}"
 
 
 def suggest(word: str, known: Sequence[str]) -> str:
-    """Return the end of an error message about an unknown word: the nearest known word, or all of them."""
+    """Return the end of an error message about an unknown word.
+
+    It names the most similar known word, or lists all known words if none is similar.
+    """
     close_matches = difflib.get_close_matches(word, known, n=1)
     if close_matches:
         return f", did you mean {close_matches[0]!r}?"

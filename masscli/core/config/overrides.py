@@ -1,4 +1,4 @@
-"""Lay other values over plain data, before `from_dict` turns it into a section."""
+"""Replace values in plain data, before `from_dict` turns it into a section."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from masscli.core.config.toml import MAX_DEPTH
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge two nested mappings; a value of `top` replaces the value of `base` under the same key."""
+    """Merge two nested mappings into a new dictionary.
+
+    A value of `top` replaces the value of `base` under the same key, except that two tables are merged in
+    turn.
+    """
     merged = dict(base)
     for key, value in top.items():
         below = merged.get(key)
@@ -24,10 +28,11 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Return a copy of `raw` in which assignments such as `optim.lr=1e-3` replace values.
+    """Return a copy of `raw` in which assignments such as `optim.lr=1e-3` replace or add values.
 
     The values stay strings, which `from_dict` parses by the types of their fields. Raises ConfigError for an
-    assignment without `=`, or if a part of its key is a value and not a table.
+    assignment without `=`, for a key of more than MAX_DEPTH parts, or if a part of its key is a value and not
+    a table.
     """
     # Tables below the top are changed in place, so a shallow copy would change the caller's.
     changed: dict[str, Any] = copy.deepcopy(dict(raw))

@@ -1,4 +1,8 @@
-"""Read and write TOML. The standard library only reads it, and lets a small file keep it busy for long."""
+"""Read and write TOML.
+
+The parser of the standard library cannot write it, and a small malicious file can keep it busy for long, so
+that such files are refused before or after they are parsed.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +15,26 @@ from typing import Any
 from masscli.core.config.errors import join_key
 
 MAX_DEPTH = 32
-"""Most tables and lists within each other; recipes have five. What walks over settings is recursive."""
+"""Largest number of tables and lists nested in each other. Recipes have five; the limit protects recursive
+functions."""
 MAX_INTEGER = 2**63 - 1
-"""Largest integer of TOML 1.0, and the smallest is -MAX_INTEGER - 1. Python's have no bounds, but cannot be
-printed beyond 4,300 digits."""
+"""Largest integer of TOML 1.0; the smallest is -MAX_INTEGER - 1. Integers of Python have no bounds, but
+cannot be printed beyond 4,300 digits."""
 _TOO_LARGE = "it has an integer of more than 64 bits"
 
 _KEY = r"(?:[A-Za-z0-9_-]+|\"[^\"\n]*\"|'[^'\n]*')"
 _LONG_KEY = re.compile(
     rf"(?:^[ \t]*\[*|[{{,])[ \t]*{_KEY}(?:[ \t]*\.[ \t]*{_KEY}){{{MAX_DEPTH}}}", re.MULTILINE
 )
-"""A dotted key of more than MAX_DEPTH parts, in a header, at the start of a line or in an inline table."""
+"""Matches a dotted key of more than MAX_DEPTH parts in a table header, at the start of a line or in an inline
+table."""
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Return the tables of a TOML file.
+    """Parse the text of a TOML file and return its tables.
 
-    Raises ValueError if it is not TOML, is nested too deeply, or has an integer of more than 64 bits.
+    Raises ValueError if it is not TOML, is nested more than MAX_DEPTH deep, or has an integer of more than 64
+    bits.
     """
     too_deep = ValueError(f"nested more than {MAX_DEPTH} deep")
     # The time that the parser takes grows with the third power of the parts of a key.
@@ -47,7 +54,10 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def _check_values(value: Any, depth: int) -> None:
-    """Raise ValueError for an integer of more than 64 bits, and for values that are nested too deeply."""
+    """Raise ValueError if a value has an integer of more than 64 bits, or is nested too deeply.
+
+    `depth` is the number of tables and lists around the value.
+    """
     if depth > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
     if isinstance(value, Mapping):
@@ -62,7 +72,8 @@ def _check_values(value: Any, depth: int) -> None:
 def to_toml(raw: Mapping[str, Any], table_name: str = "") -> str:
     """Return plain data as the text of a TOML file, or of one of its tables.
 
-    `table_name` is the header of the table, with quotes where it needs them.
+    `table_name` is the dotted name in the header of the table, with quotes where TOML needs them; it is empty
+    for a whole file.
     """
     # Values come before tables: after the header of a table they would belong to it.
     lines = []

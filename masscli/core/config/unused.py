@@ -1,9 +1,8 @@
 """Find the options that were given and have no effect.
 
-There is one rule for all commands. If the result is still what the user asked for, a warning names the
-option and the command runs, so that an old command line with one flag too many works. If the result would
-mislead, because the option asks for something that does not happen, it is refused
-(`UnusedOption.misleading`).
+All commands treat them alike. If the result is still what the user asked for, a warning names the option and
+the command runs, so that an old command line with one flag too many works. If the result would mislead,
+because the option asks for something that does not happen, it is refused (`UnusedOption.misleading`).
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from masscli.core.config.errors import ConfigError, Problem
 
 
 def find_unused(section: Any, rules: Iterable[UnusedOption] | None = None) -> dict[str, UnusedOption]:
-    """Map each option of a section that has no effect to the first rule that says so.
+    """Return the options of a section that have no effect, each with the first rule that says so.
 
-    The rules are those in its property `unused_options`, unless others are given. A rule of the result is
-    `misleading` only if the option also differs from its default.
+    The rules are those in the section's property `unused_options`, unless `rules` are given. In the result a
+    rule is `misleading` only if the option also differs from its default.
     """
     if rules is None:
         rules = getattr(section, "unused_options", ())
@@ -36,15 +35,15 @@ def find_unused(section: Any, rules: Iterable[UnusedOption] | None = None) -> di
 
 
 def is_changed(section: Any, key: str) -> bool:
-    """Return whether an option has another value than its default."""
+    """Return whether the option `key` of a section differs from its default."""
     defaults = {option.key: option.default for option in iter_options(type(section))}
     return bool(getattr(section, key) != defaults[key])
 
 
 def refuse_misleading(unused: Mapping[str, UnusedOption]) -> list[Problem]:
-    """Return a problem to warn about for each given option without effect.
+    """Return a problem to warn about for each option in `unused`, the given options without effect.
 
-    Raises one ConfigError that names all options whose rules say that the result would mislead.
+    Raises one ConfigError that names all of them that are marked as misleading, if there are any.
     """
     misleading = [
         Problem(key, f"would have no effect: {rule.reason}")

@@ -1,7 +1,7 @@
 """The padded blocks that the loader sends to a model.
 
-Masks are not part of a batch: padding masks follow from lengths, and causal and document masks are built on
-the device.
+Attention masks are not part of a batch: padding masks follow from lengths, and causal and document masks are
+built on the device.
 """
 
 from __future__ import annotations
@@ -19,29 +19,33 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A padded block of B rows of L token ids, with everything else that a stack needs to read it."""
+    """The input of an encoder or a decoder: a padded block of B rows of L token ids.
+
+    The optional fields are None where the model or the objective does not need them.
+    """
 
     ids: Tensor
-    """(B, L)"""
+    """(B, L) token ids, padded on the right."""
     lengths: Tensor
-    """(B,) how many tokens of each row are not padding."""
+    """(B,) number of tokens of each row without padding."""
     positions: Tensor | None = None
-    """(B, L) positions; None is 0 to L-1."""
+    """(B, L) position of each token; None stands for 0 to L-1 in each row."""
     segments: Tensor | None = None
-    """(B, L) segment ids, as BERT's A and B."""
+    """(B, L) segment id of each token, 0 and 1 for BERT's segments A and B."""
     language: Tensor | None = None
     """(B,) index into the model's language names, or (B, L) where a row holds two languages."""
     cross_attention_mask: Tensor | None = None
-    """(B, L) bool: which tokens another stack may attend to. MASS hides [M] from cross-attention."""
+    """(B, L) bool: True for tokens that a decoder may attend to by cross-attention. MASS hides [M] from
+    it."""
     self_attention_mask: Tensor | None = None
-    """(B, L) bool: which tokens the same stack may attend to. fairseq's MASS hides [M] here too."""
+    """(B, L) bool: True for tokens that self-attention may attend to. fairseq's MASS hides [M] here too."""
     documents: Tensor | None = None
     """(B, L) document numbers of packed text; tokens attend only within their own document."""
     steps: Tensor | None = None
     """(B, L) UniLMv2's signed steps, which decide who attends to whom; see masscli/models/masks.py."""
 
     def to(self, device: torch.device) -> Tokens:
-        """Return the same block on another device."""
+        """Return a copy of the block whose tensors are on another device."""
         # Most blocks have few of the fields, and the others stay None.
         moved = {}
         for name in self.__slots__:
@@ -53,38 +57,42 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The targets of one loss term.
+    """The targets of one loss term, of which there are N.
 
-    `ids` (N,) are token ids or values; `positions` (N,) are indices into the flattened (B*L) hidden states.
+    `ids` (N,) are token ids, or other values to predict; `positions` (N,) are indices into the flattened
+    (B*L) hidden states from which they are predicted.
     """
 
     ids: Tensor
     positions: Tensor
 
     def to(self, device: torch.device) -> Labels:
-        """Return the same labels on another device."""
+        """Return a copy of the labels on another device."""
         return Labels(self.ids.to(device, non_blocking=True), self.positions.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A micro-batch of one training stream and one target language."""
+    """A micro-batch: examples of one training stream and of one target language."""
 
     source: Tokens
     target: Tokens | None
-    """What the decoder reads, already shifted; None without a decoder."""
+    """What the decoder reads, already shifted right; None for a model without a decoder."""
     labels: Mapping[str, Labels]
-    """The targets of each loss term."""
+    """The targets of each loss term, by the name of the term."""
     counts: Mapping[str, float]
-    """How many targets each loss term has."""
+    """The number of targets of each loss term, by the name of the term."""
     example_numbers: Tensor
-    """(B,) which example of the dataset each row is."""
+    """(B,) number, in the dataset, of the example in each row."""
     seeds: Tensor | None = None
-    """(B,) the examples' own seeds, where an objective draws random numbers in `prepare`. They make the draws
-    independent of batches and processes."""
+    """(B,) a random seed for each example, if the objective draws random numbers in `prepare`. They make the
+    draws independent of batches and processes."""
 
     def to(self, device: torch.device) -> Batch:
-        """Return the same batch on another device."""
+        """Return a copy of the batch with source, target and labels on another device.
+
+        `example_numbers` and `seeds` stay where they are.
+        """
         target = self.target
         if target is not None:
             target = target.to(device)
@@ -97,9 +105,9 @@ class Batch:
 
 
 def pad(sequences: Sequence[Ids], fill: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
-    """Pad sequences on the right with `fill`; return ids (B, L) and lengths (B,).
+    """Pad sequences on the right with `fill`; return the block (B, L) and the lengths (B,) before padding.
 
-    L is at least 1, and a multiple of `multiple`.
+    L is the longest length, rounded up to a multiple of `multiple`, and at least 1.
     """
     lengths = np.fromiter((len(ids) for ids in sequences), np.int64, len(sequences))
     width = max(1, int(lengths.max(initial=0)))

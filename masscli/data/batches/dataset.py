@@ -1,8 +1,8 @@
 """Datasets: the interface through which the sampler and the loader see examples, and datasets of plain text.
 
-A dataset has a length, sizes (for batching) and examples; the sampler orders the examples by number and never
-looks inside. Every dataset is an index over columns that are mapped into memory, so nothing is read before it
-is asked for. Objectives define more datasets of their own.
+A dataset has a length, sizes (for batching) and examples, which are found by number. The sampler orders these
+numbers by the sizes alone. Datasets index columns that are mapped into memory, so that text is read from the
+disk only when an example is asked for. Objectives define more datasets of their own.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from masscli.data.batches.batch import Batch
 from masscli.data.storage.columns import RaggedColumn
 
 SPECIAL_TOKENS = 2
-"""How many special tokens may be added to a line: one before it, one after it."""
+"""Largest number of special tokens that every line gets: one before it, one after it."""
 
 
 class Example(NamedTuple):
-    """One entry of a dataset: its number, and its fields (one for a sentence, two for a pair)."""
+    """One entry of a dataset: its number, and its fields, one array for each side.
+
+    A sentence has one field and a pair has two; other datasets define their own.
+    """
 
     number: int
     fields: tuple[NDArray[Any], ...]
@@ -44,17 +47,17 @@ class Dataset(Protocol):
 class Collator(Protocol):
     """The interface of a collator, which makes a batch of examples.
 
-    It runs in the loader's processes, so it must be picklable and without parameters. `rngs` are the random
-    generators of the examples, one for each.
+    It runs in the loader's worker processes, so it must be picklable and must not hold model parameters.
+    `rngs` has one random generator for each example.
     """
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch: ...
 
 
 class LineDataset:
-    """A dataset of the first `limit` rows of one column (sentences) or several aligned ones (pairs).
+    """The first `limit` rows of one column (sentences) or of several aligned ones (pairs).
 
-    `extra_tokens` are special tokens of a line besides those that every line gets.
+    `extra_tokens` is the number of special tokens that a line may get besides SPECIAL_TOKENS.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class LineDataset:
         return self._rows
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the length of each side with the most special tokens that it gets: (stop - start, sides)."""
+        """Return the length of each side, with the most special tokens it can get: (stop - start, sides)."""
         lengths = [column.lengths(start, stop).astype(np.int64) for column in self.columns]
         return np.stack(lengths, 1) + SPECIAL_TOKENS + self.extra_tokens
 
@@ -77,9 +80,10 @@ class LineDataset:
 
 
 class TokenBlockDataset:
-    """Running text cut into blocks of `size` tokens, across lines, with `eos` after each line.
+    """Running text cut into blocks of `size` tokens, regardless of line ends, with `eos` after each line.
 
-    This is fairseq's break mode `none`. Only the last block may be shorter. `limit` is the most lines used.
+    This is fairseq's break mode `none`. Only the last block may be shorter. `limit` is the number of lines
+    used, from the first; None uses all.
     """
 
     def __init__(self, column: RaggedColumn, size: int, eos: int, limit: int | None = None) -> None:
@@ -96,7 +100,7 @@ class TokenBlockDataset:
         return -(-self._total // self.size)
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the length of each block plus 2, the most special tokens it can get: (stop - start, 1)."""
+        """Return the length of each block plus 2, the largest number of special tokens: (stop - start, 1)."""
         begins = np.arange(start, stop) * self.size
         return (np.minimum(self._total - begins, self.size) + SPECIAL_TOKENS)[:, None]
 

@@ -1,6 +1,6 @@
 """Framing: which special tokens a model reads around a line of text, and how its language is marked.
 
-The same framing serves pre-training, fine-tuning and generation, so that they cannot disagree.
+Pre-training, fine-tuning and generation all use the same framing, so that they cannot disagree.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ class Framing:
     language_tag: bool
     """Whether languages are marked with tags, which are tokens."""
     languages: tuple[str, ...]
-    """Names in the order of the model's language vectors; empty when the model has none."""
+    """Languages in the order of the model's language embeddings; empty if the model has none."""
     source_tag: Literal["first", "last"] = "first"
-    """Whether the tag of a source takes the place of its start symbol, or stands behind its end symbol."""
+    """Whether the language tag of a source replaces its start symbol (first), or follows its end symbol
+    (last)."""
     target_tag: Literal["start", "forced"] = "start"
-    """Whether the tag of a target takes the place of the decoder's start symbol, or follows it."""
+    """Whether the language tag of a target replaces the decoder's start symbol (start), or follows it
+    (forced)."""
     length_multiple: int = 1
-    """Examples of a training batch are padded to a multiple of this many tokens."""
+    """The lengths of padded blocks are multiples of this number of tokens."""
 
     @property
     def prefix_length(self) -> int:
@@ -53,18 +55,18 @@ class Framing:
 
     @property
     def target_prefix_length(self) -> int:
-        """Return the number of special tokens before the first word that a decoder reads: at least 1."""
+        """Return the number of special tokens that a decoder reads before the first word: at least 1."""
         forces_tag = self.language_tag and self.target_tag == "forced"
         return 1 + int(forces_tag) + len(self.vocab.forced_prefix)
 
     def source_start(self, language: str) -> int:
-        """Return the symbol that a source begins with if it has one: the start symbol, or a tag."""
+        """Return the start symbol or language tag with which a source begins, if it begins with one."""
         if self.language_tag and self.source_tag == "first":
             return self.vocab.languages[language]
         return self.vocab.bos
 
     def decoder_start(self, language: str) -> int:
-        """Return the first input of a decoder: its start symbol, or the tag of the language."""
+        """Return the id that a decoder reads first: its start symbol, or the tag of the language."""
         if self.language_tag and self.target_tag == "start":
             return self.vocab.languages[language]
         if self.vocab.decoder_start is None:
@@ -72,23 +74,29 @@ class Framing:
         return self.vocab.decoder_start
 
     def forced_tokens(self, language: str) -> list[int]:
-        """Return the special tokens that every output begins with, after the decoder's first input."""
+        """Return the ids with which every output begins, after the decoder's start symbol.
+
+        They are given to the decoder rather than chosen by it, and may include the tag of the language.
+        """
         tokens = list(self.vocab.forced_prefix)
         if self.language_tag and self.target_tag == "forced":
             tokens.append(self.vocab.languages[language])
         return tokens
 
     def with_special_tokens(self, ids: Ids, language: str) -> Ids:
-        """Return the ids of a line between what a decoder reads first and the end symbol.
+        """Return the ids of a target: decoder start, forced tokens, `ids`, end symbol.
 
-        A decoder reads all of it but the end, and predicts all of it but the start.
+        A decoder reads all of it but the last token, and predicts all of it but the first.
         """
         start = [self.decoder_start(language), *self.forced_tokens(language)]
         return np.concatenate([start, ids, [self.vocab.eos]])
 
     @property
     def synthetic_tag(self) -> int:
-        """Return the id that stands before synthetic sources. Raises MasscliError if none is free."""
+        """Return the id of the token that is put before synthetic (back-translated) sources.
+
+        It is a spare piece of the vocabulary. Raises MasscliError if there is none.
+        """
         if not self.vocab.spare:
             raise MasscliError(
                 "--tag-sources: the vocabulary has no spare piece to mark synthetic sources with",
@@ -97,11 +105,14 @@ class Framing:
         return self.vocab.spare[-1]
 
     def encoder_input(self, ids: Ids, language: str) -> Ids:
-        """Return the ids of a line with the special tokens that an encoder reads."""
+        """Return the ids that an encoder reads: `ids`, the end symbol and, if configured, start and tag."""
         return self.with_source_tokens(np.concatenate([ids, [self.vocab.eos]]), language)
 
     def with_source_tokens(self, ids: Ids, language: str) -> Ids:
-        """Return the ids of a line and its end symbol with the other special tokens of a source."""
+        """Return the ids that an encoder reads, made from the ids of a line that end with the end symbol.
+
+        The start symbol or the language tag is added before them, and a tag after them, as the framing says.
+        """
         start = [self.source_start(language)][: self.prefix_length]
         tag = []
         if self.suffix_length > 1:
@@ -110,22 +121,25 @@ class Framing:
         return np.concatenate([np.array(start, np.int64), ids, np.array(tag, np.int64)])
 
     def pad_ids(self, sequences: Sequence[Ids]) -> tuple[Tensor, Tensor]:
-        """Return sequences of token ids as a padded block (B, L), and their lengths (B,)."""
+        """Pad sequences of token ids; return the block (B, L) and the lengths (B,) before padding."""
         return pad(sequences, self.vocab.pad, self.length_multiple)
 
     def pad_values(self, sequences: Sequence[Ids]) -> Tensor:
-        """Return values that belong to token ids, such as positions, as a block (B, L) padded with 0."""
+        """Pad values that belong to token ids, such as positions, with 0; return the block (B, L)."""
         block, _ = pad(sequences, 0, self.length_multiple)
         return block
 
     def language_index(self, language: str) -> int | None:
-        """Return the row of a language in the model's language vectors, or None if the model has none."""
+        """Return the row of a language in the model's language embeddings, or None if the model has none."""
         if not self.languages:
             return None
         return self.languages.index(language)
 
     def language_tensor(self, language: str, rows: int) -> Tensor | None:
-        """Return the row of a language vector, `rows` times, for `Tokens.language`; None if none exist."""
+        """Return `Tokens.language` for `rows` rows of text in one language: its index, repeated (rows,).
+
+        Returns None if the model has no language embeddings.
+        """
         index = self.language_index(language)
         if index is None:
             return None

@@ -1,10 +1,10 @@
 """The order of micro-batches over all training streams, and the processes that prepare them.
 
-Draw n is a list of U micro-batches, which serve one update or more. The stream of each is a pure function of
-(seed, n, micro), and within a stream micro-batches come in the sampler's order. Every process plans all of
-them, since a plan is integers only, and prepares its own: micro = rank, rank + world size, ... So neither the
-number of processes nor that of workers changes what is learned from, and a run can be continued with other
-numbers of both.
+A draw is a list of `update_freq` micro-batches, which serve one update or more. From which stream a
+micro-batch is taken is a pure function of the seed, the draw and its number in the draw, and within a stream
+micro-batches come in the sampler's order. Every process plans all of them, since a plan is integers only, and
+prepares its own: micro = rank, rank + world size, ... So neither the number of processes nor that of workers
+changes what is learned from, and a run can be continued with other numbers of both.
 """
 
 from __future__ import annotations
@@ -26,25 +26,26 @@ from masscli.data.batches.sampler import BatchSampler, Numbers, Position
 
 
 class PlannedBatch(NamedTuple):
-    """A micro-batch that has been planned but not prepared: a stream, and numbers of its examples."""
+    """A micro-batch that has been planned but not prepared: its stream, and the numbers of its examples."""
 
     draw: int
-    """The draw that it belongs to."""
+    """The number of the draw to which the micro-batch belongs."""
     micro: int
-    """Its number within the draw."""
+    """The number of the micro-batch within its draw."""
     stream: str
     epoch: int
     numbers: Numbers
-    """Its examples, by their number in the stream's dataset."""
+    """The numbers of the examples in the stream's dataset."""
     next_position: Position
-    """Where the stream stands once this micro-batch is consumed."""
+    """The position of the stream after this micro-batch."""
 
 
 @dataclass(frozen=True)
 class BatchBuilder:
-    """Makes batches of the examples of one stream, which is called `name`.
+    """Makes batches from examples of the training stream called `name`.
 
-    `segment`, if given, splits the token ids of each field of an example into other pieces.
+    `segment`, if given, splits the token ids of each field of an example into other pieces, at random; it
+    gets the ids and a random generator.
     """
 
     name: str
@@ -54,7 +55,7 @@ class BatchBuilder:
     segment: Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.int64]] | None = None
 
     def __call__(self, numbers: Numbers, epoch: int) -> Batch:
-        """Return the batch of these examples, with the noise of this epoch."""
+        """Return the batch of the examples with these numbers, with the random noise of this epoch."""
         examples = [self._example(int(number), epoch) for number in numbers]
         rngs = [example_generator(self.seed, self.name, epoch, example.number) for example in examples]
         return self.collate(examples, rngs)
@@ -76,10 +77,11 @@ def plan(
     first_draw: int,
     positions: Mapping[str, Position],
 ) -> Iterator[PlannedBatch]:
-    """Plan micro-batches without end, from `first_draw` and the given positions of the streams on.
+    """Yield planned micro-batches without end, beginning with `first_draw`.
 
-    `sampling_weights` returns, for a draw, how often each stream is chosen in it; `update_freq` is the number
-    of micro-batches in a draw.
+    `samplers` and `positions` have an entry for each stream; a stream without a position begins at its start.
+    `sampling_weights` takes a draw and returns the relative frequency of each stream in it; `update_freq` is
+    the number of micro-batches in a draw.
     """
     names = list(samplers)
     current = {name: positions.get(name, Position()) for name in names}
@@ -103,7 +105,7 @@ def plan(
 
 
 class PreparedBatch(NamedTuple):
-    """A planned micro-batch and its contents."""
+    """A planned micro-batch together with the batch that was made from it."""
 
     planned: PlannedBatch
     batch: Batch
@@ -118,9 +120,10 @@ def load(
     last_draw: int | None,
     workers: int,
 ) -> Iterator[PreparedBatch]:
-    """Prepare the micro-batches of this process, in order.
+    """Yield, in the order of the plan, the micro-batches of process `rank` of `world`, prepared.
 
-    `workers` processes work ahead; with 0 everything happens in this one.
+    Ends after the draw `last_draw`, or never if it is None. `workers` worker processes prepare batches in
+    advance; with 0 they are prepared in this process.
     """
     # PyTorch refuses to prefetch where there are no workers.
     prefetch_factor = 4 if workers else None
@@ -149,7 +152,10 @@ class _PreparedBatches(TorchDataset[PreparedBatch]):
 
 
 class _OwnBatches:
-    """A sampler for a DataLoader, which yields the planned micro-batches of this process."""
+    """A sampler for a DataLoader: yields those planned micro-batches that belong to process `rank`.
+
+    It ends after `last_draw`, unless that is None.
+    """
 
     def __init__(
         self, planned_batches: Iterator[PlannedBatch], rank: int, world: int, last_draw: int | None
@@ -175,6 +181,9 @@ def _unchanged(prepared: Any) -> Any:
 
 
 def _ignore_signals(worker: int) -> None:
-    """Leave signals to the training loop, which needs its data until it has saved."""
+    """Make a worker process ignore SIGINT, SIGTERM and SIGUSR1.
+
+    The training loop handles these signals, and still needs batches until it has saved a checkpoint.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)

@@ -2,8 +2,9 @@
 
 A separator follows every sentence. A block is filled with sentences until the next one would not fit. It may
 cross documents, and then a second separator stands between them (full-sentences), or it ends with its
-document (doc-sentences). A sentence that is longer than a block is cut into blocks of its own. The index
-holds four numbers for each block; text is read when it is asked for.
+document (doc-sentences). A sentence that is longer than a block is cut into several blocks, which hold
+nothing else. Only an index of four numbers for each block is kept in memory; text is read when an example is
+asked for.
 """
 
 from __future__ import annotations
@@ -20,17 +21,18 @@ from masscli.text.word_starts import WordStarts
 
 
 class DocumentColumn(RaggedColumn, Protocol):
-    """The interface of a column that knows at which rows its documents start."""
+    """The interface of a column that knows which of its rows start a document."""
 
     @property
     def document_starts(self) -> NDArray[np.int64]: ...
 
 
 class PackedSentenceDataset:
-    """Blocks of at most `size` tokens.
+    """A dataset of blocks of whole sentences, each of at most `size` tokens.
 
-    An example has the ids of a block, separators included, and which of them begin a word (`starts`). With
-    `cross`, blocks may cross documents. `limit` is the most sentences used.
+    An example has two fields: the ids of a block, separators included, and for each id 1 if it begins a word
+    (as `starts` says) or else 0. With `cross`, blocks may cross documents. `limit` is the number of sentences
+    used, from the first; None uses all.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class PackedSentenceDataset:
         return len(self._index)
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the length of each block, with the special token before it: (stop - start, 1)."""
+        """Return the length of each block plus 1 for the special token before it: (stop - start, 1)."""
         return self._index[start:stop, 3:] + 1
 
     def __getitem__(self, number: int) -> Example:
@@ -76,10 +78,11 @@ class PackedSentenceDataset:
         return Example(number, (ids, self.starts(ids).astype(np.int64)))
 
     def _pack(self, lengths: NDArray[np.int64], document_bounds: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the index of blocks (N, 4): first row, row after the last, tokens to skip, length.
+        """Return an index of the blocks (N, 4): first row, row after the last, tokens to skip, length.
 
-        `lengths` are those of sentences, each with its separator. `document_bounds` are the rows where
-        documents start, and the row after the last.
+        `lengths` are the lengths of the sentences, each with its separator. `document_bounds` are the rows at
+        which documents start, and finally the number of rows. A piece of one token, a separator alone, is
+        left out.
         """
         # Between documents stands a second separator, which is counted with the sentence after it.
         extra_separators = np.zeros(len(lengths), np.bool_)

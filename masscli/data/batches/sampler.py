@@ -1,10 +1,10 @@
 """The order of examples: a pure function of (sizes, seed, epoch), in micro-batches within a budget of tokens.
 
-The sampler deals in integers only and has no state: a `Position` says where one is, and `BatchSampler.at`
-gives the micro-batch there. Up to 2^20 examples are shuffled as a whole. Of more, blocks of 4,096 are
-shuffled over the corpus, and examples within windows of 2^20, so that memory stays bounded whatever the
-corpus. Within a window examples are sorted by length (ties at random) and cut into micro-batches, and these
-are shuffled.
+The sampler handles numbers of examples only and has no state: `BatchSampler.at` returns the micro-batch at a
+`Position`. Up to 2^20 examples are shuffled as a whole. If there are more, blocks of 4,096 successive
+examples are shuffled over the corpus, and examples within windows of 2^20, so that memory stays bounded.
+Within a window examples are sorted by length (ties at random) and cut into micro-batches, and these are
+shuffled.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from masscli.core.errors import MasscliError
 from masscli.core.rng import Purpose, make_generator
 
 WINDOW = 2**20
-"""How many examples are ordered at a time."""
+"""The number of examples that are ordered at a time."""
 BLOCK = 2**12
-"""How many examples move together where a corpus has several windows; it divides WINDOW."""
+"""The number of successive examples that move together where a corpus has several windows; it divides
+WINDOW."""
 
 Numbers = NDArray[np.int64]
 
 
 class Position(NamedTuple):
-    """A place in the order of one stream: which micro-batch comes next."""
+    """A place in the order of one stream: the epoch, window and number of the micro-batch that comes next."""
 
     epoch: int = 0
     window: int = 0
@@ -39,26 +40,28 @@ class BatchLimits(NamedTuple):
     """The limits on a micro-batch and on a single example."""
 
     max_tokens: int
-    """Tokens of a micro-batch: its examples times the longest side of any of them."""
+    """Largest size of a micro-batch in tokens, padding included: the number of its examples times the longest
+    side of any of them."""
     batch_size: int | None = None
-    """Examples of a micro-batch."""
+    """Largest number of examples of a micro-batch; None sets no limit."""
     max_lengths: tuple[int, ...] = ()
-    """The longest example that a stack can read, by side."""
+    """Largest number of tokens of each side (source, target) that the model can read; empty sets no limit."""
     batch_size_multiple: int = 1
-    """A micro-batch of at least this many examples has a multiple of them."""
+    """The number of examples of a micro-batch is a multiple of this, unless it is smaller."""
     length_multiple: int = 1
-    """Examples are padded to a multiple of this many tokens."""
+    """Lengths are rounded up to a multiple of this number of tokens, since batches are padded to it."""
     shortening_options: str = "--max-source-positions and --max-target-positions"
-    """The options that make examples shorter, for error messages."""
+    """The options that make examples shorter, for the hint of an error."""
 
 
 class BatchSampler:
-    """Micro-batches of example numbers.
+    """Cuts the examples of a stream into micro-batches, and orders them.
 
     `sizes(start, stop)` returns the lengths (stop - start, sides) of examples. Examples with a side above
-    `limits.max_lengths` are left out, and `skipped` counts them.
+    `limits.max_lengths` are left out, and `skipped` counts them. `name` is the stream that messages name.
+    Without `shuffle` examples are sorted by length.
 
-    Raises MasscliError when no example is left, or when one does not fit `limits.max_tokens` alone.
+    Raises MasscliError if no example is left, or if one does not fit `limits.max_tokens` alone.
     """
 
     def __init__(
@@ -107,7 +110,11 @@ class BatchSampler:
         self._window = lru_cache(maxsize=2)(self._plan_window)
 
     def at(self, position: Position) -> tuple[Numbers, Position]:
-        """Return the micro-batch at a position, and the position after it."""
+        """Return the numbers of the examples of the micro-batch at a position, and the position after it.
+
+        A position at the end of a window stands for the start of the next one, and at the end of an epoch for
+        that of the next epoch.
+        """
         epoch, window, batch = position
         # Go on to the next window at the end of one, and past windows whose examples were all left out.
         while batch >= len(self._window(epoch, window)):
@@ -123,18 +130,18 @@ class BatchSampler:
         return BatchSampler(self.num_examples, self.sizes, limits, self.seed, self.name, self.shuffle)
 
     def batches_in_window(self, position: Position) -> int:
-        """Return the number of micro-batches of the window of a position."""
+        """Return the number of micro-batches in the window that a position lies in."""
         return len(self._window(position.epoch, position.window))
 
     def epoch(self) -> list[Numbers]:
-        """Return every micro-batch of the first epoch, for validation."""
+        """Return all micro-batches of the first epoch (epoch 0), in order, as validation needs them."""
         batches = []
         for window in range(-(-self.num_examples // WINDOW)):
             batches += self._plan_window(0, window)
         return batches
 
     def _fits(self, sizes: Numbers) -> NDArray[np.bool_]:
-        """Return which examples, of sizes (N, sides), are within `limits.max_lengths`."""
+        """Return (N,) for each example, of sizes (N, sides), whether it is within `limits.max_lengths`."""
         if not self.limits.max_lengths:
             return np.ones(len(sizes), np.bool_)
         # Examples of one side have no limit for a target.
@@ -143,7 +150,7 @@ class BatchSampler:
         return fits
 
     def _plan_window(self, epoch: int, window: int) -> list[Numbers]:
-        """Return the micro-batches of a window, in their order."""
+        """Return the micro-batches of a window, as numbers of examples, in their order."""
         numbers = self._window_members(epoch, window)
         sizes = self._gather_sizes(numbers)
         fits = self._fits(sizes)
@@ -164,7 +171,10 @@ class BatchSampler:
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _cut_into_batches(self, numbers: Numbers, lengths: Numbers) -> list[Numbers]:
-        """Cut examples of these lengths into micro-batches, each as large as the limits allow."""
+        """Cut the sorted examples into micro-batches, each as large as the limits allow.
+
+        `lengths` are the lengths of the longest side of each example.
+        """
         multiple = self.limits.length_multiple
         lengths = -(-lengths // multiple) * multiple
         batches = []

@@ -23,10 +23,10 @@ from masscli.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True, slots=True)
 class JoinedSequence:
-    """One or two texts as one sequence.
+    """One or two texts joined into one sequence of token ids.
 
-    `segments` says for each token to which text (0 or 1) it belongs, in a format that has segments. `starts`
-    are the positions of the texts' first tokens.
+    `segments` holds for each token the text (0 or 1) that it belongs to; in formats without segments it is
+    all 0. `starts` are the positions of the texts' first tokens.
     """
 
     ids: Ids
@@ -36,20 +36,20 @@ class JoinedSequence:
 
 @dataclass(frozen=True, slots=True)
 class PairFormat:
-    """One of the three formats: `kind` is bert, roberta or gpt."""
+    """A format that joins one or two texts into a sequence; `kind` is bert, roberta or gpt."""
 
     kind: str
     vocab: Vocabulary
 
     def num_special_tokens(self, texts: int) -> int:
-        """Return how many special tokens are added to one or two texts."""
+        """Return how many special tokens the format adds to a sequence of one or two texts."""
         if texts == 1:
             return 2
         # RoBERTa puts two separators between texts.
         return 4 if self.kind == "roberta" else 3
 
     def join(self, *texts: Ids) -> JoinedSequence:
-        """Return the sequence of one or two texts."""
+        """Join one or two texts, given as token ids, into one sequence with special tokens."""
         first, middle, last = self._special_tokens()
         if len(texts) == 1:
             ids = np.concatenate([first, texts[0], last])
@@ -63,7 +63,7 @@ class PairFormat:
         return JoinedSequence(ids, segments, (1, 1 + len(a) + len(middle)))
 
     def _special_tokens(self) -> tuple[list[int], list[int], list[int]]:
-        """Return the special tokens before the first text, between two texts, and at the end."""
+        """Return the ids before the first text, between two texts, and after the last one."""
         vocab = self.vocab
         if self.kind == "bert":
             return [vocab.cls], [vocab.sep], [vocab.sep]
@@ -74,14 +74,14 @@ class PairFormat:
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """Which part of a source is kept if it is too long."""
+    """Which part of a source is read if the source is too long."""
 
     turns: int = 0
-    """Read only this many of the latest turns of a dialogue; 0 means that the source is not a dialogue."""
+    """Number of turns at the end of a dialogue that are read; 0 means that the source is not a dialogue."""
     max_length: int | None = None
-    """Read at most this many tokens."""
+    """Largest number of tokens that are read; None reads all."""
     keep: Literal["start", "end"] = "start"
-    """Which end of a longer source is read."""
+    """Whether the start or the end of a source above `max_length` is read."""
 
 
 def truncated_pair_lengths(
@@ -89,8 +89,8 @@ def truncated_pair_lengths(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the lengths to which pairs of texts are truncated to have at most `max_length` tokens together.
 
-    As in BERT's fine-tuning, tokens are removed from the end of the longer text, and from the second one
-    where both are equally long. `first` and `second` are the lengths of the texts.
+    `first` and `second` are the lengths (N,) of the texts before. As in BERT's fine-tuning, tokens are
+    removed one by one from the longer text, or from the second one if both are equally long.
     """
     # If both texts are longer than half, both end up at half; otherwise the shorter one is kept whole.
     larger_half = -(-max_length // 2)
@@ -104,7 +104,7 @@ def truncated_pair_lengths(
 
 
 def join_turns(turns: Iterable[Ids], sep: int) -> Ids:
-    """Return the turns of a dialogue as one sequence, with `sep` between them."""
+    """Return the turns of a dialogue as one sequence, with the id `sep` between them."""
     parts: list[Ids] = []
     for turn in turns:
         if parts:

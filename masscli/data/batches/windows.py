@@ -1,4 +1,4 @@
-"""Windows over a text that is longer than a model can read, as BERT does for SQuAD (Devlin et al. 2019)."""
+"""Overlapping windows over a text that is too long for a model, as in BERT for SQuAD (Devlin et al. 2019)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from masscli.data.batches.batch import Ids
 def split_into_windows(length: int, max_size: int, stride: int) -> list[tuple[int, int]]:
     """Return (start, size) of each window over a text of `length` tokens.
 
-    A window has at most `max_size` tokens. It begins `stride` tokens after the one before it (or the size of
-    that one, if that is less), and the last one reaches the end of the text.
+    Windows have `max_size` tokens, except that the last one ends with the text. Each begins `stride` tokens
+    after the one before it, or `max_size` tokens after it if that is less.
     """
     windows = []
     start = 0
@@ -25,10 +25,10 @@ def split_into_windows(length: int, max_size: int, stride: int) -> list[tuple[in
 
 
 def best_window_per_token(windows: list[tuple[int, int]], length: int) -> Ids:
-    """Return for each token the number of the window in which it has most context: (length,).
+    """Return (length,) for each token the number of the window in which it has most context.
 
-    The context of a token is that of the side that has less of it. Of windows with equal context the longer
-    one wins, and of equal ones the first.
+    Context is the number of tokens before or after the token in the window, whichever is less. Of windows
+    with equal context the longer one wins, and of equally long ones the first.
     """
     if not length:
         return np.zeros(0, np.int64)

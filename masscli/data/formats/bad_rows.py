@@ -1,4 +1,4 @@
-"""What becomes of rows that cannot be read: they are refused, or they are skipped, counted and listed."""
+"""The policy for rows that cannot be read: refuse them, or skip, count and list them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from masscli.core.errors import MasscliError
 
 SKIP_ADVICE = "--bad-rows skip leaves such rows out, counts them and lists them"
-"""What `masscli preprocess` adds to the hint about a bad row."""
+"""The hint that `masscli preprocess` appends to the error about a bad row."""
 
 
 class BadRow(NamedTuple):
@@ -23,9 +23,10 @@ class BadRow(NamedTuple):
 
 @dataclass
 class BadRows:
-    """Collects the bad rows of one file; `max_share` is the largest share of them, None to refuse any.
+    """The policy for the bad rows of one file, and the list of those that were skipped.
 
-    `advice` follows the hint of the error when a row is refused.
+    `max_share` is the largest share of rows (0 to 1) that may be skipped; None refuses the first bad row with
+    an error, to whose hint `advice` is appended.
     """
 
     max_share: float | None = None
@@ -34,14 +35,17 @@ class BadRows:
 
     @contextmanager
     def row(self, path: str, line: int) -> Iterator[None]:
-        """Skip the row that the `with` block reads if it raises a MasscliError, or let the error pass."""
+        """Call `add` if the `with` block, which reads one row, raises a MasscliError.
+
+        So the error ends here if bad rows are skipped, and is raised if they are refused.
+        """
         try:
             yield
         except MasscliError as error:
             self.add(path, line, error)
 
     def add(self, path: str, line: int, error: MasscliError) -> None:
-        """Note that a row is skipped because of `error`, or raise it if bad rows are refused."""
+        """List a row as skipped because of `error`, or raise the error if bad rows are refused."""
         if self.max_share is None:
             parts = [part for part in (error.hint, self.advice) if part]
             raise MasscliError(error.message, "; ".join(parts) or None) from None
@@ -50,7 +54,10 @@ class BadRows:
         self.skipped.append(BadRow(path, line, reason))
 
     def check_share(self, path: str, kept: int) -> None:
-        """Raise MasscliError if too many rows of a file were skipped; `kept` is the number of the others."""
+        """Raise MasscliError if the skipped rows are more than `max_share` of all rows of a file.
+
+        `kept` is the number of rows that were read. If bad rows are refused, there is nothing to check.
+        """
         if self.max_share is None:
             return
         bad = len(self.skipped)

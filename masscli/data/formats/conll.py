@@ -19,19 +19,20 @@ CONLLU_FORM = "2"
 CONLLU_UPOS = "4"
 """Column of the universal parts of speech in CoNLL-U."""
 MAX_SENTENCE_LINES = 2000
-"""Most lines of a sentence; a file with a longer one does not hold sentences."""
+"""Largest number of lines of a sentence. A longer one is a bad row, since the file is probably a table
+without blank lines."""
 
 Word = tuple[int, list[str]]
 """The line number of a word, and its columns."""
 
 
 def read_conll(path: Path, bad_rows: BadRows) -> Iterator[Record]:
-    """Yield a record for every sentence; its fields `1`, `2`, ... list the values of each column.
+    """Yield a record for every sentence; its fields `1`, `2`, ... are lists with one value for each word.
 
     Columns are separated by tabs, or by spaces if the first word has no tab. The reader skips `-DOCSTART-`,
     comments before a sentence (lines that begin with `#` and have not as many columns as words have), and in
     CoNLL-U the ranges (`1-2`) and empty nodes (`1.1`) that stand beside the words. A sentence with a broken
-    line is a bad row.
+    line, or with more than MAX_SENTENCE_LINES lines, is a bad row.
     """
     name = display_path(path)
     for sentence in split_sentences(corpus.iter_lines(path), name, bad_rows):
@@ -51,9 +52,10 @@ def read_conll(path: Path, bad_rows: BadRows) -> Iterator[Record]:
 
 
 def split_sentences(rows: Iterable[str], name: str, bad_rows: BadRows | None = None) -> Iterator[list[Word]]:
-    """Yield the words of each sentence; `name` is the file that error messages name.
+    """Yield each sentence as a list of words, each with its line number and its columns.
 
-    A sentence with a broken line is a bad row, which is refused without `bad_rows`.
+    `name` is the file that error messages name. A sentence with a broken line is a bad row, which raises
+    MasscliError if `bad_rows` is None.
     """
     bad_rows = bad_rows or BadRows()
     rows = list(rows)
@@ -89,13 +91,20 @@ def split_sentences(rows: Iterable[str], name: str, bad_rows: BadRows | None = N
 
 
 def is_conllu(names: Sequence[str], first_column: Sequence[str]) -> bool:
-    """Return whether columns are those of CoNLL-U: ten, of which the first counts words."""
+    """Return whether the columns of a sentence are those of CoNLL-U.
+
+    `names` are the names of its columns, which must be ten, and `first_column` the values of the first one,
+    which must number the words from 1.
+    """
     numbers = [str(number) for number in range(1, len(first_column) + 1)]
     return len(names) == CONLLU_COLUMNS and len(first_column) > 0 and list(first_column) == numbers
 
 
 def _first_word_line(rows: Sequence[str]) -> str:
-    """Return the first line that is surely a word, or else the first line that is not blank."""
+    """Return the first line that is surely a word, not a comment or `-DOCSTART-`.
+
+    If there is none, it is the first line that is not blank, or an empty string.
+    """
     first = ""
     for row in rows:
         if _is_blank(row):
@@ -113,12 +122,15 @@ def _split_columns(row: str, has_tabs: bool) -> list[str]:
 
 
 def _is_blank(row: str) -> bool:
-    """Return whether a line ends a sentence. U+00A0 does not, since it may be all of a word."""
+    """Return whether a line has nothing but spaces and tabs, so that it ends a sentence.
+
+    Other white space, such as U+00A0, may be a word and does not count.
+    """
     return not row.strip(" \t\r")
 
 
 def _is_conllu_extra(values: Sequence[str]) -> bool:
-    """Return whether a line of CoNLL-U is a range of words or an empty node."""
+    """Return whether the columns are a line of CoNLL-U that is no word: a range or an empty node."""
     return len(values) == CONLLU_COLUMNS and re.fullmatch(r"\d+[-.]\d+", values[0]) is not None
 
 

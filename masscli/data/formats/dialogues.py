@@ -15,9 +15,10 @@ _HINT = "one dialogue per line, two or more turns separated by single tabs; blan
 
 
 def read_dialogues(path: Path, bad_rows: BadRows) -> Iterator[Record]:
-    """Yield a record for every turn but the first: `response` is the turn, `context` all turns before it.
+    """Yield a record for every turn but the first of each dialogue, that is, of each line.
 
-    A dialogue with an empty turn, or with one turn only, is a bad row.
+    The text field `response` is the turn, and the list field `context` holds all turns before it. A dialogue
+    with an empty turn, or with one turn only, is a bad row; blank lines are skipped.
     """
     file = display_path(path)
     for number, row in enumerate(corpus.iter_lines(path), 1):
@@ -32,7 +33,11 @@ def read_dialogues(path: Path, bad_rows: BadRows) -> Iterator[Record]:
 
 
 def _check_turns(turns: list[str], row: str, place: str) -> None:
-    """Refuse a dialogue with an empty turn, or with nothing to respond to."""
+    """Raise MasscliError if a turn of a dialogue is empty, or if there is only one turn.
+
+    `row` is the line that the turns come from, and `place` is its file and line, with which the message
+    begins.
+    """
     if not all(turns):
         empty = turns.index("") + 1
         reason = ""

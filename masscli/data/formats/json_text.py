@@ -1,4 +1,4 @@
-"""Read JSON and JSON Lines, and report whatever is wrong in an error of one line."""
+"""Read JSON and JSON Lines; whatever is wrong becomes a MasscliError with a message of one line."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ JSONL_HINT = "JSONL has one object per line"
 
 
 def parse_json(text: str, place: str, hint: str) -> Any:
-    """Return the value of a JSON text.
+    """Parse a JSON text and return its value.
 
-    Raises MasscliError, which begins with `place`, when the text is not JSON or holds an unpaired surrogate.
+    Raises MasscliError, whose message begins with `place`, if the text is not JSON (then with `hint`) or
+    holds an unpaired surrogate.
     """
     try:
         value = json.loads(text)
@@ -36,10 +37,11 @@ def parse_json(text: str, place: str, hint: str) -> Any:
 
 
 def json_lines(rows: Iterable[str], name: str, bad_rows: BadRows | None = None) -> Iterator[tuple[int, str]]:
-    """Yield the number and the text of every line of a JSONL file.
+    """Yield the line number and the text of every line of a JSONL file, without parsing it.
 
     Blank lines are allowed at the end only, so that line numbers mean the same to every reader. One before
-    the end is a bad row, which is refused without `bad_rows`.
+    the end is a bad row, which raises MasscliError if `bad_rows` is None. `name` is the file that messages
+    name.
     """
     bad_rows = bad_rows or BadRows()
     # A blank line is only an error if another line follows it.
@@ -58,8 +60,8 @@ def json_lines(rows: Iterable[str], name: str, bad_rows: BadRows | None = None) 
 def read_objects(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, str], dict[str, list[str]]]]:
     """Yield the line number, the text fields and the list fields of every object of a JSONL file.
 
-    Numbers become texts. A line that is no object, or an object without the fields of the first one, is a bad
-    row.
+    Numbers and booleans become strings, as JSON writes them. A line that is not an object, or an object that
+    does not have the same fields as the first one, is a bad row.
     """
     # Whether each field of the first object is a list.
     expected: dict[str, bool] = {}
@@ -75,7 +77,11 @@ def read_objects(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str,
 def _read_object(
     row: str, place: str, expected: dict[str, bool]
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Return the text fields and the list fields of an object; `expected` is empty for the first one."""
+    """Return the text fields and the list fields of the object in one line, in the order of the first object.
+
+    `expected` says for each field of the first object whether it is a list; it is empty for the first object
+    itself. Raises MasscliError if the line is not such an object.
+    """
     value = parse_json(row, place, JSONL_HINT)
     if not isinstance(value, dict):
         raise MasscliError(f"{place}: expected an object, got {row[:40]}", JSONL_HINT)
@@ -93,7 +99,10 @@ def _read_object(
 
 
 def _check_fields(is_list: dict[str, bool], expected: dict[str, bool], place: str) -> None:
-    """Refuse an object whose fields are not those of the first line."""
+    """Raise MasscliError if the fields of an object are not those of the first line.
+
+    Both dictionaries say for each field whether it is a list.
+    """
     hint = f"the first line has {', '.join(expected)}"
     for name, expect_list in expected.items():
         if name not in is_list:

@@ -13,17 +13,22 @@ from masscli.data.storage.tables import WITH_QUESTION
 
 
 def read_jsonl(path: Path, bad_rows: BadRows) -> Iterator[Record]:
-    """Yield a record for every object; strings and numbers are texts, lists of strings are lists.
+    """Yield a record for every object; strings and numbers become texts, lists of them become lists.
 
-    A line that is no object, or an object without the fields of the first one, is a bad row. Where there is a
-    question, the items of each list are also stored together with it, as multiple choice needs them.
+    A line that is not an object, or an object that does not have the same fields as the first one, is a bad
+    row. If there is a field `question`, each list field gets a companion `NAME+question`, whose items include
+    the question, as models for multiple choice need them.
     """
     for number, texts, lists in read_objects(path, bad_rows):
         yield object_record(number, texts, lists)
 
 
 def object_record(number: int, texts: Mapping[str, str], lists: Mapping[str, Sequence[str]]) -> Record:
-    """Return the record of an object with these fields."""
+    """Return the record of a JSON object with these text and list fields, which begins at line `number`.
+
+    If there is a field `question`, each list field gets a companion `NAME+question`: the question with the
+    item in place of its blank, or after it.
+    """
     fields = dict(lists)
     if QUESTION in texts:
         for name, items in lists.items():

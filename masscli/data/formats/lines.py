@@ -13,9 +13,9 @@ from masscli.text.corpus import display_path
 
 
 def read_lines(path: Path, bad_rows: BadRows) -> Iterator[Record]:
-    """Yield a record for every line, whose fields are called `1`, `2`, ...
+    """Yield a record for every line; its tab-separated columns are the text fields `1`, `2`, ...
 
-    A line that has not as many columns as the first one is a bad row.
+    A line that does not have as many columns as the first one is a bad row.
     """
     width = 0
     file = display_path(path)

@@ -8,7 +8,7 @@ from masscli.data.formats.record import Record
 from masscli.data.storage.tables import WITH_QUESTION
 
 QUESTION = "question"
-"""The field of the question that is asked about the context."""
+"""The name of the field that holds the question."""
 
 
 def choice_record(
@@ -19,7 +19,11 @@ def choice_record(
     joined: Sequence[str],
     other_texts: Mapping[str, str],
 ) -> Record:
-    """Return an example of multiple choice; `joined` holds each choice together with the question."""
+    """Return the record of an example of multiple choice.
+
+    It has the text fields `context`, `question` and `other_texts`, and the list fields `choices` and
+    `choices+question`; the latter is `joined`, which holds each choice together with the question.
+    """
     texts = {"context": context, QUESTION: question, **other_texts}
     return Record(line, texts, {"choices": choices, f"choices{WITH_QUESTION}": joined})
 
@@ -33,7 +37,7 @@ def fill_blank(question: str, choice: str) -> str:
 
 
 def choice_index(label: str, count: int) -> int | None:
-    """Return which of `count` choices a label means, or None if it means none of them.
+    """Return the index, from 0, of the choice that a label means, or None if it means none of `count`.
 
     A label is a number that counts from 0, or a capital letter from A.
     """

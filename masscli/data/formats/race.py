@@ -22,7 +22,7 @@ _HINT = (
 
 
 def article_files(path: Path) -> list[Path]:
-    """Return the .txt files of a folder, sorted, or the file itself."""
+    """Return all .txt files in a folder and its subfolders, sorted; a path of a file gives that file."""
     if path.is_dir():
         return sorted(path.rglob("*.txt"))
     return [path]
@@ -32,7 +32,8 @@ def read_race(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record for every question of every article.
 
     `path` is a folder of .txt files with one JSON object each, or a file with one object per line. Either all
-    articles have answers or none has: a test part may come without. A broken article is a bad row.
+    articles have answers or none has, as in a test set without labels; one that differs from the first is
+    broken. A broken article is a bad row.
     """
     expect_answers: bool | None = None
     for name, file, line, text in _articles(path, bad_rows):
@@ -56,7 +57,7 @@ def read_race(path: Path, bad_rows: BadRows) -> Iterator[Record]:
 
 
 def _articles(path: Path, bad_rows: BadRows) -> Iterator[tuple[str, str, int, str]]:
-    """Yield the name, the file, the line and the JSON text of every article."""
+    """Yield (name, file, line, JSON text) of every article; the names become part of question ids."""
     if path.is_dir():
         for file in article_files(path):
             yield (
@@ -71,12 +72,16 @@ def _articles(path: Path, bad_rows: BadRows) -> Iterator[tuple[str, str, int, st
 
 
 def _readable_name(path: Path) -> str:
-    """Return the name of a file as text, with escapes for bytes that are not UTF-8."""
+    """Return a file name as valid Unicode; bytes that are not UTF-8 become backslash escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _read_article(article: Any) -> tuple[str, list[tuple[str, list[str], str]], bool]:
-    """Return the text of an article, its questions with choices and answers, and whether it has answers."""
+    """Return the text of an article, a list of its questions, and whether it has answers.
+
+    Each question is (question, choices, answer); without answers each answer is an empty string. Raises
+    KeyError, TypeError or ValueError if it is not an article of RACE.
+    """
     context = article["article"]
     questions = article["questions"]
     options = article["options"]

@@ -1,8 +1,8 @@
 """The labelled example that every file format is read into.
 
 A record has named fields. What a field means (text, label, number) is decided by the objective that reads it.
-A reader only checks that every example has the fields that its file promises, and names the line that does
-not.
+A reader only checks that every example has the fields that its file promises, and its error names the line
+that does not.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from masscli.text.corpus import SUFFIXES
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One labelled example of a file.
+    """One labelled example of a file, with its fields by name.
 
-    `line` is the line at which the example starts, or the number of the question in a file that has no lines.
+    `line` is the line at which the example starts; in SQuAD it is the number of the question in the file, and
+    in RACE that within its article.
     """
 
     line: int
@@ -29,18 +30,22 @@ class Record:
     numbers: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Fields that hold a list of whole numbers."""
     shared: Mapping[str, str] = field(default_factory=dict)
-    """Long texts that successive examples have in common. They are tokenized by white-space-separated words,
-    and the character offsets of every piece are stored."""
+    """Fields that hold a long text which successive examples have in common, such as a paragraph with several
+    questions. The text is tokenized by white-space-separated words, and the character offsets of every piece
+    are stored."""
 
 
 def count_of(number: int, noun: str) -> str:
-    """Return a number with its noun, such as `1 column` or `3 columns`."""
+    """Return a number with its noun in singular or plural, such as `1 column` or `3 columns`."""
     if number == 1:
         return f"1 {noun}"
     return f"{number} {noun}s"
 
 
 def format_suffix(path: Path) -> str:
-    """Return the last suffix of a file name that does not say how the file is compressed, such as `.tsv`."""
+    """Return the last suffix of a file name, such as `.tsv`, that is not one of compression.
+
+    Returns an empty string if there is none.
+    """
     suffixes = [suffix for suffix in path.suffixes if suffix not in SUFFIXES]
     return suffixes[-1] if suffixes else ""

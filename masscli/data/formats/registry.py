@@ -32,11 +32,11 @@ class Format:
     """One file format of labelled examples."""
 
     read: Callable[[Path, BadRows], Iterator[Record]]
-    """Yields the records of a path; bad rows are skipped or refused."""
+    """Yields the records of the file at a path; the second argument decides what becomes of bad rows."""
     suffixes: tuple[str, ...] = ()
-    """Endings of file names by which the format is recognised."""
+    """Suffixes of file names by which the format is recognised."""
     files: Callable[[Path], list[Path]] = _one_file
-    """Returns the files that a path stands for."""
+    """Returns the files that the path in an option names: several for RACE and for SOURCE:TARGET."""
 
 
 FORMATS: Mapping[str, Format] = {
@@ -55,8 +55,9 @@ FORMATS: Mapping[str, Format] = {
 def read_records(path: Path, format: str, bad_rows: BadRows | None = None) -> Iterator[Record]:
     """Yield the records of a file, of a folder of RACE, or of two files SOURCE:TARGET.
 
-    Rows that cannot be read are refused, or else collected in `bad_rows`. Raises MasscliError when there is
-    no example, when too many rows are bad, or when a field has a name that tables need themselves.
+    Rows that cannot be read raise MasscliError if `bad_rows` is None, and are treated as it says otherwise.
+    Raises MasscliError also if there is no example, if too many rows are bad, or if a field has a name that
+    masscli uses for a column of its own.
     """
     bad_rows = bad_rows or BadRows()
     records = FORMATS[format].read(path, bad_rows)
@@ -79,7 +80,7 @@ def read_records(path: Path, format: str, bad_rows: BadRows | None = None) -> It
 
 
 def guess_format(path: Path) -> str | None:
-    """Return the format that a file name suggests, or None. Folders are taken for RACE."""
+    """Return the name of the format that a path's suffix suggests, `race` for a folder, or None."""
     if path.is_dir():
         return "race"
     suffix = format_suffix(path)
@@ -90,5 +91,5 @@ def guess_format(path: Path) -> str | None:
 
 
 def input_files(path: Path, format: str) -> list[Path]:
-    """Return the files that a path of this format stands for."""
+    """Return the files that a path in this format names: several for RACE and for SOURCE:TARGET."""
     return FORMATS[format].files(path)

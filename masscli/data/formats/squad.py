@@ -24,9 +24,9 @@ def read_squad(
 ) -> Iterator[Record]:
     """Yield a record for every question, with its answers and the character at which each answer starts.
 
-    A broken question is a bad row, which is refused without `bad_rows`.
-    `check_answers` raises MasscliError when an answer is not in the context where the file says it is; the
-    official score does not check it.
+    A broken question is a bad row, which raises MasscliError if `bad_rows` is None. With `check_answers`, a
+    question is also broken if an answer is not in the context where the file says it is; the official score
+    does not check it.
     """
     bad_rows = bad_rows or BadRows()
     ids: set[str] = set()

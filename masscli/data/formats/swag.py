@@ -22,10 +22,10 @@ _HINT = (
 
 
 def read_swag(path: Path, bad_rows: BadRows) -> Iterator[Record]:
-    """Yield a record for every row: `sent1` is the context, and each choice is `sent2` followed by an ending.
+    """Yield a record for every row: `sent1` is the context, `sent2` the question, the endings are choices.
 
-    The file is CSV, unless its name says .tsv or .jsonl. A row that has not as many values as the header has
-    names is a bad row.
+    Each choice joined with its question is `sent2`, a space and the ending. The file is CSV, unless its
+    suffix is .tsv or .jsonl. A row that does not have as many values as the header has names is a bad row.
     """
     for number, row in _rows(path, bad_rows):
         for name in REQUIRED:
@@ -47,7 +47,7 @@ def read_swag(path: Path, bad_rows: BadRows) -> Iterator[Record]:
 
 
 def _rows(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Yield the rows by column name, each with the line at which it begins."""
+    """Yield (line, row) for each row, as a mapping from column name to value; a row begins at its line."""
     suffix = format_suffix(path)
     if suffix == ".jsonl":
         for number, texts, _ in read_objects(path, bad_rows):

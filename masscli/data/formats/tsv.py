@@ -13,9 +13,9 @@ from masscli.text.corpus import display_path
 
 
 def read_tsv(path: Path, bad_rows: BadRows) -> Iterator[Record]:
-    """Yield a record for every row after the header. Quotes are part of the text.
+    """Yield a record for every row after the header, whose names become text fields.
 
-    A row that has not as many values as the header has names is a bad row.
+    Quotes are part of the text. A row that does not have as many values as the header has names is a bad row.
     """
     rows = corpus.iter_lines(path)
     file = display_path(path)
@@ -34,7 +34,7 @@ def read_tsv(path: Path, bad_rows: BadRows) -> Iterator[Record]:
 
 
 def _column_names(header: str, place: str) -> list[str]:
-    """Return the names in a header, or refuse one that cannot be a header."""
+    """Return the names in a header line. Raises MasscliError if the line cannot be a header."""
     names = header.split("\t")
     if len(set(names)) < len(names) or not all(name.strip() for name in names):
         raise MasscliError(
