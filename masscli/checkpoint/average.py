@@ -17,9 +17,9 @@ from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 
 def open_members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
-    """Open one checkpoint for each path, or with `last` the latest checkpoints of each run.
+    """Open one checkpoint for each path; with `last`, open the `last` newest checkpoints of each run instead.
 
-    Raises MasscliError if a run does not hold so many.
+    Raises MasscliError if a run has fewer checkpoints than `last`.
     """
     if last is None:
         return [Checkpoint.open(path) for path in paths]
@@ -35,10 +35,11 @@ def open_members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
 
 
 def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
-    """Write the mean of checkpoints as a checkpoint of a new run in `folder`, and return its path.
+    """Write a checkpoint with the mean of the weights to a new run in `folder`, and return its path.
 
-    It can be used for generation and for --init-from, but not be continued, since it has no optimizer state.
-    Raises MasscliError if the checkpoints are not of the same model.
+    Recipe and tokenizer are those of the first checkpoint. The new one can be used for generation and for
+    --init-from, but training cannot continue it, since it has no optimizer state. Raises MasscliError if the
+    checkpoints are not of the same model and vocabulary, or if `folder` is not empty.
     """
     first = checkpoints[0]
     for other in checkpoints[1:]:
@@ -58,10 +59,10 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
 
 
 def mixture_warnings(checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """Return a warning if the checkpoints began with different random weights.
+    """Return one warning if the checkpoints began with different weights, else an empty list.
 
-    Such weights are not near each other, and their mean is a bad model. Runs that began with the weights of
-    one checkpoint may differ in their seeds.
+    Runs with --init-from began with the same weights if they name the same path; other runs did if they have
+    the same seed. Weights with different beginnings are far apart, and their mean is a bad model.
     """
     origins: dict[object, Checkpoint] = {}
     for member in checkpoints:
@@ -77,7 +78,10 @@ def mixture_warnings(checkpoints: Sequence[Checkpoint]) -> list[str]:
 
 
 def _same_model(first: Checkpoint, second: Checkpoint) -> bool:
-    """Return whether two checkpoints agree in architecture, languages and objectives, but for dropout."""
+    """Return whether two checkpoints have the same architecture, languages and training streams.
+
+    Settings that no weight depends on, such as dropout, may differ.
+    """
     first_model, second_model = to_dict(first.recipe.model), to_dict(second.recipe.model)
     same_shape = all(first_model[field] == second_model[field] for field in ARCHITECTURE_FIELDS)
     same_languages = first.state.languages == second.state.languages
@@ -85,15 +89,15 @@ def _same_model(first: Checkpoint, second: Checkpoint) -> bool:
 
 
 def _objectives(member: Checkpoint) -> dict[str, tuple[str, str]]:
-    """Return the dataset and the objective of each training stream."""
+    """Return a pair for each training stream, by the stream's name: its dataset and its objective's name."""
     return {name: (stream.dataset, stream.objective.name) for name, stream in member.recipe.stream.items()}
 
 
 def _mean(members: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the mean of tensors by name.
+    """Return the mean of each tensor over all members, by name and in the tensor's own dtype.
 
-    It is summed in float64, so that the order does not matter. Only one member is in memory at a time,
-    besides the sum.
+    Sums are in float64, so that the order of the members hardly matters. Besides the sums only one member is
+    in memory at a time, if `members` is a generator.
     """
     sums: dict[str, Tensor] = {}
     dtypes: dict[str, torch.dtype] = {}

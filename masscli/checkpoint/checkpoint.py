@@ -4,8 +4,8 @@
                    model.safetensors  objective.safetensors  optimizer.safetensors
 
 `state.json` is written last and holds the checksums of the other files. The folder is made under another name
-and renamed, so it is complete or not there. `Checkpoint.open` accepts such a folder, or the folder of a run,
-which stands for its best checkpoint, else its last.
+and renamed, so it is either complete or absent. `Checkpoint.open` accepts such a folder, or the folder of a
+run, of which it opens the best checkpoint, or the last one if none is marked as the best.
 """
 
 from __future__ import annotations
@@ -53,15 +53,16 @@ MODEL = "model.safetensors"
 OBJECTIVES = "objective.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 TRAINED = "trained.safetensors"
-"""The weights to continue from, where model and objectives have their moving average (--ema-decay)."""
+"""Name of the file with the weights that training continues from. It exists only with --ema-decay, where the
+files of model and objectives hold a moving average of these weights."""
 CONTINUATION_FILES = (OPTIMIZER, TRAINED)
-"""What is needed only to continue a run."""
+"""Names of the files that are needed only to continue a run."""
 _DAMAGE_HINT = "use another checkpoint; training goes on from the last one that is whole"
 _STEP_FOLDER = re.compile(r"step-(\d+)")
 
 
 class DamagedCheckpointError(MasscliError):
-    """A file of a checkpoint is missing or is not what was written; another checkpoint may be whole."""
+    """Raised if a file of a checkpoint is missing or damaged; another checkpoint of the run may be intact."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, _DAMAGE_HINT)
@@ -69,45 +70,54 @@ class DamagedCheckpointError(MasscliError):
 
 @dataclass(slots=True)
 class RunState:
-    """What a run needs to continue, besides tensors.
+    """Everything but tensors that a run needs to continue, as stored in `state.json`.
 
-    All randomness is a function of seeds and these numbers.
+    Random numbers depend only on the seed and on these values, so a continued run draws the same ones.
     """
 
     step: int = 0
+    """Number of updates made so far."""
     targets: int = 0
-    """Targets learned from, so far."""
+    """Number of targets (mostly tokens to predict) that the run has learned from so far."""
     seconds: float = 0.0
+    """Training time so far, in seconds."""
     update_freq: int = 1
+    """Number of micro-batches whose gradients make up one update."""
     positions: dict[str, Position] = field(default_factory=dict)
-    """How far each stream has been read."""
+    """How far each stream has been read, by the name of the stream."""
     ends_epoch: bool = False
     """Whether the last update completed an epoch of the first stream."""
     best_score: float | None = None
+    """Best value of --best-checkpoint-metric so far; None if no validation has had one."""
     validations_since_best: int = 0
+    """Number of validations since the one with the best score."""
     lr_factor: float = 1.0
-    """Factor that reduce_lr_on_plateau has on the learning rate by now."""
+    """Product of all reductions of the learning rate that reduce_lr_on_plateau has made so far."""
     plateau_best: float | None = None
-    """Best score that reduce_lr_on_plateau has seen."""
+    """Best score that reduce_lr_on_plateau has seen after the warm-up; None if it has seen none."""
     plateau_validations: int = 0
-    """Validations since then."""
+    """Number of validations since reduce_lr_on_plateau saw a better score or reduced the learning rate."""
     loss_scale: float = 2.0**15
+    """Factor on the loss, which counts in fp16 only."""
     updates_since_overflow: int = 0
+    """Number of updates since a gradient last overflowed."""
     overflows: int = 0
-    """Updates that were skipped because of an overflow."""
+    """Number of updates that were skipped because a gradient overflowed."""
     oom_retries: int = 0
-    """Updates that were repeated in smaller pieces for lack of memory."""
+    """Number of times that an update was repeated in smaller pieces for lack of memory."""
     languages: tuple[str, ...] = ()
+    """Languages that have vectors or output projections of their own in the model, in the order of these;
+    empty if it has none."""
     vocab_fingerprint: str = ""
     data_fingerprint: str = ""
     """Fingerprint of the rows of the training split."""
     generation: dict[str, str] = field(default_factory=dict)
-    """How the program of an imported model generates by default: fields of GenerationConfig,
-    as they are typed."""
+    """How the original program of an imported model generates by default: values of fields of
+    GenerationConfig, written as on the command line."""
     attribution: tuple[str, ...] = ()
-    """Where imported weights are from, and their licences, as far as their folder says it."""
+    """Lines about the origin and the licence of imported weights, as far as their folder names them."""
     cpu_precision: Literal["", "bf16", "fp32"] = ""
-    """What `--precision auto` chose on a CPU."""
+    """The precision that `--precision auto` chose on a CPU; empty if it has not chosen one."""
 
 
 @dataclass(frozen=True)
@@ -118,18 +128,19 @@ class Checkpoint:
     recipe: Recipe
     state: RunState
     metrics: Mapping[str, float]
+    """Values of the validation before the checkpoint was written, by the name of the metric."""
     checksums: Mapping[str, str]
-    """sha256 of each file."""
+    """sha256 of each file besides `state.json`, by file name."""
     verified: set[str] = field(default_factory=set, compare=False)
-    """The files that have been compared with their checksums."""
+    """Names of the files that methods of this object have compared with their checksums."""
 
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
-        """Open a checkpoint, or the best (else the last) of a run.
+        """Open the checkpoint in the folder `path`; of the folder of a run, open the best, or else the last.
 
-        Tensors are compared with their checksums when they are read, so that a model can be used without
-        reading the state of the optimizer. Raises DamagedCheckpointError if files are damaged, and
-        MasscliError if there is no checkpoint, or if it is of an unknown format.
+        Tensor files must exist, but are compared with their checksums only when they are read, so that a
+        model can be used without reading the state of the optimizer. Raises DamagedCheckpointError if files
+        are missing or damaged, and MasscliError if there is no checkpoint, or if its format is unknown.
         """
         folder = _find(path)
         try:
@@ -149,11 +160,11 @@ class Checkpoint:
         return Tokenizer.load(self.path)
 
     def framing(self) -> Framing:
-        """Return how special tokens and language marks are added to text for this model."""
+        """Return the framing of this model: how special tokens and language marks are added to text."""
         return make_framing(self.recipe, self.tokenizer(), self.state.languages)
 
     def model(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:
-        """Return the model for inference: in evaluation mode, with weights in `dtype`."""
+        """Return the model on `device` for inference: in evaluation mode, frozen, with weights in `dtype`."""
         with torch.device("meta"):
             vocab = self.tokenizer().vocab
             model = Transformer(self.recipe.model, vocab.size, self.state.languages, vocab.id_ranges)
@@ -167,11 +178,14 @@ class Checkpoint:
         return self._tensors(MODEL)
 
     def objective_state(self) -> dict[str, Tensor]:
-        """Return the tensors of the objectives, such as classification heads, by `STREAM.NAME`."""
+        """Return the tensors of the objectives, such as classification heads, by `STREAM.NAME`.
+
+        The dictionary is empty if no objective has tensors of its own.
+        """
         return self._tensors(OBJECTIVES) if OBJECTIVES in self.checksums else {}
 
     def optimizer_state(self) -> dict[str, Tensor]:
-        """Return the tensors of the optimizer.
+        """Return the tensors of the optimizer's state by name.
 
         Raises MasscliError if there are none, as in an averaged or imported checkpoint.
         """
@@ -183,13 +197,16 @@ class Checkpoint:
         return self._tensors(OPTIMIZER)
 
     def trained_weights(self) -> dict[str, Tensor]:
-        """Return the weights to continue from by name, if the checkpoint has a moving average beside them."""
+        """Return the weights that training continues from, by name, of a run with a moving average.
+
+        Without one (--ema-decay) the dictionary is empty, and training continues from the model's weights.
+        """
         return self._tensors(TRAINED) if TRAINED in self.checksums else {}
 
     def verify(self) -> int:
-        """Compare every file with its checksum unless this was done before, and return the number of files.
+        """Compare every file that was not yet compared with its checksum; return the number of all files.
 
-        Raises DamagedCheckpointError, which names the damaged file.
+        Raises DamagedCheckpointError, which names the file, if one is damaged or missing.
         """
         for name in self.checksums:
             self._verify_file(name)
@@ -209,7 +226,10 @@ class Checkpoint:
 
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
-        """Return each (source, target) pair of languages that the model was trained to generate for."""
+        """Return the (source, target) pairs of languages that the model was trained to generate for.
+
+        A task that generates text from tables has one language, which stands for both.
+        """
         directions: dict[tuple[str, str], None] = {}
         for stream in self.recipe.stream.values():
             if stream.objective.input_kind.has_direction:
@@ -221,7 +241,7 @@ class Checkpoint:
 
     @property
     def writers(self) -> dict[str, ConditionalGenerationOptions]:
-        """Return the options of the tasks that generate text from tables, by the name of their stream."""
+        """Return the options of each stream whose task is to generate text from tables, by stream name."""
         writers = {}
         for name, stream in self.recipe.stream.items():
             if isinstance(stream.objective, ConditionalGenerationOptions):
@@ -230,7 +250,10 @@ class Checkpoint:
 
 
 def _parse_state(raw: Mapping[str, Any]) -> RunState:
-    """Return the state of a run. Raises ConfigError or DamagedStateError if a value has the wrong type."""
+    """Return the typed state of a run from the table in `state.json`.
+
+    Raises ConfigError or DamagedStateError if a value has the wrong type, or if a count is out of range.
+    """
     positions = raw.get("positions", {})
     if not isinstance(positions, dict):
         raise DamagedStateError("positions is not a table")
@@ -253,9 +276,10 @@ def _parse_state(raw: Mapping[str, Any]) -> RunState:
 def load_tensors(
     module: nn.Module, tensors: Mapping[str, Tensor], path: Path, *, assign: bool = False
 ) -> None:
-    """Give a model or an objective its tensors; `assign` takes them as they are, without a copy.
+    """Load tensors by name into a model or an objective, in place.
 
-    Raises MasscliError, which names the file `path`, if they are not those that the recipe describes.
+    Values are copied into its parameters; with `assign`, the tensors themselves become its parameters. Raises
+    MasscliError, which names the file `path`, if names or shapes are not those of `module`.
     """
     try:
         module.load_state_dict(tensors, assign=assign)
@@ -268,7 +292,10 @@ def load_tensors(
 
 
 def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...]) -> Framing:
-    """Return how special tokens and language marks are added to the text of a run."""
+    """Return the framing of a run: how special tokens and language marks are added to text.
+
+    `languages` are names in the order of the model's language vectors.
+    """
     model = recipe.model
     return Framing(
         tokenizer.vocab,
@@ -291,10 +318,11 @@ def save_checkpoint(
     optimizer: Mapping[str, Tensor],
     trained: Mapping[str, Tensor] | None = None,
 ) -> Path:
-    """Write the checkpoint `folder`/step-N, replacing one of this name, and return its path.
+    """Write the checkpoint `folder`/step-N, where N is `state.step`, and return its path.
 
-    `trained` are the weights to continue from, if those of model and objectives are an average of them.
-    Raises MasscliError if it cannot be written; nothing is left behind then.
+    A checkpoint of this name is replaced. If `model` and `objectives` hold a moving average of the weights,
+    `trained` holds the weights themselves, from which training continues. Raises MasscliError if the files
+    cannot be written, and removes them.
     """
     final = folder / f"step-{state.step:07d}"
     partial = folder / f".{final.name}.new"
@@ -335,9 +363,10 @@ def save_new_run(
     model: Mapping[str, Tensor],
     objectives: Mapping[str, Tensor],
 ) -> Path:
-    """Write a run with one checkpoint, which appears all at once, and return the path of the checkpoint.
+    """Write a run with a single checkpoint into `folder`, and return the path of the checkpoint.
 
-    It has no optimizer, so it is begun from and not continued. Raises MasscliError if it cannot be written.
+    The folder `checkpoints` of the run appears when it is complete. Without an optimizer state the run cannot
+    be continued, but others can start from it (--init-from). Raises MasscliError if it cannot be written.
     """
     final = folder / "checkpoints"
     aside = final
@@ -356,26 +385,35 @@ def save_new_run(
 
 
 def rank_steps(scores: Mapping[int, float | None], lower_is_better: bool) -> list[int]:
-    """Return the steps that have a score, best first, and the earlier of two with equal scores first."""
+    """Return the steps by their scores, the best first; of two with equal scores the earlier is first.
+
+    Steps whose score is None are left out.
+    """
     known = {step: score for step, score in scores.items() if score is not None}
     sign = 1 if lower_is_better else -1
     return sorted(known, key=lambda step: (sign * known[step], step))
 
 
 def link_checkpoint(folder: Path, name: str, target: Path) -> None:
-    """Let the link `folder`/name (`last` or `best`) point to a checkpoint."""
+    """Make the symbolic link `folder`/`name` (`last` or `best`) point to a checkpoint in the same folder."""
     update_link(folder / name, target.name)
 
 
 def remove_checkpoint(folder: Path, step: int) -> None:
-    """Delete a checkpoint. It is renamed first, so that a checkpoint is never half there."""
+    """Delete the checkpoint of a step from the folder of checkpoints.
+
+    It is renamed first, so that an interruption leaves no incomplete folder under the checkpoint's name.
+    """
     aside = folder / f".step-{step:07d}.new"
     (folder / f"step-{step:07d}").rename(aside)
     shutil.rmtree(aside)
 
 
 def drop_optimizer_state(path: Path) -> None:
-    """Delete what a checkpoint needs only to be continued, such as the state of the optimizer."""
+    """Delete the files of a checkpoint that only its continuation needs, and no longer list them.
+
+    These are the optimizer's state and, with --ema-decay, the weights that training continues from.
+    """
     contents = read_state_file(path)
     # The list of files is changed first: a kill in between leaves a file that no list names.
     files = {name: digest for name, digest in contents.files.items() if name not in CONTINUATION_FILES}
@@ -386,15 +424,18 @@ def drop_optimizer_state(path: Path) -> None:
 
 
 def remove_partial_saves(run: Path) -> None:
-    """Remove what an interrupted save left behind. Only the process that trains into the run may do this."""
+    """Remove the incomplete folders that interrupted saves left in a run.
+
+    Only the process that trains the run may do this: another one would remove a save in progress.
+    """
     for partial in (run / "checkpoints").glob(".step-*.new"):
         shutil.rmtree(partial)
 
 
 def require_empty_folder(folder: Path) -> None:
-    """Raise MasscliError if the folder of `--output` is not empty.
+    """Raise MasscliError if the folder of `--output` contains a file at any depth, or is a file itself.
 
-    What `save_new_run` left behind when its process was killed is removed.
+    A folder that does not exist is accepted. Leftovers of a killed `save_new_run` are removed beforehand.
     """
     if folder.exists() and not folder.is_dir():
         raise MasscliError(f"{folder}: is a file", "choose a folder with --output")
@@ -404,7 +445,7 @@ def require_empty_folder(folder: Path) -> None:
 
 
 def saved_checkpoints(run: Path) -> dict[int, Path]:
-    """Return the checkpoints of a run by step. They were complete when they got their names."""
+    """Return the folders of all checkpoints of a run by step, in rising order; none of them is verified."""
     checkpoints = {}
     for path in sorted((run / "checkpoints").glob("step-*")):
         name = _STEP_FOLDER.fullmatch(path.name)
@@ -414,9 +455,10 @@ def saved_checkpoints(run: Path) -> dict[int, Path]:
 
 
 def _read_recipe(path: Path) -> Recipe:
-    """Return the recipe of a checkpoint.
+    """Return the recipe in the `recipe.toml` of a checkpoint.
 
-    Errors name the file, since no option of this command is to blame.
+    Raises MasscliError if it has wrong settings, and DamagedCheckpointError if it is no TOML. Both name the
+    file, since no option on the command line is to blame.
     """
     try:
         return from_dict(Recipe, parse_toml(decode_text(read_regular(path), path)))
@@ -429,7 +471,11 @@ def _read_recipe(path: Path) -> Recipe:
 
 
 def _find(path: Path) -> Path:
-    """Return the folder of the checkpoint that a path names: a checkpoint, or a run."""
+    """Return the folder of the checkpoint that a path means.
+
+    The path is that of a checkpoint, or of a run: its best checkpoint, or else its last, is meant then.
+    Raises MasscliError if there is none.
+    """
     # Without its state, a checkpoint is damaged.
     is_step = path.is_dir() and _STEP_FOLDER.fullmatch(path.resolve().name) is not None
     if is_step or (path / STATE_FILE).exists():
@@ -451,6 +497,9 @@ def _find(path: Path) -> Path:
 
 
 def _verify(path: Path, checksum: str | None) -> None:
-    """Raise DamagedCheckpointError if a file is missing or does not match `checksum`, unless that is None."""
+    """Raise DamagedCheckpointError if a file is missing, or if its sha256 is not `checksum`.
+
+    If `checksum` is None, the file only has to exist.
+    """
     if not path.is_file() or (checksum is not None and sha256_of(path) != checksum):
         raise DamagedCheckpointError(f"{path}: damaged or missing (its checksum differs)")

@@ -1,4 +1,4 @@
-"""Start from the weights of another run.
+"""Initialize a model with the weights of another run, or freeze parts of it.
 
 Tensors and languages are matched by name, and a report says what was copied and what was not.
 """
@@ -35,10 +35,10 @@ def initialize_model(
     vocab: Vocabulary,
     objective_parameters: Sequence[str],
 ) -> list[str]:
-    """Copy the weights of the checkpoints that a recipe names, and return a report for the user.
+    """Copy weights into `model` from the checkpoints of --init-from and --init-decoder-from in the recipe.
 
-    `objective_parameters` are the names of the objectives' own parameters, which are never copied and so keep
-    their random weights.
+    Return lines of a report for the user. `vocab` is the vocabulary of the data. `objective_parameters` are
+    the names of the objectives' own parameters, which are not copied and keep their random values.
     """
     assert recipe.init_from is not None
     stacks = "encoder" if recipe.init_decoder_from is not None else recipe.init_stacks
@@ -62,12 +62,13 @@ def initialize_from(
     stacks: str = "both",
     shared_tensors: bool = True,
 ) -> Initialization:
-    """Copy the tensors of one stack or of both into `model`, and those that belong to no stack if wanted.
+    """Copy tensors of the same names from a checkpoint into `model`, in place.
 
-    If the checkpoint has no decoder, its encoder becomes the decoder, as XLM initializes translation with a
-    masked language model on both sides (Lample and Conneau 2019); attention to the source is new then. Raises
-    MasscliError if the vocabularies differ, if the shapes of a tensor do, or if nothing at all would be
-    copied.
+    `stacks` is `encoder`, `decoder` or `both`; tensors that belong to no stack are copied if `shared_tensors`
+    is set. If only the decoder is asked for and the checkpoint has none, its encoder is copied into the
+    decoder, as XLM initializes translation with a masked language model on both sides (Lample and Conneau
+    2019); cross-attention keeps its random weights then. Raises MasscliError if the checkpoint has another
+    vocabulary than `vocab`, if shapes differ, or if nothing is copied.
     """
     if checkpoint.tokenizer().vocab.fingerprint != vocab.fingerprint:
         raise MasscliError(
@@ -95,7 +96,10 @@ def initialize_from(
 
 
 def _report_rest(checkpoint: Checkpoint, unused: Sequence[str], languages: Sequence[str]) -> list[str]:
-    """Return lines about tensors that were not copied, and about languages without a vector."""
+    """Return lines of a report on tensors and languages that the model did not get from the checkpoint.
+
+    `unused` are names of the checkpoint's tensors that were not copied, `languages` those of the new model.
+    """
     report = []
     left_behind = [*unused, *(f"heads.{name}" for name in checkpoint.objective_state())]
     if left_behind:
@@ -108,10 +112,11 @@ def _report_rest(checkpoint: Checkpoint, unused: Sequence[str], languages: Seque
 
 
 def _copy(name: str, tensor: Tensor, source: Tensor, checkpoint: Checkpoint, model: Transformer) -> str:
-    """Copy the checkpoint's tensor `source` to the model's tensor `name`; return a note for the user, or "".
+    """Copy the checkpoint's tensor `source` into `tensor`, the one called `name` in the model, in place.
 
-    Language vectors are copied by the names of the languages, and a table of positions that is too short is
-    repeated. Raises MasscliError if the shapes differ otherwise.
+    Return a note for the user, or "". Language vectors are copied by the names of the languages. A table with
+    fewer positions than the model's is repeated until it fills it. Raises MasscliError if shapes differ
+    otherwise.
     """
     old_languages = checkpoint.state.languages
     if name.endswith("languages.weight") and old_languages != model.languages:
@@ -133,7 +138,10 @@ def _copy(name: str, tensor: Tensor, source: Tensor, checkpoint: Checkpoint, mod
 
 
 def _check_copied(checkpoint: Checkpoint, stacks: str, copied: Sequence[str]) -> None:
-    """Raise MasscliError if nothing was copied, or nothing of the stack that --init-stacks names."""
+    """Raise MasscliError if no tensor was copied, or none of the stack that `stacks` names.
+
+    `copied` are the names of the copied tensors.
+    """
     if stacks != "both" and not any(stacks in name.split(".")[:2] for name in copied):
         raise MasscliError(
             f"{checkpoint.path}: has no {stacks}", "leave out --init-stacks, or take another run"
@@ -146,10 +154,11 @@ def _check_copied(checkpoint: Checkpoint, stacks: str, copied: Sequence[str]) ->
 
 
 def _is_wanted(name: str, stacks: str, shared_tensors: bool) -> bool:
-    """Return whether a tensor is to be copied.
+    """Return whether the tensor of this name is to be copied.
 
-    A stack is part of names such as decoder.layers.0..., embeddings.decoder... and token_embeddings.decoder;
-    other tensors are shared by both stacks.
+    A tensor belongs to a stack if one of the first two parts of its name is `encoder` or `decoder`, as in
+    decoder.layers.0... or token_embeddings.decoder, and is copied if `stacks` is this stack or `both`. Any
+    other tensor is shared by both stacks, and is copied if `shared_tensors` is set.
     """
     for part in name.split(".")[:2]:
         if part in STACKS:
@@ -158,7 +167,7 @@ def _is_wanted(name: str, stacks: str, shared_tensors: bool) -> bool:
 
 
 def _as_decoder(name: str) -> str:
-    """Return the name of the decoder tensor that corresponds to an encoder tensor."""
+    """Return a name with `encoder` replaced by `decoder` in its first two parts; others stay as they are."""
     parts = name.split(".")
     for position, part in enumerate(parts[:2]):
         if part == "encoder":
@@ -169,17 +178,20 @@ def _as_decoder(name: str) -> str:
 def _copy_languages(
     tensor: Tensor, source: Tensor, old_languages: Sequence[str], new_languages: Sequence[str]
 ) -> None:
-    """Copy the language vectors of the languages that both models have."""
+    """Copy the vectors of those languages that both models have from `source` into `tensor`, in place.
+
+    Each row of the two tables is the vector of one language, in the order of the lists of names.
+    """
     for row, language in enumerate(new_languages):
         if language in old_languages:
             tensor[row].copy_(source[list(old_languages).index(language)])
 
 
 def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
-    """Exclude parts of a model from training, and return a note that says how much is frozen.
+    """Exclude parts of a model from training, and return one line on how many parameters are frozen.
 
-    A part is `embeddings`, a stack, or a number N for the first N layers of each stack. Raises MasscliError
-    if the model has no such part.
+    A part is `embeddings`, `encoder`, `decoder`, or a number N for the first N layers of each stack. Without
+    parts, nothing is frozen and the list is empty. Raises MasscliError if the model has no such part.
     """
     if not parts:
         return []
@@ -204,7 +216,10 @@ def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
 
 
 def _prefixes(part: str) -> list[str]:
-    """Return the prefixes of the parameter names that belong to a part."""
+    """Return the prefixes of the names of the parameters of a part.
+
+    The part is `embeddings`, `encoder`, `decoder`, or a number N for the first N layers of both stacks.
+    """
     if part == "embeddings":
         return [
             "token_embeddings.",
@@ -225,7 +240,7 @@ def _starts_with_any(name: str, prefixes: Iterable[str]) -> bool:
 
 
 def _summarize(names: Sequence[str]) -> str:
-    """Return the leading components of names with their counts, such as `decoder (120), tables (1)`."""
+    """Count tensor names by what stands before their first dot, and return text such as `decoder (120)`."""
     counts: dict[str, int] = {}
     for name in names:
         first_part = name.partition(".")[0]

@@ -17,19 +17,22 @@ from masscli.core.files import read_regular, write_atomic
 from masscli.core.sealed_json import SealError, seal, unseal
 
 FORMAT = 2
-"""Format 1 had no checksum of the state."""
+"""The only checkpoint format that is read and written. Format 1 had no checksum of the state."""
 STATE_FILE = "state.json"
 REQUIRED_FILES = ("model.safetensors", "recipe.toml", "tokenizer.json")
-"""What no checkpoint lacks."""
+"""Names of the files that every checkpoint has besides `state.json`."""
 
 
 class DamagedStateError(Exception):
-    """What is wrong with the contents of a state file."""
+    """Raised if a state file is missing or damaged; the message says how, without the name of the file."""
 
 
 @config
 class StateFile:
-    """The contents of `state.json`; `state` is left for its owner to parse."""
+    """The contents of `state.json`: the state of the run as plain JSON values, metrics, and checksums.
+
+    `metrics` are the last validation values by name, and `files` the sha256 checksums by file name.
+    """
 
     state: Mapping[str, Any]
     metrics: Mapping[str, float]
@@ -43,7 +46,7 @@ class _Mappings:
 
 
 def write_state_file(folder: Path, contents: StateFile) -> None:
-    """Write `state.json` into a folder, or replace it in one step, flushed to the disk."""
+    """Write `state.json` into a folder, with a checksum of its content; replace an older one in one step."""
     content = {
         "format": FORMAT,
         "state": contents.state,
@@ -80,7 +83,10 @@ def read_state_file(folder: Path) -> StateFile:
 
 
 def _parse_content(content: Mapping[str, Any]) -> StateFile:
-    """Return typed contents. Raises DamagedStateError or ConfigError if something is missing or wrong."""
+    """Return the parsed JSON of a state file as a `StateFile`.
+
+    Raises DamagedStateError or ConfigError if an entry is missing, or is not of its type.
+    """
     mappings = from_dict(_Mappings, {key: content.get(key) for key in ("metrics", "files")})
     for name in REQUIRED_FILES:
         if name not in mappings.files:

@@ -1,4 +1,4 @@
-"""Write tensors with safetensors as any other file is written: its errors and its permissions are its own."""
+"""Write files of tensors with safetensors, but with the usual errors and permissions of a new file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from masscli.core.files import set_default_mode
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write contiguous tensors of the CPU to a file. Raises OSError if it cannot be written."""
+    """Write tensors by name to a safetensors file. They must be contiguous and on the CPU.
+
+    Raises OSError if the file cannot be written.
+    """
     try:
         save_file(dict(tensors), path, metadata)
     except SafetensorError as error:

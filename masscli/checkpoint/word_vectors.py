@@ -1,10 +1,10 @@
-"""Start from word vectors: rows of a token table from a text file of word2vec or fastText.
+"""Initialize token embeddings with word vectors from text files of word2vec or fastText.
 
 Such a file has a line `WORD x_1 ... x_D` for each word, and maybe a first line `N D`. A piece that begins a
-word stands for that word, `▁maison` for `maison`; other pieces are looked up as they are. Vectors are scaled
-together so that their mean norm is that of the rows they replace. A piece that several languages share keeps
-the vector of the first file. The vectors of two languages are comparable only if they were mapped into one
-space beforehand.
+word gets the vector of that word, `▁maison` that of `maison`; other pieces are looked up as they are. The
+vectors of a file are scaled by one factor, so that their mean norm is that of the rows they replace. A piece
+that several languages share keeps the vector of the first file. The vectors of two languages are comparable
+only if they were mapped into one space beforehand.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from masscli.text.markers import SENTENCEPIECE_SPACE
 
 
 def load_vectors(model: Transformer, entries: Sequence[str], data: DataFolder) -> list[str]:
-    """Put the vectors of each `LANG=FILE` into every token table of the model, and report their coverage.
+    """Copy the vectors of each `LANG=FILE` in `entries` into every table of token embeddings of the model.
 
-    Raises MasscliError if a language is unknown, or if a file has none of its pieces or wrong vectors.
+    Only pieces that occur in the training text of the language get a vector. Return a line for each file on
+    how many do, and on their share of the text. Raises MasscliError if a language is unknown, or if a file
+    has a vector for none of its pieces, or wrong vectors.
     """
     initialized: set[int] = set()
     report = []
@@ -69,9 +71,10 @@ def load_vectors(model: Transformer, entries: Sequence[str], data: DataFolder) -
 
 
 def _words(piece_ids: Sequence[int], pieces: Sequence[str]) -> dict[str, int]:
-    """Map each word to look up in the file to the id of its piece.
+    """Return the words to look up in a file of vectors, each with the id of the piece that gets its vector.
 
-    A piece that begins a word wins over one inside a word."""
+    If `▁the` and `the` are both pieces, the vector of the word `the` is for `▁the`, which begins a word.
+    """
     inside, beginning = {}, {}
     for piece_id, piece in zip(piece_ids, pieces, strict=True):
         if not piece.startswith(SENTENCEPIECE_SPACE):
@@ -82,7 +85,11 @@ def _words(piece_ids: Sequence[int], pieces: Sequence[str]) -> dict[str, int]:
 
 
 def _read(path: Path, words: dict[str, int], size: int) -> dict[int, NDArray[np.float32]]:
-    """Return the vectors of words by the id of their piece; of several lines for a word the first counts."""
+    """Return the vectors (D,) in a file for the given words, by the id that `words` has for them.
+
+    Of several lines for a word the first counts; words without a line are left out. Raises MasscliError if a
+    vector does not have `size` finite numbers.
+    """
     vectors: dict[int, NDArray[np.float32]] = {}
     for number, line in enumerate(corpus.iter_lines(path), 1):
         word, _, rest = line.rstrip().partition(" ")

@@ -1,4 +1,4 @@
-"""Turn a published folder into a checkpoint of a new run, which every command accepts."""
+"""Turn the folder of a model of Hugging Face's library into a run with a checkpoint, for every command."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ from masscli.training.recipe import Recipe
 def import_folder(
     folder: Path, output: Path, languages: Sequence[str], allow_pickle: bool
 ) -> tuple[Path, list[str]]:
-    """Write the run `output`, and return its checkpoint and notes for the user.
+    """Import the model in `folder` as the run `output`; return the path of its checkpoint, and notes.
 
-    The notes say what was imported, what is new and what was left behind. Raises MasscliError if something in
-    the folder is missing, unknown, or does not fit the rest.
+    The notes tell the user what was imported, what is new and what was left behind. `languages` are those
+    that the run is to know. Weights that are a pickle are read only with `allow_pickle`. Raises MasscliError
+    if something in the folder is missing, unknown, or does not fit the rest.
     """
     # First, so that nothing is read in vain.
     checkpoint.require_empty_folder(output)
@@ -73,7 +74,10 @@ def import_folder(
 
 
 def _model_notes(family: Family, model: ModelConfig, config: Mapping[str, Any]) -> list[str]:
-    """Return notes on what is different here."""
+    """Return notes for the user on where the imported model differs from the family or from its config.json.
+
+    There is one if it lacks the family's pooler, and one if its embeddings had a dropout rate of their own.
+    """
     notes = []
     if presets()[family.arch].get("pooler") and not model.pooler:
         notes.append("it has no pooler: the first state itself represents a text")
@@ -88,7 +92,7 @@ def _model_notes(family: Family, model: ModelConfig, config: Mapping[str, Any]) 
 
 
 def _family(folder: Path, model_type: object) -> Family:
-    """Return the family of a model type. Raises MasscliError if it is missing or unknown."""
+    """Return the family of the `model_type` in config.json. Raises MasscliError if it is None or unknown."""
     known = ", ".join([*FAMILIES, *SEQ2SEQ_FAMILIES])
     if model_type is None:
         raise MasscliError(f"{folder / CONFIG}: has no model_type", f"add it: one of {known}")
@@ -102,7 +106,10 @@ def _family(folder: Path, model_type: object) -> Family:
 def _vocab_size(
     folder: Path, family: Family, config: Mapping[str, Any], tensors: Tensors, weights_path: Path
 ) -> int:
-    """Return the size of the vocabulary. Raises MasscliError if config.json and the weights differ in it."""
+    """Return the `vocab_size` of config.json.
+
+    Raises MasscliError if it is missing, or if the token embeddings are missing or have other rows.
+    """
     vocab_size = config.get("vocab_size")
     if type(vocab_size) is not int:
         raise MasscliError(f"{folder / CONFIG}: has no vocab_size", f"{family.title} needs it")

@@ -22,14 +22,15 @@ FAMILIES: dict[str, tuple[Callable[[Any], bool], Converter]] = {
     "xlm": (is_xlm, convert_xlm),
     "fairseq": (is_fairseq, convert_fairseq),
 }
-"""How each family is recognised, and what converts it."""
+"""For each family a function that recognises the content of its files, and the one that converts it."""
 
 
 def import_file(request: ImportRequest, family: str | None, output: Path) -> tuple[Path, list[str]]:
-    """Write the run `output`, and return its checkpoint and notes for the user.
+    """Import a checkpoint file as the run `output`; return the path of its checkpoint, and notes.
 
-    The family is that of the content, unless it is given. Raises MasscliError if the file is damaged, asks
-    for anything that could be executed, or holds a model that is not supported.
+    The notes are lines for the user. If `family` is None, the content of the file shows it. Raises
+    MasscliError if the file is damaged, asks for anything that could be executed, or holds a model that is
+    not supported.
     """
     # First, so that nothing is read in vain.
     checkpoint.require_empty_folder(output)
@@ -61,7 +62,10 @@ def import_file(request: ImportRequest, family: str | None, output: Path) -> tup
 
 
 def _converter(request: ImportRequest, family: str | None, content: Mapping[str, Any]) -> Converter:
-    """Return the converter of a family, by default of the one that the content belongs to."""
+    """Return the function that converts files of a family; if it is None, the content shows the family.
+
+    Raises MasscliError if the family is unknown, or if the content is of none.
+    """
     if family is not None:
         if family not in FAMILIES:
             raise MasscliError(

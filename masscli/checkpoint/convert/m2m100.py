@@ -30,7 +30,11 @@ from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
 def read_m2m100(
     folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]
 ) -> Seq2SeqVocabulary:
-    """Read the vocabulary of M2M100 or NLLB. Raises MasscliError if files are missing or do not fit."""
+    """Return the vocabulary of the M2M100 or NLLB model in `folder`; a vocab.json shows that it is M2M100.
+
+    `size` is the number of rows of the token embeddings, and `languages` are those to give names to; `config`
+    is not used. Raises MasscliError if files are missing or do not fit.
+    """
     path, data = read_model(folder, "sentencepiece.bpe.model")
     settings = read_json_if_present(folder / TOKENIZER_CONFIG)
     is_m2m100 = (folder / "vocab.json").exists()

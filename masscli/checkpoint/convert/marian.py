@@ -24,9 +24,11 @@ from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
 def read_marian(
     folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]
 ) -> Seq2SeqVocabulary:
-    """Read source.spm, target.spm and vocab.json; `languages` are those of the source and the target.
+    """Return the vocabulary of the Marian model in `folder`, from source.spm, target.spm and vocab.json.
 
-    Raises MasscliError if files are missing, or if the target language is chosen in the text (`>>fra<<`).
+    `size` is the number of rows of the token embeddings, and `languages` are the source and the target;
+    `config` is not used. Raises MasscliError if files are missing or do not fit, if there are not two
+    languages, or if sources name the target language in the text (`>>fra<<`).
     """
     path = folder / "vocab.json"
     ids = read_ids(path)

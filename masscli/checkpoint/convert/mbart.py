@@ -39,7 +39,12 @@ _MORE_LANGUAGES_50 = (
 def read_mbart(
     folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]
 ) -> Seq2SeqVocabulary:
-    """Read sentencepiece.bpe.model. Raises MasscliError if it is missing or does not fit the model."""
+    """Return the vocabulary of the mBART model in `folder`, from its SentencePiece model.
+
+    It is mBART-50 if the name of its tokenizer class has a 50, else mBART-25. `size` is the number of rows of
+    the token embeddings, and `languages` are those to give names to; `config` is not used. Raises
+    MasscliError if the file is missing or does not fit.
+    """
     path, data = read_model(folder, "sentencepiece.bpe.model", "spiece.model")
     ids = fairseq_ids(data)
     settings = read_json_if_present(folder / TOKENIZER_CONFIG)
@@ -63,7 +68,10 @@ def read_mbart(
 
 
 def fairseq_ids(model: bytes) -> dict[str, int]:
-    """Return the ids of the pieces of a SentencePiece model as fairseq numbers them."""
+    """Return fairseq's ids by piece for a SentencePiece model, which is given as the bytes of its file.
+
+    `<s> <pad> </s> <unk>` are 0 to 3, and every other piece has SentencePiece's id plus one.
+    """
     processor = SentencePieceModel(model).processor
     ids = dict(FAIRSEQ_SPECIAL)
     for number in range(len(processor)):

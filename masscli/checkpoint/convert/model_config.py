@@ -1,7 +1,7 @@
-"""Convert config.json to a `ModelConfig`, and back.
+"""Convert config.json of Hugging Face's library to a `ModelConfig`, and back.
 
 Settings that config.json does not have (where the norms are, what is shared, ...) must be as in the family's
-preset: a model that differs there cannot be exported. A config.json cannot be imported if it asks for a
+preset: a model in which they differ cannot be exported. A config.json cannot be imported if it asks for a
 variant that masscli's Transformer does not have.
 """
 
@@ -31,32 +31,37 @@ from masscli.text.vocabulary import Vocabulary
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 MAX_UNUSED_POSITIONS = 16
-"""The most rows of position embeddings that may be unused where positions begin after the id of padding."""
+"""The most unused rows at the beginning of a table of positions, in families whose first position has the row
+after the id of padding."""
 MAX_LAYERS = 4096
-"""More layers than this are taken for a damaged config.json."""
+"""The most layers that are accepted; a config.json with more is taken to be damaged."""
 _DEFAULT_PAD = 1
-"""The id of padding in RoBERTa's config.json if it does not say one."""
+"""The id of padding if a config.json of RoBERTa has no pad_token_id."""
 _FREE_FIELDS = (
     "pooler", "head_transform", "output_bias", "tie_output", "position_offset", "project_embeddings",
     "relative_distance", "sinusoids", "source_tag", "target_tag",
 )  # fmt: skip
-"""Fields that need not be as in the preset: optional parts, and those without effect in these models."""
+"""Fields of `ModelConfig` in which an exported model may differ from its family's preset: optional parts, and
+fields without effect in these models."""
 _SIZE_FIELDS = ("dim", "ffn_dim", "heads", "embedding_dim", "encoder_layers", "decoder_layers")
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What the published weights have, which config.json does not say, and how many numbers they are."""
+    """Facts about the published weights that config.json does not tell."""
 
     pooler: bool
+    """Whether they have a pooler."""
     lm_head: bool
+    """Whether they have an LM head."""
     own_output: bool
     """Whether output weights are stored beside the token embeddings."""
     numbers: int
+    """Total number of elements of all tensors."""
 
 
 def read_config(family: Family, raw: Mapping[str, Any], contents: Contents, path: str) -> ModelConfig:
-    """Return the model that a config.json describes.
+    """Return the configuration of the model that a config.json describes, given as its content `raw`.
 
     `path` is named in errors. Raises MasscliError if a setting is missing, wrong, or cannot be imported.
     """
@@ -92,7 +97,10 @@ def read_config(family: Family, raw: Mapping[str, Any], contents: Contents, path
 
 
 def _check_sizes(family: Family, values: Mapping[str, Any], contents: Contents, path: str) -> None:
-    """Raise MasscliError if a size is larger than the weights can be, before anything is made of it."""
+    """Raise MasscliError if a size in `values` is impossible, before a model of this size uses up memory.
+
+    Widths, positions and segments must not exceed the total number of weights, nor layers `MAX_LAYERS`.
+    """
     for field in ("dim", "ffn_dim", "max_positions", "segments", "embedding_dim"):
         value = values.get(field, 0)
         if type(value) is int and value > contents.numbers:
@@ -107,7 +115,11 @@ def _check_sizes(family: Family, values: Mapping[str, Any], contents: Contents, 
 
 
 def _has_head(family: Family, model: ModelConfig, contents: Contents, path: str) -> bool:
-    """Return whether the model gets an LM head. Raises MasscliError if the published one cannot be ours."""
+    """Return whether the imported model gets an LM head: that of the weights, or a new one as in the preset.
+
+    In some families the head always has the same activation. If the layers have another one, the result is
+    False, and MasscliError is raised if the weights have a head: masscli has one activation for both.
+    """
     fixed = family.fixed_head_activation
     if fixed is None or model.activation == fixed:
         # A model that was saved without its LM head gets a new one; ELECTRA's discriminator has none.
@@ -121,7 +133,11 @@ def _has_head(family: Family, model: ModelConfig, contents: Contents, path: str)
 
 
 def _resolve(family: Family, raw: Mapping[str, Any], values: dict[str, Any], path: str) -> ModelConfig:
-    """Return the model with the values of a config.json by field, adapted to what they mean here."""
+    """Return the model configuration from settings of a config.json, given by the names of our fields.
+
+    `values` are first adapted in place to what our fields mean: names of activations, positions without
+    unused rows. Raises MasscliError, which names `path`, if a value is wrong.
+    """
     # Values from the file may be of any type until `resolve` has checked them.
     try:
         if values["activation"] not in family.activations:
@@ -146,14 +162,21 @@ def _resolve(family: Family, raw: Mapping[str, Any], values: dict[str, Any], pat
 
 
 def _read_ffn_dim(family: Family, raw: Mapping[str, Any], dim: int) -> Any:
-    """Return the width of the feed-forward layers of GPT and GPT-2: n_inner, or four times their width."""
+    """Return the inner width of the feed-forward layers of GPT and GPT-2.
+
+    It is GPT-2's n_inner, which may be of any type yet, or else four times the model's width `dim`.
+    """
     if family is GPT2 and raw.get("n_inner") is not None:
         return raw["n_inner"]
     return 4 * dim
 
 
 def _read_position_offset(family: Family, raw: Mapping[str, Any], path: str) -> int:
-    """Return the number of rows of position embeddings before the first position."""
+    """Return the number of unused rows in the table of positions before the first position.
+
+    It is one more than pad_token_id if the family's positions begin after the id of padding, else 0. Raises
+    MasscliError if that id is not a number within `MAX_UNUSED_POSITIONS`.
+    """
     if not family.positions_after_padding:
         return 0
     pad = raw.get("pad_token_id", _DEFAULT_PAD)
@@ -166,7 +189,11 @@ def _read_position_offset(family: Family, raw: Mapping[str, Any], path: str) -> 
 
 
 def check_padding(family: Family, model: ModelConfig, vocab: Vocabulary, path: str) -> None:
-    """Raise MasscliError if text may have the id of config.json's padding, which would confuse positions."""
+    """Raise MasscliError if the id of config.json's padding is an ordinary piece of the vocabulary.
+
+    This matters only to families whose positions begin after the id of padding: they do not count padding,
+    and would not count that piece either.
+    """
     pad = model.position_offset - 1
     if family.positions_after_padding and pad not in vocab.special_ids:
         raise MasscliError(
@@ -176,7 +203,11 @@ def check_padding(family: Family, model: ModelConfig, vocab: Vocabulary, path: s
 
 
 def position_offset(family: Family, model: ModelConfig, vocab: Vocabulary) -> int:
-    """Return the number of rows before the first position that the family needs."""
+    """Return the number of unused rows before the first position in an exported table of positions.
+
+    It is 0 unless the family's positions begin after the id of padding. Then it is that of the model, if it
+    was imported with such rows, or else one more than the vocabulary's id of padding.
+    """
     if not family.positions_after_padding:
         return 0
     # An imported table stays as it is.
@@ -223,7 +254,11 @@ def write_config(family: Family, model: ModelConfig, vocab: Vocabulary, size: in
 
 
 def choose_family(model: ModelConfig) -> Family:
-    """Return the family of the model's named size, or else the one that the model is most similar to."""
+    """Return the family to export a model to.
+
+    It is the family of the model's preset (`arch`) if the model has a counterpart in it; else the one that it
+    is most similar to, unless it has no counterpart in that one either.
+    """
     named = _family_of_preset(model.arch)
     similar = _similar_family(model, named)
     # Without a counterpart at all, the error is about the family that the user has named.
@@ -233,7 +268,7 @@ def choose_family(model: ModelConfig) -> Family:
 
 
 def _similar_family(model: ModelConfig, named: Family | None) -> Family:
-    """Return the family that a model is most similar to by its shape."""
+    """Return the family that a model is most similar to by its shape; `named` is that of its preset."""
     if not model.encoder_layers:
         return GPT2 if model.norm == "pre" else GPT
     # Of the families of encoders, ALBERT alone shares layers.
@@ -247,7 +282,7 @@ def _similar_family(model: ModelConfig, named: Family | None) -> Family:
 
 
 def _family_of_preset(arch: str) -> Family | None:
-    """Return the family of a named size, or None if it is not a size of a published model."""
+    """Return the family that the preset `arch` belongs to, or None if it is not that of a published model."""
     # `gpt2` begins like `gpt`, so that the longest beginning counts.
     matching = [family for family in FAMILIES.values() if arch.startswith(family.preset_prefix)]
     if not matching:
@@ -256,7 +291,10 @@ def _family_of_preset(arch: str) -> Family | None:
 
 
 def find_export_obstacle(model: ModelConfig) -> str | None:
-    """Return why a model with the named size of a published one cannot be exported like it, or None."""
+    """Return the reason why a model cannot be exported although its preset is that of a published model.
+
+    Return None if it can be exported, or if its preset belongs to no family of Hugging Face's.
+    """
     family = _family_of_preset(model.arch)
     if family is None:
         return None
@@ -265,7 +303,7 @@ def find_export_obstacle(model: ModelConfig) -> str | None:
 
 
 def export_obstacle(family: Family, model: ModelConfig) -> str | None:
-    """Return why a model has no counterpart in a family, or None if it has one."""
+    """Return the reason, as text, why a model has no counterpart in a family, or None if it has one."""
     try:
         check_counterpart(family, model)
     except MasscliError as error:
@@ -280,7 +318,7 @@ def check_counterpart(family: Family, model: ModelConfig) -> None:
 
 
 def _check_fields(family: Family, model: ModelConfig) -> None:
-    """Raise MasscliError if a field that config.json does not say differs from the family's preset."""
+    """Raise MasscliError if the model differs from the family's preset in a field that config.json lacks."""
     values = to_dict(model)
     required = to_dict(resolve({"arch": family.arch})) | {"languages": "none", "embedding_dim": 0}
     # Embeddings as wide as the layers are the same as no width of their own.
@@ -297,7 +335,11 @@ def _check_fields(family: Family, model: ModelConfig) -> None:
 
 
 def _check_parts(family: Family, model: ModelConfig) -> None:
-    """Raise MasscliError if the model has a part that the family lacks, or lacks one that it always has."""
+    """Raise MasscliError if an optional part of the model, or its activation, does not exist in the family.
+
+    The parts are LM head, pooler, segments and projected embeddings. The error is also raised if the model
+    lacks a part that all models of the family have.
+    """
     # Their LM heads have both or are absent.
     if model.head_transform is not model.output_bias:
         raise _no_counterpart(
@@ -321,7 +363,10 @@ def _check_parts(family: Family, model: ModelConfig) -> None:
 
 
 def _check_projection(family: Family, model: ModelConfig) -> None:
-    """Raise MasscliError if embeddings as wide as the layers are not projected as the family does it."""
+    """Raise MasscliError if the model projects embeddings that are as wide as its layers, except for ALBERT.
+
+    ALBERT always projects embeddings with a matrix, so for it the error is raised if the model does not.
+    """
     if family is ALBERT and not model.project_embeddings:
         rule = "projects embeddings even if they are as wide as the layers"
         raise _no_counterpart(family, "project_embeddings", False, rule)
@@ -338,7 +383,10 @@ def _no_counterpart(family: Family, field: str, value: object, theirs: str) -> M
 
 
 def _closest_preset(family: Family, model: ModelConfig) -> str:
-    """Return the family's preset of the same depth and width, or else its first."""
+    """Return the name of the family's preset that has the model's numbers of layers, widths and heads.
+
+    If none has, return that of the family's usual preset.
+    """
     for name in presets():
         if _family_of_preset(name) is family:
             preset = resolve({"arch": name})

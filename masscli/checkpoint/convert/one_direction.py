@@ -1,9 +1,9 @@
-"""Reduce a translator to one direction, without changing what it computes.
+"""Reduce a translation model to one direction, without changing what it computes.
 
 Other programs know no language vectors, no output projection for each language, no segments and no shared
 layers. For one direction all of them are constants: vectors that are added to every token are added to the
-positions instead, and layers that share weights are written out. The result is a Transformer of masscli, too,
-with learned positions and without languages.
+positions instead, and layers that share weights are written out. The result is again a Transformer of
+masscli, with learned positions and without languages.
 
 Shapes: P positions, D model width.
 """
@@ -34,7 +34,7 @@ class DirectedModel:
 
     config: ModelConfig
     vocab_size: int
-    """The number of ids that the model predicts; it knows no other ones."""
+    """The number of ids that the model predicts and has embeddings for."""
     tensors: Mapping[str, Tensor]
     source_prefix: Sequence[int]
     """The ids before every source."""
@@ -47,9 +47,9 @@ class DirectedModel:
 
 
 def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> DirectedModel:
-    """Return the model that translates from language `source` to language `target`.
+    """Return a model that computes what the checkpoint's model does from language `source` to `target`.
 
-    Raises MasscliError, which names the setting, if the model has parts that only masscli computes.
+    Raises MasscliError if the checkpoint has no encoder or no decoder, or parts that only masscli computes.
     """
     _check_exportable(checkpoint)
     model = checkpoint.model()
@@ -90,7 +90,7 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
 
 
 def _check_exportable(checkpoint: Checkpoint) -> None:
-    """Raise MasscliError if the model is no translator, or has a part that other programs lack."""
+    """Raise MasscliError if the model has no encoder or decoder, or has a part that other programs lack."""
     config = checkpoint.recipe.model
     if not config.encoder_layers or not config.decoder_layers:
         raise MasscliError(
@@ -135,16 +135,21 @@ def _predicted_size(checkpoint: Checkpoint) -> int:
 
 
 def _unread_positions(config: ModelConfig) -> int:
-    """Return how many rows of the position tables are kept though no token reads them.
+    """Return the number of rows to keep at the beginning of both tables of positions that no token reads.
 
-    They make an imported model the same again. Other programs have as many in both stacks.
+    They are kept so that an imported model is written back as it was, but only if both stacks have learned
+    positions, since other programs have as many in both stacks; otherwise the number is 0.
     """
     both_learned = config.positions == config.for_stack("decoder").positions == "learned"
     return config.position_offset if both_learned else 0
 
 
 def _position_table(model: Transformer, stack: str, language: int | None) -> Tensor:
-    """Return what is added to the token embeddings at each position: (P, D), after unread rows."""
+    """Return the table (P, D) of all that a stack adds to token embeddings at each position.
+
+    It is the sum of the position, the vector of the language and that of segment 0. `language` is the index
+    of the language's vector, or None. Rows that no token reads may come first, and count in P.
+    """
     unread = _unread_positions(model.config)
     config = model.config.for_stack(stack)
     first = config.position_offset - unread
@@ -165,7 +170,10 @@ def _position_table(model: Transformer, stack: str, language: int | None) -> Ten
 
 
 def _layers(model: Transformer, stack: str, language: int | None) -> dict[str, Tensor]:
-    """Return the tensors of the layers of a stack by the names that they have where nothing is shared."""
+    """Return the tensors of all layers of a stack, under the names of a model that shares no weights.
+
+    `language` is the index of the stack's language, whose output projection of cross-attention is chosen.
+    """
     tensors = {}
     output = 0
     if language is not None and model.config.cross_output == "language":
@@ -187,7 +195,7 @@ def _layers(model: Transformer, stack: str, language: int | None) -> dict[str, T
 
 
 def output_layer(directed: DirectedModel) -> tuple[Tensor, Tensor | None]:
-    """Return the weight (V, D) and the bias (V,) of the output layer."""
+    """Return the weight (V, D) and the bias (V,) of the output layer for V ids; the bias may be None."""
     owner = directed.config.embedding_owners[-1]
     weight = directed.tensors[f"token_embeddings.{owner}"]
     weight = directed.tensors.get(f"output_weights.{owner}", weight)

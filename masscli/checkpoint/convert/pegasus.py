@@ -28,7 +28,11 @@ _FIRST = ("<pad>", "</s>", "<mask_1>", "<mask_2>")
 def read_pegasus(
     folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]
 ) -> Seq2SeqVocabulary:
-    """Read spiece.model. Raises MasscliError if it is missing or does not fit the model."""
+    """Return the vocabulary of the Pegasus model in `folder`, from spiece.model and tokenizer_config.json.
+
+    `size` is the number of rows of the token embeddings; `config` and `languages` are not used. Raises
+    MasscliError if spiece.model is missing or does not fit.
+    """
     path, data = read_model(folder, "spiece.model")
     offset = read_json_if_present(folder / TOKENIZER_CONFIG).get("offset", OFFSET)
     if type(offset) is not int or not 0 <= offset < size:

@@ -1,4 +1,7 @@
-"""Export a checkpoint as it is: for masscli without the optimizer, or as bare tensors with settings."""
+"""Export a checkpoint under masscli's own names: as a run without optimizer state, or as bare tensors.
+
+Bare tensors are safetensors files with the settings of the model and its vocabulary beside them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ _ROLES = ("pad", "bos", "eos", "unk", "mask", "cls", "sep")
 
 
 def export_masscli(checkpoint: Checkpoint, output: Path) -> list[str]:
-    """Write a run with one checkpoint that has no optimizer state, and return notes for the user."""
+    """Write the run `output` with this checkpoint without its optimizer state; return notes for the user.
+
+    Raises MasscliError if `output` is not empty or cannot be written.
+    """
     require_empty_folder(output)
     path = checkpoints.save_new_run(
         output,
@@ -33,7 +39,11 @@ def export_masscli(checkpoint: Checkpoint, output: Path) -> list[str]:
 
 
 def export_safetensors(checkpoint: Checkpoint, output: Path) -> list[str]:
-    """Write the tensors with our names, their settings and the vocabulary; return notes for the user."""
+    """Write the folder `output` and return notes for the user.
+
+    It holds the tensors of model and objectives with masscli's names, a config.json, and the vocabulary.
+    Raises MasscliError if it is not empty or cannot be written.
+    """
     require_empty_folder(output)
     tokenizer = checkpoint.tokenizer()
     vocab = tokenizer.vocab
