@@ -1,4 +1,4 @@
-"""A model that CTranslate2 decodes, converted for each direction when it is asked for first."""
+"""A model that CTranslate2 decodes; it is converted for each direction when that is first needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from masscli.generation.ctranslate2_decoder import CTranslate2Decoder
 
 @dataclass
 class ConvertedModel:
-    """A checkpoint that CTranslate2 decodes; see masscli/checkpoint/convert/ctranslate2_cache.py."""
+    """A checkpoint that is converted to CTranslate2's format, and decoded by CTranslate2.
+
+    `_opened` keeps the translators that are already loaded, by (source language, target language).
+    """
 
     checkpoint: Checkpoint
     device: torch.device
@@ -29,7 +32,10 @@ class ConvertedModel:
 
     @classmethod
     def of(cls, checkpoints: Sequence[Checkpoint], device: torch.device, precision: str) -> ConvertedModel:
-        """Return the model of a single checkpoint. Raises MasscliError if there are several."""
+        """Return the model of the only checkpoint; nothing is converted yet.
+
+        Raises MasscliError if there are several checkpoints, or several processes (torchrun).
+        """
         if len(checkpoints) > 1:
             raise MasscliError(
                 "--backend ctranslate2 decodes with one model, not with several",
@@ -53,9 +59,10 @@ class ConvertedModel:
         allowed: Tensor | None,
         piece_scores: bool,
     ) -> CTranslate2Decoder:
-        """Return a decoder for the direction of a task.
+        """Return a CTranslate2 decoder for the source and target language of a task.
 
-        Raises MasscliError, which names the option or the setting, for what CTranslate2 cannot do.
+        The checkpoint is converted for this direction first if it was not yet. Raises MasscliError, which
+        names the option or the setting, if the task, the model or the search needs what CTranslate2 lacks.
         """
         stack = writing_stack(self.checkpoint, task)
         if stack is not None:

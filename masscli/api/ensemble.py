@@ -22,7 +22,7 @@ from masscli.training.precision import choose_device, choose_dtype
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Checkpoints (usually one) with the same vocabulary, and where and how precisely they compute."""
+    """Checkpoints (usually one) with the same vocabulary, and the device and precision that they run with."""
 
     paths: tuple[Path, ...]
     """The runs and checkpoints as the user named them, for messages."""
@@ -32,7 +32,7 @@ class Ensemble:
     int8: bool = False
     """Whether linear layers have 8-bit weights."""
     ctranslate2: ConvertedModel | None = None
-    """The model that decodes in place of `models`, with --backend ctranslate2."""
+    """The model that decodes in place of `models` with --backend ctranslate2; None with --backend torch."""
 
     @classmethod
     def open(
@@ -64,21 +64,21 @@ class Ensemble:
 
     @property
     def first(self) -> Checkpoint:
-        """The first checkpoint, whose recipe says which tasks there are."""
+        """The first checkpoint; the tasks of the ensemble are those in its recipe."""
         return self.checkpoints[0]
 
     @cached_property
     def models(self) -> tuple[Transformer, ...]:
-        """The models, in evaluation mode and on the device."""
+        """The models of all checkpoints, in evaluation mode on the device; loaded at the first access."""
         models = [checkpoint.model(self.device, self.dtype) for checkpoint in self.checkpoints]
         if self.int8:
             models = [to_int8(model) for model in models]
         return tuple(models)
 
     def copy_weights(self) -> None:
-        """Copy the weights out of their files, which are mapped into memory.
+        """Replace the weights of `models`, which are memory-mapped from files, by copies in memory.
 
-        Otherwise a file that is overwritten in place would end the process.
+        Without this, overwriting a checkpoint file in place would crash the process.
         """
         for model in self.models:
             for tensor in (*model.parameters(), *model.buffers()):
@@ -86,17 +86,20 @@ class Ensemble:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of all models."""
+        """The tokenizer of the first checkpoint, which fits all models since they share a vocabulary."""
         return self.first.tokenizer()
 
     @cached_property
     def framing(self) -> Framing:
-        """How all models read lines."""
+        """The framing of all models: which special symbols and language marks surround a sentence."""
         return self.first.framing()
 
 
 def _check_agreement(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> None:
-    """Raise MasscliError unless ids and marks of languages mean the same to all models."""
+    """Raise MasscliError unless all checkpoints have the same vocabulary and mark languages equally.
+
+    `paths` are the paths of the checkpoints, for messages.
+    """
     first = checkpoints[0].framing()
     for path, checkpoint in zip(paths[1:], checkpoints[1:], strict=True):
         framing = checkpoint.framing()

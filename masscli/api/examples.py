@@ -1,4 +1,4 @@
-"""Examples that a program hands over, as the records that a task reads from files."""
+"""Convert examples that a program passes to `predict` into the records that a task reads from files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from masscli.objectives.labelled.options import TagOptions
 from masscli.objectives.shared.table_options import TableOptions
 
 Example = str | Sequence[str] | Mapping[str, str | Sequence[str]]
-"""One example: a text; two texts, or the words of a sentence; or fields by name."""
+"""One example for a task to predict, in one of three forms.
+
+A string is a text. A sequence of strings holds two texts (a pair), or the words of a sentence for tagging. A
+mapping holds fields by name; a value is a text or a list of texts.
+"""
 
 
 def records_of(examples: Sequence[Example], options: TableOptions) -> tuple[str, list[Record]]:
-    """Return the table format and the records of examples for a task.
+    """Return (table format, records) of examples for the task that `options` describe.
 
-    A text task takes a text, or two; a tagging task words, or a text that is split at white space; every task
-    takes fields by name, with the names that it was trained on. Raises MasscliError for an example of another
-    form than the first one, or than the task reads.
+    A classification or regression task takes one text or two; a tagging task takes words, or a text that is
+    split at white space; every task takes fields by name, with the names that it was trained on. Raises
+    MasscliError for an example with other fields than the first one has, or in a form that the task does not
+    read.
     """
     records = []
     for number, example in enumerate(examples, 1):
@@ -39,7 +44,10 @@ def records_of(examples: Sequence[Example], options: TableOptions) -> tuple[str,
 
 
 def _of_texts(number: int, example: str | Sequence[str], options: TableOptions) -> Record:
-    """Return the record of a text, or of two."""
+    """Return the record of one text or of several, whose fields are named "1", "2" and so on.
+
+    `number` is the number of the example, from 1. Raises MasscliError if the task reads only fields by name.
+    """
     if "tsv" not in options.formats:
         raise MasscliError(
             f"examples:{number}: {options.name} reads fields by name, not a text alone",
@@ -50,7 +58,12 @@ def _of_texts(number: int, example: str | Sequence[str], options: TableOptions) 
 
 
 def _of_fields(number: int, example: Mapping[str, str | Sequence[str]], options: TableOptions) -> Record:
-    """Return the record of fields by name: strings are texts, and other sequences lists."""
+    """Return the record of an example that is given as fields by name.
+
+    A string becomes a text field, any other sequence a list field. For extractive question answering the
+    context becomes a shared field, and the number of the example is the default id; raises MasscliError if
+    the question or the context is missing.
+    """
     texts = {name: value for name, value in example.items() if isinstance(value, str)}
     lists = {name: list(value) for name, value in example.items() if not isinstance(value, str)}
     if not isinstance(options, ExtractOptions):
@@ -64,7 +77,7 @@ def _of_fields(number: int, example: Mapping[str, str | Sequence[str]], options:
 
 
 def _check_fields(record: Record, first: Record) -> None:
-    """Raise MasscliError for an example without the fields of the first one."""
+    """Raise MasscliError if a record has other fields than the record of the first example."""
     fields, expected = _field_names(record), _field_names(first)
     if fields != expected:
         raise MasscliError(

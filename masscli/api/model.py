@@ -32,15 +32,15 @@ def load(
     backend: Literal["torch", "ctranslate2"] = "torch",
     allow_code: Sequence[str] = (),
 ) -> Model:
-    """Open a run, a checkpoint or an imported folder; several decode together as an ensemble.
+    """Open a run, a checkpoint or an imported folder as a model; several paths make an ensemble.
 
     `device` is cpu, cuda, cuda:1 or the like; `precision` is bf16, fp16, fp32 or int8; auto chooses.
     `allow_code` names objectives outside of masscli, as module:Class, which the recipe of the run may import.
-    Weights are read when they are needed first.
+    Weights are loaded when they are first needed.
 
-    With `backend` ctranslate2 (the extra `ct2`) a translator is converted once for each direction, beside its
-    checkpoint, and decoded by CTranslate2; it finishes a text as soon as `beam` outputs have ended, as
-    `early_stop` does.
+    With `backend` ctranslate2 (the extra `ct2`) CTranslate2 decodes. For this the model is converted once for
+    each translation direction, and the result is stored beside the checkpoint. CTranslate2 ends the search
+    for a text as soon as `beam` hypotheses have ended, as the option `early_stop` does.
 
     Raises MasscliError if there is no checkpoint, if it is damaged, or if the models do not fit each other.
     """
@@ -50,11 +50,12 @@ def load(
 
 
 class Model:
-    """A trained model.
+    """A trained model, or an ensemble, that translates, scores and predicts.
 
-    Methods take lists and return lists of the same length, in the same order. The same text gets the same
-    result in any list (in fp32; bf16 rounds). What a user should know, such as that a text was truncated, is
-    issued as a Python warning. Raises MasscliError for a request that the model cannot serve.
+    Most methods take lists and return lists of the same length, in the same order. The result for a text does
+    not depend on the other texts of the list (in fp32; bf16 rounds). What a user should know, such as that a
+    text was truncated, is issued as a Python warning. Methods raise MasscliError for a request that the model
+    cannot serve.
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
@@ -74,9 +75,10 @@ class Model:
     ) -> list[str]:
         """Return the best output for each text, such as its translation or summary.
 
-        `source`, `target` and `stream` say what to do if the model was trained for several directions or
-        tasks. `search` are fields of `GenerationConfig`, such as lenpen=0.6 or sampling=True; those that are
-        not given, and `beam`, are those of `masscli generate`.
+        `source` and `target` (languages) and `stream` (the name of a training stream) choose among several
+        directions or tasks that the model was trained for. `beam` and `search` are fields of
+        `GenerationConfig`, such as lenpen=0.6 or sampling=True; a field that is not given has the value that
+        was imported with the model, or else the default of `masscli generate`.
         """
         n_best = self.translate_nbest(
             texts, source, target, stream=stream, beam=beam, **{"nbest": 1, **search}
@@ -94,9 +96,10 @@ class Model:
         nbest: int | None = None,
         **search: Any,
     ) -> list[list[Translation]]:
-        """Return the best outputs for each text with their scores, the best one first.
+        """Return a list of the best outputs for each text, with their scores, the best one first.
 
-        There are at most `nbest` of them (default: as many as the beam is wide), and at least one.
+        Each list has at most `nbest` outputs (default: the width of the beam), and at least one. `source`,
+        `target`, `stream`, `beam` and `search` are as for `translate`.
         """
         config = self._search_config(beam, search)
         config = replace(config, nbest=config.beam if nbest is None else nbest)
@@ -119,10 +122,12 @@ class Model:
         nbest: int = 1,
         **search: Any,
     ) -> TextTranslation:
-        """Return the translation of a text of any length, line by line.
+        """Return the translation of one text of any length, line by line.
 
-        Lines are split into sentences, and placeholders and tags stay as they are, unless `split` or
-        `keep_placeholders` is False. Each line has a confidence, and flags where it is probably wrong.
+        With `split` each line is split into sentences, which are translated on their own. With
+        `keep_placeholders`, placeholders and tags such as {name} and <b> stay unchanged. Each line of the
+        result has a confidence, and flags that tell why it may be wrong. `nbest` is the number of
+        translations for each sentence; the other arguments are as for `translate`.
         """
         config = self._search_config(beam, {"nbest": nbest, **search})
         model = self.text_model(stream, source, target)
@@ -140,10 +145,11 @@ class Model:
         *,
         stream: str | None = None,
     ) -> list[Translation]:
-        """Return given texts with the scores that the model gives them.
+        """Return given texts with the log-probabilities that the model assigns to them, without a search.
 
-        They are taken for outputs for `sources`. A model that only continues text (gpt, clm) needs none; its
-        texts are scored from their first piece on, and the end symbol behind them is scored as well.
+        `texts[i]` is scored as an output for `sources[i]`. Without `sources` every source is empty, as suits
+        a language model (gpt, clm), which scores a text from its first piece on. The end symbol after each
+        text is scored, too. `source`, `target` and `stream` choose the direction or task.
         """
         outputs = _as_list(texts)
         inputs = [""] * len(outputs) if sources is None else _as_list(sources)
@@ -162,7 +168,10 @@ class Model:
         *,
         stream: str | None = None,
     ) -> list[float]:
-        """Return the natural logarithm of the probability of each text; see `score`."""
+        """Return the natural logarithm of the probability that the model assigns to each text, end included.
+
+        `texts[i]` is taken for an output for `sources[i]`, or for an empty source without `sources`.
+        """
         return [
             scored.log_probability for scored in self.score(texts, sources, source, target, stream=stream)
         ]
@@ -176,7 +185,10 @@ class Model:
         *,
         stream: str | None = None,
     ) -> float:
-        """Return the perplexity by piece of all texts together; the end symbols count as pieces."""
+        """Return the perplexity per piece over all texts together; each end symbol counts as a piece.
+
+        `texts[i]` is scored as an output for `sources[i]`, or for an empty source without `sources`.
+        """
         scored = self.score(texts, sources, source, target, stream=stream)
         pieces = sum(len(text.pieces) for text in scored)
         return math.exp(-math.fsum(text.log_probability for text in scored) / max(1, pieces))
@@ -191,9 +203,10 @@ class Model:
     ) -> list[Prediction]:
         """Return the label, number, tags, choice or answer of each example, with probabilities.
 
-        An example is a text; two texts, or the words of a sentence; or fields by name, such as a question
-        and a context, as the task was trained on. `stream` names the task of a model that has several, and
-        `null_threshold` replaces the trained threshold above which a question has no answer.
+        An example is a text, a list of two texts, a list of the words of a sentence, or a mapping of fields
+        such as a question and a context; which of them depends on the task. `stream` names the training
+        stream of the task if the model has several. `null_threshold` replaces the trained threshold above
+        which a question counts as unanswerable. A batch has at most `batch_tokens` pieces, or one example.
         """
         if isinstance(examples, str):
             raise TypeError("examples is one text; give a list of texts")
@@ -209,7 +222,11 @@ class Model:
     def text_model(
         self, stream: str | None = None, source: str | None = None, target: str | None = None
     ) -> TextModel:
-        """Return the model with the generation task that these words choose."""
+        """Return the model for one generation task, which a stream name and two languages choose.
+
+        What is None is filled in if only one task fits; otherwise MasscliError is raised. The result is kept
+        for later calls with the same arguments.
+        """
         key = (stream, source, target)
         if key not in self._text_models:
             self._text_models[key] = TextModel.open(
@@ -218,9 +235,10 @@ class Model:
         return self._text_models[key]
 
     def _search_config(self, beam: int | None, search: Mapping[str, Any]) -> GenerationConfig:
-        """Return the options of a search: those given, else those that were imported with the model.
+        """Return the options of a search: those given, else those imported with the model, else the defaults.
 
-        Raises ConfigError for one that is unknown, wrong or would mislead.
+        Raises ConfigError for an option that is unknown, has an invalid value, or would mislead since it has
+        no effect; other given options without an effect are reported as Python warnings.
         """
         given = dict(search)
         if beam is not None:
@@ -233,7 +251,12 @@ class Model:
         return config
 
     def task_model(self, stream: str | None = None, null_threshold: float | None = None) -> TaskModel:
-        """Return the model with the labelled task that these words choose."""
+        """Return the model for one labelled task, that of the training stream `stream`.
+
+        `stream` may be None if there is only one such task. `null_threshold` replaces the trained threshold
+        above which a question counts as unanswerable. The result is kept for later calls with the same
+        arguments. Raises MasscliError if the model has no such task, or several.
+        """
         key = (stream, null_threshold)
         if key not in self._task_models:
             self._task_models[key] = TaskModel.open(self.ensemble, stream, null_threshold)
@@ -241,14 +264,14 @@ class Model:
 
 
 def _as_list(texts: Iterable[str]) -> list[str]:
-    """Return the texts as a list. Raises TypeError for a single string, which would be taken for letters."""
+    """Return the texts as a list. Raises TypeError for a single string, whose letters would become texts."""
     if isinstance(texts, str):
         raise TypeError("texts is one string; give a list of strings")
     return list(texts)
 
 
 def _warn_about(model: TextModel, translator: Translator) -> None:
-    """Issue what a user should know of a model and its outputs as Python warnings."""
+    """Issue Python warnings of a model and of its finished translation, such as that texts were truncated."""
     for text in (*model.warnings, *translator.report.warnings(translator.max_source_length)):
         # The caller of the method that calls this.
         warnings.warn(text, stacklevel=3)

@@ -21,7 +21,10 @@ from masscli.generation.translator import Translator
 
 
 class PairScore(NamedTuple):
-    """The cross-entropies of a pair, in nats per piece, and its score."""
+    """The score of a pair of lines, from 0 to 1, and its two cross-entropies in nats per piece.
+
+    `forward` is that of the target given the source, `backward` that of the source given the target.
+    """
 
     score: float
     forward: float
@@ -29,7 +32,10 @@ class PairScore(NamedTuple):
 
 
 class PairScorer:
-    """Two models, one for each direction; the same model if it translates in both."""
+    """Scores pairs of lines with two translation models, one for each direction.
+
+    Both may be the same run if it translates in both directions.
+    """
 
     def __init__(
         self,
@@ -41,7 +47,10 @@ class PairScorer:
         device: str = "auto",
         precision: str = "auto",
     ) -> None:
-        """Open the runs. Raises MasscliError if one does not translate in its direction."""
+        """Open the runs `forward` and `backward` for `languages`, the (source, target) languages.
+
+        Raises MasscliError if one of them cannot generate text, or does not know the languages.
+        """
         source, target = languages
         self._translators: list[tuple[Translator, str, str]] = []
         for path, first, second in ((forward, source, target), (backward, target, source)):
@@ -50,7 +59,7 @@ class PairScorer:
             self._translators.append((translator, first, second))
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[PairScore | None]:
-        """Return the score of each pair, or None where a model has no positions for a line."""
+        """Return the score of each pair, or None where a line is too long for the positions of a model."""
         lines = (sources, targets)
         forward = self._cross_entropies(0, *lines)
         backward = self._cross_entropies(1, *reversed(lines))
@@ -59,7 +68,11 @@ class PairScorer:
     def _cross_entropies(
         self, direction: int, sources: Sequence[str], targets: Sequence[str]
     ) -> list[float | None]:
-        """Return the cross-entropy per piece, end symbol included, of each target given its source."""
+        """Return the cross-entropy of each target given its source, in nats per piece, end symbol included.
+
+        `direction` is 0 for the forward and 1 for the backward model. The result is None for a pair that is
+        too long for the model.
+        """
         translator, source, target = self._translators[direction]
         decoder = translator.decoder
         source_ids = [np.asarray(ids) for ids in translator.tokenizer.encode_lines(sources, source)]
@@ -79,7 +92,7 @@ class PairScorer:
 
 
 def pair_score(forward: float | None, backward: float | None) -> PairScore | None:
-    """Return the score of two cross-entropies; None if one of them is missing."""
+    """Return the score of a pair from its two cross-entropies in nats; None if one of them is None."""
     if forward is None or backward is None:
         return None
     score = math.exp(-(abs(forward - backward) + (forward + backward) / 2))

@@ -28,7 +28,10 @@ from masscli.training.recipe import StreamConfig
 
 @dataclass(frozen=True)
 class TaskModel:
-    """A trained model together with the objective of the task that it predicts."""
+    """A trained model together with the objective (head) and the options of one labelled task.
+
+    `stream` is the name of the training stream of the task.
+    """
 
     model: Transformer
     objective: PredictiveObjective
@@ -40,7 +43,7 @@ class TaskModel:
     def open(
         cls, ensemble: Ensemble, stream: str | None = None, null_threshold: float | None = None
     ) -> TaskModel:
-        """Choose one of the tasks of a model, and read its weights.
+        """Open one labelled task of a model, with its weights on the device.
 
         `stream` names the training stream of the task, if the run was trained on several. `null_threshold`
         replaces the trained threshold above which a question counts as unanswerable.
@@ -68,16 +71,22 @@ class TaskModel:
         return cls(ensemble.models[0], objective, options, ensemble.tokenizer, name)
 
     def read(self, path: Path, kind: str) -> Table:
-        """Read new examples from a file of the given kind, such as tsv or jsonl."""
+        """Return the examples of a file as a table of tokenized fields; `kind` is its format, such as tsv."""
         return load_table(path, kind, self.tokenizer, self.options.language)
 
     def table_of(self, examples: Sequence[Example]) -> Table:
-        """Return examples as a table. Raises MasscliError for one that does not suit the task."""
+        """Return examples as a table of tokenized fields.
+
+        Raises MasscliError for an example that the task cannot read.
+        """
         format, records = records_of(examples, self.options)
         return table_of_records(records, "examples", format, self.tokenizer, self.options.language)
 
     def count_unknown(self, table: Table) -> UnknownPieces:
-        """Return the unknown pieces of the texts that the task reads; lines are examples, counted from 1."""
+        """Count the pieces that are not in the vocabulary, in all texts of a table that the task reads.
+
+        Each count belongs to the number of its example, from 1.
+        """
         fields = self._text_fields(table)
         counts = UnknownPieces()
         for row in range(len(table)):
@@ -92,7 +101,7 @@ class TaskModel:
         return counts
 
     def _text_fields(self, table: Table) -> list[str]:
-        """Return the fields of a table that hold text which the task reads."""
+        """Return the names of those fields of a table whose texts the task reads."""
         if table.format == "lines":
             return list(table.fields)
         named = ["question", "context"]
@@ -102,7 +111,10 @@ class TaskModel:
         return [field for field in dict.fromkeys(named) if table.has(field)]
 
     def outputs(self, table: Table, batch_tokens: int) -> tuple[list[ExampleOutput], list[str]]:
-        """Return the outputs of the model for each row of a table, and warnings about truncation."""
+        """Run the model over a table; return its raw output for each row, and warnings about the data.
+
+        A batch has at most `batch_tokens` pieces, or more if the longest example has more.
+        """
         dataset = self.objective.table_dataset(table, labelled=False)
         # Predicting never leaves out an example, so the longest one must fit into a batch.
         longest = int(dataset.sizes(0, len(dataset)).max())
@@ -114,7 +126,7 @@ class TaskModel:
         return outputs, self.objective.data_warnings(dataset)
 
     def answers(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
-        """Return one prediction for each example, in their order."""
+        """Decode the raw outputs of the model for a table into one prediction for each row, in its order."""
         answers = self.objective.decode_predictions(table, outputs)
         assert len(answers) == len(table)
         return answers
@@ -129,7 +141,10 @@ def objective_of(stream: StreamConfig, checkpoint: Checkpoint) -> Objective:
 
 
 def _select_task(path: Path, checkpoint: Checkpoint, stream: str | None) -> tuple[str, TableOptions]:
-    """Return the name and options of the task that `stream` names, or of the only task of the checkpoint."""
+    """Return (stream name, options) of the labelled task that `stream` names; None means the only one.
+
+    Raises MasscliError if there is no such task, or if `stream` is None and there are several.
+    """
     tasks: dict[str, TableOptions] = {}
     for name, config in checkpoint.recipe.stream.items():
         if isinstance(config.objective, TableOptions):

@@ -48,10 +48,11 @@ class TextModel:
         source: str | None = None,
         target: str | None = None,
     ) -> TextModel:
-        """Choose what models generate.
+        """Return the models of an ensemble with the generation task that they are to perform.
 
-        `stream`, `source` and `target` are needed if the model was trained for several tasks or directions.
-        Raises MasscliError if a model cannot generate text, or if the choice is ambiguous.
+        `stream` (name of a training stream), `source` and `target` (languages) choose it; they are needed if
+        the first model was trained for several tasks or directions. Raises MasscliError if a model cannot
+        generate text, or if no task or several tasks fit.
         """
         warnings: list[str] = []
         for path, checkpoint in zip(ensemble.paths, ensemble.checkpoints, strict=True):
@@ -61,7 +62,7 @@ class TextModel:
         return cls(ensemble, task, (*warnings, *task.warnings))
 
     def on_device(self, device: torch.device) -> TextModel:
-        """Return the same model on another device; its weights are read anew."""
+        """Return the same models and task on another device, for which the weights are loaded again."""
         return replace(self, ensemble=replace(self.ensemble, device=device))
 
     def translator(
@@ -78,9 +79,10 @@ class TextModel:
     ) -> Translator:
         """Return a translator for the chosen task.
 
-        `allowed` is a (V,) mask of the pieces that may be generated; None allows all. `make_decoder` makes
-        the decoder, which may share its work (see masscli/generation/shared_decoding.py). Without
-        `piece_scores` outputs may have no scores of their single pieces, which saves time with CTranslate2.
+        `allowed` is a (V,) mask of the pieces that may be generated; None allows all. `make_decoder` is
+        called to build the decoder, with the arguments of `Decoder`; with the backend ctranslate2 it is not
+        used. If `piece_scores` is False, CTranslate2 may leave out the scores of single pieces, which saves
+        time. The translator reads `buffer_size` lines ahead, to put lines of similar length into one batch.
         """
         models: list[Transformer] = []
         if self.ensemble.ctranslate2 is not None:
@@ -111,16 +113,16 @@ class TextModel:
         )
 
     def search_config(self, given: Mapping[str, Any]) -> GenerationConfig:
-        """Return the options of the search: those given, else those that were imported with the model.
+        """Return the options of a search: those given, else those imported with the model, else the defaults.
 
-        Raises ConfigError for wrong values.
+        Raises ConfigError for an unknown option or an invalid value.
         """
         return from_dict(GenerationConfig, {**self.ensemble.first.state.generation, **given})
 
     def _make_ctranslate2_decoder(
         self, converted: ConvertedModel, piece_scores: bool
     ) -> Callable[..., TextDecoder]:
-        """Return a function that makes a decoder of CTranslate2, with the arguments of `Decoder`."""
+        """Return a function that takes the arguments of `Decoder` and returns a CTranslate2 decoder."""
 
         def make_decoder(
             models: Sequence[Transformer],
@@ -146,13 +148,17 @@ class TextModel:
         return make_decoder
 
     def data_folder(self, path: Path | None = None) -> DataFolder:
-        """Open the data folder of the task, which is the one of the run unless `path` names another."""
+        """Open the data folder `path`; if it is None, the folder that the task was trained on."""
         # A stream may have a folder of its own beside that of the run.
         own_folder = self.task.stream.data_dir if self.task.stream is not None else None
         return DataFolder.open(path or own_folder or self.ensemble.first.recipe.data)
 
     def split(self, name: str, data: Path | None = None) -> tuple[list[str], list[str]]:
-        """Return the sources and references of a split: from the table that the task reads, or from pairs."""
+        """Return (sources, references) of a split such as valid, as original lines.
+
+        They come from the table that the task reads, or else from the parallel text of its two languages.
+        `data` is a data folder that replaces the one trained on.
+        """
         folder = self.data_folder(data)
         task = self.task
         if task.stream is None or not isinstance(task.stream.objective, ConditionalGenerationOptions):
@@ -168,9 +174,11 @@ class TextModel:
         return objective.sources_and_references(table)
 
     def frequent_pieces(self, count: int, data: Path | None = None) -> Tensor:
-        """Return a (V,) mask of the pieces that are frequent in the training text of the target language.
+        """Return a (V,) mask of the pieces that occur at least `count` times in the target language.
 
-        A piece is frequent if it occurs at least `count` times."""
+        They are counted in the training text of the data folder `data`, or of the folder trained on. Raises
+        MasscliError if that folder has another vocabulary than the model, or if no piece is so frequent.
+        """
         folder = self.data_folder(data)
         # Counts by id mean something only in the vocabulary of the model.
         if folder.vocab.fingerprint != self.ensemble.framing.vocab.fingerprint:
@@ -189,7 +197,10 @@ class TextModel:
 
 
 def _check_generates(path: Path, checkpoint: Checkpoint) -> list[str]:
-    """Raise MasscliError if a model cannot write text; return a warning if it was not trained to."""
+    """Raise MasscliError if a model cannot generate text; else return warnings about it.
+
+    The list holds a warning if none of the training objectives generates text, and is empty otherwise.
+    """
     objectives = [stream.objective for stream in checkpoint.recipe.stream.values()]
     # An encoder can write if it has learned to with pseudo-masks.
     encoder_generates = any(objective.encoder_generates for objective in objectives)

@@ -3,8 +3,8 @@
 Line ends and the white space around lines stay as they are. A line is split into sentences
 (masscli/text/sentences.py), which are translated together with those of all other texts and joined by the
 white space that was between them. A sentence with placeholders (masscli/text/placeholders.py) is translated
-as it is; if none of the n best outputs has the same placeholders, the text between them is translated piece
-by piece, and they stand where they stood.
+as it is; if none of the n best outputs has the same placeholders, each stretch of text between them is
+translated on its own, and the placeholders keep their places.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from masscli.text.sentences import split_sentences
 from masscli.text.single_line import one_line
 
 WITHOUT_SPACES = ("ja", "lo", "km", "my", "th", "yue", "zh")
-"""Languages whose sentences follow each other without white space."""
+"""Codes of languages that put no white space between sentences."""
 
 SENTENCE_ENDS = (".", "!", "?", "。", "！", "？")
 
@@ -33,12 +33,14 @@ class LineTranslation:
 
     source: str
     texts: tuple[str, ...]
-    """The translations, the best one first. The k-th joins the k-th best ones of all sentences."""
+    """The translations, the best one first. The k-th joins the k-th best translations of all sentences."""
     sentences: tuple[tuple[Translation, ...], ...]
     """The hypotheses of each sentence, or of each part between placeholders, the best one first."""
     flags: tuple[str, ...]
-    """Signs that the best translation is wrong: see masscli/text/output_flags.py; `truncated` where the model
-    could not read all of a sentence."""
+    """Names of signs that the best translation may be wrong, such as those of masscli/text/output_flags.py.
+
+    `truncated` means that a sentence was too long for the model, which did not read its end.
+    """
 
     @property
     def text(self) -> str:
@@ -47,16 +49,16 @@ class LineTranslation:
 
     @property
     def confidence(self) -> float:
-        """The geometric mean of the probabilities of all pieces of the best one; 1 if there are none."""
+        """The geometric mean of the probabilities of all pieces of the best translation; 1 without pieces."""
         return self.confidence_of(0)
 
     def confidence_of(self, rank: int) -> float:
-        """Return the confidence of the translation of a rank, from 0."""
+        """Return the geometric mean of the probabilities of all pieces of `texts[rank]`; 1 without pieces."""
         pieces = sum(len(translation.piece_scores) for translation in self._hypotheses(rank))
         return math.exp(self.log_probability(rank) / max(1, pieces))
 
     def log_probability(self, rank: int) -> float:
-        """Return the natural logarithm of the probability of the translation of a rank, from 0."""
+        """Return the natural logarithm of the probability of `texts[rank]`, over all of its sentences."""
         return math.fsum(translation.log_probability for translation in self._hypotheses(rank))
 
     def _hypotheses(self, rank: int) -> list[Translation]:
@@ -71,7 +73,10 @@ class TextTranslation:
 
     @property
     def texts(self) -> list[str]:
-        """The whole translations, the best one first; there are as many as the line with the most has."""
+        """The translations of the whole text, the best one first.
+
+        There are as many as the line with the most translations has; a line with fewer repeats its last one.
+        """
         count = max(len(line.texts) for line in self.lines)
         return ["\n".join(_at(line.texts, rank) for line in self.lines) for rank in range(count)]
 
@@ -83,17 +88,17 @@ class TextTranslation:
 
 @dataclass(slots=True)
 class _Sentence:
-    """A sentence, what surrounds it in its line, and its translations."""
+    """A sentence of a line, the white space that follows it, and its translations, the best one first."""
 
     body: str
     space: str
-    """White space behind the sentence."""
+    """White space after the sentence in its line."""
     translations: list[str]
     hypotheses: list[tuple[Translation, ...]]
     is_truncated: bool = False
 
     def keep_only_with(self, placeholders: Sequence[str]) -> bool:
-        """Keep the translations that have these placeholders; return whether there are any."""
+        """Drop the translations that lack these placeholders, unless all do; return whether any has them."""
         (hypotheses,) = self.hypotheses
         kept = [rank for rank, text in enumerate(self.translations) if keeps_placeholders(text, placeholders)]
         if kept:
@@ -103,7 +108,7 @@ class _Sentence:
 
 
 class TextTranslator:
-    """Translates texts of any length for one direction of a model."""
+    """Translates texts of any length, by sentences, with the task that a model was opened for."""
 
     def __init__(
         self,
@@ -113,9 +118,9 @@ class TextTranslator:
         split: bool = True,
         keep_placeholders: bool = True,
     ) -> None:
-        """Choose what is done: `split` lines into sentences, and `keep_placeholders` unchanged.
+        """Choose whether to `split` lines into sentences, and to `keep_placeholders` unchanged.
 
-        A task within one language, such as a summary, reads a line as a whole, which is never split.
+        If source and target language are the same, as for summaries, lines are never split.
         """
         self.model = model
         self.search = search
@@ -146,7 +151,10 @@ class TextTranslator:
         return sentences
 
     def _translate_whole(self, sentences: Sequence[_Sentence]) -> None:
-        """Translate sentences as they are."""
+        """Translate each sentence with its placeholders, and set its translations in place.
+
+        `hypotheses`, `translations` and, for sentences too long for the model, `is_truncated` are set.
+        """
         translator = self.model.translator(self.search)
         for sentence, hypotheses in zip(
             sentences, self._hypotheses(translator, [s.body for s in sentences]), strict=True
@@ -157,7 +165,11 @@ class TextTranslator:
             sentences[line - 1].is_truncated = True
 
     def _translate_around_placeholders(self, sentences: Sequence[_Sentence]) -> None:
-        """Mend the translations of sentences that have other placeholders than their source."""
+        """Restore the placeholders of sentences, in place.
+
+        Translations that lack the placeholders of the source are dropped. If a sentence has no other
+        translation, the text between its placeholders is translated part by part, for a single translation.
+        """
         broken: list[tuple[_Sentence, list[tuple[str, bool]]]] = []
         for sentence in sentences:
             placeholders = find_placeholders(sentence.body)
@@ -187,7 +199,10 @@ class TextTranslator:
         return list(translator.translate(lines, task.source, task.target))
 
     def _join(self, line: str, sentences: Sequence[_Sentence]) -> LineTranslation:
-        """Return the translation of a line, of which `sentences` are the parts."""
+        """Return the translation of a line, joined from its translated sentences, with its flags.
+
+        White space around the line is kept.
+        """
         count = max((len(sentence.translations) for sentence in sentences), default=1)
         begin, body, end = _strip(line)
         texts = []
@@ -203,7 +218,10 @@ class TextTranslator:
         return LineTranslation(line, tuple(texts), hypotheses, flags)
 
     def _space(self, sentence: _Sentence) -> str:
-        """Return the white space behind the translation of a sentence."""
+        """Return the white space to put after the translation of a sentence.
+
+        It is that of the source, or a space if the source has none and the target language needs one.
+        """
         if not sentence.space and self.model.task.target not in WITHOUT_SPACES:
             # Chinese sentences follow each other without a space, their translations do not.
             return " "
@@ -211,14 +229,15 @@ class TextTranslator:
 
 
 def _at(texts: Sequence[str], rank: int) -> str:
-    """Return the text of a rank, or the last one if there are fewer."""
+    """Return `texts[rank]`, or the last text if there are not so many."""
     return texts[min(rank, len(texts) - 1)]
 
 
 def _end_like(output: str, source: str) -> str:
-    """Return the translation of a part of a sentence, without a full stop that the part does not have.
+    """Return the translation of a part of a sentence, ending as the part does.
 
-    A model that has learned from whole sentences ends each output as one.
+    A model that has learned from whole sentences ends each output like a sentence. If `source` does not end
+    with such a mark, the mark is removed from `output`, or replaced by the comma or the like of `source`.
     """
     if source[-1] in SENTENCE_ENDS or output[-1:] not in SENTENCE_ENDS:
         return output
@@ -228,7 +247,7 @@ def _end_like(output: str, source: str) -> str:
 
 
 def _strip(text: str) -> tuple[str, str, str]:
-    """Return the white space before a text, the text, and the white space behind it."""
+    """Return (white space before a text, the text without it, white space after the text)."""
     body = text.strip()
     if not body:
         return text, "", ""

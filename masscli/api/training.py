@@ -33,7 +33,7 @@ LOGGER = logging.getLogger("masscli")
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A run that is ready to be trained, or to go on, in a folder that no other process trains into."""
+    """A training run, new or continued, that is ready to start; its folder is locked for this process."""
 
     recipe: Recipe
     trainer: Trainer
@@ -42,12 +42,16 @@ class TrainingRun:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run has made all of its updates before, so that nothing is left to do."""
+        """Whether the run has already made `max_update` updates, so that nothing is left to do."""
         last = self.recipe.train.max_update
         return last is not None and self.trainer.state.step >= last
 
     def events(self) -> Iterator[Event]:
-        """Train, and yield events, which are kept in the run's folder as well."""
+        """Train, and yield the events of the training; nothing is yielded if the run is finished.
+
+        The first process also writes the recipe and the events into the run's folder, and passes the events
+        to TensorBoard and the like.
+        """
         if self.is_finished:
             return
         with ExitStack() as stack:
@@ -72,10 +76,10 @@ def compose_recipe(
 ) -> Recipe:
     """Return a complete recipe for `pretrain` or `finetune`; whatever is not given gets its default.
 
-    `options` are the contents of a recipe.toml as nested dictionaries, or its path. Without `stream` tables,
-    `objective` says what is learned, such as mass or translate, on all of the data, and `objective_options`
-    are its options. The folder of the data, and the checkpoint of `init_from`, are opened to fill in what
-    follows from them. Raises MasscliError if the recipe contradicts itself or the data.
+    `options` are the contents of a recipe.toml as nested dictionaries, or its path. If they have no `stream`
+    tables, `objective` names what is trained on all of the data, such as mass or translate, with the options
+    `objective_options`. The data folder and the checkpoint of `init_from` are read for settings that follow
+    from them, such as sizes. Raises MasscliError if the recipe contradicts itself or the data.
     """
     if not isinstance(options, Mapping):
         path = Path(options)
@@ -96,17 +100,17 @@ def compose_recipe(
 def pretrain(recipe: Recipe) -> Iterator[Event]:
     """Train the run of a complete recipe, such as one of `compose_recipe`, and yield its events.
 
-    The folder of the run is written as by `masscli pretrain`; a run that is there already goes on. Training
-    happens while the events are read. Notes on the run go to the logger `masscli`. Raises MasscliError if the
-    recipe does not fit the data or the run.
+    The folder of the run is written as by `masscli pretrain`; a run that it already holds is continued.
+    Training happens while the caller iterates over the events. Notes on the run go to the logger `masscli`.
+    Raises MasscliError if the recipe does not fit the data, or the run to be continued.
     """
     yield from _train(recipe)
 
 
 def finetune(recipe: Recipe) -> Iterator[Event]:
-    """Train the run of a complete recipe for a task, and yield its events; see `pretrain`.
+    """Fine-tune: train the run of a complete recipe, and yield its events, exactly as `pretrain` does.
 
-    What is learned is up to the streams of the recipe, and `init_from` names the weights to begin with.
+    The streams of the recipe say which tasks are trained, and its `init_from` names the initial weights.
     """
     yield from _train(recipe)
 
@@ -126,11 +130,10 @@ def _train(recipe: Recipe) -> Iterator[Event]:
 
 @contextmanager
 def open_run(composed: ComposedRun, accept_changes: bool = False) -> Iterator[TrainingRun]:
-    """Lock the folder of a run and build its trainer.
+    """Lock the folder of a run for the `with` block, build the trainer, and yield both as a `TrainingRun`.
 
-    With `accept_changes` a run that is there goes on with other settings than it began with.
-
-    A new folder in which nothing was written, because the run was refused, is removed again.
+    A run that the folder holds is continued; with `accept_changes`, also if its settings were other ones.
+    At the end of the block the folder is removed if it was new and no file was written into it.
     """
     recipe = composed.recipe
     assert recipe.save_dir is not None
@@ -140,9 +143,10 @@ def open_run(composed: ComposedRun, accept_changes: bool = False) -> Iterator[Tr
 
 
 def _check_complete(recipe: Recipe) -> None:
-    """Raise MasscliError for a recipe whose model has the name of a size, but nothing of its sizes.
+    """Raise MasscliError if `model.arch` names a preset, but all sizes of the preset are at their defaults.
 
-    Every field of a `Recipe` counts, also one that has its default, so it is not filled in.
+    Such a recipe was not completed by `compose_recipe`. A `Recipe` object is taken as it stands, so the sizes
+    of the preset are not filled in.
     """
     arch = recipe.model.arch
     sizes = presets().get(arch, {})
@@ -163,10 +167,11 @@ def _warn_unused(problems: list[Problem]) -> None:
 
 @contextmanager
 def _lock_folder(folder: Path) -> Iterator[None]:
-    """Keep a second process from training into the same folder.
+    """Lock a folder for the `with` block, so that no other process trains into it; create it if it is new.
 
-    The lock ends with the process, however that ends. A new folder in which nothing was written, because the
-    run was refused, is removed.
+    The lock also ends with the process. A new folder into which no file was written is removed at the end.
+    Raises MasscliError if another process holds the lock, or if the folder cannot be written. Processes other
+    than the first one of a distributed run do nothing.
     """
     # One lock is enough for all processes of a run.
     if distributed.rank != 0:

@@ -35,9 +35,9 @@ class WritingTask:
 def select_writing_task(
     checkpoint: Checkpoint, stream_name: str | None, source: str | None, target: str | None
 ) -> WritingTask:
-    """Return the task and direction that the name of a stream and two languages stand for.
+    """Return the only generation task with this stream name, source language and target language.
 
-    Each of the three may be None. Raises MasscliError if nothing fits, or if several tasks do.
+    Each of the three may be None, which fits everything. Raises MasscliError if no task fits, or several.
     """
     stream = _select_stream(checkpoint, stream_name, source, target)
     if stream is not None:
@@ -48,9 +48,11 @@ def select_writing_task(
 def _select_stream(
     checkpoint: Checkpoint, stream_name: str | None, source: str | None, target: str | None
 ) -> StreamConfig | None:
-    """Return the stream called `stream_name`, or else the only one whose task generates text from a table.
+    """Return the stream `stream_name`; if that is None, the only one that generates text from a table.
 
-    Return None if no stream of this kind has the given languages.
+    The result is None if no stream over a table has the given languages, so that the languages alone say what
+    to do. Raises MasscliError if the named stream does not exist or has other languages, or if several tasks
+    fit.
     """
     # Only tasks that write can be meant: those over tables, and directions of translation.
     table_tasks = checkpoint.writers
@@ -99,10 +101,12 @@ def _languages_of(stream: StreamConfig) -> tuple[str, str]:
 
 
 def _select_direction(checkpoint: Checkpoint, source: str | None, target: str | None) -> WritingTask:
-    """Return the task of translating from `source` to `target`, each of which may be None.
+    """Return the task of translating from `source` to `target`, without a stream.
 
-    A language that is None is filled in if the run was trained for a single direction that fits. Raises
-    MasscliError for a language that the model does not know, or if several directions fit.
+    A language that is None is filled in if the run was trained for a single direction that fits, or if it was
+    not trained for any direction. A model without an encoder reads and writes one language. Raises
+    MasscliError for a language that the model does not know, or if none or several of the trained directions
+    fit.
     """
     known = list(checkpoint.framing().vocab.languages)
     _check_known(known, source, target)
@@ -145,9 +149,10 @@ def _check_known(known: Sequence[str], source: str | None, target: str | None) -
 
 
 def _guess_direction(known: Sequence[str], source: str | None, target: str | None) -> WritingTask:
-    """Choose two languages for a model that was only pre-trained, and warn that it was not trained for them.
+    """Return a task for a model that was only pre-trained, with a warning that it cannot translate yet.
 
-    What such a model generates in another language is the first sign of successful pre-training.
+    A language that is None becomes the first known language that is not the other one. What such a model
+    generates in another language is an early sign of successful pre-training.
     """
     # The first language that is not the other one; of a single language, both.
     source = source or next((language for language in known if language != target), known[0])
@@ -159,10 +164,10 @@ def _guess_direction(known: Sequence[str], source: str | None, target: str | Non
 
 
 def writing_stack(checkpoint: Checkpoint, task: WritingTask) -> Literal["encoder", "decoder"] | None:
-    """Return the single stack to generate with, or None if encoder and decoder were trained together.
+    """Return the only stack (encoder or decoder) to generate with, or None to generate with both.
 
-    This follows from the training streams of the task. If it has none, it follows from all streams that
-    learned to generate text.
+    A single stack is used if all training streams of the task used that stack alone. If the task has no
+    stream of its own, all streams that generate text are asked instead.
     """
     objectives = [stream.objective for stream in _streams_of_task(checkpoint, task)]
     if not objectives:
@@ -176,7 +181,10 @@ def writing_stack(checkpoint: Checkpoint, task: WritingTask) -> Literal["encoder
 
 
 def _streams_of_task(checkpoint: Checkpoint, task: WritingTask) -> list[StreamConfig]:
-    """Return the streams trained for this task, else those of its direction, else all that generate text."""
+    """Return the streams of a checkpoint that were trained for this task.
+
+    If there are none, return those of its translation direction, or else all that generate text.
+    """
     generating = [s for s in checkpoint.recipe.stream.values() if s.objective.generates_text]
     if task.stream is not None:
         same_task = [stream for stream in generating if _same_task(stream, task.stream)]

@@ -10,49 +10,56 @@ from masscli.metrics import Score, compare, score_lines
 from masscli.metrics.config import ScoreConfig
 
 LINE_METRIC = ScoreConfig(metric=("chrf",))
-"""The metric of single lines: chrF has no smoothing to choose, and is fair to short lines."""
+"""The metric of single lines, chrF: unlike BLEU it needs no smoothing, and it suits short lines."""
 LOWER_IS_BETTER = ("TER",)
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedLine:
-    """A line whose output changed."""
+    """A line for which the old and the new model have different outputs."""
 
     number: int
-    """Its number, from 1."""
+    """Number of the line in the input, from 1."""
     source: str
     reference: str | None
     old: str
     new: str
     old_score: float
-    """chrF of the old output against the reference, or 100 without one."""
+    """chrF of the old output against the reference; 100 if there is no reference."""
     new_score: float
-    """chrF of the new output against the reference, or against the old output without one."""
+    """chrF of the new output against the reference; against the old output if there is no reference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The outputs of two models, compared."""
+    """The result of comparing the outputs of an old and a new model for the same lines.
+
+    `lines` is the number of lines, `changed` the number of those whose output differs.
+    """
 
     lines: int
     changed: int
     worst: tuple[ChangedLine, ...]
-    """The lines that lost most, the worst one first."""
+    """The changed lines whose score fell most, the largest fall first."""
     better: int | None = None
-    """Changed lines with a higher score than before; None without references."""
+    """Number of changed lines whose new output has the higher chrF; None without references."""
     worse: int | None = None
-    """Changed lines with a lower score than before; None without references."""
+    """Number of changed lines whose new output has the lower chrF; None without references."""
     old_scores: tuple[Score, ...] = ()
     new_scores: tuple[Score, ...] = ()
-    """Scores of all lines, with confidence intervals, and the p-value of the difference to the old ones."""
+    """Scores of the new outputs over all lines, one for each metric, in the order of `old_scores`.
+
+    They have confidence intervals, and the p-value of the difference to the old score. Empty without
+    references.
+    """
 
     @property
     def changed_share(self) -> float:
-        """Return the share of lines whose output changed."""
+        """The share of lines whose output changed, from 0 to 1."""
         return self.changed / self.lines
 
     def significantly_worse(self, alpha: float) -> list[str]:
-        """Return the metrics in which the new model is worse, with a p-value below `alpha`."""
+        """Return the names of the metrics in which the new model is worse with a p-value below `alpha`."""
         worse = []
         for old, new in zip(self.old_scores, self.new_scores, strict=True):
             difference = new.value - old.value
@@ -71,9 +78,11 @@ def compare_outputs(
     options: ScoreConfig,
     worst: int,
 ) -> Comparison:
-    """Compare two lists of outputs for the same sources; keep the `worst` lines that lost most.
+    """Compare the outputs of an old and a new model for the same sources.
 
-    Raises MasscliError if there are no lines, or not as many of one kind as of the others.
+    `worst` is the number of changed lines to list, those whose chrF fell most. The metrics of `options` are
+    computed only with `references`. Raises MasscliError if there are no lines, or if the numbers of sources,
+    outputs and references differ.
     """
     _check_lengths(len(sources), {"the old outputs": old, "the new outputs": new, "--ref": references})
     lines = _changed_lines(sources, old, new, references)
@@ -95,7 +104,10 @@ def compare_outputs(
 def _changed_lines(
     sources: Sequence[str], old: Sequence[str], new: Sequence[str], references: Sequence[str] | None
 ) -> list[ChangedLine]:
-    """Return the lines whose output changed, with the scores of both outputs."""
+    """Return the lines whose output changed, in their order, with the chrF of both outputs.
+
+    Without references the old outputs take their place, so that the old scores are 100.
+    """
     numbers = [number for number in range(len(sources)) if old[number] != new[number]]
     old_texts = [old[number] for number in numbers]
     new_texts = [new[number] for number in numbers]

@@ -1,4 +1,4 @@
-"""Describe the machine and the installation: what a report of a bug needs."""
+"""Describe the machine and the installation, as `masscli doctor` shows them for bug reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PACKAGE = "masscli"
 PLUGIN_GROUPS = ("masscli.objectives", "masscli.metrics", "masscli.event_sinks")
 DEVELOPMENT_EXTRAS = ("dev", "docs")
-"""Extras for work on masscli itself, which users do not have."""
+"""Extras for the development of masscli itself; they are not reported."""
 GIB = 2**30
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
@@ -33,15 +33,15 @@ VARIABLES = (
     "PYTORCH_CUDA_ALLOC_CONF",
     "PYTHONPATH",
 )
-"""Environment variables that change how masscli runs. No other is shown, since some hold secrets."""
+"""Environment variables that affect masscli. No others are reported, since some may hold secrets."""
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)[^;]*(?:;.*extra\s*==\s*['\"](?P<extra>[\w.-]+)['\"])?")
-"""A requirement in the metadata of a package, such as `tensorboard>=2; extra == 'tb'`."""
+"""Matches a requirement in the metadata of a package, such as `tensorboard>=2; extra == 'tb'`."""
 
 
 def describe_environment(folder: Path) -> dict[str, Any]:
-    """Return what is known of the installation, the machine and the disk of `folder`, as plain data.
+    """Return versions, device, memory, environment variables and the disk of `folder`, as data for JSON.
 
-    It takes about a second, since the speed of matrix products is measured. Memory and disk are in GiB.
+    This takes about a second, since the speed of matrix products is measured. Memory and disk are in GiB.
     """
     requirements = _requirements()
     return {
@@ -59,7 +59,7 @@ def describe_environment(folder: Path) -> dict[str, Any]:
 
 
 def free_memory() -> float:
-    """Return the memory in GiB that a new process can have, within the limit of a container."""
+    """Return the main memory in GiB that is available now, within the limit of a container if any."""
     free = _from_meminfo("MemAvailable")
     if free is None:
         free = _total_memory()
@@ -70,7 +70,7 @@ def free_memory() -> float:
 
 
 def free_memory_of_gpu(device: torch.device) -> float:
-    """Return the memory in GiB of a GPU that no process holds."""
+    """Return the free memory of a GPU in GiB, which no process has allocated."""
     import torch
 
     free, _ = torch.cuda.mem_get_info(device)
@@ -78,7 +78,10 @@ def free_memory_of_gpu(device: torch.device) -> float:
 
 
 def _requirements() -> dict[str, list[str]]:
-    """Return the packages that masscli requires, by extra; the key of those it always needs is empty."""
+    """Return the names of the packages that masscli requires, by extra.
+
+    Under the key "" are the packages that it always needs. Extras for development are left out.
+    """
     required: dict[str, list[str]] = {"": []}
     for line in metadata.requires(PACKAGE) or []:
         match = _REQUIREMENT.match(line)
@@ -88,7 +91,7 @@ def _requirements() -> dict[str, list[str]]:
 
 
 def _version(package: str) -> str | None:
-    """Return the installed version of a package, or None."""
+    """Return the installed version of a package, or None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -96,7 +99,7 @@ def _version(package: str) -> str | None:
 
 
 def _plugins() -> list[str]:
-    """Return what other packages add to masscli, as `GROUP: NAME (PACKAGE)`."""
+    """Return the plug-ins that other packages register for masscli, sorted, as `GROUP: NAME (PACKAGE)`."""
     found = set()
     for group in PLUGIN_GROUPS:
         for point in metadata.entry_points(group=group):
@@ -106,7 +109,10 @@ def _plugins() -> list[str]:
 
 
 def _describe_device() -> dict[str, Any]:
-    """Return the device that `--device auto` takes, and its arithmetic."""
+    """Return a description of the device and precision that `auto` chooses, the CPU and all GPUs.
+
+    `gflops` is the measured speed of matrix products in GFLOP/s, by type.
+    """
     import torch
 
     from masscli.training.precision import choose_device, choose_dtype, measure_matrix_products
@@ -139,7 +145,7 @@ def _describe_device() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Return the model of the processor."""
+    """Return the model name of the CPU, or its architecture if the name is not known."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -153,7 +159,7 @@ def _total_memory() -> float:
 
 
 def _from_meminfo(key: str) -> float | None:
-    """Return a figure of Linux's /proc/meminfo in GiB, or None on other systems."""
+    """Return the figure `key` of Linux's /proc/meminfo in GiB, or None if it is not available."""
     try:
         text = Path("/proc/meminfo").read_text(encoding="utf-8")
     except OSError:
@@ -164,7 +170,7 @@ def _from_meminfo(key: str) -> float | None:
 
 
 def _container_limit() -> float | None:
-    """Return what is left of the memory limit of the container (cgroup version 2) in GiB, or None."""
+    """Return the memory in GiB that the container (cgroup version 2) may still use; None without a limit."""
     folder = Path("/sys/fs/cgroup")
     try:
         limit = (folder / "memory.max").read_text(encoding="utf-8").strip()

@@ -1,4 +1,4 @@
-"""Places that keep the events of a training run: `log.jsonl`, TensorBoard and Weights & Biases."""
+"""Event sinks, which record the events of a training run: `log.jsonl`, TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from masscli.training.recipe import Recipe
 
 
 class LogFile:
-    """`log.jsonl` of a run.
+    """An event sink that writes the file `log.jsonl` of a run.
 
-    Each line is an object with `event`, `time` (Unix seconds) and the fields of the event. NaN and infinity
-    are written as null. A run that goes on from update `step` makes the later updates again, so their lines
-    are dropped first.
+    Each line is a JSON object with `event`, `time` (Unix seconds) and the fields of the event. NaN and
+    infinity are written as null. When an existing log is opened, lines of updates after `step` are removed,
+    since a run that continues from update `step` makes those updates again.
     """
 
     def __init__(self, path: Path, step: int) -> None:
@@ -43,7 +43,7 @@ class LogFile:
 
 
 class TensorBoard:
-    """Curves for TensorBoard: the numbers of `log.jsonl` under the same names."""
+    """An event sink that writes the numbers of all events to TensorBoard, as curves over the updates."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -56,22 +56,22 @@ class TensorBoard:
 
     @classmethod
     def open(cls, recipe: Recipe) -> TensorBoard:
-        """Write into the folder of --tensorboard-logdir, or else into the folder of the run."""
+        """Open the sink of a run, in the folder of --tensorboard-logdir or else `tensorboard` in the run."""
         assert recipe.save_dir is not None
         return cls(recipe.train.tensorboard_logdir or recipe.save_dir / "tensorboard")
 
     def write(self, event: Event) -> None:
-        """Add the numbers of an event to the curves."""
+        """Add each number of an event to its curve, at the update of the event."""
         for name, value in numbers(event).items():
             self._writer.add_scalar(name, value, event.step)
 
     def close(self) -> None:
-        """Write what is still buffered."""
+        """Write buffered numbers, and close the files."""
         self._writer.close()
 
 
 class WeightsAndBiases:
-    """Curves for Weights & Biases: the numbers of `log.jsonl` under the same names."""
+    """An event sink that sends the numbers of all events to Weights & Biases, as curves over the updates."""
 
     def __init__(self, recipe: Recipe) -> None:
         try:
@@ -93,22 +93,23 @@ class WeightsAndBiases:
 
     @classmethod
     def open(cls, recipe: Recipe) -> WeightsAndBiases:
-        """Begin a run in the project of --wandb-project."""
+        """Open the sink of a run: begin or resume a W&B run in the project of --wandb-project."""
         return cls(recipe)
 
     def write(self, event: Event) -> None:
-        """Send the numbers of an event."""
+        """Send each number of an event, at the update of the event."""
         self._run.log(numbers(event), step=event.step)
 
     def close(self) -> None:
-        """Send what is still buffered."""
+        """Send buffered numbers, and end the W&B run."""
         self._run.finish()
 
 
 def open_sinks(recipe: Recipe, step: int, stack: ExitStack) -> list[LogFile | Sink]:
-    """Return what keeps the events of a run that goes on from update `step`: its log and what it names.
+    """Open and return the event sinks of a run that starts or continues at update `step`.
 
-    `stack` closes them. Raises MasscliError, before anything is written, if one of them cannot be had.
+    They are those that the recipe chooses, and `log.jsonl` as the last one. `stack` closes them. Raises
+    MasscliError if a sink cannot be opened, such as for a missing package; the log is then not touched.
     """
     assert recipe.save_dir is not None
     train = recipe.train
@@ -128,13 +129,16 @@ def open_sinks(recipe: Recipe, step: int, stack: ExitStack) -> list[LogFile | Si
 
 
 def numbers(event: Event) -> dict[str, float]:
-    """Return the numbers in an event, and in the tables in it, by `EVENT/NAME`."""
+    """Return all numbers of an event except its update, also those in nested mappings, by `EVENT/NAME`."""
     kind = _event_name(event)
     return {f"{kind}/{name}": value for name, value in _numbers(asdict(event))}
 
 
 def _lines_up_to(path: Path, step: int) -> Iterator[str]:
-    """Yield the lines of a log whose events are not later than update `step`."""
+    """Yield the lines of a log, with line ends, whose update is at most `step`.
+
+    Incomplete lines are left out, and a file that does not exist has no lines.
+    """
     if not path.exists():
         return
     for line in decode_text(read_regular(path), path).split("\n"):
@@ -151,7 +155,7 @@ def _event_name(event: Event) -> str:
 
 
 def _numbers(fields: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield the numbers in an event, and in the tables in it, by name."""
+    """Yield (name, value) of each number in the fields of an event and in nested mappings, except `step`."""
     for name, value in fields.items():
         if isinstance(value, Mapping):
             yield from _numbers(value)
@@ -160,7 +164,7 @@ def _numbers(fields: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def _to_json(value: Any) -> Any:
-    """Return a value in a form that JSON has."""
+    """Return a value that JSON can hold: NaN and infinity become None, and paths strings, at any depth."""
     if isinstance(value, Mapping):
         return {key: _to_json(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):

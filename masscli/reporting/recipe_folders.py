@@ -27,7 +27,7 @@ def recipes_folder() -> Path:
 
 
 def list_recipes() -> dict[str, str]:
-    """Return the title of each recipe by name."""
+    """Return the titles of all installed recipes, by the names of their folders."""
     titles = {}
     for readme in sorted(recipes_folder().glob("*/README.md")):
         if (readme.parent / "run.sh").is_file():
@@ -47,9 +47,11 @@ def find_recipe(name: str) -> Path:
 
 
 def run_recipe(name: str, scale: str | None, data: Path | None, output: Path | None) -> int:
-    """Run the scripts of a recipe and return their exit status.
+    """Run the script run.sh of a recipe, wait for it, and return its exit status.
 
-    What is None keeps the value of the environment variable, or else the default of the recipe.
+    `scale`, `data` and `output` are passed to it as the environment variables SCALE, DATA and OUTPUT. One
+    that is None is not set, so the value from the environment or the default of the recipe holds. Raises
+    MasscliError if the recipe or scale is unknown, or if there is no bash.
     """
     folder = find_recipe(name)
     if scale is not None and scale not in SCALES:

@@ -1,4 +1,4 @@
-"""Read what a page shows of a run: curves, warnings, sample outputs and settings."""
+"""Read the data of a run that an HTML report shows: curves, warnings, sample outputs and settings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from masscli.reporting.run_log import RunLog, read_events, read_run
 from masscli.text.corpus import read_text
 
 Points = list[tuple[float, float]]
-"""(update, value) of a curve, in the order of updates."""
+"""The points of a curve as (update, value), in the order of updates."""
 
 
 @config
 class LoggedSample:
-    """What a run made of a line at a validation."""
+    """The output of a run for one sample line at the validation after update `step`."""
 
     step: int
     task: str
@@ -30,27 +30,27 @@ class LoggedSample:
 
 @dataclass(slots=True)
 class RunHistory:
-    """Everything that a page shows of one run."""
+    """The data of one run that an HTML report shows."""
 
     log: RunLog
     losses: dict[str, Points] = field(default_factory=dict)
     """Training losses, by `STREAM.TERM`."""
     speed: dict[str, Points] = field(default_factory=dict)
-    """Learning rate, norm of the gradient, targets a second, and memory."""
+    """Curves of the learning rate, the gradient norm, targets per second and memory in GiB, by title."""
     objective_metrics: dict[str, Points] = field(default_factory=dict)
-    """What objectives measure of their own work, such as back-translation of its translations."""
+    """Curves of what objectives report about their own work during training, such as back-translation."""
     validation: dict[str, Points] = field(default_factory=dict)
-    """Metrics of validation, by name."""
+    """Curves of the validation metrics, by metric."""
     warnings: dict[str, list[int]] = field(default_factory=dict)
-    """The updates at which a warning was logged, by its text without the numbers in parentheses."""
+    """The updates at which each warning was logged, by its text up to the first parenthesis."""
     samples: list[LoggedSample] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
-    """The settings of the recipe, by dotted key."""
+    """The settings of the recipe as text, by dotted key such as `optim.lr`."""
 
 
 @config
 class _Updates:
-    """What a page shows of the event that some updates were made. What is not finite is None in the log."""
+    """The fields of an event `stepped` (updates were made) that a report shows; None means not finite."""
 
     step: int
     losses: dict[str, float | None]
@@ -65,14 +65,18 @@ class _Updates:
 
 @config
 class _Validation:
-    """What a page shows of a validation."""
+    """The metrics of a validation after update `step`; None stands for a value that is not finite."""
 
     step: int
     metrics: dict[str, float | None]
 
 
 def read_history(folder: Path) -> RunHistory:
-    """Read the log and the recipe of a run. Raises MasscliError if one of them cannot be read."""
+    """Read the log and the recipe of the run in `folder`.
+
+    Without a recipe.toml there are no settings. Raises MasscliError if there is no log, or if a file is
+    malformed.
+    """
     history = RunHistory(read_run(folder))
     read_events(folder, lambda event: _add_event(history, event))
     recipe = folder / "recipe.toml"
@@ -85,7 +89,10 @@ def read_history(folder: Path) -> RunHistory:
 
 
 def _add_event(history: RunHistory, event: Mapping[str, Any]) -> None:
-    """Add an event to the history. Raises any of several errors if it is none."""
+    """Add a parsed line of the log to `history`, in place; events without curves or samples are ignored.
+
+    Raises KeyError, TypeError, ValueError, AttributeError or ConfigError if it is not an event.
+    """
     match event.get("event"):
         case "stepped":
             names = [field.name for field in fields(cast(Any, _Updates))]
@@ -118,7 +125,7 @@ def _add_points(curves: dict[str, Points], step: int, values: Mapping[str, float
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the dotted key and the text of every setting."""
+    """Yield (dotted key, value as text) of every setting in nested tables."""
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{key}.")

@@ -1,4 +1,4 @@
-"""Tables that compare training runs by their `log.jsonl`: what each cost, and what metrics it reached."""
+"""Read the `log.jsonl` of training runs, and compare their costs and validation metrics in a table."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from masscli.text.corpus import read_text
 
 @dataclass(slots=True)
 class RunLog:
-    """The contents of a run's log that tables need."""
+    """The figures from the log of a training run that a table of runs is made from."""
 
     name: str
     """Name of the run's folder."""
     updates: int = 0
     seconds: float = 0.0
-    """Time of training in all sessions."""
+    """Seconds of training in all sessions, as logged at the end of the last one; 0 if none has ended."""
     memory: float = 0.0
     """Peak memory in GiB."""
     update_seconds: list[float] = field(default_factory=list)
-    """Seconds of an update, once for each line of the log."""
+    """Seconds per update, one value for each `stepped` event of the log."""
     target_rates: list[float] = field(default_factory=list)
-    """Targets per second, once for each line of the log."""
+    """Target tokens per second, one value for each `stepped` event of the log."""
     metrics: dict[int, Mapping[str, float]] = field(default_factory=dict)
-    """Metrics of each validation, by update."""
+    """The metrics of each validation by name, by the update after which it was made."""
     best_step: int | None = None
-    """Update of the best checkpoint."""
+    """Update of the best checkpoint; None if no saved checkpoint was marked as best."""
 
     def best(self, metric: str) -> float:
-        """Return a metric of the best checkpoint, or of the last validation if none is marked as best.
+        """Return the value of a metric at the best checkpoint, or else at the last validation.
 
-        Raises MasscliError if the run has no such metric.
+        Raises MasscliError if that validation has no such metric.
         """
         step = self.best_step
         if step not in self.metrics:
@@ -52,16 +52,16 @@ class RunLog:
 
 
 def read_run(folder: Path) -> RunLog:
-    """Read the log of a run. Raises MasscliError if there is none."""
+    """Read the log of the run in `folder`. Raises MasscliError if there is none, or if it is malformed."""
     log = RunLog(folder.name)
     read_events(folder, lambda event: _add_event(log, event))
     return log
 
 
 def read_events(folder: Path, add: Callable[[Mapping[str, Any]], None]) -> None:
-    """Call `add` for each event in the log of a run.
+    """Call `add` with each parsed line of the log of the run in `folder`, except lines that are not JSON.
 
-    Raises MasscliError if there is no log, or if `add` fails because a line is not an event.
+    Raises MasscliError if there is no log, or if `add` raises one of the errors of a malformed event.
     """
     path = folder / "log.jsonl"
     if not path.is_file():
@@ -92,14 +92,17 @@ class _Updates:
 
 @config
 class _Validation:
-    """What tables need of a validation. A metric that is not finite is None in the log."""
+    """The metrics of a validation after update `step`; None stands for a value that is not finite."""
 
     step: int
     metrics: dict[str, float | None]
 
 
 def _add_event(log: RunLog, event: Mapping[str, Any]) -> None:
-    """Add an event to the log. Raises any of several errors if it is none."""
+    """Add a parsed line of the log to `log`, in place; events that tables do not need are ignored.
+
+    Raises KeyError, TypeError, ValueError, AttributeError or ConfigError if it is not an event.
+    """
     match event.get("event"):
         case "stepped":
             fields = ("step", "seconds", "targets", "memory")
@@ -125,10 +128,11 @@ def _add_updates(log: RunLog, made: _Updates) -> None:
 
 
 def cost_rows(logs: Sequence[RunLog], metrics: Sequence[str], curve: str | None) -> list[list[str]]:
-    """Return the rows of a table: the heading, then a row for each run.
+    """Return the cells of a table of runs: the heading, then a row for each run.
 
-    Speeds are medians over the log. The last columns are metrics of the best checkpoint, and for the metric
-    `curve` its value at each validation.
+    The columns are the name, updates, minutes, speeds (medians over the log), peak memory in GiB, each metric
+    in `metrics` at the best checkpoint, and the metric `curve`, if given, at each validation. Raises
+    MasscliError if a run lacks one of `metrics`.
     """
     steps: list[int] = []
     if curve is not None:

@@ -1,7 +1,7 @@
-"""A page about one or several runs: costs, curves, alarms, sample outputs and settings that differ.
+"""Make an HTML report about one or several runs: costs, curves, alarms, sample outputs and settings.
 
-It is one HTML file without scripts, fonts or pictures from elsewhere, so it can be mailed, archived and
-opened without a network.
+The page is one file without scripts, and without fonts or pictures from elsewhere, so it can be mailed,
+archived and opened without a network.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from masscli.reporting.svg_chart import COLOURS, Curve, line_chart
 from masscli.version import __version__
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""What a browser may load for the page: nothing but its own style."""
+"""The content security policy of the page: a browser may load nothing but the style sheet inside it."""
 SAMPLE_ROWS = 8
-"""Validations that are shown of a sample line; others are left out evenly."""
+"""Largest number of validations whose outputs are shown for a sample line, evenly spread over the run."""
 MAIN_METRICS = ("loss", "ppl", "bleu", "roundtrip", "rouge-l", "accuracy", "f1", "retrieval")
-"""Metrics whose charts come first."""
+"""Validation metrics whose charts are shown at once, in this order; others are folded away."""
 
 
 def run_page(histories: Sequence[RunHistory], metrics: Sequence[str]) -> str:
-    """Return the page; `metrics` are columns of the table of costs, as in the terminal."""
+    """Return the HTML report about runs; `metrics` are columns of its table, at the best checkpoint."""
     names = [history.log.name for history in histories]
     sections = [
         (
@@ -42,7 +42,10 @@ def run_page(histories: Sequence[RunHistory], metrics: Sequence[str]) -> str:
 
 
 def page(title: str, runs: Sequence[str], sections: Sequence[tuple[str, str]]) -> str:
-    """Return an HTML page with the sections that have contents."""
+    """Return an HTML page with a title, a legend of the names `runs`, and sections as (heading, HTML).
+
+    Sections without contents are left out.
+    """
     style = files("masscli.reporting").joinpath("page.css").read_text(encoding="utf-8")
     shown = [(heading, body) for heading, body in sections if body]
     links = "".join(f'<a href="#{_anchor(heading)}">{escape(heading)}</a>' for heading, _ in shown)
@@ -69,7 +72,7 @@ def _legend(runs: Sequence[str]) -> str:
 
 
 def _validation(histories: Sequence[RunHistory]) -> str:
-    """Return the charts of validation metrics: the main ones at once, the others folded away."""
+    """Return the charts of the validation metrics as HTML: MAIN_METRICS first, the others folded away."""
     names = _names(histories, lambda history: history.validation)
     # A metric of a single stream or task repeats the value of the more general one.
     names = [name for name in names if not _repeats(histories, name, names)]
@@ -87,7 +90,11 @@ def _validation(histories: Sequence[RunHistory]) -> str:
 
 
 def _repeats(histories: Sequence[RunHistory], name: str, names: Sequence[str]) -> bool:
-    """Return whether a metric has the same points in all runs as one whose name is a part of its own."""
+    """Return whether a metric only repeats a more general one, as `mass.loss` may repeat `loss`.
+
+    It does if the name of the other, among `names`, is one of its dotted parts, and all runs have equal
+    points.
+    """
     parts = name.split(".")
     general = [other for other in names if other != name and other in parts]
     for other in general:
@@ -97,7 +104,7 @@ def _repeats(histories: Sequence[RunHistory], name: str, names: Sequence[str]) -
 
 
 def _objectives(histories: Sequence[RunHistory]) -> str:
-    """Return the charts of what objectives measure of their own work, and the alarms that were given."""
+    """Return the table of logged warnings and the charts of the objectives' own metrics, as HTML."""
     charts = _charts(histories, lambda history: history.objective_metrics)
     rows = [["run", "alarm", "from update", "to update", "times"]]
     for history in histories:
@@ -121,7 +128,11 @@ def _charts(histories: Sequence[RunHistory], curves: Callable[[RunHistory], Mapp
 def _chart(
     histories: Sequence[RunHistory], name: str, curves: Callable[[RunHistory], Mapping[str, Points]]
 ) -> str:
-    """Return the chart of one figure, with a curve for each run that has it."""
+    """Return the chart of the figure `name`, with a curve for each run that has it, as SVG.
+
+    `curves` returns the curves of a run by name. For a single run, the best checkpoint is marked in a chart
+    of validation.
+    """
     drawn = []
     best = None
     for number, history in enumerate(histories):
@@ -138,12 +149,12 @@ def _chart(
 def _names(
     histories: Sequence[RunHistory], curves: Callable[[RunHistory], Mapping[str, Points]]
 ) -> list[str]:
-    """Return the names of all curves, each once."""
+    """Return the names of the curves of all runs, each once; `curves` returns those of a run by name."""
     return list(dict.fromkeys(name for history in histories for name in curves(history)))
 
 
 def _samples(histories: Sequence[RunHistory]) -> str:
-    """Return a card for each sample line, with the outputs of all runs at each validation."""
+    """Return HTML with a card for each sample line: the outputs of all runs at some of the validations."""
     cards: dict[tuple[str, str, str], list[tuple[int, LoggedSample]]] = {}
     for number, history in enumerate(histories):
         for sample in history.samples:
@@ -160,7 +171,10 @@ def _samples(histories: Sequence[RunHistory]) -> str:
 
 
 def _spread(outputs: Sequence[tuple[int, LoggedSample]]) -> list[tuple[int, LoggedSample]]:
-    """Return the outputs at up to SAMPLE_ROWS validations, the last one among them, in order of updates."""
+    """Return the outputs of up to SAMPLE_ROWS evenly spread validations, in order of updates, then runs.
+
+    Outputs are (number of the run, sample). The first and the last validation are always among them.
+    """
     steps = sorted({sample.step for _, sample in outputs})
     if len(steps) > SAMPLE_ROWS:
         last = len(steps) - 1
@@ -179,7 +193,10 @@ def _sample_row(histories: Sequence[RunHistory], number: int, sample: LoggedSamp
 
 
 def _differing_settings(histories: Sequence[RunHistory]) -> str:
-    """Return a table of the settings in which the runs differ."""
+    """Return an HTML table of the settings in which the runs differ, except `save_dir`.
+
+    The result is a sentence if there are none, and empty for a single run.
+    """
     if len(histories) < 2:
         return ""
     keys = list(dict.fromkeys(key for history in histories for key in history.settings))
@@ -206,7 +223,10 @@ def _all_settings(histories: Sequence[RunHistory]) -> str:
 
 
 def html_table(rows: Sequence[Sequence[str]], text_columns: int) -> str:
-    """Return rows as a table, the first one as its heading; numbers stand on the right."""
+    """Return rows as an HTML table, the first one as its heading.
+
+    The first `text_columns` columns are aligned left, the others, which hold numbers, right.
+    """
     heading, *others = rows
     lines = [_table_row("th", heading, text_columns)]
     lines += [_table_row("td", row, text_columns) for row in others]

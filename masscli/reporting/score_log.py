@@ -28,7 +28,7 @@ Tags = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class LoggedScore:
-    """One score of one run."""
+    """One score of one run in one metric, with the signature of the metric and the tags of the run."""
 
     metric: str
     value: float
@@ -37,18 +37,18 @@ class LoggedScore:
 
     @property
     def seed(self) -> str:
-        """Return the seed, or an empty string if the score has no seed tag."""
+        """The value of the tag `seed`, or an empty string if the score has no such tag."""
         return dict(self.tags).get(SEED, "")
 
     @property
     def group(self) -> Tags:
-        """Return all tags except the seed."""
+        """All tags except `seed`; scores with the same group are repetitions of one experiment."""
         return tuple(tag for tag in self.tags if tag[0] != SEED)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The mean and standard deviation of the scores of one group in one metric."""
+    """The mean and standard deviation over the `count` scores of one group in one metric."""
 
     mean: float
     deviation: float
@@ -58,7 +58,10 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class PairedTest:
-    """The comparison of a group with the baseline on the seeds that both have."""
+    """The comparison of a group with its baseline in one metric, over the `count` seeds that both have.
+
+    `difference` is the mean over these seeds of the group's score minus the baseline's.
+    """
 
     difference: float
     p: float | None
@@ -67,9 +70,10 @@ class PairedTest:
 
 
 def parse_tags(items: Sequence[str] | None, flag: str) -> dict[str, str]:
-    """Return the tags of a repeated option NAME=VALUE.
+    """Return the tags by name that `items`, the values NAME=VALUE of a repeated option, give.
 
-    Raises MasscliError if an item has another form or names a tag twice.
+    `flag` is the name of the option, for messages. Raises MasscliError if an item has another form, or if a
+    tag is given twice.
     """
     tags: dict[str, str] = {}
     for item in items or []:
@@ -83,7 +87,10 @@ def parse_tags(items: Sequence[str] | None, flag: str) -> dict[str, str]:
 
 
 def append_scores(path: Path, scores: Sequence[LoggedScore]) -> None:
-    """Add scores to a log, one JSON object per line."""
+    """Append scores to the log file `path`, one JSON object per line; the file is created if needed.
+
+    Raises MasscliError if the path is not in an existing folder, or is a folder.
+    """
     lines = []
     for score in scores:
         lines.append(json_line({**asdict(score), "tags": dict(score.tags)}) + "\n")
@@ -96,12 +103,10 @@ def append_scores(path: Path, scores: Sequence[LoggedScore]) -> None:
 
 
 def read_scores(path: Path) -> list[LoggedScore]:
-    """Read a log.
+    """Read a log of scores. Of several scores with equal metric and tags only the last one is returned.
 
-    Of several scores with equal metric and tags the last counts, since a run may have been scored again.
-
-    Raises MasscliError that names the line if the file is not such a log, or if one metric was computed with
-    different signatures, because such scores cannot be compared.
+    Raises MasscliError if the file holds no scores, or with the line number if a line is not a score, or if
+    two scores of one metric have different signatures, so that they cannot be compared.
     """
     scores: dict[tuple[str, Tags], LoggedScore] = {}
     signatures: dict[str, tuple[str, int]] = {}
@@ -122,7 +127,7 @@ def read_scores(path: Path) -> list[LoggedScore]:
 
 
 def summarise(scores: Sequence[LoggedScore]) -> dict[tuple[Tags, str], Summary]:
-    """Return mean and standard deviation over seeds for each group and metric."""
+    """Return the mean and standard deviation over seeds, by (group, metric)."""
     summaries = {}
     for key, values in _by_group(scores).items():
         numbers = list(values.values())
@@ -134,10 +139,11 @@ def summarise(scores: Sequence[LoggedScore]) -> dict[tuple[Tags, str], Summary]:
 def compare_with_baseline(
     scores: Sequence[LoggedScore], baseline: Mapping[str, str]
 ) -> dict[tuple[Tags, str], PairedTest]:
-    """Compare each group with the baseline by a paired t-test over seeds.
+    """Compare each group with its baseline by a paired t-test over common seeds, by (group, metric).
 
-    The baseline of a group is the group that has the tags of `baseline` and otherwise the same tags. Groups
-    without such a counterpart are left out. Raises MasscliError if no group has the tags of the baseline.
+    The baseline of a group is the group that has the tag values of `baseline` and otherwise the same tags.
+    Groups without a baseline or a common seed, and baselines, are left out. Raises MasscliError if no group
+    has the tags of `baseline`.
     """
     groups = _by_group(scores)
     if not any(_replace_tags(group, baseline) == group for group, _ in groups):
@@ -157,12 +163,12 @@ def compare_with_baseline(
 
 
 def _replace_tags(group: Tags, values: Mapping[str, str]) -> Tags:
-    """Return the tags of a group, with those in `values` replaced."""
+    """Return the tags of a group with new values for the names in `values`; names it lacks are not added."""
     return tuple((name, values.get(name, value)) for name, value in group)
 
 
 def _by_group(scores: Sequence[LoggedScore]) -> dict[tuple[Tags, str], dict[str, float]]:
-    """Return the score of each seed, by (group, metric) and then by seed."""
+    """Return a mapping from (group, metric) to the scores of the group by seed."""
     groups: dict[tuple[Tags, str], dict[str, float]] = {}
     for score in scores:
         groups.setdefault((score.group, score.metric), {})[score.seed] = score.value
@@ -170,7 +176,10 @@ def _by_group(scores: Sequence[LoggedScore]) -> dict[tuple[Tags, str], dict[str,
 
 
 def _paired_t_test(differences: Sequence[float]) -> PairedTest:
-    """Test whether the mean of paired differences is zero (Student 1908)."""
+    """Test whether the mean of paired differences is zero, by Student's t-test (1908).
+
+    The p-value is None for a single difference; if all differences are equal, it is 1 for zero, else 0.
+    """
     count, mean = len(differences), statistics.fmean(differences)
     if count < 2:
         return PairedTest(mean, None, count)
@@ -181,7 +190,7 @@ def _paired_t_test(differences: Sequence[float]) -> PairedTest:
 
 
 def student_t_p_value(t: float, degrees: int) -> float:
-    """Return the two-sided p-value of Student's t with a whole number of degrees of freedom.
+    """Return the two-sided p-value of the statistic `t` of Student's test with `degrees` degrees of freedom.
 
     The finite series are formulas 26.7.3 and 26.7.4 of Abramowitz and Stegun, "Handbook of Mathematical
     Functions" (1964).

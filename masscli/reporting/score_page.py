@@ -1,4 +1,4 @@
-"""A page about logged scores: their table, and a chart of each metric against a tag."""
+"""Make an HTML page about logged scores: their table, and a chart of each metric against a tag."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Summaries = Mapping[tuple[Tags, str], Summary]
 def score_page(
     title: str, summaries: Summaries, tests: Mapping[tuple[Tags, str], PairedTest], x_tag: str | None
 ) -> str:
-    """Return the page; with `x_tag`, each metric is drawn against that tag.
+    """Return an HTML page with the table of scores; with `x_tag`, also a chart of each metric over that tag.
 
-    Raises MasscliError if no score has the tag.
+    `summaries` and `tests` are by (group, metric). Raises MasscliError if no score has the tag.
     """
     rows, text_columns = table_rows(summaries, tests)
     sections = [("Scores", html_table(rows, text_columns))]

@@ -1,4 +1,4 @@
-"""Tables and plots of logged scores."""
+"""Show logged scores, summarised over seeds, as tables and plots."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ def markdown_table(
 def table_rows(
     summaries: Mapping[tuple[Tags, str], Summary], tests: Mapping[tuple[Tags, str], PairedTest]
 ) -> tuple[list[list[str]], int]:
-    """Return the rows of a table of scores, the heading first, and how many columns hold text."""
+    """Return (rows of a table of scores with the heading first, number of leading columns that hold text).
+
+    `summaries` and `tests` are by (group, metric). There is a row for each group, with its tags, the number
+    of its runs and a cell for each metric.
+    """
     groups = list(dict.fromkeys(group for group, _ in summaries))
     metrics = list(dict.fromkeys(metric for _, metric in summaries))
     tag_names = list(dict.fromkeys(name for group in groups for name, _ in group))
@@ -56,7 +60,10 @@ def _cell(summary: Summary | None, test: PairedTest | None) -> str:
 
 
 def align_table(rows: Sequence[Sequence[str]], text_columns: int) -> str:
-    """Return rows as a Markdown table whose source is aligned, too; numbers stand on the right."""
+    """Return rows, the heading first, as a Markdown table whose source text is aligned, too.
+
+    The first `text_columns` columns are aligned left, the others, which hold numbers, right.
+    """
     escaped = [[one_line(cell).replace("|", "\\|") for cell in row] for row in rows]
     widths = [max(3, *(len(row[column]) for row in escaped)) for column in range(len(rows[0]))]
     rules = []
@@ -72,11 +79,12 @@ def align_table(rows: Sequence[Sequence[str]], text_columns: int) -> str:
 
 
 def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, path: Path) -> None:
-    """Draw each metric against a tag, one panel below the other, with standard deviations as error bars.
+    """Draw each metric over the values of the tag `x_tag` into the picture `path`, a panel for each metric.
 
-    Groups that differ in other tags become lines of their own. The values of the tag stand in numeric order
-    if all of them are numbers, otherwise evenly spaced in the order of the log. Raises MasscliError if no
-    score has the tag or matplotlib, the extra `plot`, is not installed.
+    Error bars are standard deviations. Groups that differ in other tags become separate lines. The values are
+    placed as numbers if all of them are finite numbers, otherwise evenly in the order of `summaries`. Raises
+    MasscliError if no score has the tag, if the ending of `path` is unknown, or without matplotlib (the extra
+    `plot`).
     """
     try:
         import matplotlib
@@ -123,7 +131,10 @@ def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, pa
 
 
 def places_of(labels: Sequence[str]) -> dict[str, float]:
-    """Return the position of each tag value on the horizontal axis."""
+    """Return the position of each tag value on the horizontal axis.
+
+    It is the value itself if all values are finite numbers, otherwise the index of the value in `labels`.
+    """
     try:
         numbers = {label: float(label) for label in labels}
     except ValueError:
@@ -136,7 +147,10 @@ def places_of(labels: Sequence[str]) -> dict[str, float]:
 def lines_of(
     summaries: Mapping[tuple[Tags, str], Summary], metric: str, x_tag: str
 ) -> dict[str, list[tuple[str, Summary]]]:
-    """Return the points of each line, named by the tags that are not on the horizontal axis."""
+    """Return the lines of a metric's plot over `x_tag`, each with its points as (value of `x_tag`, summary).
+
+    The name of a line lists the other tags of its groups. Groups without `x_tag` are left out.
+    """
     lines: dict[str, list[tuple[str, Summary]]] = {}
     for (group, other_metric), summary in summaries.items():
         tags = dict(group)

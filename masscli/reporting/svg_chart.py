@@ -1,4 +1,4 @@
-"""Draw line charts as SVG, to be put into a page: no script, no font and no file besides.
+"""Draw line charts as SVG elements for an HTML page; they need no script, font or other file.
 
 Colours come from the style sheet of the page (classes c0, c1, ...), so that a chart follows its light or dark
 theme. A point shows its value when the pointer rests on it.
@@ -14,27 +14,27 @@ from html import escape
 WIDTH, HEIGHT = 520, 240
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 34
 MAX_POINTS = 240
-"""A longer curve is drawn through the means of successive points."""
+"""Largest number of points that a curve is drawn with; a longer one is drawn through means of neighbours."""
 MARKED_POINTS = 40
-"""Up to so many points are marked."""
+"""Largest number of points of a curve for which each point gets a visible mark."""
 COLOURS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line of a chart."""
+    """A curve of a line chart, with its name and its colour."""
 
     name: str
     points: tuple[tuple[float, float], ...]
     """(x, y), from left to right."""
     colour: int
-    """Which colour of the style sheet it has."""
+    """Number of the colour in the style sheet of the page, from 0, modulo COLOURS."""
     dashed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A linear scale from values to positions."""
+    """A linear scale: it maps values from `low` to `high` to positions in the chart from `begin` to `end`."""
 
     low: float
     high: float
@@ -46,9 +46,9 @@ class Scale:
 
 
 def line_chart(title: str, curves: Sequence[Curve], best: tuple[float, float] | None = None) -> str:
-    """Return a chart with a curve for each run; `best` is a point to mark with a ring.
+    """Return a line chart as an SVG element; `best` is a point (x, y) to mark with a ring.
 
-    Points that are not numbers are left out, and a chart without points says so.
+    Points that are not finite are left out. A chart without points shows a note instead.
     """
     drawn = [_thinned(curve) for curve in curves]
     drawn = [curve for curve in drawn if curve.points]
@@ -70,7 +70,10 @@ def line_chart(title: str, curves: Sequence[Curve], best: tuple[float, float] | 
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Return round numbers from `low` to `high`: multiples of 1, 2 or 5 times a power of ten."""
+    """Return round numbers between `low` and `high` for the ticks of an axis, at most `count` + 1 of them.
+
+    They are the multiples of a step that is 1, 2 or 5 times a power of ten.
+    """
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
@@ -87,7 +90,10 @@ def _svg(title: str, inside: str) -> str:
 
 
 def _thinned(curve: Curve) -> Curve:
-    """Return a curve of at most MAX_POINTS points, each the mean of some successive ones."""
+    """Return a curve without points that are not finite, thinned out to at most MAX_POINTS points.
+
+    Each point of a thinned curve has the mean value of some successive points, at the place of the last one.
+    """
     points = [(x, y) for x, y in curve.points if math.isfinite(x) and math.isfinite(y)]
     if len(points) > MAX_POINTS:
         size = math.ceil(len(points) / MAX_POINTS)
@@ -107,7 +113,7 @@ def _scale(values: Sequence[float], begin: float, end: float, margin: float = 0.
 
 
 def _grid(across: Scale, up: Scale) -> Iterator[str]:
-    """Yield the lines and numbers behind the curves."""
+    """Yield the SVG elements of the grid lines and the numbers at both axes."""
     for value in ticks(up.low, up.high):
         y = up(value)
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
@@ -119,7 +125,7 @@ def _grid(across: Scale, up: Scale) -> Iterator[str]:
 
 
 def _path(curve: Curve, across: Scale, up: Scale) -> str:
-    """Return a curve with its points."""
+    """Return the SVG elements of a curve and of its points, which show their values under the pointer."""
     places = [(across(x), up(y)) for x, y in curve.points]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     dashes = ' stroke-dasharray="5 4"' if curve.dashed else ""

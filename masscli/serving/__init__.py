@@ -1,1 +1,1 @@
-"""A server for trained models: an HTTP interface like that of LibreTranslate, and a web page."""
+"""A server for trained models, with the HTTP interface of LibreTranslate and a web page."""

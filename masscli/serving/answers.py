@@ -1,4 +1,4 @@
-"""Answers of the server as plain data for JSON."""
+"""Build the server's answers as plain data that can be written as JSON."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ LANGUAGE_NAMES = {
     "te": "Telugu", "th": "Thai", "tr": "Turkish", "uk": "Ukrainian", "ur": "Urdu", "vi": "Vietnamese",
     "zh": "Chinese",
 }  # fmt: skip
-"""English names of languages by their ISO 639-1 codes; others are shown as their codes."""
+"""English names of languages by ISO 639-1 code. A language that is not listed is shown by its code."""
 
 
 def language_name(code: str) -> str:
-    """Return the name of a language, or its code if it has none here."""
+    """Return the English name of a language, or its code if LANGUAGE_NAMES does not list it."""
     return LANGUAGE_NAMES.get(code, code)
 
 
 def languages(directions: Sequence[Direction]) -> list[dict[str, Any]]:
-    """Return the answer to GET /languages: source languages with their targets."""
+    """Return the answer to GET /languages: each source language with the codes of its target languages."""
     targets: dict[str, set[str]] = {}
     for direction in directions:
         targets.setdefault(direction.source, set()).add(direction.target)
@@ -43,7 +43,7 @@ def languages(directions: Sequence[Direction]) -> list[dict[str, Any]]:
 
 
 def models(directions: Sequence[Direction]) -> list[dict[str, Any]]:
-    """Return the answer to GET /models: models with their directions."""
+    """Return the answer to GET /models: each model with the directions that it translates."""
     found: dict[str, list[dict[str, str]]] = {}
     for direction in directions:
         languages_of = {"source": direction.source, "target": direction.target}
@@ -58,7 +58,11 @@ def models(directions: Sequence[Direction]) -> list[dict[str, Any]]:
 def translation(
     request: TranslationRequest, direction: Direction, translated: Sequence[TextTranslation]
 ) -> dict[str, Any]:
-    """Return the answer to POST /translate, as LibreTranslate gives it, with details if they are wanted."""
+    """Return the answer to POST /translate: the best translations, in LibreTranslate's format.
+
+    Alternatives are added if the request asks for them; if it asks for details, also the model, the languages
+    and all that is known about each line.
+    """
     texts = [text.texts[0] for text in translated]
     alternatives = [text.texts[1 : 1 + request.alternatives] for text in translated]
     answer: dict[str, Any] = {"translatedText": texts if request.is_list else texts[0]}
@@ -72,7 +76,10 @@ def translation(
 
 
 def _line(line: LineTranslation) -> dict[str, Any]:
-    """Return a line with its translations, confidences and flags, and the pieces of the best translation."""
+    """Return the details of a line: its translations with confidences, its flags, and the best pieces.
+
+    `pieces` holds, for each sentence, the pieces of the best translation with their probabilities.
+    """
     translations = []
     for rank, text in enumerate(line.texts):
         translations.append(
@@ -87,6 +94,6 @@ def _line(line: LineTranslation) -> dict[str, Any]:
 
 
 def _pieces(sentence: Translation) -> list[dict[str, Any]]:
-    """Return the pieces of a sentence with their probabilities; the last one is the end symbol."""
+    """Return the pieces of a translated sentence with their probabilities; the end symbol comes last."""
     scored = zip(sentence.pieces, sentence.piece_scores, strict=True)
     return [{"piece": piece, "probability": math.exp(score)} for piece, score in scored]

@@ -46,19 +46,23 @@ PAGE_FILES = {
     "/script.js": ("script.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-"""The files of the web page, by path, with their types."""
+"""The files of the web page: the URL path of each with its file name and media type."""
 RETRY_SECONDS = "1"
 
 
 class Service:
-    """What answers requests: the queue of the models, and the counters."""
+    """The request handlers of the HTTP interface; they use the queue of translations and the counters."""
 
     def __init__(self, batcher: Batcher, metrics: Metrics) -> None:
         self.batcher = batcher
         self.metrics = metrics
 
     async def translate(self, request: Request) -> Response:
-        """Answer POST /translate."""
+        """Answer POST /translate with the translation as JSON.
+
+        Raises RefusedError with the HTTP status for a bad request (400) or one that is too long (413), for a
+        full queue (429) or a server that is stopping (503), and after `request_seconds` (504).
+        """
         seconds = self.batcher.models.config.request_seconds
         try:
             async with asyncio.timeout(seconds):
@@ -73,7 +77,7 @@ class Service:
             raise RefusedError(504, f"not done within {seconds:g} seconds") from None
 
     async def _translate(self, request: Request) -> Response:
-        """Read a request, wait for its translation, and return the answer."""
+        """Read and check a request, wait for its translation, and return the answer without a time limit."""
         models = self.batcher.models
         body = await read_body(request, models.config.max_body_bytes)
         asked = parse_request(body, request.headers.get("content-type", ""), models.config.max_text_length)
@@ -85,26 +89,29 @@ class Service:
         return JSONResponse(answers.translation(asked, direction, translated))
 
     async def languages(self, request: Request) -> Response:
-        """Answer GET /languages."""
+        """Answer GET /languages with the languages that the models translate, as JSON."""
         return JSONResponse(answers.languages(self.batcher.models.directions))
 
     async def models(self, request: Request) -> Response:
-        """Answer GET /models."""
+        """Answer GET /models with the models and their directions, as JSON."""
         return JSONResponse(answers.models(self.batcher.models.directions))
 
     async def health(self, request: Request) -> Response:
-        """Answer GET /health; a server that is stopping is not healthy, so that no new requests come."""
+        """Answer GET /health with the status, the version and the number of waiting requests, as JSON.
+
+        The HTTP status is 200, or 503 if the server is stopping, so that a load balancer sends nothing more.
+        """
         status = "stopping" if self.batcher.stopping else "ok"
         content = {"status": status, "version": __version__, "waiting": len(self.batcher)}
         return JSONResponse(content, 503 if self.batcher.stopping else 200)
 
     async def render_metrics(self, request: Request) -> Response:
-        """Answer GET /metrics."""
+        """Answer GET /metrics with all counters in the text format of Prometheus."""
         return PlainTextResponse(self.metrics.render(len(self.batcher)))
 
 
 def build_app(batcher: Batcher, metrics: Metrics) -> ASGIApp:
-    """Return the application; `batcher` answers its requests."""
+    """Return the ASGI application of the server; `batcher` translates, and `metrics` counts requests."""
     service = Service(batcher, metrics)
     routes = [
         Route("/translate", service.translate, methods=["POST"]),
@@ -128,9 +135,9 @@ def build_app(batcher: Batcher, metrics: Metrics) -> ASGIApp:
 
 
 def _allowed_hosts(config: ServeConfig) -> list[str]:
-    """Return the names by which the server may be called.
+    """Return the host names that requests may have in their Host header; others are refused.
 
-    A page of another site whose name is made to point to this machine (DNS rebinding) has another one.
+    This protects from DNS rebinding, where the name of another site is made to point to this machine.
     """
     host = f"[{config.host}]" if ":" in config.host else config.host
     return [*LOCAL_HOSTS, host, *config.allowed_hosts]
@@ -165,7 +172,7 @@ async def _apologise(request: Request, error: Exception) -> Response:
 
 
 def _with_headers(app: ASGIApp) -> ASGIApp:
-    """Return the application with the security headers on every answer."""
+    """Return an application that answers as `app` does, and adds the security headers to every answer."""
     extra = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
     async def wrapped(scope: Message, receive: Any, send: Any) -> None:
@@ -180,7 +187,10 @@ def _with_headers(app: ASGIApp) -> ASGIApp:
 
 
 def _counted(app: ASGIApp, metrics: Metrics, paths: set[str]) -> ASGIApp:
-    """Return the application; requests are counted by path and status."""
+    """Return an application that answers as `app` does, and counts requests and their seconds in `metrics`.
+
+    `paths` are the paths that are counted by name; requests for any other path are counted as "other".
+    """
 
     async def wrapped(scope: Message, receive: Any, send: Any) -> None:
         if scope["type"] != "http":

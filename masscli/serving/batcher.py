@@ -1,8 +1,8 @@
-"""Translate requests together that arrive together.
+"""Translate requests in batches of those that wait at the same time.
 
-One thread translates. While it is busy, requests wait; then the oldest is taken, with all others that wait
-for the same direction, up to a number of characters. So nothing waits when there is nothing to do, and the
-more there is to do, the larger the batches are.
+One thread translates. While it is busy, requests wait. Then it takes the oldest request, together with the
+others that wait for the same direction and number of translations, up to a number of characters. So a request
+does not wait while the thread is idle, and batches grow with the load.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ LOGGER = logging.getLogger("masscli")
 
 
 class QueueFullError(Exception):
-    """Too many requests are waiting."""
+    """Raised for a new request when too many requests are already waiting."""
 
 
 class StoppingError(Exception):
-    """The server is about to stop."""
+    """Raised for a request that is not answered because the server is stopping."""
 
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    """Texts for one direction, and where their translations go."""
+    """Texts to translate in one direction, with the future that receives their translations."""
 
     texts: Sequence[str]
     direction: Direction
@@ -45,7 +45,10 @@ class _Request:
 
 
 class Batcher:
-    """A queue of requests and the thread that answers them. All methods belong to one event loop."""
+    """A queue of translation requests, and the thread that answers them.
+
+    An object must be created and used within one running event loop. `len` is the number of waiting requests.
+    """
 
     def __init__(self, models: ServedModels, metrics: Metrics) -> None:
         self.models = models
@@ -62,11 +65,11 @@ class Batcher:
     async def translate(
         self, texts: Sequence[str], direction: Direction, nbest: int
     ) -> list[TextTranslation]:
-        """Return the translation of each text.
+        """Queue texts, wait, and return the translation of each, with up to `nbest` outputs.
 
-        A request whose task is cancelled, since it takes too long, leaves the queue. Raises QueueFullError if
-        too many requests wait, StoppingError if the server stops, and MasscliError if the model refuses the
-        texts.
+        If the waiting task is cancelled (by a time limit), its texts leave the queue. Raises QueueFullError
+        if too many requests wait, StoppingError if the server stops, and the error of the model if it fails,
+        such as MasscliError.
         """
         if self.stopping:
             raise StoppingError
@@ -78,16 +81,19 @@ class Batcher:
         return await request.answer
 
     async def reload(self) -> None:
-        """Read the models again, between two batches. Raises MasscliError if one cannot be read."""
+        """Load the models from their files again, between two batches.
+
+        Raises MasscliError if one of them cannot be loaded; the old models then stay.
+        """
         await asyncio.get_running_loop().run_in_executor(self._thread, self.models.reload)
 
     def stop(self) -> None:
-        """Take no more requests, and refuse those that still wait when the time for stopping is over."""
+        """Refuse new requests from now on, and after `stop_seconds` also those that still wait."""
         self.stopping = True
         asyncio.get_running_loop().call_later(self.models.config.stop_seconds, self._refuse_waiting)
 
     def close(self) -> None:
-        """End the thread when it has finished its batch."""
+        """Refuse all waiting requests, and let the thread end after its current batch; do not wait for it."""
         self._refuse_waiting()
         self._worker.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -99,7 +105,7 @@ class Batcher:
         self._waiting.clear()
 
     async def _work(self) -> None:
-        """Answer requests for ever."""
+        """Take batches from the queue, translate them, and set their answers, until the task is cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
@@ -123,7 +129,12 @@ class Batcher:
                     self.metrics.add("masscli_characters_total", request.characters)
 
     def _next_batch(self) -> list[_Request]:
-        """Take the oldest request and those that can be translated with it out of the queue."""
+        """Remove the oldest request, and those that can be translated with it, from the queue; return them.
+
+        They have the same direction and number of translations, and together at most `batch_characters`
+        characters, unless the oldest alone has more. Requests that were given up are dropped. The list is
+        empty if nothing waits.
+        """
         # Requests whose time is over are not worth translating.
         self._waiting = [request for request in self._waiting if not request.answer.done()]
         batch: list[_Request] = []
@@ -139,7 +150,10 @@ class Batcher:
         return batch
 
     def _translate(self, batch: Sequence[_Request]) -> list[list[TextTranslation] | Exception]:
-        """Return the translations of each request, or what went wrong with it."""
+        """Translate a batch; return for each request its translations, or the exception that it caused.
+
+        If a batch of several requests fails, each of them is tried alone.
+        """
         first = batch[0]
         texts = [text for request in batch for text in request.texts]
         try:

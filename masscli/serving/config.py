@@ -54,6 +54,6 @@ class ServeConfig:
 
 
 def _is_host(pattern: str) -> bool:
-    """Return whether a pattern of --allowed-hosts is a name, all names below one, or every name."""
+    """Return whether a pattern of --allowed-hosts is valid: a name, *.NAME for all names below it, or *."""
     name = pattern.removeprefix("*.")
     return pattern == "*" or (bool(name) and "*" not in name)

@@ -17,19 +17,19 @@ HELP = {
 
 
 class Metrics:
-    """Sums since the server was started."""
+    """Counters of a server since its start, each identified by a name and labels."""
 
     def __init__(self) -> None:
         self.started = time.time()
         self.sums: defaultdict[tuple[str, str], float] = defaultdict(float)
 
     def add(self, name: str, amount: float = 1, **labels: str | int) -> None:
-        """Add to a sum, which has a name and labels."""
+        """Add `amount` to the counter with this name and these labels; a new counter begins at 0."""
         inside = ",".join(f'{key}="{value}"' for key, value in labels.items())
         self.sums[name, f"{{{inside}}}" if inside else ""] += amount
 
     def render(self, waiting: int) -> str:
-        """Return all sums, and how many requests are waiting, as the answer to /metrics."""
+        """Return all counters, and the number of `waiting` requests, in the text format of Prometheus."""
         lines = []
         for name, text in HELP.items():
             lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]

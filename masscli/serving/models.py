@@ -1,4 +1,4 @@
-"""The models of a server by name, and what they are asked for."""
+"""The models that a server holds in memory, by name, and the directions that they translate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from masscli.serving.config import ServeConfig
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """A model by name, and two languages."""
+    """A source and a target language, and the name of the model that translates between them."""
 
     model: str
     source: str
@@ -23,10 +23,11 @@ class Direction:
 
 
 class ServedModels:
-    """Models that stay in memory.
+    """The loaded models of a server, by name.
 
-    They are read and used in one thread, and replaced all at once by `reload`. `search` are the options of
-    the search that were given; others are those that were imported with a model, or the defaults.
+    Only one thread at a time may load them or translate with them. `reload` replaces all of them at once.
+    `search` are the search options that the user gave; an option that is missing has the value that was
+    imported with a model, or else its default.
     """
 
     def __init__(self, paths: Sequence[Path], config: ServeConfig, search: Mapping[str, Any]) -> None:
@@ -37,7 +38,10 @@ class ServedModels:
         self.reload()
 
     def reload(self) -> None:
-        """Read all models again. Raises MasscliError, and keeps those that are there, if one is damaged."""
+        """Load all models from their files again, and replace the old ones.
+
+        Raises MasscliError, and keeps all old models, if one cannot be loaded or cannot translate.
+        """
         models = {}
         for name, path in self.paths.items():
             models[name] = load(
@@ -56,16 +60,16 @@ class ServedModels:
 
     @property
     def directions(self) -> list[Direction]:
-        """What the models were trained to translate."""
+        """All directions that the models were trained for, model by model."""
         directions = []
         for name, model in self.models.items():
             directions += [Direction(name, *languages) for languages in trained_directions(model)]
         return directions
 
     def choose(self, model: str | None, source: str | None, target: str | None) -> Direction:
-        """Return the first direction with these names, of which any may be left out.
+        """Return the first direction with this model name, source and target language; None fits all.
 
-        Raises MasscliError if there is none, or if the source or target language is left open.
+        Raises MasscliError if no direction fits, or if those that fit differ in their languages.
         """
         fitting = []
         for direction in self.directions:
@@ -82,12 +86,12 @@ class ServedModels:
         return fitting[0]
 
     def translate(self, direction: Direction, texts: Sequence[str], nbest: int) -> list[TextTranslation]:
-        """Return the translation of each text."""
+        """Return the translation of each text by the model of a direction, with up to `nbest` outputs."""
         model = self.models[direction.model]
         return self._translator(model, direction.source, direction.target, nbest).translate(texts)
 
     def max_alternatives(self, direction: Direction) -> int:
-        """Return how many translations are found beside the best one."""
+        """Return how many translations a search finds besides the best one: the width of the beam minus 1."""
         model = self.models[direction.model].text_model(None, direction.source, direction.target)
         return model.search_config(self.search).beam - 1
 
@@ -102,7 +106,10 @@ class ServedModels:
 
 
 def trained_directions(model: Model) -> Iterator[tuple[str, str]]:
-    """Yield the directions of a model. Raises MasscliError if it was not trained to generate text."""
+    """Yield the (source, target) languages that a model was trained to translate between.
+
+    Raises MasscliError if it was not trained to translate.
+    """
     checkpoint = model.ensemble.first
     if not checkpoint.directions:
         raise MasscliError(
@@ -112,7 +119,7 @@ def trained_directions(model: Model) -> Iterator[tuple[str, str]]:
 
 
 def _name_models(paths: Sequence[Path]) -> dict[str, Path]:
-    """Return the paths by the names of their folders; names that several share get a number."""
+    """Return the paths by model name, the name of the folder; a repeated name gets -2, -3 and so on."""
     named: dict[str, Path] = {}
     for path in paths:
         base = path.resolve().name

@@ -1,4 +1,4 @@
-"""Read what a client sends, with limits, and check it."""
+"""Read the body of a translation request, up to a size limit, and check its fields."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect, Request
 
 MAX_FIELDS = 1000
-"""Most fields of a form."""
+"""Largest number of fields that a form may have."""
 
 
 class RefusedError(Exception):
-    """A request that is answered with an error status."""
+    """Raised to answer a request with an HTTP error status and a message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -25,21 +25,29 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TranslationRequest:
-    """What POST /translate asks for, with the names of LibreTranslate."""
+    """The checked fields of a POST /translate request; `source` or `target` is None if it is to be inferred.
+
+    `alternatives` is the number of translations besides the best one, and `model` the name of a model or
+    None for any. LibreTranslate has the same fields except for `model` and `details`.
+    """
 
     texts: list[str]
     is_list: bool
-    """Whether `q` was a list, so that the answer is one."""
+    """Whether the field `q` was a list of texts, so that the answer is a list, too."""
     source: str | None
     target: str | None
     alternatives: int
     model: str | None
     details: bool
-    """Whether the answer tells everything about each line."""
+    """Whether the answer has confidences, flags and pieces of each line."""
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """Return the body of a request. Raises RefusedError as soon as it is longer than `limit` bytes."""
+    """Return the body of an HTTP request.
+
+    Raises RefusedError (413) as soon as it is known to be longer than `limit` bytes, without reading the
+    rest, and RefusedError (400) if the client disconnects before its end.
+    """
     too_long = RefusedError(413, f"the body is longer than {limit} bytes")
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared[:20]) > limit:
@@ -57,7 +65,11 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def parse_request(body: bytes, content_type: str, max_text_length: int) -> TranslationRequest:
-    """Return the request of a body, in JSON or as a form. Raises RefusedError if it is malformed."""
+    """Parse and check the body of POST /translate, a form if `content_type` says so, otherwise JSON.
+
+    Raises RefusedError if it is malformed (400), or if its texts have more than `max_text_length` characters
+    together (413).
+    """
     if content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
         fields = _parse_form(body)
     else:
@@ -99,7 +111,7 @@ def _parse_json(body: bytes) -> Mapping[str, Any]:
 
 
 def _parse_form(body: bytes) -> Mapping[str, Any]:
-    """Return the fields of a form; `q` may be there several times."""
+    """Return the fields of a URL-encoded form by name; several fields `q` become a list."""
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
     except ValueError as error:
@@ -119,7 +131,10 @@ def _check_unicode(text: str) -> None:
 
 
 def _name(fields: Mapping[str, Any], key: str) -> str | None:
-    """Return a field that holds a name, or None if it is absent or empty."""
+    """Return the field `key` as a name, or None if it is absent or empty.
+
+    Raises RefusedError if it is not a printable string of at most 200 characters.
+    """
     value = fields.get(key)
     if value in (None, ""):
         return None
@@ -129,7 +144,10 @@ def _name(fields: Mapping[str, Any], key: str) -> str | None:
 
 
 def _whole_number(fields: Mapping[str, Any], key: str) -> int:
-    """Return a field that holds a whole number, or 0 if it is absent."""
+    """Return the field `key` as a whole number; 0 if it is absent.
+
+    Raises RefusedError if it is not a whole number from 0.
+    """
     value = fields.get(key, 0)
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 6:
         value = int(value)

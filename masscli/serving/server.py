@@ -1,4 +1,4 @@
-"""Run the application in a server, from its start to its graceful end."""
+"""Run the HTTP application in a uvicorn server: start it, handle signals, and stop it gracefully."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from masscli.serving.models import ServedModels
 
 
 def run_server(paths: Sequence[Path], config: ServeConfig, search: Mapping[str, Any]) -> None:
-    """Serve models until SIGTERM or Ctrl-C; `search` are the options of the search that were given.
+    """Load the models in `paths` and serve them until SIGTERM or Ctrl-C.
+
+    `search` are the search options that the user gave, by field name of `GenerationConfig`.
 
     Raises MasscliError if a model cannot be served, or if the address cannot be used.
     """
@@ -69,7 +71,10 @@ async def _serve(models: ServedModels, listening: socket.socket) -> None:
 
 
 def _handle_signals(server: uvicorn.Server, batcher: Batcher, metrics: Metrics) -> None:
-    """Stop on SIGTERM and Ctrl-C, at once when it is repeated, and read the models again on SIGHUP."""
+    """Install signal handlers in the event loop.
+
+    SIGTERM or Ctrl-C stops the server gracefully, a second one at once. SIGHUP loads the models again.
+    """
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -97,7 +102,7 @@ def _handle_signals(server: uvicorn.Server, batcher: Batcher, metrics: Metrics) 
 
 
 async def _reload(batcher: Batcher, metrics: Metrics) -> None:
-    """Read the models again; if that fails, the server goes on with those that it has."""
+    """Load the models from their files again, and print the result; if that fails, the old models stay."""
     try:
         await batcher.reload()
     except MasscliError as error:
@@ -109,7 +114,10 @@ async def _reload(batcher: Batcher, metrics: Metrics) -> None:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to an address, but does not listen yet."""
+    """Return a TCP socket that is bound to a host and port, but does not listen yet.
+
+    Raises MasscliError if the address cannot be used.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
