@@ -32,26 +32,28 @@ class InputKind(ABC):
     makes_sources: ClassVar[bool] = False
     """Whether the model itself translates the source side of each example."""
     sampled_by_size: ClassVar[bool] = True
-    """Whether streams are drawn in proportion to their number of examples; otherwise all are drawn equally
-    often."""
+    """Whether streams with more examples are sampled more often (see --lang-temperature); otherwise all are
+    sampled equally often."""
 
     @abstractmethod
     def select_datasets(
         self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
     ) -> list[str]:
-        """Return the datasets that the flags choose for the main training streams of a run.
+        """Return the names of the datasets that `flags` choose for the main training streams of a run.
 
-        Raises MasscliError if the flags do not fit the kind, or leave open which datasets are meant.
+        Raises MasscliError if a flag does not fit this kind of input, or if the flags leave open which
+        datasets are meant.
         """
 
     @abstractmethod
     def auxiliary_datasets(
         self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
     ) -> list[str]:
-        """Return the datasets of `--auxiliary OBJECTIVE` on the languages of the main `datasets`.
+        """Return the names of the datasets that the streams of `--auxiliary OBJECTIVE` read.
 
-        `separate_folder` says that `data` is not the run's own folder. Raises MasscliError if it has no
-        fitting dataset.
+        `datasets` are the datasets of the main training streams, whose languages the result is limited to.
+        `separate_folder` says whether `data` is another folder than that of the run. Raises MasscliError if
+        pairs are needed and `data` has none that fit.
         """
 
     @abstractmethod
@@ -72,7 +74,10 @@ class Sentences(InputKind):
     def select_datasets(
         self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
     ) -> list[str]:
-        """Return the languages of --langs, or all languages of the data."""
+        """Return the languages of --langs, or all languages of the data if it is not given.
+
+        Raises MasscliError for flags that choose directions or tables.
+        """
         _refuse_tables(objective, flags)
         if flags.source_lang or flags.target_lang or flags.pairs:
             raise MasscliError(
@@ -83,15 +88,15 @@ class Sentences(InputKind):
     def auxiliary_datasets(
         self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
     ) -> list[str]:
-        """Return every language of the main training streams."""
+        """Return every language that the names of the main streams' `datasets` contain."""
         return languages_of(datasets)
 
     def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
-        """Raise MasscliError if the dataset is not a language of the data."""
+        """Raise MasscliError if `dataset` is not the name of a language of the data."""
         _check_languages(stream, dataset, 1, data)
 
     def num_training_examples(self, dataset: str, data: DataFolder) -> int:
-        """Return the number of sentences of the language."""
+        """Return the number of training sentences of the language `dataset`."""
         return len(data.monolingual("train", dataset))
 
 
@@ -103,14 +108,23 @@ class Pairs(InputKind):
     def select_datasets(
         self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
     ) -> list[str]:
-        """Return the directions of --pairs, or else the only direction that fits the other flags."""
+        """Return the directions of --pairs, or else the single direction that -s, -t or --langs choose.
+
+        What these flags leave open is filled in if the data has only one pair of languages; otherwise
+        MasscliError is raised.
+        """
         _refuse_tables(objective, flags)
         return list(flags.pairs) or [_only_direction(flags, data)]
 
     def auxiliary_datasets(
         self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
     ) -> list[str]:
-        """Return those directions of the main streams, or between their languages, that have pairs."""
+        """Return the directions of the main streams for which `data` has sentence pairs.
+
+        If the main streams read single languages, all directions between these languages are tried. A pair
+        serves both directions, but in a separate folder only that of its name. Raises MasscliError if no
+        direction has pairs.
+        """
         languages = languages_of(datasets)
         # Main streams that read one language each, as in pre-training, say nothing of directions.
         wanted = [dataset for dataset in datasets if "-" in dataset] or _all_directions(languages)
@@ -127,7 +141,7 @@ class Pairs(InputKind):
         return available
 
     def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
-        """Raise MasscliError if the data have no such pair, in either order."""
+        """Raise MasscliError if `dataset` is no direction, or the data has no such pair in either order."""
         _check_languages(stream, dataset, 2, data)
         # A pair is stored once, and read in both directions.
         if dataset not in data.pairs and _reverse(dataset) not in data.pairs:
@@ -137,7 +151,7 @@ class Pairs(InputKind):
             )
 
     def num_training_examples(self, dataset: str, data: DataFolder) -> int:
-        """Return the number of sentence pairs."""
+        """Return the number of sentence pairs for training in the direction `dataset`."""
         source, target = dataset.split("-")
         return len(data.pair("train", source, target)[0])
 
@@ -145,7 +159,7 @@ class Pairs(InputKind):
 class BackTranslation(InputKind):
     """Sentences of the target language of a direction such as `en-de`.
 
-    In this example the text is German, and the model makes its English source itself.
+    For `en-de` the training text is German, and the model makes the English sources by translating it.
     """
 
     has_direction = True
@@ -156,7 +170,11 @@ class BackTranslation(InputKind):
     def select_datasets(
         self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
     ) -> list[str]:
-        """Return the directions that the flags name, or else all between the languages of the run."""
+        """Return the directions of --pairs, or the one of -s and -t, or else all between the languages.
+
+        The languages are those of --langs, or all languages of the data. Raises MasscliError if there are
+        fewer than two.
+        """
         _refuse_tables(objective, flags)
         if flags.pairs:
             return list(flags.pairs)
@@ -173,11 +191,11 @@ class BackTranslation(InputKind):
     def auxiliary_datasets(
         self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
     ) -> list[str]:
-        """Return all directions between the languages of the main streams."""
+        """Return all directions between the languages that the main streams' `datasets` contain."""
         return _all_directions(languages_of(datasets))
 
     def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
-        """Raise MasscliError if the dataset is not a direction between two languages of the data."""
+        """Raise MasscliError if `dataset` is not a direction between two different languages of the data."""
         _check_languages(stream, dataset, 2, data)
         source, target = dataset.split("-")
         if source == target:
@@ -187,20 +205,24 @@ class BackTranslation(InputKind):
             )
 
     def num_training_examples(self, dataset: str, data: DataFolder) -> int:
-        """Return the number of sentences of the target language."""
+        """Return the number of training sentences of the direction's target language."""
         # The model makes the source side, so only sentences of the target language are read.
         return len(data.monolingual("train", dataset.split("-")[1]))
 
 
 class Table(InputKind):
-    """Labelled examples; a dataset is a table of one of the objective's `formats`."""
+    """Labelled examples; a dataset is a table in one of the formats that the objective reads."""
 
     is_table = True
 
     def select_datasets(
         self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
     ) -> list[str]:
-        """Return the tables of --table, or else the only table that the objective can read."""
+        """Return the tables of --table, or else the only table in a format that the objective reads.
+
+        Raises MasscliError if several tables fit equally well or none fits, or for flags that choose
+        languages or directions.
+        """
         if flags.source_lang or flags.target_lang or flags.pairs or flags.langs:
             raise MasscliError(
                 f"{objective.name} reads a table of labelled examples",
@@ -211,14 +233,14 @@ class Table(InputKind):
     def auxiliary_datasets(
         self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
     ) -> list[str]:
-        """Return the languages of the main streams as names of tables.
+        """Return the languages of the main streams, each as the name of a table.
 
-        `check` raises MasscliError for each language that no table is named after.
+        Whether such tables exist is not checked here, but by `check`.
         """
         return languages_of(datasets)
 
     def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
-        """Raise MasscliError if there is no such table, or if the objective does not read its format."""
+        """Raise MasscliError if no table is called `dataset`, or if the objective cannot read its format."""
         table_format = data.table_formats.get(dataset)
         if table_format is None:
             raise MasscliError(
@@ -261,7 +283,10 @@ def _refuse_tables(objective: ObjectiveConfig, flags: StreamSelection) -> None:
 
 
 def _check_languages(stream: str, dataset: str, count: int, data: DataFolder) -> None:
-    """Raise MasscliError unless a dataset names `count` languages (1 or 2) of the data."""
+    """Raise MasscliError if `dataset` does not consist of `count` languages (1 or 2) of the data.
+
+    `stream` is the name of the training stream, for the error.
+    """
     languages = dataset.split("-")
     if len(languages) != count:
         expected = "language" if count == 1 else "direction such as en-de"
@@ -277,7 +302,11 @@ def _check_languages(stream: str, dataset: str, count: int, data: DataFolder) ->
 
 
 def _only_direction(flags: StreamSelection, data: DataFolder) -> str:
-    """Return the direction of -s, -t and --langs; what they leave open is taken from the only pair."""
+    """Return the direction that -s and -t name, or else the two languages of --langs in their order.
+
+    If only one of -s and -t is given, or no flag at all, and the data has a single pair, the direction of
+    that pair that fits is returned. Raises MasscliError if the direction is still unclear.
+    """
     if flags.source_lang and flags.target_lang:
         return f"{flags.source_lang}-{flags.target_lang}"
     # Two languages of --langs are a direction in the order in which they are given.
@@ -301,7 +330,10 @@ def _only_direction(flags: StreamSelection, data: DataFolder) -> str:
 
 
 def _only_table(objective: ObjectiveConfig, data: DataFolder) -> str:
-    """Return the only table of the objective's preferred format. Raises MasscliError if there are several."""
+    """Return the only table of the first format in `objective.formats` of which the data has a table.
+
+    Raises MasscliError if it has several tables of that format, or no table that the objective can read.
+    """
     readable: list[str] = []
     # A table of the usual format is preferred to those of others.
     for table_format in objective.formats:

@@ -25,10 +25,10 @@ from masscli.models.transformer import Transformer
 
 
 class Term(NamedTuple):
-    """One loss term of a batch, summed over its targets.
+    """The value of one loss term for a batch, summed over the term's targets: two scalars.
 
-    `loss` carries the gradient. `nll` is the negative log-likelihood in nats, without label smoothing; it is
-    what is reported.
+    `loss` is differentiated. `nll` is what is reported: for cross-entropies the negative log-likelihood in
+    nats, without label smoothing.
     """
 
     loss: Tensor
@@ -37,9 +37,9 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveContext:
-    """The context of an objective: how inputs are framed, the configuration of the model, the dataset.
+    """What an objective is built for: special tokens (`framing`), the model's configuration, the dataset.
 
-    `dataset_name` is a language (`en`), a direction (`en-de`) or a table; see
+    `dataset_name` is a language (`en`), a direction (`en-de`) or the name of a table; see
     masscli/objectives/input_kinds.py.
     """
 
@@ -49,7 +49,7 @@ class ObjectiveContext:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages that the dataset's name consists of, source first."""
+        """The languages that the dataset's name consists of: one, or source and target of a direction."""
         return tuple(self.dataset_name.split("-"))
 
 
@@ -57,14 +57,14 @@ class Objective(nn.Module, ABC):
     """The base class of objectives: what a model learns from one training stream of a run."""
 
     training_metrics: ClassVar[tuple[str, ...]] = ()
-    """The names of the metrics of `take_training_metrics`."""
+    """The names of the metrics that `take_training_metrics` returns."""
     generates_in_prepare: ClassVar[bool] = False
     """Whether `prepare` generates text with the model."""
     predicts_from_source: ClassVar[bool] = False
     """Whether a decoder predicts the targets from a source that the encoder reads, so that the use of the
     source can be measured (--eval-source-use)."""
     exclusive: bool = False
-    """Whether the objective must be the only stream of a run."""
+    """Whether a stream of this objective must be the only training stream of its run."""
     # The default cannot be changed, because all objectives share it.
     allowed_pieces: Mapping[str, Tensor] = MappingProxyType({})
     """By language, a mask (V,) of the pieces that may be generated in it; languages without a mask allow all
@@ -77,12 +77,12 @@ class Objective(nn.Module, ABC):
     @property
     @abstractmethod
     def weights(self) -> Mapping[str, float]:
-        """The weight of each loss term; its keys are the terms."""
+        """The weights by which the loss terms are multiplied before they are added, by name of the term."""
 
     def read_statistics(self, data: DataFolder) -> None:
-        """Read from the training data what `prepare` and `training_warnings` need.
+        """Read statistics of the training data and keep them for `prepare` and `training_warnings`.
 
-        Called once before training.
+        The training loop calls this once before training. By default nothing is read.
         """
 
     @abstractmethod
@@ -96,45 +96,47 @@ class Objective(nn.Module, ABC):
         """
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return warnings about the examples, such as how many are truncated."""
+        """Return warnings about a dataset of this objective, such as how many examples are truncated."""
         return []
 
     def begin_update(self, model: Transformer, update: int) -> None:
-        """Prepare the model or the objective for an update; `update` updates were made before.
+        """Change the model or the objective, if needed, before an update of the weights begins.
 
-        This may change the model or the objective. It must depend on nothing but this number and the weights,
-        so that all processes agree.
+        `update` is the number of updates made so far. The change must depend on nothing but this number and
+        the weights, so that all processes agree. By default nothing is changed.
         """
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
-        """Complete a batch with the help of the model, before targets are counted.
+        """Return a batch to train on or validate with, made from `batch` with the help of the model.
 
-        Back-translation makes its sources here. Runs without gradients.
+        Back-translation makes its sources here. The training loop calls this without gradients, before it
+        counts the targets. By default the batch is returned unchanged.
         """
         return batch
 
     def visible_neighbours(self, batch: Batch, distance: int) -> Tensor | None:
-        """Return which words (B, L) of the source are no targets, and up to `distance` places away from one.
+        """Return a mask (B, L) of the source words that are near a target, but are no targets themselves.
 
-        None if targets are not parts of the source.
+        Near means at most `distance` positions away. None if targets are not parts of the source.
         """
         return None
 
     @abstractmethod
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the summed loss terms of a batch."""
+        """Return the loss terms of a batch by name, each summed over its targets."""
 
     def take_training_metrics(self) -> Mapping[str, tuple[float, float]]:
-        """Return each training metric as a sum and a count since the last call, and reset them.
+        """Return a sum and a count for each training metric since the last call, and set both to 0.
 
-        The training loop adds both up over all processes, and divides.
+        The training loop adds up the sums and the counts of all processes; a metric's value is the total sum
+        divided by the total count.
         """
         return {}
 
     def training_warnings(self, metrics: Mapping[str, float]) -> list[str]:
-        """Return warnings about training metrics that look wrong.
+        """Return warnings about training metrics with suspicious values; `metrics` are values by name.
 
-        The text before ` (` names the problem, and numbers follow in parentheses: a warning is shown when a
-        problem begins, and when it comes back.
+        In a warning, the text before ` (` identifies the problem, and numbers follow in parentheses. The
+        training loop shows a warning when its problem begins, and again when it comes back.
         """
         return []

@@ -65,20 +65,23 @@ class ObjectiveConfig(PlugIn):
 
     @property
     def learned_pair_format(self) -> PairFormatName:
-        """The format in which the encoder has read pairs of texts when it was trained with this."""
+        """The format in which this objective teaches an encoder to read pairs of texts."""
         return "bert"
 
     def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: PairFormatName) -> Self:
-        """Return the options with everything filled in that depends on the model's stacks.
+        """Return a copy of the options in which every `auto` that depends on the model is filled in.
 
-        `encoder` and `decoder` say which stacks the model has. `pair_format` is the format in which its
-        encoder has read pairs of texts.
+        `encoder` and `decoder` say which stacks the model has. `pair_format` is the format in which the
+        model's encoder has read pairs of texts so far.
         """
         return self
 
     @property
     def warm_start_updates(self) -> int:
-        """The number of updates at the start in which the model itself is not trained (see ELECTRA)."""
+        """The number of updates at the start of training in which the model's weights are not trained.
+
+        It is above 0 for ELECTRA's variant `two-stage`, whose generator learns alone at first.
+        """
         return 0
 
     @property

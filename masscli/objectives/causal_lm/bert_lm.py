@@ -44,7 +44,10 @@ class BertLMCollator:
 
 
 class BertLM(Objective):
-    """Predict masked tokens with the encoder, and next tokens with the decoder."""
+    """Predict masked tokens with the encoder, and next tokens with the decoder.
+
+    The decoder reads the same sentence, and does not attend to the encoder.
+    """
 
     weights: ClassVar[Mapping[str, float]] = {"mlm": 1.0, "clm": 1.0}
 
@@ -55,12 +58,12 @@ class BertLM(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the sentences of a split, and their collator."""
+        """Return the first `max_examples` sentences (default: all) of a split, and their collator."""
         sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
         return sentences, self.collator(CodeSwitcher.from_options(self.options, data))
 
     def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> BertLMCollator:
-        """Return the collator, which replaces no words if there is no `code_switcher`."""
+        """Return the collator; `code_switcher` replaces words that the encoder reads (default: none)."""
         framing = self.context.framing
         language = self.context.dataset_name
         masker = sentence_masker(self.options, framing.vocab)
@@ -68,7 +71,10 @@ class BertLM(Objective):
         return BertLMCollator(masked, SentenceCollator(framing, language))
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropies of both stacks."""
+        """Return the summed cross-entropies of masked tokens (`mlm`) and of all tokens (`clm`).
+
+        The encoder predicts the masked tokens, the decoder each token from those before it.
+        """
         assert batch.target is not None
         # Both stacks run before the losses, so that the order of random numbers and of sums stays the same.
         encoder_states = model.encode(batch.source).hidden

@@ -51,14 +51,14 @@ class CausalLM(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the sentences of a split, and their collator."""
+        """Return the first `max_examples` sentences (default: all) of a split, and their collator."""
         sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
         return sentences, self.collator()
 
     def collator(self) -> SentenceCollator:
-        """Return the collator of sentences."""
+        """Return the collator, which makes batches of sentences for the decoder."""
         return SentenceCollator(self.context.framing, self.context.dataset_name)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy of every token."""
+        """Return the cross-entropy of all tokens and end symbols, summed, as the loss term `clm`."""
         return {"clm": token_loss(model, model.decode(batch.source, None), batch.labels["clm"], "decoder")}

@@ -22,13 +22,14 @@ from masscli.objectives.shared.token_loss import token_loss
 
 
 class WindowDataset(TokenBlockDataset):
-    """Windows of running text.
+    """Windows of running text for a decoder, with sizes that count what the decoder reads.
 
-    The start symbol takes the place of the last token of a window, which is only predicted.
+    It reads the start symbol and all tokens of a window but the last, which is only predicted. So the size of
+    a window is its number of tokens.
     """
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths (stop - start, 1) of what the decoder reads, special tokens included."""
+        """Return how many tokens the decoder reads of each window, start symbol included: (stop - start, 1)."""
         # The base class counts a token before and one behind each block, of which a window has neither.
         return super().sizes(start, stop) - 2
 
@@ -80,9 +81,9 @@ class Gpt(Objective):
         return windows, self.collator()
 
     def collator(self) -> WindowCollator:
-        """Return the collator of windows."""
+        """Return the collator, which makes batches of windows for the decoder."""
         return WindowCollator(self.context.framing, self.context.dataset_name)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy of every token."""
+        """Return the cross-entropy of all tokens of the windows, summed, as the loss term `lm`."""
         return {"lm": token_loss(model, model.decode(batch.source, None), batch.labels["lm"], "decoder")}

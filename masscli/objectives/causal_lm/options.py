@@ -34,7 +34,7 @@ class GptOptions(ObjectiveConfig):
         check(min_length_rule("tokens_per_sample", self.tokens_per_sample))
 
     def max_example_length(self, prefix_length: int) -> tuple[str, int]:
-        """Return the name of the option for the length of a window, and its value."""
+        """Return the name of the option that sets the length of a window, and its value in tokens."""
         return "tokens_per_sample", self.tokens_per_sample
 
 

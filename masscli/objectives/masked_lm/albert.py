@@ -12,7 +12,10 @@ from masscli.objectives.shared.paired_text import refuse_language_tags, segment_
 
 
 class Albert(PairedLM):
-    """ALBERT: predict masked n-grams, and whether the two segments are exchanged."""
+    """ALBERT: predict masked n-grams, and whether the two segments of a pair are in the wrong order.
+
+    With --ngrams off, single tokens are masked.
+    """
 
     def __init__(self, config: AlbertOptions, context: ObjectiveContext) -> None:
         super().__init__(context, pair_term="sop")
@@ -22,7 +25,7 @@ class Albert(PairedLM):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return pairs of segments, half of them exchanged, and their collator.
+        """Return pairs of segments, about half of them exchanged, and their collator.
 
         `max_examples` limits the number of sentences, not of pairs.
         """

@@ -32,12 +32,12 @@ class MaskedLM(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the sentences of a split, and their collator."""
+        """Return the first `max_examples` sentences (default: all) of a split, and their collator."""
         sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
         return sentences, self.collator(CodeSwitcher.from_options(self.options, data))
 
     def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> SentenceMaskingCollator:
-        """Return the collator, which replaces no words if there is no `code_switcher`."""
+        """Return the collator; `code_switcher` replaces words that are not masked (default: none)."""
         framing = self.context.framing
         masker = sentence_masker(self.options, framing.vocab)
         if self.options.span_p is not None:
@@ -47,5 +47,5 @@ class MaskedLM(Objective):
         return SentenceMaskingCollator(masker, framing, self.context.dataset_name, code_switcher)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy of the masked tokens."""
+        """Return the cross-entropy of the masked tokens, summed, as the loss term `mlm`."""
         return {"mlm": masked_lm_loss(model, batch)}

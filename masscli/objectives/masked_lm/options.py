@@ -43,7 +43,7 @@ class MaskedLMOptions(SentenceMaskingOptions):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return rules that say which options have no effect."""
+        """The rules for --switch-share (see `CodeSwitchingOptions`) and for --max-span without --span-p."""
         return (
             *super().unused_options,
             UnusedOption(self.span_p is None, "max_span", "single tokens are masked without --span-p"),
@@ -124,12 +124,12 @@ class RobertaOptions(DocumentMaskingOptions):
 
     @property
     def learned_pair_format(self) -> PairFormatName:
-        """The format in which the model has read two texts."""
+        """The format in which the encoder reads two texts: bert with pairs of segments, otherwise roberta."""
         return "bert" if self.reads_pairs else "roberta"
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return rules that say which options have no effect with this --input-form."""
+        """The rules that say which options have no effect with this --input-form."""
         form = f"--input-form {self.input_form}"
         return (
             UnusedOption(

@@ -29,9 +29,9 @@ from masscli.text.vocabulary import Vocabulary
 def document_masker(
     options: DocumentMaskingOptions, unit: MaskingUnit, vocab: Vocabulary, random_pool: Ids | None
 ) -> TokenMasker:
-    """Return the masker of an objective over documents.
+    """Return the masker of an objective over documents, with its options and the masking unit `unit`.
 
-    Random tokens come from `random_pool`, or from all ids if it is None.
+    Random tokens come from the ids in `random_pool`, or from all ids of the vocabulary if it is None.
     """
     return TokenMasker(
         unit=unit,
@@ -86,7 +86,10 @@ class PairedLMCollator:
 
 
 class PairedLM(Objective):
-    """Predict masked tokens, and a binary label of each segment pair under the loss term `pair_term`."""
+    """Predict masked tokens, and a binary label of each segment pair under the loss term `pair_term`.
+
+    If `pair_term` is None, only tokens are predicted.
+    """
 
     def __init__(self, context: ObjectiveContext, pair_term: str | None) -> None:
         super().__init__(context)
@@ -100,7 +103,7 @@ class PairedLM(Objective):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """The weights of the loss terms, which are equal."""
+        """The weights of the loss terms, all of which are 1."""
         if self.pair_term is None:
             return {"mlm": 1.0}
         return {"mlm": 1.0, self.pair_term: 1.0}
@@ -121,7 +124,7 @@ class PairedLM(Objective):
         return warnings
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy of the masked tokens, and that of the pairs' labels."""
+        """Return the summed cross-entropy of the masked tokens, and that of the pair labels if predicted."""
         hidden = model.encode(batch.source).hidden
         terms = {"mlm": token_loss(model, hidden, batch.labels["mlm"], "encoder")}
         if self.head is not None and self.pair_term is not None:

@@ -22,14 +22,15 @@ from masscli.objectives.shared.sentence_masking import masked_batch
 from masscli.text.word_starts import word_starts
 
 PAIR_KINDS = {"segment-pair": "nsp", "sentence-pair": "sentences"}
-"""The kind of segment pairs of each input form that has pairs."""
+"""The kind of pairs in `SegmentPairDataset` for each value of --input-form that reads pairs."""
 
 
 @dataclass(frozen=True)
 class BlockMaskingCollator:
-    """Mask tokens of blocks of running text.
+    """Make batches of blocks of running text with masked tokens.
 
-    A block begins with the start symbol, or with the tag of its language.
+    A block begins with the start symbol, or with the tag of its language. `mask_special_tokens` says whether
+    start and end symbols may be masked too.
     """
 
     framing: Framing
@@ -94,7 +95,7 @@ class Roberta(PairedLM):
         return blocks, self.collator()
 
     def collator(self) -> Collator:
-        """Return the collator; random tokens are never special tokens, as in fairseq."""
+        """Return the collator of pairs or blocks; random tokens are never special tokens, as in fairseq."""
         framing = self.context.framing
         language = self.context.dataset_name
         unit: MaskingUnit = "dynamic-words" if self.options.whole_words else "dynamic-tokens"

@@ -28,7 +28,7 @@ from masscli.objectives.shared.sentence_masking import (
 
 
 class JoinedPairDataset:
-    """Sentence pairs that the encoder reads as one sequence; the size of a pair is the sum of both."""
+    """Sentence pairs that the encoder reads as one sequence; its size is the sum of both sentences' sizes."""
 
     def __init__(self, pairs: LineDataset) -> None:
         self.pairs = pairs
@@ -47,9 +47,9 @@ class JoinedPairDataset:
 
 @dataclass(frozen=True)
 class TranslationLMCollator:
-    """Mask tokens of a sentence and of its translation.
+    """Make batches of sentences joined with their translations, with masked tokens in both.
 
-    Both count positions from 0, and each token has its own language.
+    In each of the two, positions count from 0, and the tokens carry the language of their sentence.
     """
 
     masker: TokenMasker
@@ -103,17 +103,17 @@ class TranslationLM(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the sentence pairs of a split, and their collator."""
+        """Return the first `max_examples` sentence pairs (default: all) of a split, and their collator."""
         source, target = self.context.languages
         pairs = LineDataset(data.pair(split, source, target), max_examples)
         return JoinedPairDataset(pairs), self.collator(CodeSwitcher.from_options(self.options, data))
 
     def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> TranslationLMCollator:
-        """Return the collator, which replaces no words if there is no `code_switcher`."""
+        """Return the collator; `code_switcher` replaces words that are not masked (default: none)."""
         framing = self.context.framing
         masker = sentence_masker(self.options, framing.vocab)
         return TranslationLMCollator(masker, framing, self.context.languages, code_switcher)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy of the masked tokens."""
+        """Return the cross-entropy of the masked tokens, summed, as the loss term `mlm`."""
         return {"mlm": masked_lm_loss(model, batch)}

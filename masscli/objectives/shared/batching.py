@@ -15,7 +15,7 @@ from masscli.data.batches.dataset import Example
 
 
 def example_fields(examples: Sequence[Example], index: int) -> list[NDArray[Any]]:
-    """Return the field `index` of each example."""
+    """Return field number `index` of each example, such as the token ids of its source."""
     return [example.fields[index] for example in examples]
 
 
@@ -25,13 +25,19 @@ def example_numbers(examples: Sequence[Example]) -> list[int]:
 
 
 def flatten_positions(positions: Sequence[Ids], width: int) -> Tensor:
-    """Turn the positions of each row into positions of the flattened (B, width) block."""
+    """Return positions within rows as indices (N,) into the flattened block of B rows of `width` tokens.
+
+    `positions` has an array for each row; the result keeps their order, row by row.
+    """
     # Row r of the flattened block begins at r * width.
     flat = [row * width + row_positions for row, row_positions in enumerate(positions)]
     return torch.from_numpy(np.concatenate(flat))
 
 
 def non_padding_positions(lengths: Tensor, width: int) -> Tensor:
-    """Return all positions of a flattened (B, width) block that are not padding, row by row."""
+    """Return the indices (N,) of all tokens but padding in a flattened (B, width) block, row by row.
+
+    `lengths` (B,) are the numbers of tokens of the rows.
+    """
     is_token = torch.arange(width) < lengths[:, None]
     return torch.nonzero(is_token.flatten())[:, 0]

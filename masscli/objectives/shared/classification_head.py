@@ -15,9 +15,10 @@ INIT_STD = 0.02
 
 
 class ClassificationHead(nn.Module):
-    """One linear layer, or two with an activation between them.
+    """A head that maps hidden states of width `dim` to a number of scores, `outputs`.
 
-    Computes in fp32, with dropout before each layer.
+    It is one linear layer, or two of them with tanh or GELU in between, as --head says. It computes in fp32,
+    with dropout before each layer.
     """
 
     def __init__(self, options: TableOptions, dim: int, outputs: int) -> None:

@@ -23,7 +23,8 @@ from masscli.objectives.shared.options import CodeSwitchingOptions
 class CodeSwitcher:
     """Replace some tokens of a sentence by their translations.
 
-    `translations` maps a piece to its translations; without any, nothing is replaced.
+    `translations` maps a token id to the ids of its translations; if it is empty, nothing is replaced.
+    `switch_prob` is the probability with which a token that has translations is replaced.
     """
 
     translations: Mapping[int, Ids] = field(default_factory=dict)
@@ -31,13 +32,20 @@ class CodeSwitcher:
 
     @classmethod
     def from_options(cls, options: CodeSwitchingOptions, data: DataFolder) -> CodeSwitcher:
-        """Return the code switcher for the dictionary of --switch-dictionary and the data's vocabulary."""
+        """Return the code switcher for the dictionary of --switch-dictionary and the data's vocabulary.
+
+        Without a dictionary, it replaces nothing.
+        """
         if options.switch_dictionary is None:
             return cls()
         return cls(read_dictionary(options.switch_dictionary, data), options.switch_share)
 
     def __call__(self, token_ids: Ids, rng: np.random.Generator) -> Ids:
-        """Replace each token that has translations by one of them, with probability `switch_prob`."""
+        """Return the ids of a sentence in which some tokens are replaced by translations.
+
+        Each token that has translations is replaced with probability `switch_prob`, by one of them at random.
+        `token_ids` is not changed.
+        """
         if not self.translations:
             return token_ids
         switched = token_ids.copy()

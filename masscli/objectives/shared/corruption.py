@@ -26,14 +26,14 @@ def replace_tokens(
     rng: np.random.Generator,
     groups: Ids | None = None,
 ) -> tuple[Ids, Bools]:
-    """Replace each token by `mask_id` or by a random token, or keep it.
+    """Replace each token by `mask_id` with `mask_prob`, by a random one with `random_prob`, or keep it.
 
-    Random tokens come from `random_pool`, or from the whole vocabulary if it is None. Tokens that have the
-    same number (from 0) in `groups` share one fate, but not one random token: whole words are masked in this
-    way.
+    Random tokens come from `random_pool`, or from the whole vocabulary if it is None. `groups`, if given, has
+    a group number (from 0) for each token: all tokens of a group are masked, replaced at random (each by its
+    own random token) or kept together, as whole words are.
 
-    Returns the new ids, and a mask that is true where they are `mask_id`. This includes the rare case that
-    `mask_id` itself is drawn as a random token.
+    Returns the new ids (L,), and a mask (L,) that is true where they are `mask_id`. This includes the rare
+    case that `mask_id` itself is drawn as a random token. `token_ids` is not changed.
     """
     draws = rng.random(len(token_ids))
     if groups is not None:

@@ -23,7 +23,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective
 
 ExampleOutput = NDArray[np.float64]
-"""What the model computes for one example, such as the score of each label."""
+"""The numbers that the model computes for one dataset entry, such as the score of each label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Prediction:
     text: str
     """The prediction as a line of output, or as several lines for a sentence whose words are labelled."""
     details: Mapping[str, Any]
-    """The prediction with its probabilities, as JSON output has it."""
+    """The prediction and its probabilities, as fields of the JSON output."""
 
 
 class EvaluableObjective(Objective):
@@ -50,13 +50,19 @@ class EvaluableObjective(Objective):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Return the columns that are read, if they were chosen by what the table has."""
+        """The table columns that the objective reads, for objectives that choose them by what a table has.
+
+        Empty for objectives whose columns are fixed by their options.
+        """
         return ()
 
     @classmethod
     @abstractmethod
     def fill_from_data(cls, config: Any, data: DataFolder, name: str) -> Any:
-        """Return the options, completed by what follows from the training part of table `name`."""
+        """Return a copy of the options `config`, in which what depends on the data is filled in.
+
+        Labels, columns or the language, for example, are read from the training part of the table `name`.
+        """
 
     @abstractmethod
     def table_dataset(self, table: Table, labelled: bool) -> Dataset:
@@ -67,20 +73,29 @@ class EvaluableObjective(Objective):
 
     @abstractmethod
     def collator(self) -> Collator:
-        """Return the collator, which makes batches of the examples of any table."""
+        """Return the collator, which makes batches of the examples of any dataset from `table_dataset`."""
 
     @abstractmethod
     def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
-        """Return an array of numbers for each row, from which metrics and predictions are computed."""
+        """Return an array of numbers for each example of the batch, in order.
+
+        Metrics and predictions are computed from these arrays.
+        """
 
     @abstractmethod
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return the metrics of a labelled table; `outputs` has one output for each dataset entry."""
+        """Return the metrics of a labelled table by name.
+
+        `outputs` are the arrays of `forward_outputs` for all entries of the table's dataset, in order.
+        """
 
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the labelled examples of a split, and their collator."""
+        """Return the labelled examples of a split, and their collator.
+
+        `max_examples` limits them to the first rows of the table.
+        """
         table = data.table(self.context.dataset_name, split).head(max_examples)
         return self.table_dataset(table, labelled=True), self.collator()
 
@@ -90,4 +105,7 @@ class PredictiveObjective(EvaluableObjective):
 
     @abstractmethod
     def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
-        """Return one prediction per row of a table; `outputs` has one output for each dataset entry."""
+        """Return one prediction for each row of a table.
+
+        `outputs` are the arrays of `forward_outputs` for all entries of the table's dataset, in order.
+        """

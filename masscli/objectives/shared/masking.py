@@ -46,9 +46,11 @@ MaskingUnit = Literal[
 class TokenMasker:
     """Choose the tokens of a sequence to predict, and corrupt them by the 80/10/10 rule or other shares.
 
-    `max_masked` limits the number of chosen tokens. Lengths of spans have a geometric distribution with
-    parameter `span_p`, cut at `max_span`. Random tokens come from `random_pool`, or from all `vocab_size` ids
-    if it is None. A `static` masker gives an example the same mask in every epoch, drawn from `seed`.
+    `mask_prob` is the share of tokens to choose. Of these, the share `keep_prob` stays as it is, the share
+    `random_prob` becomes random tokens, and the rest becomes `mask_id`. `max_masked` limits the number of chosen tokens. Lengths of
+    spans have a geometric distribution with parameter `span_p`, cut at `max_span`. Random tokens come from
+    `random_pool`, or from all `vocab_size` ids if it is None. A `static` masker gives an example the same
+    mask in every epoch, drawn from `seed`.
     """
 
     unit: MaskingUnit
@@ -72,10 +74,11 @@ class TokenMasker:
         number: int,
         rng: np.random.Generator,
     ) -> tuple[Ids, Ids]:
-        """Corrupt an example; return its new ids and the sorted positions of the tokens to predict.
+        """Corrupt an example; return its new ids (L,) and the sorted positions of the tokens to predict.
 
-        `number` is the number of the example. `starts_word` says which tokens begin a word; it may be None if
-        the unit does not depend on words.
+        `maskable` (L,) says which tokens may be chosen, `starts_word` (L,) which tokens begin a word; it may
+        be None if the unit does not depend on words. `number` is the number of the example in its dataset,
+        which a static mask is drawn from. `token_ids` is not changed.
         """
         # A static mask replaces the example's own generator by one that does not depend on the epoch.
         if self.static:
@@ -142,10 +145,11 @@ class TokenMasker:
 
 
 def place_spans(length: int, count: int, p: float, max_span: int, rng: np.random.Generator) -> Ids:
-    """Choose `count` of `length` positions, in spans; sorted.
+    """Choose `count` of the positions 0 to `length` - 1 in spans, and return them sorted.
 
     A span has n positions with probability proportional to p (1 - p)^(n - 1), n up to `max_span`; the last
-    one is cut to fit. Every placement of the spans between the other positions is equally likely.
+    span that is drawn is cut to fit. Every placement of the spans between the other positions is equally
+    likely; spans may be adjacent.
     """
     lengths = np.arange(1, max_span + 1)
     odds = p * (1 - p) ** (lengths - 1)
@@ -159,9 +163,10 @@ def place_spans(length: int, count: int, p: float, max_span: int, rng: np.random
 
 
 def split_into_words(maskable: Bools, starts_word: Bools, across_segments: bool = False) -> list[Ids]:
-    """Return the positions of each word, in order.
+    """Return the positions of the maskable tokens, as one array for each word, in order.
 
-    A word ends before a token that may not be masked, unless words go on `across_segments`.
+    A word also ends before a token that may not be masked, such as [SEP]. With `across_segments` it continues
+    behind such a token until the next one that `starts_word` marks.
     """
     positions = np.flatnonzero(maskable)
     if not len(positions):
@@ -174,7 +179,11 @@ def split_into_words(maskable: Bools, starts_word: Bools, across_segments: bool 
 
 
 def first_of_words(positions: Ids, starts_word: Bools) -> Bools:
-    """Tell which of some sorted positions start a word, or continue after a gap."""
+    """Return for each of some sorted positions whether a word begins there.
+
+    A word begins where `starts_word` (L,) says so, and at a position that does not directly follow the one
+    before it in `positions`.
+    """
     # The position before the first one is taken to be -2, so that the first is after a gap.
     is_first: Bools = starts_word[positions] | (np.diff(positions, prepend=-2) > 1)
     return is_first
@@ -187,11 +196,12 @@ def fill_with_ngrams(
     rng: np.random.Generator,
     across_segments: bool = False,
 ) -> Ids:
-    """Choose n-grams of words in random order while they fit into `max_tokens` tokens.
+    """Choose n-grams of words with at most `max_tokens` tokens in all, and return their sorted positions.
 
-    The number n of words is drawn with probability proportional to 1/n among those that do not reach over the
-    end of the text or (unless they go `across_segments`) over a special token. An n-gram that is too long for
-    what is left is shortened, and one that overlaps with an earlier one is skipped.
+    The n-grams are tried in random order. Each has n words, from 1 to `max_ngram`, with probability
+    proportional to 1/n; values of n for which it would reach over the end of the text or, without
+    `across_segments`, over a special token, are excluded. An n-gram with more tokens than are left is
+    shortened by whole words, and one that overlaps with an earlier n-gram is skipped.
     """
     is_taken = np.zeros(len(words), np.bool_)
     follows_previous = _follows_previous(words, across_segments)
@@ -220,7 +230,10 @@ def fill_with_ngrams(
 
 
 def _follows_previous(words: list[Ids], across_segments: bool) -> Bools:
-    """Tell which words may stand in one n-gram with the word before."""
+    """Return for each word whether an n-gram may contain both it and the word before it.
+
+    It may not if a special token lies between the two words, unless `across_segments` allows this.
+    """
     follows = np.ones(len(words), np.bool_)
     if not across_segments:
         for i in range(1, len(words)):

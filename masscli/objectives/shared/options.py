@@ -13,27 +13,27 @@ from masscli.objectives.registry import ObjectiveConfig, Stacks
 
 
 def fraction_rule(option: str, value: float | None) -> Rule:
-    """Return the rule that a fraction lies in [0, 1]; an option that is not set may be None."""
+    """Return a rule for `check`: the value of `option` lies in [0, 1], or is None because it is not set."""
     return value is None or 0 <= value <= 1, option, f"must lie in [0, 1], got {value}"
 
 
 def positive_fraction_rule(option: str, value: float | None) -> Rule:
-    """Return the rule that a fraction lies in (0, 1]."""
+    """Return a rule for `check`: the value of `option` lies in (0, 1], or is None because it is not set."""
     return value is None or 0 < value <= 1, option, f"must lie above 0, up to 1, got {value}"
 
 
 def above_zero_rule(option: str, value: float | None) -> Rule:
-    """Return the rule that a number is positive; an option that is not set may be None."""
+    """Return a rule for `check`: the value of `option` is above 0, or is None because it is not set."""
     return value is None or value > 0, option, f"must be above 0, got {value}"
 
 
 def not_negative_rule(option: str, value: float | None) -> Rule:
-    """Return the rule that a number is not negative; an option that is not set may be None."""
+    """Return a rule for `check`: the value of `option` is not negative, or is None because it is not set."""
     return value is None or value >= 0, option, f"must not be negative, got {value}"
 
 
 def min_length_rule(option: str, value: int) -> Rule:
-    """Return the rule that examples have room for a few tokens."""
+    """Return a rule for `check`: the value of `option`, a length in tokens, is at least 8."""
     return value >= 8, option, f"must be at least 8, got {value}"
 
 
@@ -52,7 +52,7 @@ class CodeSwitchingOptions(ObjectiveConfig):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return the rule that --switch-share has no effect without a dictionary."""
+        """The rule that --switch-share has no effect without --switch-dictionary."""
         no_dictionary = self.switch_dictionary is None
         reason = "there is nothing to switch by without --switch-dictionary"
         return (UnusedOption(no_dictionary, "switch_share", reason),)
@@ -103,7 +103,7 @@ class PseudoMaskingOptions(TokenReplacementOptions):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return the rule that replacement options have no effect if no target is corrupted."""
+        """The rule that the shares of kept and of random tokens have no effect if no target is corrupted."""
         nothing_corrupted = self.target_mask_prob == 0
         reason = "--target-mask-prob 0 corrupts nothing"
         return (UnusedOption(nothing_corrupted, "leave_unmasked_prob random_token_prob", reason),)
@@ -132,5 +132,5 @@ class DocumentOptions(ObjectiveConfig):
         )
 
     def max_example_length(self, prefix_length: int) -> tuple[str, int]:
-        """Return the name of the option for the length of examples, and its value."""
+        """Return the name of the option that limits the length of examples, and its value in tokens."""
         return "tokens_per_sample", self.tokens_per_sample

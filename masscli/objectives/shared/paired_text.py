@@ -24,9 +24,11 @@ from masscli.text.word_starts import word_starts
 
 @dataclass(frozen=True)
 class PairedText:
-    """A sequence of one or two segments (L,).
+    """One or two segments as a sequence of L tokens, with [CLS] and [SEP].
 
-    `label` is that of the pair: 1 for a random or exchanged second segment.
+    `ids`, `segments` (0 or 1), `is_text` (true for all tokens but the special ones that were added) and
+    `starts_word` (true for the first token of each word) have shape (L,). `label` is the label of the pair: 1
+    if the second segment is random or the segments are exchanged, otherwise 0.
     """
 
     ids: Ids
@@ -37,7 +39,7 @@ class PairedText:
 
 
 def add_special_tokens(example: Example, framing: Framing) -> PairedText:
-    """Put [CLS] and [SEP] around the segments of an example of `SegmentPairDataset`."""
+    """Return an example of `SegmentPairDataset` as one sequence, with [CLS] and [SEP] around its segments."""
     first, second, label, text_starts_word = example.fields
     vocab = framing.vocab
     parts: list[Ids | list[int]] = [[vocab.cls], first, [vocab.sep]]
@@ -64,10 +66,12 @@ def segment_pairs(
     max_examples: int | None,
     albert_word_starts: bool = False,
 ) -> SegmentPairDataset:
-    """Return the segment pairs of a split; validation reads each document once.
+    """Return the segment pairs of a split of the language of `context`.
 
-    `kind` is one of those of `SegmentPairDataset`. `albert_word_starts` finds word starts as the released
-    ALBERT does. Raises MasscliError if `strict-sop` has no document with two sentences to learn from.
+    The split `train` is read --dupe-factor times in an epoch, others once. `kind` is a kind of pair (see
+    masscli/objectives/shared/segment_pairs.py). `max_examples` limits the number of sentences, not of pairs.
+    `albert_word_starts` says to find word starts as the released ALBERT does. Raises MasscliError if `kind`
+    is `strict-sop` and no document has two sentences.
     """
     sentences = data.monolingual(split, context.dataset_name)
     copies = options.dupe_factor if split == "train" else 1
@@ -90,6 +94,9 @@ def segment_pairs(
 
 
 def refuse_language_tags(name: str, context: ObjectiveContext) -> None:
-    """Raise MasscliError if the model marks languages by tags, for which the format has no place."""
+    """Raise MasscliError if the model marks languages by tags, for which BERT's input format has no place.
+
+    `name` is the objective or the option that reads this format, for the error.
+    """
     if context.framing.language_tag:
         raise MasscliError(f"{name} has no place for a language's tag", "use --languages embedding, or none")

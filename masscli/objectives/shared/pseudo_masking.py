@@ -41,7 +41,11 @@ NUM_SPECIAL_TOKENS = 3
 
 
 class PseudoMaskExample(NamedTuple):
-    """One sequence with its pseudo-masks (N,), and the labels and their positions by loss term."""
+    """One sequence of N input tokens, pseudo-masks included, and its labels.
+
+    `ids`, `positions`, `segments` and `steps` have shape (N,). `labels` has the label ids of each loss term,
+    `label_positions` the indices of the input tokens that predict them.
+    """
 
     ids: Ids
     positions: Ids
@@ -58,7 +62,10 @@ def pseudo_mask_batch(
     language: str,
     numbers: Sequence[int],
 ) -> Batch:
-    """Pad sequences with pseudo-masks into a batch."""
+    """Pad sequences with pseudo-masks into a batch for the encoder, with labels for the loss terms `terms`.
+
+    `language` is the language of all sequences, `numbers` are the numbers of the examples in their dataset.
+    """
     ids, lengths = framing.pad_ids([example.ids for example in examples])
     # Padding is hidden from attention, so what fills the other fields does not matter.
     positions = framing.pad_values([example.positions for example in examples])
@@ -85,10 +92,11 @@ def pseudo_mask_batch(
 def build_example(
     source: Ids, target: Ids, visible_target: Ids, mask_id: int, term: str
 ) -> PseudoMaskExample:
-    """Lay out one pair for fine-tuning: source, target, and a pseudo-mask for each target token.
+    """Return one pair as a sequence for fine-tuning: source, target, and a pseudo-mask for each target token.
 
-    `source` has its special tokens, `target` ends with the end symbol; `visible_target` is the target as
-    later tokens see it.
+    `source` has its special tokens, `target` ends with the end symbol. `visible_target`, of the same length,
+    is the possibly corrupted target that later tokens attend to. The labels of the loss term `term` are
+    `target`, predicted at the pseudo-masks, which have the id `mask_id`.
     """
     source_length = len(source)
     target_length = len(target)
@@ -113,7 +121,8 @@ def build_example(
 class PseudoMaskingCollator:
     """Make batches of (source, target) pairs with corrupted targets and pseudo-masks.
 
-    `random_pool` are the ids of ordinary tokens.
+    `language` is the language that the model is told, `term` the name of the loss term. Random tokens are
+    drawn from the ids in `random_pool`.
     """
 
     options: PseudoMaskingOptions
@@ -126,14 +135,17 @@ class PseudoMaskingCollator:
     def create(
         cls, options: PseudoMaskingOptions, context: ObjectiveContext, language: str, term: str
     ) -> Self:
-        """Create the collator for a model. Raises MasscliError if the model knows languages by a tag."""
+        """Create the collator for the model of `context`, with random tokens that are not special tokens.
+
+        Raises MasscliError if the model marks languages by tags.
+        """
         refuse_language_tags(options.name, context)
         vocab = context.framing.vocab
         random_pool = vocab.ordinary_ids
         return cls(options, context.framing, language, term, random_pool)
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch of pairs; every target token has a label."""
+        """Make a batch of pairs; every target token and the end of each target has a label."""
         pseudo_masked = [self._pseudo_mask(example, rng) for example, rng in zip(examples, rngs, strict=True)]
         numbers = example_numbers(examples)
         return pseudo_mask_batch(pseudo_masked, (self.term,), self.framing, self.language, numbers)
@@ -157,9 +169,10 @@ class PseudoMaskingCollator:
 
 
 def uncorrupt(batch: Batch, term: str) -> Batch:
-    """Return a batch whose visible targets are the original ones.
+    """Return a copy of a batch of `PseudoMaskingCollator` in which no target token is corrupted.
 
-    With these, the perplexity is that of generation, in which no target is corrupted.
+    `term` is the loss term whose labels are the original target tokens. The perplexity of such a batch is
+    that of generation, in which later tokens always see the true target.
     """
     assert batch.source.steps is not None
     ids = batch.source.ids.clone()
@@ -169,6 +182,6 @@ def uncorrupt(batch: Batch, term: str) -> Batch:
 
 
 def pseudo_mask_loss(model: Transformer, batch: Batch, term: str, label_smoothing: float = 0.0) -> Term:
-    """Return the summed cross-entropy at the positions of one loss term, by the encoder."""
+    """Return the encoder's cross-entropy of the labels of the loss term `term`, summed over them."""
     hidden = model.encode(batch.source).hidden
     return token_loss(model, hidden, batch.labels[term], "encoder", label_smoothing)

@@ -2,17 +2,17 @@
 
 Each kind of pair is a rule of how a second segment B is found for a segment A:
 
-    nsp         what really follows A (label 0), or a place in another document (label 1): BERT's procedure
-    sop         what follows A (0), or the two exchanged (1); a chunk of one sentence gets a place in another
-                document (1): ALBERT
-    strict-sop  the same, without chunks of one sentence
-    sentences   one sentence and the next one (0), or one of another document (1): RoBERTa's sentence pairs
-    contiguous  what follows A, without a label: UniLM
-    electra     A and B by the rule of ELECTRA's released code, without a label
+    nsp         B is what follows A (label 0), or a segment of another document (label 1): BERT
+    sop         B is what follows A (0), or the two are exchanged (1); a single sentence gets a segment of
+                another document (1): ALBERT
+    strict-sop  as sop, but single sentences are left out
+    sentences   A is one sentence, B is the next one (0) or one of another document (1): RoBERTa
+    contiguous  B is what follows A; the label is always 0: UniLM
+    electra     B is what follows A, or there is no B; the label is always 0: ELECTRA's released code
 
-A corpus of one document takes random places from that document, anywhere but right after A. A segment that is
-too long is truncated as the method does it. The corpus is read `copies` times in an epoch, with new random
-choices each time.
+In a corpus of one document, random segments come from that document, but never from right after A. Segments
+that are too long are truncated in the way of the respective method. The corpus is read `copies` times in an
+epoch, with new random choices each time.
 
 Pairs are made for a block of documents at a time, from the seed, the copy and the document, and kept for as
 many examples as the sampler shuffles at once. So memory does not grow with the corpus, except for the length
@@ -35,17 +35,19 @@ from masscli.data.batches.packed_sentences import DocumentColumn
 from masscli.text.word_starts import WordStarts
 
 SENTENCES_PER_BLOCK = 2**14
-"""A block of documents is full when it has this many sentences."""
+"""The number of sentences after which a new block of documents begins, with the next document."""
 MAX_CACHED_PAIRS = 2**21
 """Number of pairs that are kept in memory: twice the window of the sampler."""
 MAX_REDRAWS = 10
-"""How often a random document is drawn again if it is the document of A."""
+"""The largest number of draws of a random sentence for B, which is drawn again if its document is that of
+A."""
 
 
 class SegmentPair(NamedTuple):
-    """A pair by its sentence numbers: A is `a_start` up to `a_end`, B is `b_start` up to `b_end`.
+    """A pair by its sentence numbers: A is `a_start` to `a_end` - 1, B is `b_start` to `b_end` - 1.
 
-    If there is no B, its start and end are equal.
+    If there is no B, its start and end are equal. The label is 1 if B is random or the segments are
+    exchanged, otherwise 0.
     """
 
     a_start: int
@@ -58,10 +60,12 @@ class SegmentPair(NamedTuple):
 class SegmentPairDataset:
     """Pairs of segments of at most `max_length` tokens, [CLS] and both [SEP] included.
 
-    An example has four fields: the ids of A, the ids of B, the label, and which tokens of A and B start a
-    word. `label_sum` is the number of pairs with label 1, `num_documents` the number of documents.
-    `short_prob` is the probability that a document (an example, for electra) aims at a random shorter length.
-    `max_sentences` limits the dataset to the first sentences of the text.
+    An example has four fields: the ids of A, the ids of B (possibly none), the label, and for each token of A
+    and B whether it starts a word. `kind` is nsp, sop, strict-sop, sentences, contiguous or electra, which the
+    docstring of the module explains. `copies` says how often the corpus is read in an epoch. `short_prob` is
+    the probability that a random shorter length replaces `max_length` for all examples of a document (for
+    electra, for a single example). `max_sentences` limits the dataset to the first sentences of the text. The
+    attribute `label_sum` is the number of pairs with label 1, `num_documents` the number of documents.
     """
 
     def __init__(
@@ -158,7 +162,11 @@ class SegmentPairDataset:
         return int(self.token_offsets[stop] - self.token_offsets[start])
 
     def _unit(self, unit: int) -> NDArray[np.int64]:
-        """Return the pairs (n, 5) of one copy of one block of documents, from the cache if they are there."""
+        """Return the pairs (n, 5) of one copy of one block of documents, whose columns are a `SegmentPair`.
+
+        `unit` counts the blocks of the first copy, then those of the second, and so on. Pairs that are not in
+        the cache are made and put there.
+        """
         if unit not in self._cache:
             self._cache[unit] = self._make_unit(unit)
             # The pairs that were not read for the longest time are dropped first.
@@ -168,7 +176,10 @@ class SegmentPairDataset:
         return self._cache[unit]
 
     def _make_unit(self, unit: int) -> NDArray[np.int64]:
-        """Make the pairs (n, 5) of one copy of one block of documents."""
+        """Make the pairs (n, 5) of one copy of one block of documents, whose columns are a `SegmentPair`.
+
+        `unit` is the number of the copy times the number of blocks, plus the number of the block.
+        """
         copy, block = divmod(unit, len(self._block_bounds) - 1)
         pairs: list[SegmentPair] = []
         for document in range(int(self._block_bounds[block]), int(self._block_bounds[block + 1])):
@@ -179,14 +190,19 @@ class SegmentPairDataset:
         return np.array(pairs, np.int64).reshape(-1, 5)
 
     def _is_usable(self, pair: SegmentPair) -> bool:
-        """Return whether both segments of a pair have tokens; empty lines have none."""
+        """Return whether A has tokens, and B too if there is a B; segments of empty lines have none."""
         has_b = pair.b_start != pair.b_end
         if has_b and not self._num_tokens(pair.b_start, pair.b_end):
             return False
         return self._num_tokens(pair.a_start, pair.a_end) > 0
 
     def _pairs(self, document: int, rng: np.random.Generator) -> Iterator[SegmentPair]:
-        """Split a document into chunks of sentences up to a target length, and each of them in two."""
+        """Yield the pairs of a document, for all kinds of pairs but electra.
+
+        The document is split into chunks of whole sentences, each of which ends with the sentence that
+        reaches a target length (for `sentences`, with the second sentence). Each chunk makes at most one
+        pair.
+        """
         start, end = self.document_bounds[document : document + 2].tolist()
         # [CLS] and two [SEP] need three tokens.
         max_text_length = self.max_length - 3
@@ -212,7 +228,10 @@ class SegmentPairDataset:
     def _pair(
         self, document: int, start: int, stop: int, target_length: int, rng: np.random.Generator
     ) -> SegmentPair | None:
-        """Make a pair of the chunk of sentences from `start` up to `stop`; None if the kind leaves it out."""
+        """Make a pair of the chunk of sentences `start` to `stop` - 1 of a document.
+
+        Returns None for a chunk of one sentence if the kind is `strict-sop`.
+        """
         single = stop - start == 1
         # A random number of sentences, at least one, goes to A, and the rest to B.
         middle = start + 1
@@ -238,7 +257,12 @@ class SegmentPairDataset:
     def _random_segment(
         self, document: int, a_start: int, a_end: int, target_length: int, rng: np.random.Generator
     ) -> tuple[int, int]:
-        """Return a segment of another document that fills a pair up to the target length."""
+        """Draw a random segment B for the segment A of sentences `a_start` to `a_end` - 1.
+
+        Returns its first sentence, and the one after its last. It begins at a random sentence, of another
+        document if there is one, and ends with its document or when A and B reach the target length; for
+        `sentences` it is a single sentence.
+        """
         start = self._random_sentence(document, a_end, rng)
         if self.kind == "sentences":
             return start, start + 1
@@ -248,13 +272,20 @@ class SegmentPairDataset:
         return start, min(document_end, self._sentence_at(start, rest))
 
     def _sentence_at(self, start: int, num_tokens: int) -> int:
-        """Return the first sentence that begins `num_tokens` tokens or more after sentence `start`."""
+        """Return the number of the first sentence that begins at least `num_tokens` tokens after `start`.
+
+        `start` is the number of a sentence, and its first token is counted. Less than one token counts as one.
+        """
         # At least one sentence is taken, even if nothing is left to fill.
         reached = self.token_offsets[start] + max(1, num_tokens)
         return int(np.searchsorted(self.token_offsets, reached, side="left"))
 
     def _random_sentence(self, document: int, following: int, rng: np.random.Generator) -> int:
-        """Draw a sentence of another document; if there is none, of this one, but not `following`."""
+        """Draw the number of a random sentence, preferably of another document than `document`.
+
+        If the corpus has one document, any of its sentences but `following` will do. After MAX_REDRAWS draws
+        the last sentence is taken, whatever it is.
+        """
         sentence = following
         for _ in range(MAX_REDRAWS):
             other = int(rng.integers(self.num_documents))
@@ -265,9 +296,10 @@ class SegmentPairDataset:
         return sentence
 
     def _electra_pairs(self, document: int, rng: np.random.Generator) -> Iterator[SegmentPair]:
-        """Fill each example up to a target length, as ELECTRA does.
+        """Yield the pairs of a document for the kind `electra`, as ELECTRA's released code makes them.
 
-        The first segment takes about half of it, or one time in ten everything.
+        An example is as many consecutive sentences as reach a target length. A takes about half of it and B
+        the rest, but in one example of ten A takes everything.
         """
         start, end = self.document_bounds[document : document + 2].tolist()
         # A first segment of this length takes all sentences of the example.
@@ -295,9 +327,9 @@ class SegmentPairDataset:
 
 
 def truncate_randomly(a: Ids, b: Ids, max_tokens: int, rng: np.random.Generator) -> tuple[Ids, Ids]:
-    """Truncate a pair as BERT does.
+    """Truncate two segments to `max_tokens` tokens together, as BERT does, and return both.
 
-    Tokens of the longer segment (B if they are equal) are removed, each from a random end.
+    Tokens are removed one by one from the longer segment (B if both are equal), each from a random end.
 
     The result is drawn at once instead of token by token: how many tokens each segment loses follows from the
     lengths, and how many of them it loses at its front is binomial.
@@ -317,7 +349,7 @@ def truncate_randomly(a: Ids, b: Ids, max_tokens: int, rng: np.random.Generator)
 
 
 def _remove_randomly(token_ids: Ids, count: int, rng: np.random.Generator) -> Ids:
-    """Remove `count` tokens from the ends of a segment, each from a random end."""
+    """Return a segment without `count` of its tokens, each of which is removed from a random end."""
     if not count:
         return token_ids
     at_front = int(rng.binomial(count, 0.5))

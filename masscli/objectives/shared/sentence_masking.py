@@ -23,7 +23,7 @@ from masscli.text.vocabulary import Vocabulary
 
 
 def sentence_masker(options: SentenceMaskingOptions, vocab: Vocabulary) -> TokenMasker:
-    """Return the masker of an objective over sentences; random tokens are ordinary ones."""
+    """Return the masker of an objective over sentences; its random tokens are never special tokens."""
     return TokenMasker(
         unit="sentence-tokens",
         mask_prob=options.mask_prob,
@@ -36,7 +36,7 @@ def sentence_masker(options: SentenceMaskingOptions, vocab: Vocabulary) -> Token
 
 
 def maskable_tokens(token_ids: Ids, vocab: Vocabulary) -> Bools:
-    """Return which tokens of a sequence may be masked: all ordinary ones and the unknown piece."""
+    """Return a mask (L,) that is true for tokens that may be masked: all but special ones; <unk> may be."""
     special_ids = np.array(sorted(vocab.special_ids - {vocab.unk}))
     return ~np.isin(token_ids, special_ids)
 
@@ -49,9 +49,10 @@ def masked_batch(
     language: str,
     numbers: Sequence[int],
 ) -> Batch:
-    """Pad corrupted sequences into a batch.
+    """Pad corrupted sequences into a batch for the encoder.
 
-    The labels of the loss term `mlm` are the original tokens at the masked positions.
+    The labels of the loss term `mlm` are the tokens of `original` at the `masked_positions` of each sequence.
+    `language` is the language of all sequences, `numbers` are the numbers of the examples in their dataset.
     """
     ids, lengths = framing.pad_ids(corrupted)
     # Labels come from the original, because masked tokens are gone from what the encoder reads.
@@ -64,7 +65,7 @@ def masked_batch(
 
 
 def masked_lm_loss(model: Transformer, batch: Batch) -> Term:
-    """Return the summed cross-entropy of the masked tokens, by the encoder."""
+    """Return the encoder's cross-entropy of the masked tokens (the labels `mlm`), summed over them."""
     hidden = model.encode(batch.source).hidden
     return token_loss(model, hidden, batch.labels["mlm"], "encoder")
 

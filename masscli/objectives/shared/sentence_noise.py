@@ -21,11 +21,12 @@ def add_noise(
     rng: np.random.Generator,
     starts_word: Bools | None = None,
 ) -> Ids:
-    """Drop tokens, replace some of the others by `mask_id`, and shuffle the result locally.
+    """Return a copy of a sentence with some tokens dropped, others replaced by `mask_id`, and all shuffled.
 
-    The shuffle sorts by position + U(0, shuffle_distance + 1), so no token moves much further than
-    `shuffle_distance` places. At least one token of a sentence is kept. With `starts_word` (L,), which says
-    which tokens begin a word, all of this happens to whole words.
+    Each token is dropped with probability `drop_prob`, but at least one is kept, and each kept token is
+    replaced with probability `blank_prob`. The shuffle sorts by position + U(0, shuffle_distance + 1), so no
+    token moves much further than `shuffle_distance` places. With `starts_word` (L,), which says which tokens
+    begin a word, all of this happens to whole words.
     """
     if not len(token_ids):
         return token_ids
@@ -54,11 +55,11 @@ def add_noise(
 
 
 def infill(token_ids: Ids, share: float, mean_length: float, mask_id: int, rng: np.random.Generator) -> Ids:
-    """Replace spans of tokens, each by a single `mask_id`.
+    """Return a copy of a sentence in which spans of tokens are replaced, each by a single `mask_id`.
 
-    Span lengths are Poisson with mean `mean_length` and add up to `share` of the tokens, rounded; the last
-    span is cut to fit. A span of length 0 inserts a `mask_id`. Every placement of the spans between the other
-    tokens is equally likely.
+    Span lengths have a Poisson distribution with mean `mean_length`. They add up to `share` times the number
+    of tokens, rounded; the last span is cut to fit. A span of length 0 inserts a `mask_id`. Every placement
+    of the spans between the other tokens is equally likely.
     """
     budget = round(share * len(token_ids))
     lengths: list[int] = []

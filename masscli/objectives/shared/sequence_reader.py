@@ -30,7 +30,7 @@ class SequenceReader:
     stack: Stack
     """The stack whose hidden states a task uses."""
     both_stacks: bool
-    """Whether the encoder reads the sequence, too, so that the decoder can attend to it."""
+    """Whether both stacks read the sequence: the decoder gives the states and attends to the encoder."""
     pair_format: PairFormat
     framing: Framing
     language: str
@@ -41,9 +41,9 @@ class SequenceReader:
 
     @classmethod
     def from_options(cls, options: TableOptions, context: ObjectiveContext) -> Self:
-        """Return the reader of a task.
+        """Return the reader that the options of a task ask for.
 
-        Raises MasscliError if the model has no such stack, or too few positions.
+        Raises MasscliError if the model lacks the stack of --read, or has fewer positions than --max-length.
         """
         model = context.model
         stack = _choose_stack(options, model)
@@ -69,7 +69,11 @@ class SequenceReader:
         )
 
     def collate(self, sequences: Sequence[JoinedSequence], examples: Sequence[Example]) -> Batch:
-        """Pad sequences into a batch without labels; `examples` may have several sequences each."""
+        """Pad sequences into a batch without labels, one row for each sequence.
+
+        `examples` are the examples that the sequences were made from, whose numbers the batch gets. There may
+        be several sequences for each example.
+        """
         ids, lengths = self.framing.pad_ids([sequence.ids for sequence in sequences])
         # A model without segment embeddings has no use for segments.
         segments = None
@@ -82,7 +86,7 @@ class SequenceReader:
         return Batch(tokens, target, {}, {}, torch.tensor(example_numbers(examples)))
 
     def truncation_warnings(self, num_truncated: int, num_examples: int) -> list[str]:
-        """Return a warning with the number of truncated examples, or none if there are none."""
+        """Return a list of one warning, how many examples are truncated, or an empty list if none are."""
         if not num_truncated:
             return []
         return [
@@ -90,16 +94,16 @@ class SequenceReader:
         ]
 
     def hidden_states(self, model: Transformer, batch: Batch) -> Tensor:
-        """Return the last hidden states of the stack: (B, L, D)."""
+        """Run the model on a batch and return the final hidden states (B, L, D) of the stack that is used."""
         if batch.target is not None:
             return model.decode(batch.target, model.encode(batch.source))
         return model.read(batch.source)
 
     def sequence_state(self, model: Transformer, batch: Batch, states: Tensor) -> Tensor:
-        """Return the state that stands for each sequence: (B, D), from hidden states (B, L, D).
+        """Return one state (B, D) for each whole sequence, from its hidden states (B, L, D).
 
-        It is the first state of an encoder, through the model's pooler if there is one, and the last state of
-        a decoder, since only that one depends on the whole sequence.
+        For an encoder it is the first state, passed through the model's pooler if there is one; for a decoder
+        it is the state of the last token, since only that one depends on the whole sequence.
         """
         if self.stack == "encoder":
             return model.pool(states)
@@ -109,7 +113,10 @@ class SequenceReader:
 
 
 def _choose_stack(options: TableOptions, model: ModelConfig) -> Stack:
-    """Return the stack of --read; with `auto` the encoder, or the decoder if there is no encoder."""
+    """Return the stack of --read; with `auto` the encoder, or the decoder if there is no encoder.
+
+    Raises MasscliError if the model does not have the stack.
+    """
     if options.read == "auto" and model.encoder_layers:
         return "encoder"
     if options.read == "auto":

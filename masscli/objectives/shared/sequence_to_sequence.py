@@ -26,8 +26,9 @@ def sequence_pair_batch(
 ) -> Batch:
     """Pad pairs of sequences into a batch whose decoder predicts every target token and the end symbol.
 
-    `encoder_inputs` have their special tokens already, `targets` do not. `languages` are those of the source
-    and of the target.
+    `encoder_inputs` have their special tokens already, `targets` do not. `languages` are the languages of the
+    sources and of the targets. The labels belong to the loss term `term`; `numbers` are the numbers of the
+    examples in their dataset.
     """
     source_language, target_language = languages
     source_ids, source_lengths = framing.pad_ids(encoder_inputs)
@@ -49,7 +50,7 @@ def sequence_pair_batch(
 
 
 def draw_seeds(rngs: Sequence[np.random.Generator]) -> Tensor:
-    """Draw a seed (B,) for each example, for random choices that are made later, on the device."""
+    """Return a random seed for each example (B,), for random choices that `Objective.prepare` makes later."""
     # Seeds stay within the signed 64 bits of a tensor.
     return torch.tensor([int(rng.integers(2**62)) for rng in rngs], dtype=torch.int64)
 

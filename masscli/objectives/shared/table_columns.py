@@ -19,7 +19,8 @@ KNOWN_TEXT_COLUMNS = (
     ("1", "2"),
     ("1",),
 )
-"""Names that columns of text have in common corpora; the first that a table has are taken."""
+"""Names that columns of text have in common corpora; of these entries, a table's texts are the first of which
+it has all columns."""
 
 
 def find_text_columns(given: Sequence[str], table: Table, label_column: str) -> tuple[str, ...]:
@@ -49,10 +50,11 @@ def find_text_columns(given: Sequence[str], table: Table, label_column: str) -> 
 
 
 def fields_of_texts(columns: Sequence[str], table: Table) -> tuple[str, ...]:
-    """Return the columns of a table from which a trained model reads its texts.
+    """Return the names of the columns of `table` that hold what a trained model reads as its texts.
 
-    These are columns of the same names, except in a file of mere lines, whose columns are called 1 and 2.
-    Raises MasscliError if the table does not have them.
+    `columns` are the text columns in the training data. In `table` the names are the same, except in a file
+    of plain lines, whose columns are called 1 and 2 and are taken in this order. Raises MasscliError if the
+    table does not have the columns.
     """
     if table.format == "lines":
         # A file of lines has no names for its columns, so their order decides.
@@ -70,9 +72,9 @@ def fields_of_texts(columns: Sequence[str], table: Table) -> tuple[str, ...]:
 
 
 def choose_language(given: str, table: Table, data: DataFolder) -> str:
-    """Return the language of --language if it is given, else that of the table.
+    """Return `given`, the value of --language, or the language of the table if it is empty.
 
-    Raises MasscliError if the data have no such language.
+    Raises MasscliError if `given` is not a language of the data.
     """
     if not given:
         return table.language

@@ -46,20 +46,24 @@ class TableOptions(ObjectiveConfig):
 
     @property
     def dropout(self) -> float:
-        """Return the dropout of the head."""
+        """The dropout probability of the head: that of --head-dropout, or else 0.1."""
         if self.head_dropout is None:
             return DEFAULT_HEAD_DROPOUT
         return self.head_dropout
 
     @property
     def learned_pair_format(self) -> PairFormatName:
-        """Return the format in which the encoder reads pairs of texts in this task."""
+        """The format in which the encoder reads pairs of texts: roberta if that is --pair-format, else bert."""
         if self.pair_format == "roberta":
             return "roberta"
         return "bert"
 
     def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: PairFormatName) -> Self:
-        """Return the options; a `pair_format` of `auto` becomes roberta if the encoder has learned that."""
+        """Return the options, in which --pair-format `auto` may have become `roberta`.
+
+        This happens if the task reads the encoder and `pair_format`, in which the encoder has read pairs so
+        far, is roberta. `encoder` and `decoder` say which stacks the model has.
+        """
         reads_encoder = encoder and self.read != "decoder"
         # A decoder has its own default, which SequenceReader chooses.
         if self.pair_format == "auto" and reads_encoder and pair_format == "roberta":

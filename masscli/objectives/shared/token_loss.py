@@ -18,9 +18,10 @@ def token_loss(
     stack: Literal["encoder", "decoder"],
     label_smoothing: float = 0.0,
 ) -> Term:
-    """Return the summed cross-entropy of labels for the states (B, L, D) of a stack.
+    """Return the cross-entropy of token labels, summed over them.
 
-    The output layer reads only the states that have a label.
+    `hidden` (B, L, D) are the hidden states of `stack`, each of which predicts the label at its position. The
+    output layer reads only the states that have a label.
     """
     states = hidden.flatten(0, 1)[labels.positions]
     return Term(*model.loss(states, labels.ids, label_smoothing, stack))
