@@ -29,7 +29,7 @@ class WindowDataset(TokenBlockDataset):
     """
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return how many tokens the decoder reads of each window, start symbol included: (stop - start, 1)."""
+        """Return the number of tokens that the decoder reads of each window: (stop - start, 1)."""
         # The base class counts a token before and one behind each block, of which a window has neither.
         return super().sizes(start, stop) - 2
 

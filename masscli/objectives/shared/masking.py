@@ -47,10 +47,10 @@ class TokenMasker:
     """Choose the tokens of a sequence to predict, and corrupt them by the 80/10/10 rule or other shares.
 
     `mask_prob` is the share of tokens to choose. Of these, the share `keep_prob` stays as it is, the share
-    `random_prob` becomes random tokens, and the rest becomes `mask_id`. `max_masked` limits the number of chosen tokens. Lengths of
-    spans have a geometric distribution with parameter `span_p`, cut at `max_span`. Random tokens come from
-    `random_pool`, or from all `vocab_size` ids if it is None. A `static` masker gives an example the same
-    mask in every epoch, drawn from `seed`.
+    `random_prob` becomes random tokens, and the rest becomes `mask_id`. `max_masked` limits the number of
+    chosen tokens. Lengths of spans have a geometric distribution with parameter `span_p`, cut at `max_span`.
+    Random tokens come from `random_pool`, or from all `vocab_size` ids if it is None. A `static` masker gives
+    an example the same mask in every epoch, drawn from `seed`.
     """
 
     unit: MaskingUnit

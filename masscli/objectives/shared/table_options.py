@@ -53,7 +53,7 @@ class TableOptions(ObjectiveConfig):
 
     @property
     def learned_pair_format(self) -> PairFormatName:
-        """The format in which the encoder reads pairs of texts: roberta if that is --pair-format, else bert."""
+        """The format in which the encoder reads two texts: roberta if that is --pair-format, else bert."""
         if self.pair_format == "roberta":
             return "roberta"
         return "bert"
