@@ -1,9 +1,9 @@
 """Write a vocabulary as a tokenizer.json of Hugging Face's library `tokenizers`, if that gives the same ids.
 
-The BPE of a SentencePiece model has a counterpart there: the same pieces, the merges that their scores stand
-for, and the same table of replaced characters. The two programs differ in rare cases (pieces that can be
-merged in two ways, combining characters), so the counterpart is tried on real lines, and is not written if a
-single id differs. The package `tokenizers` comes with the extra `hf`.
+A SentencePiece BPE can be expressed in that library: by the same pieces, the merges that their scores imply,
+and the same character normalization. The two libraries differ in rare cases (pieces that can be merged in two
+ways, combining characters), so the result is compared on real lines, and is not written if a single id
+differs. The package `tokenizers` comes with the extra `hf`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ _ROLES = ("pad", "bos", "eos", "unk")
 def fast_tokenizer_files(
     tokenizer: Tokenizer, directed: DirectedModel, lines: Sequence[tuple[str, str]]
 ) -> tuple[dict[str, bytes], str]:
-    """Return the files of a tokenizer by name, or none, and a note that says which and why.
+    """Return the content of tokenizer.json and tokenizer_config.json by file name, and a note for the user.
 
-    `lines` are (language, text) to try it on.
+    `lines` are pairs (language, text), on which the ids are compared with those of `tokenizer`. There are no
+    files if an id differs, if the library cannot express the vocabulary, or if it is not installed; the note
+    says which.
     """
     obstacle = _obstacle(tokenizer)
     if obstacle is not None:
@@ -62,7 +64,7 @@ def fast_tokenizer_files(
 
 
 def _obstacle(tokenizer: Tokenizer) -> str | None:
-    """Return why no tokenizer of Hugging Face's can give the same ids, or None if one may."""
+    """Return the reason why no tokenizer.json can give the same ids as `tokenizer`, or None if one may."""
     preprocessing = tokenizer.preprocessing
     if preprocessing.moses or preprocessing.normalize or preprocessing.romanian:
         return "text of this vocabulary goes through Moses (or is normalised) first"
@@ -73,7 +75,11 @@ def _obstacle(tokenizer: Tokenizer) -> str | None:
 
 
 def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed: DirectedModel) -> Any:
-    """Return the tokenizer of the library."""
+    """Return a `tokenizers.Tokenizer` that imitates `tokenizer`, a SentencePiece BPE.
+
+    `names` are the token strings by id. It adds the special tokens that `directed` has around sources, unless
+    it is called with add_special_tokens=False.
+    """
     spec = read_normalizer_spec(tokenizer.model_bytes)
     ids = {name: number for number, name in enumerate(names)}
     unknown = names[tokenizer.vocab.unk]
@@ -107,10 +113,11 @@ def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed
 
 
 def _merges(model: bytes, ids: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Return the merges that the scores of a SentencePiece BPE stand for, the first one first.
+    """Return the BPE merges that are equivalent to the scores of a SentencePiece BPE, in order of priority.
 
-    SentencePiece merges the two neighbours whose joined piece has the highest score; so every way to split a
-    piece in two pieces is a merge, in the order of the scores.
+    `model` is a serialized SentencePiece model, and `ids` has the id of each piece. SentencePiece merges the
+    two neighbours whose joined piece has the highest score. So there is a merge for every way to split a
+    piece into two pieces, those of pieces with higher scores first.
     """
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     merges = []

@@ -1,7 +1,7 @@
-"""Read and write a folder as Hugging Face distributes it: config.json, model.safetensors, a tokenizer.
+"""Read and write model folders of Hugging Face: JSON files such as config.json, and weights.
 
-Nothing in it is executed. `pytorch_model.bin` is a pickle: it is read only if the user asks for it, and then
-by PyTorch's loader for weights alone, which makes tensors and refuses every other object.
+No code in a folder is executed. `pytorch_model.bin` is a pickle: it is read only if the user asks for it, and
+then with `torch.load(weights_only=True)`, which does not make arbitrary objects.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PICKLE_INDEX = "pytorch_model.bin.index.json"
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file. Raises MasscliError if there is none."""
+    """Return the JSON object in a file. Raises MasscliError if the file is missing, damaged, or no object."""
     try:
         text = decode_text(read_regular(path), path)
         content = json.loads(text)
@@ -48,15 +48,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_json_if_present(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file, or an empty one if there is no such file."""
+    """Return the JSON object in a file, or an empty dict if there is no such file.
+
+    Raises MasscliError if the file is damaged or holds no object.
+    """
     return read_json(path) if path.exists() else {}
 
 
 def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tensor]]:
-    """Return the file to name in errors about the weights, and all tensors by name.
+    """Return the file that the weights in a folder were read from, and all tensors by name, on the CPU.
 
-    Raises MasscliError if there are no weights, if they are damaged, or if they are a pickle and that is not
-    allowed.
+    The file is an index if the weights are in several files. safetensors are preferred to a pickle. Raises
+    MasscliError if there are no weights, if they are damaged, or if there is only a pickle and `allow_pickle`
+    is false.
     """
     # Of two formats of the same weights, that which cannot hold code.
     for name in (WEIGHTS, INDEX):
@@ -74,7 +78,10 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
 
 
 def _load(path: Path, load: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the tensors of a file of weights, or of the files that an index of weights lists."""
+    """Return the tensors by name in a file of weights, or in all files that an index of weights lists.
+
+    `load` reads a single file. Raises MasscliError if a listed file is missing.
+    """
     if path.name not in (INDEX, PICKLE_INDEX):
         return load(path)
     tensors: dict[str, Tensor] = {}
@@ -86,7 +93,10 @@ def _load(path: Path, load: Callable[[Path], dict[str, Tensor]]) -> dict[str, Te
 
 
 def _indexed_files(path: Path) -> list[str]:
-    """Return the names of the files that an index of weights lists."""
+    """Return the sorted names of the files that an index of weights lists in its weight_map.
+
+    Raises MasscliError if it has none, or if one is not a plain name of a file in the same folder.
+    """
     error = MasscliError(f"{path}: has no weight_map from tensors to files of the folder")
     weight_map = read_json(path).get("weight_map")
     if not isinstance(weight_map, Mapping) or not weight_map:
@@ -131,9 +141,10 @@ def _load_pickle(path: Path) -> dict[str, Tensor]:
 
 
 def write_folder(output: Path, files: Mapping[str, bytes], tensors: Mapping[str, Tensor]) -> None:
-    """Write a folder that is complete or not there: files by name, and the tensors.
+    """Write the folder `output` with `files` (content by name) and `tensors` in model.safetensors.
 
-    Raises MasscliError if it cannot be written.
+    The folder appears only when it is complete. Raises MasscliError if it cannot be written, or exists and is
+    not empty.
     """
     # safetensors refuses tensors that share memory or are not contiguous.
     contiguous = {}

@@ -1,7 +1,7 @@
-"""What checkpoints of other programs that are single files have in common.
+"""What the importers of single-file checkpoints of other programs (fairseq, XLM) have in common.
 
-A converter of one family reads its file and returns a `ForeignModel`. It takes each tensor by its name from
-`TensorTable`, so that none is forgotten and none is used twice.
+The importer of each program gets an `ImportRequest` and returns a `ForeignModel`. It takes each tensor by its
+name from a `TensorTable`, so that none is forgotten and none is used twice.
 """
 
 from __future__ import annotations
@@ -23,29 +23,39 @@ from masscli.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """The file to import, and what the user says about it."""
+    """The file to import, and the options of `masscli import` that describe it; None if one is not given."""
 
     path: Path
     source: str | None = None
-    """Language of the source (-s)."""
+    """The source language (-s)."""
     target: str | None = None
-    """Language of the target (-t)."""
+    """The target language (-t)."""
     dictionaries: Mapping[str, Path] = field(default_factory=dict)
-    """fairseq's dictionary of each language, or of all languages under the empty name (--dict)."""
+    """File of fairseq's dictionary by language; the empty key is for all languages (--dict)."""
     spm_model: Path | None = None
+    """SentencePiece model that split the text of the model (--spm-model)."""
     bpe_codes: Path | None = None
+    """BPE merges of fastBPE or subword-nmt (--bpe-codes)."""
     vocab_file: Path | None = None
+    """BERT's vocab.txt, for MASS for summarization (--vocab-file)."""
     encoder_json: Path | None = None
+    """GPT-2's encoder.json, which has its pieces and their ids (--encoder-json)."""
     vocab_bpe: Path | None = None
+    """GPT-2's vocab.bpe, which has its merges (--vocab-bpe)."""
     arch: str | None = None
-    """Architecture of a file that does not say it (--arch)."""
+    """fairseq's name of the architecture, which has priority over that in the file (--arch)."""
     heads: int | None = None
-    """Number of attention heads of a file that does not say it (--heads)."""
+    """Number of attention heads, which has priority over that in the file (--heads)."""
     moses: bool = False
+    """Whether the model's text is tokenized by Moses' rules (--moses)."""
     lowercase: bool = False
+    """Whether the model's text is lower-cased (--lowercase)."""
 
     def refuse(self, title: str, *options: str) -> None:
-        """Raise MasscliError if one of these options is given, which means nothing for a model of `title`."""
+        """Raise MasscliError if one of the named fields is set, which has no meaning for this kind of model.
+
+        `options` are names of fields of this class, and `title` names the kind of model in the error.
+        """
         flags = {"dictionaries": "--dict"}
         for option in options:
             if getattr(self, option):
@@ -57,24 +67,26 @@ class ImportRequest:
 
 @dataclass(frozen=True)
 class ForeignModel:
-    """A converted model."""
+    """A model of another program, converted to masscli's form, and what its run is written from."""
 
     title: str
-    """What it is, for messages."""
+    """The kind of model, such as `fairseq roberta`, for messages."""
     config: ModelConfig
     tokenizer: Tokenizer
     languages: tuple[str, ...]
-    """The languages for which it has vectors or projections, in their order."""
+    """Languages for which the model has embeddings or projections of their own, in the order of their ids."""
     tensors: Mapping[str, Tensor]
+    """All weights, under masscli's names."""
     streams: Mapping[str, Any]
-    """What it was trained for, as tables of a recipe."""
+    """The objectives that it was trained with, as the tables `stream` of a recipe, by name of the stream."""
     generation: Mapping[str, Any]
-    """How its program generates by default: fields of GenerationConfig."""
+    """The other program's default search, as fields of `GenerationConfig`; empty for masscli's defaults."""
     notes: Sequence[str]
+    """Lines for the user, such as on the vocabulary and on tensors that were left out."""
 
 
 class TensorTable:
-    """The tensors of a file by name, of which each is taken once, in float32."""
+    """Tensors of a file by name without `module.`; taking one removes it and returns it in float32."""
 
     def __init__(self, path: Path, tensors: Mapping[str, Any]) -> None:
         self._path = path
@@ -89,34 +101,41 @@ class TensorTable:
         return name in self._tensors
 
     def names(self) -> list[str]:
-        """Return the names of the tensors that have not been taken."""
+        """Return the names of the tensors that have been neither taken nor dropped."""
         return list(self._tensors)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a tensor. Raises MasscliError if it is missing."""
+        """Return the shape of a tensor without taking it. Raises MasscliError if it is missing."""
         return self._require(name).shape
 
     def take(self, name: str) -> Tensor:
-        """Return a tensor, which cannot be taken again. Raises MasscliError if it is missing."""
+        """Remove a tensor from the table and return it in float32. Raises MasscliError if it is missing."""
         tensor = self._require(name).read().float()
         del self._tensors[name]
         return tensor
 
     def take_stacked(self, names: Sequence[str]) -> Tensor:
-        """Return tensors stacked along their first dimension, as our fused projections are."""
+        """Take tensors, and return them joined along dimension 0. Raises MasscliError if one is missing."""
         return torch.cat([self.take(name) for name in names])
 
     def take_linear(self, ours: str, *theirs: str) -> dict[str, Tensor]:
-        """Return weight and bias of our module `ours`, stacked from their modules."""
+        """Take weight and bias of the modules `theirs`, and return both as those of masscli's module `ours`.
+
+        With several modules, such as query, key and value, they are concatenated along dimension 0. Raises
+        MasscliError if a tensor is missing.
+        """
         parts = ("weight", "bias")
         return {f"{ours}.{part}": self.take_stacked([f"{name}.{part}" for name in theirs]) for part in parts}
 
     def drop(self, name: str) -> None:
-        """Leave out a tensor that is known to have no use."""
+        """Remove a tensor that is not needed from the table; do nothing if it is not there."""
         self._tensors.pop(name, None)
 
     def count_layers(self, prefix: str) -> int:
-        """Return one more than the largest number that follows `prefix` in a name."""
+        """Return the number of layers whose tensors are in the table, 0 if there are none.
+
+        It is one more than the largest number that follows `prefix` (such as `encoder.layers.`) in a name.
+        """
         numbers = [-1]
         for name in self._tensors:
             number = name.removeprefix(prefix).partition(".")[0]
@@ -125,7 +144,10 @@ class TensorTable:
         return max(numbers) + 1
 
     def require_empty(self, title: str) -> None:
-        """Raise MasscliError if nobody has taken a tensor: the model has a part that ours lacks."""
+        """Raise MasscliError, which names the first one, if tensors are left that were not taken or dropped.
+
+        They belong to a part that masscli's model lacks. `title` names the kind of model in the error.
+        """
         if self._tensors:
             first, *others = sorted(self._tensors)
             more = f" (and {len(others)} more)" if others else ""
@@ -143,13 +165,19 @@ class TensorTable:
 
 
 def take_with_new_rows(tensor: Tensor, size: int) -> Tensor:
-    """Return a table or a bias with rows of zeros behind it, for the symbols that masscli adds."""
+    """Return a copy of a tensor (V, ...) with rows of zeros added at its end, up to `size` rows.
+
+    The new rows are those of symbols that masscli adds to the vocabulary.
+    """
     new = tensor.new_zeros(size - len(tensor), *tensor.shape[1:])
     return torch.cat([tensor, new])
 
 
 def check_tensors(model: ForeignModel, path: Path) -> None:
-    """Raise MasscliError if the tensors are not those of a model with this configuration."""
+    """Raise MasscliError if a tensor that the model's configuration needs is missing or has another shape.
+
+    `path` is the file that errors name.
+    """
     vocab = model.tokenizer.vocab
     with torch.device("meta"):
         expected = Transformer(model.config, vocab.size, model.languages, vocab.id_ranges).state_dict()

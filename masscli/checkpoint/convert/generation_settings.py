@@ -1,6 +1,6 @@
-"""Generation settings of Hugging Face's library, and what they are called here.
+"""Convert generation settings between Hugging Face's library and masscli.
 
-Models have them in generation_config.json, and older ones in config.json.
+A folder of Hugging Face has them in generation_config.json, and an older one in config.json.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ _NAMES = {
     "no_repeat_ngram_size": "no_repeat_ngram_size",
     "min_len": "min_length",
 }
-"""Fields of `GenerationConfig`, and their names there."""
+"""Fields of masscli's `GenerationConfig`, each with its name in generation_config.json."""
 
 _START_AND_END = 2
-"""Special tokens that their lengths count, besides forced ones."""
+"""Special tokens that Hugging Face's max_length counts besides forced ones: start and end symbol."""
 
 
 def read_generation_settings(folder: Path, config: Mapping[str, Any], forced: int) -> dict[str, str]:
-    """Return how a model generates by default, as options of masscli; every output has `forced` tokens first.
+    """Return the default search of a model of Hugging Face, as text by field of `GenerationConfig`.
 
-    Raises MasscliError if a setting is wrong.
+    Each setting comes from generation_config.json in `folder`, or else from `config`, its config.json; those
+    that neither of them has are left out. `forced` is the number of tokens that every output is forced to
+    begin with; masscli's lengths do not count them. Raises MasscliError if a setting is wrong.
     """
     settings = {**config, **read_json_if_present(folder / GENERATION_CONFIG)}
     options: dict[str, Any] = {}
@@ -55,7 +57,12 @@ def read_generation_settings(folder: Path, config: Mapping[str, Any], forced: in
 
 
 def write_generation_settings(options: Mapping[str, str], max_positions: int, forced: int) -> dict[str, Any]:
-    """Return the settings of a search, of which `options` differ from masscli's own, in their words."""
+    """Return a search as entries of Hugging Face's generation_config.json.
+
+    `options` are fields of `GenerationConfig` as text, and other fields have their defaults; early_stopping
+    is always true. max_length is `max_positions`, or less if `options` give max_len_b and max_len_a is 0.
+    `forced` is the number of tokens that every output is forced to begin with.
+    """
     search = from_dict(GenerationConfig, options)
     settings: dict[str, Any] = {name: getattr(search, field) for field, name in _NAMES.items()}
     # There is no rule like max_len_a: the length limit is that of the model.

@@ -1,4 +1,4 @@
-"""The families of encoders and language models that can be imported and exported, by their `model_type`."""
+"""The families of Hugging Face's encoders and language models that masscli can import and export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ALBERT (Lan et al. 2020) in Hugging Face's names."""
+"""ALBERT (Lan et al. 2020): the names of its tensors and settings in Hugging Face's library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BERT (Devlin et al. 2019) in Hugging Face's names."""
+"""BERT (Devlin et al. 2019): the names of its tensors and settings in Hugging Face's library."""
 
 from __future__ import annotations
 

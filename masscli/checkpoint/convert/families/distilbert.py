@@ -1,4 +1,7 @@
-"""DistilBERT (Sanh et al. 2019) in Hugging Face's names: BERT without segments and pooler."""
+"""DistilBERT (Sanh et al. 2019): the names of its tensors and settings in Hugging Face's library.
+
+It is BERT without segment embeddings and pooler.
+"""
 
 from __future__ import annotations
 

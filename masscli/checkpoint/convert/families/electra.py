@@ -1,4 +1,7 @@
-"""ELECTRA (Clark et al. 2020) in Hugging Face's names: its discriminator and its generator."""
+"""ELECTRA (Clark et al. 2020): the names of its tensors and settings in Hugging Face's library.
+
+A model is a discriminator (with a detector head) or a generator (with an LM head).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the encoders of Hugging Face's library have in common: names of tensors, settings and activations."""
+"""Names of tensors, settings and activations that encoder families of Hugging Face's library share."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""A kind of model in Hugging Face's library: what its tensors and sizes are called, and what is fixed in it.
+"""Describe a family of models of Hugging Face's library: names of tensors and settings, and fixed settings.
 
-Only names are listed, so nothing imports torch. A table of names has our name on the left. `*` stands for
-`weight` and `bias`, `#` for the number of a layer, and `~` for the prefix of the family. Our queries, keys
-and values are one tensor: where the right side has several names, those tensors are stacked.
+Nothing here imports torch. A table of names maps masscli's name of a tensor to Hugging Face's. In both, `*`
+stands for `weight` and `bias`, and `#` for the number of a layer; `~` stands for the family's prefix.
+Queries, keys and values are one tensor in masscli: the several names of Hugging Face's on the right are
+separated by spaces, and their tensors are concatenated in this order.
 """
 
 from __future__ import annotations
@@ -16,66 +17,72 @@ Names = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A kind of model of one stack: its names and its rules."""
+    """A family of models with one stack, such as BERT: its names in Hugging Face's library, and limits."""
 
     model_type: str
-    """The `model_type` of its config.json."""
+    """The value of `model_type` in config.json."""
     title: str
     """The name of the family in messages."""
     arch: str
-    """The preset (presets.toml) whose choices hold for everything that config.json does not say."""
+    """The preset (presets.toml) that gives the settings of the model which config.json does not give."""
     preset_prefix: str
     """How the names of the family's presets begin."""
     tokenizer_class: str
-    """The class of its tokenizer, unless the folder says otherwise."""
+    """Hugging Face's tokenizer class, used if the files of a folder do not name one."""
     roles: tuple[str, ...]
-    """The special ids of `Vocabulary` that its models know."""
+    """The special tokens that the models have, by names of `Vocabulary`, such as `pad` and `cls`."""
     objective: str
-    """The objective that it was published with."""
+    """masscli's name of the objective that the published models were pre-trained with."""
     prefix: str
-    """The prefix of its tensors in a model with a head; a bare model is saved without it."""
+    """The prefix of tensor names of the body in a model with heads, such as `bert.`; bare models lack it."""
     body: Names
-    """Embeddings and layers."""
+    """Tensor names of embeddings and layers."""
     pooler: Names
+    """Tensor names of the pooler over the first token; empty if the family has none."""
     lm_head: Names
-    """The output layer over the token embeddings: the transform and the bias."""
+    """Tensor names of the LM head except its output weights: transform and bias; empty if it has neither."""
     output_weight: str
-    """The output weights, which are the token embeddings unless config.json says that they are not tied."""
+    """Hugging Face's name of the output weights, which files may lack if the token embeddings are tied."""
     objective_head: Names
-    """Tensors that belong to the objective."""
+    """Tensor names of the head of the pre-training objective besides the LM head; empty if there is none."""
     tied_bias: Names
-    """The second name of the output bias, if it has one."""
+    """A second name of the output bias in files, mapped to its first name; both are Hugging Face's."""
     task_prefixes: tuple[str, ...]
-    """How heads of downstream tasks begin. They are left behind."""
+    """How the tensor names of heads of downstream tasks begin; such tensors are not imported."""
     config_keys: Names
-    """Fields of `ModelConfig`, and where config.json has them."""
+    """Fields of masscli's `ModelConfig`, mapped to the keys of config.json that hold them."""
     full_class: str
-    """Its class with LM head and the head of the objective."""
+    """Hugging Face's class with the LM head and the head of the objective."""
     lm_class: str
-    """Its class with the LM head alone."""
+    """Hugging Face's class with the LM head only."""
     bare_class: str
-    """Its class without a head."""
+    """Hugging Face's class for a model without heads, or with its only head for GPT and GPT-2."""
     activations: Mapping[str, str]
-    """Activations by their names in config.json."""
+    """masscli's name of each activation by its name in config.json; others are not supported."""
     config_defaults: Mapping[str, Any] = field(default_factory=dict)
-    """What older versions of config.json do not say, by our fields."""
+    """Values, as config.json writes them, of settings that it may lack, by field of `ModelConfig`."""
     required_config: Mapping[str, Any] = field(default_factory=dict)
-    """What config.json must say where it has these keys."""
+    """Values that keys of config.json must have if they are present; an export writes them, too."""
     transposed: bool = False
-    """Whether the matrices of the layers are (in, out)."""
+    """Whether Hugging Face stores the weight matrices of layers as (in, out) instead of (out, in)."""
     positions_after_padding: bool = False
-    """Whether positions begin after the id of padding, as in fairseq."""
+    """Whether position embeddings begin at row (id of padding) + 1, as in fairseq, instead of row 0."""
     fixed_head_activation: str | None = None
-    """The activation of the LM head, if it is not that of the layers."""
+    """The activation of the LM head, whatever config.json says; None if it is that of the layers."""
     unknown_tensor_hint: str = "a model with other parts than the published ones cannot be imported"
+    """The hint of the error about a tensor that the family does not have."""
 
     @property
     def is_encoder(self) -> bool:
-        """Whether its models are encoders; otherwise they are decoders."""
+        """Whether the models are encoders; otherwise they are decoder-only language models."""
         return "encoder_layers" in self.config_keys
 
     def tensor_names(self, *tables: Names, layers: int) -> dict[str, tuple[str, ...]]:
-        """Return each tensor of ours that the tables name, with the tensors that it is stacked from."""
+        """Return, by masscli's name of each tensor, Hugging Face's names of the tensors that it consists of.
+
+        `tables` are tables of names of this family, whose placeholders are filled in for `layers` layers.
+        Several names are those of tensors that are concatenated.
+        """
         names = {}
         for table in tables:
             for our_pattern, their_pattern in table.items():
@@ -85,9 +92,9 @@ class Family:
 
 
 def expand_names(ours: str, theirs: str, layers: int) -> list[tuple[str, str]]:
-    """Return the pairs (our tensor name, theirs) that one row of a table of names stands for.
+    """Return the pairs (masscli's tensor name, Hugging Face's) that one row of a table of names stands for.
 
-    `#` stands for the number of each layer, and `*` for weight and bias.
+    `#` is replaced by each number below `layers`, and `*` by weight and bias, in both names alike.
     """
     pairs = [(ours, theirs)]
     if "#" in ours:

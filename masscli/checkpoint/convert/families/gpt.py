@@ -1,4 +1,7 @@
-"""GPT (Radford et al. 2018) and GPT-2 (Radford et al. 2019) in Hugging Face's names."""
+"""GPT (Radford et al. 2018) and GPT-2 (Radford et al. 2019): their names in Hugging Face's library.
+
+These are the names of tensors, settings and classes.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""RoBERTa (Liu et al. 2019), XLM-R (Conneau et al. 2020), CamemBERT (Martin et al. 2020): the same model.
+"""RoBERTa (Liu et al. 2019), XLM-R (Conneau et al. 2020) and CamemBERT (Martin et al. 2020).
 
-The three compute the same. They differ in their tokenizers and in the names of their classes.
+The three are the same model, and differ only in their tokenizers and in the names of their classes. Listed
+are the names of tensors and settings in Hugging Face's library.
 """
 
 from __future__ import annotations
