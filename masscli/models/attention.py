@@ -19,11 +19,15 @@ from masscli.models.linear import Linear
 from masscli.models.short_attention import short_attention
 
 SHORT = 256
-"""Up to this many keys, two plain products are faster on a CPU than PyTorch's fused kernel."""
+"""Most keys for which attention on a CPU is computed with two plain matrix products; up to this number they
+are faster than PyTorch's fused kernel."""
 
 
 class SelfAttention(nn.Module):
-    """Attention whose queries, keys and values come from one input, by a single fused projection."""
+    """Multi-head self-attention, with a single fused projection to queries, keys and values.
+
+    `dim` is the model width D, and `attention_dropout` the probability of dropout on attention weights.
+    """
 
     def __init__(self, dim: int, heads: int, attention_dropout: float) -> None:
         super().__init__()
@@ -34,7 +38,10 @@ class SelfAttention(nn.Module):
         self.out = Linear(dim, dim)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Map x (B, T, D) to (B, T, D)."""
+        """Return the self-attention output (B, T, D) of x (B, T, D), with dropout in training mode.
+
+        `mask` is added to the attention scores, and broadcastable to (B, H, T, T); None hides nothing.
+        """
         p = self.attention_dropout if self.training else 0.0
         # The projection is passed on as it is, so that no view or copy of it is made outside that function.
         if _use_short_attention(x, x):
@@ -45,14 +52,20 @@ class SelfAttention(nn.Module):
     def forward_with_keys_values(
         self, x: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Map x like `forward`, without dropout; also return keys and values (B, H, T, K)."""
+        """Return the self-attention output (B, T, D) of x (B, T, D), and its keys and values (B, H, T, K).
+
+        No dropout is applied. `mask` is added to the attention scores, and broadcastable to (B, H, T, T);
+        None hides nothing.
+        """
         q_BHTK, k_BHTK, v_BHTK = self._project_in(x)
         return self._project_out(_join_heads(attend(q_BHTK, k_BHTK, v_BHTK, mask, 0.0))), (k_BHTK, v_BHTK)
 
     def step(self, x: Tensor, mask: Tensor | None, cache: LayerCache, first_slot: int, width: int) -> Tensor:
-        """Process one new token of each row: x (S*W, 1, D) to (S*W, 1, D).
+        """Return the self-attention output (S*W, 1, D) of one new token for each of W rows of S sentences.
 
-        The new keys and values are stored in the cache from `first_slot` on; `width` is W.
+        x (S*W, 1, D) are the new tokens, and `width` is W. Their keys and values are stored in `cache`, in
+        the W slots from `first_slot` on, and each row attends to the slots that `mask` (additive,
+        broadcastable to (S, H, W, slots)) does not hide.
         """
         rows, _, dim = x.shape
         # The W rows of a sentence attend as W queries to one set of keys.
@@ -61,7 +74,7 @@ class SelfAttention(nn.Module):
         return self._project_out(_join_heads(attend(q_SHWK, keys, values, mask, 0.0))).view(rows, 1, dim)
 
     def _project_in(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, keys and values (B, H, T, K) of x (B, T, D)."""
+        """Project x (B, T, D) to queries, keys and values, each (B, H, T, K)."""
         rows, length, dim = x.shape
         qkv = self.qkv(x).view(rows, length, 3, self.heads, dim // self.heads)
         # The permutation makes views; queries, keys and values are still interleaved in memory.
@@ -76,8 +89,8 @@ class SelfAttention(nn.Module):
 class CrossAttention(nn.Module):
     """Attention with queries from the decoder, and keys and values from the encoder.
 
-    It has one output projection, or one for each target language where `languages` are given (XLM's variant
-    of MASS).
+    It has one output projection if `languages` is empty, else one for each target language named there (XLM's
+    variant of MASS). `dim` is the width D of both stacks.
     """
 
     def __init__(self, dim: int, heads: int, attention_dropout: float, languages: tuple[str, ...]) -> None:
@@ -92,14 +105,19 @@ class CrossAttention(nn.Module):
         self.out = nn.ModuleDict({name: Linear(dim, dim) for name in self.outputs})
 
     def memory(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values (B, H, L, K) of encoder states (B, L, D)."""
+        """Project encoder states `hidden` (B, L, D) to keys and values, each (B, H, L, K)."""
         rows, length, dim = hidden.shape
         kv = self.kv(hidden).view(rows, length, 2, self.heads, dim // self.heads)
         k_BHLK, v_BHLK = kv.permute(2, 0, 3, 1, 4)
         return k_BHLK, v_BHLK
 
     def forward(self, x: Tensor, hidden: Tensor, mask: Tensor | None, language: int) -> Tensor:
-        """Map x (B, T, D) and encoder states (B, L, D) to (B, T, D)."""
+        """Attend from decoder states x (B, T, D) to encoder states `hidden` (B, L, D); return (B, T, D).
+
+        `mask` is added to the attention scores, and broadcastable to (B, H, T, L); None hides nothing.
+        `language` is the index of the target language, which selects the output projection (0 if there is
+        only one).
+        """
         # PyTorch's kernel applies dropout whenever p > 0, also in eval mode.
         p = self.attention_dropout if self.training else 0.0
         if _use_short_attention(x, hidden):
@@ -110,15 +128,17 @@ class CrossAttention(nn.Module):
         return self._project_out(_join_heads(attend(q_BHTK, k_BHLK, v_BHLK, mask, p)), language)
 
     def step(self, x: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor | None, language: int) -> Tensor:
-        """Process one new token of each row: x (S, W, D) to (S, W, D).
+        """Attend from one new token of each row, x (S, W, D), to the sources, without dropout: (S, W, D).
 
-        `memory` are the keys and values (S, H, L, K) of the sources.
+        `memory` are the projected keys and values (S, H, L, K) of the S sources, `mask` is additive and
+        broadcastable to (S, H, W, L), and `language` is the index of the target language, which selects the
+        output projection (0 if there is only one).
         """
         k_SHLK, v_SHLK = memory
         return self._project_out(_join_heads(attend(self._queries(x), k_SHLK, v_SHLK, mask, 0.0)), language)
 
     def _queries(self, x: Tensor) -> Tensor:
-        """Return queries (B, H, T, K) of x (B, T, D)."""
+        """Project x (B, T, D) to queries (B, H, T, K)."""
         rows, length, dim = x.shape
         q: Tensor = self.q(x)
         return q.view(rows, length, self.heads, dim // self.heads).transpose(1, 2)
@@ -129,10 +149,11 @@ class CrossAttention(nn.Module):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Tensor:
-    """Compute softmax(q k^T / sqrt(K) + mask) v, with dropout `p` on the weights.
+    """Compute softmax(q k^T / sqrt(K) + mask) v, with dropout probability `p` on the weights (0 for none).
 
-    q is (B, H, T, K), k and v are (B, H, L, K); the result is (B, H, T, K) in the dtype of q. On a CPU, keys
-    and values may be fp32 while queries are bf16: small products are faster there in fp32.
+    q is (B, H, T, K), k and v are (B, H, L, K); the result is (B, H, T, K) in the dtype of q. `mask` is
+    additive and broadcastable to (B, H, T, L); None hides nothing. Keys and values may be fp32 while queries
+    are bf16 or fp16.
     """
     if q.device.type != "cpu" or k.shape[2] > SHORT:
         # PyTorch's kernel wants its mask, keys and values in the dtype of the queries.
@@ -159,9 +180,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Te
 
 
 def _use_short_attention(x: Tensor, keys: Tensor) -> bool:
+    """Return whether x (B, T, D) is on a CPU, and `keys` (B, L, D) have a length of at most SHORT."""
     return x.device.type == "cpu" and keys.shape[1] <= SHORT
 
 
 def _join_heads(x: Tensor) -> Tensor:
-    """Reshape (B, H, T, K) to (B, T, H*K)."""
+    """Concatenate the heads: reshape (B, H, T, K) to (B, T, H*K)."""
     return x.transpose(1, 2).flatten(2)

@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 
 STEPS_OF_GROWTH = 16
-"""How many steps of capacity are added when a cache is full."""
+"""How many decoding steps an empty cache has room for, and how many more whenever it is full."""
 
 
 @dataclass(slots=True)
 class LayerCache:
     """The cached keys and values of one layer.
 
-    `keys` and `values` (S, H, C*W, K) are those of self-attention. `cross` holds the keys and values (S, H,
-    L, K) of cross-attention, and is None in a layer without it.
+    `keys` and `values` (S, H, slots, K) are those of self-attention, for S sentences, H heads and head size
+    K; each decoding step fills one slot for each of the W rows (beams) of a sentence. `cross` holds the keys
+    and values (S, H, L, K) of the L source tokens, and is None in a layer without cross-attention.
     """
 
     keys: Tensor
@@ -32,7 +33,11 @@ class LayerCache:
     cross: tuple[Tensor, Tensor] | None = None
 
     def append(self, keys: Tensor, values: Tensor, first_slot: int) -> tuple[Tensor, Tensor]:
-        """Store keys and values (S, H, W, K) from `first_slot` on; return all of them up to there."""
+        """Store the keys and values (S, H, W, K) of one step in the W slots from `first_slot` on.
+
+        The cache grows if it has too few slots. Return the keys and the values of all slots up to and
+        including the new ones, each (S, H, first_slot + W, K).
+        """
         width = keys.shape[2]
         end = first_slot + width
         # Capacity grows by several steps at once, because every growth copies the whole cache.
@@ -50,35 +55,38 @@ class Cache:
     """The state of decoding for S * W rows, in sentence-major order: row = sentence * W + beam."""
 
     width: int
-    """W, the rows of each sentence."""
+    """W, the number of rows (beams) of each sentence."""
     layers: list[LayerCache]
+    """The keys and values of each layer, in the order of the layers."""
     cross_mask: Tensor | None
-    """Additive mask (S, 1, 1, L) of the source."""
+    """Additive cross-attention mask (S, 1, 1, L) over the source tokens; None hides none of them."""
     ancestor_mask: Tensor
     """(S, W, slots) bool: which slots each row may attend to, because they belong to its own history."""
     length: int = 0
-    """How many steps have been decoded."""
+    """Number of decoding steps so far, the one that `advance` has started included."""
     language: Tensor | None = None
     """(S,) target language of each sentence."""
     prompt_slots: int = 0
-    """Slots at the front that hold a prompt, which all rows of a sentence share (models of one stack)."""
+    """Number of slots at the front that hold a prompt, which all rows of a sentence share; 0 without a
+    prompt."""
     slot_positions: Tensor | None = None
-    """(S, slots) the position of each slot, where a prompt is continued."""
+    """(S, slots) the position of the token in each slot where a prompt is continued, else None."""
 
     @property
     def sentences(self) -> int:
-        """Return how many sentences are still in the batch."""
+        """Return the number of sentences that are still in the batch."""
         return self.ancestor_mask.shape[0]
 
     @property
     def current_slot(self) -> int:
-        """Return the first slot of the current step, which `advance` has started."""
+        """Return the index of the first of the W slots of the step that `advance` has started."""
         return self.prompt_slots + (self.length - 1) * self.width
 
     def advance(self) -> Tensor | None:
-        """Open the slots of the next step.
+        """Start the next decoding step: add W slots for it to the masks and positions of this cache.
 
-        Return the additive self-attention mask (S, 1, W, slots), or None when nothing is hidden.
+        Return the additive self-attention mask (S, 1, W, slots), with -inf at slots that are not in a row's
+        own history, or None with one row per sentence and no prompt, where nothing is hidden.
         """
         device = self.ancestor_mask.device
         # Each row attends to its own new slot, and to none of the other rows' slots.
@@ -102,7 +110,7 @@ class Cache:
         return mask.masked_fill_(~self.ancestor_mask, float("-inf"))[:, None]
 
     def retract(self) -> None:
-        """Remove the last step; the next one overwrites its slots."""
+        """Remove the last decoding step from the cache, as if `advance` had not been called for it."""
         self.length -= 1
         # Its keys and values stay in the layers, where the next step overwrites them.
         self.ancestor_mask = self.ancestor_mask[..., : -self.width]
@@ -110,13 +118,16 @@ class Cache:
             self.slot_positions = self.slot_positions[:, : -self.width]
 
     def reorder(self, parents: Tensor) -> None:
-        """Let row n continue row `parents[n]` (N,), which must be of the same sentence."""
+        """Give each row n the history of row `parents[n]`, which must be a row of the same sentence.
+
+        `parents` (S*W,) are row numbers in the whole batch. Only the mask changes; no keys are moved.
+        """
         # A single row has no other row to continue.
         if self.width > 1:
             self.ancestor_mask = self.ancestor_mask.flatten(0, 1)[parents].view_as(self.ancestor_mask)
 
     def keep(self, sentences: Tensor) -> None:
-        """Drop all sentences but these (indices)."""
+        """Drop all sentences from the cache but those with these indices (1-D), in this order."""
         self.ancestor_mask = self.ancestor_mask[sentences]
         if self.cross_mask is not None:
             self.cross_mask = self.cross_mask[sentences]

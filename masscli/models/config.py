@@ -18,7 +18,8 @@ _DECODER_FIELDS = {
     "norm": "decoder_norm",
     "positions": "decoder_position_type",
 }
-"""Fields of which the decoder may have a value of its own, and where it is."""
+"""The options that a decoder may override, each with the name of the field that holds the decoder's own
+value."""
 
 
 @config
@@ -166,29 +167,33 @@ class ModelConfig:
 
     @property
     def embedding_width(self) -> int:
-        """Return the width of the embeddings."""
+        """Return the width of the token embeddings: `embedding_dim`, or `dim` where that is 0."""
         return self.embedding_dim or self.dim
 
     @property
     def projects_embeddings(self) -> bool:
-        """Return whether a projection stands between the embeddings and the layers."""
+        """Return whether a linear layer projects embeddings: if asked for, or if their width is not `dim`."""
         return self.project_embeddings or self.embedding_width != self.dim
 
     @property
     def embedding_owners(self) -> tuple[str, ...]:
-        """Return the names under which token embeddings are stored: those of the stacks, or `shared`."""
+        """Return the names of the token embeddings: those of the stacks if separate, else `shared`."""
         if self.embeddings == "separate":
             return self.stacks
         return ("shared",)
 
     @property
     def stacks(self) -> tuple[str, ...]:
-        """Return the names of the stacks that the model has: encoder, decoder, or both."""
+        """Return the names of the stacks that have layers: `encoder`, `decoder`, or both in this order."""
         layers = {"encoder": self.encoder_layers, "decoder": self.decoder_layers}
         return tuple(name for name, count in layers.items() if count)
 
     def for_stack(self, stack: str) -> ModelConfig:
-        """Return the configuration with the values of one stack in the fields that both stacks share."""
+        """Return the configuration of one stack, `encoder` or `decoder`.
+
+        For the decoder, values that are its own (such as `decoder_heads`, where it is not 0) replace those of
+        the common fields (`heads`) in a copy. The configuration of the encoder is this one, unchanged.
+        """
         if stack != "decoder":
             return self
         own: dict[str, Any] = {}
@@ -200,11 +205,14 @@ class ModelConfig:
 
     @property
     def max_target_positions(self) -> int:
-        """Return the length of the longest sequence that the decoder reads."""
+        """Return the length in tokens of the longest sequence that the decoder can read."""
         return self.decoder_max_positions or self.max_positions
 
     def has_final_norm(self, stack: str) -> bool:
-        """Return whether a stack ends with a layer norm."""
+        """Return whether a stack, `encoder` or `decoder`, ends with a layer norm.
+
+        With `final_norm` auto, it does if its layers are pre-norm.
+        """
         if self.final_norm == "auto":
             return self.for_stack(stack).norm == "pre"
         return self.final_norm in ("both", stack)

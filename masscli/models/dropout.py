@@ -17,10 +17,15 @@ from torch.nn import functional as F
 LEVELS = 256
 """How many values a random byte has."""
 INT64_MIN = -(2**63)
+"""The smallest number of 64 bits."""
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
-    """Zero elements of `x`, of any shape, with probability `p`, and scale the others by 1 / (1 - p)."""
+    """Return `x` with each element zeroed with probability `p`, and the others scaled by 1 / (1 - p).
+
+    `x` has any shape. It is returned as it is where `training` is false or `p` is 0. On a CPU, `p` is rounded
+    to a multiple of 1/256.
+    """
     if p == 0.0 or not training:
         return x
     if x.device.type != "cpu":
@@ -29,9 +34,9 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
 
 
 def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
-    """Return a factor for each element, on the CPU: 0 with probability `p`, else 1 / (1 - p).
+    """Return a random dropout mask on the CPU, to multiply with: 0 with probability `p`, else 1 / (1 - p).
 
-    `p` is rounded to a multiple of 1/256.
+    `p` is rounded to a multiple of 1/256, from 1/256 to 255/256. The result has the given shape and dtype.
     """
     # At least one level is dropped and one is kept.
     threshold = min(LEVELS - 1, max(1, round(p * LEVELS)))

@@ -19,10 +19,15 @@ from masscli.models.attention import CrossAttention
 from masscli.models.linear import Linear
 
 BERT_STD = 0.02
+"""Standard deviation of the kinds bert, truncated and electra."""
 
 
 def draw_module_weights(model: nn.Module, kind: str, dim: int) -> None:
-    """Draw the weights of all linear layers, layer norms and embedding layers of a model of width `dim`."""
+    """Draw new weights and biases in place for the linear layers, layer norms and embeddings of a model.
+
+    `kind` is a value of `ModelConfig.init`, and `dim` the width of the model. Parameters that belong to no
+    such layer stay as they are.
+    """
     # Random numbers are consumed in the order of modules(), so that order belongs to the result of a seed.
     for module in model.modules():
         if isinstance(module, nn.Embedding):
@@ -43,7 +48,11 @@ def draw_module_weights(model: nn.Module, kind: str, dim: int) -> None:
 
 
 def draw_embedding(weight: Tensor, kind: str, dim: int) -> None:
-    """Draw the vectors (V, E) of an embedding, in a model of width `dim`."""
+    """Fill the vectors (V, E) of an embedding, in place, from a normal distribution.
+
+    `kind` is a value of `ModelConfig.init`: the standard deviation is 0.02 for bert, truncated and electra,
+    else dim^-1/2, where `dim` is the width of the model.
+    """
     # fairseq and XLM scale by the width of the model, also where embeddings are narrower.
     std = dim**-0.5
     if kind in ("bert", "truncated", "electra"):
@@ -52,11 +61,12 @@ def draw_embedding(weight: Tensor, kind: str, dim: int) -> None:
 
 
 def truncated_normal(weight: Tensor, mean: float, std: float) -> Tensor:
-    """Fill `weight` from a normal distribution, redrawn beyond two standard deviations as in TensorFlow."""
+    """Fill `weight` in place from N(mean, std), cut off at two deviations as in TensorFlow; return it."""
     return nn.init.trunc_normal_(weight, mean, std, mean - 2 * std, mean + 2 * std)
 
 
 def _draw_normal(weight: Tensor, kind: str, std: float) -> None:
+    """Fill `weight` in place from N(0, std), cut off at two deviations if `kind` is truncated or electra."""
     if kind in ("truncated", "electra"):
         truncated_normal(weight, 0, std)
     else:
@@ -64,7 +74,10 @@ def _draw_normal(weight: Tensor, kind: str, std: float) -> None:
 
 
 def _draw_cross_attention(model: nn.Module, dim: int) -> None:
-    """Draw query, key and value matrices with the bound of a fused (3D, D) matrix, sqrt(6 / 4D)."""
+    """Draw the query, key and value matrices of all cross-attention layers anew, in place.
+
+    They are uniform up to sqrt(6 / 4D), the Xavier bound of a fused (3D, D) matrix, where D is `dim`.
+    """
     # Xavier's bound is sqrt(6 / (fan_in + fan_out)), with D + 3D here.
     bound = (1.5 / dim) ** 0.5
     for module in model.modules():

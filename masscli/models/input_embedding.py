@@ -19,10 +19,10 @@ from masscli.models.linear import LayerNorm
 
 
 class InputEmbedding(nn.Module):
-    """Adds positions, languages and segments to token embeddings.
+    """Embeds tokens for one stack: the sum of token, position, language and segment embeddings.
 
-    `config` has the values of the stack that reads them. The token embeddings themselves are an argument,
-    since several stacks may share them.
+    `config` has the values of that stack, and `languages` is the number of languages that have a vector (0
+    for none). The table of token embeddings is an argument of `forward`, since several stacks may share it.
     """
 
     def __init__(self, config: ModelConfig, languages: int) -> None:
@@ -45,10 +45,10 @@ class InputEmbedding(nn.Module):
         self.norm = LayerNorm(dim, config.norm_eps) if config.norm_embedding else None
 
     def forward(self, tokens: Tokens, token_embedding: Tensor, offset: int, dtype: torch.dtype) -> Tensor:
-        """Return vectors (B, L, D) in `dtype`.
+        """Return the embeddings (B, L, D) of `tokens` in `dtype`, after layer norm (if any) and dropout.
 
-        `token_embedding` is (V, D). The first token has position `offset`, unless `tokens.positions` are
-        given.
+        `token_embedding` is the table (V, D) of token embeddings. Positions are those of `tokens.positions`,
+        or else count up from `offset` in each row.
         """
         # The sum is fp32, that of the weights; only the result is cast to the compute dtype.
         x = F.embedding(tokens.ids, token_embedding)
@@ -74,7 +74,10 @@ class InputEmbedding(nn.Module):
         return dropout(x, self.dropout, self.training)
 
     def _positions(self, tokens: Tokens, offset: int) -> Tensor:
-        """Return position vectors (B, L, D), or (L, D) where all rows have the same positions."""
+        """Return the vectors (B, L, D) of `tokens.positions`.
+
+        If these are None, return the vectors (L, D) of positions `offset`, `offset` + 1, ... for all rows.
+        """
         if self.positions is not None:
             weight: Tensor = self.positions.weight
         else:
@@ -87,10 +90,10 @@ class InputEmbedding(nn.Module):
 
 
 def sinusoids(positions: int, dim: int, layout: str = "tensor2tensor") -> Tensor:
-    """Return position vectors (positions, dim) of wavelengths from 2 pi to 20,000 pi.
+    """Return sinusoidal vectors (positions, dim) in fp32 for the positions 0, 1, ... on the CPU.
 
-    `layout` is a value of `ModelConfig.sinusoids`. The values are computed by numpy, so that they are real
-    numbers even where the model is made on the device `meta`, to be filled from a checkpoint.
+    Wavelengths are from 2 pi to about 20,000 pi; `layout` is a value of `ModelConfig.sinusoids`. numpy
+    computes the values, so that they exist even where torch's default device is `meta`.
     """
     numbers = np.arange(positions)[:, None]
     if layout == "tensor2tensor":
@@ -112,5 +115,5 @@ def sinusoids(positions: int, dim: int, layout: str = "tensor2tensor") -> Tensor
 
 
 def _empty_embedding(rows: int, dim: int) -> nn.Embedding:
-    """Return an embedding whose weights are filled later; plain `nn.Embedding` would draw numbers in vain."""
+    """Return an embedding layer (rows, dim) with weights that are not initialized, but to be filled later."""
     return nn.Embedding(rows, dim, _weight=torch.empty(rows, dim))

@@ -21,17 +21,22 @@ from masscli.models.linear import Linear
 from masscli.models.transformer import Transformer
 
 ENGINE = "fbgemm"
-"""PyTorch's 8-bit kernels for x86 processors that take the least time for the few rows of a step."""
+"""Name of PyTorch's 8-bit kernels for x86 processors, the fastest ones for the few rows of a decoding
+step."""
 MAX_WEIGHT = 127
-"""The largest 8-bit weight."""
+"""The largest absolute value of an 8-bit weight."""
 ZERO_POINT = 128
 """Inputs are stored as unsigned 8-bit numbers, of which this one means zero."""
 SMALLEST_SCALE = 1e-12
-"""Keeps rows and outputs of zeros from being divided by zero."""
+"""Lower bound of the largest absolute value of a row of inputs or weights, so that none is divided by
+zero."""
 
 
 class Int8Linear(nn.Module):
-    """A linear layer (..., in) to (..., out) with 8-bit weights and inputs; input and output are fp32."""
+    """A linear layer that reads and returns fp32, but multiplies weights and inputs rounded to 8 bits.
+
+    `weight` (out, in) and `bias` (out,) are those of the fp32 layer that it replaces.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
@@ -48,7 +53,7 @@ class Int8Linear(nn.Module):
         self.steps = input_steps()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., in) to (..., out)."""
+        """Map x (..., in) to (..., out), both in fp32."""
         largest = x.abs().amax(-1, keepdim=True).clamp_(min=SMALLEST_SCALE)
         product: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
             x / largest, 1 / self.steps, ZERO_POINT, self.packed
@@ -59,16 +64,16 @@ class Int8Linear(nn.Module):
 
 
 def input_steps() -> int:
-    """Return how many steps the largest input of a row is divided into.
+    """Return the whole number that stands for the largest absolute input of a row: 127, or 63 without VNNI.
 
-    Processors without VNNI add two products in 16 bits, which overflow unless inputs have one bit less.
+    Processors without VNNI instructions add two products in 16 bits, which would overflow with larger inputs.
     """
     has_vnni = torch.cpu._is_vnni_supported()
     return 127 if has_vnni else 63
 
 
 def check_int8(device: torch.device) -> None:
-    """Raise MasscliError if 8-bit kernels are not available on this device."""
+    """Raise MasscliError unless the device is a CPU, and this build of PyTorch has 8-bit kernels for it."""
     if device.type != "cpu":
         raise MasscliError(f"--precision int8: is for CPUs, not for {device}", "use --precision fp16 or bf16")
     if ENGINE not in torch.backends.quantized.supported_engines:
@@ -81,7 +86,7 @@ def check_int8(device: torch.device) -> None:
 def to_int8(model: Transformer) -> Transformer:
     """Replace all linear layers of an fp32 model on a CPU by 8-bit ones, in place, and return the model.
 
-    The model can then only generate: it has no weights to train or to save.
+    The output layers are replaced, too. The model can then only generate, not be trained or saved.
     """
     for module in list(model.modules()):
         for name, child in list(module.named_children()):

@@ -12,18 +12,18 @@ from torch.nn import functional as F
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` that computes in the dtype of its input."""
+    """`nn.Linear` that computes in the dtype of its input, to which weights and bias are cast."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., in) to (..., out)."""
+        """Map x (..., in) to (..., out), in the dtype of x."""
         return F.linear(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
 
 
 class LayerNorm(nn.LayerNorm):
-    """`nn.LayerNorm` that computes in the dtype of its input; its sums are fp32 all the same."""
+    """`nn.LayerNorm` that computes in the dtype of its input; mean and variance are fp32 all the same."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize (..., D) over its last dimension."""
+        """Return x (..., D) normalized over its last dimension, in its own dtype."""
         weight = self.weight.to(x.dtype)
         bias = self.bias.to(x.dtype)
         return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)

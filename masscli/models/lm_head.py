@@ -17,7 +17,7 @@ from masscli.models.linear import LayerNorm, Linear
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
-    """Return the function for a value of `ModelConfig.activation`."""
+    """Return the activation function that a value of `ModelConfig.activation` names, such as `gelu`."""
     functions: dict[str, Callable[[Tensor], Tensor]] = {
         "relu": F.relu,
         "gelu": F.gelu,
@@ -28,7 +28,10 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 
 
 class HeadTransform(nn.Module):
-    """Maps states (..., D) to vectors (..., E) that are compared with the output weights."""
+    """A dense layer, non-linearity and layer norm between hidden states and the output weights.
+
+    `dim` is the width D of the states, and `width` that of the output weights, E.
+    """
 
     def __init__(self, config: ModelConfig, dim: int, width: int) -> None:
         super().__init__()
@@ -37,6 +40,6 @@ class HeadTransform(nn.Module):
         self.activation = activation(config.activation)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Map (..., D) to (..., E)."""
+        """Map hidden states (..., D) to vectors (..., E), which the output weights multiply."""
         out: Tensor = self.norm(self.activation(self.dense(hidden)))
         return out

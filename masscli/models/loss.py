@@ -25,19 +25,19 @@ import torch
 from torch import Tensor
 
 CHUNK = 2**21
-"""How many logits are held at a time on a CPU: 8 MiB in fp32, which stays in a cache."""
+"""How many logits are held at a time on a CPU: 8 MiB in fp32, which stays in the processor's cache."""
 GPU_CHUNKS = 16
-"""How many times as many logits a GPU holds."""
+"""How many times CHUNK logits are held at a time on a GPU."""
 
 
 def linear_cross_entropy(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Return the summed cross-entropy and negative log-likelihood of `labels` (N,), as fp32 scalars in nats.
+    """Return the cross-entropy with label smoothing, and the negative log-likelihood, of `labels` (N,).
 
-    The logits are `hidden` (N, D) times `weight` (V, D), plus `bias` (V,). The first value carries the
-    gradient, label smoothing included; the second is for reports. The gradient is scaled in place, so only
-    one backward pass is possible.
+    Both are sums over the labels, in nats, as fp32 scalars. The logits are `hidden` (N, D) times `weight` (V,
+    D) transposed, plus `bias` (V,). Only the first result carries a gradient; the second is for reports. Only
+    one backward pass is possible, since it scales the gradient in place.
     """
     # The gradient is computed in the forward pass, so evaluation must say that it needs none.
     needs_gradient = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
@@ -46,7 +46,7 @@ def linear_cross_entropy(
 
 
 class _Gradients:
-    """The gradients of hidden states (N, D), weights (V, D) and bias (V,), accumulated over chunks."""
+    """The gradients of hidden states (N, D), weights (V, D) and bias (V,), added up over chunks of rows."""
 
     def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         # Every row of hidden states is in one chunk and written once; weights and bias are sums over chunks.
@@ -57,9 +57,10 @@ class _Gradients:
             self.bias = torch.zeros_like(bias, dtype=torch.float32)
 
     def add_chunk(self, start: int, hidden_CD: Tensor, grad_CV: Tensor, weight: Tensor) -> None:
-        """Add the gradients that follow from the gradients of one chunk's logits.
+        """Add what one chunk of C rows contributes to the gradients, in place.
 
-        The chunk consists of the rows from `start` on.
+        `hidden_CD` are its hidden states, the rows from `start` on, and `grad_CV` is the gradient of its
+        logits. `weight` (V, D) are the output weights in the dtype of the hidden states.
         """
         if self.bias is not None:
             self.bias.add_(grad_CV.sum(0, dtype=torch.float32))
@@ -71,9 +72,10 @@ class _Gradients:
             self.weight.add_(grad_CV.t() @ hidden_CD)
 
     def add_smoothing(self, smoothing: float, hidden_sum: Tensor, weight_sum: Tensor) -> None:
-        """Add the gradient of label smoothing, which gives every token the target probability eps / V.
+        """Add to the gradients, in place, what follows from giving each token the target probability eps / V.
 
-        The arguments are sums over rows of the hidden states, and over tokens of the weights: both (D,).
+        eps is `smoothing`, `hidden_sum` (D,) the sum of the hidden states of all rows, and `weight_sum` (D,)
+        the sum of the weights of all V tokens.
         """
         rows = self.hidden.shape[0]
         vocab_size = self.weight.shape[0]
@@ -84,6 +86,8 @@ class _Gradients:
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
+    """The autograd function of `linear_cross_entropy`, whose forward pass computes the gradients already."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -159,7 +163,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _write_logits(hidden_CD: Tensor, weight: Tensor, bias: Tensor | None, logits_CV: Tensor) -> None:
-    """Compute the logits of a chunk into a given buffer, without a temporary one."""
+    """Write the logits (C, V) of hidden states (C, D) into the buffer `logits_CV`, without another buffer."""
     if bias is None:
         torch.mm(hidden_CD, weight.t(), out=logits_CV)
     else:
@@ -167,7 +171,10 @@ def _write_logits(hidden_CD: Tensor, weight: Tensor, bias: Tensor | None, logits
 
 
 def _chunk_rows(hidden: Tensor, vocab_size: int) -> int:
-    """Return how many rows a chunk has, so that its logits fit into a buffer of limited size."""
+    """Return how many rows of `hidden` (N, D) to process at a time, at least 1.
+
+    Their logits are at most CHUNK numbers, or GPU_CHUNKS times as many on a GPU, unless one row has more.
+    """
     chunk = CHUNK
     if hidden.device.type != "cpu":
         chunk *= GPU_CHUNKS

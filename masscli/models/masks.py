@@ -22,13 +22,15 @@ from torch import Tensor
 from masscli.data.batches.batch import Tokens
 
 MASKED_SCORE = -1e30
-"""What is added to a score that must vanish; it is finite, so that a softmax over such scores is not NaN."""
+"""What is added to the attention score of a hidden key; it is finite, so that a softmax over hidden keys
+alone is not NaN."""
 
 
 def self_attention_mask(tokens: Tokens) -> Tensor | None:
-    """Return the additive mask (B, 1, 1 or L, L) of a bidirectional stack that reads `tokens`.
+    """Return the additive self-attention mask (B, 1, 1 or L, L) of an encoder that reads `tokens`.
 
-    None means that every token may attend to every other one.
+    It hides padding and what the fields `self_attention_mask`, `documents` and `steps` of `tokens` hide.
+    Return None where every token may attend to every other one.
     """
     visible = _not_padding(tokens)
     if tokens.self_attention_mask is not None:
@@ -47,9 +49,11 @@ def self_attention_mask(tokens: Tokens) -> Tensor | None:
 
 
 def step_visibility(queries: Tensor, keys: Tensor) -> Tensor:
-    """Apply UniLMv2's rule to the steps of queries (B, T) and keys (B, L).
+    """Return which queries may attend to which keys in UniLMv2: (B, T, L) bool.
 
-    Return (B, T, L) bool: which queries may attend to which keys.
+    `queries` (B, T) and `keys` (B, L) are signed steps: 0 for context, i for the originals of block i, and -i
+    for its pseudo-masks. Context is visible to all; originals are visible to originals of their own and later
+    blocks and to pseudo-masks of later blocks; pseudo-masks are visible to those of their own block only.
     """
     # The last block whose originals a query may attend to.
     last_block = torch.where(queries < 0, -queries - 1, queries)[:, :, None]
@@ -59,7 +63,10 @@ def step_visibility(queries: Tensor, keys: Tensor) -> Tensor:
 
 
 def cross_attention_mask(tokens: Tokens) -> Tensor | None:
-    """Return the additive mask (B, 1, 1, L) of the positions a decoder may attend to; None for all."""
+    """Return the additive mask (B, 1, 1, L) of the source tokens that a decoder may attend to.
+
+    It hides padding and what `tokens.cross_attention_mask` excludes. Return None where nothing is hidden.
+    """
     visible = _not_padding(tokens)
     if tokens.cross_attention_mask is not None:
         visible = _both(visible, tokens.cross_attention_mask)
@@ -82,17 +89,17 @@ def causal_mask(tokens: Tokens) -> Tensor:
 
 
 def additive_mask(visible: Tensor) -> Tensor:
-    """Return 0 where `visible` is true, and MASKED_SCORE elsewhere."""
+    """Return an fp32 mask of the shape of `visible` (bool): 0 where it is true, else MASKED_SCORE."""
     return torch.zeros(visible.shape, device=visible.device).masked_fill_(~visible, MASKED_SCORE)
 
 
 def _both(visible: Tensor | None, rule: Tensor) -> Tensor:
-    """Combine two masks: visible is what both allow. None hides nothing."""
+    """Return the bool mask of what both `visible` and `rule` allow; a `visible` of None allows everything."""
     return rule if visible is None else visible & rule
 
 
 def _same_document(documents: Tensor) -> Tensor:
-    """Return which pairs of tokens belong to the same document: (B, L, L) bool."""
+    """Return which pairs of tokens have the same number in `documents` (B, L): (B, L, L) bool."""
     return documents[:, :, None] == documents[:, None]
 
 

@@ -12,20 +12,21 @@ from masscli.core.config import ConfigError, Problem, from_dict, suggest
 from masscli.models.config import ModelConfig
 
 WITHOUT_OTHER_STACK = {"encoder": {"decoder_layers": 0}, "decoder": {"encoder_layers": 0}}
-"""What leaves out the other stack, by the only stack that an objective needs."""
+"""The options that leave out the stack that is not needed, by the name of the only stack that is."""
 
 
 @functools.cache
 def presets() -> dict[str, dict[str, Any]]:
-    """Return every named size of presets.toml, with its options."""
+    """Return the options of every named size in presets.toml, by its name."""
     return tomllib.loads(files("masscli.models").joinpath("presets.toml").read_text(encoding="utf-8"))
 
 
 def resolve(options: Mapping[str, Any], stacks: str = "encoder-decoder") -> ModelConfig:
-    """Return the complete configuration of a model: `options` over its named size over the defaults.
+    """Return the complete configuration of a model from the options that a user gave.
 
-    `stacks` names the stacks that are needed; another one gets no layers. Raises ConfigError for an unknown
-    size or key.
+    What is missing in `options` comes from the size that its `arch` names (default: tiny), or else from the
+    defaults. If `stacks` is `encoder` or `decoder`, the other stack gets no layers unless `options` says so.
+    Raises ConfigError for an unknown size or key.
     """
     arch = options.get("arch", "tiny")
     if arch not in presets():

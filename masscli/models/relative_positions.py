@@ -16,7 +16,7 @@ from masscli.models.config import ModelConfig
 
 
 class RelativeBias(nn.Module):
-    """The biases of a stack: an embedding (buckets, heads)."""
+    """The learned bias of attention scores for each bucket of relative positions and each head of a stack."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -25,14 +25,17 @@ class RelativeBias(nn.Module):
         self.table = nn.Embedding(config.relative_buckets, config.heads)
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Return the bias (B, H, T, L) for the positions (B, T) of queries and (B, L) of keys."""
+        """Return the additive bias (B, H, T, L), in fp32, for positions of queries (B, T) and keys (B, L)."""
         distances = keys[:, None] - queries[:, :, None]
         bias: Tensor = self.table(bucket(distances, self.buckets, self.max_distance))
         # Masks are fp32, also where the whole model was cast for inference.
         return bias.permute(0, 3, 1, 2).float()
 
     def add_to(self, mask: Tensor | None, tokens: Tokens) -> Tensor:
-        """Return the additive mask of a bidirectional text with the bias of its positions."""
+        """Return the bias (B or 1, H, L, L) of self-attention in `tokens`, plus `mask` if that is not None.
+
+        Positions are those of `tokens.positions`, or 0 to L-1 if they are None. `mask` itself is not changed.
+        """
         positions = tokens.positions
         if positions is None:
             positions = torch.arange(tokens.ids.shape[1], device=tokens.ids.device)[None]
@@ -43,10 +46,11 @@ class RelativeBias(nn.Module):
 
 
 def bucket(distance: Tensor, buckets: int, max_distance: int) -> Tensor:
-    """Return the bucket of each relative position, which is a key's position minus a query's.
+    """Return the number of the bucket, from 0 to `buckets` - 1, of each relative position (of any shape).
 
-    Half of the buckets are for keys before the query, half for keys after it. In each half, small distances
-    have a bucket of their own; then buckets become logarithmically wider up to `max_distance`.
+    A relative position is a key's position minus a query's. The lower half of the buckets is for keys up to
+    the query, the upper half for keys after it. In each half, small distances have a bucket of their own;
+    then buckets become logarithmically wider up to `max_distance`, beyond which all share the last one.
     """
     half = buckets // 2
     # Half of each direction's buckets are exact.

@@ -22,13 +22,14 @@ from masscli.models.dropout import keep_mask
 from masscli.models.masks import MASKED_SCORE
 
 MIN_KEYS = 16
-"""With fewer keys than an AVX-512 register holds of fp32, PyTorch's softmax is not vectorized."""
+"""Fewest keys after padding: with fewer than the 16 fp32 numbers of an AVX-512 register, PyTorch's softmax is
+not vectorized."""
 
 
 def short_attention(
     fused: Tensor, memory: Tensor | None, heads: int, mask: Tensor | None, p: float
 ) -> Tensor:
-    """Compute softmax(q k^T / sqrt(K) + mask) v, with dropout `p` on the weights: (B, T, D).
+    """Return softmax(q k^T / sqrt(K) + mask) v, (B, T, D), with dropout probability `p` on the weights.
 
     `fused` (B, T, 3D) holds queries, keys and values. With a `memory` (B, L, 2D), which then holds keys and
     values, `fused` (B, T, D) holds the queries alone. `mask` is additive, in fp32, broadcastable to (B, H, T,
@@ -39,6 +40,8 @@ def short_attention(
 
 
 class _ShortAttention(torch.autograd.Function):
+    """The autograd function of `short_attention`, with the same arguments."""
+
     @staticmethod
     def forward(
         ctx: Any, fused: Tensor, memory: Tensor | None, heads: int, mask: Tensor | None, p: float
@@ -128,7 +131,11 @@ class _ShortAttention(torch.autograd.Function):
 def _split_projections(
     fused: Tensor, memory: Tensor | None, heads: int, size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return queries (B, H, T, K), keys and values (B, H, L, K) as views of the projections."""
+    """Return queries (B, H, T, K), keys and values (B, H, L, K) as views of the projections; `size` is K.
+
+    Without `memory`, `fused` (B, T, 3D) holds all three; otherwise it holds the queries (B, T, D), and
+    `memory` (B, L, 2D) the keys and values.
+    """
     from_fused = fused.view(*fused.shape[:2], -1, heads, size).permute(2, 0, 3, 1, 4)
     if memory is None:
         q, k, v = from_fused
@@ -138,7 +145,7 @@ def _split_projections(
 
 
 def _copy_for_products(x: Tensor, padding: int) -> Tensor:
-    """Copy (B, H, L, K), of any layout and dtype, to (B*H, L + padding, K) in fp32, padded with zeros."""
+    """Copy x (B, H, L, K), of any layout and dtype, to fp32 (B*H, L + padding, K), with zeros at the end."""
     rows, heads, length, size = x.shape
     # Writing into a new block casts, transposes and pads in one pass.
     out = torch.empty(rows, heads, length + padding, size)
@@ -148,7 +155,7 @@ def _copy_for_products(x: Tensor, padding: int) -> Tensor:
 
 
 def _fuse(parts: list[Tensor], dtype: torch.dtype) -> Tensor:
-    """Copy N parts (B, H, L, K) to (B, L, N*H*K), the layout of a fused projection."""
+    """Copy N tensors (B, H, L, K) into one (B, L, N*H*K) of `dtype`, the layout of a fused projection."""
     rows, heads, length, size = parts[0].shape
     out = torch.empty(rows, length, len(parts), heads, size, dtype=dtype)
     for i, part in enumerate(parts):

@@ -21,21 +21,26 @@ from masscli.models.linear import LayerNorm, Linear
 from masscli.models.lm_head import activation
 
 Parts = Literal["both", "attention", "ffn"]
+"""Which halves of its own a layer has: attention, a feed-forward network, or both."""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a decoder attends to: encoder states (B, L, D) and their additive mask (B, 1, 1, L)."""
+    """What a decoder attends to: encoder states (B, L, D) and their additive mask (B, 1, 1, L).
+
+    A mask of None hides nothing.
+    """
 
     hidden: Tensor
     mask: Tensor | None
 
 
 class Layer(nn.Module):
-    """Self-attention, cross-attention in a decoder with memory, and a feed-forward network.
+    """A Transformer layer: self-attention, cross-attention if `cross` is set, and a feed-forward network.
 
-    Each of them has a residual connection and a layer norm. A layer may have only one of its `parts`, where
-    the other one is shared with the first layer.
+    Each of them has a residual connection and a layer norm. With `parts` "attention" or "ffn" the layer has
+    only that half, because the stack takes the other one from its first layer. `languages` names the target
+    languages that have output projections of their own in cross-attention (empty: one projection for all).
     """
 
     def __init__(
@@ -62,11 +67,20 @@ class Layer(nn.Module):
             self.ffn_norm = LayerNorm(dim, eps)
 
     def forward(self, x: Tensor, mask: Tensor | None, memory: Memory | None, language: int) -> Tensor:
-        """Map x (B, T, D) to (B, T, D)."""
+        """Apply attention and the feed-forward network to x (B, T, D); return (B, T, D).
+
+        `mask` is the additive self-attention mask. Cross-attention is left out if `memory` is None.
+        `language` is the index of the target language, which selects the output projection of
+        cross-attention.
+        """
         return self.ffn_block(self.attention_block(x, mask, memory, language))
 
     def attention_block(self, x: Tensor, mask: Tensor | None, memory: Memory | None, language: int) -> Tensor:
-        """Apply self-attention and cross-attention to x (B, T, D)."""
+        """Apply self-attention, and cross-attention if there is any and `memory` is given: (B, T, D).
+
+        x is (B, T, D), `mask` the additive self-attention mask, and `language` the index of the target
+        language, which selects the output projection of cross-attention.
+        """
         y = self.self_attention(self._norm_before(x, self.self_norm), mask)
         x = self._add(x, y, self.self_norm)
         # A decoder may be run without memory, as a language model.
@@ -79,7 +93,10 @@ class Layer(nn.Module):
     def attention_block_with_cache(
         self, x: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Apply self-attention to x, as `attention_block` does; also return the keys and values."""
+        """Apply self-attention, without cross-attention, to x (B, T, D), with the additive mask `mask`.
+
+        Return the result (B, T, D), and the keys and values, each (B, H, T, K), to be cached.
+        """
         normed = self._norm_before(x, self.self_norm)
         y, keys_values = self.self_attention.forward_with_keys_values(normed, mask)
         return self._add(x, y, self.self_norm), keys_values
@@ -87,7 +104,12 @@ class Layer(nn.Module):
     def attention_block_step(
         self, x: Tensor, mask: Tensor | None, cache: Cache, layer: LayerCache, language: int
     ) -> Tensor:
-        """Apply attention to one new token of each row of the cache: x (S*W, 1, D) to (S*W, 1, D)."""
+        """Apply self-attention and cross-attention (if any) to one new token x (S*W, 1, D) of each row.
+
+        Return (S*W, 1, D). The keys and values of the token are stored in `layer`, this layer's part of
+        `cache`, at the current slot. `mask` is the additive self-attention mask (S, 1, W, slots), and
+        `language` the index of the target language.
+        """
         normed = self._norm_before(x, self.self_norm)
         y = self.self_attention.step(normed, mask, layer, cache.current_slot, cache.width)
         x = self._add(x, y, self.self_norm)
@@ -99,7 +121,7 @@ class Layer(nn.Module):
         return x
 
     def ffn_block(self, x: Tensor) -> Tensor:
-        """Apply the feed-forward network to x (B, T, D)."""
+        """Apply the feed-forward network, with residual connection and layer norm, to x (B, T, D)."""
         y = self.activation(self.fc1(self._norm_before(x, self.ffn_norm)))
         y = self.fc2(dropout(y, self.activation_dropout, self.training))
         return self._add(x, y, self.ffn_norm)
@@ -112,7 +134,7 @@ class Layer(nn.Module):
         return normed
 
     def _add(self, x: Tensor, y: Tensor, norm: LayerNorm) -> Tensor:
-        """Add the output of a block to its input; normalize the sum if the layer is post-norm."""
+        """Return block input x plus dropout of block output y, normalized if the layer is post-norm."""
         x = x + dropout(y, self.dropout, self.training)
         if self.pre_norm:
             return x
@@ -121,7 +143,10 @@ class Layer(nn.Module):
 
 
 class Stack(nn.Module):
-    """Layers in a row, with or without a layer norm at the end. `config` has the values of this stack.
+    """An encoder or a decoder: `num_layers` layers and, if `final_norm` is set, a layer norm at the end.
+
+    `config` has the values of this stack. `cross` says whether layers have cross-attention, and `languages`
+    names the target languages with output projections of their own there (empty: one projection for all).
 
     Where layers share weights (ALBERT, Lan et al. 2020), `layers` holds each weight once: the first layer has
     the shared part, the others only what is their own. `layer_halves` lists what runs at each depth.
@@ -139,7 +164,7 @@ class Stack(nn.Module):
         self.share = config.share_layers
         self.num_layers = num_layers
         self.checkpoint_activations = False
-        """Whether layers run again in the backward pass, so that what is inside them need not be kept."""
+        """Whether layers run again in the backward pass, so that their inner activations need not be kept."""
         layers = [Layer(config, cross, languages)]
         # What a layer after the first one has of its own, by what all layers share.
         own_parts: dict[str, Parts] = {"none": "both", "attention": "ffn", "ffn": "attention"}
@@ -152,7 +177,7 @@ class Stack(nn.Module):
 
     @property
     def layer_halves(self) -> list[tuple[Layer, Layer]]:
-        """Return, for each depth, the layer that provides attention and the one that provides the FFN."""
+        """Return a pair for each depth: the layer whose attention runs there, and the one whose FFN does."""
         layers = [cast(Layer, layer) for layer in self.layers]
         first = layers[0]
         if self.share == "all":
@@ -166,7 +191,11 @@ class Stack(nn.Module):
     def forward(
         self, x: Tensor, mask: Tensor | None, memory: Memory | None = None, language: int = 0
     ) -> Tensor:
-        """Map x (B, T, D) to (B, T, D)."""
+        """Apply all layers and the final layer norm (if any) to x (B, T, D); return (B, T, D).
+
+        `mask` is the additive self-attention mask; without `memory`, cross-attention is left out. `language`
+        is the index of the target language, which selects the output projections of cross-attention.
+        """
         for attention_layer, ffn_layer in self.layer_halves:
             if self.checkpoint_activations and torch.is_grad_enabled():
                 # The state of the random generator is restored, so dropout is the same both times.
@@ -178,7 +207,7 @@ class Stack(nn.Module):
         return self.apply_norm(x)
 
     def apply_norm(self, x: Tensor) -> Tensor:
-        """Apply the final layer norm, if there is one, to x (B, T, D)."""
+        """Return x (B, T, D) after the final layer norm, or unchanged if the stack has none."""
         if self.norm is None:
             return x
         normed: Tensor = self.norm(x)

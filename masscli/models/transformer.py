@@ -32,7 +32,7 @@ from masscli.text.vocabulary import IdRanges
 
 
 class Transformer(nn.Module):
-    """An encoder, a decoder, or both.
+    """A Transformer with an encoder, a decoder, or both, token embeddings and an output layer.
 
     `vocab_size` is V, and `id_ranges` say which ids its parts know (default: all). `languages` are the names
     of the languages for which the model has vectors (and output projections of cross-attention); it is empty
@@ -101,7 +101,11 @@ class Transformer(nn.Module):
     # -- reading ----------------------------------------------------------------------------------------
 
     def embed(self, tokens: Tokens, stack: str, offset: int = 0) -> Tensor:
-        """Return the embeddings (B, L, E) that a stack reads; the first token has position `offset`."""
+        """Return the embeddings (B, L, E) of `tokens` for a stack, `encoder` or `decoder`.
+
+        They are the sums of token, position, language and segment embeddings. Positions are
+        `tokens.positions`, or else count up from `offset` in each row.
+        """
         # A table that begins with another id than 0 is read relative to that id.
         first_id = self.id_ranges.embedded(self._embedding_owner(stack)).start
         if first_id:
@@ -110,7 +114,11 @@ class Transformer(nn.Module):
         return x
 
     def inputs(self, tokens: Tokens, stack: str, offset: int = 0) -> Tensor:
-        """Return the input (B, L, D) of a stack: its embeddings, projected to D if they are narrower."""
+        """Return what the first layer of a stack, `encoder` or `decoder`, reads: (B, L, D).
+
+        This is the embeddings of `tokens`, projected to the model width if the stack has a projection.
+        Positions are `tokens.positions`, or else count up from `offset` in each row.
+        """
         x = self.embed(tokens, stack, offset)
         if stack in self.embedding_projections:
             x = self.embedding_projections[stack](x)
@@ -123,7 +131,7 @@ class Transformer(nn.Module):
         return self.encode(tokens).hidden
 
     def encode(self, source: Tokens) -> Memory:
-        """Read a source with the encoder."""
+        """Return the encoder states (B, L, D) of source tokens, with the mask for cross-attention to them."""
         assert self.encoder is not None
         mask = self_attention_mask(source)
         if self.relative is not None:
@@ -131,7 +139,10 @@ class Transformer(nn.Module):
         return Memory(self.encoder(self.inputs(source, "encoder"), mask), cross_attention_mask(source))
 
     def pool(self, hidden: Tensor) -> Tensor:
-        """Return one vector (B, D) for each text: its first state, after BERT's pooler if there is one."""
+        """Return one vector (B, D) for each text from its hidden states (B, L, D).
+
+        This is the first state, mapped by BERT's pooler (a dense layer and tanh) if the model has one.
+        """
         first = hidden[:, 0]
         if self.pooler is None:
             return first
@@ -140,7 +151,10 @@ class Transformer(nn.Module):
     def decode(self, target: Tokens, memory: Memory | None, cache: Cache | None = None) -> Tensor:
         """Return the hidden states (B, T, D) that predict the token after each token of `target`.
 
-        With a cache, `target` holds one new token of each row, and the memory is that of the cache.
+        `memory` is the encoded source, or None for a decoder that is used as a language model. With a cache,
+        `target` holds one new token of each row, which is added to the cache, and `memory` is not read, since
+        the cache has the keys and values of the source. If each language has its own output projection, all
+        rows must have the same target language.
         """
         assert self.decoder is not None
         language = 0
@@ -160,12 +174,15 @@ class Transformer(nn.Module):
         return self.decoder.apply_norm(x)
 
     def cache_dtype(self, device: torch.device) -> torch.dtype:
-        """Return the type of cached keys and values."""
+        """Return the dtype of cached keys and values: fp32 on a CPU, else the compute dtype of the model."""
         # A CPU attends in fp32, so keys and values are cast once instead of at every step.
         return torch.float32 if device.type == "cpu" else self.compute_dtype
 
     def prefill(self, source: Tokens, width: int) -> Cache:
-        """Encode S sources, and return an empty cache for decoding `width` rows of each."""
+        """Encode S sources, and return a cache for decoding `width` rows (beams) of each.
+
+        The cache has the cross-attention keys and values of the sources, and no decoded token yet.
+        """
         assert self.decoder is not None
         memory = self.encode(source)
         rows = source.ids.shape[0]
@@ -192,7 +209,7 @@ class Transformer(nn.Module):
         """Map hidden states (..., D) to logits (..., V), in the dtype of `hidden`.
 
         `stack` names the stack that they come from (default: the decoder, if there is one), since each stack
-        may have its own output layer.
+        may have its own output layer. Ids that the stack does not predict get -inf.
         """
         hidden = self._output_input(hidden, stack)
         owner = self._output_owner(stack)
@@ -212,9 +229,11 @@ class Transformer(nn.Module):
     def loss(
         self, hidden: Tensor, labels: Tensor, smoothing: float = 0.0, stack: str | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the summed cross-entropy (with smoothing) and the negative log-likelihood, in nats.
+        """Return the cross-entropy with label smoothing and the negative log-likelihood, as sums in nats.
 
-        `hidden` are states (N, D), and `labels` the ids (N,) that they are to predict.
+        `hidden` are states (N, D), and `labels` the ids (N,) that they are to predict. `stack` names the
+        stack that the states come from (default: the decoder, if there is one). Both results are fp32
+        scalars, and only the first one carries a gradient.
         """
         owner = self._output_owner(stack)
         weight, bias = self.output_weight(owner)
@@ -224,7 +243,11 @@ class Transformer(nn.Module):
         return linear_cross_entropy(self._output_input(hidden, stack), weight, bias, labels, smoothing)
 
     def output_weight(self, owner: str) -> tuple[Tensor, Tensor | None]:
-        """Return weight (P, E) and bias (P,) of the output layer of an owner, for the P ids it predicts."""
+        """Return the weight (P, E) and the bias (P,), or None, of an output layer that predicts P ids.
+
+        `owner` is the name under which it is kept: `encoder`, `decoder` or `shared`. An output layer that is
+        tied has the token embeddings as its weight.
+        """
         weight = self.token_embeddings[owner]
         if owner in self.output_weights:
             weight = self.output_weights[owner]
@@ -237,7 +260,11 @@ class Transformer(nn.Module):
         return weight[part], None if bias is None else bias[part]
 
     def _output_input(self, hidden: Tensor, stack: str | None) -> Tensor:
-        """Return what the output layer reads, (..., E), for states (..., D)."""
+        """Return the vectors (..., E) that the output weights multiply, from hidden states (..., D).
+
+        These are the states after the head transform of the stack (default: the decoder, if there is one), or
+        the states themselves if it has none. Raises MasscliError in that case if D and E differ.
+        """
         owner = self._output_owner(stack)
         if owner in self.head_transforms:
             transformed: Tensor = self.head_transforms[owner](hidden)
@@ -251,7 +278,10 @@ class Transformer(nn.Module):
         return hidden
 
     def _output_owner(self, stack: str | None) -> str:
-        """Return the name under which the output weights of a stack (default: the last one) are kept."""
+        """Return the name under which the output weights of a stack are kept: its own name, or `shared`.
+
+        If `stack` is None, the stack is the decoder, or the encoder in a model without a decoder.
+        """
         if stack is None:
             # A model with a decoder predicts with it. (The config may name a stack that was taken out.)
             stack = "encoder" if self.decoder is None else "decoder"
@@ -263,13 +293,13 @@ class Transformer(nn.Module):
         return weight
 
     def _embedding_owner(self, stack: str) -> str:
-        """Return the name under which a stack's embeddings are kept."""
+        """Return the name under which a stack's token embeddings are kept: its own, or `shared` if tied."""
         return stack if stack in self.token_embeddings else "shared"
 
     # -- initial weights --------------------------------------------------------------------------------
 
     def reset_parameters(self) -> None:
-        """Draw new weights; see masscli/models/initial_weights.py."""
+        """Draw all weights of the model anew, in place, in the way that `ModelConfig.init` names."""
         kind = self.config.init
         # Special cases are drawn after the general rule, which they overwrite.
         draw_module_weights(self, kind, self.config.dim)
@@ -284,12 +314,16 @@ class Transformer(nn.Module):
 
 
 def _empty_parameters(rows: Mapping[str, int], *shape: int) -> nn.ParameterDict:
-    """Return a parameter for each name, of so many rows of this shape, to be filled later."""
+    """Return a parameter of shape (rows[name], *shape) for each name, not initialized, to be filled later."""
     return nn.ParameterDict({name: nn.Parameter(torch.empty(count, *shape)) for name, count in rows.items()})
 
 
 def _build_stack(config: ModelConfig, name: str, cross: bool, languages: tuple[str, ...]) -> Stack | None:
-    """Return the encoder or the decoder, or None if it has no layers."""
+    """Return the stack called `name` (`encoder` or `decoder`), or None if it has no layers in `config`.
+
+    `cross` says whether its layers have cross-attention, and `languages` names the target languages with
+    output projections of their own there.
+    """
     if name not in config.stacks:
         return None
     num_layers = config.encoder_layers if name == "encoder" else config.decoder_layers
