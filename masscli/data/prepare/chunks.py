@@ -1,4 +1,4 @@
-"""Cut aligned files into chunks of whole lines, which workers encode.
+"""Cut aligned files into chunks of whole lines, which worker processes encode.
 
 Chunks depend on the text alone, never on the number of workers.
 """
@@ -19,14 +19,16 @@ from masscli.text import corpus
 from masscli.text.corpus import FileScan
 
 CHUNK_BYTES = 1 << 19
-"""Bytes of text in a chunk, over all its files; a chunk ends at a multiple of `corpus.LINE_STRIDE` lines."""
+"""Most bytes of text in a chunk, over all its files, unless `corpus.LINE_STRIDE` lines have more: a chunk
+ends at a multiple of that many lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineRange:
-    """Whole lines of a file: `size` bytes from `offset` of its text.
+    """Successive whole lines of a file: `size` bytes from byte `offset` of its (decompressed) text.
 
-    `first_line` counts from 0. `data` holds the bytes where a file cannot be entered midway.
+    `first_line` is the number of the first of them, from 0. `data` holds the bytes of a compressed file,
+    which cannot be read from the middle; it is None for a plain file, which `lines` reads.
     """
 
     path: Path
@@ -36,7 +38,10 @@ class LineRange:
     data: bytes | None
 
     def lines(self) -> list[str]:
-        """Read and decode the lines."""
+        """Return the decoded lines, read from the file if necessary, without a byte order mark.
+
+        Raises MasscliError if the file has become shorter, or is not UTF-8.
+        """
         data = self.data
         if data is None:
             data = corpus.read_range(self.path, self.offset, self.size)
@@ -51,7 +56,7 @@ class LineRange:
 
 
 def cut_chunks(scans: Sequence[FileScan], skip: int = 0) -> Iterator[tuple[LineRange, ...]]:
-    """Yield the chunks of aligned files, a range of lines for each file, without the first `skip` chunks."""
+    """Yield each chunk after the first `skip`, as a tuple with a range of lines for each aligned file."""
     with ExitStack() as stack:
         # A plain file is read by the workers; a compressed one cannot be entered midway, and is read here,
         # once.
@@ -68,17 +73,17 @@ def cut_chunks(scans: Sequence[FileScan], skip: int = 0) -> Iterator[tuple[LineR
 
 
 def count_chunks(scans: Sequence[FileScan]) -> int:
-    """Return into how many chunks `cut_chunks` cuts aligned files."""
+    """Return the number of chunks into which `cut_chunks` cuts aligned files."""
     return sum(1 for _ in _chunk_bounds(scans))
 
 
 def text_bytes(scans: Iterable[FileScan]) -> int:
-    """Return how many bytes of text some files have."""
+    """Return the total number of bytes of text in some files, decompressed."""
     return sum(scan.text_size for scan in scans)
 
 
 def bytes_in_chunks(scans: Sequence[FileScan], count: int) -> int:
-    """Return how many bytes the first `count` chunks of aligned files have."""
+    """Return how many bytes of text, over all files, are in the first `count` chunks of aligned files."""
     last = 0
     for _, stop in islice(_chunk_bounds(scans), count):
         last = stop
@@ -86,7 +91,7 @@ def bytes_in_chunks(scans: Sequence[FileScan], count: int) -> int:
 
 
 def _chunk_bounds(scans: Sequence[FileScan]) -> Iterator[tuple[int, int]]:
-    """Yield where chunks of about `CHUNK_BYTES` start and end, as indices of `FileScan.offsets`."""
+    """Yield (start, stop) of each chunk of aligned files, as indices of `FileScan.offsets`."""
     # Aligned files have their offsets at the same lines.
     total_offsets = np.sum([scan.offsets for scan in scans], axis=0)
     start = 0
@@ -108,7 +113,7 @@ def _line_range(scan: FileScan, start: int, stop: int, reader: _CompressedReader
 
 
 class _CompressedReader:
-    """Reads a compressed file from its start to its end once."""
+    """Reads a compressed file once, from its start to its end."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
@@ -116,7 +121,10 @@ class _CompressedReader:
         self._position = 0
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes from `offset`, which must not lie before the last bytes that were read."""
+        """Return `size` bytes from byte `offset` of the text, or fewer if the file has become shorter.
+
+        `offset` must not lie before the end of what was read last.
+        """
         while self._position < offset:
             count = min(corpus.BLOCK_BYTES, offset - self._position)
             skipped = corpus.read_block(self._file, count, self._path)

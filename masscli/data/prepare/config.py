@@ -125,12 +125,12 @@ class PreprocessConfig:
 
     @property
     def preprocessing(self) -> TextPreprocessing:
-        """The preparation of text before it is split into pieces."""
+        """How text is normalised and tokenised before it is split into pieces."""
         return TextPreprocessing(self.normalize, self.moses, self.lowercase, self.romanian)
 
     @property
     def part_numbers(self) -> tuple[int, int]:
-        """The two numbers of `part`; (1, 1) is all of the text."""
+        """K and N of the option `part`; (1, 1), which means all of the text, if it is not given."""
         if self.part is None:
             return 1, 1
         part, parts = map(int, self.part.split("/"))
@@ -138,7 +138,7 @@ class PreprocessConfig:
 
     @property
     def allowed_bad_rows(self) -> float | None:
-        """The largest share of bad rows in a file, or None if none is allowed."""
+        """Largest share of bad rows (0 to 1) that may be skipped in a file; None refuses any bad row."""
         if self.bad_rows == "skip":
             return self.max_bad_rows
         return None
@@ -192,6 +192,6 @@ class PreprocessConfig:
 
 
 def _is_part(text: str) -> bool:
-    """Return whether a text has the form K/N with 1 <= K <= N."""
+    """Return whether a text has the form K/N, with 1 <= K <= N and at most six digits each."""
     match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     return match is not None and 1 <= int(match[1]) <= int(match[2])

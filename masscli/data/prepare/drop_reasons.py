@@ -1,4 +1,4 @@
-"""Why a training line is dropped: rules of length, and the order in which reasons apply."""
+"""The reasons for which training lines are dropped, and the rules about their lengths."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from masscli.data.prepare.config import PreprocessConfig
 
 Reasons = NDArray[np.int8]
-"""A `DropReason` for each row."""
+"""(N,) a `DropReason` for each of N lines."""
 
 
 class DropReason(IntEnum):
-    """The reason for dropping a training line; KEPT if there is none."""
+    """The reason for dropping a training line; KEPT means that there is none."""
 
     KEPT = 0
     EMPTY = 1
@@ -44,11 +44,15 @@ OPTION_OF_REASON = {
     DropReason.OTHER_LANGUAGE.label: "--filter-lang",
     DropReason.HELD_OUT.label: "--drop-held-out",
 }
-"""The option that decides whether lines are dropped for a reason; empty lines are dropped in any case."""
+"""The option that decides whether lines are dropped for a reason, by the label of the reason. Empty lines are
+always dropped, and have none."""
 
 
 def length_reasons(lengths: NDArray[np.int32], config: PreprocessConfig) -> Reasons:
-    """Return for each line the length rule that it violates (empty, too short, too long), or KEPT."""
+    """Return (N,) the rule about its length that each line violates (empty, too short, too long), or KEPT.
+
+    `lengths` (N,) are the numbers of pieces of the lines.
+    """
     reasons = np.full(len(lengths), DropReason.KEPT, np.int8)
     # Later rules replace earlier ones: an empty line is not called too short.
     reasons[lengths > config.max_len] = DropReason.TOO_LONG
@@ -60,10 +64,11 @@ def length_reasons(lengths: NDArray[np.int32], config: PreprocessConfig) -> Reas
 def unit_reasons(
     lengths: Sequence[NDArray[np.int32]], side_reasons: Sequence[Reasons], config: PreprocessConfig
 ) -> Reasons:
-    """Return for each line, or pair of lines, the first length rule that it violates, or KEPT.
+    """Return (N,) for each line, or pair of lines, the first rule about lengths that it violates, or KEPT.
 
-    `lengths` are the numbers of pieces of each side: two for a pair, one for monolingual text. `side_reasons`
-    is the result of `length_reasons` for each side.
+    `lengths` has an array (N,) of numbers of pieces for each side: two sides for a pair, one for monolingual
+    text. `side_reasons` is the result of `length_reasons` for each side. In a pair, the rules for the first
+    side come before those for the second one, and the ratio of lengths comes last.
     """
     reasons = side_reasons[0].copy()
     if len(lengths) == 1:
@@ -78,7 +83,11 @@ def unit_reasons(
 
 
 def mark(reasons: Reasons, rows: NDArray[np.bool_], reason: Reasons | DropReason) -> None:
-    """Set a reason for the selected lines, in place; a line that has a reason already keeps it."""
+    """Set `reason` for the selected lines, in place; a line that has a reason already keeps it.
+
+    `rows` (N,) selects lines. `reason` is one reason for all of them, or an array (N,) with one for each
+    line.
+    """
     # The first reason against a row stays.
     rows = rows & (reasons == DropReason.KEPT)
     np.copyto(reasons, reason, where=rows, casting="unsafe")

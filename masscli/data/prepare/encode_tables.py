@@ -1,6 +1,6 @@
-"""Write the tables of labelled examples into a data folder.
+"""Write tables of labelled examples into a data folder.
 
-All of it is done again when a run was killed, since labelled data are small beside text.
+A resumed run writes all tables again from the start, since labelled data are small beside text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from masscli.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class EncodedTable:
-    """Manifest entries of a table that was written, and of its columns."""
+    """The manifest entries of a table that was written, and of its columns."""
 
     table: TableEntry
     columns: tuple[ColumnEntry, ...]
@@ -35,10 +35,10 @@ def encode_table(
     max_bytes: int,
     bad_rows: BadRows,
 ) -> EncodedTable:
-    """Write one labelled file into `folder`.
+    """Encode one labelled file, write its columns into `folder`, and return its manifest entries.
 
-    `ids_dtype` is the type of token ids, and `max_bytes` the size of the largest shard. Rows that are skipped
-    are added to `bad_rows`.
+    `language` is the language of its text, `ids_dtype` the numpy type of token ids, and `max_bytes` the size
+    of the largest shard. Rows that are skipped are added to `bad_rows`.
     """
     encoder = RecordEncoder(tokenizer, language)
     stem = f"{labelled.split}.{labelled.table}"

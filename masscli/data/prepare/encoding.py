@@ -1,8 +1,8 @@
 """Encode a chunk of text: lines of a group of files in, token ids of the lines that are kept out.
 
-Every function here is a pure one of its task, so that the result does not depend on the number of workers.
-Training lines that are empty, too short, too long or too different in length, or that `filters` finds wrong,
-are dropped, and each is listed in the log of dropped lines. Lines of other splits are all kept.
+The result depends on the task alone, and not on the number of workers. Training lines that are empty, too
+short, too long or too different in length, or that `filters` rejects, are dropped, and each is listed in the
+log of dropped lines. Lines of validation and test sets are all kept.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class ChunkTask:
-    """A chunk of a group: the same range of lines in each of its files, with all that encoding needs."""
+    """The same range of lines in each file of a group, with all that is needed to encode them."""
 
     group: TextGroup
     ranges: tuple[LineRange, ...]
@@ -40,28 +40,29 @@ class ChunkTask:
     fingerprint: str
     ids_dtype: str
     survey_key: str
-    """The key of the run that wrote the survey (see `filters`), empty if there is none."""
+    """The fingerprint of the input for which the survey was written (see `filters`); empty if there is no
+    survey."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedChunk:
-    """The encoded rows of a chunk, with statistics and a log of the lines that were dropped."""
+    """The encoded rows of a chunk, with statistics, and log entries of the lines that were dropped."""
 
     group: TextGroup
     size: int
-    """Bytes of text that were read."""
+    """The number of bytes of text in the chunk."""
     columns: dict[str, RowBlock]
-    """Rows to append, by column name."""
+    """The rows to append to each column, by the name of the column."""
     document_breaks: list[int]
-    """Numbers of stored rows before which a document ends."""
+    """Where documents end: for each blank line, the number of stored rows of this chunk before it."""
     filter_stats: tuple[FilterStats, ...]
     dropped_lines: str
-    """Lines for the log of dropped lines."""
+    """Text to append to the log of dropped lines, with a line for each of them."""
 
 
 @dataclass(slots=True)
 class _Side:
-    """The lines of one language with their token ids, and the length rules that they violate."""
+    """The lines of one language in a chunk, with their token ids and the reason for each from its length."""
 
     language: str
     lines: list[str]
@@ -71,17 +72,20 @@ class _Side:
 
 @dataclass(slots=True)
 class _Unit:
-    """The lines that are kept or dropped together: a pair, or monolingual text. Holds the reasons."""
+    """Lines of a chunk that are kept or dropped together: those of a pair, or of monolingual text.
+
+    `reasons` and `kept` have one entry for each line.
+    """
 
     sides: Sides
     reasons: Reasons
     kept: Bools
     held_out: int = 0
-    """How many kept lines are also in valid or test."""
+    """The number of kept lines that are also in valid or test."""
 
 
 def encode_chunk(task: ChunkTask) -> EncodedChunk:
-    """Return the token ids of the kept lines of a chunk, with statistics and a log of the others."""
+    """Return the token ids of the kept lines of a chunk, with statistics and a log of dropped lines."""
     group = task.group
     tokenizer = _load_tokenizer(task.folder, task.fingerprint)
     sides = _encode_sides(task, tokenizer)
@@ -109,9 +113,10 @@ def encode_chunk(task: ChunkTask) -> EncodedChunk:
 
 @functools.lru_cache(1)
 def _load_tokenizer(folder: Path, fingerprint: str) -> Tokenizer:
-    """Return the tokenizer of a folder, loaded once by each process.
+    """Return the tokenizer of a folder; each process loads it once.
 
-    The fingerprint is part of the key because another run may put another tokenizer into the same folder.
+    The fingerprint of its vocabulary is part of the cache key, because another run may put another tokenizer
+    into the same folder.
     """
     tokenizer = Tokenizer.load(folder)
     assert tokenizer.vocab.fingerprint == fingerprint
@@ -119,7 +124,11 @@ def _load_tokenizer(folder: Path, fingerprint: str) -> Tokenizer:
 
 
 def _encode_sides(task: ChunkTask, tokenizer: Tokenizer) -> list[_Side]:
-    """Read and encode the lines of every file."""
+    """Read and encode the lines of the chunk in every file of the group.
+
+    Raises MasscliError if the files do not have equally many lines, because one has changed since it was
+    scanned.
+    """
     sides: list[_Side] = []
     for language, line_range in zip(task.group.languages, task.ranges, strict=True):
         lines = line_range.lines()
@@ -134,14 +143,20 @@ def _encode_sides(task: ChunkTask, tokenizer: Tokenizer) -> list[_Side]:
 
 
 def _document_breaks(group: TextGroup, sides: Sequence[_Side]) -> Bools:
-    """Return which lines end a document: blank ones, in monolingual text only."""
+    """Return (N,) for each line whether it ends a document: blank lines of monolingual text do.
+
+    In pairs no line does.
+    """
     if group.pairs:
         return np.zeros(len(sides[0].lines), np.bool_)
     return np.array([not line.strip() for line in sides[0].lines], np.bool_)
 
 
 def _judge_units(task: ChunkTask, sides: Sequence[_Side], is_blank: Bools) -> list[_Unit]:
-    """Decide which lines of each pair, or of monolingual text, are kept, and for what reason not."""
+    """Decide which lines of each pair, or of the monolingual text, are kept, and why the others are not.
+
+    All lines of validation and test sets are kept, except blank lines between documents.
+    """
     units = []
     for numbers in task.group.units:
         unit_sides = [sides[number] for number in numbers]
@@ -160,7 +175,10 @@ def _judge_units(task: ChunkTask, sides: Sequence[_Side], is_blank: Bools) -> li
 
 
 def _apply_filters(task: ChunkTask, survey: Survey, sides: Sequence[_Side], units: Sequence[_Unit]) -> None:
-    """Apply the filters other than length, and count kept training lines that are also held out."""
+    """Apply all filters but those of length to training lines, and count kept lines that are also held out.
+
+    It changes `reasons` and `held_out` of the units in place.
+    """
     config = task.config
     # Each side is judged once, though several pairs may share it.
     is_held_out = []
@@ -188,13 +206,16 @@ def _apply_filters(task: ChunkTask, survey: Survey, sides: Sequence[_Side], unit
 
 
 def _is_copy(first: Sequence[str], second: Sequence[str]) -> Bools:
-    """Return which lines are the same in both languages."""
+    """Return (N,) whether each line is the same in both languages, apart from white space around it."""
     copies = [a.strip() == b.strip() for a, b in zip(first, second, strict=True)]
     return np.array(copies, np.bool_)
 
 
 def _marked_on_any(sides: Sides, marked: Sequence[Bools]) -> Bools:
-    """Return which rows are marked on at least one of the sides; `marked` holds an array for each side."""
+    """Return (N,) for each row whether it is marked on at least one of the given sides.
+
+    `marked` holds an array (N,) for each side of the group.
+    """
     rows: Bools = np.any([marked[side] for side in sides], axis=0)
     return rows
 
@@ -202,7 +223,10 @@ def _marked_on_any(sides: Sides, marked: Sequence[Bools]) -> Bools:
 def _stored_columns(
     group: TextGroup, sides: Sequence[_Side], units: Sequence[_Unit], stored: Sequence[Bools]
 ) -> dict[str, RowBlock]:
-    """Return the rows to append to each column of the group, by the name of the column."""
+    """Return the rows to append to each column of the group, by the name of the column.
+
+    `stored` says for each side which of its lines are stored.
+    """
     columns: dict[str, RowBlock] = {}
     for number, side in enumerate(sides):
         columns[group.column(number)] = _select_rows(side.rows, stored[number])
@@ -230,7 +254,10 @@ def _select_rows(rows: RowBlock, selected: Bools) -> RowBlock:
 def _count_lines(
     group: TextGroup, unit: _Unit, sides: Sequence[_Side], is_blank: Bools, unk: int
 ) -> FilterStats:
-    """Return how many lines of a unit were kept and dropped, and how many pieces the kept ones have."""
+    """Return how many lines of a unit were kept and dropped, and how many pieces the kept ones have.
+
+    `is_blank` (N,) says which lines only separate documents, and `unk` is the id that counts as unknown.
+    """
     counts = np.bincount(unit.reasons[~is_blank], minlength=len(DropReason)).tolist()
     faults = {}
     for reason in DropReason:
@@ -265,9 +292,10 @@ def _count_lines(
 
 
 def _log_dropped_lines(task: ChunkTask, unit: _Unit, sides: Sequence[_Side], is_blank: Bools) -> list[str]:
-    """Return a line of the log of dropped lines for each row that is dropped.
+    """Return an entry for the log of dropped lines for each line, or pair of lines, that is dropped.
 
-    It names the file with the bad line. If only both lines together are bad, it names the first file.
+    The entry names the file with the bad line, which is the first file if its line, or neither line alone, is
+    bad.
     """
     name = task.group.unit_name(unit.sides)
     labels = [reason.label for reason in DropReason]

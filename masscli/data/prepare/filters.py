@@ -31,15 +31,17 @@ from masscli.text.corpus import FileScan
 
 SURVEY_FILE = "survey.npz"
 TRIGRAM_BUCKETS = 1 << 16
-"""Number of values that trigrams are hashed to."""
+"""Number of buckets into which trigrams are hashed."""
 PROFILE_LINES = 20_000
-"""Lines of each language that its profile is made of, evenly spaced."""
+"""Number of lines of each file, evenly spaced, from which the profile of its language is made. It may be up
+to twice as many."""
 MIN_TRIGRAMS = 20
-"""Trigrams below which the language of a line is not judged."""
+"""Smallest number of trigrams of a line whose language is judged."""
 MARGIN = 0.3
-"""Nats per trigram by which another language must explain a line better."""
+"""Mean log-probability of a trigram, in nats, by which another language must explain a line better for the
+line to count as written in it."""
 HASHED_LINES = 1 << 16
-"""Lines that are hashed together."""
+"""Number of lines that are hashed together."""
 
 Hashes = NDArray[np.uint64]
 Bools = NDArray[np.bool_]
@@ -47,7 +49,10 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def needs_survey(config: PreprocessConfig, groups: Sequence[TextGroup]) -> bool:
-    """Return whether `write_survey` must run: a filter is on, or there is validation or test text."""
+    """Return whether `write_survey` must run before text is encoded.
+
+    It must if a filter that uses the survey is on, or if there is validation or test text.
+    """
     has_held_out = any(not group.is_training for group in groups)
     return config.dedup or config.drop_copies or config.filter_lang or has_held_out
 
@@ -55,7 +60,10 @@ def needs_survey(config: PreprocessConfig, groups: Sequence[TextGroup]) -> bool:
 def write_survey(
     groups: Sequence[TextGroup], scans: Mapping[Path, FileScan], config: PreprocessConfig, folder: Path
 ) -> None:
-    """Read all text and write `survey.npz` into `folder`."""
+    """Read the text and write into `folder` the file `survey.npz`, from which workers filter lines.
+
+    It holds hashes of the lines of valid and test, and with the options that need them, repeats and profiles.
+    """
     # Held-out lines are always looked for, since even where they are kept they are counted.
     arrays = _hash_held_out_lines(groups)
     if config.dedup:
@@ -67,26 +75,32 @@ def write_survey(
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What `write_survey` has stored; it decides which lines of a chunk are to be filtered out."""
+    """The contents of `survey.npz`, by which the lines of a chunk are judged."""
 
     arrays: Arrays
 
     def is_held_out(self, language: str, lines: Sequence[str]) -> Bools:
-        """Return which lines are also lines of valid or test."""
+        """Return (N,) whether each line is also a line of valid or test text in this language."""
         held_out = self.arrays.get(f"held:{language}")
         if held_out is None:
             return np.zeros(len(lines), np.bool_)
         return np.isin(hash_lines(lines), held_out)
 
     def is_repeated(self, unit_name: str, first_row: int, count: int) -> Bools:
-        """Return which of `count` rows of a pair or text repeat an earlier row, starting at `first_row`."""
+        """Return (count,) whether each row of a pair or a monolingual text repeats an earlier one.
+
+        The rows are those from `first_row` on. Without the option --dedup none counts as repeated.
+        """
         repeated = self.arrays.get(f"repeat:{unit_name}")
         if repeated is None:
             return np.zeros(count, np.bool_)
         return repeated[first_row : first_row + count].astype(np.bool_)
 
     def is_other_language(self, language: str, lines: Sequence[str]) -> Bools:
-        """Return which lines another language of the data folder explains better than `language`."""
+        """Return (N,) whether each line is probably not in `language`, but in another one of the data folder.
+
+        This needs a better mean log-probability of its trigrams, by MARGIN; short lines give False.
+        """
         result = np.zeros(len(lines), np.bool_)
         others = []
         for name, profile in self.arrays.items():
@@ -106,19 +120,25 @@ class Survey:
 
 @functools.lru_cache(1)
 def load_survey(folder: Path, key: str) -> Survey:
-    """Return the survey in a folder; each process loads it once. `key` identifies the run that wrote it."""
+    """Return the survey stored in a folder; each process loads it once.
+
+    `key` identifies the run that wrote it, and only serves the cache.
+    """
     with np.load(folder / SURVEY_FILE, allow_pickle=False) as file:
         return Survey({name: file[name] for name in file.files})
 
 
 def hash_lines(lines: Sequence[str]) -> Hashes:
-    """Return a 64-bit hash of each line, without the white space around it."""
+    """Return (N,) a 64-bit hash of each line, without the white space around it."""
     digests = [blake2b(line.strip().encode(), digest_size=8).digest() for line in lines]
     return np.frombuffer(b"".join(digests), "<u8")
 
 
 def hash_trigrams(line: str) -> NDArray[np.int64]:
-    """Return hashes of the character trigrams of a line, lower-cased, with a blank at each end."""
+    """Return the hashes, below TRIGRAM_BUCKETS, of all character trigrams of a line.
+
+    The line is lower-cased and stripped, and gets a space at each end.
+    """
     padded = f" {line.strip().lower()} "
     points = np.frombuffer(padded.encode("utf-32-le"), "<u4").astype(np.int64)
     return (points[:-2] * 40_503 + points[1:-1] * 2_239 + points[2:] * 31) % TRIGRAM_BUCKETS
@@ -145,10 +165,10 @@ def _hash_held_out_lines(groups: Sequence[TextGroup]) -> Arrays:
 
 
 def _find_repeats(groups: Sequence[TextGroup], pairs_as_mono: bool) -> Arrays:
-    """Return which rows of each training pair or monolingual text have the text of an earlier row.
+    """Return for each training pair and monolingual text which of its rows have the text of an earlier row.
 
-    Monolingual files of a language are compared with each other, and with the sides of pairs in that language
-    if these are monolingual text, too.
+    The keys are `repeat:NAME`. Monolingual files of a language are compared with each other, and, if
+    `pairs_as_mono`, with the sides of pairs in that language.
     """
     repeats: Arrays = {}
     earlier: dict[str, Hashes] = {}
@@ -176,14 +196,17 @@ def _find_repeats(groups: Sequence[TextGroup], pairs_as_mono: bool) -> Arrays:
 
 
 def _is_repeat(values: Hashes) -> Bools:
-    """Return for each value whether it also occurs earlier."""
+    """Return (N,) whether each value also occurs before itself."""
     is_repeat = np.ones(len(values), np.bool_)
     is_repeat[np.unique(values, return_index=True)[1]] = False
     return is_repeat
 
 
 def _make_profiles(groups: Sequence[TextGroup], scans: Mapping[Path, FileScan]) -> Arrays:
-    """Return the profile of each language: the log of the smoothed frequency of each character trigram."""
+    """Return the profile of each language of the training text, under the key `profile:LANGUAGE`.
+
+    A profile (TRIGRAM_BUCKETS,) holds the log of the smoothed frequency of each hashed character trigram.
+    """
     counts: dict[str, NDArray[np.float64]] = {}
     for group in groups:
         if not group.is_training:

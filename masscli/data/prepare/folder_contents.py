@@ -1,4 +1,4 @@
-"""Describe the columns and files of a data folder by entries of its manifest."""
+"""Make the manifest entries that describe the columns and files of a data folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from masscli.text.corpus import FileScan, display_path
 
 
 def text_entries(groups: Sequence[TextGroup]) -> tuple[TextEntry, ...]:
-    """Return a manifest entry for each side of each group."""
+    """Return a manifest entry for each side (file) of each group."""
     entries = []
     for group in groups:
         for side, language in enumerate(group.languages):
@@ -38,7 +38,10 @@ def text_entries(groups: Sequence[TextGroup]) -> tuple[TextEntry, ...]:
 
 
 def pair_entries(groups: Sequence[TextGroup], writers: Mapping[str, WriterState]) -> tuple[PairEntry, ...]:
-    """Return a manifest entry for each pair of each group."""
+    """Return a manifest entry for each pair of each group.
+
+    `writers` are the final states of the column writers, by the name of the column.
+    """
     entries = []
     for group in groups:
         for pair in group.pairs:
@@ -60,7 +63,11 @@ def pair_entries(groups: Sequence[TextGroup], writers: Mapping[str, WriterState]
 def column_entries(
     groups: Sequence[TextGroup], writers: Mapping[str, WriterState]
 ) -> tuple[ColumnEntry, ...]:
-    """Return a manifest entry for each column of each group, except row numbers that no pair needs."""
+    """Return a manifest entry for each column of each group.
+
+    Columns of row numbers are left out if the pair has all rows of the side. `writers` are the final states
+    of the column writers, by the name of the column.
+    """
     kinds: dict[str, str] = {}
     for group in groups:
         kinds |= group.column_kinds()
@@ -82,7 +89,7 @@ def column_entries(
 def file_entries(
     folder: Path, columns: Sequence[ColumnEntry], other_files: Sequence[str]
 ) -> tuple[FileEntry, ...]:
-    """Return a manifest entry with a checksum for each shard of the columns and for the other files."""
+    """Return a manifest entry, with size and checksum, for each other file and each shard file."""
     entries = []
     for name in [*other_files, *_shard_files(columns)]:
         path = folder / name
@@ -93,7 +100,7 @@ def file_entries(
 def input_entries(
     groups: Sequence[TextGroup], tables: Sequence[LabelledFile], scans: Mapping[Path, FileScan]
 ) -> tuple[InputEntry, ...]:
-    """Return a manifest entry for every input file."""
+    """Return a manifest entry for every input file: text first, then files of labelled examples."""
     entries = []
     for group in groups:
         for side, path in enumerate(group.paths):
@@ -107,7 +114,11 @@ def input_entries(
 def _needed_rows_column(
     group: TextGroup, pair: Sides, side: int, writers: Mapping[str, WriterState]
 ) -> str | None:
-    """Return the column of row numbers of one side of a pair, or None if the pair has all rows."""
+    """Return the name of the column that says which rows of a side belong to a pair.
+
+    Returns None if there is no such column, or if the pair has all rows of the side, so that the column is
+    not needed.
+    """
     name = group.rows_column(pair, side)
     if name not in writers:
         return None

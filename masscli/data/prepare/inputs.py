@@ -1,4 +1,4 @@
-"""Find the files that the options of `masscli preprocess` ask for."""
+"""Find the input files that the options of `masscli preprocess` name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STDIN = Path("-")
 
 @dataclass(frozen=True, slots=True)
 class RequestedFiles:
-    """Files to read together: two for a pair, one for monolingual text."""
+    """Text files of a split to be read together: two for a language pair, one for monolingual text."""
 
     split: str
     languages: tuple[str, ...]
@@ -28,7 +28,7 @@ class RequestedFiles:
 
 @dataclass(frozen=True, slots=True)
 class LabelledFile:
-    """A file of labelled examples for one split of a table."""
+    """The labelled examples of one split of a table: a path and its format."""
 
     table: str
     split: str
@@ -37,13 +37,16 @@ class LabelledFile:
 
     @property
     def files(self) -> list[Path]:
-        """The files that the path stands for: several if it is a folder."""
+        """The files that the path stands for; a folder of RACE, for example, has several."""
         return input_files(self.path, self.format)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedInputs:
-    """All inputs that the options ask for; no file has been read yet."""
+    """All input files that the options name, with the languages and pairs; no file has been read yet.
+
+    `table_language` is the language of all tables.
+    """
 
     languages: tuple[str, ...]
     pairs: tuple[str, ...]
@@ -54,16 +57,16 @@ class RequestedInputs:
 
 @dataclass(frozen=True, slots=True)
 class _Prefix:
-    """The prefix of the names of the aligned files of a split."""
+    """The common beginning of the paths of the aligned files of a split; `.LANG` follows it."""
 
     split: str
     path: Path
 
 
 def find_inputs(config: PreprocessConfig) -> RequestedInputs:
-    """Return the files that are asked for.
+    """Return the languages, pairs and input files that the options ask for.
 
-    Raises MasscliError when one is missing, or when an option makes no sense.
+    Raises MasscliError if a file is missing, or if an option makes no sense.
     """
     mono = [_parse_mono(entry) for entry in config.mono]
     languages = _find_languages(config, mono)
@@ -95,7 +98,10 @@ def find_inputs(config: PreprocessConfig) -> RequestedInputs:
 
 
 def _parse_mono(entry: str) -> RequestedFiles:
-    """Parse [SPLIT.]LANG=FILE; the split is train unless it is named."""
+    """Parse `[SPLIT.]LANG=FILE` of --mono; without SPLIT the split is train.
+
+    Raises MasscliError if it has another form, or if there is no such file.
+    """
     place, equals, name = entry.partition("=")
     split, _, language = place.rpartition(".")
     if not equals or not language or not name or not re.fullmatch(r"(train|(valid|test)\d*)?", split):
@@ -110,7 +116,11 @@ def _parse_mono(entry: str) -> RequestedFiles:
 
 
 def _find_languages(config: PreprocessConfig, mono: Sequence[RequestedFiles]) -> tuple[str, ...]:
-    """Return the languages of the options, or else of the monolingual files or the given vocabulary."""
+    """Return the languages that the options name, the source language first.
+
+    If they name none, these are the languages of the monolingual files, or else of the given vocabulary.
+    Raises MasscliError if there are none, or if a name is not allowed.
+    """
     if (config.source_lang is None) != (config.target_lang is None):
         raise MasscliError(
             "--source-lang and --target-lang go together", "or name the languages with --langs"
@@ -137,7 +147,10 @@ def _find_languages(config: PreprocessConfig, mono: Sequence[RequestedFiles]) ->
 
 
 def _languages_of_model(path: Path) -> list[str]:
-    """Return the languages of a data folder's or a run's vocabulary; a SentencePiece model has none."""
+    """Return the languages stored with the vocabulary at a path, which may be a data folder or a run.
+
+    A SentencePiece model stores none. Raises MasscliError if nothing exists at the path.
+    """
     languages = stored_languages(path)
     if not languages and not path.exists():
         raise MasscliError(f"--spm-model {path}: no such file or folder")
@@ -159,7 +172,11 @@ def _check_mono_languages(mono: Sequence[RequestedFiles], languages: Sequence[st
 
 
 def _find_prefixes(config: PreprocessConfig) -> list[_Prefix]:
-    """Return the prefix of each split; a second one of --validpref is valid1, as in fairseq."""
+    """Return a prefix of aligned files for each split.
+
+    The first prefix of --validpref is for the split valid and the second for valid1, as in fairseq; likewise
+    test.
+    """
     prefixes = []
     if config.trainpref:
         prefixes.append(_Prefix("train", config.trainpref))
@@ -171,7 +188,10 @@ def _find_prefixes(config: PreprocessConfig) -> list[_Prefix]:
 
 
 def _find_tables(config: PreprocessConfig, languages: Sequence[str]) -> tuple[LabelledFile, ...]:
-    """Return the files of labelled examples, those for training first."""
+    """Return the files of labelled examples of all formats, those for training first.
+
+    Raises MasscliError if a split of a table is given twice.
+    """
     # Each format is an option of its own.
     options = {
         "tsv": config.tsv,
@@ -197,7 +217,11 @@ def _find_tables(config: PreprocessConfig, languages: Sequence[str]) -> tuple[La
 
 
 def _parse_table(entry: str, format: str, languages: Sequence[str]) -> LabelledFile:
-    """Parse [TABLE.]SPLIT=FILE; a table is named after its format unless it has a name of its own."""
+    """Parse `[TABLE.]SPLIT=FILE` of the option for a format of labelled examples.
+
+    Without TABLE the table is named after its format, and a FILE alone is for training. Raises MasscliError
+    if a name is not allowed, or if a file is missing.
+    """
     place, _, name = entry.rpartition("=")
     table, _, split = (place or "train").rpartition(".")
     labelled = LabelledFile(table or format, split, format, Path(name))
@@ -225,7 +249,10 @@ def _parse_table(entry: str, format: str, languages: Sequence[str]) -> LabelledF
 def _table_language(
     config: PreprocessConfig, languages: Sequence[str], tables: Sequence[LabelledFile]
 ) -> str:
-    """Return the language of labelled examples: that of --table-lang, or the first one."""
+    """Return the language of labelled examples: that of --table-lang, or else the first language.
+
+    Raises MasscliError if the option names no known language, or if there are no labelled examples.
+    """
     language = config.table_lang
     if language is None:
         return languages[0]
@@ -248,7 +275,11 @@ def _find_pairs(
     prefixes: Sequence[_Prefix],
     mono_languages: set[str],
 ) -> list[tuple[str, str]]:
-    """Return the pairs of --pairs, or else the first language with every other one that has files."""
+    """Return the pairs in --pairs, or else the first language with every other one that has aligned files.
+
+    Raises MasscliError if aligned files are expected and missing, unless both languages have monolingual
+    text.
+    """
     if config.pairs:
         return [_parse_pair(name, languages) for name in dict.fromkeys(config.pairs)]
     pairs = []
@@ -281,9 +312,10 @@ def _parse_pair(name: str, languages: Sequence[str]) -> tuple[str, str]:
 def _files_of_pairs(
     prefix: _Prefix, pairs: Sequence[tuple[str, str]], mono_languages: set[str]
 ) -> list[RequestedFiles]:
-    """Return the aligned files of a prefix.
+    """Return the aligned files of each pair under a prefix.
 
-    A training pair may lack the files of languages that have monolingual text; it is then left out.
+    A training pair is left out if each language without a file has monolingual text. Any other missing file
+    raises MasscliError.
     """
     requested = []
     for first, second in pairs:
@@ -301,7 +333,10 @@ def _files_of_pairs(
 def _files_outside_pairs(
     prefix: _Prefix, pairs: Sequence[tuple[str, str]], languages: Sequence[str]
 ) -> list[RequestedFiles]:
-    """Return the files of languages that are in no pair."""
+    """Return the files under a prefix of languages that are in no pair, as monolingual text.
+
+    Raises MasscliError if there is only one language, and it has no file.
+    """
     requested = []
     for language in languages:
         if any(language in pair for pair in pairs):
@@ -315,7 +350,10 @@ def _files_outside_pairs(
 
 
 def _pair_files(prefix: Path, first: str, second: str) -> tuple[Path, Path] | None:
-    """Return PREFIX.SRC-TGT.LANG in either order, or PREFIX.LANG, for both languages."""
+    """Return the files of both languages: PREFIX.SRC-TGT.LANG in either order of SRC and TGT, or PREFIX.LANG.
+
+    Returns None if there is no such pair of files.
+    """
     for middle in (f"{first}-{second}.", f"{second}-{first}.", ""):
         first_file = _find_file(prefix, middle + first)
         second_file = _find_file(prefix, middle + second)
@@ -325,7 +363,7 @@ def _pair_files(prefix: Path, first: str, second: str) -> tuple[Path, Path] | No
 
 
 def _find_file(prefix: Path, ending: str) -> Path | None:
-    """Return PREFIX.ENDING, perhaps compressed, or None if there is no such file."""
+    """Return PREFIX.ENDING, or its compressed form (.gz, .xz, .zst), or None if there is neither."""
     for suffix in SUFFIXES:
         path = prefix.with_name(f"{prefix.name}.{ending}{suffix}")
         if path.is_file():
@@ -334,7 +372,7 @@ def _find_file(prefix: Path, ending: str) -> Path | None:
 
 
 def _no_file(option: str, path: Path) -> MasscliError:
-    """Return the error for an option that names something other than a file."""
+    """Return the error for an option whose path is not a regular file; the caller raises it."""
     if path.exists() and not path.is_dir():
         return MasscliError(
             f"{option}: {path} is a pipe or a device, but text is read more than once",

@@ -1,8 +1,8 @@
-"""Find held-out examples of a table that are also in its training part.
+"""Find examples in the validation and test splits of a table that are also in its training split.
 
 Such examples say little about what was learned, but they are only counted, since published results include
-them. The texts of examples are compared letter by letter: the fields that the vocabulary is trained on
-(`is_text`), not numbers or labels of one word.
+them. Two examples are the same if all their fields with running text (see `is_text`) are equal, letter by
+letter; numbers and labels of one word are not compared.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from masscli.data.storage.tables import Table
 
 
 class Leak(NamedTuple):
-    """The number of examples of a held-out split that are also in the training part."""
+    """The examples of a validation or test split that are also in the training split of their table.
+
+    `leaked` is their number, and `examples` that of all examples in the split.
+    """
 
     table: str
     split: str
@@ -25,7 +28,10 @@ class Leak(NamedTuple):
 
 
 def find_leaks(data: DataFolder) -> list[Leak]:
-    """Return the leaks of every held-out split of every table; splits without any are left out."""
+    """Return an entry for each validation or test split that shares examples with the training split.
+
+    Splits that share none are left out.
+    """
     splits: dict[str, list[str]] = {}
     for entry in data.manifest.tables:
         splits.setdefault(entry.name, []).append(entry.split)
@@ -62,7 +68,10 @@ def _is_text_field(table: Table, field: str) -> bool:
 
 
 def _text_hashes(table: Table, fields: list[str]) -> Iterator[int]:
-    """Yield a hash of the text of each example; different texts share one with probability 2^-64."""
+    """Yield a hash of the given fields of each example.
+
+    Different texts have the same hash with probability 2^-64.
+    """
     for row in range(len(table)):
         yield hash(tuple(_text(table, field, row) for field in fields))
 

@@ -1,4 +1,4 @@
-"""Join the parts of a corpus that was encoded on several machines (see part.py): `masscli merge-data`."""
+"""Join the parts of a corpus that was encoded on several machines (see part.py), for `masscli merge-data`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from masscli.text.tokenizer_card import TOKENIZER_FILE
 def merge_parts(folders: Sequence[Path], destdir: Path, overwrite: bool) -> Manifest:
     """Join all parts of a corpus in the data folder `destdir`, and return its manifest.
 
-    Raises MasscliError unless these are all parts, of the same text and settings.
+    If the folder was already made from the same text and settings, it is left as it is. Raises MasscliError
+    unless `folders` are all parts of the same text and settings, and if the folder has other data, unless
+    `overwrite` is set.
     """
     infos = _check_parts(folders)
     first_folder, first = infos[0]
@@ -51,9 +53,9 @@ def merge_parts(folders: Sequence[Path], destdir: Path, overwrite: bool) -> Mani
 
 
 def _check_parts(folders: Sequence[Path]) -> list[tuple[Path, PartInfo]]:
-    """Return the parts in their order.
+    """Return the folders with their descriptions, sorted by the number of the part.
 
-    Raises MasscliError unless they belong together and none is missing.
+    Raises MasscliError unless they are parts of the same text and settings, and each part is there once.
     """
     infos = [(folder, PartInfo.read(folder)) for folder in folders]
     infos.sort(key=lambda pair: pair[1].part)

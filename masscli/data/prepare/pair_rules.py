@@ -1,8 +1,8 @@
-"""Rules that say which aligned lines are no translations, by their lengths and languages.
+"""Rules by which aligned lines are recognised as no translations of each other, from lengths and languages.
 
-The language rule compares the two languages of the pair only, by the frequencies of character trigrams, as
-`masscli preprocess --filter-lang` does (see filters.py). The rules are cheap; what they let pass is for
-models to judge.
+The rule about languages compares the two languages of the pair only, by the frequencies of character
+trigrams, as `masscli preprocess --filter-lang` does (see filters.py). The rules are cheap; what they let pass
+may be judged by models.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from masscli.data.prepare.filters import MARGIN, MIN_TRIGRAMS, TRIGRAM_BUCKETS, hash_trigrams
 
 Profile = NDArray[np.float32]
-"""(TRIGRAM_BUCKETS,) log-probabilities of character trigrams in a language."""
+"""(TRIGRAM_BUCKETS,) log-probabilities of the hashed character trigrams of a language."""
 
 KEPT = "kept"
 EMPTY = "empty"
@@ -30,7 +30,11 @@ WRONG_TARGET = "target in the wrong language"
 
 @dataclass(frozen=True, slots=True)
 class LengthRules:
-    """Limits on the lengths of lines, in words, and on the ratio of their lengths, in characters."""
+    """Limits on the lengths of lines.
+
+    `min_len` and `max_len` are in words; `max_ratio` is the largest ratio of the lengths of a pair, in
+    characters.
+    """
 
     min_len: int
     max_len: int
@@ -38,7 +42,10 @@ class LengthRules:
 
 
 def make_profile(lines: Iterable[str]) -> Profile:
-    """Return the profile of a language: the log of the smoothed frequency of each character trigram."""
+    """Return the profile of the language of some lines.
+
+    It holds the log of the smoothed frequency of each hashed character trigram.
+    """
     counts = np.zeros(TRIGRAM_BUCKETS)
     for line in lines:
         counts += np.bincount(hash_trigrams(line), minlength=TRIGRAM_BUCKETS)
@@ -55,9 +62,10 @@ def judge(
     profiles: Mapping[str, Profile] | None,
     langs: Sequence[str],
 ) -> str:
-    """Return KEPT, or the first rule that a pair breaks.
+    """Return KEPT, or the constant of this module that describes the first rule that a pair breaks.
 
-    `profiles` has one for each of the two languages `langs`; None leaves languages unjudged.
+    `langs` are the source and the target language, and `profiles` has a profile for each; with None the
+    languages of lines are not judged.
     """
     source, target = source.strip(), target.strip()
     if not source or not target:
@@ -90,7 +98,10 @@ def _judge_lengths(source: str, target: str, lengths: LengthRules) -> str:
 
 
 def _is_other_language(line: str, profile: Profile, other: Profile) -> bool:
-    """Return whether the other language explains a line better; short lines are not judged."""
+    """Return whether `other` explains a line better than `profile`, by more than MARGIN.
+
+    A line with fewer than MIN_TRIGRAMS trigrams gives False.
+    """
     trigrams = hash_trigrams(line)
     if len(trigrams) < MIN_TRIGRAMS:
         return False

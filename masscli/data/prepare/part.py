@@ -1,8 +1,8 @@
 """Encode one part of a corpus that is too large for one machine: `masscli preprocess --part K/N`.
 
 Text is encoded in chunks, which depend on the text alone. Part K of N encodes the chunks from (K-1)/N to K/N
-of all chunks, and keeps them as they come from the workers. `masscli merge-data` appends the chunks of all
-parts, in order, by the same `ShardBuilder` that a single run uses, so that the result has the same bytes.
+of all chunks, and stores them in packs, files of encoded chunks. `masscli merge-data` appends the chunks of
+all parts, in order, by the same `ShardBuilder` that a single run uses, so that the result has the same bytes.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from masscli.text.tokenizer_card import TOKENIZER_FILE
 from masscli.text.vocabulary import Vocabulary
 
 Slice = tuple[int, int, int]
-"""Successive chunks of a group: the number of the group, its first chunk in the slice, and the one after the
-last."""
+"""Successive chunks of a group: the number of the group, the number of the first chunk, and that of the chunk
+after the last."""
 LABEL_FILE = "label"
-"""Names the part and the text that the files with chunks belong to."""
+"""The name of the file that says to which part, and to which text, the packs in a folder belong."""
 
 
 def encode_part(settings: PreprocessConfig, progress: ProgressReporter) -> PartInfo:
-    """Encode the part that `settings.part` names into the folder `settings.destdir`.
+    """Encode the part that `settings.part` names into the folder `settings.destdir`; return its description.
 
-    A part that was interrupted goes on after its last complete file. Raises MasscliError for what cannot be
-    divided: labelled examples and standard input.
+    If an earlier run was interrupted, its complete packs are kept. Raises MasscliError for what cannot be
+    divided into parts: labelled examples and standard input.
     """
     folder = settings.destdir
     part, parts = settings.part_numbers
@@ -81,7 +81,10 @@ def encode_part(settings: PreprocessConfig, progress: ProgressReporter) -> PartI
 
 
 def _check_divisible(run: Run) -> None:
-    """Raise MasscliError if the vocabulary is not given, or if there is more to read than lines of files."""
+    """Raise MasscliError if the input of a run cannot be divided into parts.
+
+    This is so without a given vocabulary, with labelled examples, and with standard input.
+    """
     if run.config.spm_model is None and run.config.bpe_codes is None:
         raise MasscliError(
             "--part: every part must have the same vocabulary",
@@ -98,7 +101,7 @@ def _check_divisible(run: Run) -> None:
 
 
 def _slices(run: Run, part: int, parts: int) -> Iterator[Slice]:
-    """Yield which chunks of which groups belong to a part: (number of the group, first chunk, stop)."""
+    """Yield the slices of groups that belong to part number `part` (from 1) of `parts`."""
     counts = [count_chunks(run.scans_of(group)) for group in run.groups]
     start = sum(counts) * (part - 1) // parts
     stop = sum(counts) * part // parts
@@ -110,7 +113,7 @@ def _slices(run: Run, part: int, parts: int) -> Iterator[Slice]:
 
 
 def _bytes_of(run: Run, slices: Sequence[Slice]) -> int:
-    """Return how many bytes of text slices have."""
+    """Return how many bytes of text the chunks in some slices have."""
     total = 0
     for group, start, stop in slices:
         scans = run.scans_of(run.groups[group])
@@ -121,7 +124,7 @@ def _bytes_of(run: Run, slices: Sequence[Slice]) -> int:
 def _tasks(
     run: Run, vocab: Vocabulary, slices: Sequence[Slice], first: int, stop: int
 ) -> Iterator[ChunkTask]:
-    """Yield the tasks for the chunks from number `first` to `stop` of all chunks of a part."""
+    """Yield the tasks for chunks `first` to `stop` - 1, counted over all slices of a part."""
     for group, slice_start, slice_stop in slices:
         size = slice_stop - slice_start
         begin, end = max(first, 0), min(stop, size)
@@ -132,9 +135,10 @@ def _tasks(
 
 
 def _remove_other_packs(folder: Path, label: str, overwrite: bool) -> None:
-    """Remove what another part, or other text, has left in the folder.
+    """Remove the packs of another part, or of other text, from a folder.
 
-    Raises MasscliError if it is finished, unless `overwrite` is set.
+    `label` names the part to be encoded; packs with this label stay. Raises MasscliError if the other part is
+    finished, unless `overwrite` is set.
     """
     path = folder / LABEL_FILE
     if path.exists() and path.read_bytes() == label.encode():

@@ -27,16 +27,17 @@ from masscli.text.corpus import decode_text
 
 PART_FILE = "part.json"
 PACK_CHUNKS = 64
-"""Chunks in a file: some 16 MB of ids."""
+"""The number of chunks in a pack (a file of encoded chunks): some 16 MB of ids."""
 _HINT = "run masscli preprocess --part again for this part"
 
 
 @config
 class PartInfo:
-    """The contents of `part.json`.
+    """The contents of `part.json`, which describes part number `part` (from 1) of `parts`.
 
-    `key` names the text, settings and versions, which must be the same in all parts. `manifest` is that of
-    the whole, as far as it is known before everything is encoded.
+    `key` names the text, settings and versions, which must be the same in all parts. `chunks` is the number
+    of chunks in this part. `manifest` is that of the whole corpus, as far as it is known before everything is
+    encoded.
     """
 
     key: str
@@ -48,12 +49,15 @@ class PartInfo:
 
     @property
     def packs(self) -> int:
-        """Number of files with chunks."""
+        """Number of packs (files of encoded chunks) of the part."""
         return -(-self.chunks // PACK_CHUNKS)
 
     @classmethod
     def read(cls, folder: Path) -> PartInfo:
-        """Return the description of a finished part. Raises MasscliError if there is none."""
+        """Return the description of a finished part in a folder.
+
+        Raises MasscliError if there is none, or if it is damaged.
+        """
         path = folder / PART_FILE
         try:
             return from_dict(cls, json.loads(decode_text(path.read_bytes(), path)))
@@ -63,14 +67,17 @@ class PartInfo:
             raise MasscliError(f"{path}: is damaged ({error})", _HINT) from None
 
     def write(self, folder: Path) -> None:
-        """Write the description atomically."""
+        """Write the description to `part.json` in a folder, atomically."""
         text = json.dumps(to_dict(self), ensure_ascii=False)
         files.write_atomic(folder / PART_FILE, text.encode())
 
 
 @config
 class ChunkInfo:
-    """What an encoded chunk holds besides its columns."""
+    """The contents of an encoded chunk, except the arrays of its columns.
+
+    `group` is the number of its group in `PartInfo.groups`; the other fields are those of `EncodedChunk`.
+    """
 
     group: int
     size: int
@@ -81,12 +88,15 @@ class ChunkInfo:
 
 
 def pack_name(number: int) -> str:
-    """Return the name of a file with chunks."""
+    """Return the file name of the pack with this number."""
     return f"chunks.{number:05d}.npz"
 
 
 def write_pack(path: Path, chunks: Sequence[EncodedChunk], groups: Sequence[TextGroup]) -> None:
-    """Write encoded chunks to a file: their columns as arrays, everything else as JSON."""
+    """Write encoded chunks to a file atomically: their columns as arrays, everything else as JSON.
+
+    `groups` are all groups of the corpus; a chunk is stored with the index of its group in them.
+    """
     arrays: dict[str, NDArray[Any]] = {}
     for number, chunk in enumerate(chunks):
         info = ChunkInfo(
@@ -106,7 +116,10 @@ def write_pack(path: Path, chunks: Sequence[EncodedChunk], groups: Sequence[Text
 
 
 def read_chunks(folder: Path, info: PartInfo) -> Iterator[EncodedChunk]:
-    """Yield the chunks of a part. Raises MasscliError if a file is missing or damaged."""
+    """Yield the encoded chunks of a part, in order, from the packs in its folder.
+
+    Raises MasscliError if a pack is missing or damaged.
+    """
     for pack in range(info.packs):
         path = folder / pack_name(pack)
         count = min(PACK_CHUNKS, info.chunks - pack * PACK_CHUNKS)
@@ -119,7 +132,7 @@ def read_chunks(folder: Path, info: PartInfo) -> Iterator[EncodedChunk]:
 
 
 def _chunk(arrays: Mapping[str, NDArray[Any]], number: int, groups: Sequence[TextGroup]) -> EncodedChunk:
-    """Return a chunk from the arrays of a file (see `write_pack`)."""
+    """Return chunk `number` of a pack from the arrays that `write_pack` has stored in it."""
     info = from_dict(ChunkInfo, json.loads(arrays[f"{number}/info"].tobytes()))
     columns = {}
     for column, name in enumerate(info.columns):

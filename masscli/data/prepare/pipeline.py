@@ -77,11 +77,12 @@ INPUT_OPTIONS = frozenset(
         "destdir", "workers", "overwrite", "max_bad_rows", "part",
     ]
 )  # fmt: skip
-"""Options that say where things are. The others decide, together with the text, what the result is."""
+"""Options that say where things are or how the work is done. They are not stored as settings: what the result
+is depends on the text and on the other options."""
 FILTER_OPTIONS = frozenset(["dedup", "drop_copies", "drop_held_out", "filter_lang", "bad_rows"])
-"""Options that decide nothing where they are off."""
+"""Options that are stored as settings only if they are on, since they change nothing otherwise."""
 SECONDS_BETWEEN_STATES = 2.0
-"""How often the resume state is written."""
+"""Least time in seconds between two writes of the resume state."""
 
 
 class ProgressReporter(Protocol):
@@ -94,33 +95,36 @@ class ProgressReporter(Protocol):
         """Show a warning."""
 
     def start(self, what: str, total: int) -> None:
-        """Begin to report progress on a task of `total` bytes, which is called `what`."""
+        """Begin to report progress on a task called `what`, which reads `total` bytes of text."""
 
     def advance(self, amount: int) -> None:
-        """Report that `amount` more bytes are done."""
+        """Report that `amount` more bytes of the task are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a run; `fresh` is false if the data folder was up to date."""
+    """The result of a run, with its manifest and its duration.
+
+    `fresh` is false if the data folder was up to date already, and nothing was encoded.
+    """
 
     manifest: Manifest
     fresh: bool
     size: int
-    """Bytes of text."""
+    """The number of bytes of input text."""
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything that stays the same during a run."""
+    """The options, inputs and tools of one run of `masscli preprocess`, constant during the run."""
 
     config: PreprocessConfig
     inputs: RequestedInputs
     groups: tuple[TextGroup, ...]
     scans: Mapping[Path, FileScan]
     folder: Path
-    """The folder of partial work."""
+    """The folder `.partial` for unfinished work."""
     input_fingerprint: str
     settings: dict[str, str]
     pool: WorkerPool
@@ -133,19 +137,23 @@ class Run:
 
     @property
     def key(self) -> str:
-        """The text, settings and versions on which encoded text depends.
+        """A string that is the same for two runs only if their encoded text has the same bytes.
 
-        Another version might write other bytes, which must not be mixed with these.
+        It names the input (text and settings) and the versions of masscli and SentencePiece, since another
+        version might write other bytes, which must not be mixed with these.
         """
         return f"{self.input_fingerprint} {__version__} {sentencepiece.__version__}"
 
     def scans_of(self, group: TextGroup) -> list[FileScan]:
-        """Return the scans of the files of a group."""
+        """Return the scan of each file of a group, in the order of its sides."""
         return [self.scans[path] for path in group.paths]
 
 
 def preprocess(config: PreprocessConfig, progress: ProgressReporter) -> Outcome:
-    """Make the data folder that `config` describes."""
+    """Make the data folder that `config` describes, or find that it is up to date; return the outcome.
+
+    Raises MasscliError if the input is at fault.
+    """
     started = time.monotonic()
     with scanned(config, progress) as run:
         # The same text and settings give the same folder, so that there may be nothing to do.
@@ -163,7 +171,10 @@ def preprocess(config: PreprocessConfig, progress: ProgressReporter) -> Outcome:
 
 @contextmanager
 def scanned(config: PreprocessConfig, progress: ProgressReporter) -> Iterator[Run]:
-    """Lock the data folder, start the workers, and read every input once."""
+    """Lock the data folder, start the workers, read every input once, and yield the `Run` that results.
+
+    The lock and the workers last as long as the `with` block.
+    """
     inputs = find_inputs(config)
     with locked(config.destdir), WorkerPool(config.workers) as pool:
         inputs = _copy_stdin(inputs, config.destdir / STDIN_COPY)
@@ -179,7 +190,10 @@ def scanned(config: PreprocessConfig, progress: ProgressReporter) -> Iterator[Ru
 
 
 def _copy_stdin(inputs: RequestedInputs, copy: Path) -> RequestedInputs:
-    """Keep standard input in a file, since text is read more than once."""
+    """Copy standard input to the file `copy` if it is an input, since text is read more than once.
+
+    Returns the inputs with the copy in its place.
+    """
     if not any(STDIN in requested.paths for requested in inputs.text):
         return inputs
     with open(copy, "wb") as file:
@@ -194,7 +208,7 @@ def _copy_stdin(inputs: RequestedInputs, copy: Path) -> RequestedInputs:
 def _scan_files(
     inputs: RequestedInputs, pool: WorkerPool, progress: ProgressReporter
 ) -> dict[Path, FileScan]:
-    """Scan every input file once, and report how much text there is."""
+    """Scan every input file once, report how much text there is, and return the scan of each path."""
     paths: list[Path] = []
     for requested in inputs.text:
         paths += requested.paths
@@ -213,7 +227,10 @@ def _scan_files(
 
 
 def _settings(config: PreprocessConfig) -> dict[str, str]:
-    """Return the options that influence the resulting data folder, each value as JSON."""
+    """Return the options that influence the resulting data folder, each value as JSON.
+
+    A given vocabulary is represented by the sha256 of its contents.
+    """
     settings = {}
     for name, value in to_dict(config).items():
         # Where files lie does not matter; their contents are part of the fingerprint.
@@ -240,7 +257,7 @@ def _input_fingerprint(
     groups: Sequence[TextGroup],
     scans: Mapping[Path, FileScan],
 ) -> str:
-    """Return a hash of everything that influences the resulting data folder: settings and text."""
+    """Return a sha256 of everything that influences the resulting data folder: settings and text."""
     texts: list[object] = []
     for group in groups:
         digests = [scans[path].sha256 for path in group.paths]
@@ -257,7 +274,10 @@ def _input_fingerprint(
 
 
 def _fill_partial_folder(run: Run) -> None:
-    """Fill the folder `.partial`, up to and including its manifest."""
+    """Fill the folder `.partial` with all files of the data folder, the manifest included.
+
+    It goes on from the state of an interrupted run if there is one that fits.
+    """
     folder = run.folder
     # A run that was killed while it was published has nothing left to encode.
     is_complete = (folder / MANIFEST_FILE).is_file()
@@ -278,7 +298,10 @@ def _fill_partial_folder(run: Run) -> None:
 
 
 def prepare_encoding(run: Run) -> None:
-    """Empty the folder of partial work and write what encoding needs: the vocabulary and the survey."""
+    """Empty the folder of partial work, and write what encoding needs: the vocabulary and the survey.
+
+    The survey (see `filters`) is written only if it is needed.
+    """
     shutil.rmtree(run.folder, ignore_errors=True)
     run.folder.mkdir(parents=True)
     started = time.monotonic()
@@ -298,7 +321,7 @@ def prepare_encoding(run: Run) -> None:
 
 
 def _encode(run: Run, state: ResumeState) -> None:
-    """Encode everything that is not encoded yet, and write the manifest."""
+    """Encode the text after `state`, and all labelled examples, and write the manifest."""
     tokenizer = Tokenizer.load(run.folder)
     state = _encode_text(run, state, tokenizer)
     ids_dtype = smallest_ids_dtype(tokenizer.vocab)
@@ -330,7 +353,10 @@ def _encode(run: Run, state: ResumeState) -> None:
 
 
 def describe_inputs(run: Run, vocab_fingerprint: str) -> Manifest:
-    """Return the manifest as far as it follows from the text and the settings alone."""
+    """Return the manifest of a run as far as it is known before anything is encoded.
+
+    Columns, files, pairs, tables and statistics are still empty.
+    """
     return Manifest(
         format=FORMAT,
         input_fingerprint=run.input_fingerprint,
@@ -355,7 +381,10 @@ def complete_manifest(
     columns: Sequence[ColumnEntry],
     folder: Path,
 ) -> Manifest:
-    """Return the manifest with all that is known only when everything has been encoded."""
+    """Return a copy of the manifest with the entries that are known only when everything has been encoded.
+
+    These are the statistics, columns, pairs and files; `folder` is where the files are.
+    """
     return replace(
         manifest,
         filter_stats=state.filter_stats,
@@ -366,7 +395,10 @@ def complete_manifest(
 
 
 def _encode_text(run: Run, state: ResumeState, tokenizer: Tokenizer) -> ResumeState:
-    """Encode everything that is read line by line, and return the final state."""
+    """Encode the text of all groups that comes after `state`, and return the final state.
+
+    Raises MasscliError if no line of a training set was kept.
+    """
     total = 0
     for group in run.groups:
         total += text_bytes(run.scans_of(group))
@@ -388,7 +420,10 @@ def _encode_text(run: Run, state: ResumeState, tokenizer: Tokenizer) -> ResumeSt
 
 
 def chunk_tasks(run: Run, vocab: Vocabulary, first_group: int = 0, skip: int = 0) -> Iterator[ChunkTask]:
-    """Yield a task for every chunk from a group on, except for the first `skip` chunks of that group."""
+    """Yield a task for every chunk of the groups from number `first_group` on.
+
+    The first `skip` chunks of that first group are left out.
+    """
     survey_key = run.input_fingerprint if needs_survey(run.config, run.groups) else ""
     ids_dtype = smallest_ids_dtype(vocab)
     for group in run.groups[first_group:]:
@@ -398,7 +433,7 @@ def chunk_tasks(run: Run, vocab: Vocabulary, first_group: int = 0, skip: int = 0
 
 
 def _bytes_done(run: Run, state: ResumeState) -> int:
-    """Return how many bytes of text are encoded."""
+    """Return how many bytes of text have been encoded when a run has reached `state`."""
     if not run.groups:
         return 0
     done = 0
@@ -408,7 +443,7 @@ def _bytes_done(run: Run, state: ResumeState) -> int:
 
 
 def check_lines_are_left(state: ResumeState) -> None:
-    """Raise MasscliError if no line of a training set is left."""
+    """Raise MasscliError if every line of a training pair or text was dropped."""
     for stats in state.filter_stats:
         if stats.group.startswith("train.") and not stats.kept:
             reasons = ", ".join(f"{count} {reason}" for reason, count in stats.dropped.items()) or "all blank"
@@ -418,7 +453,7 @@ def check_lines_are_left(state: ResumeState) -> None:
 
 
 def _advice(stats: FilterStats) -> str | None:
-    """Return a hint that names the options behind the reasons for which lines were dropped."""
+    """Return a hint that names the options because of which lines were dropped, or None if there are none."""
     options = [OPTION_OF_REASON[label] for label in stats.dropped if label in OPTION_OF_REASON]
     if not options:
         return None

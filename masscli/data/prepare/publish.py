@@ -1,6 +1,6 @@
 """Move a finished data folder into its place, so that a kill at any moment does no harm.
 
-While a run writes to a folder, the folder is locked.
+A data folder is locked while a run writes to it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from masscli.text.corpus import STDIN_COPY
 
 LOCK_FILE = ".lock"
 _OWN_FILES = re.compile(r".+\.\d{5}\.(bin|idx)|vocab\.model|tokenizer\.json|dropped\.tsv")
-"""Names of files that may be removed when a folder is made anew."""
+"""Matches the names of files that may be removed when a data folder is made anew."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Create the folder, and keep other processes from writing to it inside the `with` block.
+    """Create the data folder, and keep other processes from writing to it inside the `with` block.
 
-    At the end, an empty folder is removed, and so is partial work that cannot be resumed.
+    At the end, partial work that cannot be resumed is removed, and so is the folder if it is new and empty.
+    Raises MasscliError if it cannot be made, or if another process has locked it.
     """
     is_new = not folder.exists()
     try:
@@ -56,9 +57,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_up_to_date(folder: Path, input_fingerprint: str, overwrite: bool) -> bool:
-    """Return whether the folder was already made from this text with these settings.
+    """Return whether the folder was already made from the text and settings with this fingerprint.
 
-    Raises MasscliError if it was made from other text or with other settings, unless `overwrite` is set.
+    An unfinished folder gives False. Raises MasscliError if the folder is damaged, or was made from other
+    text or with other settings; with `overwrite` it returns False then.
     """
     if not (folder / MANIFEST_FILE).exists():
         return False
@@ -79,9 +81,10 @@ def is_up_to_date(folder: Path, input_fingerprint: str, overwrite: bool) -> bool
 
 
 def publish(partial: Path, folder: Path) -> None:
-    """Move everything from `partial`, whose manifest is complete, into the folder.
+    """Move all files of a finished data folder from `partial` into `folder`, the manifest last.
 
-    If it is interrupted and then done again, the result is the same.
+    Files of an earlier data folder there are removed. If the move is interrupted and then done again, the
+    result is the same.
     """
     names = [file.name for file in Manifest.read(partial).files]
     # From here on, until the new manifest is in place, the folder is unfinished.
@@ -100,5 +103,5 @@ def publish(partial: Path, folder: Path) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove the files that only an unfinished run needs."""
+    """Remove the folder `.partial`, with the files of an unfinished run, from a data folder."""
     shutil.rmtree(folder / PARTIAL_FOLDER, ignore_errors=True)

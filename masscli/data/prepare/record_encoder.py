@@ -1,6 +1,6 @@
 """Turn labelled examples into the columns of a table, on disk or in memory.
 
-The columns are those that `masscli.data.storage.tables` describes.
+The names and contents of the columns are described in `masscli.data.storage.tables`.
 """
 
 from __future__ import annotations
@@ -22,22 +22,25 @@ from masscli.text.corpus import display_path
 from masscli.text.tokenizer import Tokenizer
 
 BLOCK = 4096
-"""Records that are encoded together."""
+"""The number of records that are encoded together."""
 
 
 @dataclass
 class RecordEncoder:
-    """Encodes the records of one file, block by block."""
+    """Encodes the records of one file, whose text is in `language`, block by block."""
 
     tokenizer: Tokenizer
     language: str
     kinds: dict[str, str] = field(default_factory=dict)
-    """The kind of every column met so far, a key of `shards.DTYPES_OF_KIND`."""
+    """The kind of every column met so far, by its name; a kind is a key of `shards.DTYPES_OF_KIND`."""
     _last_shared: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """The last text of each shared field, and its row."""
+    """The last text of each shared field, and the row of its columns at which it is stored."""
 
     def blocks(self, records: Iterable[Record]) -> Iterator[tuple[int, dict[str, RowBlock]]]:
-        """Yield blocks of columns, each with its number of records."""
+        """Yield the number of records in each block, and the rows that they add to each column, by its name.
+
+        A block has BLOCK records or, at the end, fewer.
+        """
         remaining = iter(records)
         while block := list(islice(remaining, BLOCK)):
             columns = {LINE_COLUMN: number_rows([[record.line] for record in block])}
@@ -66,7 +69,10 @@ class RecordEncoder:
         columns[f"{name}.ids"] = RowBlock(*self.tokenizer.encode_flat(texts, self.language))
 
     def _add_shared(self, columns: dict[str, RowBlock], name: str, texts: Sequence[str]) -> None:
-        """Add each shared text once, however many successive examples it belongs to."""
+        """Add the columns of a shared field to `columns`, in place; `texts` has one text for each record.
+
+        A text is stored once for all successive records that have it.
+        """
         # Only successive examples are compared: questions of a paragraph follow each other in the file.
         new_texts = []
         rows = []
@@ -92,7 +98,7 @@ class RecordEncoder:
 
 
 def load_table(path: Path, format: str, tokenizer: Tokenizer, language: str) -> Table:
-    """Return the examples of a file as a table in memory, as a trained model reads them."""
+    """Read a file of examples, encode it, and return it as a table in memory."""
     records = read_records(path, format)
     return table_of_records(records, table_path(path, format), format, tokenizer, language)
 
@@ -100,7 +106,10 @@ def load_table(path: Path, format: str, tokenizer: Tokenizer, language: str) -> 
 def table_of_records(
     records: Iterable[Record], path: str, format: str, tokenizer: Tokenizer, language: str
 ) -> Table:
-    """Return examples as a table in memory; messages about them begin with `path`."""
+    """Encode records, and return them as a table in memory.
+
+    `path` is the name under which messages about the examples show their file.
+    """
     encoder = RecordEncoder(tokenizer, language)
     blocks: dict[str, list[RowBlock]] = {}
     count = 0
@@ -121,7 +130,10 @@ def table_of_records(
 
 
 def table_path(path: Path, format: str) -> str:
-    """Return the file (for RACE possibly the folder) that messages about an example name."""
+    """Return the name under which messages about an example show its file.
+
+    For RACE it may be a folder, and for SOURCE:TARGET it is the source.
+    """
     if format == "aligned":
         return display_path(input_files(path, format)[0])
     return display_path(path)

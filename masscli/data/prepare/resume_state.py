@@ -18,10 +18,12 @@ RESUME_FILE = "resume.json"
 
 @config
 class ResumeState:
-    """How far a run has come: all groups of files before number `group`, and `chunks` chunks of that one.
+    """The point that a run has reached: the number of its current group, and the chunks of it that are done.
 
-    `ends_document` says whether the last line of these chunks ended a document, and `key` which text,
-    settings and versions the state belongs to. `dropped_bytes` is the size of the log of dropped lines.
+    All groups before number `group` are done, and the first `chunks` chunks of that one. `ends_document` says
+    whether a blank line was last, so that the next row starts a document. `key` names the text, settings and
+    versions that the state belongs to. `dropped_bytes` is the size of the log of dropped lines, and `writers`
+    holds the states of the column writers by the name of the column.
     """
 
     key: str
@@ -34,7 +36,10 @@ class ResumeState:
 
     @classmethod
     def read(cls, folder: Path, key: str) -> ResumeState | None:
-        """Return the state stored in a folder, or None if there is none with this key."""
+        """Return the state stored in a folder.
+
+        Returns None if there is none, if it cannot be read, or if it has another key.
+        """
         try:
             state = from_dict(cls, unseal(json.loads(files.read_regular(folder / RESUME_FILE))))
         # A state that cannot be read, as one of another version may not, only means to start anew.
@@ -45,12 +50,12 @@ class ResumeState:
         return state
 
     def write(self, folder: Path) -> None:
-        """Write the state atomically; all that it refers to must be on disk already."""
+        """Write the state into a folder, atomically; all files it refers to must be on disk already."""
         files.write_atomic(folder / RESUME_FILE, json.dumps(seal(to_dict(self))).encode())
 
 
 def add_stats(total: FilterStats | None, new: FilterStats) -> FilterStats:
-    """Return the sum of the counts so far and those of one more chunk."""
+    """Return the sum of `total`, the counts so far (None at first), and of `new`, those of one more chunk."""
     if total is None:
         return new
     sides = []

@@ -1,6 +1,6 @@
-"""Measure how much of a text comes back from Moses tokenization as it was.
+"""Measure how many lines of a text are the same after Moses tokenization and detokenization.
 
-Generated text is detokenized, so what does not come back cannot be generated either.
+Generated text is detokenized, so a line that changes cannot be generated either.
 """
 
 from __future__ import annotations
@@ -12,17 +12,22 @@ from masscli.text.corpus import FileScan
 from masscli.text.preprocessing import TextPreprocessing
 
 SAMPLED_LINES = 500
-"""Lines of each language that are tried, evenly spaced in the beginning of its first file."""
+"""Largest number of lines of each language that are tried, evenly spaced in the first chunk of its first
+file."""
 WORTH_SAYING = 0.01
-"""Share of changed lines from which there is a warning."""
+"""Share of changed lines above which there is a warning."""
 SHOWN_LETTERS = 12
-"""How many characters around a difference are shown."""
+"""Number of characters shown before and after the beginning of a difference."""
 
 
 def round_trip_warnings(
     files: Mapping[str, Sequence[FileScan]], preprocessing: TextPreprocessing
 ) -> list[str]:
-    """Return a warning for each language of which many lines do not come back from tokenization."""
+    """Return a warning for each language with more than WORTH_SAYING of changed lines.
+
+    A line is changed if tokenization by `preprocessing` and its inverse do not give the same line again.
+    `files` are the training files of each language.
+    """
     warnings = []
     for language, scans in files.items():
         lines = _sample(scans)
@@ -41,7 +46,10 @@ def round_trip_warnings(
 
 
 def _sample(scans: Sequence[FileScan]) -> list[str]:
-    """Return some lines, with single spaces, and without blank ones."""
+    """Return some lines of the first file, without blank ones.
+
+    White space between words is made single spaces. Without a file the list is empty.
+    """
     if not scans:
         return []
     (first_chunk,) = next(cut_chunks([scans[0]]))
@@ -51,7 +59,7 @@ def _sample(scans: Sequence[FileScan]) -> list[str]:
 
 
 def _difference(before: str, after: str) -> tuple[str, str]:
-    """Return the surroundings of the first difference of two lines."""
+    """Return the characters around the first difference of two lines, from each of them."""
     place = 0
     while place < min(len(before), len(after)) and before[place] == after[place]:
         place += 1

@@ -1,4 +1,4 @@
-"""Append encoded chunks, in order, to the columns of a data folder, ready to be resumed at any moment."""
+"""Append encoded chunks, in order, to the columns of a data folder, so that a killed run can be resumed."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from masscli.data.storage.shards import dtype_of
 from masscli.text.vocabulary import Vocabulary
 
 DROPPED_FILE = "dropped.tsv"
-"""The log of dropped lines."""
+"""The name of the log of dropped lines."""
 _DROPPED_HEADER = b"group\tline\treason\tfile\n"
 MAX_TWO_BYTE_VOCABULARY = 1 << 16
-"""The largest vocabulary whose ids fit into two bytes."""
+"""Largest size of a vocabulary whose ids fit into two bytes."""
 
 
 def smallest_ids_dtype(vocab: Vocabulary) -> str:
-    """Return the smallest type that holds every token id."""
+    """Return the smaller of the numpy types `<u2` and `<u4` that holds every id of the vocabulary."""
     if vocab.size <= MAX_TWO_BYTE_VOCABULARY:
         return "<u2"
     return "<u4"
 
 
 class ShardBuilder:
-    """Writes the columns of one group at a time, counts what became of lines, and logs the dropped ones.
+    """Writes encoded chunks to the columns of their group, adds up statistics, and logs dropped lines.
 
     It starts from a `ResumeState`, and is used as a context manager. Entering it raises ResumeError if files
-    on disk are shorter than the state says.
+    on disk are missing, or shorter than the state says.
     """
 
     def __init__(
@@ -80,7 +80,11 @@ class ShardBuilder:
         self._close()
 
     def add(self, chunk: EncodedChunk) -> None:
-        """Append an encoded chunk to the columns, to the counts and to the log of dropped lines."""
+        """Append an encoded chunk to the columns, to the statistics and to the log of dropped lines.
+
+        Chunks must come in order. The row numbers in the chunk are changed in place: they count from the
+        first row of the column then.
+        """
         group = chunk.group
         # Chunks come in order, so that another group means that the last one is complete.
         if group.name != self._groups[self._group].name:
@@ -106,7 +110,7 @@ class ShardBuilder:
         self._chunks += 1
 
     def state(self) -> ResumeState:
-        """Flush everything to disk, and return the state from which a run can be resumed."""
+        """Flush all files to disk, and return the state from which a run can be resumed."""
         flush_to_disk(self._dropped)
         for name, writer in self._writers.items():
             self._writer_states[name] = writer.flush()
@@ -121,7 +125,7 @@ class ShardBuilder:
         )
 
     def finish(self) -> ResumeState:
-        """Complete all files after the last chunk, and return the final state."""
+        """Complete the shards of the last group, and return the final state."""
         self._finish_group()
         self._writers = {}
         return self.state()
@@ -143,7 +147,7 @@ class ShardBuilder:
             )
 
     def _check_finished_shards(self) -> None:
-        """Raise ResumeError if the size of a finished shard differs from the state."""
+        """Raise ResumeError if a finished shard is missing, or has another size than the state says."""
         kinds: dict[str, str] = {}
         for group in self._groups:
             kinds |= group.column_kinds()
@@ -166,10 +170,11 @@ class ShardBuilder:
             self._writer_states[name] = writer.state
 
     def _document_starts(self, chunk: EncodedChunk, rows_before: int) -> list[int]:
-        """Return which rows of a chunk start a document.
+        """Return the rows of a chunk, counted from its first one, that start a document.
 
-        These are the very first row of the text, and every row after a blank line, which may be in the chunk
-        before.
+        These are the first row of the column, and every row after a blank line, which may be in an earlier
+        chunk. `rows_before` is the number of rows of the column before this chunk. It also records whether
+        this chunk ends a document.
         """
         rows = len(chunk.columns[chunk.group.column(0)].lengths)
         starts = {row for row in chunk.document_breaks if row < rows}

@@ -1,4 +1,4 @@
-"""Running text of labelled examples, which a vocabulary is trained on."""
+"""Collect the running text in labelled examples, on which a vocabulary is trained."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from masscli.text.char_offsets import SHARED_TEXT_WORD
 UNSPACED = re.compile(
     "[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]{2}"
 )
-"""Two letters of a script without spaces between words: Thai to Burmese, Khmer, kana, Chinese."""
+"""Matches two letters of a script without spaces between words: Thai to Burmese, Khmer, kana, Chinese
+characters."""
 
 
 def is_text(value: str) -> bool:
-    """Return whether a value has more than one word, and so is running text, not a number or a label.
+    """Return whether a value has more than one word, so that it is running text, not a number or a label.
 
-    A field that has such values is running text, and neither a number nor a label.
+    Two letters of a script without spaces also count as text.
     """
     return " " in value or UNSPACED.search(value) is not None
 
@@ -31,11 +32,10 @@ def is_text(value: str) -> bool:
 def training_lines(
     tables: Sequence[LabelledFile], max_lines: int, seed: int, max_bad_rows: float | None = None
 ) -> list[str]:
-    """Return the running text of the training files, at most `max_lines` lines of it, drawn at random.
+    """Return running text of the tables' training files: at most `max_lines` lines, drawn at random.
 
-    Bad rows are skipped up to a share of `max_bad_rows` of a file, or refused if it is None.
-
-    Of CoNLL-U only the words are taken.
+    `seed` decides which. `max_bad_rows` is the largest share of bad rows that are skipped in a file; None
+    raises MasscliError for the first. Of CoNLL-U only the words are taken.
     """
     lines: list[str] = []
     for table in tables:
@@ -49,7 +49,10 @@ def training_lines(
 
 
 def _text_lines(records: Iterator[Record]) -> Iterator[str]:
-    """Yield each distinct text of the fields that hold running text, with single spaces in it."""
+    """Yield each distinct text, with single spaces, of every field that holds running text.
+
+    A field holds running text if at least one of its values does (see `is_text`).
+    """
     for texts in _values_by_field(records).values():
         if not any(map(is_text, texts)):
             continue
@@ -59,7 +62,10 @@ def _text_lines(records: Iterator[Record]) -> Iterator[str]:
 
 
 def _values_by_field(records: Iterator[Record]) -> dict[str, list[str]]:
-    """Return the values of each field; a list is joined to one text."""
+    """Return the values of each field of some records, by its name.
+
+    A list counts as one value, joined by spaces. Of CoNLL-U only the column of the words is taken.
+    """
     values: dict[str, list[str]] = {}
     for record in records:
         for name, text in (*record.texts.items(), *record.shared.items()):

@@ -1,6 +1,7 @@
 """Groups of aligned files, which are read line by line together.
 
-Pairs that share a file (en in en-de and en-fr) form one group, so that each side is encoded and stored once.
+Pairs that share a file (such as the English one of en-de and en-fr) form one group, so that each side is
+encoded and stored once.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from masscli.data.prepare.inputs import RequestedFiles, RequestedInputs
 from masscli.text.corpus import FileScan
 
 Sides = tuple[int, ...]
-"""Numbers of sides of a group: both sides of a pair, or the only side of monolingual text."""
+"""Indices of sides (files) of a group: both sides of a pair, or the only side of monolingual text."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextGroup:
-    """Aligned files of a split, one for each language, and which of them are pairs.
+    """Aligned files of a split, one for each language; each file is a side of the group.
 
-    Without pairs, the only file is monolingual text.
+    `pairs` holds the indices of the two sides of each pair. It is empty for monolingual text, which has one
+    file.
     """
 
     name: str
@@ -38,11 +40,11 @@ class TextGroup:
 
     @property
     def units(self) -> tuple[Sides, ...]:
-        """Which sides are kept or dropped together, line by line: both of each pair, or the only one."""
+        """The sides whose lines are kept or dropped together: both of each pair, or the only one."""
         return self.pairs or ((0,),)
 
     def unit_name(self, sides: Sides) -> str:
-        """Return the name that statistics use for a pair, or for monolingual text."""
+        """Return the name of a pair, such as `train.en-de`, or of monolingual text, in statistics."""
         if not self.pairs:
             return self.name
         return f"{self.split}.{'-'.join(self.languages[side] for side in sides)}"
@@ -58,11 +60,11 @@ class TextGroup:
         return f"{self.column(side)}.raw"
 
     def rows_column(self, pair: Sides, side: int) -> str:
-        """Return the name of the column that says which rows of a side belong to a pair."""
+        """Return the name of the column of numbers of those rows of a side that belong to a pair."""
         return f"{self.unit_name(pair)}.rows.{self.languages[side]}"
 
     def column_kinds(self) -> dict[str, str]:
-        """Map the name of each column of the group to the kind of its values."""
+        """Return the kind (ids, text or int) of each column of the group, by its name."""
         kinds = {}
         for side in range(len(self.languages)):
             kinds[self.column(side)] = "ids"
@@ -79,7 +81,7 @@ class TextGroup:
 
 @dataclass
 class _Draft:
-    """A group that is still being built: more pairs may be added to it."""
+    """A group to which more pairs may still be added; `files` has a file for each language."""
 
     split: str
     files: dict[str, Path]
@@ -87,9 +89,10 @@ class _Draft:
 
 
 def group_files(inputs: RequestedInputs, scans: Mapping[Path, FileScan]) -> tuple[TextGroup, ...]:
-    """Put pairs that share a file, or files of the same content, into one group; training groups come first.
+    """Return the groups of the input text, training groups first.
 
-    Raises MasscliError when the files of a pair do not have the same number of lines.
+    Pairs that share a file, or files of the same content, are put into one group. Raises MasscliError if the
+    files of a pair do not have the same number of lines.
     """
     drafts: list[_Draft] = []
     for requested in inputs.text:
@@ -123,7 +126,7 @@ def group_files(inputs: RequestedInputs, scans: Mapping[Path, FileScan]) -> tupl
 
 
 def identical_sides(groups: Sequence[TextGroup], scans: Mapping[Path, FileScan]) -> list[tuple[Path, Path]]:
-    """Return the files of a group that have the same content, which is nearly always a mistake."""
+    """Return all pairs of files within a group that have the same content, nearly always a mistake."""
     identical = []
     for group in groups:
         for first, second in combinations(group.paths, 2):
@@ -138,7 +141,11 @@ def _matching_draft(
     files: Mapping[str, Path],
     scans: Mapping[Path, FileScan],
 ) -> _Draft | None:
-    """Return the draft that shares a language, and the text in it, with the new pair, or None."""
+    """Return the draft of the same split to which the new pair can be added, or None.
+
+    They must share a language, and have the same text in all shared ones. `files` are the files of the new
+    pair by language.
+    """
     for draft in drafts:
         if draft.split == requested.split and draft.pairs and _shares_text(draft, files, scans):
             return draft
@@ -146,7 +153,10 @@ def _matching_draft(
 
 
 def _shares_text(draft: _Draft, files: Mapping[str, Path], scans: Mapping[Path, FileScan]) -> bool:
-    """Return whether a draft and the new pair share a language, and have the same text in all shared ones."""
+    """Return whether a draft and a new pair share a language, and have the same text in all shared ones.
+
+    `files` are the files of the new pair by language.
+    """
     has_shared_language = False
     for language, path in files.items():
         if language not in draft.files:
@@ -170,7 +180,7 @@ def _check_same_length(first: FileScan, second: FileScan) -> None:
 
 
 def _unused_name(name: str, taken: Sequence[str]) -> str:
-    """Return the name, with a number at its end if it is taken."""
+    """Return `name`, or the first of `name.2`, `name.3`, ... that is not in `taken` if it is taken."""
     candidate = name
     number = 2
     while candidate in taken:

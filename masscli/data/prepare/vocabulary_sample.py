@@ -1,8 +1,8 @@
 """Choose the lines that a vocabulary is trained on, and train it.
 
-Languages get equal shares of --vocab-sentences (what a small one cannot use goes to the others), and at most
-`MAX_BYTES` bytes in all. Within a language every line of every training file is equally likely. The choice
-depends only on the seed and the text.
+Languages get equal shares of --vocab-sentences (what a small language cannot use goes to the others), and
+together about `MAX_BYTES` bytes at most. Within a language every line of every training file is equally
+likely. The choice depends only on the seed and the text.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 
 MAX_BYTES = 64 << 20
-"""Most bytes of text that a vocabulary is trained on."""
+"""Number of bytes of text, estimated, above which the sample for a vocabulary is reduced."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampledLines:
-    """Lines to train the vocabulary on: `rows`, counted from the first line of the range, or all of them."""
+    """Lines of one range of a file to train the vocabulary on.
+
+    `rows` are the sampled lines, counted from the first line of the range; None takes all.
+    """
 
     line_range: LineRange
     language: str
@@ -47,9 +50,10 @@ def make_vocabulary(
     folder: Path,
     pool: WorkerPool,
 ) -> Tokenizer:
-    """Use the vocabulary that the options name, or train one on a sample of the training text.
+    """Adopt the vocabulary that the options name, or train one, and return its tokenizer.
 
-    Running text of labelled examples is part of the training text.
+    It is written to `folder`. It is trained on a sample of the training text, and on running text of labelled
+    examples. Raises MasscliError if there is neither.
     """
     languages = inputs.languages
     if config.spm_model:
@@ -89,7 +93,7 @@ def make_vocabulary(
 
 
 def read_sample(sample: SampledLines) -> list[str]:
-    """Return the sampled lines in the form in which SentencePiece is trained on them, without blank ones."""
+    """Read the sampled lines, and return those that are not blank, preprocessed."""
     lines = sample.line_range.lines()
     if sample.rows is not None:
         lines = [lines[row] for row in sample.rows.tolist()]
@@ -100,7 +104,10 @@ def read_sample(sample: SampledLines) -> list[str]:
 def training_files(
     groups: Sequence[TextGroup], scans: Mapping[Path, FileScan], languages: Sequence[str]
 ) -> dict[str, list[FileScan]]:
-    """Return the files of training text of each language, files of the same content once."""
+    """Return the scans of the training files of each language.
+
+    Of several files of a language with the same content only the first is taken.
+    """
     files: dict[str, list[FileScan]] = {language: [] for language in languages}
     seen: set[tuple[str, str]] = set()
     for group in groups:
@@ -115,10 +122,11 @@ def training_files(
 
 
 def lines_per_language(files: Mapping[str, Sequence[FileScan]], max_lines: int) -> dict[str, int]:
-    """Return how many lines to sample from each language.
+    """Return how many lines to sample from each language, `max_lines` in all.
 
-    The shares are equal, but a language that has fewer lines leaves the rest to the others. If this is more
-    than MAX_BYTES of text, all shares are reduced.
+    The shares are equal, but a language that has fewer lines leaves the rest to the others. If the sample
+    would be more than MAX_BYTES of text, all shares are reduced by the same factor. Languages without files
+    are left out.
     """
     available = {language: _count_lines(scans) for language, scans in files.items() if scans}
     shares: dict[str, int] = {}
@@ -137,7 +145,7 @@ def lines_per_language(files: Mapping[str, Sequence[FileScan]], max_lines: int) 
 def _sample_lines(
     files: Mapping[str, Sequence[FileScan]], config: PreprocessConfig
 ) -> Iterator[SampledLines]:
-    """Yield the sampled lines of every chunk of every file."""
+    """Yield the sampled lines of each chunk that has any, file by file of each language."""
     shares = lines_per_language(files, config.vocab_sentences)
     preprocessing = config.preprocessing
     for number, (language, scans) in enumerate(files.items()):
@@ -166,7 +174,7 @@ def _count_lines(scans: Sequence[FileScan]) -> int:
 
 
 def _chunks_with_ends(scan: FileScan) -> Iterator[tuple[LineRange, int]]:
-    """Yield the chunks of a file, each with the number of the line that follows it."""
+    """Yield each chunk of a file with the number, from 0, of the line that follows it."""
     previous: LineRange | None = None
     for (line_range,) in cut_chunks([scan]):
         if previous is not None:
@@ -177,7 +185,7 @@ def _chunks_with_ends(scan: FileScan) -> Iterator[tuple[LineRange, int]]:
 
 
 def _rows_between(chosen: NDArray[np.int64], start: int, stop: int) -> NDArray[np.int64]:
-    """Return those of the chosen line numbers that are in `start` to `stop` - 1, counted from `start`."""
+    """Return those of the sorted line numbers `chosen` from `start` to `stop` - 1, minus `start`."""
     low, high = np.searchsorted(chosen, [start, stop])
     rows: NDArray[np.int64] = chosen[low:high] - start
     return rows

@@ -1,7 +1,7 @@
-"""An ordered map over worker processes.
+"""A map over worker processes that keeps the order of its tasks.
 
-Results come in the order of the tasks, and only a few tasks are under way at any time, so that memory is
-bounded. Workers are spawned, not forked, and exit as soon as their parent is gone, even if it was killed.
+Only a few tasks are submitted at any time, so that memory is bounded. Workers are spawned, not forked, and
+exit as soon as their parent is gone, even if it was killed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 TASKS_PER_WORKER = 3
-"""Tasks under way for each worker, so that none has to wait for the next one."""
+"""Number of submitted tasks for each worker, so that none has to wait for the next one."""
 
 
 class WorkerPool:
-    """Runs tasks in `workers` processes, or in this process if there is only one."""
+    """Runs tasks in `workers` processes, or in this process if `workers` is 1."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -38,7 +38,11 @@ class WorkerPool:
             self._executor = ProcessPoolExecutor(workers, context, _start_worker)
 
     def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
-        """Yield function(task) for every task, in order. Tasks are taken as they are needed."""
+        """Yield function(task) for every task, in order.
+
+        Tasks are taken from the iterable as they are needed. Raises MasscliError if a worker process was
+        killed, and passes on an error of `function`.
+        """
         if self._executor is None:
             yield from map(function, tasks)
             return
@@ -69,7 +73,7 @@ class WorkerPool:
 
 
 def _start_worker() -> None:
-    """Prepare a worker process: it ignores Ctrl-C, which the parent handles, and exits with the parent."""
+    """Prepare a worker process: it ignores SIGINT, which the parent handles, and exits with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

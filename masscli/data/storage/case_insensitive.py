@@ -1,4 +1,4 @@
-"""A mapping whose names are also found in another case, such as `Sentence` for `sentence`."""
+"""A mapping whose names are also found in other capitalisation, such as `Sentence` for `sentence`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ T = TypeVar("T")
 
 
 class CaseInsensitiveMapping(Mapping[str, T]):
-    """A mapping that finds a name exactly, or else the only name that differs in case alone."""
+    """A mapping that finds a name exactly, or else the only name that differs in capitalisation alone.
+
+    If several names differ from each other in capitalisation alone, they are only found exactly.
+    """
 
     def __init__(self, values: Mapping[str, T]) -> None:
         self._values = values

@@ -14,12 +14,12 @@ from masscli.data.storage.columns import RowBlock
 from masscli.data.storage.shards import FORMAT, HEADER, MAGIC
 
 MAX_ROWS = 1 << 24
-"""Most rows of a shard."""
+"""Largest number of rows of a shard."""
 
 
 @config
 class FinishedShard:
-    """A shard that is complete: its files, and how many rows and values it has."""
+    """A shard that is complete: the name of its files without suffix, and its numbers of rows and values."""
 
     file: str
     rows: int
@@ -28,7 +28,10 @@ class FinishedShard:
 
 @config
 class WriterState:
-    """How far a writer has come: its finished shards, and how much of the next one is written."""
+    """The point that a writer has reached: its finished shards, and the contents of the shard it is writing.
+
+    `rows`, `values` and `documents` count those of the unfinished shard alone.
+    """
 
     finished: tuple[FinishedShard, ...] = ()
     rows: int = 0
@@ -37,15 +40,16 @@ class WriterState:
 
 
 class ResumeError(Exception):
-    """A file is shorter than the stored state says, so that the run cannot be resumed."""
+    """A file is missing or shorter than the stored state says, so that the run cannot be resumed."""
 
 
 class ColumnWriter:
-    """Appends rows to a column, and can be put back to an earlier `state`.
+    """Appends rows to a column, and can go on from an earlier `state`.
 
-    A shard ends before the row that would make it larger than `max_bytes`, wherever calls of `append` begin
-    and end: the files depend on the rows alone. Row lengths and document starts are kept in NAME.len and
-    NAME.doc, which stay behind when a shard is finished so that the writer can return to any earlier state.
+    A shard ends before the row that would make its values larger than `max_bytes`, however the rows are
+    divided among calls of `append`: the files depend on the rows alone. Row lengths and document starts are
+    kept in NAME.len and NAME.doc, which stay when a shard is finished, so that the writer can return to any
+    earlier state.
     """
 
     def __init__(
@@ -71,7 +75,10 @@ class ColumnWriter:
         return sum(shard.rows for shard in self.state.finished) + self.state.rows
 
     def append(self, block: RowBlock, document_starts: Sequence[int] = ()) -> None:
-        """Add rows; `document_starts` says which of them, counted from the first, start a document."""
+        """Write the rows of `block` after those written so far, and begin new shards where necessary.
+
+        `document_starts` are the indices in `block` of the rows that start a document.
+        """
         lengths = block.lengths
         ends = np.cumsum(lengths, dtype=np.int64)
         row = 0
@@ -104,7 +111,7 @@ class ColumnWriter:
             value = end_value
 
     def flush(self) -> WriterState:
-        """Flush everything to disk, and return the state from which a run can be resumed."""
+        """Flush all rows written so far to disk, and return the state from which a run can be resumed."""
         for file in self._files():
             flush_to_disk(file)
         return self.state
@@ -123,11 +130,14 @@ class ColumnWriter:
         return self._values_file, self._lengths_file, self._documents_file
 
     def _path(self, suffix: str) -> Path:
-        """Return a file of the current shard."""
+        """Return the path of the file of the current shard that has this suffix."""
         return self._stem.with_name(f"{self._stem.name}.{len(self.state.finished):05d}{suffix}")
 
     def _open(self) -> None:
-        """Open the files of the current shard, and truncate them to the lengths in the state."""
+        """Open the files of the current shard, and truncate them to the sizes that the state implies.
+
+        Raises ResumeError if one of them is missing or shorter.
+        """
         # Sizes in bytes; lengths are stored as int32, document starts as int64.
         sizes = {
             ".bin": self.state.values * self.dtype.itemsize,
@@ -147,7 +157,7 @@ class ColumnWriter:
             file.truncate(size)
 
     def _close_shard(self) -> None:
-        """Close the current shard and write its index."""
+        """Close the current shard, write its index, and add it to the finished shards."""
         self.flush()
         self.close()
         state = self.state

@@ -1,7 +1,7 @@
-"""Columns of ragged rows: sequences of token ids, of bytes of text, or of numbers.
+"""Columns of rows of different lengths: rows of token ids, of bytes of text, or of numbers.
 
 A `Column` is a sequence of rows over any number of shard files, mapped into memory and never loaded as a
-whole. It does not know what its rows are for.
+whole. What the rows mean is left to its users.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from masscli.core.errors import MasscliError
 from masscli.data.storage.shards import Shard
 
 COUNT_BLOCK = 1 << 24
-"""Values that `count_pieces` reads at a time."""
+"""The number of values that `count_pieces` reads at a time."""
 
 
 class RaggedColumn(Protocol):
-    """The interface of a column with rows of whole numbers, such as a `Column`."""
+    """The interface of a column whose rows are arrays of whole numbers, such as a `Column`."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, row: int) -> NDArray[np.int64]: ...
     def lengths(self, start: int = 0, stop: int | None = None) -> NDArray[np.int32]:
-        """Return the number of values of each row from `start` to `stop`."""
+        """Return the number of values of each row from `start` to `stop` - 1; by default of all rows."""
         ...
 
 
 class TextColumn(RaggedColumn, Protocol):
-    """The interface of a column whose rows may be utf-8 text."""
+    """The interface of a column whose rows may also be read as UTF-8 text."""
 
     def text(self, row: int) -> str:
         """Return a row as text."""
@@ -51,9 +51,9 @@ class RowBlock:
 
 @dataclass(frozen=True)
 class Column:
-    """The rows of some shards, one after another.
+    """The rows of several shards, one after another.
 
-    If there are `selected` row numbers, the column consists of those rows in that order.
+    If `selected` row numbers are given, the column consists of those rows alone, in that order.
     """
 
     shards: tuple[Shard, ...]
@@ -69,7 +69,11 @@ class Column:
         return self.values(row).astype(np.int64)
 
     def values(self, row: int) -> NDArray[Any]:
-        """Return a row as it is stored: a view of the file."""
+        """Return the values of a row in their stored type, as a view of the mapped file.
+
+        Raises IndexError if there is no such row, and MasscliError if it has a token id beyond the
+        vocabulary.
+        """
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         row = row % len(self)
@@ -95,7 +99,10 @@ class Column:
             ) from None
 
     def lengths(self, start: int = 0, stop: int | None = None) -> NDArray[np.int32]:
-        """Return the number of values of each row from `start` to `stop`. Reads the index alone."""
+        """Return the number of values of each row from `start` to `stop` - 1; by default of all rows.
+
+        Only the index files are read.
+        """
         start, stop, _ = slice(start, stop).indices(len(self))
         if self.selected is not None:
             return self._lengths_of(self.selected[start:stop])
@@ -109,16 +116,16 @@ class Column:
         return np.concatenate(lengths)
 
     def select(self, rows: NDArray[np.int64]) -> Column:
-        """Return a column of some of the rows, in the order given."""
+        """Return a column of the given `rows` of this one, in the order given."""
         if self.selected is not None:
             rows = self.selected[rows]
         return Column(self.shards, rows)
 
     @property
     def document_starts(self) -> NDArray[np.int64]:
-        """Rows at which a document starts.
+        """Sorted numbers of the rows at which a document starts.
 
-        Row 0 always does, unless the column is empty; a selection of rows is one document.
+        Row 0 of a selection is its only start. An empty column has none.
         """
         if self.selected is not None or not len(self):
             return np.zeros(min(1, len(self)), np.int64)
@@ -145,7 +152,10 @@ class Column:
 
 
 def concatenate(columns: Sequence[Column]) -> Column:
-    """Return a column of the rows of several columns, one column after another."""
+    """Return one column with the rows of several columns, one column after another.
+
+    Raises ValueError if one of them is a selection of rows.
+    """
     if any(column.selected is not None for column in columns):
         raise ValueError("columns with selected rows cannot be concatenated")
     return Column(tuple(shard for column in columns for shard in column.shards))
@@ -160,7 +170,7 @@ def flat_values(column: Column) -> NDArray[np.int64]:
 
 
 def count_pieces(column: Column, size: int) -> NDArray[np.int64]:
-    """Return how often each of `size` token ids occurs, as an array of shape (size,).
+    """Return how often each token id from 0 to `size` - 1 occurs in a column, as an array (size,).
 
     The column is read in blocks, so that a corpus larger than memory can be counted.
     """
@@ -179,14 +189,14 @@ def count_pieces(column: Column, size: int) -> NDArray[np.int64]:
 
 
 def text_rows(texts: Sequence[str]) -> RowBlock:
-    """Return one row of utf-8 bytes for each text."""
+    """Return a block with one row for each text, whose values are the bytes of the text in UTF-8."""
     encoded = [text.encode() for text in texts]
     lengths = np.fromiter(map(len, encoded), np.int32, len(encoded))
     return RowBlock(np.frombuffer(b"".join(encoded), np.uint8), lengths)
 
 
 def number_rows(rows: Sequence[Sequence[int]]) -> RowBlock:
-    """Return one row for each sequence of whole numbers."""
+    """Return a block with one row of int64 values for each sequence of whole numbers."""
     lengths = np.fromiter(map(len, rows), np.int32, len(rows))
     values = np.fromiter((number for row in rows for number in row), np.int64, int(lengths.sum()))
     return RowBlock(values, lengths)

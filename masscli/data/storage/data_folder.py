@@ -30,7 +30,7 @@ _DAMAGED_HINT = "copy the folder again, or run masscli preprocess with --overwri
 
 
 class MissingDataError(MasscliError):
-    """A data folder does not have the text or the table that is asked for."""
+    """A data folder lacks the text, pair or table that was asked for."""
 
 
 class DataFolder:
@@ -46,7 +46,11 @@ class DataFolder:
 
     @classmethod
     def open(cls, folder: Path) -> DataFolder:
-        """Open a folder after checking its manifest, vocabulary, and the size and header of every file."""
+        """Open a data folder after checking its manifest, vocabulary, and the size and header of every file.
+
+        Checksums are not compared; `verify` does that. Raises MasscliError if something is missing or
+        damaged.
+        """
         manifest = Manifest.read(folder)
         # Sizes and headers are checked at every start, which is cheap; checksums only by `verify`.
         for file in manifest.files:
@@ -72,11 +76,11 @@ class DataFolder:
     def verify(
         self, *, again: bool = True, progress: Callable[[int, int], object] = lambda done, total: None
     ) -> None:
-        """Compare the checksum of every file with the manifest.
+        """Compare the checksum of every file with the manifest, and store what has been verified.
 
-        Unless `again`, files are not read that matched before and have not changed since. `progress` is
-        called after each file that is read, with the bytes done and those of the whole folder. Raises
-        MasscliError that names a damaged file.
+        With `again` false, files that matched before and have not changed since are not read. `progress` is
+        called after each file that is read, with the number of bytes done and that of the whole folder.
+        Raises MasscliError that names a damaged file.
         """
         total = sum(file.size for file in self.manifest.files)
         done = 0
@@ -96,23 +100,23 @@ class DataFolder:
             write_stamps(self.folder, verified)
 
     def tokenizer(self) -> Tokenizer:
-        """Load the tokenizer that made the token ids."""
+        """Load the tokenizer by which the token ids of this folder were made."""
         # Only a few users of a folder need text, for which SentencePiece is loaded.
         from masscli.text.tokenizer import Tokenizer
 
         return Tokenizer.load(self.folder)
 
     def splits(self) -> tuple[str, ...]:
-        """Return the splits in the folder: train, valid, test, valid1, ..."""
+        """Return the names of the splits in the folder, such as train, valid, valid1, test."""
         return self.manifest.splits()
 
     @property
     def table_formats(self) -> dict[str, str]:
-        """Maps the name of each labelled table to the format of the file that it was read from."""
+        """The name of each labelled table, mapped to the format of the file that it was read from."""
         return {table.name: table.format for table in self.manifest.tables}
 
     def table(self, name: str, split: str) -> Table:
-        """Return the labelled examples of a table in one split."""
+        """Return the table `name` of one split. Raises MissingDataError if that split has no such table."""
         entries = {entry.split: entry for entry in self.manifest.tables if entry.name == name}
         if split in entries:
             return self._open_table(entries[split])
@@ -123,11 +127,11 @@ class DataFolder:
         raise MissingDataError(f"{self.folder}: has no {split} split of {name}", hint)
 
     def monolingual(self, split: str, language: str) -> Column:
-        """Return the text of a language as one column.
+        """Return the token ids of the monolingual text of a language in one split, as one column.
 
-        For training it is the text of the monolingual files and, if the folder was made with
-        `--pairs-as-mono`, of the pairs. Validation and test take the monolingual files, or the pairs where
-        there are none.
+        In the split train this is the text of the monolingual files and, if the folder was made with
+        `--pairs-as-mono`, of the sides of pairs. In other splits it is the text of the monolingual files, or
+        of the sides of pairs if there are none. Raises MissingDataError if there is no text.
         """
         monolingual = []
         from_pairs = []
@@ -149,9 +153,10 @@ class DataFolder:
         return concatenate([self._columns[entry.column] for entry in chosen])
 
     def piece_counts(self, language: str) -> NDArray[np.int64]:
-        """Return how often each piece occurs in the training text of a language, as an array of shape (V,).
+        """Return how often each token id occurs in the training text of a language, as an array (V,).
 
-        The text is read once, since several directions may ask for the same language.
+        V is the size of the vocabulary. The result is cached, since several translation directions may need
+        it.
         """
         if language not in self._piece_counts:
             text = self.monolingual("train", language)
@@ -159,7 +164,11 @@ class DataFolder:
         return self._piece_counts[language]
 
     def pair(self, split: str, source: str, target: str) -> tuple[Column, Column]:
-        """Return the aligned columns of two languages, in either direction."""
+        """Return the token ids of a language pair in one split, as aligned columns (source, target).
+
+        `source` and `target` may be the reverse of the pair that was preprocessed. Raises MissingDataError if
+        there is no such pair.
+        """
         for pair in self.manifest.aligned:
             if pair.split == split and {pair.source, pair.target} == {source, target}:
                 first = self._side(pair.source_column, pair.source_rows)
@@ -180,7 +189,8 @@ class DataFolder:
     def original_lines(self, split: str, pair_or_language: str, language: str) -> list[str]:
         """Return the lines of a validation or test set before tokenization, as references for scoring.
 
-        The lines are the `language` side of a pair such as `en-de`, or the text of a language.
+        With a pair such as `en-de` they are its side in `language`; otherwise `pair_or_language` is the
+        language itself. Raises MasscliError if the folder has no such text, or does not keep its lines.
         """
         for pair in self.manifest.aligned:
             names = (f"{pair.source}-{pair.target}", f"{pair.target}-{pair.source}")
@@ -213,7 +223,11 @@ class DataFolder:
         return [text for text in self.manifest.texts if text.split == split and text.language == language]
 
     def _side(self, name: str, rows: str | None) -> Column:
-        """Return one side of a pair: a whole column, or those of its rows that belong to the pair."""
+        """Return one side of a pair: the column `name`, or a selection of its rows.
+
+        `rows` names the column that holds the selected row numbers, and is None if all rows belong to the
+        pair.
+        """
         column = self._columns[name]
         if rows is None:
             return column
@@ -253,7 +267,10 @@ class DataFolder:
         return Column(tuple(shards))
 
     def _inventory(self, split: str) -> str:
-        """Return a hint that lists the languages, pairs and tables that a split does have."""
+        """Return a hint that lists the languages, pairs and tables that a split has.
+
+        If it has none, the hint lists the splits of the folder.
+        """
         names: list[str] = []
         for text in self.manifest.texts:
             # Several files may be text of one language.

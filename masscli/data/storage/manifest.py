@@ -1,4 +1,4 @@
-"""The manifest of a data folder, `manifest.json`, which says what the folder holds.
+"""The manifest of a data folder, `manifest.json`, which lists the contents of the folder.
 
 It is written last, so that a folder without it is unfinished, and holds a checksum of its own content. It
 does not say when, where or with how many workers the folder was made: the same text and settings give the
@@ -19,16 +19,16 @@ from masscli.data.storage.shards import DTYPES_OF_KIND
 from masscli.text.corpus import decode_text
 
 FORMAT = 3
-"""Format 2 had no checksum of the manifest."""
+"""The version of the manifest's format. Version 2 had no checksum of the manifest."""
 MANIFEST_FILE = "manifest.json"
 PARTIAL_FOLDER = ".partial"
-"""The folder inside a data folder that holds what an unfinished run has made."""
+"""The name of the folder inside a data folder that holds the files of an unfinished run."""
 _HINT = "run masscli preprocess again, with --overwrite"
 
 
 @config
 class FileEntry:
-    """One file of the folder."""
+    """One file of the data folder, with its size in bytes and its checksum."""
 
     name: str
     size: int
@@ -37,7 +37,7 @@ class FileEntry:
 
 @config
 class ShardEntry:
-    """One shard of a column: NAME.bin and NAME.idx."""
+    """One shard of a column, stored in NAME.bin and NAME.idx, with its numbers of rows and values."""
 
     name: str
     rows: int
@@ -46,7 +46,7 @@ class ShardEntry:
 
 @config
 class ColumnEntry:
-    """One column; `kind` is a key of `shards.DTYPES_OF_KIND`."""
+    """One column, with its shards in order; `kind` is a key of `shards.DTYPES_OF_KIND`."""
 
     name: str
     kind: str
@@ -55,10 +55,10 @@ class ColumnEntry:
 
 @config
 class PairEntry:
-    """A pair of aligned columns.
+    """The aligned columns of two languages in a split.
 
-    If not all rows of a side belong to the pair, `source_rows` or `target_rows` names the column of the
-    numbers of those that do.
+    If only some rows of `source_column` belong to the pair, the column called `source_rows` holds the numbers
+    of those rows; otherwise `source_rows` is None. The same holds for the target.
     """
 
     split: str
@@ -72,7 +72,7 @@ class PairEntry:
 
 @config
 class TextEntry:
-    """A column that is text of a language: of a monolingual file, or one side of some pairs.
+    """A column of text in one language: a monolingual file, or one side of one or more pairs.
 
     `original` names the column that holds the lines of the input file before any preprocessing. Only
     validation and test text has one.
@@ -87,7 +87,7 @@ class TextEntry:
 
 @config
 class FieldEntry:
-    """One column of a table: its name in the table, and the column that stores it."""
+    """One column of a table: its name in the table, and the name of the column that stores it."""
 
     name: str
     column: str
@@ -95,9 +95,10 @@ class FieldEntry:
 
 @config
 class TableEntry:
-    """The labelled examples of a split of a table; `format` and `path` are those of the input file.
+    """The labelled examples of one table in one split; `format` and `path` are those of the input file.
 
-    `bad_rows` is the number of rows of the file that were skipped, since they could not be read.
+    `rows` is the number of examples. `bad_rows` is the number of rows that were skipped because they could
+    not be read, None if there was none.
     """
 
     name: str
@@ -112,7 +113,10 @@ class TableEntry:
 
 @config
 class InputEntry:
-    """One input file that `masscli preprocess` read."""
+    """One input file that `masscli preprocess` read, with its size in bytes.
+
+    `role` is the name of the column or table that it was read for.
+    """
 
     role: str
     path: str
@@ -123,7 +127,7 @@ class InputEntry:
 
 @config
 class SideStats:
-    """The number of pieces, and of unknown pieces, in one language of a group of files."""
+    """The number of pieces, and of unknown ones among them, in the kept lines of one input file."""
 
     language: str
     path: str
@@ -133,9 +137,11 @@ class SideStats:
 
 @config
 class FilterStats:
-    """How many lines of a group of files were kept and dropped: lines = kept + document_breaks + dropped.
+    """How many lines of a pair, or of a monolingual text, were kept and dropped.
 
-    `kept_but_suspicious` counts lines that a filter marked as bad, and that were kept all the same.
+    lines = kept + document_breaks (blank lines) + dropped, which maps reasons to counts.
+    `kept_but_suspicious` counts by reason the lines that a filter marked as bad, and that were kept all the
+    same.
     """
 
     group: str
@@ -151,8 +157,8 @@ class FilterStats:
 class Manifest:
     """The contents of `manifest.json`.
 
-    `input_fingerprint` is a hash of the input text and of the settings, and tells whether the folder is up to
-    date.
+    `input_fingerprint` is a hash of the input text and of the settings, by which a later run finds that the
+    folder is up to date. `settings` maps options to their values as JSON.
     """
 
     format: int
@@ -174,7 +180,7 @@ class Manifest:
     def read(cls, folder: Path) -> Manifest:
         """Return the manifest of a finished data folder.
 
-        Raises MasscliError when there is none, when it is damaged, or when it has another format.
+        Raises MasscliError if there is none, if it is damaged, or if it has another format.
         """
         path = folder / MANIFEST_FILE
         try:
@@ -198,7 +204,10 @@ class Manifest:
         return manifest
 
     def find_damage(self) -> str | None:
-        """Return what contradicts itself in the manifest, or None: names of files and columns, and counts."""
+        """Return a description of the first contradiction in the manifest, or None if there is none.
+
+        It checks the names of files and columns, and that every column that is used exists.
+        """
         files = {file.name for file in self.files}
         for name in files:
             # A file of another folder does not belong to this one.
@@ -213,7 +222,11 @@ class Manifest:
         return self._find_column_damage(files)
 
     def _find_column_damage(self, files: set[str]) -> str | None:
-        """Return which column is of an unknown kind or lacks a file, or None."""
+        """Return a description of the first column that is damaged, or None if there is none.
+
+        A column is damaged if its kind is unknown, or if a file of it is not among `files`, the listed file
+        names.
+        """
         for column in self.columns:
             if column.kind not in DTYPES_OF_KIND:
                 return f"{column.kind!r} is not a kind of column"
@@ -235,17 +248,20 @@ class Manifest:
         return {name for name in names if name is not None}
 
     def write(self, folder: Path) -> None:
-        """Write the manifest atomically."""
+        """Write the manifest, with its checksum, to `manifest.json` in a folder, atomically."""
         text = json.dumps(seal(to_dict(self)), indent=1, ensure_ascii=False) + "\n"
         files.write_atomic(folder / MANIFEST_FILE, text.encode())
 
     def splits(self) -> tuple[str, ...]:
-        """Return the splits in the folder: train, valid, test, valid1, ..."""
+        """Return the names of the splits in the folder, such as train, valid, valid1, test."""
         entries: list[TextEntry | TableEntry] = [*self.texts, *self.tables]
         return tuple(dict.fromkeys(entry.split for entry in entries))
 
     def split_fingerprint(self, split: str) -> str:
-        """Return a hash that depends on the rows of a split, and on nothing else."""
+        """Return a hash of the stored rows of a split, which does not depend on other splits.
+
+        It covers the names and checksums of the shard files.
+        """
         columns = self._columns_of(split)
         stems = set()
         for column in self.columns:
@@ -260,7 +276,10 @@ class Manifest:
         return hashlib.sha256(json.dumps(sorted(digests)).encode()).hexdigest()
 
     def _columns_of(self, split: str) -> set[str | None]:
-        """Return the names of all columns of a split."""
+        """Return the names of all columns of a split that count as its data.
+
+        None may be among them; columns with the original lines of the input are not.
+        """
         names: set[str | None] = set()
         for text in self.texts:
             if text.split == split:
@@ -276,7 +295,7 @@ class Manifest:
 
 
 def _missing_hint(folder: Path) -> str:
-    """Return a hint for a user whose folder has no manifest."""
+    """Return a hint for a user who has named a folder that has no manifest."""
     if not folder.is_dir():
         return f"there is no folder {folder}; masscli preprocess --destdir {folder} makes one"
     if (folder / PARTIAL_FOLDER).is_dir():

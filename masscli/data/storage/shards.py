@@ -1,8 +1,8 @@
-"""The file format of data folders: a shard of a ragged column.
+"""The file format of data folders: a shard, which holds successive rows of a column.
 
 A shard is two files. NAME.bin holds only the values of all rows, little-endian. NAME.idx holds a header of
-128 bytes, then rows + 1 int64 offsets into the values, then the numbers of the rows at which a document
-starts. The header says what the values are, so that token ids, utf-8 text, labels and numbers are all stored
+128 bytes, then rows + 1 int64 offsets into the values, then the int64 numbers of the rows at which a document
+starts. The header says what the values are, so that token ids, UTF-8 text, labels and numbers are all stored
 alike; the fingerprint of the vocabulary ties token ids to a tokenizer.
 """
 
@@ -22,23 +22,27 @@ from masscli.core.errors import MasscliError
 FORMAT = 1
 MAGIC = b"masscli\x00"
 HEADER = struct.Struct("<8sI4s12sQQQ44x32s")
-"""Magic, format, dtype, kind, number of rows, of values and of documents, 44 reserved bytes, fingerprint."""
+"""Magic, format, dtype, kind, number of rows, of values and of documents, 44 reserved bytes, fingerprint of
+the vocabulary."""
 DTYPES_OF_KIND: dict[str, tuple[str, ...]] = {
     "ids": ("<u2", "<u4"),
     "text": ("|u1",),
     "float": ("<f8",),
     "int": ("<i8",),
 }
-"""What a column may hold, and the numpy types that store it."""
+"""The kinds of columns, each with the numpy types in which its values may be stored."""
 CHECK_BLOCK = 1 << 20
-"""Offsets that are checked at a time."""
+"""The number of offsets that are checked at a time."""
 ID_BLOCK = 1 << 16
-"""Ids that are checked at a time."""
+"""The number of token ids that are checked at a time."""
 _HINT = "run masscli preprocess again"
 
 
 def dtype_of(kind: str, ids_dtype: str) -> str:
-    """Return the type of the values of a column; `ids_dtype` is that of token ids in this folder."""
+    """Return the numpy type in which a column of this kind stores its values.
+
+    `ids_dtype` is the type of token ids in this folder, which depends on the size of the vocabulary.
+    """
     if kind == "ids":
         return ids_dtype
     return DTYPES_OF_KIND[kind][0]
@@ -46,22 +50,27 @@ def dtype_of(kind: str, ids_dtype: str) -> str:
 
 @dataclass(frozen=True)
 class Shard:
-    """One shard: a pair of files that are mapped into memory when first used. It is pickled as a path."""
+    """One shard: a pair of files that are mapped into memory when first used.
+
+    Only its fields are pickled, so that another process maps the files itself. `stem` is the path of the
+    files without suffix; `rows` and `fingerprint` (of the vocabulary) must agree with the header.
+    """
 
     stem: Path
     kind: str
     rows: int
     fingerprint: str
     vocab_size: int | None = None
-    """Number of pieces of the vocabulary, beyond which no id is read; None allows all."""
+    """Number of pieces of the vocabulary. Larger ids are an error when they are read; None does not check
+    ids."""
     num_values: int | None = None
-    """Number of values that the manifest gives."""
+    """Number of values according to the manifest; None does not check it."""
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
-        """(rows + 1,) where each row starts in the values, and finally where they end.
+        """(rows + 1,) the index in `values` at which each row starts, and finally the number of values.
 
-        Raises MasscliError unless they increase from 0 to the number of values.
+        Raises MasscliError unless they rise from 0 to the number of values.
         """
         _, values, _ = self._header
         offsets = self._map(".idx", "<i8", self.rows + 1, HEADER.size)
@@ -72,7 +81,10 @@ class Shard:
 
     @cached_property
     def document_starts(self) -> NDArray[np.int64]:
-        """Rows of this shard at which a document starts."""
+        """Sorted numbers of the rows of this shard at which a document starts.
+
+        Raises MasscliError if they are not sorted, or not rows of this shard.
+        """
         _, _, documents = self._header
         starts = self._map(".idx", "<i8", documents, HEADER.size + 8 * (self.rows + 1))
         is_valid = not documents or (starts[0] >= 0 and starts[-1] < self.rows)
@@ -82,15 +94,15 @@ class Shard:
 
     @cached_property
     def values(self) -> NDArray[Any]:
-        """The values of all rows, one after another."""
+        """The values of all rows, one row after another, as a read-only view of the mapped file."""
         dtype, values, _ = self._header
         return self._map(".bin", dtype, values, 0)
 
     def check_ids(self, start: int, stop: int) -> None:
-        """Raise MasscliError if some of the values from `start` to `stop` are ids beyond the vocabulary.
+        """Raise MasscliError if a value from `start` to `stop` - 1 is an id beyond the vocabulary.
 
-        Values are checked a block at a time, and each block once, when it is first read: to check every row
-        would take as long as reading it.
+        Whole blocks of values are checked, each only once, when it is first read: to check every row would
+        take as long as reading it. Without `vocab_size` nothing is checked.
         """
         if self.vocab_size is None:
             return
@@ -112,7 +124,7 @@ class Shard:
 
     @cached_property
     def _checked_blocks(self) -> bytearray:
-        """Which blocks of values have been found to hold no id beyond the vocabulary."""
+        """For each block of ID_BLOCK values, 1 if it is known to hold no id beyond the vocabulary, or 0."""
         return bytearray(len(self.values) // ID_BLOCK + 1)
 
     def check(self) -> None:
@@ -121,9 +133,9 @@ class Shard:
 
     @cached_property
     def _header(self) -> tuple[str, int, int]:
-        """The dtype, the number of values and the number of documents.
+        """The dtype, the number of values and the number of documents, as read from the index file.
 
-        Raises MasscliError when the file is damaged or differs from what the manifest says of it.
+        Raises MasscliError if a file is damaged, or differs from what the manifest says of it.
         """
         path = self._path(".idx")
         with open(path, "rb") as file:
@@ -152,7 +164,7 @@ class Shard:
         return dtype, values, documents
 
     def _map(self, suffix: str, dtype: str, count: int, start: int) -> NDArray[Any]:
-        """Return `count` values of a file, from byte `start`."""
+        """Map `count` values of the file with this suffix into memory, from byte `start`, and return them."""
         path = self._path(suffix)
         if count == 0:
             return np.zeros(0, dtype)
@@ -168,7 +180,10 @@ class Shard:
 
 
 def _is_sorted(numbers: NDArray[np.int64]) -> bool:
-    """Return whether no number is below the one before it, without making a copy of them all."""
+    """Return whether no number is below the one before it.
+
+    Numbers are compared block by block, so that a large mapped file needs little memory.
+    """
     for start in range(0, len(numbers), CHECK_BLOCK):
         # Each block begins with the last number of the one before.
         block = numbers[start : start + CHECK_BLOCK + 1]

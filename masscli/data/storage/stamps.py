@@ -1,7 +1,7 @@
-"""Remember which files of a data folder matched their checksums, so that each is read for it only once.
+"""Remember which files of a data folder matched their checksums, so that they are not read for it again.
 
-A file counts as unchanged while its size, time and inode are the same. A copy has other inodes, and is
-compared again. The stamps are kept in the folder or, where that cannot be written, in the user's cache.
+A file counts as unchanged while its size, modification time and inode are the same. A copy has another inode,
+and is compared again. The stamps are kept in the folder or, if that cannot be written, in the user's cache.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STAMPS_FILE = ".verified.json"
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a file looked like when it matched its checksum `sha256`."""
+    """The size, modification time and inode of a file when it matched its checksum `sha256`."""
 
     size: int
     mtime_ns: int
@@ -31,13 +31,16 @@ class Stamp:
 
     @classmethod
     def of(cls, path: Path, sha256: str) -> Stamp:
-        """Return the stamp of a file as it is now."""
+        """Return the stamp of a file in its present state; `sha256` is stored, not checked."""
         status = path.stat()
         return cls(status.st_size, status.st_mtime_ns, status.st_ino, sha256)
 
 
 def read_stamps(folder: Path) -> dict[str, Stamp]:
-    """Return the stamps of a folder by file name; without a readable file of stamps, none."""
+    """Return the stored stamps of a data folder by file name.
+
+    The result is empty if there are none, or none that can be read.
+    """
     for path in _stamp_files(folder):
         try:
             raw = json.loads(read_regular(path))
@@ -49,7 +52,7 @@ def read_stamps(folder: Path) -> dict[str, Stamp]:
 
 
 def write_stamps(folder: Path, stamps: Mapping[str, Stamp]) -> None:
-    """Store the stamps of a folder; where nothing can be written, nothing is stored."""
+    """Store the stamps in the folder or, failing that, in the user's cache; failing both, do nothing."""
     text = json.dumps({name: asdict(stamp) for name, stamp in stamps.items()}, indent=1)
     for path in _stamp_files(folder):
         try:
@@ -62,7 +65,7 @@ def write_stamps(folder: Path, stamps: Mapping[str, Stamp]) -> None:
 
 
 def _stamp_files(folder: Path) -> list[Path]:
-    """Return where the stamps of a folder may be, the preferred place first."""
+    """Return the paths at which the stamps of a folder may be stored, the preferred one first."""
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     # The home folder may be unknown, as in some containers.

@@ -1,4 +1,4 @@
-"""Find out whether the columns of a table fit each other, before examples are read from them."""
+"""Check that the columns of a table fit each other, before examples are read from them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from masscli.data.storage.tables import LINE_COLUMN, derived_suffix
 
 
 def find_damage(columns: Mapping[str, Column], rows: int) -> str | None:
-    """Return which columns of a table with `rows` examples do not fit each other, or None.
+    """Return what is wrong with the columns of a table with `rows` examples, or None.
 
-    Only the index of each column is read, and the columns of single numbers.
+    Only the index of each column is read, and the columns with one number for each example.
     """
     if LINE_COLUMN not in columns:
         return f"it has no column {LINE_COLUMN}"
@@ -30,7 +30,10 @@ def find_damage(columns: Mapping[str, Column], rows: int) -> str | None:
 
 
 def _find_number_damage(columns: Mapping[str, Column], name: str, rows: int) -> str | None:
-    """Return what is wrong with a column of single numbers, or None; other columns only need a field."""
+    """Return what is wrong with a column that holds one number for each example, or None.
+
+    These are the line numbers, `.items` and `.at`; of any other column it only checks that its field exists.
+    """
     column, suffix, field = columns[name], derived_suffix(name), _field_of(name)
     if field not in columns:
         return f"it has {name} but not {field}"
@@ -49,7 +52,7 @@ def _find_number_damage(columns: Mapping[str, Column], name: str, rows: int) -> 
 
 
 def _field_of(name: str) -> str:
-    """Return the field that a column is made for, or the column itself if it is one."""
+    """Return the field that a derived column such as `text.ids` belongs to; a field is returned unchanged."""
     if derived_suffix(name):
         return name.rpartition(".")[0]
     return name

@@ -26,18 +26,19 @@ from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.data.storage.columns import RaggedColumn, TextColumn
 
 LINE_COLUMN = "line"
-"""The column that says where in its file each example came from."""
+"""The name of the column that holds the line of the input file at which each example starts."""
 DERIVED_SUFFIXES = ("ids", "items", "at", "begin", "end")
-"""What follows the name of a field, and a dot, in the names of the columns that are made for it."""
+"""The suffixes of columns that are made for a field, as in `text.ids`. The module docstring says what each
+holds."""
 WITH_QUESTION = "+question"
-"""Ends the name of a list field whose items are those of another one, each joined with the question beside
-it."""
+"""The suffix of a list field that is made from another one: `choices+question` holds the items of `choices`,
+each joined with the question of the example."""
 INPUT_SPLIT = "input"
-"""The split of examples that a trained model reads straight from a file."""
+"""The name of the split of a table in memory, whose examples a trained model reads straight from a file."""
 
 
 def derived_suffix(column: str) -> str:
-    """Return the suffix of a derived column, such as `.ids`; an empty string for a field itself."""
+    """Return the suffix of a derived column, `ids` for `text.ids`, or an empty string for a field itself."""
     field, _, suffix = column.rpartition(".")
     if field and suffix in DERIVED_SUFFIXES:
         return suffix
@@ -46,7 +47,11 @@ def derived_suffix(column: str) -> str:
 
 @dataclass(frozen=True)
 class MemoryColumn:
-    """A column in memory; `offsets` says where each row starts in the values, and finally where they end."""
+    """A column in memory, whose values lie one row after another.
+
+    `offsets` (rows + 1,) are the indices in `values` at which the rows start, and finally the number of
+    values.
+    """
 
     values: NDArray[Any]
     offsets: NDArray[np.int64]
@@ -59,11 +64,11 @@ class MemoryColumn:
         return self._row(row).astype(np.int64)
 
     def lengths(self, start: int = 0, stop: int | None = None) -> NDArray[np.int32]:
-        """Return the number of values of each row from `start` to `stop`."""
+        """Return the number of values of each row from `start` to `stop` - 1; by default of all rows."""
         return np.diff(self.offsets)[start:stop].astype(np.int32)
 
     def text(self, row: int) -> str:
-        """Return a row of a text column."""
+        """Return a row of UTF-8 bytes as text."""
         return self._row(row).tobytes().decode("utf-8")
 
     def _row(self, row: int) -> NDArray[Any]:
@@ -72,7 +77,10 @@ class MemoryColumn:
 
 @dataclass(frozen=True)
 class Table:
-    """The labelled examples of one split: the first `rows` rows of its columns."""
+    """The labelled examples of one split, as columns by name; there are `rows` examples.
+
+    `format`, `language` and `path` are those of the file that they were read from.
+    """
 
     name: str
     split: str
@@ -86,13 +94,13 @@ class Table:
         return self.rows
 
     def head(self, limit: int | None) -> Table:
-        """Return a table of the first `limit` examples, or of all if it is None."""
+        """Return a table of the first `limit` examples, or this table if `limit` is None."""
         if limit is None:
             return self
         return replace(self, rows=min(limit, self.rows))
 
     def location(self, row: int) -> str:
-        """Return the file and line of an example, for messages."""
+        """Return `file:line` of an example, or its file and question id in SQuAD and RACE, for messages."""
         # These formats have no line for each example.
         if self.format in ("squad", "race"):
             return f"{self.path}: question {self.text('id', row)!r}"
@@ -100,7 +108,10 @@ class Table:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields of the examples, as the file names them."""
+        """The fields of the examples, as the file names them.
+
+        Columns that masscli adds, such as `line`, `text.ids` and `choices+question`, are not among them.
+        """
         names = []
         for column in self.columns:
             if column != LINE_COLUMN and not derived_suffix(column) and not column.endswith(WITH_QUESTION):
@@ -112,13 +123,13 @@ class Table:
         return field in self.columns
 
     def is_list(self, field: str) -> bool:
-        """Return whether a field holds a list in each example."""
+        """Return whether a field holds a list of strings in each example."""
         return f"{field}.items" in self.columns
 
     def require(self, field: str, flag: str, *, many: bool = False) -> None:
-        """Raise MasscliError unless there is a field that holds one string, or a list if `many`.
+        """Raise MasscliError unless a field exists and holds a list in each example (`many`) or one string.
 
-        `flag` is the option that names the field.
+        `flag` is the option by which the user names the field, for the hint.
         """
         # A trained model's columns are fixed, so that no option can name another one.
         if not self.has(field):
@@ -141,15 +152,18 @@ class Table:
             raise MasscliError(f"{self.path}: {field!r} {message}", advice)
 
     def text(self, field: str, row: int) -> str:
-        """Return the string of a text field, or of a shared one, in one example."""
+        """Return the string that a text field or a shared field holds in the example `row`."""
         return self.columns[field].text(self.shared_row(field, row))
 
     def ids(self, field: str) -> TextColumn:
-        """Return the column of token ids of a field: a row for each example, or for each item of a list."""
+        """Return the column `FIELD.ids`: a row for each example, list item or shared text of the field."""
         return self.columns[f"{field}.ids"]
 
     def shared_row(self, field: str, row: int) -> int:
-        """Return the row at which the columns of a shared field store the text of an example."""
+        """Return the row at which the columns of a field store the text of the example `row`.
+
+        For a field that is not shared this is `row` itself.
+        """
         # A field that is not shared has a row for each example.
         shared = self.columns.get(f"{field}.at")
         if shared is None:
@@ -157,22 +171,25 @@ class Table:
         return int(shared[row][0])
 
     def numbers(self, field: str, row: int) -> NDArray[np.int64]:
-        """Return the whole numbers of a field in one example."""
+        """Return the whole numbers that a number field holds in the example `row`."""
         return self.columns[field][row]
 
     def item_rows(self, field: str, row: int) -> range:
-        """Return the rows at which the columns of a list field store the items of an example."""
+        """Return the rows at which the columns of a list field store the items of the example `row`."""
         offsets = self.item_offsets[field]
         return range(int(offsets[row]), int(offsets[row + 1]))
 
     def strings(self, field: str, row: int) -> list[str]:
-        """Return the items of a list field in one example."""
+        """Return the items that a list field holds in the example `row`."""
         column = self.columns[field]
         return [column.text(item_row) for item_row in self.item_rows(field, row)]
 
     @cached_property
     def item_offsets(self) -> CaseInsensitiveMapping[NDArray[np.int64]]:
-        """For each list field: where the items of each example start, and finally where they end."""
+        """For each list field, (rows + 1,) the row in its columns at which the items of each example start.
+
+        The last offset is the number of all items.
+        """
         offsets = {}
         for name, column in self.columns.items():
             if name.endswith(".items"):
@@ -181,6 +198,6 @@ class Table:
 
 
 def _offsets(counts: RaggedColumn) -> NDArray[np.int64]:
-    """Return the cumulative sums, from 0, of a column that holds one count in each row."""
+    """Return [0, c0, c0 + c1, ...] for a column whose rows hold one count c each."""
     numbers = [int(counts[row][0]) for row in range(len(counts))]
     return np.cumsum([0, *numbers], dtype=np.int64)
