@@ -1,8 +1,8 @@
 """Adafactor (Shazeer and Stern 2018, algorithm 5), which needs hardly any memory for its state.
 
-The second moment of a matrix is kept as the means of its rows and of its columns. As in fairseq's default the
-learning rate is that of the schedule: neither relative to the size of the parameters nor to the update. There
-is no first moment.
+The second moment of a matrix is kept as the means of its rows and of its columns. As with fairseq's defaults,
+there is no first moment. The learning rate is that of the schedule, and is not scaled by the size of the
+parameters.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ import torch
 from torch import Tensor
 
 DECAY_EXPONENT = -0.8
-"""The second moment of update t decays by 1 - t ** DECAY_EXPONENT (section 7.2)."""
+"""Second moments decay by the factor 1 - t ** DECAY_EXPONENT in update t, counted from 1 (section 7.2)."""
 SQUARE_EPS = 1e-30
-"""Added to squared gradients."""
+"""Number that is added to squared gradients, so that no second moment is 0."""
 LARGEST_STEP = 1.0
-"""The root mean square of a step, divided by the learning rate, is clipped here (section 6)."""
+"""Largest root mean square of a step before its multiplication by the learning rate; larger ones are scaled
+down (section 6)."""
 
 
 class Adafactor(torch.optim.Optimizer):
     """Adafactor with an external learning rate.
 
-    A group's `blocks` says of how many matrices one of ours consists (queries, keys and values); each has
-    moments and a clipped step of its own. A vector is a matrix with unfactored moments.
+    A weight may hold several matrices one below the other (queries, keys and values); their number is
+    `blocks` of the parameter group. Each matrix has its own factored moments, and its step is clipped by
+    itself. The second moments of a vector are not factored.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float) -> None:
@@ -33,7 +35,7 @@ class Adafactor(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # a loss is never evaluated again
-        """Update every parameter that has a gradient. A closure is not supported."""
+        """Update, in place, every parameter that has a gradient. A closure is not supported."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

@@ -1,9 +1,9 @@
 """Measure the speed of this machine: matrix products, training, generation, and training with plain PyTorch.
 
-A speed alone says little, since machines differ and drift. Ratios to a ceiling and to a peer that were
-measured seconds apart say more. The peer is `torch.nn.Transformer` of the same sizes with `cross_entropy` and
-`AdamW`, as a tutorial would write it, with the same precision. Weights and token ids are random: speed does
-not depend on them.
+Absolute speeds say little, since machines differ and drift. The report therefore relates the speed of
+training to that of a large matrix product (the ceiling) and to that of a peer, measured seconds apart. The
+peer is `torch.nn.Transformer` of the same sizes with `cross_entropy` and `AdamW`, as a tutorial would write
+it, with the same precision. Weights and token ids are random, because speed does not depend on them.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ BEAM = 5
 
 @dataclass(frozen=True)
 class Workload:
-    """What is measured: a model, the shape of its batches, and for how long."""
+    """The input of the benchmark: the named size of a model, the shape of its batches, and durations."""
 
     arch: str
     vocab_size: int
     batch_size: int
-    """Sentences in a training batch."""
+    """Number of sentences in a training batch."""
     length: int
-    """Token ids in a sentence."""
+    """Number of tokens in a sentence."""
     steps: int
-    """Steps of decoding."""
+    """Number of decoding steps for each generated sentence."""
     seconds: float
-    """Time for each measurement, at least."""
+    """Least duration of each measurement in seconds."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One line of the report."""
+    """One line of the report: a value with its unit, and a note for the reader."""
 
     name: str
     value: float
@@ -59,7 +59,10 @@ class Measurement:
 
 
 def measure(workload: Workload, device: torch.device, dtype: torch.dtype) -> Iterator[Measurement]:
-    """Measure matrix products, training (ours and the peer's) and generation, one after another."""
+    """Measure matrix products, training by masscli, training by the peer, and generation; yield each result.
+
+    The peer is `torch.nn.Transformer`, and generation is beam search of 64 sentences and of one at a time.
+    """
     config = resolve({"arch": workload.arch, "languages": "none"})
     framing = Framing(_vocabulary(workload.vocab_size), config.source_bos, False, ())
     peak_flops = _matrix_product_flops(config, workload, device, dtype)
@@ -113,9 +116,11 @@ def measure(workload: Workload, device: torch.device, dtype: torch.dtype) -> Ite
 
 
 def flops(model: Transformer, workload: Workload) -> float:
-    """Return the floating-point operations of a forward and backward pass, without those of attention scores.
+    """Return the floating-point operations of a forward and backward pass on one training batch.
 
-    They are six for each weight and token that meet: a multiplication and an addition, three times.
+    Each weight of a matrix counts six operations for each token: a multiplication and an addition in the
+    forward pass, and twice as many in the backward pass. The products within attention (scores and weighted
+    sums) are left out.
     """
     embeddings = model.token_embeddings
     output_embedding = embeddings["shared" if "shared" in embeddings else "decoder"]
@@ -134,7 +139,7 @@ def _vocabulary(size: int) -> Vocabulary:
 
 
 def _batch(framing: Framing, workload: Workload) -> Batch:
-    """Return a training batch of random token ids."""
+    """Return a training batch of random token ids, whose loss term is called `bench`."""
     rng = np.random.default_rng(1)
     shape = (2, workload.batch_size, workload.length - 1)
     sources, targets = rng.integers(SPECIAL_IDS, workload.vocab_size, shape)
@@ -146,7 +151,7 @@ def _batch(framing: Framing, workload: Workload) -> Batch:
 def _matrix_product_flops(
     config: ModelConfig, workload: Workload, device: torch.device, dtype: torch.dtype
 ) -> float:
-    """Return the floating-point operations a second of the matrix product of a feed-forward layer."""
+    """Return the floating-point operations per second of the matrix product in a feed-forward layer."""
     tokens = workload.batch_size * workload.length
     x = torch.randn(tokens, config.dim, device=device, dtype=dtype)
     weight = torch.randn(config.ffn_dim, config.dim, device=device, dtype=dtype)
@@ -155,7 +160,7 @@ def _matrix_product_flops(
 
 
 def _train_step(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object]:
-    """Return a function that makes one update."""
+    """Return a function that makes one AdamW update of `module` on what `loss` returns."""
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:
@@ -168,7 +173,11 @@ def _train_step(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], o
 
 
 def _median_seconds(work: Callable[[], object], at_least: float, device: torch.device) -> float:
-    """Return the median time of a call: of at least three, for `at_least` seconds, after two to warm up."""
+    """Return the median duration of a call of `work` in seconds.
+
+    After two calls to warm up, `work` is called at least three times, and until `at_least` seconds have
+    passed.
+    """
     times: list[float] = []
     began = time.perf_counter()
     # The limit is for work that takes almost no time.
@@ -190,7 +199,10 @@ def _median_seconds(work: Callable[[], object], at_least: float, device: torch.d
 def _sentences_per_second(
     model: Transformer, framing: Framing, workload: Workload, batch_size: int, device: torch.device
 ) -> float:
-    """Return the speed of beam search; every output has as many tokens as there are steps."""
+    """Return how many sentences per second beam search generates, with `batch_size` sentences at a time.
+
+    Sources are random, and every output has `workload.steps` tokens.
+    """
     search = GenerationConfig(beam=BEAM, min_len=workload.steps - 1, max_len_a=0.0, max_len_b=workload.steps)
     decoder = Decoder([model], framing, search, batch_size=batch_size, batch_tokens=10**9)
     rng = np.random.default_rng(2)
@@ -202,7 +214,7 @@ def _sentences_per_second(
 
 
 class _Peer(nn.Module):
-    """`torch.nn.Transformer` with embeddings and a tied output layer."""
+    """The peer model: `torch.nn.Transformer` with embeddings, positions and a tied output layer."""
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
@@ -219,7 +231,10 @@ class _Peer(nn.Module):
         )
 
     def loss(self, batch: Batch, dtype: torch.dtype) -> Tensor:
-        """Return the summed cross-entropy with label smoothing."""
+        """Return the cross-entropy with label smoothing, summed over the targets of the batch.
+
+        Matrix products are computed in `dtype` (autocast).
+        """
         assert batch.target is not None
         labels = batch.labels["bench"]
         device_type = batch.source.ids.device.type

@@ -15,10 +15,11 @@ class BertAdam(torch.optim.Optimizer):
 
     The update is p -= lr * (m / (sqrt(v) + eps) + decay * p).
 
-    `layerwise` is LAMB (You et al. 2020) as ALBERT uses it: the step of each matrix is scaled by |p| /
-    |step|. A group's `blocks` says of how many matrices one of ours consists (queries, keys and values); each
-    block has a scale of its own. `corrected` is what GPT was fine-tuned with: the rate, and with it the
-    decay, is multiplied by sqrt(1 - beta2^t) / (1 - beta1^t).
+    With `layerwise` it is LAMB (You et al. 2020) as ALBERT uses it: the step of each matrix is scaled by |p|
+    / |step|. A weight may hold several matrices one below the other (queries, keys and values); their number
+    is `blocks` of the parameter group, and each of them has a scale of its own. With `corrected` it is the
+    optimizer with which GPT was fine-tuned: the learning rate, and with it the decay, is multiplied by sqrt(1
+    - beta2^t) / (1 - beta1^t).
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class BertAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # a loss is never evaluated again
-        """Update every parameter that has a gradient. A closure is not supported."""
+        """Update, in place, every parameter that has a gradient. A closure is not supported."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

@@ -28,7 +28,11 @@ T = TypeVar("T")
 def evaluate_outputs(
     model: Transformer, objective: EvaluableObjective, batch_builder: BatchBuilder, sampler: BatchSampler
 ) -> list[ExampleOutput]:
-    """Return the outputs for each example of a dataset, whichever process computed them."""
+    """Return the output of the model for every example of a dataset, in the order of the dataset.
+
+    Every process computes a share of the batches, and gets all outputs. All processes must call this
+    together.
+    """
     device = next(model.parameters()).device
 
     def outputs_of(numbers: Ids) -> list[ExampleOutput]:
@@ -45,9 +49,11 @@ def evaluate_outputs(
 
 
 def with_less_memory(numbers: Ids, compute: Callable[[Ids], T]) -> list[T]:
-    """Return `compute(numbers)`; if memory runs out, compute the two halves separately.
+    """Return `[compute(numbers)]`, or the results for parts of `numbers` if memory does not suffice.
 
-    Raises MasscliError if there is not enough memory for a single example.
+    When memory runs out, the example numbers are split into two halves, again and again if need be; the list
+    has one result for each part, in order. Raises MasscliError if there is not enough memory for a single
+    example.
     """
     try:
         return [compute(numbers)]
@@ -70,7 +76,8 @@ def exchange_outputs(
 ) -> list[ExampleOutput]:
     """Return the outputs of examples 0 to `count` - 1, gathered from all processes.
 
-    `mine` holds the outputs of this process. All processes must call this together.
+    `mine` maps the number of each example of this process to its output. All processes must call this
+    together.
     """
     # Sizes come first, because outputs differ in length: each process has to know where its own begin.
     sizes = torch.zeros(count, dtype=torch.int64, device=device)
@@ -88,9 +95,9 @@ def exchange_outputs(
 
 
 def exchange_lines(mine: range, lines: Sequence[str], count: int, device: torch.device) -> list[str]:
-    """Return `count` lines, gathered from all processes.
+    """Return lines 0 to `count` - 1, gathered from all processes.
 
-    `lines` are those of this process, and `mine` their numbers. All processes must call this together.
+    `lines` are those of this process, and `mine` has their numbers. All processes must call this together.
     """
     encoded = {}
     for number, line in zip(mine, lines, strict=True):

@@ -15,45 +15,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """Event: some updates were made. Values are of the updates since the last such event, unless noted.
+    """Event: some updates were made.
 
-    Values are of the updates since the last such event, unless they say otherwise.
+    Losses, counts and shares are of the updates since the last such event, unless a field says otherwise.
     """
 
     step: int
     """Updates made since the run began."""
     epoch: int
     losses: Mapping[str, float]
-    """`STREAM.TERM` to nats per target."""
+    """Mean losses: `STREAM.TERM` to nats per target."""
     lr: float
     grad_norm: float
     """Norm of the gradient of the last update, before clipping."""
     targets: int
-    """Targets learned from."""
+    """Number of targets learned from, in all processes."""
     padding: float
-    """Share of the tokens that were padding."""
+    """Share of padding among the tokens of this process."""
     seconds: float
     loss_scale: float
     overflows: int
-    """Updates skipped because of an overflow, since the run began."""
+    """Number of updates skipped because of an overflow, since the run began."""
     oom_retries: int
-    """Updates that were repeated in smaller pieces for lack of memory, since the run began."""
+    """Number of updates that were computed again in smaller pieces for lack of memory, since the run
+    began."""
     memory: float
-    """Peak memory of the process in GiB (of the GPU where there is one)."""
+    """Peak memory in GiB, of the GPU or else of the process in RAM, since the process began."""
     generation_share: float
-    """Share of the seconds in which the model generated the sources of back-translation."""
+    """Share of `seconds` in which this process generated text to train on, such as the sources of
+    back-translation."""
     objective_metrics: Mapping[str, float]
-    """`STREAM.METRIC`: what objectives measure of their own work."""
+    """Metrics that objectives compute while training, as `STREAM.METRIC`."""
     warnings: tuple[str, ...]
-    """What a user should know of these metrics."""
+    """Warnings about `objective_metrics` that look wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the model made of one line of a validation set."""
+    """The output of the model for one line of a validation set, with its source and reference."""
 
     task: str
-    """The metric that the line belongs to, such as bleu.en-de."""
+    """The metric that the output is a sample of, such as bleu.en-de."""
     source: str
     reference: str
     output: str
@@ -61,22 +63,22 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """Event: the model was validated."""
+    """Event: the model was validated; `seconds` is the duration of the validation."""
 
     step: int
     metrics: Mapping[str, float]
     signatures: Mapping[str, str]
-    """How a metric was computed, for those that have a signature."""
+    """How a metric was computed, by its name, for those metrics that have a signature."""
     seconds: float
     samples: tuple[Sample, ...] = ()
     """Outputs for a few lines, the same ones at every validation."""
     expected: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """For a metric, the lowest and the highest value that the recipe expects by now."""
+    """By metric, the lowest and the highest value that the recipe expects after this update."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """Event: a checkpoint was written."""
+    """Event: a checkpoint was written; `best` says whether it is the best one so far."""
 
     step: int
     path: Path
@@ -85,7 +87,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Event: the run has ended."""
+    """Event: the run has ended, for this reason (`done` after its last update)."""
 
     step: int
     reason: str
@@ -98,19 +100,19 @@ Event = Stepped | Evaluated | Saved | Finished
 
 
 class Sink(Protocol):
-    """A place that keeps the events of a run, such as TensorBoard."""
+    """The interface of a place that keeps the events of a run, such as TensorBoard."""
 
     @classmethod
     def open(cls, recipe: Recipe) -> Sink:
-        """Return the place for the events of a run. Raises MasscliError if it cannot be had."""
+        """Return a new sink for the events of a run. Raises MasscliError if it is not available."""
         ...
 
     def write(self, event: Event) -> None:
-        """Keep an event."""
+        """Record an event."""
         ...
 
     def close(self) -> None:
-        """Write what is still buffered."""
+        """Write out what is still buffered; no event follows."""
         ...
 
 

@@ -12,11 +12,11 @@ from masscli.training.validation import lower_is_better
 
 
 class KeptCheckpoints:
-    """The checkpoints in the folder of a run, and which of them may go.
+    """Keeps track of the checkpoints in the folder of a run, and removes those that need not be kept.
 
-    `checkpoints` are those that are there when the run begins or goes on, by step. `scores` are their values
-    of the metric that decides which is best, None for those without one. The ranking follows the metric of
-    this call, which may be another one than before.
+    `checkpoints` are those that exist when the run begins or continues, by step. `scores` has the value of
+    `config.best_metric` for each checkpoint, or None if it was saved without a validation. All checkpoints
+    are ranked by this metric, even if the run was begun with another one.
     """
 
     def __init__(
@@ -30,13 +30,16 @@ class KeptCheckpoints:
             self.add(step, saved.metrics.get(config.best_metric), saved.state.ends_epoch)
 
     def add(self, step: int, score: float | None, ends_epoch: bool) -> None:
-        """Take note of a checkpoint that was saved."""
+        """Register a checkpoint that was saved after update `step`, with its score or None.
+
+        `ends_epoch` says whether this update completed an epoch of the first stream.
+        """
         self.scores[step] = score
         if ends_epoch:
             self.epoch_ends.add(step)
 
     def stale_steps(self) -> list[int]:
-        """Return the steps whose checkpoints may go."""
+        """Return the steps of the checkpoints that need not be kept, in ascending order."""
         config = self.config
         ranked = checkpoint.rank_steps(self.scores, lower_is_better(config.best_metric))
         kept = {*sorted(self.scores)[-config.keep_last :], *ranked[: config.keep_best]}
@@ -45,7 +48,10 @@ class KeptCheckpoints:
         return [step for step in sorted(self.scores) if step not in kept]
 
     def prune(self) -> None:
-        """Remove what need not be kept: whole checkpoints, and the optimizer of older ones."""
+        """Delete the checkpoints that need not be kept, and the optimizer state of older ones, from disk.
+
+        Optimizer states are deleted only if `--keep-optimizer-states` says how many to keep.
+        """
         for step in self.stale_steps():
             checkpoint.remove_checkpoint(self.folder, step)
             del self.scores[step]

@@ -10,23 +10,23 @@ from masscli.training.config import OptimConfig
 def learning_rate(
     config: OptimConfig, update: int, max_update: int | None, plateau_factor: float = 1.0
 ) -> float:
-    """Return the learning rate of an update, counted from 0.
+    """Return the learning rate of the update before which `update` updates were made.
 
     With t = `update`, W = warm-up updates and T = `max_update`, which the decaying schedules need:
 
     - inverse_sqrt (fairseq): linear from warmup_init_lr to lr within W, then lr * sqrt(W / t)
     - linear (fairseq's polynomial_decay, Hugging Face): lr * t / W, then linear down to end_lr at T
-    - poly_tf (BERT): lr * t / W, then lr * (1 - t / T), with a jump at W
+    - poly_tf (BERT): lr * t / W, then from lr to end_lr by the share 1 - t / T, with a jump at W
     - poly_mult (ELECTRA): lr * (1 - t / T) * min(1, t / W)
-    - cosine (GPT): lr * t / W, then lr * (1 + cos(pi * t / T)) / 2
+    - cosine (GPT): lr * t / W, then from lr to end_lr by the share (1 + cos(pi * t / T)) / 2
     - constant: lr * min(1, t / W)
     - wsd (Hu et al. 2024, section 4; Haegele et al. 2024): lr * t / W, then lr, and in the last N =
       decay_updates from lr to end_lr by the share 1 - x or 1 - sqrt(x), where x = (t - T + N) / N
     - reduce_lr_on_plateau (fairseq, PyTorch): as inverse_sqrt within W, then lr * plateau_factor, but at
       least end_lr
 
-    As in all of the released code t is 0 in the first update, whose rate is therefore warmup_init_lr, or 0,
-    where there is a warm-up.
+    "From lr to end_lr by the share s" stands for end_lr + (lr - end_lr) * s. As in all of the released code,
+    t is 0 in the first update, so with a warm-up the first rate is warmup_init_lr or 0.
     """
     # setup/compose.py fills in both before a run begins.
     assert config.lr is not None and config.warmup_updates is not None
@@ -54,7 +54,11 @@ def learning_rate(
 
 
 def _decay(config: OptimConfig, t: float, total: float) -> float:
-    """Return the share of lr - end_lr that is left after warm-up: 1 at the most, 0 at the last update."""
+    """Return the share of the way from end_lr to lr that remains at update `t`, after the warm-up.
+
+    It is at most 1, and 0 from update `total` on. `config` has one of the schedules linear, poly_tf, cosine
+    and wsd.
+    """
     # Beyond the last update the rate stays at its end.
     progress = min(1.0, t / total)
     if config.lr_scheduler == "poly_tf":
@@ -68,7 +72,11 @@ def _decay(config: OptimConfig, t: float, total: float) -> float:
 
 
 def _wsd_decay(config: OptimConfig, t: float, total: float) -> float:
-    """Return the share that is left by wsd: 1 before its decay begins, 0 at the last update."""
+    """Return the share of the way from end_lr to lr that remains in the schedule wsd at update `t`.
+
+    It is 1 until the last `config.decay_updates` updates (default: a tenth of `total`), and 0 from update
+    `total` on. With no such updates it is always 1.
+    """
     updates = config.decay_updates
     if updates is None:
         updates = int(total) // 10

@@ -1,4 +1,4 @@
-"""Handle signals as requests, which the training loop follows after the current update.
+"""Turn signals into requests that the training loop carries out after the current update.
 
 SIGTERM and Ctrl-C stop the run. SIGUSR1, which SLURM sends some time before a limit (`sbatch
 --signal=USR1@120`), saves a checkpoint and lets the run go on, or stops it with --stop-on-signal usr1.
@@ -13,9 +13,10 @@ STOP_SIGNALS: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """A context manager that remembers what signals ask for.
+    """A context manager within which SIGTERM, SIGINT and SIGUSR1 are only recorded, in two attributes.
 
-    A second signal of a kind that stops the run acts at once.
+    If a signal that stops the run comes a second time, the handler from before the context is called, which
+    by default ends the process. Outside of the main thread nothing is recorded.
     """
 
     def __init__(self, stop_on_usr1: bool = False) -> None:
@@ -23,9 +24,9 @@ class Signals:
         if stop_on_usr1:
             self._stop_signals = (*STOP_SIGNALS, signal.SIGUSR1)
         self.received = 0
-        """Number of the first signal that stops the run; 0 for none."""
+        """Number of the first signal received that stops the run; 0 for none."""
         self.save_requested = False
-        """Whether a checkpoint is to be saved after the current update."""
+        """Whether a signal has asked to save a checkpoint and go on. Whoever saves it sets this to False."""
 
     def __enter__(self) -> Signals:
         def remember(number: int, frame: object) -> None:

@@ -12,7 +12,7 @@ from masscli.objectives.objective import Objective
 
 @dataclass(frozen=True)
 class Stream:
-    """A training stream of a run: one source of examples with its objective."""
+    """A training stream of a run: one source of examples, its objective, and how its batches are made."""
 
     name: str
     objective: Objective
@@ -21,4 +21,4 @@ class Stream:
     sampling_weight: float
     """How often the stream is drawn relative to the others."""
     loss_weight: Schedule
-    """Factor on its loss, by update."""
+    """Factor on the loss of the stream, as a function of the number of updates made."""

@@ -34,11 +34,15 @@ from masscli.training.validation_tasks import Probe, TranslationTask, WritingTas
 ROUGE = METRIC_FAMILIES["rouge"]
 
 MAX_EXPONENT = 700.0
-"""Above exp(700) a float64 overflows."""
+"""Largest loss of which a perplexity is computed; a higher loss is taken as this one, so that exp does not
+overflow a float64."""
 
 
 def lower_is_better(metric: str) -> bool:
-    """Return whether a metric is a loss or a perplexity; all others are better when they are higher."""
+    """Return whether a metric, by its name, is a loss or a perplexity.
+
+    All other metrics are better when they are higher.
+    """
     return metric.rpartition(".")[2].startswith("ppl") or metric.endswith("loss")
 
 
@@ -51,11 +55,15 @@ class ValidationStream:
     batch_builder: BatchBuilder
     sampler: BatchSampler
     table: Table | None = None
-    """Labelled examples, if predictions are measured and not only losses."""
+    """The labelled examples, if the objective's predictions are evaluated; None if only losses are
+    measured."""
 
     @property
     def term_losses(self) -> tuple[str, ...]:
-        """Return the names of the losses of single terms, or none if the objective has one term."""
+        """Return the names of the losses of single terms, such as `STREAM.TERM.loss`.
+
+        There are none if the objective has a single term.
+        """
         terms = tuple(self.objective.weights)
         if len(terms) == 1:
             return ()
@@ -63,7 +71,7 @@ class ValidationStream:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Return the names of the metrics besides the loss."""
+        """Return the names of the metrics of predictions; none if only losses are measured."""
         if isinstance(self.objective, EvaluableObjective) and self.table is not None:
             return self.objective.metric_names
         return ()
@@ -71,22 +79,22 @@ class ValidationStream:
 
 @dataclass(slots=True)
 class ValidationResult:
-    """What was measured at a validation."""
+    """The result of a validation: metrics by name, with signatures and sample outputs."""
 
     metrics: dict[str, float]
     signatures: dict[str, str] = field(default_factory=dict)
-    """How a metric was computed, for those that have a signature."""
+    """How a metric was computed, by its name, for those metrics that have a signature."""
     samples: tuple[Sample, ...] = ()
-    """Outputs for a few lines of each task."""
+    """Outputs for a few lines of each task that generates text."""
 
     def add_scores(self, scores: Mapping[str, Score]) -> None:
-        """Add scores with their signatures."""
+        """Add the values and signatures of scores, by metric."""
         for name, score in scores.items():
             self.metrics[name] = score.value
             self.signatures[name] = score.signature
 
     def add_split(self, split: str, other: ValidationResult) -> None:
-        """Add what was measured on another split, whose names get the split in front."""
+        """Add the result of another split, with `split.` in front of the names of its metrics."""
         self.metrics |= {f"{split}.{name}": value for name, value in other.metrics.items()}
         self.signatures |= {f"{split}.{name}": text for name, text in other.signatures.items()}
         self.samples += tuple(replace(sample, task=f"{split}.{sample.task}") for sample in other.samples)
@@ -94,7 +102,10 @@ class ValidationResult:
 
 @dataclass(frozen=True)
 class Validator:
-    """Computes everything that is measured at a validation."""
+    """Computes everything that is measured at a validation.
+
+    Its truth value is false if there are no validation examples.
+    """
 
     streams: tuple[ValidationStream, ...]
     translations: tuple[TranslationTask, ...]
@@ -105,7 +116,7 @@ class Validator:
     beam: int
     lowercase: bool
     others: Mapping[str, Validator] = field(default_factory=dict)
-    """By split, what is measured on further splits; the names of these metrics begin with the split."""
+    """The validators of further splits, by split; the names of their metrics begin with the split."""
 
     def __bool__(self) -> bool:
         return bool(self.streams)
@@ -120,7 +131,7 @@ class Validator:
 
     @property
     def _own_names(self) -> list[str]:
-        """Return the names of the metrics on the first split."""
+        """Return the names of the metrics on the first split, in the order of reports."""
         names = ["loss"]
         if self._has_perplexity:
             names.append("ppl")
@@ -144,7 +155,10 @@ class Validator:
 
     @property
     def _has_perplexity(self) -> bool:
-        """Return whether the loss is a single cross-entropy of text, so that it has a perplexity."""
+        """Return whether the mean loss is a cross-entropy of text, so that it has a perplexity.
+
+        This is not so if an objective has several loss terms, or predicts labels.
+        """
         for stream in self.streams:
             if stream.term_losses or isinstance(stream.objective, PredictiveObjective):
                 return False
@@ -152,7 +166,7 @@ class Validator:
 
     @property
     def _unambiguous_metrics(self) -> list[str]:
-        """Return the metrics that only one stream has, so that the name of the stream can be left out."""
+        """Return the metrics of predictions that only one stream has, so that its name can be left out."""
         counts = Counter(metric for stream in self.streams for metric in stream.metrics)
         return [metric for metric, count in counts.items() if count == 1]
 
@@ -161,7 +175,8 @@ class Validator:
         """Return all metrics by name, the signatures of those that have one, and sample outputs.
 
         `loss` and `ppl` are over all streams, `STREAM.loss` is of each and `STREAM.TERM.loss` of its terms;
-        `bleu`, `rouge-1` and so on are means over tasks, `bleu.en-de` and the like of each.
+        `bleu`, `rouge-1` and so on are means over tasks, `bleu.en-de` and the like of each. All processes
+        must call this together. The model keeps its mode (training or not).
         """
         # The trainer lends its model, and gets it back in the mode that it was in.
         was_training = model.training
@@ -191,16 +206,16 @@ class Validator:
         return metrics | term_losses
 
     def _losses_by_term(self, model: Transformer, stream: ValidationStream) -> dict[str, float]:
-        """Return the mean loss of each term in nats per target.
+        """Return the mean loss of each term of a stream in nats per target; 0 if it has no target.
 
-        Raises MasscliError if the split has no target at all.
+        Raises MasscliError if no term has any target. All processes must call this together.
         """
         objective = stream.objective
         device = next(model.parameters()).device
         terms = list(objective.weights)
 
         def sums_and_counts(numbers: Ids) -> Tensor:
-            """Return a (2, terms) tensor of summed losses and of targets."""
+            """Return (2, terms): the summed losses and the target counts of the examples `numbers`."""
             batch = objective.prepare(model, stream.batch_builder(numbers, 0).to(device))
             losses = objective(model, batch)
             sums = [float(losses[term].nll) for term in terms]
@@ -226,7 +241,7 @@ class Validator:
         return dict(zip(terms, means, strict=True))
 
     def _prediction_metrics(self, model: Transformer) -> dict[str, float]:
-        """Return `STREAM.METRIC` of every evaluated objective, and `METRIC` where that is unambiguous."""
+        """Return the metrics of predictions as `STREAM.METRIC`, and as `METRIC` if only one stream has it."""
         metrics: dict[str, float] = {}
         unambiguous: dict[str, float] = {}
         names = self._unambiguous_metrics
@@ -243,7 +258,7 @@ class Validator:
         return metrics | unambiguous
 
     def _measure_translations(self, model: Transformer, result: ValidationResult) -> None:
-        """Add the scores of all translations, and their mean for each metric."""
+        """Run all translation tasks; add their scores, their means by metric and samples to `result`."""
         # One copy in the compute dtype serves all tasks; without tasks none is made.
         copy = inference_copy(model) if self.translations else model
         values: dict[str, list[float]] = {}
@@ -256,7 +271,7 @@ class Validator:
             result.metrics[metric] = sum(scores) / len(scores)
 
     def _measure_writings(self, model: Transformer, result: ValidationResult) -> None:
-        """Add the ROUGE scores of all generation tasks, and their means."""
+        """Run all writing tasks, and add their ROUGE scores, the means of these, and samples to `result`."""
         copy = inference_copy(model) if self.writings else model
         values: dict[str, list[float]] = {}
         for task in self.writings:
@@ -269,7 +284,7 @@ class Validator:
             result.metrics[metric] = sum(scores_of_metric) / len(scores_of_metric)
 
     def _probe(self, model: Transformer) -> dict[str, float]:
-        """Return the metrics of all probes, and the mean of those that share one."""
+        """Return the metrics of all probes, and the mean over the probes of each kind that has one."""
         metrics: dict[str, float] = {}
         values: dict[str, list[float]] = {}
         for probe in self.probes:

@@ -26,7 +26,7 @@ from masscli.training.events import Sample
 
 
 class Translated(NamedTuple):
-    """The scores of a task by the names of their metrics, and its outputs for a few lines."""
+    """The result of a translation or writing task: scores by metric, and outputs for a few lines."""
 
     scores: dict[str, Score]
     samples: tuple[Sample, ...]
@@ -35,7 +35,11 @@ class Translated(NamedTuple):
 def take_samples(
     task: str, sources: Sequence[str], references: Sequence[str], outputs: Sequence[str], count: int
 ) -> tuple[Sample, ...]:
-    """Return the outputs for `count` lines that are spread evenly over a validation set."""
+    """Return samples for at most `count` lines, spread evenly over a validation set.
+
+    `task` is the name of the metric that the lines belong to. The three sequences have one entry for each
+    line.
+    """
     count = min(count, len(sources))
     numbers = [position * len(sources) // count for position in range(count)]
     return tuple(Sample(task, sources[i], references[i], outputs[i]) for i in numbers)
@@ -43,38 +47,43 @@ def take_samples(
 
 @dataclass(frozen=True)
 class TranslationTask:
-    """Translate a validation set and compute BLEU.
+    """Translates a validation set and computes BLEU.
 
-    `path` holds the languages that a line goes through: (en, de), or there and back, (de, en, de). A model
-    that only copies would return every line unharmed, so a line that the first of two steps leaves as it is
-    counts as lost.
+    `path` has the languages that a line goes through: (en, de) is a translation, and (de, en, de) a round
+    trip back to the language of the source. A model that only copies would return every line of a round trip
+    unharmed, so the output of a line that its first step only copies is replaced by an empty line.
     """
 
     path: tuple[str, ...]
     sources: list[str]
     references: list[str]
     allowed: Mapping[str, Tensor] = field(default_factory=dict)
-    """For a language, a (V,) mask of the pieces that may be written in it. Those of back-translation, so that
-    it is measured as it works."""
+    """By target language, a (V,) mask of the pieces that may be generated in it; languages without a mask
+    allow all. The masks are those of back-translation, so that it is measured as it works."""
     by_encoder: bool = False
-    """Whether the encoder writes, whatever the model has beside it."""
+    """Whether the encoder generates the translations, even if the model has a decoder."""
     samples: int = 0
-    """How many outputs are kept."""
+    """How many sample outputs `measure` returns."""
 
     @property
     def metric(self) -> str:
-        """Return `roundtrip` for a path that returns to its language, else `bleu`."""
+        """Return `roundtrip` if the path ends in the language in which it begins, else `bleu`."""
         return "roundtrip" if self.path[0] == self.path[-1] else "bleu"
 
     @property
     def name(self) -> str:
-        """Return the name of the metric for this task alone."""
+        """Return the metric with the path, such as `bleu.en-de` or `roundtrip.de-en-de`."""
         return f"{self.metric}.{'-'.join(self.path)}"
 
     def measure(
         self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int, lowercase: bool
     ) -> Translated:
-        """Return the BLEU of the translations; every process translates a part of the lines."""
+        """Translate the sources with beam search, and return the BLEU score and sample outputs.
+
+        Round trips are translated greedily, whatever `beam` is. BLEU ignores case if `lowercase`. Every
+        process translates a part of the lines, so all must call this together; all get the score of the whole
+        set.
+        """
         # Round trips are searched greedily, as back-translation writes.
         if self.metric == "roundtrip":
             beam = 1
@@ -106,9 +115,10 @@ class TranslationTask:
 def _without_copies(
     lines: Sequence[str], sources: Sequence[str], source: str, target: str, tokenizer: Tokenizer
 ) -> list[str]:
-    """Return lines, with an empty line for each one that copies its source.
+    """Return the translations `lines`, with an empty line in place of each one that copies its source.
 
-    Copies are detected even when they are tokenized differently.
+    `source` and `target` are the languages of the step. A source is encoded and decoded by the tokenizer
+    before the comparison, so that copies with other spaces or forms of characters are found as well.
     """
     kept = []
     for line, original in zip(lines, sources, strict=True):
@@ -121,9 +131,10 @@ def _without_copies(
 
 @dataclass(frozen=True)
 class WritingTask:
-    """Generate from the sources of a stream's validation set and compute ROUGE.
+    """Generates text from the sources of a stream's validation set, and computes ROUGE.
 
-    An output has at most `max_length` pieces.
+    An output has at most `max_length` pieces. With `by_encoder` the encoder generates, even if there is a
+    decoder.
     """
 
     stream: str
@@ -134,10 +145,14 @@ class WritingTask:
     max_length: int
     by_encoder: bool
     samples: int = 0
-    """How many outputs are kept."""
+    """How many sample outputs `measure` returns."""
 
     def measure(self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int) -> Translated:
-        """Return the ROUGE scores by name; every process generates a part of the outputs."""
+        """Generate an output for each source with beam search, and return ROUGE scores and samples.
+
+        Every process generates a part of the outputs, so all must call this together; all get the scores of
+        the whole set.
+        """
         # The limit of a summary does not grow with its source.
         config = GenerationConfig(beam=beam, max_len_a=0, max_len_b=self.max_length)
         writer = extract_stack(model, "encoder") if self.by_encoder else model
@@ -154,24 +169,28 @@ class WritingTask:
 
 
 class Probe(Protocol):
-    """The interface of a measurement that looks into the model, and needs no text to be generated."""
+    """The interface of a measurement on a model for which no text is generated."""
 
     mean: ClassVar[str]
-    """Name of the mean over all probes of the kind; empty if it has none."""
+    """Name of the metric that is the mean over all probes of this kind; empty if there is none."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the metrics."""
+        """The names of the metrics that `measure` returns."""
         ...
 
     def measure(self, model: Transformer) -> dict[str, float]:
-        """Return the metrics by name. All processes must call this together."""
+        """Return the values of the metrics by name. All processes must call this together."""
         ...
 
 
 @dataclass(frozen=True)
 class RetrievalTask:
-    """Find the translation of each validation sentence among all of them, in both directions."""
+    """Measures how often a validation sentence finds its translation among all of the other language.
+
+    `pair` are the two languages, and `sides` the token ids of their aligned lines. Sentences are compared by
+    their vectors from the encoder.
+    """
 
     mean: ClassVar[str] = "retrieval"
     pair: tuple[str, str]
@@ -180,13 +199,13 @@ class RetrievalTask:
 
     @property
     def names(self) -> tuple[str, str]:
-        """Return the names of the metrics: one for each direction."""
+        """Return the names of the metrics, one for each direction, such as `retrieval.en-de`."""
         source, target = self.pair
         return f"retrieval.{source}-{target}", f"retrieval.{target}-{source}"
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> dict[str, float]:
-        """Return the share of sentences that find their translation, by direction."""
+        """Return the share (0 to 1) of sentences whose translation is the best match, by direction."""
         first = sentence_vectors(model, self.framing, self.sides[0], self.pair[0])
         second = sentence_vectors(model, self.framing, self.sides[1], self.pair[1])
         forward, backward = self.names

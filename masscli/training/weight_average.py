@@ -1,8 +1,8 @@
-"""An exponential moving average of the weights, which is what a run is validated with and used by others.
+"""An exponential moving average of the weights, with which a run is validated and saved.
 
-After update t, counted from 0, an average a of weights w becomes d a + (1 - d) w, with
-d = min(decay, (1 + t) / (10 + t)): at the beginning, where weights change most, the average follows quickly
-(as in TensorFlow's ExponentialMovingAverage).
+Update t, counted from 0, changes the average a of the weights w to d a + (1 - d) w, with d = min(decay, (1 +
+t) / (10 + t)). At the beginning, where weights change most, the average therefore follows quickly (as in
+TensorFlow's ExponentialMovingAverage).
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from torch import nn
 
 
 class WeightAverage:
-    """The average of the trained parameters of a run, by name.
+    """The moving average of the trained parameters of a run.
 
-    `parameters` maps each parameter to its name; the average begins with their present values.
+    `parameters` maps each parameter to its name, and `values` has the average by name. It begins with the
+    present values of the parameters.
     """
 
     def __init__(self, parameters: Mapping[nn.Parameter, str], decay: float) -> None:
@@ -27,14 +28,17 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, updates: int) -> None:
-        """Follow the weights after an update, of which `updates` were made so far."""
+        """Move the average towards the present weights, after an update before which `updates` were made."""
         decay = min(self.decay, (1 + updates) / (10 + updates))
         weights = [parameter.detach() for parameter in self.parameters]
         torch._foreach_lerp_(list(self.values.values()), weights, 1 - decay)
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Exchange the weights and their average: the model has the average, and `values` the weights."""
+        """Exchange the weights and their average within a context, and back at its end.
+
+        Within the context the parameters hold the average, and `values` holds the weights.
+        """
         self._swap()
         try:
             yield
