@@ -26,7 +26,7 @@ from masscli.core.errors import MasscliError
 
 
 def read_regular(path: Path) -> bytes:
-    """Return the contents of a file of a data folder, a checkpoint or another folder.
+    """Return the contents of a regular file.
 
     Raises MasscliError if it is a folder, a pipe or a device: reading from a pipe may never end. Raises
     OSError if there is no such file, or if it may not be read.
@@ -153,7 +153,7 @@ def _end_last_line(file: BinaryIO) -> None:
 
 
 def update_link(link: Path, target: str) -> None:
-    """Make a symbolic link, or change its target, in one step."""
+    """Make the symbolic link `link` to `target`, or replace the link that is there, in one step."""
     # A symbolic link cannot be changed in place, but another may take its name.
     aside = link.with_name(f".{link.name}.new")
     aside.unlink(missing_ok=True)

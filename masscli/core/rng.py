@@ -55,5 +55,5 @@ def make_generator(
 
 
 def example_generator(seed: int, stream: str, epoch: int, example: int) -> np.random.Generator:
-    """Return the generator for the noise of one example in one epoch."""
+    """Return the generator for the noise of one example of a training stream in one epoch."""
     return make_generator(seed, Purpose.EXAMPLE_NOISE, epoch, example, stream)

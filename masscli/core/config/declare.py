@@ -65,7 +65,7 @@ class UnusedOption(NamedTuple):
     condition: bool
     options: str
     reason: str
-    """Shown after "--option has no effect: "."""
+    """Why the options have no effect; a message shows it after "--option has no effect: "."""
     misleading: bool = False
     """Whether giving the option is an error, because it asks for something that does not happen. Otherwise
     there is only a warning."""

@@ -86,7 +86,11 @@ def _is_required(field: Field[Any]) -> bool:
 
 
 def _parse_value(kind: Any, value: object) -> object:
-    """Parse a value for a field of the type `kind`, which may be optional, a section or a container."""
+    """Parse a value for a field of the type `kind`, and return it in that type.
+
+    The type may be optional, a section, a container, a Literal or a scalar. Raises ConfigError if the value
+    does not fit.
+    """
     origin = typing.get_origin(kind)
     arguments = typing.get_args(kind)
     if origin in (Union, types.UnionType):

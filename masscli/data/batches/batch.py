@@ -33,7 +33,7 @@ class Tokens:
     segments: Tensor | None = None
     """(B, L) segment id of each token, 0 and 1 for BERT's segments A and B."""
     language: Tensor | None = None
-    """(B,) index into the model's language names, or (B, L) where a row holds two languages."""
+    """(B,) index into the model's languages for each row, or (B, L) for each token where a row holds two."""
     cross_attention_mask: Tensor | None = None
     """(B, L) bool: True for tokens that a decoder may attend to by cross-attention. MASS hides [M] from
     it."""
@@ -42,7 +42,8 @@ class Tokens:
     documents: Tensor | None = None
     """(B, L) document numbers of packed text; tokens attend only within their own document."""
     steps: Tensor | None = None
-    """(B, L) UniLMv2's signed steps, which decide who attends to whom; see masscli/models/masks.py."""
+    """(B, L) signed step of each token in UniLMv2's order of prediction, which decides which tokens attend to
+    which; see masscli/models/masks.py."""
 
     def to(self, device: torch.device) -> Tokens:
         """Return a copy of the block whose tensors are on another device."""

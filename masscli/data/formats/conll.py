@@ -15,9 +15,9 @@ from masscli.text.corpus import display_path
 CONLLU_COLUMNS = 10
 """Number of columns of CoNLL-U (https://universaldependencies.org/format.html)."""
 CONLLU_FORM = "2"
-"""Column of the words in CoNLL-U."""
+"""Name of the field (column) that holds the words in CoNLL-U."""
 CONLLU_UPOS = "4"
-"""Column of the universal parts of speech in CoNLL-U."""
+"""Name of the field (column) that holds the universal parts of speech in CoNLL-U."""
 MAX_SENTENCE_LINES = 2000
 """Largest number of lines of a sentence. A longer one is a bad row, since the file is probably a table
 without blank lines."""

@@ -29,7 +29,10 @@ def choice_record(
 
 
 def fill_blank(question: str, choice: str) -> str:
-    """Return the question with the choice in place of each blank (`_`), or with the choice after it."""
+    """Return the question with the choice in place of each blank (`_`).
+
+    A question without a blank is followed by a space and the choice.
+    """
     # RACE and similar sets mark the blank of a cloze question with an underscore.
     if "_" in question:
         return question.replace("_", choice)

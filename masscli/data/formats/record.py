@@ -28,7 +28,7 @@ class Record:
     lists: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Fields that hold a list of strings: words, choices, turns of a dialogue, answers."""
     numbers: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """Fields that hold a list of whole numbers."""
+    """Fields that hold a list of whole numbers, such as the starts of answers."""
     shared: Mapping[str, str] = field(default_factory=dict)
     """Fields that hold a long text which successive examples have in common, such as a paragraph with several
     questions. The text is tokenized by white-space-separated words, and the character offsets of every piece

@@ -1,9 +1,10 @@
 """Find training lines that are repeats, in the wrong language, or also in valid or test.
 
-`write_survey` reads all text once, before anything is encoded, and stores three things in `.partial` for the
-workers: which training rows repeat an earlier one (exactly, of the same pair or of the same language's
-monolingual text), hashes of all lines of valid and test, and profiles of the languages. A `Survey` then
-judges chunks, as a pure function of them. Hashes are 64 bits of BLAKE2b of the stripped line.
+Before anything is encoded, `write_survey` reads the text that the chosen filters need, and stores up to three
+things in `.partial` for the workers: hashes of all lines of valid and test; with --dedup, which training rows
+repeat an earlier one (exactly, of the same pair or of the same language's monolingual text); and with
+--filter-lang, profiles of the languages. A `Survey` then judges chunks, as a pure function of them. Hashes
+are 64 bits of BLAKE2b of the stripped line.
 
 The language filter does not identify languages in general. It knows only the languages of this data folder,
 each by the frequencies of the character trigrams in (a part of) its own training text, and drops a line that
@@ -145,7 +146,7 @@ def hash_trigrams(line: str) -> NDArray[np.int64]:
 
 
 def _hash_file(path: Path) -> Hashes:
-    """Return a hash of every line of a file."""
+    """Return (N,) a 64-bit hash of each of the N lines of a file, without the white space around it."""
     lines = corpus.iter_lines(path)
     blocks = []
     while block := list(islice(lines, HASHED_LINES)):

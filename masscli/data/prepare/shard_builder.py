@@ -131,7 +131,7 @@ class ShardBuilder:
         return self.state()
 
     def _open_writers(self) -> None:
-        """Open the columns of the current group."""
+        """Open a writer for each column of the current group, which goes on from its stored state."""
         self._writers = {}
         # A folder of labelled examples alone has no group.
         if not self._groups:

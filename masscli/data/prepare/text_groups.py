@@ -35,7 +35,7 @@ class TextGroup:
 
     @property
     def is_training(self) -> bool:
-        """Whether this is training text, whose lines may be dropped."""
+        """Whether this is text of the split train, the only one whose lines may be dropped."""
         return self.split == "train"
 
     @property
@@ -56,7 +56,7 @@ class TextGroup:
         return f"{self.name}.{self.languages[side]}"
 
     def original_column(self, side: int) -> str:
-        """Return the name of the column that keeps the lines of a side before tokenization."""
+        """Return the name of the column that keeps the lines of a side before any preprocessing."""
         return f"{self.column(side)}.raw"
 
     def rows_column(self, pair: Sides, side: int) -> str:

@@ -71,7 +71,7 @@ class ColumnWriter:
 
     @property
     def rows(self) -> int:
-        """How many rows have been written so far, in all shards."""
+        """The number of rows written so far, in all shards."""
         return sum(shard.rows for shard in self.state.finished) + self.state.rows
 
     def append(self, block: RowBlock, document_starts: Sequence[int] = ()) -> None:
@@ -117,12 +117,12 @@ class ColumnWriter:
         return self.state
 
     def finish(self) -> tuple[FinishedShard, ...]:
-        """Complete the last shard and return all of them."""
+        """Complete the last shard, and return all shards of the column in order."""
         self._close_shard()
         return self.state.finished
 
     def close(self) -> None:
-        """Close the files without finishing the column."""
+        """Close the open files of the current shard without completing it."""
         for file in self._files():
             file.close()
 

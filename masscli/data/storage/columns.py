@@ -37,7 +37,7 @@ class TextColumn(RaggedColumn, Protocol):
     """The interface of a column whose rows may also be read as UTF-8 text."""
 
     def text(self, row: int) -> str:
-        """Return a row as text."""
+        """Return a row of UTF-8 bytes as text."""
         ...
 
 
@@ -136,7 +136,7 @@ class Column:
 
     @functools.cached_property
     def _boundaries(self) -> list[int]:
-        """The row at which each shard begins, and finally the number of rows in all shards."""
+        """[0, r0, r0 + r1, ...]: the first row of each shard, and finally the number of all rows."""
         return [0, *accumulate(shard.rows for shard in self.shards)]
 
     def _lengths_of(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -162,7 +162,7 @@ def concatenate(columns: Sequence[Column]) -> Column:
 
 
 def flat_values(column: Column) -> NDArray[np.int64]:
-    """Return all values of a column of whole numbers, without the boundaries of its rows."""
+    """Return all values of a column of whole numbers as one array, row after row; not for selections."""
     values = [np.zeros(0, np.int64)]
     for shard in column.shards:
         values.append(np.asarray(shard.values, np.int64))

@@ -237,7 +237,7 @@ class Manifest:
         return None
 
     def _used_columns(self) -> set[str]:
-        """Return the names of the columns that texts, pairs and tables consist of."""
+        """Return the names of all columns that the entries of texts, pairs and tables refer to."""
         names: set[str | None] = set()
         for text in self.texts:
             names.update([text.column, text.original])
