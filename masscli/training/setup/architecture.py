@@ -22,13 +22,14 @@ ARCHITECTURE_FIELDS = (
     "head_transform", "pooler", "relative_buckets", "relative_distance", "decoder_ffn_dim", "decoder_heads",
     "decoder_norm", "decoder_position_type", "decoder_max_positions",
 )  # fmt: skip
-"""Fields of a model that its weights depend on. With --init-from they come from the checkpoint."""
+"""Fields of ModelConfig that decide which weights a model has and what they compute. With --init-from their
+values come from the checkpoint."""
 
 _GROWING_FIELDS = ("max_positions", "decoder_max_positions")
-"""Sizes of position tables, which may be larger than those of the checkpoint."""
+"""Fields with the sizes of position tables, which may be larger than in the checkpoint of --init-from."""
 
 STACK_FIELDS = {"encoder": "encoder_layers", "decoder": "decoder_layers"}
-"""For each stack, the field with its number of layers."""
+"""By stack, the field of ModelConfig with its number of layers."""
 
 
 def adapt_objectives(
@@ -39,8 +40,10 @@ def adapt_objectives(
 ) -> dict[str, StreamConfig]:
     """Return the training streams with their objectives adapted to the stacks of the model.
 
-    Some objectives can use one stack or both, and join two texts in the format in which the encoder has read
-    them. They are adapted before a missing stack is added. `initial` is the checkpoint of --init-from.
+    Some objectives work with an encoder, a decoder or both, and join two texts in the format (that of BERT or
+    RoBERTa) in which the encoder has read pairs before. `initial` is the checkpoint of --init-from, or None.
+    The stacks are those that the checkpoint or else --arch and the options give to the model, before any
+    stack is added that an objective needs.
     """
     pair_format: Literal["bert", "roberta"] = "bert"
     if initial is None:
@@ -64,8 +67,8 @@ def adapt_objectives(
 def needed_stacks(streams: Mapping[str, StreamConfig], model_options: Mapping[str, Any]) -> str:
     """Return the stacks that the training streams need: `encoder`, `decoder`, `encoder-decoder` or `any`.
 
-    `any` means that all streams can use either stack. Raises MasscliError if the options give layers to a
-    stack that no stream would train.
+    `any` means that one stack suffices, whichever it is. Raises MasscliError if `model_options` gives layers
+    to a stack that no stream would train.
     """
     # A stream that can use any stack adapts to the others.
     kinds: set[str] = {stream.objective.stacks for stream in streams.values()}
@@ -90,7 +93,10 @@ def single_stack(
 ) -> dict[str, Any]:
     """Return the options of the model, with 0 layers for the stack that --init-stacks leaves out.
 
-    The stack keeps its layers if a stream needs it.
+    They are returned unchanged if --init-stacks or --init-from is not given, or if a stream needs the other
+    stack as well; layers that options give to the other stack are kept. `stacks` is the result of
+    `needed_stacks`, and `initial` the checkpoint of --init-from. Raises MasscliError if the checkpoint or the
+    options lack the stack that --init-stacks names.
     """
     options = dict(model_options)
     stack = recipe.init_stacks
@@ -113,8 +119,10 @@ def choose_architecture(
 ) -> ModelConfig:
     """Return the configuration of the model.
 
-    The model has the `stacks` that the streams need, and reads text in `languages`. Raises MasscliError if a
-    stack that is needed has no layers, or if an option contradicts the checkpoint of --init-from.
+    `stacks` are the stacks that the streams need: `encoder`, `decoder`, `encoder-decoder` or `any`.
+    `languages` decide whether a model with `languages` auto gets language embeddings: it does if there are
+    several. `initial` is the checkpoint of --init-from, or None. Raises MasscliError if a stack that is
+    needed has no layers, or if an option contradicts the checkpoint.
     """
     if initial is None:
         model = resolve(model_options, stacks)
@@ -134,7 +142,10 @@ def choose_architecture(
 
 
 def check_init(recipe: Recipe, model: Mapping[str, Any]) -> None:
-    """Raise MasscliError if the model lacks a stack that --init-stacks or --init-decoder-from names."""
+    """Raise MasscliError if the model lacks a stack that --init-stacks or --init-decoder-from names.
+
+    `model` has the fields of a ModelConfig as plain data.
+    """
     stack = recipe.init_stacks
     if stack != "both" and model[STACK_FIELDS[stack]] in (0, "0"):
         raise MasscliError(
@@ -148,9 +159,10 @@ def check_init(recipe: Recipe, model: Mapping[str, Any]) -> None:
 
 
 def check_lengths(recipe: Recipe) -> None:
-    """Raise MasscliError if running text is split into pieces that are longer than the model's positions.
+    """Raise MasscliError if examples of running text are longer than the model has positions.
 
-    Otherwise nearly all examples would be too long and left out.
+    Otherwise nearly all examples would be left out. This also refuses a --length-multiple that does not
+    divide the number of positions, because padding could then exceed it.
     """
     model = recipe.model
     multiple = recipe.train.length_multiple
@@ -178,9 +190,10 @@ def check_lengths(recipe: Recipe) -> None:
 
 
 def check_vocabularies(recipe: Recipe, vocab: Vocabulary) -> None:
-    """Raise MasscliError if a stream reads or writes a language for which its side has no vocabulary.
+    """Raise MasscliError if a stream reads or writes a language for which the vocabulary does not serve.
 
-    Where source and target have vocabularies of their own, only translation in one direction can be learned.
+    A data folder may have one vocabulary for sources and another for targets. Then only translation in this
+    direction can be learned.
     """
     for stream in recipe.stream.values():
         kind = stream.objective.input_kind
@@ -194,7 +207,7 @@ def check_vocabularies(recipe: Recipe, vocab: Vocabulary) -> None:
 
 
 def check_shared_layers(recipe: Recipe) -> None:
-    """Raise MasscliError if layers with shared weights would be frozen or scaled one by one."""
+    """Raise MasscliError if --freeze N or --layer-decay would treat layers with shared weights apart."""
     model = recipe.model
     optim = recipe.optim
     # A stack of one layer shares nothing.
@@ -216,10 +229,11 @@ def check_shared_layers(recipe: Recipe) -> None:
 def _model_from_checkpoint(
     checkpoint: Checkpoint, options: Mapping[str, Any], stacks: str, recipe: Recipe
 ) -> ModelConfig:
-    """Return the architecture of a checkpoint, with the options that do not contradict it.
+    """Return the architecture of a checkpoint, with those options applied that its weights allow.
 
-    A stack that the checkpoint lacks, and that is needed, gets its layers from --arch or the options; a stack
-    that it has, and that is not needed, may be left out with 0 layers. A table of positions may grow.
+    A needed stack that the checkpoint lacks gets its layers from --arch or the options; a stack that is not
+    needed may be left out by an option with 0 layers. A table of positions may grow. Raises MasscliError if
+    another option contradicts the checkpoint.
     """
     # The named size of the checkpoint fills in what options leave open, such as the layers of a new stack.
     fresh = resolve({"arch": checkpoint.recipe.model.arch, **options}, stacks)
@@ -251,7 +265,11 @@ def _check_field(
     options: Mapping[str, Any],
     recipe: Recipe,
 ) -> None:
-    """Raise MasscliError if an option or --arch contradicts a field of the checkpoint's configuration."""
+    """Raise MasscliError if an option or --arch contradicts a field of the checkpoint's configuration.
+
+    `stored` is the configuration of the checkpoint, `asked` the one that --arch and all options give, and
+    `options` has what the user gave, all as plain data.
+    """
     # `auto` stands for whatever the checkpoint has.
     if asked[field] in (stored[field], "auto"):
         return
@@ -273,7 +291,11 @@ def _check_field(
 def _free_stacks(
     stored: Mapping[str, Any], asked: Mapping[str, Any], options: Mapping[str, Any], stacks: str
 ) -> set[str]:
-    """Return the fields that may differ from the checkpoint: layers of stacks that are added or left out."""
+    """Return the fields with numbers of layers that may differ from those of the checkpoint.
+
+    These belong to stacks that are added, because the checkpoint lacks them, or left out by an option with 0
+    layers. `stored` is the configuration of the checkpoint, `asked` the one that --arch and all options give.
+    """
     free = set()
     for stack, layers in STACK_FIELDS.items():
         added = not stored[layers] and (stacks != "any" or layers in options)

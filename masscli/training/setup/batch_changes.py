@@ -1,4 +1,4 @@
-"""Go on with other batches: where a stream stands when the size of its micro-batches changes."""
+"""Continue a run with micro-batches of another size: where each stream goes on within its epoch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from masscli.training.stream import Stream
 def rescale_positions(
     streams: Sequence[Stream], before: TrainConfig, now: TrainConfig, state: RunState
 ) -> list[str]:
-    """Change the positions of a state to those after an equal share of the epoch; return a note if any moved.
+    """Adapt the positions of the streams in `state` to a changed size of micro-batches.
 
-    Micro-batches of another size come in another order. The share of an epoch that has been read is kept, but
-    not which examples: of this epoch some are read twice and others not at all.
+    `before` and `now` are the options of the run so far and from now on. Micro-batches of another size come
+    in another order, so each stream goes on after the same share of its epoch: some of its examples are read
+    twice in this epoch, and others not at all. A note about this is returned, or an empty list if the size
+    has not changed.
     """
     if _batch_limits(before) == _batch_limits(now):
         return []
@@ -37,12 +39,16 @@ def rescale_positions(
 
 
 def _batch_limits(train: TrainConfig) -> tuple[int | None, ...]:
-    """Return the options that decide which examples form a micro-batch."""
+    """Return those options that decide which examples form a micro-batch."""
     return train.max_tokens, train.batch_size, train.batch_size_multiple
 
 
 def _rescale(position: Position, before: BatchSampler, now: BatchSampler) -> Position:
-    """Return the position after the same share of its window."""
+    """Return the position in the order of the sampler `now` after the same share of micro-batches.
+
+    `position` is one in the order of the sampler `before`. The share is that of its window, which is the part
+    of the epoch whose examples are shuffled together.
+    """
     count_before = before.batches_in_window(position)
     # All examples of a window may have been left out.
     if not count_before:

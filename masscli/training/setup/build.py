@@ -59,10 +59,10 @@ def build(
 ) -> tuple[Trainer, list[str]]:
     """Build the trainer of the run in `recipe.save_dir`; also return notes for the user.
 
-    The run goes on from its last checkpoint if it has one. `context` has what `compose` has opened already.
-    With `accept_changes` it may go on with another learning rate, schedule, dropout or batch size. With
-    `dry_run`, the folder is left as it is. Raises MasscliError if the run in the folder was made with
-    another recipe or other data.
+    The run continues from its last checkpoint if it has one. `context` has the folders that `compose` has
+    opened; without it they are opened here. With `accept_changes` a continued run may have another learning
+    rate, schedule, dropout or batch size. With `dry_run`, the folder is left as it is. Raises MasscliError if
+    the run in the folder was made with another recipe or other data.
     """
     assert recipe.save_dir is not None
     # The group of processes comes first, because opening checkpoints waits for all of them.
@@ -137,7 +137,7 @@ def _start_process(recipe: Recipe) -> torch.device:
 
 
 def _open_run(folder: Path, context: RunContext, device: torch.device, dry_run: bool) -> RunCheckpoints:
-    """Return the checkpoints of the run, after making its folder unless this is a dry run."""
+    """Create the folder of a run, unless this is a dry run, and return the checkpoints in it."""
     if not dry_run:
         prepare_folder(folder)
     return open_checkpoints(folder, context, device)
@@ -146,7 +146,10 @@ def _open_run(folder: Path, context: RunContext, device: torch.device, dry_run: 
 def _run_state(
     recipe: Recipe, last: Checkpoint | None, context: RunContext, accept_changes: bool
 ) -> RunState:
-    """Return the state of the last checkpoint, or the state of a new run."""
+    """Return the state to start from: that of the last checkpoint, or a new one if `last` is None.
+
+    Raises MasscliError if a continued run would get another --update-freq without `accept_changes`.
+    """
     update_freq = recipe.train.update_freq
     if last is not None:
         state = last.state
@@ -175,7 +178,10 @@ def _run_state(
 
 
 def _model_languages(recipe: Recipe, context: RunContext) -> tuple[str, ...]:
-    """Return the languages with vectors in the model, starting with those of the initial weights."""
+    """Return the languages that have parameters of their own in the model; none for most models.
+
+    Those of the initial weights (--init-from) come first and keep their order.
+    """
     if recipe.model.languages != "embedding" and recipe.model.cross_output != "language":
         return ()
     # The order is that of the vectors: those that exist must keep their rows.
@@ -186,7 +192,10 @@ def _model_languages(recipe: Recipe, context: RunContext) -> tuple[str, ...]:
 
 
 def _restore_trained_weights(trainer: Trainer, last: Checkpoint) -> None:
-    """Give the model the weights to continue from, if those restored so far are their moving average."""
+    """Replace a moving average in the model by the trained weights from which the run continues.
+
+    A checkpoint with --ema-decay has both; with any other one nothing is changed.
+    """
     trained = last.trained_weights()
     with torch.no_grad():
         for parameter, name in trainer.names.items():
@@ -197,7 +206,7 @@ def _restore_trained_weights(trainer: Trainer, last: Checkpoint) -> None:
 def _initialize(
     model: Transformer, objectives: Mapping[str, Objective], recipe: Recipe, context: RunContext
 ) -> list[str]:
-    """Give a new model the weights and word vectors that the recipe names, and return notes about them."""
+    """Load the initial weights and word vectors that the recipe names into a new model; return notes."""
     notes: list[str] = []
     if recipe.init_from is not None:
         # Heads are not taken over from a checkpoint, and the report names them as new.
@@ -210,7 +219,7 @@ def _initialize(
 
 
 def _shard(forward_pass: Any, recipe: Recipe, state: RunState, device: torch.device) -> list[str]:
-    """Distribute the parameters over the processes if --shard-model is given and there are several."""
+    """Shard the model over the processes if --shard-model is given and there are several; return notes."""
     if not recipe.train.shard_model:
         return []
     if distributed.world_size == 1:
@@ -227,7 +236,10 @@ def _move_to_device(
     state: RunState,
     device: torch.device,
 ) -> None:
-    """Move all parameters to the device, choose the precision, and compile the layers."""
+    """Move model and objectives to the device, set the precision, and compile the layers if asked to.
+
+    Activation checkpointing is set as well.
+    """
     model.to(device)
     model.compute_dtype = _choose_precision(recipe, state, device)
     for objective in objectives.values():
@@ -247,8 +259,8 @@ def _move_to_device(
 def _choose_precision(recipe: Recipe, state: RunState, device: torch.device) -> torch.dtype:
     """Return the dtype of matrix products.
 
-    On a CPU `auto` is decided by a measurement. Its result is kept with the run, so that all processes and
-    continuations agree.
+    On a CPU, `--precision auto` is decided by a measurement. The result is kept in `state`, so that all
+    processes and continuations of the run agree.
     """
     precision = recipe.train.precision
     if precision == "auto" and device.type == "cpu":

@@ -23,9 +23,10 @@ from masscli.training.stream import Stream
 
 
 def build_objectives(recipe: Recipe, framing: Framing) -> dict[str, Objective]:
-    """Return the objective of each training stream.
+    """Return a new objective for each training stream, by the name of the stream.
 
-    Raises MasscliError if one of several streams has an objective that cannot be trained beside others.
+    Raises MasscliError if there are several streams, and one of them has an objective that must be the only
+    one.
     """
     objectives = {}
     for name, stream in recipe.stream.items():
@@ -43,7 +44,7 @@ def build_objectives(recipe: Recipe, framing: Framing) -> dict[str, Objective]:
 
 
 def restore_objectives(objectives: Mapping[str, Objective], checkpoint: Checkpoint) -> None:
-    """Give the objectives, by stream, the parameters that a checkpoint has of them."""
+    """Load the parameters of the objectives, which are given by stream, from a checkpoint."""
     tensors = checkpoint.objective_state()
     for name, objective in objectives.items():
         # Objectives of all streams share one file, in which names begin with the stream.
@@ -55,7 +56,10 @@ def restore_objectives(objectives: Mapping[str, Objective], checkpoint: Checkpoi
 def build_stream(
     name: str, recipe: Recipe, objective: Objective, context: RunContext, framing: Framing
 ) -> Stream:
-    """Return the training stream called `name`, with its examples and the sampler of its batches."""
+    """Return the training stream called `name`, with its examples and the sampler of its batches.
+
+    The objective also reads the statistics that it needs from the data.
+    """
     config = recipe.stream[name]
     data = context.open_data(config.data_dir)
     # Some corruptions depend on counts of the data, such as those of words.
@@ -84,9 +88,10 @@ def build_stream(
 def _resegmenter(
     name: str, recipe: Recipe, dataset: Dataset, data: DataFolder, framing: Framing
 ) -> Resegmenter | None:
-    """Return what splits the words of a stream anew, if an option asks for it.
+    """Return what splits words into other pieces each time they are read, or None.
 
-    Raises MasscliError if the stream does not read sentences, or the vocabulary is of another kind.
+    It is None without --bpe-dropout and --unigram-alpha. Raises MasscliError if the stream does not read
+    sentences, or if the vocabulary is not of the kind that the option needs.
     """
     train = recipe.train
     if not train.bpe_dropout and train.unigram_alpha is None:
@@ -101,9 +106,9 @@ def _resegmenter(
 
 
 def model_lengths(recipe: Recipe, framing: Framing) -> tuple[int, int]:
-    """Return the longest source and target that the model has positions for.
+    """Return the longest source and the longest target, in tokens, for which the model has positions.
 
-    Lengths count the symbols at both ends, of which a decoder and most encoders read only one.
+    A length counts a symbol at both ends, even if the model reads only one of the two.
     """
     model = recipe.model
     source = model.max_positions + 2 - framing.prefix_length - framing.suffix_length
@@ -111,7 +116,10 @@ def model_lengths(recipe: Recipe, framing: Framing) -> tuple[int, int]:
 
 
 def _training_limits(recipe: Recipe, framing: Framing) -> BatchLimits:
-    """Return the largest micro-batch, and the longest examples that the options and the model allow."""
+    """Return the limits on the size of a micro-batch and on the length of a training example.
+
+    The latter are the lower ones of those in the options and those of the model.
+    """
     train = recipe.train
     source, target = model_lengths(recipe, framing)
     # The user may allow less than the model has positions for.

@@ -1,4 +1,4 @@
-"""Build the validator of a run, which computes losses and metrics on the validation split."""
+"""Build the validator of a run, which computes losses and metrics on the validation splits."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ from masscli.training.validation_tasks import RetrievalTask, TranslationTask, Wr
 def build_validator(
     recipe: Recipe, objectives: Mapping[str, Objective], context: RunContext, framing: Framing
 ) -> tuple[Validator, list[str]]:
-    """Return the validator of a run, and warnings.
+    """Return the validator of a run, and warnings for the user.
 
-    Raises MasscliError if options ask for measurements on a split that no data folder has, or if the metric
-    that decides which checkpoint is best is not measured.
+    It measures nothing if validation is disabled, or if no data folder has a split to validate on. Raises
+    MasscliError if an option asks for a measurement in such a run, or if the metric that decides which
+    checkpoint is best is not measured.
     """
     data = context.data
     valid = recipe.valid
@@ -78,7 +79,7 @@ def build_validator(
 
 
 def _check_expected_curve(recipe: Recipe, validator: Validator) -> None:
-    """Raise MasscliError if the metric of --expected-curve is not measured."""
+    """Raise MasscliError if the metric of --expected-curve is not measured by the validator."""
     curve = recipe.valid.expected_curve
     metric = curve.partition("=")[0]
     if curve and validator and metric not in validator.names:
@@ -94,7 +95,7 @@ def _split_validator(
     context: RunContext,
     framing: Framing,
 ) -> tuple[Validator, list[str]]:
-    """Return the validator of one split, and warnings."""
+    """Return the validator of one split, and warnings about what cannot be measured on it."""
     data = context.data
     valid = recipe.valid
     warnings: list[str] = []
@@ -137,7 +138,7 @@ def _split_validator(
 def aligned_rows(
     data: DataFolder, split: str, pair: tuple[str, str], limit: int | None
 ) -> tuple[list[Ids], list[Ids]]:
-    """Return the token ids of both sides of the first `limit` pairs of a split."""
+    """Return the token ids of both sides of the first `limit` (None: all) sentence pairs of a split."""
     first, second = data.pair(split, *pair)
     count = len(first)
     if limit is not None:
@@ -146,7 +147,10 @@ def aligned_rows(
 
 
 def _refuse_validation_options(recipe: Recipe, problem: str, hint: str) -> None:
-    """Raise MasscliError with this problem if an option needs a validation, since there is none."""
+    """Raise MasscliError with this problem and hint if the user gave an option that needs a validation.
+
+    This is called for runs without validation.
+    """
     valid = recipe.valid
     checkpoint = recipe.checkpoint
     metric = checkpoint.best_metric
@@ -179,7 +183,10 @@ def _build_stream(
     framing: Framing,
     warnings: list[str],
 ) -> ValidationStream | None:
-    """Return the validation examples of a stream, or None if it has none; append to `warnings`."""
+    """Return the validation examples of a stream in one split; append warnings about them to `warnings`.
+
+    None is returned if the data folder has no examples of the stream in this split.
+    """
     limit = recipe.valid.max_valid_rows
     max_tokens = recipe.valid.max_tokens_valid or recipe.train.max_tokens
     data = context.open_data(recipe.stream[name].data_dir)
@@ -219,7 +226,10 @@ def _bleu_tasks(
     context: RunContext,
     measured: list[ValidationStream],
 ) -> list[TranslationTask]:
-    """Return the translations to make during validation: one task for each direction."""
+    """Return the translations to make during validation: one task for each direction and round trip.
+
+    `measured` are the streams with validation examples; their data are translated.
+    """
     # Validation writes with the pieces that back-translation may write, to judge it as it works.
     allowed: dict[str, Tensor] = {}
     for objective in objectives.values():
@@ -236,7 +246,12 @@ def _bleu_tasks(
 def _bleu_tasks_of(
     split: str, stream: StreamConfig, data: DataFolder, valid: ValidConfig, allowed: Mapping[str, Tensor]
 ) -> list[TranslationTask]:
-    """Return the translation tasks of a stream: its validation pairs, and text translated there and back."""
+    """Return the translation tasks of a stream in one split, at most two.
+
+    The one for --eval-bleu translates sentence pairs, and the one for --eval-roundtrip translates text of the
+    target language into the source language and back. `allowed` has, by language, a mask of the pieces that
+    may be generated in it.
+    """
     kind = stream.objective.input_kind
     limit = valid.max_valid_rows
     if not kind.has_direction:
@@ -273,7 +288,7 @@ def _writes_text(stream: ValidationStream) -> bool:
 
 
 def _rouge_task(stream: ValidationStream, samples: int) -> WritingTask:
-    """Return the generation task of a stream for ROUGE during validation."""
+    """Return the task that generates text for a stream and computes ROUGE, with `samples` sample outputs."""
     objective = stream.objective
     assert isinstance(objective, ConditionalGeneration) and stream.table is not None
     options = objective.options
@@ -291,7 +306,10 @@ def _rouge_task(stream: ValidationStream, samples: int) -> WritingTask:
 
 
 def _retrieval_tasks(split: str, recipe: Recipe, data: DataFolder, framing: Framing) -> list[RetrievalTask]:
-    """Return a retrieval task for each validation pair of the run's languages (--eval-retrieval)."""
+    """Return a retrieval task for each pair of the run's languages with aligned text in the split.
+
+    The list is empty without --eval-retrieval, or if the model has no encoder.
+    """
     # Retrieval compares the states of an encoder.
     if not recipe.valid.eval_retrieval or not recipe.model.encoder_layers:
         return []
@@ -302,7 +320,10 @@ def _retrieval_tasks(split: str, recipe: Recipe, data: DataFolder, framing: Fram
 def _source_use_tasks(
     recipe: Recipe, streams: list[ValidationStream], framing: Framing
 ) -> list[SourceUseTask]:
-    """Return a task for each stream in which a decoder predicts from a source (--eval-source-use)."""
+    """Return a task for each stream in which a decoder predicts from a source.
+
+    The list is empty without --eval-source-use.
+    """
     if not recipe.valid.eval_source_use:
         return []
     tasks = []
@@ -315,7 +336,11 @@ def _source_use_tasks(
 
 
 def _cross_use_tasks(split: str, recipe: Recipe, data: DataFolder, framing: Framing) -> list[CrossUseTask]:
-    """Return a task for each validation pair of the run's languages (--eval-cross-use)."""
+    """Return a task for each pair of the run's languages with at least two aligned lines in the split.
+
+    Lines that are too long for the model do not count. The list is empty without --eval-cross-use, or if the
+    model lacks an encoder or a decoder.
+    """
     model = recipe.model
     if not recipe.valid.eval_cross_use or not model.encoder_layers or not model.decoder_layers:
         return []
@@ -334,7 +359,10 @@ def _cross_use_tasks(split: str, recipe: Recipe, data: DataFolder, framing: Fram
 def _sides_of_pairs(
     split: str, recipe: Recipe, data: DataFolder
 ) -> dict[tuple[str, str], tuple[list[Ids], list[Ids]]]:
-    """Return the token ids of both sides of each pair of the run's languages in a split."""
+    """Return the token ids of both sides of each pair of the run's languages with aligned text in a split.
+
+    At most --max-valid-rows lines of each pair are read.
+    """
     languages = set(languages_of([stream.dataset for stream in recipe.stream.values()]))
     sides = {}
     for pair in _pairs_of(data, split):

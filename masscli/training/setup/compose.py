@@ -1,4 +1,4 @@
-"""Complete a training request: choose streams, architecture and defaults for its recipe."""
+"""Turn a training request into a complete recipe: choose streams, architecture and default values."""
 
 from __future__ import annotations
 
@@ -37,20 +37,21 @@ ENDLESS_SCHEDULES = ("inverse_sqrt", "constant", "reduce_lr_on_plateau")
 
 @dataclass(frozen=True)
 class ComposedRun:
-    """A complete recipe, with the folders and checkpoints that were opened to make it."""
+    """A complete recipe, with the data folders and checkpoints that were opened to make it."""
 
     recipe: Recipe
     context: RunContext
     """The data folders and checkpoints that are open already."""
     unused_options: list[Problem]
-    """Given options that have no effect, for a warning."""
+    """Options that the user gave although they have no effect, for a warning."""
 
 
 def compose(request: TrainRequest) -> ComposedRun:
     """Turn a training request into a complete recipe: streams, architecture and the run's folder filled in.
 
-    Raises MasscliError if the request contradicts itself, the data, the run in the folder or the checkpoint
-    of --init-from.
+    If there is a run in the folder already, the recipe continues it, with its initial weights. Raises
+    MasscliError if the request contradicts itself, the data, the run in the folder or the checkpoint of
+    --init-from.
     """
     options = dict(request.recipe_options)
     # Report mistakes in the options before anything is read from disk.
@@ -89,12 +90,15 @@ def compose(request: TrainRequest) -> ComposedRun:
 
 
 def default_warmup(max_update: int | None) -> int:
-    """Return the updates of warm-up if no option gives them: a tenth of the run, but at most 4000."""
+    """Return the default number of warm-up updates: a tenth of `max_update`, but at most 4000.
+
+    Without `max_update` it is 4000.
+    """
     return min(4000, (max_update or 40_000) // 10)
 
 
 def _with_default_end(recipe: Recipe) -> Recipe:
-    """Return the recipe with the default number of updates if it has no other end."""
+    """Return the recipe, with the default --max-update if no option says when the run ends."""
     train = recipe.train
     if train.max_update is None and train.max_epoch is None and train.stop_time_hours is None:
         # The last update must end a list of batches that is used several times.
@@ -104,16 +108,19 @@ def _with_default_end(recipe: Recipe) -> Recipe:
 
 
 def _default_folder(streams: Mapping[str, StreamConfig]) -> Path:
-    """Return `runs/OBJECTIVE`, where OBJECTIVE is that of the first stream."""
+    """Return `runs/OBJECTIVE`, where OBJECTIVE is the name of the first stream's objective.
+
+    For an objective called `module:Class` it is the class in lower case.
+    """
     first = next(iter(streams.values()))
     # An objective outside of masscli is called module:Class.
     return Path("runs") / first.objective.name.rpartition(":")[2].lower()
 
 
 def _keep_initialization(recipe: Recipe, stored: Recipe, save_dir: Path) -> Recipe:
-    """Return the recipe with the initial weights that the existing run in `save_dir` has used.
+    """Return the recipe with the --init-* options of the existing run in `save_dir`.
 
-    Raises MasscliError if flags name other initial weights.
+    `stored` is the recipe of this run. Raises MasscliError if `recipe` names other initial weights.
     """
     # The first change is enough for an error.
     for flag, asked, begun_with in _changed_initialization(recipe, stored):
@@ -131,7 +138,10 @@ def _keep_initialization(recipe: Recipe, stored: Recipe, save_dir: Path) -> Reci
 
 
 def _changed_initialization(recipe: Recipe, stored: Recipe) -> Iterator[tuple[str, object, object]]:
-    """Yield each flag that names other initial weights than the run has: flag, given and stored value."""
+    """Yield each flag that names other initial weights than the run began with: flag, given and stored value.
+
+    `recipe` is the new recipe, and `stored` the one of the run.
+    """
     paths = (
         ("--init-from", recipe.init_from, stored.init_from),
         ("--init-decoder-from", recipe.init_decoder_from, stored.init_decoder_from),
@@ -145,10 +155,11 @@ def _changed_initialization(recipe: Recipe, stored: Recipe) -> Iterator[tuple[st
 
 
 def _with_learning_rate(recipe: Recipe, model: ModelConfig, last: Checkpoint | None) -> Recipe:
-    """Return the recipe with learning rate and warm-up filled in.
+    """Return the recipe with the learning rate and the warm-up filled in.
 
-    The best rate falls in proportion to the width (Yang et al. 2022, Tensor Programs V). A run that goes on
-    keeps the values that it has, so that they do not change with --max-update.
+    Values that the user gives come first, then those of the run to be continued (`last` is its checkpoint),
+    then the defaults. The default rate is inversely proportional to the width of the model (Yang et al. 2022,
+    Tensor Programs V). A continued run keeps its values, so that they do not change with --max-update.
     """
     stored = OptimConfig()
     if last is not None:
@@ -164,7 +175,7 @@ def _with_learning_rate(recipe: Recipe, model: ModelConfig, last: Checkpoint | N
 
 
 def _check_goals(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
-    """Raise MasscliError if a schedule, --best-metric or --eval-* option does not fit the run."""
+    """Raise MasscliError if event sinks, schedule, warm start, best metric or --eval-* do not fit the run."""
     _check_event_sinks(recipe)
     _check_schedule(recipe)
     _check_warm_start(recipe, streams)
@@ -172,7 +183,7 @@ def _check_goals(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
 
 
 def _check_event_sinks(recipe: Recipe) -> None:
-    """Raise MasscliError for an event sink that is not installed, before anything is trained."""
+    """Raise MasscliError if --event-sinks names one that is not installed."""
     known = list(EVENT_SINKS.names())
     for name in recipe.train.event_sinks:
         if name not in known:
@@ -190,7 +201,11 @@ def _check_schedule(recipe: Recipe) -> None:
 
 
 def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
-    """Raise MasscliError if the run ends before the updates in which the model is not trained."""
+    """Raise MasscliError if the first updates, in which an objective does not train the model, do not fit.
+
+    ELECTRA can train its generator alone at first, and then copy its weights to the model. The run must be
+    longer than that, and cannot be combined with --init-from, whose weights would be replaced.
+    """
     # The model learns as soon as one of the streams has come so far.
     updates = min(stream.objective.warm_start_updates for stream in streams.values())
     last_update = recipe.train.max_update
@@ -207,7 +222,11 @@ def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> No
 
 
 def _check_best_metric(recipe: Recipe, input_kinds: Sequence[InputKind]) -> None:
-    """Raise MasscliError if the metric of --best-metric is not measured."""
+    """Raise MasscliError if --best-metric names a metric for which an --eval-* option or a stream is missing.
+
+    The metrics in question are bleu, rouge and roundtrip. This also refuses --eval-roundtrip without a stream
+    of back-translation.
+    """
     metric = recipe.checkpoint.best_metric
     valid = recipe.valid
     if metric == "bleu" and not valid.eval_bleu:

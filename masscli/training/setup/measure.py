@@ -26,20 +26,24 @@ from masscli.training.setup.run_context import RunContext
 
 @dataclass(slots=True)
 class Measurement:
-    """What was measured of a run on a split."""
+    """The result of measuring a run on a split: the checkpoint measured, and its metrics by name."""
 
     checkpoint: Path
     metrics: dict[str, float] = field(default_factory=dict)
     signatures: dict[str, str] = field(default_factory=dict)
-    """How a metric was computed, for those that have a signature."""
+    """How a metric was computed, by its name, for those metrics that have a signature."""
     warnings: list[str] = field(default_factory=list)
 
 
 class TrainedRun:
-    """A checkpoint with its model, its objectives and a data folder."""
+    """A checkpoint with its model and objectives, ready to be measured on a data folder."""
 
     def __init__(self, path: Path, data_dir: Path | None, device: torch.device, precision: str) -> None:
-        """Open a run or checkpoint. Raises MasscliError if the data have another vocabulary."""
+        """Open a run or checkpoint, and load its model to `device` with matrix products in `precision`.
+
+        `data_dir` is the data folder to measure on; None stands for the one of the run. Raises MasscliError
+        if the data have another vocabulary, or if the checkpoint has no training streams.
+        """
         self.checkpoint = Checkpoint.open(path)
         self.recipe = replace(self.checkpoint.recipe, data=data_dir or self.checkpoint.recipe.data)
         if not self.recipe.stream:
@@ -64,8 +68,8 @@ class TrainedRun:
     def measure(self, split: str) -> Measurement:
         """Return all metrics of the run on a split.
 
-        Streams of pairs are also translated (BLEU), and tasks that write text write (ROUGE). Raises
-        MasscliError if there is nothing of this split.
+        Validation pairs are also translated (BLEU), and outputs of tasks that write text are generated
+        (ROUGE). Raises MasscliError if the data folder has nothing of this split.
         """
         recipe = _recipe_for(self.recipe, split)
         validator, warnings = build_validator(recipe, self.objectives, self.context, self.framing)
@@ -80,8 +84,8 @@ class TrainedRun:
     def measure_running_text(self, split: str, context: int) -> Measurement:
         """Return the perplexity of language models over running text in overlapping windows.
 
-        Each token behind the first window is predicted from at least `context` tokens. Raises MasscliError if
-        no stream of the run reads running text, or if nothing is left to predict in a window.
+        Each token behind the first window is predicted from at least `context` tokens before it. Raises
+        MasscliError if no stream of the run reads running text, or if `context` is not smaller than a window.
         """
         streams = {
             name: stream.objective
@@ -112,9 +116,11 @@ class TrainedRun:
     def _running_text(
         self, data: DataFolder, split: str, language: str, size: int, context: int
     ) -> dict[str, float]:
-        """Return perplexities by piece and by word, and bits by byte.
+        """Return the perplexity per piece and per word and the bits per byte of running text.
 
-        The end of a line counts as a piece, a word and a byte.
+        The text is that of `language` in the split. `size` is the number of tokens in a window, and `context`
+        the least number of tokens from which one is predicted behind the first window. The end of a line
+        counts as a piece, a word and a byte.
         """
         column = data.monolingual(split, language)
         end = np.array([data.vocab.eos])
@@ -132,7 +138,7 @@ class TrainedRun:
         }
 
     def _objectives(self, device: torch.device) -> dict[str, Objective]:
-        """Return the objectives with what they have learned, by stream."""
+        """Return the objectives by stream, with their trained parameters, on the device."""
         objectives = build_objectives(self.recipe, self.framing)
         restore_objectives(objectives, self.checkpoint)
         for name, objective in objectives.items():
@@ -143,7 +149,7 @@ class TrainedRun:
 
 
 def _recipe_for(recipe: Recipe, split: str) -> Recipe:
-    """Return the recipe with a validation of everything on one split."""
+    """Return the recipe with options to measure everything on one split: all examples, BLEU and ROUGE."""
     objectives = [stream.objective for stream in recipe.stream.values()]
     valid = replace(
         recipe.valid,

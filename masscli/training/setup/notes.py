@@ -20,7 +20,10 @@ from masscli.training.stream import Stream
 
 
 def note_export(recipe: Recipe) -> list[str]:
-    """Return a note if a model has the named size of a published one, but cannot be exported like it."""
+    """Return a note if the model has the named size of a published one, but cannot be exported like that one.
+
+    Else the list is empty.
+    """
     obstacle = find_export_obstacle(recipe.model)
     if obstacle is None:
         return []
@@ -28,7 +31,11 @@ def note_export(recipe: Recipe) -> list[str]:
 
 
 def note_data(recipe: Recipe, streams: Sequence[Stream], data: DataFolder, framing: Framing) -> list[str]:
-    """Return notes about the data of the streams: warnings, unused dictionary entries, skipped examples."""
+    """Return notes about the data of the streams.
+
+    These are the columns that tasks read, warnings of objectives, dictionary entries that cannot be used, and
+    the number of examples that are left out.
+    """
     notes = []
     for stream in streams:
         if isinstance(stream.objective, EvaluableObjective) and stream.objective.columns:
@@ -41,9 +48,10 @@ def note_data(recipe: Recipe, streams: Sequence[Stream], data: DataFolder, frami
 
 
 def note_kept_warmup(recipe: Recipe, stored: Recipe) -> list[str]:
-    """Return a note if a continued run keeps the warm-up of an earlier, shorter --max-update.
+    """Return a note if a continued run keeps a default warm-up that belongs to an earlier --max-update.
 
-    A continued run keeps its learning rates.
+    `stored` is the recipe of the run so far. The list is empty if the user chose the warm-up, or if the
+    default is the same for the new --max-update.
     """
     kept = recipe.optim.warmup_updates
     fresh = default_warmup(recipe.train.max_update)
@@ -57,10 +65,10 @@ def note_kept_warmup(recipe: Recipe, stored: Recipe) -> list[str]:
 
 
 def note_changed_rate(recipe: Recipe, stored: Recipe, state: RunState) -> list[str]:
-    """Return a note if the options of a continued run change its learning rate from where it stands.
+    """Return a note if the options of a continued run change its learning rate at the present update.
 
-    A longer --max-update changes the rate of a decaying schedule, for instance, and raises it if it has
-    fallen already.
+    `stored` is the recipe of the run so far. A longer --max-update, for instance, raises the rate of a
+    schedule that has fallen already. Changes of less than 1 % are not noted.
     """
     rates = []
     for options in (stored, recipe):
@@ -76,9 +84,10 @@ def note_changed_rate(recipe: Recipe, stored: Recipe, state: RunState) -> list[s
 
 
 def note_long_warmup(recipe: Recipe, first: Stream, state: RunState) -> list[str]:
-    """Return a warning if the warm-up is long for a run that ends by epochs.
+    """Return a warning if the warm-up takes over a quarter of a run whose end is given by --max-epoch.
 
-    The default of the warm-up does not know the length of such a run.
+    The default warm-up does not take the number of updates in such a run into account. `first` is the first
+    stream, whose epochs count.
     """
     train = recipe.train
     warmup = recipe.optim.warmup_updates or 0
@@ -97,7 +106,10 @@ def note_long_warmup(recipe: Recipe, first: Stream, state: RunState) -> list[str
 
 
 def _note_dictionaries(recipe: Recipe, data: DataFolder) -> list[str]:
-    """Return a note for each dictionary that has entries which cannot be used with this vocabulary."""
+    """Return a note for each code-switching dictionary with entries that cannot be used.
+
+    These are pairs with a word that is not a single piece of the vocabulary.
+    """
     # Two streams may share a dictionary.
     paths = []
     for stream in recipe.stream.values():
@@ -113,9 +125,9 @@ def _note_dictionaries(recipe: Recipe, data: DataFolder) -> list[str]:
 
 
 def _note_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) -> list[str]:
-    """Return notes about training examples that are too long and left out.
+    """Return a note for each stream with training examples that are too long and left out.
 
-    Also note a --max-target-positions that has no effect, because no example has a target side.
+    Also return one if --max-target-positions has no effect, because no example has a target side.
     """
     train = recipe.train
     notes = []

@@ -1,4 +1,4 @@
-"""What a user asks of a training run, before anything is filled in: the input of `compose`."""
+"""The options that a user gives for a training run, before defaults are filled in: the input of `compose`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from masscli.objectives.stream_selection import StreamSelection
 
 
 class AuxiliaryObjective(NamedTuple):
-    """One item of --auxiliary: NAME=WEIGHT or NAME@FOLDER=WEIGHT."""
+    """One item of --auxiliary, which is written as NAME=WEIGHT or NAME@FOLDER=WEIGHT.
+
+    `data_dir` is None without a folder, and `loss_weight` may be a schedule over updates.
+    """
 
     name: str
     data_dir: Path | None
@@ -23,43 +26,45 @@ class AuxiliaryObjective(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """What a training command asks for: only what the user gave, as plain data."""
+    """The options of a training command: only those that the user gave, as plain data."""
 
     recipe_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of a `Recipe` without streams: the file of --config, flags over it, and --set over both."""
+    """Options of a `Recipe` without its streams, by section. Flags override the file of --config, and --set
+    overrides both."""
     stream_tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The streams that the file or --set lists, by name. If there are none, `objective` and `selection`
-    choose them."""
+    """The [stream] tables in the file of --config or in --set, by name. If there are none, `objective` and
+    `selection` decide on the streams."""
     objective: str | None = None
-    """The name that --objective or --task gives."""
+    """The name that --objective or --task gives; None if neither is given."""
     objective_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of objectives that flags give. Each holds for every stream whose objective has it."""
+    """Options of objectives that flags give. Each holds for every stream whose objective has this option."""
     selection: StreamSelection = field(default_factory=StreamSelection)
-    """What to train on."""
+    """The flags that choose languages, tables and auxiliary objectives to train on."""
     flag_keys: frozenset[str] = frozenset()
     """The dotted keys of the recipe that flags give, such as `optim.lr`."""
     verify: bool = True
-    """Whether the checksums of the data folders are compared, which --no-verify turns off."""
+    """Whether to compare data folders with their checksums, which --no-verify turns off."""
     accept_changes: bool = False
-    """Whether a run goes on although its learning rate, schedule, dropout or batch size changes."""
+    """Whether a continued run may change its learning rate, schedule, dropout or batch size."""
     dry_run: bool = False
-    """Whether everything is prepared and tried, but nothing learned and nothing written."""
+    """Whether to prepare and try everything, but to train and write nothing."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """How the user wrote each option, by its dotted key, for messages: `optim.lr` is `--lr`, or `run.toml:
-    optim.lr`."""
+    """How the user wrote each option, by its dotted key, for error messages: `optim.lr` is `--lr`, or
+    `run.toml: optim.lr`."""
 
     def options_for(self, objective: str) -> dict[str, Any]:
-        """Return those of the given objective options that the objective called `objective` has."""
+        """Return those of `objective_options` that the objective with this name has."""
         # A flag holds for every stream, but not every objective has the option.
         known = {option.key for option in iter_options(OBJECTIVES.load(objective))}
         return {key: value for key, value in self.objective_options.items() if key in known}
 
 
 def parse_weighted(items: Sequence[str]) -> list[AuxiliaryObjective]:
-    """Return the objectives, folders and weights of --auxiliary.
+    """Return the objectives, data folders and loss weights that the items of --auxiliary name.
 
-    The items were split at commas, but a ramp has commas as well: an item that begins with a digit or a point
-    continues the weight of the item before it. Raises MasscliError for an empty folder name.
+    The items were split at commas, but a weight may be a schedule with commas: an item that begins with a
+    digit or a point belongs to the weight of the item before it. A missing weight is `1`. Raises MasscliError
+    for an empty folder name.
     """
     whole: list[str] = []
     for item in items:

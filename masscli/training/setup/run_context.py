@@ -17,28 +17,29 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.training.recipe import StreamConfig
 
 SECONDS_BETWEEN_REPORTS = 5.0
-"""How often the progress of a verification is printed."""
+"""Least number of seconds between two lines about the progress of a verification."""
 
 
 class RunCheckpoints(NamedTuple):
-    """The checkpoints of a run that can be opened, by step, and what is wrong with each of the others."""
+    """The checkpoints of a run that can be opened, by step, and a message about each damaged one."""
 
     by_step: dict[int, Checkpoint]
     damage: list[str]
 
     @property
     def last(self) -> Checkpoint | None:
-        """The checkpoint from which the run continues, or None if nothing was saved."""
+        """The checkpoint with the highest step, from which the run continues; None if there is none."""
         if not self.by_step:
             return None
         return self.by_step[max(self.by_step)]
 
 
 class RunContext:
-    """The data folders and checkpoints of a run.
+    """The data folders and checkpoints that a run reads, each opened once.
 
-    A stream may read a data folder of its own, such as one with synthetic translations, if it has the
-    vocabulary of the run's.
+    `data` is the data folder of the run. A stream may read another one, such as one with synthetic
+    translations, if both have the same vocabulary. With `verify`, folders are compared with their checksums
+    when they are opened.
     """
 
     def __init__(self, data: DataFolder, verify: bool = True) -> None:
@@ -51,8 +52,8 @@ class RunContext:
     def open(cls, data_dir: Path, verify: bool = True) -> RunContext:
         """Open the data folder of a run. Raises MasscliError if it is damaged or not there.
 
-        With `verify`, checksums are compared of all files of this folder, and of those that streams name,
-        that have not been compared before.
+        With `verify`, all files of this folder are compared with their checksums, unless they have been
+        before. The folders of streams are treated alike when `open_data` opens them.
         """
         return cls(_open_data(data_dir, verify), verify)
 
@@ -74,23 +75,27 @@ class RunContext:
         return self._folders[data_dir]
 
     def open_checkpoint(self, path: Path) -> Checkpoint:
-        """Return a checkpoint, or the best or else the last checkpoint of a run.
+        """Return the checkpoint at `path`; if this is the folder of a run, its best or else its last one.
 
-        Raises MasscliError if there is none or it is damaged.
+        Raises MasscliError if there is no checkpoint, or if it is damaged.
         """
         if path not in self._checkpoints:
             self._checkpoints[path] = Checkpoint.open(path)
         return self._checkpoints[path]
 
     def last_checkpoint(self, save_dir: Path) -> Checkpoint | None:
-        """Return the last whole checkpoint of the run in `save_dir`, or None if nothing was saved there."""
+        """Return the last undamaged checkpoint of the run in `save_dir`, or None if nothing was saved there.
+
+        Raises MasscliError if there are checkpoints, but all are damaged.
+        """
         return self.run_checkpoints(save_dir).last
 
     def run_checkpoints(self, save_dir: Path) -> RunCheckpoints:
         """Open the checkpoints of the run in `save_dir`, and verify the last one.
 
-        The run continues from it. If it is damaged, the one before it takes its place, and so on. Raises
-        MasscliError if there are checkpoints but none is whole.
+        The run continues from this one. If it is damaged, the one before it is verified and takes its place,
+        and so on; older checkpoints are opened, but their tensors are not read. Raises MasscliError if there
+        are checkpoints, but all are damaged.
         """
         found = RunCheckpoints({}, [])
         steps = saved_checkpoints(save_dir)
@@ -112,7 +117,7 @@ class RunContext:
         return found
 
     def languages(self, streams: Mapping[str, StreamConfig]) -> tuple[str, ...]:
-        """Return the languages of the run's data folder, and those that streams' own folders add."""
+        """Return the languages of the run's data folder, then those that only folders of streams have."""
         languages = list(self.data.languages)
         for stream in streams.values():
             languages += self.open_data(stream.data_dir).languages
@@ -120,7 +125,10 @@ class RunContext:
         return tuple(dict.fromkeys(languages))
 
     def data_fingerprint(self, streams: Mapping[str, StreamConfig]) -> str:
-        """Return a fingerprint of the training examples, which does not depend on where the folders are."""
+        """Return a hash of the training examples in all data folders of a run.
+
+        It does not depend on where the folders are.
+        """
         main = self.data.manifest.split_fingerprint("train")
         # A run that reads one folder has the fingerprint of that folder.
         others = {}
@@ -134,14 +142,14 @@ class RunContext:
 
 
 class VerificationReport:
-    """Prints how far the verification of a data folder is, so that a large one does not seem to hang."""
+    """Prints to stderr how far the verification of a data folder is, so that it does not seem to hang."""
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.last = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        """Print a line if the last one was printed some seconds ago."""
+        """Print that `done` of `total` bytes are verified, if the last line is at least some seconds old."""
         if time.monotonic() - self.last >= SECONDS_BETWEEN_REPORTS:
             self.last = time.monotonic()
             share = f"{done / 1e9:.1f} of {total / 1e9:.1f} GB"
@@ -150,7 +158,10 @@ class VerificationReport:
 
 
 def _open_data(data_dir: Path, verify: bool) -> DataFolder:
-    """Open a data folder and compare its checksums, in one process of each machine."""
+    """Open a data folder; with `verify`, compare it with its checksums in one process of each machine.
+
+    Raises MasscliError if the folder is damaged or not there.
+    """
     data = DataFolder.open(data_dir)
     if verify and distributed.local_rank == 0:
         data.verify(again=False, progress=VerificationReport(data_dir))

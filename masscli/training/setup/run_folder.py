@@ -47,8 +47,8 @@ CHANGEABLE = {
     "train.wandb_project",
     "train.event_sinks",
 }
-"""Sections and keys of a recipe that may change when a run goes on. Any other change would make it another
-run."""
+"""Sections and dotted keys of a recipe that may differ when a run is continued. A change of anything else
+would make it another run."""
 
 ACCEPTABLE = {
     "optim.lr",
@@ -66,18 +66,18 @@ ACCEPTABLE = {
     "train.batch_size",
     "train.batch_size_multiple",
 }
-"""Keys of a recipe that may change when a run goes on with --accept-changes."""
+"""Dotted keys of a recipe that may differ when a run is continued with --accept-changes."""
 
 NEEDED_SPACE = 64 * 2**20
-"""Bytes that must be free on the disk."""
+"""Bytes that must be free on the disk with the folder of the run."""
 
 NEW_RUN = "start another run with --save-dir, or begin from its weights with --init-from"
 
 
 def prepare_folder(save_dir: Path) -> None:
-    """Create the folder of a run, and remove what a kill has left in it.
+    """Create the folder of a run, and remove incomplete checkpoints that a killed process has left in it.
 
-    Raises MasscliError if it cannot be written or the disk is full.
+    Raises MasscliError if the folder cannot be written, or if the disk is nearly full.
     """
     try:
         (save_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -96,9 +96,9 @@ def prepare_folder(save_dir: Path) -> None:
 
 
 def open_checkpoints(save_dir: Path, context: RunContext, device: torch.device) -> RunCheckpoints:
-    """Return the checkpoints of a run. All processes must call this together.
+    """Open the checkpoints of the run in `save_dir`. All processes must call this together.
 
-    Raises MasscliError if the processes would not continue from the same one.
+    Raises MasscliError if the processes would not continue from the same checkpoint, or if all are damaged.
     """
     # Every process must see the same checkpoints, so none looks before the first one has tidied up.
     distributed.barrier()
@@ -121,10 +121,11 @@ def note_damage(checkpoints: RunCheckpoints) -> list[str]:
 
 
 def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext, accept_changes: bool) -> list[str]:
-    """Return a note about each change that --accept-changes accepts.
+    """Raise MasscliError if a run must not be continued with this recipe; else return notes about changes.
 
-    Raises MasscliError unless a run may be continued with this recipe: it must have the same vocabulary,
-    training data, streams and settings.
+    `last` is the checkpoint to continue from. Vocabulary, training data, streams and settings must be the
+    same, except for settings that may change freely. With `accept_changes`, those in `ACCEPTABLE` may change
+    too, and each such change gets a note.
     """
     if last.state.vocab_fingerprint != context.data.vocab.fingerprint:
         raise MasscliError(
@@ -166,10 +167,11 @@ def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext, accept
 def repair_links(
     save_dir: Path, recipe: Recipe, last: Checkpoint, scores: Mapping[int, float | None]
 ) -> None:
-    """Update the links `last` and `best`, in case a kill came between a save and the links.
+    """Update the links `last` and `best` of a run, in case it was killed between a save and the links.
 
-    `scores` are the values of the metric by step. If it is not the one that the run had, the best score is
-    taken from them.
+    `last` is the checkpoint to continue from. `scores` are the values of --best-checkpoint-metric by step. If
+    the run had another metric before, the best score in `last.state` is replaced by the best of these, and
+    the counts of validations without a better score begin anew.
     """
     metric = recipe.checkpoint.best_metric
     ranked = checkpoint.rank_steps(scores, lower_is_better(metric))
@@ -189,7 +191,7 @@ def repair_links(
 
 
 def _is_changeable(key: str, recipe: Recipe) -> bool:
-    """Return whether the setting with this dotted key may change when a run is continued."""
+    """Return whether the setting with this dotted key may change freely when a run is continued."""
     # A folder may move; what is in it has been compared by its fingerprint.
     if key in [f"stream.{name}.data_dir" for name in recipe.stream]:
         return True
@@ -198,7 +200,7 @@ def _is_changeable(key: str, recipe: Recipe) -> bool:
 
 
 def _flatten(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested plain data into one mapping with dotted keys."""
+    """Return nested plain data as one mapping with dotted keys, each of which begins with `prefix`."""
     flat: dict[str, Any] = {}
     for key, value in raw.items():
         if isinstance(value, Mapping):

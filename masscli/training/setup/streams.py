@@ -26,9 +26,9 @@ Streams = dict[str, StreamConfig]
 
 
 def select_streams(request: TrainRequest, context: RunContext) -> Streams:
-    """Return the training streams of a command by name.
+    """Return the training streams of a command by name, from the tables of its recipe or else from its flags.
 
-    Raises MasscliError if the command is not clear, or if the data do not have what it needs.
+    Raises MasscliError if the command is ambiguous, or if the data do not have what it needs.
     """
     if request.stream_tables:
         streams = _streams_of_recipe(request)
@@ -45,7 +45,7 @@ def select_streams(request: TrainRequest, context: RunContext) -> Streams:
 
 
 def fill_from_data(streams: Streams, context: RunContext) -> Streams:
-    """Return the streams with the options filled in that follow from their training tables.
+    """Return the streams with those options filled in that follow from their tables of training examples.
 
     These are for example the labels, the columns and the language of a task. Streams that do not read a table
     stay as they are.
@@ -62,7 +62,10 @@ def fill_from_data(streams: Streams, context: RunContext) -> Streams:
 
 
 def _streams_of_recipe(request: TrainRequest) -> Streams:
-    """Return the streams that a recipe lists; flags of objectives override their options."""
+    """Return the streams that a recipe lists; flags of objectives override what its tables say.
+
+    Raises MasscliError if flags choose other streams, or if the command names another objective.
+    """
     _refuse_selection(request.selection)
     # Report mistakes in the tables themselves before anything is laid over them.
     from_dict(_StreamTables, {"stream": request.stream_tables})
@@ -79,7 +82,7 @@ def _streams_of_recipe(request: TrainRequest) -> Streams:
 
 
 def _refuse_selection(selection: StreamSelection) -> None:
-    """Refuse flags that choose streams, except --max-examples, which holds for all streams."""
+    """Raise MasscliError if a flag chooses streams, except --max-examples, which holds for all streams."""
     for option in iter_options(StreamSelection):
         # A value that equals the default chooses nothing.
         is_given = getattr(selection, option.key) != option.default
@@ -91,13 +94,16 @@ def _refuse_selection(selection: StreamSelection) -> None:
 
 
 def _lay_flags_over(table: Mapping[str, Any], request: TrainRequest) -> dict[str, Any]:
-    """Return the table of a stream; flags of its objective override the table's options."""
+    """Return a copy of a [stream] table in which flags override the options of its objective."""
     objective = dict(table["objective"])
     return {**table, "objective": {**objective, **request.options_for(objective["name"])}}
 
 
 def _streams_of_flags(request: TrainRequest, context: RunContext) -> Streams:
-    """Return the streams of the main objective, followed by those of the auxiliary objectives."""
+    """Return the streams of the main objective, followed by those of the objectives in --auxiliary.
+
+    Raises MasscliError if no objective is given, or if the flags contradict one another.
+    """
     name = request.objective
     selection = request.selection
     if name is None:
@@ -131,7 +137,11 @@ def _auxiliary_streams(
     request: TrainRequest,
     context: RunContext,
 ) -> Streams:
-    """Return the streams of one --auxiliary, which together are sampled as often as all main streams."""
+    """Return the streams of one item of --auxiliary, by name.
+
+    `datasets` are those of the main streams, and `total_weight` is the sum of the main sampling weights. The
+    sampling weights of the returned streams have the same sum.
+    """
     objective = _read_objective(auxiliary.name, request)
     data = context.open_data(auxiliary.data_dir)
     prefix = _short_name(auxiliary.name)
@@ -161,10 +171,10 @@ def _auxiliary_streams(
 def _with_sampling_weight(
     stream: StreamConfig, selection: StreamSelection, context: RunContext
 ) -> StreamConfig:
-    """Return the stream with a sampling weight that follows from its size.
+    """Return the stream with a sampling weight that follows from the size of its dataset.
 
-    The weight is the number of examples to the power of 1 / temperature. It is 1 if streams are not sampled
-    by size.
+    The weight is the number of training examples to the power of 1 / temperature (--lang-temperature). It is
+    1 for objectives whose streams are sampled equally often.
     """
     data = context.open_data(stream.data_dir)
     objective = stream.objective
@@ -179,12 +189,12 @@ def _with_sampling_weight(
 
 
 def _read_objective(name: str, request: TrainRequest) -> ObjectiveConfig:
-    """Return the options of an objective, with those that flags give."""
+    """Return the options of the objective called `name`, from flags or else by default."""
     return from_dict(OBJECTIVES.load(name), {"name": name, **request.options_for(name)})
 
 
 def _check_directions(selection: StreamSelection) -> None:
-    """Raise MasscliError if two ways to name directions contradict each other."""
+    """Raise MasscliError if --pairs, --langs and -s, -t contradict one another."""
     named = {language for language in (selection.source_lang, selection.target_lang) if language is not None}
     languages = set(selection.langs)
     if selection.pairs:
@@ -202,12 +212,12 @@ def _check_directions(selection: StreamSelection) -> None:
 
 
 def _short_name(objective: str) -> str:
-    """Return the name of an objective; for `module:Class` the class in lower case."""
+    """Return the short name of an objective; for `module:Class` this is the class in lower case."""
     return objective.rpartition(":")[2].lower()
 
 
 @dataclass(frozen=True)
 class _StreamTables:
-    """A section with nothing but the [stream] tables of a recipe."""
+    """The [stream] tables of a recipe as a section of their own, so that they can be parsed alone."""
 
     stream: dict[str, StreamConfig]

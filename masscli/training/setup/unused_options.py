@@ -1,8 +1,9 @@
 """Find the options of a training command that have no effect.
 
-Each objective declares its rules beside its options; the rules for the sections of a recipe and for the
-choice of streams are here. An option counts as given if a flag gave it, whatever its value, or if a file
-gives it another value than the default: the recipe of a run holds every default, and may be used again.
+Each objective declares rules for its own options; the rules for the sections of a recipe and for the choice
+of streams are in this module. An option counts as given if a flag gives it, whatever its value, or if a file
+gives it a value other than the default. Default values in a file do not count, because the stored recipe of a
+run lists every default and may be used as such a file.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from masscli.training.setup.request import TrainRequest
 
 
 def check_unused_options(recipe: Recipe, request: TrainRequest) -> list[Problem]:
-    """Return the given options that have no effect, each with the reason.
+    """Return a problem, with the reason, for each option that was given but has no effect.
 
     Raises ConfigError if the result would mislead, because an option asks for something that does not happen.
     """
@@ -32,7 +33,7 @@ def check_unused_options(recipe: Recipe, request: TrainRequest) -> list[Problem]
 
 
 def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
-    """Return the rules for the sections of a recipe."""
+    """Return, by section of the recipe, the rules that say which of its options have no effect."""
     model = recipe.model
     optim = recipe.optim
     valid = recipe.valid
@@ -142,7 +143,7 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
 
 
 def _has_weight_decay(recipe: Recipe) -> bool:
-    """Return whether the weight decay is not 0, by the option or by the optimizer's default."""
+    """Return whether weight decay is in use, by the option --weight-decay or the optimizer's default."""
     if recipe.optim.weight_decay is None:
         return recipe.optim.optimizer not in ("adamw", "adam", "adafactor")
     return recipe.optim.weight_decay > 0
@@ -162,9 +163,10 @@ def _unused_in_sections(recipe: Recipe, request: TrainRequest) -> dict[str, Unus
 
 
 def _unused_in_objectives(recipe: Recipe, request: TrainRequest) -> dict[str, UnusedOption]:
-    """Return the options of objectives without effect.
+    """Return the options of objectives that were given but have no effect, each with the rule that says so.
 
-    A flag that holds for several streams has an effect if it has one in any of them.
+    A flag that holds for several streams has an effect if it has one in any of them. The keys are the option,
+    or `stream.NAME.objective.OPTION` if a recipe gave it.
     """
     unused: dict[str, UnusedOption] = {}
     objectives = {name: stream.objective for name, stream in recipe.stream.items()}
@@ -199,6 +201,6 @@ def _unused_in_selection(recipe: Recipe, request: TrainRequest) -> dict[str, Unu
 
 
 def _uses(objective: ObjectiveConfig, key: str) -> bool:
-    """Return whether an objective has the option, and the option has an effect in it."""
+    """Return whether an objective has the option `key`, and the option has an effect in it."""
     has_option = any(option.key == key for option in iter_options(type(objective)))
     return has_option and key not in find_unused(objective)
