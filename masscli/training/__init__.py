@@ -1,1 +1,1 @@
-"""The one loop, and what it writes."""
+"""Training: the training loop with its parts, and what it validates, saves and reports."""

@@ -1,4 +1,4 @@
-"""Events that the trainer yields to whoever drives it, and the interface of what keeps them."""
+"""The events that the trainer yields to its caller, and the interface of sinks that record them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Stepped:
     """
 
     step: int
-    """Updates made since the run began."""
+    """Number of updates made since the run began."""
     epoch: int
     losses: Mapping[str, float]
     """Mean losses: `STREAM.TERM` to nats per target."""
@@ -71,7 +71,8 @@ class Evaluated:
     """How a metric was computed, by its name, for those metrics that have a signature."""
     seconds: float
     samples: tuple[Sample, ...] = ()
-    """Outputs for a few lines, the same ones at every validation."""
+    """Outputs for a few lines of each task that generates text; the lines are the same at every
+    validation."""
     expected: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """By metric, the lowest and the highest value that the recipe expects after this update."""
 
@@ -87,7 +88,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Event: the run has ended, for this reason (`done` after its last update)."""
+    """Event: the run has ended; `reason` is `done` after its last update."""
 
     step: int
     reason: str
@@ -117,4 +118,4 @@ class Sink(Protocol):
 
 
 EVENT_SINKS: Registry[type[Sink]] = Registry("event sink")
-"""Every kind of sink by its name; packages add theirs as entry points of the group `masscli.event_sinks`."""
+"""The classes of sinks by name; packages add theirs as entry points of the group `masscli.event_sinks`."""

@@ -24,7 +24,7 @@ class MetricAverager:
         self.reset()
 
     def reset(self) -> None:
-        """Set all sums to zero."""
+        """Set all sums and counts to zero."""
         self.loss_sums = self._zeros.clone()
         self.target_counts = torch.zeros(len(self._zeros), dtype=torch.float64)
         self.seconds = 0.0

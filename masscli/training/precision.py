@@ -1,4 +1,4 @@
-"""Choose the device and the floating-point format."""
+"""Choose the device of a process and the dtype of its matrix products."""
 
 from __future__ import annotations
 

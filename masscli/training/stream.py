@@ -19,6 +19,6 @@ class Stream:
     batch_builder: BatchBuilder
     sampler: BatchSampler
     sampling_weight: float
-    """How often the stream is drawn relative to the others."""
+    """How often micro-batches are drawn from this stream, relative to the weights of the other streams."""
     loss_weight: Schedule
     """Factor on the loss of the stream, as a function of the number of updates made."""

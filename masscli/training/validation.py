@@ -1,7 +1,7 @@
-"""Validation: losses, metrics of predictions, BLEU and ROUGE of real beam search, and retrieval.
+"""Validation: losses, metrics of predictions, BLEU and ROUGE of beam search outputs, and probes of the model.
 
 Every process takes its share of the batches and of the lines to translate, and results are exchanged, so that
-nothing depends on the number of processes.
+they do not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def lower_is_better(metric: str) -> bool:
 
 @dataclass(frozen=True)
 class ValidationStream:
-    """The validation examples of one training stream, with its objective."""
+    """The validation examples of one training stream in one split, with the objective of the stream."""
 
     name: str
     objective: Objective
@@ -123,7 +123,7 @@ class Validator:
 
     @property
     def names(self) -> list[str]:
-        """Return the names of all metrics that `measure` returns."""
+        """Return the names of all metrics that `measure` returns, those of further splits included."""
         names = self._own_names
         for split, other in self.others.items():
             names += [f"{split}.{name}" for name in other.names]

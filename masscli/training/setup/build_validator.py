@@ -373,7 +373,7 @@ def _sides_of_pairs(
 
 
 def _pairs_of(data: DataFolder, split: str) -> list[tuple[str, str]]:
-    """Return the language pairs for which a split has aligned text."""
+    """Return the language pairs (source, target) for which a split has aligned text."""
     return [(entry.source, entry.target) for entry in data.manifest.aligned if entry.split == split]
 
 

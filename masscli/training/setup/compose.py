@@ -29,10 +29,11 @@ from masscli.training.setup.streams import fill_from_data, select_streams
 from masscli.training.setup.unused_options import check_unused_options
 
 DEFAULT_UPDATES = 20_000
-"""Length of a run if no option says when to stop. The help of --max-update says the same."""
+"""Number of updates of a run if no option says when it ends. The help of --max-update gives the same
+number."""
 
 ENDLESS_SCHEDULES = ("inverse_sqrt", "constant", "reduce_lr_on_plateau")
-"""Learning-rate schedules that need not know the last update."""
+"""Learning-rate schedules that do not depend on the number of the last update."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class ComposedRun:
 
     recipe: Recipe
     context: RunContext
-    """The data folders and checkpoints that are open already."""
+    """The data folders and checkpoints that have been opened so far."""
     unused_options: list[Problem]
     """Options that the user gave although they have no effect, for a warning."""
 

@@ -41,7 +41,7 @@ class TrainRequest:
     selection: StreamSelection = field(default_factory=StreamSelection)
     """The flags that choose languages, tables and auxiliary objectives to train on."""
     flag_keys: frozenset[str] = frozenset()
-    """The dotted keys of the recipe that flags give, such as `optim.lr`."""
+    """The dotted keys of those recipe options that were given as flags, such as `optim.lr`."""
     verify: bool = True
     """Whether to compare data folders with their checksums, which --no-verify turns off."""
     accept_changes: bool = False

@@ -60,7 +60,8 @@ class RunContext:
     def open_data(self, data_dir: Path | None) -> DataFolder:
         """Return the data folder of a stream, or that of the run if `data_dir` is None.
 
-        Raises MasscliError if the vocabularies differ, because token ids would not mean the same in both.
+        Raises MasscliError if the folder is damaged or not there, or if its vocabulary differs from the
+        run's, because token ids would not mean the same in both.
         """
         if data_dir is None:
             return self.data

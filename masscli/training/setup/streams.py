@@ -1,6 +1,7 @@
 """Choose the training streams of a run: from the flags of a command, or from the tables of its recipe.
 
-A stream is a dataset with an objective (see masscli/training/recipe.py). Nothing is known here of models.
+A stream is a dataset with an objective (see masscli/training/recipe.py). This module does not depend on the
+architecture of the model.
 """
 
 from __future__ import annotations
