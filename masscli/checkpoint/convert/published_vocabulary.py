@@ -1,4 +1,4 @@
-"""A published vocabulary that was read, and checks that all kinds need."""
+"""The vocabulary of a published model as readers return it, and checks that all readers share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _VOCABULARY_FILES = (
 
 
 class UnreadableError(Exception):
-    """Raised if a tokenizer does what our own reader does not do. The message is a part of a sentence."""
+    """Raised if a tokenizer does something that masscli's own readers do not do.
+
+    The message is a clause to be quoted in a longer one, such as "its normalizer is not BERT's".
+    """
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,20 @@ class PublishedVocabulary:
     """A vocabulary in the format of `Tokenizer.from_bytes`, with the ids that it was published with."""
 
     path: Path
-    """Its file, which errors and notes name."""
+    """The file that it was read from, which errors and notes name."""
     model: bytes
     pieces: int
-    """The number of published pieces; rows of the model beyond them have none."""
+    """The number of published pieces; rows of the token embeddings beyond them have no piece."""
     preprocessing: TextPreprocessing
     description: str = ""
-    """What the user is told about it besides, instead of its case."""
+    """What a note to the user says about it; if empty, the note says `cased` or `lower-cased`."""
 
 
 def ordered_pieces(path: Path, ids: object) -> list[str]:
-    """Return the pieces of a dictionary in the order of their ids, which must be 0, 1, ... without gaps."""
+    """Return the pieces in the order of their ids, from `ids`, which should map each piece to its id.
+
+    Raises MasscliError, which names the file `path`, unless the ids are 0, 1, ... without gaps.
+    """
     if not isinstance(ids, dict) or not all(type(token_id) is int for token_id in ids.values()):
         raise MasscliError(f"{path}: has no vocabulary from pieces to ids", "was it damaged on the way?")
     if sorted(ids.values()) != list(range(len(ids))):
@@ -53,9 +59,11 @@ def ordered_pieces(path: Path, ids: object) -> list[str]:
 
 
 def with_added_tokens(path: Path, pieces: Sequence[str], files: TokenizerFiles, vocab_size: int) -> list[str]:
-    """Return the pieces and the special added tokens behind them.
+    """Return the pieces, followed by the special tokens that were added to the tokenizer.
 
-    Raises UnreadableError if a token was added that is found in text, and MasscliError if ids do not fit.
+    Raises UnreadableError if an added token is not special, and so would be found in text. Raises
+    MasscliError, which names `path`, if the ids of added tokens do not follow the pieces, or if there are
+    more than `vocab_size` in all.
     """
     text_tokens = files.text_tokens()
     if text_tokens:
@@ -75,7 +83,7 @@ def with_added_tokens(path: Path, pieces: Sequence[str], files: TokenizerFiles, 
 
 
 def check_size(path: Path, pieces: int, vocab_size: int) -> None:
-    """Raise MasscliError if a vocabulary has more pieces than the model has rows."""
+    """Raise MasscliError, which names `path`, if there are more pieces than rows of token embeddings."""
     if pieces > vocab_size:
         raise MasscliError(
             f"{path}: has {pieces} pieces, but the model has {vocab_size} rows",
@@ -84,7 +92,7 @@ def check_size(path: Path, pieces: int, vocab_size: int) -> None:
 
 
 def with_unused_rows(pieces: Sequence[str], vocab_size: int) -> tuple[list[str], list[int]]:
-    """Return the pieces with a name for each row of the model that has none, and the ids of those rows."""
+    """Return the pieces, filled up to `vocab_size` with names for unused rows, and the ids of these rows."""
     unused = list(range(len(pieces), vocab_size))
     return [*pieces, *(f"<unused row {row}>" for row in unused)], unused
 
@@ -96,9 +104,10 @@ def expect(condition: bool, reason: str) -> None:
 
 
 def expect_bert_normalizer(files: TokenizerFiles) -> tuple[bool, bool | None]:
-    """Return whether text is lower-cased, and whether accents are taken off (None: if it is lower-cased).
+    """Return whether tokenizer.json lower-cases text, and whether it removes accents.
 
-    Raises UnreadableError if tokenizer.json prepares text in another way than BERT.
+    None for the second means that it removes them if and only if it lower-cases. Raises UnreadableError if
+    tokenizer.json otherwise prepares text in another way than BERT.
     """
     normalizer = files.part["normalizer"]
     expect(normalizer.get("type") == "BertNormalizer", "its normalizer is not BERT's")
@@ -115,9 +124,10 @@ def expect_bert_normalizer(files: TokenizerFiles) -> tuple[bool, bool | None]:
 
 
 def read_dictionary(files: TokenizerFiles, name: str) -> tuple[Path, list[str]]:
-    """Return the pieces of tokenizer.json, or else of the JSON file `name`, and the file they come from.
+    """Return the file that a vocabulary is read from, and its pieces in the order of their ids.
 
-    Raises MasscliError if both are there and differ.
+    The file is tokenizer.json if there is one, else the JSON file `name`, a dictionary from pieces to ids.
+    Raises MasscliError if both exist and differ, or if neither exists.
     """
     path = files.folder / name
     if not files.content:
@@ -132,7 +142,10 @@ def read_dictionary(files: TokenizerFiles, name: str) -> tuple[Path, list[str]]:
 
 
 def missing_vocabulary(files: TokenizerFiles, name: str) -> MasscliError:
-    """Return the error for a folder without the file that the class of its tokenizer needs."""
+    """Return, without raising it, the error for a folder that lacks the vocabulary file `name`.
+
+    Its message lists the vocabulary files that the folder has instead.
+    """
     others = [other for other in _VOCABULARY_FILES if (files.folder / other).exists()]
     if others:
         return MasscliError(
@@ -145,7 +158,10 @@ def missing_vocabulary(files: TokenizerFiles, name: str) -> MasscliError:
 
 
 def check_same_pieces(path: Path, pieces: Sequence[str], other: Path, other_pieces: Sequence[str]) -> None:
-    """Raise MasscliError if two files of a vocabulary have different pieces where both have one."""
+    """Raise MasscliError if two files of a vocabulary have different pieces for the same id.
+
+    Ids that only the longer list has are not compared.
+    """
     for token_id, (piece, other_piece) in enumerate(zip(pieces, other_pieces, strict=False)):
         if piece != other_piece:
             raise MasscliError(
@@ -155,7 +171,10 @@ def check_same_pieces(path: Path, pieces: Sequence[str], other: Path, other_piec
 
 
 def accents_rule(lowercase: bool, strip_accents: bool | None) -> TextPreprocessing:
-    """Return the preparation of text for WordPiece with these settings."""
+    """Return how text is prepared for a WordPiece vocabulary.
+
+    If `strip_accents` is None, accents are removed if and only if text is lower-cased.
+    """
     if strip_accents is None or strip_accents is lowercase:
         return TextPreprocessing(lowercase=lowercase)
     if strip_accents:
@@ -164,7 +183,10 @@ def accents_rule(lowercase: bool, strip_accents: bool | None) -> TextPreprocessi
 
 
 def setting(files: TokenizerFiles, key: str, default: bool) -> bool:
-    """Return a setting of tokenizer_config.json. Raises MasscliError if it is neither true nor false."""
+    """Return a setting of tokenizer_config.json, or `default` if it is not there.
+
+    Raises MasscliError if it is neither true nor false.
+    """
     value: Any = files.settings.get(key, default)
     if not isinstance(value, bool):
         raise MasscliError(f"{files.folder / 'tokenizer_config.json'}: {key} is neither true nor false")
@@ -172,5 +194,5 @@ def setting(files: TokenizerFiles, key: str, default: bool) -> bool:
 
 
 def is_type(part: Mapping[str, Any], kind: str) -> bool:
-    """Return whether a part of tokenizer.json is of a type."""
+    """Return whether an object in tokenizer.json has `kind` as its `type`."""
     return part.get("type") == kind

@@ -27,17 +27,27 @@ _CAMEMBERT_PIECES = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSE
 
 
 def xlmr_pieces(pieces: Sequence[str]) -> list[str]:
-    """Return the pieces of a SentencePiece model in the order of XLM-R's ids."""
+    """Return the pieces of XLM-R in the order of its ids, from those of its SentencePiece model.
+
+    fairseq's four special pieces replace the first three, and `<mask>` comes last.
+    """
     return [*_FAIRSEQ_PIECES, *pieces[3:], "<mask>"]
 
 
 def camembert_pieces(pieces: Sequence[str]) -> list[str]:
-    """Return the pieces of a SentencePiece model in the order of CamemBERT's ids."""
+    """Return the pieces of CamemBERT in the order of its ids, from those of its SentencePiece model.
+
+    Four special pieces come first and `<mask>` comes last; SentencePiece's `<unk>` is renamed.
+    """
     return [*_CAMEMBERT_PIECES, *pieces[1:], "<mask>"]
 
 
 def read_xlmr(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
-    """Read XLM-R's vocabulary: fairseq's four special pieces, all others after them, then the mask."""
+    """Read XLM-R's vocabulary for a model with `vocab_size` rows of token embeddings.
+
+    Its ids are those of fairseq's four special pieces, then of all others of the SentencePiece model, then of
+    the mask. Raises MasscliError if the SentencePiece model is not of this kind, or does not fit.
+    """
     path, model, pieces = _read_model(files)
     if pieces[:3] != ["<unk>", "<s>", "</s>"]:
         raise MasscliError(
@@ -48,7 +58,11 @@ def read_xlmr(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
 
 
 def read_camembert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
-    """Read CamemBERT's vocabulary: its four special pieces, all of SentencePiece's, then the mask."""
+    """Read CamemBERT's vocabulary for a model with `vocab_size` rows of token embeddings.
+
+    Its ids are those of four special pieces, then of all pieces of the SentencePiece model, then of the mask.
+    Raises MasscliError if the SentencePiece model is not of this kind, or does not fit.
+    """
     path, model, pieces = _read_model(files)
     if pieces[:3] != ["<unk>", "<s>", "</s>"]:
         raise MasscliError(
@@ -59,7 +73,11 @@ def read_camembert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabular
 
 
 def read_albert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
-    """Read ALBERT's vocabulary, whose ids are those of SentencePiece."""
+    """Read ALBERT's vocabulary, whose ids are those of its SentencePiece model.
+
+    The model has `vocab_size` rows of token embeddings. Raises MasscliError if the vocabulary does not fit,
+    and UnreadableError if tokenizer.json prepares text in another way than ALBERT.
+    """
     path, model, pieces = _read_model(files)
     if files.content:
         steps = [str(step.get("type")) for step in files.part.steps("normalizer")]
@@ -76,7 +94,11 @@ def read_albert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
 
 
 def _read_model(files: TokenizerFiles) -> tuple[Path, bytes, list[str]]:
-    """Return the file of a SentencePiece model, its bytes and its pieces in the order of its own ids."""
+    """Return the path of the SentencePiece model in a folder, its bytes, and its pieces in order of its ids.
+
+    If there is none, raises UnreadableError if the folder has a tokenizer.json, else MasscliError. Raises
+    MasscliError also if the model is damaged.
+    """
     paths = [files.folder / name for name in SENTENCEPIECE if (files.folder / name).exists()]
     if not paths:
         expect(not files.content, "its SentencePiece model is in tokenizer.json alone")
@@ -100,7 +122,11 @@ def _numbered(
     vocab_size: int,
     preprocessing: TextPreprocessing,
 ) -> PublishedVocabulary:
-    """Return a vocabulary with these pieces in the order of their ids."""
+    """Return the vocabulary of a SentencePiece model with other ids: `pieces` are listed in their order.
+
+    Added special tokens come after them. Raises UnreadableError if tokenizer.json numbers them in another
+    way, and MasscliError if a special token is not among them or if they do not fit `vocab_size`.
+    """
     if files.content:
         _expect_same_pieces(files, pieces)
     pieces = with_added_tokens(path, pieces, files, vocab_size)
@@ -119,7 +145,10 @@ def _numbered(
 
 
 def _expect_same_pieces(files: TokenizerFiles, pieces: Sequence[str]) -> None:
-    """Raise UnreadableError if tokenizer.json numbers the pieces in another way."""
+    """Raise UnreadableError if tokenizer.json does not begin with these pieces in this order.
+
+    Only the last piece may be missing in it.
+    """
     vocabulary = files.part["model"].get("vocab")
     expect(isinstance(vocabulary, list), "tokenizer.json is not of its SentencePiece model")
     assert isinstance(vocabulary, list)

@@ -1,7 +1,7 @@
 """Read the fields of a SentencePiece model that its library does not give: what its normalizer does.
 
 The file is a protocol buffer (sentencepiece_model.proto): a row of fields, each with a number, a wire type
-and a value. Only the few fields that are needed are read, so that the package protobuf is not.
+and a value. Only a few fields are read, so that the package protobuf is not needed.
 """
 
 from __future__ import annotations
@@ -15,22 +15,26 @@ _CHARSMAP, _ADD_DUMMY_PREFIX, _REMOVE_EXTRA_WHITESPACES = 2, 3, 4
 _MODEL_TYPE = 3
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 UNIGRAM, BPE = 1, 2
-"""Values of the field model_type."""
+"""Values of `NormalizerSpec.model_type`."""
 
 
 class NormalizerSpec(NamedTuple):
-    """What a SentencePiece model does to text before it is split, and the kind of its splitting."""
+    """The type of a SentencePiece model, and how it normalizes text before splitting it into pieces."""
 
     charsmap: bytes
     """The table of replaced characters, in SentencePiece's own format."""
     add_dummy_prefix: bool
-    """Whether text begins with a space."""
+    """Whether a space is put before the text."""
     remove_extra_whitespaces: bool
     model_type: int
+    """`UNIGRAM`, `BPE` or another number of SentencePiece's."""
 
 
 def read_normalizer_spec(model: bytes) -> NormalizerSpec:
-    """Return the settings of a model that SentencePiece has accepted."""
+    """Return the settings in the bytes of a SentencePiece model; those not stored have their default.
+
+    The library must have loaded the model before, since damaged bytes are not handled.
+    """
     sections = {number: value for number, value in _fields(model) if isinstance(value, bytes)}
     normalizer = dict(_fields(sections.get(_NORMALIZER_SPEC, b"")))
     trainer = dict(_fields(sections.get(_TRAINER_SPEC, b"")))
@@ -45,7 +49,11 @@ def read_normalizer_spec(model: bytes) -> NormalizerSpec:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
-    """Yield the number and the value of each field of a message; fixed-width values are left out."""
+    """Yield the number and the value of each field of a protocol-buffer message.
+
+    The value is an int, or bytes for texts and nested messages; fields of fixed width are left out. Raises
+    ValueError for an unknown wire type.
+    """
     position = 0
     while position < len(data):
         key, position = _varint(data, position)
@@ -66,7 +74,10 @@ def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """Return the number at `position`, seven bits a byte, lowest first, and the position after it."""
+    """Return the number encoded at `position`, and the position after it.
+
+    Each byte has seven bits of the number, the lowest first; its top bit says that another byte follows.
+    """
     value = shift = 0
     while True:
         byte = data[position]

@@ -21,30 +21,33 @@ NORM_EPS = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Seq2SeqFamily:
-    """A kind of encoder-decoder model in Hugging Face's library: its names and what is fixed in it."""
+    """A family of encoder-decoder models in Hugging Face's library: its names, and what its models share."""
 
     model_type: str
     """The `model_type` of its config.json."""
     title: str
     """The name of the family in messages."""
     full_class: str
-    """Its class with the output layer."""
+    """The name of its class with the output layer."""
     norm: Literal["pre", "post"]
     norm_embedding: bool
     output_bias: bool
     sinusoids: str | None
-    """Layout of its sinusoidal positions, which are not stored; None if its table of positions is stored."""
+    """Layout of its sinusoidal positions, which are not stored; None if its positions are learned."""
     position_offset: int | None
-    """Row of the first token in the table of positions; None is the row after the id of padding."""
+    """Row of the first token in the table of positions; None stands for the row after the id of padding."""
 
     def offset(self, pad: int) -> int:
-        """Return the row of the first token in the table of positions."""
+        """Return the row of the first token in the table of positions, where `pad` is the id of padding."""
         if self.position_offset is None:
             return pad + 1
         return self.position_offset
 
     def tensor_names(self, config: ModelConfig) -> dict[str, tuple[str, ...]]:
-        """Return each tensor of our model with the tensors of theirs that it is stacked from."""
+        """Return the names of masscli's tensors, each with the Hugging Face tensors that it is stacked from.
+
+        They are stacked along the first dimension. Output biases are left out.
+        """
         layers = {"encoder": config.encoder_layers, "decoder": config.decoder_layers}
         names: dict[str, tuple[str, ...]] = {}
         for stack, count in layers.items():
@@ -111,7 +114,11 @@ SEQ2SEQ_FAMILIES: Mapping[str, Seq2SeqFamily] = MappingProxyType(
 
 
 def _layer_table(stack: str) -> dict[str, str]:
-    """Return the names of the tensors of a layer, ours with theirs; `#` is its number."""
+    """Return patterns of the names of the tensors of a layer: masscli's, each with Hugging Face's.
+
+    `#` stands for the number of the layer and `*` for weight or bias. A space separates the names of several
+    tensors of Hugging Face's that are stacked into one of masscli's.
+    """
     ours = f"{stack}.layers.#"
     theirs = f"model.{stack}.layers.#"
     table = {
@@ -135,7 +142,10 @@ def _layer_table(stack: str) -> dict[str, str]:
 
 
 def _embedding_names(config: ModelConfig) -> dict[str, tuple[str, ...]]:
-    """Return the names of the token embeddings and of the output layer."""
+    """Return masscli's names of the token embeddings and output weights, each with Hugging Face's name.
+
+    Embeddings that are tied to each other and to the output layer have a single entry.
+    """
     # Tied embeddings are stored once.
     if config.embeddings == "tied" and config.tie_output:
         return {"token_embeddings.shared": ("model.shared.weight",)}
@@ -151,5 +161,8 @@ def _embedding_names(config: ModelConfig) -> dict[str, tuple[str, ...]]:
 
 
 def _expand(ours: str, theirs: str, layers: int) -> dict[str, tuple[str, ...]]:
-    """Return the pairs of names that a row of a table stands for, with the parts of theirs apart."""
+    """Return the names that a pair of patterns stands for: masscli's, each with a tuple of Hugging Face's.
+
+    `#` is replaced by each number of a layer, `*` by weight and bias; spaces separate the names in `theirs`.
+    """
     return {name: tuple(parts.split()) for name, parts in expand_names(ours, theirs, layers)}

@@ -1,4 +1,4 @@
-"""Choose the family of Hugging Face's that a translator belongs to, and write its config.json."""
+"""Choose the family of Hugging Face's library that a translation model belongs to; write its config.json."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from masscli.models.config import ModelConfig
 from masscli.text.vocabulary import Vocabulary
 
 ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_tanh": "gelu_new", "swish": "swish"}
-"""Names of activations in config.json, by those of `ModelConfig.activation`."""
+"""Names of activations in config.json, by masscli's names in `ModelConfig.activation`."""
 
 _HINT = "CTranslate2 computes it: --to ctranslate2"
 
 
 def choose_seq2seq_family(model: ModelConfig, directed: DirectedModel, vocab: Vocabulary) -> Seq2SeqFamily:
-    """Return the family that computes exactly what a model of one direction does.
+    """Return the family of Hugging Face's that computes exactly what the model of one direction does.
 
-    `model` is the configuration before it was reduced to one direction. Raises MasscliError, which names the
-    setting, if there is none.
+    `model` is the configuration before it was reduced to one direction, and `vocab` its vocabulary. Raises
+    MasscliError, which names a setting that no family has, if there is none.
     """
     config = directed.config
     decoder = config.for_stack("decoder")
@@ -45,7 +45,10 @@ def choose_seq2seq_family(model: ModelConfig, directed: DirectedModel, vocab: Vo
 
 
 def _fits(family: Seq2SeqFamily, model: ModelConfig, vocab: Vocabulary) -> bool:
-    """Return whether a family has the layer norms, positions and biases of a model."""
+    """Return whether a family can have the layer norms, output bias and positions of a model.
+
+    With learned positions any can be exported, and also language vectors and segments, as part of the table.
+    """
     if (model.norm, model.norm_embedding) != (family.norm, family.norm_embedding):
         return False
     if model.output_bias and not family.output_bias:
@@ -63,7 +66,7 @@ def _fits(family: Seq2SeqFamily, model: ModelConfig, vocab: Vocabulary) -> bool:
 
 
 def _final_norms(config: ModelConfig) -> tuple[bool, ...]:
-    """Return whether the encoder and the decoder end with a layer norm."""
+    """Return two values: whether the encoder ends with a layer norm, and whether the decoder does."""
     return tuple(config.has_final_norm(stack) for stack in ("encoder", "decoder"))
 
 
@@ -74,7 +77,7 @@ def _no_family(model: ModelConfig, field: str) -> MasscliError:
 
 
 def seq2seq_config(family: Seq2SeqFamily, config: ModelConfig) -> dict[str, Any]:
-    """Return the settings of config.json that say how large the model is and what it computes."""
+    """Return the settings of config.json for a model, but for those that depend on its vocabulary."""
     decoder = config.for_stack("decoder")
     return {
         "model_type": family.model_type,

@@ -1,4 +1,4 @@
-"""Turn an encoder-decoder model of Hugging Face's library into a checkpoint of a new run."""
+"""Import an encoder-decoder model of Hugging Face's library as a new run with one checkpoint."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _ACTIVATIONS = {
     "swish": "swish",
     "silu": "swish",
 }
-"""Our activations by their names in config.json."""
+"""Names of activations in `ModelConfig`, by their names in config.json."""
 
 _SIZES = {
     "dim": "d_model",
@@ -69,12 +69,13 @@ _SIZES = {
     "attention_dropout": "attention_dropout",
     "activation_dropout": "activation_dropout",
 }
-"""Fields of `ModelConfig`, and where config.json has them."""
+"""Keys of config.json, by the fields of `ModelConfig` that they give."""
 
 _TIED = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight")
 _POSITIONS = re.compile(r"model\.(encoder|decoder)\.embed_positions\.(weight|weights|_float_tensor)")
 MAX_POSITIONS = 1 << 20
-"""More positions than any model has: sinusoids are computed for all of them."""
+"""The most positions that are accepted, more than any model has. Sinusoids are computed for all of them, so
+that a damaged config.json could use up the memory."""
 _NEW_STD = 0.02
 """Standard deviation of the embeddings of new ids."""
 
@@ -82,11 +83,12 @@ _NEW_STD = 0.02
 def import_seq2seq(
     folder: Path, config: dict[str, Any], output: Path, languages: Sequence[str], allow_pickle: bool
 ) -> tuple[Path, list[str]]:
-    """Write the run `output`, and return its checkpoint and notes for the user.
+    """Import the model in `folder` as the run `output`; return the path of its checkpoint, and notes.
 
-    `languages` are those that the model is to know by their tags; of a model without tags, its own one or its
-    source and its target. Raises MasscliError if something in the folder is missing, unknown, or does not fit
-    the rest.
+    The notes are lines for the user. `config` is the content of config.json. For a model with language tags,
+    `languages` are those that the run is to know; for one without, they are its source and target, or its
+    only language. Weights that are a pickle are read only with `allow_pickle`. Raises MasscliError if
+    something in the folder is missing, unknown, or does not fit the rest.
     """
     path = folder / CONFIG
     family = SEQ2SEQ_FAMILIES[str(config["model_type"])]
@@ -121,7 +123,10 @@ def import_seq2seq(
 
 
 def _check_config(family: Seq2SeqFamily, config: dict[str, Any], path: Path) -> None:
-    """Raise MasscliError if config.json asks for a variant that its family does not have today."""
+    """Raise MasscliError if config.json asks for a variant of the family that cannot be imported.
+
+    Such are layer norms in other places than the family's, or embeddings that the stacks do not share.
+    """
     required = {
         "normalize_before": family.norm == "pre",
         "normalize_embedding": family.norm_embedding,
@@ -138,7 +143,10 @@ def _check_config(family: Seq2SeqFamily, config: dict[str, Any], path: Path) -> 
 def _vocab_size(
     family: Seq2SeqFamily, config: dict[str, Any], tensors: Mapping[str, Tensor], path: Path
 ) -> int:
-    """Return the number of ids. Raises MasscliError if the embeddings have not as many rows."""
+    """Return the `vocab_size` of config.json.
+
+    Raises MasscliError if it is missing, or if a table of embeddings has another number of rows.
+    """
     size = config.get("vocab_size")
     if type(size) is not int:
         raise MasscliError(f"{path}: has no vocab_size", f"{family.title} needs it")
@@ -149,7 +157,10 @@ def _vocab_size(
 
 
 def _check_sizes(config: dict[str, Any], tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise MasscliError if config.json asks for more than the weights can hold, before it is made."""
+    """Raise MasscliError if config.json has other numbers of layers than the weights, or too many positions.
+
+    This is checked before a model of these sizes uses up memory.
+    """
     for stack in ("encoder", "decoder"):
         layers = config.get(f"{stack}_layers")
         found = sum(name.startswith(f"model.{stack}.") and name.endswith(".fc1.weight") for name in tensors)
@@ -168,7 +179,11 @@ def _check_sizes(config: dict[str, Any], tensors: Mapping[str, Tensor], path: Pa
 def _tokenizer(
     vocabulary: Seq2SeqVocabulary, config: dict[str, Any], size: int, languages: Sequence[str]
 ) -> Tokenizer:
-    """Return the tokenizer, with the start symbols of the model. The model has no logits for added ids."""
+    """Return the tokenizer of a vocabulary that was read, with the decoder's first token and forced tokens.
+
+    Ids from `size` on are symbols that masscli adds; the tokenizer says that the model does not predict them.
+    Raises MasscliError if config.json has other ids of padding or of the end symbol.
+    """
     tokenizer = Tokenizer.from_bytes(vocabulary.path, vocabulary.model, TextPreprocessing(), languages)
     for role in ("pad", "eos"):
         number, own = config.get(f"{role}_token_id"), getattr(tokenizer.vocab, role)
@@ -195,7 +210,11 @@ def _tokenizer(
 
 
 def _own_names(family: Seq2SeqFamily, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors with the prefix that a bare model is saved without, and without computed ones."""
+    """Return the weights in float32 under the names of the class with the output layer.
+
+    The prefix `model.` is added to the names of a model that was saved without it. Tables of sinusoids are
+    left out, since masscli computes them.
+    """
     has_prefix = any(name.startswith("model.") for name in weights)
     tensors = {}
     for name, tensor in weights.items():
@@ -215,7 +234,10 @@ def _read_model_config(
     vocabulary: Seq2SeqVocabulary,
     path: Path,
 ) -> ModelConfig:
-    """Return the model that config.json describes. Raises MasscliError if a setting is missing or wrong."""
+    """Return the configuration of the model, from config.json, its tensors and its vocabulary.
+
+    Raises MasscliError, which names `path`, if a setting is missing or wrong.
+    """
     values: dict[str, Any] = {"arch": "base", "languages": "none", **vocabulary.framing}
     for field, key in _SIZES.items():
         if key not in config:
@@ -253,7 +275,7 @@ def _read_model_config(
 
 
 def _is_equal(tensors: Mapping[str, Tensor], first: str, second: str) -> bool:
-    """Return whether two tensors are equal, or one of them is not stored."""
+    """Return whether the tensors of two names are equal; also return True if one of them is missing."""
     if first not in tensors or second not in tensors:
         return True
     return torch.equal(tensors[first], tensors[second])
@@ -267,9 +289,10 @@ def _convert(
     size: int,
     path: str,
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Return our tensors, and notes for the user.
+    """Return the tensors of masscli's model by name, and notes for the user.
 
-    Raises MasscliError, which names `path`, if a tensor is missing, has another shape, or is unknown.
+    Published embeddings have `size` rows; those of further ids in `vocab` are drawn with a fixed seed. Raises
+    MasscliError, which names `path`, if a tensor is missing, has another shape, or is unknown.
     """
     remaining = dict(tensors)
     tables, notes = _take_tables(config, remaining, path)
@@ -305,7 +328,10 @@ def _convert(
 
 
 def _refuse_rest(remaining: Mapping[str, Tensor], path: str, family: Seq2SeqFamily) -> None:
-    """Raise MasscliError for a tensor that is not understood: it may change what the model computes."""
+    """Raise MasscliError if tensors are left over that were not converted.
+
+    They may belong to a part that changes what the model computes.
+    """
     if remaining:
         raise MasscliError(
             f"{path}: {min(remaining)} has no place in {family.title}",
@@ -323,7 +349,11 @@ def _wrong_shape(path: str, name: str, tensor: Tensor, expected: tuple[object, .
 def _take_tables(
     config: ModelConfig, remaining: dict[str, Tensor], path: str
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Move the token embeddings and output weights out of `remaining`, by our names; return notes, too."""
+    """Remove the token embeddings and output weights from `remaining`; return them by our names, and notes.
+
+    The result has entries for the encoder, the decoder and both, more than a model needs. Notes tell the user
+    of tied tables that are stored with different values. Raises MasscliError if a table is missing.
+    """
     shared = remaining.pop("model.shared.weight", None)
     copies = {name: remaining.pop(name, shared) for name in _TIED}
     encoder, decoder, output = copies.values()
@@ -355,7 +385,10 @@ def _take_tables(
 def _take(
     remaining: dict[str, Tensor], name: str, shape: tuple[int, ...], path: str, family: Seq2SeqFamily
 ) -> Tensor:
-    """Move a tensor out of `remaining`. Raises MasscliError if it is not there or has another shape."""
+    """Remove a tensor from `remaining`, and return it.
+
+    Raises MasscliError, which names `path`, if the tensor is missing or has another shape than `shape`.
+    """
     if name not in remaining:
         raise MasscliError(f"{path}: has no {name}", f"the {family.title} that config.json describes has one")
     tensor = remaining.pop(name)
@@ -365,7 +398,10 @@ def _take(
 
 
 def _recipe(output: Path, languages: Sequence[str], model: ModelConfig) -> dict[str, Any]:
-    """Return the recipe of the run, which says what the model can do; no update was made."""
+    """Return the recipe of the imported run as a table: its folder, and a stream for each task of the model.
+
+    These are translation in each direction, or denoising if there is only one language.
+    """
     directions = list(pairwise(languages))
     # With tags, a model translates from each language to each other one.
     if model.languages == "tag":

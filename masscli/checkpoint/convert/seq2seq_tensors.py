@@ -1,4 +1,4 @@
-"""Convert the tensors of a translator of one direction to Hugging Face's names."""
+"""Convert the tensors of a translation model of one direction to Hugging Face's names and layout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from masscli.checkpoint.convert.seq2seq import Seq2SeqFamily
 
 
 def to_seq2seq(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, Tensor]:
-    """Return the tensors of a model under the names of the family."""
+    """Return the tensors of a model under Hugging Face's names and in its layout.
+
+    Fused projections are split, and tables of positions get the number of unread rows that the family has.
+    """
     config = directed.config
     converted: dict[str, Tensor] = {}
     for ours, their_names in family.tensor_names(config).items():
@@ -29,14 +32,20 @@ def to_seq2seq(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, Tens
 
 
 def _with_unread_rows(table: Tensor, old: int, new: int) -> Tensor:
-    """Return a table of positions with `new` rows that no token reads at its beginning, in place of `old`."""
+    """Return a table of positions with `new` instead of `old` rows at its beginning that no token reads.
+
+    New rows are zeros; if the numbers are equal, the table is returned unchanged.
+    """
     if old == new:
         return table
     return torch.cat([table.new_zeros(new, table.shape[1]), table[old:]])
 
 
 def _separate_embeddings(tensors: Mapping[str, Tensor], output_weight: Tensor) -> dict[str, Tensor]:
-    """Return every table of embeddings under its own name, for a model in which not all of them are one."""
+    """Return the embeddings of encoder, decoder and output layer under Hugging Face's names.
+
+    This is for models that do not tie all of them; the shared table of Hugging Face's is the encoder's.
+    """
     shared = tensors.get("token_embeddings.shared")
     encoder = tensors.get("token_embeddings.encoder", shared)
     decoder = tensors.get("token_embeddings.decoder", shared)

@@ -1,7 +1,7 @@
 """What the vocabularies of Hugging Face's encoder-decoder families have in common.
 
-Their ids are kept, so that a model can be written back as it was. Rows of the embeddings that no piece has
-are ids that no text has.
+Their ids are kept, so that a model can be written back as it was. Rows of the embeddings without a piece get
+placeholder pieces, which never occur in tokenized text.
 """
 
 from __future__ import annotations
@@ -23,20 +23,24 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 
 @dataclass(frozen=True)
 class Seq2SeqVocabulary:
-    """A vocabulary as masscli stores it, and how texts are framed with it."""
+    """A vocabulary as masscli stores it, and where special tokens stand in texts."""
 
     path: Path
-    """The file that errors name."""
+    """The file that it was read from, which errors name."""
     model: bytes
+    """The content of masscli's vocabulary file."""
     framing: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of `ModelConfig` that say where special tokens stand."""
+    """Values of fields of `ModelConfig` that say where the tags of languages stand."""
     forced_prefix: tuple[int, ...] = ()
     """Ids that every output begins with, whatever its language."""
     notes: tuple[str, ...] = ()
 
 
 def read_ids(path: Path) -> dict[str, int]:
-    """Return the ids by piece of a vocab.json. Raises MasscliError if it is not one."""
+    """Return the ids by piece of a vocab.json.
+
+    Raises MasscliError if it is missing, or is no object in which each piece has an id of its own.
+    """
     try:
         ids = json.loads(decode_text(read_regular(path), path))
     except FileNotFoundError:
@@ -50,7 +54,10 @@ def read_ids(path: Path) -> dict[str, int]:
 
 
 def read_model(folder: Path, *names: str) -> tuple[Path, bytes]:
-    """Return the path and contents of the first of these files that is there."""
+    """Return the path and the bytes of the first of these files that exists in the folder.
+
+    Raises MasscliError, which names the first file, if none exists.
+    """
     for name in names:
         if (folder / name).exists():
             return folder / name, read_regular(folder / name)
@@ -58,9 +65,9 @@ def read_model(folder: Path, *names: str) -> tuple[Path, bytes]:
 
 
 def place_pieces(ids: Mapping[str, int], size: int, path: Path) -> tuple[list[str], list[int]]:
-    """Return a piece for each of `size` ids, and the ids that no piece has.
+    """Return a list with the piece of each of `size` ids, and the sorted ids that no piece has.
 
-    Raises MasscliError if a piece has an id beyond the embeddings.
+    In the list these have `<unusedN>`. Raises MasscliError, which names `path`, if an id is not below `size`.
     """
     last = max(ids.values(), default=-1)
     if last >= size or min(ids.values(), default=0) < 0:
@@ -76,10 +83,11 @@ def place_pieces(ids: Mapping[str, int], size: int, path: Path) -> tuple[list[st
 
 
 def language_ids(languages: Sequence[str], codes: Mapping[str, int], path: Path) -> dict[str, int]:
-    """Return the id of the tag of each language under masscli's name for it.
+    """Return the id of the tag of each language, by the name that masscli gives to the language's tag.
 
-    A language is named as the tag says it (`en_XX`), or by what stands before its `_` (`en`). Raises
-    MasscliError for a language that the vocabulary lacks.
+    `codes` are the ids of all tags by code. A language is named by the whole code (`en_XX`), or by what comes
+    before the `_` (`en`); if several codes fit, the shortest counts. Raises MasscliError if a language has no
+    tag, or if two have the same one.
     """
     found = {}
     for language in languages:
@@ -95,7 +103,10 @@ def language_ids(languages: Sequence[str], codes: Mapping[str, int], path: Path)
 
 
 def special_tokens_in_order(folder: Path) -> list[str]:
-    """Return the additional special tokens of a tokenizer, as its files list them."""
+    """Return the additional special tokens of the tokenizer in a folder, in the order in which it lists them.
+
+    They come from special_tokens_map.json, or else from tokenizer_config.json; without both there are none.
+    """
     for name in ("special_tokens_map.json", TOKENIZER_CONFIG):
         content = read_json_if_present(folder / name)
         for key in ("additional_special_tokens", "extra_special_tokens"):
@@ -106,14 +117,17 @@ def special_tokens_in_order(folder: Path) -> list[str]:
 
 
 def _text_of(token: Any) -> str:
-    """Return the text of a token, which is listed as such or as a table with its text."""
+    """Return the text of a token that is given as text, or as an object with the text under `content`."""
     if isinstance(token, dict):
         return str(token.get("content"))
     return str(token)
 
 
 def added_token_ids(folder: Path) -> dict[str, int]:
-    """Return the ids of the tokens that were added to a tokenizer, by their text."""
+    """Return the ids of added tokens by their text, from tokenizer.json and tokenizer_config.json.
+
+    Where the files differ, tokenizer_config.json counts. Entries without a valid id are left out.
+    """
     found = {}
     listed = read_json_if_present(folder / "tokenizer.json").get("added_tokens")
     for token in listed if isinstance(listed, list) else []:

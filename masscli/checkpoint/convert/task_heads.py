@@ -1,6 +1,6 @@
 """Convert heads of downstream tasks to those of Hugging Face's classes, with their labels.
 
-The following heads have a counterpart.
+These heads have a counterpart in Hugging Face's library:
 
     classify, regress   BERT and ALBERT: one layer on the pooler
                         RoBERTa, XLM-R and CamemBERT: two layers with tanh between, ELECTRA: two with gelu
@@ -42,16 +42,16 @@ _SPAN_LAYER = {"head.out": "qa_outputs"}
 
 @dataclass(frozen=True, slots=True)
 class _HeadClass:
-    """A class with a head, and the models of ours that it corresponds to."""
+    """A class of Hugging Face's with a head, and the models of masscli's that it corresponds to."""
 
     suffix: str
-    """What follows `Bert` in its name."""
+    """What follows the name of the family in the name of the class, such as ForTokenClassification."""
     layers: Mapping[str, str]
-    """Our layers of the head, and their names."""
+    """Names of the head's layers in Hugging Face's class, by masscli's names."""
     head: str = "linear"
-    """Our option --head."""
+    """The value of masscli's option --head that the class corresponds to."""
     pooler: bool | None = None
-    """Whether the model has a pooler; None if it may."""
+    """Whether the model must have a pooler, or must not; None if both are possible."""
 
 
 _POOLED = _HeadClass("ForSequenceClassification", _ONE_LAYER, pooler=True)
@@ -72,25 +72,29 @@ _CHOICE_CLASSES = {"bert": _CHOICE_CLASS, "albert": _CHOICE_CLASS}
 
 @dataclass(frozen=True)
 class ConvertedHead:
-    """A head that has a counterpart."""
+    """A head of a downstream task, converted to a class of Hugging Face's."""
 
     class_name: str
     tensors: dict[str, Tensor]
-    """The head by their names."""
+    """The tensors of the head by Hugging Face's names."""
     our_names: list[str]
-    """The tensors of ours that it was made of."""
+    """Names of masscli's tensors that it was made from, as `STREAM.NAME`."""
     config: dict[str, Any]
-    """What config.json says about it."""
+    """Entries of config.json about it."""
     unused_parts: list[Names]
-    """Parts of the model that the class does not have."""
+    """Tables of tensor names for the parts of the model that the class does not have."""
     note: str
-    """How texts must be framed for it."""
+    """A note for the user on how texts must be framed for it."""
 
 
 def convert_task_head(
     family: Family, checkpoint: Checkpoint, objective_state: Mapping[str, Tensor]
 ) -> ConvertedHead | None:
-    """Convert the head of a fine-tuned run, or return None if the family has no class for it."""
+    """Convert the head of a fine-tuned run to a class of the family; return None if no class fits.
+
+    `objective_state` holds the tensors of the head by `STREAM.NAME`. A run with several streams has several
+    heads, so that no class fits.
+    """
     # A run of several tasks has several heads, and a class has one.
     if len(checkpoint.recipe.stream) != 1:
         return None
@@ -128,7 +132,7 @@ def convert_task_head(
 
 
 def _framing_note(options: TableOptions) -> str:
-    """Return how texts must be framed for the head, which Hugging Face's tokenizers do not know."""
+    """Return a note for the user on how texts were framed in training, which tokenizer files cannot say."""
     pair_format = options.pair_format
     if pair_format == "auto":
         pair_format = "bert"
@@ -139,13 +143,16 @@ def _framing_note(options: TableOptions) -> str:
 
 
 def _unscale(tensors: dict[str, Tensor], layer: str, low: float, high: float) -> None:
-    """Let the last layer predict numbers from `low` to `high` instead of from 0 to 1."""
+    """Change the last layer so that it predicts numbers from `low` to `high` instead of from 0 to 1.
+
+    Its weight and bias are replaced in `tensors`, where `layer` is its name.
+    """
     tensors[f"{layer}.weight"] = tensors[f"{layer}.weight"] * (high - low)
     tensors[f"{layer}.bias"] = tensors[f"{layer}.bias"] * (high - low) + low
 
 
 def _head_class(family: Family, options: ObjectiveConfig) -> _HeadClass | None:
-    """Return the family's class for a task, or None."""
+    """Return the family's class with a head for a task, or None if Hugging Face's library has none."""
     match options:
         # A head over both orders of two texts adds two passes, which no class there does.
         case TextTaskOptions(both_orders=False):
@@ -161,7 +168,7 @@ def _head_class(family: Family, options: ObjectiveConfig) -> _HeadClass | None:
 
 
 def _corresponds(head_class: _HeadClass, options: TableOptions, model: ModelConfig) -> bool:
-    """Return whether the class computes the same as our head on this model."""
+    """Return whether a class computes the same as masscli's head with these options on this model."""
     return options.head == head_class.head and head_class.pooler in (None, model.pooler)
 
 
@@ -173,7 +180,7 @@ def _head_config(family: Family, options: TableOptions) -> dict[str, Any]:
 
 
 def _label_config(options: ObjectiveConfig) -> dict[str, Any]:
-    """Return the entries of config.json about the labels of a task."""
+    """Return the entries of config.json about the labels of a task and its type; none if it has no labels."""
     match options:
         case ClassifyOptions(labels=labels):
             return {**_label_ids(labels), "problem_type": "single_label_classification"}

@@ -1,7 +1,8 @@
-"""Convert tensors with Hugging Face's names to ours, and back. Every tensor is accounted for.
+"""Convert the tensors of encoders and language models from Hugging Face's names to masscli's, and back.
 
-Queries, keys and values are stacked into one tensor. GPT stores its matrices transposed. Token embeddings get
-rows for the ids that are new here, behind the published ones.
+masscli stacks queries, keys and values into one tensor. GPT stores its matrices transposed. In an import,
+token embeddings get rows for the ids that masscli adds, behind the published ones, and every tensor is either
+used, reported or refused.
 """
 
 from __future__ import annotations
@@ -29,22 +30,23 @@ _DATA_PARALLEL = "module."
 
 @dataclass(frozen=True)
 class ImportedTensors:
-    """The tensors of a model and its objective, and what became of the rest."""
+    """The tensors of an imported model and its objective by masscli's names, and a report on the others."""
 
     model: dict[str, Tensor]
     objective: dict[str, Tensor]
     new: list[str]
-    """Our tensors that the published weights do not have, drawn at random."""
+    """Names of the model's tensors that the published weights do not have, and that got initial values."""
     left_behind: list[str]
-    """Their tensors that were not used."""
+    """Names of published tensors that were not used."""
     notes: list[str]
+    """Notes for the user."""
 
 
 def normalize_names(family: Family, tensors: Tensors) -> dict[str, Tensor]:
-    """Return the tensors under the names of today, without buffers.
+    """Return published tensors under the names that Hugging Face's library gives them today, without buffers.
 
-    Old files say gamma and beta, a bare model is saved without the prefix of its family, and one that was
-    trained with DataParallel has a prefix more.
+    Old files have gamma and beta for weight and bias of a norm, a bare model is saved without the prefix of
+    its family, and one that was trained with DataParallel has an additional prefix.
     """
     is_parallel = bool(tensors) and all(name.startswith(_DATA_PARALLEL) for name in tensors)
     normalized = {}
@@ -68,7 +70,7 @@ def normalize_names(family: Family, tensors: Tensors) -> dict[str, Tensor]:
 
 
 def find_contents(family: Family, tensors: Tensors) -> Contents:
-    """Return which parts the published weights have; their names are normalized."""
+    """Return which parts published weights have; their names must be those of `normalize_names`."""
     return Contents(
         pooler=_has_any(family.tensor_names(family.pooler, layers=0), tensors),
         lm_head=_has_any(family.tensor_names(family.lm_head, layers=0), tensors),
@@ -82,7 +84,10 @@ def _has_any(names: Mapping[str, Sequence[str]], tensors: Tensors) -> bool:
 
 
 def embedding_rows(family: Family, tensors: Tensors) -> int | None:
-    """Return the number of rows of the token embeddings, or None if there are none."""
+    """Return the number of rows of the published token embeddings, or None if there is no such matrix.
+
+    If only the output weights are stored, which are tied to them, their rows are counted.
+    """
     [name] = family.tensor_names(family.body, layers=0)["token_embeddings.shared"]
     table = tensors.get(name, tensors.get(family.output_weight))
     if table is None or table.dim() != 2:
@@ -93,10 +98,11 @@ def embedding_rows(family: Family, tensors: Tensors) -> int | None:
 def from_hf(
     family: Family, config: ModelConfig, tensors: Tensors, vocab_size: int, size: int, path: str
 ) -> ImportedTensors:
-    """Convert published tensors, whose names are normalized, to ours.
+    """Convert published tensors to masscli's.
 
-    Their token embeddings have `vocab_size` rows, ours `size`. What is new is drawn with a fixed seed. Raises
-    MasscliError, which names `path`, if a tensor is missing, has another shape, is not finite, or is unknown.
+    `tensors` have the names that `normalize_names` gives. Their token embeddings have `vocab_size` rows,
+    masscli's `size`. New rows and tensors get initial values, drawn with a fixed seed. Raises MasscliError,
+    which names `path`, if a tensor is missing, has another shape, is not finite, or is unknown.
     """
     remaining, notes = _merge_tied(family, config, tensors, path)
     sources = _take_sources(family, config, remaining, vocab_size, path)
@@ -133,9 +139,10 @@ def from_hf(
 def to_hf(
     family: Family, config: ModelConfig, tensors: Tensors, position_offset: int, size: int
 ) -> dict[str, Tensor]:
-    """Convert our tensors to theirs, with `size` token embeddings.
+    """Convert masscli's tensors of a model to Hugging Face's, with `size` rows of token embeddings.
 
-    If the first position has another row there than here, `position_offset` rows of zeros come before it.
+    In the table of positions `position_offset` rows come before the first position. If masscli's table has
+    another number of such rows, they are replaced by zeros.
     """
     converted: dict[str, Tensor] = {}
     for name, their_names in _model_names(family, config).items():
@@ -159,7 +166,11 @@ def to_hf(
 def _take_sources(
     family: Family, config: ModelConfig, remaining: dict[str, Tensor], vocab_size: int, path: str
 ) -> dict[str, Tensor]:
-    """Move the tensors of the model out of `remaining`, in float32, and check that they are there and fit."""
+    """Remove the tensors of the model from `remaining`, and return them in float32 by Hugging Face's names.
+
+    The LM head may be absent as a whole. Raises MasscliError, which names `path`, if another tensor is
+    missing, or if one has another shape than `config` asks for, or numbers that are not finite.
+    """
     lm_head = {theirs for (theirs,) in family.tensor_names(family.lm_head, layers=0).values()}
     # A bare model is saved without the whole LM head; half a head means a damaged file.
     optional = lm_head if lm_head.isdisjoint(remaining) else set()
@@ -186,7 +197,10 @@ def _take_sources(
 
 
 def _read_tensor(name: str, tensor: Tensor, path: str) -> Tensor:
-    """Return a tensor in float32. Raises MasscliError if it holds no real numbers, or some are not finite."""
+    """Return a published tensor in float32.
+
+    Raises MasscliError, which names `path`, if its dtype is not floating-point, or if a number is not finite.
+    """
     if not tensor.is_floating_point():
         raise MasscliError(f"{path}: {name} holds {tensor.dtype}, not floating-point numbers")
     converted = tensor.float()
@@ -196,14 +210,17 @@ def _read_tensor(name: str, tensor: Tensor, path: str) -> Tensor:
 
 
 def _stack(family: Family, name: str, parts: Sequence[Tensor]) -> Tensor:
-    """Return our tensor of this name, made from theirs."""
+    """Return masscli's tensor `name`: its parts, stacked along the first dimension.
+
+    They are transposed before that if the family stores this tensor as (in, out).
+    """
     if _is_transposed(family, name):
         return torch.cat([part.T for part in parts])
     return torch.cat(list(parts))
 
 
 def _model_names(family: Family, config: ModelConfig) -> dict[str, tuple[str, ...]]:
-    """Return the tensors of the model, and what each is stacked from."""
+    """Return the names of masscli's tensors, each with the names of the published ones it is stacked from."""
     layers = max(config.encoder_layers, config.decoder_layers)
     names = family.tensor_names(family.body, family.pooler, family.lm_head, layers=layers)
     if not config.tie_output:
@@ -212,13 +229,16 @@ def _model_names(family: Family, config: ModelConfig) -> dict[str, tuple[str, ..
 
 
 def _meta_tensors(config: ModelConfig, vocab_size: int) -> Tensors:
-    """Return the tensors of a model without memory, for their names and shapes."""
+    """Return the tensors of a model on the meta device, which have names and shapes but use no memory."""
     with torch.device("meta"):
         return Transformer(config, vocab_size, ()).state_dict()
 
 
 def _initial_value(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Return a new tensor: biases 0, weights of norms 1, others from N(0, 0.02), as in all families."""
+    """Return the initial value of a tensor that is not published, as in all families.
+
+    Biases are 0, weights of norms are 1, and others are normal with mean 0 and standard deviation 0.02.
+    """
     if name.endswith("bias") or name.startswith("output_biases."):
         return torch.zeros(shape)
     if "norm" in name:
@@ -227,7 +247,7 @@ def _initial_value(name: str, shape: torch.Size, generator: torch.Generator) -> 
 
 
 def _is_transposed(family: Family, name: str) -> bool:
-    """Return whether the family stores this matrix of a layer as (in, out)."""
+    """Return whether the family stores the tensor `name` as (in, out), the transpose of masscli's matrix."""
     is_matrix = ".layers." in name and name.endswith("weight") and "norm" not in name
     return family.transposed and is_matrix
 
@@ -235,10 +255,11 @@ def _is_transposed(family: Family, name: str) -> bool:
 def _merge_tied(
     family: Family, config: ModelConfig, tensors: Tensors, path: str
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Merge tied tensors under their first name, and return notes on those whose copies differ.
+    """Return the tensors with each tied one under one name, and notes on biases whose two copies differ.
 
-    Of two different biases the library adds the one under the second name. Output weights that differ from
-    the token embeddings, though config.json ties them, are refused: versions of the library disagree on them.
+    Of two different biases, the one under the second name is kept, which Hugging Face's library adds. Raises
+    MasscliError if output weights differ from the token embeddings although config.json ties them: versions
+    of the library disagree on these.
     """
     merged = dict(tensors)
     notes = []

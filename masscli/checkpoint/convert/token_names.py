@@ -9,9 +9,9 @@ from masscli.text.tokenizer import Tokenizer
 
 
 def token_names(tokenizer: Tokenizer) -> list[str]:
-    """Return a name for each id, no two of them equal, as the programs that made the vocabulary write it.
+    """Return a list with the name of each id: its piece, as the program that made the vocabulary writes it.
 
-    Ids without a piece are named for their role, such as `<lang:de>`.
+    Ids without a piece get a name by their role, such as `<lang:de>`, which no other id has.
     """
     if tokenizer.model_kind in (TRAINED_BPE, SENTENCEPIECE):
         model = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model_bytes)

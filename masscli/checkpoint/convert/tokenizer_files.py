@@ -1,6 +1,6 @@
-"""What the files of a published tokenizer say: its class, its special and added tokens, its tokenizer.json.
+"""Read the files of a published tokenizer: its class, its special and added tokens, its tokenizer.json.
 
-tokenizer.json says everything, and Hugging Face's library reads it first. Older folders have
+tokenizer.json describes a tokenizer completely, and Hugging Face's library reads it first. Older folders have
 tokenizer_config.json, special_tokens_map.json and added_tokens.json beside the vocabulary itself.
 """
 
@@ -20,7 +20,7 @@ SETTINGS = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
 ADDED_TOKENS = "added_tokens.json"
 GENERIC_CLASSES = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
-"""Classes that say nothing: everything is in tokenizer.json."""
+"""Names of classes that do not show the kind of a tokenizer, which is in tokenizer.json alone."""
 
 _BERT_TOKENS = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
 _FAIRSEQ_TOKENS = {
@@ -45,13 +45,16 @@ _DEFAULT_TOKENS: Mapping[str, Mapping[str, str]] = {
     "GPT2Tokenizer": dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>"),
     "OpenAIGPTTokenizer": {"unk": "<unk>"},
 }
-"""The special tokens of a class by role, where its files do not name others."""
+"""The special tokens by role (`bos`, `mask`, ...) of each class, if a tokenizer names no others."""
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 @dataclass(frozen=True)
 class AddedToken:
-    """A token that is found in text before it is split, or a special one, which is never made of text."""
+    """A token that was added to a tokenizer.
+
+    If it is special, no text is ever turned into it; otherwise it is found in text before text is split.
+    """
 
     content: str
     special: bool
@@ -59,10 +62,11 @@ class AddedToken:
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """What the files of a tokenizer say, before its vocabulary is read.
+    """The content of a published tokenizer's files, before its vocabulary is read.
 
-    `content` is that of tokenizer.json, empty if there is none. `tokens` are the special tokens by role, and
-    `added` are all added tokens by id, special ones included.
+    `settings` is the content of tokenizer_config.json, and `content` that of tokenizer.json; each is empty if
+    the file is missing. `tokens` are the special tokens by role (`bos`, `mask`, ...), and `added` are all
+    added tokens by id, special ones included.
     """
 
     folder: Path
@@ -74,15 +78,18 @@ class TokenizerFiles:
 
     @property
     def part(self) -> _Parts:
-        """Parts of tokenizer.json by name, which may be of any shape there."""
+        """Return access to the objects in tokenizer.json by name; a missing one reads as an empty one."""
         return _Parts(self.content)
 
     def text_tokens(self) -> list[str]:
-        """Return the added tokens that are found in text."""
+        """Return the texts of the added tokens that are not special, and so are found in text."""
         return [token.content for token in self.added.values() if not token.special]
 
     def role_ids(self, pieces: Sequence[str]) -> dict[str, int]:
-        """Return the ids of the special pieces of a vocabulary, by masscli's names for them."""
+        """Return the ids of the special pieces in a list of all pieces, by masscli's names (`<s>`, `<mask>`).
+
+        Special tokens that are not among the pieces are left out.
+        """
         ids = {piece: i for i, piece in enumerate(pieces)}
         found = {role: ids[token] for role, token in self.tokens.items() if token in ids}
         named = {f"<{role}>": found[role] for role in ("pad", "unk", "mask", "cls", "sep") if role in found}
@@ -98,7 +105,7 @@ class TokenizerFiles:
 
 
 class _Parts:
-    """Access to the objects in tokenizer.json that never fails: a part that is missing is empty."""
+    """Access to the objects in tokenizer.json that never fails: a missing one reads as an empty one."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self._content = content
@@ -107,7 +114,10 @@ class _Parts:
         return _as_dict(self._content.get(name))
 
     def steps(self, name: str) -> list[Mapping[str, Any]]:
-        """Return the steps of a part: those of a sequence, or the part itself; none if it is missing."""
+        """Return the steps of a normalizer, pre-tokenizer or decoder, whose key in tokenizer.json is `name`.
+
+        They are the members of a sequence, or else the object itself; there is none if it is missing.
+        """
         part = self[name]
         for key in ("normalizers", "pretokenizers", "decoders"):
             if isinstance(part.get(key), list):
@@ -116,9 +126,10 @@ class _Parts:
 
 
 def read_tokenizer_files(folder: Path, default_class: str) -> TokenizerFiles:
-    """Read what a folder says about its tokenizer, whose class is `default_class` unless it says otherwise.
+    """Read the files of the tokenizer in a folder, but not its vocabulary.
 
-    Raises MasscliError if a file is damaged.
+    If neither tokenizer_config.json nor config.json names its class, this is `default_class`. Raises
+    MasscliError if a file is damaged.
     """
     settings = read_json_if_present(folder / SETTINGS)
     content = read_json_if_present(folder / TOKENIZER)
@@ -143,7 +154,11 @@ def read_tokenizer_files(folder: Path, default_class: str) -> TokenizerFiles:
 def _special_tokens(
     folder: Path, settings: Mapping[str, Any], class_name: str, default_class: str
 ) -> dict[str, str]:
-    """Return the special tokens by role."""
+    """Return the special tokens by role (`bos`, `mask`, ...).
+
+    They come from tokenizer_config.json, else from special_tokens_map.json, else from the defaults of the
+    class, or of `default_class` if the class is a generic one.
+    """
     known_class = default_class if class_name in GENERIC_CLASSES else class_name
     tokens = dict(_DEFAULT_TOKENS.get(known_class, {}))
     for source in (read_json_if_present(folder / SPECIAL_TOKENS), settings):
@@ -160,9 +175,9 @@ def _special_tokens(
 def _added_tokens(
     folder: Path, settings: Mapping[str, Any], content: Mapping[str, Any]
 ) -> dict[int, AddedToken]:
-    """Return the added tokens by id, in the order of the ids.
+    """Return the added tokens of a tokenizer by id, in the order of the ids.
 
-    Raises MasscliError if they have no ids, or two have the same one.
+    Raises MasscliError if a token has no valid id, or if two have the same one.
     """
     path, listed = _list_added_tokens(folder, settings, content)
     added: dict[int, AddedToken] = {}
@@ -176,7 +191,11 @@ def _added_tokens(
 def _list_added_tokens(
     folder: Path, settings: Mapping[str, Any], content: Mapping[str, Any]
 ) -> tuple[Path, list[tuple[Any, Any, Any]]]:
-    """Return the file that lists the added tokens, and each one's id, text and whether it is special."""
+    """Return the path of the file that lists the added tokens, and a tuple for each token.
+
+    A tuple has the token's id, its text, and whether it is special, as found in the file and not checked. The
+    file is tokenizer.json, else tokenizer_config.json if it lists them, else added_tokens.json.
+    """
     if content:
         tokens = [_as_dict(token) for token in _as_list(content.get("added_tokens"))]
         listed = [(token.get("id"), token.get("content"), token.get("special", False)) for token in tokens]
@@ -203,7 +222,7 @@ def _as_list(value: object) -> list[Any]:
 
 
 def _listed_specials(settings: Mapping[str, Any]) -> set[str]:
-    """Return the tokens that tokenizer_config.json calls special."""
+    """Return the texts of the tokens that tokenizer_config.json lists as special."""
     listed = [settings.get(f"{role}_token") for role in ROLES]
     for key in ("additional_special_tokens", "extra_special_tokens"):
         listed += _as_list(settings.get(key))

@@ -5,9 +5,9 @@ dictionaries, lists, texts and numbers are rebuilt. Every other object of a prog
 Namespace or a node of omegaconf, becomes an `InertObject`, which holds what the pickle says about it and does
 nothing. A pickle that asks for anything in Python's standard library besides some containers is refused.
 
-Both formats are read: the zip archive of PyTorch 1.6 and later, and the sequence of pickles before it. The
-numbers of a tensor are read from the file when they are asked for, so that the state of an optimizer costs
-nothing.
+Both formats are read: the zip archive of PyTorch 1.6 and later, and the sequence of pickles of older
+versions. The numbers of a tensor are read from the file only when they are asked for, so that the state of an
+optimizer takes neither time nor memory.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ _INERT_STANDARD_CLASSES = (
     "builtins.bool",
     "typing.Any",
 )
-"""What checkpoints of fairseq and XLM name of the standard library. None of it is needed or made."""
+"""Names of the standard library that a pickle may refer to, since checkpoints of fairseq and XLM do. Each one
+becomes an `InertObject`; the class or function itself is neither imported nor called."""
 _NUMPY_NUMBERS = {
     "i8": "q",
     "i4": "i",
@@ -83,13 +84,17 @@ _NUMPY_NUMBERS = {
 
 
 class InertObject:
-    """Stands for an object of another program: its kind, its arguments and its state."""
+    """A stand-in for an object of another program, which does nothing.
+
+    `args` are the arguments in the pickle that the object would be made with, and `state` is its state,
+    usually a dictionary of attributes.
+    """
 
     kind: ClassVar[str] = ""
-    """Module and name of its class, or of the function that would make it."""
+    """Module and name of the object's class, or of the function that would make it."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> InertObject:
-        """Remember the arguments; a pickle may call a class or only make an instance of it."""
+        """Make an instance that keeps the arguments: some pickles call this method without `__init__`."""
         made = super().__new__(cls)
         made.args = args
         made.state = {}
@@ -103,18 +108,21 @@ class InertObject:
         self.state = state
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Accept an item of a dictionary-like object, which is not needed."""
+        """Ignore an item that the pickle sets in a dictionary-like object."""
 
     def append(self, item: Any) -> None:
-        """Accept an item of a list-like object, which is not needed."""
+        """Ignore an item that the pickle appends to a list-like object."""
 
     def extend(self, items: Any) -> None:
-        """Accept items of a list-like object, which are not needed."""
+        """Ignore items that the pickle appends to a list-like object."""
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in a file: its shape, and where its numbers are."""
+    """A tensor in a file that has not been read: its shape, and where its elements are.
+
+    `offset` and `stride` count elements of the storage, as in PyTorch.
+    """
 
     storage: _Storage
     offset: int
@@ -122,14 +130,17 @@ class StoredTensor:
     stride: tuple[int, ...]
 
     def read(self) -> Tensor:
-        """Return the tensor. Raises MasscliError if its numbers are missing."""
+        """Read the tensor from the file and return it. Raises MasscliError if the file is damaged."""
         numbers = self.storage.read()
         return torch.as_strided(numbers, self.shape, self.stride, self.offset).clone()
 
 
 @dataclass(frozen=True)
 class _Storage:
-    """The numbers of one or several tensors: `count` of them, wherever `read_bytes` finds them."""
+    """The elements of one or several tensors in a file: `count` numbers of type `dtype`.
+
+    `read_bytes` takes the number of bytes to read, and returns the first so many bytes of the storage.
+    """
 
     path: Path
     dtype: torch.dtype
@@ -137,7 +148,7 @@ class _Storage:
     read_bytes: Callable[[int], bytes]
 
     def read(self) -> Tensor:
-        """Return the numbers. Raises MasscliError if they are damaged."""
+        """Return all numbers as a tensor of shape (count,). Raises MasscliError if the file is damaged."""
         size = self.count * self.dtype.itemsize
         if not size:
             return torch.empty(0, dtype=self.dtype)
@@ -152,14 +163,18 @@ class _Storage:
 
 
 class _RefusedError(Exception):
-    """Says what a pickle asks for that no checkpoint needs, or what is damaged."""
+    """Raised if a file is damaged, is no file of `torch.save`, or asks for something that could be executed.
+
+    The message is a verb phrase such as "is damaged", which follows the name of the file.
+    """
 
 
 def read_torch_file(path: Path) -> Any:
-    """Return the content of a file of `torch.save`, with `StoredTensor` for tensors.
+    """Return the object in a file of `torch.save`.
 
-    Raises MasscliError, of one line, if the file is damaged, of another format, or asks for anything that
-    could be executed.
+    In it, each tensor is a `StoredTensor`, and each object of a program an `InertObject`. Raises
+    MasscliError, with a message of one line, if the file cannot be read, is damaged, is of another format, or
+    asks for anything that could be executed.
     """
     try:
         # A named pipe would have to be read twice.
@@ -181,7 +196,10 @@ def read_torch_file(path: Path) -> Any:
 
 
 def attributes(value: Any) -> dict[str, Any]:
-    """Return the options in a dictionary, a Namespace, or a node of omegaconf, as plain values."""
+    """Return the plain values of options by name, from a dictionary, a Namespace or a node of omegaconf.
+
+    For any other value, the dictionary is empty.
+    """
     if isinstance(value, InertObject):
         return attributes(value.state)
     if not isinstance(value, Mapping):
@@ -193,7 +211,10 @@ def attributes(value: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value of an option as a plain one; what cannot be is an InertObject still."""
+    """Return the plain value that an `InertObject` stands for: a number, a text or a list.
+
+    Values that are no InertObject, and objects that stand for nothing of this kind, are returned unchanged.
+    """
     if not isinstance(value, InertObject):
         return value
     if value.kind.endswith("multiarray.scalar"):
@@ -210,7 +231,7 @@ def plain(value: Any) -> Any:
 
 
 def _numpy_number(value: InertObject) -> Any:
-    """Return the number of a NumPy scalar, or the object itself if it is of another kind."""
+    """Return the number that a NumPy scalar stands for; if its dtype is unknown, return it unchanged."""
     dtype, data = (*value.args, None, None)[:2]
     name = dtype.args[0] if isinstance(dtype, InertObject) and dtype.args else None
     if isinstance(data, InertObject) and data.args and isinstance(data.args[0], str):
@@ -222,7 +243,10 @@ def _numpy_number(value: InertObject) -> Any:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Rebuilds tensors and plain containers; everything else becomes inert."""
+    """An unpickler that rebuilds tensors and plain containers, and makes everything else an `InertObject`.
+
+    `storages` takes the key, the dtype and the number of elements of a storage, and returns the storage.
+    """
 
     def __init__(self, file: BinaryIO, storages: Callable[[str, torch.dtype, int], _Storage]) -> None:
         super().__init__(file, encoding="utf-8")
@@ -265,7 +289,7 @@ def _unpickle(file: BinaryIO, storages: Callable[[str, torch.dtype, int], _Stora
 
 
 def _reconstruct(cls: Any, *_: Any) -> Any:
-    """Make an instance of an inert class, where protocol 1 calls copyreg."""
+    """Make an `InertObject`, where an old pickle calls copyreg. Raises _RefusedError for any other class."""
     if not (isinstance(cls, type) and issubclass(cls, InertObject)):
         raise _RefusedError("makes an object of an unknown kind")
     return cls()
@@ -276,7 +300,7 @@ def _rebuild_parameter(data: Any, *_: Any) -> Any:
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> StoredTensor:
-    """Return a tensor whose numbers all lie in its storage, each of them once."""
+    """Return a tensor of a storage. Raises _RefusedError if it needs more elements than the storage has."""
     numbers = (offset, *shape, *stride)
     if not isinstance(storage, _Storage) or any(type(n) is not int or n < 0 for n in numbers):
         raise _RefusedError("has a damaged tensor")
@@ -315,7 +339,11 @@ def _read_zip(path: Path) -> Any:
 
 
 def _read_legacy(path: Path) -> Any:
-    """Read the format before PyTorch 1.6: four pickles, the list of storages, and their numbers."""
+    """Return the object in a file of a PyTorch before 1.6.
+
+    Such a file holds pickles of a magic number, a version, a description of the machine, the object, and the
+    list of keys of storages; the numbers of the storages follow. Raises _RefusedError if it is damaged.
+    """
     storages = _LegacyStorages(path)
     with path.open("rb") as file:
         if _unpickle(file, storages.add) != LEGACY_MAGIC or _unpickle(file, storages.add) != LEGACY_PROTOCOL:
@@ -330,7 +358,7 @@ def _read_legacy(path: Path) -> Any:
 
 
 class _LegacyStorages:
-    """The storages of an old file, whose numbers follow one after another at its end."""
+    """The storages of a file in the format before PyTorch 1.6, whose numbers stand at the end of the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -338,7 +366,10 @@ class _LegacyStorages:
         self._places: dict[str, int] = {}
 
     def add(self, key: str, dtype: torch.dtype, count: int) -> _Storage:
-        """Return a storage that the pickle refers to. Its place is not known yet."""
+        """Return the storage with the given key, which can be read only after `locate` has been called.
+
+        Raises _RefusedError if this key had another size before.
+        """
         size = count * dtype.itemsize
         if self._sizes.setdefault(key, size) != size:
             raise _RefusedError("has two sizes for the same numbers")
@@ -351,7 +382,11 @@ class _LegacyStorages:
         return _Storage(self._path, dtype, count, read_bytes)
 
     def locate(self, keys: Any, place: int) -> None:
-        """Find the places of all storages, which begin at `place` in the order of `keys`."""
+        """Compute where in the file the numbers of each storage are.
+
+        The storages follow each other in the order of `keys`, the first at the byte `place`. Raises
+        _RefusedError if a storage is not listed, or if the file is too short.
+        """
         if not isinstance(keys, list) or not self._sizes.keys() <= set(map(str, keys)):
             raise _RefusedError("lacks the numbers of a tensor")
         for key in map(str, keys):

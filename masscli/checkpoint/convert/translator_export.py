@@ -1,4 +1,4 @@
-"""Turn a translator into a folder that Hugging Face's library reads and generates with.
+"""Export a translation model as a folder that Hugging Face's library reads and generates with.
 
 The folder holds one direction: `AutoModelForSeq2SeqLM.from_pretrained(folder).generate(ids)` then translates
 as `masscli generate --early-stop` does. The settings of that search are in generation_config.json.
@@ -29,9 +29,10 @@ _DEMO_SENTENCES = 500
 
 
 def export_translator(checkpoint: Checkpoint, source: str, target: str, output: Path) -> list[str]:
-    """Write the folder `output` for one direction, and return notes for the user.
+    """Write the folder `output` for translation from `source` to `target`, and return notes for the user.
 
-    Raises MasscliError, which names the setting, if no family of Hugging Face's computes the same.
+    Raises MasscliError if `output` is not empty, or if no family of Hugging Face's computes the same as the
+    model; the message then names the setting that prevents it.
     """
     require_empty_folder(output)
     directed = fold_direction(checkpoint, source, target)
@@ -57,7 +58,7 @@ def export_translator(checkpoint: Checkpoint, source: str, target: str, output: 
 
 
 def _special_ids(directed: DirectedModel, vocab: Vocabulary) -> dict[str, Any]:
-    """Return the special ids by their names in both configuration files."""
+    """Return the special ids of a model by their keys in config.json and generation_config.json."""
     ids = {
         "pad_token_id": vocab.pad,
         "bos_token_id": vocab.bos,
@@ -74,9 +75,9 @@ def _special_ids(directed: DirectedModel, vocab: Vocabulary) -> dict[str, Any]:
 def _search_settings(
     directed: DirectedModel, vocab: Vocabulary, options: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the search of `masscli generate --early-stop` in the words of generation_config.json.
+    """Return entries of generation_config.json for the same search as `masscli generate --early-stop`.
 
-    `options` are those that were imported with the model.
+    `options` are the default options of generation that were imported with the model, if it was.
     """
     forced = len(directed.forced_tokens)
     # Their library does not force a token that it suppresses.
@@ -88,9 +89,9 @@ def _search_settings(
 
 
 def _lines_to_try(checkpoint: Checkpoint, source: str, target: str) -> tuple[list[tuple[str, str]], str]:
-    """Return lines, with their languages, on which two tokenizers are compared, and where they come from.
+    """Return pairs (language, line) to compare two tokenizers on, and text for the user on their origin.
 
-    They are the validation and test sets of the run, where they still are, and sentences of the demo.
+    They are sentences of the demo, and the validation and test sets of the run if its data still exists.
     """
     lines = []
     for sentence in draw_sentences(_DEMO_SENTENCES):

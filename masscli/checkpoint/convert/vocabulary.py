@@ -1,9 +1,9 @@
 """Read the vocabulary of a published model, with exactly its ids.
 
-The class of its tokenizer says how. Our own readers know BERT's WordPiece, GPT's two kinds of BPE, and
-SentencePiece as ALBERT numbers it, or XLM-R, or CamemBERT. If tokenizer.json says anything that they do not
-do, it is read through Hugging Face's own library (masscli.text.fast_tokenizer). What neither can read is
-refused by name.
+The class of its tokenizer shows its kind. masscli's own readers know BERT's WordPiece, GPT's two kinds of
+BPE, and SentencePiece with the ids of ALBERT, XLM-R or CamemBERT. If tokenizer.json asks for anything that
+they do not do, it is read through Hugging Face's own library (masscli.text.fast_tokenizer). What neither can
+read is refused with an error that names it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from masscli.text.subword_model import BadModelError
 from masscli.text.tokenizer import Tokenizer
 
 OWN_VOCABULARY = "masscli"
-"""A folder that `export` writes where no tokenizer of Hugging Face gives the ids of a vocabulary of ours."""
+"""Name of the folder with masscli's own vocabulary files in an exported model. It is written if no tokenizer
+of Hugging Face's gives the ids of the vocabulary."""
 Reader = Callable[[TokenizerFiles, int], PublishedVocabulary]
 READERS: Mapping[str, Reader] = {
     "BertTokenizer": read_wordpiece,
@@ -44,9 +45,10 @@ READERS: Mapping[str, Reader] = {
     "XLMRobertaTokenizer": read_xlmr,
     "CamembertTokenizer": read_camembert,
 }
-"""How the vocabulary of each class is read."""
+"""The function that reads the vocabulary of a tokenizer, by the name of its class without `Fast`."""
 _GENERIC_READERS: Mapping[str, Reader] = {"WordPiece": read_wordpiece, "BPE": read_byte_level}
-"""How the models of a tokenizer.json are read that names no class."""
+"""The function that reads a vocabulary whose class is a generic one, by the `type` of its model in
+tokenizer.json."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,11 @@ class ImportedVocabulary:
 def read_vocabulary(
     folder: Path, default_class: str, vocab_size: int, languages: Sequence[str]
 ) -> ImportedVocabulary:
-    """Read the vocabulary in a folder; the published token embeddings have `vocab_size` rows.
+    """Read the vocabulary of a published model in a folder; its token embeddings have `vocab_size` rows.
 
-    Ids from `vocab_size` on are new: special symbols and languages that the vocabulary lacks. Raises
-    MasscliError if there is no vocabulary that can be read, or if it does not fit the embeddings.
+    The class of its tokenizer is `default_class` if no file names it. In the result, ids from `vocab_size` on
+    are new: special symbols, and those of `languages`, that the vocabulary lacks. Raises MasscliError if
+    there is no vocabulary that can be read, or if it does not fit the embeddings.
     """
     if (folder / OWN_VOCABULARY).is_dir():
         return _read_own(folder / OWN_VOCABULARY, vocab_size, languages)
@@ -82,7 +85,10 @@ def read_vocabulary(
 
 
 def _read_own(folder: Path, vocab_size: int, languages: Sequence[str]) -> ImportedVocabulary:
-    """Read a vocabulary that `export` wrote in our own format."""
+    """Read a vocabulary that `masscli export` wrote in masscli's own format.
+
+    Raises MasscliError if it lacks one of `languages`, or has another number of ids than `vocab_size`.
+    """
     tokenizer = Tokenizer.load(folder)
     for language in languages:
         if language not in tokenizer.vocab.languages:
@@ -97,7 +103,10 @@ def _read_own(folder: Path, vocab_size: int, languages: Sequence[str]) -> Import
 
 
 def _read_published(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
-    """Read the vocabulary with our own reader, or else with Hugging Face's library."""
+    """Read the vocabulary with one of masscli's readers, or else through Hugging Face's library.
+
+    Raises MasscliError if no reader fits and there is no tokenizer.json that the library could read.
+    """
     kind = files.part["model"].get("type")
     reader = READERS.get(files.class_name)
     if files.class_name in GENERIC_CLASSES:
@@ -116,7 +125,11 @@ def _read_published(files: TokenizerFiles, vocab_size: int) -> PublishedVocabula
 
 
 def _read_through_library(files: TokenizerFiles, vocab_size: int, reason: str) -> PublishedVocabulary:
-    """Read tokenizer.json through `tokenizers`; `reason` says why our own reader does not."""
+    """Read tokenizer.json through the package `tokenizers`.
+
+    `reason` is a clause on why masscli's own reader does not, for messages. Raises MasscliError if the
+    package is missing, or if the tokenizer cannot be used.
+    """
     path = files.folder / TOKENIZER
     if find_marker(files.content) is None:
         decoder = files.part["decoder"].get("type")

@@ -1,7 +1,7 @@
-"""Write the vocabulary of a run as files of Hugging Face's tokenizers, if one of them gives exactly its ids.
+"""Export the vocabulary of a run as files of Hugging Face's tokenizers, if one of them gives exactly its ids.
 
-Otherwise it is written in our own format into the folder `masscli`, which `masscli import` reads: files of a
-tokenizer that gives other ids would be worse than none.
+Otherwise it is exported in masscli's own format, in the folder `masscli`, which `masscli import` reads: files
+of a tokenizer that gives other ids would be worse than none.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ Files = dict[str, bytes]
 
 @dataclass(frozen=True)
 class ExportedVocabulary:
-    """Files of a vocabulary by name, the number of token embeddings that belong to it, and notes."""
+    """The contents of a vocabulary's files by name, and notes for the user.
+
+    `size` is the number of rows of the token embeddings that belong to the exported vocabulary.
+    """
 
     files: Files
     size: int
@@ -44,7 +47,11 @@ class ExportedVocabulary:
 
 
 def export_vocabulary(tokenizer: Tokenizer, family: Family, max_positions: int) -> ExportedVocabulary:
-    """Return the files of a vocabulary. `max_positions` is the longest text of the model."""
+    """Return the files of a vocabulary for a model of a family, and how many token embeddings belong to them.
+
+    `max_positions` is the number of tokens of the longest text that the model reads. If no tokenizer of
+    Hugging Face's gives the same ids, the files are in masscli's own format.
+    """
     files = _hugging_face_files(tokenizer, family)
     if files is None:
         return ExportedVocabulary(
@@ -68,13 +75,19 @@ def export_vocabulary(tokenizer: Tokenizer, family: Family, max_positions: int) 
 
 
 def _published_size(tokenizer: Tokenizer, family: Family) -> int:
-    """Return the number of ids that the model needs: its pieces, and the special ids of the family."""
+    """Return the number of ids to export: enough for all pieces and for the special ids of the family.
+
+    Symbols that masscli adds behind them are not counted.
+    """
     ids: list[int] = [getattr(tokenizer.vocab, role) for role in family.roles]
     return max(len(tokenizer.all_pieces()), 1 + max(ids))
 
 
 def _hugging_face_files(tokenizer: Tokenizer, family: Family) -> Files | None:
-    """Return the files for Hugging Face's library, or None if none of its tokenizers gives the same ids."""
+    """Return the contents of files for Hugging Face's library by name.
+
+    Return None if none of its tokenizers gives the same ids for the same text.
+    """
     preprocessing = tokenizer.preprocessing
     if preprocessing.moses or preprocessing.normalize or preprocessing.romanian:
         return None
@@ -90,7 +103,7 @@ def _hugging_face_files(tokenizer: Tokenizer, family: Family) -> Files | None:
 
 
 def _own_files(tokenizer: Tokenizer) -> Files:
-    """Return the two files of a vocabulary of masscli, in their folder."""
+    """Return the contents of masscli's own two vocabulary files, by their paths in the exported folder."""
     return {
         f"{OWN_VOCABULARY}/{MODEL_FILE}": tokenizer.model_bytes,
         f"{OWN_VOCABULARY}/{TOKENIZER_FILE}": tokenizer.card_json.encode(),
@@ -139,7 +152,10 @@ def _bpe_files(vocabulary: PackedVocabulary, settings: Mapping[str, Any]) -> Fil
 
 
 def _sentencepiece(tokenizer: Tokenizer, family: Family) -> Files | None:
-    """Return the files of ALBERT, XLM-R or CamemBERT, whichever numbers the pieces in this way."""
+    """Return the files of ALBERT, XLM-R or CamemBERT, whichever gives the tokenizer's pieces the same ids.
+
+    Return None if none of them does, or if text is prepared in another way.
+    """
     vocabulary = unpack(tokenizer.model_bytes, numbered_sentencepiece.HEADER)
     model = base64.b64decode(vocabulary.rest["model"])
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
@@ -175,13 +191,16 @@ def _tokenizer_json(tokenizer: Tokenizer, family: Family) -> Files | None:
 
 
 def _published_pieces(vocabulary: PackedVocabulary) -> Sequence[str]:
-    """Return the pieces without the names of rows that have none, which come last."""
+    """Return the pieces in the order of their ids without the placeholders of unused ids at the end."""
     unused = set(vocabulary.unused_ids)
     return [piece for i, piece in enumerate(vocabulary.pieces) if i not in unused]
 
 
 def _special_tokens(tokenizer: Tokenizer, vocabulary: PackedVocabulary) -> dict[str, Any]:
-    """Return the entries of tokenizer_config.json about special tokens: by role, and all others."""
+    """Return the entries of tokenizer_config.json about special tokens.
+
+    They are one for each role (`bos_token`, ...) whose id is a published piece, and a list of all others.
+    """
     settings: dict[str, Any] = {}
     unused = set(vocabulary.unused_ids)
     used = set()

@@ -1,4 +1,4 @@
-"""Read BERT's WordPiece, from vocab.txt or from tokenizer.json."""
+"""Read BERT's WordPiece vocabulary of a published model, from vocab.txt or from tokenizer.json."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ _ROLES = ("pad", "unk", "cls", "sep", "mask")
 
 
 def read_wordpiece(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
-    """Read a WordPiece vocabulary. Raises UnreadableError if the tokenizer is not BERT's in all it does."""
+    """Read a WordPiece vocabulary for a model with `vocab_size` rows of token embeddings.
+
+    Rows without a piece get the names `[unusedN]`. Raises UnreadableError if the tokenizer does anything in
+    another way than BERT's, and MasscliError if the vocabulary is missing or does not fit.
+    """
     for role, piece in zip(_ROLES, REQUIRED_PIECES, strict=True):
         expect(files.tokens.get(role, piece) == piece, f"its {role}_token is {files.tokens.get(role)}")
     if files.content:
@@ -54,7 +58,11 @@ def read_wordpiece(files: TokenizerFiles, vocab_size: int) -> PublishedVocabular
 
 
 def _read_tokenizer_json(files: TokenizerFiles) -> tuple[Path, list[str]]:
-    """Return the pieces of tokenizer.json."""
+    """Return the path of tokenizer.json, and its pieces in the order of their ids.
+
+    Raises UnreadableError if it cuts words in another way than BERT, and MasscliError if it is damaged, or if
+    a vocab.txt beside it has other pieces.
+    """
     model = files.part["model"]
     expect(is_type(model, "WordPiece"), f"its pieces are a {model.get('type')}")
     prefix = model.get("continuing_subword_prefix", "##")
@@ -73,7 +81,7 @@ def _read_tokenizer_json(files: TokenizerFiles) -> tuple[Path, list[str]]:
 
 
 def _read_vocab_txt(files: TokenizerFiles) -> list[str]:
-    """Return the pieces of vocab.txt, a piece a line."""
+    """Return the pieces of vocab.txt, one from each line. Raises MasscliError if it cannot be read."""
     path = files.folder / VOCAB
     try:
         text = decode_text(read_regular(path), path)
@@ -85,7 +93,11 @@ def _read_vocab_txt(files: TokenizerFiles) -> list[str]:
 
 
 def _preprocessing_of_settings(files: TokenizerFiles, pieces: Sequence[str]) -> TextPreprocessing:
-    """Return the preparation of text by tokenizer_config.json; an unknown case is seen in the pieces."""
+    """Return how text is prepared, according to tokenizer_config.json.
+
+    If it has no do_lower_case, text is lower-cased unless an ordinary piece has an upper-case letter. Raises
+    UnreadableError if it prepares text in a way that masscli does not know.
+    """
     expect(setting(files, "do_basic_tokenize", True), "do_basic_tokenize is false")
     expect(setting(files, "tokenize_chinese_chars", True), "tokenize_chinese_chars is false")
     expect(not files.settings.get("never_split"), "it has words that are never split")

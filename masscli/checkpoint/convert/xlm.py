@@ -1,8 +1,8 @@
-"""Models of XLM and of the released MASS code for unsupervised translation, which is a fork of it.
+"""Import models of XLM and of the released MASS code for unsupervised translation, which is a fork of it.
 
 A file holds `encoder` and `decoder`, or `model` alone, with the dictionary and all options of the training
-(`params`). Texts begin and end with `</s>`. The dictionary is that of masscli's BPE codes, with the same ids;
-the symbols that masscli adds have ids behind it, which the model never predicts.
+(`params`). Texts begin and end with `</s>`. Pieces keep the ids of the dictionary; the symbols that masscli
+adds have ids behind them, which the model never predicts.
 """
 
 from __future__ import annotations
@@ -31,19 +31,23 @@ from masscli.text.tokenizer import Tokenizer
 
 TITLE = "XLM"
 GENERATION = {"beam": 1, "lenpen": 1.0, "max_len_a": 1.5, "max_len_b": 10}
-"""How translate.py of XLM and MASS generates."""
+"""Values of fields of GenerationConfig with which masscli generates as translate.py of XLM and MASS does."""
 EOS_ID = XLM_SPECIAL_PIECES.index("</s>")
 _STACK_KEYS = {"encoder": "encoder", "decoder": "decoder", "model": "encoder"}
-"""Our stack for each part of a file."""
+"""For each key of a file that holds a part of the model, masscli's stack that the part becomes."""
 
 
 def is_xlm(content: Any) -> bool:
-    """Return whether the content of a file is a model of XLM."""
+    """Return whether the content of a file, read by `read_torch_file`, is a model of XLM or MASS."""
     return isinstance(content, Mapping) and "params" in content and "dico_id2word" in content
 
 
 def convert_xlm(request: ImportRequest, content: Mapping[str, Any]) -> ForeignModel:
-    """Convert a model. Raises MasscliError, which names what is not supported."""
+    """Convert the content of a checkpoint file of XLM or MASS.
+
+    Raises MasscliError if the file is incomplete, or if the model or an option of the request is not
+    supported.
+    """
     params = attributes(content["params"])
     request.refuse(TITLE, "dictionaries", "spm_model", "vocab_file", "encoder_json", "vocab_bpe", "arch")
     _refuse_unsupported(request, params)
@@ -81,7 +85,7 @@ def convert_xlm(request: ImportRequest, content: Mapping[str, Any]) -> ForeignMo
 
 
 def _refuse_unsupported(request: ImportRequest, params: Mapping[str, Any]) -> None:
-    """Raise MasscliError if the options ask for a model that is not supported."""
+    """Raise MasscliError if the file's training options ask for a variant of XLM that is not supported."""
     setting = params.get("attention_setting", "v1")
     if setting != "v1":
         raise MasscliError(
@@ -94,7 +98,7 @@ def _refuse_unsupported(request: ImportRequest, params: Mapping[str, Any]) -> No
 
 
 def _language_ids(request: ImportRequest, params: Mapping[str, Any]) -> dict[str, int]:
-    """Return the language ids of a file by name, in their order."""
+    """Return the ids of the languages in a file by name, sorted by id. Raises MasscliError if it has none."""
     ids = params.get("lang2id")
     valid = isinstance(ids, Mapping) and all(type(number) is int for number in ids.values())
     if not valid or not ids or sorted(ids.values()) != list(range(len(ids))):
@@ -105,7 +109,10 @@ def _language_ids(request: ImportRequest, params: Mapping[str, Any]) -> dict[str
 def _tokenizer(
     request: ImportRequest, content: Mapping[str, Any], languages: Sequence[str]
 ) -> tuple[Tokenizer, list[str]]:
-    """Return the tokenizer of a file, whose ids are those of its dictionary, and notes about it."""
+    """Return a tokenizer with the ids of the file's dictionary, and notes for the user about it.
+
+    It cuts words with the BPE codes of the request, or text at white space if there are none.
+    """
     pieces = _pieces(request, content["dico_id2word"])
     if request.bpe_codes is not None:
         data = pack_bpe_codes(pieces[len(XLM_SPECIAL_PIECES) :], read_merges(request.bpe_codes))
@@ -126,14 +133,20 @@ def _tokenizer(
 
 
 def _text_note(request: ImportRequest) -> str:
-    """Return what is done to text, which no file says, so that a wrong choice is noticed."""
+    """Return the end of a note that says whether text is tokenized by Moses' rules, and lower-cased.
+
+    Only the options of the request determine this, not the file; the note lets the user see a wrong choice.
+    """
     moses = "tokenized by Moses' rules (--moses)" if request.moses else "not tokenized (see --moses)"
     case = "lower-cased (--lowercase)" if request.lowercase else "cased (see --lowercase)"
     return f"; text is {moses} and {case}"
 
 
 def _pieces(request: ImportRequest, id2word: Any) -> list[str]:
-    """Return the pieces of the dictionary in the order of their ids."""
+    """Return the pieces of XLM's dictionary in the order of their ids.
+
+    Raises MasscliError if it is damaged, or does not begin with XLM's special pieces.
+    """
     valid = isinstance(id2word, Mapping) and set(id2word) == set(range(len(id2word)))
     if not valid or any(type(word) is not str for word in id2word.values()):
         raise MasscliError(f"{request.path}: its dictionary (dico_id2word) is damaged")
@@ -147,7 +160,10 @@ def _pieces(request: ImportRequest, id2word: Any) -> list[str]:
 
 
 def _languages_of_model(parts: Mapping[str, TensorTable], language_ids: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the languages for which the model has vectors or output projections, in our order."""
+    """Return the languages for which the model has vectors or output projections, in the order of their ids.
+
+    The result is empty if it has neither.
+    """
     has_vectors = any("lang_embeddings.weight" in table for table in parts.values())
     has_projections = "decoder" in parts and "encoder_attn.0.out_lin.0.weight" in parts["decoder"]
     return tuple(language_ids) if has_vectors or has_projections else ()
@@ -159,7 +175,10 @@ def _config(
     parts: Mapping[str, TensorTable],
     languages: Sequence[str],
 ) -> ModelConfig:
-    """Return the configuration of the model; sizes are counted in its tensors."""
+    """Return the configuration of the model, with sizes from its tensors and other values from `params`.
+
+    Raises MasscliError if neither the request nor the file has the number of attention heads.
+    """
     table = next(iter(parts.values()))
     heads = request.heads or params.get("n_heads")
     if type(heads) is not int:
@@ -192,12 +211,12 @@ def _config(
 
 
 def _positions(params: Mapping[str, Any], table: TensorTable) -> str:
-    """Return how positions are embedded. A table of sinusoids was not trained, and need not be stored."""
+    """Return `sinusoidal` or `learned`, as the file's training options say. Sinusoids are not imported."""
     return "sinusoidal" if params.get("sinusoidal_embeddings") else "learned"
 
 
 class _Stack:
-    """One part of a file, and the tensors of our stack that it becomes."""
+    """The conversion of one part of a file, an encoder or a decoder, to the tensors of masscli's stack."""
 
     def __init__(
         self,
@@ -218,7 +237,10 @@ class _Stack:
         self._languages = languages
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors. Raises MasscliError if one is missing, or has no place in our model."""
+        """Return the tensors of the stack by masscli's names, and so empty the table of the file's tensors.
+
+        Raises MasscliError if a tensor is missing, or if one has no place in masscli's model.
+        """
         tensors = {**self._embeddings(), **self._output_layer()}
         for layer in range(self._table.count_layers("attentions.")):
             tensors |= self._layer(layer)
@@ -255,7 +277,10 @@ class _Stack:
             )
 
     def _output_layer(self) -> dict[str, Tensor]:
-        """Return the output bias, and the output weights unless they are the embeddings."""
+        """Return the output bias by name, and the output weights unless they are tied to the embeddings.
+
+        Raises MasscliError if one is missing, or if tied weights differ from the embeddings.
+        """
         table = self._table
         if "pred_layer.proj.bias" not in table:
             raise MasscliError(f"{self._request.path}: its {self._stack} has no output layer (pred_layer)")
@@ -308,7 +333,11 @@ def _streams(
     parts: Mapping[str, TensorTable],
     languages: Sequence[str],
 ) -> dict[str, Any]:
-    """Return what the model was trained for, as streams of a recipe; -s and -t overrule the file."""
+    """Return streams of a recipe, by name, for the tasks that the model was trained for.
+
+    A model without a decoder has masked language modelling for each language. Otherwise -s and -t give the
+    only direction, or the file lists the directions; if it lists none, each language has MASS.
+    """
     if "decoder" not in parts:
         return _named_streams([("mlm", language) for language in languages])
     _check_languages(request, languages)
@@ -326,7 +355,7 @@ def _streams(
 
 
 def _check_languages(request: ImportRequest, languages: Sequence[str]) -> None:
-    """Raise MasscliError if -s and -t are not two languages of the model."""
+    """Raise MasscliError if only one of -s and -t is given, or if the model does not know its language."""
     for flag, language in (("-s", request.source), ("-t", request.target)):
         if language is not None and language not in languages:
             raise MasscliError(
@@ -345,7 +374,7 @@ def _named_streams(trained: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _tuples(value: Any, size: int) -> list[tuple[str, ...]]:
-    """Return the tuples of a list of steps that have this number of languages."""
+    """Return the tuples of length `size` in a list of training steps; if it is no list, return none."""
     if not isinstance(value, list):
         return []
     return [step for step in value if isinstance(step, tuple) and len(step) == size]
