@@ -34,19 +34,29 @@ UNKNOWN_ID = XLM_SPECIAL_PIECES.index("<unk>")
 
 
 def pack_bpe_codes(pieces: Sequence[str], merges: Sequence[str]) -> bytes:
-    """Return pieces and merges as one file, which BpeCodesModel reads."""
+    """Return the bytes of a file that holds pieces and merges, for BpeCodesModel to read.
+
+    `pieces` are in the order of their ids, without XLM's special pieces. `merges` are strings `A B`, the
+    first learned first.
+    """
     return HEADER + "\n".join([str(len(pieces)), *pieces, *merges, ""]).encode()
 
 
 def read_bpe_files(codes: Path, vocab: Path, min_count: int = 0) -> bytes:
-    """Return the two files as one, without the pieces that have a lower count than `min_count`.
+    """Read the codes and the vocabulary of a BPE, and return them as the bytes of one file.
 
-    Raises MasscliError, which names file and line, if one of them has another form.
+    Pieces with a count below `min_count` are left out. Raises MasscliError, which names the file and mostly
+    the line, if one of the two cannot be read or is malformed.
     """
     return pack_bpe_codes(_read_vocabulary(vocab, min_count), read_merges(codes))
 
 
 def _read_vocabulary(path: Path, min_count: int) -> list[str]:
+    """Return the pieces of a vocabulary file in its order, without those with a count below `min_count`.
+
+    Lines of another form than PIECE COUNT and repeated pieces are skipped. Raises MasscliError if no piece is
+    left or a count is not a number.
+    """
     hint = "fastBPE's getvocab writes such a file"
     # A dictionary keeps the pieces in their order and finds them quickly.
     pieces: dict[str, None] = {}
@@ -71,7 +81,10 @@ def _read_vocabulary(path: Path, min_count: int) -> list[str]:
 
 
 def read_merges(path: Path) -> list[str]:
-    """Return the merges of a file as `A B`. Raises MasscliError, which names file and line."""
+    """Return the merges of a file of BPE codes as strings `A B`, the first learned first.
+
+    Raises MasscliError, which names file and line, if a line is not a merge.
+    """
     merges = []
     for number, line in _numbered_lines(path, "--bpe-codes"):
         if number == 1 and line.startswith("#version"):
@@ -93,6 +106,7 @@ def read_merges(path: Path) -> list[str]:
 
 
 def _is_merge(fields: Sequence[str]) -> bool:
+    """Return whether the fields of a line are two pieces, or two pieces and a count."""
     # Two spaces in a row would make an empty piece.
     if "" in fields:
         return False
@@ -100,7 +114,11 @@ def _is_merge(fields: Sequence[str]) -> bool:
 
 
 def _numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
-    """Yield each line with its number. Only `\\n` ends a line, since a piece may be any other white space."""
+    """Yield the number (from 1) and the text of each line of a file.
+
+    Only `\\n` ends a line, since a piece may be any other white space. Raises MasscliError, which names
+    `flag`, if the file cannot be read.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -111,10 +129,13 @@ def _numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
 
 
 class BpeCodesModel:
-    """Merges and a vocabulary of pieces; see SubwordModel for the methods. Words are what spaces separate."""
+    """A subword model that is a BPE of subword-nmt or fastBPE with the ids of XLM; implements SubwordModel.
+
+    Lines are split into words at white space.
+    """
 
     def __init__(self, data: bytes) -> None:
-        """Read what `pack_bpe_codes` made. Raises BadModelError if it is damaged."""
+        """Load the bytes that `pack_bpe_codes` returned. Raises BadModelError if they are damaged."""
         try:
             count, *lines = data.removeprefix(HEADER).decode("utf-8").removesuffix("\n").split("\n")
             piece_count = int(count)
@@ -132,20 +153,20 @@ class BpeCodesModel:
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """The ids of the special pieces, by masscli's names for them."""
+        """The id of each special piece, by masscli's name for it, such as `<mask>`."""
         ids = {name: XLM_SPECIAL_PIECES.index(name) for name in ("<s>", "</s>", "<pad>", "<unk>")}
         return {**ids, "<mask>": MASK_ID}
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """The ids of special pieces to which XLM gives no meaning."""
+        """The ids of XLM's pieces `<special0>` to `<special9>` without `<special1>`, which is the mask."""
         special = [i for i, piece in enumerate(XLM_SPECIAL_PIECES) if piece.startswith("<special")]
         # One of them is the mask.
         special.remove(MASK_ID)
         return special
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each line."""
+        """Return a list of token ids for each line, without start and end symbols."""
         encoded = []
         for line in lines:
             ids: list[int] = []
@@ -155,7 +176,10 @@ class BpeCodesModel:
         return encoded
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the words with spaces between them, and UNKNOWN_TEXT for unknown pieces."""
+        """Return the words that the ids stand for, with spaces between them.
+
+        Unknown pieces are written as UNKNOWN_TEXT.
+        """
         pieces = []
         for i in ids:
             if i == UNKNOWN_ID:
@@ -166,10 +190,11 @@ class BpeCodesModel:
         return f"{' '.join(pieces)} ".replace(f"{BPE_CONTINUATION} ", "").rstrip(" ")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the pieces as they stand in the vocabulary; an id beyond its end is written as `<id>`."""
+        """Return the piece for each id, as in the vocabulary; an id beyond its end is written as `<id>`."""
         return pieces_of(ids, self._pieces)
 
     def _encode_word(self, word: str) -> list[int]:
+        """Return the token ids of a word."""
         parts = merge_marked_word(word, self._ranks)
         pieces: list[str] = []
         for part in parts[:-1]:
@@ -178,7 +203,12 @@ class BpeCodesModel:
         return [self._ids.get(piece, UNKNOWN_ID) for piece in pieces]
 
     def _known_pieces(self, part: str, ends_word: bool) -> list[str]:
-        """Undo merges in a part of a word until its pieces are in the vocabulary, or are characters."""
+        """Split a part of a word into pieces of the vocabulary, and return them.
+
+        They are spelled as in the vocabulary: with `@@` unless they end the word. A part that the vocabulary
+        lacks is split again into the two halves that it was merged from, and so on until each is in the
+        vocabulary or is a single character.
+        """
         if ends_word:
             piece = part.removesuffix(WORD_END)
         else:
@@ -190,7 +220,10 @@ class BpeCodesModel:
 
 
 def rank_merges(merges: Sequence[str]) -> dict[tuple[str, str], int]:
-    """Return the rank of each merge `A B`, the one that was learned first at 0."""
+    """Return the rank of each merge, which is its position in `merges`.
+
+    Merges are strings `A B`, the first learned first. If a merge occurs twice, the first occurrence counts.
+    """
     ranks: dict[tuple[str, str], int] = {}
     # From the last merge to the first, so that the first of two equal ones counts, as in subword-nmt.
     for rank, line in reversed(list(enumerate(merges))):
@@ -200,13 +233,19 @@ def rank_merges(merges: Sequence[str]) -> dict[tuple[str, str], int]:
 
 
 def merge_word(word: str, ranks: Mapping[tuple[str, str], int]) -> list[str]:
-    """Return the parts into which merges cut a word, whether or not a vocabulary has them."""
+    """Cut a word into pieces by the merges alone, whether or not a vocabulary has the pieces.
+
+    `ranks` gives the rank of each merge. The pieces have no marks of where a word ends.
+    """
     parts = merge_marked_word(word, ranks)
     return [*parts[:-1], parts[-1].removesuffix(WORD_END)]
 
 
 def merge_marked_word(word: str, ranks: Mapping[tuple[str, str], int]) -> list[str]:
-    """Return the parts of a word, with WORD_END behind the last one, as merges are learned."""
+    """Cut a word into pieces by the merges; the last piece has `</w>` at its end, as merges are learned.
+
+    `ranks` gives the rank of each merge.
+    """
     parts = [*word[:-1], word[-1] + WORD_END]
     # Greater than every rank, so that pairs without a merge come last.
     no_merge = len(ranks)
@@ -219,7 +258,7 @@ def merge_marked_word(word: str, ranks: Mapping[tuple[str, str], int]) -> list[s
 
 
 def _merge_everywhere(parts: Sequence[str], pair: tuple[str, str]) -> list[str]:
-    """Merge every occurrence of `pair` in the parts of a word, from left to right."""
+    """Return the parts of a word after merging every occurrence of `pair`, from left to right."""
     merged = []
     position = 0
     while position < len(parts):

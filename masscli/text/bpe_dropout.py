@@ -1,8 +1,8 @@
 """BPE-dropout (Provilkov et al. 2020, algorithm 1): split words into other pieces each time they are read.
 
-A word begins as its characters. At each step every possible merge is left out with probability p; of the
-others the one with the highest score is carried out, the leftmost of equals, until none is left. With p = 0
-this is the segmentation of the BPE itself.
+A word begins as its characters. At each step every possible merge is dropped with probability p, and of the
+remaining ones that of the highest score is carried out, the leftmost of equals. This is repeated until no
+merge is possible or all were dropped. With p = 0 the result is the segmentation of the BPE itself.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from masscli.text.resegmentation import Resegmenter
 
 
 class BpeDropout(Resegmenter):
-    """Segments words by the merges of a BPE, of which some are left out; see Resegmenter.
+    """Replaces token ids by those of a random segmentation by BPE-dropout; see Resegmenter.
 
-    `scores` are those of all pieces: the piece with the highest is merged first.
+    `scores` holds the score of each piece; the merge whose result has the highest score comes first.
+    `dropout` is the probability that a merge is dropped.
     """
 
     def __init__(
@@ -30,11 +31,14 @@ class BpeDropout(Resegmenter):
         self._scores = dict(zip(pieces, scores, strict=True))
 
     def is_splittable(self, number: int) -> bool:
-        """Return whether the characters of a piece are pieces as well, as those of a BPE are."""
+        """Return whether every character of the piece with id `number` is a piece, too.
+
+        This holds for all pieces that a BPE made of text, but not for special pieces.
+        """
         return all(character in self._ids for character in self.pieces[number])
 
     def segment_word(self, word: str, rng: np.random.Generator) -> list[int]:
-        """Return the ids of pieces that make up a word."""
+        """Split `word`, which includes its start marker, by BPE-dropout; return the ids of the pieces."""
         parts = list(word)
         # As many numbers as the most merges that can be possible, drawn at once for speed.
         draws = iter(rng.random(len(parts) * (len(parts) - 1) // 2).tolist())

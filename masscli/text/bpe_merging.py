@@ -1,4 +1,4 @@
-"""Merge neighbours of a word by BPE (Sennrich et al. 2016), as Hugging Face's tokenizers do it."""
+"""Merge the letters of a word by BPE (Sennrich et al. 2016), as Hugging Face's tokenizers do it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import heapq
 from collections.abc import Mapping, Sequence
 
 Ranks = Mapping[tuple[str, str], int]
-"""Pairs of neighbours that have a merge, with their order: that of rank 0 was learned first."""
+"""The rank of each pair of neighbouring parts that has a merge; the merge of rank 0 was learned first."""
 
 
 def rank_merges(merges: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """Return the ranks of merges; of two equal ones the first counts."""
+    """Return the rank of each merge: its position in `merges`, the first one if it occurs twice."""
     ranks: dict[tuple[str, str], int] = {}
     for rank, pair in enumerate(merges):
         ranks.setdefault(pair, rank)
@@ -18,9 +18,10 @@ def rank_merges(merges: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]
 
 
 def merge_pairs(letters: Sequence[str], ranks: Ranks) -> list[str]:
-    """Merge neighbours until no pair has a merge: the lowest rank first, and the leftmost of equal pairs.
+    """Merge neighbouring letters until no pair has a merge, and return the resulting parts of the word.
 
-    The heap keeps long words fast: n letters take O(n log n) steps.
+    The pair of the lowest rank is merged first, and of equal pairs the leftmost. A heap keeps long words
+    fast: n letters take O(n log n) steps.
     """
     parts = list(letters)
     end = len(parts)

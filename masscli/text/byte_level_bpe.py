@@ -1,12 +1,14 @@
 """Byte-level BPE, as GPT-2 introduced it (Radford et al. 2019) and RoBERTa, BART and others use it.
 
-A line is first cut into words: an English contraction such as `'s`, letters, digits or other signs, each with
-at most one space before it; white space that is left is a word of its own. The UTF-8 bytes of a word are then
-written as one visible letter each (`Ġ` is the space), and pairs of neighbours are merged, always the pair
-whose merge was learned first, until no pair has a merge. As all 256 bytes are pieces, no text is unknown.
+A line is first cut into words: an English contraction such as `'s`, or a run of letters, of digits or of
+other signs, with at most one space before a run; remaining white space is a word of its own. Each UTF-8 byte
+of a word is then written as one visible letter (`Ġ` is the space), and pairs of neighbours are merged, always
+the pair whose merge was learned first, until no pair has a merge. If all 256 bytes are pieces, as usual, no
+text is unknown.
 
-The published files are vocab.json, the ids of the pieces, and merges.txt, a merge a line. We store both as
-one, as JSON after a header. Special pieces are never made of text: a `<mask>` in a line is cut into bytes.
+The published files are vocab.json, the ids of the pieces, and merges.txt, one merge per line. masscli stores
+both in one file: a header line, then JSON. Text is never encoded into special pieces: a `<mask>` in a line is
+cut into bytes.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ from masscli.text.subword_model import BadModelError, pieces_of
 
 HEADER = b"masscli byte-level-bpe\n"
 MAX_CACHED_WORDS = 1 << 17
-"""When more words are remembered, all are forgotten."""
+"""The cache of encoded words is emptied when it has this many words."""
 _WORD = re.compile(
     r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+",
     re.ASCII,
 )
-"""A word of a line in which `_AsciiClasses` has replaced everything but ASCII."""
+"""Matches a word of a line in which `_AsciiClasses` has replaced all characters that are not ASCII."""
 
 
 class _AsciiClasses(dict[int, str]):
@@ -38,6 +40,7 @@ class _AsciiClasses(dict[int, str]):
     """
 
     def __missing__(self, code: int) -> str:
+        """Return the replacement of the character with this code point, and remember it."""
         character = chr(code)
         if not character.isascii():
             category = unicodedata.category(character)[0]
@@ -55,9 +58,9 @@ _ASCII_CLASSES = _AsciiClasses()
 
 
 def _letters_of_bytes() -> list[str]:
-    """Return the visible letter that stands for each byte.
+    """Return a list of 256 letters: the visible letter that stands for each byte.
 
-    Visible characters of Latin-1 stand for themselves; the other bytes have the letters from U+0100 on.
+    A byte whose character in Latin-1 is visible stands for itself; the others get letters from U+0100 on.
     """
     letters = []
     hidden = 0
@@ -71,6 +74,7 @@ def _letters_of_bytes() -> list[str]:
 
 
 BYTE_LETTERS = _letters_of_bytes()
+"""The visible letter by which pieces write each byte."""
 _BYTES = {letter: byte for byte, letter in enumerate(BYTE_LETTERS)}
 
 
@@ -82,20 +86,24 @@ def pack_byte_level_bpe(
     unused_ids: Sequence[int] = (),
     add_prefix_space: bool = False,
 ) -> bytes:
-    """Return a vocabulary as one file, which ByteLevelModel reads.
+    """Return the bytes of a file that holds a byte-level BPE, for ByteLevelModel to read.
 
-    `pieces` are in the order of their ids, each once; see PackedVocabulary. With `add_prefix_space` a line is
-    encoded as if it began with a space.
+    `pieces` are in the order of their ids, each once, and `merges` are pairs of pieces, the first learned
+    first. `special_ids` maps masscli's names of special pieces to ids. `unused_ids` are the ids of pieces
+    that no text is encoded into. With `add_prefix_space` a line is encoded as if it began with a space.
     """
     rest = {"merges": [list(pair) for pair in merges], "add_prefix_space": add_prefix_space}
     return PackedVocabulary(pieces, special_ids, unused_ids, rest).pack(HEADER)
 
 
 class ByteLevelModel:
-    """A byte-level BPE; see SubwordModel for the methods."""
+    """A subword model that is a byte-level BPE; implements SubwordModel."""
 
     def __init__(self, data: bytes) -> None:
-        """Read what `pack_byte_level_bpe` made. Raises BadModelError if it is damaged."""
+        """Load the bytes that `pack_byte_level_bpe` returned.
+
+        Raises BadModelError if they are damaged, or if a byte is not a piece and there is no unknown piece.
+        """
         vocabulary = unpack(data, HEADER)
         self._pieces = vocabulary.pieces
         self._special_ids = vocabulary.special_ids
@@ -112,6 +120,7 @@ class ByteLevelModel:
         self._check_bytes()
 
     def _check_bytes(self) -> None:
+        """Raise BadModelError if a byte is not a piece and there is no unknown piece for it."""
         if self.missing_bytes and self._unknown < 0:
             raise BadModelError(
                 f"lacks {self.missing_bytes} of the 256 bytes, and has no unknown piece",
@@ -123,16 +132,16 @@ class ByteLevelModel:
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """The ids of the special pieces, by masscli's names for them."""
+        """The id of each special piece, by masscli's name for it, such as `<mask>`."""
         return self._special_ids
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """The ids of pieces that no text has."""
+        """The ids of unused pieces, into which no text is encoded."""
         return self._unused_ids
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each line."""
+        """Return a list of token ids for each line, without start and end symbols."""
         encoded = []
         for line in lines:
             # As in Hugging Face's tokenizers, no second space is added, and none to an empty line.
@@ -145,7 +154,11 @@ class ByteLevelModel:
         return encoded
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of some ids, UNKNOWN_TEXT for unknown pieces, and U+FFFD for broken UTF-8."""
+        """Return the text that the ids stand for.
+
+        Unknown pieces, and ids beyond the vocabulary's end, are written as UNKNOWN_TEXT, and broken UTF-8 as
+        U+FFFD. If the model adds a space before lines, it is removed.
+        """
         text = "".join(map(self._piece_letters, ids))
         decoded = _to_text(text)
         if self.add_prefix_space:
@@ -153,21 +166,25 @@ class ByteLevelModel:
         return decoded
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the pieces as they stand in vocab.json; an id beyond its end is written as `<id>`."""
+        """Return the piece for each id, as in vocab.json; an id beyond its end is written as `<id>`."""
         return pieces_of(ids, self._pieces)
 
     @property
     def missing_bytes(self) -> int:
-        """The number of bytes that are no piece, and therefore unknown."""
+        """The number of byte values (of 256) that are not a piece, so that text with them is unknown."""
         return sum(letter not in self._ids for letter in BYTE_LETTERS)
 
     def _piece_letters(self, token_id: int) -> str:
-        """Return the letters of a piece, which stand for bytes."""
+        """Return the piece of an id, spelled in letters that stand for bytes.
+
+        An unknown piece, or an id beyond the vocabulary's end, becomes UNKNOWN_TEXT in this spelling.
+        """
         if token_id == self._unknown or token_id >= len(self._pieces):
             return "".join(BYTE_LETTERS[byte] for byte in UNKNOWN_TEXT.encode())
         return self._pieces[token_id]
 
     def _encode_word(self, word: str) -> list[int]:
+        """Return the token ids of a word, from the cache if it has the word."""
         ids = self._cache.get(word)
         if ids is None:
             letters = [BYTE_LETTERS[byte] for byte in word.encode()]
@@ -180,21 +197,25 @@ class ByteLevelModel:
 
 
 def split_words(line: str) -> Iterator[str]:
-    """Yield the words of a line with their spaces, as GPT-2's regular expression finds them."""
+    """Cut a line into words as GPT-2's regular expression does, and yield them with their spaces.
+
+    Joined, the words are the line again.
+    """
     for match in _WORD.finditer(line.translate(_ASCII_CLASSES)):
         yield line[match.start() : match.end()]
 
 
 def piece_text(piece: str) -> str:
-    """Return the text of a piece without the space before a word.
+    """Return the text that a piece of byte-level BPE stands for, without the space before a word.
 
-    A part of a character becomes U+FFFD, and a special piece stays as it is.
+    Bytes that are only a part of a character become U+FFFD. A special piece such as `<mask>` is returned as
+    it is.
     """
     return _to_text(piece).removeprefix(" ")
 
 
 def _to_text(letters: str) -> str:
-    """Return the text of letters that stand for bytes; other letters, of special pieces, are kept."""
+    """Return the text whose bytes the letters of a piece stand for; letters that stand for none are kept."""
     data = b""
     for letter in letters:
         if letter in _BYTES:

@@ -1,10 +1,10 @@
-"""Find the characters of a text that each of its pieces covers.
+"""Find which characters of a text each of its pieces stands for.
 
-Text and pieces are compared in a common form: letters in their plain spelling (NFKC) and without case,
-without blanks and invisible characters. Mostly both are then equal, and the characters of every letter are
-known at once. Otherwise (accents were removed, quotes were made straight, the vocabulary lacks characters)
-the two are aligned by their longest common stretches (Ratcliff and Obershelp, as in `difflib`). What lies
-between two equal stretches belongs together, letter by letter if it is equally long on both sides.
+Text and pieces are compared in a common form: normalized by NFKC and case-folded, without white space and
+invisible characters. Mostly both are then equal, and the characters of every letter are known at once.
+Otherwise (accents were removed, quotes were made straight, the vocabulary lacks characters) the two are
+aligned by their longest common substrings (Ratcliff and Obershelp, as in `difflib`). What lies between two
+equal stretches is aligned letter by letter if it is equally long on both sides, and otherwise as a whole.
 Characters that no piece has belong to the letter before them.
 """
 
@@ -21,17 +21,21 @@ from masscli.text.markers import SENTENCEPIECE_SPACE
 from masscli.text.tokenizer import Tokenizer
 
 SHARED_TEXT_WORD = re.compile(r"[^ \t\r\n\u202f]+")
-"""A word of a text that questions are asked about; words are split as the readers of SQuAD split them."""
+"""A word of a text that questions are asked about: it ends at a space, tab, line end or U+202F, as in the
+readers of SQuAD."""
 Span = tuple[int, int]
-"""The characters [begin, end)."""
+"""Begin and end of a range of characters; the end is exclusive."""
 _IGNORED = (SENTENCEPIECE_SPACE, "\ufffd")
 _IGNORED_CATEGORIES = ("Cc", "Cf", "Zs", "Zl", "Zp")
 _UNKNOWN = "\0"
-"""Stands for an unknown piece. It is equal to no letter of a text."""
+"""Takes the place of the text of an unknown piece. No text has this character, so it matches nothing."""
 
 
 class Letter(NamedTuple):
-    """A letter in the common form, with the characters [begin, end) that it comes from."""
+    """A letter in the form in which text and pieces are compared.
+
+    It comes from the characters `begin` to `end` (exclusive) of a word.
+    """
 
     letter: str
     begin: int
@@ -41,10 +45,10 @@ class Letter(NamedTuple):
 def encode_with_offsets(
     tokenizer: Tokenizer, text: str, language: str
 ) -> tuple[list[int], list[int], list[int]]:
-    """Return the ids of a text's words, and the characters [begin, end) that each covers, as two lists.
+    """Return the token ids of a text, and the characters that each token covers, as lists of begins and ends.
 
-    Spans are as short as possible. A piece without characters, such as SentencePiece's word mark alone, has
-    an empty span. Neither begins nor ends ever decrease.
+    Token i covers `text[begins[i]:ends[i]]`, which is as short as possible. It is empty for a token without
+    characters, such as SentencePiece's word marker alone. Neither begins nor ends ever decrease.
     """
     ids: list[int] = []
     begins: list[int] = []
@@ -66,7 +70,11 @@ def encode_with_offsets(
 
 
 def char_offsets(word: str, piece_texts: Sequence[str]) -> list[Span]:
-    """Return the characters of a word that each of its pieces covers."""
+    """Return for each piece of a word the range of the word's characters that it covers.
+
+    `piece_texts` are the texts of the pieces in order, without word markers. A piece without letters gets an
+    empty range after the piece before it.
+    """
     lengths = list(map(len, piece_texts))
     # The usual case, without any work for single letters: the pieces spell the word, apart from case.
     if sum(lengths) == len(word) and "".join(piece_texts).lower() == word.lower():
@@ -96,7 +104,11 @@ def char_offsets(word: str, piece_texts: Sequence[str]) -> list[Span]:
 
 
 def _common_form(word: str) -> Iterator[Letter]:
-    """Yield the letters of a word in the common form; a letter and the accents after it go together."""
+    """Yield the letters of a word, normalized and case-folded, with the characters that each comes from.
+
+    A letter and the combining accents after it are normalized together (NFKC). White space and invisible
+    characters are left out.
+    """
     begin = 0
     while begin < len(word):
         # Composing a letter with its accents makes `e` and a combining accent equal to `é`.
@@ -111,13 +123,18 @@ def _common_form(word: str) -> Iterator[Letter]:
 
 
 def _is_ignored(character: str) -> bool:
+    """Return whether a character is left out when text and pieces are compared."""
     if character == _UNKNOWN:
         return False
     return character in _IGNORED or unicodedata.category(character) in _IGNORED_CATEGORIES
 
 
 def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:
-    """Return for each letter of the pieces the characters of the word that it covers, or None."""
+    """Align the letters of a word with the letters of its pieces.
+
+    The result has an entry for each letter of the pieces: the range of the word's characters that it stands
+    for, or None if there are none.
+    """
     word_letters = [letter.letter for letter in word]
     if word_letters == letters:
         return [(letter.begin, letter.end) for letter in word]
@@ -148,7 +165,10 @@ def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:
 
 
 def _same_punctuation(letter: str) -> str:
-    """Return the same character for all punctuation marks, since Moses replaces some and swaps others."""
+    """Return a full stop for every punctuation mark and symbol, and other letters unchanged.
+
+    So marks count as equal to each other, since Moses replaces some and swaps others.
+    """
     if unicodedata.category(letter)[0] in "PS":
         return "."
     return letter

@@ -1,9 +1,9 @@
 """Read raw text files: open them, check them, and split them into lines.
 
-A file is plain, .gz, .xz or .zst; `-` is standard input. It must be strict UTF-8. A line ends at "\\n" and
-nowhere else; one "\\r" before it is dropped, and so is a byte order mark at the start of the file. Errors
-name file and line. Memory is bounded: files are read in blocks, and a line longer than MAX_LINE_BYTES is
-refused.
+A file may be plain, .gz, .xz or .zst; `-` is standard input. It must be strict UTF-8. A line ends at "\\n"
+and nowhere else; one "\\r" before it is dropped, and so is a byte order mark at the start of the file. Errors
+name file and line. Memory is bounded: files are read in blocks, and a line longer than about MAX_LINE_BYTES
+is refused.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ from masscli.text.zstd import open_zstd
 
 BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 64 << 20
-"""A file with a longer line is not taken for text."""
+"""The longest line in bytes; a file with a longer line is refused, since it is probably not text."""
 LINE_STRIDE = 256
 """Number of lines between two entries of FileScan.offsets."""
 BOM = b"\xef\xbb\xbf"
 SUFFIXES = ("", ".gz", ".xz", ".zst")
 COMPRESSIONS = {".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
-"""What a file with one of these suffixes is compressed with."""
+"""The name of the compression of a file, by its suffix."""
 STDIN_COPY = ".stdin"
-"""The name of a file that holds standard input for commands that read it twice."""
+"""The name of a temporary file with a copy of standard input, for commands that read it twice."""
 _SHOWN_NAMES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class FileScan:
-    """The result of reading a file once: checksum, sizes, and where its lines are.
+    """What is known of a text file after reading it once: checksum, sizes, and where its lines are.
 
-    It serves to compare files, and to find any line again. `size` is that of the file, `text_size` that of
-    the decompressed text, both in bytes. `offsets` holds where in the decompressed text every LINE_STRIDE-th
-    line starts, and last where the text ends.
+    It serves to tell whether a file has changed, and to find a line by its number. `size` is the size of the
+    file and `text_size` that of the decompressed text, both in bytes. `lines` is the number of lines, and
+    `bom` says whether there is a byte order mark. `offsets` holds the byte offsets in the decompressed text
+    at which every LINE_STRIDE-th line starts, and last the offset at which the text ends.
     """
 
     path: Path
@@ -59,19 +60,19 @@ class FileScan:
 
 
 def display_path(path: Path) -> str:
-    """Return a path in the form in which messages show it."""
+    """Return the name of a file for messages: its path, or `-` for a copy of standard input."""
     if path.name == STDIN_COPY:
         return "-"
     return str(path)
 
 
 def is_compressed(path: Path) -> bool:
-    """Return whether a file is compressed, so that lines can only be found by reading from the start."""
+    """Return whether a file is compressed, by its suffix. Lines of such a file cannot be found by seeking."""
     return path.suffix in COMPRESSIONS
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """Open the decompressed bytes of a file, or standard input for `-`.
+    """Open a file, which may be compressed, for reading its decompressed bytes; `-` is standard input.
 
     Raises MasscliError if the file cannot be opened, or if standard input was read before.
     """
@@ -95,7 +96,10 @@ def open_bytes(path: Path) -> BinaryIO:
 
 
 def _standard_input() -> BinaryIO:
-    """Return the bytes of standard input. Raises MasscliError if it is closed."""
+    """Return the binary stream of standard input.
+
+    Raises MasscliError if it is closed, or was read before.
+    """
     # The caller may have closed it: `masscli ... <&-`.
     if sys.stdin is None:
         raise MasscliError("standard input (-) is closed", "give a file, or leave it open")
@@ -106,9 +110,10 @@ def _standard_input() -> BinaryIO:
 
 
 def read_block(file: BinaryIO, size: int, path: Path) -> bytes:
-    """Read up to `size` bytes, or all if it is -1. Raises MasscliError if a compressed file is damaged.
+    """Read up to `size` bytes from an open file, or all if `size` is -1.
 
-    With a size, what a pipe or a terminal has already is returned, so that a line need not wait for the next.
+    Fewer bytes are returned if a pipe or a terminal has no more yet, so that a line need not wait for the
+    next. Raises MasscliError, which names `path`, if a compressed file is damaged.
     """
     try:
         if size > 0 and isinstance(file, io.BufferedReader):
@@ -122,14 +127,18 @@ def read_block(file: BinaryIO, size: int, path: Path) -> bytes:
 
 
 def read_range(path: Path, offset: int, size: int) -> bytes:
-    """Return `size` bytes of a plain file from `offset`, or fewer if the file ends before."""
+    """Return `size` bytes of a file that is not compressed, from byte `offset`, or fewer at its end."""
     with open(path, "rb") as file:
         file.seek(offset)
         return file.read(size)
 
 
 def iter_blocks(path: Path) -> Iterator[bytes]:
-    """Yield whole lines, about BLOCK_BYTES at a time. Only the last block may lack its final newline."""
+    """Yield the decompressed bytes of a file in blocks of whole lines.
+
+    A block is about BLOCK_BYTES long, or more if a line is longer. Only the last block may lack its final
+    newline. Raises MasscliError if the file cannot be read or a line is longer than MAX_LINE_BYTES.
+    """
     with open_bytes(path) as file:
         incomplete_line = bytearray()
         line_number = 1
@@ -153,10 +162,10 @@ def iter_blocks(path: Path) -> Iterator[bytes]:
 
 
 def decode_utf8(block: bytes, path: Path, first_line: int, offset: int) -> str:
-    """Decode strict UTF-8.
+    """Decode a block of a file as strict UTF-8.
 
-    `first_line` (from 1) and `offset` say where in the file the block starts. Raises MasscliError, which
-    names the line, if it is not UTF-8.
+    `first_line` (from 1) is the number of the line at which the block starts, and `offset` its byte offset.
+    Raises MasscliError, which names file and line, if the block is not UTF-8.
     """
     try:
         return block.decode("utf-8")
@@ -173,25 +182,27 @@ def decode_utf8(block: bytes, path: Path, first_line: int, offset: int) -> str:
 
 
 def decode_text(data: bytes, path: Path) -> str:
-    """Return the text of a whole file, without a byte order mark at its start.
+    """Decode the bytes of a whole file as strict UTF-8, and drop a byte order mark at its start.
 
-    This and `iter_lines` are how every text file is read. Raises MasscliError, which names the line, if it is
-    not UTF-8.
+    Raises MasscliError, which names file and line, if they are not UTF-8.
     """
     return decode_utf8(data, path, 1, 0).removeprefix("\ufeff")
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file, which may be compressed; see `decode_text`.
+    """Return the text of a whole file, which may be compressed, without a byte order mark at its start.
 
-    Raises MasscliError if it cannot be opened or is not UTF-8.
+    Raises MasscliError if the file cannot be opened or is not UTF-8.
     """
     with open_bytes(path) as file:
         return decode_text(read_block(file, -1, path), path)
 
 
 def split_lines(text: str) -> list[str]:
-    """Return the lines of a text, each without its "\\n" and without one "\\r" before that."""
+    """Return the lines of a text, each without its "\\n" and without one "\\r" before that.
+
+    A "\\n" at the end of the text begins no further line.
+    """
     if not text:
         return []
     lines = text.split("\n")
@@ -204,7 +215,10 @@ def split_lines(text: str) -> list[str]:
 
 
 def iter_lines(path: Path) -> Iterator[str]:
-    """Yield every line of a file."""
+    """Yield every line of a file without its line end, as strict UTF-8; the file may be compressed.
+
+    Raises MasscliError, which names file and line, if it cannot be read.
+    """
     line_number = 1
     offset = 0
     for block in iter_blocks(path):
@@ -218,7 +232,7 @@ def iter_lines(path: Path) -> Iterator[str]:
 
 
 def scan_file(path: Path) -> FileScan:
-    """Read a whole file: compute its checksum, count its lines and index them.
+    """Read a whole file once, and return its checksum, the number of its lines and where they are.
 
     Raises MasscliError if it is empty or not UTF-8.
     """
@@ -258,7 +272,7 @@ def scan_file(path: Path) -> FileScan:
 
 
 def similar_names_hint(path: Path) -> str:
-    """Return a hint for a file that does not exist: files with similar names in its folder."""
+    """Return a hint for the error that a file does not exist: files with similar names in its folder."""
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
     names = sorted(entry.name for entry in path.parent.iterdir())

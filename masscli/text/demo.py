@@ -16,12 +16,16 @@ from masscli.core.files import write_atomic
 
 LANGUAGES = ("en", "fr", "de", "ro")
 SIZES = {"train": 100, "valid": 100, "test": 200}
-"""Number of sentence pairs in each parallel part."""
+"""The number of sentence pairs in each split of the parallel data."""
 MONOLINGUAL_LINES = 3500
+"""The number of lines in the monolingual file of each language."""
 
 
 def draw_sentences(count: int, seed: int = 1) -> list[dict[str, str]]:
-    """Draw `count` sentences, each as its text by language; no text occurs twice in any language."""
+    """Draw `count` different sentences, and return each as a dictionary from language to its text.
+
+    No text occurs twice in any language. The same `seed` gives the same sentences.
+    """
     tables = tomllib.loads(files("masscli.text").joinpath("demo.toml").read_text(encoding="utf-8"))
     rng = random.Random(seed)
     sentences: list[dict[str, str]] = []
@@ -36,10 +40,11 @@ def draw_sentences(count: int, seed: int = 1) -> list[dict[str, str]]:
 
 
 def write(folder: Path, seed: int = 1) -> list[Path]:
-    """Write PART.LANGUAGE for each part and mono.LANGUAGE.txt for each language; return the paths.
+    """Write parallel files such as train.en, and monolingual ones such as mono.en.txt; return their paths.
 
-    The monolingual files hold sentences of their own: no line of one translates a line of another. Raises
-    MasscliError if a file with other contents is in the way.
+    There is a parallel file for each split and language, and a monolingual one for each language. No
+    monolingual line is the translation of a line of another file. Raises MasscliError if a file with other
+    contents exists already or the folder cannot be written.
     """
     remaining = iter(draw_sentences(sum(SIZES.values()) + MONOLINGUAL_LINES * len(LANGUAGES), seed))
     contents: dict[str, str] = {}
@@ -67,7 +72,10 @@ def write(folder: Path, seed: int = 1) -> list[Path]:
 
 
 def _draw_sentence(tables: dict[str, list[list[str]]], rng: random.Random) -> dict[str, str]:
-    """Draw a sentence pattern and words for its slots; return the sentence in each language."""
+    """Draw a sentence pattern and words for its slots, and return the sentence in each language.
+
+    `tables` is the contents of demo.toml: lists of rows with a column for each language.
+    """
     pattern = rng.choice(tables["sentences"])
     # Two different people.
     subject, friend = rng.sample(tables["who"], 2)

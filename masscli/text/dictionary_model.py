@@ -1,8 +1,9 @@
-"""A dictionary of fairseq over words, or over the pieces into which merges cut words.
+"""A dictionary of fairseq over words, or over the pieces into which BPE merges cut words.
 
-fairseq cuts text with the merges of subword-nmt or fastBPE, or finds it cut at white space, and looks the
-pieces up in a dictionary. The ids are those of the dictionary: `<s> <pad> </s> <unk>`, then its lines. A
-piece that it lacks is unknown, and is not cut further. (With SentencePiece see numbered_sentencepiece.py.)
+fairseq expects text that was cut with the merges of subword-nmt or fastBPE, or that is only cut at white
+space, and looks the pieces up in a dictionary. The ids are those of the dictionary: `<s> <pad> </s> <unk>`,
+then one per line. A piece that the dictionary lacks is unknown; it is not cut further.
+(numbered_sentencepiece.py is for dictionaries over the pieces of SentencePiece.)
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ HEADER = b"masscli dictionary\n"
 
 
 def is_dictionary(data: bytes) -> bool:
-    """Return whether a file is one that `pack_dictionary` makes."""
+    """Return whether the bytes of a file have the header that `pack_dictionary` writes."""
     return data.startswith(HEADER)
 
 
@@ -28,9 +29,11 @@ def pack_dictionary(
     merges: Sequence[str] | None = None,
     unused_ids: Sequence[int] = (),
 ) -> bytes:
-    """Return a dictionary and its merges `A B` as one file. Without merges text is cut at white space.
+    """Return the bytes of a file that holds a dictionary and its merges, for DictionaryModel to read.
 
-    `pieces` are in the order of their ids, each once; see PackedVocabulary. `special_ids` must have `<unk>`.
+    `pieces` are in the order of their ids, each once. `special_ids` maps masscli's names of special pieces to
+    ids and must have `<unk>`. `merges` are strings `A B`, the first learned first; if they are None, text is
+    only cut at white space. `unused_ids` are the ids of pieces that no text is encoded into.
     """
     rest = {}
     if merges is not None:
@@ -39,10 +42,10 @@ def pack_dictionary(
 
 
 class DictionaryModel:
-    """A dictionary of fairseq; see SubwordModel for the methods."""
+    """A subword model that is a fairseq dictionary, with or without BPE merges; implements SubwordModel."""
 
     def __init__(self, data: bytes) -> None:
-        """Read what `pack_dictionary` made. Raises BadModelError if it is damaged."""
+        """Load the bytes that `pack_dictionary` returned. Raises BadModelError if they are damaged."""
         vocabulary = unpack(data, HEADER)
         merges = vocabulary.rest.get("merges")
         valid = merges is None or (is_list_of(merges, str) and all(merge.count(" ") == 1 for merge in merges))
@@ -62,16 +65,16 @@ class DictionaryModel:
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """The ids of the special pieces, by masscli's names for them."""
+        """The id of each special piece, by masscli's name for it, such as `<unk>`."""
         return self._special_ids
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """The ids of pieces that no text has."""
+        """The ids of unused pieces, into which no text is encoded."""
         return self._unused_ids
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each line."""
+        """Return a list of token ids for each line, without start and end symbols."""
         encoded = []
         for line in lines:
             ids = []
@@ -81,7 +84,10 @@ class DictionaryModel:
         return encoded
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the words with spaces between them, and UNKNOWN_TEXT for unknown pieces."""
+        """Return the words that the ids stand for, with spaces between them.
+
+        Unknown pieces are written as UNKNOWN_TEXT.
+        """
         pieces = []
         for piece_id, piece in zip(ids, self.id_to_piece(ids), strict=True):
             pieces.append(UNKNOWN_TEXT if piece_id == self._unknown else piece)
@@ -89,11 +95,14 @@ class DictionaryModel:
         return f"{' '.join(pieces)} ".replace(f"{BPE_CONTINUATION} ", "").rstrip(" ")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the pieces as they stand in the dictionary; an id beyond its end is written as `<id>`."""
+        """Return the piece for each id, as in the dictionary; an id beyond its end is written as `<id>`."""
         return pieces_of(ids, self._pieces)
 
     def _cut(self, word: str) -> list[str]:
-        """Return the pieces of a word, with `@@` behind all but the last."""
+        """Return the pieces of a word, with `@@` at the end of all but the last.
+
+        Without merges the word itself is the only piece.
+        """
         if self._ranks is None:
             return [word]
         *first, last = merge_word(word, self._ranks)

@@ -1,7 +1,7 @@
 """Use a tokenizer.json of Hugging Face through its own library, `tokenizers` (the extra `hf`).
 
-It stands for every vocabulary that our own readers do not know, with the ids that it has there. Texts are
-never encoded into special ids: a `[MASK]` in a line is text.
+This serves for all vocabularies that masscli's own readers do not support. Ids are those of tokenizer.json.
+Text is never encoded into special ids: a `[MASK]` in a line is text.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from masscli.text.subword_model import BadModelError, pieces_of
 
 HEADER = b"masscli fast-tokenizer\n"
 _PROBE = "a \u4e2d \U0001f600"
-"""A text with letters that a vocabulary may lack."""
+"""A text that is encoded once when a tokenizer is loaded, to find faults. It has characters that a vocabulary
+may lack."""
 MARKERS = {
     "ByteLevel": BYTE_LEVEL_SPACE,
     "Metaspace": SENTENCEPIECE_SPACE,
     "WordPiece": WORDPIECE_CONTINUATION,
     "BPEDecoder": BPE_CONTINUATION,
 }
-"""How pieces show words, by the type of the decoder in tokenizer.json."""
+"""The marker by which pieces show where words begin or go on, for each type of decoder in tokenizer.json."""
 
 
 def pack_fast_tokenizer(
@@ -61,7 +62,10 @@ def pack_fast_tokenizer(
 
 
 def find_marker(content: Mapping[str, Any]) -> str | None:
-    """Return the marker of words of a tokenizer.json by its decoder, or None if it is not known."""
+    """Return the marker by which pieces show where words begin or go on, or None if it is not known.
+
+    It is found by the type of the decoder in `content`, the parsed tokenizer.json.
+    """
     decoder = content.get("decoder")
     if not isinstance(decoder, Mapping):
         return None
@@ -77,12 +81,13 @@ def find_marker(content: Mapping[str, Any]) -> str | None:
 
 
 class FastTokenizerModel:
-    """A tokenizer of Hugging Face's library; see SubwordModel for the methods."""
+    """A subword model that is a tokenizer of Hugging Face's library; implements SubwordModel."""
 
     def __init__(self, data: bytes) -> None:
-        """Read what `pack_fast_tokenizer` made.
+        """Load the bytes that `pack_fast_tokenizer` returned.
 
-        Raises BadModelError if it is damaged, and MasscliError if the library is not installed.
+        Raises BadModelError if they are damaged or the marker of words is not known, and MasscliError if the
+        library `tokenizers` is not installed.
         """
         vocabulary = unpack(data, HEADER)
         content = vocabulary.rest.get("tokenizer")
@@ -101,23 +106,30 @@ class FastTokenizerModel:
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """The ids of the special pieces, by masscli's names for them."""
+        """The id of each special piece, by masscli's name for it, such as `<mask>`."""
         return self._special_ids
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """The ids of pieces that no text has."""
+        """The ids of unused pieces, into which no text is encoded."""
         return self._unused_ids
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each line."""
+        """Return a list of token ids for each line, without start and end symbols.
+
+        Raises MasscliError if the library fails.
+        """
         try:
             return _encode(self._tokenizer, lines)
         except BadModelError as error:
             raise MasscliError(f"tokenizer.json of this vocabulary {error.message}", error.hint) from None
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of some ids, and UNKNOWN_TEXT for unknown pieces."""
+        """Return the text that the ids stand for.
+
+        Unknown pieces, and ids beyond the vocabulary's end, are written as UNKNOWN_TEXT with spaces around
+        it.
+        """
         known: list[list[int]] = [[]]
         for i in ids:
             if i == self._unknown or i >= len(self._pieces):
@@ -128,9 +140,10 @@ class FastTokenizerModel:
         return f" {UNKNOWN_TEXT} ".join(texts).strip(" ")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the pieces; an id beyond their end is written as `<id>`.
+        """Return the piece for each id; an id beyond the vocabulary's end is written as `<id>`.
 
-        Pieces that mark the end of a word are written like those of BPE codes, which mark that it goes on.
+        If pieces mark the end of a word (`the</w>`, `th`), they are returned with the mark of subword-nmt
+        instead (`the`, `th@@`).
         """
         pieces = pieces_of(ids, self._pieces)
         if self.marker != BPE_CONTINUATION:
@@ -139,7 +152,10 @@ class FastTokenizerModel:
 
 
 def _load(text: str) -> Any:
-    """Return the library's tokenizer. Raises BadModelError if it refuses the text."""
+    """Return the library's Tokenizer for the text of a tokenizer.json, without truncation and padding.
+
+    Raises BadModelError if the library refuses the text, and MasscliError if it is not installed.
+    """
     # The library would encode in threads, and warn at each fork that follows.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
@@ -159,12 +175,17 @@ def _load(text: str) -> Any:
 
 
 def _encode(tokenizer: Any, lines: Sequence[str]) -> list[list[int]]:
+    """Return a list of token ids for each line. Raises BadModelError if the library fails."""
     encoded = _call(lambda: tokenizer.encode_batch(list(lines), add_special_tokens=False))
     return [encoding.ids for encoding in encoded]
 
 
 def _call(function: Callable[[], Any]) -> Any:
-    """Return the result of a call of the library. Raises BadModelError for whatever it raises."""
+    """Call a function of the library and return its result.
+
+    Raises BadModelError for everything that the function raises, except an interrupt, an exit or a lack of
+    memory.
+    """
     try:
         return function()
     except (KeyboardInterrupt, SystemExit, MemoryError):

@@ -27,25 +27,28 @@ from masscli.text.two_vocabularies import TwoVocabularies, is_two_vocabularies
 from masscli.text.wordpiece import WordPieceModel, is_wordpiece
 
 TRAINED_BPE = "sentencepiece-bpe"
-"""A SentencePiece BPE that masscli has trained."""
+"""The kind of a SentencePiece BPE that masscli has trained."""
 SENTENCEPIECE = "sentencepiece"
-"""A SentencePiece model of somebody else's, about which nothing is assumed."""
+"""The kind of a SentencePiece model that another program has trained, about whose pieces nothing is
+assumed."""
 WORDPIECE = "wordpiece"
-"""BERT's vocab.txt."""
+"""The kind of BERT's vocab.txt."""
 BPE_CODES = "bpe-codes"
-"""Merges and pieces of subword-nmt or fastBPE."""
+"""The kind of a BPE of subword-nmt or fastBPE: merges, and pieces with the ids of XLM."""
 BYTE_LEVEL_BPE = "byte-level-bpe"
-"""Merges and pieces of GPT-2, RoBERTa or BART."""
+"""The kind of the BPE of GPT-2, RoBERTa and BART."""
 GPT_BPE = "gpt-bpe"
-"""Merges and pieces of the first GPT."""
+"""The kind of the BPE of the first GPT."""
 NUMBERED_SENTENCEPIECE = "numbered-sentencepiece"
-"""A SentencePiece model whose pieces have the ids of a dictionary, as in fairseq and XLM-R."""
+"""The kind of a SentencePiece model whose pieces have the ids of a separate dictionary, as in fairseq and
+XLM-R."""
 FAST_TOKENIZER = "fast-tokenizer"
-"""A tokenizer.json that is read through Hugging Face's tokenizers."""
+"""The kind of a tokenizer.json that is read through Hugging Face's library `tokenizers`."""
 DICTIONARY = "dictionary"
-"""A dictionary of fairseq over words or BPE, with the merges."""
+"""The kind of a dictionary of fairseq over words, or over the pieces of a BPE, whose merges are then
+included."""
 TWO_VOCABULARIES = "two-vocabularies"
-"""A model for the source and one for the target, each of any other kind."""
+"""The kind of a pair of models, one for the source and one for the target, each of any other kind."""
 
 _OWN_FORMATS: dict[str, tuple[bytes, Callable[[bytes], SubwordModel]]] = {
     BPE_CODES: (bpe_codes.HEADER, BpeCodesModel),
@@ -55,11 +58,15 @@ _OWN_FORMATS: dict[str, tuple[bytes, Callable[[bytes], SubwordModel]]] = {
     NUMBERED_SENTENCEPIECE: (numbered_sentencepiece.HEADER, NumberedSentencePieceModel),
     FAST_TOKENIZER: (fast_tokenizer.HEADER, FastTokenizerModel),
 }
-"""Kinds in files of masscli's own, with the beginning of such a file and the class that reads it."""
+"""The kinds whose files have a format of masscli's own: the header of such a file, and the class that reads
+it."""
 
 
 def detect_kind(data: bytes) -> str:
-    """Return the kind of a subword model. Raises BadModelError if the bytes are of no known kind."""
+    """Return the kind of a subword model from the bytes of its file; kinds are constants of this module.
+
+    Raises BadModelError if the bytes are of no known kind.
+    """
     # Formats with a mark of their own come first; what is left must be SentencePiece.
     for kind, (header, _) in _OWN_FORMATS.items():
         if data.startswith(header):
@@ -79,7 +86,11 @@ def detect_kind(data: bytes) -> str:
 
 
 def open_model(data: bytes, kind: str, preprocessing: TextPreprocessing) -> SubwordModel:
-    """Open the bytes of a subword model. Raises BadModelError if it is damaged or the kind is unknown."""
+    """Return the subword model of a known kind from the bytes of its file.
+
+    `preprocessing` only says whether WordPiece removes accents. Raises BadModelError if the bytes are damaged
+    or the kind is unknown.
+    """
     if kind in _OWN_FORMATS:
         _, model_class = _OWN_FORMATS[kind]
         return model_class(data)

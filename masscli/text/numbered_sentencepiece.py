@@ -1,8 +1,9 @@
-"""SentencePiece with the ids of a dictionary instead of its own: fairseq, XLM-R, CamemBERT, mBART.
+"""SentencePiece with the ids of a separate dictionary: fairseq, XLM-R, CamemBERT, mBART.
 
 SentencePiece cuts a line into pieces, and a dictionary says which id each piece has. A piece that the
-dictionary lacks is unknown. Special pieces are never made of text. Some languages may have a SentencePiece
-model of their own, whose pieces have the ids of the same dictionary, as in Marian's published models.
+dictionary lacks is unknown. Text is never encoded into special pieces. Some languages may have a
+SentencePiece model of their own, whose pieces have the ids of the same dictionary, as in Marian's published
+models.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ def pack_numbered_sentencepiece(
     unused_ids: Sequence[int] = (),
     language_models: Mapping[str, bytes] = NO_MODELS,
 ) -> bytes:
-    """Return a SentencePiece model and a dictionary as one file.
+    """Return the bytes of a file that holds a SentencePiece model and a dictionary.
 
-    `pieces` are in the order of their ids, each once; see PackedVocabulary. `special_ids` must have `<unk>`.
-    `language_models` are the models of languages that have one of their own.
+    `model` is the bytes of the SentencePiece model. `pieces` are those of the dictionary in the order of
+    their ids, each once. `special_ids` maps masscli's names of special pieces to ids and must have `<unk>`.
+    `unused_ids` are the ids of pieces that no text is encoded into. `language_models` maps each language that
+    has a model of its own to the bytes of that model.
     """
     rest: dict[str, Any] = {"model": base64.b64encode(model).decode()}
     if language_models:
@@ -44,10 +47,18 @@ def pack_numbered_sentencepiece(
 
 
 class NumberedSentencePieceModel:
-    """A SentencePiece model and a dictionary; see SubwordModel for the methods."""
+    """A subword model that is a SentencePiece model with a separate dictionary; implements SubwordModel.
+
+    `sides` maps each language that has a SentencePiece model of its own to a subword model with that one and
+    the same dictionary.
+    """
 
     def __init__(self, data: bytes) -> None:
-        """Read what `pack_numbered_sentencepiece` made. Raises BadModelError if it is damaged."""
+        """Load the bytes that `pack_numbered_sentencepiece` returned.
+
+        Raises BadModelError if they are damaged, or if a SentencePiece model writes unknown characters as
+        bytes.
+        """
         vocabulary = unpack(data, HEADER)
         if "<unk>" not in vocabulary.special_ids:
             raise damaged(HEADER)
@@ -73,21 +84,21 @@ class NumberedSentencePieceModel:
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """The ids of the special pieces, by masscli's names for them."""
+        """The id of each special piece, by masscli's name for it, such as `<mask>`."""
         return self._special_ids
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """The ids of pieces that no text has."""
+        """The ids of unused pieces, into which no text is encoded."""
         return self._unused_ids
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each line."""
+        """Return a list of token ids for each line, without start and end symbols."""
         pieces_of_lines = self._processor.encode(list(lines), out_type=str)
         return [[self._ids.get(piece, self._unknown) for piece in pieces] for pieces in pieces_of_lines]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of some ids, and UNKNOWN_TEXT for unknown pieces."""
+        """Return the text that the ids stand for, with UNKNOWN_TEXT as a word for each unknown piece."""
         pieces = []
         for i in ids:
             if i == self._unknown:
@@ -97,12 +108,12 @@ class NumberedSentencePieceModel:
         return "".join(pieces).replace(SENTENCEPIECE_SPACE, " ").strip(" ")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the pieces as the dictionary has them; an id beyond its end is written as `<id>`."""
+        """Return the piece for each id, as in the dictionary; an id beyond its end is written as `<id>`."""
         return pieces_of(ids, self._pieces)
 
 
 def _decode_model(encoded: Any) -> bytes:
-    """Return a SentencePiece model from its base64. Raises BadModelError if it is none."""
+    """Return the bytes of a SentencePiece model from base64. Raises BadModelError if this is not base64."""
     if not isinstance(encoded, str):
         raise damaged(HEADER)
     try:
@@ -112,7 +123,11 @@ def _decode_model(encoded: Any) -> bytes:
 
 
 def _open(model: bytes) -> Any:
-    """Return SentencePiece's processor of a model. Raises BadModelError if it writes bytes for letters."""
+    """Return SentencePiece's processor for the bytes of a model.
+
+    Raises BadModelError if the model writes unknown characters as bytes (byte_fallback), or is no model at
+    all.
+    """
     processor: Any = SentencePieceModel(model).processor
     if any(processor.is_byte(i) for i in range(len(processor))):
         raise BadModelError(

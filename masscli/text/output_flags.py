@@ -1,13 +1,14 @@
 """Flag translations that are probably wrong, by plain rules that need no reference.
 
-empty            nothing, for a source with letters or digits
-looping          a sequence of four words occurs at least twice more often than any does in the source:
-                 the rule of Raunak et al. 2021 (The Curious Case of Hallucinations), with the values of
-                 Guerreiro et al. 2023 (Looking for a Needle in a Haystack)
-copied           the source itself, of at least two words, though the languages differ
-wrong-language   letters of a script that the language is not written in, or more common short words of
-                 another language than of the right one (Grefenstette 1995, Comparing Two Language
-                 Identification Schemes)
+empty            the output is empty, but the source has letters or digits
+looping          the most frequent sequence of four words occurs at least two times more than the most
+                 frequent one of the source does: the rule of Raunak et al. 2021 (The Curious Case of
+                 Hallucinations), with the values of Guerreiro et al. 2023 (Looking for a Needle in a Haystack)
+copied           the output is the source, apart from case and punctuation, though the languages differ;
+                 sources of a single word are not flagged
+wrong-language   most letters are of a script in which the target language is not written, or there are more
+                 frequent short words of another language of the model than of the right one, by two at least
+                 (Grefenstette 1995, Comparing Two Language Identification Schemes)
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from collections import Counter
 from collections.abc import Sequence
 
 LOOP_SIZE = 4
-"""Number of words whose repetition makes a loop."""
+"""The number of words in the sequences whose repetition is counted."""
 LOOP_EXCESS = 2
-"""How much more often than in the source such words must occur."""
+"""An output is looping if its most frequent sequence occurs at least this many times more than that of the
+source."""
 COPIED_WORDS = 2
-"""Fewest words of a copy; a single word is often the same in two languages."""
+"""The smallest number of words of a source that can count as copied; one word is often the same in two
+languages."""
 WRONG_WORDS = 2
-"""How many more short words of another language there must be."""
+"""An output is in a wrong language if it has at least this many more short words of that language than of the
+right one."""
 
 SHORT_WORDS = {
     "cs": "a je se na že to v s z do by jsem jako ale jsou který pro tak když nebo",
@@ -41,7 +45,7 @@ SHORT_WORDS = {
     "ro": "și în de la cu nu pe este un o că din mai sunt care pentru se au al ale",
     "sv": "och är att det en som på av inte med den till för ett jag har om de var från",
 }
-"""The commonest short words of some languages."""
+"""The most frequent short words of some languages, with spaces between them."""
 
 SCRIPTS = {
     "ar": "ARABIC", "be": "CYRILLIC", "bg": "CYRILLIC", "bn": "BENGALI", "el": "GREEK", "fa": "ARABIC",
@@ -51,18 +55,20 @@ SCRIPTS = {
     "pa": "GURMUKHI", "ru": "CYRILLIC", "si": "SINHALA", "sr": "CYRILLIC LATIN", "ta": "TAMIL",
     "te": "TELUGU", "th": "THAI", "uk": "CYRILLIC", "ur": "ARABIC", "yue": "CJK", "zh": "CJK",
 }  # fmt: skip
-"""The scripts of languages that are not, or not only, written in Latin letters, as Unicode names them."""
+"""The names in Unicode of the scripts of languages that are not, or not only, written in Latin letters."""
 
 LATIN_LANGUAGES = frozenset(SHORT_WORDS) | {"et", "ga", "is", "lt", "lv", "sk", "sl", "tr", "vi", "id", "hr"}
-"""Languages that are known to be written in Latin letters; of others nothing is assumed."""
+"""Languages that are known to be written in Latin letters. For languages in neither this set nor SCRIPTS,
+scripts are not checked."""
 
 
 def output_flags(
     source: str, output: str, source_language: str, target_language: str, languages: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Return the names of the rules that an output breaks.
+    """Return the names of the rules by which a translation is probably wrong, or none.
 
-    `languages` are those that the model knows; an output is looked for in these alone.
+    They are `empty`, `looping`, `copied` and `wrong-language`. `languages` are those that the model knows;
+    only their short words are searched for in the output.
     """
     if not output.strip():
         has_content = any(letter.isalnum() for letter in source)
@@ -81,7 +87,7 @@ def output_flags(
 
 
 def _most_repeated(text: str) -> int:
-    """Return how often the most frequent sequence of LOOP_SIZE words occurs."""
+    """Return how often the most frequent sequence of LOOP_SIZE words occurs in a text."""
     words = text.lower().split()
     sequences = Counter(zip(*(words[start:] for start in range(LOOP_SIZE)), strict=False))
     return max(sequences.values(), default=0)
@@ -94,7 +100,10 @@ def _bare_words(text: str) -> list[str]:
 
 
 def _in_other_script(text: str, language: str) -> bool:
-    """Return whether most letters are of a script that the language is not written in."""
+    """Return whether more than half of the letters are of a script that the language is not written in.
+
+    It is False if the scripts of the language are not known.
+    """
     expected = SCRIPTS.get(language, "LATIN" if language in LATIN_LANGUAGES else "").split()
     letters = [letter for letter in text if letter.isalpha()]
     if not expected or not letters:
@@ -104,7 +113,10 @@ def _in_other_script(text: str, language: str) -> bool:
 
 
 def _in_other_language(text: str, language: str, languages: Sequence[str]) -> bool:
-    """Return whether a text has more short words of another known language than of the right one."""
+    """Return whether a text has clearly more short words of one of `languages` than of `language`.
+
+    It is False if the short words of `language` are not known.
+    """
     if language not in SHORT_WORDS:
         return False
     words = Counter(_bare_words(text))
@@ -114,4 +126,5 @@ def _in_other_language(text: str, language: str, languages: Sequence[str]) -> bo
 
 
 def _count_short_words(words: Counter[str], language: str) -> int:
+    """Return how many of the counted words are short words of a language."""
     return sum(words[word] for word in SHORT_WORDS[language].split())

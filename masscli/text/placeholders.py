@@ -1,6 +1,6 @@
-"""Find what a translation must not change: placeholders of message formats, markup, and addresses.
+"""Find the parts of a text that a translation must keep: placeholders, markup, and addresses.
 
-These are the forms of printf (`%s`, `%1$d`, `%(name)s`), of Python, ICU and template languages (`{name}`,
+They are placeholders of printf (`%s`, `%1$d`, `%(name)s`), of Python, ICU and template languages (`{name}`,
 `{{name}}`, `${name}`), tags and character references of HTML and XML, URLs, and e-mail addresses.
 """
 
@@ -22,20 +22,24 @@ PLACEHOLDER = re.compile(
     """,
     re.VERBOSE,
 )
+"""Matches a part of a text that a translation must keep."""
 
 
 def find_placeholders(text: str) -> list[str]:
-    """Return the placeholders in a text, in their order."""
+    """Return all placeholders, tags and addresses in a text, in their order."""
     return [match.group() for match in PLACEHOLDER.finditer(text)]
 
 
 def keeps_placeholders(output: str, placeholders: Sequence[str]) -> bool:
-    """Return whether an output has exactly these placeholders, in any order."""
+    """Return whether an output contains exactly these placeholders, each as often, in any order."""
     return Counter(find_placeholders(output)) == Counter(placeholders)
 
 
 def split_at_placeholders(text: str) -> list[tuple[str, bool]]:
-    """Return the parts of a text, each with whether it is a placeholder; joined they are the text."""
+    """Split a text into placeholders and what lies between them; joined, the parts are the text again.
+
+    Each part is a pair of its text and whether it is a placeholder. Empty parts are left out.
+    """
     parts = []
     start = 0
     for match in PLACEHOLDER.finditer(text):

@@ -1,10 +1,10 @@
-"""Preparation of text before it is split into pieces: Moses rules, Romanian letters, lower case.
+"""Preprocessing of text before it is split into pieces: Moses rules, Romanian letters, lower case.
 
-Punctuation is normalized as XLM and MASS do it before their BPE codes: Moses' replace-unicode-punctuation,
+Punctuation is normalized as XLM and MASS do it before their BPE codes: by Moses' replace-unicode-punctuation,
 normalize-punctuation and remove-non-printing-char, in this order.
 
-Romanian is often typed with a cedilla under s and t where its spelling has a comma. Papers on WMT16 removed
-all of these marks (Sennrich et al. 2016).
+Romanian is often typed with a cedilla under s and t, where its spelling has a comma. Papers on WMT16 removed
+all marks on letters from Romanian (Sennrich et al. 2016).
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ CEDILLAS_TO_COMMAS = str.maketrans("şţŞŢ", "șțȘȚ")
 MARKED_TO_PLAIN = str.maketrans("şţŞŢșțȘȚăĂâÂîÎ", "stSTstSTaAaAiI")
 
 PublishedRules = Literal["strip-accents", "keep-accents", "albert", "albert-keep-accents"]
-"""Rules of an imported tokenizer: whether BERT's takes off accents, or what ALBERT's does to text."""
+"""Rules of an imported tokenizer. BERT's either removes accents or keeps them; ALBERT's (`albert`, which
+removes accents, and `albert-keep-accents`) also replaces quotation marks of TeX."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextPreprocessing:
-    """The preparation of text with which a vocabulary was made.
+    """The preprocessing that text goes through before it is split into the pieces of a vocabulary.
 
-    `normalize` is Moses punctuation normalization, `moses` is Moses tokenization. `romanian` is `commas` or
-    `plain`; it says what becomes of Romanian letters with a cedilla (see the module's docstring). `published`
-    are rules of an imported tokenizer.
+    `normalize` is Moses punctuation normalization, and `moses` is Moses tokenization. `romanian` is `commas`,
+    which turns Romanian letters with a cedilla into those with a comma, or `plain`, which removes all marks
+    from Romanian letters, or None. `published` names rules of an imported tokenizer.
     """
 
     normalize: bool = False
@@ -40,13 +41,13 @@ class TextPreprocessing:
 
     @property
     def wordpiece_strips_accents(self) -> bool:
-        """Whether WordPiece takes off accents: by default if text is lower-cased, as in BERT."""
+        """Whether WordPiece removes accents: as `published` says, else if text is lower-cased, as in BERT."""
         if self.published in ("keep-accents", "strip-accents"):
             return self.published == "strip-accents"
         return self.lowercase
 
     def apply(self, lines: Sequence[str], language: str) -> Sequence[str]:
-        """Return the lines after preparation, ready to be split into pieces."""
+        """Return the preprocessed lines, ready to be split into pieces; Moses rules depend on `language`."""
         if self.normalize:
             lines = [_blank_non_printing(moses.normalize(line, language)) for line in lines]
         lines = self.map_letters(lines, language)
@@ -60,9 +61,9 @@ class TextPreprocessing:
         return lines
 
     def map_letters(self, lines: Sequence[str], language: str) -> Sequence[str]:
-        """Replace Romanian letters; lines in other languages stay as they are.
+        """Return Romanian lines with letters replaced as `romanian` says; others are returned unchanged.
 
-        References for scoring need this too, since decoding cannot undo it.
+        References must go through this before scoring, since decoding cannot undo it.
         """
         if self.romanian is None or language != "ro":
             return lines
@@ -73,14 +74,17 @@ class TextPreprocessing:
         return [unicodedata.normalize("NFC", line).translate(table) for line in lines]
 
     def undo(self, line: str, language: str) -> str:
-        """Undo Moses tokenization as the language requires. Case, punctuation and letters stay."""
+        """Return a line detokenized by the Moses rules of its language, if `moses` is set.
+
+        Lower-casing, normalized punctuation and replaced letters cannot be undone.
+        """
         if not self.moses:
             return line
         return moses.detokenize(line, language)
 
 
 def _as_albert(line: str, strip_accents: bool) -> str:
-    """Replace the quotation marks of TeX, and take off accents, as the tokenizer of ALBERT does."""
+    """Replace quotation marks of TeX by `"`, and optionally remove accents, as ALBERT's tokenizer does."""
     line = line.replace("``", '"').replace("''", '"')
     if strip_accents:
         decomposed = unicodedata.normalize("NFKD", line)
@@ -89,14 +93,17 @@ def _as_albert(line: str, strip_accents: bool) -> str:
 
 
 def has_moses_rules(language: str) -> bool:
-    """Return whether Moses has rules for a language; for others it uses the English ones."""
+    """Return whether Moses has a list of abbreviations for a language; others get the English one."""
     from sacremoses.corpus import NonbreakingPrefixes
 
     return language in NonbreakingPrefixes().available_langs.values()
 
 
 def _blank_non_printing(line: str) -> str:
-    """Replace control, format and unassigned characters, as Moses' remove-non-printing-char.perl does."""
+    """Replace each character that is not printable by a space, as Moses' remove-non-printing-char.perl does.
+
+    These are control, format, private and unassigned characters.
+    """
     if line.isprintable():
         return line
     letters = []

@@ -1,9 +1,10 @@
-"""Let text hold what SentencePiece keeps for itself: names of special pieces, and two letters.
+"""Escape what SentencePiece reserves for itself in text: names of special pieces, and two letters.
 
-SentencePiece's trainer learns nothing from `<unk>`, `<s>` and the like where they stand in text, as in the
-Penn Treebank and Gigaword. It leaves out every line with U+2585, and takes U+2581 for a space. So text is
-learned and encoded with noncharacters of Unicode in their place, which no text should hold, and decoded with
-the originals. A model that has learned none of these noncharacters encodes text as it is.
+SentencePiece's trainer learns nothing from `<unk>`, `<s>` and other names of special pieces in text, although
+the Penn Treebank and Gigaword have them. It leaves out every line with U+2585, and takes U+2581 for a space.
+So these are replaced by noncharacters of Unicode, which no text should hold, before text is learned or
+encoded, and they are restored in decoded text. For a model that has learned none of these noncharacters, text
+is left as it is.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from collections.abc import Sequence
 from masscli.text.markers import SENTENCEPIECE_SPACE
 
 _OPEN = "\ufdd0"
-"""Stands for the `<` of the name of a special piece."""
+"""Replaces the `<` of the name of a special piece."""
 _SPACE_LETTER = "\ufdd1"
-"""Stands for U+2581, by which SentencePiece writes a space."""
+"""Replaces U+2581, which SentencePiece writes for a space."""
 _UNKNOWN_LETTER = "\ufdd2"
-"""Stands for U+2585, by which SentencePiece's trainer writes an unknown character."""
+"""Replaces U+2585, which SentencePiece's trainer writes for an unknown character."""
 _NAME = re.compile(r"<(?=(?:unk|s|/s|pad|mask|cls|sep|spare[0-9]|lang:[^<>\s]+)>)")
 _ESCAPES = {SENTENCEPIECE_SPACE: _SPACE_LETTER, "\u2585": _UNKNOWN_LETTER}
 _TO_TEXT = str.maketrans({_OPEN: "<", _SPACE_LETTER: SENTENCEPIECE_SPACE, _UNKNOWN_LETTER: "\u2585"})
@@ -26,10 +27,13 @@ _TO_PIECE = str.maketrans({_OPEN: "<", _UNKNOWN_LETTER: "\u2585"})
 
 
 class ReservedText:
-    """Escapes those of the reserved names and letters that a model has learned as text."""
+    """Replaces names and letters that SentencePiece reserves, if the model has learned the replacements."""
 
     def __init__(self, pieces: Sequence[str] | None = None) -> None:
-        """Find out what a model has learned from its `pieces`; without pieces, everything is escaped."""
+        """Find out which replacements occur in the pieces of a model.
+
+        Without `pieces`, before a model is trained, everything reserved is replaced.
+        """
         self._names = pieces is None or any(_OPEN in piece for piece in pieces)
         self._name = _NAME
         # A text may have had no other `<` than those of names; then the model knows only the escaped one.
@@ -41,7 +45,7 @@ class ReservedText:
                 self._letters[ord(letter)] = escape
 
     def escape(self, text: str) -> str:
-        """Return the text in the form in which it is learned and encoded."""
+        """Return a text with reserved names and letters replaced, as a model is trained on and encodes it."""
         if self._names and "<" in text:
             text = self._name.sub(_OPEN, text)
         if self._letters:
@@ -49,12 +53,15 @@ class ReservedText:
         return text
 
     def restore(self, text: str) -> str:
-        """Return decoded text with the originals."""
+        """Return decoded text with the reserved names and letters in place of what replaced them."""
         if self._names or self._letters:
             return text.translate(_TO_TEXT)
         return text
 
 
 def readable_piece(piece: str) -> str:
-    """Return a piece with the originals, but for U+2581, which marks the start of a word in pieces."""
+    """Return a piece with the reserved names and U+2585 restored.
+
+    U+2581 is not restored, since it marks the start of a word in pieces.
+    """
     return piece.translate(_TO_PIECE)

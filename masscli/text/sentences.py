@@ -1,9 +1,9 @@
-"""Split running text into sentences, so that nothing but white space lies between them.
+"""Split running text into sentences, without losing or changing a character.
 
 The rules are those of Moses' split-sentences.perl (Koehn, Europarl tools): a sentence ends at a full stop,
-question mark or exclamation mark, with closing quotes behind it, if white space and a capital letter follow;
-not at a full stop after an abbreviation, of which Moses has a list for each language, or after an initial.
-Chinese and Japanese sentences end at their own marks, without white space.
+question mark or exclamation mark and any closing quotes after it, if white space and a capital letter follow.
+It does not end at a full stop after an initial, or after an abbreviation; Moses has a list of these for each
+language. Chinese and Japanese sentences end at their own marks, without white space.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _BOUNDARY = re.compile(
     rf"|[。！？｡]+[{CLOSERS}]*(?P<wide>\s*)"
 )
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
-"""A letter, or letters with full stops between them, as in `U.S`."""
+"""Matches one letter, or letters with full stops between them, as in `U.S`."""
 _FOLLOWING = re.compile(rf"(?:«[ \xa0\u202f]|[{re.escape(OPENERS)}])*(.?)", re.DOTALL)
 _NO_WORD = re.compile(rf"[\s{CLOSERS}{re.escape(OPENERS)}]")
 LONGEST_ABBREVIATION = 40
-"""In characters; a longer word before a full stop is not looked up."""
+"""The number of characters before a full stop that are searched for an abbreviation."""
 
 
 def split_sentences(text: str, language: str) -> list[str]:
-    """Return the sentences of a text, each with the white space behind it; joined they are the text."""
+    """Return the sentences of a text, each with the white space after it; joined, they are the text again."""
     sentences = []
     start = 0
     for match in _BOUNDARY.finditer(text):
@@ -42,7 +42,7 @@ def split_sentences(text: str, language: str) -> list[str]:
 
 
 def _ends_sentence(text: str, match: re.Match[str], language: str) -> bool:
-    """Return whether a sentence ends at a mark and the next one begins behind it."""
+    """Return whether a sentence ends at the mark that `match`, a match of _BOUNDARY in `text`, has found."""
     if match["wide"] is not None:
         return True
     following = _first_letter(text, match.end())
@@ -62,7 +62,10 @@ def _ends_sentence(text: str, match: re.Match[str], language: str) -> bool:
 
 
 def _first_letter(text: str, start: int) -> str:
-    """Return the first character from `start` on that opens no quote or bracket; none at the end."""
+    """Return the first character at or after `start` that does not open a quotation or bracket.
+
+    It is the empty string if the text ends before.
+    """
     match = _FOLLOWING.match(text, start)
     assert match is not None
     return match[1]
@@ -70,9 +73,10 @@ def _first_letter(text: str, start: int) -> str:
 
 @functools.cache
 def _abbreviations(language: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return Moses' abbreviations: those that never end a sentence, and those that do not before a number.
+    """Return two sets of Moses' abbreviations: those that never end a sentence, and those before numbers.
 
-    Languages for which Moses has no list get the English one, as in Moses.
+    The latter do not end a sentence if a number follows, such as `No`. They are the English ones if Moses has
+    no list for the language.
     """
     # Imported here, because it is slow and most commands do not need it.
     from sacremoses.corpus import NonbreakingPrefixes

@@ -1,4 +1,4 @@
-"""The interface of subword models: what the tokenizer needs of a model, whatever its kind."""
+"""The interface of subword models: what the tokenizer calls, whatever the kind of the model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Protocol
 class BadModelError(Exception):
     """Raised if bytes are not a subword model of the expected kind.
 
-    The message continues a line that begins with the name of the file.
+    `message` is the rest of a sentence that begins with the name of the file, such as "has no pieces";
+    whoever catches the error puts the name before it. `hint` says what to do.
     """
 
     def __init__(self, message: str, hint: str) -> None:
@@ -19,35 +20,38 @@ class BadModelError(Exception):
 
 
 class SubwordModel(Protocol):
-    """The interface of a subword model: text to ids and back, with ids from 0 to `len(model) - 1`."""
+    """The interface of a subword model, which turns text into ids and back.
+
+    Its ids are 0 to `len(model) - 1`. A tokenizer may give special pieces further ids after them.
+    """
 
     def __len__(self) -> int: ...
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """The ids of special pieces by name: `<pad>`, `<s>`, `</s>`, `<unk>`, `<mask>`, ..."""
+        """The id of each special piece of the model, by masscli's name for it, such as `<mask>`."""
         ...
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """The ids without a meaning, which can be given to special pieces that the model lacks."""
+        """The ids of unused pieces, which can be given to special pieces that the model lacks."""
         ...
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each line."""
+        """Return a list of token ids for each line, without start and end symbols."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of some ids."""
+        """Return the text that the ids stand for, with UNKNOWN_TEXT for unknown pieces."""
         ...
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the pieces as the model writes them; an id beyond its end is written as `<id>`."""
+        """Return the piece for each id, with its word marker; an id beyond the last is written as `<id>`."""
         ...
 
 
 def pieces_of(ids: Sequence[int], pieces: Sequence[str]) -> list[str]:
-    """Return the piece for each id, and `<id>` for an id beyond the end of `pieces`."""
+    """Look up ids in `pieces`, and return the piece for each; an id beyond the last is written as `<id>`."""
     found = []
     for i in ids:
         if i < len(pieces):

@@ -329,7 +329,7 @@ class Tokenizer:
     def all_pieces(self) -> list[str]:
         """Return every piece of the subword model, in the order of the ids.
 
-        Special pieces that the model lacks, whose ids follow its own, are not included.
+        Special pieces that were given ids after the model's last one are not included.
         """
         return self._model.id_to_piece(range(len(self._model)))
 

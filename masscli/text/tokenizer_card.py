@@ -1,4 +1,4 @@
-"""`tokenizer.json`: which ids are special, which languages there are, and how text is prepared."""
+"""Read and write `tokenizer.json`: special ids, languages, and how text is preprocessed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from masscli.text.vocabulary import IdRanges, Vocabulary
 FORMAT = 1
 TOKENIZER_FILE = "tokenizer.json"
 SPARE_IDS = 8
-"""How many ids are kept free for objectives that need a symbol of their own."""
+"""The number of ids that are kept free for objectives that need a symbol of their own."""
 SPECIAL_PIECES = {
     "pad": "<pad>",
     "bos": "<s>",
@@ -30,30 +30,35 @@ SPECIAL_PIECES = {
     "cls": "<cls>",
     "sep": "<sep>",
 }
-"""The piece for each role of Vocabulary."""
+"""The name of the special piece for each role, where roles are fields of Vocabulary."""
 
 
 def language_piece(language: str) -> str:
-    """Return the piece that stands for a language."""
+    """Return the name of the special piece that stands for a language, such as `<lang:en>`."""
     return f"<lang:{language}>"
 
 
 def spare_piece(number: int) -> str:
-    """Return the name of a spare piece, which is reserved for objectives."""
+    """Return the name of a spare special piece, such as `<spare0>`, which an objective may use."""
     return f"<spare{number}>"
 
 
 SPARE_PIECES = tuple(map(spare_piece, range(SPARE_IDS)))
 RESERVED_PIECES = ("<mask>", "<cls>", "<sep>")
-"""Special pieces that SentencePiece itself does not have."""
+"""Special pieces that must be asked for when SentencePiece trains a model, since it has none for these
+roles."""
 
 
 @config
 class TokenizerCard:
     """The contents of `tokenizer.json`.
 
-    `kind` is one of masscli.text.model_kinds. `pieces` is the number of ids in the subword model itself; ids
-    from there up to `size` are special ids that the model lacks.
+    `kind` is a constant of masscli.text.model_kinds. `size` is the number of ids; `pieces`, the number of ids
+    of the subword model itself, may be smaller, since special pieces that the model lacks can get ids after
+    its last one. `pad` to `spare` are special ids. `languages` and `language_ids` are the names of the
+    languages and the ids of their special pieces, in the same order. `normalize` to `published` are the
+    fields of TextPreprocessing. `model_sha256` is the checksum of `vocab.model`, and `fingerprint` that of
+    the other fields. The fields after it are those of Vocabulary and of its IdRanges.
     """
 
     format: int
@@ -80,17 +85,20 @@ class TokenizerCard:
     decoder_start: int | None = None
     forced_prefix: tuple[int, ...] | None = None
     source_ids: tuple[int, ...] | None = None
-    """The first id that an encoder knows, and the one after the last; so are the next two."""
+    """The ids that the encoder has embeddings for: the first one, and the last one plus one. None means all
+    ids."""
     target_ids: tuple[int, ...] | None = None
+    """The ids that the decoder has embeddings for, given like `source_ids`."""
     predicted_ids: tuple[int, ...] | None = None
+    """The ids that the output layer has logits for, given like `source_ids`."""
 
     @property
     def preprocessing(self) -> TextPreprocessing:
-        """How text is prepared."""
+        """The preprocessing of text that the card describes."""
         return TextPreprocessing(self.normalize, self.moses, self.lowercase, self.romanian, self.published)
 
     def vocabulary(self) -> Vocabulary:
-        """Return the vocabulary: special ids and languages, which are all that models know of text."""
+        """Return the Vocabulary that models see: number of ids, special ids and languages, but no pieces."""
         return Vocabulary(
             size=self.size,
             pad=self.pad,
@@ -109,7 +117,7 @@ class TokenizerCard:
         )
 
     def _id_ranges(self) -> IdRanges:
-        """Return the ranges of ids that the parts of a model know: all ids, where nothing else is said."""
+        """Return the ranges of ids that encoder, decoder and output layer know; None stands for all ids."""
         everything = (0, self.size)
         return IdRanges(
             range(*(self.source_ids or everything)),
@@ -118,7 +126,7 @@ class TokenizerCard:
         )
 
     def find_damage(self) -> str | None:
-        """Return what contradicts itself in the card, or None."""
+        """Return what is contradictory in the card, as a part of an error message, or None if nothing is."""
         if len(self.languages) != len(self.language_ids):
             return f"it has {len(self.languages)} languages, but {len(self.language_ids)} of their ids"
         if self.pieces > self.size:
@@ -136,15 +144,15 @@ class TokenizerCard:
         return None
 
     def changed(self, **fields: Any) -> TokenizerCard:
-        """Return a card with other fields, such as `bos` where texts start with the end symbol."""
+        """Return a copy with other values for the given fields, and with the fingerprint computed anew."""
         card = replace(self, **fields)
         return replace(card, fingerprint=card.compute_fingerprint())
 
     def compute_fingerprint(self) -> str:
-        """Return the sha256 of everything but `fingerprint`; `model_sha256` stands for the pieces.
+        """Return the sha256, in hexadecimal, of all fields but `fingerprint`.
 
-        Languages count in the order of their ids: which of them was named first (`--langs de,en`) makes no
-        other vocabulary.
+        The pieces count by `model_sha256`. Languages are sorted by their ids, so that the order in which the
+        user named them (`--langs de,en`) does not count.
         """
         # Options that are None are absent, so a new option does not change the fingerprints of vocabularies
         # without it.
@@ -158,16 +166,17 @@ class TokenizerCard:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_json(self) -> str:
-        """Return the text of `tokenizer.json`."""
+        """Return the text of `tokenizer.json`, with a line end after it."""
         return json.dumps(to_dict(self), indent=1, ensure_ascii=False) + "\n"
 
 
 def make_card(
     model: SubwordModel, data: bytes, kind: str, preprocessing: TextPreprocessing, languages: Sequence[str]
 ) -> TokenizerCard:
-    """Find the id of every special piece, or give it a new one.
+    """Return the card of a subword model, for which an id of every special piece is found or added.
 
-    New ids are first the model's free ids, then those after its end.
+    A special piece that the model lacks gets the model's next free id, or if there is none a new id after its
+    last one. `data` is the bytes of the model, whose checksum the card records.
     """
     known_ids = model.special_ids
     # A copy, from which ids are taken one by one.
@@ -208,7 +217,7 @@ def make_card(
 
 
 def read_card(folder: Path) -> TokenizerCard:
-    """Read `tokenizer.json` of a data folder or a checkpoint.
+    """Read `tokenizer.json` in a data folder or a checkpoint.
 
     Raises MasscliError if it is missing, damaged, of another format, or was changed after it was written.
     """

@@ -20,17 +20,21 @@ from masscli.text.subword_model import BadModelError, SubwordModel, pieces_of
 
 HEADER = b"masscli two-vocabularies\n"
 FREE_IDS = 16
-"""Ids for special pieces that the two models lack: [M], [CLS], [SEP], spare ones, and two languages."""
+"""The number of ids for special pieces that both models lack: [M], [CLS], [SEP], spare ones, and two
+languages."""
 _HINT = "masscli writes such a file when it imports a checkpoint with two vocabularies"
 
 
 def is_two_vocabularies(data: bytes) -> bool:
-    """Return whether a file is one that `pack_two_vocabularies` makes."""
+    """Return whether the bytes of a file have the header that `pack_two_vocabularies` writes."""
     return data.startswith(HEADER)
 
 
 def pack_two_vocabularies(source: tuple[str, bytes], target: tuple[str, bytes]) -> bytes:
-    """Return two models as one file, which TwoVocabularies reads. Each comes with its language."""
+    """Return the bytes of a file that holds two subword models, for TwoVocabularies to read.
+
+    `source` and `target` are each a language and the bytes of its model.
+    """
     table = {
         "languages": [source[0], target[0]],
         "sizes": [len(source[1]), len(target[1])],
@@ -40,7 +44,11 @@ def pack_two_vocabularies(source: tuple[str, bytes], target: tuple[str, bytes]) 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two models, with our id for each of its own; see SubwordModel for the methods."""
+    """The subword model of the source or of the target, whose ids are mapped to the common range of ids.
+
+    `ids` holds the common id for each id of `model`. The methods are those of SubwordModel, with common ids,
+    except `id_to_piece`.
+    """
 
     model: SubwordModel
     ids: Sequence[int]
@@ -50,33 +58,43 @@ class Side:
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """Our ids of the special pieces by name."""
+        """The common id of each special piece, by masscli's name for it, such as `<mask>`."""
         return {name: self.ids[own_id] for name, own_id in self.model.special_ids.items()}
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """No ids: those of both sides together are free."""
+        """Always empty: the free ids are those of TwoVocabularies, which both sides have in common."""
         return ()
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each line."""
+        """Return a list of common token ids for each line, without start and end symbols."""
         return [[self.ids[own_id] for own_id in row] for row in self.model.encode(lines)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of some ids; ids of the other side have none."""
+        """Return the text that common ids stand for; ids that only the other side has are left out."""
         own_ids = {our_id: own_id for own_id, our_id in enumerate(self.ids)}
         return self.model.decode([own_ids[our_id] for our_id in ids if our_id in own_ids])
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the model's pieces for its own ids, as WordCache asks for them."""
+        """Return the piece for each id; ids are the model's own here, not the common ones.
+
+        WordCache needs the pieces in this way.
+        """
         return self.model.id_to_piece(ids)
 
 
 class TwoVocabularies:
-    """The vocabularies of source and target; see SubwordModel for the methods."""
+    """A subword model made of one for the source and one for the target; implements SubwordModel.
+
+    `sides` has the two models by language. `source_ids`, `target_ids` and `predicted_ids` are the ranges of
+    ids that the encoder, the decoder and the output layer know.
+    """
 
     def __init__(self, data: bytes, open_model: Callable[[bytes], SubwordModel]) -> None:
-        """Read what `pack_two_vocabularies` made. Raises BadModelError if it is damaged."""
+        """Load the bytes that `pack_two_vocabularies` returned; `open_model` loads the bytes of each part.
+
+        Raises BadModelError if they are damaged, or if the two models have different special pieces.
+        """
         languages, parts = _unpack(data)
         source, target = map(open_model, parts)
         if source.special_ids.keys() != target.special_ids.keys():
@@ -111,30 +129,37 @@ class TwoVocabularies:
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """The ids of the special pieces of both models by name."""
+        """The id of each special piece, by masscli's name for it; both models have the same ones."""
         return self._special_ids
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each line, as text of the source. A tokenizer asks the side of a language."""
+        """Return a list of token ids for each line, encoded by the model of the source.
+
+        For text of a known language, use the `encode` of its side.
+        """
         source, _ = self.sides.values()
         return source.encode(lines)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of some ids, as text of the target."""
+        """Return the text that ids stand for in the model of the target; ids of the source are left out."""
         _, target = self.sides.values()
         return target.decode(ids)
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the pieces; an id without one is written as `<id>`."""
+        """Return the piece for each id; an id that has none, or is beyond the end, is written as `<id>`."""
         return pieces_of(ids, self._pieces)
 
 
 def _count_special(model: SubwordModel) -> int:
+    """Return the number of different ids of special pieces; several roles may share an id."""
     return len(set(model.special_ids.values()))
 
 
 def _place(model: SubwordModel, special_ids: Mapping[str, int], first: int) -> list[int]:
-    """Return our id for each id of a model, whose ordinary pieces begin with our id `first`."""
+    """Return the common id for each id of a model.
+
+    Special pieces get the common ids in `special_ids`, and the others get `first`, `first` + 1, ... in order.
+    """
     shared = {own_id: special_ids[name] for name, own_id in model.special_ids.items()}
     ids = []
     for own_id in range(len(model)):
@@ -147,7 +172,10 @@ def _place(model: SubwordModel, special_ids: Mapping[str, int], first: int) -> l
 
 
 def _unpack(data: bytes) -> tuple[list[str], list[bytes]]:
-    """Return the two languages and the bytes of the two models. Raises BadModelError if they are damaged."""
+    """Return the two languages and the bytes of the two models, the source first.
+
+    Raises BadModelError if the file is damaged.
+    """
     line, _, rest = data.removeprefix(HEADER).partition(b"\n")
     try:
         table = json.loads(line)

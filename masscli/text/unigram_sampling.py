@@ -1,8 +1,8 @@
-"""Subword regularization (Kudo 2018): sample the pieces of words from a unigram model at each reading.
+"""Subword regularization (Kudo 2018): sample the pieces of a word from a unigram model at each reading.
 
-A segmentation x of a word has a probability in proportion to P(x) ** alpha, where P(x) is the product of the
-probabilities of its pieces. It is sampled exactly: forwards, the sum over all segmentations of each beginning
-of the word; backwards, one piece after the other.
+A segmentation x of a word is drawn with a probability in proportion to P(x) ** alpha, where P(x) is the
+product of the probabilities of its pieces. Sampling is exact, by forward filtering and backward sampling: sum
+over all segmentations of each prefix of the word, then draw the pieces from the last to the first.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from masscli.text.resegmentation import Resegmenter
 
 
 class UnigramSampling(Resegmenter):
-    """Samples segmentations of words; see Resegmenter.
+    """Replaces token ids by those of a sampled segmentation; see Resegmenter for the other parameters.
 
-    `scores` are the log-probabilities of all pieces, None for those that are no text.
+    `scores` holds the log-probability of each piece, None for one that is not text. Probabilities are raised
+    to the power `alpha`: with 0, all segmentations are equally likely.
     """
 
     def __init__(
@@ -37,11 +38,11 @@ class UnigramSampling(Resegmenter):
         self._longest = max(map(len, self._weights), default=1)
 
     def is_splittable(self, number: int) -> bool:
-        """Return whether a piece is text."""
+        """Return whether the piece with id `number` is text, and not a special or unknown piece."""
         return self.pieces[number] in self._weights
 
     def segment_word(self, word: str, rng: np.random.Generator) -> list[int]:
-        """Return the ids of pieces that make up a word."""
+        """Sample a segmentation of `word`, which includes its start marker; return the ids of its pieces."""
         # For each beginning of the word: the logarithm of the sum over its segmentations.
         totals = [0.0]
         for end in range(1, len(word) + 1):
@@ -59,7 +60,11 @@ class UnigramSampling(Resegmenter):
         return sampled[::-1]
 
     def _last_pieces(self, word: str, end: int, totals: Sequence[float]) -> list[tuple[int, float]]:
-        """Return where the last piece before `end` may start, with the log-sum of these segmentations."""
+        """Return the possible last pieces of the prefix `word[:end]`, as pairs of start and log-sum.
+
+        The log-sum is the log of the summed weights of all segmentations that end with this piece. `totals`
+        holds the log-sums of all shorter prefixes.
+        """
         choices = []
         for start in range(max(0, end - self._longest), end):
             weight = self._weights.get(word[start:end])
@@ -69,7 +74,7 @@ class UnigramSampling(Resegmenter):
 
 
 def _log_sum(values: Sequence[float]) -> float:
-    """Return log sum exp, -inf of nothing."""
+    """Return the log of the sum of the exponentials of the values, or -inf if there are none."""
     if not values:
         return -math.inf
     largest = max(values)

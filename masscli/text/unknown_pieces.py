@@ -1,4 +1,4 @@
-"""Count the unknown pieces of encoded text, and find the lines of which a vocabulary knows nothing."""
+"""Count the unknown pieces of encoded text, and find the lines that consist of unknown pieces alone."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from dataclasses import dataclass, field
 from masscli.text.tokenizer import Tokenizer
 
 PROBED_LETTERS = 100
-"""Number of letters that tell whether a vocabulary has capitals."""
+"""The number of letters whose upper and lower case are encoded to find out whether a vocabulary has
+capitals."""
 
 
 @dataclass
 class UnknownPieces:
-    """How many pieces of some lines there are, how many are unknown, and which lines have no other ones."""
+    """The number of pieces in some lines, how many are unknown, and which lines have no known text."""
 
     pieces: int = 0
     unknown: int = 0
     lines: list[int] = field(default_factory=list)
-    """Numbers of the lines that have unknown pieces, and nothing else but marks of where words begin."""
+    """The numbers of the lines that have unknown pieces, and beside them only special pieces or word markers
+    without text."""
 
     @property
     def share(self) -> float:
-        """The share of unknown pieces."""
+        """The share of unknown pieces among all pieces, from 0 to 1; 0 if there are no pieces."""
         return self.unknown / max(1, self.pieces)
 
     def add(self, tokenizer: Tokenizer, line: int, ids: Sequence[int]) -> None:
-        """Count the pieces of a line, given by its ids."""
+        """Add the pieces of a line to the counts; `line` is its number, and `ids` are its token ids."""
         vocab = tokenizer.vocab
         self.pieces += len(ids)
         known = [token_id for token_id in ids if token_id != vocab.unk]
@@ -40,9 +42,10 @@ class UnknownPieces:
 
 
 def lacks_capitals(tokenizer: Tokenizer) -> bool:
-    """Return whether a vocabulary knows small letters, but no capital ones, and text is not lower-cased.
+    """Return whether a vocabulary knows some small letters but no capital ones, although text keeps its case.
 
-    Its pieces alone do not tell, since a SentencePiece model may change the case of text itself.
+    This is tried by encoding letters, since a SentencePiece model may change the case of text itself. The
+    result is False if the tokenizer lower-cases text or has no language.
     """
     if tokenizer.preprocessing.lowercase or not tokenizer.vocab.languages:
         return False
@@ -61,7 +64,7 @@ def lacks_capitals(tokenizer: Tokenizer) -> bool:
 def count_unknown(
     tokenizer: Tokenizer, encoded: Iterable[Sequence[int]], first_line: int = 1
 ) -> UnknownPieces:
-    """Return the counts of encoded lines, which are numbered from `first_line`."""
+    """Count the unknown pieces of lines, which are given as token ids and are numbered from `first_line`."""
     counts = UnknownPieces()
     for line, ids in enumerate(encoded, first_line):
         counts.add(tokenizer, line, ids)

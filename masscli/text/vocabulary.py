@@ -13,38 +13,45 @@ from masscli.core.errors import MasscliError
 
 @dataclass(frozen=True, slots=True)
 class IdRanges:
-    """The ranges of ids that each part of a model knows.
+    """The ranges of token ids that the encoder, the decoder and the output layer of a model know.
 
-    They are all ids, but in models of other programs: there source and target may have vocabularies of their
-    own, and the output layer has no logits for the symbols that masscli adds.
+    Each is all ids, except in models imported from other programs: there source and target may have separate
+    vocabularies, and the output layer has no logits for the special symbols that masscli adds.
     """
 
     source: range
-    """What the encoder has embeddings for."""
+    """The ids that the encoder has embeddings for."""
     target: range
-    """What the decoder has embeddings for."""
+    """The ids that the decoder has embeddings for."""
     predicted: range
-    """What the model has logits for."""
+    """The ids that the output layer has logits for."""
 
     @classmethod
     def all_of(cls, size: int) -> IdRanges:
-        """Return the ranges of a model that knows all of `size` ids everywhere."""
+        """Return the ranges of a model whose encoder, decoder and output layer know all ids below `size`."""
         return cls(range(size), range(size), range(size))
 
     @property
     def has_two_vocabularies(self) -> bool:
-        """Return whether source and target have vocabularies of their own."""
+        """Whether source and target have separate vocabularies, that is, different ranges."""
         return self.source != self.target
 
     def embedded(self, owner: str) -> range:
-        """Return the ids of the token embeddings of an owner: `encoder`, `decoder` or `shared`."""
+        """Return the range of ids that a table of token embeddings has rows for.
+
+        `owner` says whose table it is: `encoder`, `decoder`, or `shared` by both.
+        """
         if owner == "shared":
             # With two vocabularies nothing is shared; otherwise both ranges are the same.
             return range(min(self.source.start, self.target.start), max(self.source.stop, self.target.stop))
         return self.source if owner == "encoder" else self.target
 
     def predicted_by(self, owner: str) -> range:
-        """Return the ids for which the output layer of an owner has logits."""
+        """Return the range of ids that an output layer has logits for.
+
+        `owner` says whose it is: `encoder` or `decoder`. With two vocabularies an encoder predicts source
+        ids.
+        """
         # An encoder with a vocabulary of its own can only predict the source.
         if owner == "encoder" and self.has_two_vocabularies:
             return self.source
@@ -53,13 +60,13 @@ class IdRanges:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The number of token ids, the special ids by role, and the languages by name.
+    """What a model knows of a vocabulary: number of token ids, special ids by role, and languages.
 
-    `languages` gives the id of each language's token, in the order in which `preprocess` was given the
-    names. Only a model's own tables depend on positions in this order, and they store the names. `spare` are
-    ids that are reserved for objectives which need a symbol of their own (UniLM's [P], a separator of
-    turns). `bos` and `eos` may be the same id, as in XLM. `fingerprint` is the sha256 of the canonical
-    vocabulary: its pieces, ids and tokenizer settings.
+    `languages` maps each language to the id of its special token, in the order in which the languages were
+    given to `preprocess`. (Only the tables of some models depend on this order, and they store the names
+    too.) `spare` are ids reserved for objectives that need a symbol of their own (UniLM's [P], a separator of
+    turns). `bos` and `eos` may be the same id, as in XLM. `fingerprint` is a sha256 of the vocabulary: its
+    pieces, ids and tokenizer settings.
     """
 
     size: int
@@ -74,16 +81,17 @@ class Vocabulary:
     languages: Mapping[str, int]
     fingerprint: str
     decoder_start: int | None = None
-    """What a decoder reads first; None is `bos`."""
+    """The id of the first token of a decoder's input; None means `bos`."""
     forced_prefix: tuple[int, ...] = ()
-    """What a decoder reads next, as the first tokens of every output."""
+    """The ids that a decoder must generate first in every output."""
     id_ranges: IdRanges | None = None
-    """What the parts of a model know; None is everything."""
+    """The ranges of ids that the parts of a model know; None means that each knows all ids."""
 
     def check_direction(self, source: str, target: str) -> None:
-        """Raise MasscliError if a model with this vocabulary cannot read `source`, or cannot write `target`.
+        """Raise MasscliError if a model with this vocabulary cannot translate from `source` to `target`.
 
-        Where both sides have vocabularies of their own, the first language is read and the second written.
+        This is so only with separate vocabularies for source and target: then the first language can only be
+        read, and the second one only be written.
         """
         if self.id_ranges is None or not self.id_ranges.has_two_vocabularies:
             return
@@ -97,11 +105,11 @@ class Vocabulary:
 
     @property
     def special_ids(self) -> frozenset[int]:
-        """The ids that stand for no text, and the id of the unknown piece."""
+        """All special ids, including that of unknown pieces, the spare ones and those of languages."""
         roles = (self.pad, self.bos, self.eos, self.unk, self.mask, self.cls, self.sep)
         return frozenset((*roles, *self.spare, *self.languages.values()))
 
     @property
     def ordinary_ids(self) -> NDArray[np.int64]:
-        """All ids that are not special, in increasing order."""
+        """The ids that are not special, in increasing order."""
         return np.setdiff1d(np.arange(self.size), list(self.special_ids))

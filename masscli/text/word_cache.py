@@ -18,17 +18,22 @@ from masscli.text.markers import SENTENCEPIECE_SPACE
 from masscli.text.subword_model import SubwordModel
 
 MAX_CACHED_IDS = 1 << 20
-"""When the remembered words have more ids than this, all are forgotten."""
+"""The cache is emptied when the ids of all its words are more than this."""
 
 
 class WordCache:
-    """A subword model with a cache of words.
+    """Encodes lines with a subword model, and caches the token ids of words.
 
-    The ids of all words lie in one array: those of word number n are `ids[ends[n] : ends[n + 1]]`.
+    The ids of all cached words lie in one array: those of word number n are `ids[ends[n] : ends[n + 1]]`.
     """
 
     def __init__(self, model: SubwordModel, by_words: bool) -> None:
-        """Set up an empty cache; `by_words` says that no piece of the model contains a space."""
+        """Set up an empty cache for a model.
+
+        `by_words` says that the ids of a line are those of its words in a row, since no piece contains a
+        space. Without it, or if the pieces show otherwise, lines are encoded as a whole and nothing is
+        cached.
+        """
         self._model = model
         pieces = model.id_to_piece(range(len(model)))
         # The mark stands at the start of a piece; anywhere else it means that the piece goes on into the
@@ -40,7 +45,7 @@ class WordCache:
         self._ends = np.zeros(1, np.int64)
 
     def encode(self, lines: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return all ids, one line after another, and the number of ids of each line."""
+        """Return the ids of all lines in one array, and an array with the number of ids of each line."""
         if not self._by_words or any(SENTENCEPIECE_SPACE in line for line in lines):
             return _concatenate(self._model.encode(lines))
         # Each new word is encoded once, all of them in one call.
@@ -64,6 +69,7 @@ class WordCache:
         return ids, np.diff(ends[np.cumsum(counts)], prepend=0).astype(np.int32)
 
     def _add(self, words: list[str]) -> None:
+        """Encode words that are not in the cache yet, and add them to it."""
         ids, lengths = _concatenate(self._model.encode(words))
         first = len(self._word_numbers)
         self._word_numbers.update(zip(words, range(first, first + len(words)), strict=True))
@@ -73,5 +79,6 @@ class WordCache:
 
 
 def _concatenate(ids: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return all ids in one array, and an array with the number of ids of each list."""
     lengths = np.fromiter(map(len, ids), np.int32, len(ids))
     return np.fromiter(chain.from_iterable(ids), np.int32, int(lengths.sum())), lengths

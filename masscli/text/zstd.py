@@ -59,7 +59,10 @@ class _Decompressed(io.RawIOBase):
         return bool(self._input)
 
     def _decompress(self) -> None:
-        """Decompress all bytes that were read, up to the end of the current frame."""
+        """Decompress all bytes that were read, up to the end of the current frame.
+
+        Raises EOFError if the data is damaged.
+        """
         if self._frame is None:
             self._frame = self._decompressor.decompressobj()
         try:
