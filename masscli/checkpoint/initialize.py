@@ -22,7 +22,7 @@ STACKS = ("encoder", "decoder")
 
 
 class Initialization(NamedTuple):
-    """What was initialized: the names of the copied tensors, and the lines of a report for the user."""
+    """The names of the model's tensors that were copied, and the lines of a report for the user."""
 
     copied: set[str]
     report: list[str]

@@ -59,7 +59,8 @@ def write_state_file(folder: Path, contents: StateFile) -> None:
 def read_state_file(folder: Path) -> StateFile:
     """Return the contents of `state.json` in a folder.
 
-    Raises MasscliError if it has another format, and DamagedStateError or ConfigError if it is damaged.
+    Raises MasscliError if the checkpoint has another format than `FORMAT`, and DamagedStateError or
+    ConfigError if the file is missing or damaged.
     """
     try:
         content = json.loads(read_regular(folder / STATE_FILE))

@@ -1,4 +1,4 @@
-"""Turn the folder of a model of Hugging Face's library into a run with a checkpoint, for every command."""
+"""Import the folder of a model of Hugging Face's library as a new run with one checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn a checkpoint that is a single file, of XLM, MASS or fairseq, into a run."""
+"""Import a checkpoint that is a single file of XLM, MASS or fairseq as a new run."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The vocabularies of M2M100 (Fan et al. 2021) and NLLB (2022): SentencePiece, and a tag for each language.
+"""Read the vocabularies of M2M100 (Fan et al. 2021) and NLLB (2022): SentencePiece, and a tag per language.
 
-M2M100 has the ids of its pieces in vocab.json, and then its tags `__en__`. NLLB has fairseq's ids, and its
-tags `eng_Latn` after the pieces. A decoder reads `</s> TAG words` in both. Sources are `TAG words </s>`, or
-`words </s> TAG` in early checkpoints of NLLB (`legacy_behaviour`).
+M2M100 lists the ids of its pieces in vocab.json, and the ids of its tags `__en__` follow them. NLLB has
+fairseq's ids for its pieces, followed by those of its tags `eng_Latn`. In both, a decoder reads `</s> TAG
+words`. Sources are `TAG words </s>`, or `words </s> TAG` in early checkpoints of NLLB (`legacy_behaviour`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The vocabulary of Marian's published models (OPUS-MT; Tiedemann and Thottingal 2020).
+"""Read the vocabulary of Marian's published models (OPUS-MT; Tiedemann and Thottingal 2020).
 
-A SentencePiece model cuts the source and another one the target, and both have the ids of one vocab.json.
+Sources and targets each have a SentencePiece model, and vocab.json has the ids of the pieces of both.
 `</s>` is the first id, and `<pad>` the last one. Sources are `words </s>`, and a decoder begins with `<pad>`,
 whose embedding is zero.
 """

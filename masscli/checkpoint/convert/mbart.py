@@ -1,7 +1,7 @@
-"""The vocabulary of mBART (Liu et al. 2020; Tang et al. 2020): SentencePiece with fairseq's ids, and tags.
+"""Read the vocabulary of mBART (Liu et al. 2020; Tang et al. 2020): SentencePiece, and a tag per language.
 
-`<s> <pad> </s> <unk>` come first, then the pieces of the SentencePiece model with one id more than there, the
-tags of the languages, and `<mask>`.
+Ids are fairseq's: `<s> <pad> </s> <unk>` come first, then the other pieces, whose ids are those of the
+SentencePiece model plus one, then the tags of the languages and `<mask>`.
 
     mBART-25   source: words </s> en_XX     decoder: ro_RO words
     mBART-50   source: en_XX words </s>     decoder: </s> ro_RO words

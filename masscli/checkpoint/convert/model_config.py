@@ -215,7 +215,7 @@ def position_offset(family: Family, model: ModelConfig, vocab: Vocabulary) -> in
 
 
 def write_config(family: Family, model: ModelConfig, vocab: Vocabulary, size: int) -> dict[str, Any]:
-    """Return the config.json of a model whose token embeddings are written with `size` rows.
+    """Return the content of config.json for a model that is exported with `size` rows of token embeddings.
 
     Raises MasscliError, which names the setting, if the model has no counterpart in the family.
     """
@@ -256,8 +256,9 @@ def write_config(family: Family, model: ModelConfig, vocab: Vocabulary, size: in
 def choose_family(model: ModelConfig) -> Family:
     """Return the family to export a model to.
 
-    It is the family of the model's preset (`arch`) if the model has a counterpart in it; else the one that it
-    is most similar to, unless it has no counterpart in that one either.
+    It is the family of the model's preset (`arch`) if the model has a counterpart in it, and else the family
+    that the model is most similar to. If it has no counterpart in either, the preset's family is returned, so
+    that errors are about what the user has named.
     """
     named = _family_of_preset(model.arch)
     similar = _similar_family(model, named)

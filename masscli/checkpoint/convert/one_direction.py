@@ -30,7 +30,7 @@ _FFN_PARTS = ("fc1", "fc2", "ffn_norm")
 
 @dataclass(frozen=True, slots=True)
 class DirectedModel:
-    """A translator for one direction: its configuration, its tensors, and the special tokens around texts."""
+    """A translation model of one direction, and the ids of the special tokens that stand around texts."""
 
     config: ModelConfig
     vocab_size: int
@@ -43,7 +43,7 @@ class DirectedModel:
     target_start: int
     """The id that the decoder reads first."""
     forced_tokens: Sequence[int]
-    """The ids that every output begins with."""
+    """The ids that every output begins with, after `target_start`."""
 
 
 def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> DirectedModel:

@@ -1,4 +1,4 @@
-"""The vocabulary of Pegasus (Zhang et al. 2020): a SentencePiece model whose ids are moved by an offset.
+"""Read the vocabulary of Pegasus (Zhang et al. 2020): a SentencePiece model whose ids have an offset.
 
 `<pad>`, `</s>`, two masks and `<unk_2>` to `<unk_102>` come first; the pieces of the SentencePiece model from
 `<unk>` on have the offset 103 added. Sources are `words </s>`, and a decoder begins with `<pad>`.

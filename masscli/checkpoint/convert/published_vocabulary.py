@@ -32,7 +32,11 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class PublishedVocabulary:
-    """A vocabulary in the format of `Tokenizer.from_bytes`, with the ids that it was published with."""
+    """A vocabulary with the ids that it was published with.
+
+    `model` is its content in the format that `Tokenizer.from_bytes` reads, and `preprocessing` says what is
+    done to text before it is split into pieces.
+    """
 
     path: Path
     """The file that it was read from, which errors and notes name."""

@@ -1,4 +1,4 @@
-"""Read SentencePiece models as ALBERT, XLM-R and CamemBERT number their pieces."""
+"""Read the SentencePiece vocabularies of ALBERT, XLM-R and CamemBERT, each with the ids of its own model."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 All of them descend from fairseq's Transformer and name their tensors alike, so that one table serves all.
 They differ in the place of the layer norms, in positions, and in what they leave out; a `Seq2SeqFamily` says
-how. The tables are written as in masscli/checkpoint/convert/families.py.
+how. The tables are written as in masscli/checkpoint/convert/families.
 """
 
 from __future__ import annotations
