@@ -89,10 +89,7 @@ def run(
         "--target-lang": target_lang is not None and not has_direction,
         "--precision": precision != "fp32" and to != "ctranslate2",
     }
-    for flag, is_unused in unused.items():
-        if is_unused:
-            kind = "a translator" if is_translator else "a single stack"
-            raise MasscliError(f"{flag} has no effect on {kind} with --to {to}", "leave it out")
+    _refuse_unused(unused, "a translator" if is_translator else "a single stack", to)
     if has_direction:
         notes = _export_direction(checkpoint, output, to, source_lang, target_lang, precision)
     elif to == "huggingface":
@@ -111,6 +108,13 @@ def run(
         print(note, file=sys.stderr)
     # Scripts read the path from standard output.
     print(output)
+
+
+def _refuse_unused(unused: dict[str, bool], kind: str, to: str) -> None:
+    """Raise MasscliError for the first flag that was given and has no effect."""
+    for flag, is_unused in unused.items():
+        if is_unused:
+            raise MasscliError(f"{flag} has no effect on {kind} with --to {to}", "leave it out")
 
 
 def _export_direction(

@@ -169,19 +169,8 @@ class Translator:
         count = 0
         for first, texts in self._buffers(lines):
             count += len(texts)
-            prefix_ids: list[list[int]] = [[] for _ in texts]
-            if remaining_prefixes is not None:
-                prefix_texts = _take_lines(remaining_prefixes, first, len(texts), "--prefix")
-                size = self.decoder.config.prefix_size
-                prefix_ids = [ids[:size] for ids in self.tokenizer.encode_lines(prefix_texts, target)]
-                self._count_unknown("--prefix", first, prefix_ids)
-            phrases: list[list[list[int]]] = [[] for _ in texts]
-            if remaining_constraints is not None:
-                phrase_lines = _take_lines(remaining_constraints, first, len(texts), "--constraints")
-                phrases = [self._phrases(line, target) for line in phrase_lines]
-                self._count_unknown(
-                    "--constraints", first, [list(chain.from_iterable(found)) for found in phrases]
-                )
+            prefix_ids = self._read_prefixes(remaining_prefixes, first, len(texts), target)
+            phrases = self._read_phrases(remaining_constraints, first, len(texts), target)
             ids = self._source_ids(texts, first, source)
             # The model is asked for lines that are not empty only.
             not_empty = [i for i, row in enumerate(ids) if len(row)]
@@ -200,6 +189,29 @@ class Translator:
             _require_end(remaining_prefixes, count, "--prefix")
         if remaining_constraints is not None:
             _require_end(remaining_constraints, count, "--constraints")
+
+    def _read_prefixes(
+        self, prefixes: Iterator[str] | None, first: int, count: int, target: str
+    ) -> list[list[int]]:
+        """Return the ids with which the outputs of the next `count` lines begin."""
+        if prefixes is None:
+            return [[] for _ in range(count)]
+        size = self.decoder.config.prefix_size
+        texts = _take_lines(prefixes, first, count, "--prefix")
+        ids = [row[:size] for row in self.tokenizer.encode_lines(texts, target)]
+        self._count_unknown("--prefix", first, ids)
+        return ids
+
+    def _read_phrases(
+        self, constraints: Iterator[str] | None, first: int, count: int, target: str
+    ) -> list[list[list[int]]]:
+        """Return the ids of the phrases that the outputs of the next `count` lines contain."""
+        if constraints is None:
+            return [[] for _ in range(count)]
+        lines = _take_lines(constraints, first, count, "--constraints")
+        phrases = [self._phrases(line, target) for line in lines]
+        self._count_unknown("--constraints", first, [list(chain.from_iterable(row)) for row in phrases])
+        return phrases
 
     def score(
         self, lines: Iterable[str], references: Iterable[str], source: str, target: str

@@ -176,6 +176,11 @@ class ModelConfig:
         return self.project_embeddings or self.embedding_width != self.dim
 
     @property
+    def has_relative_bias(self) -> bool:
+        """Return whether the encoder has relative positions: those of UniLMv2, whose only stack it is."""
+        return self.relative_buckets > 0 and self.encoder_layers > 0
+
+    @property
     def embedding_owners(self) -> tuple[str, ...]:
         """Return the names of the token embeddings: those of the stacks if separate, else `shared`."""
         if self.embeddings == "separate":

@@ -74,17 +74,13 @@ class Transformer(nn.Module):
         self.embeddings = nn.ModuleDict(
             {stack: InputEmbedding(config.for_stack(stack), language_vectors) for stack in config.stacks}
         )
-        self.embedding_projections = nn.ModuleDict()
-        if config.projects_embeddings:
-            for stack in config.stacks:
-                self.embedding_projections[stack] = Linear(width, config.dim)
-        self.head_transforms = nn.ModuleDict()
-        if config.head_transform:
-            for owner in owners:
-                self.head_transforms[owner] = HeadTransform(config, config.dim, width)
-        # Relative positions are those of UniLMv2, whose only stack is the encoder.
-        has_relative_bias = config.relative_buckets > 0 and config.encoder_layers > 0
-        self.relative = RelativeBias(config) if has_relative_bias else None
+        projected = config.stacks if config.projects_embeddings else ()
+        self.embedding_projections = nn.ModuleDict({stack: Linear(width, config.dim) for stack in projected})
+        transformed = owners if config.head_transform else ()
+        self.head_transforms = nn.ModuleDict(
+            {owner: HeadTransform(config, config.dim, width) for owner in transformed}
+        )
+        self.relative = RelativeBias(config) if config.has_relative_bias else None
         self.pooler = Linear(config.dim, config.dim) if config.pooler else None
         output_languages = languages if config.cross_output == "language" else ()
         self.encoder = _build_stack(config, "encoder", False, ())
