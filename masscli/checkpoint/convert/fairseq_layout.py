@@ -36,11 +36,12 @@ def todays_names(weights: Mapping[str, Any]) -> dict[str, Any]:
     weights.
     """
     renamed = {}
+    # Distributed training saves names that begin with "module.".
+    weights = {str(name).removeprefix("module."): tensor for name, tensor in weights.items()}
     for old_name, tensor in weights.items():
-        name = str(old_name).removeprefix("module.")
-        if _is_stale_copy(name, weights) or name.endswith(_POSITION_BUFFERS):
+        if _is_stale_copy(old_name, weights) or old_name.endswith(_POSITION_BUFFERS):
             continue
-        name = name.replace(".emb_layer_norm.", ".layernorm_embedding.")
+        name = old_name.replace(".emb_layer_norm.", ".layernorm_embedding.")
         # Before 2018 the norms of a layer were a list.
         is_encoder = name.startswith("encoder")
         norms = ["self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"]

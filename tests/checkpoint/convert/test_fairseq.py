@@ -301,6 +301,10 @@ def test_stale_copies_are_ignored_exactly(translation: dict[str, dict[str, Tenso
     translation["encoder."] |= {f"layers.0.{name}": tensor for name, tensor in stale.items()}
     found = imported(save(tmp_path / "stale.pt", translation), tmp_path / "stale").weights()
     assert all(torch.equal(tensor, found[name]) for name, tensor in plain.items())
+    # So they are under the names that distributed training saves.
+    parallel = {f"module.{prefix}": part for prefix, part in translation.items()}
+    found = imported(save(tmp_path / "parallel.pt", parallel), tmp_path / "parallel").weights()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in plain.items())
     # Anything like them elsewhere is a part that is not understood.
     translation["decoder."]["layers.0.fc1_weight"] = torch.randn(3)
     with pytest.raises(MasscliError, match=r"decoder\.layers\.0\.fc1_weight has no place"):
