@@ -31,7 +31,8 @@ def fenced_blocks(page: str) -> list[str]:
     blocks = re.findall(r"^```(?:bash|sh|shell|console)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     typed = []
     for block in blocks:
-        prompts = re.findall(r"^\$ (.*)$", block, re.MULTILINE)
+        # A command continues on the next line after a backslash.
+        prompts = re.findall(r"^\$ ((?:.*\\\n)*.*)$", block, re.MULTILINE)
         typed.append("\n".join(prompts) if prompts else block)
     return typed
 

@@ -80,8 +80,7 @@ def make_vocabulary(
     if any(files.values()):
         for block in pool.map(read_sample, _sample_lines(files, config)):
             lines += block
-    preprocessing = TextPreprocessing(config.normalize, config.moses, config.lowercase)
-    lines += preprocessing.apply(table_lines, inputs.table_language)
+    lines += config.preprocessing.apply(table_lines, inputs.table_language)
     return Tokenizer.train(
         iter(lines),
         vocab_size=config.vocab_size,
