@@ -27,13 +27,13 @@ READERS = {
     "dictionary",
     "recipe",
 }
-"""The commands that read a recipe: in a checkpoint, in a run or in a file."""
+"""The commands with the option --allow-code, since they read the recipe of a checkpoint, run or file."""
 
 FLAG = "--allow-code"
 
 
 def allow_named_code(command: str, args: Sequence[str]) -> None:
-    """Let the objectives that --allow-code names be imported."""
+    """Allow the import of the objectives that --allow-code names in `args`, if the command has it."""
     names = ",".join(peek_options(args, FLAG)).split(",")
     if command not in READERS or not any(names):
         return
@@ -44,7 +44,7 @@ def allow_named_code(command: str, args: Sequence[str]) -> None:
 
 
 def allow_code_parameter() -> inspect.Parameter:
-    """Return the Typer parameter of the option."""
+    """Return the Typer parameter of the option --allow-code, to be added to a command's signature."""
     option = typer.Option(
         FLAG,
         metavar="MODULE:CLASS",
@@ -61,7 +61,7 @@ def allow_code_parameter() -> inspect.Parameter:
 
 
 def peek_option(args: Sequence[str], name: str) -> str | None:
-    """Return the value that the option `name` will have, before the command line is parsed."""
+    """Return the last value that an unparsed command line gives to the option `name`, or None."""
     values = peek_options(args, name)
     if not values:
         return None
@@ -69,7 +69,7 @@ def peek_option(args: Sequence[str], name: str) -> str | None:
 
 
 def peek_options(args: Sequence[str], name: str) -> list[str]:
-    """Return every value that a command line gives to the option `name`."""
+    """Return all values that an unparsed command line gives to the option `name`, such as "--config"."""
     values = []
     for arg, following in itertools.pairwise([*args, None]):
         # What follows -- are no options.

@@ -47,8 +47,8 @@ COMMANDS = {
     "demo": "Write sample text in four languages, to try things out.",
     "doctor": "Show what a bug report needs: versions, device, memory.",
 }
-"""The summary of each command. Its module is masscli/cli/NAME.py, with _ for - and with a _ behind a word
-that is a keyword of Python."""
+"""The commands with their summaries. The module of a command is masscli/cli/NAME.py, where NAME has _ for -,
+and a _ at its end if it is a keyword of Python."""
 
 SHARING_COMMANDS = {"pretrain", "finetune", "generate", "predict"}
 """The commands that share their work among the processes of torchrun; others run in the first process."""
@@ -71,10 +71,9 @@ UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 
 
 class HelpPage:
-    """A help page in plain text, with one list of options for each section.
+    """A mix-in for Typer commands that shows help as plain text, with a list of options for each section.
 
-    Typer can draw pages with rich, but they take twice as long and squeeze the sentences between four
-    columns.
+    Typer's own pages, drawn with rich, take twice as long and squeeze the sentences between four columns.
     """
 
     epilog: str | None
@@ -101,28 +100,31 @@ class HelpPage:
                     formatter.write_dl(records)
 
     def format_epilog(self, context: Any, formatter: Any) -> None:
-        """Write the examples as they are."""
+        """Write the examples of the command, without rewrapping their lines."""
         if self.epilog:
             formatter.write(f"\nExamples:\n{self.epilog}")
 
 
 class Command(HelpPage, TyperCommand):
-    """A command with our help page."""
+    """A Typer command whose help page is the plain one of `HelpPage`."""
 
 
 class Commands(HelpPage, TyperGroup):
-    """The top level, which imports no command but the one that was named."""
+    """The group of all commands, which imports only the module of the command that is run."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a placeholder for a command, for the list of commands and for shell completion."""
+        """Return a placeholder without options, which lists and shell completion show for a command."""
         return TyperCommand(cmd_name, short_help=COMMANDS[cmd_name])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command that was named, built for its arguments."""
+        """Return (name, command, arguments) of the command that `args` begins with, built for its arguments.
+
+        Raises MasscliError if there is no such command; while a shell completes a word, the command is None.
+        """
         name, rest = args[0], args[1:]
         try:
             if name not in COMMANDS:
@@ -139,14 +141,18 @@ class Commands(HelpPage, TyperGroup):
             raise
 
     def format_options(self, context: Any, formatter: Any) -> None:
-        """Write the options, then the commands."""
+        """Write the options of masscli itself, then the list of all commands with their summaries."""
         super().format_options(context, formatter)
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
 def dispatch(args: Sequence[str]) -> int:
-    """Parse and run a command line, and return its exit code. Raises MasscliError for a user's mistake."""
+    """Parse and run a command line (without the program's name), and return its exit code.
+
+    Under torchrun, a command that cannot share its work runs in the first process only. Raises MasscliError
+    for a user's mistake.
+    """
     if distributed.world_size > 1 and not SHARING_COMMANDS.intersection(args[:1]):
         if distributed.rank > 0:
             return 0
@@ -167,7 +173,7 @@ def dispatch(args: Sequence[str]) -> int:
 
 
 def _check_encoding(args: Sequence[str]) -> None:
-    """Raise MasscliError if an argument is not UTF-8: it could not be written into a recipe or a message."""
+    """Raise MasscliError if an argument is not UTF-8, since recipes and messages could not show it."""
     for arg in args:
         try:
             arg.encode()
@@ -177,7 +183,7 @@ def _check_encoding(args: Sequence[str]) -> None:
 
 
 def build_app() -> Any:
-    """Return the group of all commands, with the options that stand before a command's name."""
+    """Return the group of all commands, which also has the options of masscli itself, such as --version."""
     about, examples = _split_help(ABOUT)
     # Without markup mode, square brackets in help texts are not taken for styles.
     app = typer.Typer(cls=Commands, rich_markup_mode=None, context_settings=SETTINGS)
@@ -197,7 +203,7 @@ def build_app() -> Any:
 
 
 def build_command(name: str, args: Sequence[str]) -> Any:
-    """Return the command called `name`; its options may depend on its arguments."""
+    """Return the Typer command called `name`, whose options may depend on its arguments `args`."""
     # Imported only now, because `masscli --help` needs neither.
     from masscli.cli.options import bind
 
@@ -209,7 +215,7 @@ def build_command(name: str, args: Sequence[str]) -> Any:
 
 
 def module_of(name: str) -> str:
-    """Return the module of a command."""
+    """Return the full name of the module of a command: `masscli.cli.import_` for `import`."""
     module = name.replace("-", "_")
     if iskeyword(module):
         module += "_"
@@ -217,13 +223,17 @@ def module_of(name: str) -> str:
 
 
 def _split_help(text: str) -> tuple[str, str]:
-    """Split a docstring into the help text and the examples at its end."""
+    """Split a docstring into (help text, examples after the line "Examples:")."""
     about, _, examples = text.partition("\nExamples:\n")
     return about, examples
 
 
 def _explain(error: typer.BadParameter, args: Sequence[str]) -> MasscliError:
-    """Turn an error of the command-line parser into a MasscliError: one line, no capital, no full stop."""
+    """Turn an error of the command-line parser into a MasscliError in masscli's style.
+
+    Unknown flags are explained if something is known about them. Otherwise the message is the parser's, on
+    one line, without a capital and a full stop, and the hint is the command that shows help.
+    """
     option = getattr(error, "option_name", None)
     if option is not None:
         # Imported only now, because most commands do not need the options of training.
@@ -237,7 +247,7 @@ def _explain(error: typer.BadParameter, args: Sequence[str]) -> MasscliError:
 
 
 def _known_flags(args: Sequence[str]) -> set[str]:
-    """Return the flags of the command in `args`."""
+    """Return the flags of the command that `args` begins with; none if there is no such command."""
     known = set()
     if args[0] in COMMANDS:
         for parameter in build_command(args[0], args[1:]).params:
@@ -246,7 +256,7 @@ def _known_flags(args: Sequence[str]) -> set[str]:
 
 
 def _help_command(args: Sequence[str]) -> str:
-    """Return the command line that shows the help of the command in `args`."""
+    """Return the command line that shows the help of the command in `args`: `masscli score --help`."""
     names = [arg for arg in args if not arg.startswith("-")]
     return " ".join(["masscli", *names[:1], "--help"])
 

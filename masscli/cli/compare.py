@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from masscli.reporting.comparison import Comparison
 
 WORSE = 3
-"""Exit status if the new model is worse."""
+"""Exit status of the command if the new model counts as worse."""
 
 
 @config
@@ -81,7 +81,7 @@ def run(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A run, a checkpoint, or a file of outputs.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="What is to take its place.")],
 ) -> None:
-    """Compare, print the report, and exit with 3 if the new model is worse."""
+    """Compare the outputs of two models, print the report, and exit with 3 if the new model is worse."""
     from masscli.metrics import build_metrics
     from masscli.reporting.comparison import compare_outputs
 
@@ -107,7 +107,7 @@ def run(
 
 
 def _reasons(comparison: Comparison, options: CompareConfig) -> list[str]:
-    """Return why the new model counts as worse; nothing if it does not."""
+    """Return the reasons why the new model counts as worse, as texts; an empty list if it does not."""
     reasons = []
     for name in comparison.significantly_worse(options.alpha):
         reasons.append(f"{name} is lower (p < {options.alpha:g})")
@@ -120,7 +120,10 @@ def _reasons(comparison: Comparison, options: CompareConfig) -> list[str]:
 def _outputs(
     path: Path, sources: Sequence[str], search: GenerationConfig, options: CompareConfig
 ) -> tuple[list[str], float | None]:
-    """Return the outputs of a run, with its speed in sentences a second, or those in a file."""
+    """Return the outputs for `sources` and the speed in sentences per second.
+
+    A run or checkpoint translates them; a file is read as outputs, and its speed is None.
+    """
     if path.is_file():
         return list(iter_lines(path)), None
     from masscli.api.ensemble import Ensemble

@@ -24,7 +24,7 @@ def run(
         list[str], typer.Argument(metavar="COMMAND", help="The command line in quotes; - is standard input.")
     ],
 ) -> None:
-    """Print the command."""
+    """Print the converted command on standard output, and remarks on standard error."""
     from masscli.cli.foreign.command_line import parse_foreign
     from masscli.cli.foreign.conversion import convert, format_command
 

@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 Languages = tuple[str, str]
 
 MAX_PAIRS = 20_000
-"""Model 1 holds all words of a line beside all of the other line in memory: about 18 kB for a pair of 15
-words each, growing with the square of their number."""
+"""Default of --limit with pairs. Model 1 keeps every combination of a source and a target word of each pair
+in memory: about 18 kB for a pair of 15 words each, growing with the square of the length."""
 MAX_WORDS = 5_000
 VECTOR_DIM = 128
 MIN_AGREEMENT = 0.25
-"""Below this share, two alignments have found different dictionaries, so neither means much."""
+"""If two alignments of the text agree on a smaller share of the common words, a warning is printed."""
 
 
 class Source(StrEnum):
@@ -162,7 +162,7 @@ def run(
 
 
 def _parse_languages(langs: str) -> Languages:
-    """Return the two languages of --langs."""
+    """Return the two languages of --langs A,B. Raises MasscliError if there are not two different ones."""
     languages = langs.split(",")
     if len(languages) != 2 or languages[0] == languages[1]:
         raise MasscliError(f"--langs {langs}: expected two languages", "such as --langs en,fr")
@@ -170,7 +170,7 @@ def _parse_languages(langs: str) -> Languages:
 
 
 def _check_output(output: Path) -> None:
-    """Raise MasscliError when --output is a folder, or in a folder that does not exist."""
+    """Raise MasscliError if --output is a folder, or lies in a folder that does not exist."""
     if output.is_dir():
         raise MasscliError(f"--output {output}: is a folder", "name a file")
     if not output.parent.is_dir():
@@ -178,7 +178,11 @@ def _check_output(output: Path) -> None:
 
 
 def _choose_source(path: Path, source: Source | None, languages: Languages) -> Source:
-    """Return the source that --from names, if the path has it, or else the default for this path."""
+    """Return what to extract the dictionary from: the source that --from names, or the default for `path`.
+
+    The default is the model for a run, pairs for a data folder that has training pairs of the languages, and
+    text for any other data folder. Raises MasscliError if `path` is not of the kind that --from needs.
+    """
     from masscli.data.storage.data_folder import DataFolder, MissingDataError
 
     is_data_folder = _is_data_folder(path)
@@ -200,7 +204,11 @@ def _choose_source(path: Path, source: Source | None, languages: Languages) -> S
 
 
 def _check_unused_options(path: Path, source: Source, given: Mapping[str, object]) -> None:
-    """Warn about options that only apply to another source; refuse those that name files or folders."""
+    """Warn about given options that only apply to another source.
+
+    Raises ConfigError for those of them that name files or folders (--data, --vectors). `given` maps option
+    names to values, None if not given.
+    """
     check_given_options(
         given,
         UnusedOption(source is Source.MODEL, "limit", f"{path} is no data folder"),
@@ -214,7 +222,7 @@ def _check_unused_options(path: Path, source: Source, given: Mapping[str, object
 
 
 def _pairs_remark(used: int, available: int) -> str:
-    """Return a sentence that says how many of the available pairs were used."""
+    """Return the end of a message that says how many of the available pairs of lines were used."""
     if used == available:
         return f", from {used:,} pairs"
     return f", from {used:,} pairs of {available:,}"
@@ -227,7 +235,7 @@ def _is_data_folder(path: Path) -> bool:
 
 
 def _warn_of_low_agreement(induced: InducedDictionary, data: DataFolder) -> None:
-    """Warn that a dictionary is unreliable if a second alignment finds other translations."""
+    """Print a warning if a second alignment confirms less than MIN_AGREEMENT of an induced dictionary."""
     if induced.agreement >= MIN_AGREEMENT:
         return
     print(

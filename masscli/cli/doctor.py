@@ -23,7 +23,7 @@ def run(
         bool, typer.Option("--json", help="Print one JSON object, with memory and disk in GiB.")
     ] = False,
 ) -> None:
-    """Print the report."""
+    """Print a report on the installation and the machine, as text or as JSON."""
     from masscli.reporting.environment import describe_environment
 
     environment = describe_environment(Path.cwd())
@@ -35,7 +35,7 @@ def run(
 
 
 def _rows(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name and the text of each line of the report."""
+    """Yield (name, text) of each line of the report on the data that `describe_environment` returns."""
     device, memory, disk = environment["device"], environment["memory"], environment["disk"]
     yield "masscli", environment["masscli"]
     yield "python", environment["python"]
@@ -59,7 +59,10 @@ def _rows(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _describe_extra(extra: str, packages: Mapping[str, str | None]) -> str:
-    """Return the versions of the packages of an extra, or how to install what is missing."""
+    """Return a text with the versions of an extra's packages, and how to install those that are missing.
+
+    `packages` maps names to installed versions, None for a package that is not installed.
+    """
     missing = [name for name, version in packages.items() if version is None]
     installed = [f"{name} {version}" for name, version in packages.items() if version is not None]
     if missing:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 BYTES_OF_NUMBER = 4
-"""Weights, gradients and the state of the optimizer are in fp32."""
+"""Size of a weight, a gradient or a number of the optimizer's state, which are in fp32."""
 MOMENTS = 2
-"""Numbers that Adam and its relatives keep for each weight that is trained."""
+"""How many numbers Adam and its relatives keep for each trained weight."""
 
 
 def describe_model(trainer: Trainer) -> str:
-    """Return a line with the size of the model, its arithmetic and the streams."""
+    """Return a line with the architecture, number of parameters, data type, device and streams of a run."""
     from masscli.models.transformer import count_parameters
 
     recipe = trainer.recipe
@@ -36,9 +36,10 @@ def describe_model(trainer: Trainer) -> str:
 
 
 def show_dry_run(trainer: Trainer, notes: Sequence[str], console: Console) -> None:
-    """Print what the run would be, and try its first update without learning from it.
+    """Print the data, model, first batches, losses and memory of a run that is not started.
 
-    All processes must call this together; the first one prints.
+    The first update is computed without changing the weights. All processes must call this together; only
+    the console of the first one prints. `notes` are printed first.
     """
     for note in notes:
         console.print(note)
@@ -60,7 +61,7 @@ def show_dry_run(trainer: Trainer, notes: Sequence[str], console: Console) -> No
 
 
 def _describe_recipe(recipe: Recipe) -> Iterator[str]:
-    """Yield the settings that cost or decide most: size of an update, learning rate, and when to stop."""
+    """Yield lines with the most important settings: data, folder, end, optimizer and size of batches."""
     train, optim = recipe.train, recipe.optim
     ends = {"updates": train.max_update, "epochs": train.max_epoch, "hours": train.stop_time_hours}
     until = " or ".join(f"{value:,} {unit}" for unit, value in ends.items() if value is not None)
@@ -72,7 +73,7 @@ def _describe_recipe(recipe: Recipe) -> Iterator[str]:
 
 
 def _describe_batch(trainer: Trainer, prepared: PreparedBatch) -> Iterator[str]:
-    """Yield the size of a micro-batch, and its first example as pieces."""
+    """Yield lines with the shapes and target count of a micro-batch, and the pieces of its first example."""
     batch = prepared.batch
     sides = {"source": batch.source}
     if batch.target is not None:
@@ -93,7 +94,7 @@ def _first_row(trainer: Trainer, side: Tokens) -> str:
 
 
 def _describe_memory(trainer: Trainer) -> Iterator[str]:
-    """Yield what the run needs of memory and disk, and what is free."""
+    """Yield a line on memory and one on the disk: what the run will need, and what is free."""
     from masscli.reporting.environment import free_memory, free_memory_of_gpu
     from masscli.training.fsdp import local_part
     from masscli.training.metric_averager import peak_memory
@@ -118,7 +119,7 @@ def _describe_memory(trainer: Trainer) -> Iterator[str]:
 
 
 def _state_numbers(parameter: Tensor, recipe: Recipe) -> int:
-    """Return how many numbers the optimizer and the average of the weights keep for a parameter."""
+    """Return how many numbers the optimizer and the moving average of the weights store for a parameter."""
     numbers = MOMENTS * parameter.numel()
     if recipe.optim.optimizer == "adafactor":
         # Second moments of a matrix by rows and columns, and no first moments.
@@ -129,19 +130,19 @@ def _state_numbers(parameter: Tensor, recipe: Recipe) -> int:
 
 
 def _size(count: int, bytes_each: int = BYTES_OF_NUMBER) -> float:
-    """Return the size of numbers in GiB."""
+    """Return the size of `count` numbers in GiB."""
     return count * bytes_each / GIB
 
 
 def _format(gib: float) -> str:
-    """Return a size with its unit: MiB below a GiB."""
+    """Return a size as text such as 3.5 GiB, in MiB if it is below 1 GiB."""
     if gib < 1:
         return f"{gib * 1024:.0f} MiB"
     return f"{gib:.1f} GiB"
 
 
 def _existing_parent(path: Path) -> Path:
-    """Return the folder, or the nearest folder above it that exists."""
+    """Return the folder `path` if it exists, or else its nearest parent that does."""
     for folder in (path, *path.absolute().parents):
         if folder.is_dir():
             return folder

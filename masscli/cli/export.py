@@ -125,7 +125,11 @@ def _export_direction(
     target: str | None,
     precision: Literal["fp32", "fp16", "int8"],
 ) -> list[str]:
-    """Export a translator for one direction, and return notes for the user."""
+    """Export a translator for one direction into the folder `output`, and return notes for the user.
+
+    `to` is huggingface or ctranslate2; `precision` is used for ctranslate2 only. A language that is None is
+    that of the only direction of the run.
+    """
     from masscli.api.writing_task import select_writing_task
     from masscli.checkpoint.convert.ctranslate2_export import export_ctranslate2
     from masscli.checkpoint.convert.translator_export import export_translator
@@ -139,7 +143,10 @@ def _export_direction(
 
 
 def _check_stacks(checkpoint: Checkpoint, task: WritingTask) -> None:
-    """Raise MasscliError if the model generates with one of its stacks alone."""
+    """Raise MasscliError if a model with encoder and decoder was trained to generate with one of them alone.
+
+    `task` is the generation task that is to be exported.
+    """
     from masscli.api.writing_task import writing_stack
 
     stack = writing_stack(checkpoint, task)

@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from masscli.data.prepare.pair_rules import Profile
 
 CHUNK = 16_384
-"""Pairs that are judged together."""
+"""Number of pairs that are read, judged and scored together."""
 PROFILE_LINES = 20_000
-"""Lines of each language that its profile is made of."""
+"""Largest number of lines that the profile of a language is made from."""
 EXAMPLES = 2
-"""Dropped pairs that are shown for each reason."""
+"""Number of dropped pairs that the report shows for each reason."""
 LOW_SCORE = "score too low"
 NO_POSITIONS = "too long for the models"
 
@@ -104,14 +104,18 @@ def run(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Lines of the source language.")],
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="Their supposed translations.")],
 ) -> None:
-    """Judge every pair, write what is kept, and report what is not."""
+    """Judge every pair of lines, write the kept ones, and report what was dropped and why."""
     verdicts, scores = _judge_all(options, source, target)
     _drop_low_scores(options, verdicts, scores)
     _write(options, source, target, verdicts, scores)
 
 
 def _judge_all(options: FilterConfig, source: Path, target: Path) -> tuple[list[str], dict[int, PairScore]]:
-    """Return the verdict of the rules on each pair, and the scores of those that they keep, by number."""
+    """Return the verdict on each pair, and the scores of the kept pairs by the number of the pair, from 0.
+
+    There are no scores without --forward. A verdict is KEPT or the reason to drop the pair. Raises
+    MasscliError if the files have no lines.
+    """
     from masscli.data.prepare.pair_rules import LengthRules, judge
 
     lengths = LengthRules(options.min_len, options.max_len, options.max_ratio)
@@ -135,7 +139,10 @@ def _judge_all(options: FilterConfig, source: Path, target: Path) -> tuple[list[
 def _score(
     scorer: PairScorer, pairs: Sequence[tuple[str, str]], verdicts: list[str], first: int
 ) -> dict[int, PairScore]:
-    """Score the pairs of a chunk that are kept; those that do not fit the models get another verdict."""
+    """Return the scores of the kept pairs of a chunk, by number; `first` is the number of its first pair.
+
+    In `verdicts`, pairs that are too long for the models get the verdict NO_POSITIONS, in place.
+    """
     from masscli.data.prepare.pair_rules import KEPT
 
     kept = [number for number, verdict in enumerate(verdicts) if verdict == KEPT]
@@ -150,7 +157,7 @@ def _score(
 
 
 def _drop_low_scores(options: FilterConfig, verdicts: list[str], scores: Mapping[int, PairScore]) -> None:
-    """Give the pairs that score too low their verdict."""
+    """Set the verdict LOW_SCORE, in place, for scored pairs below --min-score or outside of --keep-best."""
     ranked = sorted(scores, key=lambda number: (-scores[number].score, number))
     best = set(ranked[: round(options.keep_best * len(ranked))])
     for number, score in scores.items():
@@ -165,7 +172,7 @@ def _write(
     verdicts: Sequence[str],
     scores: Mapping[int, PairScore],
 ) -> None:
-    """Write the kept lines and the scores, and print what was kept and dropped."""
+    """Write the kept lines of both files and, with --scores, a row for each pair; print a summary."""
     from masscli.data.prepare.pair_rules import KEPT
 
     examples: dict[str, list[str]] = {}
@@ -192,7 +199,10 @@ def _write(
 
 
 def _row(number: int, verdict: str, score: PairScore | None) -> str:
-    """Return the row of a line; one without a score has empty columns."""
+    """Return the row of a pair for --scores: line number from 1, verdict, score and both cross-entropies.
+
+    The last three columns are empty for a pair without a score.
+    """
     cells = ["", "", ""]
     if score is not None:
         cells = [f"{value:.6f}" for value in score]
@@ -200,7 +210,7 @@ def _row(number: int, verdict: str, score: PairScore | None) -> str:
 
 
 def _report(verdicts: Sequence[str], examples: Mapping[str, Sequence[str]]) -> None:
-    """Print how many pairs each rule dropped, with examples."""
+    """Print the number and share of pairs with each verdict, and examples of dropped pairs."""
     for verdict, count in Counter(verdicts).most_common():
         print(f"{verdict:32} {count:>12,} {count / len(verdicts):>8.2%}", file=sys.stderr)
         for example in examples.get(verdict, ()):
@@ -208,7 +218,10 @@ def _report(verdicts: Sequence[str], examples: Mapping[str, Sequence[str]]) -> N
 
 
 def _chunks(source: Path, target: Path) -> Iterator[list[tuple[str, str]]]:
-    """Yield the pairs of two files. Raises MasscliError if one of them is longer than the other."""
+    """Yield the pairs of lines of two files, in lists of up to CHUNK pairs.
+
+    Raises MasscliError if one file has more lines than the other.
+    """
     sources, targets = iter_lines(source), iter_lines(target)
     while first := list(islice(sources, CHUNK)):
         second = list(islice(targets, len(first)))
@@ -220,7 +233,10 @@ def _chunks(source: Path, target: Path) -> Iterator[list[tuple[str, str]]]:
 
 
 def _profiles(options: FilterConfig, files: Mapping[str, Path]) -> dict[str, Profile]:
-    """Return the profile of each language, from --clean or else from the files themselves."""
+    """Return a profile of each language, which tells what its text looks like, by language.
+
+    It is made from the file that --clean names for the language, or else from the file in `files`.
+    """
     from masscli.data.prepare.pair_rules import make_profile
 
     texts = dict(files)
@@ -236,7 +252,7 @@ def _profiles(options: FilterConfig, files: Mapping[str, Path]) -> dict[str, Pro
 
 
 def _open_scorer(options: FilterConfig) -> PairScorer | None:
-    """Return what scores pairs by both models, or None without --forward."""
+    """Open the models of --forward and --backward as a scorer of pairs; return None without --forward."""
     if options.forward is None:
         return None
     from masscli.api.pair_scorer import PairScorer

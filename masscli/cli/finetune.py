@@ -18,5 +18,5 @@ from masscli.training.setup.request import TrainRequest
 
 
 def run(request: Annotated[TrainRequest, TrainingOptions]) -> None:
-    """Train."""
+    """Fine-tune a model as `request` describes."""
     train(request)

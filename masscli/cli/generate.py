@@ -61,7 +61,7 @@ def run(
         list[Path] | None, typer.Argument(metavar="RUN", help="Runs or checkpoints; several are an ensemble.")
     ] = None,
 ) -> None:
-    """Translate, or score given translations, line by line."""
+    """Generate outputs for each line of the input, or score given ones; under torchrun share the work."""
     if (command.prefix is not None) != (search.prefix_size > 0):
         raise MasscliError("--prefix and --prefix-size belong together", "--prefix FILE --prefix-size N")
     if command.constraints is not None and (search.sampling or search.diverse_beam_groups > 1):
@@ -86,7 +86,10 @@ def run(
 def _help_first_process(
     command: GenerateConfig, given: Mapping[str, Any], group: WorkGroup, device: torch.device
 ) -> None:
-    """Decode what the first process sends. It alone reads the input, and writes the output and messages."""
+    """Decode the batches that the first process sends, until it has finished or given up.
+
+    The first process alone reads the input, and writes the output and messages.
+    """
     from masscli.generation.shared_decoding import SharedDecoder
 
     # None if the first process has given up.
@@ -106,7 +109,10 @@ def _generate(
     paths: list[Path] | None,
     group: WorkGroup | None,
 ) -> None:
-    """Generate, with the help of the other processes if there is a group of them."""
+    """Read the input, generate or score its lines, and write the results and a summary.
+
+    `given` are the search options that were typed. The processes of `group`, if there is one, help decoding.
+    """
     from masscli.api.model import load
 
     _check_unused_options(command, search)
@@ -150,7 +156,7 @@ def _generate(
 
 
 def _show_search(imported: Mapping[str, str], quiet: bool) -> None:
-    """Print the options of the search that come from the checkpoint."""
+    """Print the search options that were imported with the checkpoint, unless `quiet`."""
     listed = " ".join(_typed_option(name, value) for name, value in imported.items())
     if not quiet:
         print(
@@ -159,7 +165,7 @@ def _show_search(imported: Mapping[str, str], quiet: bool) -> None:
 
 
 def _typed_option(name: str, value: str) -> str:
-    """Return an option as it is typed."""
+    """Return an option as it is typed on the command line, from the name and the text value of its field."""
     if value in ("True", "False"):
         return flag_text(name, value == "True")
     return f"{flag(name)} {value}"
@@ -168,7 +174,7 @@ def _typed_option(name: str, value: str) -> str:
 def _make_translator(
     model: TextModel, command: GenerateConfig, search: GenerationConfig, group: WorkGroup | None
 ) -> Translator:
-    """Return a translator, whose decoder shares its work if there is a group of processes."""
+    """Return a translator with the options of the command; processes in `group`, if any, help decoding."""
     from masscli.generation.decoder import Decoder
     from masscli.generation.shared_decoding import SharedDecoder
 
@@ -191,7 +197,7 @@ def _make_translator(
 
 
 def _check_unused_options(command: GenerateConfig, search: GenerationConfig) -> None:
-    """Warn of options that have no effect."""
+    """Print warnings about options that have no effect together with other options."""
     # Scores are divided by the length in any case.
     search_options = " ".join(
         option.key for option in iter_options(GenerationConfig) if option.key != "lenpen"
@@ -209,7 +215,10 @@ def _check_unused_options(command: GenerateConfig, search: GenerationConfig) -> 
 
 
 def _latest_run() -> Path:
-    """Return the run under runs whose newest checkpoint is the latest, and name it on standard error."""
+    """Return the run in the folder `runs` with the newest checkpoint, and print its name to standard error.
+
+    Raises MasscliError if there is none.
+    """
     states: list[Path] = []
     for link in ("last", "best"):
         states += RUNS.glob(f"*/checkpoints/{link}/state.json")
@@ -224,7 +233,11 @@ def _latest_run() -> Path:
 
 
 def _open_input(model: TextModel, command: GenerateConfig) -> tuple[Iterable[str], Iterator[str] | None]:
-    """Return the lines to translate, and their references if there are any."""
+    """Return (input lines, references); the references are None if there are none.
+
+    They come from the split of --gen-subset, which is also written to --write-reference, or else from the
+    files of --input and --reference.
+    """
     from masscli.data.formats.registry import guess_format
 
     references = iter_lines(command.reference) if command.reference is not None else None
@@ -262,7 +275,10 @@ def _opened_lines(path: Path) -> Iterator[str]:
 def _outputs(
     model: TextModel, translator: Translator, command: GenerateConfig, texts: Iterable[str]
 ) -> Iterator[list[Translation]]:
-    """Return the translations of each line: scored ones that were given, or new ones."""
+    """Yield the translations of each line, the best one first.
+
+    With --score-reference they are the given translations, one for each line, with the model's scores.
+    """
     source, target = model.task.source, model.task.target
     if command.score_reference is None:
         prefixes = iter_lines(command.prefix) if command.prefix is not None else None
@@ -274,7 +290,7 @@ def _outputs(
 
 
 def _next_reference(references: Iterator[str] | None, line: int) -> str | None:
-    """Return the reference of a line of input.
+    """Return the next reference, for input line number `line`, or None if there are no references.
 
     Raises MasscliError if the references end before the input.
     """
@@ -287,7 +303,10 @@ def _next_reference(references: Iterator[str] | None, line: int) -> str | None:
 
 
 def _summarise(verb: str, report: Report, max_source: int, loading: float, seconds: float) -> None:
-    """Print a line with counts and speed, and a warning for each thing that went otherwise than expected."""
+    """Print the warnings of a report, perplexities if outputs were scored, and a line with counts and speed.
+
+    `max_source` is the length in pieces at which sources are truncated; `loading` and `seconds` are times.
+    """
     for warning in report.warnings(max_source):
         _warn(warning)
     if report.words:

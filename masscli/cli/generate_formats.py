@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of input, counted from 1, with its translations, the best one first."""
+    """A line of input with its number from 1, its reference if any, and its translations, the best first."""
 
     line: int
     source: str
@@ -27,10 +27,10 @@ class Entry:
 def choose_format(
     name: str, tokenizer: Tokenizer, source: str, nbest: int, scores_only: bool
 ) -> Callable[[Entry], str]:
-    """Return the function that turns an entry into text.
+    """Return the function that formats an entry in the format `name`: text, jsonl or fairseq.
 
-    `source` is the language of the input; `scores_only` shows the score of a given translation in place of
-    its text.
+    `source` is the language of the input. Text has `nbest` lines for each entry; with `scores_only`, it has
+    the score of the first translation instead.
     """
     if name == "jsonl":
         return as_json
@@ -42,16 +42,17 @@ def choose_format(
 
 
 def as_text(entry: Entry, nbest: int) -> str:
-    """Return exactly `nbest` lines, so that every block of a file has the same length."""
+    """Return the translations of an entry as exactly `nbest` lines; missing ones are empty lines."""
     texts = [translation.text for translation in entry.translations]
     texts += [""] * (nbest - len(texts))
     return "".join(f"{one_line(text)}\n" for text in texts)
 
 
 def as_json(entry: Entry) -> str:
-    """Return one JSON object.
+    """Return an entry as one line of JSON with its translations in `hypotheses`.
 
-    `tokens` and `token_scores` have equal length; the last token is the end symbol."""
+    `tokens` and `token_scores` have equal length; the last token is the end symbol.
+    """
     hypotheses = []
     for translation in entry.translations:
         hypotheses.append(
@@ -70,7 +71,7 @@ def as_json(entry: Entry) -> str:
 
 
 def as_fairseq(entry: Entry, tokenizer: Tokenizer, source: str) -> str:
-    """Return the lines of fairseq-generate.
+    """Return an entry in the output format of fairseq-generate.
 
     Lines are numbered from 0 and scores are logarithms to base 2. S and H lines hold pieces, T and D lines
     text.

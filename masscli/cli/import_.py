@@ -156,7 +156,7 @@ def run(
 
 
 def _refuse_options(path: Path, kind: str, options: Mapping[str, object]) -> None:
-    """Raise MasscliError for an option that has no meaning for this kind of path."""
+    """Raise MasscliError if one of `options` (flag to value) is not None, since `path` is of this kind."""
     for name, value in options.items():
         if value is not None:
             raise MasscliError(f"{name}: {path} is {kind}, for which it has no meaning", "leave it out")
@@ -170,7 +170,10 @@ def _parse_languages(text: str) -> tuple[str, ...]:
 
 
 def _parse_dictionaries(text: str | None) -> dict[str, Path]:
-    """Return the file of each language; one file alone, for all languages, is under the empty name."""
+    """Return the dictionary file of each language from --dict LANG=FILE,...; FILE alone is under "".
+
+    Raises MasscliError if a language is given twice or is empty.
+    """
     dictionaries: dict[str, Path] = {}
     for entry in (text or "").split(","):
         language, equals, path = entry.rpartition("=")

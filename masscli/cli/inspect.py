@@ -63,7 +63,10 @@ def _show_data(path: Path, verify: bool) -> None:
 
 
 def _show_checkpoint(path: Path, verify: bool) -> None:
-    """Print a checkpoint as a recipe; what is no part of the recipe is a comment in it."""
+    """Print the recipe of a checkpoint as TOML, after comments with its size, progress and metrics.
+
+    With `verify`, checksums are compared first. Of imported weights only the model is printed.
+    """
     from masscli.checkpoint.checkpoint import Checkpoint
     from masscli.core.config import to_dict, to_toml
 
@@ -90,7 +93,10 @@ def _show_checkpoint(path: Path, verify: bool) -> None:
 
 
 def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
-    """Print precision at 1 of finding translations, for each pair of languages in both directions."""
+    """Print how often a sentence's nearest neighbour by encoder states is its translation.
+
+    This precision at 1 is printed for each pair of languages of the split, in both directions.
+    """
     from masscli.checkpoint.checkpoint import Checkpoint
     from masscli.data.storage.data_folder import DataFolder
     from masscli.generation.retrieval import precision_at_1, sentence_vectors

@@ -39,7 +39,7 @@ def run(
         list[Path], typer.Argument(metavar="RUN", help="Runs or checkpoints; several are an ensemble.")
     ],
 ) -> None:
-    """Answer each line."""
+    """Translate each line of standard input at once, and print the result."""
     from masscli.api.model import load
     from masscli.api.text_translation import TextTranslator
 
@@ -65,7 +65,10 @@ def run(
 
 
 def _format(line: LineTranslation, nbest: int, scores: bool) -> str:
-    """Return exactly `nbest` lines, with columns for the scores if they are wanted."""
+    """Return the translations of a line as exactly `nbest` lines; missing ones are empty lines.
+
+    With `scores`, the log-probability, confidence and flags come before each text, separated by tabs.
+    """
     rows = []
     for rank, text in enumerate(line.texts):
         columns = [one_line(text)]

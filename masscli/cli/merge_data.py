@@ -24,7 +24,7 @@ def run(
         bool, typer.Option("--overwrite", help="Replace a data folder that was made from other text.")
     ] = False,
 ) -> None:
-    """Join parts."""
+    """Join the parts of a data folder, and print counts of kept and dropped lines."""
     import sys
 
     from masscli.data.prepare.merge import merge_parts

@@ -55,7 +55,7 @@ def run(
     options: MineConfig,
     path: Annotated[Path, typer.Argument(metavar="RUN", help="A run or checkpoint with an encoder.")],
 ) -> None:
-    """Encode both files, and print the pairs."""
+    """Encode the sentences of both files, and write the pairs whose margin is high enough."""
     import numpy as np
 
     from masscli.api.ensemble import Ensemble

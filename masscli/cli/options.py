@@ -38,7 +38,7 @@ from masscli.core.config import (
 from masscli.core.errors import MasscliError
 
 Values = Mapping[str, Any]
-"""What Typer parsed, by the names of the parameters; None is an option that was not given."""
+"""The values that Typer parsed, by parameter name; the value of an option that was not given is None."""
 
 
 class OptionGroup(ABC):
@@ -50,7 +50,7 @@ class OptionGroup(ABC):
 
     @abstractmethod
     def parameters(self) -> Sequence[inspect.Parameter]:
-        """Return the Typer parameters of the options."""
+        """Return the Typer parameters of the options in this group, for the command's signature."""
 
     @abstractmethod
     def collect(self, values: Values) -> object:
@@ -58,7 +58,7 @@ class OptionGroup(ABC):
 
     @abstractmethod
     def names(self, values: Values) -> dict[str, str]:
-        """Map the dotted key of each option that was given to the flag typed: `optim.lr` to `--lr`."""
+        """Return the flag of each option that was given, by dotted key: `--lr` under `optim.lr`."""
 
 
 class SectionOptions(OptionGroup):
@@ -72,7 +72,10 @@ class SectionOptions(OptionGroup):
         return section_parameters(self.section)
 
     def collect(self, values: Values) -> object:
-        """Return the dataclass; warn of given options that have no effect."""
+        """Return the dataclass with the given options; print warnings about those that have no effect.
+
+        Raises ConfigError for invalid values, and for an option without effect that would mislead.
+        """
         names = self.names(values)
         section: Any = from_dict(self.section, self.given(values))
         # Defaults that have no effect concern nobody; only an option that was given is worth a warning.
@@ -81,7 +84,7 @@ class SectionOptions(OptionGroup):
         return section
 
     def given(self, values: Values) -> dict[str, Any]:
-        """Return the options that were given as plain data, nested by section."""
+        """Return only the options that were given, unparsed, as nested dictionaries by section and name."""
         raw: dict[str, Any] = {}
         for key in self.names(values):
             section, _, name = key.rpartition(".")
@@ -90,7 +93,7 @@ class SectionOptions(OptionGroup):
         return raw
 
     def names(self, values: Values) -> dict[str, str]:
-        """Map the dotted key of each option that was given to the flag that the user typed."""
+        """Return the flag of each option that was given, by dotted key: `--lr` under `optim.lr`."""
         names = {}
         for option in iter_options(self.section):
             # Names of options are unique over all sections, so parameters need no prefix.
@@ -102,9 +105,10 @@ class SectionOptions(OptionGroup):
 
 
 def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callable[..., None]:
-    """Return the function of a command with parameters that Typer understands.
+    """Return a function that calls `run`, the function of a command, and whose parameters Typer understands.
 
-    `command` is the name of the command, and `args` are its arguments, on which the options may depend.
+    A parameter of `run` that is a dataclass or an option group becomes several options, whose values are
+    collected again before the call. `args` are the arguments of the command, on which options may depend.
     """
     allow_named_code(command, args)
     signature = inspect.signature(run, eval_str=True)
@@ -142,15 +146,14 @@ def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callabl
 
 
 def _with_help_hint(error: ConfigError, command: str) -> MasscliError:
-    """Return the error with a hint to the help of the command, unless it has a better one."""
+    """Return a MasscliError with the message and hint of `error`; without a hint, the help of the command."""
     return MasscliError(error.message, error.hint or f"masscli {command} --help")
 
 
 def check_changed_options(section: Any, *rules: UnusedOption) -> None:
-    """Warn about options of `section` that differ from their defaults and that a rule says have no effect.
+    """Print warnings about options of a configuration that are not at their defaults but have no effect.
 
-    A command calls this for rules that depend on more than the section. Raises ConfigError if such an option
-    would mislead.
+    The rules say which have none. Raises ConfigError instead for an option whose rule calls it misleading.
     """
     unused = {}
     for key, rule in find_unused(section, rules).items():
@@ -161,10 +164,10 @@ def check_changed_options(section: Any, *rules: UnusedOption) -> None:
 
 
 def check_given_options(given: Mapping[str, object], *rules: UnusedOption) -> None:
-    """Warn about given options that a rule says have no effect.
+    """Print warnings about given options that have no effect, as the rules say.
 
-    `given` maps the names of options that are not fields of a dataclass to their values; None is an option
-    that was not given. Raises ConfigError if such an option would mislead.
+    `given` maps the names of options that are not fields of a dataclass to their values, None if not given.
+    Raises ConfigError instead for an option whose rule calls it misleading.
     """
     unused: dict[str, UnusedOption] = {}
     for rule in rules:
@@ -175,7 +178,10 @@ def check_given_options(given: Mapping[str, object], *rules: UnusedOption) -> No
 
 
 def warn_unused(problems: Iterable[Problem], names: Mapping[str, str]) -> None:
-    """Print a warning for each given option without effect, with the name that the user gave it."""
+    """Print a warning for each problem, about an option without effect.
+
+    The option is called as the user typed it, which `names` tells by key, or else by its key.
+    """
     for problem in problems:
         name = names.get(problem.key, problem.key)
         print(f"warning: {name} has no effect: {problem.message}", file=sys.stderr)
@@ -185,8 +191,8 @@ def warn_unused(problems: Iterable[Problem], names: Mapping[str, str]) -> None:
 def section_parameters(section: type, title: str | None = None) -> tuple[inspect.Parameter, ...]:
     """Return an optional Typer parameter for each field of a configuration dataclass.
 
-    In the help they stand under the title of their section, or all under `title`. A table with the user's own
-    keys has no flag.
+    Help shows them under the title of their section of the configuration, or all under `title` if given. A
+    field that is a dictionary gets no parameter.
     """
     titles = _titles(section)
     parameters = []
@@ -198,12 +204,12 @@ def section_parameters(section: type, title: str | None = None) -> tuple[inspect
 
 
 def parameter(name: str, annotation: Any, default: object = None) -> inspect.Parameter:
-    """Return a keyword parameter of a command."""
+    """Return a keyword-only parameter for the signature of a command."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def join_repeated(value: Any) -> Any:
-    """Return the value of an option; values of a repeated option are joined by commas. None stays None."""
+    """Return the value of an option; those of a repeated option are joined by commas, or None if empty."""
     if isinstance(value, (list, tuple)):
         return ",".join(value) or None
     return value
@@ -222,7 +228,7 @@ def flag_text(name: str, value: Any) -> str:
 
 
 def completer(choices: Sequence[str]) -> Callable[[str], Iterator[str]]:
-    """Return a function that offers the choices to a shell that completes a word."""
+    """Return a function for shell completion that yields the choices which begin with the typed word."""
 
     def complete(incomplete: str) -> Iterator[str]:
         return (choice for choice in choices if choice.startswith(incomplete))
@@ -231,7 +237,10 @@ def completer(choices: Sequence[str]) -> Callable[[str], Iterator[str]]:
 
 
 def _option_group(annotation: Any, command: str, args: Sequence[str]) -> OptionGroup | None:
-    """Return the options that a parameter stands for, or None if it is an ordinary Typer parameter."""
+    """Return the option group that a parameter's annotation names, or None for an ordinary Typer parameter.
+
+    Raises MasscliError if the group refuses the arguments `args` of the command.
+    """
     for extra in getattr(annotation, "__metadata__", ()):
         if isinstance(extra, type) and issubclass(extra, OptionGroup):
             try:
@@ -273,7 +282,10 @@ def _option_parameter(option: OptionInfo, title: str) -> inspect.Parameter:
 
 
 def _titles(section: type) -> dict[str, str]:
-    """Map each section to its title in the help: the first sentence of its docstring, and its key."""
+    """Return the title in the help of each section of a configuration, by key; "" is for the whole.
+
+    A title is the first sentence of the dataclass's docstring, followed for a section by its key.
+    """
     titles = {"": _first_sentence(section)}
     types = typing.get_type_hints(section)
     for field in fields(section):
@@ -298,7 +310,7 @@ def _without_none(kind: Any) -> Any:
 
 
 def _choices(kind: Any) -> tuple[str, ...]:
-    """Return the values of a Literal."""
+    """Return the values of a Literal or an optional Literal as texts; none for any other type."""
     kind = _without_none(kind)
     if typing.get_origin(kind) is not Literal:
         return ()
@@ -306,7 +318,10 @@ def _choices(kind: Any) -> tuple[str, ...]:
 
 
 def _format_facts(choices: Sequence[str], default: object) -> str:
-    """Return the choices and the default of an option: `[post, pre; default: post]`."""
+    """Return the choices and the default of an option for its help, such as `[post, pre; default: post]`.
+
+    An option without default is called required. The text is empty if there is nothing to say.
+    """
     facts = []
     if choices:
         facts.append(", ".join(choices))

@@ -14,11 +14,11 @@ from masscli.core.files import open_atomic
 
 @contextmanager
 def writer(path: Path, flag: str = "--output") -> Iterator[Callable[[str], object]]:
-    """Give a function that writes text to `path`, or to standard output if it is `-`.
+    """Open `path` (standard output if it is `-`) for a `with` block, and yield a function that writes text.
 
     Text is UTF-8, whatever the locale. A file is written under another name and renamed at the end. Standard
-    output, and a device such as /dev/null, are written to directly and at once, since another process may
-    wait for the text. Raises MasscliError, which names `flag`, if the path cannot be opened.
+    output, and a device such as /dev/null, are flushed after each call, since another process may wait for
+    the text. Raises MasscliError, which names the option `flag`, if the path cannot be opened.
     """
     if str(path) == "-":
         yield lambda text: _write_at_once(sys.stdout.buffer, text)

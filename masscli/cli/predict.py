@@ -38,18 +38,18 @@ if TYPE_CHECKING:
     from masscli.objectives.shared.evaluable_objective import Prediction
 
 COLUMN_FORMATS = ("tsv", "lines")
-"""Input formats whose fields are columns."""
+"""Input formats to which --format tsv can add columns."""
 MAX_LISTED = 8
-"""Number of examples that a warning lists before it only counts them."""
+"""Largest number of examples that a warning lists; further ones are only counted."""
 ADDED_COLUMNS = (PREDICTION_COLUMN, "probability")
-"""Columns that --format tsv adds; the second one where the task has it."""
+"""Columns that --format tsv adds to those of the input; the probability only if the task gives one."""
 
 
 def run(
     command: PredictConfig,
     path: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a checkpoint.")],
 ) -> None:
-    """Predict, example by example."""
+    """Predict each example of the input, and write the predictions; under torchrun share the work."""
     from masscli.api.model import load
 
     started = time.perf_counter()
@@ -91,9 +91,9 @@ def run(
 
 
 def _start_process(command: PredictConfig) -> tuple[str, str]:
-    """Join the other processes if there are some, and return the device and the precision of this one.
+    """Connect to the other processes of torchrun, if any; return (device, precision) of this process.
 
-    All processes read the whole input, and share its batches.
+    All processes read the whole input, and share its batches, so standard input is refused with MasscliError.
     """
     if distributed.world_size == 1:
         return command.device, command.precision
@@ -115,9 +115,9 @@ def _start_process(command: PredictConfig) -> tuple[str, str]:
 
 
 def _input_format(command: PredictConfig, model: TaskModel) -> str:
-    """Return the format of the input: as asked for, by the name of the file, or the usual one of the task.
+    """Return the format of the input: that of --input-format, or of the file name, or the task's first one.
 
-    Raises MasscliError if the task does not read it.
+    Raises MasscliError if the task does not read this format.
     """
     from masscli.data.formats.registry import guess_format
 
@@ -143,7 +143,7 @@ def _input_format(command: PredictConfig, model: TaskModel) -> str:
 
 
 def _check_options(command: PredictConfig, input_format: str, path: Path, model: TaskModel) -> None:
-    """Raise MasscliError if the output does not suit the input or the task."""
+    """Raise MasscliError if --format or --na-prob do not suit the format of the input or the task."""
     if command.format == "json" and input_format != "squad":
         raise MasscliError("--format json: is for answers to questions", "use --format jsonl")
     if command.format == "tsv" and input_format not in COLUMN_FORMATS:
@@ -169,7 +169,7 @@ def _check_options(command: PredictConfig, input_format: str, path: Path, model:
 
 
 def _check_new_columns(command: PredictConfig, table: Table) -> None:
-    """Raise MasscliError if the input has a column of the name of one that is to be added."""
+    """Raise MasscliError if the input already has a column with a name that --format tsv adds."""
     for name in ADDED_COLUMNS:
         if name in table.fields:
             raise MasscliError(
@@ -179,7 +179,7 @@ def _check_new_columns(command: PredictConfig, table: Table) -> None:
 
 
 def _format_predictions(format: str, table: Table, predictions: Sequence[Prediction]) -> str:
-    """Return the contents of the output file."""
+    """Return the predictions as the contents of the output file in the format text, jsonl, json or tsv."""
     if format == "json":
         return _as_squad_json(predictions)
     if format == "jsonl":
@@ -198,13 +198,13 @@ def _format_predictions(format: str, table: Table, predictions: Sequence[Predict
 
 
 def _as_squad_json(predictions: Sequence[Prediction]) -> str:
-    """Return one object from the id of each question to its answer, as SQuAD's evaluation reads it."""
+    """Return one JSON object from the id of each question to its answer, as SQuAD's evaluation reads it."""
     answers = {prediction.details["id"]: prediction.text for prediction in predictions}
     return json.dumps(answers, ensure_ascii=False, indent=1) + "\n"
 
 
 def _as_jsonl(table: Table, predictions: Sequence[Prediction]) -> str:
-    """Return an object for each example, with its id if the input has one."""
+    """Return a line of JSON for each example: line number from 1, id if the input has one, and prediction."""
     has_id = table.has("id") and not table.is_list("id")
     lines = []
     for row, prediction in enumerate(predictions):
@@ -216,7 +216,7 @@ def _as_jsonl(table: Table, predictions: Sequence[Prediction]) -> str:
 
 
 def _as_tsv(table: Table, predictions: Sequence[Prediction]) -> str:
-    """Return the columns of the input, the prediction, and the numbers that the task gives beside it."""
+    """Return a TSV table: the columns of the input, the prediction, and its probability if there is one."""
     numbers = [name for name in ADDED_COLUMNS if name in predictions[0].details]
     rows = [[*table.fields, PREDICTION_COLUMN, *numbers]]
     for row, prediction in enumerate(predictions):
@@ -231,7 +231,7 @@ def _as_tsv(table: Table, predictions: Sequence[Prediction]) -> str:
 
 
 def _no_answer_probabilities(predictions: Sequence[Prediction]) -> str:
-    """Return the probability of each question that it has no answer, by id, as JSON."""
+    """Return a JSON object from the id of each question to the probability that it has no answer."""
     probabilities = {}
     for prediction in predictions:
         if "na_prob" in prediction.details:

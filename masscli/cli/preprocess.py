@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from masscli.data.storage.manifest import FilterStats, Manifest, SideStats, TableEntry
 
 MANY_UNKNOWN = 0.001
-"""Share of unknown pieces that is worth a warning."""
+"""Share of unknown pieces in a text above which a warning is printed."""
 MANY_HELD_OUT = 0.01
-"""Share of training lines that are also in valid or test that is worth a warning."""
+"""Share of training lines that are also in valid or test, above which a warning is printed."""
 MAX_COLUMN_NAME_WORDS = 5
-"""Most words of a column name; a longer one is probably a sentence."""
+"""Largest number of words that a column name may have; a longer one is probably a sentence."""
 LABEL_ROWS = 1000
-"""How many values of a field are looked at to tell text from labels."""
+"""How many values of a field are examined to tell text from labels."""
 LOG_WIDTH = 140
-"""Width of tables that are not printed on a terminal."""
+"""Width in columns of tables that are not printed on a terminal."""
 
 
 def run(config: PreprocessConfig) -> None:
-    """Make a data folder."""
+    """Make a data folder, or encode one part of it, and print a report."""
     from rich.console import Console
 
     from masscli.data.prepare.part import encode_part
@@ -70,7 +70,7 @@ def run(config: PreprocessConfig) -> None:
 
 
 class _ConsoleProgress:
-    """Reports progress as a bar on a terminal, and as plain lines elsewhere."""
+    """Shows the progress of preprocessing as a bar on a terminal; notes and warnings are plain lines."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import (
@@ -127,7 +127,7 @@ def _warn(console: Console, text: str) -> None:
 
 @contextmanager
 def _disk_errors_explained(config: PreprocessConfig) -> Iterator[None]:
-    """Turn OSErrors about full disks and missing permissions into a MasscliError with a hint."""
+    """Turn OSErrors in the `with` block about full disks or missing permissions into MasscliErrors."""
     try:
         yield
     except OSError as error:
@@ -181,7 +181,10 @@ def _filter_table(manifest: Manifest) -> Table:
 
 
 def _side_figures(side: SideStats, lines: int) -> tuple[str, str, str, str]:
-    """Return the table cells of one language: its name, pieces, pieces per line, share of unknown pieces."""
+    """Return the table cells of one language: its code, pieces, pieces per line, and share of unknown pieces.
+
+    `lines` is the number of kept lines.
+    """
     return (
         side.language,
         f"{side.pieces:,}",
@@ -191,7 +194,7 @@ def _side_figures(side: SideStats, lines: int) -> tuple[str, str, str, str]:
 
 
 def _warn_of_unused_filters(config: PreprocessConfig, manifest: Manifest) -> None:
-    """Warn about filters that cannot find anything in this text."""
+    """Print warnings about filter options that cannot have an effect on this text."""
     from masscli.cli.options import check_changed_options
 
     has_lines = bool(manifest.filter_stats)
@@ -211,7 +214,7 @@ def _warn_of_unused_filters(config: PreprocessConfig, manifest: Manifest) -> Non
 
 
 def _warn_of_lines(console: Console, stats: FilterStats) -> None:
-    """Warn about training lines that are also in valid or test, and about many unknown pieces."""
+    """Print warnings if many lines of a group are also in valid or test, or if many pieces are unknown."""
     held_out = stats.kept_but_suspicious.get("in valid or test", 0)
     if held_out > MANY_HELD_OUT * stats.lines:
         share = f"{held_out / stats.lines:.1%}"
@@ -230,7 +233,10 @@ def _warn_of_lines(console: Console, stats: FilterStats) -> None:
 
 
 def _report_tables(console: Console, folder: Path) -> None:
-    """Print the number of labelled examples, and warn about suspicious ones."""
+    """Print a table of the labelled examples in a data folder, and warnings about suspicious ones.
+
+    These are unknown pieces, skipped rows, a missing header, and test examples that are also in training.
+    """
     from masscli.data.prepare.leaks import find_leaks
     from masscli.data.prepare.shard_builder import DROPPED_FILE
     from masscli.data.storage.data_folder import DataFolder
@@ -255,7 +261,7 @@ def _report_tables(console: Console, folder: Path) -> None:
 
 
 def _warn_of_bad_rows(console: Console, entry: TableEntry, log: Path) -> None:
-    """Warn about rows of a table that were skipped."""
+    """Print a warning if rows of a table were skipped; `log` is the file that lists them."""
     if not entry.bad_rows:
         return
     rows = "row was" if entry.bad_rows == 1 else "rows were"
@@ -267,7 +273,7 @@ def _warn_of_bad_rows(console: Console, entry: TableEntry, log: Path) -> None:
 
 
 def _warn_of_missing_header(console: Console, path: str, fields: Sequence[str]) -> None:
-    """Warn if a column name of a TSV file looks like a value."""
+    """Print a warning if a column name of a TSV file looks like a value, so that a header may be missing."""
     for name in fields:
         if not _is_column_name(name):
             _warn(
@@ -321,5 +327,5 @@ def _example_table(data: DataFolder, unknown_shares: dict[str, float]) -> Table:
 
 
 def _is_column_name(text: str) -> bool:
-    """Return whether text may name a column: a number, a sign or a whole sentence does not."""
+    """Return whether a text may be a column name: it has a letter, and few enough words."""
     return any(character.isalpha() for character in text) and len(text.split()) <= MAX_COLUMN_NAME_WORDS

@@ -21,5 +21,5 @@ from masscli.training.setup.request import TrainRequest
 
 
 def run(request: Annotated[TrainRequest, TrainingOptions]) -> None:
-    """Train."""
+    """Pre-train a model as `request` describes."""
     train(request)

@@ -40,7 +40,7 @@ from masscli.reporting.recipe_folders import SCALES, find_recipe, list_recipes, 
 from masscli.training.recipe import Recipe
 
 ACTIONS = {"list": 0, "show": 1, "run": 1, "check": None, "diff": 2}
-"""Each action with the number of recipes it takes; None for any number above 0."""
+"""Each action with the number of RECIPE arguments that it takes; None means one or more."""
 
 
 def run(
@@ -59,7 +59,7 @@ def run(
         Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="run: folder for all results.")
     ] = None,
 ) -> None:
-    """Carry out the action."""
+    """Carry out the action (list, show, run, check or diff) with the given recipes."""
     given = recipes or []
     _check_arguments(action, given)
     if action != "run" and (scale or data or output):
@@ -111,7 +111,7 @@ def _show(recipe: str) -> None:
 
 
 def _diff(first_path: Path, second_path: Path) -> None:
-    """Print each setting that differs as `key: first -> second`."""
+    """Print each setting in which two TOML files or runs differ, as `key: first -> second`."""
     first = dict(_leaves(to_dict(_decode(first_path))))
     second = dict(_leaves(to_dict(_decode(second_path))))
     for key in dict.fromkeys([*first, *second]):
@@ -120,7 +120,7 @@ def _diff(first_path: Path, second_path: Path) -> None:
 
 
 def _check(paths: Sequence[Path]) -> None:
-    """Name every file that can be read, and raise one error with all mistakes of the others."""
+    """Print `ok` for each file with valid settings; raise one ConfigError with all mistakes of the others."""
     problems: list[Problem] = []
     for path in paths:
         try:
@@ -137,9 +137,9 @@ def _file(path: Path) -> Path:
 
 
 def _decode(path: Path) -> Recipe:
-    """Return the settings in a file or a run, with the sizes that `arch` stands for.
+    """Return the recipe in a TOML file or a run, with the model sizes that its `arch` stands for.
 
-    Raises ConfigError whose problems begin with the name of the file.
+    Raises ConfigError, whose problems begin with the name of the file, for invalid settings.
     """
     try:
         settings = read_toml(_file(path))
@@ -167,7 +167,7 @@ def _with_defaults_marked(full: Mapping[str, Any], given: Mapping[str, Any]) -> 
 
 
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted keys and their values."""
+    """Yield (dotted key, value) of each setting in nested tables; keys begin with `prefix`."""
     for key, value in settings.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{key}.")

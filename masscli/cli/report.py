@@ -68,7 +68,7 @@ def run(
         typer.Option(metavar="NAME=VALUE", help="Tag of the metrics in --append. Repeatable."),
     ] = None,
 ) -> None:
-    """Print the table, and draw the plot if asked to."""
+    """Print a table of scores or of runs, and write the plot, page or log that the options ask for."""
     tags = parse_tags(tag, "--tag")
     if any(path.is_dir() for path in paths):
         if baseline or plot or x:

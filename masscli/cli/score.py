@@ -75,18 +75,18 @@ from masscli.text.corpus import iter_lines
 from masscli.text.preprocessing import has_moses_rules
 
 CASELESS = {"rouge", *METRIC_FAMILIES["rouge"], "rouge-lsum"}
-"""Metrics that ignore case in any event."""
+"""Metrics that always ignore case."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The hypotheses and references to compare, by the names of their files."""
+    """The lines of the hypotheses and references to compare, by the names of their files."""
 
     hypotheses: Mapping[str, Sequence[str]]
     references: Mapping[str, Sequence[str]]
 
     def select(self, numbers: Sequence[int]) -> Texts:
-        """Return the hypotheses and references of only the lines with these numbers."""
+        """Return only the lines with these numbers, from 0, of all hypotheses and references."""
         return Texts(_select(self.hypotheses, numbers), _select(self.references, numbers))
 
 
@@ -124,7 +124,7 @@ def run(
     device: Annotated[str, typer.Option(help="Device of --gen-subset: auto, cpu, cuda, ...")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32, for --gen-subset.")] = "auto",
 ) -> None:
-    """Score each hypothesis file, or each run."""
+    """Score each hypothesis file, or with --gen-subset each run; print and, with --append, log the scores."""
     tags = parse_tags(tag, "--tag")
     if tags and append is None:
         raise MasscliError("--tag: tags are written to the log of --append only", "add --append scores.jsonl")
@@ -145,7 +145,10 @@ def run(
 
 
 def _score_files(options: ScoreConfig, hyp: list[Path], ref: list[Path], src: Path | None) -> Scores:
-    """Score files with outputs, print the scores, and return them; there are none with --sentence-level."""
+    """Score files with outputs, print the scores, and return those of each file, by name.
+
+    With --sentence-level the scores of lines are printed, and the result is empty.
+    """
     if "squad" in options.metric:
         scores: Scores = score_squad(options, hyp, ref)
     else:
@@ -171,7 +174,10 @@ def _score_files(options: ScoreConfig, hyp: list[Path], ref: list[Path], src: Pa
 
 
 def _read_texts(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> Texts:
-    """Read hypotheses and references, and warn about what looks wrong in them."""
+    """Read hypotheses and references, check that they fit each other, and print warnings.
+
+    Raises MasscliError if a file or column is missing, or if numbers of lines differ.
+    """
     paths = []
     for given in ref:
         # A name with a comma may also be the name of a file.
@@ -192,7 +198,10 @@ def _read_texts(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) 
 
 
 def _without_unlabelled(options: ScoreConfig, texts: Texts) -> tuple[ScoreConfig, Texts]:
-    """Leave out the examples without a gold label, and print how many there are."""
+    """Leave out the examples without a gold label, print a warning if there are any, and return the rest.
+
+    The options are returned, too, with the label that means "no gold label" in `no_gold`.
+    """
     options, labelled = drop_unlabelled(texts.references, options)
     for name, lines in texts.hypotheses.items():
         check_blank_labels(name, lines, texts.references, options)
@@ -210,7 +219,10 @@ def _select(files: Mapping[str, Sequence[str]], numbers: Sequence[int]) -> dict[
 
 
 def _warn_of_oddities(options: ScoreConfig, texts: Texts, src: Path | None) -> None:
-    """Warn about common mistakes in scoring that can be recognised from the lines."""
+    """Print warnings about common mistakes in scoring that can be recognised from the lines.
+
+    `src` is a file of source lines, to notice copies of the source.
+    """
     _warn(check_metrics(texts.references, options))
     _warn(check_tokenization(texts.references, options))
     is_text = bool(TEXT_METRICS.intersection(options.metric))
@@ -233,7 +245,7 @@ def _compute(options: ScoreConfig, texts: Texts) -> Scores:
 
 
 def _print_line_scores(options: ScoreConfig, texts: Texts) -> None:
-    """Print the scores of each line; in text form, the names of the columns go to standard error."""
+    """Print the scores of each line as JSON or columns; the headings of columns go to standard error."""
     references = list(texts.references.values())
     for name, lines in texts.hypotheses.items():
         rows = score_lines(lines, references, options)
@@ -245,7 +257,7 @@ def _print_line_scores(options: ScoreConfig, texts: Texts) -> None:
 
 
 def _append(path: Path, scores: Scores, tags: Mapping[str, str]) -> None:
-    """Log scores with their tags, and with the name of their file if there are several files."""
+    """Append scores with their tags to the log `path`; several files get the tag `file` with their name."""
     logged = []
     for name, scores_of_file in scores.items():
         own_tags = dict(tags) if len(scores) == 1 else {**tags, "file": name}

@@ -10,11 +10,11 @@ from masscli.metrics import Score
 from masscli.text.single_line import json_line
 
 Scores = Mapping[str, Sequence[Score]]
-"""The scores of each file, one for each metric."""
+"""The scores by name of the hypothesis file, each a list with one score for each metric."""
 
 
 def as_lines(scores: Scores) -> str:
-    """Return lines such as `BLEU = 41.20  signature`, with the name of the file if there are several."""
+    """Return a line such as `BLEU = 41.20  signature` for each score, after the file if there are several."""
     rows = []
     for name, scores_of_file in scores.items():
         file = f"{name}  " if len(scores) > 1 else ""
@@ -28,7 +28,10 @@ def as_lines(scores: Scores) -> str:
 
 
 def as_table(scores: Scores) -> str:
-    """Return a row for each system, the baseline first, and the signatures below."""
+    """Return an aligned text table with a row for each system in order, and the signatures below.
+
+    The columns are the metrics. The first system is the baseline of the p-values.
+    """
     first_system = next(iter(scores.values()))
     rows = [["", *(score.name for score in first_system)]]
     for name, scores_of_system in scores.items():
@@ -50,7 +53,7 @@ def _value(score: Score) -> str:
 
 
 def _compared_value(score: Score) -> str:
-    """Return `41.20 ± 0.80 (p = 0.0310*)`; a star marks p < 0.05."""
+    """Return a score as `41.20 ± 0.80 (p = 0.0310*)`, without what it lacks; a star marks p < 0.05."""
     if score.p is None:
         return _value(score)
     star = "*" if score.p < 0.05 else ""
@@ -58,7 +61,7 @@ def _compared_value(score: Score) -> str:
 
 
 def as_json(scores: Scores) -> str:
-    """Return a list with one object for each file and metric; values are not rounded."""
+    """Return a JSON list with one object for each file and metric; values are not rounded."""
     objects = []
     for name, scores_of_file in scores.items():
         for score in scores_of_file:
@@ -78,7 +81,7 @@ def as_json(scores: Scores) -> str:
 
 
 def line_scores_as_json(name: str, rows: Sequence[Sequence[Score]]) -> str:
-    """Return one object for each line of a file."""
+    """Return a line of JSON for each line of the file `name`, with its number from 1 and its scores."""
     objects = []
     for number, scores in enumerate(rows, 1):
         values = {score.name: score.value for score in scores}
@@ -87,5 +90,5 @@ def line_scores_as_json(name: str, rows: Sequence[Sequence[Score]]) -> str:
 
 
 def line_scores_as_columns(rows: Sequence[Sequence[Score]]) -> str:
-    """Return the scores of each line, separated by tabs."""
+    """Return a text line for each scored line, with its scores separated by tabs."""
     return "\n".join("\t".join(f"{score.value:.2f}" for score in scores) for scores in rows)

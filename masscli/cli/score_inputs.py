@@ -29,7 +29,7 @@ from masscli.metrics.config import ScoreConfig
 from masscli.text.corpus import iter_lines
 
 PREDICTION_FIELDS = ("label", "value", "tags")
-"""Fields of `masscli predict --format jsonl` that hold the prediction: one of them, depending on the task."""
+"""Fields of `masscli predict --format jsonl` that may hold the prediction; the task decides which one."""
 HYPOTHESES_FIELD = "hypotheses"
 """Field of `masscli generate --format jsonl` that holds the texts, the best one first."""
 OWN_FIELDS = (*PREDICTION_FIELDS, "answer", HYPOTHESES_FIELD)
@@ -39,22 +39,22 @@ PREDICTION_COLUMN = "prediction"
 ANSWER_COLUMN = "label"
 """Column of SWAG and RACE that holds the right choice."""
 CHOICE = re.compile(r"[0-9]+|[A-Z]")
-"""How a choice is written: a number from 0, or a letter from A."""
+"""Matches a choice as it is written in data: a number from 0, or a letter from A."""
 
 Sentences = list[list[tuple[int, list[str]]]]
-"""Words as (line number, columns), by sentence."""
+"""Tagged sentences: a list of words for each, and for each word (line number in the file, columns)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreInput:
-    """One file to be compared, reduced to lines."""
+    """One file of hypotheses or references, reduced to the lines that are compared."""
 
     name: str
     lines: list[str]
     sentences: Sentences | None = None
     """Tagged words with all their columns, if the lines are tags."""
     column: int = 0
-    """Position of the tags among these columns."""
+    """Index of the tags among the columns in `sentences`, from 0."""
     choices: list[int] | None = None
     """Number of choices of each example, if the lines are choices."""
     raw_json: bool = False
@@ -62,20 +62,23 @@ class ScoreInput:
 
 
 def read_references(paths: Sequence[Path], options: ScoreConfig) -> list[ScoreInput]:
-    """Read the references. Raises MasscliError if a format or column is not clear or does not exist."""
+    """Read the reference files. Raises MasscliError if a format or column is not clear or does not exist."""
     return [_read_reference(name, path, options) for name, path in _names(paths).items()]
 
 
 def read_hypotheses(
     paths: Sequence[Path], options: ScoreConfig, references: Sequence[ScoreInput]
 ) -> list[ScoreInput]:
-    """Read the hypotheses that are scored against these references."""
+    """Read the hypothesis files; they are read as CoNLL lines by default if the references are tagged."""
     tagged = any(reference.sentences is not None for reference in references)
     return [_read_hypothesis(name, path, options, tagged) for name, path in _names(paths).items()]
 
 
 def _names(paths: Sequence[Path]) -> dict[str, Path]:
-    """Map the name that messages use for each path to the path."""
+    """Return the paths by the names that messages use; `-` is called standard input.
+
+    Raises MasscliError if a path is given twice.
+    """
     named: dict[str, Path] = {}
     for path in paths:
         if path in named.values():
@@ -102,7 +105,10 @@ def _read_reference(name: str, path: Path, options: ScoreConfig) -> ScoreInput:
 
 
 def _reference_format(path: Path, options: ScoreConfig) -> str:
-    """Return the format of references: from --ref-format, the file name, or the metric."""
+    """Return the format of a reference file: from --ref-format, or else the metric and the file name.
+
+    Without any of them it is tsv if a column is chosen, otherwise lines.
+    """
     if options.ref_format is not None:
         return options.ref_format
     format = _format_by_name(path)
@@ -115,7 +121,7 @@ def _reference_format(path: Path, options: ScoreConfig) -> str:
 
 
 def _format_by_name(path: Path) -> str | None:
-    """Return the format that a file name stands for; `.json` means objects in lines here."""
+    """Return the format that a file name stands for, or None; a `.json` file is taken for JSONL."""
     format = guess_format(path)
     return "jsonl" if format == "squad" else format
 
@@ -146,7 +152,11 @@ def _read_hypothesis(name: str, path: Path, options: ScoreConfig, tagged: bool) 
 
 
 def _table_hypothesis(name: str, rows: list[str], column: str | None, flag: str, is_tsv: bool) -> ScoreInput:
-    """Read the named column or the one in which `predict` writes; without columns, the lines themselves."""
+    """Return the hypotheses in `rows`: the column `column`, or else the one that `predict` writes.
+
+    Without columns the hypotheses are the lines themselves. Raises MasscliError if a TSV file has several
+    columns and none is chosen.
+    """
     header = rows[0].split("\t") if rows else []
     has_columns = len(header) > 1
     if column is None and has_columns and PREDICTION_COLUMN in header:
@@ -157,7 +167,10 @@ def _table_hypothesis(name: str, rows: list[str], column: str | None, flag: str,
 
 
 def _jsonl_hypothesis(name: str, rows: Sequence[str], column: str | None, flag: str) -> ScoreInput:
-    """Read the hypotheses of a JSONL file: field `column`, or else the field of masscli's own output."""
+    """Return the hypotheses in the rows of a JSONL file.
+
+    They are in the field `column`, or else in the field that `masscli generate` or `predict` writes.
+    """
     first = _parse_object(name, 1, rows[0]) if rows else {}
     if column is None and HYPOTHESES_FIELD in first:
         lines = []
@@ -180,12 +193,16 @@ def _begins_with_object(rows: Sequence[str]) -> bool:
 
 
 def _is_own_output(record: Mapping[str, object]) -> bool:
-    """Return whether a command of masscli wrote this object."""
+    """Return whether a JSON object looks like output of `masscli predict` or `generate`, by its fields."""
     return "line" in record and any(field in record for field in OWN_FIELDS)
 
 
 def _table_column(name: str, rows: Sequence[str], column: str | None, flag: str) -> list[str]:
-    """Return one column of a TSV file with a header."""
+    """Return the values of the column `column` of a TSV file, whose first row is the header.
+
+    Raises MasscliError if no column is chosen, if it does not exist or is ambiguous, or if a row has another
+    number of columns. `flag` is the option that chooses a column, for messages.
+    """
     header = rows[0].split("\t") if rows else []
     listed = ", ".join(header)
     if column is None:
@@ -210,7 +227,11 @@ def _table_column(name: str, rows: Sequence[str], column: str | None, flag: str)
 
 
 def _choices(name: str, records: Sequence[Record], column: str, flag: str) -> ScoreInput:
-    """Return the right choices of examples in the formats of SWAG and RACE."""
+    """Return the right choice of each SWAG or RACE example, from the field `column`.
+
+    The number of choices of each example is recorded in `choices`. `flag` is the option that chooses a
+    column, for messages.
+    """
     lines, counts = [], []
     for record in records:
         texts = CaseInsensitiveMapping(record.texts)
@@ -224,7 +245,11 @@ def _choices(name: str, records: Sequence[Record], column: str, flag: str) -> Sc
 
 
 def _conll(name: str, rows: Sequence[str], column: str | None, flag: str) -> ScoreInput:
-    """Return one column of CoNLL lines: column `column`, else the last, or UPOS of CoNLL-U."""
+    """Return one column of CoNLL lines: the number `column`, from 1, or else the default.
+
+    The default is the column UPOS for CoNLL-U, otherwise the last column. Raises MasscliError if there is no
+    such column; `flag` is the option that chooses it.
+    """
     sentences = list(split_sentences(rows, name))
     if not sentences:
         return ScoreInput(name, [], [])
@@ -245,7 +270,7 @@ def _conll(name: str, rows: Sequence[str], column: str | None, flag: str) -> Sco
 
 
 def _tagged(name: str, sentences: Sentences, column: int) -> ScoreInput:
-    """Return the tags of sentences as lines, with an empty line between sentences."""
+    """Return the tags, in the column with index `column`, as lines, with an empty line between sentences."""
     lines: list[str] = []
     for number, sentence in enumerate(sentences):
         if number > 0:
@@ -255,9 +280,10 @@ def _tagged(name: str, sentences: Sentences, column: int) -> ScoreInput:
 
 
 def _jsonl(name: str, rows: Sequence[str], field: str | None, flag: str, choices: str = "") -> ScoreInput:
-    """Return one field of JSON objects: strings and numbers, or lists of them.
+    """Return the field `field` of the JSON objects in `rows`: strings or numbers, or lists of tags.
 
-    `choices` names the field beside it that lists choices.
+    `choices` is the name of the field that lists the choices of an example, if there is one. Raises
+    MasscliError if no field is chosen, or if an object lacks it; `flag` is the option that chooses it.
     """
     records = []
     for number, row in json_lines(rows, name):
@@ -281,7 +307,7 @@ def _jsonl(name: str, rows: Sequence[str], field: str | None, flag: str, choices
 
 
 def _choice_counts(records: Sequence[Mapping[str, object]], field: str) -> list[int] | None:
-    """Return the number of choices of each record, or None if not every record lists choices."""
+    """Return the length of the list `field` in each record, or None if a record has no such list."""
     counts = []
     for record in records:
         choices = record.get(field)
@@ -292,7 +318,10 @@ def _choice_counts(records: Sequence[Mapping[str, object]], field: str) -> list[
 
 
 def _field_values(name: str, records: Sequence[Mapping[str, object]], field: str, flag: str) -> list[object]:
-    """Return a field of all objects; it must be a list in all of them, or in none."""
+    """Return the value of `field` in each record.
+
+    Raises MasscliError if a record lacks it, or if it is a list in some records but not in others.
+    """
     values: list[object] = []
     for number, record in enumerate(records, 1):
         if field not in record:
@@ -308,7 +337,7 @@ def _field_values(name: str, records: Sequence[Mapping[str, object]], field: str
 
 
 def _best_text(record: Mapping[str, object], where: str) -> str:
-    """Return the text that `masscli generate` found best."""
+    """Return the first, best text in a JSON object of `masscli generate`; raise MasscliError without one."""
     match record.get(HYPOTHESES_FIELD):
         case [{"text": str(text)}, *_]:
             return text
@@ -334,7 +363,10 @@ def _as_text(value: object, where: str, field: str | None) -> str:
 
 
 def check_lengths(hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInput]) -> None:
-    """Raise MasscliError unless both sides have as many lines, and as many words in each sentence."""
+    """Raise MasscliError unless hypotheses and references have equally many lines.
+
+    Tagged sentences must also have equally many words. An empty hypothesis file is refused, too.
+    """
     for ours, theirs in product(hypotheses, references):
         if not ours.lines:
             raise MasscliError(f"{ours.name}: is empty", "there is nothing to score")
@@ -383,7 +415,7 @@ def check_inputs(hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInp
 
 
 def _count_different_words(ours: ScoreInput, theirs: ScoreInput) -> int:
-    """Return in how many words two tagged inputs differ.
+    """Return how many words differ between two tagged inputs; 0 if one has no other column than the tags.
 
     It is not known which column holds the words, so the two columns that agree best are compared.
     """
@@ -394,7 +426,7 @@ def _count_different_words(ours: ScoreInput, theirs: ScoreInput) -> int:
 
 
 def _other_columns(tagged: ScoreInput) -> list[list[str]]:
-    """Return all columns except the tags."""
+    """Return the columns of a tagged input, over all sentences, except the column of the tags."""
     rows = [columns for sentence in tagged.sentences or [] for _, columns in sentence]
     columns = [list(column) for column in zip(*rows, strict=True)]
     return [column for position, column in enumerate(columns) if position != tagged.column]
@@ -403,7 +435,10 @@ def _other_columns(tagged: ScoreInput) -> list[list[str]]:
 def as_choices(
     hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInput]
 ) -> tuple[Sequence[ScoreInput], Sequence[ScoreInput]]:
-    """Return both sides as numbers of choices if the references are choices, else as they are."""
+    """Return (hypotheses, references) with choices as numbers from 0, if the references are choices.
+
+    Otherwise both are returned unchanged. Raises MasscliError for a line that is none of the choices.
+    """
     if not _are_choices(references):
         return hypotheses, references
     first = references[0]
@@ -411,7 +446,7 @@ def as_choices(
 
 
 def _are_choices(references: Sequence[ScoreInput]) -> bool:
-    """Return whether every reference is a number or a letter beside a list of choices."""
+    """Return whether the lines of all references are choices: numbers or letters, with known counts."""
     counts = references[0].choices
     if counts is None:
         return False
@@ -426,7 +461,10 @@ def _has_letters(one: ScoreInput) -> bool:
 
 
 def _numbered(one: ScoreInput, reference: ScoreInput) -> ScoreInput:
-    """Return choices as numbers from 0. Raises MasscliError for a line that is none of the choices."""
+    """Return the lines of an input, which are choices, as numbers from 0.
+
+    `reference` has the number of choices of each line. Raises MasscliError for a line that is none of them.
+    """
     lines = []
     for number, (line, count) in enumerate(zip(one.lines, reference.choices or [], strict=True), 1):
         index = choice_index(line.strip(), count)

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 USED_OPTIONS = ("format",)
-"""Options of `masscli score` that count for runs, too."""
+"""Options of `ScoreConfig` that are allowed with --gen-subset, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasureRequest:
-    """What is to be measured."""
+    """The runs to measure, the split and the data folder (None for that of the run), and how to compute."""
 
     runs: Sequence[Path]
     split: str | None
     data: Path | None
     context: int | None
-    """Tokens of context for running text; None measures what validation does."""
+    """Tokens of context to measure the perplexity of running text; None measures the validation metrics."""
     device: str
     precision: str
 
@@ -42,7 +42,10 @@ def score_runs(
     append: Path | None,
     tags: Mapping[str, str],
 ) -> None:
-    """Measure each run, print its metrics, and log them. Raises MasscliError for options of files."""
+    """Measure each run, print its metrics and, if `append` names a log, add them to it with `tags`.
+
+    Raises MasscliError if an option is given that only applies to files with outputs.
+    """
     _check(options, request, ref)
     measured = {}
     for path in request.runs:
@@ -100,7 +103,7 @@ def _as_lines(measured: Mapping[str, Measurement]) -> str:
 
 
 def _as_json(measured: Mapping[str, Measurement], split: str) -> str:
-    """Return a list with one object for each run and metric; values are not rounded."""
+    """Return a JSON list with one object for each run and metric; values are not rounded."""
     objects = []
     for run, measurement in measured.items():
         for name, value in measurement.metrics.items():
@@ -112,7 +115,10 @@ def _as_json(measured: Mapping[str, Measurement], split: str) -> str:
 
 
 def _append(path: Path, measured: Mapping[str, Measurement], split: str, tags: Mapping[str, str]) -> None:
-    """Log metrics with their tags, and with the name of their run if there are several."""
+    """Append metrics with their tags to the log `path`; several runs get the tag `run` with their path.
+
+    A metric without a signature gets `split` as its signature.
+    """
     logged = []
     for run, measurement in measured.items():
         own_tags = dict(tags) if len(measured) == 1 else {**tags, "run": run}

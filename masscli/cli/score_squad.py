@@ -19,7 +19,10 @@ from masscli.version import __version__
 def score_squad(
     options: ScoreConfig, hypotheses: Sequence[Path], references: Sequence[Path]
 ) -> dict[str, list[Score]]:
-    """Print the scores of each file, and return exact match and F1 of each."""
+    """Print the SQuAD scores of each file of answers; return exact match and F1 of each, by path.
+
+    `references` is one file in SQuAD's format. Raises MasscliError for options that do not suit this metric.
+    """
     from masscli.data.formats.squad import read_squad
     from masscli.metrics.squad import Question, evaluate_squad
 
@@ -82,7 +85,10 @@ def _listing(values: Mapping[str, float]) -> str:
 
 
 def _read_answers(path: Path) -> dict[str, str]:
-    """Read a JSON object from ids to answers. Raises MasscliError if an answer is not a text."""
+    """Read the answers in a JSON or JSONL file, by the id of the question.
+
+    Raises MasscliError if an answer is not a text.
+    """
     answers = {}
     for question, answer in _read_by_id(path, "answer").items():
         if not isinstance(answer, str):
@@ -95,7 +101,10 @@ def _read_answers(path: Path) -> dict[str, str]:
 
 
 def _read_probabilities(path: Path) -> dict[str, float]:
-    """Read a JSON object from ids to numbers. Raises MasscliError if a value is not a finite number."""
+    """Read the no-answer probabilities in a JSON or JSONL file, by the id of the question.
+
+    Raises MasscliError if a value is not a finite number.
+    """
     probabilities = {}
     for question, value in _read_by_id(path, "na_prob").items():
         # To Python, True is a number.
@@ -113,9 +122,10 @@ def _shown(value: object) -> str:
 
 
 def _read_by_id(path: Path, field: str) -> dict[str, Any]:
-    """Read a JSON object whose keys are ids, or lines of objects with an id and the value in `field`.
+    """Return the values in a file by the id of their question.
 
-    `masscli predict --format jsonl` writes such lines.
+    The file is a JSON object from ids to values, or JSON lines with the fields `id` and `field`, as
+    `masscli predict --format jsonl` writes them. Raises MasscliError if it is neither.
     """
     rows = list(iter_lines(path))
     one_object_per_line = len(rows) > 1 and rows[0].startswith("{") and rows[0].endswith("}")

@@ -11,22 +11,23 @@ from masscli.generation.config import GenerationConfig
 
 
 class GivenSearch(OptionGroup):
-    """The options of the search that were typed, without defaults.
+    """An option group that collects the search options that were typed, without defaults.
 
-    An imported model has defaults of its own, which are known when it is opened.
+    Commands need them because an imported model has defaults of its own, known only when it is opened. The
+    Typer parameters are those of `GenerationConfig`, which the command has as well.
     """
 
     def __init__(self, command: str, args: Sequence[str]) -> None:
-        """Take what every group of options is created with; the options do not depend on it."""
+        """Accept the arguments that every option group is created with; they are not used."""
 
     def parameters(self) -> Sequence[inspect.Parameter]:
-        """Return no parameters: they are those of GenerationConfig."""
+        """Return no parameters, since those of `GenerationConfig` are used."""
         return ()
 
     def collect(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options that were typed, by the names of their fields."""
+        """Return the search options that were typed, unparsed, by the field names of `GenerationConfig`."""
         return SectionOptions(GenerationConfig).given(values)
 
     def names(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """Return no names: GenerationConfig has them."""
+        """Return no flags, since the options of `GenerationConfig` already report theirs."""
         return {}

@@ -35,7 +35,7 @@ def run(
         list[Path], typer.Argument(metavar="RUN", help="Runs or checkpoints, offered side by side.")
     ],
 ) -> None:
-    """Serve models."""
+    """Serve models over HTTP until the process is told to stop."""
     try:
         from masscli.serving.server import run_server
     except ModuleNotFoundError as error:

@@ -12,9 +12,10 @@ from masscli.training.setup.request import TrainRequest
 
 
 def train(request: TrainRequest) -> None:
-    """Compose the recipe, build the trainer and run it.
+    """Compose the recipe of a request, train its run, and show the events on the console.
 
-    A run that a signal stopped exits with the status of the signal.
+    A dry run is only described, and a finished run is only reported. If a signal stopped the training, the
+    process exits with status 128 plus the number of the signal.
     """
     from rich.console import Console
 

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Warnings:
-    """Warnings of a run, each shown once until it stops and comes back.
+    """Filters the warnings of a run: one that persists from event to event is shown only once.
 
-    The part of a warning in parentheses holds numbers that change from one event to the next.
+    Warnings are the same if their texts are equal up to the first parenthesis, which holds changing numbers.
     """
 
     def __init__(self) -> None:
         self._shown: set[str] = set()
 
     def new(self, warnings: Sequence[str]) -> list[str]:
-        """Return the warnings in `warnings` that were not there at the previous call."""
+        """Return the warnings in `warnings` that were not among those of the previous call."""
         present = {text.partition(" (")[0]: text for text in warnings}
         new = [text for key, text in present.items() if key not in self._shown]
         self._shown = set(present)
@@ -31,10 +31,9 @@ class Warnings:
 
 
 def follow(events: Iterable[Event], start: int, last: int | None, console: Console) -> Finished:
-    """Show events until the run is finished, and return its end.
+    """Show events on the console, with a progress bar on a terminal, until `Finished`, and return that event.
 
-    `start` is the update that the run begins at, and `last` the one that it ends with, if that is known.
-    Processes other than the first have a silent console.
+    `start` is the number of updates that were made before, and `last` the number to end with, if it is known.
     """
     from masscli.training.events import Evaluated, Finished, Saved, Stepped
 
@@ -68,7 +67,10 @@ def follow(events: Iterable[Event], start: int, last: int | None, console: Conso
 
 
 def _compare_with_expected(event: Evaluated) -> Iterator[str]:
-    """Yield a line for each metric of which the recipe says what it should be by now."""
+    """Yield a line for each metric that has an expected range at this update: inside, above or below it.
+
+    The ranges are those in `event.expected`, which earlier runs of the recipe had.
+    """
     for name, (low, high) in event.expected.items():
         value = event.metrics[name]
         band = f"{low:.4g} to {high:.4g}, which earlier runs of this recipe had at update {event.step}"
@@ -81,9 +83,10 @@ def _compare_with_expected(event: Evaluated) -> Iterator[str]:
 
 
 def _seconds_left(step: int, start: int, last: int | None, seconds: float) -> float | None:
-    """Return the seconds to update `last`, if that is known; `seconds` have passed since update `start`.
+    """Estimate the seconds from update `step` to update `last`; `seconds` have passed since update `start`.
 
-    Validations and checkpoints count as they did until now. The first update says nothing yet.
+    The average time of an update so far is taken, with validations and checkpoints. The result is None if
+    `last` is not known, or after fewer than two updates.
     """
     if last is None or step - start < 2:
         return None
@@ -136,7 +139,7 @@ def _format_step(event: Stepped, remaining: float | None) -> str:
 
 
 def _format_duration(seconds: float) -> str:
-    """Return a duration as days, hours and minutes, or as seconds if it is short."""
+    """Return a duration as text: `50 s` below 100 seconds, else `7 min`, `3 h 5 min` or `2 d 4 h`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -35,11 +35,15 @@ from masscli.training.recipe import Recipe
 from masscli.training.setup.request import TrainRequest, parse_weighted
 
 CHOOSERS = {"pretrain": "--objective", "finetune": "--task"}
-"""For each command, the flag that names the objective."""
+"""For each training command, the flag that names its main objective."""
 
 
 class TrainingOptions(OptionGroup):
-    """The options of one training command line."""
+    """The option group of a training command: options of the recipe, of streams and of its objectives.
+
+    It is created from the unparsed arguments, since they and the --config file decide which objectives are
+    used, and so which options there are.
+    """
 
     def __init__(self, command: str, args: Sequence[str]) -> None:
         self.chooser = CHOOSERS[command]
@@ -55,7 +59,10 @@ class TrainingOptions(OptionGroup):
         self.selection = SectionOptions(StreamSelection)
 
     def parameters(self) -> list[inspect.Parameter]:
-        """Return the parameters; an option that several objectives share is listed under the first one."""
+        """Return the Typer parameters of all options.
+
+        An option that several objectives have is one flag for all of them, listed under the first objective.
+        """
         # The same option of two objectives is one flag, which holds for both.
         parameters: dict[str, inspect.Parameter] = {}
         for name, options in self.objectives.items():
@@ -74,7 +81,10 @@ class TrainingOptions(OptionGroup):
         ]
 
     def collect(self, values: Values) -> TrainRequest:
-        """Return the training request of the command line and the --config file."""
+        """Return the training request that the command line and the --config file make together.
+
+        --set overrides flags, and flags override the file.
+        """
         given = self._recipe_options(values)
         # --set wins over flags, and flags win over the file.
         options = override(merge(self.from_file, given), values["set"] or [])
@@ -94,7 +104,10 @@ class TrainingOptions(OptionGroup):
         )
 
     def names(self, values: Values) -> dict[str, str]:
-        """Map each option to the form in which the user gave it: a key of the file, a flag or --set."""
+        """Return how the user gave each option, by dotted key, for messages.
+
+        This is a key of the --config file, a flag, or --set with a key; of several, the one that wins.
+        """
         names = {}
         if self.file is not None:
             # Later entries replace earlier ones, in the order in which they win.
@@ -111,7 +124,11 @@ class TrainingOptions(OptionGroup):
         return names
 
     def _load_objectives(self, args: Sequence[str]) -> dict[str, type]:
-        """Return the option dataclasses of the objectives of the command line or of its recipe."""
+        """Return the option dataclasses of all objectives in use, by name.
+
+        They are the one that the command line names, or else those of the streams in the --config file, and
+        those of --auxiliary. Objectives that the command line names are allowed to be imported.
+        """
         # Where each objective was named, for errors.
         sources: dict[str, object] = {}
         if self.objective is not None:
@@ -168,7 +185,10 @@ class TrainingOptions(OptionGroup):
         yield parameter("dry_run", Annotated[bool, dry_run], default=False)
 
     def _recipe_options(self, values: Values) -> dict[str, Any]:
-        """Return the options of the recipe that flags gave; --fp16 and --bf16 are short for --precision."""
+        """Return the options of the recipe that were given as flags, unparsed, nested by section.
+
+        --fp16 and --bf16 become the precision. Raises MasscliError if they contradict each other.
+        """
         given = self.recipe.given(values)
         short = [name for name in ("fp16", "bf16") if values[name]]
         if not short:
@@ -187,7 +207,7 @@ class TrainingOptions(OptionGroup):
         return given
 
     def _stream_names(self, values: Values) -> set[str]:
-        """Return the names of the streams that the file or --set lists."""
+        """Return the names of the streams that the --config file or --set defines."""
         streams = self.from_file.get("stream", {})
         names: set[str] = set()
         if isinstance(streams, dict):
@@ -200,7 +220,10 @@ class TrainingOptions(OptionGroup):
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return the tables of a TOML file. Raises MasscliError if it is not there or not TOML."""
+    """Return the contents of a TOML file as nested dictionaries.
+
+    Raises MasscliError if the file does not exist, or is not TOML in UTF-8.
+    """
     try:
         return parse_toml(decode_text(path.read_bytes(), path))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -213,9 +236,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def explain_unknown_option(unknown: str, command: str) -> MasscliError | None:
-    """Return an error that names the objective which has the flag `unknown`.
+    """Return an error that names the built-in objectives which have the flag `unknown`.
 
-    Return None if no objective has it.
+    Return None if no objective has it, or if `command` is not a training command.
     """
     if command not in CHOOSERS:
         return None
@@ -233,7 +256,10 @@ def explain_unknown_option(unknown: str, command: str) -> MasscliError | None:
 
 
 def _load_objective(name: str, source: str) -> type:
-    """Return the option dataclass of an objective; errors begin with the flag or file that names it."""
+    """Return the option dataclass of an objective.
+
+    Raises ConfigError, which begins with `source`, the flag or file that named the objective.
+    """
 
     def name_source(key: str) -> str:
         return source if key == "name" else f"{source}: {key}"
@@ -245,7 +271,7 @@ def _load_objective(name: str, source: str) -> type:
 
 
 def _precision_parameters(precision: inspect.Parameter) -> Iterator[inspect.Parameter]:
-    """Yield --fp16 and --bf16, in the same section of the help as --precision."""
+    """Yield the Typer parameters of --fp16 and --bf16, in the same section of the help as --precision."""
     (info,) = precision.annotation.__metadata__
     for name in ("fp16", "bf16"):
         option = typer.Option(
@@ -258,7 +284,10 @@ def _precision_parameters(precision: inspect.Parameter) -> Iterator[inspect.Para
 
 
 def _objective_names(tables: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the objectives that the streams of a file name; `from_dict` reports what is malformed."""
+    """Yield the names of the objectives of all streams in the contents of a recipe file.
+
+    Malformed streams are skipped; they are reported when the recipe is parsed.
+    """
     streams = tables.get("stream", {})
     if not isinstance(streams, dict):
         return
@@ -269,7 +298,7 @@ def _objective_names(tables: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _nested_keys(tables: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield the dotted keys of all values and tables in a file."""
+    """Yield the dotted keys of all values and tables in nested tables; keys begin with `prefix`."""
     for key, value in tables.items():
         yield f"{prefix}{key}"
         if isinstance(value, Mapping):

@@ -11,10 +11,10 @@ CONVERT_HINT = "masscli convert-command 'fairseq-train ...' converts a whole com
 
 
 def explain_unknown_flags(args: Sequence[str], known: Collection[str]) -> MasscliError | None:
-    """Return an error that explains every unknown flag, or None if nothing is known of any of them.
+    """Return an error that lists every unknown flag in `args`, or None if none of them can be explained.
 
-    `args` begins with the name of the command, and `known` are the flags that it has. An unknown flag may be
-    one of ours with _ for -, an option of another objective, or a flag of another toolkit.
+    `args` begins with the name of the command, and `known` are the flags that it has. Explained are flags of
+    the command written with _ for -, options of another objective, and flags of other toolkits.
     """
     from masscli.cli.foreign.table import explain_flag
     from masscli.cli.training_options import explain_unknown_option
@@ -45,7 +45,10 @@ def explain_unknown_flags(args: Sequence[str], known: Collection[str]) -> Masscl
 
 
 def unknown_flags(args: Sequence[str], known: Collection[str]) -> dict[str, str]:
-    """Return the flags in `args` that are not known, with what follows each of them."""
+    """Return the flags in `args` that are not in `known`, each with its value, or "" if it has none.
+
+    The first word of `args` is the command; what follows the word -- is left out.
+    """
     found: dict[str, str] = {}
     for arg, following in itertools.pairwise([*args[1:], ""]):
         # What follows -- are no flags.

@@ -24,10 +24,13 @@ SCRIPTS = {
     "train.py": "train.py",
     "run_translation.py": "run_translation.py",
 }
-"""The program that a word of a command line starts. An empty one has no command line of flags."""
+"""The names of scripts, with the program in flags.toml that each starts.
+
+An empty program is one that is configured by files instead of flags, so that it cannot be converted.
+"""
 
 SEPARATORS = ";&|<>"
-"""What ends a command in a shell."""
+"""Characters that end a command in a shell."""
 KNOWN = (
     "fairseq-preprocess, fairseq-train, fairseq-generate, fairseq-interactive, train.py of XLM and MASS, "
     "run_translation.py"
@@ -36,30 +39,34 @@ KNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class GivenFlag:
-    """A flag as it was given."""
+    """A flag of a command line as it was written, with its values."""
 
     name: str
     flag: ForeignFlag | None
-    """The flag in the table; None if it is not there."""
+    """The entry of the flag in flags.toml; None if it has none."""
     values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignCommand:
-    """A command line of another toolkit."""
+    """A command line of another toolkit, split into its program, flags and arguments."""
 
     script: str
-    """The word that starts the program."""
+    """Name of the script that starts the program, without its folder."""
     program: ForeignProgram
     flags: tuple[GivenFlag, ...]
     arguments: tuple[str, ...]
-    """What is neither a flag nor its value, such as the data folder of fairseq."""
+    """The positional arguments, such as the data folder of fairseq."""
     processes: str | None
-    """How many processes on this machine a launcher starts, as it is written there."""
+    """Number of processes per machine, as given to a launcher such as torchrun; None if it is not given."""
 
 
 def parse_foreign(text: str) -> ForeignCommand:
-    """Take a command line apart. Raises MasscliError if its quotes are open or its program is unknown."""
+    """Parse a shell command line of another toolkit.
+
+    Before the script only the number of processes is read, and what follows a shell separator such as | is
+    left out. Raises MasscliError if a quote is not closed, or if no known script is found.
+    """
     try:
         words = _join_tuples(_split_words(text))
     except ValueError as error:
@@ -78,12 +85,15 @@ def parse_foreign(text: str) -> ForeignCommand:
 
 
 def _ends_command(word: str) -> bool:
-    """Return whether a word is a separator of the shell; an empty word is a value."""
+    """Return whether a word consists of shell separators only; an empty word does not."""
     return word != "" and word.strip(SEPARATORS) == ""
 
 
 def _split_words(text: str) -> list[str]:
-    """Return the words of a command line, without comments. Raises ValueError for open quotes."""
+    """Return the words of a shell command line, without comments.
+
+    Raises ValueError if a quote is not closed.
+    """
     # A backslash at the end of a line joins it with the next one.
     joined = re.sub(r"\\\s*\n", " ", text)
     lexer = shlex.shlex(joined, posix=True, punctuation_chars=SEPARATORS)
@@ -92,9 +102,9 @@ def _split_words(text: str) -> list[str]:
 
 
 def _join_tuples(words: Sequence[str]) -> list[str]:
-    """Put tuples together whose quotes are lost, as in 'fairseq-train --adam-betas (0.9, 0.98)'.
+    """Join the words of a tuple that was not quoted, as in 'fairseq-train --adam-betas (0.9, 0.98)'.
 
-    Inside the quotes around a whole command line there is often no room for those of a value.
+    Users often leave out the inner quotes when they quote a whole command line.
     """
     joined: list[str] = []
     for word in words:
@@ -107,7 +117,7 @@ def _join_tuples(words: Sequence[str]) -> list[str]:
 
 
 def _find_script(words: Sequence[str]) -> int:
-    """Return the place of the word that starts a program."""
+    """Return the index of the word that is a known script. Raises MasscliError if there is none."""
     for number, word in enumerate(words):
         name = PurePath(word).name
         if SCRIPTS.get(name):
@@ -118,7 +128,7 @@ def _find_script(words: Sequence[str]) -> int:
 
 
 def _split(program: ForeignProgram, words: Sequence[str]) -> tuple[list[GivenFlag], list[str]]:
-    """Return the flags with their values, and the other arguments."""
+    """Split the words after the script into (flags with their values, positional arguments)."""
     flags: list[GivenFlag] = []
     arguments: list[str] = []
     position = 0
@@ -138,7 +148,10 @@ def _split(program: ForeignProgram, words: Sequence[str]) -> tuple[list[GivenFla
 
 
 def _following_values(flag: ForeignFlag | None, words: Sequence[str]) -> list[str]:
-    """Return the values that follow a flag."""
+    """Return those of the words after a flag that are its values: as many as the flag takes.
+
+    A flag that is not known takes at most one value. A switch takes none but true or false.
+    """
     values: list[str] = []
     for word in words:
         if _is_flag(word):
@@ -154,12 +167,12 @@ def _following_values(flag: ForeignFlag | None, words: Sequence[str]) -> list[st
 
 
 def _is_flag(word: str) -> bool:
-    """Return whether a word is a flag, and not a negative number."""
+    """Return whether a word is a flag: one or two hyphens and a letter, so not a negative number."""
     return re.match(r"--?[A-Za-z]", word) is not None
 
 
 def _processes(words: Sequence[str]) -> str | None:
-    """Return how many processes the launcher in front of the program starts, or None."""
+    """Return the value of --nproc-per-node or --num-processes in the words before the script, or None."""
     for number, word in enumerate(words):
         name, equals, value = word.partition("=")
         if name.replace("_", "-") in ("--nproc-per-node", "--num-processes"):

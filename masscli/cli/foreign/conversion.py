@@ -17,29 +17,35 @@ XLM_OBJECTIVES = {
     "clm": "clm",
     "ae": "denoise",
 }
-"""The objective of each kind of step of XLM; the first that a command line has is the main one."""
+"""The masscli objective for each kind of training step of XLM, such as --mass_steps.
+
+Of the steps that a command line gives, the first in this order becomes the main objective.
+"""
 ENCODERS = ("mlm", "tlm", "roberta", "classify", "regress", "choose")
-"""Objectives for which an encoder is enough."""
+"""Objectives whose model needs no decoder."""
 DECODERS = ("clm", "gpt")
-"""Objectives for which a decoder is enough."""
+"""Objectives whose model needs no encoder."""
 
 
 @dataclass(slots=True)
 class Conversion:
-    """A command line of masscli while it is made."""
+    """A masscli command line that is being built from a command line of another toolkit."""
 
     command: str
     options: dict[str, str | None] = field(default_factory=dict)
-    """Flags to their values; None for a flag without one."""
+    """The flags of masscli with their values; the value is None for a flag that takes none."""
     arguments: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
-    """What has no counterpart, and what has to be done besides."""
+    """Messages for the user about flags without a counterpart, and about what else has to be done."""
     always: list[str] = field(default_factory=list)
-    """Flags that are not needed here."""
+    """Flags of the other toolkit that masscli does not need, since it always does what they ask for."""
     processes: str | None = None
 
     def add(self, flags: str) -> None:
-        """Take over flags with their values; they replace what was there before."""
+        """Add masscli flags with their values, written as on a command line; they replace earlier ones.
+
+        A flag also replaces its opposite, as --no-share replaces --share.
+        """
         words = flags.split()
         for number, word in enumerate(words):
             if not word.startswith("--"):
@@ -51,11 +57,11 @@ class Conversion:
 
     @property
     def objective(self) -> str:
-        """Return the name of the objective or task."""
+        """The value of --task or --objective, or an empty string if neither is set."""
         return self.options.get("--task") or self.options.get("--objective") or ""
 
     def words(self) -> list[str]:
-        """Return the command line."""
+        """Return the words of the masscli command line, with torchrun before it for several processes."""
         start = ["masscli"]
         if self.processes is not None:
             start = ["torchrun", "--nproc-per-node", self.processes, "-m", "masscli"]
@@ -66,7 +72,7 @@ class Conversion:
 
 
 def convert(given: ForeignCommand) -> Conversion:
-    """Return the command line of masscli that does the same, as far as there is one."""
+    """Convert a command line of another toolkit to masscli; remarks list what has no counterpart."""
     command, _, task = given.program.command.partition(" ")
     conversion = Conversion(command, processes=given.processes)
     conversion.add(f"{task} {given.program.defaults}")
@@ -80,7 +86,7 @@ def convert(given: ForeignCommand) -> Conversion:
 
 
 def _convert_flag(conversion: Conversion, given: GivenFlag) -> None:
-    """Add the counterpart of one flag, or a remark."""
+    """Add the masscli counterpart of one flag to `conversion`, in place, or a remark if it has none."""
     flag, value = given.flag, " ".join(given.values)
     if flag is None:
         conversion.remarks.append(f"{given.name}: is in no table of masscli, and was left out")
@@ -101,7 +107,10 @@ def _convert_flag(conversion: Conversion, given: GivenFlag) -> None:
 
 
 def _add_template(conversion: Conversion, given: GivenFlag) -> None:
-    """Add the flags of a template, with the value in the form that it has here."""
+    """Add the masscli flags or arguments of a flag's template to `conversion`, with the converted value.
+
+    A value that cannot be converted gives a remark instead.
+    """
     assert given.flag is not None and given.flag.template is not None
     value = given.values[0] if given.values else ""
     try:
@@ -133,7 +142,7 @@ def _remark_on_import(conversion: Conversion, paths: Iterable[str]) -> None:
 
 
 def _finish_fairseq_train(conversion: Conversion, given: ForeignCommand) -> None:
-    """Set the data folder, and leave out what the task does not need."""
+    """Set the data folder of a fairseq-train conversion, and drop --init-from if it only resumes the run."""
     if given.arguments:
         # Shards of fairseq are joined with colons; a data folder has its shards inside.
         first, *others = given.arguments[0].split(":")
@@ -147,7 +156,7 @@ def _finish_fairseq_train(conversion: Conversion, given: ForeignCommand) -> None
 
 
 def _finish_fairseq_generate(conversion: Conversion, given: ForeignCommand) -> None:
-    """Set the data folder; fairseq-interactive reads lines instead."""
+    """Set the data folder of a fairseq-generate conversion, or the line input of fairseq-interactive."""
     if "interactive" in given.script:
         conversion.options.pop("--gen-subset", None)
         conversion.options.setdefault("--input", "-")
@@ -162,14 +171,14 @@ def _finish_fairseq_generate(conversion: Conversion, given: ForeignCommand) -> N
 
 
 def _finish_fairseq_preprocess(conversion: Conversion, given: ForeignCommand) -> None:
-    """Say what the text has to be."""
+    """Add the remark that masscli preprocess needs plain text, not text that is already split by BPE."""
     conversion.remarks.append(
         "the files have to be plain text, without BPE: preprocess makes the pieces itself"
     )
 
 
 def _finish_xlm(conversion: Conversion, given: ForeignCommand) -> None:
-    """Choose the objectives by the steps, with their weights, and the folder by its parts."""
+    """Set what depends on several flags of XLM: objectives, the run's folder, layers and batch size."""
     values = {flag.name.lstrip("-").replace("-", "_"): "".join(flag.values) for flag in given.flags}
     for flag in ("--task", "--objective", "--pairs", "--langs", "--auxiliary"):
         conversion.options.pop(flag, None)
@@ -195,7 +204,11 @@ def _finish_xlm(conversion: Conversion, given: ForeignCommand) -> None:
 
 
 def _choose_xlm_objectives(conversion: Conversion, values: dict[str, str]) -> None:
-    """Set the main objective with its languages or pairs, and the others as --auxiliary."""
+    """Set the main objective with its languages or pairs, and the other objectives as --auxiliary.
+
+    `values` are the flags of XLM, without hyphens, with their values. If no steps are given, only a remark
+    is added.
+    """
     objectives: dict[str, list[str]] = {}
     weights: dict[str, str] = {}
     for step, objective in XLM_OBJECTIVES.items():
@@ -227,7 +240,11 @@ def _choose_xlm_objectives(conversion: Conversion, values: dict[str, str]) -> No
 
 
 def _remark_on_pairs(conversion: Conversion, main: str, other: str, objectives: dict[str, list[str]]) -> None:
-    """Say so if an auxiliary objective has other pairs than the main one, whose languages it takes."""
+    """Add a remark if an auxiliary translate or tlm objective has other pairs than the main objective.
+
+    masscli trains auxiliary objectives on the languages of the main one. `objectives` holds the languages or
+    pairs of each objective.
+    """
     if other in ("translate", "tlm") and set(objectives[other]) != set(objectives[main]):
         conversion.remarks.append(
             f"the steps {','.join(objectives[other])} of {other}: --auxiliary takes the languages of {main}; "
@@ -236,7 +253,7 @@ def _remark_on_pairs(conversion: Conversion, main: str, other: str, objectives: 
 
 
 def _finish_run_translation(conversion: Conversion, given: ForeignCommand) -> None:
-    """Let the batch be limited by its examples, as there, and not by their tokens."""
+    """Set --max-tokens so high that only --batch-size limits a batch, as in run_translation.py."""
     longest = max(
         int(conversion.options.get("--max-source-positions") or 1024),
         int(conversion.options.get("--max-target-positions") or 128),
@@ -256,11 +273,11 @@ FINISH: dict[str, Callable[[Conversion, ForeignCommand], None]] = {
     "train.py": _finish_xlm,
     "run_translation.py": _finish_run_translation,
 }
-"""What a table cannot express, for each program."""
+"""For each program, the function that completes a conversion with what flags.toml cannot express."""
 
 
 def _choose_command(conversion: Conversion) -> None:
-    """Let the flag that names the objective decide between pretrain and finetune."""
+    """Set the command to pretrain if the conversion has --objective, or to finetune if it has --task."""
     if "--objective" in conversion.options:
         conversion.command = "pretrain"
         conversion.options.pop("--task", None)
@@ -269,7 +286,7 @@ def _choose_command(conversion: Conversion) -> None:
 
 
 def _drop_unknown(conversion: Conversion) -> None:
-    """Leave out flags that the objective does not have, with a remark for each."""
+    """Remove the flags that the masscli command with this objective does not have; add a remark for each."""
     from masscli.cli.app import build_command
 
     chooser = {"pretrain": "--objective", "finetune": "--task"}.get(conversion.command)
@@ -289,16 +306,16 @@ def _drop_unknown(conversion: Conversion) -> None:
 
 
 def _opposite(flag: str) -> str:
-    """Return the flag that turns this one off, or on."""
+    """Return the opposite of a flag: --no-x for --x, and --x for --no-x."""
     if flag.startswith("--no-"):
         return f"--{flag.removeprefix('--no-')}"
     return f"--no-{flag.removeprefix('--')}"
 
 
 def format_command(words: Iterable[str], width: int = 100) -> str:
-    """Return a command line for a shell, with a backslash at the end of each line but the last.
+    """Return words as a quoted shell command, in lines of about `width` columns that backslashes join.
 
-    Variables of the shell, such as $DATA, stay variables.
+    Words with shell variables, such as $DATA, are quoted so that the shell still expands them.
     """
     lines = [""]
     for word in words:

@@ -14,31 +14,34 @@ PROGRAMS_OF = {
     "finetune": ("fairseq-train", "train.py", "run_translation.py"),
     "generate": ("fairseq-generate",),
 }
-"""For each command, the programs whose flags may be expected there; the first that has a flag counts."""
+"""For each masscli command, the programs whose flags users may try on it, in the order of the search."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignFlag:
-    """A flag of another program, and its counterpart."""
+    """A flag of another program, and its counterpart in masscli: a template, choices, or a reason."""
 
     name: str
     values: str = "1"
-    """How many values follow: 0, 1, ? (one or none) or + (one or more)."""
+    """How many values follow the flag: 0, 1, ? (a switch, perhaps with true or false) or + (any number)."""
     template: str | None = None
-    """The flags here, with {} in place of the value."""
+    """The masscli flags or argument that replace the flag, with {} in place of its value."""
     choices: Mapping[str, str] = field(default_factory=dict)
-    """The flags here for each value."""
+    """The masscli flags that replace the flag, for each of its possible values."""
     form: str = "text"
-    """How the value is written here."""
+    """Name of the conversion of the value, a key of FORMS or WHOLE_FORMS in values.py."""
     is_base: bool = False
-    """Whether other flags change what it sets."""
+    """Whether the flag sets defaults that other flags override, such as --arch, so that it comes first."""
     always: str | None = None
-    """Why the flag is not needed here."""
+    """Why masscli does not need the flag; None if it is needed."""
     missing: str | None = None
-    """What to do instead of the flag."""
+    """What to do instead of the flag, if masscli has no counterpart; else None."""
 
     def describe(self, value: str = "") -> str:
-        """Return what stands for the flag here, in words; `value` is what was given to it."""
+        """Return a sentence part on what replaces the flag in masscli, such as `is --lr 0.1 here`.
+
+        `value` is the value that the user gave to the flag, if any.
+        """
         if self.always is not None:
             return f"leave it out; {self.always}"
         if self.missing is not None:
@@ -61,21 +64,21 @@ class ForeignFlag:
 
 @dataclass(frozen=True, slots=True)
 class ForeignProgram:
-    """A program of another toolkit."""
+    """A program of another toolkit, with its flags by name, as flags.toml describes it."""
 
     name: str
     command: str
-    """The command of masscli, with the flags that choose its task."""
+    """The masscli command that replaces the program, with the flags that choose its task."""
     defaults: str
-    """What the program does unless it is told otherwise, as flags of masscli."""
+    """The defaults of the program that differ from masscli's, as masscli flags."""
     flags: Mapping[str, ForeignFlag]
     aliases: Mapping[str, str]
-    """Short names of flags."""
+    """Other names of flags, such as short ones, with the full names."""
 
     def find(self, name: str) -> ForeignFlag | None:
-        """Return the flag that is called so, with - or _ between its words, or None.
+        """Return the flag with this name or alias, or None; - and _ in names are the same.
 
-        As argparse does, the beginning of a name is taken for the name if only one flag begins with it.
+        As in argparse, the beginning of a name is enough if only one flag begins with it.
         """
         name = self.aliases.get(name, name)
         wanted = _normalize(name)
@@ -93,7 +96,7 @@ class ForeignProgram:
 
 @functools.cache
 def programs() -> dict[str, ForeignProgram]:
-    """Return every program of the table by its name."""
+    """Return all programs of flags.toml by name; the file is read once."""
     text = files("masscli.cli.foreign").joinpath("flags.toml").read_text(encoding="utf-8")
     found = {}
     for name, entry in tomllib.loads(text).items():
@@ -116,7 +119,11 @@ def programs() -> dict[str, ForeignProgram]:
 
 
 def explain_flag(name: str, value: str, command: str) -> str | None:
-    """Return what an unknown flag of `command` is here, or None if no other toolkit has it."""
+    """Return an explanation of a flag that the masscli command `command` lacks but another toolkit has.
+
+    `value` is the value that the user gave to the flag. The result is None if no program in PROGRAMS_OF of
+    the command has the flag.
+    """
     for program in PROGRAMS_OF.get(command, ()):
         for flag in programs()[program].flags.values():
             if _normalize(flag.name) == _normalize(name):

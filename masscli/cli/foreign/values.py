@@ -13,7 +13,7 @@ XLM_OPTIMIZERS = {
     "adam_inverse_sqrt": "--optimizer adam --lr-scheduler inverse_sqrt --warmup-updates 4000",
     "adam_cosine": "--optimizer adam --lr-scheduler cosine --warmup-updates 4000",
 }
-"""XLM's optimizers, with their own defaults."""
+"""The masscli flags for each optimizer of XLM, including XLM's defaults for it."""
 XLM_OPTIMIZER_OPTIONS = {
     "lr": "--lr",
     "warmup_updates": "--warmup-updates",
@@ -24,20 +24,21 @@ XLM_OPTIMIZER_OPTIONS = {
 
 
 def items(value: str) -> list[str]:
-    """Return the items of a Python list or tuple, such as `(0.9, 0.98)`, or the value itself."""
+    """Return the items of a Python list or tuple such as `(0.9, 0.98)`; of a single value, this value."""
     return [item.strip() for item in value.strip("()[] ").split(",")]
 
 
 def languages(value: str) -> str:
-    """Return the languages in `en-fr`, `en,fr` or `en-en,zh-zh`, each once."""
+    """Return the languages in `en-fr`, `en,fr` or `en-en,zh-zh`, each once, joined by commas."""
     return ",".join(dict.fromkeys(part for part in re.split("[-,]", value) if part))
 
 
 def checkpoint(value: str) -> str:
-    """Return the run that stands for a checkpoint of another toolkit.
+    """Return the path of the masscli run or checkpoint that corresponds to a checkpoint of another toolkit.
 
-    The best checkpoint of a run is taken by default. A file of weights becomes the run that `masscli import`
-    makes of it, which is called like the file without its ending.
+    checkpoint_best.pt becomes its folder, since masscli takes the best checkpoint of a run by default, and
+    checkpoint_last.pt becomes checkpoints/last in it. Another file of weights becomes its own name without
+    the ending, for the run that `masscli import` may make of it. Any other value stays as it is.
     """
     path = PurePath(value)
     if path.name == "checkpoint_best.pt":
@@ -50,7 +51,10 @@ def checkpoint(value: str) -> str:
 
 
 def xlm_optimizer(value: str) -> str:
-    """Return the flags of an optimizer such as `adam_inverse_sqrt,beta1=0.9,beta2=0.98,lr=0.0001`."""
+    """Return the masscli flags for a value of XLM's --optimizer.
+
+    An example is `adam_inverse_sqrt,beta1=0.9,beta2=0.98,lr=0.0001`. Raises KeyError for another optimizer.
+    """
     name, *assignments = value.split(",")
     given = dict(assignment.split("=", 1) for assignment in assignments if "=" in assignment)
     flags = [XLM_OPTIMIZERS[name], f"--adam-betas {given.pop('beta1', '0.9')},{given.pop('beta2', '0.999')}"]
@@ -59,7 +63,10 @@ def xlm_optimizer(value: str) -> str:
 
 
 def xlm_criterion(value: str) -> str:
-    """Return the flags of `valid_en-fr_mt_bleu,10`: the metric, and how long to wait for a better one."""
+    """Return the masscli flags --best-metric and --patience for XLM's --stopping_criterion.
+
+    An example is `valid_en-fr_mt_bleu,10`: a metric, and how many validations to wait for a better value.
+    """
     metric, _, patience = value.partition(",")
     if not metric:
         return ""
@@ -73,7 +80,7 @@ def xlm_criterion(value: str) -> str:
 
 
 def xlm_models(value: str) -> str:
-    """Return the flags of `ENCODER,DECODER`, which may be the same file."""
+    """Return --init-from and, for two files, --init-decoder-from for XLM's --reload_model ENCODER,DECODER."""
     paths = [checkpoint(path) for path in value.split(",") if path]
     if not paths:
         return ""
@@ -84,13 +91,16 @@ def xlm_models(value: str) -> str:
 
 
 def mask_keep_random(value: str) -> str:
-    """Return the flags of the shares of masked, kept and random words, as in `0.8,0.1,0.1`."""
+    """Return the masscli flags for the shares of masked, kept and random words, as in `0.8,0.1,0.1`."""
     _, keep, random = value.split(",")
     return f"--leave-unmasked-prob {keep} --random-token-prob {random}"
 
 
 def temperature(value: str) -> str:
-    """Return the temperature of an exponent; a negative exponent stands for equal shares."""
+    """Return the sampling temperature of languages, 1 / exponent, for the exponent that XLM and fairseq take.
+
+    An exponent of 0 or below, which means equal shares, gives 1000.
+    """
     exponent = float(value)
     return "1000" if exponent <= 0 else f"{1 / exponent:.4g}"
 
@@ -107,7 +117,7 @@ FORMS: dict[str, Callable[[str], str]] = {
     "whole": lambda value: str(math.ceil(float(value))),
     "hf-metric": lambda value: "loss" if value.endswith("loss") else value.removeprefix("eval_"),
 }
-"""What makes of a value the value here."""
+"""Functions that convert the value of a flag to the value of a masscli flag, by the name in flags.toml."""
 
 WHOLE_FORMS: dict[str, Callable[[str], str]] = {
     "xlm-optimizer": xlm_optimizer,
@@ -115,4 +125,4 @@ WHOLE_FORMS: dict[str, Callable[[str], str]] = {
     "xlm-models": xlm_models,
     "mask-keep-random": mask_keep_random,
 }
-"""What makes of a value all the flags here."""
+"""Functions that convert the value of a flag to all masscli flags for it, by the name in flags.toml."""
