@@ -25,22 +25,30 @@ from masscli.generation.topk import best_in_rows
 
 @dataclass(frozen=True, slots=True)
 class StepSelection:
-    """What a search strategy has selected in one step. Parents are row numbers within the sentence."""
+    """What a search strategy has selected in one step for S sentences of W rows (beams) each.
+
+    Parents are rows of the previous step, numbered from 0 within their sentence. Sums are sums of
+    log-probabilities.
+    """
 
     ended: Tensor
-    """(S, F) sums of the hypotheses that end in this step, -inf for none."""
+    """(S, F) sums of the F hypotheses of each sentence that end in this step; -inf where there are fewer."""
     ended_parents: Tensor
-    """(S, F) the rows that they end."""
+    """(S, F) the row that each hypothesis in `ended` ends."""
     sums: Tensor
-    """(S, W) sums of the rows that go on."""
+    """(S, W) sums of the rows of the next step; -inf for rows that are not used."""
     parents: Tensor
-    """(S, W) the rows that they continue."""
+    """(S, W) the row that each row of the next step continues."""
     pieces: Tensor
-    """(S, W) the pieces that they are extended by."""
+    """(S, W) the piece that each row of the next step appends."""
 
 
 class Beam:
-    """The search strategy that keeps the W best hypotheses of each sentence."""
+    """The search strategy that keeps the best continuations of each sentence, in one or several groups.
+
+    Each sentence has `config.beam` rows (W), divided among `config.diverse_beam_groups` groups. `eos` is the
+    id of the end symbol.
+    """
 
     def __init__(self, config: GenerationConfig, eos: int) -> None:
         self.width = config.beam
@@ -49,7 +57,7 @@ class Beam:
         self.eos = eos
 
     def start(self, sentences: int, device: torch.device) -> Tensor:
-        """Return the scores (S, W) before the first step: 0 for the first row of each group, -inf for others.
+        """Return the sums (S, W) before the first step: 0 for the first row of each group, -inf for others.
 
         The rows of a group are still the same, so only its first row is alive.
         """
@@ -59,10 +67,14 @@ class Beam:
         return sums
 
     def keep(self, sentences: Tensor) -> None:
-        """Do nothing, because no state depends on the sentences."""
+        """Do nothing when sentences are dropped, because this strategy has no state for each sentence."""
 
     def select(self, sums: Tensor, scores: Tensor) -> StepSelection:
-        """Select the next rows from their sums so far (S, W) and the next pieces' scores (S, W, V)."""
+        """Select the rows of the next step, and the hypotheses that end in this one.
+
+        `sums` (S, W) are the sums of log-probabilities of the rows so far, and `scores` (S, W, V) the
+        log-probabilities of their next pieces.
+        """
         if self.groups == 1:
             return self._select_in_group(sums, scores, None)
         size = self.width // self.groups
@@ -87,7 +99,11 @@ class Beam:
         )
 
     def _select_in_group(self, sums: Tensor, scores: Tensor, uses: Tensor | None) -> StepSelection:
-        """Select within one group; `uses` (S, V) counts the pieces that earlier groups have used."""
+        """Select the continuations within one group, from the `sums` and `scores` of its rows.
+
+        `uses` (S, V) counts how many rows of earlier groups took each piece in this step, which is penalized;
+        None means no penalty. Rows are numbered from 0 within the group.
+        """
         size = sums.shape[1]
         steered = scores
         if uses is not None:

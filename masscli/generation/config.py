@@ -87,7 +87,7 @@ class GenerationConfig:
         )
 
     def length_limit(self, source_length: int) -> float:
-        """Return the largest number of pieces in an output for a source of this length."""
+        """Return the most pieces of an output for a source of this many pieces, end symbols not counted."""
         # The shortest output must fit.
         return max(self.max_len_a * source_length + self.max_len_b, self.min_len)
 

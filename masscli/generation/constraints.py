@@ -20,11 +20,12 @@ from masscli.text.vocabulary import Vocabulary
 
 
 class Constraints:
-    """The rules for S sentences of W rows.
+    """The rules that say which piece may come next in each of the W rows of S sentences.
 
     `limits` (S,) is the most pieces of each output, the end symbol not counted. `prefixes` are the pieces
     that each output must begin with. `allowed` (V,) bool are the pieces that may be generated (default: all
-    but special ones). `forced` are tokens that come before all of these, at no cost.
+    but special ones). `forced` are tokens that every output begins with, before its prefix, with
+    log-probability 0; limits do not count them.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Constraints:
                 row[: len(prefix)] = torch.as_tensor(prefix)
 
     def keep(self, sentences: Tensor) -> None:
-        """Drop all sentences but these (indices, on the CPU)."""
+        """Drop the limits and prefixes of all sentences but those with these indices (1-D, on the CPU)."""
         self.limits = self.limits[sentences]
         if self.prefixes is not None:
             self.prefixes = self.prefixes[sentences]
@@ -66,7 +67,7 @@ class Constraints:
     def apply(self, scores: Tensor, history: Tensor) -> None:
         """Apply forced pieces, penalties and bans in place to the scores (S, W, V) of the next piece.
 
-        `history` (S, W, t) holds the pieces that were generated so far.
+        Scores are log-probabilities; `history` (S, W, t) holds the pieces that were generated so far.
         """
         step = history.shape[2]
         if step < len(self.forced):
@@ -99,7 +100,11 @@ class Constraints:
             scores[sentences, :, pieces] = forced_scores
 
     def _forced_pieces(self, step: int) -> Tensor:
-        """Return the piece (S,) that each sentence must take in this step, -1 where it is free."""
+        """Return the piece (S,) that each sentence must take at position `step`, or -1 where it is free.
+
+        That is the end symbol at the length limit, or else a piece of the prefix. `step` counts from 0 and
+        includes the forced tokens at the beginning.
+        """
         # The end symbol at the length limit overrides a prefix.
         forced = torch.full_like(self.limits, -1)
         prefix_step = step - len(self.forced)
@@ -109,7 +114,10 @@ class Constraints:
 
 
 def forbid_repeats(scores: Tensor, history: Tensor, n: int) -> None:
-    """Set the scores (S, W, V) of pieces that would repeat an n-gram of `history` (S, W, t) to -inf."""
+    """Set to -inf, in place, the scores (S, W, V) of pieces that would repeat an n-gram of `history`.
+
+    `history` (S, W, t) holds the pieces so far, and `n` is the length of the n-grams, at most t.
+    """
     # (S, W, t-n+1, n): every n-gram so far.
     ngrams = history.unfold(2, n, 1)
     # (S, W, n-1): the beginning of the n-gram that the next piece completes.

@@ -22,14 +22,15 @@ from masscli.generation.hypotheses import Hypothesis
 from masscli.models.config import ModelConfig
 
 _UNSUPPORTED = ("sampling", "unkpen", "prefix_size", "diverse_beam_groups", "repetition_penalty")
-"""Fields of GenerationConfig that must have their defaults."""
+"""Fields of GenerationConfig that CTranslate2 cannot follow, and which must have their defaults."""
 
 
 class CTranslate2Decoder:
-    """A model of CTranslate2 that decodes for one direction.
+    """A decoder that generates and scores token ids with CTranslate2 in place of PyTorch.
 
-    `translator` is a `ctranslate2.Translator` whose tokens are `token_names`, by id. It gives no scores of
-    single pieces when it generates, so outputs are scored afterwards if `piece_scores` are wanted.
+    `translator` is a `ctranslate2.Translator`, and `token_names` has the name of each of its tokens by id. It
+    gives no scores of single pieces when it generates, so outputs are scored afterwards if `piece_scores` is
+    set, and have none otherwise. Raises MasscliError for options that CTranslate2 does not have.
     """
 
     single_stack = False
@@ -69,7 +70,7 @@ class CTranslate2Decoder:
             self._batching = {"batch_type": "examples", "max_batch_size": batch_size}
 
     def max_output_length(self, source_length: int) -> int:
-        """Return how many pieces the model has positions for, after a source of any length."""
+        """Return for how many pieces of output the model has positions, whatever the source length."""
         return self._max_target_length
 
     def generate(
@@ -81,10 +82,10 @@ class CTranslate2Decoder:
         prefixes: Sequence[Sequence[int]] | None = None,
         phrases: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Return the n best outputs in language `target` of each source in language `source`.
+        """Return the n best outputs in language `target`, best first, of each source in language `source`.
 
-        A source has no special tokens, and at most `max_source_length` tokens. Prefixes must be empty. Raises
-        MasscliError if there are phrases that outputs must contain.
+        A source has no special tokens, and at most `max_source_length` tokens. `prefixes` are ignored, since
+        --prefix-size is refused. Raises MasscliError if there are phrases that outputs must contain.
         """
         if phrases is not None and any(phrases):
             raise _refusal("--constraints")
@@ -117,7 +118,10 @@ class CTranslate2Decoder:
     def score(
         self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
     ) -> list[Hypothesis]:
-        """Return given targets as hypotheses with the scores that the model gives them."""
+        """Return each target as a hypothesis, scored as an output of the model for its source.
+
+        `source` and `target` are the languages; sources and targets are token ids without special tokens.
+        """
         forced = self.framing.forced_tokens(target)
         target_tokens = [self._to_tokens([*forced, *ids.tolist()]) for ids in targets]
         answers = self._translator.score_batch(
@@ -133,7 +137,11 @@ class CTranslate2Decoder:
     def _add_piece_scores(
         self, sources: Sequence[Ids], results: list[list[Hypothesis]], source: str, target: str
     ) -> None:
-        """Give each hypothesis the scores of its pieces; its own score stays as it is."""
+        """Replace each hypothesis in `results` by one with the log-probabilities of its pieces, in place.
+
+        They are computed by scoring the outputs; the score of the whole hypothesis stays as it is. `results`
+        has a list of hypotheses for each source; `source` and `target` are languages.
+        """
         repeated = [ids for ids, hypotheses in zip(sources, results, strict=True) for _ in hypotheses]
         outputs = [
             np.asarray(hypothesis.ids, np.int64) for hypotheses in results for hypothesis in hypotheses
@@ -145,7 +153,10 @@ class CTranslate2Decoder:
             ]
 
     def _group_by_limit(self, sources: Sequence[Ids]) -> Iterator[tuple[int, list[int]]]:
-        """Yield each length limit with the numbers of the sources that have it: a call has a single limit."""
+        """Yield each length limit, in pieces, with the indices of its sources, the largest limit first.
+
+        A call of CTranslate2 has a single limit for all its sentences.
+        """
         groups: dict[int, list[int]] = {}
         for number, ids in enumerate(sources):
             limit = self.config.length_limit(len(ids))
@@ -154,7 +165,11 @@ class CTranslate2Decoder:
         yield from sorted(groups.items(), reverse=True)
 
     def _hypotheses(self, answer: Any, limit: int, target: str) -> list[Hypothesis]:
-        """Return the hypotheses of one sentence, best first."""
+        """Convert CTranslate2's answer for one sentence to hypotheses without scores of pieces, best first.
+
+        `limit` is the length limit in pieces. Tokens that outputs in language `target` are forced to begin
+        with are removed.
+        """
         forced = len(self.framing.forced_tokens(target))
         hypotheses = []
         for tokens, score in zip(answer.hypotheses, answer.scores, strict=True):
@@ -163,21 +178,23 @@ class CTranslate2Decoder:
         return hypotheses
 
     def _source_tokens(self, sources: Sequence[Ids], language: str) -> list[list[str]]:
-        """Return the tokens of sources with the special tokens that the encoder reads."""
+        """Return the names of the tokens that the encoder reads for each source, special tokens included."""
         return [self._to_tokens(self.framing.encoder_input(ids, language).tolist()) for ids in sources]
 
     def _forced_tokens(self, language: str, count: int) -> list[list[str] | None] | None:
-        """Return what outputs begin with, for each of `count` sentences; None if it is nothing."""
+        """Return the forced first tokens of `count` outputs in `language`, as names, or None for none."""
         forced = self._to_tokens(self.framing.forced_tokens(language))
         if not forced:
             return None
         return [forced] * count
 
     def _to_tokens(self, ids: Iterable[int]) -> list[str]:
+        """Return the names of tokens with these ids."""
         return [self._names[number] for number in ids]
 
 
 def _refusal(flag: str) -> MasscliError:
+    """Return the error that says that CTranslate2 does not have the option `flag`."""
     return MasscliError(
         f"{flag}: CTranslate2 does not have it", "leave it out, or decode with --backend torch"
     )

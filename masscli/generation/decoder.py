@@ -29,21 +29,25 @@ from masscli.models.transformer import Transformer
 T = TypeVar("T")
 
 LOGIT_ROWS = 512
-"""How many rows of logits are held at a time when references are scored."""
+"""For how many tokens logits are held at a time when references are scored."""
 SINGLE_STACK_RESERVE = 4
 """Positions that a source leaves free in a single stack: one before, between and behind source and output,
 and one for the first piece of output."""
 
 
 class TextDecoder(Protocol):
-    """What a translator needs of a decoder, whatever decodes."""
+    """The interface of a decoder that a `Translator` uses, whether PyTorch or CTranslate2 computes.
+
+    `max_source_length` is the most tokens of a source, without special tokens, and `single_stack` says
+    whether source and output share the positions of one stack.
+    """
 
     config: GenerationConfig
     single_stack: bool
     max_source_length: int
 
     def max_output_length(self, source_length: int) -> int:
-        """Return how many pieces the model has positions for, after a source of this length."""
+        """Return for how many pieces of output the model has positions, after a source of this length."""
         ...
 
     def generate(
@@ -55,18 +59,25 @@ class TextDecoder(Protocol):
         prefixes: Sequence[Sequence[int]] | None = None,
         phrases: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Return the n best outputs of each source."""
+        """Return the n best outputs in language `target`, best first, of each source in language `source`.
+
+        For each source, `prefixes` has the pieces that its outputs begin with, and `phrases` the phrases that
+        they contain. All are token ids without special tokens.
+        """
         ...
 
     def score(
         self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
     ) -> list[Hypothesis]:
-        """Return given targets as hypotheses with their scores."""
+        """Return each target as a hypothesis, scored as an output of the model for its source.
+
+        `source` and `target` are the languages; sources and targets are token ids without special tokens.
+        """
         ...
 
 
 class Decoder:
-    """One model, or several that decode as one: the mean of their probabilities, with the same framing.
+    """Generates and scores token ids with one model, or with the mean of the probabilities of several.
 
     A model of one stack continues the source instead of encoding it: see
     masscli/generation/single_stack_decoding.py. `allowed` (V,) bool, if given, are the only pieces that are
@@ -103,11 +114,11 @@ class Decoder:
 
     @property
     def device(self) -> torch.device:
-        """Return the device of the models."""
+        """Return the device that the models are on."""
         return next(self.models[0].parameters()).device
 
     def max_output_length(self, source_length: int) -> int:
-        """Return how many pieces the model has positions for, after a source of this length."""
+        """Return for how many pieces of output the models have positions, after a source of this length."""
         if self.single_stack:
             return self.max_target_length - (source_length + 2)
         return self.max_target_length
@@ -122,7 +133,7 @@ class Decoder:
         sample_keys: Sequence[int] | None = None,
         phrases: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Return the n best outputs in language `target` of each source in language `source`.
+        """Return the n best outputs in language `target`, best first, of each source in language `source`.
 
         A source has no special tokens, and at most `max_source_length` tokens. `prefixes` are pieces that
         each output must begin with. `sample_keys`, together with the seed, say which random numbers a
@@ -172,7 +183,9 @@ class Decoder:
     ) -> list[Hypothesis]:
         """Return given targets as hypotheses with the scores that the models give them, by teacher forcing.
 
-        Scores are normalized as those of outputs are.
+        The score of a hypothesis is its log-probability, end symbol included, divided by its length to the
+        power of lenpen. `source` and `target` are the languages; sources and targets are ids without special
+        tokens.
         """
         results: list[Hypothesis | None] = [None] * len(sources)
         sizes = []
@@ -209,13 +222,21 @@ class Decoder:
         return [hypothesis for hypothesis in results if hypothesis is not None]
 
     def _length_limit(self, source_length: int, needed: int) -> int:
-        """Return the largest number of pieces in an output."""
+        """Return the most pieces that an output may have, for a source of this many tokens.
+
+        This is the limit that the options set, or `needed` (the pieces of a prefix and phrases) where that is
+        more, but never more than the models have positions for.
+        """
         # A prefix and phrases must fit.
         limit = max(self.config.length_limit(source_length), needed)
         return int(min(limit, self.max_output_length(source_length)))
 
     def _batches(self, lengths: Sequence[int], width: int) -> Iterator[list[int]]:
-        """Yield the sentence numbers of each batch. Long sentences come first, so that memory peaks early."""
+        """Yield the indices of the sentences of each batch, long sentences first, so that memory peaks early.
+
+        `lengths` are the sentences' tokens without special ones, and `width` is the number of rows of each. A
+        batch holds at most `batch_tokens` padded tokens times `width`, but at least one sentence.
+        """
         # The number breaks ties, so that batches follow from the input alone.
         order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
         first = 0
@@ -231,14 +252,17 @@ class Decoder:
             first += size
 
     def _encoder_input(self, sources: Sequence[Ids], language: str) -> Tokens:
-        """Return sources, with special tokens, as a padded block for the encoder."""
+        """Return sources in `language`, with special tokens, as a padded block on the models' device."""
         framed = [self.framing.encoder_input(ids, language) for ids in sources]
         ids, lengths = pad(framed, self.framing.vocab.pad)
         languages = self.framing.language_tensor(language, len(sources))
         return Tokens(ids, lengths, language=languages).to(self.device)
 
     def _stepper(self, sources: Sequence[Ids], source: str, target: str, width: int) -> Stepper:
-        """Return a stepper over all models, for `width` rows of each source."""
+        """Return a stepper over all models for `width` rows of each of `sources`.
+
+        `source` and `target` are languages.
+        """
         encoder_input = self._encoder_input(sources, source)
         languages = self.framing.language_tensor(target, len(sources))
         if languages is not None:
@@ -255,7 +279,8 @@ class Decoder:
     def _score_step_by_step(self, stepper: Stepper, rows: Tensor, lengths: Tensor) -> Tensor:
         """Return the log-probabilities (B, T) of rows[:, 1:], computed one step at a time.
 
-        They are 0 beyond `lengths` (B,), where there may be no positions left.
+        `rows` (B, T + 1) are padded outputs between the decoder's first input and the end symbol. The results
+        are 0 beyond `lengths` (B,), the numbers of tokens to score, where there may be no positions left.
         """
         rows = rows.to(self.device)
         lengths = lengths.to(self.device)
@@ -276,7 +301,8 @@ class Decoder:
     def _score_at_once(self, source: Tokens, rows: Tensor, lengths: Tensor, target: str) -> Tensor:
         """Return the log-probabilities (B, T) of rows[:, 1:], each given what stands before it.
 
-        They are meaningless beyond `lengths` (B,).
+        `rows` (B, T + 1) are padded outputs in language `target`, between the decoder's first input and the
+        end symbol. The results are meaningless beyond `lengths` (B,), the numbers of tokens to score.
         """
         languages = self.framing.language_tensor(target, len(rows))
         decoder_input = Tokens(rows[:, :-1], lengths, language=languages).to(self.device)
@@ -299,7 +325,7 @@ class Decoder:
 
     @contextmanager
     def _eval_mode(self) -> Iterator[None]:
-        """Switch dropout off, and restore the models' modes afterwards: a trainer may have lent its model."""
+        """Put the models in eval mode within a `with` block, and restore the mode of each model after it."""
         modes = [model.training for model in self.models]
         try:
             for model in self.models:
@@ -311,12 +337,12 @@ class Decoder:
 
 
 def select(items: Sequence[T], numbers: Sequence[int]) -> list[T]:
-    """Return the items with these numbers."""
+    """Return the items with these indices, in the order of the indices."""
     return [items[number] for number in numbers]
 
 
 def content_key(ids: Ids) -> int:
-    """Return a hash of the pieces of a sentence, which is the same on every machine."""
+    """Return a 64-bit hash of the pieces of a sentence, the same in every process and on every machine."""
     # The byte order is fixed, and Python's own hash is not the same in every process.
     digest = hashlib.blake2b(np.asarray(ids, "<i8").tobytes(), digest_size=8).digest()
     return int.from_bytes(digest, "little")

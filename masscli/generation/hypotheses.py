@@ -19,20 +19,26 @@ class Hypothesis:
     """One finished output with its score."""
 
     ids: tuple[int, ...]
-    """Its pieces, without the end symbol."""
+    """The ids of its pieces, without the end symbol."""
     score: float
+    """The score by which hypotheses are ranked: the higher the better."""
     token_scores: tuple[float, ...]
-    """The log-probability of each piece and of the end symbol."""
+    """The log-probability of each piece and of the end symbol; empty if these are not known."""
     hit_max_len: bool
-    """Whether the length limit forced the end symbol."""
+    """Whether a generated output has as many pieces as its length limit allows, so that its end was
+    forced."""
 
     def without_first(self, count: int) -> Hypothesis:
-        """Return the hypothesis without its first `count` pieces, with the same score."""
+        """Return a copy of the hypothesis without its first `count` pieces, with the same score."""
         return replace(self, ids=self.ids[count:], token_scores=self.token_scores[count:])
 
 
 class HypothesisPool:
-    """The K best finished hypotheses of S sentences, best first; of equal ones, the earlier one."""
+    """The K best finished hypotheses of each of S sentences, best first; of equal ones, the earlier one.
+
+    `size` is K, `capacity` the most pieces (end symbol included) of a hypothesis, and `lenpen` the power of
+    the length by which sums of log-probabilities are divided.
+    """
 
     def __init__(self, sentences: int, size: int, capacity: int, lenpen: float, device: torch.device) -> None:
         self.size = size
@@ -49,9 +55,10 @@ class HypothesisPool:
         self.ended = torch.zeros(sentences, dtype=torch.int64, device=device)
 
     def add(self, sums: Tensor, pieces: Tensor, piece_scores: Tensor) -> None:
-        """Offer F hypotheses for each sentence.
+        """Add F finished hypotheses of each sentence to the pool, which keeps the K best of all, in place.
 
-        `sums` are (S, F), -inf for none; `pieces` are (S, F, t), and `piece_scores` (S, F, t + 1).
+        `sums` (S, F) are their sums of log-probabilities, -inf for none; `pieces` are (S, F, t), and
+        `piece_scores` (S, F, t + 1) the log-probabilities of the pieces and of the end symbol.
         """
         t = pieces.shape[2]
         self.ended += (sums > -torch.inf).sum(1)
@@ -69,7 +76,7 @@ class HypothesisPool:
         self.piece_scores[..., : t + 1] = _gather_rows(all_scores, order)
 
     def normalize(self, sums: Tensor, length: int | Tensor) -> Tensor:
-        """Return the scores (S, F), in float64, of sums of log-probabilities (S, F).
+        """Return sums of log-probabilities divided by length ** lenpen, in float64 and of the same shape.
 
         `length` counts the end symbol; a tensor of lengths must be float64.
         """
@@ -89,7 +96,10 @@ class HypothesisPool:
         return torch.maximum(at_shortest, at_longest) <= self.scores[:, -1]
 
     def take(self, sentences: list[int], limits: list[int]) -> list[list[Hypothesis]]:
-        """Return the hypotheses of some sentences, whose length limits are `limits`."""
+        """Return the hypotheses of the sentences with these indices, best first; the pool stays as it is.
+
+        `limits` are the length limits of these sentences, in pieces, which `Hypothesis.hit_max_len` is about.
+        """
         # Four transfers from the device serve all sentences, instead of four for each.
         chosen = torch.tensor(sentences, device=self.scores.device)
         scores = self.scores[chosen].tolist()
@@ -110,7 +120,7 @@ class HypothesisPool:
         return results
 
     def keep(self, sentences: Tensor) -> None:
-        """Drop all sentences but these (indices)."""
+        """Drop the hypotheses of all sentences but those with these indices (1-D)."""
         self.scores = self.scores[sentences]
         self.lengths = self.lengths[sentences]
         self.pieces = self.pieces[sentences]
@@ -119,5 +129,5 @@ class HypothesisPool:
 
 
 def _gather_rows(block: Tensor, order: Tensor) -> Tensor:
-    """Gather rows of `block` (S, M, C) by `order` (S, K): (S, K, C)."""
+    """Return the K rows of each `block` (S, M, C) whose indices are in `order` (S, K): (S, K, C)."""
     return block.gather(1, order[..., None].expand(-1, -1, block.shape[2]))

@@ -23,25 +23,26 @@ from masscli.generation.config import GenerationConfig
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a row has of the phrases of its sentence."""
+    """How much the output of one row has of the phrases that it must contain."""
 
     missing: tuple[tuple[int, ...], ...]
-    """The phrases that it lacks."""
+    """The phrases, as pieces, that the output does not have completely."""
     begun: tuple[int, ...] = ()
-    """The pieces of the last of them that it has begun to write."""
+    """The last pieces of the output, if a missing phrase begins with them; else empty."""
     pieces: int = 0
-    """Pieces of phrases that it has, those of an unfinished one included."""
+    """Number of pieces in the output that belong to phrases, those of an unfinished one included."""
 
     def next_pieces(self) -> set[int]:
-        """Return the pieces that continue the phrase that was begun, or begin another one."""
+        """Return the pieces that would continue the phrase that was begun, or begin any missing phrase."""
         size = len(self.begun)
         continuing = {phrase[size] for phrase in self.missing if phrase[:size] == self.begun}
         return continuing | {phrase[0] for phrase in self.missing}
 
     def extended(self, piece: int) -> Progress:
-        """Return the progress after one more piece.
+        """Return the progress after the output is extended by `piece`; this object stays as it is.
 
-        A phrase that is not continued is given up, and begins anew where it can.
+        If the piece does not continue the phrase that was begun, that phrase is missing again, and its pieces
+        no longer count; the piece itself may begin a phrase.
         """
         finished = self.pieces - len(self.begun)
         for begun in ((*self.begun, piece), (piece,)):
@@ -55,7 +56,7 @@ class Progress:
 
 
 class Candidate(NamedTuple):
-    """A continuation of a row."""
+    """A row (`parent`) extended by a piece: the new sum of log-probabilities, and progress with phrases."""
 
     sum: float
     parent: int
@@ -64,7 +65,11 @@ class Candidate(NamedTuple):
 
 
 class ConstrainedBeam(Beam):
-    """The search strategy for S sentences with phrases, of which some sentences may have none."""
+    """Beam search whose outputs contain given phrases.
+
+    `phrases` has the phrases of each of S sentences, as pieces; some sentences may have none. `eos` is the id
+    of the end symbol.
+    """
 
     def __init__(
         self, config: GenerationConfig, eos: int, phrases: Sequence[Sequence[Sequence[int]]]
@@ -76,11 +81,16 @@ class ConstrainedBeam(Beam):
             self.progress.append([start] * self.width)
 
     def keep(self, sentences: Tensor) -> None:
-        """Drop all sentences but these (indices)."""
+        """Drop the progress of all sentences but those with these indices (1-D)."""
         self.progress = [self.progress[number] for number in sentences.tolist()]
 
     def select(self, sums: Tensor, scores: Tensor) -> StepSelection:
-        """Select the next rows from their sums so far (S, W) and the next pieces' scores (S, W, V)."""
+        """Select the rows of the next step, and the hypotheses that end in this one.
+
+        `sums` (S, W) are the sums of log-probabilities of the rows so far, and `scores` (S, W, V) the
+        log-probabilities of their next pieces, in which the end symbol of rows that lack a phrase is set to
+        -inf.
+        """
         for sentence, rows in enumerate(self.progress):
             for row, progress in enumerate(rows):
                 if progress.missing:
@@ -95,7 +105,10 @@ class ConstrainedBeam(Beam):
     def _select_in_sentence(
         self, sentence: int, sums: Tensor, scores: Tensor, selection: StepSelection
     ) -> None:
-        """Overwrite the selection of a sentence; `sums` are (W,) and `scores` (W, V)."""
+        """Overwrite, in place, what `selection` holds for one sentence (an index), and update its progress.
+
+        `sums` (W,) and `scores` (W, V) are the log-probabilities of its rows so far and of their next pieces.
+        """
         # Complete rows may end even where rows that lack phrases are better.
         selection.ended[sentence] = sums + scores[:, self.eos]
         selection.ended_parents[sentence] = torch.arange(self.width, device=sums.device)
@@ -110,7 +123,11 @@ class ConstrainedBeam(Beam):
         self.progress[sentence] = [candidate.progress for candidate in chosen] + unused
 
     def _candidates(self, sentence: int, sums: Tensor, scores: Tensor) -> list[Candidate]:
-        """Return the continuations to choose from, best first."""
+        """Return the continuations of a sentence's rows to choose from, best sum first.
+
+        They are the 2W best ones, the best one of each row, and those by the next piece of a phrase; none of
+        them ends the sentence, and none has the sum -inf.
+        """
         totals = sums[:, None] + scores
         totals[:, self.eos] = -torch.inf
         vocab_size = scores.shape[1]
@@ -132,7 +149,11 @@ class ConstrainedBeam(Beam):
         return sorted(candidates, key=lambda candidate: -candidate.sum)
 
     def _deal_out(self, candidates: list[Candidate]) -> list[Candidate]:
-        """Choose up to W candidates: in turn the best of those with the most pieces, the second most, ..."""
+        """Choose up to W of the candidates, which are sorted best first.
+
+        They are grouped by their number of pieces of phrases. The groups take turns, that with the most
+        pieces first, and each contributes its next best candidate.
+        """
         banks: dict[int, list[Candidate]] = {}
         for candidate in candidates:
             banks.setdefault(candidate.progress.pieces, []).append(candidate)

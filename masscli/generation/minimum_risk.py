@@ -18,13 +18,17 @@ from numpy.typing import NDArray
 LONGEST_NGRAM = 6
 """Characters of the longest n-gram of chrF."""
 BETA_SQUARED = 4.0
-"""Recall counts twice as much as precision."""
+"""The square of beta in the F score; with a beta of 2, recall counts twice as much as precision."""
 
 Matrix = NDArray[np.float64]
+"""A table of numbers with two dimensions."""
 
 
 def rank_by_utility(texts: Sequence[str]) -> list[int]:
-    """Return the numbers of the texts, best first; of equally good ones the first comes first."""
+    """Return the indices of the texts by their mean chrF against all of the texts, highest first.
+
+    Of equally good texts the first comes first.
+    """
     utilities = chrf_matrix(texts).mean(1)
     return sorted(range(len(texts)), key=lambda number: (-float(utilities[number]), number))
 
@@ -53,7 +57,7 @@ def chrf_matrix(texts: Sequence[str]) -> Matrix:
 
 
 def _ngram_counts(texts: Sequence[str], n: int) -> Matrix:
-    """Return how often each text (N, G) has each of the n-grams that occur in any of them."""
+    """Return how often each text has each of the G character n-grams that occur in any text: (N, G)."""
     counters = [Counter(text[i : i + n] for i in range(len(text) - n + 1)) for text in texts]
     ids = {ngram: number for number, ngram in enumerate(sorted(set().union(*counters)))}
     counts = np.zeros((len(texts), max(1, len(ids))))

@@ -12,17 +12,19 @@ import torch
 from torch import Tensor
 
 NEIGHBOURS = 4
-"""The k of the margin, as published."""
+"""How many nearest neighbours of a sentence the margin takes the mean of, as published."""
 SMALLEST_MEAN = 0.1
-"""The mean cosine with the neighbours counts as at least this, so that a pair is never dissimilar itself."""
+"""Lower bound of the mean cosine with the neighbours, by which a margin divides; with less, sentences that
+are not similar could have a high margin."""
 ROWS = 512
 """How many sentences are compared with all others at a time."""
 
 
 def mine_pairs(sources: Tensor, targets: Tensor, threshold: float) -> list[tuple[float, int, int]]:
-    """Return (margin, source, target) of mined pairs, best first: (N, D) and (M, D) vectors of sentences.
+    """Return (margin, source index, target index) of each mined pair, the highest margin first.
 
-    No sentence is in two pairs. A vector of zeros, of an empty line, is in none.
+    `sources` (N, D) and `targets` (M, D) are vectors of sentences. Pairs with a margin below `threshold` are
+    left out, and no sentence is in two pairs.
     """
     sources, targets = _normalize(sources), _normalize(targets)
     means_of_sources = _mean_of_nearest(sources, targets)
@@ -47,21 +49,28 @@ def mine_pairs(sources: Tensor, targets: Tensor, threshold: float) -> list[tuple
 
 
 def _normalize(vectors: Tensor) -> Tensor:
-    """Return vectors of length 1, less the mean of their language; a vector of zeros stays."""
+    """Subtract from vectors (N, D) of one language their mean, and scale them to length 1; return the result.
+
+    Vectors of zeros (empty lines) stay zero, and do not count in the mean.
+    """
     is_empty = ~vectors.any(1, keepdim=True)
     mean = vectors.sum(0) / (~is_empty).sum().clamp(min=1)
     return torch.nn.functional.normalize((vectors - mean).masked_fill(is_empty, 0.0), dim=1)
 
 
 def _mean_of_nearest(vectors: Tensor, others: Tensor) -> Tensor:
-    """Return the mean cosine (N,) of each vector with its nearest neighbours among the others."""
+    """Return the mean cosine (N,) of each vector (N, D) with its nearest neighbours in `others` (M, D)."""
     count = min(NEIGHBOURS, len(others))
     means = [(part @ others.T).topk(count, 1).values.mean(1) for part in torch.split(vectors, ROWS)]
     return torch.cat(means)
 
 
 def _best(vectors: Tensor, others: Tensor, means: Tensor, means_of_others: Tensor) -> list[tuple[float, int]]:
-    """Return for each vector the highest margin, and the number of the other vector that has it."""
+    """Return for each of `vectors` its highest margin with any of `others`, and the index of that one.
+
+    `vectors` (N, D) and `others` (M, D) have length 1; `means` (N,) and `means_of_others` (M,) are the mean
+    cosines of each with its nearest neighbours on the other side.
+    """
     best: list[tuple[float, int]] = []
     for part, part_means in zip(torch.split(vectors, ROWS), torch.split(means, ROWS), strict=True):
         # Where the neighbours are dissimilar, too, the ratio alone would mean nothing.

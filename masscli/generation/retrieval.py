@@ -25,7 +25,8 @@ BATCH_SIZE = 64
 def sentence_vectors(model: Transformer, framing: Framing, lines: Sequence[Ids], language: str) -> Tensor:
     """Return the mean encoder state of each line, without special tokens: (N, D) in fp32.
 
-    An empty line is a vector of zeros. A line is cut to what the model can read.
+    `lines` are token ids in one language. An empty line has a vector of zeros, and a line is cut to what the
+    model can read.
     """
     # Of two vocabularies the encoder knows only one.
     framing.vocab.check_direction(language, language)
@@ -55,9 +56,10 @@ def sentence_vectors(model: Transformer, framing: Framing, lines: Sequence[Ids],
 
 
 def precision_at_1(queries: Tensor, keys: Tensor) -> float:
-    """Return the share of queries (N, D) whose most similar key (N, D) has the same number.
+    """Return the share, from 0 to 1, of `queries` (N, D) whose most similar key (N, D) has the same index.
 
-    Of equally similar keys the first counts.
+    Similarity is the cosine after the mean of each side is subtracted. Of equally similar keys the first
+    counts.
     """
     queries = torch.nn.functional.normalize(queries - queries.mean(0), dim=1)
     keys = torch.nn.functional.normalize(keys - keys.mean(0), dim=1)

@@ -18,13 +18,14 @@ from masscli.data.batches.framing import Framing
 from masscli.models.transformer import Transformer
 
 LOGIT_ROWS = 512
-"""How many rows of logits are held at a time."""
+"""For how many tokens logits are held at a time."""
 
 
 def windows(length: int, size: int, context: int) -> Iterator[tuple[int, int, int]]:
     """Yield (begin, first, end) of each window of a text of `length` tokens.
 
-    The window reads tokens `begin` to `end` - 1 and predicts those from `first` on.
+    A window has at most `size` tokens, from `begin` to `end` - 1. Those from `first` on are predicted; those
+    before `first`, at most `context` tokens, are only read. `context` must be less than `size`.
     """
     first = 0
     while first < length:
@@ -41,7 +42,8 @@ def negative_log_likelihood(
 ) -> float:
     """Return the negative log-likelihood in nats of running text, as token ids (N,).
 
-    `size` is the length of a window in tokens, and `context` how many of them only serve as context.
+    It is summed over all tokens. `size` is the length of a window in tokens, `context` how many of them only
+    serve as context, and `batch_tokens` the most tokens of the windows that are read at a time.
     """
     device = next(model.parameters()).device
     start = np.array([framing.decoder_start(language)])
@@ -63,7 +65,7 @@ def negative_log_likelihood(
 
 
 def _sum_of_losses(model: Transformer, states: torch.Tensor, labels: torch.Tensor) -> float:
-    """Return the summed cross-entropy of labels (T,) given the states (T, D) that predict them."""
+    """Return the summed cross-entropy, in nats, of labels (T,) given the states (T, D) that predict them."""
     total = 0.0
     for part, ids in zip(torch.split(states, LOGIT_ROWS), torch.split(labels, LOGIT_ROWS), strict=True):
         log_probabilities = torch.log_softmax(model.logits(part), -1, dtype=torch.float32)

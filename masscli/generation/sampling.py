@@ -22,10 +22,10 @@ from masscli.generation.topk import best_in_rows
 
 
 class SamplingStrategy:
-    """The strategy of sampling.
+    """The search strategy that draws each next piece at random, independently for each row.
 
-    `keys` are one whole number for each sentence; `steps` is the most pieces of an output, end symbol
-    counted.
+    `seed` and the whole number of each sentence in `keys` decide what is drawn. `steps` is the most pieces of
+    an output, end symbol counted, and `eos` the id of the end symbol.
     """
 
     def __init__(
@@ -46,15 +46,19 @@ class SamplingStrategy:
         self.draws = torch.from_numpy(np.stack(draws)).to(device)
 
     def start(self, sentences: int, device: torch.device) -> Tensor:
-        """Return the scores (S, W) before the first step: all zero."""
+        """Return the sums of log-probabilities (S, W) before the first step: all zero."""
         return torch.zeros((sentences, self.config.beam), device=device)
 
     def keep(self, sentences: Tensor) -> None:
-        """Drop all sentences but these (indices)."""
+        """Drop the random numbers of all sentences but those with these indices (1-D)."""
         self.draws = self.draws[sentences]
 
     def select(self, sums: Tensor, scores: Tensor) -> StepSelection:
-        """Draw from the scores (S, W, V) of this step; the sums (S, W) are -inf for rows that have ended."""
+        """Draw the next piece of each row, and return the rows that end and those that go on.
+
+        `sums` (S, W) are the sums of log-probabilities of the rows so far, -inf for rows that have ended, and
+        `scores` (S, W, V) the log-probabilities of their next pieces.
+        """
         pieces = self._draw(scores.flatten(0, 1), self.draws[:, self.step].flatten()).view_as(sums)
         self.step += 1
         sums = sums + scores.gather(2, pieces[..., None])[..., 0]
@@ -69,9 +73,10 @@ class SamplingStrategy:
         )
 
     def _draw(self, scores: Tensor, uniform: Tensor) -> Tensor:
-        """Return a piece (N,) for each row of scores (N, V).
+        """Draw a piece for each row of log-probabilities (N, V), after temperature and truncation: (N,) ids.
 
-        The distribution function of a row is inverted at its number in `uniform` (N,).
+        `uniform` (N,) are random numbers in [0, 1), at which the cumulative distribution of each row is
+        inverted.
         """
         piece_ids: Tensor | None = None
         if self.config.sampling_topk:

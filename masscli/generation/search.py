@@ -35,15 +35,19 @@ class SearchStrategy(Protocol):
     """The interface of a search strategy: beam search or sampling."""
 
     def start(self, sentences: int, device: torch.device) -> Tensor:
-        """Return the scores (S, W) before the first step; -inf marks a row that is not used (yet)."""
+        """Return the sums of log-probabilities (S, W) before the first step, -inf for unused rows."""
         ...
 
     def select(self, sums: Tensor, scores: Tensor) -> StepSelection:
-        """Select the next rows from their sums so far (S, W) and the next pieces' scores (S, W, V)."""
+        """Select the rows of the next step, and the hypotheses that end in this one.
+
+        `sums` (S, W) are the sums of log-probabilities of the rows so far, and `scores` (S, W, V) the
+        log-probabilities of their next pieces.
+        """
         ...
 
     def keep(self, sentences: Tensor) -> None:
-        """Drop all sentences but these (indices)."""
+        """Drop the state of all sentences but those with these indices (1-D)."""
         ...
 
 
@@ -91,7 +95,11 @@ def search(
 
 
 class _Search:
-    """The state of the loop: S sentences still in the batch, W rows each, C steps of capacity."""
+    """The loop of a search, and its state: S sentences still in the batch, with W rows (beams) each.
+
+    `starts` (S,) are the decoder's first inputs, and `steps` is the most pieces of an output, with forced
+    tokens and the end symbol.
+    """
 
     def __init__(
         self,
@@ -120,7 +128,7 @@ class _Search:
         self.pool = HypothesisPool(sentences, config.nbest, steps, config.lenpen, device)
 
     def run(self) -> list[list[Hypothesis]]:
-        """Take steps until every sentence is done, and return all results."""
+        """Take steps until every sentence is done; return the hypotheses of each sentence, best first."""
         step = 0
         while True:
             selection = self._extend(step)
@@ -135,7 +143,10 @@ class _Search:
             step += 1
 
     def _extend(self, step: int) -> StepSelection:
-        """Make one step: finished hypotheses go into the pool, and the others grow by one piece."""
+        """Take one step: add finished hypotheses to the pool, and extend the other rows by one piece.
+
+        `step` is the number of pieces so far. Return what the search strategy has selected.
+        """
         s, w = self.sums.shape
         # Constraints overwrite the scores in place, which the stepper allows.
         scores = self.stepper(self.last).view(s, w, self.stepper.vocab_size)
@@ -160,7 +171,7 @@ class _Search:
         return selection
 
     def _collect_done(self, step: int) -> None:
-        """Store the results of the sentences that are done after this step."""
+        """Mark the sentences that are done after step number `step` (from 0), and store their results."""
         limits = self.constraints.limits.to(self.sums.device)
         # A negative unkpen is a bonus for every unknown piece that may still come.
         bonus = max(0.0, -self.config.unkpen) * (limits - step - 1)
@@ -183,9 +194,9 @@ class _Search:
             self.results[self.index[i]] = [hypothesis.without_first(first) for hypothesis in hypotheses]
 
     def _drop_done(self, parents: Tensor) -> Tensor:
-        """Drop the sentences that are done from the batch, if there are enough of them to pay for the copies.
+        """Drop the sentences that are done from the batch, if they are at least a quarter of it.
 
-        Return the rows of `parents` (S, W) that belong to the remaining sentences.
+        Return `parents` (S, W) without the sentences that were dropped.
         """
         if sum(self.done) * 4 < len(self.done):
             return parents

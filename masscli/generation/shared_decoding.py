@@ -22,11 +22,11 @@ from masscli.generation.decoder import Decoder, select
 from masscli.generation.hypotheses import Hypothesis
 
 PATIENCE = timedelta(days=30)
-"""How long the others wait for a line of input, which may come from a terminal."""
+"""How long the other processes wait for the first one, whose input may come from a terminal."""
 
 
 class WorkGroup:
-    """All processes, of which the first one sends objects to the others and gets theirs back."""
+    """The processes that torchrun has started; the first one sends objects to the others, and collects."""
 
     def __init__(self, device: torch.device) -> None:
         distributed.start(device)
@@ -34,17 +34,17 @@ class WorkGroup:
         self._group = dist.new_group(backend="gloo", timeout=PATIENCE)
 
     def send(self, message: Any) -> None:
-        """Send an object from the first process to the others."""
+        """Send an object from the first process to all others, which must call `receive`."""
         dist.broadcast_object_list([message], src=0, group=self._group)
 
     def receive(self) -> Any:
-        """Return what the first process sends; None if there is nothing more to do."""
+        """Wait for what the first process sends; return it, or None if there is nothing more to do."""
         box: list[Any] = [None]
         dist.broadcast_object_list(box, src=0, group=self._group)
         return box[0]
 
     def collect(self, mine: Any) -> list[Any]:
-        """Return what all processes pass to this function, in the first process; an empty list in others."""
+        """Return what all processes pass, by rank, in the first process, and an empty list in others."""
         everything: list[Any] = []
         if distributed.rank == 0:
             everything = [None] * distributed.world_size
@@ -52,14 +52,18 @@ class WorkGroup:
         return everything
 
     def close(self) -> None:
-        """Tell the other processes, from the first one, that there is nothing more to do."""
+        """Tell all other processes, from the first one, that there is nothing more to do; leave the group."""
         self.send(None)
         distributed.stop()
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Sentences to decode: given targets are scored, or else outputs are generated."""
+    """Sentences for all processes to decode: `targets` are scored if given, else outputs are generated.
+
+    `source` and `target` are languages. `prefixes` and `phrases` are the pieces that each output must begin
+    with, and the phrases that it must contain.
+    """
 
     sources: Sequence[Ids]
     source: str
@@ -69,13 +73,20 @@ class Request:
     phrases: Sequence[Sequence[Sequence[int]]] | None = None
 
     def share(self) -> list[int]:
-        """Return the numbers of the sentences that this process decodes: of any length, as the others do."""
+        """Return the indices of the sentences that this process decodes.
+
+        Sentences are dealt out in the order of their length, so that all processes get short and long ones.
+        """
         by_length = sorted(range(len(self.sources)), key=lambda i: (-len(self.sources[i]), i))
         return by_length[distributed.rank :: distributed.world_size]
 
 
 class SharedDecoder(Decoder):
-    """A decoder that shares its sentences with the decoders of the other processes, which `serve`."""
+    """A decoder that shares its sentences with the other processes of `group`.
+
+    The first process calls `generate` and `score`, while all others run `serve`. The other arguments are
+    those of `Decoder`.
+    """
 
     def __init__(self, group: WorkGroup, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -91,23 +102,30 @@ class SharedDecoder(Decoder):
         sample_keys: Sequence[int] | None = None,
         phrases: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Return the n best outputs of each source, as `Decoder.generate` does with its own keys."""
+        """Return the n best outputs of each source, best first, which all processes generate together.
+
+        The arguments are those of `Decoder.generate`, but `sample_keys` must be None.
+        """
         assert sample_keys is None
         return self._decode_together(Request(sources, source, target, prefixes=prefixes, phrases=phrases))
 
     def score(
         self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
     ) -> list[Hypothesis]:
-        """Return given targets as hypotheses, as `Decoder.score` does."""
+        """Return each target as a hypothesis with its scores, which all processes compute together."""
         return self._decode_together(Request(sources, source, target, targets=targets))
 
     def serve(self) -> None:
-        """Decode a share of whatever the first process sends, until there is nothing more to do."""
+        """Decode a share of each request that the first process sends, until there are no more."""
         while (request := self.group.receive()) is not None:
             self.group.collect(self._decode_share(request))
 
     def _decode_together(self, request: Request) -> list[Any]:
-        """Return the result of each sentence. Raises the MasscliError of any process."""
+        """Let all processes decode a request, and return the result of each of its sentences, in their order.
+
+        A result is a hypothesis if targets are scored, else a list of hypotheses. Raises the MasscliError of
+        any process.
+        """
         self.group.send(request)
         results: dict[int, Any] = {}
         for share in self.group.collect(self._decode_share(request)):
@@ -117,7 +135,7 @@ class SharedDecoder(Decoder):
         return [results[number] for number in range(len(request.sources))]
 
     def _decode_share(self, request: Request) -> dict[int, Any] | MasscliError:
-        """Return the results of this process by the numbers of their sentences, or what went wrong."""
+        """Return this process's results by sentence index, or the MasscliError that it met."""
         numbers = request.share()
         sources = select(request.sources, numbers)
         results: Sequence[Any]

@@ -33,9 +33,10 @@ from masscli.models.transformer import Transformer
 
 
 def extract_stack(model: Transformer, stack: Literal["encoder", "decoder"]) -> Transformer:
-    """Return a model of one stack that shares the weights of `model`.
+    """Return a model that has only this stack of `model`, whose weights it shares.
 
-    The other stack of a pair may never have learned to generate, or to be attended to by this one.
+    `model` itself keeps both stacks. This is for an encoder and a decoder of which one was not trained to
+    work with the other.
     """
     # A shallow copy has a dictionary of modules of its own, so that the model keeps both of its stacks.
     single = copy.copy(model)
@@ -45,9 +46,10 @@ def extract_stack(model: Transformer, stack: Literal["encoder", "decoder"]) -> T
 
 
 def forward_with_cache(model: Transformer, source: Tokens, width: int) -> tuple[Tensor, Cache]:
-    """Read S sources and keep their keys and values.
+    """Read S sources with the only stack of a model, and cache their keys and values.
 
-    Return the state (S, D) of the last token of each source, and a cache for `width` rows per sentence.
+    Return the state (S, D) of the last token of each source, and a cache for decoding `width` rows (beams)
+    per source.
     """
     name, stack = _single_stack(model)
     batch_size, length = source.ids.shape
@@ -74,9 +76,9 @@ def forward_with_cache(model: Transformer, source: Tokens, width: int) -> tuple[
 
 
 def decode_step(model: Transformer, token: Tokens, cache: Cache) -> Tensor:
-    """Return the states (N, 1, D) of one more token for each row, and append it to the cache.
+    """Read one more token of each of N rows, append its keys and values to the cache, and return its state.
 
-    `Cache.retract` removes the token again.
+    The result is (N, 1, D). `Cache.retract` removes the token again.
     """
     name, stack = _single_stack(model)
     mask = cache.advance()
@@ -94,7 +96,7 @@ def decode_step(model: Transformer, token: Tokens, cache: Cache) -> Tensor:
 
 
 def _single_stack(model: Transformer) -> tuple[Literal["encoder", "decoder"], Stack]:
-    """Return the name of the model's only stack, and the stack."""
+    """Return the name of the model's only stack, `encoder` or `decoder`, and the stack itself."""
     if model.encoder is not None:
         assert model.decoder is None
         return "encoder", model.encoder
@@ -103,7 +105,7 @@ def _single_stack(model: Transformer) -> tuple[Literal["encoder", "decoder"], St
 
 
 class SingleStackStepper(CachedStepper):
-    """A `Stepper` over a model of one stack.
+    """A `Stepper` over a model of one stack, which reads the sources first and continues them.
 
     `sources` are token ids without special tokens, `width` is the number of rows for each sentence, and
     `language` is the language of the text.
@@ -132,9 +134,9 @@ class SingleStackStepper(CachedStepper):
         super().__init__(model, cache, width, source.language)
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """Return the log-probabilities (N, V) of the next token.
+        """Read the last ids (N,) of all rows, and return the log-probabilities (N, V) of their next tokens.
 
-        The first call reads nothing, because the token that the search begins with is part of the prompt.
+        The first call ignores the ids, because the token that the search begins with is part of the prompt.
         """
         if self.started:
             hidden = decode_step(self.model, self._tokens(ids), self.cache)[:, 0]
@@ -150,7 +152,7 @@ class SingleStackStepper(CachedStepper):
         return self.scores(hidden)
 
     def _tokens(self, ids: Tensor) -> Tokens:
-        """Return one token for each row, with the segment of the output."""
+        """Return ids (N,) as a block of one token for each row, with the segment id of outputs, if any."""
         tokens = self.tokens(ids)
         if not self.model.config.segments:
             return tokens

@@ -26,29 +26,33 @@ class Stepper(Protocol):
 
     @property
     def vocab_size(self) -> int:
-        """Return V."""
+        """Return V, the size of the vocabulary."""
         ...
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """Return the log-probabilities (N, V), in float32, of what follows the last ids (N,), and advance.
+        """Read the last ids (N,) of all rows, and return the log-probabilities (N, V) of their next tokens.
 
-        The caller may overwrite them.
+        They are float32, and the caller may overwrite them.
         """
         ...
 
     def reorder(self, parents: Tensor) -> None:
-        """Let row n continue row `parents[n]` (N,), the number of a row of the same sentence."""
+        """Give each row n the history of row `parents[n]`, which must be a row of the same sentence.
+
+        `parents` (N,) are row numbers in the whole batch.
+        """
         ...
 
     def keep(self, sentences: Tensor) -> None:
-        """Drop all sentences but these (indices) from the batch."""
+        """Drop all sentences from the batch but those with these indices (1-D)."""
         ...
 
 
 class CachedStepper:
     """The common part of all steppers over a Transformer: a cache, and the scores of a step.
 
-    `language` (S,) is the target language of each sentence, where the model needs it.
+    `width` is the number of rows of each sentence. `language` (S,) is the target language of each sentence,
+    where the model needs it.
     """
 
     def __init__(self, model: Transformer, cache: Cache, width: int, language: Tensor | None) -> None:
@@ -59,12 +63,12 @@ class CachedStepper:
         self.vocab_size = model.vocab_size
 
     def tokens(self, ids: Tensor) -> Tokens:
-        """Return ids (N,) as a block of one token for each row."""
+        """Return ids (N,) as a block (N, 1) of one token for each row, with its language if there is one."""
         language = self.language.repeat_interleave(self.width) if self.language is not None else None
         return Tokens(ids[:, None], torch.ones_like(ids), language=language)
 
     def scores(self, hidden: Tensor) -> Tensor:
-        """Return the log-probabilities (N, V) from the states (N, D) of a step."""
+        """Return log-probabilities (N, V) in fp32 for states (N, D); raise MasscliError if some are NaN."""
         # Sums of log-probabilities need fp32, whatever the model computes in.
         scores = torch.log_softmax(self.model.logits(hidden), -1, dtype=torch.float32)
         # A single NaN or inf in a row makes all of its log-probabilities NaN, so one column tells.
@@ -76,18 +80,18 @@ class CachedStepper:
         return scores
 
     def reorder(self, parents: Tensor) -> None:
-        """Reorder the cache; see `Stepper`."""
+        """Give each row n the history of row `parents[n]` (N,), a row of the same sentence, in the cache."""
         self.cache.reorder(parents)
 
     def keep(self, sentences: Tensor) -> None:
-        """Drop sentences from the cache; see `Stepper`."""
+        """Drop all sentences from the cache but those with these indices (1-D)."""
         self.cache.keep(sentences)
         if self.language is not None:
             self.language = self.language[sentences]
 
 
 class ModelStepper(CachedStepper):
-    """A stepper over an encoder and a decoder; it encodes the sources once."""
+    """A stepper over a model with an encoder and a decoder; it encodes `source` once for all rows."""
 
     def __init__(
         self, model: Transformer, source: Tokens, width: int, language: Tensor | None = None
@@ -95,19 +99,22 @@ class ModelStepper(CachedStepper):
         super().__init__(model, model.prefill(source, width), width, language)
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """Return the log-probabilities (N, V) of what follows the last ids (N,)."""
+        """Read the last ids (N,) of all rows; return the log-probabilities (N, V) of their next tokens."""
         return self.scores(self.model.decode(self.tokens(ids), None, self.cache)[:, 0])
 
 
 class EnsembleStepper:
-    """Several steppers as one: the logarithm of the mean of their probabilities."""
+    """An ensemble of steppers that is a stepper itself, and averages the probabilities of its members."""
 
     def __init__(self, members: Sequence[Stepper]) -> None:
         self.members = members
         self.vocab_size = members[0].vocab_size
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """Return the log-probabilities (N, V) of what follows the last ids (N,)."""
+        """Read the last ids (N,) of all rows, and return the log-probabilities (N, V) of their next tokens.
+
+        They are the logarithms of the mean probabilities of all members.
+        """
         total = self.members[0](ids)
         for member in self.members[1:]:
             # In the domain of logarithms small probabilities do not underflow.
@@ -115,11 +122,11 @@ class EnsembleStepper:
         return total.sub_(math.log(len(self.members)))
 
     def reorder(self, parents: Tensor) -> None:
-        """Reorder all members; see `Stepper`."""
+        """Give each row n the history of row `parents[n]` (N,), of the same sentence, in all members."""
         for member in self.members:
             member.reorder(parents)
 
     def keep(self, sentences: Tensor) -> None:
-        """Drop sentences from all members; see `Stepper`."""
+        """Drop all sentences from all members but those with these indices (1-D)."""
         for member in self.members:
             member.keep(sentences)

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 BLOCK = 64
-"""Scores are searched in blocks of this many."""
+"""How many neighbouring scores form a block, of which only the maximum is compared at first."""
 LOW_BITS = 0xFFFFFFFF
+"""The mask of the low 32 bits of a 64-bit key, which hold an index."""
 
 
 def best_in_rows(offsets: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the k best sums of `offsets` (S, W) and `scores` (S, W, V) in each sentence.
+    """Return, for each sentence, the k largest sums of an offset (S, W) and a score (S, W, V) of a row.
 
     The result is (sums, rows, columns), each (S, k), best first. All S * W * V scores are read once, to find
     the maximum of each block of 64; the k best sums lie in the k blocks with the best maxima (of equal ones,
@@ -47,7 +48,7 @@ def best_in_rows(offsets: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tenso
 
 
 def block_maxima(scores: Tensor) -> Tensor:
-    """Return the maximum of each block: (S, W, V) to (S, W, ceil(V / BLOCK))."""
+    """Return the maximum of each block of 64 neighbouring scores: (S, W, V) to (S, W, ceil(V / 64))."""
     s, w, v = scores.shape
     full_blocks = v // BLOCK
     end = full_blocks * BLOCK

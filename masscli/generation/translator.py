@@ -31,13 +31,13 @@ ONE_EACH = "it must have a line for each line of the input"
 MAX_LISTED = 8
 """Number of lines that a warning lists before it only counts them."""
 EMPTY_HYPOTHESIS = Hypothesis((), 0.0, (), False)
-"""The output of an empty line."""
+"""The output of an empty line, and of a line for which the search found none."""
 NO_TRUNCATION = Truncation()
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A hypothesis with its text and its pieces.
+    """One output for a line: a hypothesis with its text and its pieces.
 
     Logarithms are natural ones. The output of an empty line has no pieces, and probability 1.
     """
@@ -49,17 +49,17 @@ class Translation:
 
     @property
     def score(self) -> float:
-        """The score by which a search ranks: the log-probability over the length to the power of lenpen."""
+        """The score that ranks outputs: the log-probability over the length (with end symbol) ** lenpen."""
         return self.hypothesis.score
 
     @property
     def piece_scores(self) -> tuple[float, ...]:
-        """The log-probability of each of the pieces."""
+        """The log-probability of each of `pieces`, end symbol included; empty if not computed."""
         return self.hypothesis.token_scores
 
     @property
     def log_probability(self) -> float:
-        """The log-probability of the whole text."""
+        """The log-probability of the whole text: the sum of `piece_scores`."""
         return math.fsum(self.piece_scores)
 
     @property
@@ -77,27 +77,32 @@ class Report:
     """Statistics and events of a translation, such as truncated lines. Lines are numbered from 1."""
 
     lines: int = 0
+    """Number of lines that were translated or scored."""
     tokens: int = 0
     """Generated (or scored) pieces and end symbols of the best hypotheses."""
     empty: list[int] = field(default_factory=list)
-    """Empty lines of the input."""
+    """Numbers of the empty lines of the input."""
     truncated: list[int] = field(default_factory=list)
-    """Lines that were longer than the model can read."""
+    """Numbers of the lines that were longer than the model can read."""
     hit_max_len: list[int] = field(default_factory=list)
-    """Lines whose output ended at the length limit."""
+    """Numbers of the lines whose best output ended at the length limit."""
     nothing_found: list[int] = field(default_factory=list)
-    """Lines for which the rules left no output; theirs is empty."""
+    """Numbers of the lines for which options and constraints left no output; it is empty."""
     blank: list[int] = field(default_factory=list)
-    """Lines that are not empty, but whose output is."""
+    """Numbers of the lines that are not empty, but whose best output is."""
     nats: float = 0.0
-    """Negative log-likelihood of the scored text."""
+    """Negative log-likelihood of the scored text, in nats, summed over all lines."""
     words: int = 0
-    """Words of the scored text, separated by white space, and end symbols."""
+    """Number of words of the scored text, separated by white space, plus one end symbol for each line."""
     unknown: dict[str, UnknownPieces] = field(default_factory=dict)
-    """Unknown pieces of the input, --prefix and --score-reference, by these names."""
+    """Unknown pieces by where they were read: "the input", "--prefix", "--constraints" or
+    "--score-reference"."""
 
     def warnings(self, max_source: int) -> Iterator[str]:
-        """Yield what went otherwise than expected; the model reads at most `max_source` pieces."""
+        """Yield a warning for each kind of line that was cut, not understood, or given an empty output.
+
+        `max_source` is the most pieces of a line that the model reads.
+        """
         if self.truncated:
             yield f"{_list_lines(self.truncated)} cut to the {max_source} pieces the model reads"
         for name, unknown in self.unknown.items():
@@ -110,7 +115,7 @@ class Report:
 
 
 class Translator:
-    """A decoder with a tokenizer.
+    """Translates or scores lines of text: a decoder with a tokenizer.
 
     It reads `buffer_size` lines ahead, so that batches hold sentences of similar length.
     """
@@ -160,6 +165,8 @@ class Translator:
         constraints: Iterable[str] | None = None,
     ) -> Iterator[list[Translation]]:
         """Yield the n best translations of each line from language `source` to `target`, at least one.
+
+        The best one comes first.
 
         `prefixes` has a line for each line; the output begins with its first `config.prefix_size` pieces.
         `constraints` has phrases for each line, separated by tabs, which the output contains.
@@ -216,9 +223,10 @@ class Translator:
     def score(
         self, lines: Iterable[str], references: Iterable[str], source: str, target: str
     ) -> Iterator[Translation]:
-        """Yield given translations with the models' scores; an empty source is scored as it is.
+        """Yield each of `references` with the scores that the models give it as a translation of its line.
 
-        Raises MasscliError where a translation is longer than the model can generate.
+        `source` and `target` are the languages. An empty source is scored like any other. Raises MasscliError
+        where a translation is longer than the model can generate.
         """
         remaining = iter(references)
         count = 0
@@ -240,7 +248,11 @@ class Translator:
         _require_end(remaining, count, "--score-reference")
 
     def _translations(self, line: int, hypotheses: list[Hypothesis] | None, target: str) -> list[Translation]:
-        """Return the texts of the hypotheses of a line, which are None for an empty line."""
+        """Return the translations of a line (a number, from 1) from its hypotheses, best first, at least one.
+
+        `hypotheses` are None for an empty line, which has an empty translation. The line is counted in the
+        report.
+        """
         if hypotheses is None:
             self._count(line, EMPTY_HYPOTHESIS)
             return [Translation(self.tokenizer.decode((), target), EMPTY_HYPOTHESIS)]
@@ -258,7 +270,7 @@ class Translator:
         return translations
 
     def _translation(self, text: str, hypothesis: Hypothesis) -> Translation:
-        """Return a hypothesis with its text and pieces."""
+        """Return a translation of a hypothesis whose text is `text`, with the names of its pieces."""
         pieces: tuple[str, ...] = ()
         # What was not searched for, since the options left nothing, has not even a score for its end.
         if hypothesis.token_scores:
@@ -266,12 +278,15 @@ class Translator:
         return Translation(text, hypothesis, pieces)
 
     def _phrases(self, line: str, language: str) -> list[list[int]]:
-        """Return the pieces of each phrase of a line, which tabs separate."""
+        """Return the ids of each phrase of a line; tabs separate phrases, and blank ones are left out."""
         texts = [text for text in line.split("\t") if text.strip()]
         return [ids for ids in self.tokenizer.encode_lines(texts, language) if ids]
 
     def _check_target_length(self, line: int, length: int, source_length: int) -> None:
-        """Raise MasscliError where a reference of this length does not fit behind its source."""
+        """Raise MasscliError if a reference with `length` pieces is longer than the model can generate.
+
+        `line` is its number, for the message, and `source_length` the number of pieces of its source.
+        """
         max_length = self.decoder.max_output_length(source_length)
         if length <= max_length:
             return
@@ -283,7 +298,7 @@ class Translator:
         )
 
     def _buffers(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-        """Yield the number of the first line of each buffer, and its lines."""
+        """Yield the lines in buffers of `buffer_size`, each with the number of its first line, from 1."""
         first = 1
         remaining = iter(lines)
         # Lines are read a buffer at a time, so that results appear before the input ends.
@@ -292,7 +307,10 @@ class Translator:
             first += len(texts)
 
     def _source_ids(self, texts: Sequence[str], first: int, language: str) -> list[Ids]:
-        """Return the source ids of each line, truncated to fit; record truncated and empty lines."""
+        """Return the token ids of each line, truncated to what the model can read.
+
+        `first` is the number of the first line. Truncated and empty lines and unknown pieces are reported.
+        """
         if self.truncation.turns:
             encoded = [self._encode_dialogue(text, language) for text in texts]
         else:
@@ -313,22 +331,25 @@ class Translator:
         return ids
 
     def _encode_dialogue(self, text: str, language: str) -> Ids:
-        """Return the pieces of the latest turns of a dialogue, whose turns are separated by tabs."""
+        """Return the ids of the latest turns of a dialogue as one sequence; tabs separate turns in `text`."""
         turns = [turn for turn in text.split("\t") if turn.strip()][-self.truncation.turns :]
         return join_turns(self._encode(turns, language), self.tokenizer.vocab.sep)
 
     def _encode(self, texts: Sequence[str], language: str) -> list[Ids]:
-        """Return the token ids of each text."""
+        """Return the token ids of each text, without special tokens."""
         return [np.asarray(row, np.int64) for row in self.tokenizer.encode_lines(texts, language)]
 
     def _count_unknown(self, name: str, first: int, encoded: Sequence[list[int]]) -> None:
-        """Add the unknown pieces of lines, of which the first one has the number `first`, to the report."""
+        """Add the unknown pieces of lines to the report, under the name of where the lines were read.
+
+        `encoded` are the token ids of each line, and `first` is the number of the first line.
+        """
         counts = self.report.unknown.setdefault(name, UnknownPieces())
         for line, ids in enumerate(encoded, first):
             counts.add(self.tokenizer, line, ids)
 
     def _count(self, line: int, best: Hypothesis) -> None:
-        """Add the best hypothesis of a line to the report."""
+        """Count a line (a number, from 1) and the tokens of its best hypothesis in the report."""
         self.report.lines += 1
         # Some decoders give no scores of single pieces. The end symbol counts as a token.
         if best is not EMPTY_HYPOTHESIS:
@@ -338,7 +359,10 @@ class Translator:
 
 
 def _take_lines(remaining: Iterator[str], first: int, count: int, flag: str) -> list[str]:
-    """Return the next `count` lines of a second file, which belong to the input from line `first` on."""
+    """Return the next `count` lines of a second file, which belong to the input from line `first` on.
+
+    Raises MasscliError if there are fewer; `flag` is the option that names the file.
+    """
     lines = list(islice(remaining, count))
     if len(lines) < count:
         raise MasscliError(f"{flag} has {first + len(lines) - 1} lines, the input has more", ONE_EACH)
@@ -346,13 +370,16 @@ def _take_lines(remaining: Iterator[str], first: int, count: int, flag: str) -> 
 
 
 def _require_end(remaining: Iterator[str], count: int, flag: str) -> None:
-    """Raise MasscliError when a second file is longer than the input of `count` lines."""
+    """Raise MasscliError if `remaining` has another line, since the input has only `count`.
+
+    `flag` is the option that names the file of these lines.
+    """
     if next(remaining, None) is not None:
         raise MasscliError(f"{flag} has more than the {count} lines of the input", ONE_EACH)
 
 
 def _list_lines(numbers: Sequence[int]) -> str:
-    """Return `line 3 was`, or `lines 3, 7 and 12 more were`."""
+    """Return line numbers as the beginning of a sentence: `line 3 was`, or `lines 3, 7 and 12 more were`."""
     if len(numbers) == 1:
         return f"line {numbers[0]} was"
     listed = ", ".join(str(number) for number in numbers[:MAX_LISTED])

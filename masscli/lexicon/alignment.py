@@ -13,24 +13,25 @@ from torch import Tensor
 from masscli.lexicon.csls import csls, mutual_nearest
 
 ROUNDS = 40
-"""How often the rotation is learned again."""
+"""How often the alignment is learned anew, each time from the dictionary that the last one gave."""
 THINNED_ROUNDS = 24
-"""The first of these rounds, which learn from a part of the dictionary only."""
+"""How many of the ROUNDS, the first ones, drop similarities at random before they look for pairs."""
 FIRST_KEPT_SHARE = 0.2
-"""Share of similarities that the first round keeps; it grows to 1 over the thinned rounds."""
+"""Share of the similarities that the first round keeps; it grows to 1 over THINNED_ROUNDS rounds."""
 LEARNED_WORDS = 2500
-"""How many of the commonest words are learned from; the others are only looked up."""
+"""How many of the commonest words of each language the alignment is learned from; it is applied to all
+words."""
 
 
 def align_spaces(
     x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor], spelling: Tensor, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Map two spaces of word vectors into a common space, and return the vectors of both.
+    """Map two spaces of word vectors into a common space; return the vectors (N, D) and (M, D) there.
 
-    The dimensions of the result are ordered by how well the spaces agree, best first. The rows of x (N, D)
-    and y (M, D) are unit vectors, those of the most frequent words first. `anchors` are the rows in x and in
-    y of known translations. `spelling` (N, M) is the similarity in spelling, which is added to that of the
-    vectors. `seed` decides which similarities are dropped at random in the first rounds.
+    They have length 1. The dimensions of the result are ordered by how well the spaces agree, best first. The
+    rows of x (N, D) and y (M, D) are unit vectors, those of the most frequent words first. `anchors` are the
+    rows in x and in y of known translations. `spelling` (N, M) is the similarity in spelling, which is added
+    to that of the vectors. `seed` decides which similarities are dropped at random in the first rounds.
     """
     generator = torch.Generator().manual_seed(seed)
     first, second = anchors
@@ -51,7 +52,10 @@ def align_spaces(
 
 
 def _rotate(x: Tensor, y: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotate both spaces so that rows `first` of x and `second` of y agree; weight axes by agreement."""
+    """Rotate the vectors x (N, D) and y (M, D) so that rows `first` of x are close to rows `second` of y.
+
+    Return both, with each axis weighted by how well the pairs agree on it, and vectors scaled to length 1.
+    """
     # The orthogonal map that brings the pairs closest together (Procrustes) follows from this decomposition.
     u, s, v = torch.linalg.svd(x[first].T @ y[second])
     a = torch.nn.functional.normalize((x @ u) * s.sqrt(), dim=1)

@@ -27,18 +27,21 @@ WINDOWS = (3, 12)
 MAX_CONTEXTS = 3000
 """How many of the commonest words count as contexts."""
 CONTEXT_POWER = 0.75
+"""The power to which the frequencies of contexts are raised."""
 VECTOR_DIM = 200
 """Width of the vectors of one window."""
 CHUNK_LINES = 20_000
+"""How many lines of text are processed at a time."""
 OTHER_WORD = -1
-"""Stands for words of several pieces, and for the gap between lines."""
+"""The number that stands for a word of several pieces, and for the gap between lines."""
 
 
 def iter_words(data: DataFolder, language: str, pieces: Sequence[str], limit: int | None) -> Iterator[Ids]:
-    """Yield the first `limit` lines of a language's training text in chunks, as one number for each word.
+    """Yield the words of a language's training text, in chunks of lines, as one number for each word.
 
-    The number is that of the word's piece, or OTHER_WORD where it has several. Lines are separated by so many
-    OTHER_WORDs that no window reaches across.
+    Only the first `limit` lines are read (None: all). The number is the id of the word's piece, whose names
+    are `pieces`, or OTHER_WORD for a word of several pieces. Lines are separated by so many OTHER_WORDs that
+    no window reaches across.
     """
     # A piece that is the marker alone begins a word but is not one.
     begins_word = np.array([piece.startswith(SENTENCEPIECE_SPACE) and len(piece) > 1 for piece in pieces])
@@ -57,7 +60,7 @@ def iter_words(data: DataFolder, language: str, pieces: Sequence[str], limit: in
 
 
 def count_words(chunks: Iterable[Ids], size: int) -> NDArray[np.int64]:
-    """Return how often each of `size` pieces occurs as a whole word."""
+    """Return how often each of the ids 0 to `size` - 1 occurs in chunks as `iter_words` yields them."""
     counts = np.zeros(size, np.int64)
     for chunk in chunks:
         counts += np.bincount(chunk[chunk != OTHER_WORD], minlength=size)
@@ -65,15 +68,19 @@ def count_words(chunks: Iterable[Ids], size: int) -> NDArray[np.int64]:
 
 
 def word_vectors(chunks: Iterable[Ids], words: Ids) -> Tensor:
-    """Return the vectors (N, len(WINDOWS) * VECTOR_DIM) of N words, given the commonest first."""
+    """Return the vectors (N, len(WINDOWS) * VECTOR_DIM) of N words, by the words around them in a text.
+
+    `words` are piece ids, the commonest word first, and `chunks` is the text, as `iter_words` yields it.
+    """
     counts = count_cooccurrences(chunks, words)
     return torch.cat([centre_and_normalize(reduce_counts(table)) for table in counts], 1)
 
 
 def count_cooccurrences(chunks: Iterable[Ids], words: Ids) -> list[NDArray[np.float64]]:
-    """Return for each window how often words stand near the commonest of them: (N, contexts).
+    """Return a table (N, contexts) for each window: how often each word stands near each context word.
 
-    An occurrence at distance d counts 1 / d.
+    `words` are N piece ids, the commonest word first, of which the first MAX_CONTEXTS are the contexts.
+    `chunks` is the text, as `iter_words` yields it. A pair of words at distance d counts 1 / d.
     """
     contexts = min(MAX_CONTEXTS, len(words))
     tables = [np.zeros(len(words) * contexts) for _ in WINDOWS]
@@ -100,7 +107,11 @@ def count_cooccurrences(chunks: Iterable[Ids], words: Ids) -> list[NDArray[np.fl
 
 
 def reduce_counts(counts: NDArray[np.float64]) -> Tensor:
-    """Return vectors (N, VECTOR_DIM) from counts (N, contexts), by positive pointwise mutual information."""
+    """Return vectors (N, VECTOR_DIM) of N words from their co-occurrence counts (N, contexts).
+
+    They are the left singular vectors of the positive pointwise mutual information, times the square roots of
+    their singular values.
+    """
     context_weights = counts.sum(0) ** CONTEXT_POWER
     expected = counts.sum(1, keepdims=True) * (context_weights / context_weights.sum())
     # A word without any context has no ratio, and keeps 0.

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 NEIGHBOURS = 10
-"""How many nearest neighbours say whether a vector is a hub."""
+"""How many nearest neighbours the mean cosine is taken over that says whether a vector is a hub."""
 
 
 def csls(a: Tensor, b: Tensor) -> Tensor:
     """Return 2 cos(x, y) - r(x) - r(y) for vectors of length 1, `a` (N, D) and `b` (M, D): (N, M).
 
-    r is the mean cosine of a vector with its nearest neighbours in the other set.
+    x is a row of `a`, y a row of `b`, and r the mean cosine of a vector with its 10 nearest neighbours in the
+    other set.
     """
     cosine = a @ b.T
     hubness_a = cosine.topk(min(NEIGHBOURS, cosine.shape[1]), 1).values.mean(1)
@@ -26,7 +27,10 @@ def csls(a: Tensor, b: Tensor) -> Tensor:
 
 
 def mutual_nearest(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows and columns of scores (N, M) that are each other's best, in the order of rows."""
+    """Return the pairs of a row and a column of scores (N, M) that have their highest score with each other.
+
+    The result is the row numbers, ascending, and the column numbers of the pairs.
+    """
     best_column = scores.argmax(1)
     best_row = scores.argmax(0)
     # A row is kept if the best column of the row has this row as its best.
@@ -35,6 +39,6 @@ def mutual_nearest(scores: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mutual_nearest_pairs(scores: Tensor) -> list[tuple[int, int]]:
-    """Return the same as a list of (row, column)."""
+    """Return the (row, column) pairs of scores (N, M) that score highest with each other, by row."""
     rows, columns = mutual_nearest(scores)
     return list(zip(rows.tolist(), columns.tolist(), strict=True))

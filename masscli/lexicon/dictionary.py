@@ -24,7 +24,7 @@ from masscli.text.single_line import one_cell
 
 
 class WordPair(NamedTuple):
-    """Two words that mean the same, and how sure that is."""
+    """A word of one language, its translation, and a score of how sure that is: the higher, the surer."""
 
     first: str
     second: str
@@ -32,16 +32,17 @@ class WordPair(NamedTuple):
 
 
 def write_dictionary(path: Path, pairs: Sequence[WordPair]) -> None:
-    """Write word pairs and their scores, separated by tabs."""
+    """Write word pairs to a text file: a line for each, with both words and the score, separated by tabs."""
     lines = [f"{one_cell(pair.first)}\t{one_cell(pair.second)}\t{pair.score:.3f}\n" for pair in pairs]
     write_atomic(path, "".join(lines).encode())
 
 
 def read_dictionary(path: Path, data: DataFolder) -> dict[int, Ids]:
-    """Return the translations of pieces, in both directions.
+    """Return the translations of vocabulary pieces, by id, from a dictionary file, in both directions.
 
-    Pieces that are spelled alike in both languages are left out, since nothing would be exchanged. Raises
-    MasscliError when no pair can be exchanged.
+    Each piece of either language is mapped to the sorted ids of its translations in the other. Pieces that
+    are spelled alike in both languages are left out, since nothing would be exchanged. Raises MasscliError
+    when no pair can be exchanged.
     """
     translations: dict[int, set[int]] = {}
     pairs, total = _read_piece_pairs(path, data)
@@ -59,7 +60,7 @@ def read_dictionary(path: Path, data: DataFolder) -> dict[int, Ids]:
 
 
 def unusable_entries(path: Path, data: DataFolder) -> str | None:
-    """Return a remark about pairs that cannot be exchanged, or None if all can."""
+    """Return a remark on how many pairs of a file have a word that is not one piece, or None if none has."""
     pairs, total = _read_piece_pairs(path, data)
     if len(pairs) == total:
         return None
@@ -70,9 +71,9 @@ def unusable_entries(path: Path, data: DataFolder) -> str | None:
 
 
 def vocabulary_pieces(data: DataFolder) -> list[str]:
-    """Return the pieces of the vocabulary, by id.
+    """Return the names of all pieces of the vocabulary of a data folder, in the order of their ids.
 
-    Raises MasscliError when no piece is marked as the beginning of a word, as in WordPiece.
+    Raises MasscliError when no piece has SentencePiece's mark of the beginning of a word, as in WordPiece.
     """
     pieces = data.tokenizer().ids_to_pieces(range(data.vocab.size))
     if not any(piece.startswith(SENTENCEPIECE_SPACE) for piece in pieces):
@@ -93,7 +94,10 @@ def check_languages(data: DataFolder, languages: Sequence[str]) -> None:
 
 
 def _read_piece_pairs(path: Path, data: DataFolder) -> tuple[list[tuple[int, int]], int]:
-    """Return the pairs whose words are one piece each, as ids, and how many pairs there are in all."""
+    """Return the pairs of a dictionary file whose words are one piece each, and how many pairs it has in all.
+
+    A pair is two piece ids. Raises MasscliError for a line with a single word.
+    """
     # Special pieces are no words, even if a line spells one.
     ids = {piece: i for i, piece in enumerate(vocabulary_pieces(data)) if i not in data.vocab.special_ids}
     pairs = []

@@ -20,18 +20,20 @@ from masscli.lexicon.dictionary import WordPair, check_languages, vocabulary_pie
 from masscli.text.markers import SENTENCEPIECE_SPACE
 
 OWN_SHARE = 0.8
-"""A piece is a word of a language if at least this share of its frequency in both is there."""
+"""A piece is a word of a language if at least this share of the sum of its relative frequencies is in that
+language."""
 EMBEDDING_NAMES = ("token_embeddings.shared", "token_embeddings.encoder", "token_embeddings.decoder")
+"""Names of the weights that may hold the embeddings; the first one that the model has is taken."""
 
 
 def induce(
     weights: Mapping[str, Tensor], data: DataFolder, languages: Sequence[str], max_words: int, min_count: int
 ) -> list[WordPair]:
-    """Return word pairs, the surest first.
+    """Return word pairs whose token embeddings are each other's nearest neighbours, the highest score first.
 
-    Of each language the `max_words` commonest words are considered that occur at least `min_count` times.
-    `data` is the folder with the text of both languages. Raises MasscliError when it does not fit the model,
-    or has no such words.
+    `weights` are those of the model, by name. Of each language the `max_words` commonest words are considered
+    that occur at least `min_count` times. `data` is the folder with the text of both languages. Raises
+    MasscliError when it does not fit the model, or has no such words.
     """
     check_languages(data, languages)
     # Vectors can be compared only where one table has those of both languages.
@@ -71,7 +73,10 @@ def induce(
 def _commonest_words(
     counts: NDArray[np.int64], is_candidate: NDArray[np.bool_], pieces: Sequence[str], data: DataFolder
 ) -> list[int]:
-    """Return the candidates that begin a word, the commonest first."""
+    """Return the ids of the candidates that begin a word, the commonest first, without special pieces.
+
+    `counts`, `is_candidate` and `pieces` (names) have an entry for each id.
+    """
     ids = []
     # A stable sort orders equally frequent pieces by id.
     for i in np.argsort(-counts, kind="stable").tolist():
@@ -82,5 +87,5 @@ def _commonest_words(
 
 
 def _centred(vectors: Tensor) -> Tensor:
-    """Subtract the mean from vectors (N, D), which only tells the language, and scale them to length 1."""
+    """Return vectors (N, D) minus their mean (which only tells the language), scaled to length 1."""
     return torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)

@@ -26,18 +26,22 @@ from masscli.text.markers import SENTENCEPIECE_SPACE
 ROUNDS = 10
 """Rounds of expectation maximization."""
 SURE = 0.2
+"""Score from which on a pair of words is kept even if they are not each other's likeliest translation."""
 LEAST = 0.1
+"""Lowest score of a pair of words that are each other's likeliest translation."""
 
 Probabilities = dict[tuple[int, int], float]
+"""Translation probabilities t(f | e) by (e, f), the numbers of a source word and a target word."""
 
 
 def induce(
     data: DataFolder, languages: Sequence[str], min_count: int, limit: int | None = None
 ) -> list[WordPair]:
-    """Return word pairs from the training pairs (the first `limit`), the surest first.
+    """Return word pairs learned from the training sentence pairs of two languages, the surest first.
 
-    The score is the geometric mean of t in both directions. Words that occur fewer than `min_count` times,
-    and pairs that are spelled alike, are left out.
+    Only the first `limit` sentence pairs are read (None: all). The score is the geometric mean of the
+    translation probabilities in both directions. Words that occur fewer than `min_count` times, and pairs
+    that are spelled alike, are left out.
     """
     columns = data.pair("train", languages[0], languages[1])
     rows = len(columns[0]) if limit is None else min(limit, len(columns[0]))
@@ -68,7 +72,8 @@ def induce(
 def model1(source_lines: Sequence[Sequence[int]], target_lines: Sequence[Sequence[int]]) -> Probabilities:
     """Return t(f | e) of every source word e and target word f that share a line, as {(e, f): t}.
 
-    The lines hold words as numbers. Training takes ROUNDS rounds from the uniform distribution.
+    The lines hold words as numbers; lines with the same index are translations. Training takes ROUNDS rounds
+    from the uniform distribution.
     """
     e, f, token = _cooccurrences(source_lines, target_lines)
     if not len(e):
@@ -93,7 +98,10 @@ def model1(source_lines: Sequence[Sequence[int]], target_lines: Sequence[Sequenc
 
 
 def _read_words(column: Column, rows: int, pieces: Sequence[str]) -> tuple[list[list[int]], list[str]]:
-    """Return the first `rows` lines as numbers of words, and the words by number."""
+    """Return the first `rows` lines of a column as lists of word numbers, and the words by number.
+
+    Words are numbered in the order in which they first occur. `pieces` are the names of pieces by id.
+    """
     numbers: dict[str, int] = {}
     lines = []
     for row in range(rows):
@@ -104,13 +112,16 @@ def _read_words(column: Column, rows: int, pieces: Sequence[str]) -> tuple[list[
 
 
 def _count_words(lines: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Return how often each word occurs."""
+    """Return how often each word number occurs in the lines; the index is the number."""
     words = np.concatenate([np.array(line, np.int64) for line in lines])
     return np.bincount(words, minlength=1)
 
 
 def _combine(forward: Probabilities, backward: Probabilities) -> Probabilities:
-    """Return the geometric mean of t in both directions."""
+    """Return the geometric mean of the translation probabilities in both directions, by (first, second) word.
+
+    A pair that `backward`, whose keys are (second, first), does not have gets 0.
+    """
     scores = {}
     for (first, second), t in forward.items():
         scores[first, second] = (t * backward.get((second, first), 0.0)) ** 0.5
@@ -120,9 +131,10 @@ def _combine(forward: Probabilities, backward: Probabilities) -> Probabilities:
 def _cooccurrences(
     source_lines: Sequence[Sequence[int]], target_lines: Sequence[Sequence[int]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return every target token beside every source word of its line.
+    """Return all pairs of a target token with a source token of its line, or with the empty source word NULL.
 
-    The arrays are the source word + 1, or 0 for NULL; the target word; and the number of the target token.
+    The result is three arrays with an entry for each pair: the number of the source word + 1 (0 for NULL),
+    the number of the target word, and the index of the target token among all target tokens of the text.
     """
     source_words = [np.zeros(0, np.int64)]
     target_words = [np.zeros(0, np.int64)]

@@ -30,33 +30,36 @@ from masscli.lexicon.spelling import spelling_similarity
 from masscli.text.markers import SENTENCEPIECE_SPACE
 
 MIN_ANCHOR_LETTERS = 4
+"""Fewest letters of an anchor; words without any letter, such as numbers, are anchors at any length."""
 MAX_FREQUENCY_RATIO = 5.0
-"""An anchor may be this much more frequent in one language than in the other."""
+"""An anchor may be less than this many times as frequent in one language as in the other."""
 MIN_WORDS = 10
-"""Fewest words of a language, and fewest anchors."""
+"""Fewest words of each language, and fewest anchors, that a dictionary is made from."""
 COMMON_WORDS = 500
-"""How many of the commonest words say whether two dictionaries agree; rarer words seldom do."""
+"""How many of the commonest words of each language are compared to say whether two dictionaries agree; on
+rarer words they seldom do."""
 
 
 class InducedDictionary(NamedTuple):
     """A dictionary, an estimate of its quality, and the word vectors that it was made from."""
 
     pairs: list[WordPair]
-    """Words that are each other's nearest, the commonest first. Scores of different words cannot be compared,
-    since the similarities of rare words are high by chance."""
+    """Words that are each other's nearest neighbours, the commonest first. Scores of different words cannot
+    be compared, since the similarities of rare words are high by chance."""
     agreement: float
-    """The share of pairs of common words that a second alignment, with other thinning, finds as well: about
-    half for captions, next to nothing where no dictionary was found."""
+    """The share of pairs of common words that a second alignment, which differs in its random numbers, finds
+    as well: about half for captions, next to nothing where no dictionary was found."""
     words: list[list[str]]
     """The words of each language, the commonest first."""
     vectors: tuple[Tensor, Tensor]
-    """Their vectors (N, D) in one space, the axes first on which the languages agree most."""
+    """The vectors (N, D) of each language's `words` in one common space; the axes on which the languages
+    agree most come first."""
 
 
 def induce(
     data: DataFolder, languages: Sequence[str], max_words: int, min_count: int, limit: int | None = None
 ) -> InducedDictionary:
-    """Return the words of both languages that are each other's nearest.
+    """Return a dictionary made from unaligned text of two languages: words that are nearest neighbours.
 
     Of each language the `max_words` commonest words are considered that occur at least `min_count` times in
     the first `limit` lines. Raises MasscliError where there are too few words or anchors.
@@ -124,7 +127,7 @@ def write_vectors(prefix: Path, languages: Sequence[str], induced: InducedDictio
 
 
 def _commonest_words(counts: NDArray[np.int64], max_words: int, min_count: int) -> Ids:
-    """Return the commonest words that occur at least `min_count` times."""
+    """Return the ids of at most `max_words` words that occur at least `min_count` times, commonest first."""
     # Counts fall along the sorted list, so those that are large enough are its beginning.
     enough = int((counts >= min_count).sum())
     return np.argsort(-counts, kind="stable")[:enough][:max_words]
@@ -133,7 +136,11 @@ def _commonest_words(counts: NDArray[np.int64], max_words: int, min_count: int) 
 def _find_anchors(
     ids: Sequence[Ids], rates: Sequence[NDArray[np.float64]], pieces: Sequence[str]
 ) -> tuple[Tensor, Tensor]:
-    """Return the row in the first and in the second list of each word that both languages have."""
+    """Return the anchors: words that both languages spell alike and use about equally often.
+
+    The result is their rows in the first and in the second list of `ids`, two arrays. `rates` are the
+    relative frequencies of all pieces in each language, by id, and `pieces` the names of the pieces.
+    """
     row_in_second = {piece: row for row, piece in enumerate(ids[1].tolist())}
     anchors = []
     for row, piece in enumerate(ids[0].tolist()):
@@ -150,6 +157,9 @@ def _find_anchors(
 
 
 def _agreement(matches: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]) -> float:
-    """Return the share of matches between common words that another alignment has found, too."""
+    """Return the share, from 0 to 1, of the pairs in `matches` that `others` has, too.
+
+    Only pairs of COMMON_WORDS are counted. A pair is two ranks of words, from 0 for the commonest.
+    """
     common = [match for match in matches if max(match) < COMMON_WORDS]
     return len(set(others).intersection(common)) / max(1, len(common))

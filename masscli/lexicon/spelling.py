@@ -15,13 +15,16 @@ import torch
 from torch import Tensor
 
 MIN_LETTERS = 4
-"""Shorter words are like each other by chance."""
+"""Fewest letters of a word that is compared; shorter words are like each other by chance."""
 CHANCE = 0.3
-"""Unrelated words reach cosines up to this."""
+"""The cosine that unrelated words reach, which is subtracted from each similarity."""
 
 
 def spelling_similarity(first: Sequence[str], second: Sequence[str]) -> Tensor:
-    """Return the similarity of all words: (len(first), len(second)), from 0 to 1 - CHANCE."""
+    """Return how alike each word of `first` is to each of `second`, from 0 to 0.7.
+
+    The result is (len(first), len(second)).
+    """
     first_ngrams = [_letter_ngrams(word) for word in first]
     second_ngrams = [_letter_ngrams(word) for word in second]
     # N-grams of one language alone do not contribute to any product.
@@ -33,7 +36,7 @@ def spelling_similarity(first: Sequence[str], second: Sequence[str]) -> Tensor:
 
 
 def _letter_ngrams(word: str) -> Counter[str]:
-    """Return the letter pairs and triples of a word; none if it is short or not only letters."""
+    """Return how often a word has each pair and triple of letters; none if short or not only letters."""
     # Decomposition separates letters from their accents.
     decomposed = unicodedata.normalize("NFKD", word)
     plain = "".join(c for c in decomposed if not unicodedata.combining(c))
@@ -48,7 +51,10 @@ def _letter_ngrams(word: str) -> Counter[str]:
 
 
 def _normalized_counts(counts: Sequence[Counter[str]], columns: Mapping[str, int]) -> Tensor:
-    """Return the counts (words, columns) of known n-grams, divided by the norm of all counts of the word."""
+    """Return a table (words, columns) of the n-gram counts of each word, divided by their norm.
+
+    `columns` has the column of each n-gram; n-grams without a column are left out of the table.
+    """
     # Without any shared n-gram the table has one empty column, and all products are 0.
     table = torch.zeros(len(counts), max(1, len(columns)))
     for row, ngrams in enumerate(counts):
