@@ -73,7 +73,7 @@ class ScoreConfig:
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return rules that say which options have no effect, given the values of the others."""
+        """The options that can have no effect, each with a condition that is true if it has none, and why."""
         metrics = set(self.metric)
         has_rouge = any(name.startswith("rouge") for name in metrics)
         ignore_case = {"rouge", "rouge-1", "rouge-2", "rouge-l", "rouge-lsum", "pearson", "spearman", "squad"}

@@ -1,7 +1,7 @@
-"""Metrics that are no mean over lines: F1 and correlations of labels and numbers, and F1 of tagged entities.
+"""Metrics that are not a mean over lines: F1 and correlations of labels or numbers, and entity F1.
 
-They are computed on the whole corpus. Resampling draws lines, or sentences for entities, and computes them
-again. All values are times 100.
+They are computed on the whole corpus. Bootstrap resampling draws lines, or sentences for entity F1, and
+computes the metric anew on each sample. All scores are times 100.
 """
 
 from __future__ import annotations
@@ -20,34 +20,39 @@ from masscli.metrics.config import ScoreConfig
 from masscli.metrics.signature import SignedMetric
 
 BOOTSTRAP_SEED = 12345
+"""The seed of bootstrap resampling, which is sacreBLEU's."""
 _SHOWN_LETTERS = 40
 Unit = tuple[list[str], list[str]]
-"""The gold lines and the predicted lines that resampling draws together."""
+"""What bootstrap resampling draws as one: some gold lines, and the predicted lines that belong to them."""
 
 
 class CorpusMetric(SignedMetric):
-    """The base class of metrics that are computed on a whole corpus, with one reference."""
+    """The base class of metrics that are computed on a whole corpus, with exactly one reference."""
 
     title: ClassVar[str]
     options: ScoreConfig
 
     @classmethod
     def from_options(cls, options: ScoreConfig) -> Self:
-        """Return the metric with the settings of `options`."""
+        """Return the metric with the settings in `options`, which are those of `masscli score`."""
         metric = cls()
         metric.options = options
         return metric
 
     @abstractmethod
     def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
-        """Return the value of the metric, in [0, 1], or in [-1, 1] for a correlation."""
+        """Return the value of the metric on these lines, from 0 to 1, or from -1 to 1 for a correlation."""
 
     def resampling_units(self, gold: Sequence[str], predicted: Sequence[str]) -> list[Unit]:
-        """Return the units that bootstrap resampling draws: lines."""
+        """Return the units that bootstrap resampling draws: single lines, unless a subclass differs."""
         return [([a], [b]) for a, b in zip(gold, predicted, strict=True)]
 
     def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
-        """Return the score of a corpus, with mean and confidence interval if `n_bootstrap` is above 1."""
+        """Return the score (times 100) of a corpus; `references` must have exactly one list of lines.
+
+        If `n_bootstrap` is above 1, the score has the mean and the 95% confidence interval of that many
+        bootstrap samples. Raises MasscliError for several references.
+        """
         if len(references) != 1:
             raise MasscliError(f"{self.title}: takes one reference, got {len(references)}")
         # sacreBLEU writes this number into the signature.
@@ -64,7 +69,10 @@ class CorpusMetric(SignedMetric):
         return score
 
     def _bootstrap(self, units: Sequence[Unit], samples: int) -> list[float]:
-        """Return the score of each of `samples` bootstrap samples; a sample is drawn with replacement."""
+        """Return the score (times 100) of each of `samples` bootstrap samples.
+
+        A sample has as many units as the corpus, drawn with replacement. The seed is fixed.
+        """
         # The seed is sacreBLEU's, so that intervals are the same every time.
         rng = np.random.default_rng(BOOTSTRAP_SEED)
         values = []
@@ -79,7 +87,7 @@ class CorpusMetric(SignedMetric):
         return values
 
     def sentence_score(self, hypothesis: str, references: Sequence[str]) -> Score:
-        """Raise MasscliError, because a single line has no score."""
+        """Raise MasscliError, because the metric is not defined for a single line."""
         raise MasscliError(
             f"{self.title}: is defined for a whole corpus, not for a line", "leave out --sentence-level"
         )
@@ -87,6 +95,7 @@ class CorpusMetric(SignedMetric):
     # sacreBLEU's interface for comparing systems, which needs statistics of single lines.
 
     def _extract_reference_info(self, refs: Sequence[str]) -> dict[str, Any]:
+        """Raise MasscliError, because paired resampling needs statistics of single lines."""
         raise MasscliError(
             f"{self.title}: cannot be compared line by line", "leave out --paired, or use --metric accuracy"
         )
@@ -103,13 +112,17 @@ class CorpusMetric(SignedMetric):
 
 
 class LabelMetric(CorpusMetric):
-    """The base class of metrics of labels; lines that are blank on both sides are left out.
+    """The base class of metrics that compare labels, one on each line.
 
-    Lines that are blank on both sides separate the sentences of tagged words and are left out.
+    Lines that are blank on both sides are left out: they separate the sentences of tagged words.
     """
 
     def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
-        """Return the score over all lines that have a label."""
+        """Return the score (times 100) over all lines that are not blank on both sides.
+
+        If `n_bootstrap` is above 1, the score has a mean and a 95% confidence interval. Raises MasscliError
+        for several references.
+        """
         lines = zip(hypotheses, *references, strict=True)
         labelled = [line for line in lines if any(label.strip() for label in line)]
         predicted = self.normalize_case([line[0] for line in labelled])
@@ -119,14 +132,14 @@ class LabelMetric(CorpusMetric):
         return super().corpus_score(predicted, gold, n_bootstrap)
 
     def normalize_case(self, lines: Sequence[str]) -> list[str]:
-        """Return labels in lower case if --lowercase is given, otherwise unchanged."""
+        """Return labels without white space at their ends, and in lower case if --lowercase is given."""
         labels = list(map(str.strip, lines))
         if self.options.lowercase:
             labels = list(map(str.lower, labels))
         return labels
 
     def signature_fields(self) -> dict[str, str]:
-        """Return the signature fields: whether case counts, and the label of examples left out."""
+        """Return the settings for the signature: whether case counts, and the label of examples left out."""
         fields = {}
         if self.options.lowercase:
             fields["case"] = "lc"
@@ -136,9 +149,10 @@ class LabelMetric(CorpusMetric):
 
 
 class F1(LabelMetric):
-    """F1 of the positive label, or the mean over labels unless there are two.
+    """F1 of the positive label, or macro F1, the mean over labels.
 
-    Which it is depends on all lines, never on those that were drawn in resampling.
+    The positive label is that of --positive, or else the second of two labels. Without --positive, F1 is
+    macro F1 unless there are two labels. This is decided by all lines, never by those drawn in resampling.
     """
 
     title: ClassVar[str] = "F1"
@@ -146,15 +160,16 @@ class F1(LabelMetric):
     _label_count = 0
 
     def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
-        """Return F1."""
+        """Return F1 of the positive label, or macro F1 if there is none, from 0 to 1."""
         if self._positive is None:
             return label_measures.macro_f1(gold, predicted)
         return label_measures.f1(gold, predicted, self._positive)
 
     def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
-        """Choose the positive label and return the score.
+        """Choose the positive label by all lines, and return the score (times 100).
 
-        Raises MasscliError if no line has the label that is asked for.
+        If `n_bootstrap` is above 1, the score has a mean and a 95% confidence interval. Raises MasscliError
+        if no line has the label of --positive, or for several references.
         """
         # Labels are taken from all lines before any is drawn, so that samples agree on what F1 is.
         labels: set[str] = set()
@@ -173,36 +188,44 @@ class F1(LabelMetric):
         return super().corpus_score(hypotheses, references, n_bootstrap)
 
     def signature_fields(self) -> dict[str, str]:
-        """Return the signature fields: the positive label or macro averaging, and the number of labels."""
+        """Return the settings for the signature: positive label or macro average, and number of labels."""
         fields = {"average": "macro"} if self._positive is None else {"positive": self._positive}
         return {**fields, "labels": str(self._label_count), **super().signature_fields()}
 
 
 class Matthews(LabelMetric):
-    """Matthews' correlation coefficient of gold and predicted labels."""
+    """Matthews' correlation coefficient of gold and predicted labels, times 100."""
 
     title: ClassVar[str] = "Matthews"
 
     def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
-        """Return the correlation coefficient of Matthews."""
+        """Return Matthews' correlation coefficient of two lists of labels, from -1 to 1."""
         return label_measures.matthews(gold, predicted)
 
 
 class Pearson(CorpusMetric):
-    """Pearson's correlation of numbers."""
+    """Pearson's correlation coefficient of gold and predicted numbers, times 100."""
 
     title: ClassVar[str] = "Pearson"
 
     def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
-        """Return Pearson's correlation coefficient. Raises MasscliError for a line that is no number."""
+        """Return Pearson's correlation coefficient, from -1 to 1, of lines that are numbers.
+
+        Raises MasscliError, which names the line, if one is not a finite number.
+        """
         return label_measures.pearson(*self._read_numbers(gold, predicted))
 
     def _read_numbers(
         self, gold: Sequence[str], predicted: Sequence[str]
     ) -> tuple[Sequence[float], Sequence[float]]:
+        """Return the numbers in gold and predicted lines. Raises MasscliError if a line is not a number."""
         return self._parse(gold, "the reference"), self._parse(predicted, "the hypothesis")
 
     def _parse(self, lines: Sequence[str], side: str) -> list[float]:
+        """Return the numbers in lines; `side` is how the error message calls them.
+
+        Raises MasscliError, which names the line, if one is not a finite number.
+        """
         numbers = []
         for line_number, line in enumerate(lines, 1):
             try:
@@ -219,28 +242,35 @@ class Pearson(CorpusMetric):
 
 
 class Spearman(Pearson):
-    """Spearman's rank correlation of numbers."""
+    """Spearman's rank correlation coefficient of gold and predicted numbers, times 100."""
 
     title: ClassVar[str] = "Spearman"
 
     def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
-        """Return Spearman's correlation coefficient. Raises MasscliError for a line that is no number."""
+        """Return Spearman's rank correlation coefficient, from -1 to 1, of lines that are numbers.
+
+        Raises MasscliError, which names the line, if one is not a finite number.
+        """
         return label_measures.spearman(*self._read_numbers(gold, predicted))
 
 
 class EntityF1(CorpusMetric):
-    """F1 of exact entity spans in CoNLL lines. The tag is the last column; a blank line ends a sentence."""
+    """F1 (times 100) of entities in CoNLL lines; an entity is right if its span and its type are equal.
+
+    The tag of a word is the last column of its line, and a blank line ends a sentence.
+    """
 
     title: ClassVar[str] = "entity F1"
 
     def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
-        """Return micro-averaged F1."""
+        """Return micro-averaged F1 of entities in CoNLL lines, from 0 to 1."""
         return entities.entity_f1(entities.split_sentences(gold), entities.split_sentences(predicted))
 
     def resampling_units(self, gold: Sequence[str], predicted: Sequence[str]) -> list[Unit]:
-        """Return the units that bootstrap resampling draws: sentences.
+        """Return the units that bootstrap resampling draws, which are sentences.
 
-        Each has the blank line that ends it in the reference.
+        A unit has the gold and the predicted lines of a sentence, and the blank line after it in the
+        reference.
         """
         units: list[Unit] = []
         unit: Unit = ([], [])
@@ -256,5 +286,5 @@ class EntityF1(CorpusMetric):
         return units
 
     def signature_fields(self) -> dict[str, str]:
-        """Return the signature fields: how spans are compared and averaged."""
+        """Return the settings for the signature: how spans are compared, the tags, and how F1 is averaged."""
         return {"spans": "exact", "tags": "bio", "average": "micro"}

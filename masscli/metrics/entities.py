@@ -1,8 +1,8 @@
-"""Entities in BIO, BIOES and BILOU tags, counted as CoNLL-2003's conlleval counts them: exact spans.
+"""Named entities in BIO, BIOES and BILOU tags, compared by exact spans as conlleval does (CoNLL-2003).
 
-B-X starts an entity of type X, and so does an I-X that does not continue one; any other tag ends it. In
-BIOES the last word of an entity has E-X, and a single one S-X; both end it. A tag without a type, such as B,
-has an empty type.
+B-X starts an entity of type X, and so does an I-X that does not continue one of type X; any other tag, such
+as O, ends the entity. In BIOES the last word of an entity has E-X, and a single word S-X; both end the
+entity. BILOU has L and U in their place. A tag without a type, such as B, has an empty type.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 Span = tuple[int, int, str]
-"""First word, word after the last, type."""
+"""An entity: the number of its first word, that of its last word plus one, and its type."""
 BILOU_TO_BIOES = {"L": "E", "U": "S"}
-"""The prefixes that spaCy and AllenNLP use for the last word of an entity, and for a single one."""
+"""Prefixes of BILOU for the last word of an entity and for a single word, and those of BIOES that mean the
+same. spaCy and AllenNLP use BILOU."""
 
 
 def entity_spans(tags: Sequence[str]) -> list[Span]:
-    """Return the entities of a sentence."""
+    """Return the entities of a sentence, which is given as the tag of each word."""
     spans: list[Span] = []
     start = 0
     open_type: str | None = None
@@ -41,7 +42,10 @@ def entity_spans(tags: Sequence[str]) -> list[Span]:
 
 
 def entity_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
-    """Return micro-averaged F1 of the spans of many sentences, each given as its tags."""
+    """Return micro-averaged F1 of entities, from 0 to 1; an entity is right if span and type are equal.
+
+    Both sides have a list of tags for each sentence. F1 is 0 if neither side has an entity.
+    """
     correct = total = 0
     for gold_tags, predicted_tags in zip(gold, predicted, strict=True):
         gold_spans = set(entity_spans(gold_tags))
@@ -54,7 +58,11 @@ def entity_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]])
 
 
 def split_sentences(lines: Sequence[str]) -> list[list[str]]:
-    """Return the tags of CoNLL lines, sentence by sentence."""
+    """Return a list of tags for each sentence of CoNLL lines.
+
+    The tag of a line is the last of its columns, which tabs or spaces separate. Blank lines end a sentence;
+    the last list may be empty.
+    """
     sentences: list[list[str]] = [[]]
     for line in lines:
         if line.strip():

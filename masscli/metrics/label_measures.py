@@ -1,10 +1,10 @@
-"""Measures of labels and numbers, computed from their definitions.
+"""Measures of agreement of labels and of numbers, computed from their definitions.
 
-They lie in [0, 1], or in [-1, 1] for correlations.
+They are in [0, 1], or in [-1, 1] for correlations, not times 100.
 
-F1 of a label is 2 tp / (2 tp + fp + fn); macro F1 is its mean over labels. Matthews is the correlation of
-two labellings (Gorodkin 2004 for more than two labels). Spearman's correlation is Pearson's of the ranks;
-equal values share the mean of theirs.
+F1 of a label is 2 tp / (2 tp + fp + fn), and macro F1 is its mean over labels. Matthews' coefficient is the
+correlation of two labellings (Gorodkin 2004 for more than two labels). Spearman's correlation is Pearson's
+correlation of the ranks, where equal values share the mean of their ranks.
 
 A measure that would divide by zero (a constant prediction, a label that does not occur) is 0.
 """
@@ -19,12 +19,12 @@ Labels = Sequence[str]
 
 
 def accuracy(gold: Labels, predicted: Labels) -> float:
-    """Return the share of equal labels."""
+    """Return the share of positions at which both lists have the same label, from 0 to 1."""
     return _count_equal(gold, predicted) / max(1, len(gold))
 
 
 def f1(gold: Labels, predicted: Labels, positive: str) -> float:
-    """Return F1 of one label."""
+    """Return F1 of the label `positive`, from 0 to 1; it is 0 if neither list has this label."""
     true_positives = sum(a == b == positive for a, b in zip(gold, predicted, strict=True))
     # The sum of both counts is 2 tp + fp + fn.
     return _ratio(2 * true_positives, gold.count(positive) + predicted.count(positive))
@@ -38,7 +38,7 @@ def macro_f1(gold: Labels, predicted: Labels) -> float:
 
 
 def matthews(gold: Labels, predicted: Labels) -> float:
-    """Return the correlation of two labellings."""
+    """Return Matthews' correlation coefficient of two labellings, from -1 to 1; 0 if either is constant."""
     # All three terms are covariances of the one-hot vectors of the labels, times n * n.
     n = len(gold)
     gold_counts = Counter(gold)
@@ -51,7 +51,7 @@ def matthews(gold: Labels, predicted: Labels) -> float:
 
 
 def pearson(gold: Sequence[float], predicted: Sequence[float]) -> float:
-    """Return the linear correlation."""
+    """Return Pearson's correlation coefficient, from -1 to 1; 0 if either list is constant."""
     n = max(1, len(gold))
     # Exact sums do not depend on the order of the lines.
     gold_mean = math.fsum(gold) / n
@@ -65,12 +65,12 @@ def pearson(gold: Sequence[float], predicted: Sequence[float]) -> float:
 
 
 def spearman(gold: Sequence[float], predicted: Sequence[float]) -> float:
-    """Return the correlation of ranks."""
+    """Return Spearman's rank correlation coefficient, from -1 to 1; 0 if either list is constant."""
     return pearson(ranks(gold), ranks(predicted))
 
 
 def ranks(values: Sequence[float]) -> list[float]:
-    """Return the ranks from 1; equal values share the mean of theirs."""
+    """Return the rank of each value, where the smallest has rank 1; equal values share their mean rank."""
     order = sorted(range(len(values)), key=values.__getitem__)
     ranks_of_values = [0.0] * len(values)
     start = 0
@@ -87,7 +87,11 @@ def ranks(values: Sequence[float]) -> list[float]:
 
 
 def choose_positive_label(labels: Sequence[str], positive: str) -> str | None:
-    """Return the positive label for F1: the given one, else the second of two, else None (macro F1)."""
+    """Return the label whose F1 is computed, or None, which stands for macro F1.
+
+    It is `positive` unless this is empty, else the second of two labels in alphabetical order. `labels` are
+    the distinct labels.
+    """
     if positive:
         return positive
     if len(labels) == 2:
@@ -97,10 +101,12 @@ def choose_positive_label(labels: Sequence[str], positive: str) -> str | None:
 
 
 def _count_equal(gold: Labels, predicted: Labels) -> int:
+    """Return the number of positions at which both lists have the same label."""
     return sum(a == b for a, b in zip(gold, predicted, strict=True))
 
 
 def _ratio(numerator: float, denominator: float) -> float:
+    """Return the quotient, or 0 if the denominator is 0."""
     if denominator == 0:
         return 0.0
     return numerator / denominator

@@ -1,6 +1,6 @@
-"""Metrics that are the mean of a score for each line.
+"""The base class of metrics that are the mean of a score for each line.
 
-Resampling needs only the sum of these scores and the number of lines.
+Bootstrap resampling needs only the score of each line, not its text.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from masscli.metrics.signature import SignedMetric
 
 
 class MeanMetric(SignedMetric):
-    """The base class of means over lines, times 100. With several references the best one counts."""
+    """The base class of metrics that are 100 times the mean of a score for each line.
+
+    If a line has several references, its best score counts.
+    """
 
     title: ClassVar[str]
     lowercase: bool
 
     @classmethod
     def from_options(cls, options: ScoreConfig) -> Self:
-        """Return the metric with the settings of `options`."""
+        """Return the metric with the settings in `options`, which are those of `masscli score`."""
         # sacreBLEU's classes take no arguments in common, so settings are attributes.
         metric = cls()
         metric.lowercase = options.lowercase
@@ -31,11 +34,11 @@ class MeanMetric(SignedMetric):
 
     @abstractmethod
     def line_score(self, hypothesis: str, reference: str) -> float:
-        """Return the score of a line, between 0 and 1."""
+        """Return the score of a line against one reference, from 0 to 1."""
 
     @abstractmethod
     def signature_fields(self) -> dict[str, str]:
-        """Return the signature fields that describe the settings of the metric."""
+        """Return the settings of the metric for its signature, by key."""
 
     # The methods below are sacreBLEU's interface. The statistics of a line are its score and the number of
     # lines, 1.
@@ -44,10 +47,13 @@ class MeanMetric(SignedMetric):
         return {"references": list(refs)}
 
     def _compute_segment_statistics(self, hypothesis: str, ref_kwargs: dict[str, Any]) -> list[float]:
+        """Return the best score of a line over its references, and 1.0 for the number of lines."""
         return [max(self.line_score(hypothesis, reference) for reference in ref_kwargs["references"]), 1.0]
 
     def _compute_score_from_stats(self, stats: Sequence[float]) -> Score:
+        """Return 100 times the mean score, given the sum of scores and the number of lines."""
         return Score(self.title, 100 * float(stats[0]) / float(stats[1]))
 
     def _aggregate_and_compute(self, stats: list[list[float]]) -> Score:
+        """Return 100 times the mean score, given the statistics of each line."""
         return self._compute_score_from_stats(list(map(sum, zip(*stats, strict=True))))

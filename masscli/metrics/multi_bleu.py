@@ -1,12 +1,12 @@
 """BLEU of Moses tokens, as papers report it: `multi-bleu.perl` after `tokenizer.perl`.
 
-With `--normalize` both sides go through Moses punctuation normalization before that, as XLM and MASS do with
-their references. With `--plain-romanian` the marks on Romanian letters are removed too, as WMT16 was scored
-in those papers.
+Hypotheses and references are detokenized text, which is tokenized here by the Moses rules for `--lang`,
+without escaping special characters. With `--normalize` both first go through Moses punctuation normalization,
+as XLM and MASS do with their references. With `--plain-romanian` the marks on Romanian letters are removed
+too, as in those papers for WMT16.
 
-Both sides are detokenized text; it is tokenized here for the language of `--lang`, without escaping special
-characters. Such a number must not be compared with sacreBLEU's default (13a), from which it differs by up to
-a few points. The signature says which it is.
+Such a number must not be compared with sacreBLEU's default (13a), from which it differs by up to a few
+points. The signature says which of the two it is.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ from masscli.version import __version__
 
 
 class MultiBleu(BLEU):
-    """BLEU of Moses tokens."""
+    """BLEU of Moses tokens; hypotheses and references are tokenized here."""
 
     title: ClassVar[str] = "multi-BLEU"
 
     def __init__(self, language: str, preprocessing: TextPreprocessing, effective_order: bool) -> None:
-        """Set up BLEU of text that `preprocessing` was applied to."""
+        """Set up BLEU without smoothing, to which `preprocessing` is applied on both sides before.
+
+        `language` decides the Moses rules. With `effective_order`, orders of n-grams without a match are left
+        out, as for single lines.
+        """
         super().__init__(
             lowercase=preprocessing.lowercase,
             # Text is tokenized by _preprocess_segment, so BLEU itself must leave it alone.
@@ -48,7 +52,7 @@ class MultiBleu(BLEU):
 
     @classmethod
     def from_options(cls, options: ScoreConfig) -> Self:
-        """Return the metric with the settings of `options`."""
+        """Return the metric with the settings in `options`, which are those of `masscli score`."""
         romanian = "plain" if options.plain_romanian else None
         preprocessing = TextPreprocessing(
             # The papers that removed the marks had normalized punctuation before.
@@ -60,11 +64,12 @@ class MultiBleu(BLEU):
         return cls(options.lang, preprocessing, effective_order=options.sentence_level)
 
     def get_signature(self) -> Signature:
-        """Return sacreBLEU's signature with the versions of masscli and sacremoses."""
+        """Return sacreBLEU's signature with the versions of masscli and sacremoses added."""
         signature = super().get_signature()
         signature.update("version", f"masscli-{__version__},sacremoses-{version('sacremoses')}")
         return signature
 
     def _preprocess_segment(self, sent: str) -> str:
+        """Return a preprocessed line of a hypothesis or reference: Moses tokens with spaces between them."""
         # sacreBLEU calls this on every line of both sides before it tokenizes.
         return self.preprocessing.apply([sent], self.language)[0]

@@ -33,16 +33,18 @@ from masscli.metrics.mean_metric import MeanMetric
 from masscli.metrics.stemmer import stem
 
 MARK = "\u0300"
-"""A combining mark that stands for all of them in WORD; Python does not count them as letters."""
+"""The combining mark that replaces all others before WORD is applied, since `re` does not count marks as
+letters."""
 WORD = re.compile(f"[^\\W_](?:[^\\W_]|{MARK})*")
+"""Matches a word: letters and digits, with the combining marks after them, all written as MARK."""
 MAX_UNSTEMMED_LENGTH = 3
-"""Words of at most this many letters are not stemmed."""
+"""Words of at most this many characters are not stemmed."""
 
 Words = list[str]
 
 
 class Matches(NamedTuple):
-    """The number of n-grams (or words) that two summaries share, and the number in each of them."""
+    """The number of units (n-grams or words) that two summaries share, and the number in each of them."""
 
     shared: int
     hypothesis: int
@@ -50,14 +52,17 @@ class Matches(NamedTuple):
 
 
 class Rouge(MeanMetric):
-    """The base class of ROUGE metrics: F1 of the n-grams or words that two summaries share."""
+    """The base class of ROUGE metrics: 100 times the mean over lines of F1 of the n-grams or words in common.
+
+    Each line is a summary. `stem` says whether words are stemmed, and `separator` separates sentences.
+    """
 
     stem: bool
     separator: str
 
     @classmethod
     def from_options(cls, options: ScoreConfig) -> Self:
-        """Return the metric with the settings of `options`."""
+        """Return the metric with the settings in `options`, which are those of `masscli score`."""
         metric = super().from_options(options)
         metric.stem = options.stem
         metric.separator = options.summary_separator
@@ -65,10 +70,13 @@ class Rouge(MeanMetric):
 
     @abstractmethod
     def count_matches(self, hypothesis: list[Words], reference: list[Words]) -> Matches:
-        """Count the units of two summaries, each given as the words of its sentences."""
+        """Return how many units (n-grams or words) two summaries share, and how many each has.
+
+        A summary is given as the words of each of its sentences.
+        """
 
     def line_score(self, hypothesis: str, reference: str) -> float:
-        """Return F1 of two summaries."""
+        """Return F1 of a summary and its reference, from 0 to 1."""
         matches = self.count_matches(self.split(hypothesis), self.split(reference))
         if matches.shared == 0:
             return 0.0
@@ -76,7 +84,7 @@ class Rouge(MeanMetric):
         return 2 * matches.shared / (matches.hypothesis + matches.reference)
 
     def split(self, line: str) -> list[Words]:
-        """Return the words of each sentence of a line."""
+        """Split a summary into sentences, and return the words of each, stemmed if `stem` is set."""
         # A line end within a string of JSONL ends a sentence, too.
         sentences = line.replace(self.separator, "\n").split("\n")
         words_of_sentences = list(map(rouge_words, sentences))
@@ -85,17 +93,20 @@ class Rouge(MeanMetric):
         return words_of_sentences
 
     def signature_fields(self) -> dict[str, str]:
-        """Return the signature fields: case, tokenization, stemming and averaging."""
+        """Return the settings for the signature: case, tokenization, stemming, and that F1 is reported."""
         return {"case": "lc", "tok": "words", "stem": "nltk" if self.stem else "no", "score": "f1"}
 
 
 class RougeN(Rouge):
-    """ROUGE-N: F1 of shared n-grams."""
+    """The base class of ROUGE-N: F1 of shared n-grams, where n is `order`."""
 
     order: ClassVar[int]
 
     def count_matches(self, hypothesis: list[Words], reference: list[Words]) -> Matches:
-        """Count n-grams, also those that cross the ends of sentences."""
+        """Return how many n-grams two summaries share, and how many each has.
+
+        Each summary is taken as one sequence of words, so n-grams may cross the ends of sentences.
+        """
         ours = count_ngrams(list(chain(*hypothesis)), self.order)
         theirs = count_ngrams(list(chain(*reference)), self.order)
         return Matches((ours & theirs).total(), ours.total(), theirs.total())
@@ -121,7 +132,10 @@ class RougeL(Rouge):
     title: ClassVar[str] = "ROUGE-L"
 
     def count_matches(self, hypothesis: list[Words], reference: list[Words]) -> Matches:
-        """Count the words of the longest common subsequence of whole summaries."""
+        """Return the length of the longest common subsequence of two summaries, and the words of each.
+
+        Each summary is taken as one sequence of words; all three are numbers.
+        """
         ours = list(chain(*hypothesis))
         theirs = list(chain(*reference))
         return Matches(common_subsequence_length(ours, theirs), len(ours), len(theirs))
@@ -133,7 +147,11 @@ class RougeLsum(Rouge):
     title: ClassVar[str] = "ROUGE-Lsum"
 
     def count_matches(self, hypothesis: list[Words], reference: list[Words]) -> Matches:
-        """Count the words of the unions, each no more often than either summary has it."""
+        """Return how many words two summaries share by subsequences of sentences, and how many each has.
+
+        For each sentence of the reference, its words in the longest common subsequence with any sentence of
+        the hypothesis are shared. A word counts no more often than it occurs in either summary.
+        """
         matched: Counter[str] = Counter()
         # Section 3.2 of the paper: each sentence of the reference is matched with all of the hypothesis.
         for reference_sentence in reference:
@@ -147,12 +165,12 @@ class RougeLsum(Rouge):
         return Matches((matched & ours).total(), ours.total(), theirs.total())
 
     def signature_fields(self) -> dict[str, str]:
-        """Return the signature fields of ROUGE, and that unions of subsequences are counted."""
+        """Return the settings for the signature: those of all ROUGE metrics, and `lcs` for the union."""
         return {**super().signature_fields(), "lcs": "union"}
 
 
 def rouge_words(line: str) -> Words:
-    """Return runs of letters, digits and their marks, in lower case."""
+    """Return the words of a line in lower case: runs of letters and digits with their combining marks."""
     # Composed letters make equal spellings equal.
     text = unicodedata.normalize("NFC", line.lower())
     if text.isascii():
@@ -165,14 +183,14 @@ def rouge_words(line: str) -> Words:
 
 
 def count_ngrams(words: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
-    """Return how often each n-gram occurs."""
+    """Return how often each n-gram of `order` words occurs."""
     # The shortest copy ends the zip, so n-grams are complete.
     shifted = [words[start:] for start in range(order)]
     return Counter(zip(*shifted, strict=False))
 
 
 def common_subsequence_length(a: Sequence[str], b: Sequence[str]) -> int:
-    """Return the length of the longest common subsequence, computed row by row."""
+    """Return the length of the longest common subsequence of `a` and `b`, in words."""
     # After each word of `a`, row[j] is the length for the words of `a` so far and the first j words of `b`.
     row = [0] * (len(b) + 1)
     for word in a:
@@ -189,7 +207,10 @@ def common_subsequence_length(a: Sequence[str], b: Sequence[str]) -> int:
 
 
 def common_subsequence_positions(a: Sequence[str], b: Sequence[str]) -> set[int]:
-    """Return the positions in `a` of a longest common subsequence."""
+    """Return the positions, from 0, of the words of `a` that are in a longest common subsequence with `b`.
+
+    If there are several such subsequences, the one that leaves out words at the end of `a` first is taken.
+    """
     # The whole table is kept, to follow the subsequence back from its end.
     table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
     for i, word in enumerate(a, 1):
@@ -215,6 +236,7 @@ def common_subsequence_positions(a: Sequence[str], b: Sequence[str]) -> set[int]
 
 
 def _stem_if_long(word: str) -> str:
+    """Return the stem of a word, or the word itself if it is short or has letters that are not ASCII."""
     if word.isascii() and len(word) > MAX_UNSTEMMED_LENGTH:
         return stem(word)
     return word

@@ -1,4 +1,4 @@
-"""BLEU, chrF and TER as sacreBLEU computes and signs them.
+"""BLEU, chrF and TER, computed by sacreBLEU and with its signatures.
 
 BLEU: Papineni et al. 2002; chrF: Popovic 2015, 2017; TER: Snover et al. 2006.
 """
@@ -17,17 +17,20 @@ from masscli.core.errors import MasscliError
 from masscli.metrics.config import ScoreConfig
 
 TOKENIZER_MODELS = {"flores101": "sacrebleu_tokenizer_spm.model", "flores200": "flores200sacrebleuspm"}
-"""The files of the tokenizers that are SentencePiece models."""
+"""The file name of the SentencePiece model that each of these tokenizers of sacreBLEU needs."""
 
 
 class Bleu(BLEU):
-    """BLEU of detokenized text."""
+    """BLEU of detokenized text, which sacreBLEU tokenizes itself."""
 
     title: ClassVar[str] = "BLEU"
 
     @classmethod
     def from_options(cls, options: ScoreConfig) -> Self:
-        """Return the metric. Raises MasscliError if its tokenizer is not installed."""
+        """Return the metric with the settings in `options`, which are those of `masscli score`.
+
+        Raises MasscliError if the tokenizer's model or MeCab is not installed.
+        """
         _check_installed(options.tokenize)
         # A single line often has no 4-grams in common; sacreBLEU's own command leaves such orders out as
         # well.
@@ -40,24 +43,24 @@ class Bleu(BLEU):
 
 
 class Chrf(CHRF):
-    """F-score of character 6-grams, with recall weighted double."""
+    """chrF2: the F-score of character n-grams up to 6, with recall weighted twice as much as precision."""
 
     title: ClassVar[str] = "chrF2"
 
     @classmethod
     def from_options(cls, options: ScoreConfig) -> Self:
-        """Return the metric with the settings of `options`."""
+        """Return the metric with the settings in `options`, which are those of `masscli score`."""
         return cls(lowercase=options.lowercase)
 
 
 class ChrfPlusPlus(CHRF):
-    """chrF2 with unigrams and bigrams of words."""
+    """chrF2++: chrF2 that also counts unigrams and bigrams of words."""
 
     title: ClassVar[str] = "chrF2++"
 
     @classmethod
     def from_options(cls, options: ScoreConfig) -> Self:
-        """Return the metric with the settings of `options`."""
+        """Return the metric with the settings in `options`, which are those of `masscli score`."""
         return cls(lowercase=options.lowercase, word_order=2)
 
 
@@ -71,12 +74,15 @@ class Ter(TER):
 
     @classmethod
     def from_options(cls, options: ScoreConfig) -> Self:
-        """Return the metric, which has no settings."""
+        """Return the metric with sacreBLEU's defaults; no option changes it."""
         return cls()
 
 
 def _check_installed(tokenizer: str) -> None:
-    """Refuse a tokenizer that sacreBLEU would have to download or that needs MeCab, if it is missing."""
+    """Raise MasscliError if a tokenizer needs a SentencePiece model or MeCab that is not installed.
+
+    sacreBLEU would download the model, or fail at the first line.
+    """
     if tokenizer in TOKENIZER_MODELS:
         path = Path(SACREBLEU_DIR) / "models" / TOKENIZER_MODELS[tokenizer]
         if not path.exists():

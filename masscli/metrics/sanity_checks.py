@@ -1,6 +1,7 @@
-"""Recognise common mistakes in scoring from the lines alone.
+"""Recognise common mistakes in scoring from the lines of hypotheses and references alone.
 
-Each check yields warnings, never errors.
+Each check yields warnings, as text for the user; none is an error. `name` is how a check calls the file of
+hypotheses in messages, and references are given by the name of their file.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE, UNKNOWN_
 
 TOKENIZED_ENDINGS = (" .", " ?", " !")
 MOSTLY = 0.9
-"""A side uses one of two ways of writing if more than this share of its lines with either of them has it."""
+"""A side is taken to use one of two spellings if more than this share of its lines with either has that
+one."""
 SPELLINGS = (
     ("Romanian ş and ţ with a cedilla", "ŞşŢţ", "ș and ț with a comma", "ȘșȚț"),
     ("typographic apostrophes (\N{RIGHT SINGLE QUOTATION MARK})", "\u2019", "straight ones (')", "'"),
     ("typographic quotation marks", "\u201c\u201d\u201e\u00ab\u00bb", 'straight ones (")', '"'),
 )
-"""Two ways of writing the same: what each is called, and its characters. Metrics take them for different."""
+"""Pairs of spellings of the same text that metrics count as different: name and characters of the first, then
+of the second."""
 INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 """Characters without a width: soft hyphen, zero-width space, joiners, marks of direction, byte order mark."""
 SCRIPTS_WITHOUT_SPACES = (
@@ -33,13 +36,13 @@ SCRIPTS_WITHOUT_SPACES = (
         "--tokenize char",
     ),
 )
-"""Scripts without spaces between words, their letters, and how BLEU of them is tokenized. Japanese comes
-first, since it has the characters of Chinese as well."""
+"""Scripts without spaces between words: the name, a pattern of their letters, and the option for BLEU.
+Japanese comes first, since it has the characters of Chinese as well."""
 UNKNOWN_PIECES = ("<unk>", UNKNOWN_TEXT)
 TEXT_METRICS = {"bleu", "chrf", "chrf++", "ter", "multi-bleu"}
-"""Metrics of running text."""
+"""The names of metrics for running text."""
 SUSPICIOUS_SHARE = 0.1
-"""A mistake is assumed if more than this share of the lines look like it."""
+"""A warning is given if more than this share of the lines (or labels, or characters) shows a mistake."""
 MAX_NAMED_LABELS = 4
 
 
@@ -50,7 +53,10 @@ def check_text(
     source: Sequence[str] | None,
     lowercase: bool,
 ) -> Iterator[str]:
-    """Yield warnings about the text hypotheses called `name`, such as tokenized or untranslated lines."""
+    """Yield warnings about lines of text, such as hypotheses that are tokenized or equal to the source.
+
+    References are checked for tokenization, too. `lowercase` says that case does not count in scoring.
+    """
     yield from _check_hypotheses(name, hypotheses, references)
     for reference_name, lines in references.items():
         if list(hypotheses) == list(lines):
@@ -74,6 +80,7 @@ def check_text(
 def _check_hypotheses(
     name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
+    """Yield warnings about hypotheses that are empty or tokenized, or have subword marks or `<unk>`."""
     total = len(hypotheses)
     # A hypothesis may be empty if all of its references are.
     empty = 0
@@ -104,7 +111,10 @@ def _check_hypotheses(
 def check_spelling(
     name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
-    """Yield warnings about ways of writing in which two sides differ, and which readers hardly see."""
+    """Yield warnings where hypotheses and references are spelled in different ways that readers hardly see.
+
+    Examples are typographic and straight quotation marks, and characters without a width.
+    """
     for reference_name, lines in references.items():
         for first, first_letters, second, second_letters in SPELLINGS:
             ours = _preference(hypotheses, first_letters, second_letters)
@@ -118,7 +128,10 @@ def check_spelling(
 def _check_characters(
     name: str, hypotheses: Sequence[str], reference_name: str, references: Sequence[str]
 ) -> Iterator[str]:
-    """Yield warnings if only one side has characters without a width, or letters in several parts."""
+    """Yield warnings if only hypotheses or only references have characters without a width.
+
+    The same is done for letters that are not composed, such as `e` and a combining accent.
+    """
     kinds = (
         ("characters without a width, such as U+200B", _has_invisible),
         ("letters in several parts, not composed (Unicode NFC)", _is_not_composed),
@@ -133,7 +146,7 @@ def _check_characters(
 
 
 def check_tokenization(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
-    """Yield a warning for BLEU of a script without spaces, of which the default tokenizer makes no words."""
+    """Yield a warning if BLEU's tokenizer does not find words in references, whose script has no spaces."""
     if "bleu" not in options.metric or options.tokenize not in ("13a", "intl", "none"):
         return
     for name, lines in references.items():
@@ -151,7 +164,10 @@ def check_tokenization(references: Mapping[str, Sequence[str]], options: ScoreCo
 def check_numbers(
     name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
 ) -> Iterator[str]:
-    """Yield a warning for numbers that are all equal: they have no correlation with anything."""
+    """Yield a warning if all numbers of a file are equal, since their correlation is then not defined.
+
+    Only Pearson's and Spearman's correlation are concerned.
+    """
     if not {"pearson", "spearman"}.intersection(options.metric):
         return
     for side, lines in ((name, hypotheses), *references.items()):
@@ -161,7 +177,10 @@ def check_numbers(
 
 
 def check_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
-    """Yield warnings about metrics that do not suit the references."""
+    """Yield warnings about metrics that do not suit the references.
+
+    These are entity F1 of labels that are not entity tags, and metrics of text on labels.
+    """
     for name, lines in references.items():
         # Blank lines separate sentences of tagged words, and are no labels.
         labels = {line.strip() for line in lines if line.strip()}
@@ -181,7 +200,11 @@ def check_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig)
 def check_labels(
     name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
 ) -> Iterator[str]:
-    """Yield warnings about the labels called `name`, such as other spellings or wrong columns."""
+    """Yield warnings about predicted labels that differ from those of the references as a whole.
+
+    Examples are other spellings of numbers, no label in common, and labels that are whole rows of a table.
+    Nothing is checked unless a metric compares labels.
+    """
     if not LABEL_METRICS.intersection(options.metric):
         return
     ours = _distinct_labels(hypotheses, options)
@@ -208,6 +231,7 @@ def check_labels(
 
 
 def _check_columns(labels_of_files: Mapping[str, set[str]]) -> Iterator[str]:
+    """Yield a warning for each file many of whose labels contain tabs, as whole rows of a table do."""
     for name, labels in labels_of_files.items():
         if sum("\t" in label for label in labels) > SUSPICIOUS_SHARE * len(labels):
             yield (
@@ -217,7 +241,10 @@ def _check_columns(labels_of_files: Mapping[str, set[str]]) -> Iterator[str]:
 
 
 def _other_spellings(ours: set[str], theirs: set[str]) -> dict[str, str]:
-    """Map our labels to equal numbers that are spelled differently on the other side."""
+    """Return the labels of `ours` that are numbers which `theirs` has in another spelling, such as 1.0 and 1.
+
+    Each is mapped to this other spelling.
+    """
     their_spellings = {}
     # Labels that both sides spell alike are compared as they should be.
     for label in theirs - ours:
@@ -234,7 +261,11 @@ def _other_spellings(ours: set[str], theirs: set[str]) -> dict[str, str]:
 
 
 def _check_f1(name: str, ours: set[str], reference_name: str, theirs: set[str]) -> Iterator[str]:
-    """Yield warnings about a task with two labels that is scored as one with more."""
+    """Yield warnings if F1 is probably not that of the label which the user has in mind.
+
+    This is so if one side has at most two labels and the other one has more, which makes it a mean, or if
+    there is only one label.
+    """
     labels = ours | theirs
     sides = ((name, ours, reference_name, theirs), (reference_name, theirs, name, ours))
     # One side has two labels, and the other has more: F1 of the positive label was probably meant.
@@ -255,7 +286,7 @@ def _check_f1(name: str, ours: set[str], reference_name: str, theirs: set[str]) 
 def check_summaries(
     name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
 ) -> Iterator[str]:
-    """Yield a warning for files that do not separate sentences, which ROUGE-Lsum needs."""
+    """Yield a warning if files of summaries never separate sentences, which ROUGE-Lsum needs."""
     if "rouge-lsum" not in options.metric:
         return
     separator = options.summary_separator
@@ -272,6 +303,7 @@ def check_summaries(
 
 
 def _count(lines: Sequence[str], condition: Callable[[str], bool]) -> int:
+    """Return the number of lines for which the condition is true."""
     return sum(map(condition, lines))
 
 
@@ -296,7 +328,10 @@ def _is_not_composed(line: str) -> bool:
 
 
 def _preference(lines: Sequence[str], first: str, second: str) -> int:
-    """Return 1 if nearly all lines with either kind of letters have the first, -1 for the second, else 0."""
+    """Return which of two kinds of letters the lines use: 1 for the first, -1 for the second, else 0.
+
+    A kind is used if more than the share MOSTLY of the lines with either has it.
+    """
     with_first = sum(any(letter in line for letter in first) for line in lines)
     with_second = sum(any(letter in line for letter in second) for line in lines)
     total = with_first + with_second
@@ -312,11 +347,12 @@ def _has_no_capitals(lines: Sequence[str]) -> bool:
 
 
 def _distinct_labels(lines: Sequence[str], options: ScoreConfig) -> set[str]:
+    """Return the different labels in lines, in the form in which they are compared; blank lines are none."""
     return {_normalize(line, options) for line in lines if line.strip()}
 
 
 def _normalize(line: str, options: ScoreConfig) -> str:
-    """Return a label in the form in which it is compared."""
+    """Return a label as it is compared: without white space at its ends, in lower case with --lowercase."""
     label = line.strip()
     if options.lowercase:
         label = label.lower()
@@ -324,6 +360,7 @@ def _normalize(line: str, options: ScoreConfig) -> str:
 
 
 def _number(label: str) -> float | None:
+    """Return the value of a label that is a number, else None."""
     try:
         return float(label)
     except ValueError:
@@ -331,7 +368,7 @@ def _number(label: str) -> float | None:
 
 
 def _some_labels(labels: set[str]) -> str:
-    """Return the first few labels, for a message."""
+    """Return the first few of the sorted labels, quoted and separated by commas, for a message."""
     names = [repr(label) for label in sorted(labels)]
     if len(names) > MAX_NAMED_LABELS:
         names[MAX_NAMED_LABELS:] = ["..."]

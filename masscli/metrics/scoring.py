@@ -2,8 +2,8 @@
 
 A metric is a subclass of `sacrebleu.metrics.base.Metric` with a `title` and a class method `from_options`:
 one of sacreBLEU's own, or a class that fills in its abstract methods. So every metric is resampled and
-compared by the same procedure, and has a signature: the settings of its computation, without which two
-numbers cannot be compared.
+compared by the same procedure and has a signature, which tells the settings of its computation. Numbers with
+different signatures must not be compared.
 """
 
 from __future__ import annotations
@@ -22,28 +22,33 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.base import Score as SacrebleuScore
 
 METRICS: Registry[type[MetricClass]] = Registry("metric")
-"""Every metric by its name."""
+"""The registry of metrics: maps names, such as `chrf`, to classes."""
 METRIC_FAMILIES = {"rouge": ("rouge-1", "rouge-2", "rouge-l")}
-"""Names that stand for several metrics."""
+"""Names that stand for several metrics, such as `rouge`, with the names of these metrics."""
 
 
 class MetricClass(Protocol):
-    """The interface that the class of a metric has besides that of sacreBLEU."""
+    """The interface that the class of a metric must have in addition to sacreBLEU's Metric.
+
+    `title` is the name of the metric in reports, such as `chrF2`.
+    """
 
     title: ClassVar[str]
 
     @classmethod
     def from_options(cls, options: ScoreConfig) -> Metric:
-        """Return the metric with the settings of `options`."""
+        """Return the metric with the settings in `options`, which are those of `masscli score`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The value of a metric and how it was computed.
+    """The value of a metric as papers report it (times 100), and how it was computed.
 
-    `mean` and `ci`, half of the 95% confidence interval, come from resampling and are None without it. `p`
-    is the probability that a difference from the baseline at least as large would arise by chance.
+    `name` is the title of the metric, and `detail` is what sacreBLEU reports besides, such as n-gram
+    precisions. `mean` and `ci`, half of the width of the 95% confidence interval, come from bootstrap
+    resampling and are None without it. `p` is the p-value of the difference from the baseline, or None if
+    none was computed.
     """
 
     name: str
@@ -56,12 +61,15 @@ class Score:
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str], lowercase: bool = False) -> Score:
-    """Return corpus BLEU of detokenized text, as validation and `masscli score` report it."""
+    """Return corpus BLEU of detokenized text with one reference per line, computed by sacreBLEU (13a)."""
     return score(hypotheses, [references], ScoreConfig(lowercase=lowercase))[0]
 
 
 def rouge_scores(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
-    """Return ROUGE-1, ROUGE-2 and ROUGE-L by the names of their metrics, with one reference a line."""
+    """Return ROUGE-1, ROUGE-2 and ROUGE-L of summaries with one reference per line.
+
+    The keys are the names of the metrics: `rouge-1`, `rouge-2` and `rouge-l`.
+    """
     scores = score(hypotheses, [references], ScoreConfig(metric=("rouge",)))
     return dict(zip(METRIC_FAMILIES["rouge"], scores, strict=True))
 
@@ -69,7 +77,11 @@ def rouge_scores(hypotheses: Sequence[str], references: Sequence[str]) -> dict[s
 def score(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]], options: ScoreConfig
 ) -> list[Score]:
-    """Return the score of each metric in `options`; `references` has one list of lines for each reference."""
+    """Return the corpus score of each metric that `options` names.
+
+    `references` has one or more lists, each with a reference for every hypothesis. Raises MasscliError if
+    lengths differ or there are no lines, and ConfigError if a metric is unknown.
+    """
     _check_lengths({"hypotheses": hypotheses}, references)
     samples = options.bootstrap if options.confidence else 1
     scores = []
@@ -82,7 +94,10 @@ def score(
 def score_lines(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]], options: ScoreConfig
 ) -> list[list[Score]]:
-    """Return for each line one score for each metric."""
+    """Score every line by itself: return a list for each line, with a score for each metric of `options`.
+
+    `references` has one or more lists, each with a reference for every hypothesis.
+    """
     _check_lengths({"hypotheses": hypotheses}, references)
     # Building a metric may load a tokenizer, so one serves all lines.
     metrics = build_metrics(options)
@@ -99,7 +114,11 @@ def score_lines(
 def compare(
     systems: Mapping[str, Sequence[str]], references: Sequence[Sequence[str]], options: ScoreConfig
 ) -> dict[str, list[Score]]:
-    """Compare each system with the first one by paired bootstrap resampling; return all scores by system."""
+    """Compare systems with the first one, the baseline, by paired bootstrap resampling.
+
+    `systems` maps the name of each system to its hypotheses. Returns the scores of each system, one for each
+    metric of `options`; those of the baseline have no `p`.
+    """
     from sacrebleu.significance import PairedTest, Result
 
     _check_lengths(systems, references)
@@ -138,7 +157,11 @@ def compare(
 
 
 def build_metrics(options: ScoreConfig) -> list[tuple[type[MetricClass], Metric]]:
-    """Return the class and the object of each metric of `options`. Raises ConfigError for an unknown name."""
+    """Return the class and an object of each metric that `options` names.
+
+    A family of metrics stands for its members, and each metric is built once. Raises ConfigError for an
+    unknown name.
+    """
     names: list[str] = []
     for name in options.metric:
         names += METRIC_FAMILIES.get(name, (name,))
@@ -155,6 +178,7 @@ def build_metrics(options: ScoreConfig) -> list[tuple[type[MetricClass], Metric]
 
 
 def _to_score(cls: type[MetricClass], metric: Metric, result: SacrebleuScore, resampled: bool) -> Score:
+    """Turn a score of sacreBLEU into a Score; `resampled` says whether it has a mean and an interval."""
     mean = ci = None
     if resampled:
         # sacreBLEU has no public name for these.
@@ -165,6 +189,7 @@ def _to_score(cls: type[MetricClass], metric: Metric, result: SacrebleuScore, re
 
 
 def _check_lengths(systems: Mapping[str, Sequence[str]], references: Sequence[Sequence[str]]) -> None:
+    """Raise MasscliError if a system has no lines, or not as many as each reference."""
     for name, lines in systems.items():
         for number, reference in enumerate(references, 1):
             if len(lines) != len(reference):

@@ -1,4 +1,4 @@
-"""What masscli's own metrics add to sacreBLEU's signature: their settings, and the version of masscli."""
+"""The signature of masscli's own metrics: sacreBLEU's, plus their settings and the version of masscli."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from masscli.version import __version__
 
 
 class SignedMetric(Metric):
-    """The base class of metrics that add their own fields to the signature. Text is compared as it is."""
+    """The base class of masscli's own metrics, whose signature has fields for their settings.
+
+    Text is compared as it is: sacreBLEU's preprocessing of lines is switched off.
+    """
 
     def signature_fields(self) -> dict[str, str]:
-        """Return the signature fields that describe the settings of the metric."""
+        """Return the settings of the metric for its signature, by key; none unless a subclass has some."""
         return {}
 
     def get_signature(self) -> Signature:
-        """Return sacreBLEU's signature with the metric's settings and the version."""
+        """Return sacreBLEU's signature with the metric's settings and the version of masscli added."""
         signature = super().get_signature()
         for key, value in self.signature_fields().items():
             signature.update(key, value)
@@ -23,4 +26,5 @@ class SignedMetric(Metric):
         return signature
 
     def _preprocess_segment(self, sent: str) -> str:
+        """Return the line unchanged; sacreBLEU calls this on every line."""
         return sent

@@ -1,15 +1,15 @@
 """Answers to questions, scored like SQuAD's official scripts do (Rajpurkar et al. 2016, 2018).
 
 Answers are normalized: lower case, without ASCII punctuation and the words a, an, the, with single spaces.
-Exact match says whether the normalized answers are equal; F1 is that of the two bags of words. For each
-question the best gold answer counts.
+Exact match says whether the normalized answers are equal; F1 is that of the two bags of words. If a question
+has several gold answers, the best score over them counts.
 
-In version 1.1, gold answers are used as they are, and F1 without a shared word is 0. In version 2.0, gold
-answers that are empty when normalized are dropped; if none is left, the question has no answer, which is
-predicted as "". If either side has no word, F1 is 1 if both have none, else 0.
+In version 1.1, all gold answers are used, and F1 without a shared word is 0. In version 2.0, gold answers
+that are empty when normalized are dropped; if none is left, the question has no answer, and the right
+prediction is "". If either answer then has no words, F1 is 1 if both have none, else 0.
 
-A question without a prediction is an error unless the caller says that it counts as wrong: the official
-scripts would leave it out of one mean and fail in the next.
+A question without a prediction is an error unless the caller says that it counts as wrong. (The official
+scripts are inconsistent about it: one mean leaves it out, and the next one fails.)
 """
 
 from __future__ import annotations
@@ -26,29 +26,35 @@ from masscli.core.errors import MasscliError
 _REMOVE_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 Scores = dict[str, tuple[float, float]]
-"""Exact match and F1 of each question, by its id."""
+"""Maps the id of each question to its exact match and its F1, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question with its gold answers; there are none if it cannot be answered."""
+    """A question, given by its id and its gold answers; it has none if it is unanswerable."""
 
     id: str
     answers: tuple[str, ...]
 
 
 def normalize_answer(text: str) -> str:
-    """Return the form in which answers are compared."""
+    """Return an answer in the form in which answers are compared.
+
+    It is in lower case, without ASCII punctuation and the words a, an, the, and with single spaces.
+    """
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_REMOVE_PUNCTUATION)).split())
 
 
 def exact_match(gold: str, predicted: str) -> float:
-    """Return 1 if the normalized answers are equal, else 0."""
+    """Return 1.0 if the two answers are equal when normalized, else 0.0."""
     return float(normalize_answer(gold) == normalize_answer(predicted))
 
 
 def f1(gold: str, predicted: str, v2: bool = True) -> float:
-    """Return F1 of the words of two answers."""
+    """Return F1, from 0 to 1, of the bags of words of two normalized answers.
+
+    If either has no words, F1 is 0 in version 1.1; with `v2` it is 1 if both have none.
+    """
     # An answer of articles and punctuation alone has no word.
     predicted_words = normalize_answer(predicted).split()
     gold_words = normalize_answer(gold).split()
@@ -60,9 +66,10 @@ def f1(gold: str, predicted: str, v2: bool = True) -> float:
 
 
 def gold_answers(question: Question, v2: bool) -> Sequence[str]:
-    """Return the gold answers to compare a prediction with.
+    """Return the gold answers that a prediction is compared with.
 
-    In version 2.0 answers that are empty when normalized are left out; if none is left, the answer is "".
+    These are all answers of the question. With `v2`, those that are empty when normalized are left out, and
+    if none is left, the only gold answer is "".
     """
     if not v2:
         return question.answers
@@ -72,10 +79,10 @@ def gold_answers(question: Question, v2: bool) -> Sequence[str]:
 def score_questions(
     questions: Sequence[Question], predictions: Mapping[str, str], v2: bool, missing_is_wrong: bool
 ) -> Scores:
-    """Return exact match and F1 of every question.
+    """Return exact match and F1 of each question; `predictions` maps ids of questions to answers.
 
-    Raises MasscliError for a question without a prediction, unless `missing_is_wrong`, and for one of
-    version 1.1 without an answer.
+    If a question has no prediction, its scores are 0 with `missing_is_wrong`; otherwise MasscliError is
+    raised. It is also raised for a question without an answer unless `v2` is given.
     """
     scores: Scores = {}
     for question in questions:
@@ -108,12 +115,13 @@ def evaluate_squad(
     threshold: float = 1.0,
     missing_is_wrong: bool = False,
 ) -> dict[str, float]:
-    """Return the values that the official scripts report, under their keys and times 100.
+    """Return the values that the official script of SQuAD reports, under its keys; scores are times 100.
 
-    These are `exact`, `f1` and `total`. Version 2.0 has them also for questions with and without an answer
-    (`HasAns_`, `NoAns_`), and the best thresholds if `no_answer_probabilities` are given. A question whose
-    probability is above `threshold` is taken to be predicted as unanswerable. Raises MasscliError if there
-    are no questions, if a predicted question has no probability, and as `score_questions` does.
+    These are `exact`, `f1` and `total`, the number of questions. With `v2` they are also given for the
+    questions with and without an answer (`HasAns_`, `NoAns_`). If `no_answer_probabilities` are given, a
+    question whose probability is above `threshold` is scored as predicted to be unanswerable, and with `v2`
+    the best thresholds are reported too. Raises MasscliError if there are no questions or if a predicted
+    question has no probability, and for the same questions as `score_questions`.
     """
     scores = score_questions(questions, predictions, v2, missing_is_wrong)
     if not questions:
@@ -148,11 +156,12 @@ def best_threshold(
     has_answer: Mapping[str, bool],
     probabilities: Mapping[str, float],
 ) -> tuple[float, float]:
-    """Return the best score (times 100) over all thresholds, and the first threshold that gives it.
+    """Find the threshold of the no-answer probability with the best mean score.
 
-    At first no question is answered; then they are answered one after another, the one that most likely has
-    an answer first. The threshold at which none is answered is 0, as in the official script, or just below
-    the least probability if that is negative.
+    Returns this score (times 100) and the lowest threshold that gives it. `scores` holds the score of each
+    question if it is answered as predicted. Questions whose probability is above the threshold count as
+    predicted to be unanswerable. The threshold at which none is answered is 0, as in the official script, or
+    just below the least probability if that is negative.
     """
     # With no question answered, only those without an answer are right.
     current = float(sum(not has_answer[key] for key in has_answer if key in predictions))
@@ -176,9 +185,9 @@ def best_threshold(
 def _select_probabilities(
     probabilities: Mapping[str, float] | None, predicted: Sequence[str]
 ) -> dict[str, float]:
-    """Return the probabilities of the predicted questions, which are 0 if no probabilities are given.
+    """Return the no-answer probability of each predicted question; it is 0 if `probabilities` is None.
 
-    Raises MasscliError if some are given, but not all.
+    Raises MasscliError if there are probabilities, but not for all predicted questions.
     """
     if probabilities is None:
         return dict.fromkeys(predicted, 0.0)
@@ -193,7 +202,11 @@ def _select_probabilities(
 
 
 def _means(prefix: str, scores: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    """Return the means over a group of questions under their official keys; nothing if the group is empty."""
+    """Return the means (times 100) over a group of questions, under `prefix` and the official keys.
+
+    They are PREFIXexact, PREFIXf1 and PREFIXtotal, the number of questions. The result is empty if the group
+    is.
+    """
     total = len(scores)
     # The official script leaves out the keys of a group without questions.
     if total == 0:

@@ -43,6 +43,7 @@ _IRREGULAR = {
     "exceed": "exceed",
     "succeed": "succeed",
 }
+"""Words with a stem of their own in NLTK, and these stems."""
 _STEP_2 = {
     "ational": "ate",
     "tional": "tion",
@@ -67,16 +68,19 @@ _STEP_2 = {
     "biliti": "ble",
     "logi": "log",
 }
+"""The endings that step 2 replaces, and what replaces them."""
 _STEP_3 = {"icate": "ic", "ative": "", "alize": "al", "iciti": "ic", "ical": "ic", "ful": "", "ness": ""}
+"""The endings that step 3 replaces, and what replaces them."""
 _STEP_4 = (
     *("al", "ance", "ence", "er", "ic", "able", "ible", "ant", "ement", "ment", "ent", "ion", "ou"),
     *("ism", "ate", "iti", "ous", "ive", "ize"),
 )
+"""The endings that step 4 removes."""
 
 
 @lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
-    """Return the stem of a word in lower case."""
+    """Return the Porter stem of an English word, which must be in lower case."""
     if word in _IRREGULAR:
         return _IRREGULAR[word]
     if len(word) <= 2:
@@ -88,7 +92,10 @@ def stem(word: str) -> str:
 
 
 def letter_types(word: str) -> str:
-    """Return `c` for each consonant and `v` for each vowel of a word."""
+    """Return a string with `c` for each consonant and `v` for each vowel of a word.
+
+    A y counts as a vowel after a consonant.
+    """
     types = ""
     for letter in word:
         is_vowel = letter in "aeiou" or (letter == "y" and types.endswith("c"))
@@ -97,12 +104,12 @@ def letter_types(word: str) -> str:
 
 
 def measure(word: str) -> int:
-    """Return how many runs of vowels are followed by consonants."""
+    """Return Porter's measure m of a word: how many runs of vowels are followed by consonants."""
     return len(re.findall("v+c", letter_types(word)))
 
 
 def step_1a(word: str) -> str:
-    """Remove the ending of a plural: caresses, ponies, cats."""
+    """Return the word without the ending of a plural: caresses to caress, ponies to poni, cats to cat."""
     # NLTK's addition: `ties` becomes `tie`.
     if word.endswith("ies") and len(word) == 4:
         return word[:-1]
@@ -110,7 +117,7 @@ def step_1a(word: str) -> str:
 
 
 def step_1b(word: str) -> str:
-    """Remove the ending of a past tense or a participle: agreed, plastered, motoring."""
+    """Return the word without the ending of a past tense or participle: agreed to agree, sized to size."""
     if word.endswith("ied"):
         return word[:-1] if len(word) == 4 else word[:-2]
     if word.endswith("eed"):
@@ -124,7 +131,10 @@ def step_1b(word: str) -> str:
 
 
 def _repair(rest: str) -> str:
-    """Restore what step 1b has left to a word: conflat(ed), hopp(ing), fil(ing)."""
+    """Restore the end of a word of which step 1b has removed `ed` or `ing`.
+
+    Examples are conflat to conflate, hopp to hop, fil to file.
+    """
     if rest.endswith(("at", "bl", "iz")):
         return rest + "e"
     if _ends_doubled(rest):
@@ -135,14 +145,14 @@ def _repair(rest: str) -> str:
 
 
 def step_1c(word: str) -> str:
-    """Change a final y after a consonant: happy, but not say."""
+    """Return the word with a final y after a consonant changed to i (happy to happi), but not say or by."""
     if word.endswith("y") and len(word) > 2 and letter_types(word[:-1]).endswith("c"):
         return word[:-1] + "i"
     return word
 
 
 def step_2(word: str) -> str:
-    """Reduce a double ending to a single one: relational."""
+    """Return the word with a double ending reduced to a single one: relational to relate."""
     if word.endswith("logi"):
         # Here the condition is on what stands before `ogi`.
         return word[:-1] if measure(word[:-3]) > 0 else word
@@ -153,12 +163,16 @@ def step_2(word: str) -> str:
 
 
 def step_3(word: str) -> str:
-    """Remove or shorten endings such as those of electrical, hopeful, goodness."""
+    """Return the word without its ending or with a shorter one: electrical to electric, goodness to good."""
     return _replace_ending(word, _STEP_3, min_measure=1)
 
 
 def step_4(word: str) -> str:
-    """Remove the ending of a long word: revival; `ion` only after s or t: adoption."""
+    """Return the word without its ending, if it is long: revival to reviv.
+
+    The measure of what stands before the ending must be above 1. The ending `ion` is removed only after s or
+    t: adoption to adopt.
+    """
     shorter = _replace_ending(word, dict.fromkeys(_STEP_4, ""), min_measure=2)
     if word == shorter + "ion" and not shorter.endswith(("s", "t")):
         return word
@@ -166,7 +180,7 @@ def step_4(word: str) -> str:
 
 
 def step_5a(word: str) -> str:
-    """Remove a final e: probate, cease, but not that of rate."""
+    """Return the word without a final e: probate to probat, cease to ceas, but rate stays."""
     rest = word.removesuffix("e")
     if measure(rest) > 1 or (measure(rest) == 1 and not _is_short(rest)):
         return rest
@@ -174,14 +188,19 @@ def step_5a(word: str) -> str:
 
 
 def step_5b(word: str) -> str:
-    """Reduce a final ll: controll."""
+    """Return the word with ll at the end of a long word reduced to l: controll to control, not roll."""
     if word.endswith("ll") and measure(word) > 1:
         return word[:-1]
     return word
 
 
 def _replace_ending(word: str, endings: Mapping[str, str], min_measure: int) -> str:
-    """Replace the longest of the endings that the word has, if the measure of its stem is large enough."""
+    """Return the word with its ending replaced, if the condition on its stem holds.
+
+    `endings` maps endings to their replacements; the longest one that the word has decides. The condition is
+    that the measure of what stands before the ending is at least `min_measure`. If it does not hold, or if
+    the word has none of the endings, the word is returned unchanged.
+    """
     matches = [ending for ending in endings if word.endswith(ending)]
     if not matches:
         return word
@@ -195,7 +214,7 @@ def _replace_ending(word: str, endings: Mapping[str, str], min_measure: int) -> 
 
 
 def _ends_doubled(word: str) -> bool:
-    """Return whether a word ends in the same consonant twice."""
+    """Return whether a word ends in the same consonant twice, such as hopp."""
     return word[-1:] == word[-2:-1] and letter_types(word).endswith("c")
 
 

@@ -1,9 +1,8 @@
-"""Examples without a gold label.
+"""Leave out examples without a gold label.
 
-SNLI and MNLI give the label `-` to examples on which their annotators did not agree.
-
-Results on these data sets leave such examples out. So does `masscli score`, which also says how many there
-are: if the other labels are those of SNLI and MNLI, or if `--no-gold` names such a label.
+SNLI and MNLI give the label `-` to examples on which their annotators did not agree, and results on these
+data sets leave such examples out. So does `masscli score`, which also says how many there are: if the other
+labels are those of SNLI and MNLI, or if `--no-gold` names such a label.
 """
 
 from __future__ import annotations
@@ -16,14 +15,15 @@ from masscli.metrics.config import ScoreConfig
 
 NO_GOLD_LABEL = "-"
 INFERENCE_LABELS = {"entailment", "neutral", "contradiction"}
+"""The gold labels of SNLI and MNLI."""
 LABEL_METRICS = {"accuracy", "f1", "mcc"}
-"""Metrics that compare labels."""
+"""The names of the metrics that compare labels, apart from entity F1."""
 
 
 def unlabelled_mark(labels: Iterable[str]) -> str:
-    """Return the label that means "no gold label" beside these labels.
+    """Return the label that means "no gold label" in data with these labels, or "" if none does.
 
-    It is empty if there is none.
+    It is `-` if the labels apart from `-` are those of SNLI and MNLI. It need not be one of `labels`.
     """
     # `-` may be a label like any other, such as a minus sign, unless the rest are those of inference.
     others = set(labels) - {NO_GOLD_LABEL}
@@ -35,10 +35,11 @@ def unlabelled_mark(labels: Iterable[str]) -> str:
 def drop_unlabelled(
     references: Mapping[str, Sequence[str]], options: ScoreConfig
 ) -> tuple[ScoreConfig, list[int] | None]:
-    """Return the options with `no_gold` filled in, and the numbers of the examples that have a gold label.
+    """Return the options with `no_gold` filled in, and the indices (from 0) of examples with a gold label.
 
-    The numbers are None if no label means "no gold label". Raises MasscliError if no example is left, or if
-    lines are scored one by one and some would be left out.
+    The indices are None if no label means "no gold label". If there are several references, one of them must
+    have a gold label. Raises MasscliError if no example is left, or with --sentence-level if some would be
+    left out.
     """
     # An empty --no-gold says that there is no such label.
     if options.no_gold is None:
@@ -66,9 +67,10 @@ def drop_unlabelled(
 def check_blank_labels(
     name: str, predictions: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
 ) -> None:
-    """Raise MasscliError if an example has a prediction but a blank gold label: nothing would be right.
+    """Raise MasscliError if an example has a prediction but a blank gold label, so that none can be right.
 
-    Lines that are blank on both sides separate the sentences of tagged words.
+    Lines that are blank on both sides are allowed: they separate the sentences of tagged words. Nothing is
+    checked unless a metric compares labels.
     """
     if not LABEL_METRICS.intersection(options.metric):
         return
@@ -83,6 +85,10 @@ def check_blank_labels(
 
 
 def _default_mark(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> str:
+    """Return the label that means "no gold label" if --no-gold is not given, or "" if there is none.
+
+    There is one only if all metrics compare labels.
+    """
     labels: set[str] = set()
     for lines in references.values():
         labels.update(line.strip() for line in lines)
