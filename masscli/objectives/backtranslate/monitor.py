@@ -26,10 +26,11 @@ from masscli.data.batches.batch import Ids
 
 
 class BacktranslationMonitor:
-    """Sums of the metrics of back-translation since the last report.
+    """The metrics of back-translation, summed up since the last report.
 
     `input_counts`, `output_counts` and each of `other_counts` (V,) say how often each piece occurs in the
-    training text of one language: the input language, the output language, and every other one of the data.
+    training text of one language: the one that the model translates from, the one that it translates into,
+    and every other language of the data.
     """
 
     names: ClassVar[tuple[str, ...]] = ("copied", "length", "language", "repeated", "distinct", "cut")
@@ -56,7 +57,10 @@ class BacktranslationMonitor:
         self.sums = dict.fromkeys(self.names, (0.0, 0.0))
 
     def add(self, inputs: Sequence[Ids], outputs: Sequence[Ids], hit_max_length: Sequence[bool]) -> None:
-        """Add a batch of inputs and their translations."""
+        """Add the token ids of a batch of real sentences and of their translations to the metrics.
+
+        `hit_max_length` says which translations were ended by the length limit.
+        """
         num_outputs = len(outputs)
         num_input_pieces = sum(map(len, inputs))
         num_output_pieces = sum(map(len, outputs))
@@ -91,13 +95,16 @@ class BacktranslationMonitor:
         return float(self.log_odds[:, output_ids].sum(1).min()) > 0
 
     def take(self) -> Mapping[str, tuple[float, float]]:
-        """Return the sum and the count of each metric since the last call, and reset them."""
+        """Return a sum and a count for each metric since the last call, and set both to 0.
+
+        The value of a metric is its sum divided by its count.
+        """
         sums = self.sums
         self._reset()
         return sums
 
     def training_warnings(self, metrics: Mapping[str, float]) -> list[str]:
-        """Return warnings about metrics that look wrong.
+        """Return warnings about metrics with suspicious values; `metrics` are their values by name.
 
         The thresholds are far from the values of healthy runs, so that a warning is no false alarm. A metric
         that is missing gives no warning.

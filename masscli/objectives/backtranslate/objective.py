@@ -40,7 +40,7 @@ class BacktranslationCollator:
     language: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch of sentences."""
+        """Make a batch of sentences with labels of the loss term `backtranslate`."""
         sentences = example_fields(examples, 0)
         sources = [self.framing.encoder_input(sentence, self.language) for sentence in sentences]
         numbers = example_numbers(examples)
@@ -51,7 +51,11 @@ class BacktranslationCollator:
 
 
 class Translations:
-    """The translations of a batch, and which of them were ended by the length limit."""
+    """The translations of `size` sentences, empty at first.
+
+    `token_ids` are the ids of each translation, and `hit_max_length` says which of them were ended by the
+    length limit.
+    """
 
     def __init__(self, size: int) -> None:
         # A sentence for which nothing may be generated has an empty translation.
@@ -99,7 +103,7 @@ class Backtranslate(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the real sentences of the target language, and their collator."""
+        """Return the sentences of the target language (at most `max_examples`), and their collator."""
         sentences = LineDataset([data.monolingual(split, self.target_language)], max_examples)
         return sentences, self.collator()
 
@@ -108,7 +112,10 @@ class Backtranslate(Objective):
         return BacktranslationCollator(self.context.framing, self.target_language)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
-        """Replace the source by its translation, with noise in training."""
+        """Return the batch with each source, a real sentence, replaced by the model's translation of it.
+
+        In training, noise is added to the translations, and they are counted by the monitor.
+        """
         assert batch.seeds is not None
         framing = self.context.framing
         seeds = batch.seeds.tolist()
@@ -137,7 +144,11 @@ class Backtranslate(Objective):
     def _translate(
         self, model: Transformer, sentences: Sequence[Ids], seeds: Sequence[int], batch_tokens: int
     ) -> Translations:
-        """Translate sentences into the source language, by search or by sampling."""
+        """Translate sentences from the target language into the source language with the model.
+
+        In training, the share --sampling-share of them, drawn from `seeds`, is sampled; all others are
+        translated by beam search. `batch_tokens` is the size of the batch in tokens, padding included.
+        """
         options = self.options
         # In validation all sources are searched for, so that losses do not depend on draws.
         is_sampled = [False] * len(seeds)
@@ -210,24 +221,30 @@ class Backtranslate(Objective):
         return noisy
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy of the real text."""
+        """Return the cross-entropy of the real sentences, summed, as the loss term `backtranslate`."""
         return {"backtranslate": sequence_loss(model, batch, "backtranslate", self.options.label_smoothing)}
 
     def take_training_metrics(self) -> Mapping[str, tuple[float, float]]:
-        """Return the metrics of the synthetic sources; see `BacktranslationMonitor`."""
+        """Return a sum and a count for each metric of the synthetic sources, and reset them.
+
+        The metrics are those of `BacktranslationMonitor`; empty if there is no monitor.
+        """
         if self.monitor is None:
             return {}
         return self.monitor.take()
 
     def training_warnings(self, metrics: Mapping[str, float]) -> list[str]:
-        """Return the warnings about the synthetic sources; see `BacktranslationMonitor`."""
+        """Return the warnings of `BacktranslationMonitor` about the synthetic sources, or none without it."""
         if self.monitor is None:
             return []
         return self.monitor.training_warnings(metrics)
 
 
 def _piece_counts_of_others(data: DataFolder, languages: Sequence[str]) -> list[NDArray[np.int64]]:
-    """Return the piece counts of all languages of the data that are not among `languages`."""
+    """Return the piece counts (V,) of every language of the data that is not among `languages`.
+
+    Languages without training text are left out.
+    """
     counts = []
     for language in data.languages:
         if language in languages:

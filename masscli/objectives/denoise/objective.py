@@ -31,10 +31,10 @@ class DenoisingCollator:
     language: str
     code_switcher: CodeSwitcher
     word_starts: WordStarts | None = None
-    """The rule that finds words, if they are the unit of noise."""
+    """A function that tells which tokens begin a word, if noise is added to whole words; otherwise None."""
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch of sentences."""
+        """Make a batch of sentences with labels of the loss term `denoise`."""
         sources = []
         for example, rng in zip(examples, rngs, strict=True):
             token_ids = example.fields[0]
@@ -67,7 +67,7 @@ class DenoisingCollator:
 
 
 class Denoise(Objective):
-    """Predict the clean sentence."""
+    """Denoising: predict a sentence from a noisy copy of it."""
 
     weights: ClassVar[Mapping[str, float]] = {"denoise": 1.0}
     predicts_from_source: ClassVar[bool] = True
@@ -79,7 +79,7 @@ class Denoise(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the sentences of a split, and their collator."""
+        """Return the first `max_examples` sentences (default: all) of a split, and their collator."""
         sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
         starts = word_starts(data.tokenizer()) if self.options.noise_unit == "word" else None
         return sentences, self.collator(CodeSwitcher.from_options(self.options, data), starts)
@@ -87,13 +87,14 @@ class Denoise(Objective):
     def collator(
         self, code_switcher: CodeSwitcher = CodeSwitcher(), starts: WordStarts | None = None
     ) -> DenoisingCollator:
-        """Return the collator, which replaces no words if there is no `code_switcher`.
+        """Return the collator, which makes batches of noisy and clean sentences.
 
-        `starts` finds words if they are the unit of noise.
+        `code_switcher` replaces words of the noisy sentence (default: none). `starts` tells which tokens
+        begin a word, so that noise is added to whole words; if it is None, noise is added to tokens.
         """
         context = self.context
         return DenoisingCollator(self.options, context.framing, context.dataset_name, code_switcher, starts)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy of the clean sentence."""
+        """Return the cross-entropy of the clean sentences, summed, as the loss term `denoise`."""
         return {"denoise": sequence_loss(model, batch, "denoise")}

@@ -44,7 +44,7 @@ class DenoiseOptions(CodeSwitchingOptions):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return rules that say which options have no effect."""
+        """The rules that say which options have no effect, given the values of the others."""
         return (
             *super().unused_options,
             UnusedOption(not self.infill_share, "infill_length", "--infill-share 0 replaces nothing"),

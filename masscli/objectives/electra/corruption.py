@@ -11,10 +11,12 @@ from masscli.objectives.shared.corruption import Bools
 def choose_positions(
     maskable: Bools, mask_prob: float, max_masked: int, replacement: bool, rng: np.random.Generator
 ) -> Ids:
-    """Draw round(mask_prob * n) positions of a sequence of n tokens, sorted.
+    """Draw round(mask_prob * n) positions of a sequence of n tokens, and return them sorted.
 
-    With `replacement`, as in the released code, a position may be drawn twice, and then counts twice in the
-    generator's loss. The released code mixes its two samples into a third token, which is not done here.
+    Only positions where `maskable` (n,) is true are drawn: at least one, if there is any, and at most
+    `max_masked`. With `replacement`, as in the released code, a position may be drawn twice, and then counts
+    twice in the generator's loss. The released code mixes its two samples into a third token, which is not
+    done here.
     """
     candidates = np.flatnonzero(maskable)
     if not len(candidates):
@@ -29,7 +31,10 @@ def choose_positions(
 def mask_positions(
     token_ids: Ids, positions: Ids, keep_prob: float, mask_id: int, rng: np.random.Generator
 ) -> Ids:
-    """Replace the tokens at the given positions by `mask_id`, each with probability 1 - `keep_prob`."""
+    """Return a copy of a sequence, in which the tokens at `positions` are replaced by `mask_id`.
+
+    Each of them is replaced with probability 1 - `keep_prob`, otherwise kept. Positions may occur twice.
+    """
     masked = token_ids.copy()
     # A position that was drawn twice is masked or kept once.
     distinct = np.unique(positions)

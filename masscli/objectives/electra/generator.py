@@ -1,10 +1,10 @@
 """ELECTRA's generator: a narrow masked language model (Clark et al. 2020, section 3.2).
 
-The model learns to detect its samples.
+The model (the discriminator) learns to detect the tokens that the generator samples.
 
-`ties` says what it shares with the model, the discriminator: the embeddings; everything but its output layer,
-if it is as wide; or nothing. What it does not share belongs to the objective, and is left behind when the
-model is fine-tuned.
+`ties` says what the generator shares with the model: the embeddings; everything but its output layer, if it
+is as wide; or nothing. What it does not share belongs to the objective, and is left behind when the model is
+fine-tuned.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ HEAD_DIM = 64
 
 
 def generator_config(model: ModelConfig, size: float) -> ModelConfig:
-    """Return the configuration of a generator of relative width `size`: as many layers, each narrower.
+    """Return the configuration of a generator with as many layers as the model, each `size` times as wide.
 
-    The feed-forward network is four times as wide as the layer, and there is a head for every 64 dimensions.
-    At size 1 the layers are those of the model.
+    The feed-forward network is four times as wide as the layer, and there is an attention head for every 64
+    dimensions. At size 1 the configuration is that of the model. Layers never share their weights.
     """
     if size == 1:
         return replace(model, share_layers="none")
@@ -49,10 +49,12 @@ def generator_config(model: ModelConfig, size: float) -> ModelConfig:
 
 
 class Generator(nn.Module):
-    """A masked language model that may share parameters with the model.
+    """A masked language model that may share parameters with the model, the discriminator.
 
-    `width` is the dimension of its states. `languages` is the number of language embeddings, for a generator
-    with its own embeddings.
+    `size` is the generator's width relative to that of the model. `ties` says what the two share:
+    `embeddings`, `all` (everything but the output layer) or `none`. `languages` is the number of language
+    embeddings, for a generator with its own embeddings. The attribute `width` is the dimension of the
+    generator's states.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class Generator(nn.Module):
             truncated_normal(self.table, 0, 0.02)
 
     def forward(self, model: Transformer, source: Tokens) -> Tensor:
-        """Return the states (B * L, G)."""
+        """Return the generator's hidden states (B * L, G) of a masked source; G is the generator's width."""
         # With --generator-ties all, the generator is the model with an output layer of its own.
         if self.stack is None:
             return model.encode(source).hidden.flatten(0, 1)
@@ -98,13 +100,13 @@ class Generator(nn.Module):
         return states.flatten(0, 1)
 
     def token_embedding(self, model: Transformer) -> Tensor:
-        """Return the token embedding (V, E) of its inputs and outputs."""
+        """Return the token embedding (V, E) of the generator's inputs and outputs, its own or the model's."""
         if self.table is None:
             return model.token_embedding("encoder")
         return self.table
 
     def copy_to(self, model: Transformer) -> None:
-        """Copy to a model all weights that it has a place for."""
+        """Copy the generator's weights into a model wherever it has a weight of the same role and shape."""
         parameters = dict(model.named_parameters())
         with torch.no_grad():
             for name, value in self.matching_weights(model).items():
@@ -117,7 +119,10 @@ class Generator(nn.Module):
                 parameter.copy_(value)
 
     def matching_weights(self, model: Transformer) -> Mapping[str, Tensor]:
-        """Return the weights that have the same role and shape in a model, by their names there."""
+        """Return those of the generator's weights that have a place in a model, by their names in the model.
+
+        A weight has a place if the model has one of the same role and shape.
+        """
         module_names = {"embedding": "embeddings.encoder"}
         if self.width == model.config.dim:
             # Layers fit only into a model of the same width.
@@ -137,7 +142,10 @@ class Generator(nn.Module):
 
 
 class TokenPredictor(nn.Module):
-    """An output layer on states of width D; its token embedding of width E is passed to each call."""
+    """An output layer that predicts tokens from states (N, D).
+
+    Its output weights, a token embedding (V, E), are passed to each call, since it may be shared.
+    """
 
     def __init__(self, config: ModelConfig, embedding_dim: int, vocab_size: int) -> None:
         super().__init__()
@@ -159,9 +167,10 @@ class TokenPredictor(nn.Module):
 
 
 def initialize_weights(module: nn.Module) -> None:
-    """Initialise weights as the released code does.
+    """Initialise all linear layers and embeddings of a module in place, as the released code does.
 
-    Weights come from N(0, 0.02), truncated at two standard deviations, and biases are zero.
+    Weights come from a normal distribution with standard deviation 0.02, truncated at two standard
+    deviations. The biases of linear layers are zero.
     """
     # Modules are drawn in their order, which is part of what a seed stands for.
     for part in module.modules():

@@ -36,16 +36,16 @@ from masscli.objectives.shared.paired_text import (
 )
 
 CHUNK_SIZE = 512
-"""Number of rows of logits that are held at a time if all tokens are predicted."""
+"""The number of rows of logits (one for each token) that `sum_in_chunks` holds in memory at a time."""
 
 
 @dataclass(frozen=True)
 class ElectraCollator:
-    """Make batches of segment pairs for the generator, whose inputs are masked.
+    """Make batches of segment pairs, masked as the generator reads them.
 
-    The labels of the loss term `mlm` are the tokens that the generator predicts. The labels `real` are all
-    original tokens, with which the discriminator's input is compared. `model_term` is the name of the loss
-    term of the model (the discriminator).
+    The labels of the loss term `mlm` are the tokens that the generator predicts. The labels `real` are the
+    original tokens at all positions, to tell which tokens of the discriminator's input are replaced.
+    `model_term` is the name of the loss term of the model (the discriminator).
     """
 
     options: ElectraOptions
@@ -54,7 +54,7 @@ class ElectraCollator:
     model_term: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch of segment pairs."""
+        """Make a batch of segment pairs, with the number of targets of both loss terms."""
         vocab = self.framing.vocab
         pairs = [add_special_tokens(example, self.framing) for example in examples]
         masked_ids = []
@@ -95,7 +95,11 @@ class ElectraCollator:
         return choose_positions(maskable, options.mask_prob, max_masked, replacement, rng)
 
     def _num_model_targets(self, generator_labels: Labels, all_labels: Labels) -> int:
-        """Return the number of targets of the model's loss term, which depends on the variant."""
+        """Return the number of targets of the model's loss term.
+
+        All tokens are targets, except in two variants: the distinct masked positions for electra-15, and all
+        of the generator's labels for replace-mlm.
+        """
         # Positions that were drawn twice are detected once, but predicted twice.
         if self.options.variant == "electra-15":
             return len(torch.unique(generator_labels.positions))
@@ -105,7 +109,7 @@ class ElectraCollator:
 
 
 class Detector(nn.Module):
-    """The discriminator's head: the logit that each token was replaced."""
+    """The discriminator's head: it computes for each token the logit that the token was replaced."""
 
     def __init__(self, dim: int, activation_name: str) -> None:
         super().__init__()
@@ -117,18 +121,19 @@ class Detector(nn.Module):
         nn.init.xavier_uniform_(self.out.weight)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Return logits (N,) in fp32 for states (N, D)."""
+        """Return logits (N,) in fp32 for hidden states (N, D); above 0 means that the token was replaced."""
         logits: Tensor = self.out(self.activation(self.dense(states)))
         return logits[:, 0].float()
 
 
 @dataclass(frozen=True)
 class FilledText:
-    """A batch whose generator positions are filled with samples.
+    """The text of a batch with the generator's samples in place of the tokens that it predicts.
 
-    `ids` (B * L,) is the flattened text with the samples. `slots` (S,) are the distinct positions that were
-    filled, `times` (S,) how often each was drawn, `sampled` and `original` (S,) the tokens there;
-    `generator_states` (S, G) are the states that the samples come from.
+    `ids` (B * L,) is the flattened text with the samples. `slots` (S,) are the distinct positions in it that
+    were filled, `times` (S,) says how often the masking drew each of them. `sampled` and `original` (S,) are
+    the sampled and the original tokens at these positions, and `generator_states` (S, G) the generator's
+    states that the samples were drawn from.
     """
 
     ids: Tensor
@@ -176,7 +181,10 @@ class Electra(Objective):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """The weights of the generator's and the model's loss terms."""
+        """The weights of the loss terms: 1 for the generator's, --disc-weight for the discriminator's.
+
+        In variants whose model predicts tokens, both weights are 1.
+        """
         model_weight = 1.0 if self.options.predicts_tokens else self.options.disc_weight
         return {"mlm": 1.0, self.model_term: model_weight}
 
@@ -191,11 +199,14 @@ class Electra(Objective):
         return pairs, self.collator()
 
     def collator(self) -> ElectraCollator:
-        """Return the collator that masks what the generator reads."""
+        """Return the collator, which makes batches of masked segment pairs."""
         return ElectraCollator(self.options, self.context.framing, self.context.dataset_name, self.model_term)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return a warning if the model cannot take over all weights of the generator (two-stage)."""
+        """Return a warning if some layers of the model get no weights from the generator (two-stage).
+
+        In other variants the list is empty.
+        """
         if not self.exclusive:
             return []
         # Only names and shapes are compared, so no memory is needed.
@@ -213,7 +224,10 @@ class Electra(Objective):
         ]
 
     def begin_update(self, model: Transformer, update: int) -> None:
-        """Copy the generator's weights to the model, once (two-stage)."""
+        """Copy the generator's weights to the model, once, after --generator-updates updates (two-stage).
+
+        In other variants nothing is done. `update` is the number of updates made so far.
+        """
         if not self.exclusive or self.get_buffer("handed"):
             return
         if update >= (self.options.generator_updates or 0):
@@ -221,7 +235,11 @@ class Electra(Objective):
             self.get_buffer("handed").fill_(True)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
-        """Remove the targets of the loss term that is not trained in this stage (two-stage)."""
+        """Remove the count of the loss term that is not trained in this stage (two-stage).
+
+        The generator's term is trained in the first stage, the model's in the second. In other variants, and
+        in validation, the batch is returned unchanged.
+        """
         if not (self.exclusive and self.training):
             return batch
         # A term without a count has no targets, and so no loss.
@@ -229,7 +247,10 @@ class Electra(Objective):
         return replace(batch, counts={term: batch.counts[term]})
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the loss terms of the generator and of the model, if they have targets."""
+        """Return the summed loss terms of the generator (`mlm`) and of the model.
+
+        A term that the batch has no count for, as in two-stage training, is left out.
+        """
         labels = batch.labels["mlm"]
         terms: dict[str, Term] = {}
         # In the second stage of `two-stage` the generator stands still, so its states need no gradient.
@@ -266,7 +287,11 @@ class Electra(Objective):
         return terms
 
     def _fill(self, generator_states: Tensor, embedding: Tensor, batch: Batch) -> FilledText:
-        """Fill the generator's positions with samples, which carry no gradient."""
+        """Return the text of a batch with a sample of the generator at each position that it predicts.
+
+        `generator_states` (B * L, G) are the generator's states, `embedding` (V, E) is its token embedding.
+        The samples carry no gradient.
+        """
         real = batch.labels["real"]
         # The text is filled once at each position, however often that was drawn.
         slots, times = torch.unique(batch.labels["mlm"].positions, return_counts=True)
@@ -279,7 +304,10 @@ class Electra(Objective):
 
     @torch.no_grad()
     def _sample(self, states: Tensor, embedding: Tensor, batch: Batch) -> Tensor:
-        """Sample a token for each state by the Gumbel-max trick; always the same ones in validation."""
+        """Return a token id (S,) for each of the generator's states (S, G), sampled by the Gumbel-max trick.
+
+        In validation the random numbers depend only on the batch's first example.
+        """
         logits = self.generator.output.logits(states, embedding) / self.options.temperature
         # Validation has a seed of its own, so that its loss is comparable over time.
         generator = None
@@ -292,7 +320,11 @@ class Electra(Objective):
         return (logits + gumbel).argmax(-1)
 
     def _detection_loss(self, detector: Detector, states: Tensor, filled: FilledText, batch: Batch) -> Term:
-        """Return the binary cross-entropy of detecting which tokens were replaced."""
+        """Return the summed binary cross-entropy of detecting which tokens were replaced.
+
+        `states` (B * L, D) are the model's states of the filled text. All tokens count, or with the variant
+        electra-15 only the positions that the generator filled.
+        """
         positions = batch.labels["real"].positions
         original = batch.labels["real"].ids
         if self.options.variant == "electra-15":
@@ -306,7 +338,7 @@ class Electra(Objective):
 
     @torch.no_grad()
     def _detection_errors(self, detector: Detector, states: Tensor, filled: FilledText) -> Tensor:
-        """Return the detector's loss (S,) at each filled position."""
+        """Return the detector's binary cross-entropy at each position that the generator filled: (S,)."""
         is_replaced = (filled.sampled != filled.original).float()
         logits = detector(states[filled.slots])
         return F.binary_cross_entropy_with_logits(logits, is_replaced, reduction="none")
@@ -314,9 +346,10 @@ class Electra(Objective):
     def _adversarial_loss(
         self, filled: FilledText, embedding: Tensor, rewards: Tensor, generator_states: Tensor, batch: Batch
     ) -> Term:
-        """Return the loss with which the generator learns to mislead the model.
+        """Return the loss with which the generator learns to mislead the model (adversarial).
 
-        The reported value is the generator's cross-entropy.
+        `rewards` (S,) are the detector's losses at the filled positions. The reported value is not this loss,
+        but the generator's cross-entropy.
         """
         labels = batch.labels["mlm"]
         # The cross-entropy is only reported, since the generator learns from its rewards.
@@ -329,10 +362,10 @@ class Electra(Objective):
     def _reinforce_loss(
         self, states: Tensor, sampled: Tensor, times: Tensor, rewards: Tensor, embedding: Tensor
     ) -> Tensor:
-        """Return the loss of REINFORCE with a learned baseline, -log sigmoid(w h) (appendix F).
+        """Return the loss of REINFORCE with a learned baseline, -log sigmoid(w h) (appendix F of the paper).
 
-        The baseline learns to foresee the reward, and reads states that it does not shape. A position counts
-        as often as it was drawn.
+        The baseline learns to predict the reward from the generator's states h; its gradient does not reach
+        the generator. A position counts as often as it was drawn.
         """
         assert self.baseline is not None
         # The baseline is -log sigmoid of its logit, so exp(-reward) is what the sigmoid should be.
@@ -349,15 +382,20 @@ class Electra(Objective):
         return -(advantages * log_probs).sum()
 
     def _prediction_loss(self, model: Transformer, states: Tensor, batch: Batch) -> Term:
-        """Return the model's cross-entropy of the masked tokens (replace-mlm)."""
+        """Return the model's cross-entropy of the tokens that the generator predicts, summed (replace-mlm).
+
+        `states` (B * L, D) are the model's states of the filled text.
+        """
         assert self.output is not None
         labels = batch.labels["mlm"]
         return self.output.loss(states[labels.positions], model.token_embedding("encoder"), labels.ids)
 
     def _copy_loss(self, states: Tensor, seen_ids: Tensor, label_ids: Tensor, embedding: Tensor) -> Term:
-        """Return the cross-entropy of every token under a mixture of copying and predicting (all-tokens-mlm).
+        """Return the cross-entropy, summed over all tokens, of a mixture of copying and predicting.
 
-        A learned gate gives the probability of copying.
+        This is the loss of the variant all-tokens-mlm. With the probability of a learned gate the token that
+        the model has read (`seen_ids`) is copied, otherwise one is predicted; `label_ids` are the original
+        tokens.
         """
         loss = sum_in_chunks(self._mixture_loss, [states, seen_ids, label_ids], embedding)
         return Term(loss, loss.detach())
@@ -374,9 +412,10 @@ class Electra(Objective):
 
 
 def sum_in_chunks(loss: Callable[..., Tensor], tensors: Sequence[Tensor], embedding: Tensor) -> Tensor:
-    """Sum `loss` over chunks of rows, so that the logits of only a few rows are held in memory.
+    """Return the sum of `loss` over chunks of rows, so that the logits of few rows are held in memory.
 
-    They are computed again for the gradient.
+    `tensors` have one row for each token. `loss` is called with a chunk of the rows of each of them and with
+    `embedding`, and returns the sum over the chunk. In the backward pass it is computed again.
     """
     parts = []
     for start in range(0, len(tensors[0]), CHUNK_SIZE):

@@ -66,7 +66,10 @@ class ElectraOptions(DocumentOptions):
         return "none" if self.variant == "two-stage" else "embeddings"
 
     def resolved_size(self, arch: str) -> float:
-        """Return the relative width of the generator; `arch` names the size of the discriminator."""
+        """Return the generator's width as a share of the discriminator's: --generator-size or its default.
+
+        `arch` is the name of the model's size (--arch), on which the default depends.
+        """
         if self.generator_size is not None:
             return self.generator_size
         return 1 / 3 if arch == "electra-base" else 0.25
@@ -78,7 +81,7 @@ class ElectraOptions(DocumentOptions):
 
     @property
     def warm_start_updates(self) -> int:
-        """The number of updates in which the generator learns alone."""
+        """The number of updates at the start in which only the generator learns; 0 except in two-stage."""
         return self.generator_updates or 0
 
     def __post_init__(self) -> None:
@@ -111,6 +114,6 @@ class ElectraOptions(DocumentOptions):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return the rule that --disc-weight has no effect in variants without a discriminator."""
+        """The rule that --disc-weight has no effect in variants whose model predicts tokens."""
         reason = f"--variant {self.variant} has no discriminator and weighs its two losses alike"
         return (UnusedOption(self.predicts_tokens, "disc_weight", reason),)

@@ -18,7 +18,7 @@ from masscli.objectives.extract.span_search import rank_spans
 from masscli.objectives.shared.evaluable_objective import ExampleOutput, Prediction
 
 CERTAINLY_NO_ANSWER = 1e9
-"""The odds of no answer if there is no span at all; JSON has no infinity."""
+"""The `null_odds` of a prediction if there is no span at all, in place of infinity, which JSON lacks."""
 
 
 def decode_answer(
@@ -28,10 +28,11 @@ def decode_answer(
     options: ExtractOptions,
     has_classifier: bool,
 ) -> Prediction:
-    """Return the answer to the question in a row of a table.
+    """Return the answer to the question in a row of a table, or an empty text if no answer is predicted.
 
-    `windows` are all its windows with their outputs. The answer's text is that of the original, from the
-    first character of its first token to the last one of its last token.
+    `windows` are all windows of the question, each with its array of `search_windows`. The answer is a part
+    of the original text, from the first character of its first token to the last one of its last token.
+    `has_classifier` says whether the head's score of no answer is the logit of a classifier.
     """
     scores = _best_texts(table, row, windows, options.n_best)
     # The texts are ranked, so the first one is the best.
@@ -68,7 +69,10 @@ def decode_answer(
 def _best_texts(
     table: Table, row: int, windows: Sequence[tuple[QuestionWindow, ExampleOutput]], n_best: int
 ) -> dict[str, float]:
-    """Return the `n_best` best answers with different texts, and their scores, best first."""
+    """Return up to `n_best` answers to the question in a row, with their scores, best first.
+
+    Spans with the same text are one answer, with the score of the best of them.
+    """
     context = table.text(CONTEXT, row)
     token_starts, token_ends = character_offsets(table, row)
     scores: dict[str, float] = {}
@@ -82,7 +86,10 @@ def _best_texts(
 
 
 def _with_probabilities(ranked: Sequence[tuple[str, float]]) -> list[dict[str, object]]:
-    """Return answers with scores and with probabilities, which are the softmax of the scores."""
+    """Return (text, score) pairs as JSON objects with `text`, `probability` and `score`.
+
+    The probabilities are the softmax of the scores. `ranked` must be sorted, best first.
+    """
     best_score = ranked[0][1]
     total = sum(math.exp(score - best_score) for _, score in ranked)
     listed: list[dict[str, object]] = []

@@ -37,19 +37,25 @@ class Extract(PredictiveObjective):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """Return the weight of the only loss term."""
+        """The weight of the only loss term, `extract`, which is 1."""
         return {"extract": 1.0}
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """Return the metrics of SQuAD, with those at the best threshold if questions may have no answer."""
+        """The names of SQuAD's metrics, the main one first.
+
+        If questions may have no answer, the metrics at the best --null-threshold are among them.
+        """
         if self.options.unanswerable:
             return ("f1", "exact", "best-f1", "best-exact")
         return ("f1", "exact")
 
     @classmethod
     def fill_from_data(cls, config: ExtractOptions, data: DataFolder, name: str) -> ExtractOptions:
-        """Return the options with `language` and `unanswerable` filled in from the training table."""
+        """Return a copy of the options, with `language` and `unanswerable` filled in from the training table.
+
+        Raises MasscliError if no question has an answer, or if --head-dropout is given for a head without.
+        """
         # An option that does nothing would mislead.
         if config.qa_head == "electra" and config.head_dropout is not None:
             raise MasscliError("--head-dropout: --qa-head electra has no dropout", "leave it out")
@@ -63,7 +69,10 @@ class Extract(PredictiveObjective):
         return replace(config, unanswerable=unanswerable, language=language)
 
     def table_dataset(self, table: Table, labelled: bool) -> QuestionWindowDataset:
-        """Return the windows of all questions, with the positions of their answers if `labelled`."""
+        """Return the windows of all questions, with the positions of their answers if `labelled`.
+
+        Raises MasscliError if a question of a labelled table has no answer and is not marked as impossible.
+        """
         if labelled:
             for row in range(len(table)):
                 if not _has_answer(table, row) and not _is_impossible(table, row):
@@ -98,25 +107,28 @@ class Extract(PredictiveObjective):
         return QuestionWindowCollator(self.reader)
 
     def window_states(self, model: Transformer, batch: Batch) -> WindowStates:
-        """Return the hidden states of a batch of windows."""
+        """Run the model on a batch of windows, and return their hidden states with the positions in them."""
         text_start, text_size, null_position = batch.labels["window"].ids.unbind(1)
         states = self.reader.hidden_states(model, batch).float()
         return WindowStates(states, batch.source.lengths, text_start, text_size, null_position)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the loss of finding starts, ends and unanswerable questions."""
+        """Return the loss of finding starts, ends and unanswerable questions, summed over windows."""
         start, end, has_answer = batch.labels["extract"].ids.unbind(1)
         windows = self.window_states(model, batch)
         loss = span_loss(self.head, windows, start, end, has_answer > 0)
         return {"extract": Term(loss, loss)}
 
     def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
-        """Return the score of no answer and the best spans of each window (see `search_windows`)."""
+        """Return an array for each window: the score of no answer, and three numbers for each best span.
+
+        The numbers are first token, last token and score; see `search_windows`.
+        """
         windows = self.window_states(model, batch)
         return search_windows(self.head, windows, self.options.n_best, self.options.max_answer)
 
     def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
-        """Return the answer to each question; `outputs` are those of all windows, in order."""
+        """Return the answer to each question; `outputs` has the array of each window, in order."""
         dataset = QuestionWindowDataset(table, self.options, self.reader, labelled=False)
         window_outputs = zip(dataset.windows, outputs, strict=True)
         predictions = []
@@ -127,9 +139,10 @@ class Extract(PredictiveObjective):
         return predictions
 
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return exact match and F1; if questions may have no answer, also the best F1 and its threshold.
+        """Return exact match and F1 of the answers, as shares from 0 to 1.
 
-        The threshold, `best-f1-threshold`, is a value for --null-threshold.
+        If questions may have no answer, also the best values that any --null-threshold reaches (`best-f1`,
+        `best-exact`), and the threshold for the best F1 (`best-f1-threshold`).
         """
         questions = []
         answers = {}

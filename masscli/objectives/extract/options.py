@@ -59,7 +59,7 @@ class ExtractOptions(TableOptions):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return rules that say which options have no effect if all questions have answers."""
+        """The rules that say which options have no effect if all questions have answers."""
         all_answered = self.unanswerable is False
         return (
             UnusedOption(all_answered, "null_threshold", "all questions have answers, and so get one"),

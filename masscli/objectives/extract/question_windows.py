@@ -33,7 +33,7 @@ ANSWERS = "answers"
 _DAMAGED_HINT = "copy the data folder again, or run masscli preprocess with --overwrite"
 
 TokenSpan = tuple[int, int]
-"""The first and the last token of an answer."""
+"""The indices of the first and the last token of an answer, both included."""
 
 
 class QuestionWindow(NamedTuple):
@@ -42,13 +42,18 @@ class QuestionWindow(NamedTuple):
     question: int
     """The row of the question in its table."""
     number: int
-    """Which window of the question it is."""
+    """The number of the window among those of its question, from 0."""
     start: int
     size: int
 
 
 class QuestionWindowDataset:
-    """The windows of all questions of a table; if `labelled`, with the position of the answer in each."""
+    """The windows of all questions of a table.
+
+    The fields of an example are the token ids of the question and of the window's text and, if `labelled`,
+    three numbers: the first and last token of the answer, counted from the start of the window (-1 if the
+    window does not hold all of it), and whether the question has an answer.
+    """
 
     def __init__(self, table: Table, options: ExtractOptions, reader: SequenceReader, labelled: bool) -> None:
         self.table = table
@@ -83,17 +88,17 @@ class QuestionWindowDataset:
         return len(self.windows)
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths of the sequences: (stop - start, 1)."""
+        """Return the number of tokens of each sequence, special tokens included: (stop - start, 1)."""
         return self._sizes[start:stop]
 
     @property
     def num_truncated_questions(self) -> int:
-        """Return how many questions are truncated."""
+        """The number of questions that are truncated to --max-query tokens."""
         return int(np.count_nonzero(self.questions.lengths(0, len(self.table)) > self.max_query))
 
     @property
     def num_lost_answers(self) -> int:
-        """Return how many answers are in no window as a whole."""
+        """The number of questions with an answer that no window holds as a whole."""
         # An answer is lost only if no window holds all of it.
         found = {window.question for window in self.windows if self._answer_inside(window) is not None}
         num_answered = 0
@@ -104,7 +109,7 @@ class QuestionWindowDataset:
 
     @cached_property
     def answers(self) -> list[TokenSpan | None]:
-        """Find the tokens of the (first) answer of each question; None for a question without one."""
+        """The tokens of the (first) answer of each question, or None for a question without an answer."""
         return [answer_token_span(self.table, row) for row in range(len(self.table))]
 
     def __getitem__(self, row: int) -> Example:
@@ -120,7 +125,10 @@ class QuestionWindowDataset:
         return Example(row, tuple(fields))
 
     def _answer_inside(self, window: QuestionWindow) -> TokenSpan | None:
-        """Return the answer's tokens, counted from the start of a window, or None if it is not inside."""
+        """Return the first and last token of the answer, counted from the start of a window.
+
+        None if the question has no answer, or if the window does not hold all of it.
+        """
         answer = self.answers[window.question]
         if answer is None:
             return None
@@ -136,7 +144,8 @@ def answer_token_span(table: Table, row: int) -> TokenSpan | None:
     """Return the tokens that hold the characters of a question's first answer, or None if it has no answer.
 
     These are the tokens from the first one that ends after the answer's start to the last one that begins
-    before its end. There are none if the answer consists of white space.
+    before its end. If there are none, as for an answer of white space, the result is None too. Raises
+    MasscliError if the table is damaged.
     """
     answers = table.item_rows(ANSWERS, row)
     if not len(answers):
@@ -158,7 +167,10 @@ def answer_token_span(table: Table, row: int) -> TokenSpan | None:
 
 
 def character_offsets(table: Table, row: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where the tokens of a question's text begin and end, in characters."""
+    """Return where the tokens of a question's text begin and end, as two arrays of character offsets.
+
+    Ends are exclusive. Raises MasscliError if the offsets do not fit the text, since the table is damaged.
+    """
     shared_row = table.shared_row(CONTEXT, row)
     begins = table.columns[f"{CONTEXT}.begin"][shared_row]
     ends = table.columns[f"{CONTEXT}.end"][shared_row]

@@ -39,25 +39,25 @@ ELECTRA_WIDTH = 512
 
 @dataclass(frozen=True)
 class WindowStates:
-    """The hidden states of a batch of windows, with the positions of text, null and padding."""
+    """The hidden states of a batch of windows, with the positions of the text, the padding and no answer."""
 
     states: Tensor
-    """(B, L, D) in fp32."""
+    """(B, L, D) hidden states in fp32."""
     lengths: Tensor
-    """(B,) lengths without padding."""
+    """(B,) number of tokens of each sequence, without padding."""
     text_start: Tensor
-    """(B,) position of the text's first token."""
+    """(B,) position of the first token of the text, which follows the question."""
     text_size: Tensor
     """(B,) number of the text's tokens."""
     null_position: Tensor
-    """(B,) position that stands for no answer."""
+    """(B,) the null position, which stands for no answer: that of [CLS], or of a decoder's last token."""
 
     def is_token(self) -> Tensor:
-        """Return which positions are not padding: (B, L)."""
+        """Return a mask (B, L) of the positions that are not padding."""
         return self._positions() < self.lengths[:, None]
 
     def is_answer_position(self) -> Tensor:
-        """Return which positions are tokens of the text or the null position: (B, L)."""
+        """Return a mask (B, L) of the positions that are tokens of the text or the null position."""
         positions = self._positions()
         text_end = self.text_start + self.text_size
         is_text = (positions >= self.text_start[:, None]) & (positions < text_end[:, None])
@@ -80,23 +80,25 @@ class SpanLogits(NamedTuple):
     """The output of a span head for a batch of windows."""
 
     starts: Tensor
-    """(B, L) logits of starts."""
+    """(B, L) logit that the answer starts at each position."""
     ends: Callable[[Tensor], Tensor]
-    """Returns logits of ends (B, K, L), given positions of starts (B, K)."""
+    """A function that returns, for K start positions (B, K), the logits (B, K, L) that the answer ends at
+    each position."""
     no_answer: Tensor | None
-    """(B,) logits that there is no answer; None without a classifier of its own."""
+    """(B,) logits that there is no answer; None if the head has no classifier for this."""
 
 
 class SpanHead(Protocol):
     """The interface of a head that scores spans from the states of windows."""
 
     no_answer_weight: float
-    """Weight of the classifier's loss."""
+    """Weight of the loss of the classifier that says whether there is no answer."""
     no_answer_by_question: bool
-    """Whether the classifier learns if the question has no answer, instead of if the window has none."""
+    """Whether the classifier's target is that the question has no answer in any window; otherwise it is that
+    the window has none."""
 
     def span_logits(self, windows: WindowStates) -> SpanLogits:
-        """Return logits of starts, ends and no answer."""
+        """Return the logits of starts, ends and no answer for a batch of windows."""
 
 
 class LinearSpans(ClassificationHead):
@@ -109,7 +111,7 @@ class LinearSpans(ClassificationHead):
         super().__init__(options, model.dim, 2)
 
     def span_logits(self, windows: WindowStates) -> SpanLogits:
-        """Return logits of starts and ends, which do not depend on each other."""
+        """Return logits of starts and ends for a batch of windows; those of ends are equal for all starts."""
         # BERT scores all tokens, those of the question included.
         scores = self(windows.states).masked_fill(~windows.is_token()[:, :, None], MASKED_LOGIT)
         start_logits, end_logits = scores.unbind(-1)
@@ -130,7 +132,7 @@ class RobertaSpans(LinearSpans):
         self.no_answer = ClassificationHead(options, model.dim, 1) if options.unanswerable else None
 
     def span_logits(self, windows: WindowStates) -> SpanLogits:
-        """Return logits of starts, ends and no answer."""
+        """Return the logits of starts, ends and no answer for a batch of windows."""
         logits = super().span_logits(windows)
         if self.no_answer is None:
             return logits
@@ -138,10 +140,11 @@ class RobertaSpans(LinearSpans):
 
 
 class ConditionalEndSpans(nn.Module):
-    """The common part of ALBERT's and ELECTRA's heads.
+    """The common part of ALBERT's and ELECTRA's heads, which score ends given the start.
 
-    Ends are scored given the start, and the classifier of unanswerable questions also reads the distribution
-    of starts.
+    `end` maps the states of a token and of the start (2 D) to a score. `no_answer` is the classifier of
+    unanswerable questions, or None. It maps the mean state under the probabilities of starts and the state at
+    the null position (2 D) to a logit.
     """
 
     no_answer_weight = 0.5
@@ -159,7 +162,10 @@ class ConditionalEndSpans(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def span_logits(self, windows: WindowStates) -> SpanLogits:
-        """Return log-probabilities of starts and ends, and logits of no answer."""
+        """Return log-probabilities of starts and ends, and logits of no answer, for a batch of windows.
+
+        Only tokens of the text and the null position can be starts or ends.
+        """
         states = windows.states
         is_masked = ~windows.is_answer_position()
         start_scores = self.start(states)[:, :, 0].masked_fill(is_masked, MASKED_LOGIT)
@@ -184,7 +190,7 @@ class ConditionalEndSpans(nn.Module):
 
 
 class AlbertSpans(ConditionalEndSpans):
-    """ALBERT's head: tanh, layer norm, dropout, as in XLNet."""
+    """ALBERT's head: layers with tanh, with layer norm for ends and dropout for no answer, as in XLNet."""
 
     def __init__(self, options: ExtractOptions, model: ModelConfig) -> None:
         dim = model.dim
@@ -199,7 +205,7 @@ class AlbertSpans(ConditionalEndSpans):
 
 
 class ElectraSpans(ConditionalEndSpans):
-    """ELECTRA's head: GELU of a fixed width."""
+    """ELECTRA's head: a GELU layer of width 512 both for ends and for no answer."""
 
     no_answer_by_question = True
 
@@ -223,14 +229,14 @@ class Dropout(nn.Module):
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return a tensor of the same shape."""
+        """Return the tensor with dropout in training, and unchanged otherwise."""
         return dropout(x, self.probability, self.training)
 
 
 def build_span_head(options: ExtractOptions, model: ModelConfig) -> SpanHead:
-    """Return the head of --qa-head.
+    """Return a new span head of the kind that --qa-head names.
 
-    Raises MasscliError if --head is given for one that has layers of its own.
+    Raises MasscliError if --head is given for `albert` or `electra`, whose layers are fixed.
     """
     if options.head != "linear" and options.qa_head in ("albert", "electra"):
         raise MasscliError(
@@ -253,8 +259,9 @@ def span_loss(
 
         (cross-entropy of start + cross-entropy of end) / 2 + weight * binary cross-entropy of no answer
 
-    `starts` and `ends` (B,) are the right positions, `has_answer` (B,) says whether the question has an
-    answer, in this window or another one.
+    The last term is left out for heads without a classifier of no answer. `starts` and `ends` (B,) are the
+    right positions, which are the null position if the window does not hold the answer. `has_answer` (B,)
+    says whether the question has an answer, in this window or another one.
     """
     logits = head.span_logits(windows)
     loss = F.cross_entropy(logits.starts, starts, reduction="sum")

@@ -27,11 +27,12 @@ class ScoredSpan(NamedTuple):
 def search_windows(
     head: SpanHead, windows: WindowStates, n_best: int, max_answer: int
 ) -> list[ExampleOutput]:
-    """Find the best spans of each window.
+    """Return an array with the best spans of each window.
 
-    These are the `n_best` starts, each with the `n_best` ends, if they have at most `max_answer` tokens. An
-    output is the score of no answer, followed by three numbers for each span: its first and last token,
-    counted from the window's start, and its score. Read the spans with `rank_spans`.
+    The spans combine each of the `n_best` best starts with the `n_best` best ends for it; those with more
+    than `max_answer` tokens, or an end before the start, are left out. An array holds the score of no answer,
+    followed by three numbers for each span: its first and last token, counted from the start of the window's
+    text, and its score. `rank_spans` reads the spans from the arrays.
     """
     logits = head.span_logits(windows)
     start_logits = logits.starts.double().cpu().numpy()
@@ -57,9 +58,10 @@ def search_windows(
 
 
 def rank_spans(windows: Sequence[tuple[QuestionWindow, ExampleOutput]]) -> list[ScoredSpan]:
-    """Return the spans of a question's text, best first; `windows` are all its windows with their outputs.
+    """Return the spans of a question's text, best first, with tokens counted from the start of the text.
 
-    A span counts only in the window that has most context around its start.
+    `windows` are all windows of the question, each with its array of `search_windows`. A span counts only in
+    the window that has most context around its start.
     """
     text_length = max(window.start + window.size for window, _ in windows)
     best_windows = best_window_per_token([(window.start, window.size) for window, _ in windows], text_length)
@@ -90,9 +92,10 @@ def _start_positions(windows: WindowStates, best_starts: Sequence[Sequence[int]]
 def _null_scores(
     windows: WindowStates, logits: SpanLogits, start_logits: ExampleOutput, end_logits: ExampleOutput
 ) -> list[float]:
-    """Return the no-answer score of each window.
+    """Return the no-answer score of each window: the classifier's logit, if the head has a classifier.
 
-    Column 0 of `end_logits` has the logits of ends for a start at the null position.
+    Otherwise it is the sum of the start and the end score at the null position. `start_logits` (B, L) and
+    `end_logits` (B, K, L) are those of `logits`; column 0 of the latter is for a start at the null position.
     """
     if logits.no_answer is not None:
         classifier_scores: list[float] = logits.no_answer.tolist()
@@ -106,6 +109,6 @@ def _null_scores(
 
 
 def _best(scores: ExampleOutput, count: int) -> list[int]:
-    """Return the indices of the highest scores; of equal ones, the first."""
+    """Return the indices of the `count` highest scores, best first; of equal scores, the first one wins."""
     indices: list[int] = np.argsort(-scores, kind="stable")[:count].tolist()
     return indices

@@ -20,11 +20,14 @@ from masscli.objectives.shared.batching import non_padding_positions
 from masscli.objectives.shared.sequence_reader import SequenceReader
 
 LM_TERM = "lm"
-"""The name of the loss term."""
+"""The name of the auxiliary language model's loss term."""
 
 
 def check_auxiliary_lm(options: SequenceTaskOptions, reader: SequenceReader) -> None:
-    """Raise MasscliError for --lm-weight with an encoder, which sees the tokens that it would predict."""
+    """Raise MasscliError if --lm-weight is above 0 but `reader` reads texts with an encoder.
+
+    An encoder sees the tokens that it would have to predict.
+    """
     if options.lm_weight and reader.stack != "decoder":
         raise MasscliError(
             "--lm-weight: only a decoder can be a language model", "leave it out, or add --read decoder"
@@ -32,23 +35,27 @@ def check_auxiliary_lm(options: SequenceTaskOptions, reader: SequenceReader) -> 
 
 
 def term_weights(term: str, options: SequenceTaskOptions) -> dict[str, float]:
-    """Return the weights of a task's loss term and, if it has one, of its language model."""
+    """Return the weights of loss terms by name: 1 for `term`, and --lm-weight for `lm` if it is above 0."""
     if options.lm_weight:
         return {term: 1.0, LM_TERM: options.lm_weight}
     return {term: 1.0}
 
 
 def next_token_labels(tokens: Tokens) -> Labels:
-    """Return the labels of next-token prediction: each token but the first, at the position before it."""
+    """Return labels for next-token prediction: each token of a row but the first, at the position before it.
+
+    `tokens` is the block that the decoder reads; padding has no labels.
+    """
     # The last token of a sequence predicts nothing, so each has one position less than tokens.
     positions = non_padding_positions(tokens.lengths - 1, tokens.ids.shape[1])
     return Labels(tokens.ids.flatten()[positions + 1], positions)
 
 
 def auxiliary_lm_loss(model: Transformer, batch: Batch, states: Tensor) -> Term:
-    """Return the cross-entropy of the labels `lm`: the sum over sequences of the mean over tokens.
+    """Return the cross-entropy of the labels `lm` of a batch.
 
-    `states` (B, L, D) are the decoder's hidden states.
+    It is a mean over the tokens of each sequence, summed over the sequences. `states` (B, L, D) are the
+    decoder's hidden states.
     """
     labels = batch.labels[LM_TERM]
     states = states.flatten(0, 1)

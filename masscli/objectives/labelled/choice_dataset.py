@@ -22,10 +22,12 @@ from masscli.objectives.shared.sequence_reader import SequenceReader
 
 
 class ChoiceDataset:
-    """Examples of multiple choice: for each choice its truncated context and text, then the right choice.
+    """Examples of multiple choice, truncated to fit.
 
-    A question is joined with each choice or follows the context (--question-at). When a sequence is too long,
-    the choice keeps its last `max_choice` tokens, and the question and then the context get what is left.
+    The fields of an example are, for each choice, the token ids of its context and of the choice; then, if
+    `targets` is given, the number of the right choice. A question is joined with each choice or follows the
+    context (--question-at). When a sequence is too long, the choice keeps its last `max_choice` tokens, and
+    the question and then the context get what is left.
     """
 
     def __init__(
@@ -57,7 +59,10 @@ class ChoiceDataset:
         return lengths
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the number of tokens of an example: its choices times the longest one, (stop - start, 1)."""
+        """Return the number of tokens of each example with padding: (stop - start, 1).
+
+        It is the number of choices times the length of the longest sequence.
+        """
         offsets = self.table.item_offsets[self.choices_column]
         choice_lengths = self.choices.lengths(int(offsets[start]), int(offsets[stop]))
         choice_lengths = np.minimum(choice_lengths, self.max_choice)
@@ -75,7 +80,7 @@ class ChoiceDataset:
 
     @property
     def num_truncated(self) -> int:
-        """Return how many examples are truncated."""
+        """The number of examples of which any context, question or choice is truncated."""
         # A table may be cut to its first examples, while its columns are whole.
         offsets = self.table.item_offsets[self.choices_column][: len(self) + 1].tolist()
         choice_lengths = self.choices.lengths()
@@ -114,7 +119,8 @@ class ChoiceCollator:
     """Makes batches of the examples of a ChoiceDataset, with a row for every choice.
 
     The labels `choices` are the number of choices of each example, the labels `choose` the numbers of the
-    right ones.
+    right ones, if the examples have them. `choice_first` says whether a choice stands before its context.
+    With `auxiliary_lm` there are also labels `lm` for the auxiliary language model.
     """
 
     reader: SequenceReader

@@ -55,7 +55,7 @@ class Choose(PredictiveObjective):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """Return the weights of the choice and of the auxiliary language model."""
+        """The weights of the loss terms: 1 for `choose`, and --lm-weight for `lm` if it is above 0."""
         return term_weights("choose", self.options)
 
     @classmethod
@@ -70,7 +70,11 @@ class Choose(PredictiveObjective):
         return replace(config, language=choose_language(config.language, table, data))
 
     def table_dataset(self, table: Table, labelled: bool) -> Dataset:
-        """Return contexts and choices of a table, with the right choices if `labelled`."""
+        """Return the examples of a table, with the numbers of the right choices if `labelled`.
+
+        Raises MasscliError if a column is missing, an example has fewer than two choices, or a label is
+        wrong.
+        """
         _check_table(table, self.options)
         targets = _read_targets(table, self.options) if labelled else None
         return ChoiceDataset(table, self.options, self.reader, targets)
@@ -89,14 +93,17 @@ class Choose(PredictiveObjective):
         )
 
     def scores(self, model: Transformer, batch: Batch) -> tuple[list[Tensor], Tensor]:
-        """Return the scores of the choices of each example, and the hidden states (rows, L, D)."""
+        """Return the scores (choices,) of each example, and the hidden states (B, L, D).
+
+        B counts the rows of the batch, one for each choice of each example.
+        """
         states = self.reader.hidden_states(model, batch)
         scores = self.head(self.reader.sequence_state(model, batch, states))[:, 0]
         choice_counts = batch.labels["choices"].ids.tolist()
         return list(torch.split(scores, choice_counts)), states
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy over the choices, and the loss of the auxiliary language model."""
+        """Return the summed cross-entropy of the right choices and, with --lm-weight, the auxiliary loss."""
         scores_by_example, states = self.scores(model, batch)
         # Examples differ in their number of choices; what is padded has no share in the softmax.
         scores = torch.nn.utils.rnn.pad_sequence(
@@ -109,12 +116,12 @@ class Choose(PredictiveObjective):
         return terms
 
     def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
-        """Return the scores of the choices of each example."""
+        """Return for each example of the batch the scores of its choices: (choices,)."""
         scores_by_example, _ = self.scores(model, batch)
         return [scores.double().cpu().numpy() for scores in scores_by_example]
 
     def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
-        """Return the number of the most probable choice of each example."""
+        """Return the most probable choice of each example as its number, counted from 0."""
         predictions = []
         for row, scores in enumerate(outputs):
             # Of equal scores the first choice counts.
@@ -135,7 +142,7 @@ class Choose(PredictiveObjective):
 
 
 def _check_table(table: Table, options: ChooseOptions) -> None:
-    """Raise MasscliError if a field is missing, or an example has fewer than two choices."""
+    """Raise MasscliError if context or choices are missing, or an example has fewer than two choices."""
     table.require(options.context_column, "--context-column")
     table.require(options.choices_column, "--choices-column", many=True)
     for row in range(len(table)):
@@ -146,7 +153,7 @@ def _check_table(table: Table, options: ChooseOptions) -> None:
 
 
 def _read_targets(table: Table, options: ChooseOptions) -> Ids:
-    """Return the number of the right choice of each example.
+    """Return the number of the right choice of each example of a table, counted from 0: (N,).
 
     Raises MasscliError if a label does not name one of the choices.
     """

@@ -51,9 +51,10 @@ class Classify(TextObjective):
 
     @classmethod
     def fill_from_data(cls, config: ClassifyOptions, data: DataFolder, name: str) -> ClassifyOptions:
-        """Return the options with everything filled in that follows from the training table.
+        """Return a copy of the options, in which what depends on the data is filled in.
 
-        This is the text columns, the language, the labels and the label that means "no gold label".
+        These are the text columns, the language, the labels and the label that means "no gold label", all
+        from the training part of the table `name`. Raises MasscliError if an option does not fit the table.
         """
         table = data.table(name, "train")
         table.require(config.label_column, "--label-column")
@@ -80,13 +81,16 @@ class Classify(TextObjective):
         )
 
     def targets(self, table: Table) -> Ids:
-        """Return the label id of each example in a table."""
+        """Return the label id (N,) of each example in a table.
+
+        It is UNKNOWN_LABEL for labels that the model does not know, and NO_GOLD_LABEL for --no-gold.
+        """
         table.require(self.options.label_column, "--label-column")
         no_gold = self.options.no_gold or ""
         return read_label_ids(self.options.labels, table, self.options.label_column, no_gold)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return warnings about truncated examples, and about unknown or unused labels."""
+        """Return warnings about truncated examples, missing gold labels, and unknown or unused labels."""
         warnings = super().data_warnings(dataset)
         # Both halves of doubled pairs have the same labels.
         texts = dataset.original if isinstance(dataset, DoubledPairsDataset) else dataset
@@ -98,12 +102,12 @@ class Classify(TextObjective):
         return warnings
 
     def loss(self, scores: Tensor, targets: Tensor) -> Term:
-        """Return the cross-entropy of the labels."""
+        """Return the cross-entropy of the label ids `targets` (N,) under scores (N, labels), summed."""
         loss = F.cross_entropy(scores, targets, reduction="sum")
         return Term(loss, loss)
 
     def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
-        """Return the most probable label of each example."""
+        """Return the most probable label of each example, with the probabilities of all labels as details."""
         predictions = []
         for scores in outputs:
             probabilities = softmax(scores)
@@ -117,7 +121,10 @@ class Classify(TextObjective):
         return predictions
 
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return accuracy, F1 and Matthews' correlation over the examples that have a gold label."""
+        """Return accuracy, F1 and Matthews' correlation over the examples that have a gold label.
+
+        With two labels, F1 is that of the positive one (--positive), otherwise the mean over labels.
+        """
         gold = []
         predicted = []
         for row, scores in enumerate(outputs):

@@ -13,9 +13,9 @@ from masscli.data.formats.conll import CONLLU_COLUMNS
 from masscli.data.storage.tables import LINE_COLUMN, Table
 
 UNKNOWN_LABEL = -1
-"""The id of a label that the model does not know."""
+"""The id that stands for any label that the model does not know."""
 NO_GOLD_LABEL = -2
-"""The id of the label that says that an example has no gold label."""
+"""The id that stands for a missing gold label (see --no-gold)."""
 MAX_LISTED = 20
 """How many labels a message lists."""
 MAX_LABEL_WIDTH = 60
@@ -23,7 +23,10 @@ MAX_LABEL_WIDTH = 60
 
 
 def count_labels(table: Table, field: str) -> Counter[str]:
-    """Return how often each label occurs. Raises MasscliError if one is empty."""
+    """Return how often each label occurs in the column `field` of a table.
+
+    Raises MasscliError if a label is empty.
+    """
     labels = [table.text(field, row) for row in range(len(table))]
     for row, label in enumerate(labels):
         # An empty label is more likely a missing one.
@@ -37,9 +40,11 @@ def count_labels(table: Table, field: str) -> Counter[str]:
 def choose_labels(
     given: Sequence[str], counts: Mapping[str, int], table: Table, no_gold: str = ""
 ) -> tuple[str, ...]:
-    """Return the labels of --labels, or else those of the training part (`counts`), sorted.
+    """Return `given`, the labels of --labels, or if it is empty those of the training part, sorted.
 
-    `no_gold` is not among them. Raises MasscliError if a label is named twice, or if there is only one.
+    `counts` says how often each label occurs in the training part. The label `no_gold`, which stands for a
+    missing gold label, is not one of the labels. `table` is named in errors. Raises MasscliError if a label
+    is given twice, or if there are fewer than two labels.
     """
     # Sorted, so that the ids of labels do not depend on the order of examples.
     labels = tuple(given) or tuple(sorted(counts.keys() - {no_gold}))
@@ -125,7 +130,10 @@ def _refuse_label(labels: Sequence[str], table: Table, field: str, number: int, 
 
 
 def _abbreviated(labels: Sequence[str]) -> str:
-    """Return the first few labels and the number of others, since a wrong column may have thousands."""
+    """Return a text that lists the first MAX_LISTED labels and says how many more there are.
+
+    A wrong column may have thousands.
+    """
     listed = ", ".join(label[:MAX_LABEL_WIDTH] for label in labels[:MAX_LISTED])
     if len(labels) <= MAX_LISTED:
         return listed
@@ -140,7 +148,10 @@ def _num_labels(table: Table, field: str) -> int:
 
 
 def _location(table: Table, field: str, number: int) -> str:
-    """Return the file and line of label `number`, for messages."""
+    """Return the file and line of label `number` of the column `field`, for messages.
+
+    If the column has a list of labels in each row, labels are numbered through all rows.
+    """
     if not table.is_list(field):
         return table.location(number)
     # Labels of a list field are numbered through all examples.

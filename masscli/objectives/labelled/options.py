@@ -25,7 +25,7 @@ class SequenceTaskOptions(TableOptions):
 
     @property
     def generates_text(self) -> bool:
-        """Return whether a decoder learns to write text: by the auxiliary language model."""
+        """Whether a decoder learns to generate text, which it does if --lm-weight is above 0."""
         return self.lm_weight > 0
 
 

@@ -44,7 +44,11 @@ class Regress(TextObjective):
 
     @classmethod
     def fill_from_data(cls, config: RegressOptions, data: DataFolder, name: str) -> RegressOptions:
-        """Return the options with text columns, language and scale filled in from the training table."""
+        """Return a copy of the options, in which what depends on the data is filled in.
+
+        These are the text columns, the language, and the smallest and largest number (`low`, `high`), all
+        from the training part of the table `name`. Raises MasscliError if all numbers are equal.
+        """
         table = data.table(name, "train")
         # The scale of the corpus is that of its training part, unless the user knows it.
         numbers = _read_numbers(table, config.label_column)
@@ -65,13 +69,13 @@ class Regress(TextObjective):
         )
 
     def targets(self, table: Table) -> NDArray[np.float64]:
-        """Return the numbers of a table, scaled to [0, 1]."""
+        """Return the numbers (N,) of a table, scaled so that --low becomes 0 and --high becomes 1."""
         numbers = _read_numbers(table, self.options.label_column)
         scaled: NDArray[np.float64] = (numbers - self.low) / self.range
         return scaled
 
     def loss(self, scores: Tensor, targets: Tensor) -> Term:
-        """Return the squared error of the scaled numbers."""
+        """Return the squared error of scores (N, 1) for the scaled numbers `targets` (N,), summed."""
         loss = F.mse_loss(scores[:, 0], targets.float(), reduction="sum")
         return Term(loss, loss)
 
@@ -84,7 +88,7 @@ class Regress(TextObjective):
         return predictions
 
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return Pearson's and Spearman's correlation, which do not depend on the scale."""
+        """Return Pearson's and Spearman's correlation of predicted and true numbers."""
         # Correlations do not change with the scale, so predictions stay scaled.
         gold = _read_numbers(table, self.options.label_column).tolist()
         predicted = [float(scores[0]) for scores in outputs]
@@ -95,7 +99,10 @@ class Regress(TextObjective):
 
 
 def _read_numbers(table: Table, field: str) -> NDArray[np.float64]:
-    """Return the numbers of a column. Raises MasscliError if one is no number, or not finite."""
+    """Return the numbers (N,) of a table's column `field`.
+
+    Raises MasscliError if a value is no number, or not finite.
+    """
     table.require(field, "--label-column")
     numbers = np.zeros(len(table))
     for row in range(len(table)):

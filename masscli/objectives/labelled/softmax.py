@@ -8,7 +8,7 @@ from masscli.objectives.shared.evaluable_objective import ExampleOutput
 
 
 def softmax(scores: ExampleOutput) -> ExampleOutput:
-    """Return the probability of each score: (N,)."""
+    """Return the probabilities (N,) that the softmax of `scores` (N,) gives."""
     # The largest exponent is 0, so nothing overflows.
     exponentials: ExampleOutput = np.exp(scores - scores.max())
     probabilities: ExampleOutput = exponentials / exponentials.sum()

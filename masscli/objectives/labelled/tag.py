@@ -36,7 +36,7 @@ from masscli.objectives.shared.table_columns import choose_language
 from masscli.text.single_line import one_cell
 
 ENTITY_PREFIXES = ("B-", "I-", "E-", "S-")
-"""How the labels of entities begin (BIO, BIOES)."""
+"""The prefixes of labels that mark entities, such as B-PER (in the schemes BIO and BIOES)."""
 OUTSIDE = "O"
 """The label of words outside of entities."""
 
@@ -52,26 +52,31 @@ class Tag(PredictiveObjective):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """Return the weight of the only loss term."""
+        """The weight of the only loss term, `tag`, which is 1."""
         return {"tag": 1.0}
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """Return F1 of entities and accuracy if labels mark entities, else accuracy and mean F1 of labels."""
+        """The names of the metrics, which depend on the labels, the main one first.
+
+        They are `entity-f1` and `accuracy` if labels mark entities, else `accuracy` and `f1` (the mean F1
+        over labels).
+        """
         if any(label.startswith(ENTITY_PREFIXES) for label in self.options.labels):
             return ("entity-f1", "accuracy")
         return ("accuracy", "f1")
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Return the columns of the words and of their labels."""
+        """The names of the table columns that hold the words and their labels."""
         return (self.options.word_column, self.options.tag_column)
 
     @classmethod
     def fill_from_data(cls, config: TagOptions, data: DataFolder, name: str) -> TagOptions:
-        """Return the options with everything filled in that follows from the training table.
+        """Return a copy of the options, in which what depends on the data is filled in.
 
-        This is the columns, the language, the labels, and the label of words that are not read.
+        These are the columns, the language, the labels, and the label of words that are not read, all from
+        the training part of the table `name`. Raises MasscliError if an option does not fit the table.
         """
         table = data.table(name, "train")
         word_column, tag_column = _choose_columns(config, table)
@@ -107,7 +112,7 @@ class Tag(PredictiveObjective):
         return TaggingDataset(table, self.options.word_column, self.reader, label_ids)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return warnings about words beyond the length limit, and about unknown or unused labels."""
+        """Return warnings about words that are not read, and about unknown or unused labels."""
         assert isinstance(dataset, TaggingDataset)
         warnings = []
         truncated = dataset.num_truncated_words
@@ -124,22 +129,22 @@ class Tag(PredictiveObjective):
         return TaggingCollator(self.reader)
 
     def scores(self, model: Transformer, batch: Batch) -> Tensor:
-        """Return the scores of the labels of each word: (words, labels)."""
+        """Return the scores of all labels for each word of the batch that is read: (words, labels)."""
         states = self.reader.hidden_states(model, batch).flatten(0, 1)
         scores: Tensor = self.head(states[batch.labels["tag"].positions])
         return scores
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy of the words' labels."""
+        """Return the cross-entropy of the words' labels, summed; words with an unknown label have none."""
         label_ids = batch.labels["tag"].ids
         scores = self.scores(model, batch)
         loss = F.cross_entropy(scores, label_ids, reduction="sum", ignore_index=UNKNOWN_LABEL)
         return {"tag": Term(loss, loss)}
 
     def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
-        """Return for each sentence the best labels of its words and their probabilities: (2 * words,).
+        """Return for each sentence the best label ids of its words and their probabilities: (2 * words,).
 
-        Labels and probabilities alternate. Words that are not read have none.
+        An array holds id, probability, id, probability and so on. It leaves out words that are not read.
         """
         probabilities = torch.softmax(self.scores(model, batch).double(), -1)
         best = probabilities.max(-1)
@@ -149,7 +154,10 @@ class Tag(PredictiveObjective):
         return [output.numpy().ravel() for output in torch.split(outputs, word_counts)]
 
     def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
-        """Return the labels of each sentence; as text, a line for each word and a blank one at the end."""
+        """Return the predicted labels of each sentence, words that are not read included.
+
+        The text of a prediction has a line for each word: the word, a tab and its label.
+        """
         predictions = []
         # The dataset says which words have been read.
         dataset = self.table_dataset(table, labelled=False)
@@ -162,7 +170,7 @@ class Tag(PredictiveObjective):
         return predictions
 
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return the accuracy of words, and either F1 of entities or the mean F1 of labels."""
+        """Return the accuracy of words, and F1: of entities if labels mark them, else the mean of labels."""
         dataset = self.table_dataset(table, labelled=False)
         gold = []
         predicted = []
@@ -180,7 +188,11 @@ class Tag(PredictiveObjective):
     def _decode_tags(
         self, dataset: TaggingDataset, row: int, output: ExampleOutput
     ) -> tuple[list[str], list[float | None]]:
-        """Return the label and the probability of every word; the probability of unread words is None."""
+        """Return the predicted labels and their probabilities for all words of the sentence in a row.
+
+        `output` is the sentence's array of `forward_outputs`. Words that are not read get --truncated-label,
+        with None as the probability.
+        """
         count = len(dataset.table.item_rows(dataset.word_column, row))
         # Words that were not read keep this label.
         tags = [self.options.truncated_label] * count
@@ -192,7 +204,7 @@ class Tag(PredictiveObjective):
         return tags, probabilities
 
     def _label_ids(self, table: Table) -> list[Ids]:
-        """Return the label ids of the words of each sentence."""
+        """Return the label ids of the words of each sentence, UNKNOWN_LABEL for unknown labels."""
         column = self.options.tag_column
         table.require(column, "--tag-column", many=True)
         label_ids = read_label_ids(self.options.labels, table, column)
@@ -202,7 +214,11 @@ class Tag(PredictiveObjective):
 
 
 def _choose_columns(config: TagOptions, table: Table) -> tuple[str, str]:
-    """Return the columns of words and of labels: as given, those of CoNLL-U, or the first and the last."""
+    """Return the names of the columns of words and of labels.
+
+    They are --word-column and --tag-column or, where these are not given, those of CoNLL-U, or else the first
+    and the last column. Raises MasscliError if a column is missing or both are the same.
+    """
     first = table.fields[0]
     last = table.fields[-1]
     # CoNLL-U has the words in its second column, and other things than labels in its last one.

@@ -19,10 +19,11 @@ from masscli.objectives.shared.sequence_reader import SequenceReader
 
 
 class TaggingDataset:
-    """Sentences with labelled words, truncated to fit: token ids, positions of the words, and labels.
+    """Sentences of words with a label each, truncated to fit.
 
-    A word is read if its first token fits; a word without tokens is not. `label_ids` holds an array for each
-    sentence, or is None.
+    The fields of an example are the token ids of a sentence, the position of the first token of each word
+    that is read, and, if `label_ids` is given, the labels of these words. A word is read if its first token
+    fits; a word without tokens is not. `label_ids` holds an array of label ids for each sentence, or is None.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class TaggingDataset:
         return sizes
 
     def words_read(self, row: int) -> Ids:
-        """Return the numbers of the words of a sentence that the model reads."""
+        """Return which words of the sentence in a row the model reads: their numbers, counted from 0."""
         items = self.table.item_rows(self.word_column, row)
         offsets = self.token_offsets[items.start : items.stop + 1] - self.token_offsets[items.start]
         fits = offsets[:-1] < self.max_tokens
@@ -61,7 +62,7 @@ class TaggingDataset:
 
     @property
     def num_truncated_words(self) -> int:
-        """Return how many words the model does not read."""
+        """The number of words of all sentences that the model does not read, since they are cut or empty."""
         count = 0
         for row in range(len(self)):
             count += len(self.table.item_rows(self.word_column, row)) - len(self.words_read(row))
@@ -84,8 +85,8 @@ class TaggingDataset:
 class TaggingCollator:
     """Makes batches of the examples of a TaggingDataset.
 
-    The labels `tag` are those of all words of the batch, at the positions of their first tokens; the labels
-    `words` are how many of these words each row has.
+    The labels `tag` are those of all words that are read, at the positions of their first tokens; without
+    labels they are all UNKNOWN_LABEL. The labels `words` are how many of these words each row has.
     """
 
     reader: SequenceReader

@@ -21,8 +21,9 @@ from masscli.objectives.shared.sequence_reader import SequenceReader
 class TextDataset:
     """Examples of one or two texts, truncated to fit together, and a target if there is one.
 
-    `fields` are the columns of the texts. `targets` holds a label id or a number for each example, or is
-    None. An example has no target either if its target is among `ignored_targets`.
+    `fields` are the names of the table columns with the texts. `targets` (N,) holds a label id or a number
+    for each example, or is None if there are no labels. An example whose target is among `ignored_targets` is
+    returned without it.
     """
 
     def __init__(
@@ -44,21 +45,21 @@ class TextDataset:
         return len(self.table)
 
     def text_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the length of each text after truncation: (stop - start, texts)."""
+        """Return the number of tokens of each text after truncation: (stop - start, texts)."""
         lengths = [column.lengths(start, stop).astype(np.int64) for column in self.columns]
         if len(lengths) == 1:
             return np.minimum(lengths[0], self.max_text_tokens)[:, None]
         return np.stack(truncated_pair_lengths(lengths[0], lengths[1], self.max_text_tokens), 1)
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths of the sequences: (stop - start, 1)."""
+        """Return the number of tokens of each sequence, special tokens included: (stop - start, 1)."""
         text_tokens = self.text_lengths(start, stop).sum(1, keepdims=True)
         sizes: NDArray[np.int64] = text_tokens + self.num_special_tokens
         return sizes
 
     @property
     def num_truncated(self) -> int:
-        """Return how many examples are truncated."""
+        """The number of examples whose texts are truncated."""
         lengths = np.sum([column.lengths(0, len(self)) for column in self.columns], axis=0)
         return int(np.count_nonzero(lengths > self.max_text_tokens))
 
@@ -83,7 +84,7 @@ class DoubledPairsDataset:
         return len(self.original) + len(self.reverse)
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths of the sequences: (stop - start, 1)."""
+        """Return the number of tokens of each sequence, special tokens included: (stop - start, 1)."""
         count = len(self.original)
         # A range of examples may lie in one half, or reach from the first into the second.
         original_sizes = self.original.sizes(min(start, count), min(stop, count))
@@ -92,7 +93,7 @@ class DoubledPairsDataset:
 
     @property
     def num_truncated(self) -> int:
-        """Return how many examples are truncated."""
+        """The number of examples whose texts are truncated."""
         return self.original.num_truncated + self.reverse.num_truncated
 
     def __getitem__(self, row: int) -> Example:
@@ -107,8 +108,9 @@ class DoubledPairsDataset:
 class TextCollator:
     """Makes batches of the examples of a TextDataset.
 
-    With `both_orders`, row n + B of a batch holds the pair of row n in the reverse order. The labels of
-    `term` are the targets, at the row of their example.
+    With `both_orders`, row n + B of a batch of B examples holds the pair of row n in the reverse order. The
+    labels of the loss term `term` are the targets, and their positions the rows of their examples. With
+    `auxiliary_lm` there are also labels `lm` for the auxiliary language model.
     """
 
     term: str

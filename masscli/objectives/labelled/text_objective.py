@@ -1,4 +1,4 @@
-"""The common part of classification and regression: a head on the state of one or two texts."""
+"""The common part of classification and regression: a head on one hidden state that stands for the texts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from masscli.objectives.shared.table_columns import fields_of_texts
 
 
 class TextObjective(PredictiveObjective):
-    """The base class of objectives with a head on the state that stands for one or two texts.
+    """The base class of objectives whose head reads one hidden state for an example of one or two texts.
 
     `num_outputs` is the number of scores of the head. Subclasses define the targets and the loss.
     """
@@ -39,7 +39,7 @@ class TextObjective(PredictiveObjective):
     term: ClassVar[str]
     """The name of the task's loss term."""
     ignored_targets: ClassVar[tuple[int, ...]] = ()
-    """The targets of examples that have no loss."""
+    """Values of `targets` that say that an example has no target, so that it adds nothing to the loss."""
 
     def __init__(self, config: TextTaskOptions, context: ObjectiveContext, num_outputs: int) -> None:
         super().__init__(context)
@@ -58,17 +58,17 @@ class TextObjective(PredictiveObjective):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """Return the weights of the task and of its auxiliary language model."""
+        """The weights of the loss terms: 1 for the task, and --lm-weight for `lm` if it is above 0."""
         return term_weights(self.term, self.options)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Return the columns of the texts and of the label."""
+        """The names of the table columns that hold the texts and the label."""
         return (*self.options.text_columns, self.options.label_column)
 
     @abstractmethod
     def targets(self, table: Table) -> NDArray[Any]:
-        """Return the target of each example in a table: a label id or a number."""
+        """Return the target of each example in a table, a label id or a number: (N,)."""
 
     @abstractmethod
     def loss(self, scores: Tensor, targets: Tensor) -> Term:
@@ -83,7 +83,11 @@ class TextObjective(PredictiveObjective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the examples of a split (pairs in both orders with --double-unordered), and the collator."""
+        """Return the labelled examples of a split, and their collator.
+
+        With --double-unordered every pair is there twice, in both orders. `max_examples` limits the rows of
+        the table that are read.
+        """
         table = data.table(self.context.dataset_name, split).head(max_examples)
         original = self.table_dataset(table, labelled=True)
         if not self.options.double_unordered:
@@ -109,7 +113,10 @@ class TextObjective(PredictiveObjective):
         return self.reader.truncation_warnings(dataset.num_truncated, len(dataset))
 
     def scores(self, model: Transformer, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return scores (B, outputs), and the hidden states (B, L, D) that they are computed from."""
+        """Return the scores (N, outputs) of the N examples of a batch, and the hidden states (B, L, D).
+
+        B is the number of sequences: 2 N with --both-orders, otherwise N.
+        """
         states = self.reader.hidden_states(model, batch)
         summary = self.reader.sequence_state(model, batch, states)
         if self.options.both_orders:
@@ -120,7 +127,7 @@ class TextObjective(PredictiveObjective):
         return scores, states
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the loss of the task, and that of the auxiliary language model."""
+        """Return the summed loss of the task and, with --lm-weight, that of the auxiliary language model."""
         scores, states = self.scores(model, batch)
         labels = batch.labels[self.term]
         terms = {self.term: self.loss(scores[labels.positions], labels.ids)}
@@ -129,6 +136,6 @@ class TextObjective(PredictiveObjective):
         return terms
 
     def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
-        """Return the scores of each example: (outputs,)."""
+        """Return for each example of the batch the scores of the head: (outputs,)."""
         scores, _ = self.scores(model, batch)
         return list(scores.double().cpu().numpy())

@@ -21,9 +21,9 @@ from masscli.objectives.shared.corruption import Bools, replace_tokens
 class MaskedSequence(NamedTuple):
     """A sequence of n words with a masked fragment of K tokens.
 
-    encoder_ids (n+2,) is what the encoder sees, is_masked (n+2,) where it sees [M]. The decoder reads
-    decoder_ids (T,) at decoder_positions (T,), and predicts label_ids (K,) from its inputs number
-    label_positions (K,).
+    `encoder_ids` (n+2,) are the tokens that the encoder sees, and `is_masked` (n+2,) says which of them are
+    [M]. The decoder reads `decoder_ids` (T,) with the position numbers `decoder_positions` (T,).
+    `label_positions` (K,) are the indices of the decoder's inputs from which it predicts `label_ids` (K,).
     """
 
     encoder_ids: Ids
@@ -45,8 +45,9 @@ def mask_fragment(
 ) -> MaskedSequence:
     """Mask a fragment of a sequence, or several pieces or blocks, as the options say.
 
-    `options` must be resolved. `ordinary_ids` are the ids that are not special. `first_word` is the position
-    of the first word.
+    `sequence` has its special tokens, as the decoder reads them, and is not changed; `first_word` is the
+    position of its first word. `options` must be the result of `MassOptions.resolved`. `ordinary_ids` are the
+    ids that are not special, for random tokens.
     """
     assert options.mask_share is not None and options.random_share is not None
     assert options.decoder_mask_share is not None and options.decoder_random_share is not None
@@ -105,7 +106,10 @@ def mask_fragment(
 
 
 def fragment_length(num_words: int, options: MassOptions) -> int:
-    """Return k, the number of masked tokens of a sentence: at least 1, at most all that may be masked."""
+    """Return k, the number of masked tokens of a sentence of `num_words` words, as the options say.
+
+    It is at least 1, and at most the number of words, plus 1 if the end symbol may be masked.
+    """
     max_length = num_words + int(bool(options.mask_eos))
     if options.k_tokens is not None:
         k = options.k_tokens
@@ -121,15 +125,19 @@ def fragment_length(num_words: int, options: MassOptions) -> int:
 
 
 def _shifted(positions: Ids, shift: int, length: int) -> Ids:
-    """Return all positions that lie `shift` to `2 * shift` after one of `positions`, within the sequence."""
+    """Return all positions that lie `shift` to `2 * shift` places after one of `positions`, sorted.
+
+    Positions from `length` on, which are behind the end of the sequence, are left out.
+    """
     shifted = np.unique(np.concatenate([positions + i for i in range(shift, 2 * shift + 1)]))
     return shifted[shifted < length]
 
 
 def _choose_positions(num_words: int, options: MassOptions, rng: np.random.Generator) -> Ids:
-    """Choose the words to mask, counted from 0 and sorted; the end symbol counts as the last word.
+    """Choose the words to mask, and return their sorted positions, counted from the first word as 0.
 
-    There are none in an empty sentence whose end symbol may not be masked.
+    The end symbol, if it may be masked, counts as one more word. For an empty sentence whose end symbol may
+    not be masked, the result is empty.
     """
     if options.block:
         return _choose_in_blocks(num_words, options, rng)
@@ -141,7 +149,10 @@ def _choose_positions(num_words: int, options: MassOptions, rng: np.random.Gener
 
 
 def _choose_in_blocks(num_words: int, options: MassOptions, rng: np.random.Generator) -> Ids:
-    """Choose a fragment in each block of a window; a block that is too short for one token has none."""
+    """Choose a fragment in each block of --block words of a window, and return all positions, sorted.
+
+    In a block the number of masked tokens is rounded down, so that a short last block may have none.
+    """
     assert options.block
     fragments = [np.zeros(0, np.int64)]
     for start in range(0, num_words, options.block):
@@ -157,7 +168,11 @@ def _choose_in_blocks(num_words: int, options: MassOptions, rng: np.random.Gener
 
 
 def _place_fragment(length: int, k: int, options: MassOptions, rng: np.random.Generator) -> Ids:
-    """Choose k of `length` consecutive positions, counted from 0, in pieces of `span` tokens; sorted."""
+    """Choose k of the positions 0 to `length` - 1 as one fragment, and return them sorted.
+
+    With --span the fragment is split into pieces of that many tokens, placed at random. --start says how
+    often a fragment begins at the start or ends at the end.
+    """
     # The released code puts one fragment in five at the start, and one in five at the end.
     at_start = at_end = False
     if options.start in ("ends", "ends-but-last"):

@@ -23,12 +23,15 @@ from masscli.objectives.shared.code_switching import CodeSwitcher
 from masscli.objectives.shared.sequence_to_sequence import sequence_loss
 
 DEFAULT_WINDOW = 512
-"""Number of tokens of a window in the released code for summarization."""
+"""Number of tokens of a window if --window is not given, as in the released code for summarization."""
 
 
 @dataclass(frozen=True)
 class MassCollator:
-    """Make batches in which a fragment of every example is masked for the encoder."""
+    """Make batches in which a fragment of every example is masked for the encoder.
+
+    The decoder predicts the fragment. `ordinary_ids` are the ids that are not special, for random tokens.
+    """
 
     options: MassOptions
     framing: Framing
@@ -37,7 +40,10 @@ class MassCollator:
     code_switcher: CodeSwitcher
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch; words that the encoder still sees may be replaced by translations."""
+        """Make a batch with labels of the loss term `mass`, the tokens of the fragments.
+
+        Words that the encoder still sees may be replaced by translations.
+        """
         vocab = self.framing.vocab
         masked = []
         for example, rng in zip(examples, rngs, strict=True):
@@ -51,7 +57,7 @@ class MassCollator:
         return self._batch(masked, example_numbers(examples))
 
     def _batch(self, masked: Sequence[MaskedSequence], numbers: Sequence[int]) -> Batch:
-        """Pad masked sequences into a batch."""
+        """Pad masked sequences into a batch; `numbers` are the numbers of the examples in their dataset."""
         # Encoder and decoder may read other special tokens before the words, and behind the end symbol.
         first_word = self.framing.target_prefix_length
         encoder_inputs = [
@@ -90,9 +96,10 @@ class MassCollator:
 
 
 def _visible_tokens(is_masked: Tensor, lengths: Tensor) -> Tensor:
-    """Return which tokens (B, L) of an encoder may be attended to: those that are not [M].
+    """Return a mask (B, L) of the encoder's tokens that may be attended to: those that are not [M].
 
-    A sequence that consists of [M] alone stays visible, since attention needs something to attend to.
+    `is_masked` (B, L) is 1 for [M] and 0 for other tokens, `lengths` (B,) are the lengths without padding. A
+    sequence of [M] alone stays visible as a whole, since attention needs something to attend to.
     """
     visible = is_masked == 0
     is_token = torch.arange(visible.shape[1]) < lengths[:, None]
@@ -113,7 +120,10 @@ class Mass(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return sentences, or windows of running text if fragments are masked in blocks, and a collator."""
+        """Return the sentences of a split, or windows of its running text with --block, and their collator.
+
+        `max_examples` limits the number of sentences, also if windows are made of them.
+        """
         column = data.monolingual(split, self.context.dataset_name)
         collator = self.collator(CodeSwitcher.from_options(self.options, data))
         if not self.options.block:
@@ -126,15 +136,16 @@ class Mass(Objective):
         return TokenBlockDataset(column, window, data.vocab.eos, max_examples), collator
 
     def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> MassCollator:
-        """Return the collator, which replaces no words if there is no `code_switcher`."""
+        """Return the collator; `code_switcher` replaces words that are not masked (default: none)."""
         framing = self.context.framing
         ordinary_ids = framing.vocab.ordinary_ids
         return MassCollator(self.options, framing, self.context.dataset_name, ordinary_ids, code_switcher)
 
     def visible_neighbours(self, batch: Batch, distance: int) -> Tensor | None:
-        """Return which source words are next to the fragment.
+        """Return a mask (B, L) of the source words outside of the fragment, up to `distance` places from it.
 
-        None if positions of the decoder do not say where the fragment is.
+        None unless --decoder-positions is `original`, since otherwise a batch does not say where the fragment
+        is.
         """
         if self.options.decoder_positions != "original":
             return None
@@ -158,5 +169,5 @@ class Mass(Objective):
         return near & is_word & ~is_target
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy of the fragment."""
+        """Return the cross-entropy of the fragments' tokens, summed, as the loss term `mass`."""
         return {"mass": sequence_loss(model, batch, "mass")}

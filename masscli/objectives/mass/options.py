@@ -105,7 +105,10 @@ class MassOptions(CodeSwitchingOptions):
         )
 
     def resolved(self) -> MassOptions:
-        """Return the options with every value that is not given filled in from the preset."""
+        """Return a copy of the options in which values that are None are filled in from --preset.
+
+        With --k-tokens the share k stays None.
+        """
         # Options that are None are left out of the dictionary.
         given = to_dict(self)
         values = {name: value for name, value in MASS_PRESETS[self.preset].items() if name not in given}
@@ -116,7 +119,7 @@ class MassOptions(CodeSwitchingOptions):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return rules that say which options have no effect, given the values of the others."""
+        """The rules that say which options have no effect, given the values of the others."""
         options = self.resolved()
         no_random_tokens = not (options.random_share or options.decoder_random_share)
         return (
@@ -136,7 +139,10 @@ class MassOptions(CodeSwitchingOptions):
         )
 
     def max_example_length(self, prefix_length: int) -> tuple[str, int] | None:
-        """Return `window` and the length of an example, if --window is given and there are blocks."""
+        """Return `window`, and the length in tokens of an example with its special tokens.
+
+        None if --window is not given, or if fragments are not masked in blocks, so that there are no windows.
+        """
         if self.window is None or not self.resolved().block:
             return None
         # A window gets an end symbol, and the special tokens before it.
@@ -144,7 +150,7 @@ class MassOptions(CodeSwitchingOptions):
 
 
 def _sum_rule(first: str, first_value: float | None, second: str, second_value: float | None) -> Rule:
-    """Return the rule that two shares do not exceed 1 together."""
+    """Return a rule for `check`: two options, shares whose None counts as 0, add up to 1 or less."""
     holds = (first_value or 0) + (second_value or 0) <= 1
     return holds, second, f"with {first}, must not exceed 1"
 
@@ -198,5 +204,5 @@ MASS_PRESETS: dict[str, dict[str, Any]] = {
     "fairseq": _FAIRSEQ,
     "summarization": _SUMMARIZATION,
 }
-"""The values of the paper, and of the released code for unsupervised (xlm) and supervised (fairseq)
-translation and summarization."""
+"""The values of options for each --preset: those of the paper, and of the released code for unsupervised
+translation (xlm), supervised translation (fairseq) and summarization."""

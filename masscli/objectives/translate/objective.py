@@ -22,9 +22,10 @@ from masscli.objectives.translate.options import TranslateOptions
 
 @dataclass(frozen=True)
 class TranslationCollator:
-    """Make batches of sentence pairs, with a seed for each example if `prepare` replaces tokens by [M].
+    """Make batches of sentence pairs for the encoder and the decoder.
 
-    Each example gets a seed if tokens will be blanked in `prepare`.
+    With `needs_seeds` each example gets a random seed, from which `Translate.prepare` draws the tokens that
+    it replaces by [M].
     """
 
     framing: Framing
@@ -32,10 +33,10 @@ class TranslationCollator:
     target_language: str
     needs_seeds: bool
     source_prefix: Ids
-    """Token ids before each source: the tag of synthetic ones, or nothing."""
+    """Token ids that are put before each source: the tag of synthetic sources, or nothing."""
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch of pairs."""
+        """Make a batch of sentence pairs with labels of the loss term `translate`."""
         sources = []
         for example in examples:
             ids = np.concatenate([self.source_prefix, example.fields[0]])
@@ -62,20 +63,20 @@ class Translate(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the sentence pairs of a split, and their collator."""
+        """Return the first `max_examples` sentence pairs (default: all) of a split, and their collator."""
         source, target = self.context.languages
         columns = data.pair(split, source, target)
         return LineDataset(columns, max_examples, len(self._source_prefix)), self.collator()
 
     def collator(self) -> TranslationCollator:
-        """Return the collator of pairs."""
+        """Return the collator, which makes batches of sentence pairs."""
         source, target = self.context.languages
         needs_seeds = bool(self.options.source_blank or self.options.target_blank)
         return TranslationCollator(self.context.framing, source, target, needs_seeds, self._source_prefix)
 
     @property
     def _source_prefix(self) -> Ids:
-        """Return the token ids before each source."""
+        """The token ids that are put before each source: the synthetic tag with --tag-sources, else none."""
         tag = [self.context.framing.synthetic_tag] if self.options.tag_sources else []
         return np.array(tag, np.int64)
 
@@ -91,9 +92,9 @@ class Translate(Objective):
         return replace(batch, source=source, target=target)
 
     def _blank(self, tokens: Tokens, blank_prob: float, seeds: Sequence[int], side: int) -> Tokens:
-        """Replace ordinary tokens by [M] with probability `blank_prob`.
+        """Return a block in which tokens that are not special are replaced by [M] with `blank_prob`.
 
-        Each side of a pair has its own random numbers.
+        The random numbers of a row depend on its seed in `seeds` and on `side`: 0 for source, 1 for target.
         """
         if not blank_prob:
             return tokens
@@ -108,5 +109,5 @@ class Translate(Objective):
         return replace(tokens, ids=tokens.ids.masked_fill(is_ordinary & is_drawn, vocab.mask))
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy of the target."""
+        """Return the cross-entropy of the target tokens, summed, as the loss term `translate`."""
         return {"translate": sequence_loss(model, batch, "translate", self.options.label_smoothing)}

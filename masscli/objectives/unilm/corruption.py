@@ -15,8 +15,8 @@ from masscli.objectives.shared.paired_text import PairedText
 from masscli.objectives.shared.pseudo_masking import PseudoMaskExample
 
 MAX_TRIES_PER_TOKEN = 100
-"""Text that is almost all special tokens may never hold the share of masked tokens; drawing ends after so
-many tries."""
+"""The number of tries for each token of a sequence after which no more blocks are drawn. In a text that is
+almost all special tokens, the share of masked tokens may never be reached."""
 
 
 def draw_blocks(
@@ -27,13 +27,13 @@ def draw_blocks(
     single_tokens: bool,
     rng: np.random.Generator,
 ) -> list[Ids]:
-    """Draw disjoint blocks of positions until they hold `mask_prob` of the sequence (Algorithm 1).
+    """Draw disjoint blocks of positions until they hold the share `mask_prob` of a sequence (Algorithm 1).
 
-    The order in which they are drawn is the order of factorisation.
+    Returns the positions of each block, in the order in which the blocks are predicted (factorisation order).
 
     A block has 2 to `max_ngram` tokens with probability `ngram_prob`, otherwise one, and always one with
-    `single_tokens`. A block that reaches over the end of the sequence, or that contains a special token or
-    one of an earlier block, is drawn again.
+    `single_tokens`. A block that reaches over the end of the sequence, or that contains a token that is not
+    `maskable` (L,) or is part of an earlier block, is drawn again.
     """
     is_free = maskable.copy()
     # The share is one of the whole sequence, special tokens included.
@@ -60,10 +60,11 @@ def build_example(
 ) -> PseudoMaskExample:
     """Build the input of UniLMv2: the tokens, then one copy of the masked tokens for each of the loss terms.
 
-    The copy [M] of the term `ae` has the input ids `shown_ids`, in the order of the blocks. The copies [P] of
-    `par` and `ar` have the mask symbol everywhere. With the term `ae` alone, the masked tokens themselves are
-    left out. The steps determine the attention mask (see masscli/models/masks.py): unmasked tokens and [M]
-    have step 0, the tokens of block i have step i, and their copies [P] have step -i.
+    `blocks` are the positions of the masked tokens, in the order of prediction. The copy of the term `ae`,
+    called [M], has the input ids `shown_ids`, in the order of the blocks. The copies of `par` and `ar`,
+    called [P], have `mask_id` everywhere. With the term `ae` alone, the masked tokens themselves are left
+    out. The steps determine the attention mask (see masscli/models/masks.py): unmasked tokens and [M] have
+    step 0, the tokens of block i (from 1) have step i, and their copies [P] have step -i.
     """
     # The empty array serves a sequence without blocks.
     masked = np.concatenate([np.zeros(0, np.int64), *blocks])

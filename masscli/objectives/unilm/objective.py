@@ -70,7 +70,7 @@ class UniLM(Objective):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """The weights of the loss terms, which are equal."""
+        """The weights of the loss terms of --variant, all of which are 1."""
         return dict.fromkeys(self.options.terms, 1.0)
 
     def dataset(
@@ -84,11 +84,14 @@ class UniLM(Objective):
         return pairs, self.collator()
 
     def collator(self) -> UniLMCollator:
-        """Return the collator of segment pairs."""
+        """Return the collator, which makes batches of segment pairs with pseudo-masks."""
         return UniLMCollator(self.options, self.context.framing, self.context.dataset_name)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropies at [M] and at [P]."""
+        """Return the summed cross-entropy of the masked tokens for each loss term of --variant.
+
+        The encoder predicts them at [M] for `ae`, and at the pseudo-masks [P] for `par` or `ar`.
+        """
         hidden = model.encode(batch.source).hidden
         terms = self.options.terms
         return {term: token_loss(model, hidden, batch.labels[term], "encoder") for term in terms}

@@ -57,12 +57,12 @@ class UniLMOptions(DocumentOptions):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The loss terms of the variant."""
+        """The names of the loss terms of --variant: one or two of `ae`, `par` and `ar`."""
         return tuple(self.variant.split("+"))
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return rules that say which options have no effect with this --variant."""
+        """The rules that say which options have no effect with this --variant or --ngram-prob."""
         variant = f"--variant {self.variant}"
         return (
             UnusedOption("ar" in self.terms, "ngram_prob max_ngram", f"{variant} has blocks of one token"),

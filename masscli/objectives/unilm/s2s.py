@@ -23,9 +23,9 @@ from masscli.objectives.unilm.options import PseudoMaskedOptions
 
 
 class SourceAndPairDataset:
-    """Pairs of sentences with two sizes: that of the source, and that of both together.
+    """Pairs of sentences with two sizes: that of the source, and that of source and target together.
 
-    The model needs positions for both together.
+    The second size is the number of positions that an encoder needs to read both as one sequence.
     """
 
     def __init__(self, pairs: LineDataset) -> None:
@@ -35,7 +35,10 @@ class SourceAndPairDataset:
         return len(self.pairs)
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the sizes (stop - start, 2)."""
+        """Return the sizes of source, and of source and target together, in tokens: (stop - start, 2).
+
+        Pseudo-masks are not counted.
+        """
         # Pseudo-masks share positions with the tokens that they predict.
         lengths = self.pairs.sizes(start, stop)
         return np.stack([lengths[:, 0], lengths.sum(1)], 1)
@@ -59,22 +62,22 @@ class PseudoMasked(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the sentence pairs of a split, and their collator."""
+        """Return the first `max_examples` sentence pairs (default: all) of a split, and their collator."""
         source, target = self.context.languages
         pairs = LineDataset(data.pair(split, source, target), max_examples)
         return SourceAndPairDataset(pairs), self.collator()
 
     def collator(self) -> PseudoMaskingCollator:
-        """Return the collator that adds pseudo-masks."""
+        """Return the collator, which makes batches of pairs with pseudo-masks."""
         return self._collator
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
-        """Undo the corruption of the targets in validation."""
+        """Return the batch unchanged in training, and without corrupted targets in validation."""
         # Corruption is for training: with it, a perplexity would not be that of generating.
         if self.training:
             return batch
         return uncorrupt(batch, "s2s")
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy at the pseudo-masks."""
+        """Return the cross-entropy of the target tokens, predicted at their pseudo-masks, summed."""
         return {"s2s": pseudo_mask_loss(model, batch, "s2s", self.options.label_smoothing)}

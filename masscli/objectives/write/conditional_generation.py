@@ -22,9 +22,9 @@ from masscli.objectives.write.options import ConditionalGenerationOptions
 from masscli.objectives.write.source_target_dataset import SourceTargetCollator, SourceTargetDataset
 
 TERM = "write"
-"""The name of the loss term."""
+"""The name of the loss term of these tasks."""
 MAX_EXPONENT = 700.0
-"""A larger exponent would overflow."""
+"""The largest exponent that a perplexity is computed with; larger ones are cut, since they would overflow."""
 
 
 class ConditionalGeneration(EvaluableObjective):
@@ -46,12 +46,12 @@ class ConditionalGeneration(EvaluableObjective):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """Return the weight of the only loss term."""
+        """The weight of the only loss term, `write`, which is 1."""
         return {TERM: 1.0}
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """Return the perplexity per token of the vocabulary, and per word."""
+        """The names of the metrics: perplexity per token of the vocabulary, and per word."""
         return ("ppl-piece", "ppl-word")
 
     @abstractmethod
@@ -60,17 +60,17 @@ class ConditionalGeneration(EvaluableObjective):
 
     @abstractmethod
     def source_line(self, table: Table, row: int) -> str:
-        """Return the source of a row as the line that `masscli generate` reads."""
+        """Return the source text of the example in a row, as a line of the input of `masscli generate`."""
 
     def sources_and_references(self, table: Table) -> tuple[list[str], list[str]]:
-        """Return all sources as lines that `masscli generate` reads, and all targets."""
+        """Return the sources of a table as input lines of `masscli generate`, and the target texts."""
         rows = range(len(table))
         sources = [self.source_line(table, row) for row in rows]
         references = [table.text(self.target_column, row) for row in rows]
         return sources, references
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return warnings with the numbers of truncated sources and targets."""
+        """Return warnings that say how many sources and how many targets are truncated."""
         assert isinstance(dataset, SourceTargetDataset)
         num_sources, num_targets = dataset.num_truncated()
         warnings = []
@@ -87,28 +87,28 @@ class ConditionalGeneration(EvaluableObjective):
         return warnings
 
     def collator(self) -> Collator:
-        """Return the collator, which adds pseudo-masks if an encoder generates."""
+        """Return the collator, which adds pseudo-masks if an encoder alone generates."""
         if self.pseudo_masking is not None:
             return self.pseudo_masking
         return SourceTargetCollator(self.context.framing, self.options.language, TERM)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
-        """Undo the corruption of the targets in validation (with pseudo-masks)."""
+        """Return the batch, in validation with uncorrupted targets if they are predicted at pseudo-masks."""
         if self.pseudo_masking is None or self.training:
             return batch
         # A perplexity should be that of the text, not that of its corruption.
         return uncorrupt(batch, TERM)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy of the targets."""
+        """Return the cross-entropy of the target tokens, summed, as the loss term `write`."""
         if self.pseudo_masking is not None:
             return {TERM: pseudo_mask_loss(model, batch, TERM, self.options.label_smoothing)}
         return {TERM: sequence_loss(model, batch, TERM, self.options.label_smoothing)}
 
     def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
-        """Return two numbers for each example: the negative log-likelihood and the length of its target.
+        """Return two numbers for each example: the negative log-likelihood of its target and its length.
 
-        The former is in nats. The length is in tokens and includes the end symbol.
+        The likelihood is in nats; the length is in tokens and includes the end symbol.
         """
         memory = model.encode(batch.source)
         # An encoder that writes alone has the target in its own sequence.
@@ -132,10 +132,10 @@ class ConditionalGeneration(EvaluableObjective):
         return outputs
 
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return perplexity per token of the vocabulary, and per word as white space separates them.
+        """Return the perplexity of the targets per token of the vocabulary, and per white-space word.
 
-        The end of a target counts as one of either. Of a truncated target, the words count in the same
-        proportion as the tokens.
+        The end of a target counts as one token and as one word. If a target is truncated, the number of its
+        words is reduced in the same proportion as that of its tokens.
         """
         nats, num_tokens = np.sum(outputs, 0).tolist()
         # An empty target has no tokens to take a share of.

@@ -19,7 +19,7 @@ from masscli.objectives.write.options import (
 
 @dataclass(frozen=True, slots=True)
 class LengthLimits:
-    """The largest numbers of tokens of a source and of a target, without special tokens."""
+    """The largest numbers of tokens of a source and of a target, special tokens not counted."""
 
     source: int
     target: int
@@ -29,9 +29,10 @@ class LengthLimits:
 
     @classmethod
     def from_options(cls, options: ConditionalGenerationOptions, model: ModelConfig) -> Self:
-        """Return the limits of the options, for a model with its number of positions.
+        """Return the limits --max-source and --max-target, fitted to a model's number of positions.
 
-        A decoder's limits are lowered to the positions. Raises MasscliError if an encoder has too few.
+        If a decoder writes, each limit is lowered to what the positions allow. If an encoder writes alone,
+        source and target share its positions, and MasscliError is raised if there are too few.
         """
         if options.writer != "encoder":
             # Encoder and decoder have positions of their own.
@@ -51,7 +52,7 @@ class LengthLimits:
 
 
 def source_truncation(options: ConditionalGenerationOptions) -> Truncation:
-    """Return how `masscli generate` truncates a source: in the same way as training does."""
+    """Return how `masscli generate` has to truncate sources so that they look as in training."""
     # A dialogue keeps its end, which is what is answered.
     if isinstance(options, RespondOptions):
         return Truncation(options.turns, options.max_source, "end")

@@ -48,7 +48,10 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
             self._refuse_pseudo_masking()
 
     def _refuse_pseudo_masking(self) -> None:
-        """Raise ConfigError if an option of pseudo-masks is set but a decoder generates."""
+        """Raise ConfigError if an option of pseudo-masks differs from its default.
+
+        Called if a decoder generates, so that these options would have no effect.
+        """
         # An option that has no effect would mislead about what was trained.
         defaults = PseudoMaskingOptions(name=self.name)
         reason = "is for pseudo-masks, and a decoder writes (--writer encoder)"
@@ -60,21 +63,24 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
 
     @property
     def stacks(self) -> Stacks:
-        """Return the stacks that the model needs."""
+        """The stacks that the model needs: the encoder alone if it writes, otherwise encoder and decoder."""
         return "encoder" if self.writer == "encoder" else "encoder-decoder"
 
     @property
     def parameter_group(self) -> str:
-        """Return the group of parameters: that of translation, unless an encoder generates."""
+        """The name of the trained set of parameters: that of translation if a decoder writes, else empty."""
         return "" if self.writer == "encoder" else "encoder-decoder"
 
     @property
     def encoder_generates(self) -> bool:
-        """Return whether an encoder alone learns to generate text."""
+        """Whether an encoder alone learns to generate text, as --writer says."""
         return self.writer == "encoder"
 
     def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: PairFormatName) -> Self:
-        """Return the options with `writer` filled in: decoder or encoder."""
+        """Return the options with --writer `auto` replaced: by `encoder` if the model has no decoder.
+
+        Otherwise `auto` becomes `decoder`. `encoder` and `decoder` say which stacks the model has.
+        """
         if self.writer != "auto":
             return self
         # A decoder writes wherever there is one, as in MASS.

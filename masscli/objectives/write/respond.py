@@ -20,9 +20,9 @@ from masscli.objectives.write.source_target_dataset import SourceTargetDataset
 
 
 class DialogueDataset(SourceTargetDataset):
-    """Dialogues: the latest turns, joined by <sep>, as the source, and the next turn as the target.
+    """Dialogues: the latest turns, joined by <sep>, are the source, and the next turn is the target.
 
-    Of a source that is too long the end is kept.
+    If a source is too long, its end is kept. `sep` is the id of <sep>.
     """
 
     def __init__(self, table: Table, options: RespondOptions, limits: LengthLimits, sep: int) -> None:
@@ -33,7 +33,7 @@ class DialogueDataset(SourceTargetDataset):
         self.turns = table.ids(options.context_column)
 
     def source_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths of the latest turns, with <sep> between them: (stop - start,)."""
+        """Return the lengths of the sources (latest turns with <sep>) before truncation: (stop - start,)."""
         # Of all turns of the table, turn n has the tokens token_offsets[n] to token_offsets[n + 1] - 1.
         token_offsets = np.concatenate([[0], np.cumsum(self.turns.lengths(), dtype=np.int64)])
         turn_offsets = self.table.item_offsets[self.context_column][start : stop + 1]
@@ -45,7 +45,7 @@ class DialogueDataset(SourceTargetDataset):
         return lengths
 
     def truncated_source(self, row: int) -> Ids:
-        """Return the token ids of the latest turns, truncated to fit."""
+        """Return the token ids of the latest turns of a row's dialogue, truncated at the start to fit."""
         latest = self.table.item_rows(self.context_column, row)[-self.max_turns :]
         turns = [self.turns[turn] for turn in latest]
         # The end is kept, because the latest turn is what is answered.
@@ -73,7 +73,7 @@ class Respond(ConditionalGeneration):
         return DialogueDataset(table, self.options, self.limits, self.context.framing.vocab.sep)
 
     def source_line(self, table: Table, row: int) -> str:
-        """Return the turns of an example as a line, with tabs between them."""
+        """Return all earlier turns of the dialogue in a row as one line, with tabs between them."""
         turns = table.strings(self.options.context_column, row)
         # A tab within a turn would be read as the end of the turn.
         return "\t".join(turn.replace("\t", " ") for turn in turns)

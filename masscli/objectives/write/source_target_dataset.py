@@ -20,7 +20,7 @@ from masscli.objectives.write.length_limits import LengthLimits
 
 
 class SourceTargetDataset(ABC):
-    """Sources and targets, truncated to fit; subclasses define the source."""
+    """Examples of a source and a target, both truncated to `limits`; subclasses define the source."""
 
     def __init__(self, table: Table, target_column: str, limits: LengthLimits) -> None:
         self.table = table
@@ -36,12 +36,13 @@ class SourceTargetDataset(ABC):
 
     @abstractmethod
     def truncated_source(self, row: int) -> Ids:
-        """Return the token ids of a source, truncated to fit."""
+        """Return the token ids of the source in a row, truncated to the limit of sources."""
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths of source and target: (stop - start, 2).
+        """Return the lengths of source and target, special tokens included: (stop - start, 2).
 
-        If an encoder reads both as one sequence, it is the length of that sequence: (stop - start, 1).
+        If an encoder reads both as one sequence, return the length of that sequence, with its pseudo-masks:
+        (stop - start, 1).
         """
         source = np.minimum(self.source_lengths(start, stop), self.limits.source)
         target = np.minimum(self.targets.lengths(start, stop).astype(np.int64), self.limits.target)

@@ -19,7 +19,7 @@ from masscli.objectives.write.source_target_dataset import SourceTargetDataset
 
 
 class SummarizationDataset(SourceTargetDataset):
-    """Texts, of which the start or the end is kept, and their summaries."""
+    """Texts and their summaries; if a text is too long, its start or its end is kept, as --keep says."""
 
     def __init__(self, table: Table, options: SummarizeOptions, limits: LengthLimits) -> None:
         super().__init__(table, options.target_column, limits)
@@ -31,7 +31,7 @@ class SummarizationDataset(SourceTargetDataset):
         return self.sources.lengths(start, stop).astype(np.int64)
 
     def truncated_source(self, row: int) -> Ids:
-        """Return the token ids of a text, truncated to fit."""
+        """Return the token ids of the text in a row, truncated to the limit of sources."""
         ids = self.sources[row]
         if self.keep == "start":
             return ids[: self.limits.source]
@@ -59,5 +59,5 @@ class Summarize(ConditionalGeneration):
         return SummarizationDataset(table, self.options, self.limits)
 
     def source_line(self, table: Table, row: int) -> str:
-        """Return the text of an example as a line."""
+        """Return the text to summarize in a row of a table."""
         return table.text(self.options.source_column, row)
