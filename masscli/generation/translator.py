@@ -79,11 +79,11 @@ class Report:
     lines: int = 0
     """Number of lines that were translated or scored."""
     tokens: int = 0
-    """Generated (or scored) pieces and end symbols of the best hypotheses."""
+    """Number of pieces and end symbols in the best outputs, or in the scored text."""
     empty: list[int] = field(default_factory=list)
     """Numbers of the empty lines of the input."""
     truncated: list[int] = field(default_factory=list)
-    """Numbers of the lines that were longer than the model can read."""
+    """Numbers of the lines that were cut, since they were longer than the model (or a lower limit) allows."""
     hit_max_len: list[int] = field(default_factory=list)
     """Numbers of the lines whose best output ended at the length limit."""
     nothing_found: list[int] = field(default_factory=list)

@@ -136,7 +136,7 @@ def _commonest_words(counts: NDArray[np.int64], max_words: int, min_count: int) 
 def _find_anchors(
     ids: Sequence[Ids], rates: Sequence[NDArray[np.float64]], pieces: Sequence[str]
 ) -> tuple[Tensor, Tensor]:
-    """Return the anchors: words that both languages spell alike and use about equally often.
+    """Return the anchors: words that both languages spell alike and use with similar frequency.
 
     The result is their rows in the first and in the second list of `ids`, two arrays. `rates` are the
     relative frequencies of all pieces in each language, by id, and `pieces` the names of the pieces.
@@ -159,7 +159,8 @@ def _find_anchors(
 def _agreement(matches: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]) -> float:
     """Return the share, from 0 to 1, of the pairs in `matches` that `others` has, too.
 
-    Only pairs of COMMON_WORDS are counted. A pair is two ranks of words, from 0 for the commonest.
+    Only pairs whose words are both among the COMMON_WORDS commonest of their languages are counted. A pair is
+    two ranks of words, from 0 for the commonest.
     """
     common = [match for match in matches if max(match) < COMMON_WORDS]
     return len(set(others).intersection(common)) / max(1, len(common))

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 STEPS_OF_GROWTH = 16
-"""How many decoding steps an empty cache has room for, and how many more whenever it is full."""
+"""How many decoding steps a cache has room for before the first one, and how many more whenever it is
+full."""
 
 
 @dataclass(slots=True)
