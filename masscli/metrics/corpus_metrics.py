@@ -101,13 +101,16 @@ class CorpusMetric(SignedMetric):
         )
 
     def _compute_segment_statistics(self, hypothesis: str, ref_kwargs: dict[str, Any]) -> list[float]:
+        """Raise NotImplementedError: a single line has no statistics."""
         # Never called: the method above refuses to compare line by line.
         raise NotImplementedError
 
     def _compute_score_from_stats(self, stats: Sequence[float]) -> Score:
+        """Raise NotImplementedError: there are no statistics of single lines."""
         raise NotImplementedError
 
     def _aggregate_and_compute(self, stats: list[list[float]]) -> Score:
+        """Raise NotImplementedError: there are no statistics of single lines."""
         raise NotImplementedError
 
 

@@ -44,6 +44,7 @@ class MeanMetric(SignedMetric):
     # lines, 1.
 
     def _extract_reference_info(self, refs: Sequence[str]) -> dict[str, Any]:
+        """Return the references of a line, as an argument for `_compute_segment_statistics`."""
         return {"references": list(refs)}
 
     def _compute_segment_statistics(self, hypothesis: str, ref_kwargs: dict[str, Any]) -> list[float]:

@@ -120,14 +120,14 @@ class Rouge1(RougeN):
 
 
 class Rouge2(RougeN):
-    """ROUGE-2: F1 of shared pairs of words."""
+    """ROUGE-2: F1 of shared word bigrams."""
 
     title: ClassVar[str] = "ROUGE-2"
     order: ClassVar[int] = 2
 
 
 class RougeL(Rouge):
-    """ROUGE-L: F1 by the longest common subsequence of whole summaries."""
+    """ROUGE-L: F1 of the words in the longest common subsequence of whole summaries."""
 
     title: ClassVar[str] = "ROUGE-L"
 
@@ -142,7 +142,7 @@ class RougeL(Rouge):
 
 
 class RougeLsum(Rouge):
-    """ROUGE-Lsum: F1 by the union of the longest common subsequences of sentences."""
+    """ROUGE-Lsum: F1 of the words in the longest common subsequences of sentences, united over sentences."""
 
     title: ClassVar[str] = "ROUGE-Lsum"
 

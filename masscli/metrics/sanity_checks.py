@@ -308,22 +308,27 @@ def _count(lines: Sequence[str], condition: Callable[[str], bool]) -> int:
 
 
 def _looks_tokenized(line: str) -> bool:
+    """Return whether a line ends in a full stop, question mark or exclamation mark after a space."""
     return line.rstrip().endswith(TOKENIZED_ENDINGS)
 
 
 def _has_subword_marks(line: str) -> bool:
+    """Return whether a line contains marks of subwords: `@@` at the end of a word, or U+2581."""
     return f"{BPE_CONTINUATION} " in line or line.endswith(BPE_CONTINUATION) or SENTENCEPIECE_SPACE in line
 
 
 def _has_unknown_piece(line: str) -> bool:
+    """Return whether a line contains the text of an unknown piece."""
     return any(piece in line for piece in UNKNOWN_PIECES)
 
 
 def _has_invisible(line: str) -> bool:
+    """Return whether a line contains a character without a width."""
     return any(character in line for character in INVISIBLE)
 
 
 def _is_not_composed(line: str) -> bool:
+    """Return whether a line has letters that are not composed (Unicode NFC)."""
     return not unicodedata.is_normalized("NFC", line)
 
 
@@ -343,6 +348,7 @@ def _preference(lines: Sequence[str], first: str, second: str) -> int:
 
 
 def _has_no_capitals(lines: Sequence[str]) -> bool:
+    """Return whether all lines are in lower case."""
     return all(line == line.lower() for line in lines)
 
 

@@ -219,9 +219,9 @@ def _ends_doubled(word: str) -> bool:
 
 
 def _is_short(word: str) -> bool:
-    """Return whether a word is a vowel and a consonant, or ends in consonant, vowel, consonant.
+    """Return whether a word ends in consonant, vowel, consonant, or is a vowel and a consonant only.
 
-    In the second case the last consonant must not be w, x or y.
+    In the first case the last consonant must not be w, x or y.
     """
     types = letter_types(word)
     if types == "vc":

@@ -1,18 +1,18 @@
 """BPE codes as subword-nmt and fastBPE write them (Sennrich et al. 2016).
 
-There are two files. The codes have a merge a line, the one that was learned first at the top: `A B`
+There are two files. The codes have one merge per line, the one that was learned first at the top: `A B`
 (subword-nmt, after a line `#version: ...`) or `A B COUNT` (fastBPE); `</w>` marks the end of a word. The
-vocabulary has a piece and its count a line, with `@@` after all pieces of a word but the last, as `getvocab`
-counts them after `applybpe`. Lines of another form, and pieces that occurred before, are skipped, as XLM
-does.
+vocabulary has one piece and its count per line, with `@@` after all pieces of a word but the last; `getvocab`
+counts them in the output of `applybpe`. Lines of the vocabulary of another form, and repeated pieces, are
+skipped, as XLM does.
 
-A word begins as its characters. Of all neighbours that have a merge, the merge learned first is carried out,
-everywhere in the word, until none is left. A piece that the vocabulary lacks is taken apart again, its last
-merge first. A character that it lacks is unknown.
+A word begins as its characters. Of all pairs of neighbours that have a merge, that whose merge was learned
+first is merged, everywhere in the word, until no pair has a merge. A resulting piece that the vocabulary
+lacks is split again, its last merge first. A character that the vocabulary lacks is unknown.
 
-The ids are those of XLM (Lample and Conneau 2019), with whose data the MASS authors began: `<s>`, `</s>`,
-`<pad>`, `<unk>`, ten special ones, of which the second is the mask, then the pieces in the order of the
-vocabulary. We store both files as one, the vocabulary first.
+The ids are those of XLM (Lample and Conneau 2019), whose data the MASS authors used: `<s>`, `</s>`, `<pad>`,
+`<unk>`, ten special ones, of which the second is the mask, then the pieces in the order of the vocabulary.
+masscli stores both files as one: a header, the number of pieces, the pieces, and the merges.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from masscli.text.subword_model import BadModelError, pieces_of
 HEADER = b"masscli bpe-codes\n"
 WORD_END = "</w>"
 XLM_SPECIAL_PIECES = ("<s>", "</s>", "<pad>", "<unk>", *(f"<special{n}>" for n in range(10)))
+"""XLM's special pieces in the order of their ids, which are 0 to 13."""
 MASK_ID = XLM_SPECIAL_PIECES.index("<special1>")
 UNKNOWN_ID = XLM_SPECIAL_PIECES.index("<unk>")
 

@@ -1,7 +1,8 @@
 """Sample text in English, French, German and Romanian, for the quickstart and for trying things out.
 
-Sentences are drawn from the word lists in demo.toml, so that no corpus has to be shipped or downloaded. Each
-sentence is made in all four languages at once; `write` turns them into the files of a low-resource project.
+Sentences are drawn at random from the patterns and word lists in demo.toml, so that no corpus has to be
+shipped or downloaded. Each sentence is made in all four languages at once; `write` turns the sentences into
+the parallel and monolingual files of a low-resource project.
 """
 
 from __future__ import annotations

@@ -65,7 +65,10 @@ at which WordPiece splits and Moses does not."""
 
 
 def normalize(line: str, language: str) -> str:
-    """Return a line with punctuation normalized as by Moses' normalize-punctuation.perl."""
+    """Return a line with its punctuation normalized, as by Moses' normalize-punctuation.perl.
+
+    Before that, Unicode punctuation is replaced as by Moses' replace-unicode-punctuation.perl.
+    """
     # Moses' rule for a full stop before a closing quotation mark needs a character after that, which is the
     # line end for the last one.
     text: str = _normalizer(language).normalize(f"{line}\n")
@@ -139,6 +142,7 @@ def _attach_quotes(text: str, language: str) -> str:
 
 @functools.cache
 def _normalizer(language: str) -> Any:
+    """Return sacremoses' normalizer of punctuation for a language."""
     from sacremoses import MosesPunctNormalizer
 
     return MosesPunctNormalizer(lang=language, pre_replace_unicode_punct=True, perl_parity=True)
@@ -146,6 +150,7 @@ def _normalizer(language: str) -> Any:
 
 @functools.cache
 def _tokenizer(language: str) -> Any:
+    """Return sacremoses' tokenizer for a language."""
     from sacremoses import MosesTokenizer
 
     return MosesTokenizer(lang=language)
@@ -153,6 +158,7 @@ def _tokenizer(language: str) -> Any:
 
 @functools.cache
 def _detokenizer(language: str) -> Any:
+    """Return sacremoses' detokenizer for a language."""
     from sacremoses import MosesDetokenizer
 
     return MosesDetokenizer(lang=language)

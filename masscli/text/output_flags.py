@@ -95,7 +95,7 @@ def _most_repeated(text: str) -> int:
 
 
 def _bare_words(text: str) -> list[str]:
-    """Return the words of a text without case and punctuation."""
+    """Return the words of a text in lower case, where only letters and digits belong to words."""
     letters = [letter if letter.isalnum() else " " for letter in text.lower()]
     return "".join(letters).split()
 

@@ -1,12 +1,13 @@
-"""A vocabulary of its own for source and target, in one space of ids.
+"""Separate vocabularies for source and target, which share one range of ids.
 
     ids    pieces of the source | free ids | special pieces of both | pieces of the target
            <------------ the encoder reads ----------->
                                 <----------- the decoder reads ---------------------->
 
-So each side is one range of ids, and special pieces have the same ids on both. Free ids are for special
-pieces that the models lack, such as [M]. A line is encoded with the vocabulary of its language. We store both
-models as one file: after a header a line of JSON with the languages and the sizes, then the models.
+So the pieces of each side are one range of ids, and special pieces have the same ids on both sides. Free ids
+are for special pieces that the two models lack, such as [M]. A line is encoded with the model of its
+language. masscli stores both models as one file: a header, a line of JSON with the languages and the sizes in
+bytes, then the models.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Encode text word by word, and cache the ids of words.
+"""Encode text word by word, and cache the token ids of words, since words repeat.
 
-The ids are the same at twice the speed, because words repeat. In a BPE that we have trained, no piece goes
-beyond a space, so the ids of a line are those of its words, one after the other. Lines are cut at U+0020
-only; all other white space and all normalization are left to the model. Text that itself contains
-SentencePiece's letter for a space is encoded in whole lines.
+The ids are the same as without a cache, at twice the speed. In a BPE that masscli trained, no piece contains
+a space within, so the ids of a line are those of its words in a row. Lines are cut at U+0020 only; other
+white space and normalization are left to the model. Text that itself contains U+2581, SentencePiece's letter
+for a space, is encoded in whole lines.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """WordPiece with BERT's `vocab.txt` (Devlin et al. 2019).
 
-A line is first cut into basic tokens: control and private characters are removed, all white space becomes a
-space, and there are spaces around every CJK character. For lower-cased vocabularies accents are removed (NFD
+A line is first cut into basic tokens: control and private-use characters are removed, all white space becomes
+a space, and spaces are put around every CJK character. For lower-cased vocabularies accents are removed (NFD
 without category Mn). Then every punctuation mark becomes a token of its own; every ASCII character that is
 neither a letter nor a digit counts as one.
 
-A token is then cut into the longest pieces of the vocabulary, from left to right; all pieces but the first
-begin with `##`. A token that cannot be cut in this way, or has more than 100 characters, is [UNK].
+A basic token is then cut into pieces: from left to right, always the longest one that the vocabulary has. All
+pieces but the first begin with `##`. A token that cannot be cut in this way, or has more than 100 characters,
+becomes [UNK].
 
-[CLS] and [SEP] are also the start and the end symbol, as in the models of the MASS authors. Languages and
-reserved ids take the ids of [unused...].
+[CLS] and [SEP] also serve as the start and the end symbol, as in the models of the MASS authors. Languages
+and spare special pieces get the ids of [unused0], [unused1], ...
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from masscli.text.markers import UNKNOWN_TEXT, WORDPIECE_CONTINUATION
 from masscli.text.subword_model import BadModelError, pieces_of
 
 MAX_WORD_LENGTH = 100
+"""A basic token with more characters than this is unknown, as in BERT."""
 REQUIRED_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _UNKNOWN = "[UNK]"
 _CJK_RANGES = (
@@ -34,6 +36,7 @@ _CJK_RANGES = (
     (0xF900, 0xFAFF),
     (0x2F800, 0x2FA1F),
 )
+"""The first and the last code point of each range of CJK characters, as in BERT."""
 
 
 def is_wordpiece(data: bytes) -> bool:
@@ -173,7 +176,11 @@ def basic_tokens(line: str, keep_accents: bool) -> list[str]:
 
 
 def _clean(letter: str) -> str:
-    """Return the replacement of a character: nothing, a space, itself, or itself between spaces."""
+    """Return what replaces a character before punctuation is split off.
+
+    This is a space for white space, nothing for control and private-use characters, and the character itself
+    for others, with spaces around it if it is a CJK character.
+    """
     category = unicodedata.category(letter)
     if letter in "\t\n\r" or category == "Zs":
         return " "
