@@ -1,4 +1,4 @@
-"""Opened checkpoints that are used together, and their weights, which are read once."""
+"""An ensemble: one or several opened checkpoints that are used together, with their weights."""
 
 from __future__ import annotations
 

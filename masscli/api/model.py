@@ -206,7 +206,8 @@ class Model:
         An example is a text, a list of two texts, a list of the words of a sentence, or a mapping of fields
         such as a question and a context; which of them depends on the task. `stream` names the training
         stream of the task if the model has several. `null_threshold` replaces the trained threshold above
-        which a question counts as unanswerable. A batch has at most `batch_tokens` pieces, or one example.
+        which a question counts as unanswerable. A batch has at most `batch_tokens` pieces, or those
+        of the longest example if it has more.
         """
         if isinstance(examples, str):
             raise TypeError("examples is one text; give a list of texts")

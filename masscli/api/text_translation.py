@@ -35,7 +35,10 @@ class LineTranslation:
     texts: tuple[str, ...]
     """The translations, the best one first. The k-th joins the k-th best translations of all sentences."""
     sentences: tuple[tuple[Translation, ...], ...]
-    """The hypotheses of each sentence, or of each part between placeholders, the best one first."""
+    """The hypotheses of each sentence of the line, the best one first.
+
+    A sentence that was translated around its placeholders has an entry for each translated part.
+    """
     flags: tuple[str, ...]
     """Names of signs that the best translation may be wrong, such as those of masscli/text/output_flags.py.
 
@@ -67,7 +70,7 @@ class LineTranslation:
 
 @dataclass(frozen=True, slots=True)
 class TextTranslation:
-    """The translation of a text, line by line."""
+    """The translation of a text of several lines, with the translation of each line."""
 
     lines: tuple[LineTranslation, ...]
 
@@ -128,7 +131,7 @@ class TextTranslator:
         self.keep_placeholders = keep_placeholders
 
     def translate(self, texts: Iterable[str]) -> list[TextTranslation]:
-        """Return the translation of each text; the sentences of all texts share batches."""
+        """Return the translation of each text; batches hold sentences of all texts together."""
         source_lines = [text.split("\n") for text in texts]
         lines = [[self._sentences(line.strip()) for line in text_lines] for text_lines in source_lines]
         sentences = [sentence for text_lines in lines for line in text_lines for sentence in line]
@@ -142,7 +145,10 @@ class TextTranslator:
         return results
 
     def _sentences(self, line: str) -> list[_Sentence]:
-        """Return the sentences of a line that has no white space around it."""
+        """Split a line, which has no white space around it, into sentences that are not translated yet.
+
+        With `split` off, the line is the only sentence.
+        """
         parts = split_sentences(line, self.model.task.source) if self.split else [line]
         sentences = []
         for part in parts:

@@ -20,9 +20,9 @@ from masscli.training.recipe import StreamConfig
 
 @dataclass(frozen=True, slots=True)
 class WritingTask:
-    """A generation task: the source and target languages, and the training stream if one is meant.
+    """A generation task: the source and target languages, and the training stream that learned the task.
 
-    `stream` is None if the direction alone says what to do, as in translation.
+    `stream` is None if the languages alone say what to do, as in translation.
     """
 
     source: str
@@ -83,7 +83,7 @@ def _select_stream(
 
 
 def _check_languages(name: str, stream: StreamConfig, source: str | None, target: str | None) -> None:
-    """Raise MasscliError if a language was given that the named stream does not have on that side."""
+    """Raise MasscliError if `source` or `target` is given but is not that language of the stream `name`."""
     known_source, known_target = _languages_of(stream)
     for flag, given, known in (("-s", source, known_source), ("-t", target, known_target)):
         if given not in (None, known):
@@ -104,9 +104,9 @@ def _select_direction(checkpoint: Checkpoint, source: str | None, target: str | 
     """Return the task of translating from `source` to `target`, without a stream.
 
     A language that is None is filled in if the run was trained for a single direction that fits, or if it was
-    not trained for any direction. A model without an encoder reads and writes one language. Raises
-    MasscliError for a language that the model does not know, or if none or several of the trained directions
-    fit.
+    not trained for any direction. A model without an encoder reads and writes the same language, unless two
+    are given. Raises MasscliError for a language that the model does not know, or if none or several of the
+    trained directions fit.
     """
     known = list(checkpoint.framing().vocab.languages)
     _check_known(known, source, target)
@@ -140,7 +140,7 @@ def _select_direction(checkpoint: Checkpoint, source: str | None, target: str | 
 
 
 def _check_known(known: Sequence[str], source: str | None, target: str | None) -> None:
-    """Raise MasscliError for a language that the model does not know."""
+    """Raise MasscliError if `source` or `target` is neither None nor one of the `known` languages."""
     for flag, language in (("--source-lang", source), ("--target-lang", target)):
         if language is not None and language not in known:
             raise MasscliError(

@@ -264,7 +264,7 @@ def _open_input(model: TextModel, command: GenerateConfig) -> tuple[Iterable[str
 
 
 def _opened_lines(path: Path) -> Iterator[str]:
-    """Open a file now, so that a missing one is noticed before the work begins, and return its lines."""
+    """Open a file at once, so that a missing one is noticed before the work begins; return its lines."""
     remaining = iter_lines(path)
     first = next(remaining, None)
     if first is None:

@@ -54,7 +54,7 @@ class OptionGroup(ABC):
 
     @abstractmethod
     def collect(self, values: Values) -> object:
-        """Turn the values that Typer parsed into the object that the command's function receives."""
+        """Return the object that the command's function receives, made from the values that Typer parsed."""
 
     @abstractmethod
     def names(self, values: Values) -> dict[str, str]:
@@ -62,7 +62,7 @@ class OptionGroup(ABC):
 
 
 class SectionOptions(OptionGroup):
-    """The options of one configuration dataclass."""
+    """An option group with an option for each field of the configuration dataclass `section`."""
 
     def __init__(self, section: type) -> None:
         self.section = section
@@ -301,7 +301,7 @@ def _first_sentence(cls: type) -> str:
 
 
 def _without_none(kind: Any) -> Any:
-    """Return `bool` for `bool | None`, and other types as they are."""
+    """Return a type without None: `bool` for `bool | None`. Other types are returned unchanged."""
     members = typing.get_args(kind)
     if type(None) not in members:
         return kind

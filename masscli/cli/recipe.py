@@ -153,7 +153,7 @@ def _decode(path: Path) -> Recipe:
 
 
 def _with_defaults_marked(full: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    """Return all settings as TOML, with a comment after each value that `given` does not set."""
+    """Return the settings `full` as TOML, with the comment `# default` after those that `given` lacks."""
     given_keys = {key for key, _ in _leaves(given)}
     table, lines = "", []
     for line in to_toml(full).split("\n"):

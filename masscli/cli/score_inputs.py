@@ -52,11 +52,11 @@ class ScoreInput:
     name: str
     lines: list[str]
     sentences: Sentences | None = None
-    """Tagged words with all their columns, if the lines are tags."""
+    """The words of tagged sentences with all their columns; None if the lines are not tags."""
     column: int = 0
     """Index of the tags among the columns in `sentences`, from 0."""
     choices: list[int] | None = None
-    """Number of choices of each example, if the lines are choices."""
+    """The number of choices of each example; None if the lines are not choices."""
     raw_json: bool = False
     """Whether the lines are JSON objects that are compared as they are, since no field was named."""
 

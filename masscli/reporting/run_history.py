@@ -34,7 +34,7 @@ class RunHistory:
 
     log: RunLog
     losses: dict[str, Points] = field(default_factory=dict)
-    """Training losses, by `STREAM.TERM`."""
+    """Curves of the training losses in nats per target, by `STREAM.TERM`: a stream and a term of its loss."""
     speed: dict[str, Points] = field(default_factory=dict)
     """Curves of the learning rate, the gradient norm, targets per second and memory in GiB, by title."""
     objective_metrics: dict[str, Points] = field(default_factory=dict)

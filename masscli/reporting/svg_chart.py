@@ -26,7 +26,7 @@ class Curve:
 
     name: str
     points: tuple[tuple[float, float], ...]
-    """(x, y), from left to right."""
+    """The points as (x, y), in the order of x."""
     colour: int
     """Number of the colour in the style sheet of the page, from 0, modulo COLOURS."""
     dashed: bool = False
