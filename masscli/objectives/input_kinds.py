@@ -30,7 +30,7 @@ class InputKind(ABC):
     is_table: ClassVar[bool] = False
     """Whether a dataset is a table of labelled examples."""
     makes_sources: ClassVar[bool] = False
-    """Whether the model itself translates the source side of each example."""
+    """Whether the model itself makes the source of each example, by translating the target."""
     sampled_by_size: ClassVar[bool] = True
     """Whether streams with more examples are sampled more often (see --lang-temperature); otherwise all are
     sampled equally often."""

@@ -86,7 +86,7 @@ class ObjectiveConfig(PlugIn):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Rules that say which options have no effect, given the values of the others."""
+        """The rules that say which options have no effect, given the values of the others (default: none)."""
         return ()
 
     def max_example_length(self, prefix_length: int) -> tuple[str, int] | None:
@@ -98,7 +98,7 @@ class ObjectiveConfig(PlugIn):
 
 
 def objective_class(name: str) -> Any:
-    """Import the class of the objective called `name`.
+    """Import and return the class of the objective called `name`.
 
     It is a subclass of `masscli.objectives.objective.Objective`, which cannot be named here without importing
     torch.

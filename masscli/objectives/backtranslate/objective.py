@@ -64,7 +64,7 @@ class Translations:
 
 
 class Backtranslate(Objective):
-    """Learn to generate real text from the model's own translation of it."""
+    """Back-translation: learn to generate real text from the model's own translation of it."""
 
     weights: ClassVar[Mapping[str, float]] = {"backtranslate": 1.0}
     predicts_from_source: ClassVar[bool] = True
@@ -82,7 +82,10 @@ class Backtranslate(Objective):
         self.monitor: BacktranslationMonitor | None = None
 
     def read_statistics(self, data: DataFolder) -> None:
-        """Count the pieces of the training text, for the monitor and for --min-piece-count."""
+        """Read piece counts of the training text, for the monitor and for --min-piece-count.
+
+        Raises MasscliError if no piece of the source language occurs --min-piece-count times.
+        """
         target_counts = data.piece_counts(self.target_language)
         source_counts = data.piece_counts(self.source_language)
         # Outputs are compared with every language of the data, not only with the source.

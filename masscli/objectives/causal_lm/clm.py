@@ -41,7 +41,7 @@ class SentenceCollator:
 
 
 class CausalLM(Objective):
-    """Predict the next token of a sentence."""
+    """Causal language model: predict each next token of a sentence with the decoder."""
 
     weights: ClassVar[Mapping[str, float]] = {"clm": 1.0}
 

@@ -61,7 +61,7 @@ class WindowCollator:
 
 
 class Gpt(Objective):
-    """Predict the next token of running text."""
+    """GPT: predict each next token of windows of running text with the decoder."""
 
     weights: ClassVar[Mapping[str, float]] = {"lm": 1.0}
 

@@ -30,7 +30,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Term
 
 HEAD_DIM = 64
-"""Width of an attention head of the generator."""
+"""Width of an attention head of a generator that is not as wide as the model."""
 
 
 def generator_config(model: ModelConfig, size: float) -> ModelConfig:
@@ -153,13 +153,13 @@ class TokenPredictor(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     def logits(self, states: Tensor, embedding: Tensor) -> Tensor:
-        """Return the logits (N, V) of states (N, D), in fp32."""
+        """Return logits (N, V) in fp32 for states (N, D); `embedding` (V, E) are the output weights."""
         x = self.transform(states)
         # Sampling needs the logits in fp32.
         return F.linear(x, embedding.to(x.dtype), self.bias.to(x.dtype)).float()
 
     def loss(self, states: Tensor, embedding: Tensor, label_ids: Tensor) -> Term:
-        """Return the sum of the cross-entropies of the generator's predictions from `states` (N, D).
+        """Return the cross-entropy of the tokens that are predicted from `states` (N, D), summed.
 
         `label_ids` (N,) are the correct ids. The token embeddings `embedding` are the output weights.
         """

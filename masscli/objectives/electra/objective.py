@@ -121,7 +121,7 @@ class Detector(nn.Module):
         nn.init.xavier_uniform_(self.out.weight)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Return logits (N,) in fp32 for hidden states (N, D); above 0 means that the token was replaced."""
+        """Return logits (N,) in fp32 for hidden states (N, D); a high one means that a token was replaced."""
         logits: Tensor = self.out(self.activation(self.dense(states)))
         return logits[:, 0].float()
 
@@ -145,7 +145,10 @@ class FilledText:
 
 
 class Electra(Objective):
-    """ELECTRA: detect replaced tokens; in some variants, predict tokens from the generator's samples."""
+    """ELECTRA: detect which tokens were replaced by samples of a generator, which is trained too.
+
+    In the variants replace-mlm and all-tokens-mlm the model predicts the original tokens instead.
+    """
 
     def __init__(self, config: ElectraOptions, context: ObjectiveContext) -> None:
         super().__init__(context)

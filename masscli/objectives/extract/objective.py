@@ -54,7 +54,8 @@ class Extract(PredictiveObjective):
     def fill_from_data(cls, config: ExtractOptions, data: DataFolder, name: str) -> ExtractOptions:
         """Return a copy of the options, with `language` and `unanswerable` filled in from the training table.
 
-        Raises MasscliError if no question has an answer, or if --head-dropout is given for a head without.
+        Raises MasscliError if no question has an answer, or if --head-dropout is given with --qa-head
+        electra, which has no dropout.
         """
         # An option that does nothing would mislead.
         if config.qa_head == "electra" and config.head_dropout is not None:
@@ -83,7 +84,10 @@ class Extract(PredictiveObjective):
         return QuestionWindowDataset(table, self.options, self.reader, labelled)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return warnings with the numbers of truncated questions, lost answers and extra windows."""
+        """Return warnings that count truncated questions, answers that no window holds, and windows.
+
+        Windows are counted only if some questions have several.
+        """
         assert isinstance(dataset, QuestionWindowDataset)
         num_questions = len(dataset.table)
         warnings = []

@@ -24,11 +24,11 @@ from masscli.objectives.extract.options import ExtractOptions
 from masscli.objectives.shared.sequence_reader import SequenceReader
 
 QUESTION = "question"
-"""The field of the question."""
+"""The name of the table column that holds the question."""
 CONTEXT = "context"
-"""The field of the text that holds the answer."""
+"""The name of the table column that holds the text in which the answer is found."""
 ANSWERS = "answers"
-"""The field of the right answers, a list."""
+"""The name of the table column that holds the list of right answers."""
 
 _DAMAGED_HINT = "copy the data folder again, or run masscli preprocess with --overwrite"
 

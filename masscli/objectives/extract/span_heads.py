@@ -64,7 +64,7 @@ class WindowStates:
         return is_text | (positions == self.null_position[:, None])
 
     def states_at(self, positions: Tensor) -> Tensor:
-        """Return the states (B, K, D) at positions (B, K)."""
+        """Return the hidden states (B, K, D) at K positions in each window, given as `positions` (B, K)."""
         rows = torch.arange(len(positions), device=positions.device)
         return self.states[rows[:, None], positions]
 
@@ -102,7 +102,7 @@ class SpanHead(Protocol):
 
 
 class LinearSpans(ClassificationHead):
-    """BERT's head: two scores of each token."""
+    """BERT's head: for each token a score that the answer starts there, and one that it ends there."""
 
     no_answer_weight = 1.0
     no_answer_by_question = False
@@ -125,7 +125,10 @@ class LinearSpans(ClassificationHead):
 
 
 class RobertaSpans(LinearSpans):
-    """RoBERTa's head: two scores of each token, and a classifier on the null position."""
+    """RoBERTa's head: a start and an end score of each token, and a classifier of no answer.
+
+    The classifier reads the state at the null position. It is left out if all questions have answers.
+    """
 
     def __init__(self, options: ExtractOptions, model: ModelConfig) -> None:
         super().__init__(options, model)

@@ -16,7 +16,7 @@ from masscli.objectives.shared.evaluable_objective import ExampleOutput
 
 
 class ScoredSpan(NamedTuple):
-    """The tokens `start` to `end` (included) of a text, and the sum of their two scores."""
+    """The tokens `start` to `end` (included) of a text, and the sum of their start and end scores."""
 
     score: float
     start: int

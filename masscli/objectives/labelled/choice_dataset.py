@@ -52,7 +52,7 @@ class ChoiceDataset:
         return len(self.table)
 
     def context_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths of context and question before any truncation: (stop - start,)."""
+        """Return the lengths of context and question together before any truncation: (stop - start,)."""
         lengths = self.contexts.lengths(start, stop).astype(np.int64)
         if self.questions is not None:
             lengths += self.questions.lengths(start, stop)

@@ -60,7 +60,7 @@ class Choose(PredictiveObjective):
 
     @classmethod
     def fill_from_data(cls, config: ChooseOptions, data: DataFolder, name: str) -> ChooseOptions:
-        """Return the options with `language` filled in from the training table.
+        """Return the options with `language` filled in: --language, or that of the training table.
 
         Raises MasscliError if the table does not fit the options.
         """

@@ -17,9 +17,9 @@ UNKNOWN_LABEL = -1
 NO_GOLD_LABEL = -2
 """The id that stands for a missing gold label (see --no-gold)."""
 MAX_LISTED = 20
-"""How many labels a message lists."""
+"""The largest number of labels that an error message lists."""
 MAX_LABEL_WIDTH = 60
-"""How many characters of a label a message shows."""
+"""The largest number of characters of a label that an error message shows."""
 
 
 def count_labels(table: Table, field: str) -> Counter[str]:
@@ -42,9 +42,9 @@ def choose_labels(
 ) -> tuple[str, ...]:
     """Return `given`, the labels of --labels, or if it is empty those of the training part, sorted.
 
-    `counts` says how often each label occurs in the training part. The label `no_gold`, which stands for a
-    missing gold label, is not one of the labels. `table` is named in errors. Raises MasscliError if a label
-    is given twice, or if there are fewer than two labels.
+    `counts` says how often each label occurs in the training part; of these labels `no_gold`, which stands
+    for a missing gold label, is left out. `table` is named in errors. Raises MasscliError if a label is given
+    twice, or if there are fewer than two labels.
     """
     # Sorted, so that the ids of labels do not depend on the order of examples.
     labels = tuple(given) or tuple(sorted(counts.keys() - {no_gold}))

@@ -156,7 +156,7 @@ class Tag(PredictiveObjective):
     def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
         """Return the predicted labels of each sentence, words that are not read included.
 
-        The text of a prediction has a line for each word: the word, a tab and its label.
+        The text of a prediction has a line for each word: the word, a tab, its label and a line break.
         """
         predictions = []
         # The dataset says which words have been read.

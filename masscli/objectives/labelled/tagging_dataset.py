@@ -43,7 +43,7 @@ class TaggingDataset:
         return len(self.table)
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths of the sequences: (stop - start, 1)."""
+        """Return the number of tokens of each sequence, special tokens included: (stop - start, 1)."""
         word_offsets = self.table.item_offsets[self.word_column]
         first_tokens = self.token_offsets[word_offsets[start:stop]]
         last_tokens = self.token_offsets[word_offsets[start + 1 : stop + 1]]

@@ -21,7 +21,7 @@ from masscli.objectives.shared.sentence_masking import (
 
 
 class MaskedLM(Objective):
-    """Predict the masked tokens of a sentence."""
+    """Masked language model: predict the masked tokens of a sentence with the encoder."""
 
     weights: ClassVar[Mapping[str, float]] = {"mlm": 1.0}
 

@@ -109,7 +109,10 @@ class PairedLM(Objective):
         return {"mlm": 1.0, self.pair_term: 1.0}
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return warnings if the pairs teach little: a single document, or the same label everywhere."""
+        """Return warnings if the labels of the segment pairs teach little.
+
+        That is so if all labels are the same, or if next-sentence prediction has only a single document.
+        """
         if self.pair_term is None or not isinstance(dataset, SegmentPairDataset):
             return []
         warnings = []

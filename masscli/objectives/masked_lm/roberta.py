@@ -63,7 +63,7 @@ class BlockMaskingCollator:
 
 
 class Roberta(PairedLM):
-    """Predict masked tokens, and in two of the input forms whether segment B follows segment A."""
+    """RoBERTa: predict masked tokens and, if --input-form has pairs, whether segment B follows segment A."""
 
     def __init__(self, config: RobertaOptions, context: ObjectiveContext) -> None:
         pair_term = "nsp" if config.reads_pairs else None

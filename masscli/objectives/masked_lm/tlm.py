@@ -92,7 +92,10 @@ class TranslationLMCollator:
 
 
 class TranslationLM(Objective):
-    """Predict the masked tokens of a sentence and of its translation."""
+    """Translation language model: predict the masked tokens of a sentence and of its translation.
+
+    The encoder reads both as one sequence.
+    """
 
     weights: ClassVar[Mapping[str, float]] = {"mlm": 1.0}
 

@@ -42,7 +42,7 @@ class EvaluableObjective(Objective):
     @property
     @abstractmethod
     def metric_names(self) -> tuple[str, ...]:
-        """Return the names of the metrics, the one that is usually reported first.
+        """Return the names of the metrics; the first is the one that is usually reported.
 
         Users may choose the best checkpoint by them. Higher is better, except for losses and for names that
         begin with `ppl`.

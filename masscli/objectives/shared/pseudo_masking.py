@@ -37,7 +37,7 @@ from masscli.objectives.shared.paired_text import refuse_language_tags
 from masscli.objectives.shared.token_loss import token_loss
 
 NUM_SPECIAL_TOKENS = 3
-"""Special tokens of an example: [CLS] and [SEP] around the source, and the end of the target."""
+"""The number of special tokens of an example: [CLS], [SEP] and the end symbol of the target."""
 
 
 class PseudoMaskExample(NamedTuple):

@@ -37,7 +37,8 @@ from masscli.text.word_starts import WordStarts
 SENTENCES_PER_BLOCK = 2**14
 """The number of sentences after which a new block of documents begins, with the next document."""
 MAX_CACHED_PAIRS = 2**21
-"""Number of pairs that are kept in memory: twice the window of the sampler."""
+"""About the largest number of pairs that are kept in memory, which is twice the number of examples that the
+sampler shuffles at once."""
 MAX_REDRAWS = 10
 """The largest number of draws of a random sentence for B, which is drawn again if its document is that of
 A."""

@@ -35,7 +35,7 @@ class SequenceReader:
     framing: Framing
     language: str
     max_length: int
-    """Most tokens of a sequence, special tokens included."""
+    """The largest number of tokens of a sequence, special tokens included."""
     has_segments: bool
     """Whether the model has segment embeddings."""
 

@@ -81,7 +81,10 @@ class Translate(Objective):
         return np.array(tag, np.int64)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
-        """Replace some tokens by [M] in training; in validation return the batch unchanged."""
+        """Return the batch, in training with some tokens replaced by [M].
+
+        --source-blank and --target-blank are the shares of tokens that are replaced.
+        """
         if not self.training or batch.seeds is None:
             return batch
         assert batch.target is not None

@@ -61,7 +61,10 @@ class UniLMCollator:
 
 
 class UniLM(Objective):
-    """UniLMv2: predict the masked tokens all at once (autoencoding), and block after block."""
+    """UniLMv2: predict the masked tokens all at once (autoencoding) and block after block, as --variant says.
+
+    Both are done by the encoder; the latter is called partially autoregressive.
+    """
 
     def __init__(self, config: UniLMOptions, context: ObjectiveContext) -> None:
         super().__init__(context)

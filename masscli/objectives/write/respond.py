@@ -62,7 +62,7 @@ class Respond(ConditionalGeneration):
 
     @classmethod
     def fill_from_data(cls, config: RespondOptions, data: DataFolder, name: str) -> RespondOptions:
-        """Return the options with `language` filled in from the training table."""
+        """Return the options with `language` filled in: --language, or that of the training table."""
         table = data.table(name, "train")
         return replace(config, language=choose_language(config.language, table, data))
 

@@ -48,7 +48,7 @@ class Summarize(ConditionalGeneration):
 
     @classmethod
     def fill_from_data(cls, config: SummarizeOptions, data: DataFolder, name: str) -> SummarizeOptions:
-        """Return the options with `language` filled in from the training table."""
+        """Return the options with `language` filled in: --language, or that of the training table."""
         table = data.table(name, "train")
         return replace(config, language=choose_language(config.language, table, data))
 
