@@ -237,9 +237,11 @@ def completer(choices: Sequence[str]) -> Callable[[str], Iterator[str]]:
 
 
 def _option_group(annotation: Any, command: str, args: Sequence[str]) -> OptionGroup | None:
-    """Return the option group that a parameter's annotation names, or None for an ordinary Typer parameter.
+    """Return the options that a parameter of a command stands for, or None for an ordinary Typer parameter.
 
-    Raises MasscliError if the group refuses the arguments `args` of the command.
+    The annotation is a configuration dataclass, or `Annotated[T, Group]` with a subclass of OptionGroup,
+    which is made for the arguments `args` of the command. Raises MasscliError if they name something that the
+    group does not know, such as an objective.
     """
     for extra in getattr(annotation, "__metadata__", ()):
         if isinstance(extra, type) and issubclass(extra, OptionGroup):

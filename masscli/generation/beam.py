@@ -57,9 +57,10 @@ class Beam:
         self.eos = eos
 
     def start(self, sentences: int, device: torch.device) -> Tensor:
-        """Return the sums (S, W) before the first step: 0 for the first row of each group, -inf for others.
+        """Return the sums of log-probabilities (S, W) of S sentences with W rows before the first step.
 
-        The rows of a group are still the same, so only its first row is alive.
+        In each diverse group of a sentence (without diverse groups: in each sentence) the first row has 0 and
+        the others have -inf, because the rows of a group are still the same.
         """
         sums = torch.full((sentences, self.width), -torch.inf, device=device)
         # Otherwise every row would propose the same continuations, and the beam would hold copies.

@@ -74,9 +74,9 @@ class Sentences(InputKind):
     def select_datasets(
         self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
     ) -> list[str]:
-        """Return the languages of --langs, or all languages of the data if it is not given.
+        """Return the languages of --langs, each of which is a dataset; without it, all languages.
 
-        Raises MasscliError for flags that choose directions or tables.
+        Raises MasscliError for flags that choose directions or tables, which this objective does not read.
         """
         _refuse_tables(objective, flags)
         if flags.source_lang or flags.target_lang or flags.pairs:

@@ -55,8 +55,9 @@ def read_bpe_files(codes: Path, vocab: Path, min_count: int = 0) -> bytes:
 def _read_vocabulary(path: Path, min_count: int) -> list[str]:
     """Return the pieces of a vocabulary file in its order, without those with a count below `min_count`.
 
-    Lines of another form than PIECE COUNT and repeated pieces are skipped. Raises MasscliError if no piece is
-    left or a count is not a number.
+    Lines of another form than PIECE COUNT, repeated pieces and XLM's own special pieces are skipped.
+
+    Raises MasscliError if no piece is left or a count is not a number.
     """
     hint = "fastBPE's getvocab writes such a file"
     # A dictionary keeps the pieces in their order and finds them quickly.

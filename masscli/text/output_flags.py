@@ -127,5 +127,5 @@ def _in_other_language(text: str, language: str, languages: Sequence[str]) -> bo
 
 
 def _count_short_words(words: Counter[str], language: str) -> int:
-    """Return how many of the counted words are short words of a language."""
+    """Return how often the words in SHORT_WORDS, the frequent function words of a language, occur."""
     return sum(words[word] for word in SHORT_WORDS[language].split())

@@ -1,9 +1,11 @@
 """Split running text into sentences, without losing or changing a character.
 
 The rules are those of Moses' split-sentences.perl (Koehn, Europarl tools): a sentence ends at a full stop,
-question mark or exclamation mark and any closing quotes after it, if white space and a capital letter follow.
-It does not end at a full stop after an initial, or after an abbreviation; Moses has a list of these for each
-language. Chinese and Japanese sentences end at their own marks, without white space.
+question mark or exclamation mark and any closing quotes after it, if white space follows and then a capital
+letter, a letter of a script without capitals or, after a full stop, a digit. It does not end at a full stop
+after an initial, or after an abbreviation; Moses has a list of these for each language, and some count only
+before a number. Marks of other scripts end sentences as well; those of Chinese and Japanese need no white
+space after them.
 """
 
 from __future__ import annotations

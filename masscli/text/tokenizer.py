@@ -218,7 +218,7 @@ class Tokenizer:
         return Tokenizer(self._data, self._card.changed(**fields))
 
     def with_own_ranges(self) -> Tokenizer:
-        """Return a copy whose card says which ids encoder, decoder and output layer know.
+        """Return a copy whose card (tokenizer.json) has the ids of encoder, decoder and output layer.
 
         The subword model must be a TwoVocabularies, which has one vocabulary for the source and one for the
         target.

@@ -32,8 +32,10 @@ def read_m2m100(
 ) -> Seq2SeqVocabulary:
     """Return the vocabulary of the M2M100 or NLLB model in `folder`; a vocab.json shows that it is M2M100.
 
-    `size` is the number of rows of the token embeddings, and `languages` are those to give names to; `config`
-    is not used. Raises MasscliError if files are missing or do not fit.
+    `size` is the number of rows of the token embeddings. The tags of `languages`, such as `__en__`, get the
+    names that masscli has for language tags. `config` is not used; readers of all families take it.
+
+    Raises MasscliError if files are missing or do not fit.
     """
     path, data = read_model(folder, "sentencepiece.bpe.model")
     settings = read_json_if_present(folder / TOKENIZER_CONFIG)

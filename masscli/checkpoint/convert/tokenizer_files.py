@@ -88,7 +88,8 @@ class TokenizerFiles:
     def role_ids(self, pieces: Sequence[str]) -> dict[str, int]:
         """Return the ids of the special pieces in a list of all pieces, by masscli's names (`<s>`, `<mask>`).
 
-        Special tokens that are not among the pieces are left out.
+        Special tokens that are not among the pieces are left out, and so is an unknown token that is the same
+        as the end (GPT-2). Without a start or end token, `<s>` and `</s>` are those of [CLS] and [SEP].
         """
         ids = {piece: i for i, piece in enumerate(pieces)}
         found = {role: ids[token] for role, token in self.tokens.items() if token in ids}

@@ -76,7 +76,11 @@ def write_survey(
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The contents of `survey.npz`, by which the lines of a chunk are judged."""
+    """The contents of `survey.npz`, by which the lines of a chunk are judged.
+
+    These are hashes of the lines of valid and test text, flags of repeated training lines (with --dedup), and
+    profiles of trigrams of each language (with --filter-lang).
+    """
 
     arrays: Arrays
 

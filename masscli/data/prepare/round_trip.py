@@ -1,6 +1,7 @@
-"""Measure how many lines of a text are the same after Moses tokenization and detokenization.
+"""Warn of lines that are not the same after Moses tokenization and detokenization.
 
-Generated text is detokenized, so a line that changes cannot be generated either.
+A sample of lines from the beginning of each language's training text is tried. Generated text is detokenized,
+so a line that changes cannot be generated either.
 """
 
 from __future__ import annotations

@@ -147,7 +147,10 @@ class ShardBuilder:
             )
 
     def _check_finished_shards(self) -> None:
-        """Raise ResumeError if a finished shard is missing, or has another size than the state says."""
+        """Raise ResumeError if the file of values (.bin) of a finished shard is missing or has a wrong size.
+
+        The state says how many values it holds. Files beside it are not looked at.
+        """
         kinds: dict[str, str] = {}
         for group in self._groups:
             kinds |= group.column_kinds()

@@ -82,7 +82,9 @@ class Backtranslate(Objective):
         self.monitor: BacktranslationMonitor | None = None
 
     def read_statistics(self, data: DataFolder) -> None:
-        """Read piece counts of the training text, for the monitor and for --min-piece-count.
+        """Read piece counts of the training text: of all languages for the BacktranslationMonitor.
+
+        Those of the source language also say which pieces --min-piece-count allows the model to write.
 
         Raises MasscliError if no piece of the source language occurs --min-piece-count times.
         """
