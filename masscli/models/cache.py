@@ -65,8 +65,6 @@ class Cache:
     """(S, W, slots) bool: which slots each row may attend to, because they belong to its own history."""
     length: int = 0
     """Number of decoding steps so far, the one that `advance` has started included."""
-    language: Tensor | None = None
-    """(S,) target language of each sentence."""
     prompt_slots: int = 0
     """Number of slots at the front that hold a prompt, which all rows of a sentence share; 0 without a
     prompt."""
@@ -132,8 +130,6 @@ class Cache:
         self.ancestor_mask = self.ancestor_mask[sentences]
         if self.cross_mask is not None:
             self.cross_mask = self.cross_mask[sentences]
-        if self.language is not None:
-            self.language = self.language[sentences]
         if self.slot_positions is not None:
             self.slot_positions = self.slot_positions[sentences]
         # Indexing copies, so the memory of the dropped sentences is freed.

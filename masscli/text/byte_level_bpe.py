@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from masscli.text.bpe_merging import merge_pairs, rank_merges
 from masscli.text.markers import UNKNOWN_TEXT
+from masscli.text.packed_model import PackedModel
 from masscli.text.packed_vocabulary import PackedVocabulary, damaged, read_merges, unpack
 from masscli.text.subword_model import BadModelError, pieces_of
 
@@ -96,7 +97,7 @@ def pack_byte_level_bpe(
     return PackedVocabulary(pieces, special_ids, unused_ids, rest).pack(HEADER)
 
 
-class ByteLevelModel:
+class ByteLevelModel(PackedModel):
     """A subword model that is a byte-level BPE; implements SubwordModel."""
 
     def __init__(self, data: bytes) -> None:
@@ -105,10 +106,7 @@ class ByteLevelModel:
         Raises BadModelError if they are damaged, or if a byte is not a piece and there is no unknown piece.
         """
         vocabulary = unpack(data, HEADER)
-        self._pieces = vocabulary.pieces
-        self._special_ids = vocabulary.special_ids
-        self._unused_ids = vocabulary.unused_ids
-        self._ids = vocabulary.text_ids
+        super().__init__(vocabulary)
         add_prefix_space = vocabulary.rest.get("add_prefix_space")
         if not isinstance(add_prefix_space, bool):
             raise damaged(HEADER)
@@ -126,19 +124,6 @@ class ByteLevelModel:
                 f"lacks {self.missing_bytes} of the 256 bytes, and has no unknown piece",
                 "text with these bytes would be lost; train it with all bytes as its first pieces",
             )
-
-    def __len__(self) -> int:
-        return len(self._pieces)
-
-    @property
-    def special_ids(self) -> Mapping[str, int]:
-        """The id of each special piece, by masscli's name for it, such as `<mask>`."""
-        return self._special_ids
-
-    @property
-    def free_ids(self) -> Sequence[int]:
-        """The ids of unused pieces, into which no text is encoded."""
-        return self._unused_ids
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from masscli.text.bpe_codes import merge_word, rank_merges
 from masscli.text.markers import BPE_CONTINUATION, UNKNOWN_TEXT
+from masscli.text.packed_model import PackedModel
 from masscli.text.packed_vocabulary import PackedVocabulary, damaged, is_list_of, unpack
 from masscli.text.subword_model import pieces_of
 
@@ -41,7 +42,7 @@ def pack_dictionary(
     return PackedVocabulary(pieces, special_ids, unused_ids, rest).pack(HEADER)
 
 
-class DictionaryModel:
+class DictionaryModel(PackedModel):
     """A subword model that is a fairseq dictionary, with or without BPE merges; implements SubwordModel."""
 
     def __init__(self, data: bytes) -> None:
@@ -51,27 +52,11 @@ class DictionaryModel:
         valid = merges is None or (is_list_of(merges, str) and all(merge.count(" ") == 1 for merge in merges))
         if not valid or "<unk>" not in vocabulary.special_ids:
             raise damaged(HEADER)
-        self._pieces = vocabulary.pieces
-        self._special_ids = vocabulary.special_ids
-        self._unused_ids = vocabulary.unused_ids
-        self._ids = vocabulary.text_ids
+        super().__init__(vocabulary)
         self._unknown = vocabulary.special_ids["<unk>"]
         self._ranks: dict[tuple[str, str], int] | None = None
         if merges is not None:
             self._ranks = rank_merges(merges)
-
-    def __len__(self) -> int:
-        return len(self._pieces)
-
-    @property
-    def special_ids(self) -> Mapping[str, int]:
-        """The id of each special piece, by masscli's name for it, such as `<unk>`."""
-        return self._special_ids
-
-    @property
-    def free_ids(self) -> Sequence[int]:
-        """The ids of unused pieces, into which no text is encoded."""
-        return self._unused_ids
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""

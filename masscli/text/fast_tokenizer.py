@@ -20,6 +20,7 @@ from masscli.text.markers import (
     UNKNOWN_TEXT,
     WORDPIECE_CONTINUATION,
 )
+from masscli.text.packed_model import PackedModel
 from masscli.text.packed_vocabulary import PackedVocabulary, damaged, unpack
 from masscli.text.subword_model import BadModelError, pieces_of
 
@@ -80,7 +81,7 @@ def find_marker(content: Mapping[str, Any]) -> str | None:
     return known[0]
 
 
-class FastTokenizerModel:
+class FastTokenizerModel(PackedModel):
     """A subword model that is a tokenizer of Hugging Face's library; implements SubwordModel."""
 
     def __init__(self, data: bytes) -> None:
@@ -96,23 +97,8 @@ class FastTokenizerModel:
             raise damaged(HEADER)
         self.marker = marker
         self._tokenizer = _load(json.dumps(content))
-        self._pieces = vocabulary.pieces
-        self._special_ids = vocabulary.special_ids
-        self._unused_ids = vocabulary.unused_ids
+        super().__init__(vocabulary)
         self._unknown = vocabulary.special_ids.get("<unk>", -1)
-
-    def __len__(self) -> int:
-        return len(self._pieces)
-
-    @property
-    def special_ids(self) -> Mapping[str, int]:
-        """The id of each special piece, by masscli's name for it, such as `<mask>`."""
-        return self._special_ids
-
-    @property
-    def free_ids(self) -> Sequence[int]:
-        """The ids of unused pieces, into which no text is encoded."""
-        return self._unused_ids
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols.

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from masscli.text.bpe_merging import merge_pairs, rank_merges
 from masscli.text.markers import BPE_CONTINUATION, UNKNOWN_TEXT
+from masscli.text.packed_model import PackedModel
 from masscli.text.packed_vocabulary import PackedVocabulary, damaged, read_merges, unpack
 from masscli.text.subword_model import pieces_of
 from masscli.text.wordpiece import basic_tokens
@@ -35,7 +36,7 @@ def pack_gpt_bpe(
     return PackedVocabulary(pieces, special_ids, unused_ids, rest).pack(HEADER)
 
 
-class GptBpeModel:
+class GptBpeModel(PackedModel):
     """A subword model that is GPT's BPE; implements SubwordModel."""
 
     def __init__(self, data: bytes) -> None:
@@ -43,26 +44,10 @@ class GptBpeModel:
         vocabulary = unpack(data, HEADER)
         if "<unk>" not in vocabulary.special_ids:
             raise damaged(HEADER)
-        self._pieces = vocabulary.pieces
-        self._special_ids = vocabulary.special_ids
-        self._unused_ids = vocabulary.unused_ids
-        self._ids = vocabulary.text_ids
+        super().__init__(vocabulary)
         self._unknown = vocabulary.special_ids["<unk>"]
         self.merges = read_merges(vocabulary.rest, HEADER)
         self._ranks = rank_merges(self.merges)
-
-    def __len__(self) -> int:
-        return len(self._pieces)
-
-    @property
-    def special_ids(self) -> Mapping[str, int]:
-        """The id of each special piece, by masscli's name for it, such as `<unk>`."""
-        return self._special_ids
-
-    @property
-    def free_ids(self) -> Sequence[int]:
-        """The ids of unused pieces, into which no text is encoded."""
-        return self._unused_ids
 
     @property
     def published_pieces(self) -> Sequence[str]:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from masscli.text.markers import SENTENCEPIECE_SPACE, UNKNOWN_TEXT
+from masscli.text.packed_model import PackedModel
 from masscli.text.packed_vocabulary import PackedVocabulary, damaged, unpack
 from masscli.text.sentencepiece_model import SentencePieceModel
 from masscli.text.subword_model import BadModelError, pieces_of
@@ -46,7 +47,7 @@ def pack_numbered_sentencepiece(
     return PackedVocabulary(pieces, special_ids, unused_ids, rest).pack(HEADER)
 
 
-class NumberedSentencePieceModel:
+class NumberedSentencePieceModel(PackedModel):
     """A subword model that is a SentencePiece model with a separate dictionary; implements SubwordModel.
 
     `sides` maps each language that has a SentencePiece model of its own to a subword model with that one and
@@ -62,10 +63,7 @@ class NumberedSentencePieceModel:
         vocabulary = unpack(data, HEADER)
         if "<unk>" not in vocabulary.special_ids:
             raise damaged(HEADER)
-        self._pieces = vocabulary.pieces
-        self._special_ids = vocabulary.special_ids
-        self._unused_ids = vocabulary.unused_ids
-        self._ids = vocabulary.text_ids
+        super().__init__(vocabulary)
         self._unknown = vocabulary.special_ids["<unk>"]
         self.model_bytes = _decode_model(vocabulary.rest.get("model"))
         self._processor = _open(self.model_bytes)
@@ -78,19 +76,6 @@ class NumberedSentencePieceModel:
             side = copy(self)
             side._processor = _open(_decode_model(encoded))
             self.sides[language] = side
-
-    def __len__(self) -> int:
-        return len(self._pieces)
-
-    @property
-    def special_ids(self) -> Mapping[str, int]:
-        """The id of each special piece, by masscli's name for it, such as `<mask>`."""
-        return self._special_ids
-
-    @property
-    def free_ids(self) -> Sequence[int]:
-        """The ids of unused pieces, into which no text is encoded."""
-        return self._unused_ids
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""

@@ -1,0 +1,33 @@
+"""What the models of all packed vocabularies have in common: their pieces and the ids of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from masscli.text.packed_vocabulary import PackedVocabulary
+
+
+class PackedModel:
+    """The part of a SubwordModel that follows from a packed vocabulary alone.
+
+    Subclasses add how text is encoded and decoded.
+    """
+
+    def __init__(self, vocabulary: PackedVocabulary) -> None:
+        self._pieces = vocabulary.pieces
+        self._special_ids = vocabulary.special_ids
+        self._unused_ids = vocabulary.unused_ids
+        self._ids = vocabulary.text_ids
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @property
+    def special_ids(self) -> Mapping[str, int]:
+        """The id of each special piece, by masscli's name for it, such as `<mask>`."""
+        return self._special_ids
+
+    @property
+    def free_ids(self) -> Sequence[int]:
+        """The ids of unused pieces, into which no text is encoded."""
+        return self._unused_ids
