@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from masscli.checkpoint.convert import bpe_files
+from masscli.checkpoint.convert import merges_txt
 from masscli.checkpoint.convert.folder import read_json
 from masscli.cli.training_options import read_toml
 from masscli.core.errors import MasscliError
@@ -66,7 +66,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "vocab.txt": (WORDPIECES, read_wordpiece),
     "run.toml": ("[optim]\nlr = 0.1\n", read_toml),
     "config.json": ('{"model_type": "bert"}', read_json),
-    "merges.txt": ("#version: 0.2\na b</w>\n", bpe_files._read_merges_txt),
+    "merges.txt": ("#version: 0.2\na b</w>\n", merges_txt.read_merges_txt),
 }
 for _format, _text in TABLES.items():
     READERS[_format] = (_text, lambda path, format=_format: list(read_records(path, format)))  # type: ignore[misc]

@@ -11,6 +11,7 @@ from typing import Any
 
 from masscli.checkpoint.convert.bpe_files import read_byte_level
 from masscli.checkpoint.convert.folder import read_json_if_present
+from masscli.checkpoint.convert.merges_txt import read_merges_txt
 from masscli.checkpoint.convert.published_vocabulary import UnreadableError
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
     TOKENIZER_CONFIG,
@@ -20,9 +21,7 @@ from masscli.checkpoint.convert.seq2seq_vocabulary import (
 )
 from masscli.checkpoint.convert.tokenizer_files import TOKENIZER, read_tokenizer_files
 from masscli.core.errors import MasscliError
-from masscli.core.files import read_regular
 from masscli.text.byte_level_bpe import pack_byte_level_bpe
-from masscli.text.corpus import decode_text
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 
@@ -56,7 +55,7 @@ def read_bart(folder: Path, config: dict[str, Any], size: int, languages: Sequen
     settings = read_json_if_present(folder / TOKENIZER_CONFIG)
     model = pack_byte_level_bpe(
         pieces,
-        _read_merges(folder / "merges.txt"),
+        read_merges_txt(folder / "merges.txt"),
         special_ids,
         unused_ids=unused,
         add_prefix_space=settings.get("add_prefix_space") is True,
@@ -76,23 +75,3 @@ def _read_tokenizer_json(folder: Path, size: int) -> Seq2SeqVocabulary:
         raise MasscliError(f"{folder / TOKENIZER}: {error}", "expected BART's tokenizer") from None
     start = Tokenizer.from_bytes(published.path, published.model, TextPreprocessing(), ()).vocab.bos
     return Seq2SeqVocabulary(published.path, published.model, {"source_bos": True}, forced_prefix=(start,))
-
-
-def _read_merges(path: Path) -> list[tuple[str, str]]:
-    """Return the BPE merges of merges.txt as pairs of pieces, in the order of the file.
-
-    Raises MasscliError if the file cannot be read, or if a line is not a pair.
-    """
-    try:
-        lines = decode_text(read_regular(path), path).removesuffix("\n").split("\n")
-    except OSError as error:
-        raise MasscliError(f"{path}: cannot be read ({error.strerror})", "merges.txt is missing") from None
-    if lines[0].startswith("#version"):
-        lines = lines[1:]
-    merges = []
-    for line in lines:
-        left, separator, right = line.partition(" ")
-        if not separator or not left or not right:
-            raise MasscliError(f"{path}: expected PIECE PIECE, got {line!r}")
-        merges.append((left, right))
-    return merges

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from masscli.checkpoint.convert.merges_txt import Merges, read_merges_txt
 from masscli.checkpoint.convert.published_vocabulary import (
     PublishedVocabulary,
     expect,
@@ -18,15 +19,12 @@ from masscli.checkpoint.convert.published_vocabulary import (
 )
 from masscli.checkpoint.convert.tokenizer_files import TOKENIZER, TokenizerFiles
 from masscli.core.errors import MasscliError
-from masscli.core.files import read_regular
 from masscli.text.byte_level_bpe import BYTE_LETTERS, pack_byte_level_bpe
-from masscli.text.corpus import decode_text
 from masscli.text.gpt_bpe import WORD_END, pack_gpt_bpe
 from masscli.text.preprocessing import TextPreprocessing
 
 VOCAB = "vocab.json"
 MERGES = "merges.txt"
-Merges = list[tuple[str, str]]
 
 
 def read_byte_level(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
@@ -101,7 +99,7 @@ def _read_merges(files: TokenizerFiles) -> Merges:
     Raises MasscliError if they are missing or damaged.
     """
     if not files.content:
-        return _read_merges_txt(files.folder / MERGES)
+        return read_merges_txt(files.folder / MERGES)
     path = files.folder / TOKENIZER
     merges = files.part["model"].get("merges")
     if not isinstance(merges, list):
@@ -112,32 +110,6 @@ def _read_merges(files: TokenizerFiles) -> Merges:
         parts = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
             raise MasscliError(f"{path}: expected a merge of two pieces, got {merge!r}")
-        pairs.append((parts[0], parts[1]))
-    return pairs
-
-
-def _read_merges_txt(path: Path) -> Merges:
-    """Return the BPE merges of merges.txt, which has one pair of pieces on each line.
-
-    A first line `#version` and blank lines are skipped. Raises MasscliError for a file that cannot be read or
-    a line of another form.
-    """
-    try:
-        lines = decode_text(read_regular(path), path).split("\n")
-    except OSError as error:
-        raise MasscliError(
-            f"{path}: cannot be read ({error})", "expected the merges of GPT, in UTF-8"
-        ) from None
-    if lines[0].startswith("#version"):
-        lines = lines[1:]
-    pairs = []
-    for line in lines:
-        parts = line.removesuffix("\r").split(" ")
-        # Blank lines do no harm.
-        if parts == [""]:
-            continue
-        if len(parts) != 2:
-            raise MasscliError(f"{path}: expected PIECE PIECE, got {line!r}")
         pairs.append((parts[0], parts[1]))
     return pairs
 

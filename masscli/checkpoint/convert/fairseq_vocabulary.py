@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from masscli.checkpoint.convert.foreign import ImportRequest
+from masscli.checkpoint.convert.merges_txt import read_merges_txt
 from masscli.core.errors import MasscliError
 from masscli.text.bpe_codes import read_merges
 from masscli.text.byte_level_bpe import pack_byte_level_bpe
@@ -207,11 +208,7 @@ def _pack_gpt2(request: ImportRequest, pieces: Sequence[str], special: Mapping[s
         gpt2_pieces = {str(int(number)): str(piece) for piece, number in numbers.items()}
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise MasscliError(f"--encoder-json {request.encoder_json}: is not a table of pieces") from None
-    merges = []
-    for line in decode_text(_read_bytes(request.vocab_bpe, "--vocab-bpe"), request.vocab_bpe).split("\n"):
-        first, space, second = line.partition(" ")
-        if space and not line.startswith("#version"):
-            merges.append((first, second))
+    merges = read_merges_txt(request.vocab_bpe)
     named = [gpt2_pieces.get(piece, piece) for piece in pieces]
     unused = [i for i, piece in enumerate(pieces) if piece not in gpt2_pieces and i not in special.values()]
     return pack_byte_level_bpe(named, merges, special, unused_ids=unused)

@@ -1,0 +1,38 @@
+"""Read merges of byte-level BPE and of GPT: Hugging Face's merges.txt, vocab.bpe of GPT-2 and fairseq."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from masscli.core.errors import MasscliError
+from masscli.core.files import read_regular
+from masscli.text.corpus import decode_text
+
+Merges = list[tuple[str, str]]
+"""The pairs of pieces that are joined, in the order in which they were learned."""
+
+
+def read_merges_txt(path: Path) -> Merges:
+    """Return the BPE merges of a file that has one pair of pieces on each line.
+
+    A first line `#version` and blank lines are skipped. Raises MasscliError for a file that cannot be read or
+    a line of another form.
+    """
+    try:
+        lines = decode_text(read_regular(path), path).split("\n")
+    except OSError as error:
+        raise MasscliError(
+            f"{path}: cannot be read ({error})", "expected the merges of BPE, in UTF-8"
+        ) from None
+    if lines[0].startswith("#version"):
+        lines = lines[1:]
+    pairs = []
+    for line in lines:
+        parts = line.removesuffix("\r").split(" ")
+        # Blank lines do no harm.
+        if parts == [""]:
+            continue
+        if len(parts) != 2:
+            raise MasscliError(f"{path}: expected PIECE PIECE, got {line!r}")
+        pairs.append((parts[0], parts[1]))
+    return pairs
