@@ -158,7 +158,7 @@ class GenerateConfig:
     line of a pipe or a terminal at once."""
     precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
     """Arithmetic. auto is bf16 on GPUs that have it and on CPUs where it measures as faster, else fp32. int8
-    has 8-bit weights, on a CPU: several times as fast, with slightly different output."""
+    has 8-bit weights, on a CPU: twice as fast for one sentence at a time, with slightly different output."""
     backend: Literal["torch", "ctranslate2"] = "torch"
     """What decodes. ctranslate2 (pip install 'masscli[ct2]') converts a translator once for each direction,
     beside its checkpoint; it finishes a line as soon as --beam hypotheses have ended."""
