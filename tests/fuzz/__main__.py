@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from random import Random
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TZ"] = "UTC"
 
-from tests.fuzz.forks import FAILURES, digest_of, judge, prepare, run_case, watch
+from masscli.core.files import append_json_lines
+from tests.fuzz.forks import FAILURES, Outcome, digest_of, judge, prepare, run_cases, watch
 from tests.fuzz.readers import READERS, Reader
+
+BATCH = 25
+"""Cases that one process runs: to fork and to end it takes as long as several cases."""
 
 
 def main() -> int:
@@ -33,7 +39,11 @@ def main() -> int:
         "--reader", action="append", choices=list(READERS), help="one reader; can be repeated"
     )
     parser.add_argument("--case", type=int, help="only this case of one reader, in this process")
-    parser.add_argument("--log", type=Path, help="add the outcome of every case to this file, as JSON lines")
+    parser.add_argument(
+        "--log",
+        type=Path,
+        help="add the outcome of every case to this file, as JSON lines; cases that are in it are not run again",
+    )
     options = parser.parse_args()
     readers = [READERS[name] for name in options.reader or READERS]
     place = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -43,41 +53,89 @@ def main() -> int:
         os.chdir(folder)
         if options.case is not None:
             return _one_case(readers[0], options.seed, options.case, folder)
-        return _all_cases(readers, options.cases, options.seed, folder, options.log)
+        log = Log(None if options.log is None else options.log.absolute(), options.seed)
+        return _all_cases(readers, options.cases, options.seed, folder, log)
 
 
-def _all_cases(readers: list[Reader], cases: int, seed: int, folder: Path, log: Path | None) -> int:
-    counts: dict[str, Counter[str]] = {}
-    seconds: dict[str, float] = {}
-    for number, reader in enumerate(readers):
-        share = cases // len(readers) + (number < cases % len(readers))
-        start = time.monotonic()
-        counts[reader.name] = fuzz(reader, share, seed, folder, log)
-        seconds[reader.name] = time.monotonic() - start
-        print(_row(reader.name, counts[reader.name], seconds[reader.name]), flush=True)
-    total = sum(counts.values(), Counter())
-    print(_row("all", total, sum(seconds.values())))
+class Log:
+    """The outcomes of cases, in a file of JSON lines if there is one, which earlier runs may have begun."""
+
+    def __init__(self, path: Path | None, seed: int) -> None:
+        self.path = path
+        self.seed = seed
+        self.outcomes: dict[str, dict[int, str]] = defaultdict(dict)
+        if path is not None and path.exists():
+            # A killed run may have left half a line.
+            append_json_lines(path, b"")
+            for line in path.read_text().splitlines():
+                case = json.loads(line)
+                if case["seed"] == seed:
+                    self.outcomes[case["reader"]][case["case"]] = case["verdict"]
+
+    def add(self, reader: str, number: int, outcome: Outcome) -> None:
+        """Keep the verdict on a case, and write the whole outcome to the file."""
+        self.outcomes[reader][number] = outcome.verdict
+        if self.path is not None:
+            case = {
+                "seed": self.seed,
+                "reader": reader,
+                "case": number,
+                "commit": COMMIT,
+                **outcome._asdict(),
+            }
+            with self.path.open("ab") as file:
+                file.write(json.dumps(case).encode() + b"\n")
+
+    def counts(self, reader: str) -> Counter[str]:
+        """Return how often there was which verdict on cases of a reader."""
+        return Counter(self.outcomes[reader].values())
+
+
+def _commit() -> str:
+    """Return the commit of this checkout, or nothing outside of one."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
+    return done.stdout.strip()
+
+
+COMMIT = _commit()
+
+
+def _all_cases(readers: list[Reader], cases: int, seed: int, folder: Path, log: Log) -> int:
+    """Run some cases of each reader in turn, so that a run that is ended early has seen all of them alike."""
+    sound, expected = {}, {}
+    pending: dict[str, list[int]] = {}
+    for place, reader in enumerate(readers):
+        share = cases // len(readers) + (place < cases % len(readers))
+        pending[reader.name] = [number for number in range(share) if number not in log.outcomes[reader.name]]
+        sound[reader.name] = sound_folder(reader, folder)
+        expected[reader.name] = read_sound(reader, sound[reader.name], folder / "case")
+    # The collector would write to all that the children share with this process, and so copy it.
+    gc.collect()
+    gc.freeze()
+    seconds: Counter[str] = Counter()
+    while any(pending.values()):
+        for reader in readers:
+            name = reader.name
+            numbers, pending[name] = pending[name][:BATCH], pending[name][BATCH:]
+            start = time.monotonic()
+            outcomes = run_cases(reader, seed, numbers, sound[name], expected[name], folder / "case")
+            for number, outcome in zip(numbers, outcomes, strict=True):
+                log.add(name, number, outcome)
+                _print_failure(name, number, outcome)
+            seconds[name] += time.monotonic() - start
+    for reader in readers:
+        print(_row(reader.name, log.counts(reader.name), seconds[reader.name]))
+    total = sum((log.counts(reader.name) for reader in readers), Counter())
+    print(_row("all", total, seconds.total()))
     return int(any(total[verdict] for verdict in FAILURES))
 
 
-def fuzz(reader: Reader, cases: int, seed: int, folder: Path, log: Path | None) -> Counter[str]:
-    """Run cases of one reader, print each failure, and return how often there was which verdict."""
-    sound = sound_folder(reader, folder)
-    expected = read_sound(reader, sound, folder / "case")
-    counts: Counter[str] = Counter()
-    for number in range(cases):
-        outcome = run_case(reader, seed, number, sound, expected, folder / "case")
-        counts[outcome.verdict] += 1
-        if outcome.verdict in FAILURES:
-            last = outcome.reason.strip().splitlines()[-1:] or [""]
-            print(
-                f"  {reader.name} --case {number}: {outcome.verdict}: {outcome.mutation[:150]}: {last[0][:200]}",
-                file=sys.stderr,
-            )
-        if log is not None:
-            with log.open("a") as file:
-                file.write(json.dumps({"reader": reader.name, "case": number, **outcome._asdict()}) + "\n")
-    return counts
+def _print_failure(name: str, number: int, outcome: Outcome) -> None:
+    if outcome.verdict in FAILURES:
+        last = outcome.reason.strip().splitlines()[-1:] or [""]
+        shown = f"{outcome.verdict}: {outcome.mutation[:150]}: {last[0][:200]}"
+        print(f"  {name} --case {number}: {shown}", file=sys.stderr, flush=True)
 
 
 def sound_folder(reader: Reader, folder: Path) -> Path:

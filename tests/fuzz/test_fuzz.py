@@ -122,3 +122,49 @@ def test_what_an_independent_reader_refuses_must_not_be_read(tmp_path: Path) -> 
         return ""
 
     assert outcome(read_file, tmp_path, oracle=refuse_too) == "silent change"
+
+
+def die_at_the_third(folder: Path) -> str:
+    third = folder.parent / "third.txt"
+    third.write_bytes((third.read_bytes() if third.exists() else b"") + b"x")
+    if third.stat().st_size == 3:
+        os._exit(3)
+    return ""
+
+
+def test_a_case_that_ends_the_process_ends_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    sound = tmp_path / "sound"
+    sound.mkdir()
+    write_file(sound)
+    reader = Reader("file", write_file, die_at_the_third)
+    outcomes = forks.run_cases(reader, 1, range(5), sound, "", tmp_path / "case")
+    assert [outcome.verdict for outcome in outcomes] == ["read", "read", "crash", "read", "read"]
+    # Alone it does not fail.
+    assert outcomes[2].reason.startswith("only after the cases")
+    assert all(outcome.mutation for outcome in outcomes)
+
+
+def test_the_same_log_continues_a_run(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fuzz",
+        "--seed",
+        "3",
+        "--reader",
+        "text",
+        "--reader",
+        "tsv",
+        "--log",
+        str(log),
+    ]
+    whole = subprocess.run([*command, "--cases", "8"], capture_output=True, text=True, timeout=500)
+    assert whole.returncode == 0, whole.stderr
+    lines = log.read_text().splitlines(keepends=True)
+    assert len(lines) == 8
+    log.write_text("".join(lines[:3]) + lines[3][:10])
+    again = subprocess.run([*command, "--cases", "8"], capture_output=True, text=True, timeout=500)
+    assert again.returncode == 0, again.stderr
+    assert sorted(log.read_text().splitlines(keepends=True)) == sorted(lines)
