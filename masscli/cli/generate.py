@@ -23,10 +23,11 @@ import itertools
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -38,6 +39,7 @@ from masscli.core import distributed
 from masscli.core.config import UnusedOption, iter_options
 from masscli.core.errors import MasscliError
 from masscli.generation.config import GenerateConfig, GenerationConfig
+from masscli.reporting.score_log import parse_tags
 from masscli.text.corpus import iter_lines
 from masscli.text.single_line import one_line
 
@@ -68,6 +70,8 @@ def run(
         raise MasscliError(
             "--constraints need a plain beam search", "leave out --sampling and --diverse-beam-groups"
         )
+    # A mistake in a tag is noticed before the work, not after it.
+    parse_tags(command.tag, "--tag")
     if distributed.world_size == 1:
         _generate(command, search, given, paths, None)
         return
@@ -127,10 +131,7 @@ def _generate(
     if not command.quiet:
         for warning in model.warnings:
             _warn(warning)
-    imported = model.ensemble.first.state.generation
-    if imported:
-        search = model.search_config(given)
-        _show_search(imported, command.quiet)
+    search = _resolve_search(model, command, search, given)
     texts, references = _open_input(model, command)
     if group is not None:
         group.send(model)
@@ -138,21 +139,62 @@ def _generate(
     ready = time.perf_counter()
     scores_only = command.score_reference is not None
     show = choose_format(command.format, translator.tokenizer, model.task.source, search.nbest, scores_only)
+    _write_outputs(model, translator, command, search.nbest, texts, references, show)
+    seconds = time.perf_counter() - ready
+    if command.append is not None:
+        _append_speed(command.append, command, search, translator.report.lines / seconds)
+    if not command.quiet:
+        verb = "scored" if scores_only else "translated"
+        _summarise(verb, translator.report, translator.max_source_length, ready - started, seconds)
+
+
+def _resolve_search(
+    model: TextModel, command: GenerateConfig, search: GenerationConfig, given: Mapping[str, Any]
+) -> GenerationConfig:
+    """Return the search options: those that were imported with the model, overruled by those `given`.
+
+    A model without imported options has `search`, the options of the command line. Raises MasscliError if
+    --closest-to-reference has nothing to choose from.
+    """
+    imported = model.ensemble.first.state.generation
+    if imported:
+        search = model.search_config(given)
+        _show_search(imported, command.quiet)
+    if command.closest_to_reference is not None and (search.beam == 1 or search.mbr):
+        raise MasscliError(
+            "--closest-to-reference chooses among several outputs", "give --beam 5, without --mbr"
+        )
+    return search
+
+
+def _write_outputs(
+    model: TextModel,
+    translator: Translator,
+    command: GenerateConfig,
+    nbest: int,
+    texts: Iterable[str],
+    references: Iterator[str] | None,
+    show: Callable[[Entry], str],
+) -> None:
+    """Generate, or score, an output for each of `texts`, and write it as `show` formats it.
+
+    Of outputs that --closest-to-reference has ranked, the first `nbest` are written. Raises MasscliError
+    unless there are as many `references`, if any, as texts.
+    """
     # The translator reads ahead, so the source of each line is kept until its translation arrives.
     texts, sources = itertools.tee(texts)
     outputs = _outputs(model, translator, command, texts)
     with writer(command.output) as write:
         for number, (translations, source) in enumerate(zip(outputs, sources, strict=False), 1):
             reference = _next_reference(references, number)
+            if command.closest_to_reference is not None and reference is not None:
+                ranked = _rank_by_closeness(translations, reference, command.closest_to_reference)
+                translations = ranked[:nbest]
             write(show(Entry(number, source, reference, translations)))
         if references is not None and next(references, None) is not None:
             raise MasscliError(
                 f"--reference has more than the {translator.report.lines} lines of the input", ONE_EACH
             )
-    if not command.quiet:
-        verb = "scored" if scores_only else "translated"
-        seconds = time.perf_counter() - ready
-        _summarise(verb, translator.report, translator.max_source_length, ready - started, seconds)
 
 
 def _show_search(imported: Mapping[str, str], quiet: bool) -> None:
@@ -182,6 +224,9 @@ def _make_translator(
     if group is not None:
         make_decoder = functools.partial(SharedDecoder, group)
     allowed = None
+    if command.closest_to_reference is not None:
+        # All outputs of a line take part in the choice.
+        search = replace(search, nbest=search.beam)
     if command.min_piece_count:
         allowed = model.frequent_pieces(command.min_piece_count, command.data)
     return model.translator(
@@ -287,6 +332,33 @@ def _outputs(
         return
     for translation in translator.score(texts, iter_lines(command.score_reference), source, target):
         yield [translation]
+
+
+def _rank_by_closeness(
+    translations: Sequence[Translation], reference: str, metric: Literal["bleu", "chrf"]
+) -> list[Translation]:
+    """Return the translations of a line by their sentence score against its reference, highest first."""
+    from masscli.generation.closeness import rank_by_closeness
+
+    texts = [translation.text for translation in translations]
+    return [translations[place] for place in rank_by_closeness(texts, reference, metric)]
+
+
+def _append_speed(
+    path: Path, command: GenerateConfig, search: GenerationConfig, lines_per_second: float
+) -> None:
+    """Add a speed, in lines per second, to the log of scores `path`, with the tags of the command.
+
+    Its signature has what speeds must have in common to be compared: search, batches, device and threads.
+    """
+    import torch
+
+    from masscli.reporting.score_log import LoggedScore, append_scores
+
+    batches = f"batch-tokens:{command.batch_tokens}|batch-size:{command.batch_size or 'any'}"
+    signature = f"beam:{search.beam}|{batches}|device:{command.device}|threads:{torch.get_num_threads()}"
+    tags = tuple(parse_tags(command.tag, "--tag").items())
+    append_scores(path, [LoggedScore("sentences/s", lines_per_second, signature, tags)])
 
 
 def _next_reference(references: Iterator[str] | None, line: int) -> str | None:

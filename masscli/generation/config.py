@@ -128,6 +128,9 @@ class GenerateConfig:
     reference: Path | None = None
     """File of reference translations, one per line. --format fairseq shows them as T- lines, and --format
     jsonl includes them in its objects; --format text does not show them."""
+    closest_to_reference: Literal["bleu", "chrf"] | None = None
+    """Of all --beam outputs for a line, print first those with the highest sentence BLEU or chrF against its
+    reference: training text for a student (sequence-level interpolation, Kim and Rush 2016)."""
     score_reference: Path | None = None
     """Score these translations instead of generating."""
     prefix: Path | None = None
@@ -168,10 +171,16 @@ class GenerateConfig:
     """Seed of --sampling."""
     quiet: bool = False
     """Print neither the summary nor warnings about the lines."""
+    append: Path | None = None
+    """Also add the speed, in sentences/s without loading, to this log of scores, as `masscli score --append`
+    does."""
+    tag: tuple[str, ...] = ()
+    """Tag of the speed in --append, such as model=tiny. Repeatable."""
 
     def __post_init__(self) -> None:
         # A complete output takes the place of a file of its name, and the input would be lost.
         replaces_input = self.output == self.input and self.output != STANDARD_STREAM
+        has_references = self.reference is not None or self.gen_subset is not None
         check(
             *positive(self, "batch_tokens", "batch_size", "buffer_size"),
             *not_negative(self, "seed", "min_piece_count"),
@@ -186,6 +195,16 @@ class GenerateConfig:
                 self.write_reference is None or self.write_reference != self.output,
                 "write_reference",
                 "is --output, too",
+            ),
+            (
+                self.closest_to_reference is None or has_references,
+                "closest_to_reference",
+                "needs references: --reference FILE or --gen-subset SPLIT",
+            ),
+            (
+                self.closest_to_reference is None or self.score_reference is None,
+                "closest_to_reference",
+                "cannot be combined with --score-reference",
             ),
             (
                 self.score_reference is None or self.constraints is None,
@@ -211,7 +230,14 @@ class GenerateConfig:
                 "there are references only with --gen-subset",
                 misleading=True,
             ),
-            UnusedOption(self.format == "text", "reference", "it is shown only by --format fairseq or jsonl"),
+            UnusedOption(
+                self.append is None, "tag", "tags are written to the log of --append", misleading=True
+            ),
+            UnusedOption(
+                self.format == "text" and self.closest_to_reference is None,
+                "reference",
+                "it is shown only by --format fairseq or jsonl",
+            ),
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from torch import nn
 
@@ -32,6 +33,7 @@ from masscli.models.config import ModelConfig
 from masscli.models.int8 import ENGINE, to_int8
 from masscli.models.transformer import Transformer
 from masscli.objectives.translate.options import TranslateOptions
+from masscli.reporting.score_log import read_scores
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.recipe import Recipe, StreamConfig
@@ -409,6 +411,21 @@ def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) 
             "--prefix and --prefix-size belong together",
             "--prefix FILE --prefix-size N",
         ),
+        (
+            ["-i", "in.en", "--closest-to-reference", "chrf"],
+            "--closest-to-reference: needs references: --reference FILE or --gen-subset SPLIT",
+            "masscli generate --help",
+        ),
+        (
+            ["-i", "in.en", "--reference", "in.en", "--closest-to-reference", "chrf", "--mbr"],
+            "--closest-to-reference chooses among several outputs",
+            "give --beam 5, without --mbr",
+        ),
+        (
+            ["-i", "in.en", "--tag", "model=x"],
+            "--tag: would have no effect: tags are written to the log of --append",
+            None,
+        ),
         (["-i", "in.en", "-o", "no/hyp.de"], "--output no/hyp.de: No such file or directory", None),
         (
             ["-i", "in.en", "--nbest", "9"],
@@ -535,6 +552,43 @@ def test_minimum_risk_chooses_among_all_outputs(tokenizer: Tokenizer, model: Tra
         different += best[0].text != texts[0]
     assert different > 2
     assert translator.report.lines == len(LINES)
+
+
+def test_the_output_closest_to_the_reference_comes_first(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The same outputs as with --nbest 3, ordered by sacreBLEU's own sentence scores."""
+    # Other sentences are references that no output equals.
+    references = [line or "a" for line in LINES[1:] + LINES[:1]]
+    (folder / "ref.de").write_text("\n".join(references) + "\n", encoding="utf-8")
+    plain = generate(capfd, "-i", "in.en", "--nbest", "3")[1]
+    moved = 0
+    scorers = {"chrf": CHRF(), "bleu": BLEU(effective_order=True)}
+    for metric, scorer in scorers.items():
+        args = ["-i", "in.en", "--reference", "ref.de", "--closest-to-reference", metric]
+        code, ranked, err = generate(capfd, *args, "--nbest", "3")
+        assert code == 0 and "warning: --reference" not in err
+        for line, reference in enumerate(references):
+            before, after = (outputs[3 * line : 3 * line + 3] for outputs in (plain, ranked))
+            assert sorted(after) == sorted(before)
+            scores = [scorer.sentence_score(text, [reference]).score for text in after]
+            # Lines with fewer outputs are filled up at the end.
+            assert scores == sorted(scores, reverse=True) or "" in after
+            moved += after != before
+        assert generate(capfd, *args)[1] == ranked[::3]
+    assert moved > 5
+
+
+def test_the_speed_is_logged_like_a_score(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tags = ["--tag", "model=ende", "--tag", "precision=fp32"]
+    assert generate(capfd, "-i", "in.en", "--append", "scores.jsonl", *tags)[0] == 0
+    (score,) = read_scores(folder / "scores.jsonl")
+    assert (score.metric, score.tags) == ("sentences/s", (("model", "ende"), ("precision", "fp32")))
+    assert score.value > 0 and score.signature.startswith("beam:3|batch-tokens:8000|")
+    # Another search has another speed, and is not compared with this one.
+    masscli(["generate", "-i", "in.en", "--beam", "2", "--append", "scores.jsonl", "--quiet"])
+    assert masscli(["report", "scores.jsonl"]) == 2
+    assert "sentences/s was computed with other settings than in line 1" in capfd.readouterr().err
 
 
 def test_half_precision_writes_nearly_the_same(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,25 @@
+"""Choose the output of a beam that is closest to the reference: sequence-level interpolation.
+
+A student that learns from such outputs sees text that its teacher could have written, and of that the text
+nearest to the true translation (Kim and Rush 2016, "Sequence-Level Knowledge Distillation", section 3.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from masscli.metrics.config import ScoreConfig
+from masscli.metrics.sacrebleu_metrics import Bleu, Chrf
+
+
+def rank_by_closeness(texts: Sequence[str], reference: str, metric: Literal["bleu", "chrf"]) -> list[int]:
+    """Return the indices of the texts by their score against the reference, the highest first.
+
+    The score is sentence BLEU (orders of which a text has no n-gram are left out) or sentence chrF2, both by
+    sacreBLEU. Of equally close texts the first comes first.
+    """
+    options = ScoreConfig(sentence_level=True)
+    scorer = Bleu.from_options(options) if metric == "bleu" else Chrf.from_options(options)
+    scores = [scorer.sentence_score(text, [reference]).score for text in texts]
+    return sorted(range(len(texts)), key=lambda number: (-scores[number], number))
