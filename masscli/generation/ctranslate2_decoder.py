@@ -1,7 +1,10 @@
 """Generate from token ids with CTranslate2 in place of PyTorch: the interface of `Decoder`, another engine.
 
 CTranslate2 finishes a sentence as soon as `beam` hypotheses have ended, as `early_stop` does, and it does not
-force the end symbol at the length limit. What it cannot do at all is refused by name.
+force the end symbol at the length limit. In its search the probability of special pieces, which are never
+generated, is shared out among the others. So its own scores are not those of the model: outputs are scored
+anew, all pieces counted, and their scores are then those of `Decoder`. What it cannot do at all is refused by
+name.
 """
 
 from __future__ import annotations
@@ -28,9 +31,10 @@ _UNSUPPORTED = ("sampling", "unkpen", "prefix_size", "diverse_beam_groups", "rep
 class CTranslate2Decoder:
     """A decoder that generates and scores token ids with CTranslate2 in place of PyTorch.
 
-    `translator` is a `ctranslate2.Translator`, and `token_names` has the name of each of its tokens by id. It
-    gives no scores of single pieces when it generates, so outputs are scored afterwards if `piece_scores` is
-    set, and have none otherwise. Raises MasscliError for options that CTranslate2 does not have.
+    `translator` is a `ctranslate2.Translator`, and `token_names` has the name of each of its tokens by id. If
+    `piece_scores` is set, or several outputs of a source are asked for, outputs are scored after the search
+    and sorted by these scores. Otherwise they have no scores of pieces, and the score that CTranslate2's
+    search gave them. Raises MasscliError for options that CTranslate2 does not have.
     """
 
     single_stack = False
@@ -56,7 +60,10 @@ class CTranslate2Decoder:
             raise _refusal("--min-piece-count")
         self._translator = translator
         self._names = token_names
-        self._piece_scores = piece_scores
+        self._scores_outputs = piece_scores or config.nbest > 1
+        vocab = framing.vocab
+        never = sorted(vocab.special_ids - {vocab.eos, vocab.unk})
+        self._never_generated = [[token_names[number]] for number in never if number < len(token_names)]
         self._ids = {name: number for number, name in enumerate(token_names)}
         self.framing = framing
         self.config = config
@@ -101,6 +108,7 @@ class CTranslate2Decoder:
                 no_repeat_ngram_size=self.config.no_repeat_ngram_size,
                 min_decoding_length=self.config.min_len,
                 max_decoding_length=limit,
+                suppress_sequences=self._never_generated,
                 # By default, sources are cut at 1,024 tokens in silence.
                 max_input_length=0,
                 return_scores=True,
@@ -111,8 +119,8 @@ class CTranslate2Decoder:
         for limit, numbers, answers in pending:
             for number, answer in zip(numbers, answers, strict=True):
                 results[number] = self._hypotheses(answer.result(), limit, target)
-        if self._piece_scores:
-            self._add_piece_scores(sources, results, source, target)
+        if self._scores_outputs:
+            self._score_outputs(sources, results, source, target)
         return results
 
     def score(
@@ -129,18 +137,18 @@ class CTranslate2Decoder:
         )
         hypotheses = []
         for ids, answer in zip(targets, answers, strict=True):
+            # What is forced costs nothing, but counts in the length.
             token_scores = tuple(answer.log_probs[len(forced) :])
-            score = math.fsum(token_scores) / len(token_scores) ** self.config.lenpen
+            score = math.fsum(token_scores) / len(answer.log_probs) ** self.config.lenpen
             hypotheses.append(Hypothesis(tuple(ids.tolist()), score, token_scores, hit_max_len=False))
         return hypotheses
 
-    def _add_piece_scores(
+    def _score_outputs(
         self, sources: Sequence[Ids], results: list[list[Hypothesis]], source: str, target: str
     ) -> None:
-        """Replace each hypothesis in `results` by one with the log-probabilities of its pieces, in place.
+        """Give each hypothesis in `results` the scores that `score` computes, and sort by them, in place.
 
-        They are computed by scoring the outputs; the score of the whole hypothesis stays as it is. `results`
-        has a list of hypotheses for each source; `source` and `target` are languages.
+        `results` has a list of hypotheses for each source; `source` and `target` are languages.
         """
         repeated = [ids for ids, hypotheses in zip(sources, results, strict=True) for _ in hypotheses]
         outputs = [
@@ -148,9 +156,9 @@ class CTranslate2Decoder:
         ]
         scored = iter(self.score(repeated, outputs, source, target))
         for hypotheses in results:
-            hypotheses[:] = [
-                replace(hypothesis, token_scores=next(scored).token_scores) for hypothesis in hypotheses
-            ]
+            for number, hypothesis in enumerate(hypotheses):
+                hypotheses[number] = replace(next(scored), hit_max_len=hypothesis.hit_max_len)
+            hypotheses.sort(key=lambda hypothesis: -hypothesis.score)
 
     def _group_by_limit(self, sources: Sequence[Ids]) -> Iterator[tuple[int, list[int]]]:
         """Yield each length limit, in pieces, with the indices of its sources, the largest limit first.

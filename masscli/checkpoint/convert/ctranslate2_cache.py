@@ -2,8 +2,9 @@
 
     step-0001000/ctranslate2/en-de/  model.bin  config.json  shared_vocabulary.json  conversion.json
 
-`conversion.json` has the checksum of the checkpoint that was converted, the version of CTranslate2, and the
-checksums of the files. A conversion of other weights, by another version, or a damaged one, is replaced.
+`conversion.json` has the checksum of the checkpoint that was converted, the version of CTranslate2, the
+format of the conversion, and the checksums of the files. A conversion of other weights, by another version or
+of another format, or a damaged one, is replaced.
 Weights are stored in fp32; CTranslate2 converts them to the requested precision when it loads them.
 """
 
@@ -23,6 +24,8 @@ from masscli.core.errors import MasscliError
 from masscli.core.files import new_folder, sha256_of, write_synced
 
 CONVERSION = "conversion.json"
+FORMAT = "2"
+"""Changes whenever a conversion of the same weights would have other contents."""
 _COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
 
 
@@ -50,6 +53,7 @@ def open_ctranslate2(
     stamp = {
         "checkpoint": sha256_of(checkpoint.path / STATE_FILE),
         "ctranslate2": ctranslate2.__version__,
+        "format": FORMAT,
     }
     if not _is_current(folder, stamp):
         _convert(checkpoint, source, target, names, folder, stamp)
@@ -111,8 +115,7 @@ def _convert(
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(exist_ok=True)
         with new_folder(folder) as aside:
-            # masscli adds the special tokens itself, wherever they stand.
-            convert_directed(ctranslate2, directed, names, vocab, aside, "fp32", add_special_tokens=False)
+            convert_directed(ctranslate2, directed, names, vocab, aside, "fp32", stands_alone=False)
             files = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
             write_synced(aside / CONVERSION, json.dumps({**stamp, "files": files}, indent=1).encode())
     except OSError as error:

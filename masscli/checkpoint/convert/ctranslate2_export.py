@@ -10,7 +10,7 @@ Shapes: V vocabulary size, D model width.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +28,8 @@ from masscli.text.vocabulary import Vocabulary
 
 Quantization = Literal["fp32", "fp16", "int8"]
 NEVER = -1e4
-"""Output bias of special tokens other than `</s>` and `<unk>`, so low that they are never generated."""
+"""Output bias, in exported folders, of special tokens other than `</s>` and `<unk>`, so low that they are
+never generated."""
 
 _QUANTIZATIONS = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 _ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_tanh": "GELUTanh", "swish": "SWISH"}
@@ -57,7 +58,9 @@ def export_ctranslate2(
     names = token_names(tokenizer)
     try:
         with new_folder(output) as folder:
-            convert_directed(ctranslate2, directed, names, tokenizer.vocab, folder, quantization, True)
+            convert_directed(
+                ctranslate2, directed, names, tokenizer.vocab, folder, quantization, stands_alone=True
+            )
             for name, content in notice_file(checkpoint.state.attribution).items():
                 write_synced(folder / name, content)
     except OSError as error:
@@ -82,17 +85,19 @@ def convert_directed(
     vocab: Vocabulary,
     folder: Path,
     quantization: Quantization,
-    add_special_tokens: bool,
+    stands_alone: bool,
 ) -> None:
     """Write CTranslate2's files for a model into the existing folder `folder`.
 
-    `names` are the token strings by id. With `add_special_tokens`, CTranslate2 adds the special tokens
-    around a source itself, but only if a source ends with a single one; in all other cases its caller has to.
+    `names` are the token strings by id. A folder that stands alone is for callers that know nothing of
+    masscli: a bias keeps special tokens out of outputs, and CTranslate2 adds the special tokens around a
+    source itself if a source ends with a single one. Otherwise the caller does both.
     """
     spec = _specification(ctranslate2.specs, directed)
     _fill_stack(spec.encoder, "encoder", directed)
     _fill_stack(spec.decoder, "decoder", directed)
-    _fill_output(spec.decoder.projection, directed, vocab)
+    never = vocab.special_ids - {vocab.eos, vocab.unk} if stands_alone else frozenset()
+    _fill_output(spec.decoder.projection, directed, never)
     spec.register_source_vocabulary(names[: directed.vocab_size])
     spec.register_target_vocabulary(names[: directed.vocab_size])
     spec.config.layer_norm_epsilon = directed.config.norm_eps
@@ -100,7 +105,7 @@ def convert_directed(
     spec.config.eos_token = names[vocab.eos]
     spec.config.bos_token = names[vocab.bos]
     spec.config.decoder_start_token = names[directed.target_start]
-    if add_special_tokens and len(directed.source_suffix) == 1:
+    if stands_alone and len(directed.source_suffix) == 1:
         spec.config.add_source_eos = True
         if directed.source_prefix:
             # Nothing else is begun with this token, so that it may be a tag.
@@ -177,16 +182,15 @@ def _fill_stack(spec: Any, stack: str, directed: DirectedModel) -> None:
         _fill_norm(layer.ffn.layer_norm, tensors, f"{name}.ffn_norm")
 
 
-def _fill_output(spec: Any, directed: DirectedModel, vocab: Vocabulary) -> None:
+def _fill_output(spec: Any, directed: DirectedModel, never: Collection[int]) -> None:
     """Copy the output layer into its specification `spec`.
 
-    The bias of special tokens other than `</s>` and `<unk>` is set to NEVER, so that they are not generated.
+    The bias of the ids in `never` is set to NEVER, so that they are not generated.
     """
     weight, bias = output_layer(directed)
     if bias is None:
         bias = torch.zeros(len(weight))
     bias = bias.clone()
-    never = vocab.special_ids - {vocab.eos, vocab.unk}
     bias[sorted(number for number in never if number < len(bias))] = NEVER
     spec.weight = _array(weight)
     spec.bias = _array(bias)
