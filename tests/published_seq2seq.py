@@ -144,10 +144,11 @@ def make_seq2seq(name: str, folder: Path) -> dict[str, Tensor]:
     weights = {
         key: torch.randn_like(tensor) for key, tensor in Transformer(config, size, ()).state_dict().items()
     }
-    tensors = to_seq2seq(family, DirectedModel(config, size, weights, [], [0], 0, []))
+    directed = DirectedModel(config, range(size), range(size), weights, [], [0], 0, [])
+    tensors = to_seq2seq(family, directed)
     tensors = {key: tensor.contiguous().clone() for key, tensor in tensors.items()}
     save_file(tensors, folder / "model.safetensors")
     start = pad if name in ("marian", "pegasus") else 2
     special = {"pad_token_id": pad, "eos_token_id": kind.end, "decoder_start_token_id": start}
-    write_json(folder / "config.json", {**seq2seq_config(family, config), "vocab_size": size, **special})
+    write_json(folder / "config.json", {**seq2seq_config(family, directed), **special})
     return tensors

@@ -62,8 +62,10 @@ class CTranslate2Decoder:
         self._names = token_names
         self._scores_outputs = piece_scores or config.nbest > 1
         vocab = framing.vocab
-        never = sorted(vocab.special_ids - {vocab.eos, vocab.unk})
-        self._never_generated = [[token_names[number]] for number in never if number < len(token_names)]
+        predicted = vocab.id_ranges.predicted if vocab.id_ranges is not None else range(vocab.size)
+        never = sorted(vocab.special_ids.intersection(predicted) - {vocab.eos, vocab.unk})
+        self._never_generated = [[token_names[number]] for number in never]
+        # With two vocabularies, a name that both have is that of the target here: its ids come last.
         self._ids = {name: number for number, name in enumerate(token_names)}
         self.framing = framing
         self.config = config
@@ -100,7 +102,7 @@ class CTranslate2Decoder:
         pending = []
         for limit, numbers in self._group_by_limit(sources):
             answers = self._translator.translate_batch(
-                self._source_tokens([sources[number] for number in numbers], source),
+                self._source_tokens([sources[number] for number in numbers], source, target),
                 self._forced_tokens(target, len(numbers)),
                 beam_size=self.config.beam,
                 num_hypotheses=self.config.nbest,
@@ -133,7 +135,7 @@ class CTranslate2Decoder:
         forced = self.framing.forced_tokens(target)
         target_tokens = [self._to_tokens([*forced, *ids.tolist()]) for ids in targets]
         answers = self._translator.score_batch(
-            self._source_tokens(sources, source), target_tokens, max_input_length=0, **self._batching
+            self._source_tokens(sources, source, target), target_tokens, max_input_length=0, **self._batching
         )
         hypotheses = []
         for ids, answer in zip(targets, answers, strict=True):
@@ -185,9 +187,13 @@ class CTranslate2Decoder:
             hypotheses.append(Hypothesis(ids, score, (), hit_max_len=len(ids) >= limit))
         return hypotheses
 
-    def _source_tokens(self, sources: Sequence[Ids], language: str) -> list[list[str]]:
-        """Return the names of the tokens that the encoder reads for each source, special tokens included."""
-        return [self._to_tokens(self.framing.encoder_input(ids, language).tolist()) for ids in sources]
+    def _source_tokens(self, sources: Sequence[Ids], source: str, target: str) -> list[list[str]]:
+        """Return the names of the tokens that the encoder reads for each source, special tokens included.
+
+        `source` and `target` are the languages of the direction.
+        """
+        framed = [self.framing.encoder_input(ids, source, target) for ids in sources]
+        return [self._to_tokens(ids.tolist()) for ids in framed]
 
     def _forced_tokens(self, language: str, count: int) -> list[list[str] | None] | None:
         """Return the forced first tokens of `count` outputs in `language`, as names, or None for none."""

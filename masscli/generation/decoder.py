@@ -208,7 +208,7 @@ class Decoder:
                     scores = self._score_step_by_step(stepper, rows, lengths)
                 else:
                     scores = self._score_at_once(
-                        self._encoder_input(batch_sources, source), rows, lengths, target
+                        self._encoder_input(batch_sources, source, target), rows, lengths, target
                     )
                 for i, row_scores, n in zip(batch, scores.tolist(), lengths.tolist(), strict=True):
                     ids = tuple(targets[i].tolist())
@@ -251,11 +251,14 @@ class Decoder:
             yield order[first : first + size]
             first += size
 
-    def _encoder_input(self, sources: Sequence[Ids], language: str) -> Tokens:
-        """Return sources in `language`, with special tokens, as a padded block on the models' device."""
-        framed = [self.framing.encoder_input(ids, language) for ids in sources]
+    def _encoder_input(self, sources: Sequence[Ids], source: str, target: str) -> Tokens:
+        """Return sources in language `source`, with special tokens, as a padded block on the models' device.
+
+        `target` is the language that they are to be translated into.
+        """
+        framed = [self.framing.encoder_input(ids, source, target) for ids in sources]
         ids, lengths = pad(framed, self.framing.vocab.pad)
-        languages = self.framing.language_tensor(language, len(sources))
+        languages = self.framing.language_tensor(source, len(sources))
         return Tokens(ids, lengths, language=languages).to(self.device)
 
     def _stepper(self, sources: Sequence[Ids], source: str, target: str, width: int) -> Stepper:
@@ -263,7 +266,7 @@ class Decoder:
 
         `source` and `target` are languages.
         """
-        encoder_input = self._encoder_input(sources, source)
+        encoder_input = self._encoder_input(sources, source, target)
         languages = self.framing.language_tensor(target, len(sources))
         if languages is not None:
             languages = languages.to(self.device)

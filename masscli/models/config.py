@@ -86,12 +86,12 @@ class ModelConfig:
     """Output projection of cross-attention: one, or one per target language (XLM's variant of MASS)."""
     source_bos: bool = False
     """Begin the source with the start symbol, as XLM does; fairseq does not."""
-    source_tag: Literal["first", "last"] = "first"
-    """With --languages tag, the place of the source's tag. first: in place of the start symbol; last: behind
-    the end symbol (mBART)."""
-    target_tag: Literal["start", "forced"] = "start"
+    source_tag: Literal["first", "last", "target"] = "first"
+    """With --languages tag, the tag of a source. first: its own, in place of the start symbol; last: its own,
+    behind the end symbol (mBART); target: the target's, in place of the start symbol (OPUS-MT)."""
+    target_tag: Literal["start", "forced", "none"] = "start"
     """With --languages tag, the place of the target's tag. start: in place of the decoder's start symbol;
-    forced: behind it, as the first token of every output (mBART-50, M2M100)."""
+    forced: behind it, as the first token of every output (mBART-50, M2M100); none: the decoder reads none."""
     segments: int = 0
     """Number of segment embeddings (BERT has 2)."""
     embedding_dim: int = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from typing import Any
 
 LANGUAGES_WITH_OWN_QUOTES = ("en", "cs", "cz", "de", "es", "fr")
@@ -85,6 +86,26 @@ def tokenize(line: str, language: str) -> str:
     return LAST_FULL_STOP.sub(" .", text)
 
 
+def tokenize_fsmt(line: str, language: str) -> str:
+    """Return the tokens of a line with spaces between them, as FSMT's tokenizer of Hugging Face makes them.
+
+    It is Moses' tokenizer after the normalization of punctuation, with -a (words are split at dashes) and
+    with names for characters that XML reserves. Characters that are not printable are removed.
+    """
+    text: str = _plain_normalizer(language).normalize(line)
+    text = "".join(letter for letter in text if unicodedata.category(letter)[0] != "C")
+    tokens: str = _tokenizer(language).tokenize(
+        text, aggressive_dash_splits=True, return_str=True, escape=True
+    )
+    return tokens
+
+
+def detokenize_fsmt(line: str, language: str) -> str:
+    """Return the plain text of tokens that `tokenize_fsmt` made, as FSMT's tokenizer of Hugging Face does."""
+    text: str = _detokenizer(language).detokenize(line.split())
+    return text
+
+
 def detokenize(line: str, language: str) -> str:
     """Return the plain text of Moses tokens, which have spaces between them: attach punctuation to words."""
     # Nothing was escaped by the tokenizer, so nothing is unescaped.
@@ -146,6 +167,14 @@ def _normalizer(language: str) -> Any:
     from sacremoses import MosesPunctNormalizer
 
     return MosesPunctNormalizer(lang=language, pre_replace_unicode_punct=True, perl_parity=True)
+
+
+@functools.cache
+def _plain_normalizer(language: str) -> Any:
+    """Return sacremoses' normalizer of punctuation for a language, with its own order of rules."""
+    from sacremoses import MosesPunctNormalizer
+
+    return MosesPunctNormalizer(lang=language, pre_replace_unicode_punct=True)
 
 
 @functools.cache

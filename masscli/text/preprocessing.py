@@ -19,9 +19,10 @@ from masscli.text import moses
 CEDILLAS_TO_COMMAS = str.maketrans("şţŞŢ", "șțȘȚ")
 MARKED_TO_PLAIN = str.maketrans("şţŞŢșțȘȚăĂâÂîÎ", "stSTstSTaAaAiI")
 
-PublishedRules = Literal["strip-accents", "keep-accents", "albert", "albert-keep-accents"]
+PublishedRules = Literal["strip-accents", "keep-accents", "albert", "albert-keep-accents", "fsmt"]
 """Rules of an imported tokenizer. BERT's either removes accents or keeps them; ALBERT's (`albert`, which
-removes accents, and `albert-keep-accents`) also replaces quotation marks of TeX."""
+removes accents, and `albert-keep-accents`) also replaces quotation marks of TeX; FSMT's are those of Moses
+with names for characters that XML reserves (`&apos;`), and they split words at dashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class TextPreprocessing:
         lines = self.map_letters(lines, language)
         if self.published in ("albert", "albert-keep-accents"):
             lines = [_as_albert(line, self.published == "albert") for line in lines]
+        if self.published == "fsmt":
+            lines = [moses.tokenize_fsmt(line, language) for line in lines]
         # The tokenizer knows abbreviations by their case, so it comes before lower-casing.
         if self.moses:
             lines = [moses.tokenize(line, language) for line in lines]
@@ -74,10 +77,12 @@ class TextPreprocessing:
         return [unicodedata.normalize("NFC", line).translate(table) for line in lines]
 
     def undo(self, line: str, language: str) -> str:
-        """Return a line detokenized by the Moses rules of its language, if `moses` is set.
+        """Return a line detokenized by the Moses rules of its language, if `moses` is set, or by FSMT's.
 
         Lower-casing, normalized punctuation and replaced letters cannot be undone.
         """
+        if self.published == "fsmt":
+            return moses.detokenize_fsmt(line, language)
         if not self.moses:
             return line
         return moses.detokenize(line, language)

@@ -184,7 +184,7 @@ class CrossUseTask:
             lines = [targets[int(number)] for number in numbers]
             sums = []
             for source_numbers in ([random_sources[int(n)] for n in numbers], numbers.tolist()):
-                inputs = [self.framing.encoder_input(sources[n], languages[0]) for n in source_numbers]
+                inputs = [self.framing.encoder_input(sources[n], *languages) for n in source_numbers]
                 batch = sequence_pair_batch(self.framing, inputs, lines, languages, "cross", numbers.tolist())
                 batch = replace(batch, labels={"cross": _words_alone(batch.labels["cross"], self.framing)})
                 sums.append(float(sequence_loss(model, batch.to(device), "cross").nll))

@@ -5,7 +5,7 @@ The encoder reads `<s> words </s>`, and the decoder `</s> <s> words`: every outp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from masscli.checkpoint.convert.published_vocabulary import UnreadableError
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
     TOKENIZER_CONFIG,
     Seq2SeqVocabulary,
+    Sizes,
     place_pieces,
     read_ids,
 )
@@ -37,12 +38,15 @@ _SPECIAL = {
 """BART's special pieces, by masscli's names for them."""
 
 
-def read_bart(folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]) -> Seq2SeqVocabulary:
+def read_bart(
+    folder: Path, config: Mapping[str, Any], sizes: Sizes, languages: Sequence[str]
+) -> Seq2SeqVocabulary:
     """Read BART's vocabulary from vocab.json and merges.txt, or else from tokenizer.json.
 
-    `size` is the number of rows of the token embeddings; `config` and `languages` are not used. Raises
-    MasscliError if the files are not those of BART.
+    The first of `sizes` is the number of rows of the token embeddings; `config` and `languages` are not used.
+    Raises MasscliError if the files are not those of BART.
     """
+    size = sizes[0]
     path = folder / "vocab.json"
     if not path.exists() and (folder / TOKENIZER).exists():
         return _read_tokenizer_json(folder, size)

@@ -1,7 +1,8 @@
 """Convert a translation model into a folder that CTranslate2 can load.
 
-The folder is for one direction: model.bin, config.json and the vocabulary, as a list of tokens. Token ids are
-the same as in masscli. The package `ctranslate2` comes with the extra `ct2`. This module fills in the
+The folder is for one direction: model.bin, config.json and the vocabulary, as a list of tokens, or one each
+for source and target. Token ids are the same as in masscli, or with two vocabularies those of each. The
+package `ctranslate2` comes with the extra `ct2`. This module fills in the
 package's model specification (`TransformerSpec`), and the package writes the files.
 
 Shapes: V vocabulary size, D model width.
@@ -67,7 +68,9 @@ def export_ctranslate2(
         raise MasscliError(
             f"--output {output}: cannot be written ({error.strerror})", "choose another folder"
         ) from None
-    notes = [f"CTranslate2, {source} to {target}, {quantization}: {directed.vocab_size:,} tokens"]
+    sizes = dict.fromkeys((len(directed.source_ids), len(directed.target_ids)))
+    tokens = " and ".join(f"{size:,}" for size in sizes)
+    notes = [f"CTranslate2, {source} to {target}, {quantization}: {tokens} tokens"]
     notes.append("give sources as pieces, with max_input_length=0, else long ones are cut at 1,024")
     if len(directed.source_suffix) > 1:
         around = " ".join(names[number] for number in directed.source_suffix)
@@ -98,8 +101,8 @@ def convert_directed(
     _fill_stack(spec.decoder, "decoder", directed)
     never = vocab.special_ids - {vocab.eos, vocab.unk} if stands_alone else frozenset()
     _fill_output(spec.decoder.projection, directed, never)
-    spec.register_source_vocabulary(names[: directed.vocab_size])
-    spec.register_target_vocabulary(names[: directed.vocab_size])
+    spec.register_source_vocabulary([names[number] for number in directed.source_ids])
+    spec.register_target_vocabulary([names[number] for number in directed.target_ids])
     spec.config.layer_norm_epsilon = directed.config.norm_eps
     spec.config.unk_token = names[vocab.unk]
     spec.config.eos_token = names[vocab.eos]
@@ -191,7 +194,9 @@ def _fill_output(spec: Any, directed: DirectedModel, never: Collection[int]) -> 
     if bias is None:
         bias = torch.zeros(len(weight))
     bias = bias.clone()
-    bias[sorted(number for number in never if number < len(bias))] = NEVER
+    for row, number in enumerate(directed.target_ids):
+        if number in never:
+            bias[row] = NEVER
     spec.weight = _array(weight)
     spec.bias = _array(bias)
 

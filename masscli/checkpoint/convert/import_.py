@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,7 @@ def import_folder(
     # First, so that nothing is read in vain.
     checkpoint.require_empty_folder(output)
     config = read_json(folder / CONFIG)
+    config.setdefault("model_type", _type_of_class(config))
     if str(config.get("model_type")) in SEQ2SEQ_FAMILIES:
         return import_seq2seq(folder, config, output, languages, allow_pickle)
     family = _family(folder, config.get("model_type"))
@@ -89,6 +91,27 @@ def _model_notes(family: Family, model: ModelConfig, config: Mapping[str, Any]) 
             f"here it is that of the layers, {model.dropout}"
         )
     return notes
+
+
+def _type_of_class(config: Mapping[str, Any]) -> str | None:
+    """Return the model_type that the class in `architectures` of a config.json shows; None if it is unknown.
+
+    Files of 2019 have no model_type. `BertForMaskedLM` is a class of `bert`.
+    """
+    classes = config.get("architectures")
+    if not isinstance(classes, list) or not classes or not isinstance(classes[0], str):
+        return None
+    prefixes = {family.full_class: family.model_type for family in FAMILIES.values()}
+    prefixes |= {family.full_class: family.model_type for family in SEQ2SEQ_FAMILIES.values()}
+    for full_class, model_type in prefixes.items():
+        if _class_prefix(full_class) == _class_prefix(classes[0]):
+            return model_type
+    return None
+
+
+def _class_prefix(class_name: str) -> str:
+    """Return how the names of all classes of a family begin, such as `Bert` of `BertForMaskedLM`."""
+    return re.sub("(For[A-Z]|LMHeadModel|MTModel|DoubleHeadsModel|Model).*", "", class_name)
 
 
 def _family(folder: Path, model_type: object) -> Family:

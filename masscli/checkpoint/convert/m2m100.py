@@ -7,7 +7,7 @@ words`. Sources are `TAG words </s>`, or `words </s> TAG` in early checkpoints o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from masscli.checkpoint.convert.mbart import FAIRSEQ_SPECIAL, fairseq_ids
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
     TOKENIZER_CONFIG,
     Seq2SeqVocabulary,
+    Sizes,
     added_token_ids,
     language_ids,
     place_pieces,
@@ -28,15 +29,17 @@ from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
 
 
 def read_m2m100(
-    folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]
+    folder: Path, config: Mapping[str, Any], sizes: Sizes, languages: Sequence[str]
 ) -> Seq2SeqVocabulary:
     """Return the vocabulary of the M2M100 or NLLB model in `folder`; a vocab.json shows that it is M2M100.
 
-    `size` is the number of rows of the token embeddings. The tags of `languages`, such as `__en__`, get the
-    names that masscli has for language tags. `config` is not used; readers of all families take it.
+    The first of `sizes` is the number of rows of the token embeddings. The tags of `languages`, such as
+    `__en__`, get the names that masscli has for language tags. `config` is not used; readers of all families
+    take it.
 
     Raises MasscliError if files are missing or do not fit.
     """
+    size = sizes[0]
     path, data = read_model(folder, "sentencepiece.bpe.model")
     settings = read_json_if_present(folder / TOKENIZER_CONFIG)
     is_m2m100 = (folder / "vocab.json").exists()
@@ -67,7 +70,8 @@ def read_m2m100(
         "source_tag": "last" if is_legacy else "first",
         "target_tag": "forced",
     }
-    return Seq2SeqVocabulary(path, pack_numbered_sentencepiece(data, pieces, special_ids, unused), framing)
+    model = pack_numbered_sentencepiece(data, pieces, special_ids, unused)
+    return Seq2SeqVocabulary(path, model, framing, pad=special_ids["<pad>"])
 
 
 def _id_of(name: str, ids: dict[str, int], folder: Path) -> int:

@@ -2,54 +2,123 @@
 
 Sources and targets each have a SentencePiece model, and vocab.json has the ids of the pieces of both.
 `</s>` is the first id, and `<pad>` the last one. Sources are `words </s>`, and a decoder begins with `<pad>`,
-whose embedding is zero.
+whose embedding is zero. Two variants are rarer:
+
+    several targets          sources are `>>fra<< words </s>`: they begin with the tag of the target language
+    separate vocabularies    target_vocab.json has the ids of the target, and vocab.json those of the source
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
     Seq2SeqVocabulary,
+    Sizes,
+    direction,
+    language_ids,
     place_pieces,
     read_ids,
     read_model,
 )
 from masscli.core.errors import MasscliError
 from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
+from masscli.text.two_vocabularies import pack_two_vocabularies
+
+_TARGET_VOCAB = "target_vocab.json"
 
 
 def read_marian(
-    folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]
+    folder: Path, config: Mapping[str, Any], sizes: Sizes, languages: Sequence[str]
 ) -> Seq2SeqVocabulary:
-    """Return the vocabulary of the Marian model in `folder`, from source.spm, target.spm and vocab.json.
+    """Return the vocabulary of the Marian model in `folder`, from its SentencePiece models and ids.
 
-    `size` is the number of rows of the token embeddings, and `languages` are the source and the target;
-    `config` is not used. Raises MasscliError if files are missing or do not fit, if there are not two
-    languages, or if sources name the target language in the text (`>>fra<<`).
+    `sizes` are the numbers of rows of the embeddings of source and target. `languages` are the source and
+    the target, or with tags all that the run is to know. Raises MasscliError if files are missing or do not
+    fit, or if languages are.
     """
     path = folder / "vocab.json"
     ids = read_ids(path)
-    _, source = read_model(folder, "source.spm")
-    _, target = read_model(folder, "target.spm")
-    if len(languages) != 2:
-        raise MasscliError(
-            f"{folder}: translates from one language to another", "name them, the source first: --langs en,de"
-        )
-    codes = [piece for piece in ids if piece.startswith(">>") and piece.endswith("<<")]
+    _, source_model = read_model(folder, "source.spm")
+    _, target_model = read_model(folder, "target.spm")
+    codes = {piece[2:-2]: number for piece, number in ids.items() if _is_tag(piece)}
     if codes:
-        raise MasscliError(
-            f"{path}: sources begin with one of {len(codes)} target languages, such as {codes[0]}",
-            "only models of one direction can be imported",
+        return _read_tagged(path, ids, source_model, target_model, codes, sizes, languages)
+    source, target = direction(folder, languages)
+    pieces, unused = place_pieces(ids, sizes[0], path)
+    special_ids = _special_ids(ids, path)
+    own_models = {target: target_model} if target_model != source_model else {}
+    if config.get("share_encoder_decoder_embeddings", True) is not False:
+        return Seq2SeqVocabulary(
+            path, pack_numbered_sentencepiece(source_model, pieces, special_ids, unused, own_models)
         )
-    special_ids: dict[str, int] = {}
+    target_path = folder / _TARGET_VOCAB
+    target_ids = read_ids(target_path)
+    target_pieces, target_unused = place_pieces(target_ids, sizes[1], target_path)
+    model = pack_two_vocabularies(
+        (source, pack_numbered_sentencepiece(source_model, pieces, special_ids, unused)),
+        (
+            target,
+            pack_numbered_sentencepiece(
+                target_model, target_pieces, _special_ids(target_ids, target_path), target_unused
+            ),
+        ),
+    )
+    return Seq2SeqVocabulary(path, model)
+
+
+def _read_tagged(
+    path: Path,
+    ids: Mapping[str, int],
+    source_model: bytes,
+    target_model: bytes,
+    codes: Mapping[str, int],
+    sizes: Sizes,
+    languages: Sequence[str],
+) -> Seq2SeqVocabulary:
+    """Return the vocabulary of a model of several target languages, which have tags in `codes`, by code.
+
+    `languages` without a tag can only be read, with the SentencePiece model of the source; the others have
+    that of the target. `ids` are those of vocab.json (`path`). Raises MasscliError if no language has a tag.
+    """
+    targets = [language for language in languages if _has_code(language, codes)]
+    if not targets or len(languages) < 2:
+        known = ", ".join(sorted(codes))
+        raise MasscliError(
+            f"{path}: sources begin with the tag of one of {len(codes)} target languages",
+            f"name source and targets as in --langs en,{min(codes)}; there are {known}",
+        )
+    special_ids = _special_ids(ids, path) | language_ids(targets, codes, path)
+    tags = {piece: number for piece, number in ids.items() if _is_tag(piece)}
+    pieces, unused = place_pieces(ids, sizes[0], path)
+    # A language that can be read and written is cut as a source: what is read must be cut right.
+    sources = [language for language in languages if language not in targets]
+    written = targets if sources else targets[1:]
+    own_models = dict.fromkeys(written, target_model) if target_model != source_model else {}
+    return Seq2SeqVocabulary(
+        path,
+        pack_numbered_sentencepiece(source_model, pieces, special_ids | tags, unused, own_models),
+        {"languages": "tag", "source_tag": "target", "target_tag": "none"},
+        targets=tuple(targets),
+    )
+
+
+def _is_tag(piece: str) -> bool:
+    return piece.startswith(">>") and piece.endswith("<<")
+
+
+def _has_code(language: str, codes: Mapping[str, int]) -> bool:
+    """Return whether a language has a tag; it may be named without what follows a `_` (`pt` for `pt_br`)."""
+    return any(code == language or code.split("_")[0] == language for code in codes)
+
+
+def _special_ids(ids: Mapping[str, int], path: Path) -> dict[str, int]:
+    """Return the ids of the end, the unknown piece and padding. Raises MasscliError if one is missing."""
+    special_ids = {}
     for name in ("</s>", "<unk>", "<pad>"):
         if name not in ids:
             raise MasscliError(f"{path}: has no {name}", "expected the vocabulary of a Marian model")
         special_ids[name] = ids[name]
-    pieces, unused = place_pieces(ids, size, path)
-    other_models = {languages[1]: target} if target != source else {}
-    model = pack_numbered_sentencepiece(source, pieces, special_ids, unused, other_models)
-    return Seq2SeqVocabulary(path, model)
+    return special_ids

@@ -9,7 +9,7 @@ SentencePiece model plus one, then the tags of the languages and `<mask>`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from masscli.checkpoint.convert.folder import read_json_if_present
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
     TOKENIZER_CONFIG,
     Seq2SeqVocabulary,
+    Sizes,
     added_token_ids,
     language_ids,
     place_pieces,
@@ -37,14 +38,15 @@ _MORE_LANGUAGES_50 = (
 
 
 def read_mbart(
-    folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]
+    folder: Path, config: Mapping[str, Any], sizes: Sizes, languages: Sequence[str]
 ) -> Seq2SeqVocabulary:
     """Return the vocabulary of the mBART model in `folder`, from its SentencePiece model.
 
-    It is mBART-50 if the name of its tokenizer class has a 50, else mBART-25. `size` is the number of rows of
-    the token embeddings, and `languages` are those to give names to; `config` is not used. Raises
-    MasscliError if the file is missing or does not fit.
+    It is mBART-50 if the name of its tokenizer class has a 50, else mBART-25. The first of `sizes` is the
+    number of rows of the token embeddings, and `languages` are those to give names to; `config` is not used.
+    Raises MasscliError if the file is missing or does not fit.
     """
+    size = sizes[0]
     path, data = read_model(folder, "sentencepiece.bpe.model", "spiece.model")
     ids = fairseq_ids(data)
     settings = read_json_if_present(folder / TOKENIZER_CONFIG)

@@ -33,8 +33,10 @@ class DirectedModel:
     """A translation model of one direction, and the ids of the special tokens that stand around texts."""
 
     config: ModelConfig
-    vocab_size: int
-    """The number of ids that the model predicts and has embeddings for."""
+    source_ids: Sequence[int]
+    """masscli's id of each row of the encoder's embeddings."""
+    target_ids: Sequence[int]
+    """masscli's id of each row of the decoder's embeddings and of the output layer."""
     tensors: Mapping[str, Tensor]
     source_prefix: Sequence[int]
     """The ids before every source."""
@@ -45,6 +47,17 @@ class DirectedModel:
     forced_tokens: Sequence[int]
     """The ids that every output begins with, after `target_start`."""
 
+    @property
+    def has_two_vocabularies(self) -> bool:
+        """Whether source and target have separate vocabularies."""
+        return self.source_ids != self.target_ids
+
+    def target_row(self, token_id: int) -> int | None:
+        """Return the row of an id of masscli's in the decoder's embeddings, None if it has none there."""
+        if token_id not in self.target_ids:
+            return None
+        return self.target_ids.index(token_id)
+
 
 def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> DirectedModel:
     """Return a model that computes what the checkpoint's model does from language `source` to `target`.
@@ -54,11 +67,13 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
     _check_exportable(checkpoint)
     model = checkpoint.model()
     framing = checkpoint.framing()
-    size = _predicted_size(checkpoint)
+    source_ids, target_ids = _exported_ids(checkpoint, source, target)
     tensors = {}
     for name, tensor in model.state_dict().items():
         if name.startswith(("token_embeddings.", "output_")):
-            tensors[name] = tensor[:size]
+            owner = name.rpartition(".")[2]
+            rows = torch.tensor(source_ids if owner == "encoder" else target_ids)
+            tensors[name] = tensor[rows - model.id_ranges.embedded(owner).start]
         elif ".norm." in name:
             tensors[name] = tensor
     for stack, language in (("encoder", source), ("decoder", target)):
@@ -77,10 +92,11 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
         pooler=False,
     )
     # What stands around a source without any words.
-    around = framing.encoder_input(np.array([], np.int64), source).tolist()
+    around = framing.encoder_input(np.array([], np.int64), source, target).tolist()
     return DirectedModel(
         config,
-        size,
+        source_ids,
+        target_ids,
         tensors,
         source_prefix=around[: framing.prefix_length],
         source_suffix=around[framing.prefix_length :],
@@ -110,28 +126,27 @@ def _check_exportable(checkpoint: Checkpoint) -> None:
             )
 
 
-def _predicted_size(checkpoint: Checkpoint) -> int:
-    """Return the number n of ids that the model predicts, which must be 0 .. n - 1.
+def _exported_ids(checkpoint: Checkpoint, source: str, target: str) -> tuple[Sequence[int], Sequence[int]]:
+    """Return masscli's id of each row of an exported encoder's embeddings, and of a decoder's.
 
-    Raises MasscliError if they do not begin at 0, if source and target have separate vocabularies, or if the
-    id of padding, of the end symbol or of the unknown piece is n or above.
+    With one vocabulary they are all ids that the model predicts, in their order; with two they are the ids of
+    each vocabulary, in its own order. Raises MasscliError if the model predicts other ids than 0 .. n - 1, or
+    if the id of padding, of the end symbol or of the unknown piece is n or above.
     """
-    vocab = checkpoint.tokenizer().vocab
+    tokenizer = checkpoint.tokenizer()
+    vocab = tokenizer.vocab
     ranges = vocab.id_ranges or IdRanges.all_of(vocab.size)
-    if ranges.has_two_vocabularies or ranges.predicted.start > 0:
-        raise MasscliError(
-            f"{checkpoint.path}: source and target have vocabularies of their own",
-            "such a model can be exported with --to safetensors",
-        )
-    size = ranges.predicted.stop
+    if ranges.has_two_vocabularies:
+        vocab.check_direction(source, target)
+        return tokenizer.own_ids(source), tokenizer.own_ids(target)
     needed = {"padding": vocab.pad, "the end symbol": vocab.eos, "the unknown piece": vocab.unk}
     for name, number in needed.items():
-        if number >= size:
+        if number not in ranges.predicted or ranges.predicted.start > 0:
             raise MasscliError(
                 f"{checkpoint.path}: {name} is an id that the model does not predict",
                 "such a model can be exported with --to safetensors",
             )
-    return size
+    return ranges.predicted, ranges.predicted
 
 
 def _unread_positions(config: ModelConfig) -> int:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from masscli.checkpoint.convert.folder import read_json_if_present
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
     TOKENIZER_CONFIG,
     Seq2SeqVocabulary,
+    Sizes,
     place_pieces,
     read_model,
 )
@@ -26,13 +27,14 @@ _FIRST = ("<pad>", "</s>", "<mask_1>", "<mask_2>")
 
 
 def read_pegasus(
-    folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]
+    folder: Path, config: Mapping[str, Any], sizes: Sizes, languages: Sequence[str]
 ) -> Seq2SeqVocabulary:
     """Return the vocabulary of the Pegasus model in `folder`, from spiece.model and tokenizer_config.json.
 
-    `size` is the number of rows of the token embeddings; `config` and `languages` are not used. Raises
-    MasscliError if spiece.model is missing or does not fit.
+    The first of `sizes` is the number of rows of the token embeddings; `config` and `languages` are not used.
+    Raises MasscliError if spiece.model is missing or does not fit.
     """
+    size = sizes[0]
     path, data = read_model(folder, "spiece.model")
     offset = read_json_if_present(folder / TOKENIZER_CONFIG).get("offset", OFFSET)
     if type(offset) is not int or not 0 <= offset < size:

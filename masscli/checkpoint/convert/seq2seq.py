@@ -8,9 +8,9 @@ how. The tables are written as in masscli/checkpoint/convert/families.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from masscli.checkpoint.convert.families import expand_names
 from masscli.models.config import ModelConfig
@@ -36,6 +36,16 @@ class Seq2SeqFamily:
     """Layout of its sinusoidal positions, which are not stored; None if its positions are learned."""
     position_offset: int | None
     """Row of the first token in the table of positions; None stands for the row after the id of padding."""
+    decoder_start: Literal["eos", "pad"] = "eos"
+    """The special token that a decoder reads first if no file says which one it is."""
+    config_defaults: Mapping[str, Any] = field(default_factory=lambda: _DEFAULTS)
+    """Values of settings that config.json may lack, by their names there, as Hugging Face's library has them.
+    Sizes are not among them: a file without them is incomplete."""
+    computes_missing_positions: bool = False
+    """Whether learned positions are sinusoids at first, which a file need not have (Pegasus)."""
+    own_tables: bool = False
+    """Whether encoder, decoder and output layer always have tables of their own, and each side a vocabulary
+    (FSMT)."""
 
     def offset(self, pad: int) -> int:
         """Return the row of the first token in the table of positions, where `pad` is the id of padding."""
@@ -62,6 +72,22 @@ class Seq2SeqFamily:
         names |= _embedding_names(config)
         return names
 
+    @property
+    def output_weight(self) -> str:
+        """The name of the output weights."""
+        return "model.decoder.output_projection.weight" if self.own_tables else "lm_head.weight"
+
+
+_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "activation_function": "gelu",
+        "dropout": 0.1,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "scale_embedding": False,
+        "tie_word_embeddings": True,
+    }
+)
 
 PEGASUS = Seq2SeqFamily(
     model_type="pegasus",
@@ -72,6 +98,8 @@ PEGASUS = Seq2SeqFamily(
     output_bias=True,
     sinusoids=None,
     position_offset=0,
+    decoder_start="pad",
+    computes_missing_positions=True,
 )
 BART = Seq2SeqFamily(
     model_type="bart",
@@ -95,6 +123,12 @@ M2M100 = Seq2SeqFamily(
     output_bias=False,
     sinusoids="tensor2tensor",
     position_offset=None,
+    config_defaults={
+        **_DEFAULTS,
+        "activation_function": "relu",
+        "attention_dropout": 0.1,
+        "scale_embedding": True,
+    },
 )
 MARIAN = Seq2SeqFamily(
     model_type="marian",
@@ -105,11 +139,29 @@ MARIAN = Seq2SeqFamily(
     output_bias=True,
     sinusoids="marian",
     position_offset=0,
+    decoder_start="pad",
+)
+FSMT = Seq2SeqFamily(
+    model_type="fsmt",
+    title="FSMT",
+    full_class="FSMTForConditionalGeneration",
+    norm="post",
+    norm_embedding=False,
+    output_bias=False,
+    sinusoids="tensor2tensor",
+    position_offset=None,
+    config_defaults={
+        **_DEFAULTS,
+        "activation_function": "relu",
+        "scale_embedding": True,
+        "tie_word_embeddings": False,
+    },
+    own_tables=True,
 )
 
 # Of two families that compute the same, the first one is chosen: it says more about where the model is from.
 SEQ2SEQ_FAMILIES: Mapping[str, Seq2SeqFamily] = MappingProxyType(
-    {family.model_type: family for family in (MARIAN, M2M100, PEGASUS, BART, MBART)}
+    {family.model_type: family for family in (MARIAN, FSMT, M2M100, PEGASUS, BART, MBART)}
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from masscli.checkpoint.convert.one_direction import DirectedModel
-from masscli.checkpoint.convert.seq2seq import NORM_EPS, SEQ2SEQ_FAMILIES, Seq2SeqFamily
+from masscli.checkpoint.convert.seq2seq import MARIAN, NORM_EPS, SEQ2SEQ_FAMILIES, Seq2SeqFamily
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.text.vocabulary import Vocabulary
@@ -36,22 +36,48 @@ def choose_seq2seq_family(model: ModelConfig, directed: DirectedModel, vocab: Vo
     # They force one token, such as the tag of the target.
     if len(directed.forced_tokens) > 1:
         raise MasscliError("outputs begin with several forced tokens; Hugging Face's begin with one", _HINT)
+    pad = directed.target_row(vocab.pad)
+    if directed.has_two_vocabularies:
+        _check_special_rows(directed, vocab)
     for family in SEQ2SEQ_FAMILIES.values():
-        if _fits(family, model, vocab):
+        if _fits(family, model, directed, pad):
             return family
+    raise _no_shape(model, directed)
+
+
+def _no_shape(model: ModelConfig, directed: DirectedModel) -> MasscliError:
+    """Return, without raising it, the error for a model of which no family has the shape."""
+    if directed.has_two_vocabularies:
+        return MasscliError(
+            "source and target have vocabularies of their own: no translator of Hugging Face's has this with "
+            "such layers",
+            _HINT,
+        )
     if model.norm_embedding:
-        raise _no_family(model, "norm_embedding")
-    raise _no_family(model, "norm")
+        return _no_family(model, "norm_embedding")
+    return _no_family(model, "norm")
 
 
-def _fits(family: Seq2SeqFamily, model: ModelConfig, vocab: Vocabulary) -> bool:
-    """Return whether a family can have the layer norms, output bias and positions of a model.
+def _check_special_rows(directed: DirectedModel, vocab: Vocabulary) -> None:
+    """Raise MasscliError if padding or end have other ids in the source's vocabulary than in the target's."""
+    for name, number in (("padding", vocab.pad), ("the end symbol", vocab.eos)):
+        if directed.source_ids.index(number) != directed.target_ids.index(number):
+            raise MasscliError(
+                f"{name} has different ids in source and target; in Hugging Face's library it has one", _HINT
+            )
 
-    With learned positions any can be exported, and also language vectors and segments, as part of the table.
+
+def _fits(family: Seq2SeqFamily, model: ModelConfig, directed: DirectedModel, pad: int | None) -> bool:
+    """Return whether a family can have the vocabularies, layer norms, output bias and positions of a model.
+
+    `pad` is the row of padding. With learned positions any can be exported, and also language vectors and
+    segments, as part of the table.
     """
     if (model.norm, model.norm_embedding) != (family.norm, family.norm_embedding):
         return False
     if model.output_bias and not family.output_bias:
+        return False
+    if directed.has_two_vocabularies and not (family.own_tables or family is MARIAN):
         return False
     # Every vector that is added to tokens can be part of a table that is stored.
     if family.sinusoids is None:
@@ -59,7 +85,8 @@ def _fits(family: Seq2SeqFamily, model: ModelConfig, vocab: Vocabulary) -> bool:
     return (
         model.positions == model.for_stack("decoder").positions == "sinusoidal"
         and model.sinusoids == family.sinusoids
-        and model.position_offset == family.offset(vocab.pad)
+        and pad is not None
+        and model.position_offset == family.offset(pad)
         and model.languages != "embedding"
         and model.segments == 0
     )
@@ -76,14 +103,28 @@ def _no_family(model: ModelConfig, field: str) -> MasscliError:
     )
 
 
-def seq2seq_config(family: Seq2SeqFamily, config: ModelConfig) -> dict[str, Any]:
-    """Return the settings of config.json for a model, but for those that depend on its vocabulary."""
+def seq2seq_config(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, Any]:
+    """Return the settings of config.json for a model, but for its special tokens and languages."""
+    config = directed.config
     decoder = config.for_stack("decoder")
+    is_tied = config.embeddings == "tied" and config.tie_output
+    sizes: dict[str, Any] = {"vocab_size": len(directed.target_ids)}
+    if family.own_tables:
+        is_tied = False
+        sizes = {"src_vocab_size": len(directed.source_ids), "tgt_vocab_size": len(directed.target_ids)}
+    elif directed.has_two_vocabularies:
+        is_tied = config.tie_output
+        sizes = {
+            "vocab_size": len(directed.source_ids),
+            "decoder_vocab_size": len(directed.target_ids),
+            "share_encoder_decoder_embeddings": False,
+        }
     return {
+        **sizes,
         "model_type": family.model_type,
         "architectures": [family.full_class],
         "is_encoder_decoder": True,
-        "tie_word_embeddings": config.embeddings == "tied" and config.tie_output,
+        "tie_word_embeddings": is_tied,
         "d_model": config.dim,
         "encoder_layers": config.encoder_layers,
         "decoder_layers": config.decoder_layers,

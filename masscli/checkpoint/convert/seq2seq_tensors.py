@@ -24,7 +24,10 @@ def to_seq2seq(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, Tens
             tensor = _with_unread_rows(tensor, config.position_offset, family.offset(0))
         converted |= dict(zip(their_names, tensor.chunk(len(their_names)), strict=True))
     weight, bias = output_layer(directed)
-    if not (config.embeddings == "tied" and config.tie_output):
+    if family.own_tables or directed.has_two_vocabularies:
+        converted.pop("model.shared.weight", None)
+        converted |= _own_tables(family, directed, weight)
+    elif not (config.embeddings == "tied" and config.tie_output):
         converted |= _separate_embeddings(directed.tensors, weight)
     if family.output_bias and bias is not None:
         converted["final_logits_bias"] = bias[None]
@@ -56,3 +59,19 @@ def _separate_embeddings(tensors: Mapping[str, Tensor], output_weight: Tensor) -
         "model.decoder.embed_tokens.weight": decoder,
         "lm_head.weight": output_weight,
     }
+
+
+def _own_tables(family: Seq2SeqFamily, directed: DirectedModel, output_weight: Tensor) -> dict[str, Tensor]:
+    """Return the tables of a model whose stacks do not share their embeddings, by Hugging Face's names.
+
+    The output weights are left out if they are the decoder's embeddings, except for a family that always has
+    them.
+    """
+    shared = directed.tensors.get("token_embeddings.shared")
+    encoder = directed.tensors.get("token_embeddings.encoder", shared)
+    decoder = directed.tensors.get("token_embeddings.decoder", shared)
+    assert encoder is not None and decoder is not None
+    tables = {"model.encoder.embed_tokens.weight": encoder, "model.decoder.embed_tokens.weight": decoder}
+    if family.own_tables or not directed.config.tie_output:
+        tables[family.output_weight] = output_weight
+    return tables

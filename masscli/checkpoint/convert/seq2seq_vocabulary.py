@@ -16,9 +16,12 @@ from masscli.checkpoint.convert.folder import read_json_if_present
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular
 from masscli.text.corpus import decode_text
+from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer_card import language_piece
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
+Sizes = tuple[int, int]
+"""The numbers of rows of the token embeddings of source and target; most families have one table."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class Seq2SeqVocabulary:
     """Values of fields of `ModelConfig` that say where the tags of languages stand."""
     forced_prefix: tuple[int, ...] = ()
     """Ids that every output begins with, whatever its language."""
+    pad: int = 1
+    """The row of padding in the embeddings; positions of M2M100 and FSMT begin after its number."""
+    preprocessing: TextPreprocessing = field(default_factory=TextPreprocessing)
+    targets: tuple[str, ...] | None = None
+    """The languages that the model can write; None stands for all."""
     notes: tuple[str, ...] = ()
 
 
@@ -80,6 +88,19 @@ def place_pieces(ids: Mapping[str, int], size: int, path: Path) -> tuple[list[st
         pieces[number] = piece
     used = set(ids.values())
     return pieces, [number for number in range(size) if number not in used]
+
+
+def direction(folder: Path, languages: Sequence[str]) -> tuple[str, str]:
+    """Return the source and the target language of a model of one direction.
+
+    Raises MasscliError, which names `folder`, unless `languages` are two.
+    """
+    if len(languages) != 2:
+        raise MasscliError(
+            f"{folder}: translates from one language to another", "name them, the source first: --langs en,de"
+        )
+    source, target = languages
+    return source, target
 
 
 def language_ids(languages: Sequence[str], codes: Mapping[str, int], path: Path) -> dict[str, int]:

@@ -41,7 +41,9 @@ def export_translator(checkpoint: Checkpoint, source: str, target: str, output: 
     family = choose_seq2seq_family(checkpoint.recipe.model, directed, vocab)
     tensors = to_seq2seq(family, directed)
     special_ids = _special_ids(directed, vocab)
-    config = {**seq2seq_config(family, directed.config), "vocab_size": directed.vocab_size, **special_ids}
+    config = {**seq2seq_config(family, directed), **special_ids}
+    if family.own_tables:
+        config["langs"] = [source, target]
     generation = {**special_ids, **_search_settings(directed, vocab, checkpoint.state.generation)}
     lines, tried = _lines_to_try(checkpoint, source, target)
     files, tokenizer_note = fast_tokenizer_files(tokenizer, directed, lines)
@@ -69,7 +71,7 @@ def _special_ids(directed: DirectedModel, vocab: Vocabulary) -> dict[str, Any]:
     }
     if directed.forced_tokens:
         [ids["forced_bos_token_id"]] = directed.forced_tokens
-    return ids
+    return {key: directed.target_row(number) for key, number in ids.items()}
 
 
 def _search_settings(
@@ -84,7 +86,9 @@ def _search_settings(
     never_generated = vocab.special_ids - {vocab.eos, vocab.unk, *directed.forced_tokens}
     return {
         **write_generation_settings(options, directed.config.max_positions, forced),
-        "suppress_tokens": sorted(number for number in never_generated if number < directed.vocab_size),
+        "suppress_tokens": [
+            row for row, number in enumerate(directed.target_ids) if number in never_generated
+        ],
     }
 
 

@@ -32,19 +32,19 @@ class Framing:
     """Whether languages are marked with tags, which are tokens."""
     languages: tuple[str, ...]
     """Languages in the order of the model's language embeddings; empty if the model has none."""
-    source_tag: Literal["first", "last"] = "first"
-    """Whether the language tag of a source replaces its start symbol (first), or follows its end symbol
-    (last)."""
-    target_tag: Literal["start", "forced"] = "start"
-    """Whether the language tag of a target replaces the decoder's start symbol (start), or follows it
-    (forced)."""
+    source_tag: Literal["first", "last", "target"] = "first"
+    """Whether the language tag of a source replaces its start symbol (first) or follows its end symbol
+    (last), or the tag of the target language replaces the start symbol (target)."""
+    target_tag: Literal["start", "forced", "none"] = "start"
+    """Whether the language tag of a target replaces the decoder's start symbol (start), follows it (forced),
+    or is not read by the decoder (none)."""
     length_multiple: int = 1
     """The lengths of padded blocks are multiples of this number of tokens."""
 
     @property
     def prefix_length(self) -> int:
         """Return the number of special tokens before the first token of a source: 0 or 1."""
-        starts_with_tag = self.language_tag and self.source_tag == "first"
+        starts_with_tag = self.language_tag and self.source_tag != "last"
         return int(self.source_bos or starts_with_tag)
 
     @property
@@ -59,10 +59,15 @@ class Framing:
         forces_tag = self.language_tag and self.target_tag == "forced"
         return 1 + int(forces_tag) + len(self.vocab.forced_prefix)
 
-    def source_start(self, language: str) -> int:
-        """Return the start symbol or language tag with which a source begins, if it begins with one."""
+    def source_start(self, language: str, target: str | None = None) -> int:
+        """Return the start symbol or language tag with which a source begins, if it begins with one.
+
+        `target` is the language that it is to be translated into; None means its own, `language`.
+        """
         if self.language_tag and self.source_tag == "first":
             return self.vocab.languages[language]
+        if self.language_tag and self.source_tag == "target":
+            return self.vocab.languages[target or language]
         return self.vocab.bos
 
     def decoder_start(self, language: str) -> int:
@@ -104,16 +109,20 @@ class Framing:
             )
         return self.vocab.spare[-1]
 
-    def encoder_input(self, ids: Ids, language: str) -> Ids:
-        """Return the ids that an encoder reads: `ids`, the end symbol and, if configured, start and tag."""
-        return self.with_source_tokens(np.concatenate([ids, [self.vocab.eos]]), language)
+    def encoder_input(self, ids: Ids, language: str, target: str | None = None) -> Ids:
+        """Return the ids that an encoder reads: `ids`, the end symbol and, if configured, start and tag.
 
-    def with_source_tokens(self, ids: Ids, language: str) -> Ids:
+        `target` is the language that the text is to be translated into; None means its own, `language`.
+        """
+        return self.with_source_tokens(np.concatenate([ids, [self.vocab.eos]]), language, target)
+
+    def with_source_tokens(self, ids: Ids, language: str, target: str | None = None) -> Ids:
         """Return the ids that an encoder reads, made from the ids of a line that end with the end symbol.
 
-        The start symbol or the language tag is added before them, and a tag after them, as the framing says.
+        The start symbol or a language tag is added before them, and a tag after them, as the framing says.
+        `target` is the language that the line is to be translated into; None means its own, `language`.
         """
-        start = [self.source_start(language)][: self.prefix_length]
+        start = [self.source_start(language, target)][: self.prefix_length]
         tag = []
         if self.suffix_length > 1:
             tag = [self.vocab.languages[language]]

@@ -140,7 +140,8 @@ class Backtranslate(Objective):
             longest = model.config.max_positions - framing.prefix_length - framing.suffix_length - 1
             tag = [framing.synthetic_tag]
             sources = [np.concatenate([tag, source[:longest]]) for source in sources]
-        inputs = [framing.encoder_input(source, self.source_language) for source in sources]
+        languages = (self.source_language, self.target_language)
+        inputs = [framing.encoder_input(source, *languages) for source in sources]
         ids, lengths = framing.pad_ids(inputs)
         language = framing.language_tensor(self.source_language, len(sources))
         tokens = Tokens(ids, lengths, language=language)

@@ -40,7 +40,7 @@ class TranslationCollator:
         sources = []
         for example in examples:
             ids = np.concatenate([self.source_prefix, example.fields[0]])
-            sources.append(self.framing.encoder_input(ids, self.source_language))
+            sources.append(self.framing.encoder_input(ids, self.source_language, self.target_language))
         targets = example_fields(examples, 1)
         numbers = example_numbers(examples)
         languages = (self.source_language, self.target_language)

@@ -172,7 +172,7 @@ def check_lengths(recipe: Recipe) -> None:
             f"--length-multiple {multiple}: {model.max_positions} positions are no multiple of it",
             f"add --max-positions {model.max_positions + -model.max_positions % multiple}",
         )
-    starts_with_tag = model.languages == "tag" and model.source_tag == "first"
+    starts_with_tag = model.languages == "tag" and model.source_tag != "last"
     prefix_length = int(model.source_bos or starts_with_tag)
     for stream in recipe.stream.values():
         limit = stream.objective.max_example_length(prefix_length)

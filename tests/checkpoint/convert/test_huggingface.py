@@ -475,7 +475,7 @@ def test_a_pickle_is_refused_or_read_for_tensors_alone(tmp_path: Path) -> None:
 
 KNOWN = (
     "bert, roberta, xlm-roberta, camembert, distilbert, albert, electra, openai-gpt, gpt2, "
-    "marian, m2m_100, pegasus, bart, mbart"
+    "marian, fsmt, m2m_100, pegasus, bart, mbart"
 )
 CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
 

@@ -21,7 +21,7 @@ def test_one_direction_computes_the_same(shape: str, toy: Path, tmp_path: Path) 
     run = random_translator(shape, toy, tmp_path)
     source, target = framed_pair(run)
     directed = fold_direction(run, "en", "de")
-    model = Transformer(directed.config, directed.vocab_size, ())
+    model = Transformer(directed.config, len(directed.target_ids), ())
     model.load_state_dict(directed.tensors)
     model.eval()
     with torch.no_grad():

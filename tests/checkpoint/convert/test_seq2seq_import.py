@@ -87,7 +87,7 @@ def add_tensor(folder: Path) -> None:
         ("bart", lambda folder: (folder / "merges.txt").write_text("b\n"), "expected PIECE PIECE, got 'b'"),
         ("bart", lambda folder: (folder / "vocab.json").write_text("[1]"), "is not a table from pieces to ids"),
         ("mbart", change("config.json", normalize_before=False), "normalize_before is False"),
-        ("marian", change("config.json", share_encoder_decoder_embeddings=False), "share_encoder_decoder_embeddings is False"),
+        ("marian", change("config.json", share_encoder_decoder_embeddings=False), "has no model.encoder.embed_tokens.weight"),
         ("pegasus", change("config.json", activation_function="tanh"), "activation_function is tanh"),
         ("pegasus", change("config.json", d_model=20), "by config.json"),
         ("pegasus", change("config.json", encoder_layers=10**9), "but the weights have 2"),

@@ -39,7 +39,8 @@ ALBERT = Family(
     objective_head={"head.*": "sop_classifier.classifier.*"},
     tied_bias={"predictions.decoder.bias": "predictions.bias"},
     task_prefixes=encoder.TASK_PREFIXES,
-    config_defaults={"norm_eps": 1e-12},
+    config_defaults=encoder.CONFIG_DEFAULTS
+    | {"activation": "gelu_new", "dropout": 0.0, "attention_dropout": 0.0, "embedding_dim": 128},
     config_keys=encoder.CONFIG_KEYS | {"embedding_dim": "embedding_size"},
     full_class="AlbertForPreTraining",
     lm_class="AlbertForMaskedLM",

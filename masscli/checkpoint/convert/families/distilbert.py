@@ -53,6 +53,7 @@ DISTILBERT = Family(
         "dropout": "dropout",
         "attention_dropout": "attention_dropout",
     },
+    config_defaults={"activation": "gelu", "dropout": 0.1, "attention_dropout": 0.1},
     full_class="DistilBertForMaskedLM",
     lm_class="DistilBertForMaskedLM",
     bare_class="DistilBertModel",

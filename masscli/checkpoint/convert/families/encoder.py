@@ -33,6 +33,15 @@ CONFIG_KEYS = {
     "dropout": "hidden_dropout_prob",
     "attention_dropout": "attention_probs_dropout_prob",
 }
+CONFIG_DEFAULTS = {
+    "segments": 2,
+    "norm_eps": 1e-12,
+    "activation": "gelu",
+    "dropout": 0.1,
+    "attention_dropout": 0.1,
+}
+"""Values of settings that config.json may lack, as Hugging Face's library has them, by field of
+`ModelConfig`."""
 ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_python": "gelu",

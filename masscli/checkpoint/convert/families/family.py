@@ -60,7 +60,8 @@ class Family:
     activations: Mapping[str, str]
     """masscli's name of each activation by its name in config.json; others are not supported."""
     config_defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Values, as config.json writes them, of settings that it may lack, by field of `ModelConfig`."""
+    """Values of settings that config.json may lack, as Hugging Face's library has them, by field of
+    `ModelConfig`. Sizes are not among them: a file without them is incomplete."""
     required_config: Mapping[str, Any] = field(default_factory=dict)
     """Values that keys of config.json must have if they are present; an export writes them, too."""
     transposed: bool = False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from masscli.checkpoint.convert.families import encoder
 from masscli.checkpoint.convert.families.family import Family
 
 _LAYERS = {
@@ -46,13 +47,13 @@ GPT = Family(
     output_weight="lm_head.weight",
     objective_head={},
     tied_bias={},
-    task_prefixes=("multiple_choice_head.", "score."),
+    task_prefixes=("multiple_choice_head.", "score.", *encoder.TASK_PREFIXES),
     config_keys=_CONFIG_KEYS | {"activation": "afn"},
     full_class="OpenAIGPTLMHeadModel",
     lm_class="OpenAIGPTLMHeadModel",
     bare_class="OpenAIGPTLMHeadModel",
     # What the library calls gelu in this family is the approximation by tanh.
-    config_defaults={"norm_eps": 1e-5},
+    config_defaults={"norm_eps": 1e-5, "activation": "gelu", "dropout": 0.1, "attention_dropout": 0.1},
     activations={"gelu": "gelu_tanh", "relu": "relu", "swish": "swish"},
     transposed=True,
 )
@@ -74,7 +75,7 @@ GPT2 = replace(
     full_class="GPT2LMHeadModel",
     lm_class="GPT2LMHeadModel",
     bare_class="GPT2LMHeadModel",
-    config_defaults={"norm_eps": 1e-5, "activation": "gelu_new"},
+    config_defaults={**GPT.config_defaults, "activation": "gelu_new"},
     activations={
         "gelu_new": "gelu_tanh",
         "gelu_pytorch_tanh": "gelu_tanh",

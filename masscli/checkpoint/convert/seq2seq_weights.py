@@ -1,0 +1,236 @@
+"""Convert the weights of Hugging Face's encoder-decoder models to masscli's tensors.
+
+Every tensor is either used, reported to the user or refused: one that is not understood may be a part that
+changes what the model computes.
+
+Shapes: V vocabulary size, D model width, P positions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from masscli.checkpoint.convert.seq2seq import Seq2SeqFamily
+from masscli.core.errors import MasscliError
+from masscli.models.config import ModelConfig
+from masscli.models.input_embedding import sinusoids
+from masscli.models.transformer import Transformer
+from masscli.text.vocabulary import Vocabulary
+
+SHARED = "model.shared.weight"
+ENCODER = "model.encoder.embed_tokens.weight"
+DECODER = "model.decoder.embed_tokens.weight"
+OUTPUT = "lm_head.weight"
+"""Names of the token embeddings of both stacks, of each, and of the output weights."""
+_POSITIONS = re.compile(r"model\.(encoder|decoder)\.embed_positions\.(weight|weights|_float_tensor)")
+_BUFFERS = re.compile(r"(.*\.)?(version|position_ids)")
+_HEADS = ("classification_head.", "qa_outputs.")
+_NEW_STD = 0.02
+"""Standard deviation of the embeddings of new ids."""
+
+
+@dataclass(frozen=True)
+class Seq2SeqWeights:
+    """The tensors of a file under the names of the class with the output layer, and those left behind."""
+
+    tensors: Mapping[str, Tensor]
+    left_behind: Sequence[str]
+    """Names of tensors of heads for downstream tasks."""
+
+
+def normalize_weights(
+    family: Seq2SeqFamily, config: Mapping[str, Any], weights: Mapping[str, Tensor]
+) -> Seq2SeqWeights:
+    """Return the weights in float32 under the names of the family's class with the output layer.
+
+    The prefix `model.` is added to the names of a model that was saved without it. Left out are buffers, and
+    tables of sinusoids, which masscli computes. Pegasus's positions, which are sinusoids too unless they
+    were trained, are computed if a file lacks them, as Hugging Face's library does. `config` is the content
+    of config.json.
+    """
+    weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    has_prefix = any(name.startswith("model.") for name in weights)
+    tensors = {}
+    left_behind = [name for name in weights if name.startswith(_HEADS)]
+    for name in weights.keys() - left_behind:
+        tensor = weights[name]
+        if not has_prefix and name not in ("final_logits_bias", OUTPUT):
+            name = f"model.{name}"
+        if name == family.output_weight:
+            name = OUTPUT
+        is_computed = family.sinusoids is not None and _POSITIONS.fullmatch(name)
+        if not is_computed and not _BUFFERS.fullmatch(name):
+            tensors[name] = tensor.float()
+    if family.computes_missing_positions:
+        table = sinusoids(config["max_position_embeddings"], config["d_model"], "marian")
+        for stack in ("encoder", "decoder"):
+            tensors.setdefault(f"model.{stack}.embed_positions.weight", table)
+    return Seq2SeqWeights(tensors, sorted(left_behind))
+
+
+@dataclass(frozen=True)
+class TokenTables:
+    """The token embeddings and output weights of a file, each (V, D), and which of them are the same."""
+
+    encoder: Tensor
+    decoder: Tensor
+    output: Tensor
+    one_embedding: bool
+    """Whether encoder and decoder have the same embeddings."""
+    is_tied: bool
+    """Whether the output weights are the decoder's embeddings."""
+    notes: Sequence[str] = ()
+    """Lines for the user about tied tables that are stored with different values."""
+
+
+def read_tables(
+    family: Seq2SeqFamily, config: Mapping[str, Any], tensors: Mapping[str, Tensor], path: str
+) -> TokenTables:
+    """Return the token embeddings and output weights that the model of a config.json (`config`) has.
+
+    Raises MasscliError, which names `path`, if a table is missing.
+    """
+    is_tied = config.get("tie_word_embeddings", family.config_defaults["tie_word_embeddings"]) is True
+    if has_own_tables(family, config):
+        return _own_tables(family, tensors, is_tied, path)
+    shared = tensors.get(SHARED)
+    if not is_tied:
+        encoder = _require(tensors.get(ENCODER, shared), SHARED, path)
+        decoder = _require(tensors.get(DECODER, shared), SHARED, path)
+        if OUTPUT not in tensors:
+            raise MasscliError(f"{path}: has no {OUTPUT}", "config.json says that it is not tied")
+        return TokenTables(encoder, decoder, tensors[OUTPUT], torch.equal(encoder, decoder), False)
+    # Some files have only copies of what is tied.
+    copies = {name: tensors[name] for name in (ENCODER, DECODER, OUTPUT) if name in tensors}
+    if shared is None:
+        shared = _require(next(iter(copies.values()), None), SHARED, path)
+    notes = [
+        f"{name} differs from {SHARED}, which is used as in Hugging Face's model"
+        for name, copy in copies.items()
+        if SHARED in tensors and not torch.equal(copy, shared)
+    ]
+    return TokenTables(shared, shared, shared, True, True, notes)
+
+
+def has_own_tables(family: Seq2SeqFamily, config: Mapping[str, Any]) -> bool:
+    """Return whether encoder and decoder have their own embeddings, according to config.json (`config`)."""
+    return family.own_tables or config.get("share_encoder_decoder_embeddings", True) is False
+
+
+def _own_tables(
+    family: Seq2SeqFamily, tensors: Mapping[str, Tensor], is_tied: bool, path: str
+) -> TokenTables:
+    """Return the tables of a model whose stacks do not share their embeddings.
+
+    In FSMT, `is_tied` says that even so all of them are the same. Raises MasscliError, which names `path`, if
+    a table is missing.
+    """
+    encoder = _require(tensors.get(ENCODER), ENCODER, path)
+    if family.own_tables and is_tied:
+        return TokenTables(encoder, encoder, encoder, True, True)
+    decoder = _require(tensors.get(DECODER), DECODER, path)
+    output = decoder
+    if not is_tied:
+        output = _require(tensors.get(OUTPUT), family.output_weight, path)
+    same = encoder.shape == decoder.shape and torch.equal(encoder, decoder)
+    return TokenTables(encoder, decoder, output, same, is_tied or torch.equal(output, decoder))
+
+
+def _require(table: Tensor | None, name: str, path: str) -> Tensor:
+    """Return a table. Raises MasscliError, which names `path` and the table `name`, if it is None."""
+    if table is None:
+        raise MasscliError(f"{path}: has no {name}", "is it complete?")
+    return table
+
+
+def convert_weights(
+    family: Seq2SeqFamily,
+    config: ModelConfig,
+    tensors: Mapping[str, Tensor],
+    tables: TokenTables,
+    vocab: Vocabulary,
+    rows: Mapping[str, Sequence[int]],
+    path: str,
+) -> dict[str, Tensor]:
+    """Return the tensors of masscli's model by name.
+
+    `rows` has, for the encoder and the decoder, masscli's id of each row of their embeddings. Embeddings of
+    further ids in `vocab` are drawn with a fixed seed. Raises MasscliError, which names `path`, if a tensor
+    is missing, has another shape, or is unknown.
+    """
+    remaining = {
+        name: tensor for name, tensor in tensors.items() if name not in (SHARED, ENCODER, DECODER, OUTPUT)
+    }
+    bias = torch.zeros(len(rows["decoder"]))
+    if config.output_bias:
+        bias = _take(remaining, "final_logits_bias", (1, len(bias)), path, family)[0]
+    names = family.tensor_names(config)
+    with torch.device("meta"):
+        expected = Transformer(config, vocab.size, (), vocab.id_ranges).state_dict()
+    generator = torch.Generator().manual_seed(1)
+    converted = {}
+    for name, like in expected.items():
+        part, _, owner = name.rpartition(".")
+        ids = rows["encoder" if owner == "encoder" else "decoder"]
+        assert vocab.id_ranges is not None
+        first = vocab.id_ranges.embedded(owner).start
+        if part in ("token_embeddings", "output_weights"):
+            table = _table(tables, part, owner)
+            if table.shape != (len(ids), like.shape[1]):
+                raise wrong_shape(path, name, table, (len(ids), like.shape[1]))
+            converted[name] = torch.empty(like.shape).normal_(0, _NEW_STD, generator=generator)
+            converted[name][torch.tensor(ids) - first] = table
+        elif part == "output_biases":
+            converted[name] = torch.zeros(len(like))
+            # An encoder with embeddings of its own predicts nothing.
+            if owner != "encoder":
+                converted[name][torch.tensor(ids) - first] = bias
+        else:
+            shape = (len(like) // len(names[name]), *like.shape[1:])
+            parts = [_take(remaining, theirs, shape, path, family) for theirs in names[name]]
+            converted[name] = torch.cat(parts)
+    if remaining:
+        raise MasscliError(
+            f"{path}: {min(remaining)} has no place in {family.title}",
+            "a model with other parts than the published ones cannot be imported",
+        )
+    return converted
+
+
+def _table(tables: TokenTables, part: str, owner: str) -> Tensor:
+    """Return the table of a file that becomes masscli's tensor `part.owner`.
+
+    An encoder has no output layer there; its embeddings take the place.
+    """
+    if owner == "encoder":
+        return tables.encoder
+    return tables.output if part == "output_weights" else tables.decoder
+
+
+def wrong_shape(path: str, name: str, tensor: Tensor, expected: tuple[object, ...]) -> MasscliError:
+    """Return, without raising it, the error for a tensor with another shape than config.json asks for."""
+    return MasscliError(
+        f"{path}: {name} is {tuple(tensor.shape)}, by config.json {expected}",
+        "weights and config.json are of different models",
+    )
+
+
+def _take(
+    remaining: dict[str, Tensor], name: str, shape: tuple[int, ...], path: str, family: Seq2SeqFamily
+) -> Tensor:
+    """Remove a tensor from `remaining`, and return it.
+
+    Raises MasscliError, which names `path`, if the tensor is missing or has another shape than `shape`.
+    """
+    if name not in remaining:
+        raise MasscliError(f"{path}: has no {name}", f"the {family.title} that config.json describes has one")
+    tensor = remaining.pop(name)
+    if tensor.shape != shape:
+        raise wrong_shape(path, name, tensor, shape)
+    return tensor
