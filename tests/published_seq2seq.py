@@ -104,6 +104,46 @@ def write_marian(folder: Path) -> int:
     return len(pieces)
 
 
+def write_marian_tags(folder: Path) -> int:
+    """A Marian model of several target languages: sources begin with `>>deu<<` and the like."""
+    size = write_marian(folder)
+    ids = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    del ids["<pad>"]
+    # They stand in the middle of published vocabularies.
+    pieces = list(ids)
+    pieces[9:9] = [">>deu<<", ">>pt_br<<"]
+    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate([*pieces, "<pad>"])})
+    return size + 2
+
+
+def write_marian_two(folder: Path) -> tuple[int, int]:
+    """A Marian model whose source and target have vocabularies of their own, of the same size."""
+    write_marian(folder)
+    for name, model in (("vocab.json", "source.spm"), ("target_vocab.json", "target.spm")):
+        spm = sentencepiece.SentencePieceProcessor(model_file=str(folder / model))
+        pieces = [spm.id_to_piece(i) for i in range(len(spm)) if not spm.is_control(i)][1:44]
+        pieces = ["</s>", "<unk>", *pieces, "<pad>"]
+        write_json(folder / name, {piece: number for number, piece in enumerate(pieces)})
+    write_json(folder / "tokenizer_config.json", {"separate_vocabs": True})
+    return len(pieces), len(pieces)
+
+
+def write_fsmt(folder: Path) -> tuple[int, int]:
+    """Two dictionaries and the merges of both, in which `</w>` marks the end of a word."""
+    letters = [f"{letter}{end}" for letter in "abdefgikouAB,.&;mpqt" for end in ("", "</w>")]
+    merges = ["b a", "ba b", "d i</w>", "b a</w>"]
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    merged = [merge.replace(" ", "") for merge in merges]
+    sizes = []
+    for name, pieces in (("src", [*letters, *merged]), ("tgt", [*reversed(letters), *merged, "zz</w>"])):
+        ids = {piece: number for number, piece in enumerate([*special, *pieces])}
+        write_json(folder / f"vocab-{name}.json", ids)
+        sizes.append(len(ids))
+    (folder / "merges.txt").write_text("".join(f"{merge}\n" for merge in merges), encoding="utf-8")
+    write_json(folder / "tokenizer_config.json", {"langs": ["en", "de"], "tokenizer_class": "FSMTTokenizer"})
+    return sizes[0], sizes[1]
+
+
 @dataclass(frozen=True)
 class Published:
     """A kind of folder: its family, what writes its vocabulary, languages to import, the ids of padding and of the end."""

@@ -22,12 +22,16 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.checkpoint.convert.translator_export import export_translator
 from masscli.generation.config import GenerationConfig
+from masscli.text.model_kinds import TWO_VOCABULARIES
 from tests.published_seq2seq import (
     LINES,
     write_bart,
+    write_fsmt,
     write_json,
     write_m2m100,
     write_marian,
+    write_marian_tags,
+    write_marian_two,
     write_mbart,
     write_mbart50,
     write_nllb,
@@ -56,7 +60,7 @@ ODD = [
     },
     {"activation_function": "relu", "tie_word_embeddings": False, "scale_embedding": True, "padded": 5},
 ]
-FAMILIES: dict[str, tuple[str, str, Callable[[Path], int], tuple[str, ...], dict[str, Any]]] = {
+FAMILIES: dict[str, tuple[str, str, Callable[[Path], Any], tuple[str, ...], dict[str, Any]]] = {
     "bart": ("Bart", "bart", write_bart, ("en",), {"decoder_start_token_id": 2, "forced_bos_token_id": 0, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}),
     "pegasus": ("Pegasus", "pegasus", write_pegasus, ("en",), {"decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1}),
     "mbart": ("MBart", "mbart", write_mbart, ("en", "ro"), {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}),
@@ -65,6 +69,9 @@ FAMILIES: dict[str, tuple[str, str, Callable[[Path], int], tuple[str, ...], dict
     "nllb": ("M2M100", "m2m_100", write_nllb, ("eng_Latn", "deu_Latn"), {"decoder_start_token_id": 2, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}),
     "nllb-legacy": ("M2M100", "m2m_100", write_nllb_legacy, ("eng", "deu"), {"decoder_start_token_id": 2, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}),
     "marian": ("Marian", "marian", write_marian, ("en", "de"), {"eos_token_id": 0, "forced_eos_token_id": 0}),
+    "marian-tags": ("Marian", "marian", write_marian_tags, ("en", "deu"), {"eos_token_id": 0, "forced_eos_token_id": 0}),
+    "marian-two": ("Marian", "marian", write_marian_two, ("en", "de"), {"eos_token_id": 0, "forced_eos_token_id": 0}),
+    "fsmt": ("FSMT", "fsmt", write_fsmt, ("en", "de"), {"langs": ["en", "de"], "decoder_start_token_id": 2}),
 }  # fmt: skip
 
 
@@ -74,12 +81,21 @@ def make_peer(name: str, folder: Path, changes: dict[str, Any]) -> Any:
     folder.mkdir()
     size = write_vocabulary(folder)
     special = dict(special)
-    if name == "marian":
-        special |= {"pad_token_id": size - 1, "decoder_start_token_id": size - 1}
     changes = dict(changes)
-    size += changes.pop("padded", 0)
-    config = getattr(transformers, f"{prefix}Config")(**{**SIZES, **changes, **special, "vocab_size": size})
-    kind = "MarianMTModel" if name == "marian" else f"{prefix}ForConditionalGeneration"
+    source_size, target_size = size if isinstance(size, tuple) else (size, size)
+    if prefix == "Marian":
+        special |= {"pad_token_id": source_size - 1, "decoder_start_token_id": source_size - 1}
+    padded = changes.pop("padded", 0)
+    special["vocab_size"] = source_size + padded
+    if name == "fsmt":
+        del special["vocab_size"]
+        special |= {"src_vocab_size": source_size + padded, "tgt_vocab_size": target_size + padded}
+        # All of its tables are separate.
+        changes.pop("tie_word_embeddings", None)
+    if name == "marian-two":
+        special |= {"decoder_vocab_size": target_size + padded, "share_encoder_decoder_embeddings": False}
+    config = getattr(transformers, f"{prefix}Config")(**{**SIZES, **changes, **special})
+    kind = "MarianMTModel" if prefix == "Marian" else f"{prefix}ForConditionalGeneration"
     torch.manual_seed(3)
     peer = getattr(transformers, kind)(config).eval()
     with torch.no_grad():
@@ -90,6 +106,14 @@ def make_peer(name: str, folder: Path, changes: dict[str, Any]) -> Any:
             peer.final_logits_bias.normal_()
     peer.save_pretrained(folder)
     return peer
+
+
+def rows_of(run: Checkpoint, source: str, target: str) -> tuple[list[int], list[int]]:
+    """Return our id of each row of their embeddings of source and target."""
+    tokenizer = run.tokenizer()
+    if tokenizer.model_kind == TWO_VOCABULARIES:
+        return list(tokenizer.own_ids(source)), list(tokenizer.own_ids(target))
+    return list(range(tokenizer.vocab.size)), list(range(tokenizer.vocab.size))
 
 
 @pytest.mark.parametrize("changes", ODD, ids=range(5))
@@ -103,24 +127,25 @@ def test_an_imported_model_computes_the_same_and_comes_back(
     run = Checkpoint.open(tmp_path / "run")
     source, target = languages[0], languages[-1]
     framing = run.framing()
-    words = np.array([9, 30, 12, 25, 40, 8])
-    source_ids = torch.from_numpy(framing.encoder_input(words, source))[None]
-    target_ids = torch.from_numpy(framing.with_special_tokens(words[::-1].copy(), target))[None]
+    source_rows, target_rows = rows_of(run, source, target)
+    words = np.array([source_rows[row] for row in (8, 27, 12, 25, 20, 13)])
+    written = np.array([target_rows[row] for row in (13, 20, 25, 12, 27, 8)])
+    source_ids = torch.from_numpy(framing.encoder_input(words, source, target))[None]
+    target_ids = torch.from_numpy(framing.with_special_tokens(written, target))[None]
+    their_source = torch.tensor([[source_rows.index(n) for n in source_ids[0].tolist()]])
+    their_target = torch.tensor([[target_rows.index(n) for n in target_ids[0].tolist()]])
     with torch.no_grad():
-        theirs = peer(input_ids=source_ids, decoder_input_ids=target_ids).logits
-    ours = logits_of(run, source_ids, target_ids)[..., : theirs.shape[2]]
+        theirs = peer(input_ids=their_source, decoder_input_ids=their_target).logits
+    ours = logits_of(run, source_ids, target_ids)[..., target_rows[: theirs.shape[2]]]
     assert ours.sub(theirs).abs().max() < 1e-5
 
     # Their beam search, with the start and forced tokens of the family.
     forced = framing.forced_tokens(target)
-    never = sorted(
-        n
-        for n in run.tokenizer().vocab.special_ids - {framing.vocab.eos, framing.vocab.unk, *forced}
-        if n < theirs.shape[2]
-    )
+    special_ids = run.tokenizer().vocab.special_ids - {framing.vocab.eos, framing.vocab.unk, *forced}
+    never = [row for row, n in enumerate(target_rows[: theirs.shape[2]]) if n in special_ids]
     output = peer.generate(
-        source_ids, num_beams=4, early_stopping=True, max_length=30, min_new_tokens=2 + len(forced), suppress_tokens=never,
-        decoder_start_token_id=framing.decoder_start(target), forced_bos_token_id=forced[0] if forced else None, forced_eos_token_id=None,
+        their_source, num_beams=4, early_stopping=True, max_length=30, min_new_tokens=2 + len(forced), suppress_tokens=never,
+        decoder_start_token_id=target_rows.index(framing.decoder_start(target)), forced_bos_token_id=forced[0] if forced else None, forced_eos_token_id=None,
     )[0].tolist()  # fmt: skip
     search = GenerationConfig(beam=4, early_stop=True, min_len=2, max_len_a=0, max_len_b=28 - len(forced))
     decoder = (
@@ -128,7 +153,8 @@ def test_an_imported_model_computes_the_same_and_comes_back(
     )
     [[hypothesis, *_]] = decoder.generate([words], source, target)
     if not hypothesis.hit_max_len and len(output) < 30:
-        assert [framing.decoder_start(target), *forced, *hypothesis.ids, framing.vocab.eos] == output
+        expected = [framing.decoder_start(target), *forced, *hypothesis.ids, framing.vocab.eos]
+        assert [target_rows.index(n) for n in expected] == output
 
     export_translator(run, source, target, tmp_path / "again")
     assert (
@@ -137,7 +163,7 @@ def test_an_imported_model_computes_the_same_and_comes_back(
     )
     again = type(peer).from_pretrained(tmp_path / "again").state_dict()
     before = peer.state_dict()
-    if not peer.config.tie_word_embeddings:
+    if "model.shared.weight" in before and not peer.config.tie_word_embeddings:
         # Then their model has this table, but reads it nowhere.
         again.pop("model.shared.weight"), before.pop("model.shared.weight")
     assert again.keys() == before.keys()
@@ -147,27 +173,44 @@ def test_an_imported_model_computes_the_same_and_comes_back(
 def their_tokenizer(name: str, folder: Path) -> Any:
     if name == "bart":
         return transformers.BartTokenizer.from_pretrained(folder)
+    if name == "fsmt":
+        files = (str(folder / file) for file in ("vocab-src.json", "vocab-tgt.json", "merges.txt"))
+        return transformers.FSMTTokenizer(["en", "de"], *files)
     if name == "m2m100":
         return transformers.M2M100Tokenizer(
             str(folder / "vocab.json"), str(folder / "sentencepiece.bpe.model")
         )
-    return transformers.MarianTokenizer(
-        *(str(folder / file) for file in ("source.spm", "target.spm", "vocab.json"))
-    )
+    names = ["source.spm", "target.spm", "vocab.json"]
+    if name == "marian-two":
+        return transformers.MarianTokenizer(
+            *(str(folder / file) for file in [*names, "target_vocab.json"]), separate_vocabs=True
+        )
+    return transformers.MarianTokenizer(*(str(folder / file) for file in names))
 
 
-@pytest.mark.parametrize("name", ["bart", "m2m100", "marian"])
+@pytest.mark.parametrize("name", ["bart", "m2m100", "marian", "marian-tags", "marian-two", "fsmt"])
 def test_ids_are_those_of_their_tokenizers(name: str, tmp_path: Path) -> None:
     make_peer(name, tmp_path / "theirs", {})
     languages = FAMILIES[name][3]
     import_folder(tmp_path / "theirs", tmp_path / "run", languages, allow_pickle=False)
     ours, theirs = Checkpoint.open(tmp_path / "run").tokenizer(), their_tokenizer(name, tmp_path / "theirs")
-    for line in [*LINES, "  bab  BAB q", "", "ßa"]:
-        assert ours.encode(line, languages[0]) == theirs(line, add_special_tokens=False).input_ids, line
-    if name == "marian":
+    source, target = languages[0], languages[-1]
+    source_rows, target_rows = rows_of(Checkpoint.open(tmp_path / "run"), source, target)
+    for line in [*LINES, "  bab  BAB q", "", "ßa", "ba-bab, di. A&B; didn't “ba”…"]:
+        row = [source_rows.index(number) for number in ours.encode(line, source)]
+        assert row == theirs(line, add_special_tokens=False).input_ids, line
+    if name.startswith("marian"):
         for line in [line.upper() for line in LINES]:
-            assert ours.encode(line, "de") == theirs(text_target=line, add_special_tokens=False).input_ids
-            assert ours.decode(ours.encode(line, "de"), "de") == line
+            row = [target_rows.index(number) for number in ours.encode(line, target)]
+            assert row == theirs(text_target=line, add_special_tokens=False).input_ids
+            assert ours.decode(ours.encode(line, target), target) == line
+    if name == "marian-tags":
+        framed = (
+            Checkpoint.open(tmp_path / "run")
+            .framing()
+            .encoder_input(np.array(ours.encode("bab", "en")), "en", "deu")
+        )
+        assert framed.tolist() == theirs(">>deu<< bab").input_ids
 
 
 def test_a_tokenizer_in_one_file_has_the_same_ids(tmp_path: Path) -> None:
