@@ -19,7 +19,9 @@ import torch
 from masscli.__main__ import run as masscli
 from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.ctranslate2_export import export_ctranslate2
 from masscli.checkpoint.convert.import_ import import_folder
+from masscli.checkpoint.convert.token_names import token_names
 from masscli.checkpoint.convert.translator_export import export_translator
 from masscli.generation.config import GenerationConfig
 from masscli.text.model_kinds import TWO_VOCABULARIES
@@ -135,7 +137,8 @@ def test_an_imported_model_computes_the_same_and_comes_back(
     their_source = torch.tensor([[source_rows.index(n) for n in source_ids[0].tolist()]])
     their_target = torch.tensor([[target_rows.index(n) for n in target_ids[0].tolist()]])
     with torch.no_grad():
-        theirs = peer(input_ids=their_source, decoder_input_ids=their_target).logits
+        # With a cache FSMT masks nothing, as suits a single token.
+        theirs = peer(input_ids=their_source, decoder_input_ids=their_target, use_cache=False).logits
     ours = logits_of(run, source_ids, target_ids)[..., target_rows[: theirs.shape[2]]]
     assert ours.sub(theirs).abs().max() < 1e-5
 
@@ -211,6 +214,66 @@ def test_ids_are_those_of_their_tokenizers(name: str, tmp_path: Path) -> None:
             .encoder_input(np.array(ours.encode("bab", "en")), "en", "deu")
         )
         assert framed.tolist() == theirs(">>deu<< bab").input_ids
+
+
+@pytest.mark.parametrize("name", ["marian", "marian-tags", "marian-two", "fsmt"])
+def test_ctranslate2_decodes_separate_vocabularies_and_tags_of_the_target(name: str, tmp_path: Path) -> None:
+    ctranslate2: Any = pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed")
+    languages = FAMILIES[name][3]
+    make_peer(name, tmp_path / "theirs", {})
+    import_folder(tmp_path / "theirs", tmp_path / "run", languages, allow_pickle=False)
+    run = Checkpoint.open(tmp_path / "run")
+    search: dict[str, Any] = {"beam": 4, "nbest": 4, "early_stop": True, "max_len_a": 0, "max_len_b": 20}
+    models = [load(run.path, precision="fp32", backend=backend) for backend in ("torch", "ctranslate2")]
+    ours, theirs = (model.translate_nbest(LINES[:6], *languages, **search) for model in models)
+    for one, other in zip(ours, theirs, strict=True):
+        # At the length limit CTranslate2 does not force the end.
+        ended = [t for t in one if not t.hypothesis.hit_max_len]
+        if len(ended) == len(one):
+            assert [t.text for t in other] == [t.text for t in one]
+            assert [t.score for t in other] == pytest.approx([t.score for t in one], abs=1e-4)
+
+    # Alone, without masscli.
+    export_ctranslate2(run, *languages, tmp_path / "alone", "fp32")
+    tokenizer, framing = run.tokenizer(), run.framing()
+    names = token_names(tokenizer)
+    ids = np.array(tokenizer.encode(LINES[0], languages[0]))
+    [result] = ctranslate2.Translator(str(tmp_path / "alone")).translate_batch(
+        [[names[number] for number in ids]], beam_size=4, max_decoding_length=20, max_input_length=0
+    )
+    [[best, *_]] = (
+        models[1]
+        .text_model(source=languages[0], target=languages[1])
+        .translator(GenerationConfig(beam=4, early_stop=True, max_len_a=0, max_len_b=20))
+        .decoder.generate([ids], *languages)
+    )
+    assert result.hypotheses[0] == [names[number] for number in best.ids]
+    assert framing.encoder_input(ids, *languages)[-1] == framing.vocab.eos
+
+
+@pytest.mark.parametrize("name", ["marian-tags", "fsmt"])
+def test_the_commands_translate_with_imported_variants(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of several targets the user chooses one with -t; a language without a tag is warned of as a target."""
+    make_peer(name, tmp_path / "theirs", {})
+    run, source = str(tmp_path / "run"), tmp_path / "in"
+    langs = "en,deu,pt" if name == "marian-tags" else "en,de"
+    assert masscli(["import", str(tmp_path / "theirs"), "--langs", langs, "--output", run]) == 0
+    source.write_text("bab\n", encoding="utf-8")
+    generate = ["generate", run, "-i", str(source), "-s", "en"]
+    for target in langs.split(",")[1:]:
+        assert masscli([*generate, "-t", target]) == 0
+        again = str(tmp_path / target)
+        assert masscli(["export", run, "-s", "en", "-t", target, "--output", again]) == 0
+    capsys.readouterr()
+    backwards = ["generate", run, "-i", str(source), "-s", "de" if name == "fsmt" else "deu", "-t", "en"]
+    assert masscli(backwards) == (2 if name == "fsmt" else 0)
+    error = capsys.readouterr().err
+    if name == "fsmt":
+        assert "cannot read de and write en" in error
+    else:
+        assert "warning: trained for en-deu, en-pt, deu-pt, pt-deu, not for deu-en" in error
 
 
 def test_a_tokenizer_in_one_file_has_the_same_ids(tmp_path: Path) -> None:
