@@ -96,7 +96,7 @@ class TwoVocabularies:
 
         Raises BadModelError if they are damaged, or if the two models have different special pieces.
         """
-        languages, parts = _unpack(data)
+        languages, parts = unpack_two_vocabularies(data)
         source, target = map(open_model, parts)
         if source.special_ids.keys() != target.special_ids.keys():
             raise BadModelError("has other special pieces for the source than for the target", _HINT)
@@ -172,7 +172,7 @@ def _place(model: SubwordModel, special_ids: Mapping[str, int], first: int) -> l
     return ids
 
 
-def _unpack(data: bytes) -> tuple[list[str], list[bytes]]:
+def unpack_two_vocabularies(data: bytes) -> tuple[list[str], list[bytes]]:
     """Return the two languages and the bytes of the two models, the source first.
 
     Raises BadModelError if the file is damaged.

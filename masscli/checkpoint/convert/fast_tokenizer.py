@@ -1,46 +1,66 @@
 """Write a vocabulary as a tokenizer.json of Hugging Face's library `tokenizers`, if that gives the same ids.
 
-A SentencePiece BPE can be expressed in that library: by the same pieces, the merges that their scores imply,
-and the same character normalization. The two libraries differ in rare cases (pieces that can be merged in two
-ways, combining characters), so the result is compared on real lines, and is not written if a single id
-differs. The package `tokenizers` comes with the extra `hf`.
+A SentencePiece model can be expressed in that library: by the same pieces with the same character
+normalization and, in a BPE, the merges that their scores imply, or, in a unigram model, their scores. The two
+libraries differ in rare cases (pieces that can be merged in two ways, equally good cuttings), so the result
+is compared on real lines, and is not written if a single id differs. The package `tokenizers` comes with the
+extra `hf`.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sentencepiece
 
 from masscli.checkpoint.convert.one_direction import DirectedModel
-from masscli.checkpoint.convert.sentencepiece_proto import BPE, read_normalizer_spec
+from masscli.checkpoint.convert.sentencepiece_proto import BPE, UNIGRAM, read_normalizer_spec
 from masscli.checkpoint.convert.token_names import token_names
+from masscli.text import numbered_sentencepiece
 from masscli.text.markers import SENTENCEPIECE_SPACE
-from masscli.text.model_kinds import SENTENCEPIECE, TRAINED_BPE
+from masscli.text.model_kinds import NUMBERED_SENTENCEPIECE, SENTENCEPIECE, TRAINED_BPE
+from masscli.text.packed_vocabulary import unpack
 from masscli.text.tokenizer import Tokenizer
 
+NOT_TEXT = -1000.0
+"""The score of pieces that no text is cut into, so low that their letters are always the better choice."""
 _ROLES = ("pad", "bos", "eos", "unk")
 
 
+@dataclass(frozen=True)
+class _SentencePiece:
+    """A SentencePiece model, and the id of each piece that text can be cut into."""
+
+    model: bytes
+    ids: Mapping[str, int]
+
+    @property
+    def model_type(self) -> int:
+        """The type of the model, `BPE`, `UNIGRAM` or another number."""
+        return read_normalizer_spec(self.model).model_type
+
+
 def fast_tokenizer_files(
-    tokenizer: Tokenizer, directed: DirectedModel, lines: Sequence[tuple[str, str]]
+    tokenizer: Tokenizer, directed: DirectedModel, lines: Sequence[tuple[str, str]], tried: str
 ) -> tuple[dict[str, bytes], str]:
     """Return the content of tokenizer.json and tokenizer_config.json by file name, and a note for the user.
 
-    `lines` are pairs (language, text), on which the ids are compared with those of `tokenizer`. There are no
-    files if an id differs, if the library cannot express the vocabulary, or if it is not installed; the note
-    says which.
+    `lines` are pairs (language, text), on which the ids are compared with those of `tokenizer`; `tried` tells
+    the user where they are from. There are no files if an id differs, if the library cannot express the
+    vocabulary, or if it is not installed; the note says which.
     """
-    obstacle = _obstacle(tokenizer)
+    obstacle = _obstacle(tokenizer, directed)
     if obstacle is not None:
         return {}, f"no tokenizer: {obstacle}"
     try:
         import tokenizers
     except ImportError:
         return {}, "no tokenizer: it needs the package tokenizers (pip install 'masscli[hf]')"
-    names = token_names(tokenizer)
+    names = token_names(tokenizer)[: len(directed.target_ids)]
     fast = _build(tokenizers, tokenizer, names, directed)
     for language, text in lines:
         expected = tokenizer.encode(text, language)
@@ -55,36 +75,67 @@ def fast_tokenizer_files(
         # A name such as </s> that stands in a text is text, as it is here.
         "split_special_tokens": True,
     }
-    settings |= {f"{role}_token": names[getattr(vocab, role)] for role in _ROLES}
+    for role in _ROLES:
+        # Symbols that masscli has added are left out of an imported model.
+        if getattr(vocab, role) < len(names):
+            settings[f"{role}_token"] = names[getattr(vocab, role)]
     files = {
         "tokenizer.json": fast.to_str(pretty=True).encode(),
         "tokenizer_config.json": (json.dumps(settings, indent=2, ensure_ascii=False) + "\n").encode(),
     }
-    return files, f"tokenizer.json: its ids were equal on all {len(lines):,} lines tried"
+    return files, f"tokenizer.json: its ids were equal on all {len(lines):,} lines tried ({tried})"
 
 
-def _obstacle(tokenizer: Tokenizer) -> str | None:
+def _obstacle(tokenizer: Tokenizer, directed: DirectedModel) -> str | None:
     """Return the reason why no tokenizer.json can give the same ids as `tokenizer`, or None if one may."""
-    preprocessing = tokenizer.preprocessing
-    if preprocessing.moses or preprocessing.normalize or preprocessing.romanian:
+    rules = tokenizer.preprocessing
+    if rules.moses or rules.normalize or rules.romanian or rules.published:
         return "text of this vocabulary goes through Moses (or is normalised) first"
-    is_sentencepiece = tokenizer.model_kind in (TRAINED_BPE, SENTENCEPIECE)
-    if not is_sentencepiece or read_normalizer_spec(tokenizer.model_bytes).model_type != BPE:
+    if directed.has_two_vocabularies:
+        return "source and target have vocabularies of their own"
+    model = _sentencepiece_model(tokenizer)
+    if model is None or model.model_type not in (BPE, UNIGRAM):
         return f"a vocabulary of the kind {tokenizer.model_kind} has no counterpart with the same ids"
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.model)
+    for number in range(len(processor)):
+        is_text = not (processor.is_control(number) or processor.is_unknown(number))
+        if is_text and processor.id_to_piece(number) not in model.ids:
+            return (
+                f"its dictionary lacks {processor.id_to_piece(number)!r}, a piece of its SentencePiece model"
+            )
     return None
 
 
+def _sentencepiece_model(tokenizer: Tokenizer) -> _SentencePiece | None:
+    """Return the SentencePiece model of a tokenizer; None for other kinds, or if a language has its own."""
+    if tokenizer.model_kind in (TRAINED_BPE, SENTENCEPIECE):
+        pieces = tokenizer.all_pieces()
+        return _SentencePiece(tokenizer.model_bytes, {piece: number for number, piece in enumerate(pieces)})
+    if tokenizer.model_kind != NUMBERED_SENTENCEPIECE:
+        return None
+    vocabulary = unpack(tokenizer.model_bytes, numbered_sentencepiece.HEADER)
+    if vocabulary.rest.get("language_models"):
+        return None
+    return _SentencePiece(base64.b64decode(vocabulary.rest["model"]), vocabulary.text_ids)
+
+
 def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed: DirectedModel) -> Any:
-    """Return a `tokenizers.Tokenizer` that imitates `tokenizer`, a SentencePiece BPE.
+    """Return a `tokenizers.Tokenizer` that imitates `tokenizer`, whose pieces are those of SentencePiece.
 
     `names` are the token strings by id. It adds the special tokens that `directed` has around sources, unless
     it is called with add_special_tokens=False.
     """
-    spec = read_normalizer_spec(tokenizer.model_bytes)
-    ids = {name: number for number, name in enumerate(names)}
-    unknown = names[tokenizer.vocab.unk]
-    # SentencePiece writes a run of unknown characters as one unknown piece.
-    model = tokenizers.models.BPE(ids, _merges(tokenizer.model_bytes, ids), unk_token=unknown, fuse_unk=True)
+    sentence_pieces = _sentencepiece_model(tokenizer)
+    assert sentence_pieces is not None
+    spec = read_normalizer_spec(sentence_pieces.model)
+    unknown = tokenizer.vocab.unk
+    if spec.model_type == BPE:
+        ids = {name: number for number, name in enumerate(names)}
+        merges = _merges(sentence_pieces)
+        # SentencePiece writes a run of unknown characters as one unknown piece.
+        model = tokenizers.models.BPE(ids, merges, unk_token=names[unknown], fuse_unk=True)
+    else:
+        model = tokenizers.models.Unigram(_scored_pieces(sentence_pieces, names), unk_id=unknown)
     fast = tokenizers.Tokenizer(model)
     steps: list[Any] = []
     if tokenizer.preprocessing.lowercase:
@@ -107,19 +158,31 @@ def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed
         single=[*before, "$A", *after], special_tokens=template_tokens
     )
     # Of these, decoding leaves out all.
-    special_ids = tokenizer.vocab.special_ids - {tokenizer.vocab.unk}
-    fast.add_special_tokens([names[number] for number in sorted(special_ids)])
+    special_ids = tokenizer.vocab.special_ids - {unknown}
+    fast.add_special_tokens([names[number] for number in sorted(special_ids) if number < len(names)])
     return fast
 
 
-def _merges(model: bytes, ids: Mapping[str, int]) -> list[tuple[str, str]]:
+def _scored_pieces(model: _SentencePiece, names: Sequence[str]) -> list[tuple[str, float]]:
+    """Return the names of all ids, each with the score of its piece in a unigram model, else `NOT_TEXT`."""
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.model)
+    scored = [(name, NOT_TEXT) for name in names]
+    for number in range(len(processor)):
+        piece = processor.id_to_piece(number)
+        is_text = not (processor.is_control(number) or processor.is_unknown(number))
+        if is_text and piece in model.ids:
+            scored[model.ids[piece]] = (piece, processor.get_score(number))
+    return scored
+
+
+def _merges(model: _SentencePiece) -> list[tuple[str, str]]:
     """Return the BPE merges that are equivalent to the scores of a SentencePiece BPE, in order of priority.
 
-    `model` is a serialized SentencePiece model, and `ids` has the id of each piece. SentencePiece merges the
-    two neighbours whose joined piece has the highest score. So there is a merge for every way to split a
-    piece into two pieces, those of pieces with higher scores first.
+    SentencePiece merges the two neighbours whose joined piece has the highest score. So there is a merge for
+    every way to split a piece into two pieces, those of pieces with higher scores first.
     """
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.model)
+    ids = model.ids
     merges = []
     for number in range(len(processor)):
         piece = processor.id_to_piece(number)

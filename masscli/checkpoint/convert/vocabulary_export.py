@@ -131,8 +131,14 @@ def _byte_level(tokenizer: Tokenizer, family: Family) -> Files | None:
     class_name = "RobertaTokenizer"
     if "<pad>" not in vocabulary.special_ids:
         class_name = "GPT2Tokenizer"
-    settings = {"tokenizer_class": class_name, "add_prefix_space": vocabulary.rest["add_prefix_space"]}
-    return _bpe_files(vocabulary, settings | _special_tokens(tokenizer, vocabulary))
+    return byte_level_files(tokenizer, class_name, {})
+
+
+def byte_level_files(tokenizer: Tokenizer, class_name: str, settings: Mapping[str, Any]) -> Files:
+    """Return the files of a byte-level BPE for the tokenizer class `class_name`, with these settings."""
+    vocabulary = unpack(tokenizer.model_bytes, byte_level_bpe.HEADER)
+    own = {"tokenizer_class": class_name, "add_prefix_space": vocabulary.rest["add_prefix_space"]}
+    return _bpe_files(vocabulary, {**settings, **own, **_special_tokens(tokenizer, vocabulary)})
 
 
 def _gpt(tokenizer: Tokenizer, family: Family) -> Files:
@@ -142,7 +148,7 @@ def _gpt(tokenizer: Tokenizer, family: Family) -> Files:
 
 
 def _bpe_files(vocabulary: PackedVocabulary, settings: Mapping[str, Any]) -> Files:
-    ids = {piece: i for i, piece in enumerate(_published_pieces(vocabulary))}
+    ids = published_ids(vocabulary)
     merges = "".join(f"{first} {second}\n" for first, second in vocabulary.rest["merges"])
     return {
         "vocab.json": _to_json(ids),
@@ -188,6 +194,12 @@ def _tokenizer_json(tokenizer: Tokenizer, family: Family) -> Files | None:
     vocabulary = unpack(tokenizer.model_bytes, fast_tokenizer.HEADER)
     settings = {"tokenizer_class": "PreTrainedTokenizerFast"} | _special_tokens(tokenizer, vocabulary)
     return {TOKENIZER: _to_json(vocabulary.rest["tokenizer"]), SETTINGS: _to_json(settings)}
+
+
+def published_ids(vocabulary: PackedVocabulary) -> dict[str, int]:
+    """Return the ids of a vocabulary's pieces by piece, without the placeholders of unused ids."""
+    unused = set(vocabulary.unused_ids)
+    return {piece: i for i, piece in enumerate(vocabulary.pieces) if i not in unused}
 
 
 def _published_pieces(vocabulary: PackedVocabulary) -> Sequence[str]:

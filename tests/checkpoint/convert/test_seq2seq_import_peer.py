@@ -276,6 +276,29 @@ def test_the_commands_translate_with_imported_variants(
         assert "warning: trained for en-deu, en-pt, deu-pt, pt-deu, not for deu-en" in error
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_exported_tokenizer_has_the_same_ids_or_there_is_none_by_name(name: str, tmp_path: Path) -> None:
+    make_peer(name, tmp_path / "theirs", {})
+    languages = FAMILIES[name][3]
+    import_folder(tmp_path / "theirs", tmp_path / "run", languages, allow_pickle=False)
+    run = Checkpoint.open(tmp_path / "run")
+    source, target = languages[0], languages[-1]
+    notes = export_translator(run, source, target, tmp_path / "again")
+    if name == "m2m100":
+        # This dictionary lacks a piece of its SentencePiece model.
+        assert "no tokenizer: its dictionary lacks" in notes[1]
+        assert not list((tmp_path / "again").glob("*token*"))
+        return
+    again = transformers.AutoTokenizer.from_pretrained(tmp_path / "again")
+    ours, (source_rows, _) = run.tokenizer(), rows_of(run, source, target)
+    for line in [*LINES, "  bab  BAB q", "", "ßa", "ßß a", "\uff22ab"]:
+        framed = run.framing().encoder_input(np.array(ours.encode(line, source), np.int64), source, target)
+        expected = [source_rows.index(number) for number in framed.tolist()]
+        if name == "marian-tags":
+            line = f">>deu<< {line}"
+        assert again(line).input_ids == expected, line
+
+
 def test_a_tokenizer_in_one_file_has_the_same_ids(tmp_path: Path) -> None:
     make_peer("bart", tmp_path / "theirs", {})
     theirs = transformers.BartTokenizer.from_pretrained(tmp_path / "theirs")

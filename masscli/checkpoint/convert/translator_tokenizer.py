@@ -1,0 +1,122 @@
+"""Write the vocabulary of a translator as files of Hugging Face's tokenizers, if one gives the same ids.
+
+A vocabulary that was imported from Hugging Face goes back into files of the same kind: Marian's SentencePiece
+models, FSMT's dictionaries, BART's byte-level BPE. Any other is written as a tokenizer.json, see
+masscli/checkpoint/convert/fast_tokenizer.py. If no tokenizer gives the same ids, there are no files: those of
+a tokenizer that gives other ids would be worse than none.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from masscli.checkpoint.convert.fast_tokenizer import fast_tokenizer_files
+from masscli.checkpoint.convert.one_direction import DirectedModel
+from masscli.checkpoint.convert.seq2seq import MARIAN, Seq2SeqFamily
+from masscli.checkpoint.convert.vocabulary_export import byte_level_files, published_ids
+from masscli.text import dictionary_model, numbered_sentencepiece
+from masscli.text.bpe_codes import WORD_END
+from masscli.text.markers import BPE_CONTINUATION
+from masscli.text.model_kinds import BYTE_LEVEL_BPE, DICTIONARY, NUMBERED_SENTENCEPIECE, detect_kind
+from masscli.text.packed_vocabulary import PackedVocabulary, unpack
+from masscli.text.tokenizer import Tokenizer
+from masscli.text.two_vocabularies import is_two_vocabularies, unpack_two_vocabularies
+
+Files = dict[str, bytes]
+SETTINGS = "tokenizer_config.json"
+
+
+def tokenizer_files(
+    family: Seq2SeqFamily,
+    tokenizer: Tokenizer,
+    directed: DirectedModel,
+    direction: tuple[str, str],
+    lines: Sequence[tuple[str, str]],
+    tried: str,
+) -> tuple[Files, str]:
+    """Return the content of the files of a tokenizer by name, and a note for the user.
+
+    `direction` is the source and the target language. `lines` are pairs (language, text), on which the ids of
+    a tokenizer.json are compared with those of `tokenizer`, and `tried` says where they are from. Without
+    files, the note says why there are none.
+    """
+    settings: dict[str, Any] = {"model_max_length": directed.config.max_positions}
+    # The models of source and target, which are mostly one.
+    parts = [tokenizer.model_bytes]
+    if is_two_vocabularies(tokenizer.model_bytes):
+        parts = unpack_two_vocabularies(tokenizer.model_bytes)[1]
+    kinds = {detect_kind(part) for part in parts}
+    rules = tokenizer.preprocessing
+    if kinds == {DICTIONARY} and rules.published == "fsmt":
+        return _fsmt_files(parts, direction, settings), "FSMTTokenizer: the files that were imported"
+    is_plain = not (rules.moses or rules.normalize or rules.romanian or rules.lowercase or rules.published)
+    if family is MARIAN and kinds == {NUMBERED_SENTENCEPIECE} and is_plain:
+        return _marian_files(parts, direction, settings), "MarianTokenizer: the files that were imported"
+    if kinds == {BYTE_LEVEL_BPE} and is_plain and len(parts) == 1:
+        files = byte_level_files(tokenizer, "BartTokenizer", settings)
+        return files, "BartTokenizer: the files that were imported"
+    return fast_tokenizer_files(tokenizer, directed, lines, tried)
+
+
+def _marian_files(parts: Sequence[bytes], direction: tuple[str, str], settings: Mapping[str, Any]) -> Files:
+    """Return the files of a MarianTokenizer for one vocabulary in `parts`, or for one of each language.
+
+    Its own settings are added to `settings`.
+    """
+    source, target = direction
+    vocabularies = [unpack(part, numbered_sentencepiece.HEADER) for part in parts]
+    first, last = vocabularies[0], vocabularies[-1]
+    own_models = first.rest.get("language_models", {})
+    files = {
+        "source.spm": base64.b64decode(own_models.get(source, first.rest["model"])),
+        "target.spm": base64.b64decode(own_models.get(target, last.rest["model"])),
+        "vocab.json": _to_json(published_ids(first)),
+    }
+    if len(vocabularies) > 1:
+        files["target_vocab.json"] = _to_json(published_ids(last))
+    files[SETTINGS] = _to_json(
+        {
+            **settings,
+            "tokenizer_class": "MarianTokenizer",
+            "source_lang": source,
+            "target_lang": target,
+            "separate_vocabs": len(vocabularies) > 1,
+        }
+    )
+    return files
+
+
+def _fsmt_files(parts: Sequence[bytes], direction: tuple[str, str], settings: Mapping[str, Any]) -> Files:
+    """Return the files of an FSMTTokenizer for one dictionary in `parts`, or for one of each language.
+
+    Its own settings are added to `settings`.
+    """
+    vocabularies = [unpack(part, dictionary_model.HEADER) for part in parts]
+    merges = "".join(f"{merge}\n" for merge in vocabularies[0].rest.get("merges", []))
+    return {
+        "vocab-src.json": _to_json(_with_word_ends(vocabularies[0])),
+        "vocab-tgt.json": _to_json(_with_word_ends(vocabularies[-1])),
+        "merges.txt": merges.encode(),
+        SETTINGS: _to_json({**settings, "tokenizer_class": "FSMTTokenizer", "langs": list(direction)}),
+    }
+
+
+def _with_word_ends(vocabulary: PackedVocabulary) -> dict[str, int]:
+    """Return the ids of a dictionary by piece, where `</w>` in place of a missing `@@` ends a word."""
+    special_ids = set(vocabulary.special_ids.values())
+    renamed = {}
+    for piece, number in published_ids(vocabulary).items():
+        if number in special_ids:
+            renamed[piece] = number
+        elif piece.endswith(BPE_CONTINUATION):
+            renamed[piece.removesuffix(BPE_CONTINUATION)] = number
+        else:
+            renamed[f"{piece}{WORD_END}"] = number
+    return renamed
+
+
+def _to_json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
