@@ -124,8 +124,19 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
         tensors=tensors,
         streams=_streams(options, layout, languages),
         generation=GENERATION if len(layout.prefixes) > 1 else {},
-        notes=[*vocabulary.notes, *notes],
+        notes=[*vocabulary.notes, *notes, *_assumptions(options, config)],
     )
+
+
+def _assumptions(options: Mapping[str, Any], config: ModelConfig) -> list[str]:
+    """Return a note on what is assumed of a file without options, since tensors do not show it; else none."""
+    if options:
+        return []
+    scaled = "scaled" if config.scale_embedding else "not scaled"
+    return [
+        f"the file has no options: assumed are the activation {config.activation}, embeddings that are "
+        f"{scaled}, and {config.heads} attention heads"
+    ]
 
 
 def _check_request(request: ImportRequest) -> None:

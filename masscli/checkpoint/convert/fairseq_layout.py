@@ -38,6 +38,9 @@ def todays_names(weights: Mapping[str, Any]) -> dict[str, Any]:
     renamed = {}
     # Distributed training saves names that begin with "module.".
     weights = {str(name).removeprefix("module."): tensor for name, tensor in weights.items()}
+    # Programs around fairseq keep the model as an attribute of their own.
+    if weights and all(name.startswith("model.") for name in weights):
+        weights = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
     for old_name, tensor in weights.items():
         if _is_stale_copy(old_name, weights) or old_name.endswith(_POSITION_BUFFERS):
             continue
@@ -77,6 +80,11 @@ def find_layout(
     MasscliError if the model is of no known kind.
     """
     notes = _drop_heads(table)
+    if architecture(request, options).startswith(("bart", "mbart")):
+        raise MasscliError(
+            f"{request.path}: is of the architecture {architecture(request, options)}",
+            "BART and mBART are imported from folders of Hugging Face",
+        )
     # RoBERTa stood under `decoder` at first.
     for stack in ("encoder", "decoder"):
         if f"{stack}.sentence_encoder.embed_tokens.weight" in table:

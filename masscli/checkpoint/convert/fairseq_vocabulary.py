@@ -29,6 +29,7 @@ SPECIAL_PIECES = ("<s>", "<pad>", "</s>", "<unk>")
 PAD_ID = SPECIAL_PIECES.index("<pad>")
 PADDING_FACTOR = 8
 """fairseq adds pieces `madeupword0000`, ... until the size of a dictionary is a multiple of this number."""
+_OVERWRITE = " #fairseq:overwrite"
 MaskPlace = Literal["none", "fifth", "last"]
 
 
@@ -116,22 +117,33 @@ def read_bert_vocabulary(request: ImportRequest, language: str, size: int) -> Fa
 def read_dictionary(path: Path) -> list[str]:
     """Return the pieces that the file of a fairseq dictionary lists, in their order.
 
-    Raises MasscliError, which names file and line, for a line that is wrong or repeats a piece.
+    A line that ends with `#fairseq:overwrite` may repeat a piece, which then has the id of the later line;
+    the name of the earlier one is replaced by a placeholder, which no text has. Raises MasscliError, which
+    names file and line, for a line that is wrong or repeats a piece without this mark.
     """
     pieces: dict[str, None] = {}
     lines = decode_text(_read_bytes(path, "--dict"), path).removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
-        piece, _, count = line.removesuffix("\r").rpartition(" ")
-        if count == "#fairseq:overwrite":
-            raise MasscliError(
-                f"{path}:{number}: #fairseq:overwrite is not supported", "give each piece one line"
-            )
+        line = line.removesuffix("\r")
+        overwrites = line.endswith(_OVERWRITE)
+        piece, _, count = line.removesuffix(_OVERWRITE).rpartition(" ")
         if not piece or not count.lstrip("-").isdigit():
             raise MasscliError(f"{path}:{number}: expected PIECE COUNT, got {line!r}")
+        if overwrites and piece in SPECIAL_PIECES:
+            # What is special keeps its id, and no text is turned into it.
+            piece = _placeholder(number)
+        elif overwrites and piece in pieces:
+            renamed = {piece: _placeholder(number)}
+            pieces = {renamed.get(earlier, earlier): None for earlier in pieces}
         if piece in pieces or piece in SPECIAL_PIECES:
             raise MasscliError(f"{path}:{number}: {piece!r} occurs twice", "give each piece one line")
         pieces[piece] = None
     return list(pieces)
+
+
+def _placeholder(number: int) -> str:
+    """Return a name for a row of the dictionary that text is never cut into, since it has a space in it."""
+    return f"<overwritten {number}>"
 
 
 def _dictionary_path(request: ImportRequest, language: str) -> Path:

@@ -51,21 +51,42 @@ _CONTAINERS: dict[str, Callable[..., Any]] = {
     "builtins.list": list,
     "builtins.tuple": tuple,
     "collections.OrderedDict": OrderedDict,
+    # What they are made with (a factory, counts) changes nothing that is read.
+    "collections.defaultdict": lambda *_: {},
+    "collections.Counter": lambda *counts: dict(*counts),
 }
 _INERT_STANDARD_CLASSES = (
     "argparse.Namespace",
-    "collections.defaultdict",
-    "collections.Counter",
     "collections.deque",
     "_codecs.encode",
+    "_operator.getitem",
+    "datetime.date",
+    "datetime.datetime",
+    "datetime.timedelta",
+    "operator.getitem",
     "pathlib.PosixPath",
     "pathlib.PurePosixPath",
+    "pathlib._local.PosixPath",
+    "pathlib._local.PurePosixPath",
     "builtins.object",
     "builtins.int",
+    "builtins.long",
     "builtins.float",
     "builtins.str",
+    "builtins.unicode",
+    "builtins.bytes",
+    "builtins.bytearray",
     "builtins.bool",
+    "builtins.range",
+    "builtins.xrange",
+    "builtins.slice",
     "typing.Any",
+    "typing.Callable",
+    "typing.Dict",
+    "typing.List",
+    "typing.Optional",
+    "typing.Tuple",
+    "typing.Union",
 )
 """Names of the standard library that a pickle may refer to, since checkpoints of fairseq and XLM do. Each one
 becomes an `InertObject`; the class or function itself is neither imported nor called."""
@@ -260,7 +281,7 @@ class _Unpickler(pickle.Unpickler):
             return _STORAGE_TYPES[name]
         if full_name in ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"):
             return _rebuild_tensor
-        if full_name == "torch._utils._rebuild_parameter":
+        if full_name in ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"):
             return _rebuild_parameter
         if full_name in ("copyreg._reconstructor", "copy_reg._reconstructor"):
             return _reconstruct

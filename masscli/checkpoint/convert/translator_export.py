@@ -99,7 +99,10 @@ def _lines_to_try(checkpoint: Checkpoint, source: str, target: str) -> tuple[lis
     """
     lines = []
     for sentence in draw_sentences(_DEMO_SENTENCES):
-        lines += [(language, sentence[language]) for language in LANGUAGES if language in (source, target)]
+        # A language that the demo does not have (`eng_Latn`) is tried with sentences of its first one.
+        for language in dict.fromkeys((source, target)):
+            known = language if language in LANGUAGES else LANGUAGES[0]
+            lines.append((language, sentence[known]))
     tried = ["sentences of masscli demo"]
     for split in ("valid", "test"):
         # The data may have been moved, or hold no such pairs.

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.fairseq_vocabulary import read_dictionary
 from masscli.checkpoint.convert.foreign import ImportRequest
 from masscli.checkpoint.convert.import_file import import_file
 from masscli.core.errors import MasscliError
@@ -338,7 +339,7 @@ def test_a_dictionary_must_fit(translation: dict[str, dict[str, Tensor]], tmp_pa
     cases = {
         "w 1\nw 2\n": "occurs twice",
         "w\n": "expected PIECE COUNT",
-        "<s> 3 #fairseq:overwrite\n": "overwrite",
+        "w 1\nw 1 #fairseq:overwrote\n": "expected PIECE COUNT",
         "a 1\n": "do not fit token embeddings of 40 rows",
         "".join(f"w{number} 1\n" for number in range(50)): "do not fit",
     }
@@ -353,6 +354,29 @@ def test_a_dictionary_must_fit(translation: dict[str, dict[str, Tensor]], tmp_pa
     write_dictionary(tmp_path / "dict.txt", "w", WORDS - 7)
     pieces = imported(path, tmp_path / "run").tokenizer().all_pieces()
     assert pieces[-3:] == ["madeupword0000", "madeupword0001", "madeupword0002"]
+
+
+def test_a_dictionary_that_overwrites_pieces_has_the_ids_of_fairseq(tmp_path: Path) -> None:
+    text = "a 1\nb 1\na 2 #fairseq:overwrite\n<s> 3 #fairseq:overwrite\nc 4\n"
+    (tmp_path / "dict.txt").write_text(text, encoding="utf-8")
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *read_dictionary(tmp_path / "dict.txt")]
+    # fairseq 0.12.2 looks these up as 6, 5 and 8, and adds 4 and 7 as rows of their own.
+    assert [pieces.index(piece) for piece in "abc"] == [6, 5, 8]
+    assert len(pieces) == 9 and " " in pieces[4] and " " in pieces[7]
+
+
+def test_names_of_programs_around_fairseq(translation: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:
+    """They keep the model as an attribute; BART, which frames texts in another way, is refused by name."""
+    write_dictionary(tmp_path / "dict.txt", "w", WORDS - 4)
+    plain = imported(save(tmp_path / "plain.pt", translation), tmp_path / "plain").weights()
+    path = save(tmp_path / "model.pt", translation)
+    content = torch.load(path, weights_only=False)
+    content["model"] = {f"model.{name}": tensor for name, tensor in content["model"].items()}
+    torch.save(content, path)
+    again = imported(path, tmp_path / "run").weights()
+    assert all(torch.equal(again[name], tensor) for name, tensor in plain.items())
+    with pytest.raises(MasscliError, match="is of the architecture bart_large"):
+        imported(save(tmp_path / "bart.pt", translation, arch="bart_large"), tmp_path / "no")
 
 
 def test_options_must_fit(translation: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:

@@ -220,6 +220,61 @@ def compare(peer: Any, run: Path, size: int) -> None:
         assert (model.logits(hidden)[..., :size][keep] - logits[keep]).abs().max() < 1e-5
 
 
+HEADS = [
+    "BertForSequenceClassification",
+    "BertForQuestionAnswering",
+    "BertForMultipleChoice",
+    "RobertaForTokenClassification",
+    "AlbertForSequenceClassification",
+    "ElectraForMultipleChoice",
+    "DistilBertForQuestionAnswering",
+    "GPT2ForTokenClassification",
+    "GPT2DoubleHeadsModel",
+]
+BASES = {kind.split("For")[0].removesuffix("LMHeadModel"): (base, write) for kind, base, write, _ in FAMILIES}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@torch.no_grad()
+def test_a_model_with_any_head_is_read_without_it(kind: str, tmp_path: Path) -> None:
+    base, write_vocabulary = BASES[kind.split("For")[0].removesuffix("DoubleHeadsModel")]
+    size = write_vocabulary(tmp_path / "theirs")
+    peer_class = getattr(transformers, kind)
+    torch.manual_seed(3)
+    peer = peer_class(peer_class.config_class(vocab_size=size, **base)).eval()
+    peer.save_pretrained(tmp_path / "theirs")
+    _, notes = import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
+    model = Checkpoint.open(tmp_path / "run").model()
+    ids = torch.randint(FIRST_ID, size, (1, 9), generator=torch.Generator().manual_seed(5))
+    segments = torch.zeros_like(ids) if model.config.segments == 2 else None
+    expected = peer.base_model(input_ids=ids).last_hidden_state
+    hidden = model.read(Tokens(ids, torch.tensor([9]), segments=segments))
+    assert (hidden - expected).abs().max() < 1e-5
+    assert any(note.startswith("left behind: ") for note in notes)
+
+
+@pytest.mark.parametrize(
+    "kind", ["BertForMaskedLM", "RobertaForMaskedLM", "AlbertForMaskedLM", "GPT2LMHeadModel"]
+)
+@torch.no_grad()
+def test_a_config_without_defaults_is_read_as_their_library_reads_it(kind: str, tmp_path: Path) -> None:
+    """Files of 2019 name neither the model_type nor what is as usual."""
+    base, write_vocabulary = BASES[kind.split("For")[0].removesuffix("LMHeadModel")]
+    size = write_vocabulary(tmp_path / "theirs")
+    peer_class = getattr(transformers, kind)
+    torch.manual_seed(3)
+    peer_class(peer_class.config_class(vocab_size=size, **base)).save_pretrained(tmp_path / "theirs")
+    path = tmp_path / "theirs" / "config.json"
+    # BERT's table of segments has two rows by default; RoBERTa's models name their one.
+    kept = {key for key in base if key != "type_vocab_size" or kind.startswith("Roberta")}
+    config = json.loads(path.read_text(encoding="utf-8"))
+    kept |= {"vocab_size", "architectures", "embedding_size", "pad_token_id"}
+    path.write_text(json.dumps({key: config[key] for key in kept if key in config}), encoding="utf-8")
+    peer = peer_class.from_pretrained(tmp_path / "theirs").eval()
+    import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
+    compare(peer, tmp_path / "run", size)
+
+
 @pytest.mark.parametrize("added", [[], ["covid", "x Y"]], ids=["plain", "added"])
 @pytest.mark.parametrize("kind", ["Bert", "Roberta", "Albert", "XLMRoberta", "OpenAIGPT"])
 def test_what_only_tokenizer_json_says(kind: str, added: list[str], tmp_path: Path) -> None:

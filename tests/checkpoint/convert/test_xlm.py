@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+from collections import Counter, defaultdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -350,6 +352,29 @@ def test_damage_and_unknown_parts_are_named(tmp_path: Path) -> None:
     assert "lang2id" in message(params={"n_heads": 2})
     assert "heads" in message(params={"lang2id": {"en": 0}})
     assert "dictionary" in message(dico_id2word={0: "a"})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_containers_numbers_and_sinusoids_of_other_writers(dtype: torch.dtype, tmp_path: Path) -> None:
+    """A defaultdict, NumPy's numbers, options as a Namespace, sinusoids that were rounded with the rest."""
+    words = ["<s>", "</s>", "<pad>", "<unk>", *(f"<special{i}>" for i in range(10)), "a", "b"]
+    state = xlm_stack(8, 1, len(words), 0, "", True)
+    positions = np.arange(len(state["position_embeddings.weight"]))[:, None]
+    angles = positions / 10000 ** (2 * (np.arange(8) // 2) / 8)
+    angles[:, 0::2], angles[:, 1::2] = np.sin(angles[:, 0::2]), np.cos(angles[:, 1::2])
+    state["position_embeddings.weight"] = torch.from_numpy(angles)
+    params = {"n_heads": np.int64(2), "lang2id": {"en": np.int64(0)}, "sinusoidal_embeddings": True}
+    content = {
+        "model": {name: tensor.to(dtype) for name, tensor in state.items()},
+        "dico_id2word": defaultdict(str, enumerate(words)),
+        "dico_counts": Counter(words),
+        "params": argparse.Namespace(**params),
+    }
+    torch.save(content, tmp_path / "model.pth")
+    path, _ = import_file(ImportRequest(tmp_path / "model.pth"), None, tmp_path / "run")
+    run = Checkpoint.open(path)
+    assert run.tokenizer().all_pieces() == words
+    assert (run.recipe.model.positions, run.recipe.model.sinusoids) == ("sinusoidal", "interleaved")
 
 
 def test_options_must_fit(tmp_path: Path) -> None:
