@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from masscli.cli.app import dispatch
 
@@ -59,12 +61,16 @@ def read_outputs(path: Path) -> dict[int, tuple[float, str, list[float]]]:
     return {number: (scores[number], pieces[number], token_scores[number]) for number in scores}
 
 
+@pytest.mark.parametrize("backend", ["torch", "ctranslate2"])
 @pytest.mark.parametrize("beam", [1, 5])
 @pytest.mark.parametrize("name", ["fairseq-a", "fairseq-b"])
-def test_outputs_are_those_of_fairseq(name: str, beam: int, runs: Path, tmp_path: Path) -> None:
+def test_outputs_are_those_of_fairseq(name: str, beam: int, backend: str, runs: Path, tmp_path: Path) -> None:
+    if backend == "ctranslate2":
+        pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed")
     found_path = tmp_path / "found.txt"
     command = ["generate", str(runs / name), "--input", str(sample(name) / "test.tok.en"), *SEARCH]
-    assert dispatch([*command, "--beam", str(beam), "--output", str(found_path)]) == 0
+    command += ["--backend", backend, "--beam", str(beam), "--output", str(found_path)]
+    assert dispatch(command) == 0
     found = read_outputs(found_path)
     wanted = read_outputs(sample(name) / f"gen.beam{beam}.txt")
     assert len(found) == len(wanted) == LINES
@@ -86,3 +92,22 @@ def test_sources_are_cut_as_fairseq_read_them(name: str, runs: Path, tmp_path: P
     pieces = [line.partition("\t")[2].split() for line in sources]
     for ours, theirs in zip(pieces, map(str.split, wanted), strict=True):
         assert all(a in (b, "<unk>") for a, b in zip(ours, theirs, strict=True))
+
+
+def test_fairseq_transformers_and_masscli_translate_alike(runs: Path, tmp_path: Path) -> None:
+    """A post-norm model of fairseq leaves as FSMT, which Hugging Face's library made for such models."""
+    transformers: Any = pytest.importorskip("transformers", reason="transformers is not installed")
+    transformers.utils.logging.disable_progress_bar()
+    folder = tmp_path / "theirs"
+    assert dispatch(["export", str(runs / "fairseq-a"), "--output", str(folder)]) == 0
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
+    assert type(model).__name__ == "FSMTForConditionalGeneration"
+    dictionary = (sample("fairseq-a") / "dict.en.txt").read_text(encoding="utf-8").splitlines()
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *(line.rpartition(" ")[0] for line in dictionary)]
+    ids = {piece: number for number, piece in enumerate(pieces)}
+    wanted = read_outputs(sample("fairseq-a") / "gen.beam5.txt")
+    sources = (sample("fairseq-a") / "test.bpe.en").read_text(encoding="utf-8").splitlines()
+    for number, source in enumerate(sources[:20]):
+        row = [*(ids.get(piece, ids["<unk>"]) for piece in source.split()), ids["</s>"]]
+        [output] = model.generate(torch.tensor([row]), num_beams=5, max_length=202).tolist()
+        assert " ".join(pieces[i] for i in output[1:-1]) == wanted[number][1]
