@@ -19,20 +19,37 @@ _NAMES = {
     "beam": "num_beams",
     "lenpen": "length_penalty",
     "no_repeat_ngram_size": "no_repeat_ngram_size",
+    "repetition_penalty": "repetition_penalty",
     "min_len": "min_length",
 }
 """Fields of masscli's `GenerationConfig`, each with its name in generation_config.json."""
 
+_NO_COUNTERPART = (
+    "begin_suppress_tokens",
+    "diversity_penalty",
+    "encoder_no_repeat_ngram_size",
+    "exponential_decay_length_penalty",
+    "forced_decoder_ids",
+    "min_new_tokens",
+    "num_beam_groups",
+    "num_return_sequences",
+    "penalty_alpha",
+    "sequence_bias",
+)
+"""Settings of generation_config.json that change a search, and that an import leaves out and reports."""
 _START_AND_END = 2
 """Special tokens that Hugging Face's max_length counts besides forced ones: start and end symbol."""
 
 
-def read_generation_settings(folder: Path, config: Mapping[str, Any], forced: int) -> dict[str, str]:
-    """Return the default search of a model of Hugging Face, as text by field of `GenerationConfig`.
+def read_generation_settings(
+    folder: Path, config: Mapping[str, Any], forced: int
+) -> tuple[dict[str, str], list[str]]:
+    """Return the default search of a model of Hugging Face, and notes on settings that are left out.
 
-    Each setting comes from generation_config.json in `folder`, or else from `config`, its config.json; those
-    that neither of them has are left out. `forced` is the number of tokens that every output is forced to
-    begin with; masscli's lengths do not count them. Raises MasscliError if a setting is wrong.
+    The search is given as text by field of `GenerationConfig`. Each setting comes from generation_config.json
+    in `folder`, or else from `config`, its config.json; those that neither of them has are left out. `forced`
+    is the number of tokens that every output is forced to begin with; masscli's lengths do not count them.
+    Raises MasscliError if a setting is wrong.
     """
     settings = {**config, **read_json_if_present(folder / GENERATION_CONFIG)}
     options: dict[str, Any] = {}
@@ -41,19 +58,44 @@ def read_generation_settings(folder: Path, config: Mapping[str, Any], forced: in
             options[field] = settings[name]
     if settings.get("early_stopping") is True:
         options["early_stop"] = True
-    # Their lengths count the start symbol, forced tokens, and the end symbol.
-    if type(settings.get("max_length")) is int:
-        options["max_len_a"] = 0.0
-        options["max_len_b"] = max(1, settings["max_length"] - _START_AND_END - forced)
-    if "min_len" in options and type(options["min_len"]) is int:
-        options["min_len"] = max(1, options["min_len"] - 1 - forced)
+    options |= _length_options(settings, forced)
     try:
         from_dict(GenerationConfig, options)
     except ConfigError as error:
         reason = str(error).splitlines()[0]
         raise MasscliError(f"{folder}: its generation settings are wrong: {reason}") from None
     # In the form that is typed on a command line.
-    return {field: str(value).lower() for field, value in options.items()}
+    return {field: str(value).lower() for field, value in options.items()}, _left_out(settings)
+
+
+def _length_options(settings: Mapping[str, Any], forced: int) -> dict[str, Any]:
+    """Return the limits of length in generation settings, as fields of `GenerationConfig`.
+
+    `forced` is the number of tokens that every output is forced to begin with.
+    """
+    options: dict[str, Any] = {}
+    # Their lengths count the start symbol, forced tokens, and the end symbol.
+    if type(settings.get("max_length")) is int:
+        options["max_len_a"] = 0.0
+        options["max_len_b"] = max(1, settings["max_length"] - _START_AND_END - forced)
+    # This one does not count the start symbol, and has priority.
+    if type(settings.get("max_new_tokens")) is int:
+        options["max_len_a"] = 0.0
+        options["max_len_b"] = max(1, settings["max_new_tokens"] - 1 - forced)
+    if type(settings.get("min_length")) is int:
+        options["min_len"] = max(1, settings["min_length"] - 1 - forced)
+    return options
+
+
+def _left_out(settings: Mapping[str, Any]) -> list[str]:
+    """Return a list with a note that names settings without a counterpart; it is empty if none is set."""
+    # 0, 1 and the like ask for nothing.
+    unused = [name for name in _NO_COUNTERPART if settings.get(name) not in (None, False, 0, 1, [])]
+    if settings.get("do_sample") is True:
+        unused.append("do_sample")
+    if not unused:
+        return []
+    return [f"left out, since generate has no counterpart: {', '.join(unused)}"]
 
 
 def write_generation_settings(options: Mapping[str, str], max_positions: int, forced: int) -> dict[str, Any]:

@@ -24,6 +24,11 @@ from masscli.checkpoint.convert.marian import read_marian
 from masscli.checkpoint.convert.mbart import read_mbart
 from masscli.checkpoint.convert.pegasus import read_pegasus
 from masscli.checkpoint.convert.seq2seq import NORM_EPS, SEQ2SEQ_FAMILIES, Seq2SeqFamily
+from masscli.checkpoint.convert.seq2seq_tokenizer_json import (
+    has_only_tokenizer_json,
+    is_byte_level,
+    read_tokenizer_json,
+)
 from masscli.checkpoint.convert.seq2seq_vocabulary import Seq2SeqVocabulary, Sizes
 from masscli.checkpoint.convert.seq2seq_weights import (
     TokenTables,
@@ -104,7 +109,7 @@ def import_seq2seq(
     tables = read_tables(family, config, read.tensors, str(weights_path))
     sizes = _vocab_sizes(family, config, tables, path)
     try:
-        vocabulary = _READERS[family.model_type](folder, config, sizes, languages)
+        vocabulary = _read_vocabulary(family, folder, config, sizes, languages)
     except BadModelError as error:
         raise MasscliError(f"{folder}: its SentencePiece model {error.message}", error.hint) from None
     tokenizer, rows = _tokenizer(family, vocabulary, folder, config, sizes, languages)
@@ -113,21 +118,39 @@ def import_seq2seq(
 
     recipe = replace(from_dict(Recipe, _recipe(output, languages, model, vocabulary.targets)), model=model)
     forced = len(tokenizer.vocab.forced_prefix) + int(model.target_tag == "forced")
+    generation, generation_notes = read_generation_settings(folder, config, forced)
     state = RunState(
         vocab_fingerprint=tokenizer.vocab.fingerprint,
-        generation=read_generation_settings(folder, config, forced),
+        generation=generation,
         attribution=read_attribution(folder, config),
     )
     saved = checkpoint.save_new_run(output, recipe, state, tokenizer, imported, {})
     notes = [f"{family.title}: {len(weights)} tensors from {weights_path}"]
     notes.append(f"vocabulary {vocabulary.path}: {' and '.join(f'{n:,}' for n in dict.fromkeys(sizes))} ids")
-    notes += [*vocabulary.notes, *tables.notes]
+    notes += [*vocabulary.notes, *tables.notes, *generation_notes]
     new = tokenizer.vocab.size - len({*rows["encoder"], *rows["decoder"]})
     if new:
         notes.append(f"{new} ids are new, drawn at random: symbols that the vocabulary lacks")
     if read.left_behind:
         notes.append(f"left behind: {', '.join(read.left_behind)}")
     return saved, notes
+
+
+def _read_vocabulary(
+    family: Seq2SeqFamily,
+    folder: Path,
+    config: Mapping[str, Any],
+    sizes: Sizes,
+    languages: Sequence[str],
+) -> Seq2SeqVocabulary:
+    """Return the vocabulary of a model from the files of its family's tokenizer, or else tokenizer.json.
+
+    Raises MasscliError if files are missing or do not fit, and BadModelError if a SentencePiece model is
+    damaged.
+    """
+    if has_only_tokenizer_json(folder) and not is_byte_level(folder):
+        return read_tokenizer_json(folder, config, sizes[0], languages)
+    return _READERS[family.model_type](folder, config, sizes, languages)
 
 
 def _check_config(family: Seq2SeqFamily, config: Mapping[str, Any], path: Path) -> None:
@@ -223,21 +246,37 @@ def _tokenizer(
         fields["predicted_ids"] = (0, sizes[1])
     for role in ("pad", "eos"):
         _check_role(role, config, tokenizer, rows["encoder"], vocabulary.path)
-    # With tags in place of the start symbol, a decoder begins with the tag.
-    start = config.get("decoder_start_token_id")
-    if start is None:
-        start = read_json_if_present(folder / GENERATION_CONFIG).get("decoder_start_token_id")
-    fields["decoder_start"] = getattr(tokenizer.vocab, family.decoder_start)
-    if type(start) is int:
-        if not 0 <= start < sizes[1]:
-            raise MasscliError(
-                f"decoder_start_token_id is {start}, but the model has {sizes[1]} rows",
-                "vocabulary and config.json are of different models",
-            )
-        fields["decoder_start"] = rows["decoder"][start]
+    fields["decoder_start"] = _decoder_start(family, folder, config, tokenizer, rows["decoder"])
+    if vocabulary.source_start is not None:
+        fields["bos"] = vocabulary.source_start
     if vocabulary.forced_prefix:
         fields["forced_prefix"] = vocabulary.forced_prefix
     return tokenizer.with_card_fields(**fields), rows
+
+
+def _decoder_start(
+    family: Seq2SeqFamily,
+    folder: Path,
+    config: Mapping[str, Any],
+    tokenizer: Tokenizer,
+    rows: Sequence[int],
+) -> int:
+    """Return masscli's id of the token that a decoder reads first, if it does not read a tag.
+
+    It comes from config.json (`config`) or generation_config.json, or else is that of the family. `rows` are
+    masscli's ids of the rows of the decoder's embeddings. Raises MasscliError if it is not among them.
+    """
+    start = config.get("decoder_start_token_id")
+    if start is None:
+        start = read_json_if_present(folder / GENERATION_CONFIG).get("decoder_start_token_id")
+    if type(start) is not int:
+        return int(getattr(tokenizer.vocab, family.decoder_start))
+    if not 0 <= start < len(rows):
+        raise MasscliError(
+            f"decoder_start_token_id is {start}, but the model has {len(rows)} rows",
+            "vocabulary and config.json are of different models",
+        )
+    return rows[start]
 
 
 def _check_role(

@@ -17,10 +17,16 @@ from masscli.checkpoint.convert.fast_tokenizer import fast_tokenizer_files
 from masscli.checkpoint.convert.one_direction import DirectedModel
 from masscli.checkpoint.convert.seq2seq import MARIAN, Seq2SeqFamily
 from masscli.checkpoint.convert.vocabulary_export import byte_level_files, published_ids
-from masscli.text import dictionary_model, numbered_sentencepiece
+from masscli.text import dictionary_model, fast_tokenizer, numbered_sentencepiece
 from masscli.text.bpe_codes import WORD_END
 from masscli.text.markers import BPE_CONTINUATION
-from masscli.text.model_kinds import BYTE_LEVEL_BPE, DICTIONARY, NUMBERED_SENTENCEPIECE, detect_kind
+from masscli.text.model_kinds import (
+    BYTE_LEVEL_BPE,
+    DICTIONARY,
+    FAST_TOKENIZER,
+    NUMBERED_SENTENCEPIECE,
+    detect_kind,
+)
 from masscli.text.packed_vocabulary import PackedVocabulary, unpack
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.two_vocabularies import is_two_vocabularies, unpack_two_vocabularies
@@ -58,7 +64,44 @@ def tokenizer_files(
     if kinds == {BYTE_LEVEL_BPE} and is_plain and len(parts) == 1:
         files = byte_level_files(tokenizer, "BartTokenizer", settings)
         return files, "BartTokenizer: the files that were imported"
+    if kinds == {FAST_TOKENIZER} and is_plain and len(parts) == 1:
+        return _imported_tokenizer_json(tokenizer, directed, settings), "tokenizer.json: as it was imported"
     return fast_tokenizer_files(tokenizer, directed, lines, tried)
+
+
+def _imported_tokenizer_json(
+    tokenizer: Tokenizer, directed: DirectedModel, settings: Mapping[str, Any]
+) -> Files:
+    """Return a tokenizer.json that was imported, with the special tokens of one direction, and its settings.
+
+    The settings are added to `settings`.
+    """
+    vocabulary = unpack(tokenizer.model_bytes, fast_tokenizer.HEADER)
+    pieces = vocabulary.pieces
+    before = [_template_token(number) for number in directed.source_prefix]
+    after = [_template_token(number) for number in directed.source_suffix]
+    first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+    special_tokens = {}
+    for number in (*directed.source_prefix, *directed.source_suffix):
+        special_tokens[f"T{number}"] = {"id": f"T{number}", "ids": [number], "tokens": [pieces[number]]}
+    template = {
+        "type": "TemplateProcessing",
+        "single": [*before, first, *after],
+        "pair": [*before, first, second, *after],
+        "special_tokens": special_tokens,
+    }
+    own: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "split_special_tokens": True}
+    for role in ("pad", "bos", "eos", "unk", "mask"):
+        # Symbols that masscli has added are left out.
+        if getattr(tokenizer.vocab, role) < len(pieces):
+            own[f"{role}_token"] = pieces[getattr(tokenizer.vocab, role)]
+    content = {**vocabulary.rest["tokenizer"], "post_processor": template}
+    return {"tokenizer.json": _to_json(content), SETTINGS: _to_json({**settings, **own})}
+
+
+def _template_token(number: int) -> dict[str, Any]:
+    """Return an item of a template: the special token with an id, under the name `T` and the number."""
+    return {"SpecialToken": {"id": f"T{number}", "type_id": 0}}
 
 
 def _marian_files(parts: Sequence[bytes], direction: tuple[str, str], settings: Mapping[str, Any]) -> Files:

@@ -366,6 +366,51 @@ def test_the_exported_tokenizer_has_the_same_ids_or_there_is_none_by_name(name: 
         assert again(line).input_ids == expected, line
 
 
+CLASSES = {
+    "mbart": "MBartTokenizer",
+    "mbart50": "MBart50Tokenizer",
+    "nllb": "NllbTokenizer",
+    "nllb-legacy": "NllbTokenizer",
+    "pegasus": "PegasusTokenizer",
+    "bart": "BartTokenizer",
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_folder_that_version_5_saved_has_tokenizer_json_alone(name: str, tmp_path: Path) -> None:
+    peer = make_peer(name, tmp_path / "theirs", {})
+    theirs = getattr(transformers, CLASSES[name]).from_pretrained(tmp_path / "theirs")
+    for path in (tmp_path / "theirs").iterdir():
+        if path.name not in ("config.json", "generation_config.json", "model.safetensors"):
+            path.unlink()
+    languages = FAMILIES[name][3]
+    source, target = languages[0], languages[-1]
+    if len(languages) == 2:
+        theirs.src_lang = {"en": "en_XX", "eng": "eng_Latn"}.get(source, source)
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert not list((tmp_path / "theirs").glob("*.model"))
+    import_folder(tmp_path / "theirs", tmp_path / "run", languages, allow_pickle=False)
+    export_translator(Checkpoint.open(tmp_path / "run"), source, target, tmp_path / "again")
+    again = transformers.AutoTokenizer.from_pretrained(tmp_path / "again")
+    run = Checkpoint.open(tmp_path / "run")
+    framing = run.framing()
+    for line in [*LINES, "  bab  BAB q", "", "ßa"]:
+        framed = framing.encoder_input(
+            np.array(run.tokenizer().encode(line, source), np.int64), source, target
+        )
+        assert framed.tolist() == theirs(line).input_ids == again(line).input_ids, line
+    starts = {"mbart": "ro_RO", "mbart50": "</s> sv_SE", "pegasus": "<pad>", "bart": "</s> <s>"}
+    start = theirs.convert_tokens_to_ids(starts.get(name, "</s> deu_Latn").split())
+    words = np.array([9, 27, 12])
+    own = framing.with_special_tokens(words, target)
+    assert own.tolist() == [*start, *words, theirs.eos_token_id]
+    ids = torch.from_numpy(framing.encoder_input(words, source, target))[None]
+    with torch.no_grad():
+        logits = peer(input_ids=ids, decoder_input_ids=torch.from_numpy(own)[None]).logits
+    found = logits_of(run, ids, torch.from_numpy(own)[None])[..., : logits.shape[2]]
+    assert found.sub(logits).abs().max() < 1e-5
+
+
 def test_a_tokenizer_in_one_file_has_the_same_ids(tmp_path: Path) -> None:
     make_peer("bart", tmp_path / "theirs", {})
     theirs = transformers.BartTokenizer.from_pretrained(tmp_path / "theirs")
@@ -417,6 +462,30 @@ def test_generation_settings_survive_import_and_export(
     export_translator(run, "en", "ro", tmp_path / "again")
     again = json.loads((tmp_path / "again" / "generation_config.json").read_text(encoding="utf-8"))
     assert {key: again[key] for key in settings} == settings
+
+
+def test_other_names_of_generation_settings(tmp_path: Path) -> None:
+    make_peer("bart", tmp_path / "theirs", {})
+    settings = {
+        "max_length": 20,
+        "max_new_tokens": 30,
+        "repetition_penalty": 1.2,
+        "length_penalty": 2,
+        "num_beams": 2,
+        "early_stopping": "never",
+        "min_length": None,
+        "num_beam_groups": 1,
+        "encoder_no_repeat_ngram_size": 3,
+        "do_sample": True,
+    }
+    write_json(tmp_path / "theirs" / "generation_config.json", settings)
+    path, notes = import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
+    search = load(path).text_model(source="en", target="en").search_config({})
+    # Of the 30 tokens one is forced and one is the end symbol.
+    assert (search.beam, search.lenpen, search.max_len_b, search.repetition_penalty) == (2, 2, 28, 1.2)
+    assert not search.early_stop
+    expected = "left out, since generate has no counterpart: encoder_no_repeat_ngram_size, do_sample"
+    assert expected in notes
 
 
 def test_an_imported_model_is_fine_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from masscli.api.model import load
+from masscli.checkpoint.convert.import_ import import_folder
 from masscli.checkpoint.convert.translator_export import export_translator
 from masscli.generation.config import GenerationConfig
 from tests.published import error_of
@@ -94,6 +95,22 @@ def test_the_tokenizer_gives_equal_ids_and_takes_names_of_special_pieces_for_tex
     for text in ("ba be", "", "  ba\t be ", "zzz ßß ba", "<s> ba </s>", "▁ba", "ｂａ"):
         framed = run.framing().encoder_input(ours.encode(text, "en"), "en").tolist()
         assert theirs(text).input_ids == framed, text
+
+
+@pytest.mark.parametrize("shape", ["default", "tag", "learned", "bart", "mbart", "m2m_100", "marian"])
+def test_an_export_can_be_imported_again(shape: str, toy: Path, tmp_path: Path) -> None:
+    run = random_translator(shape, toy, tmp_path / "run")
+    export_translator(run, "en", "de", tmp_path / "theirs")
+    path, _ = import_folder(tmp_path / "theirs", tmp_path / "again", ("en", "de"), allow_pickle=False)
+    lines = [" ".join(WORDS["en"][word] for word in walk) for walk in sentences(12, 5)]
+    search: dict[str, Any] = {"beam": 3, "nbest": 3, "early_stop": True, "max_len_a": 0, "max_len_b": 20}
+    ours, again = (
+        load(checkpoint, precision="fp32").translate_nbest(lines, "en", "de", **search)
+        for checkpoint in (run.path, path)
+    )
+    assert [[t.pieces for t in n_best] for n_best in again] == [[t.pieces for t in n_best] for n_best in ours]
+    for mine, yours in zip(ours, again, strict=True):
+        assert [t.score for t in yours] == pytest.approx([t.score for t in mine], abs=1e-4)
 
 
 def test_no_tokenizer_is_written_where_one_id_would_differ(

@@ -1,0 +1,148 @@
+"""Read the vocabulary of an encoder-decoder from tokenizer.json alone, through the library `tokenizers`.
+
+Version 5 of Hugging Face's library writes no other file for mBART, NLLB and Pegasus, and neither does
+`masscli export`. Its template says which special tokens stand around a source: that of a language that is
+among the added tokens (`en_XX`, `eng_Latn`, `__en__`, `<lang:en>`) is a tag, which changes with the language;
+any other is the same for every source.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from masscli.checkpoint.convert.seq2seq_vocabulary import Seq2SeqVocabulary, language_ids
+from masscli.checkpoint.convert.tokenizer_files import TOKENIZER, TokenizerFiles, read_tokenizer_files
+from masscli.core.errors import MasscliError
+from masscli.text.fast_tokenizer import find_marker, pack_fast_tokenizer
+from masscli.text.subword_model import BadModelError
+
+OWN_FILES = (
+    "sentencepiece.bpe.model",
+    "source.spm",
+    "spiece.model",
+    "vocab-src.json",
+    "vocab.json",
+)
+"""Files of the families' own tokenizers, which are read in preference to tokenizer.json."""
+_TAG = re.compile(r"([a-z]{2,3}_[A-Z][A-Za-z]+)|__([a-z]{2,3})__|<lang:([^>]+)>")
+"""Matches the tag of a language, and its code in one of three groups; the last form is masscli's own."""
+
+
+class _Template(NamedTuple):
+    """The ids of the special tokens that tokenizer.json puts before a source, and of those behind it."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+def has_only_tokenizer_json(folder: Path) -> bool:
+    """Return whether a folder has a tokenizer.json, and none of the files of the families' own tokenizers."""
+    return (folder / TOKENIZER).exists() and not any((folder / name).exists() for name in OWN_FILES)
+
+
+def is_byte_level(folder: Path) -> bool:
+    """Return whether the tokenizer.json of a folder splits text into bytes, as BART's does.
+
+    Raises MasscliError if the file is damaged.
+    """
+    steps = read_tokenizer_files(folder, "BartTokenizer").part.steps("pre_tokenizer")
+    return any(step.get("type") == "ByteLevel" for step in steps)
+
+
+def read_tokenizer_json(
+    folder: Path, config: Mapping[str, Any], size: int, languages: Sequence[str]
+) -> Seq2SeqVocabulary:
+    """Return the vocabulary in the tokenizer.json of a folder, for `size` rows of token embeddings.
+
+    With tags, `languages` are those to give names to. `config` is the content of config.json. Raises
+    MasscliError if the file is damaged or does not fit, if the library is missing, or if special tokens stand
+    around sources in a way that masscli lacks.
+    """
+    path = folder / TOKENIZER
+    files = read_tokenizer_files(folder, "MBartTokenizer")
+    if find_marker(files.content) is None:
+        raise MasscliError(
+            f"{path}: its decoder does not show where words begin",
+            "a decoder ByteLevel, Metaspace, WordPiece or BPEDecoder does",
+        )
+    codes = _language_codes(files)
+    template = _read_template(files, path)
+    has_tags = not set(codes.values()).isdisjoint((*template.before, *template.after))
+    special_ids = {token.content: i for i, token in files.added.items() if token.special}
+    if has_tags:
+        special_ids |= language_ids(languages, codes, path)
+    try:
+        model, _ = pack_fast_tokenizer(
+            files.content, lambda pieces: {**files.role_ids(pieces), **special_ids}, size
+        )
+    except BadModelError as error:
+        raise MasscliError(f"{path}: {error.message}", error.hint) from None
+    pad = config.get("pad_token_id", 1)
+    if has_tags:
+        return Seq2SeqVocabulary(path, model, _tag_framing(template, config, codes), pad=pad)
+    if len(template.before) > 1 or len(template.after) != 1:
+        raise MasscliError(
+            f"{path}: puts {len(template.before)} special tokens before a source and {len(template.after)} "
+            "behind it",
+            "expected at most one before it, and the end symbol behind it",
+        )
+    forced = config.get("forced_bos_token_id")
+    return Seq2SeqVocabulary(
+        path,
+        model,
+        {"source_bos": bool(template.before)},
+        forced_prefix=(forced,) if type(forced) is int else (),
+        pad=pad,
+        source_start=template.before[0] if template.before else None,
+    )
+
+
+def _language_codes(files: TokenizerFiles) -> dict[str, int]:
+    """Return the id of each added token that is the tag of a language, by the code of the language."""
+    codes = {}
+    for number, token in files.added.items():
+        match = _TAG.fullmatch(token.content)
+        if match:
+            codes[match[1] or match[2] or match[3]] = number
+    return codes
+
+
+def _read_template(files: TokenizerFiles, path: Path) -> _Template:
+    """Return the special tokens around a source. Raises MasscliError if tokenizer.json has no template."""
+    part = files.part["post_processor"]
+    known: Any = part.get("special_tokens")
+    items = part.get("single")
+    if part.get("type") != "TemplateProcessing" or not isinstance(items, list):
+        raise MasscliError(f"{path}: has no template of special tokens (post_processor)")
+    before: list[int] = []
+    after: list[int] = []
+    current = before
+    for item in items:
+        if isinstance(item, dict) and "Sequence" in item:
+            current = after
+            continue
+        try:
+            token: Mapping[str, Any] = known[item["SpecialToken"]["id"]]
+            current += [int(number) for number in token["ids"]]
+        except (KeyError, TypeError, ValueError):
+            raise MasscliError(f"{path}: its template of special tokens is damaged") from None
+    return _Template(tuple(before), tuple(after))
+
+
+def _tag_framing(template: _Template, config: Mapping[str, Any], codes: Mapping[str, int]) -> dict[str, Any]:
+    """Return where tags of languages stand, as fields of `ModelConfig`; `codes` are their ids.
+
+    The template shows it for sources. Targets begin with the tag if config.json says so, and in mBART-25,
+    which puts it behind sources; in mBART-50, M2M100 and NLLB the decoder reads the end symbol first.
+    """
+    source_tag = "first" if template.before else "last"
+    starts_with_tag = source_tag == "last" and config.get("model_type") == "mbart"
+    starts_with_tag = starts_with_tag or config.get("decoder_start_token_id") in codes.values()
+    return {
+        "languages": "tag",
+        "source_tag": source_tag,
+        "target_tag": "start" if starts_with_tag else "forced",
+    }
