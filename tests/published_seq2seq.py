@@ -149,7 +149,7 @@ class Published:
     """A kind of folder: its family, what writes its vocabulary, languages to import, the ids of padding and of the end."""
 
     family: str
-    write_vocabulary: Callable[[Path], int]
+    write_vocabulary: Callable[[Path], int | tuple[int, int]]
     languages: tuple[str, ...]
     pad: int = 1
     end: int = 2
@@ -163,6 +163,9 @@ SEQ2SEQ = {
     "m2m100": Published("m2m_100", write_m2m100, ("en", "ro")),
     "nllb": Published("m2m_100", write_nllb_legacy, ("eng_Latn", "deu")),
     "marian": Published("marian", write_marian, ("en", "de"), -1, 0),
+    "marian-tags": Published("marian", write_marian_tags, ("en", "deu"), -1, 0),
+    "marian-two": Published("marian", write_marian_two, ("en", "de"), -1, 0),
+    "fsmt": Published("fsmt", write_fsmt, ("en", "de")),
 }
 
 
@@ -170,25 +173,39 @@ def make_seq2seq(name: str, folder: Path) -> dict[str, Tensor]:
     """Write a folder, and return its tensors."""
     kind = SEQ2SEQ[name]
     folder.mkdir(exist_ok=True)
-    size = kind.write_vocabulary(folder)
+    sizes = kind.write_vocabulary(folder)
+    has_two = isinstance(sizes, tuple)
+    source_size, target_size = sizes if isinstance(sizes, tuple) else (sizes, sizes)
     family = SEQ2SEQ_FAMILIES[kind.family]
-    pad = kind.pad % size
+    pad = kind.pad % source_size
     positions = "learned" if family.sinusoids is None else "sinusoidal"
     values = {
         "arch": "base", "dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 2, "decoder_layers": 2, "max_positions": 40,
         "norm": family.norm, "norm_embedding": family.norm_embedding, "norm_eps": NORM_EPS, "languages": "none",
         "positions": positions, "position_offset": family.offset(pad), "output_bias": family.output_bias,
+        "embeddings": "separate" if has_two else "tied",
     }  # fmt: skip
     config = resolve(values)
     torch.manual_seed(1)
+    size = max(source_size, target_size)
     weights = {
         key: torch.randn_like(tensor) for key, tensor in Transformer(config, size, ()).state_dict().items()
     }
-    directed = DirectedModel(config, range(size), range(size), weights, [], [0], 0, [])
+    source_ids, target_ids = range(source_size), range(target_size)
+    if has_two:
+        # Of the two vocabularies the ids of the target come last.
+        target_ids = range(source_size, source_size + target_size)
+        weights = {
+            key: tensor[: source_size if key.endswith("encoder") else target_size]
+            if key.startswith(("token_embeddings", "output_biases"))
+            else tensor
+            for key, tensor in weights.items()
+        }
+    directed = DirectedModel(config, source_ids, target_ids, weights, [], [0], 0, [])
     tensors = to_seq2seq(family, directed)
     tensors = {key: tensor.contiguous().clone() for key, tensor in tensors.items()}
     save_file(tensors, folder / "model.safetensors")
-    start = pad if name in ("marian", "pegasus") else 2
+    start = pad if kind.family in ("marian", "pegasus") else 2
     special = {"pad_token_id": pad, "eos_token_id": kind.end, "decoder_start_token_id": start}
     write_json(folder / "config.json", {**seq2seq_config(family, directed), **special})
     return tensors

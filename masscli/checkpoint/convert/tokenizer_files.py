@@ -213,7 +213,7 @@ def _list_added_tokens(
             flags = _as_dict(token)
             listed.append((token_id, flags.get("content"), flags.get("special", False)))
         return folder / SETTINGS, listed
-    special = _listed_specials(settings)
+    special = _listed_specials(settings) | _listed_specials(read_json_if_present(folder / SPECIAL_TOKENS))
     for text, token_id in read_json_if_present(folder / ADDED_TOKENS).items():
         listed.append((token_id, text, text in special))
     return folder / ADDED_TOKENS, listed
@@ -228,7 +228,7 @@ def _as_list(value: object) -> list[Any]:
 
 
 def _listed_specials(settings: Mapping[str, Any]) -> set[str]:
-    """Return the texts of the tokens that tokenizer_config.json lists as special."""
+    """Return the texts of the tokens that a table of settings or of special tokens lists as special."""
     listed = [settings.get(f"{role}_token") for role in ROLES]
     for key in ("additional_special_tokens", "extra_special_tokens"):
         listed += _as_list(settings.get(key))

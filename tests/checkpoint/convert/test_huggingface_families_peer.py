@@ -298,3 +298,19 @@ def test_what_only_tokenizer_json_says(kind: str, added: list[str], tmp_path: Pa
         assert tokenizer.encode(line, "en") == expected
         assert again(line, add_special_tokens=False)["input_ids"] == expected
     assert len(again) >= size + len(added)
+
+
+def test_tokens_that_only_the_map_of_special_tokens_calls_special(tmp_path: Path) -> None:
+    """Before tokenizer.json, a token for padding was added to GPT-2 in two files."""
+    size = gpt2(tmp_path / "theirs")
+    end = {"content": "<|endoftext|>", "lstrip": False}
+    special = {"bos_token": end, "eos_token": end, "unk_token": end, "pad_token": "[PAD]"}
+    (tmp_path / "theirs" / "special_tokens_map.json").write_text(json.dumps(special), encoding="utf-8")
+    (tmp_path / "theirs" / "added_tokens.json").write_text(json.dumps({"[PAD]": size}), encoding="utf-8")
+    peer = transformers.GPT2Model(transformers.GPT2Config(vocab_size=size + 1, **GPT))
+    peer.save_pretrained(tmp_path / "theirs")
+    import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
+    tokenizer = Checkpoint.open(tmp_path / "run").tokenizer()
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "theirs")
+    assert tokenizer.encode(LINE, "en") == theirs(LINE).input_ids
+    assert tokenizer.vocab.pad == theirs.pad_token_id == size

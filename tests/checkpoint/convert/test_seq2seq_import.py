@@ -45,9 +45,10 @@ def test_text_comes_back_and_is_framed_as_in_the_family(name: str, tmp_path: Pat
     tokenizer, framing = run.tokenizer(), run.framing()
     lines = [line for line in LINES if name != "m2m100"] or ["e"]
     assert [tokenizer.decode(tokenizer.encode(line, source), source) for line in lines] == lines
-    read = framing.encoder_input(tokenizer.encode("", source), source).tolist()
+    read = framing.encoder_input(tokenizer.encode("", source), source, target).tolist()
     written = framing.with_special_tokens(tokenizer.encode("", target), target).tolist()
     end, tags = tokenizer.vocab.eos, tokenizer.vocab.languages
+    pad = tokenizer.vocab.pad
     expected = {
         "bart": ([0, end], [end, 0, end]),
         "pegasus": ([end], [0, end]),
@@ -55,7 +56,10 @@ def test_text_comes_back_and_is_framed_as_in_the_family(name: str, tmp_path: Pat
         "mbart50": ([tags[source], end], [end, tags[target], end]),
         "m2m100": ([tags[source], end], [end, tags[target], end]),
         "nllb": ([end, tags[source]], [end, tags[target], end]),
-        "marian": ([end], [tokenizer.vocab.pad, end]),
+        "marian": ([end], [pad, end]),
+        "marian-tags": ([tags[target], end], [pad, end]),
+        "marian-two": ([end], [pad, end]),
+        "fsmt": ([end], [end, end]),
     }
     assert (read, written) == expected[name]
 
