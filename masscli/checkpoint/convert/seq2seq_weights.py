@@ -184,8 +184,7 @@ def convert_weights(
             table = _table(tables, part, owner)
             if table.shape != (len(ids), like.shape[1]):
                 raise wrong_shape(path, name, table, (len(ids), like.shape[1]))
-            converted[name] = torch.empty(like.shape).normal_(0, _NEW_STD, generator=generator)
-            converted[name][torch.tensor(ids) - first] = table
+            converted[name] = _with_new_rows(table, torch.tensor(ids) - first, len(like), generator)
         elif part == "output_biases":
             converted[name] = torch.zeros(len(like))
             # An encoder with embeddings of its own predicts nothing.
@@ -201,6 +200,17 @@ def convert_weights(
             "a model with other parts than the published ones cannot be imported",
         )
     return converted
+
+
+def _with_new_rows(table: Tensor, places: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Return a table (size, D) with the rows of `table` at `places`, and new rows drawn at random elsewhere."""
+    is_new = torch.ones(size, dtype=torch.bool)
+    is_new[places] = False
+    placed = torch.empty(size, table.shape[1])
+    placed[places] = table
+    new = torch.empty(int(is_new.sum()), table.shape[1]).normal_(0, _NEW_STD, generator=generator)
+    placed[is_new] = new
+    return placed
 
 
 def _table(tables: TokenTables, part: str, owner: str) -> Tensor:

@@ -28,6 +28,7 @@ from masscli.text.model_kinds import (
     detect_kind,
 )
 from masscli.text.packed_vocabulary import PackedVocabulary, unpack
+from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.two_vocabularies import is_two_vocabularies, unpack_two_vocabularies
 
@@ -55,17 +56,18 @@ def tokenizer_files(
     if is_two_vocabularies(tokenizer.model_bytes):
         parts = unpack_two_vocabularies(tokenizer.model_bytes)[1]
     kinds = {detect_kind(part) for part in parts}
-    rules = tokenizer.preprocessing
-    if kinds == {DICTIONARY} and rules.published == "fsmt":
+    if kinds == {DICTIONARY} and tokenizer.preprocessing.published == "fsmt":
         return _fsmt_files(parts, direction, settings), "FSMTTokenizer: the files that were imported"
-    is_plain = not (rules.moses or rules.normalize or rules.romanian or rules.lowercase or rules.published)
-    if family is MARIAN and kinds == {NUMBERED_SENTENCEPIECE} and is_plain:
-        return _marian_files(parts, direction, settings), "MarianTokenizer: the files that were imported"
-    if kinds == {BYTE_LEVEL_BPE} and is_plain and len(parts) == 1:
-        files = byte_level_files(tokenizer, "BartTokenizer", settings)
-        return files, "BartTokenizer: the files that were imported"
-    if kinds == {FAST_TOKENIZER} and is_plain and len(parts) == 1:
-        return _imported_tokenizer_json(tokenizer, directed, settings), "tokenizer.json: as it was imported"
+    # None of these tokenizers changes text before it cuts it.
+    if tokenizer.preprocessing == TextPreprocessing():
+        if family is MARIAN and kinds == {NUMBERED_SENTENCEPIECE}:
+            return _marian_files(parts, direction, settings), "MarianTokenizer: the files that were imported"
+        if kinds == {BYTE_LEVEL_BPE} and len(parts) == 1:
+            files = byte_level_files(tokenizer, "BartTokenizer", settings)
+            return files, "BartTokenizer: the files that were imported"
+        if kinds == {FAST_TOKENIZER} and len(parts) == 1:
+            files = _imported_tokenizer_json(tokenizer, directed, settings)
+            return files, "tokenizer.json: as it was imported"
     return fast_tokenizer_files(tokenizer, directed, lines, tried)
 
 
