@@ -203,7 +203,7 @@ def convert_weights(
 
 
 def _with_new_rows(table: Tensor, places: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Return a table (size, D) with the rows of `table` at `places`, and new rows drawn at random elsewhere."""
+    """Return a table (size, D) with the rows of `table` at `places`; other rows are drawn at random."""
     is_new = torch.ones(size, dtype=torch.bool)
     is_new[places] = False
     placed = torch.empty(size, table.shape[1])
