@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.preloaded import Preloaded
 from tests.toy import make_data
 from tests.toy_tasks import make_tasks
 
@@ -27,6 +28,14 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Toy examples of every task, and `data` made of them.  Read only."""
     return make_tasks(tmp_path_factory.mktemp("tasks"))
+
+
+@pytest.fixture(scope="session")
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
+    """The program `masscli` without the seconds of its start."""
+    server = Preloaded(tmp_path_factory.mktemp("preloaded"))
+    yield server
+    server.stop()
 
 
 @pytest.fixture

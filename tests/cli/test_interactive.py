@@ -12,6 +12,7 @@ import pytest
 
 import masscli
 from masscli.cli.app import dispatch
+from tests.preloaded import Preloaded
 from tests.toy import recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -26,7 +27,7 @@ def run_folder(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_pipe_is_answered_line_by_line(
-    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], preloaded: Preloaded
 ) -> None:
     lines = ["ba be bi", "", "bo bu  ", "di\tgu"]
     (tmp_path / "in").write_text("".join(f"{line}\n" for line in lines))
@@ -35,7 +36,7 @@ def test_a_pipe_is_answered_line_by_line(
     assert dispatch(["generate", *options, "--input", str(tmp_path / "in")]) == 0
     expected = capsys.readouterr().out.splitlines()
     process = subprocess.Popen(
-        [sys.executable, "-m", "masscli", "interactive", *options], text=True, encoding="utf-8",
+        [str(preloaded.program), "interactive", *options], text=True, encoding="utf-8",
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdin is not None

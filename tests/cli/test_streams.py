@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.preloaded import Preloaded
 from tests.toy import recipe
 from tests.training.test_trainer import train
 
@@ -68,8 +69,10 @@ def test_without_stdout_a_file_is_written_all_the_same(run_folder: Path, tmp_pat
 
 
 @pytest.mark.parametrize("format", ["text", "jsonl"])
-def test_each_line_of_a_pipe_is_answered_at_once(format: str, run_folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "masscli", "generate", str(run_folder), "--buffer-size", "1"]
+def test_each_line_of_a_pipe_is_answered_at_once(
+    format: str, run_folder: Path, tmp_path: Path, preloaded: Preloaded
+) -> None:
+    command = [str(preloaded.program), "generate", str(run_folder), "--buffer-size", "1"]
     with subprocess.Popen(
         [*command, "--max-len-b", "3", "--format", format],
         stdin=subprocess.PIPE,

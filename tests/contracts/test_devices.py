@@ -67,7 +67,7 @@ def everything(toy: Path, labelled: Path, place: Path) -> Iterator[list[str]]:
             f"of-{text}": {"dataset": text, "objective": objective} for text, objective in texts.items()
         }
         made: Recipe = recipe(
-            toy, place / method, "train.max_update=4", "model.dropout=0", *changes, streams=streams
+            toy, place / method, "train.max_update=2", "model.dropout=0", *changes, streams=streams
         )
         (place / f"{method}.toml").write_text(to_toml(to_dict(made)), encoding="utf-8")
         yield ["finetune", "--config", str(place / f"{method}.toml")]

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.preloaded import Preloaded
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BASH = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -38,11 +40,11 @@ case " ${words[*]} " in
     *" --vocab-size "* | *" --spm-model "*) ;;
     *" preprocess "*) words+=(--vocab-size 300) ;;
 esac
-exec "$PYTHON" -m masscli "${words[@]}"
+exec $MASSCLI "${words[@]}"
 """
 
 PAIRS = "--langs en,de --trainpref multi30k/train --validpref multi30k/valid --testpref multi30k/test2016"
-SMALL_FILES = "$PYTHON -m tests.peers.small_files . multi30k/*.en multi30k/*.de"
+SMALL_FILES = f"PYTHONPATH={ROOT}:${{PYTHONPATH:-}} {sys.executable} -m tests.peers.small_files . multi30k/*.en multi30k/*.de"
 """Writes files in the formats of other programs; see tests/peers/small_files.py."""
 BEFORE = {
     "how-to/mass-checkpoints.md": SMALL_FILES,
@@ -104,10 +106,9 @@ INSTEAD = {" --from text": "", " --vectors vectors": ""}
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preloaded: Preloaded) -> Path:
     """A folder with small corpora under the names that the documentation uses, and a `masscli` that trains for three updates."""
-    monkeypatch.setenv("PYTHON", sys.executable)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
+    monkeypatch.setenv("MASSCLI", str(preloaded.program))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "masscli").write_text(SHORT)
@@ -158,7 +159,9 @@ def run(script: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_the_tour_of_the_readme(place: Path) -> None:
+def test_the_tour_of_the_readme(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts the real program for each command, as a user does; the other pages use one that is preloaded."""
+    monkeypatch.setenv("MASSCLI", f"{sys.executable} -m masscli")
     tour, bare = BASH.findall((ROOT / "README.md").read_text(encoding="utf-8"))
     assert re.search(r"^BLEU += [\d.]+ .*\n^chrF2 = [\d.]+", run(tour, place), re.MULTILINE)
     assert (place / "hyp.de").read_text(encoding="utf-8").count("\n") == 60
@@ -194,7 +197,7 @@ def test_the_program_of_the_python_page(place: Path) -> None:
     # Examples of a user follow the steps before them, as in a session.
     (place / "program.py").write_text("".join(blocks), encoding="utf-8")
     run(BEFORE_PYTHON, place)
-    printed = run("$PYTHON -W error program.py", place)
+    printed = run(f"{sys.executable} -W error program.py", place)
     for expected in ("'</s>'", "{'0': ", "Stepped(step=", "Finished(step=3"):
         assert expected in printed
 

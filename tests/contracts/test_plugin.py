@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.preloaded import Preloaded
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "examples/masscli-plugin"
@@ -24,20 +27,30 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def masscli(site: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": f"{site}:{os.environ.get('PYTHONPATH', '')}"}
-    command = [sys.executable, "-m", "masscli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+@pytest.fixture(scope="module")
+def program(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A `masscli` that finds the example."""
+    search_path = f"{site}:{os.environ.get('PYTHONPATH', '')}"
+    with pytest.MonkeyPatch.context() as patch:
+        # The program and those who start it have the same environment.
+        patch.setenv("PYTHONPATH", search_path)
+        server = Preloaded(tmp_path_factory.mktemp("plugin"))
+        yield server.program
+        server.stop()
 
 
-def test_its_options_are_in_the_help(site: Path) -> None:
-    done = masscli(site, "pretrain", "--objective", "prefix-lm", "--help")
+def masscli(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_its_options_are_in_the_help(program: Path) -> None:
+    done = masscli(program, "pretrain", "--objective", "prefix-lm", "--help")
     assert done.returncode == 0, done.stderr
     assert "--prefix-share" in done.stdout
     assert "Share of each sentence that the encoder reads" in " ".join(done.stdout.replace("│", " ").split())
 
 
-def test_it_is_trained_and_continued_and_written_with(site: Path, toy: Path, tmp_path: Path) -> None:
+def test_it_is_trained_and_continued_and_written_with(program: Path, toy: Path, tmp_path: Path) -> None:
     """The loss falls, the recipe keeps the option, and `generate` accepts the run."""
     run = tmp_path / "run"
     shape = ["--dim", 32, "--ffn-dim", 64, "--heads", 2, "--encoder-layers", 1, "--decoder-layers", 1]
@@ -55,17 +68,17 @@ def test_it_is_trained_and_continued_and_written_with(site: Path, toy: Path, tmp
     ]
     for updates in (10, 30):
         command = ["pretrain", toy, "--objective", "prefix-lm", "--prefix-share", 0.4, "--langs", "en"]
-        done = masscli(site, *command, *shape, *loop, "--max-update", updates, "--save-dir", run)
+        done = masscli(program, *command, *shape, *loop, "--max-update", updates, "--save-dir", run)
         assert done.returncode == 0, done.stderr
     reports = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     losses = [report["losses"]["prefix-lm-en.prefix-lm"] for report in reports if "losses" in report]
     assert losses[-1] < losses[0]
     assert "prefix_share = 0.4" in (run / "recipe.toml").read_text()
-    done = masscli(site, "generate", run, "--input", toy / "no such file")
+    done = masscli(program, "generate", run, "--input", toy / "no such file")
     assert done.returncode == 2 and "no such file" in done.stderr
 
 
-def test_a_wrong_value_is_refused_by_name(site: Path, toy: Path, tmp_path: Path) -> None:
+def test_a_wrong_value_is_refused_by_name(program: Path, toy: Path, tmp_path: Path) -> None:
     command = [
         "pretrain",
         toy,
@@ -76,6 +89,6 @@ def test_a_wrong_value_is_refused_by_name(site: Path, toy: Path, tmp_path: Path)
         "--save-dir",
         tmp_path / "run",
     ]
-    done = masscli(site, *command)
+    done = masscli(program, *command)
     assert done.returncode == 2
     assert done.stderr.splitlines()[0] == "error: --prefix-share: must lie between 0 and 1, got 1.5"

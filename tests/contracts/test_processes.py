@@ -20,6 +20,7 @@ from masscli.core.errors import MasscliError
 from masscli.training.fsdp import check_can_shard
 from masscli.training.recipe import Recipe
 from masscli.training.trainer import Trainer
+from tests.preloaded import Preloaded
 from tests.toy import recipe
 from tests.toy_tasks import ENCODER, finetune
 from tests.training.test_trainer import at, last, same_run, train
@@ -48,27 +49,34 @@ def started(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+TWO = ["--standalone", "--nproc-per-node", "2"]
+"""What torchrun is told, to start two processes."""
+
+
 def torchrun(args: Sequence[str], restarts: int = 0) -> list[str]:
     """The command of two processes, which torchrun starts again so often when one of them dies."""
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "--max-restarts",
-        str(restarts),
-    ]
+    launcher = [sys.executable, "-m", "torch.distributed.run", *TWO, "--max-restarts", str(restarts)]
     return [*launcher, "-m", "masscli", *args]
 
 
-def finish(args: Sequence[str]) -> None:
+def run_two(preloaded: Preloaded, args: Sequence[str], restarts: int = 0) -> subprocess.CompletedProcess[str]:
+    """Two processes under torchrun, to their end. All three are forked from one that has imported everything."""
+    launcher = [*preloaded.module("torch.distributed.run"), *TWO, "--max-restarts", str(restarts)]
+    command = [*launcher, "--no-python", str(preloaded.program), *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+
+
+def run_one(preloaded: Preloaded, args: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """One process, to its end."""
+    return subprocess.run([str(preloaded.program), *args], capture_output=True, text=True, timeout=200)
+
+
+def finish(preloaded: Preloaded, args: Sequence[str]) -> None:
     """Two processes to their end; what they said stands in the failure.
 
     A second start is allowed: what is asked is what they learn, not that a busy machine lets two processes find each other at once.
     """
-    ended = subprocess.run(torchrun(args, restarts=1), capture_output=True, text=True, timeout=200)
+    ended = run_two(preloaded, args, restarts=1)
     assert ended.returncode == 0, ended.stderr
 
 
@@ -119,7 +127,7 @@ def alone(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("shared_out", ["false", "true"])
 def test_a_run_begun_by_one_process_is_continued_by_two(
-    shared_out: str, toy: Path, tmp_path: Path, alone: Path
+    shared_out: str, toy: Path, tmp_path: Path, alone: Path, preloaded: Preloaded
 ) -> None:
     folder = tmp_path / "run"
     assert masscli(typed(recipe(toy, folder, "train.max_update=3"), tmp_path / "a.toml")) == 0
@@ -130,7 +138,7 @@ def test_a_run_begun_by_one_process_is_continued_by_two(
         f"train.shard_model={shared_out}",
     )
     whole = typed(recipe(toy, folder, *more), tmp_path / "b.toml")
-    finish(whole)
+    finish(preloaded, whole)
     assert alike(logged(folder), logged(alone))
     after, wanted = measured(folder)[UPDATES], measured(alone)[UPDATES]
     assert (
@@ -147,7 +155,7 @@ METHODS = {
 
 @pytest.mark.parametrize(("method", "optimizer"), [("heads", "lamb"), ("searching", "adamw")])
 def test_a_model_that_is_shared_out_learns_the_same(
-    method: str, optimizer: str, toy: Path, tmp_path: Path
+    method: str, optimizer: str, toy: Path, tmp_path: Path, preloaded: Preloaded
 ) -> None:
     """Two processes with a share of the model each, then one with all of it: as one process from the first update to the last."""
     streams = {
@@ -165,7 +173,7 @@ def test_a_model_that_is_shared_out_learns_the_same(
         return typed(made, tmp_path / f"{folder}-{last}.toml")
 
     assert masscli(run("alone", 10)) == 0
-    finish(run("two", 6, "train.shard_model=true"))
+    finish(preloaded, run("two", 6, "train.shard_model=true"))
     assert masscli(run("two", 10)) == 0
     assert alike(logged(tmp_path / "two"), logged(tmp_path / "alone"))
     assert norms(tmp_path / "two") == pytest.approx(norms(tmp_path / "alone"), rel=1e-3)
@@ -332,21 +340,24 @@ def translating(toy: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "args", [["--nbest", "2"], ["--sampling", "--beam", "2"], ["--score-reference"]], ids=str
 )
-def test_generate_shares_the_lines_and_keeps_their_order(args: list[str], translating: Path) -> None:
+def test_generate_shares_the_lines_and_keeps_their_order(
+    args: list[str], translating: Path, preloaded: Preloaded
+) -> None:
     """Two processes write what one writes, once, and one summary."""
     place = translating
     if "--score-reference" in args:
         args = ["--score-reference", str(place / "in.en")]
     command = ["generate", str(place / "run"), "--input", str(place / "in.en"), "--precision", "fp32"]
     command += ["--buffer-size", "9", *args]
-    alone = subprocess.run([sys.executable, "-m", "masscli", *command], capture_output=True, text=True)
-    together = subprocess.run(torchrun(command), capture_output=True, text=True, timeout=200)
+    alone, together = run_one(preloaded, command), run_two(preloaded, command)
     assert (alone.returncode, together.returncode) == (0, 0), together.stderr
     assert together.stdout == alone.stdout
     assert together.stderr.count(" 22 lines in ") == 1
 
 
-def test_predict_shares_the_examples_and_keeps_their_order(labelled: Path, tmp_path: Path) -> None:
+def test_predict_shares_the_examples_and_keeps_their_order(
+    labelled: Path, tmp_path: Path, preloaded: Preloaded
+) -> None:
     finetune(labelled, tmp_path / "run", "--task", "classify", "--table", "one", *ENCODER, updates=2)
     command = [
         "predict",
@@ -357,25 +368,22 @@ def test_predict_shares_the_examples_and_keeps_their_order(labelled: Path, tmp_p
         "jsonl",
     ]
     command += ["--precision", "fp32", "--batch-tokens", "40"]
-    alone = subprocess.run([sys.executable, "-m", "masscli", *command], capture_output=True, text=True)
-    together = subprocess.run(torchrun(command), capture_output=True, text=True, timeout=200)
+    alone, together = run_one(preloaded, command), run_two(preloaded, command)
     assert (alone.returncode, together.returncode) == (0, 0), together.stderr
     assert together.stdout == alone.stdout
     assert together.stderr.count("predicted 12 examples") == 1
     command[3] = "-"
-    refused = subprocess.run(torchrun(command), capture_output=True, text=True, timeout=200)
+    refused = run_two(preloaded, command)
     assert refused.stderr.count("error: --input -: processes cannot share standard input") == 1
 
 
-def test_other_commands_run_once(translating: Path) -> None:
+def test_other_commands_run_once(preloaded: Preloaded) -> None:
     command = ["recipe", "list"]
-    alone = subprocess.run([sys.executable, "-m", "masscli", *command], capture_output=True, text=True)
-    together = subprocess.run(torchrun(command), capture_output=True, text=True, timeout=200)
+    alone, together = run_one(preloaded, command), run_two(preloaded, command)
     assert (together.returncode, together.stdout) == (0, alone.stdout)
 
 
-def test_a_mistake_is_reported_once(translating: Path) -> None:
-    command = ["generate", str(translating / "nothing")]
-    done = subprocess.run(torchrun(command), capture_output=True, text=True, timeout=200)
+def test_a_mistake_is_reported_once(tmp_path: Path, preloaded: Preloaded) -> None:
+    done = run_two(preloaded, ["generate", str(tmp_path / "nothing")])
     assert done.returncode != 0
     assert done.stderr.count("error: ") == 1 and "no such run or checkpoint" in done.stderr

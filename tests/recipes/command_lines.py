@@ -106,7 +106,7 @@ def value(call: Sequence[str], flag: str) -> str:
 
 
 def bash(*args: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run bash with the commands of this interpreter's environment in front, and without its standard input."""
+    """Run bash without standard input, and find commands first in this interpreter's environment, or in the path that is given."""
     search_path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     variables = {"PATH": search_path, "MASSCLI_NO_VENV": "1", "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
     return subprocess.run(

@@ -19,13 +19,12 @@ Answer = tuple[int, Any]
 
 
 class Server:
-    """`masscli serve` on a free port, from `with` to its end."""
+    """`masscli serve` on a free port, from `with` to its end; `program` may stand for the real program."""
 
-    def __init__(self, *arguments: object) -> None:
-        command = [sys.executable, "-m", "masscli", "serve", "--port", "0", "--precision", "fp32"]
-        self.process = subprocess.Popen(
-            [*command, *map(str, arguments)], stderr=subprocess.PIPE, text=True, encoding="utf-8"
-        )
+    def __init__(self, *arguments: object, program: Path | None = None) -> None:
+        start = [sys.executable, "-m", "masscli"] if program is None else [program]
+        command = [*start, "serve", "--port", "0", "--precision", "fp32", *map(str, arguments)]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8")
         self.messages: list[str] = []
         self.port = 0
         self._said = threading.Condition()

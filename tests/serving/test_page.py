@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import masscli
+from tests.preloaded import Preloaded
 from tests.serving.browser import CHROMIUM, Browser
 from tests.serving.client import Server
 from tests.toy import recipe
@@ -26,12 +27,12 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def server(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(toy: Path, tmp_path_factory: pytest.TempPathFactory, preloaded: Preloaded) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("page")
     pairs = {name: {"dataset": name, "objective": {"name": "translate"}} for name in ("en-de", "de-en")}
     for name, streams in (("ende", {"en-de": pairs["en-de"]}), ("both", pairs)):
         list(masscli.finetune(recipe(toy, folder / name, "train.max_update=20", streams=streams)))
-    with Server(folder / "both", folder / "ende") as running:
+    with Server(folder / "both", folder / "ende", program=preloaded.program) as running:
         yield running
 
 

@@ -15,6 +15,7 @@ import pytest
 import masscli
 from masscli.cli.app import dispatch
 from masscli.core.errors import MasscliError
+from tests.preloaded import Preloaded
 from tests.serving.client import Server
 from tests.toy import WORDS, recipe, sentences
 
@@ -187,22 +188,26 @@ def test_requests_at_the_same_time_share_batches_and_keep_their_answers(server: 
     assert server.metric("masscli_batches_total") - batches < len(asked) / 2
 
 
-def test_a_full_queue_and_a_late_answer_are_refused(runs: Path) -> None:
+def test_a_full_queue_and_a_late_answer_are_refused(runs: Path, preloaded: Preloaded) -> None:
     asked = [{"q": LINES * 4, "source": "en", "target": "de"}] * 24
-    with Server(runs / "ende", "--max-queue", 2, "--batch-characters", 10) as small:
+    with Server(
+        runs / "ende", "--max-queue", 2, "--batch-characters", 10, program=preloaded.program
+    ) as small:
         answers = small.translate_all(asked, threads=24)
         statuses = [answer[0] for answer in answers if not isinstance(answer, OSError)]
         assert len(statuses) == len(asked)
         assert set(statuses) == {200, 429}
         assert small.translate(q="ba")[0] == 200
-    with Server(runs / "ende", "--request-seconds", "0.001", "--beam", 5) as impatient:
+    with Server(
+        runs / "ende", "--request-seconds", "0.001", "--beam", 5, program=preloaded.program
+    ) as impatient:
         assert impatient.translate(q=LINES * 4) == (504, {"error": "not done within 0.001 seconds"})
         assert impatient.ask("GET", "/health")[0] == 200
 
 
-def test_a_hang_up_reads_the_models_again(runs: Path, tmp_path: Path) -> None:
+def test_a_hang_up_reads_the_models_again(runs: Path, tmp_path: Path, preloaded: Preloaded) -> None:
     shutil.copytree(runs / "both", tmp_path / "run", symlinks=True)
-    with Server(tmp_path / "run") as running:
+    with Server(tmp_path / "run", program=preloaded.program) as running:
         before = running.translate(q=LINES[:9], source="en", target="de")
         # The model is replaced by another one, as training into its folder does.
         for link in ("best", "last"):
@@ -220,11 +225,13 @@ def test_a_hang_up_reads_the_models_again(runs: Path, tmp_path: Path) -> None:
         assert running.translate(q=LINES[:9], source="en", target="de") == after
 
 
-def test_a_stop_in_the_middle_answers_or_refuses_every_request(runs: Path) -> None:
+def test_a_stop_in_the_middle_answers_or_refuses_every_request(runs: Path, preloaded: Preloaded) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     asked = [{"q": LINES, "source": "en", "target": "de"}] * 40
-    with Server(runs / "ende", "--batch-characters", 10, "--stop-seconds", "0.2") as running:
+    with Server(
+        runs / "ende", "--batch-characters", 10, "--stop-seconds", "0.2", program=preloaded.program
+    ) as running:
         expected = running.translate(**asked[0])
         with ThreadPoolExecutor(1) as pool:
             answers = pool.submit(running.translate_all, asked, 20)
