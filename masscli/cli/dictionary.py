@@ -23,22 +23,20 @@ Examples:
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masscli.cli.options import check_given_options
-from masscli.core.config import UnusedOption
+from masscli.cli.options import check_changed_options
+from masscli.core.config import Flags, UnusedOption, check, config, positive
 from masscli.core.errors import MasscliError
 
 if TYPE_CHECKING:
     from masscli.data.storage.data_folder import DataFolder
+    from masscli.lexicon.dictionary import WordPair
     from masscli.lexicon.from_text import InducedDictionary
-
-Languages = tuple[str, str]
 
 MAX_PAIRS = 20_000
 """Default of --limit with pairs. Model 1 keeps every combination of a source and a target word of each pair
@@ -57,12 +55,47 @@ class Source(StrEnum):
     MODEL = "model"
 
 
+@config
+class DictionaryConfig:
+    """What is read, and where the dictionary goes."""
+
+    langs: Annotated[tuple[str, ...], Flags("-l")]
+    """The two languages."""
+    output: Annotated[Path, Flags("-o")] = Path("dictionary.txt")
+    """File for the dictionary."""
+    min_count: int | None = None
+    """Leave out words that are rarer than this (default: 2 with pairs, else 5)."""
+    limit: int | None = None
+    """Read only this many pairs (default: 20000), or lines of each language (default: all)."""
+    max_words: int | None = None
+    """Consider only this many words of each language, the commonest (default: 5000; all with pairs)."""
+    vectors: Path | None = None
+    """From text: also write the word vectors, which are in one space, to VECTORS.LANG, for --init-vectors."""
+    dim: int | None = None
+    """Width of these vectors, which is that of the model (default: 128)."""
+    data: Path | None = None
+    """With a run: the data folder with both languages (default: the run's)."""
+
+    def __post_init__(self) -> None:
+        has_two_languages = len(self.langs) == 2 and self.langs[0] != self.langs[1]
+        given = ",".join(self.langs)
+        check(
+            (has_two_languages, "langs", f"expected two languages, such as en,fr, got {given}"),
+            *positive(self, "min_count", "limit"),
+            (self.max_words is None or self.max_words >= 20, "max_words", "must be at least 20"),
+            (self.dim is None or self.dim >= 2, "dim", "must be at least 2"),
+        )
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The two languages, in the order of the columns of the dictionary."""
+        first, second = self.langs
+        return first, second
+
+
 def run(
+    options: DictionaryConfig,
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A data folder, or a run or checkpoint.")],
-    langs: Annotated[str, typer.Option("--langs", "-l", metavar="A,B", help="The two languages.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the dictionary goes.")
-    ] = Path("dictionary.txt"),
     source: Annotated[
         Source | None,
         typer.Option(
@@ -71,102 +104,74 @@ def run(
             " or its text if it has no pairs).",
         ),
     ] = None,
-    min_count: Annotated[
-        int | None,
-        typer.Option(
-            "--min-count",
-            help="Leave out words that are rarer than this (default: 2 with pairs, else 5).",
-            min=1,
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit",
-            help="Read only this many pairs (default: 20000), or lines of each language (default: all).",
-            min=1,
-        ),
-    ] = None,
-    max_words: Annotated[
-        int | None,
-        typer.Option(
-            "--max-words",
-            help="Consider only this many words of each language, the commonest (default: 5000; all with "
-            "pairs).",
-            min=20,
-        ),
-    ] = None,
-    vectors: Annotated[
-        Path | None,
-        typer.Option(
-            "--vectors",
-            metavar="PREFIX",
-            help="From text: also write the word vectors, which are in one space, to PREFIX.LANG, for "
-            "--init-vectors.",
-        ),
-    ] = None,
-    dim: Annotated[
-        int | None,
-        typer.Option(
-            "--dim", help="Width of these vectors, which is that of the model (default: 128).", min=2
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="With a run: the data folder with both languages (default: the run's)."),
-    ] = None,
 ) -> None:
-    from masscli.checkpoint.checkpoint import Checkpoint
-    from masscli.data.storage.data_folder import DataFolder
-    from masscli.lexicon import from_embeddings, from_pairs, from_text
+    """Find words that mean the same, write them to a file, and print how many there are."""
     from masscli.lexicon.dictionary import write_dictionary
 
     # Everything is checked before the slow part.
-    languages = _parse_languages(langs)
-    _check_output(output)
-    source = _choose_source(path, source, languages)
-    given = {"limit": limit, "max_words": max_words, "data": data, "vectors": vectors, "dim": dim}
-    _check_unused_options(path, source, given)
-    if vectors is not None and not vectors.parent.is_dir():
-        raise MasscliError(f"--vectors {vectors}: its folder does not exist", "name a prefix of files")
-    remark = ""
-    if source is Source.MODEL:
-        checkpoint = Checkpoint.open(path)
-        folder = DataFolder.open(data or checkpoint.recipe.data)
-        pairs = from_embeddings.induce(
-            checkpoint.weights(), folder, languages, max_words or MAX_WORDS, min_count or 5
+    _check_output(options.output)
+    source = _choose_source(path, source, options.pair)
+    _check_unused_options(path, source, options)
+    if options.vectors is not None and not options.vectors.parent.is_dir():
+        raise MasscliError(
+            f"--vectors {options.vectors}: its folder does not exist", "name a prefix of files"
         )
-    elif source is Source.PAIRS:
-        folder = DataFolder.open(path)
-        available = len(folder.pair("train", *languages)[0])
-        used = min(limit or MAX_PAIRS, available)
-        pairs = from_pairs.induce(folder, languages, min_count or 2, used)
-        remark = _pairs_remark(used, available)
-    else:
-        folder = DataFolder.open(path)
-        induced = from_text.induce(folder, languages, max_words or MAX_WORDS, min_count or 5, limit)
-        _warn_of_low_agreement(induced, folder)
-        if vectors is not None:
-            from_text.write_vectors(vectors, languages, induced, dim or VECTOR_DIM)
-        pairs = induced.pairs
-        remark = (
-            f", from text; {induced.agreement:.0%} of the common ones are found again by a second alignment"
-        )
+    match source:
+        case Source.MODEL:
+            pairs, remark = _from_model(path, options), ""
+        case Source.PAIRS:
+            pairs, remark = _from_pairs(path, options)
+        case Source.TEXT:
+            pairs, remark = _from_text(path, options)
     if not pairs:
         raise MasscliError(
-            f"{path}: no words of {languages[0]} and {languages[1]} were found to mean the same",
+            f"{path}: no words of {options.langs[0]} and {options.langs[1]} were found to mean the same",
             "lower --min-count, or add text",
         )
-    write_dictionary(output, pairs)
-    print(f"{output}: {len(pairs)} pairs of words{remark}")
+    write_dictionary(options.output, pairs)
+    print(f"{options.output}: {len(pairs)} pairs of words{remark}")
 
 
-def _parse_languages(langs: str) -> Languages:
-    """Return the two languages of --langs A,B. Raises MasscliError if there are not two different ones."""
-    languages = langs.split(",")
-    if len(languages) != 2 or languages[0] == languages[1]:
-        raise MasscliError(f"--langs {langs}: expected two languages", "such as --langs en,fr")
-    return languages[0], languages[1]
+def _from_model(path: Path, options: DictionaryConfig) -> list[WordPair]:
+    """Return the words whose token embeddings in the run or checkpoint `path` are each other's nearest."""
+    from masscli.checkpoint.checkpoint import Checkpoint
+    from masscli.data.storage.data_folder import DataFolder
+    from masscli.lexicon import from_embeddings
+
+    checkpoint = Checkpoint.open(path)
+    folder = DataFolder.open(options.data or checkpoint.recipe.data)
+    max_words, min_count = options.max_words or MAX_WORDS, options.min_count or 5
+    return from_embeddings.induce(checkpoint.weights(), folder, options.pair, max_words, min_count)
+
+
+def _from_pairs(path: Path, options: DictionaryConfig) -> tuple[list[WordPair], str]:
+    """Return the words that the pairs of the data folder `path` align, and a remark for the report."""
+    from masscli.data.storage.data_folder import DataFolder
+    from masscli.lexicon import from_pairs
+
+    folder = DataFolder.open(path)
+    available = len(folder.pair("train", *options.pair)[0])
+    used = min(options.limit or MAX_PAIRS, available)
+    pairs = from_pairs.induce(folder, options.pair, options.min_count or 2, used)
+    return pairs, _pairs_remark(used, available)
+
+
+def _from_text(path: Path, options: DictionaryConfig) -> tuple[list[WordPair], str]:
+    """Return the words whose vectors, made of the text in the data folder `path`, are each other's nearest.
+
+    Also returns a remark for the report, and writes the vectors if --vectors asks for them.
+    """
+    from masscli.data.storage.data_folder import DataFolder
+    from masscli.lexicon import from_text
+
+    folder = DataFolder.open(path)
+    max_words, min_count = options.max_words or MAX_WORDS, options.min_count or 5
+    induced = from_text.induce(folder, options.pair, max_words, min_count, options.limit)
+    _warn_of_low_agreement(induced, folder)
+    if options.vectors is not None:
+        from_text.write_vectors(options.vectors, options.pair, induced, options.dim or VECTOR_DIM)
+    share = f"{induced.agreement:.0%}"
+    return induced.pairs, f", from text; {share} of the common ones are found again by a second alignment"
 
 
 def _check_output(output: Path) -> None:
@@ -177,7 +182,7 @@ def _check_output(output: Path) -> None:
         raise MasscliError(f"--output {output}: its folder does not exist", "name a file")
 
 
-def _choose_source(path: Path, source: Source | None, languages: Languages) -> Source:
+def _choose_source(path: Path, source: Source | None, languages: tuple[str, str]) -> Source:
     """Return what to extract the dictionary from: the source that --from names, or the default for `path`.
 
     The default is the model for a run, pairs for a data folder that has training pairs of the languages, and
@@ -203,21 +208,20 @@ def _choose_source(path: Path, source: Source | None, languages: Languages) -> S
     return Source.PAIRS
 
 
-def _check_unused_options(path: Path, source: Source, given: Mapping[str, object]) -> None:
+def _check_unused_options(path: Path, source: Source, options: DictionaryConfig) -> None:
     """Warn about given options that only apply to another source.
 
-    Raises ConfigError for those of them that name files or folders (--data, --vectors). `given` maps option
-    names to values, None if not given.
+    Raises ConfigError for those of them that name files or folders (--data, --vectors).
     """
-    check_given_options(
-        given,
+    check_changed_options(
+        options,
         UnusedOption(source is Source.MODEL, "limit", f"{path} is no data folder"),
         UnusedOption(source is not Source.MODEL, "data", f"{path} is a data folder", misleading=True),
         UnusedOption(source is Source.PAIRS, "max_words", "with pairs all words are considered"),
         UnusedOption(
             source is not Source.TEXT, "vectors", f"a dictionary from {source} has none", misleading=True
         ),
-        UnusedOption(given["vectors"] is None, "dim", "it is the width of --vectors"),
+        UnusedOption(options.vectors is None, "dim", "it is the width of --vectors"),
     )
 
 

@@ -29,159 +29,136 @@ Examples:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from masscli.cli.options import flag
+from masscli.core.config import Flags, check, config, is_changed, iter_options
 from masscli.core.errors import MasscliError
 
-_FOLDER = "Folders"
-_FILE = "Files of XLM, MASS and fairseq"
+if TYPE_CHECKING:
+    from masscli.checkpoint.convert.foreign import ImportRequest
 
 
-def _option(*flags: str, help: str, panel: str = _FILE, metavar: str | None = None) -> Any:
-    return typer.Option(*flags, help=help, rich_help_panel=panel, metavar=metavar)
+@config
+class FolderOptions:
+    """Folders."""
+
+    langs: Annotated[tuple[str, ...], Flags("-l")] = ()
+    """The languages of its text (default: en). They take unused ids of the vocabulary."""
+    pickle: bool = False
+    """If there is no model.safetensors, read pytorch_model.bin with PyTorch's loader for weights alone, which
+    makes tensors and refuses every other object."""
+
+    def __post_init__(self) -> None:
+        are_distinct = all(self.langs) and len(set(self.langs)) == len(self.langs)
+        given = ",".join(self.langs)
+        check((are_distinct, "langs", f"expected languages, such as en,de, each once, got {given}"))
+
+
+@config
+class FileOptions:
+    """Files of XLM, MASS and fairseq."""
+
+    family: str | None = None
+    """xlm or fairseq (default: by the content)."""
+    source_lang: Annotated[str | None, Flags("-s")] = None
+    """Language of the source."""
+    target_lang: Annotated[str | None, Flags("-t")] = None
+    """Language of the target."""
+    dict: tuple[str, ...] = ()
+    """fairseq's dictionaries, such as en=dict.en.txt,de=dict.de.txt; or one for all languages."""
+    spm_model: Path | None = None
+    """The SentencePiece model of its text."""
+    bpe_codes: Path | None = None
+    """Merges of fastBPE or subword-nmt."""
+    vocab_file: Path | None = None
+    """BERT's vocab.txt, of MASS for summarization."""
+    encoder_json: Path | None = None
+    """Pieces of GPT-2's BPE."""
+    vocab_bpe: Path | None = None
+    """Merges of GPT-2's BPE."""
+    arch: str | None = None
+    """Architecture of a file without options, such as transformer_mass_base."""
+    heads: int | None = None
+    """Attention heads of a file without options."""
+    moses: bool = False
+    """Its text was tokenized by Moses' rules, which masscli then does."""
+    lowercase: bool = False
+    """Its text was lower-cased."""
 
 
 def run(
+    of_folder: FolderOptions,
+    of_file: FileOptions,
     path: Annotated[Path, typer.Argument(help="The file or folder to import.", metavar="PATH")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new run.", metavar="FOLDER")],
-    langs: Annotated[
-        str | None,
-        _option(
-            "--langs",
-            "-l",
-            help="The languages of its text (default: en). They take unused ids of the vocabulary.",
-            panel=_FOLDER,
-            metavar="A,B",
-        ),
-    ] = None,
-    pickle: Annotated[
-        bool,
-        _option(
-            "--pickle",
-            help="If there is no model.safetensors, read pytorch_model.bin with PyTorch's loader for weights "
-            "alone, which makes tensors and refuses every other object.",
-            panel=_FOLDER,
-        ),
-    ] = False,
-    family: Annotated[
-        str | None, _option("--family", help="xlm or fairseq (default: by the content).", metavar="NAME")
-    ] = None,
-    source_lang: Annotated[
-        str | None, _option("--source-lang", "-s", help="Language of the source.", metavar="LANG")
-    ] = None,
-    target_lang: Annotated[
-        str | None, _option("--target-lang", "-t", help="Language of the target.", metavar="LANG")
-    ] = None,
-    dictionaries: Annotated[
-        str | None,
-        _option(
-            "--dict",
-            help="fairseq's dictionaries, such as en=dict.en.txt,de=dict.de.txt; or one for all languages.",
-            metavar="FILES",
-        ),
-    ] = None,
-    spm_model: Annotated[
-        Path | None, _option("--spm-model", help="The SentencePiece model of its text.", metavar="FILE")
-    ] = None,
-    bpe_codes: Annotated[
-        Path | None, _option("--bpe-codes", help="Merges of fastBPE or subword-nmt.", metavar="FILE")
-    ] = None,
-    vocab_file: Annotated[
-        Path | None,
-        _option("--vocab-file", help="BERT's vocab.txt, of MASS for summarization.", metavar="FILE"),
-    ] = None,
-    encoder_json: Annotated[
-        Path | None, _option("--encoder-json", help="Pieces of GPT-2's BPE.", metavar="FILE")
-    ] = None,
-    vocab_bpe: Annotated[
-        Path | None, _option("--vocab-bpe", help="Merges of GPT-2's BPE.", metavar="FILE")
-    ] = None,
-    arch: Annotated[
-        str | None,
-        _option(
-            "--arch",
-            help="Architecture of a file without options, such as transformer_mass_base.",
-            metavar="NAME",
-        ),
-    ] = None,
-    heads: Annotated[
-        int | None, _option("--heads", help="Attention heads of a file without options.", metavar="N")
-    ] = None,
-    moses: Annotated[
-        bool, _option("--moses", help="Its text was tokenized by Moses' rules, which masscli then does.")
-    ] = False,
-    lowercase: Annotated[bool, _option("--lowercase", help="Its text was lower-cased.")] = False,
 ) -> None:
-    import sys
-
-    from masscli.checkpoint.convert.foreign import ImportRequest
-
-    request = ImportRequest(
-        path=path,
-        source=source_lang,
-        target=target_lang,
-        dictionaries=_parse_dictionaries(dictionaries),
-        spm_model=spm_model,
-        bpe_codes=bpe_codes,
-        vocab_file=vocab_file,
-        encoder_json=encoder_json,
-        vocab_bpe=vocab_bpe,
-        arch=arch,
-        heads=heads,
-        moses=moses,
-        lowercase=lowercase,
-    )
+    """Import a model, describe it on standard error, and print the path of its checkpoint."""
     if not path.exists():
         raise MasscliError(f"{path}: no such file or folder", "nothing is downloaded")
     if path.is_file():
         from masscli.checkpoint.convert.import_file import import_file
 
-        _refuse_options(path, "a file", {"--langs": langs, "--pickle": pickle or None})
-        checkpoint, notes = import_file(request, family, output)
+        _refuse_options(of_folder, path, "a file")
+        checkpoint, notes = import_file(_request(path, of_file), of_file.family, output)
     else:
         from masscli.checkpoint.convert.import_ import import_folder
 
-        given = {flag(field.name): getattr(request, field.name) or None for field in fields(request)[1:]}
-        _refuse_options(path, "a folder", {**given, "--family": family})
-        checkpoint, notes = import_folder(path, output, _parse_languages(langs or "en"), pickle)
+        _refuse_options(of_file, path, "a folder")
+        checkpoint, notes = import_folder(path, output, of_folder.langs or ("en",), of_folder.pickle)
     print("\n".join(notes), file=sys.stderr)
     # Scripts read the path from standard output.
     print(checkpoint)
 
 
-def _refuse_options(path: Path, kind: str, options: Mapping[str, object]) -> None:
-    """Raise MasscliError if one of `options` (flag to value) is not None, since `path` is of this kind."""
-    for name, value in options.items():
-        if value is not None:
-            raise MasscliError(f"{name}: {path} is {kind}, for which it has no meaning", "leave it out")
+def _refuse_options(options: FolderOptions | FileOptions, path: Path, kind: str) -> None:
+    """Raise MasscliError if one of `options` was given, which do not apply to a path of this kind."""
+    for option in iter_options(type(options)):
+        if is_changed(options, option.key):
+            raise MasscliError(
+                f"{flag(option.key)}: {path} is {kind}, for which it has no meaning", "leave it out"
+            )
 
 
-def _parse_languages(text: str) -> tuple[str, ...]:
-    languages = tuple(text.split(","))
-    if not all(languages) or len(set(languages)) < len(languages):
-        raise MasscliError(f"--langs {text}: expected languages, each once", "such as --langs en,de")
-    return languages
+def _request(path: Path, options: FileOptions) -> ImportRequest:
+    """Return the request to import the file `path`, with the options that describe it."""
+    from masscli.checkpoint.convert.foreign import ImportRequest
+
+    return ImportRequest(
+        path=path,
+        source=options.source_lang,
+        target=options.target_lang,
+        dictionaries=_dictionary_files(options.dict),
+        spm_model=options.spm_model,
+        bpe_codes=options.bpe_codes,
+        vocab_file=options.vocab_file,
+        encoder_json=options.encoder_json,
+        vocab_bpe=options.vocab_bpe,
+        arch=options.arch,
+        heads=options.heads,
+        moses=options.moses,
+        lowercase=options.lowercase,
+    )
 
 
-def _parse_dictionaries(text: str | None) -> dict[str, Path]:
-    """Return the dictionary file of each language from --dict LANG=FILE,...; FILE alone is under "".
+def _dictionary_files(entries: Sequence[str]) -> dict[str, Path]:
+    """Return the dictionary file of each language from entries LANG=FILE; that of FILE alone is under "".
 
     Raises MasscliError if a language is given twice or is empty.
     """
-    dictionaries: dict[str, Path] = {}
-    for entry in (text or "").split(","):
+    files: dict[str, Path] = {}
+    for entry in entries:
         language, equals, path = entry.rpartition("=")
         if not path:
             continue
-        if language in dictionaries or (equals and not language):
+        if language in files or (equals and not language):
             raise MasscliError(
-                f"--dict {text}: expected LANG=FILE, each language once", "or one FILE for all"
+                f"--dict {','.join(entries)}: expected LANG=FILE, each language once", "or one FILE for all"
             )
-        dictionaries[language] = Path(path)
-    return dictionaries
+        files[language] = Path(path)
+    return files

@@ -163,20 +163,6 @@ def check_changed_options(section: Any, *rules: UnusedOption) -> None:
     warn_unused(refuse_misleading(unused), {})
 
 
-def check_given_options(given: Mapping[str, object], *rules: UnusedOption) -> None:
-    """Print warnings about given options that have no effect, as the rules say.
-
-    `given` maps the names of options that are not fields of a dataclass to their values, None if not given.
-    Raises ConfigError instead for an option whose rule calls it misleading.
-    """
-    unused: dict[str, UnusedOption] = {}
-    for rule in rules:
-        for name in rule.options.split():
-            if rule.condition and given[name] is not None:
-                unused.setdefault(flag(name), rule)
-    warn_unused(refuse_misleading(unused), {})
-
-
 def warn_unused(problems: Iterable[Problem], names: Mapping[str, str]) -> None:
     """Print a warning for each problem, about an option without effect.
 

@@ -187,7 +187,8 @@ def test_the_command_and_a_run_with_what_it_makes(
     assert len(list(trainer.run())) > 1
     assert masscli(["dictionary", str(tmp_path / "run"), "--langs", "en"]) == 2
     assert (
-        capsys.readouterr().err == "error: --langs en: expected two languages\nhint: such as --langs en,fr\n"
+        capsys.readouterr().err
+        == "error: --langs: expected two languages, such as en,fr, got en\nhint: masscli dictionary --help\n"
     )
 
 

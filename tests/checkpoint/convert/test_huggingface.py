@@ -716,7 +716,7 @@ def test_mistakes_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     assert run(["import", str(tmp_path), "--output", str(tmp_path / "run"), "--langs", "en,en"]) == 2
     assert (
         capsys.readouterr().err
-        == "error: --langs en,en: expected languages, each once\nhint: such as --langs en,de\n"
+        == "error: --langs: expected languages, such as en,de, each once, got en,en\nhint: masscli import --help\n"
     )
     assert run(["import", str(tmp_path), "--output", str(tmp_path / "run")]) == 0
     capsys.readouterr()
