@@ -7,7 +7,7 @@
 # Europarl and SETIMES2. codes and vocab: XLM's BPE merges and pieces. A download that was cut off goes on where it stopped.
 set -euo pipefail
 lang=$1
-mkdir -p "$2/download"
+mkdir -p "$2/download/pairs"
 cd "$2"
 case $lang in
     fr) valid=wmt13 test=wmt14 pairs=(https://www.statmt.org/wmt13/training-parallel-{europarl-v7,commoncrawl}.tgz) ;;
@@ -34,7 +34,6 @@ for part in valid test; do
     sacrebleu --test-set "${!part}" --language-pair "en-$lang" --echo ref > "$part.$lang"
 done
 if [ ! -e "pairs.$lang" ]; then
-    mkdir -p download/pairs
     for url in "${pairs[@]}"; do
         get "$url" "download/${url##*/}"
         case $url in

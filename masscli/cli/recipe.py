@@ -5,8 +5,8 @@ list: the recipes that are installed with masscli, with their titles.
 show: a recipe by its name: its description and its scripts. Or a TOML file or a run: all its settings, with
 those that it leaves to the default marked.
 
-run: the scripts of a recipe. What is finished is not done again, so the same command continues a run that was
-stopped.
+run: the scripts of a recipe, or of a folder that you copied one into. What is finished is not done again, so
+the same command continues a run that was stopped.
 
 check: whether TOML files can be read as settings for --config; every mistake is named.
 
@@ -36,7 +36,7 @@ from masscli.cli.training_options import read_toml
 from masscli.core.config import ConfigError, Problem, from_dict, suggest, to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.models.presets import resolve
-from masscli.reporting.recipe_folders import SCALES, find_recipe, list_recipes, run_recipe
+from masscli.reporting.recipe_folders import SCALES, find_recipe, list_recipes, run_recipe, steps_of
 from masscli.training.recipe import Recipe
 
 ACTIONS = {"list": 0, "show": 1, "run": 1, "check": None, "diff": 2}
@@ -102,7 +102,7 @@ def _show(recipe: str) -> None:
     if recipe in list_recipes() and not path.exists():
         folder = find_recipe(recipe)
         print((folder / "README.md").read_text(encoding="utf-8").rstrip())
-        for script in sorted(folder.glob("[0-9]*")):
+        for script in steps_of(folder):
             print(f"\n# ---- {script.name} ----\n{script.read_text(encoding='utf-8').rstrip()}")
         print(f"\n# The scripts and the settings of each scale lie in {folder}")
         return

@@ -1,8 +1,8 @@
 """Find the recipes that are installed with the package, and run one.
 
-A recipe is a folder with a README.md, whose first line is its title, and a script run.sh. Scripts are told
-what to do by three environment variables: SCALE (how large the experiment is), DATA (the folder with the
-corpora) and OUTPUT (where results go).
+A recipe is a folder with a README.md, whose first line is its title, and numbered scripts such as
+2-preprocess.sh, which are run in this order. Scripts are told what to do by three environment variables:
+SCALE (how large the experiment is), DATA (the folder with the corpora) and OUTPUT (where results go).
 """
 
 from __future__ import annotations
@@ -26,32 +26,40 @@ def recipes_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "recipes"
 
 
+def steps_of(folder: Path) -> list[Path]:
+    """Return the numbered scripts of the recipe in `folder`, in their order; none if it is no recipe."""
+    return sorted(folder.glob("[1-9]-*.sh"))
+
+
 def list_recipes() -> dict[str, str]:
     """Return the titles of all installed recipes, by the names of their folders."""
     titles = {}
     for readme in sorted(recipes_folder().glob("*/README.md")):
-        if (readme.parent / "run.sh").is_file():
+        if steps_of(readme.parent):
             titles[readme.parent.name] = readme.read_text(encoding="utf-8").split("\n", 1)[0].lstrip("# ")
     return titles
 
 
 def find_recipe(name: str) -> Path:
-    """Return the folder of a recipe.
+    """Return the folder of a recipe: the installed one of this name, or else the user's own folder `name`.
 
-    Raises MasscliError with a suggestion if there is no recipe of this name.
+    Raises MasscliError with a suggestion if there is neither.
     """
     known = list(list_recipes())
-    if name not in known:
-        raise MasscliError(f"no recipe called {name!r}{suggest(name, known)}", "masscli recipe list")
-    return recipes_folder() / name
+    if name in known:
+        return recipes_folder() / name
+    if steps_of(Path(name)):
+        return Path(name)
+    raise MasscliError(f"no recipe called {name!r}{suggest(name, known)}", "masscli recipe list")
 
 
 def run_recipe(name: str, scale: str | None, data: Path | None, output: Path | None) -> int:
-    """Run the script run.sh of a recipe, wait for it, and return its exit status.
+    """Run the scripts of a recipe one after another, and return the exit status of the last one that ran.
 
-    `scale`, `data` and `output` are passed to it as the environment variables SCALE, DATA and OUTPUT. One
-    that is None is not set, so the value from the environment or the default of the recipe holds. Raises
-    MasscliError if the recipe or scale is unknown, or if there is no bash.
+    A script that fails, with a status other than 0, ends the recipe. `scale`, `data` and `output` are passed
+    to the scripts as the environment variables SCALE, DATA and OUTPUT. One that is None is not set, so the
+    value from the environment or the default of the recipe holds. Raises MasscliError if the recipe or scale
+    is unknown, or if there is no bash.
     """
     folder = find_recipe(name)
     if scale is not None and scale not in SCALES:
@@ -63,4 +71,8 @@ def run_recipe(name: str, scale: str | None, data: Path | None, output: Path | N
     for variable, value in (("SCALE", scale), ("DATA", data), ("OUTPUT", output)):
         if value is not None:
             environment[variable] = str(value)
-    return subprocess.run([shell, str(folder / "run.sh")], env=environment, check=False).returncode
+    for script in steps_of(folder):
+        status = subprocess.run([shell, str(script)], env=environment, check=False).returncode
+        if status != 0:
+            return status
+    return 0

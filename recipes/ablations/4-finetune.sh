@@ -19,7 +19,7 @@ case $SCALE in
     gpu) denoise=0:1,3333:0.1,10000:0 ;;
 esac
 for method in dae bertlm mass; do # The paper's table has discrete and feed, too.
-    masscli finetune "$OUTPUT/data-captions" --config "$here/backtranslate.$SCALE.toml" --task backtranslate --langs en,de \
+    masscli finetune "$OUTPUT/data-near" --config "$here/backtranslate.$SCALE.toml" --task backtranslate --langs en,de \
         --init-from "$OUTPUT/$method" --auxiliary "denoise=$denoise" --min-piece-count 2 --source-dropout 0.1 --source-blank 0.1 \
         --source-shuffle 2 --switch-dictionary "$OUTPUT/dictionary.txt" --switch-share 0.3 --save-dir "$OUTPUT/unsupervised/$method.1"
 done

@@ -14,8 +14,6 @@ for way in en-de de-en; do
         masscli score "$run/test.$to" --ref "$test.$to" --metric multi-bleu --lang "$to" --normalize --lowercase \
             --append "$scores" --tag "learned=$learned" --tag "method=$method" --tag "seed=$seed"
     done
-done
-for way in en-de de-en; do
     echo "$way:"
-    masscli report "$OUTPUT/scores.$way.jsonl" --baseline method=scratch
+    masscli report "$scores" --baseline method=scratch
 done

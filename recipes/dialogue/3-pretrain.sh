@@ -1,14 +1,4 @@
 #!/usr/bin/env bash
-# Step 3: every system is pre-trained on the same text with the same budget.
+# Step 3: every system is pre-trained on the same text with the same budget, by the script and the settings of the recipe summarization.
 set -euo pipefail
-lang=en # or another language of the dialogues
-here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/dialogue} SCALE=${SCALE:-tiny}
-common=("$OUTPUT/data" --config "$here/pretrain.$SCALE.toml" --langs "$lang")
-# MASS with the preset of the released code for summarization, and as the paper's text has it.
-masscli pretrain "${common[@]}" --objective mass --preset summarization --save-dir "$OUTPUT/mass"
-masscli pretrain "${common[@]}" --objective mass --preset paper --k 0.5 --save-dir "$OUTPUT/mass-paper"
-masscli pretrain "${common[@]}" --objective bert+lm --save-dir "$OUTPUT/bertlm"
-masscli pretrain "${common[@]}" --objective denoise --save-dir "$OUTPUT/dae"
-# UniLMv2 is an encoder alone, which writes by pseudo-masks.
-masscli pretrain "${common[@]}" --objective unilm --segments 2 --tokens-per-sample 128 --mask-prob 0.15 --relative-buckets 32 \
-    --save-dir "$OUTPUT/unilm"
+OUTPUT=${OUTPUT:-runs/dialogue} bash "$(dirname "$0")/../summarization/3-pretrain.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 2: data folders in one vocabulary: `data` of all text, `data-captions` of the text to translate, `data-pairs` of pairs.
+# Step 2: data folders in one vocabulary: `data` of all text, `data-near` of the text to translate, `data-pairs` of pairs.
 set -euo pipefail
 target=${TARGET:-fr} DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}}
 OUTPUT=${OUTPUT:-runs/en$target} SCALE=${SCALE:-tiny}
@@ -32,6 +32,6 @@ common=(--langs "en,$target" --validpref "$captions/valid" --testpref "$text/tes
 masscli preprocess "${common[@]}" --mono "en=$text/mono.en" --mono "$target=$text/mono.$target" --vocab-size 8000 --destdir "$OUTPUT/data"
 # Novels teach words, but they are no text to translate.
 masscli preprocess "${common[@]}" --mono "en=$text/half.en" --mono "$target=$text/half.$target" --spm-model "$OUTPUT/data/vocab.model" \
-    --destdir "$OUTPUT/data-captions"
+    --destdir "$OUTPUT/data-near"
 masscli preprocess "${common[@]}" --trainpref "$captions/train" --no-pairs-as-mono --spm-model "$OUTPUT/data/vocab.model" \
     --destdir "$OUTPUT/data-pairs"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Step 3: pre-train with MASS, k = 0.5.
 set -euo pipefail
-here=$(dirname "$0") target=${TARGET:-fr}
+target=${TARGET:-fr} settings=${SETTINGS:-$(dirname "$0")}
 OUTPUT=${OUTPUT:-runs/en$target} SCALE=${SCALE:-tiny}
 
 if [ "$SCALE" = paper ]; then
     # A high temperature samples both languages equally often, however much text each has.
-    torchrun --nproc-per-node 8 -m masscli pretrain "$OUTPUT/data" --config "$here/pretrain.paper.toml" \
+    torchrun --nproc-per-node 8 -m masscli pretrain "$OUTPUT/data" --config "$settings/pretrain.paper.toml" \
         --objective mass --preset xlm --k 0.5 --lang-temperature 1000 --save-dir "$OUTPUT/mass"
     exit
 fi
@@ -18,6 +18,6 @@ case $SCALE in
 esac
 [ -e "$OUTPUT/dictionary.txt" ] || masscli dictionary "$OUTPUT/data" --langs "en,$target" --from text --dim "$dim" \
     --vectors "$OUTPUT/vectors" --output "$OUTPUT/dictionary.txt"
-masscli pretrain "$OUTPUT/data" --config "$here/pretrain.$SCALE.toml" --objective mass --preset paper --k 0.5 --auxiliary denoise \
+masscli pretrain "$OUTPUT/data" --config "$settings/pretrain.$SCALE.toml" --objective mass --preset paper --k 0.5 --auxiliary denoise \
     --switch-dictionary "$OUTPUT/dictionary.txt" --switch-share 0.5 \
     --init-vectors "en=$OUTPUT/vectors.en,$target=$OUTPUT/vectors.$target" --save-dir "$OUTPUT/mass"

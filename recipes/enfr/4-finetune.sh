@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Step 4: translate without pairs, by back-translation; then with few pairs, from scratch and from MASS.
 set -euo pipefail
-here=$(dirname "$0") target=${TARGET:-fr}
+target=${TARGET:-fr} settings=${SETTINGS:-$(dirname "$0")} base=${BASE:-mass}
 OUTPUT=${OUTPUT:-runs/en$target} SCALE=${SCALE:-tiny}
 case $SCALE in
     tiny) denoise=0:1,166:0.1,500:0 sizes=1000 smoothing=0.1 launch=masscli ;;
@@ -11,17 +11,17 @@ case $SCALE in
 esac
 
 if [ "$SCALE" = paper ]; then
-    $launch finetune "$OUTPUT/data" --config "$here/backtranslate.paper.toml" \
+    $launch finetune "$OUTPUT/data" --config "$settings/backtranslate.paper.toml" \
         --task backtranslate --langs "en,$target" --init-from "$OUTPUT/mass" --save-dir "$OUTPUT/unsupervised"
 else
     # As in XLM's recipe, denoising fades out, and synthetic sources are noisy. --min-piece-count keeps the decoder in its language.
-    masscli finetune "$OUTPUT/data-captions" --config "$here/backtranslate.$SCALE.toml" --task backtranslate --langs "en,$target" \
+    masscli finetune "$OUTPUT/data-near" --config "$settings/backtranslate.$SCALE.toml" --task backtranslate --langs "en,$target" \
         --init-from "$OUTPUT/mass" --auxiliary "denoise=$denoise" --min-piece-count 2 --source-dropout 0.1 --source-blank 0.1 \
         --source-shuffle 2 --switch-dictionary "$OUTPUT/dictionary.txt" --switch-share 0.3 --save-dir "$OUTPUT/unsupervised"
 fi
 # One model for both directions.
 for size in $sizes; do
-    common=(--config "$here/pairs.$SCALE.toml" --task translate --pairs "en-$target,$target-en" --max-examples "$size" --label-smoothing "$smoothing")
+    common=(--config "$settings/pairs.$SCALE.toml" --task translate --pairs "en-$target,$target-en" --max-examples "$size" --label-smoothing "$smoothing")
     $launch finetune "$OUTPUT/data-pairs" "${common[@]}" --save-dir "$OUTPUT/scratch-$size"
-    $launch finetune "$OUTPUT/data-pairs" "${common[@]}" --init-from "$OUTPUT/mass" --save-dir "$OUTPUT/mass-$size"
+    $launch finetune "$OUTPUT/data-pairs" "${common[@]}" --init-from "$OUTPUT/$base" --save-dir "$OUTPUT/mass-$size"
 done

@@ -11,6 +11,8 @@ esac
 mkdir -p "$OUTPUT/test"
 for way in "en-$target" "$target-en"; do
     from=${way%-*} to=${way#*-} scores=$OUTPUT/scores.$way.jsonl
+    # The papers' scores are of Romanian without marks.
+    [ "$to" = ro ] && plain=--plain-romanian || plain=--no-plain-romanian
     cp "$test.$from" "$OUTPUT/test/copy.$way"
     for log in "$OUTPUT"/*/log.jsonl; do
         run=${log%/log.jsonl} hyp=$OUTPUT/test/$(basename "${log%/log.jsonl}").$way
@@ -20,15 +22,13 @@ for way in "en-$target" "$target-en"; do
     rm -f "$scores"
     for hyp in "$OUTPUT"/test/*."$way"; do
         system=$(basename "$hyp" ".$way")
-        masscli score "$hyp" --ref "$test.$to" --metric multi-bleu --lang "$to" --normalize "$lowercase" \
+        masscli score "$hyp" --ref "$test.$to" --metric multi-bleu --lang "$to" --normalize "$plain" "$lowercase" \
             --append "$scores" --tag "system=$system"
         masscli score "$hyp" --ref "$test.$to" --metric bleu "$lowercase" --append "$scores" --tag "system=$system"
     done
+    echo "$way:"
+    masscli report "$scores"
 done
 masscli inspect "$OUTPUT/mass" --retrieval --data "$OUTPUT/data"
 runs=("$OUTPUT"/*/log.jsonl)
 masscli report "${runs[@]%/log.jsonl}"
-for way in "en-$target" "$target-en"; do
-    echo "$way:"
-    masscli report "$OUTPUT/scores.$way.jsonl"
-done

@@ -31,7 +31,7 @@ masscli preprocess "${common[@]}" --langs "en,$target" --trainpref "$text/both" 
 masscli pretrain "$OUTPUT/data" --config "$here/pretrain.$SCALE.toml" --objective mass --preset paper --k 0.5 --auxiliary denoise \
     --switch-dictionary "$OUTPUT/dictionary-2.txt" --switch-share 0.5 \
     --init-vectors "en=$OUTPUT/vectors.en,$target=$OUTPUT/vectors.$target" --save-dir "$OUTPUT/mass-2"
-masscli finetune "$OUTPUT/data-captions" --config "$here/backtranslate.$SCALE.toml" --task backtranslate --langs "en,$target" \
+masscli finetune "$OUTPUT/data-near" --config "$here/backtranslate.$SCALE.toml" --task backtranslate --langs "en,$target" \
     --init-from "$OUTPUT/mass-2" --auxiliary "denoise=$denoise" --auxiliary "translate@$OUTPUT/data-offline-en-$target=$offline" \
     --auxiliary "translate@$OUTPUT/data-offline-$target-en=$offline" --min-piece-count 2 --source-dropout 0.1 --source-blank 0.1 \
     --source-shuffle 2 --switch-dictionary "$OUTPUT/dictionary-2.txt" --switch-share 0.3 --save-dir "$OUTPUT/unsupervised-2"

@@ -1,30 +1,13 @@
 #!/usr/bin/env bash
-# Step 4: translate without pairs, by back-translation; then with few pairs, from scratch and from MASS.
+# Step 4: translate without pairs and with few by the script of the recipe enfr; then with all pairs and back-translation beside them.
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/enro} SCALE=${SCALE:-tiny}
-case $SCALE in
-    tiny) denoise=0:1,166:0.1,500:0 sizes=1000 smoothing=0.1 launch=masscli base=mass-pairs ;;
-    gpu) denoise=0:1,3333:0.1,10000:0 sizes="1000 5000" smoothing=0.1 launch=masscli base=mass-pairs ;;
-    paper) sizes="10000 100000 1000000" smoothing=0 launch="torchrun --nproc-per-node 8 -m masscli" base=mass ;;
-esac
-
-if [ "$SCALE" = paper ]; then
-    $launch finetune "$OUTPUT/data" --config "$here/backtranslate.paper.toml" \
-        --task backtranslate --langs en,ro --init-from "$OUTPUT/mass" --save-dir "$OUTPUT/unsupervised"
-else
-    # As in XLM's recipe, denoising fades out, and synthetic sources are noisy. --min-piece-count keeps the decoder in its language.
-    masscli finetune "$OUTPUT/data-near" --config "$here/backtranslate.$SCALE.toml" --task backtranslate --langs en,ro \
-        --init-from "$OUTPUT/mass" --auxiliary "denoise=$denoise" --min-piece-count 2 --source-dropout 0.1 --source-blank 0.1 \
-        --source-shuffle 2 --switch-dictionary "$OUTPUT/dictionary.txt" --switch-share 0.3 --save-dir "$OUTPUT/unsupervised"
-fi
-# One model for both directions.
-for size in $sizes; do
-    common=(--config "$here/pairs.$SCALE.toml" --task translate --pairs en-ro,ro-en --max-examples "$size" --label-smoothing "$smoothing")
-    $launch finetune "$OUTPUT/data-pairs" "${common[@]}" --save-dir "$OUTPUT/scratch-$size"
-    $launch finetune "$OUTPUT/data-pairs" "${common[@]}" --init-from "$OUTPUT/$base" --save-dir "$OUTPUT/mass-$size"
-done
-# All pairs, and back-translation beside them: the last row of the paper's tables.
 noise=(--min-piece-count 2 --source-dropout 0.1 --source-blank 0.1 --source-shuffle 2 --batch-reuse 2)
-[ "$SCALE" != paper ] || noise=()
+case $SCALE in
+    tiny | gpu) base=mass-pairs smoothing=0.1 launch=masscli ;;
+    paper) base=mass smoothing=0 launch="torchrun --nproc-per-node 8 -m masscli" noise=() ;;
+esac
+TARGET=ro SETTINGS=$here BASE=$base OUTPUT=$OUTPUT bash "$here/../enfr/4-finetune.sh"
+# The last row of the paper's tables.
 $launch finetune "$OUTPUT/data-pairs" --config "$here/pairs.$SCALE.toml" --task translate --pairs en-ro,ro-en \
     --label-smoothing "$smoothing" --init-from "$OUTPUT/$base" --auxiliary backtranslate "${noise[@]}" --save-dir "$OUTPUT/pairs-and-bt"

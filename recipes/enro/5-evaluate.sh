@@ -1,35 +1,4 @@
 #!/usr/bin/env bash
-# Step 5: translate the test set with every model, score it, and show what each step took.
+# Step 5: translate the test set with every model, score it, and show what each step took, by the script of the recipe enfr.
 set -euo pipefail
-DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/enro} SCALE=${SCALE:-tiny}
-case $SCALE in
-    tiny) test=$OUTPUT/text/test beam=2 lowercase=--lowercase ;;
-    gpu) test=$OUTPUT/text/test beam=5 lowercase=--lowercase ;;
-    paper) test=$DATA/wmt-enro/test beam=5 lowercase=--no-lowercase ;;
-esac
-mkdir -p "$OUTPUT/test"
-# The papers' scores are of Romanian without marks.
-for way in en-ro ro-en; do
-    [ "$way" = en-ro ] && plain=--plain-romanian || plain=--no-plain-romanian
-    from=${way%-*} to=${way#*-} scores=$OUTPUT/scores.$way.jsonl
-    cp "$test.$from" "$OUTPUT/test/copy.$way"
-    for log in "$OUTPUT"/*/log.jsonl; do
-        run=${log%/log.jsonl} hyp=$OUTPUT/test/$(basename "${log%/log.jsonl}").$way
-        [ "$hyp" -nt "$log" ] ||
-            masscli generate "$run" -s "$from" -t "$to" --beam "$beam" --input "$test.$from" --output "$hyp"
-    done
-    rm -f "$scores"
-    for hyp in "$OUTPUT"/test/*."$way"; do
-        system=$(basename "$hyp" ".$way")
-        masscli score "$hyp" --ref "$test.$to" --metric multi-bleu --lang "$to" --normalize "$plain" "$lowercase" \
-            --append "$scores" --tag "system=$system"
-        masscli score "$hyp" --ref "$test.$to" --metric bleu "$lowercase" --append "$scores" --tag "system=$system"
-    done
-done
-masscli inspect "$OUTPUT/mass" --retrieval --data "$OUTPUT/data"
-runs=("$OUTPUT"/*/log.jsonl)
-masscli report "${runs[@]%/log.jsonl}"
-for way in en-ro ro-en; do
-    echo "$way:"
-    masscli report "$OUTPUT/scores.$way.jsonl"
-done
+TARGET=ro bash "$(dirname "$0")/../enfr/5-evaluate.sh"

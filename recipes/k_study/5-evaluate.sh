@@ -15,8 +15,7 @@ for way in en-de de-en; do
                 --append "$scores" --tag "k=$k" --tag "seed=${run##*-}"
         done
     done
-done
-for way in en-de de-en; do # The drawings need the extra masscli[plot].
     echo "$way:"
-    masscli report "$OUTPUT/scores.$way.jsonl" --plot "$OUTPUT/k.$way.svg" --x k
+    # The drawing needs the extra masscli[plot].
+    masscli report "$scores" --plot "$OUTPUT/k.$way.svg" --x k
 done

@@ -3,8 +3,7 @@
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/lowres}
 rm -f "$OUTPUT/scores.jsonl"
-for run in "$OUTPUT"/pairs/*.*.*/; do
-    run=${run%/}
+for run in "$OUTPUT"/pairs/*.*.*; do
     IFS=. read -r method size seed <<< "${run##*/}"
     [ "$run/test2016.de" -nt "$run/log.jsonl" ] ||
         masscli generate "$run" --beam 5 --input "$DATA/multi30k/test2016.en" --output "$run/test2016.de"

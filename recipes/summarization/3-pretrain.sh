@@ -2,7 +2,7 @@
 # Step 3: every system is pre-trained on the same text with the same budget.
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/summarization} SCALE=${SCALE:-tiny}
-common=("$OUTPUT/data" --config "$here/pretrain.$SCALE.toml" --langs en)
+common=("$OUTPUT/data" --config "$here/pretrain.$SCALE.toml")
 # MASS with the preset of the released code for summarization, and as the paper's text has it.
 masscli pretrain "${common[@]}" --objective mass --preset summarization --save-dir "$OUTPUT/mass"
 masscli pretrain "${common[@]}" --objective mass --preset paper --k 0.5 --save-dir "$OUTPUT/mass-paper"

@@ -4,14 +4,11 @@ set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}}
 ls "$DATA"/novels/{en,ro}.txt.gz "$DATA"/dialogue/{train,valid}.en.txt
 # Two tables of GLUE get a header with plain names.
-if [ -e "$DATA/CoLA/train.tsv" ]; then
-    sed '1i source\tlabel\tmark\tsentence' "$DATA/CoLA/train.tsv" > "$DATA/CoLA/train.header.tsv"
-    sed '1i source\tlabel\tmark\tsentence' "$DATA/CoLA/dev.tsv" > "$DATA/CoLA/dev.header.tsv"
-fi
-if [ -e "$DATA/MRPC/train.tsv" ]; then
-    sed '1s/#1 String/sentence1/; 1s/#2 String/sentence2/' "$DATA/MRPC/train.tsv" > "$DATA/MRPC/train.header.tsv"
-    sed '1s/#1 String/sentence1/; 1s/#2 String/sentence2/' "$DATA/MRPC/dev.tsv" > "$DATA/MRPC/dev.header.tsv"
-fi
+for split in train dev; do
+    cola=$DATA/CoLA/$split mrpc=$DATA/MRPC/$split
+    [ ! -e "$cola.tsv" ] || sed '1i source\tlabel\tmark\tsentence' "$cola.tsv" > "$cola.header.tsv"
+    [ ! -e "$mrpc.tsv" ] || sed '1s/#1 String/sentence1/; 1s/#2 String/sentence2/' "$mrpc.tsv" > "$mrpc.header.tsv"
+done
 grep -v "^#" "$(dirname "$0")/tasks.txt" | while read -r name _ _ train _; do
     [ -e "$DATA/$train" ] || echo "note: $name is left out, because $DATA/$train is not there"
 done

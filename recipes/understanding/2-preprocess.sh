@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 2: the text of the pre-training with its vocabulary, and the tables of the tasks.
+# Step 2: the text of the pre-training with its vocabulary.
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/understanding} SCALE=${SCALE:-tiny}
 case $SCALE in
@@ -19,8 +19,3 @@ sed 's/$/\n/; s/\t/\n/g' "$DATA/dialogue/valid.en.txt" >> "$text/valid.en"
 sed 's/$/\n/; s/\t/\n/g' "$DATA/dialogue/train.en.txt" >> "$text/mono.en"
 masscli preprocess --langs en,ro --mono "en=$text/mono.en" --mono "ro=$text/mono.ro" --mono "valid.en=$text/valid.en" \
     --mono "valid.ro=$text/valid.ro" --vocab-size "$vocab_size" --destdir "$OUTPUT/data"
-# The rows of tasks.txt whose files are there.
-grep -v "^#" "$(dirname "$0")/tasks.txt" | while read -r name _ format train valid lang _; do
-    [ ! -e "$DATA/$train" ] || masscli preprocess --bad-rows skip --spm-model "$OUTPUT/data" "--$format" "train=$DATA/$train,valid=$DATA/$valid" \
-        --table-lang "$lang" --destdir "$OUTPUT/tasks/$name" < /dev/null
-done

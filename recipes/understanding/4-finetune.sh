@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # Step 4: every system learns every task with the same budget, and what its paper changes in the model.
 set -euo pipefail
+DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}}
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/understanding} SCALE=${SCALE:-tiny}
-grep -v "^#" "$here/tasks.txt" | while read -r name kind _ _ _ _ label _ best options; do
-    [ -e "$OUTPUT/tasks/$name" ] || continue
+# The rows of tasks.txt whose files are there.
+grep -v "^#" "$here/tasks.txt" | while read -r name kind format train valid lang label _ best options; do
+    [ -e "$DATA/$train" ] || continue
+    masscli preprocess --bad-rows skip --spm-model "$OUTPUT/data" "--$format" "train=$DATA/$train,valid=$DATA/$valid" \
+        --table-lang "$lang" --destdir "$OUTPUT/tasks/$name" < /dev/null
     # Two texts in no order.
     case $name in mrpc | rosts-similarity | MRPC | STS-B | QQP) unordered=yes ;; *) unordered=no ;; esac
     for system in scratch bert roberta albert electra gpt unilm mlm mass; do

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Optional, after step 2: how the result of BERT on one task depends on the share of tokens that its pre-training masks.
+# Optional, after step 4: how the result of BERT on one task depends on the share of tokens that its pre-training masks.
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/understanding} SCALE=${SCALE:-tiny}
-DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}}
 scores=$OUTPUT/scores.masks.jsonl
 rm -f "$scores"
 for mask in 0.05 0.1 0.15 0.2 0.3 0.4 0.5; do
@@ -12,9 +11,7 @@ for mask in 0.05 0.1 0.15 0.2 0.3 0.4 0.5; do
         run=$OUTPUT/masks/$mask-$seed
         masscli finetune "$OUTPUT/tasks/agnews" --config "$here/finetune.$SCALE.toml" --task classify --label-column label \
             --head-dropout 0.1 --init-from "$OUTPUT/masks/bert-$mask" --best-metric accuracy --seed "$seed" --save-dir "$run"
-        masscli predict "$run" --input "$DATA/agnews/valid.tsv" --input-format tsv --output "$run/predictions"
-        masscli score "$run/predictions" --ref "$DATA/agnews/valid.tsv" --column label --metric accuracy \
-            --append "$scores" --tag "masked=$mask" --tag "seed=$seed"
+        masscli report "$run" --metric accuracy --append "$scores" --tag "masked=$mask" --tag "seed=$seed"
     done
 done
 masscli report "$scores"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from masscli.__main__ import run
 from masscli.core.errors import MasscliError
 from masscli.metrics import score
 from masscli.metrics.config import ScoreConfig
+from tests.preloaded import Preloaded
 from tests.recipes.command_lines import (
     ROOT,
     accept,
@@ -24,7 +26,7 @@ from tests.recipes.command_lines import (
 
 SCRIPTS = [*sorted(ROOT.glob("recipes/*.sh")), ROOT / "tests/run.sh", ROOT / ".ci/run"]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("recipes/**/*.md"))]
-RECIPES = sorted(path.parent for path in ROOT.glob("recipes/*/run.sh"))
+RECIPES = sorted(path.parent for path in ROOT.glob("recipes/*/README.md"))
 
 
 def test_calls_are_found_in_scripts() -> None:
@@ -79,9 +81,10 @@ def test_recipes_can_be_listed_and_their_settings_are_known(
     assert run(["recipe", "check", *map(str, sorted(settings.glob("*.toml")))]) == 0
 
 
-def test_quickstart_runs_and_runs_again(tmp_path: Path) -> None:
+def test_quickstart_runs_and_runs_again(tmp_path: Path, preloaded: Preloaded) -> None:
     place = tmp_path / "first contact"
-    first = bash(ROOT / "recipes/quickstart.sh", place, cwd=tmp_path, QUICKSTART_UPDATES="3")
+    variables = {"QUICKSTART_UPDATES": "3", "PATH": f"{preloaded.bin}:{os.environ['PATH']}"}
+    first = bash(ROOT / "recipes/quickstart.sh", place, cwd=tmp_path, **variables)
     assert first.returncode == 0, first.stderr
 
     names = ("text/test.en", "text/test.de", "scratch.de", "finetuned.de")
@@ -104,6 +107,6 @@ def test_quickstart_runs_and_runs_again(tmp_path: Path) -> None:
         if path.name in ("log.jsonl", "finetuned.de", "scratch.de"):
             made[path] = path.stat().st_mtime_ns
     assert len(made) == 5
-    again = bash(ROOT / "recipes/quickstart.sh", place, cwd=tmp_path, QUICKSTART_UPDATES="3")
+    again = bash(ROOT / "recipes/quickstart.sh", place, cwd=tmp_path, **variables)
     assert (again.returncode, again.stdout) == (0, first.stdout), again.stderr
     assert {path: path.stat().st_mtime_ns for path in made} == made, "what was finished was made again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, title in {"small": "# A small experiment", "other": "# Another one"}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "README.md").write_text(f"{title}\n\nIts description.\n")
-        (tmp_path / name / "run.sh").write_text('echo "$SCALE $DATA $OUTPUT" > "$OUTPUT"\nexit 3\n')
-        (tmp_path / name / "1-first.sh").write_text("masscli demo text\n")
+        (tmp_path / name / "1-first.sh").write_text('echo "$SCALE $DATA $OUTPUT" > "$OUTPUT"\n')
+        (tmp_path / name / "2-fails.sh").write_text('echo second >> "$OUTPUT"\nexit 3\n')
+        (tmp_path / name / "3-never.sh").write_text('echo third >> "$OUTPUT"\n')
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "README.md").write_text("# No recipe\n")
     monkeypatch.setattr(recipe_folders, "recipes_folder", lambda: tmp_path)
@@ -33,17 +35,33 @@ def test_a_recipe_is_shown_with_its_scripts(recipes: Path, capsys: pytest.Captur
     assert run(["recipe", "show", "small"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("# A small experiment\n\nIts description.\n")
-    assert "# ---- 1-first.sh ----\nmasscli demo text\n" in out
+    assert "# ---- 1-first.sh ----\necho" in out
     assert out.endswith(f"lie in {recipes / 'small'}\n")
 
 
 def test_a_recipe_is_told_its_scale_and_folders(recipes: Path, tmp_path: Path) -> None:
-    """The exit status is that of the script."""
+    """The exit status is that of the script that failed, which is the last."""
     command = ["recipe", "run", "small", "--scale", "tiny", "--data", "corpora"]
     with pytest.raises(SystemExit) as stop:
         run([*command, "--output", str(tmp_path / "written")])
     assert stop.value.code == 3
-    assert (tmp_path / "written").read_text() == f"tiny corpora {tmp_path / 'written'}\n"
+    assert (tmp_path / "written").read_text() == f"tiny corpora {tmp_path / 'written'}\nsecond\n"
+
+
+def test_a_copied_recipe_is_run_by_its_folder(
+    recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The installed recipe of the same name comes first."""
+    here = tmp_path / "here"
+    shutil.copytree(recipes / "small", here / "mine")
+    shutil.copytree(recipes / "small", here / "other")
+    (here / "mine/2-fails.sh").unlink()
+    monkeypatch.chdir(here)
+    monkeypatch.delenv("DATA", raising=False)
+    for name, written in (("mine", "tiny  out\nthird\n"), ("other", "tiny  out\nsecond\n")):
+        with pytest.raises(SystemExit):
+            run(["recipe", "run", name, "--scale", "tiny", "--output", "out"])
+        assert (here / "out").read_text() == written
 
 
 def test_mistakes_are_named(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
