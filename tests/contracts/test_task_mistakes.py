@@ -238,7 +238,7 @@ def test_labels_that_are_missing(labelled: Path, tmp_path: Path, capsys: pytest.
     assert found["a"] == [f"error: {one}: has one label only, 'no'", hint]
     assert found["b"] == [
         f"error: {empty}:3: its 'label' is empty",
-        "hint: fill it in, or leave the example out",
+        "hint: fill it in, or leave such rows out: masscli preprocess --check-columns label=filled --bad-rows skip",
     ]
     asked_for = told(capsys, [*args, "--labels", "no,yes,maybe", "--save-dir", tmp_path / "more"], 0)[1]
     remark = "classify-tsv: no example of label 'maybe' is in the training part: it is not learned"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from masscli.core.errors import MasscliError
+from masscli.data.formats.column_checks import ColumnCheck
 
 SKIP_ADVICE = "--bad-rows skip leaves such rows out, counts them and lists them"
 """The hint that `masscli preprocess` appends to the error about a bad row."""
@@ -26,12 +27,15 @@ class BadRows:
     """The policy for the bad rows of one file, and the list of those that were skipped.
 
     `max_share` is the largest share of rows (0 to 1) that may be skipped; None refuses the first bad row with
-    an error, to whose hint `advice` is appended.
+    an error, to whose hint `advice` is appended. `checks` are what columns must hold; a row that breaks one
+    is a bad row, and `checked` has the names of the columns that were found.
     """
 
     max_share: float | None = None
     advice: str = ""
+    checks: Sequence[ColumnCheck] = ()
     skipped: list[BadRow] = field(default_factory=list)
+    checked: set[str] = field(default_factory=set)
 
     @contextmanager
     def row(self, path: str, line: int) -> Iterator[None]:

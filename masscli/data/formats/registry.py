@@ -10,6 +10,7 @@ from pathlib import Path
 from masscli.core.errors import MasscliError
 from masscli.data.formats.aligned import aligned_files, read_aligned
 from masscli.data.formats.bad_rows import BadRows
+from masscli.data.formats.column_checks import ColumnCheck
 from masscli.data.formats.conll import read_conll
 from masscli.data.formats.dialogues import read_dialogues
 from masscli.data.formats.jsonl import read_jsonl
@@ -21,6 +22,9 @@ from masscli.data.formats.swag import read_swag
 from masscli.data.formats.tsv import read_tsv
 from masscli.data.storage.tables import LINE_COLUMN, derived_suffix
 from masscli.text.corpus import display_path
+
+_SHOWN_LETTERS = 60
+"""The largest number of characters of a value that a message shows."""
 
 
 def _one_file(path: Path) -> list[Path]:
@@ -60,7 +64,7 @@ def read_records(path: Path, format: str, bad_rows: BadRows | None = None) -> It
     masscli uses for a column of its own.
     """
     bad_rows = bad_rows or BadRows()
-    records = FORMATS[format].read(path, bad_rows)
+    records = _checked(FORMATS[format].read(path, bad_rows), display_path(path), bad_rows)
     # All records have the fields of the first one, so that checking it is enough.
     first = next(records, None)
     if first is None:
@@ -77,6 +81,41 @@ def read_records(path: Path, format: str, bad_rows: BadRows | None = None) -> It
         yield record
         count += 1
     bad_rows.check_share(display_path(path), count)
+
+
+def _checked(records: Iterator[Record], file: str, bad_rows: BadRows) -> Iterator[Record]:
+    """Yield the records whose columns pass all checks of `bad_rows`; the others are bad rows of `file`."""
+    for record in records:
+        try:
+            for check in bad_rows.checks:
+                _check_column(record, file, check, bad_rows)
+        except MasscliError as error:
+            bad_rows.add(file, record.line, error)
+            continue
+        yield record
+
+
+def _check_column(record: Record, file: str, check: ColumnCheck, bad_rows: BadRows) -> None:
+    """Raise MasscliError, which names file and line, if a value of a column in a record breaks a check.
+
+    The column may hold a text or a list of texts; a record without it passes. The name of a column that was
+    found is added to `bad_rows.checked`.
+    """
+    for column, values in (*_single_texts(record), *record.lists.items()):
+        if column.lower() != check.column.lower():
+            continue
+        bad_rows.checked.add(check.column)
+        for value in values:
+            problem = check.problem(value)
+            if problem is not None:
+                shown = value[:_SHOWN_LETTERS]
+                raise MasscliError(f"{file}:{record.line}: {column} {shown!r} {problem}")
+
+
+def _single_texts(record: Record) -> Iterator[tuple[str, tuple[str]]]:
+    """Yield the name and the text, as a tuple of one, of each field that holds one text."""
+    for column, text in record.texts.items():
+        yield column, (text,)
 
 
 def guess_format(path: Path) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from masscli.core.config import Flags, UnusedOption, check, config, not_negative, positive
+from masscli.data.formats.column_checks import ColumnCheck, parse_column_check
 from masscli.text.preprocessing import TextPreprocessing
 
 MIN_CHARACTER_COVERAGE = 0.9
@@ -115,6 +116,9 @@ class PreprocessConfig:
     refuse the file, or skip them. Skipped rows are counted and listed in dropped.tsv."""
     max_bad_rows: float = 0.01
     """Largest share of bad rows that --bad-rows skip allows in a file."""
+    check_columns: tuple[str, ...] = ()
+    """What columns of training and validation examples must hold, as COLUMN=KIND,...: filled (not blank),
+    number, integer, or the labels themselves, as yes|no. A row that breaks this is a bad row."""
     part: str | None = None
     """Encode only part K of N (as K/N) of text that is too much for one machine, with a given vocabulary.
     masscli merge-data joins the parts."""
@@ -137,6 +141,16 @@ class PreprocessConfig:
         return part, parts
 
     @property
+    def _has_tables(self) -> bool:
+        formats = (self.tsv, self.jsonl, self.conll, self.squad, self.dialogues, self.aligned, self.swag)
+        return any(formats) or bool(self.race)
+
+    @property
+    def column_checks(self) -> tuple[ColumnCheck, ...]:
+        """The checks of --check-columns. Raises ValueError if one is malformed."""
+        return tuple(map(parse_column_check, self.check_columns))
+
+    @property
     def allowed_bad_rows(self) -> float | None:
         """Largest share of bad rows (0 to 1) that may be skipped in a file; None refuses any bad row."""
         if self.bad_rows == "skip":
@@ -147,6 +161,10 @@ class PreprocessConfig:
         has_unique_languages = len(set(self.langs)) == len(self.langs)
         has_codes = self.bpe_codes is not None
         has_code_pieces = self.bpe_vocab is not None
+        try:
+            _ = self.column_checks
+        except ValueError as error:
+            check((False, "check_columns", str(error)))
         check(
             (has_unique_languages, "langs", f"names a language twice: {','.join(self.langs)}"),
             (has_codes == has_code_pieces, "", "--bpe-codes and --bpe-vocab go together"),
@@ -188,6 +206,7 @@ class PreprocessConfig:
             UnusedOption(is_given, options, "the vocabulary is given, and none is trained"),
             UnusedOption(self.bpe_codes is None, "bpe_min_count", "there are no --bpe-codes"),
             UnusedOption(self.bad_rows == "refuse", "max_bad_rows", "--bad-rows skip is not given"),
+            UnusedOption(not self._has_tables, "check_columns", "there are no labelled examples"),
         )
 
 

@@ -17,7 +17,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,6 @@ import sentencepiece
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import flush_to_disk, sha256_of
-from masscli.data.formats.bad_rows import SKIP_ADVICE, BadRows
 from masscli.data.prepare.chunks import bytes_in_chunks, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.drop_reasons import OPTION_OF_REASON
@@ -47,6 +46,7 @@ from masscli.data.prepare.publish import is_up_to_date, locked, publish, remove_
 from masscli.data.prepare.resume_state import ResumeState
 from masscli.data.prepare.round_trip import round_trip_warnings
 from masscli.data.prepare.shard_builder import DROPPED_FILE, ShardBuilder, smallest_ids_dtype
+from masscli.data.prepare.table_text import bad_rows_of
 from masscli.data.prepare.text_groups import TextGroup, group_files, identical_sides
 from masscli.data.prepare.vocabulary_sample import make_vocabulary, training_files
 from masscli.data.prepare.worker_pool import WorkerPool
@@ -79,7 +79,9 @@ INPUT_OPTIONS = frozenset(
 )  # fmt: skip
 """Options that say where things are or how the work is done. They are not stored as settings: what the result
 is depends on the text and on the other options."""
-FILTER_OPTIONS = frozenset(["dedup", "drop_copies", "drop_held_out", "filter_lang", "bad_rows"])
+FILTER_OPTIONS = frozenset(
+    ["dedup", "drop_copies", "drop_held_out", "filter_lang", "bad_rows", "check_columns"]
+)
 """Options that are stored as settings only if they are on, since they change nothing otherwise."""
 SECONDS_BETWEEN_STATES = 2.0
 """Least time in seconds between two writes of the resume state."""
@@ -327,12 +329,13 @@ def _encode(run: Run, state: ResumeState) -> None:
     ids_dtype = smallest_ids_dtype(tokenizer.vocab)
     columns = list(column_entries(run.groups, state.writers))
     tables = []
+    checked: set[str] = set()
     # A run that was killed here has logged bad rows already, and will log them again.
     with open(run.folder / DROPPED_FILE, "r+b") as log:
         log.seek(state.dropped_bytes)
         log.truncate()
         for labelled in run.inputs.tables:
-            bad_rows = BadRows(run.config.allowed_bad_rows, SKIP_ADVICE)
+            bad_rows = bad_rows_of(labelled, run.config)
             encoded = encode_table(
                 labelled,
                 run.inputs.table_language,
@@ -347,9 +350,21 @@ def _encode(run: Run, state: ResumeState) -> None:
                 log.write(f"{name}\t{row.line}\t{one_cell(row.reason)}\t{row.path}\n".encode())
             tables.append(encoded.table)
             columns += encoded.columns
+            checked |= bad_rows.checked
         flush_to_disk(log)
+    _require_checked(run.config, checked)
     manifest = replace(describe_inputs(run, tokenizer.vocab.fingerprint), tables=tuple(tables))
     complete_manifest(manifest, run.groups, state, columns, run.folder).write(run.folder)
+
+
+def _require_checked(config: PreprocessConfig, checked: Set[str]) -> None:
+    """Raise MasscliError if a column of --check-columns is not among those that were found and checked."""
+    for check in config.column_checks:
+        if check.column not in checked:
+            raise MasscliError(
+                f"--check-columns {check.column}: no training or validation table has this column",
+                "is its name misspelt?",
+            )
 
 
 def describe_inputs(run: Run, vocab_fingerprint: str) -> Manifest:

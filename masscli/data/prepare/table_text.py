@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from masscli.data.formats.bad_rows import SKIP_ADVICE, BadRows
+from masscli.data.formats.column_checks import ColumnCheck
 from masscli.data.formats.conll import CONLLU_FORM, is_conllu
 from masscli.data.formats.record import Record
 from masscli.data.formats.registry import read_records
+from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.inputs import LabelledFile
 from masscli.text.char_offsets import SHARED_TEXT_WORD
 
@@ -29,18 +31,27 @@ def is_text(value: str) -> bool:
     return " " in value or UNSPACED.search(value) is not None
 
 
+def bad_rows_of(table: LabelledFile, config: PreprocessConfig) -> BadRows:
+    """Return the policy for the bad rows of a file, with the checks of columns unless it is a test part."""
+    checks: tuple[ColumnCheck, ...] = ()
+    # The labels of a test part are often kept back.
+    if not table.split.startswith("test"):
+        checks = config.column_checks
+    return BadRows(config.allowed_bad_rows, SKIP_ADVICE, checks)
+
+
 def training_lines(
-    tables: Sequence[LabelledFile], max_lines: int, seed: int, max_bad_rows: float | None = None
+    tables: Sequence[LabelledFile], max_lines: int, seed: int, config: PreprocessConfig
 ) -> list[str]:
     """Return running text of the tables' training files: at most `max_lines` lines, drawn at random.
 
-    `seed` decides which. `max_bad_rows` is the largest share of bad rows that are skipped in a file; None
-    raises MasscliError for the first. Of CoNLL-U only the words are taken.
+    `seed` decides which. `config` says what becomes of bad rows, which may raise MasscliError. Of CoNLL-U
+    only the words are taken.
     """
     lines: list[str] = []
     for table in tables:
         if table.split == "train":
-            lines += _text_lines(read_records(table.path, table.format, BadRows(max_bad_rows, SKIP_ADVICE)))
+            lines += _text_lines(read_records(table.path, table.format, bad_rows_of(table, config)))
     if len(lines) <= max_lines:
         return lines
     # Sorted, so that the lines keep their order.

@@ -70,7 +70,7 @@ def make_vocabulary(
             folder=folder,
         )
     files = training_files(groups, scans, languages)
-    table_lines = training_lines(inputs.tables, config.vocab_sentences, config.seed, config.allowed_bad_rows)
+    table_lines = training_lines(inputs.tables, config.vocab_sentences, config.seed, config)
     if not any(files.values()) and not table_lines:
         raise MasscliError(
             "there is no training text to make a vocabulary from", "give --trainpref, --mono or --spm-model"

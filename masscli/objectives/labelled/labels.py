@@ -32,7 +32,9 @@ def count_labels(table: Table, field: str) -> Counter[str]:
         # An empty label is more likely a missing one.
         if not label.strip():
             raise MasscliError(
-                f"{table.location(row)}: its {field!r} is empty", "fill it in, or leave the example out"
+                f"{table.location(row)}: its {field!r} is empty",
+                f"fill it in, or leave such rows out: masscli preprocess --check-columns {field}=filled "
+                "--bad-rows skip",
             )
     return Counter(labels)
 

@@ -114,6 +114,7 @@ def _read_numbers(table: Table, field: str) -> NDArray[np.float64]:
         if not math.isfinite(numbers[row]):
             raise MasscliError(
                 f"{table.location(row)}: {text!r} is not a number",
-                f"the column {field!r} must hold numbers; choose another with --label-column",
+                f"choose another column with --label-column, or leave such rows out: masscli preprocess "
+                f"--check-columns {field}=number --bad-rows skip",
             )
     return numbers

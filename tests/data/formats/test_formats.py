@@ -10,6 +10,7 @@ import pytest
 
 from masscli.core.errors import MasscliError
 from masscli.data.formats.bad_rows import SKIP_ADVICE, BadRows
+from masscli.data.formats.column_checks import parse_column_check
 from masscli.data.formats.conll import split_sentences
 from masscli.data.formats.registry import read_records
 
@@ -218,3 +219,43 @@ def test_a_refused_row_says_how_to_skip_it(tmp_path: Path) -> None:
         list(read_records(path, "dialogues", BadRows(None, SKIP_ADVICE)))
     assert caught.value.hint is not None
     assert caught.value.hint.endswith("; --bad-rows skip leaves such rows out, counts them and lists them")
+
+
+@pytest.mark.parametrize(
+    ("check", "bad"),
+    [
+        ("label=filled", {3: "is blank", 4: "is blank"}),
+        ("LABEL=number", {2: "is not a number", 3: "is blank", 4: "is blank", 6: "is not a number", 7: "is not a number",
+                          8: "is not a number", 10: "is not a number", 11: "is not a number"}),
+        ("label=integer", {2: "is not a whole number", 3: "is blank", 4: "is blank", 6: "is not a whole number", 7: "is not a whole number",
+                           8: "is not a whole number", 9: "is not a whole number", 10: "is not a whole number", 11: "is not a whole number"}),
+        ("label=yes|-3", {3: "is none of", 4: "is none of", 6: "is none of", 7: "is none of", 8: "is none of", 9: "is none of",
+                          10: "is none of", 11: "is none of"}),
+        ("other=filled", {}),
+    ],
+)  # fmt: skip
+def test_rows_with_broken_labels_are_bad_rows(check: str, bad: dict[int, str], tmp_path: Path) -> None:
+    labels = ["yes", "", " \u00a0", "-3", "nan", "inf", "1,5", "1.5", "\u00b2", "-"]
+    path = save(tmp_path / "x.tsv", "text\tlabel\n" + "".join(f"a\t{label}\n" for label in labels))
+    bad_rows = BadRows(1.0, checks=(parse_column_check(check),))
+    kept = [record.line for record in read_records(path, "tsv", bad_rows)]
+    assert kept == [line for line in range(2, 12) if line not in bad]
+    assert {row.line: row.reason.rsplit("' ", 1)[1].split(" of ")[0] for row in bad_rows.skipped} == {
+        line: reason.split(" of")[0] for line, reason in bad.items()
+    }
+    assert bad_rows.checked == ({"label", "LABEL"} & {check.split("=")[0]})
+    if bad:
+        with pytest.raises(MasscliError, match=rf"x.tsv:{min(bad)}: label "):
+            list(read_records(path, "tsv", BadRows(None, SKIP_ADVICE, (parse_column_check(check),))))
+
+
+def test_every_label_of_a_list_is_checked(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.jsonl", '{"tags": ["O", "B"]}\n{"tags": ["O", ""]}\n')
+    bad_rows = BadRows(1.0, checks=(parse_column_check("tags=filled"),))
+    assert [record.line for record in read_records(path, "jsonl", bad_rows)] == [1]
+
+
+@pytest.mark.parametrize("text", ["label", "=number", "label=", "label=numbers", "label=a|", "label=|a|b"])
+def test_checks_that_say_nothing_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected "):
+        parse_column_check(text)

@@ -338,11 +338,16 @@ def test_what_a_given_vocabulary_has_decided(
 def test_options_of_training_a_vocabulary_have_no_effect_on_a_given_one(text: Path) -> None:
     given = find_unused(PreprocessConfig(spm_model=text, vocab_size=120, vocab_sentences=9, bad_rows="skip"))
     assert given.pop("bpe_min_count").reason == "there are no --bpe-codes"
+    assert given.pop("check_columns").reason == "there are no labelled examples"
     assert {key: (rule.reason, rule.misleading) for key, rule in given.items()} == dict.fromkeys(
         ("vocab_size", "character_coverage", "vocab_sentences"),
         ("the vocabulary is given, and none is trained", False),
     )
-    assert set(find_unused(PreprocessConfig(vocab_size=120))) == {"max_bad_rows", "bpe_min_count"}
+    assert set(find_unused(PreprocessConfig(vocab_size=120))) == {
+        "max_bad_rows",
+        "bpe_min_count",
+        "check_columns",
+    }
 
 
 # The same bytes, however it was made

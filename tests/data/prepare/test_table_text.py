@@ -36,7 +36,9 @@ def test_a_vocabulary_is_made_of_the_words_of_conllu_alone(tmp_path: Path) -> No
         for n, word in enumerate(["the", "dog", "sees"], 1)
     )
     path = save(tmp_path / "x.conllu", "".join(lines))
-    assert training_lines([LabelledFile("x", "train", "conll", path)], 9, 1) == ["the dog sees"]
+    assert training_lines([LabelledFile("x", "train", "conll", path)], 9, 1, PreprocessConfig()) == [
+        "the dog sees"
+    ]
 
 
 def test_held_out_examples_that_stand_in_training_are_counted(

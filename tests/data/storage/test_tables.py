@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from masscli.cli.preprocess import run
+from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
+from masscli.data.formats.bad_rows import SKIP_ADVICE
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.record_encoder import load_table
 from masscli.data.storage.data_folder import DataFolder
@@ -342,3 +344,37 @@ def test_bad_rows_are_skipped_counted_and_logged(tmp_path: Path, capsys: pytest.
         run(PreprocessConfig(**options, **extra, destdir=tmp_path / name))
     for file in (tmp_path / "one").glob("*.00000.*"):
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
+def test_rows_with_broken_labels_are_counted_and_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{number / 2}\tthe sentence number {number}" for number in range(200)]
+    rows[7], rows[50] = "nan\tno number", "\tno label"
+    path = save(tmp_path / "sts.tsv", "score\tsentence\n" + "\n".join(rows) + "\n")
+    test = save(tmp_path / "test.tsv", "score\tsentence\n\tlabels of a test are kept back\n")
+    options: dict[str, Any] = {
+        "langs": ("en",), "tsv": (f"train={path}", f"test={test}"), "vocab_size": 60, "check_columns": ("score=number",)
+    }  # fmt: skip
+    with pytest.raises(MasscliError) as caught:
+        run(PreprocessConfig(**options, destdir=tmp_path / "refused"))
+    assert caught.value.message == f"{path}:9: score 'nan' is not a number"
+    assert caught.value.hint == SKIP_ADVICE
+    run(PreprocessConfig(**options, destdir=tmp_path / "data", bad_rows="skip"))
+    data = DataFolder.open(tmp_path / "data")
+    assert (len(data.table("tsv", "train")), len(data.table("tsv", "test"))) == (198, 1)
+    log = (tmp_path / "data/dropped.tsv").read_text(encoding="utf-8").split("\n")
+    assert log[1:] == [
+        f"train.tsv\t9\tscore 'nan' is not a number\t{path}", f"train.tsv\t52\tscore '' is blank\t{path}", ""
+    ]  # fmt: skip
+    assert "2 bad rows were skipped, 198 examples are left" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(
+        MasscliError, match="--check-columns points: no training or validation table has this column"
+    ):
+        run(
+            PreprocessConfig(
+                **{**options, "check_columns": ("points=number",)}, destdir=tmp_path / "misspelt"
+            )
+        )
+    with pytest.raises(ConfigError, match="check_columns: expected filled, number"):
+        PreprocessConfig(**{**options, "check_columns": ("score=float",)})

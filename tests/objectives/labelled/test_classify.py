@@ -118,7 +118,10 @@ def test_unknown_labels_and_columns_are_named(labelled: Path, tmp_path: Path) ->
     )
     assert refused(*at, "-s", "en")[0] == "classify reads a table of labelled examples"
     alone = ["finetune", tmp_path / "data", "--save-dir", tmp_path / "run", *ENCODER, "--task"]
-    hint = "the column 'label' must hold numbers; choose another with --label-column"
+    hint = (
+        "choose another column with --label-column, or leave such rows out: masscli preprocess "
+        "--check-columns label=number --bad-rows skip"
+    )
     assert refused(*alone, "regress") == (f"{train}:2: 'no' is not a number", hint)
     assert refused(*alone, "tag") == (
         f"{tmp_path / 'data'}: has no table that tag reads (conll)",
