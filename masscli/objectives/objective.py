@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset
 from masscli.data.batches.framing import Framing
+from masscli.data.batches.sampler import longest_sides
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
@@ -94,6 +97,14 @@ class Objective(nn.Module, ABC):
         The collator makes batches of the examples. It runs in worker processes, so it must not hold
         parameters.
         """
+
+    def batch_lengths(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of tokens (N,) that examples of these sizes (N, sides) take up in a batch.
+
+        --max-tokens limits their sum, padding included. By default it is the length of the longest side; an
+        objective whose batches hold more, such as pseudo-masks, returns the most that there can be.
+        """
+        return longest_sides(sizes)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
         """Return warnings about a dataset of this objective, such as how many examples are truncated."""

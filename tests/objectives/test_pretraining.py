@@ -21,6 +21,7 @@ from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.loader import BatchBuilder
+from masscli.data.batches.sampler import BatchLimits, BatchSampler
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
@@ -522,3 +523,33 @@ def test_text_that_teaches_no_order_is_remarked(
     assert code == (2 if "--strict-sop" in options else 0)
     assert (remark or "bert-en") in told
     assert ("same label" in told or "no blank line" in told) == (remark is not None and code == 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*RUNS, ("mass", {}), ("denoise", {}), ("mlm", {}), ("clm", {}), ("translate", {}), ("backtranslate", {}),
+     ("unilm", {"variant": "ar"}), ("unilm", {"variant": "ae"}), ("unilm", {"mask_prob": 0.5, "max_ngram": 9})],
+    ids=str,
+)  # fmt: skip
+def test_no_batch_is_larger_than_max_tokens(name: str, options: dict[str, Any], toy: Path) -> None:
+    """Whatever an objective adds to the text, such as pseudo-masks, counts."""
+    stream = streams(name, options)["one"]
+    if name in ("translate", "backtranslate"):
+        stream["dataset"] = "en-de"
+    data = DataFolder.open(toy)
+    config = from_dict(OBJECTIVES.load(name), stream["objective"])
+    context = ObjectiveContext(
+        Framing(data.vocab, False, False, ("de", "en")), resolve({**SHAPE, "arch": "tiny"}), stream["dataset"]
+    )
+    made = objective_class(name)(config, context)  # type: ignore[call-arg]
+    dataset, collator = made.dataset(data, "train")
+    builder = BatchBuilder("one", dataset, collator, 1)
+    sampler = BatchSampler(
+        len(dataset), dataset.sizes, BatchLimits(90), 1, "one", batch_lengths=made.batch_lengths
+    )
+    sizes = []
+    for numbers in sampler.epoch()[:40]:
+        batch = builder(numbers, 0)
+        sizes += [tokens.ids.numel() for tokens in (batch.source, batch.target) if tokens is not None]
+    assert max(sizes) <= 90
+    assert max(sizes) > 45, "batches are filled"

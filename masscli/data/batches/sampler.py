@@ -28,6 +28,12 @@ WINDOW."""
 Numbers = NDArray[np.int64]
 
 
+def longest_sides(sizes: Numbers) -> Numbers:
+    """Return the length (N,) of the longest side of each example, from the sizes (N, sides) of examples."""
+    lengths: Numbers = sizes.max(1, initial=0)
+    return lengths
+
+
 class Position(NamedTuple):
     """A place in the order of one stream: the epoch, window and number of the micro-batch that comes next."""
 
@@ -40,8 +46,8 @@ class BatchLimits(NamedTuple):
     """The limits on a micro-batch and on a single example."""
 
     max_tokens: int
-    """Largest size of a micro-batch in tokens, padding included: the number of its examples times the longest
-    side of any of them."""
+    """Largest size of a micro-batch in tokens, padding included: the number of its examples times the tokens
+    that the longest of them takes up."""
     batch_size: int | None = None
     """Largest number of examples of a micro-batch; None sets no limit."""
     max_lengths: tuple[int, ...] = ()
@@ -59,7 +65,8 @@ class BatchSampler:
 
     `sizes(start, stop)` returns the lengths (stop - start, sides) of examples. Examples with a side above
     `limits.max_lengths` are left out, and `skipped` counts them. `name` is the stream that messages name.
-    Without `shuffle` examples are sorted by length.
+    Without `shuffle` examples are sorted by length. `batch_lengths` takes sizes (N, sides) and returns the
+    number of tokens (N,) that each example takes up in a micro-batch, by default those of its longest side.
 
     Raises MasscliError if no example is left, or if one does not fit `limits.max_tokens` alone.
     """
@@ -72,6 +79,7 @@ class BatchSampler:
         seed: int,
         name: str,
         shuffle: bool = True,
+        batch_lengths: Callable[[Numbers], Numbers] = longest_sides,
     ) -> None:
         self.name = name
         self.num_examples = num_examples
@@ -79,6 +87,7 @@ class BatchSampler:
         self.limits = limits
         self.seed = seed
         self.shuffle = shuffle
+        self.batch_lengths = batch_lengths
         self.skipped = 0
         longest = 0
         shortest = np.iinfo(np.int64).max
@@ -87,7 +96,7 @@ class BatchSampler:
             window_sizes = sizes(start, min(num_examples, start + WINDOW))
             fits = self._fits(window_sizes)
             self.skipped += int((~fits).sum())
-            longest = max(longest, int(window_sizes[fits].max(initial=0)))
+            longest = max(longest, int(batch_lengths(window_sizes[fits]).max(initial=0)))
             # For the hint of the error below.
             shortest = min(shortest, int(window_sizes.max(1).min()))
         if num_examples == 0:
@@ -127,7 +136,9 @@ class BatchSampler:
 
     def with_limits(self, limits: BatchLimits) -> BatchSampler:
         """Return a sampler of the same examples with other limits."""
-        return BatchSampler(self.num_examples, self.sizes, limits, self.seed, self.name, self.shuffle)
+        return BatchSampler(
+            self.num_examples, self.sizes, limits, self.seed, self.name, self.shuffle, self.batch_lengths
+        )
 
     def batches_in_window(self, position: Position) -> int:
         """Return the number of micro-batches in the window that a position lies in."""
@@ -164,7 +175,7 @@ class BatchSampler:
             order = rng.permutation(len(numbers))
         # Sort by the last side first, because decoding costs more than reading.
         order = order[np.lexsort(tuple(sizes[order].T))]
-        batches = self._cut_into_batches(numbers[order], sizes[order].max(1))
+        batches = self._cut_into_batches(numbers[order], self.batch_lengths(sizes[order]))
         if not self.shuffle:
             return batches
         # In the order of their lengths, all short examples would be learned from before the long ones.
@@ -173,7 +184,7 @@ class BatchSampler:
     def _cut_into_batches(self, numbers: Numbers, lengths: Numbers) -> list[Numbers]:
         """Cut the sorted examples into micro-batches, each as large as the limits allow.
 
-        `lengths` are the lengths of the longest side of each example.
+        `lengths` are the numbers of tokens that the examples take up in a micro-batch.
         """
         multiple = self.limits.length_multiple
         lengths = -(-lengths // multiple) * multiple

@@ -55,6 +55,17 @@ def draw_blocks(
     return blocks
 
 
+def most_masked(lengths: Ids, mask_prob: float, longest_block: int) -> Ids:
+    """Return the largest number of tokens (N,) that `draw_blocks` can mask in sequences of `lengths` (N,).
+
+    `longest_block` is the largest number of tokens of a block. Blocks are drawn until they hold the share
+    `mask_prob`, so the last one may reach beyond it by all its tokens but one.
+    """
+    wanted = np.ceil(mask_prob * lengths).astype(np.int64)
+    masked: Ids = np.minimum(lengths, wanted + longest_block - 1)
+    return masked
+
+
 def build_example(
     pair: PairedText, blocks: Sequence[Ids], shown_ids: Ids, mask_id: int, terms: Sequence[str]
 ) -> PseudoMaskExample:

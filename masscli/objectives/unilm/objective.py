@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset, Example
@@ -18,7 +19,7 @@ from masscli.objectives.shared.corruption import replace_tokens
 from masscli.objectives.shared.paired_text import add_special_tokens, refuse_language_tags, segment_pairs
 from masscli.objectives.shared.pseudo_masking import PseudoMaskExample, pseudo_mask_batch
 from masscli.objectives.shared.token_loss import token_loss
-from masscli.objectives.unilm.corruption import build_example, draw_blocks
+from masscli.objectives.unilm.corruption import build_example, draw_blocks, most_masked
 from masscli.objectives.unilm.options import UniLMOptions
 
 
@@ -89,6 +90,20 @@ class UniLM(Objective):
     def collator(self) -> UniLMCollator:
         """Return the collator, which makes batches of segment pairs with pseudo-masks."""
         return UniLMCollator(self.options, self.context.framing, self.context.dataset_name)
+
+    def batch_lengths(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the largest number of tokens (N,) that examples of these sizes (N, 1) take up in a batch.
+
+        These are the tokens of the text, and a copy of each masked token for each loss term.
+        """
+        options = self.options
+        terms = options.terms
+        longest_block = 1 if "ar" in terms else options.max_ngram
+        masked = most_masked(sizes[:, 0], options.mask_prob, longest_block)
+        # With this term alone, the copies stand in the place of the masked tokens.
+        copies = 0 if list(terms) == ["ae"] else len(terms)
+        lengths: NDArray[np.int64] = sizes[:, 0] + copies * masked
+        return lengths
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the summed cross-entropy of the masked tokens for each loss term of --variant.

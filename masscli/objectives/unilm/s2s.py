@@ -37,9 +37,9 @@ class SourceAndPairDataset:
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the sizes of source, and of source and target together, in tokens: (stop - start, 2).
 
-        Pseudo-masks are not counted.
+        Pseudo-masks are not counted, since they share positions with the tokens that they predict;
+        `PseudoMasked.batch_lengths` counts them.
         """
-        # Pseudo-masks share positions with the tokens that they predict.
         lengths = self.pairs.sizes(start, stop)
         return np.stack([lengths[:, 0], lengths.sum(1)], 1)
 
@@ -70,6 +70,16 @@ class PseudoMasked(Objective):
     def collator(self) -> PseudoMaskingCollator:
         """Return the collator, which makes batches of pairs with pseudo-masks."""
         return self._collator
+
+    def batch_lengths(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of tokens (N,) that examples of these sizes (N, 2) take up in a batch.
+
+        These are source and target, and a pseudo-mask for each target token and for the end of the target.
+        """
+        source, both = sizes.T
+        # The size of the target has room for a symbol at both ends, so it is never below its pseudo-masks.
+        lengths: NDArray[np.int64] = both + (both - source)
+        return lengths
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
         """Return the batch unchanged in training, and without corrupted targets in validation."""

@@ -79,7 +79,9 @@ def build_stream(
         BatchBuilder(
             name, dataset, collator, recipe.seed, _resegmenter(name, recipe, dataset, data, framing)
         ),
-        BatchSampler(len(dataset), dataset.sizes, limits, recipe.seed, name),
+        BatchSampler(
+            len(dataset), dataset.sizes, limits, recipe.seed, name, batch_lengths=objective.batch_lengths
+        ),
         config.sampling_weight,
         parse_schedule(config.loss_weight),
     )

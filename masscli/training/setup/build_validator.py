@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 from torch import Tensor
 
 from masscli.core.errors import MasscliError
@@ -190,9 +191,6 @@ def _build_stream(
     limit = recipe.valid.max_valid_rows
     max_tokens = recipe.valid.max_tokens_valid or recipe.train.max_tokens
     data = context.open_data(recipe.stream[name].data_dir)
-    longest = model_lengths(recipe, framing)
-    # The longest example must fit, even if training batches are smaller.
-    limits = BatchLimits(max(max_tokens, *longest), None, longest)
     table = None
     try:
         if isinstance(objective, EvaluableObjective):
@@ -205,11 +203,26 @@ def _build_stream(
     except MissingDataError as error:
         warnings.append(f"{name} is not validated: {error.message}")
         return None
+    sizes = dataset.sizes(0, len(dataset))
     if isinstance(objective, EvaluableObjective):
         warnings += [f"{name}, {split}: {warning}" for warning in objective.data_warnings(dataset)]
         # Labelled examples are truncated to fit the model, and none is left out.
-        limits = BatchLimits(max(max_tokens, int(dataset.sizes(0, len(dataset)).max())))
-    sampler = BatchSampler(len(dataset), dataset.sizes, limits, recipe.seed, name, shuffle=False)
+        max_lengths: tuple[int, ...] = ()
+    else:
+        max_lengths = model_lengths(recipe, framing)
+        sizes = np.minimum(sizes, max_lengths[: sizes.shape[1]])
+    # The longest example must fit, even if training batches are smaller.
+    max_tokens = max(max_tokens, int(objective.batch_lengths(sizes).max(initial=0)))
+    limits = BatchLimits(max_tokens, None, max_lengths)
+    sampler = BatchSampler(
+        len(dataset),
+        dataset.sizes,
+        limits,
+        recipe.seed,
+        name,
+        shuffle=False,
+        batch_lengths=objective.batch_lengths,
+    )
     if sampler.skipped:
         warnings.append(
             f"{name}: {sampler.skipped} of {sampler.num_examples} validation examples "
