@@ -348,10 +348,15 @@ def save_checkpoint(
         raise MasscliError(
             f"{final}: cannot be written ({reason})", "make room, then run the same command again to go on"
         ) from None
+    replaced = folder / f".{final.name}.old"
     if final.exists():
-        shutil.rmtree(final)
+        # A folder cannot take the place of another in one step. Killed between the two renames, a run finds
+        # the replaced checkpoint again (remove_partial_saves).
+        shutil.rmtree(replaced, ignore_errors=True)
+        final.rename(replaced)
     partial.rename(final)
     fsync_path(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
     return final
 
 
@@ -426,10 +431,17 @@ def drop_optimizer_state(path: Path) -> None:
 def remove_partial_saves(run: Path) -> None:
     """Remove the incomplete folders that interrupted saves left in a run.
 
-    Only the process that trains the run may do this: another one would remove a save in progress.
+    A checkpoint that was about to be replaced gets its name back. Only the process that trains the run may do
+    this: another one would remove a save in progress.
     """
     for partial in (run / "checkpoints").glob(".step-*.new"):
         shutil.rmtree(partial)
+    for replaced in (run / "checkpoints").glob(".step-*.old"):
+        final = replaced.with_name(replaced.name.removeprefix(".").removesuffix(".old"))
+        if final.exists():
+            shutil.rmtree(replaced)
+        else:
+            replaced.rename(final)
 
 
 def require_empty_folder(folder: Path) -> None:

@@ -660,3 +660,29 @@ def test_nothing_in_a_checkpoint_can_run(run: Path) -> None:
     path = run / "checkpoints/step-0000010/model.safetensors"
     save_file({"x": torch.zeros(1)}, path)
     assert refused(lambda: last(run).model())[0].endswith("damaged or missing (its checksum differs)")
+
+
+def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_or_the_new_one(
+    run: Path, tmp_path: Path
+) -> None:
+    number = 0
+    while True:
+        folder = shutil.copytree(run, tmp_path / str(number), symlinks=True)
+        old = last(folder)
+        state = replace(old.state, targets=old.state.targets + 1)
+        with pytest.MonkeyPatch.context() as patch:
+            deeds_before_a_kill(number, patch)
+            try:
+                checkpoint.save_checkpoint(
+                    folder / "checkpoints", old.recipe, state, {}, old.tokenizer(), old.weights(), {}, {}
+                )
+                break
+            except Killed:
+                pass
+        checkpoint.remove_partial_saves(folder)
+        assert last(folder).state.targets in (old.state.targets, state.targets)
+        assert last(folder).verify()
+        assert not [p.name for p in (folder / "checkpoints").iterdir() if p.name.startswith(".")]
+        number += 1
+    assert last(folder).state.targets == state.targets
+    assert number > 6
