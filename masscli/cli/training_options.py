@@ -28,6 +28,7 @@ from masscli.cli.options import (
 )
 from masscli.core.config import ConfigError, from_dict, iter_options, merge, override, parse_toml
 from masscli.core.errors import MasscliError
+from masscli.core.files import read_regular
 from masscli.objectives.registry import OBJECTIVES
 from masscli.objectives.stream_selection import StreamSelection
 from masscli.text.corpus import decode_text
@@ -225,12 +226,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises MasscliError if the file does not exist, or is not TOML in UTF-8.
     """
     try:
-        return parse_toml(decode_text(path.read_bytes(), path))
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return parse_toml(decode_text(read_regular(path), path))
+    except (FileNotFoundError, NotADirectoryError):
         raise MasscliError(
             f"{path}: there is no such file",
             "a recipe is a TOML file; `masscli recipe show RUN` prints that of a run",
         ) from None
+    except OSError as error:
+        raise MasscliError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise MasscliError(f"{path}: {error}", "the file must be TOML in UTF-8") from None
 

@@ -31,9 +31,27 @@ def read_regular(path: Path) -> bytes:
     Raises MasscliError if it is a folder, a pipe or a device: reading from a pipe may never end. Raises
     OSError if there is no such file, or if it may not be read.
     """
+    require_regular(path)
+    return path.read_bytes()
+
+
+def require_regular(path: Path) -> None:
+    """Raise MasscliError if `path` is a folder, a pipe or a device, and OSError if there is nothing."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise MasscliError(f"{path}: is not a file, but a folder, a pipe or a device")
-    return path.read_bytes()
+
+
+def read_named(path: Path, option: str) -> bytes:
+    """Return the contents of a regular file that the user names with an option, such as `--bpe-codes`.
+
+    Raises MasscliError, which names option and file, if it cannot be read.
+    """
+    try:
+        return read_regular(path)
+    except OSError as error:
+        raise MasscliError(f"{option} {path}: {error.strerror}") from None
+    except MasscliError as error:
+        raise MasscliError(f"{option} {error.message}", "name a file; copy a pipe into one first") from None
 
 
 def write_synced(path: Path, data: bytes) -> None:
@@ -189,7 +207,11 @@ def fsync_path(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file's contents, in hexadecimal."""
+    """Return the sha256 of a regular file's contents, in hexadecimal.
+
+    Raises MasscliError for a folder, a pipe or a device, and OSError if the file cannot be read.
+    """
+    require_regular(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

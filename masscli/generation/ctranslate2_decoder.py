@@ -93,9 +93,11 @@ class CTranslate2Decoder:
     ) -> list[list[Hypothesis]]:
         """Return the n best outputs in language `target`, best first, of each source in language `source`.
 
-        A source has no special tokens, and at most `max_source_length` tokens. `prefixes` are ignored, since
-        --prefix-size is refused. Raises MasscliError if there are phrases that outputs must contain.
+        A source has no special tokens, and at most `max_source_length` tokens. Raises MasscliError if outputs
+        must begin with certain pieces (`prefixes`) or contain certain phrases.
         """
+        if prefixes is not None and any(len(prefix) for prefix in prefixes):
+            raise _refusal("--prefix")
         if phrases is not None and any(phrases):
             raise _refusal("--constraints")
         results: list[list[Hypothesis]] = [[] for _ in sources]

@@ -25,8 +25,11 @@ def windows(length: int, size: int, context: int) -> Iterator[tuple[int, int, in
     """Yield (begin, first, end) of each window of a text of `length` tokens.
 
     A window has at most `size` tokens, from `begin` to `end` - 1. Those from `first` on are predicted; those
-    before `first`, at most `context` tokens, are only read. `context` must be less than `size`.
+    before `first`, at most `context` tokens, are only read. Raises ValueError unless `context` is less than
+    `size`: other windows would predict nothing, and have no end.
     """
+    if not 0 <= context < size:
+        raise ValueError(f"a window of {size} tokens has no room for {context} tokens of context")
     first = 0
     while first < length:
         begin = max(0, first - context)

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.core.files import read_named
 from masscli.text.corpus import decode_text
 from masscli.text.markers import BPE_CONTINUATION, UNKNOWN_TEXT
 from masscli.text.subword_model import BadModelError, pieces_of
@@ -121,11 +122,7 @@ def _numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
     Only `\\n` ends a line, since a piece may be any other white space. Raises MasscliError, which names
     `flag`, if the file cannot be read.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise MasscliError(f"{flag} {path}: {error.strerror}") from None
-    text = decode_text(data, path)
+    text = decode_text(read_named(path, flag), path)
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         yield number, line.removesuffix("\r").rstrip(" ")
 
@@ -180,11 +177,11 @@ class BpeCodesModel:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the words that the ids stand for, with spaces between them.
 
-        Unknown pieces are written as UNKNOWN_TEXT.
+        Unknown pieces, and ids beyond the vocabulary's end, are written as UNKNOWN_TEXT.
         """
         pieces = []
         for i in ids:
-            if i == UNKNOWN_ID:
+            if i == UNKNOWN_ID or i >= len(self._pieces):
                 pieces.append(UNKNOWN_TEXT)
             else:
                 pieces.append(self._pieces[i])

@@ -71,11 +71,14 @@ class DictionaryModel(PackedModel):
     def decode(self, ids: Sequence[int]) -> str:
         """Return the words that the ids stand for, with spaces between them.
 
-        Unknown pieces are written as UNKNOWN_TEXT.
+        Unknown pieces, and ids beyond the vocabulary's end, are written as UNKNOWN_TEXT.
         """
         pieces = []
-        for piece_id, piece in zip(ids, self.id_to_piece(ids), strict=True):
-            pieces.append(UNKNOWN_TEXT if piece_id == self._unknown else piece)
+        for i in ids:
+            if i == self._unknown or i >= len(self._pieces):
+                pieces.append(UNKNOWN_TEXT)
+            else:
+                pieces.append(self._pieces[i])
         # The space at the end lets a mark on the last piece be removed like any other.
         return f"{' '.join(pieces)} ".replace(f"{BPE_CONTINUATION} ", "").rstrip(" ")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from masscli.core.errors import MasscliError
-from masscli.text.gpt_bpe import show_continuation
+from masscli.text.gpt_bpe import show_continuations
 from masscli.text.markers import (
     BPE_CONTINUATION,
     BYTE_LEVEL_SPACE,
@@ -129,12 +129,12 @@ class FastTokenizerModel(PackedModel):
         """Return the piece for each id; an id beyond the vocabulary's end is written as `<id>`.
 
         If pieces mark the end of a word (`the</w>`, `th`), they are returned with the mark of subword-nmt
-        instead (`the`, `th@@`).
+        instead (`the`, `th@@`); special pieces have no mark.
         """
         pieces = pieces_of(ids, self._pieces)
         if self.marker != BPE_CONTINUATION:
             return pieces
-        return list(map(show_continuation, pieces))
+        return show_continuations(pieces, self._ids)
 
 
 def _load(text: str) -> Any:

@@ -7,7 +7,7 @@ vocab.json.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from masscli.text.bpe_merging import merge_pairs, rank_merges
 from masscli.text.markers import BPE_CONTINUATION, UNKNOWN_TEXT
@@ -84,16 +84,20 @@ class GptBpeModel(PackedModel):
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
         """Return the piece for each id, with the mark of subword-nmt: `the` ends a word, `th@@` does not.
 
-        An id beyond the vocabulary's end is written as `<id>@@`, such as `<40478>@@`.
+        Special and unused pieces have no mark; an id beyond the vocabulary's end is written as `<id>`.
         """
-        return list(map(show_continuation, pieces_of(ids, self._pieces)))
+        return show_continuations(pieces_of(ids, self._pieces), self._ids)
 
 
-def show_continuation(piece: str) -> str:
+def show_continuations(pieces: Sequence[str], text_pieces: Container[str]) -> list[str]:
     """Replace GPT's mark for the end of a word by that of subword-nmt for pieces within one.
 
-    `the</w>` becomes `the`, and `th` becomes `th@@`.
+    `the</w>` becomes `the`, and `th` becomes `th@@`. Pieces that are not among `text_pieces`, such as
+    `<unk>`, stay as they are.
     """
-    if piece.endswith(WORD_END):
-        return piece.removesuffix(WORD_END)
-    return piece + BPE_CONTINUATION
+    shown = []
+    for piece in pieces:
+        if piece in text_pieces and not piece.endswith(WORD_END):
+            piece += BPE_CONTINUATION
+        shown.append(piece.removesuffix(WORD_END))
+    return shown

@@ -83,10 +83,13 @@ class NumberedSentencePieceModel(PackedModel):
         return [[self._ids.get(piece, self._unknown) for piece in pieces] for pieces in pieces_of_lines]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text that the ids stand for, with UNKNOWN_TEXT as a word for each unknown piece."""
+        """Return the text that the ids stand for.
+
+        Unknown pieces, and ids beyond the vocabulary's end, become words that are UNKNOWN_TEXT.
+        """
         pieces = []
         for i in ids:
-            if i == self._unknown:
+            if i == self._unknown or i >= len(self._pieces):
                 pieces.append(f"{SENTENCEPIECE_SPACE}{UNKNOWN_TEXT}{SENTENCEPIECE_SPACE}")
             else:
                 pieces.append(self._pieces[i])

@@ -74,8 +74,13 @@ class SentencePieceModel:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text that the ids stand for; SentencePiece writes an unknown piece as UNKNOWN_TEXT."""
-        text: str = self.processor.decode(list(ids))
+        """Return the text that the ids stand for.
+
+        SentencePiece writes an unknown piece as UNKNOWN_TEXT, and so are ids beyond the vocabulary's end.
+        """
+        unknown = self.processor.unk_id()
+        known = [i if i < len(self._pieces) else unknown for i in ids]
+        text: str = self.processor.decode(known)
         return self._reserved_text.restore(text)
 
     def pieces_and_scores(self) -> tuple[list[str], list[float]]:

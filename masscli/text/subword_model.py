@@ -42,7 +42,10 @@ class SubwordModel(Protocol):
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text that the ids stand for, with UNKNOWN_TEXT for unknown pieces."""
+        """Return the text that the ids stand for, with UNKNOWN_TEXT for unknown pieces.
+
+        An id of `len(model)` or above, which only a damaged or a foreign model can write, counts as unknown.
+        """
         ...
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
-from masscli.core.files import read_regular
+from masscli.core.files import read_named, read_regular
 from masscli.text.bpe_codes import read_bpe_files
 from masscli.text.bpe_dropout import BpeDropout
 from masscli.text.byte_level_bpe import piece_text
@@ -132,10 +132,7 @@ class Tokenizer:
             _check_compatible(tokenizer._card, preprocessing, languages, path, model_file)
             tokenizer.save(folder)
             return tokenizer
-        try:
-            data = model_file.read_bytes()
-        except OSError as error:
-            raise MasscliError(f"--spm-model {model_file}: {error.strerror}") from None
+        data = read_named(model_file, "--spm-model")
         try:
             return cls._create(data, detect_kind(data), preprocessing, languages, folder)
         except BadModelError as error:

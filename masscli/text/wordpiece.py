@@ -117,14 +117,15 @@ class WordPieceModel:
     def decode(self, ids: Sequence[int]) -> str:
         """Join the pieces of each word, and return the words with spaces between them.
 
-        Punctuation marks are words of their own; unknown ones are written as UNKNOWN_TEXT.
+        Punctuation marks are words of their own. Unknown pieces, and ids beyond the vocabulary's end, are
+        written as UNKNOWN_TEXT.
         """
         pieces = []
-        for piece in self.id_to_piece(ids):
-            if piece == _UNKNOWN:
+        for i in ids:
+            if i >= len(self._pieces) or self._pieces[i] == _UNKNOWN:
                 pieces.append(UNKNOWN_TEXT)
             else:
-                pieces.append(piece)
+                pieces.append(self._pieces[i])
         return " ".join(pieces).replace(f" {WORDPIECE_CONTINUATION}", "")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:

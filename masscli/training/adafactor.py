@@ -34,8 +34,8 @@ class Adafactor(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # a loss is never evaluated again
-        """Update, in place, every parameter that has a gradient. A closure is not supported."""
+    def step(self) -> None:  # type: ignore[override]  # there is no closure: a loss is never evaluated again
+        """Update, in place, every parameter that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

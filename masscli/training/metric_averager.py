@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from masscli.core import distributed
 from masscli.data.batches.loader import PreparedBatch
 
 
@@ -47,10 +48,16 @@ class MetricAverager:
                     self.real_tokens += int(tokens.lengths.sum())
                     self.padded_tokens += tokens.ids.numel()
 
-    @property
     def padding_share(self) -> float:
-        """Return the share of padding, from 0 to 1, among all tokens of this process."""
-        return 1 - self.real_tokens / max(1, self.padded_tokens)
+        """Return the share of padding, from 0 to 1, among the tokens of all processes; 0 without tokens.
+
+        All processes must call this together.
+        """
+        counts = torch.tensor([self.real_tokens, self.padded_tokens], dtype=torch.float64)
+        real, padded = distributed.all_reduce_sum(counts.to(self._zeros.device)).tolist()
+        if padded == 0:
+            return 0.0
+        return float(1 - real / padded)
 
 
 def peak_memory(device: torch.device) -> float:

@@ -483,7 +483,7 @@ class Trainer:
         """Raise MasscliError, because the gradient is not finite.
 
         The message has the norm of the gradient, the losses, the first tensor with a bad gradient, and the
-        examples that may be to blame.
+        examples that may be to blame. All processes must call this together.
         """
         first_bad = "none"
         for parameter, name in self.names.items():
@@ -491,9 +491,8 @@ class Trainer:
                 first_bad = name
                 break
         losses = []
-        for term, loss_sum, count in zip(self.gradients.terms, loss_sums, target_counts, strict=True):
-            if count:
-                losses.append(f"{'.'.join(term)} {float(loss_sum / count):.3g}")
+        for term, loss in self._mean_losses(loss_sums, target_counts).items():
+            losses.append(f"{term} {loss:.3g}")
         raise MasscliError(
             f"update {self.state.step + 1}: the gradient is {grad_norm} "
             f"(losses: {', '.join(losses)}; first bad tensor: {first_bad}; {self._suspects()})",
@@ -689,7 +688,7 @@ class Trainer:
             lr=progress.lr,
             grad_norm=progress.grad_norm,
             targets=int(averager.target_counts.sum()),
-            padding=averager.padding_share,
+            padding=averager.padding_share(),
             seconds=averager.seconds,
             loss_scale=self.scale.value,
             overflows=self.state.overflows,

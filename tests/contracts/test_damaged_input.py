@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -218,3 +219,31 @@ def test_messages_and_results_in_any_locale(tmp_path: Path, encoding: str) -> No
     failed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60)
     assert failed.returncode == 2
     assert b"\\u2713: no such file" in failed.stderr
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a folder"])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["preprocess", "--mono", "en=TEXT", "--spm-model", "PATH"],
+        ["preprocess", "--mono", "en=TEXT", "--bpe-codes", "PATH", "--bpe-vocab", "TEXT"],
+        ["preprocess", "--mono", "en=TEXT", "--bpe-codes", "CODES", "--bpe-vocab", "PATH"],
+        ["pretrain", "--config", "PATH"],
+        ["recipe", "check", "PATH"],
+        ["import", "PATH", "--output", "OUT"],
+        ["import", "SAMPLE", "--output", "OUT", "--dict", "en=PATH"],
+    ],
+    ids=" ".join,
+)
+def test_files_that_options_name(
+    args: list[str], kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in {"PATH": "", "TEXT": "a 1\n", "CODES": "a b\n"}.items():
+        (tmp_path / name).write_text(content)
+    torch.save({"args": {"arch": "transformer", "task": "translation"}, "model": {}}, tmp_path / "SAMPLE")
+    DAMAGE[kind](tmp_path / "PATH")
+    replaced = [re.sub(r"\b(PATH|TEXT|CODES|SAMPLE|OUT)\b", rf"{tmp_path}/\1", arg) for arg in args]
+    message = told(capsys, *replaced)
+    if "SAMPLE" not in args:
+        assert f"{tmp_path}/PATH" in message
+    assert not (tmp_path / "OUT").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -387,3 +388,23 @@ def test_a_mistake_is_reported_once(tmp_path: Path, preloaded: Preloaded) -> Non
     done = run_two(preloaded, ["generate", str(tmp_path / "nothing")])
     assert done.returncode != 0
     assert done.stderr.count("error: ") == 1 and "no such run or checkpoint" in done.stderr
+
+
+def test_a_run_that_fails_tells_the_losses_of_all_processes(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = recipe(
+        toy,
+        tmp_path / "one",
+        "train.max_update=9",
+        "train.update_freq=2",
+        "optim.lr=1e30",
+        "optim.clip_norm=0",
+    )
+    assert masscli(typed(run, tmp_path / "recipe.toml")) == 2
+    alone = re.search(r"update \d+: the gradient is .* \(losses: [^;]*", capsys.readouterr().err)
+    assert alone is not None
+    args = [*typed(run, tmp_path / "recipe.toml"), "--save-dir", str(tmp_path / "two")]
+    ended = subprocess.run(torchrun(args), capture_output=True, text=True, timeout=200)
+    assert ended.returncode
+    assert alone[0] in ended.stderr

@@ -72,6 +72,7 @@ def test_ends_of_words_are_shown_as_continuations(tmp_path: Path) -> None:
     tokenizer = Tokenizer.from_bytes(tmp_path / "x", data, TextPreprocessing(), ("en",))
     ids = tokenizer.encode("ab abb", "en")
     assert tokenizer.ids_to_pieces(ids) == ["ab", "a@@", "b@@", "b"]
+    assert tokenizer.ids_to_pieces([0]) == ["<unk>"]
 
 
 @pytest.mark.peer

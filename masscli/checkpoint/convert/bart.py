@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint.convert.bpe_files import read_byte_level
-from masscli.checkpoint.convert.folder import read_json_if_present
+from masscli.checkpoint.convert.folder import read_flag, read_json_if_present
 from masscli.checkpoint.convert.merges_txt import read_merges_txt
 from masscli.checkpoint.convert.published_vocabulary import UnreadableError
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
@@ -62,7 +62,7 @@ def read_bart(
         read_merges_txt(folder / "merges.txt"),
         special_ids,
         unused_ids=unused,
-        add_prefix_space=settings.get("add_prefix_space") is True,
+        add_prefix_space=read_flag(settings, "add_prefix_space", False, folder / TOKENIZER_CONFIG),
     )
     return Seq2SeqVocabulary(path, model, {"source_bos": True}, forced_prefix=(ids["<s>"],))
 

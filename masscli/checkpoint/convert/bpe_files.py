@@ -13,7 +13,6 @@ from masscli.checkpoint.convert.published_vocabulary import (
     expect_bert_normalizer,
     is_type,
     read_dictionary,
-    setting,
     with_added_tokens,
     with_unused_rows,
 )
@@ -42,7 +41,7 @@ def read_byte_level(files: TokenizerFiles, vocab_size: int) -> PublishedVocabula
         add_prefix_space = byte_level.get("add_prefix_space")
         expect(isinstance(add_prefix_space, bool), "it does not say whether text begins with a space")
     else:
-        add_prefix_space = setting(files, "add_prefix_space", False)
+        add_prefix_space = files.flag("add_prefix_space", False)
     path, pieces = read_dictionary(files, VOCAB)
     merges = _read_merges(files)
     pieces = with_added_tokens(path, pieces, files, vocab_size)

@@ -22,6 +22,7 @@ from masscli.checkpoint.convert.fairseq_vocabulary import (
     read_bert_vocabulary,
     read_fairseq_vocabulary,
 )
+from masscli.checkpoint.convert.folder import read_flag
 from masscli.checkpoint.convert.foreign import ForeignModel, ImportRequest, TensorTable
 from masscli.checkpoint.convert.torch_file import StoredTensor, attributes
 from masscli.core.errors import MasscliError
@@ -235,7 +236,7 @@ def _config(
         "norm_eps": 1e-5,
         "activation": ACTIVATIONS[activation],
         "norm_embedding": first.has_embedding_norm,
-        "scale_embedding": not options.get("no_scale_embedding", is_lm_head),
+        "scale_embedding": not read_flag(options, "no_scale_embedding", is_lm_head, request.path),
         "output_bias": is_lm_head,
         "head_transform": is_lm_head,
         "segments": 0,
@@ -300,7 +301,7 @@ def _stack_values(
     positions = "sinusoidal"
     if stack.position_rows:
         positions, max_positions = "learned", stack.position_rows - offset
-    elif options.get("no_token_positional_embeddings"):
+    elif read_flag(options, "no_token_positional_embeddings", False, request.path):
         positions = "none"
     return {
         "ffn_dim": stack.ffn_dim,

@@ -16,6 +16,7 @@ from typing import Literal
 from masscli.checkpoint.convert.foreign import ImportRequest
 from masscli.checkpoint.convert.merges_txt import read_merges_txt
 from masscli.core.errors import MasscliError
+from masscli.core.files import read_named
 from masscli.text.bpe_codes import read_merges
 from masscli.text.byte_level_bpe import pack_byte_level_bpe
 from masscli.text.corpus import decode_text
@@ -93,7 +94,7 @@ def read_bert_vocabulary(request: ImportRequest, language: str, size: int) -> Fa
     """
     if request.vocab_file is not None:
         path = request.vocab_file
-        data = _read_bytes(path, "--vocab-file")
+        data = read_named(path, "--vocab-file")
     else:
         path = _dictionary_path(request, language)
         data = "".join(f"{piece}\n" for piece in read_dictionary(path)).encode()
@@ -122,7 +123,7 @@ def read_dictionary(path: Path) -> list[str]:
     names file and line, for a line that is wrong or repeats a piece without this mark.
     """
     pieces: dict[str, None] = {}
-    lines = decode_text(_read_bytes(path, "--dict"), path).removesuffix("\n").split("\n")
+    lines = decode_text(read_named(path, "--dict"), path).removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
         line = line.removesuffix("\r")
         overwrites = line.endswith(_OVERWRITE)
@@ -198,7 +199,7 @@ def _pack(request: ImportRequest, pieces: Sequence[str]) -> bytes:
     """
     special = {piece: number for number, piece in enumerate(pieces) if piece in (*SPECIAL_PIECES, "<mask>")}
     if request.spm_model is not None:
-        model = _read_bytes(request.spm_model, "--spm-model")
+        model = read_named(request.spm_model, "--spm-model")
         return pack_numbered_sentencepiece(model, pieces, special)
     if request.encoder_json is not None:
         return _pack_gpt2(request, pieces, special)
@@ -214,7 +215,7 @@ def _pack_gpt2(request: ImportRequest, pieces: Sequence[str], special: Mapping[s
     The result has fairseq's ids. A row without a piece of GPT-2 that is not special is marked as unused.
     """
     assert request.encoder_json is not None and request.vocab_bpe is not None
-    text = decode_text(_read_bytes(request.encoder_json, "--encoder-json"), request.encoder_json)
+    text = decode_text(read_named(request.encoder_json, "--encoder-json"), request.encoder_json)
     try:
         numbers = json.loads(text)
         gpt2_pieces = {str(int(number)): str(piece) for piece, number in numbers.items()}
@@ -237,10 +238,3 @@ def _how_cut(request: ImportRequest) -> str:
     moses = "tokenized by Moses' rules (--moses)" if request.moses else "not tokenized (see --moses)"
     case = "lower-cased (--lowercase)" if request.lowercase else "cased (see --lowercase)"
     return f"{cut}; text is {moses} and {case}"
-
-
-def _read_bytes(path: Path, flag: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise MasscliError(f"{flag} {path}: {error.strerror}") from None

@@ -55,6 +55,18 @@ def read_json_if_present(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
+def read_flag(content: Mapping[str, Any], key: str, default: bool, path: Path) -> bool:
+    """Return the setting `key` of a file, or `default` if it is not there; 0 and 1 stand for false and true.
+
+    Raises MasscliError, which names the file `path`, if the value is anything else.
+    """
+    value = content.get(key, default)
+    # A text such as "false" would count as true in Python.
+    if type(value) not in (bool, int) or value not in (0, 1):
+        raise MasscliError(f"{path}: {key} is {value!r}", "expected true or false")
+    return bool(value)
+
+
 def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tensor]]:
     """Return the file that the weights in a folder were read from, and all tensors by name, on the CPU.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint.convert.folder import read_json_if_present
+from masscli.checkpoint.convert.folder import read_flag, read_json_if_present
 from masscli.core.config import ConfigError, from_dict
 from masscli.core.errors import MasscliError
 from masscli.generation.config import GenerationConfig
@@ -56,9 +56,10 @@ def read_generation_settings(
     for field, name in _NAMES.items():
         if settings.get(name) is not None:
             options[field] = settings[name]
-    if settings.get("early_stopping") is True:
-        options["early_stop"] = True
-    options |= _length_options(settings, forced)
+    # It may also be "never", which searches even longer than false.
+    if settings.get("early_stopping") not in (None, "never"):
+        options["early_stop"] = read_flag(settings, "early_stopping", False, folder / GENERATION_CONFIG)
+    options |= _length_options(settings, forced, folder / GENERATION_CONFIG)
     try:
         from_dict(GenerationConfig, options)
     except ConfigError as error:
@@ -68,21 +69,26 @@ def read_generation_settings(
     return {field: str(value).lower() for field, value in options.items()}, _left_out(settings)
 
 
-def _length_options(settings: Mapping[str, Any], forced: int) -> dict[str, Any]:
+def _length_options(settings: Mapping[str, Any], forced: int, path: Path) -> dict[str, Any]:
     """Return the limits of length in generation settings, as fields of `GenerationConfig`.
 
-    `forced` is the number of tokens that every output is forced to begin with.
+    `forced` is the number of tokens that every output is forced to begin with. Raises MasscliError, which
+    names the file `path`, if a limit is not a whole number.
     """
+    for name in ("max_length", "max_new_tokens", "min_length"):
+        limit = settings.get(name)
+        if limit is not None and type(limit) is not int:
+            raise MasscliError(f"{path}: its {name} is {limit!r}", "expected a number of tokens")
     options: dict[str, Any] = {}
     # Their lengths count the start symbol, forced tokens, and the end symbol.
-    if type(settings.get("max_length")) is int:
+    if settings.get("max_length") is not None:
         options["max_len_a"] = 0.0
         options["max_len_b"] = max(1, settings["max_length"] - _START_AND_END - forced)
     # This one does not count the start symbol, and has priority.
-    if type(settings.get("max_new_tokens")) is int:
+    if settings.get("max_new_tokens") is not None:
         options["max_len_a"] = 0.0
         options["max_len_b"] = max(1, settings["max_new_tokens"] - 1 - forced)
-    if type(settings.get("min_length")) is int:
+    if settings.get("min_length") is not None:
         options["min_len"] = max(1, settings["min_length"] - 1 - forced)
     return options
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint.convert.folder import read_json_if_present
+from masscli.checkpoint.convert.folder import read_flag, read_json_if_present
 from masscli.checkpoint.convert.mbart import FAIRSEQ_SPECIAL, fairseq_ids
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
     TOKENIZER_CONFIG,
@@ -64,7 +64,7 @@ def read_m2m100(
     pieces, unused = place_pieces({**ids, **tags, **_mask_piece(mask)}, size, path)
     codes = {name.removeprefix("__").removesuffix("__"): number for name, number in tags.items()}
     special_ids |= tags | language_ids(languages, codes, path)
-    is_legacy = settings.get("legacy_behaviour") is True
+    is_legacy = read_flag(settings, "legacy_behaviour", False, folder / TOKENIZER_CONFIG)
     framing = {
         "languages": "tag",
         "source_tag": "last" if is_legacy else "first",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint.convert.families import (
@@ -23,6 +24,7 @@ from masscli.checkpoint.convert.families import (
     ROBERTA,
     Family,
 )
+from masscli.checkpoint.convert.folder import read_flag
 from masscli.core.config import ConfigError, to_dict
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
@@ -82,9 +84,7 @@ def read_config(family: Family, raw: Mapping[str, Any], contents: Contents, path
             raise MasscliError(f"{path}: {key} is {values[field]}", "is it as it was published?")
     _check_sizes(family, values, contents, path)
     # A model without an output layer has no weights to tie.
-    is_tied = raw.get("tie_word_embeddings", True)
-    if not isinstance(is_tied, bool):
-        raise MasscliError(f"{path}: tie_word_embeddings is neither true nor false")
+    is_tied = read_flag(raw, "tie_word_embeddings", True, Path(path))
     values["tie_output"] = is_tied or not (contents.lm_head or contents.own_output)
     model = _resolve(family, raw, values, path)
     has_head = _has_head(family, model, contents, path)

@@ -186,17 +186,6 @@ def accents_rule(lowercase: bool, strip_accents: bool | None) -> TextPreprocessi
     return TextPreprocessing(lowercase=lowercase, published="keep-accents")
 
 
-def setting(files: TokenizerFiles, key: str, default: bool) -> bool:
-    """Return a setting of tokenizer_config.json, or `default` if it is not there.
-
-    Raises MasscliError if it is neither true nor false.
-    """
-    value: Any = files.settings.get(key, default)
-    if not isinstance(value, bool):
-        raise MasscliError(f"{files.folder / 'tokenizer_config.json'}: {key} is neither true nor false")
-    return value
-
-
 def is_type(part: Mapping[str, Any], kind: str) -> bool:
     """Return whether an object in tokenizer.json has `kind` as its `type`."""
     return part.get("type") == kind

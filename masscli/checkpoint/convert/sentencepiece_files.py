@@ -11,7 +11,6 @@ from masscli.checkpoint.convert.published_vocabulary import (
     PublishedVocabulary,
     expect,
     missing_vocabulary,
-    setting,
     with_added_tokens,
     with_unused_rows,
 )
@@ -84,8 +83,8 @@ def read_albert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
         lowercase, keep_accents = "Lowercase" in steps, "StripAccents" not in steps
         expect(steps.count("Replace") >= 2, "it keeps the quotation marks of TeX")
     else:
-        lowercase = setting(files, "do_lower_case", True)
-        keep_accents = setting(files, "keep_accents", False)
+        lowercase = files.flag("do_lower_case", True)
+        keep_accents = files.flag("keep_accents", False)
     if keep_accents:
         preprocessing = TextPreprocessing(lowercase=lowercase, published="albert-keep-accents")
     else:

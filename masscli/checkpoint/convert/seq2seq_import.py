@@ -16,7 +16,7 @@ from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.attribution import read_attribution
 from masscli.checkpoint.convert.bart import read_bart
-from masscli.checkpoint.convert.folder import CONFIG, read_json_if_present, read_weights
+from masscli.checkpoint.convert.folder import CONFIG, read_flag, read_json_if_present, read_weights
 from masscli.checkpoint.convert.fsmt import read_fsmt
 from masscli.checkpoint.convert.generation_settings import GENERATION_CONFIG, read_generation_settings
 from masscli.checkpoint.convert.m2m100 import read_m2m100
@@ -331,7 +331,7 @@ def _read_model_config(
     one_embedding = tables.one_embedding and rows["encoder"] == rows["decoder"]
     values |= {
         "activation": _ACTIVATIONS[activation],
-        "scale_embedding": settings["scale_embedding"],
+        "scale_embedding": read_flag(settings, "scale_embedding", False, path),
         "norm": family.norm,
         "norm_embedding": family.norm_embedding,
         "norm_eps": NORM_EPS,

@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from masscli.checkpoint.convert.folder import CONFIG, read_flag
 from masscli.checkpoint.convert.seq2seq import Seq2SeqFamily
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
@@ -94,9 +96,11 @@ def read_tables(
 ) -> TokenTables:
     """Return the token embeddings and output weights that the model of a config.json (`config`) has.
 
-    Raises MasscliError, which names `path`, if a table is missing.
+    Raises MasscliError, which names `path`, if a table is missing, or the configuration beside it if
+    `tie_word_embeddings` is neither true nor false there.
     """
-    is_tied = config.get("tie_word_embeddings", family.config_defaults["tie_word_embeddings"]) is True
+    tied_by_default = family.config_defaults["tie_word_embeddings"]
+    is_tied = read_flag(config, "tie_word_embeddings", tied_by_default, Path(path).with_name(CONFIG))
     if has_own_tables(family, config):
         return _own_tables(family, tensors, is_tied, path)
     shared = tensors.get(SHARED)

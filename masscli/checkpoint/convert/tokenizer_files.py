@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint.convert.folder import CONFIG, read_json_if_present
+from masscli.checkpoint.convert.folder import CONFIG, read_flag, read_json_if_present
 from masscli.core.errors import MasscliError
 
 TOKENIZER = "tokenizer.json"
@@ -85,6 +85,13 @@ class TokenizerFiles:
     def part(self) -> _Parts:
         """Return access to the objects in tokenizer.json by name; a missing one reads as an empty one."""
         return _Parts(self.content)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Return a setting of tokenizer_config.json, or `default` if it is not there.
+
+        Raises MasscliError if it is neither true nor false.
+        """
+        return read_flag(self.settings, key, default, self.folder / SETTINGS)
 
     def text_tokens(self) -> list[str]:
         """Return the texts of the added tokens that are not special, and so are found in text."""
@@ -188,9 +195,11 @@ def _added_tokens(
     path, listed = _list_added_tokens(folder, settings, content)
     added: dict[int, AddedToken] = {}
     for token_id, text, is_special in listed:
+        if not isinstance(is_special, bool):
+            raise MasscliError(f"{path}: special of the added token {text!r} is neither true nor false")
         if type(token_id) is not int or token_id < 0 or not isinstance(text, str) or token_id in added:
             raise MasscliError(f"{path}: an added token has no id of its own ({text!r}: {token_id!r})")
-        added[token_id] = AddedToken(text, is_special is True)
+        added[token_id] = AddedToken(text, is_special)
     return dict(sorted(added.items()))
 
 

@@ -32,6 +32,8 @@ from masscli.core.errors import MasscliError
 _HINT = "expected a checkpoint that PyTorch saved; is the file complete?"
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
+MAX_REPEATED = 1 << 26
+"""Largest number of elements of a tensor that is larger than what the file holds of it."""
 _STORAGE_TYPES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -321,13 +323,18 @@ def _rebuild_parameter(data: Any, *_: Any) -> Any:
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> StoredTensor:
-    """Return a tensor of a storage. Raises _RefusedError if it needs more elements than the storage has."""
+    """Return a tensor of a storage.
+
+    Raises _RefusedError if it needs more elements than the storage has, or if it is larger than the storage
+    because it repeats elements, as `Tensor.expand` does, and has more than `MAX_REPEATED` of them.
+    """
     numbers = (offset, *shape, *stride)
     if not isinstance(storage, _Storage) or any(type(n) is not int or n < 0 for n in numbers):
         raise _RefusedError("has a damaged tensor")
     size = math.prod(shape)
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
-    if size and (last >= storage.count or size > storage.count):
+    # A damaged shape that repeats elements could use up the memory.
+    if size and (last >= storage.count or size > max(storage.count, MAX_REPEATED)):
         raise _RefusedError("has a tensor that is larger than its numbers")
     return StoredTensor(storage, offset, tuple(shape), tuple(stride))
 

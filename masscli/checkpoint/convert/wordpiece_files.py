@@ -15,7 +15,6 @@ from masscli.checkpoint.convert.published_vocabulary import (
     is_type,
     missing_vocabulary,
     ordered_pieces,
-    setting,
     with_added_tokens,
 )
 from masscli.checkpoint.convert.tokenizer_files import TOKENIZER, TokenizerFiles
@@ -98,13 +97,13 @@ def _preprocessing_of_settings(files: TokenizerFiles, pieces: Sequence[str]) -> 
     If it has no do_lower_case, text is lower-cased unless an ordinary piece has an upper-case letter. Raises
     UnreadableError if it prepares text in a way that masscli does not know.
     """
-    expect(setting(files, "do_basic_tokenize", True), "do_basic_tokenize is false")
-    expect(setting(files, "tokenize_chinese_chars", True), "tokenize_chinese_chars is false")
+    expect(files.flag("do_basic_tokenize", True), "do_basic_tokenize is false")
+    expect(files.flag("tokenize_chinese_chars", True), "tokenize_chinese_chars is false")
     expect(not files.settings.get("never_split"), "it has words that are never split")
     strip_accents = files.settings.get("strip_accents")
     expect(strip_accents in (None, True, False), "it has an odd strip_accents")
     if "do_lower_case" in files.settings:
-        return accents_rule(setting(files, "do_lower_case", True), strip_accents)
+        return accents_rule(files.flag("do_lower_case", True), strip_accents)
     # Special pieces such as [CLS] are upper case in every vocabulary.
     ordinary = [piece for piece in pieces if not piece.startswith(("[", "<"))]
     has_upper = any(letter.isupper() for piece in ordinary for letter in piece)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from masscli.checkpoint.convert.folder import read_flag
 from masscli.checkpoint.convert.foreign import (
     ForeignModel,
     ImportRequest,
@@ -192,18 +193,20 @@ def _config(
     cross_output = "shared"
     if "decoder" in parts and "encoder_attn.0.out_lin.0.weight" in parts["decoder"]:
         cross_output = "language"
+    sinusoidal = read_flag(params, "sinusoidal_embeddings", False, request.path)
     values = {
         "arch": "mass-xlm",
         "dim": table.shape("embeddings.weight")[1],
         "ffn_dim": table.shape("ffns.0.lin1.weight")[0],
         "heads": heads,
         "max_positions": min(position_rows.values()),
-        "activation": "gelu" if params.get("gelu_activation") else "relu",
-        "tie_output": bool(params.get("share_inout_emb", True)),
+        "activation": "gelu" if read_flag(params, "gelu_activation", False, request.path) else "relu",
+        "tie_output": read_flag(params, "share_inout_emb", True, request.path),
         "languages": "embedding" if languages else "none",
         "cross_output": cross_output,
-        "positions": _positions(params, table),
-        "sinusoids": "interleaved" if params.get("sinusoidal_embeddings") else "tensor2tensor",
+        # Sinusoids are computed, whatever the file holds.
+        "positions": "sinusoidal" if sinusoidal else "learned",
+        "sinusoids": "interleaved" if sinusoidal else "tensor2tensor",
         "dropout": params.get("dropout", 0.1),
         "attention_dropout": params.get("attention_dropout", 0.1),
     }
@@ -211,11 +214,6 @@ def _config(
         layers = parts[stack].count_layers("attentions.") if stack in parts else 0
         values[f"{stack}_layers"] = layers
     return resolve(values)
-
-
-def _positions(params: Mapping[str, Any], table: TensorTable) -> str:
-    """Return `sinusoidal` or `learned`, as the file's training options say. Sinusoids are not imported."""
-    return "sinusoidal" if params.get("sinusoidal_embeddings") else "learned"
 
 
 class _Stack:

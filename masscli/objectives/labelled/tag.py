@@ -115,10 +115,12 @@ class Tag(PredictiveObjective):
         """Return warnings about words that are not read, and about unknown or unused labels."""
         assert isinstance(dataset, TaggingDataset)
         warnings = []
-        truncated = dataset.num_truncated_words
+        truncated, empty = dataset.num_unread_words()
         if truncated:
             max_length = self.options.max_length
             warnings.append(f"{truncated} words beyond {max_length} tokens (--max-length) are not read")
+        if empty:
+            warnings.append(f"{empty} words have no token in the vocabulary and are not read")
         if dataset.label_ids is not None:
             label_ids = np.concatenate(dataset.label_ids)
             warnings += label_warnings(self.options.labels, dataset.table, self.options.tag_column, label_ids)

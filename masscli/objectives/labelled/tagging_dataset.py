@@ -60,13 +60,16 @@ class TaggingDataset:
         words: Ids = np.flatnonzero(fits & has_tokens)
         return words
 
-    @property
-    def num_truncated_words(self) -> int:
-        """The number of words of all sentences that the model does not read, since they are cut or empty."""
-        count = 0
+    def num_unread_words(self) -> tuple[int, int]:
+        """Return how many words of all sentences do not fit, and how many that would fit have no token."""
+        num_truncated = num_empty = 0
         for row in range(len(self)):
-            count += len(self.table.item_rows(self.word_column, row)) - len(self.words_read(row))
-        return count
+            items = self.table.item_rows(self.word_column, row)
+            offsets = self.token_offsets[items.start : items.stop + 1] - self.token_offsets[items.start]
+            fits = offsets[:-1] < self.max_tokens
+            num_truncated += int(np.count_nonzero(~fits))
+            num_empty += int(np.count_nonzero(fits & (np.diff(offsets) == 0)))
+        return num_truncated, num_empty
 
     def __getitem__(self, row: int) -> Example:
         items = self.table.item_rows(self.word_column, row)

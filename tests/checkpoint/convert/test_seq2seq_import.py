@@ -66,7 +66,12 @@ def test_text_comes_back_and_is_framed_as_in_the_family(name: str, tmp_path: Pat
 
 def change(name: str, **values: Any) -> Callable[[Path], None]:
     """Return what changes settings of a JSON file."""
-    return lambda folder: write_json(folder / name, {**json.loads((folder / name).read_text()), **values})
+
+    def changed(folder: Path) -> None:
+        content = json.loads((folder / name).read_text()) if (folder / name).exists() else {}
+        write_json(folder / name, {**content, **values})
+
+    return changed
 
 
 def drop_tensor(folder: Path) -> None:
@@ -100,6 +105,13 @@ def add_tensor(folder: Path) -> None:
         ("mbart", change("config.json", decoder_start_token_id=-5), "decoder_start_token_id is -5"),
         ("pegasus", change("tokenizer_config.json", offset="x") , "offset is x"),
         ("bart", change("config.json", num_beams=0), "generation settings are wrong"),
+        ("bart", change("config.json", early_stopping="yes"), "early_stopping is 'yes'"),
+        ("bart", change("config.json", max_length="20"), "max_length is '20'"),
+        ("mbart", change("config.json", tie_word_embeddings="false"), "config.json: tie_word_embeddings is 'false'"),
+        ("marian", change("config.json", tie_word_embeddings=None), "config.json: tie_word_embeddings is None"),
+        ("pegasus", change("config.json", scale_embedding="no"), "config.json: scale_embedding is 'no'"),
+        ("m2m100", change("tokenizer_config.json", legacy_behaviour="true"), "tokenizer_config.json: legacy_behaviour is 'true'"),
+        ("bart", change("tokenizer_config.json", add_prefix_space=2), "tokenizer_config.json: add_prefix_space is 2"),
         ("bart", drop_tensor, "has no model.decoder.layers.1.fc2.bias"),
         ("bart", add_tensor, "model.adapter.weight has no place in BART"),
     ],

@@ -42,6 +42,7 @@ def test_tensors_are_those_that_pytorch_reads(zipped: bool, tmp_path: Path) -> N
         whole=table,
         view=table[1:3, ::2],
         transposed=table.T,
+        expanded=table[:, :1].expand(4, 9),
         empty=torch.zeros(0, 3),
         scalar=torch.tensor(4.0),
     )

@@ -58,6 +58,26 @@ def test_a_word_without_a_piece_has_a_label(
     assert told.count("\u200b\tO\n") == 4
 
 
+def test_words_without_a_piece_are_not_called_too_long(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["ga\tO", "\u200b\tO", *["ba\tB-X"] * 12, "\u200b\tO", ""]
+    path = save(tmp_path / "x.conll", words)
+    run(
+        PreprocessConfig(
+            spm_model=labelled / "data",
+            conll=(f"train={path}", f"valid={path}"),
+            destdir=tmp_path / "data",
+        )
+    )
+    options = ["--task", "tag", *ENCODER, "--max-length", "8"]
+    finetune(tmp_path, tmp_path / "run", *options, updates=1)
+    message = capsys.readouterr().err
+    # The last word has no piece either, but is beyond the limit.
+    assert "1 words have no token in the vocabulary and are not read" in message
+    assert "words beyond 8 tokens (--max-length) are not read" in message
+
+
 def conllu(sentences: list[list[str]]) -> list[str]:
     """The columns of CoNLL-U with a comment, a contraction and an empty node; `ga` is a NOUN, all else X."""
     lines = []
