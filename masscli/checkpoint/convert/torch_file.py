@@ -340,17 +340,18 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any)
 
 
 def _read_zip(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
-        entries = {entry.filename: entry for entry in archive.infolist()}
-        pickles = [name for name in entries if name.endswith("data.pkl")]
-        if len(pickles) != 1:
-            raise _RefusedError("is a zip archive, but not one of torch.save")
-        folder = pickles[0].removesuffix("data.pkl")
-        if f"{folder}byteorder" in entries and archive.read(f"{folder}byteorder") != b"little":
-            raise _RefusedError("was written on a big-endian machine")
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
-            raise _RefusedError("is compressed, which torch.save never does")
-        content = archive.read(pickles[0])
+    # Stays open for as long as there are tensors to be read: its list of entries is as long as the model.
+    archive = zipfile.ZipFile(path)
+    entries = {entry.filename: entry for entry in archive.infolist()}
+    pickles = [name for name in entries if name.endswith("data.pkl")]
+    if len(pickles) != 1:
+        raise _RefusedError("is a zip archive, but not one of torch.save")
+    folder = pickles[0].removesuffix("data.pkl")
+    if f"{folder}byteorder" in entries and archive.read(f"{folder}byteorder") != b"little":
+        raise _RefusedError("was written on a big-endian machine")
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
+        raise _RefusedError("is compressed, which torch.save never does")
+    content = archive.read(pickles[0])
 
     def storage(key: str, dtype: torch.dtype, count: int) -> _Storage:
         entry = entries.get(f"{folder}data/{key}")
@@ -358,7 +359,7 @@ def _read_zip(path: Path) -> Any:
             raise _RefusedError("lacks the numbers of a tensor")
 
         def read_bytes(size: int) -> bytes:
-            with zipfile.ZipFile(path) as archive, archive.open(entry) as file:
+            with archive.open(entry) as file:
                 return file.read(size)
 
         return _Storage(path, dtype, count, read_bytes)
