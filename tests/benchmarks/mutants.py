@@ -1,4 +1,4 @@
-"""Inject small faults into masks, losses and search, and count how many the tests notice.
+"""Inject small faults into masks, losses, search and metrics, and count how many the tests notice.
 
     python tests/benchmarks/mutants.py --each 12 --seed 1
 
@@ -36,18 +36,120 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "models/test_models.py",
         "objectives/unilm/test_unilm.py",
     ),
-    "masscli.models.loss": ("models/test_models.py", "contracts/test_golden_losses.py"),
-    "masscli.objectives.mass.corruption": ("objectives/mass/test_mass.py",),
+    "masscli.models.loss": (
+        "models/test_models.py",
+        "objectives/test_objectives.py",
+    ),
+    "masscli.models.relative_positions": (
+        "models/test_stacks.py",
+        "models/test_models.py",
+        "objectives/unilm/test_unilm.py",
+    ),
     "masscli.objectives.shared.masking": (
         "objectives/shared/test_corruption.py",
+        "objectives/shared/test_spans.py",
         "objectives/test_pretraining.py",
     ),
-    "masscli.generation.search": ("generation/test_beam.py", "generation/test_translator.py"),
-    "masscli.generation.beam": ("generation/test_beam.py", "generation/test_translator.py"),
-    "masscli.generation.topk": ("generation/test_beam.py", "generation/test_sampling.py"),
-    "masscli.generation.constraints": ("generation/test_constraints.py", "generation/test_beam.py"),
+    "masscli.objectives.shared.sentence_noise": (
+        "objectives/shared/test_corruption.py",
+        "objectives/test_noise_options.py",
+        "objectives/test_objectives.py",
+    ),
+    "masscli.objectives.shared.pseudo_masking": ("objectives/unilm/test_unilm.py",),
+    "masscli.objectives.shared.segment_pairs": ("objectives/shared/test_segment_pairs.py",),
+    "masscli.objectives.shared.token_loss": (
+        "objectives/test_objectives.py",
+        "objectives/masked_lm/test_encoders.py",
+    ),
+    "masscli.objectives.mass.corruption": ("objectives/mass/test_mass.py",),
+    "masscli.objectives.mass.objective": (
+        "objectives/mass/test_mass.py",
+        "objectives/test_objectives.py",
+    ),
+    "masscli.objectives.denoise.objective": (
+        "objectives/test_objectives.py",
+        "objectives/test_noise_options.py",
+    ),
+    "masscli.objectives.masked_lm.mlm": (
+        "objectives/masked_lm/test_encoders.py",
+        "objectives/test_pretraining.py",
+    ),
+    "masscli.objectives.masked_lm.tlm": (
+        "objectives/masked_lm/test_encoders.py",
+        "objectives/test_pretraining.py",
+        "objectives/test_objectives.py",
+    ),
+    "masscli.objectives.masked_lm.paired_lm": (
+        "objectives/masked_lm/test_encoders.py",
+        "objectives/test_pretraining.py",
+    ),
+    "masscli.objectives.causal_lm.clm": (
+        "objectives/test_pretraining.py",
+        "objectives/test_objectives.py",
+    ),
+    "masscli.objectives.causal_lm.bert_lm": (
+        "objectives/test_pretraining.py",
+        "objectives/test_objectives.py",
+    ),
+    "masscli.objectives.electra.objective": ("objectives/electra/test_electra.py",),
+    "masscli.objectives.electra.corruption": ("objectives/electra/test_electra.py",),
+    "masscli.objectives.unilm.corruption": ("objectives/unilm/test_unilm.py",),
+    "masscli.objectives.unilm.objective": ("objectives/unilm/test_unilm.py",),
+    "masscli.objectives.translate.objective": ("objectives/test_objectives.py",),
+    "masscli.objectives.backtranslate.objective": ("objectives/backtranslate/test_backtranslate.py",),
+    "masscli.objectives.labelled.classify": (
+        "objectives/labelled/test_classify.py",
+        "objectives/labelled/test_text_objective.py",
+    ),
+    "masscli.objectives.labelled.regress": (
+        "objectives/labelled/test_regress.py",
+        "objectives/labelled/test_text_objective.py",
+    ),
+    "masscli.objectives.labelled.tag": ("objectives/labelled/test_tag.py",),
+    "masscli.objectives.labelled.choose": ("objectives/labelled/test_choose.py",),
+    "masscli.objectives.extract.span_heads": (
+        "objectives/extract/test_span_heads.py",
+        "objectives/extract/test_extract.py",
+    ),
+    "masscli.objectives.extract.span_search": (
+        "objectives/extract/test_span_heads.py",
+        "objectives/extract/test_extract.py",
+    ),
+    "masscli.objectives.write.conditional_generation": (
+        "objectives/write/test_conditional_generation.py",
+        "objectives/write/test_write.py",
+    ),
+    "masscli.generation.search": (
+        "generation/test_beam.py",
+        "generation/test_translator.py",
+    ),
+    "masscli.generation.beam": (
+        "generation/test_beam.py",
+        "generation/test_translator.py",
+    ),
+    "masscli.generation.topk": (
+        "generation/test_beam.py",
+        "generation/test_sampling.py",
+    ),
+    "masscli.generation.constraints": (
+        "generation/test_constraints.py",
+        "generation/test_beam.py",
+    ),
     "masscli.generation.sampling": ("generation/test_sampling.py",),
-    "masscli.generation.hypotheses": ("generation/test_beam.py", "generation/test_translator.py"),
+    "masscli.generation.hypotheses": (
+        "generation/test_beam.py",
+        "generation/test_translator.py",
+    ),
+    "masscli.generation.minimum_risk": ("generation/test_minimum_risk.py",),
+    "masscli.generation.lexical": ("generation/test_lexical.py",),
+    "masscli.metrics.rouge": ("metrics/test_rouge.py",),
+    "masscli.metrics.squad": ("metrics/test_squad.py",),
+    "masscli.metrics.stemmer": ("metrics/test_stemmer.py",),
+    "masscli.metrics.multi_bleu": ("metrics/test_multi_bleu.py",),
+    "masscli.metrics.label_measures": ("metrics/test_measures.py",),
+    "masscli.metrics.entities": ("metrics/test_measures.py",),
+    "masscli.metrics.corpus_metrics": ("metrics/test_measures.py",),
+    "masscli.metrics.accuracy": ("metrics/test_measures.py",),
 }
 """Modules, and the tests that should notice faults in them."""
 
