@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from masscli.checkpoint.checkpoint import Checkpoint
@@ -30,7 +32,7 @@ from masscli.text import corpus
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 from tests import published, published_seq2seq
-from tests.fuzz import oracles, sound
+from tests.fuzz import oracles, sound, weights
 from tests.fuzz.killed import make_partial, preprocess
 from tests.fuzz.reseal import reseal_checkpoint, reseal_data
 from tests.fuzz.sound import RefusedCommandError, command
@@ -412,6 +414,88 @@ def _peer_reader(name: str, options: tuple[str, ...], *files: str) -> Reader:
     return Reader(name, sound.make_peer(*files), read, "model", writes=True, pipes=True)
 
 
+# -- weights, and where each of their numbers must be ----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A kind of weights to be imported: what makes its folder `model`, the file in it, and the import."""
+
+    make: Callable[[Path], None]
+    file: str
+    run: Callable[[Path], tuple[Path, list[str]]]
+
+    def write_numbered(self, folder: Path) -> None:
+        """Make weights of which each number is another one, and write down where the import puts each."""
+        self.make(folder)
+        path = folder / "model" / self.file
+        weights.number_file(path)
+        made, _ = self.run(folder)
+        weights.keep_sources(folder, path, self.imported(made))
+        shutil.rmtree(folder / "made")
+        # Only what is in this folder is mutated.
+        (folder / "weights").mkdir()
+        path.rename(folder / "weights" / self.file)
+
+    def read(self, folder: Path) -> str:
+        """Import the weights, and keep what was imported and said for the independent reader."""
+        aside = folder / "weights" / self.file
+        if os.path.lexists(aside):
+            aside.rename(folder / "model" / self.file)
+        made, notes = self.run(folder)
+        imported = self.imported(made)
+        torch.save(imported, folder / "imported.pt")
+        (folder / "notes.txt").write_text("\n".join(notes))
+        return text_of({name: digest(tensor) for name, tensor in imported.items()})
+
+    def imported(self, made: Path) -> dict[str, Tensor]:
+        """Return all tensors of an imported checkpoint."""
+        checkpoint = Checkpoint.open(made)
+        return {**checkpoint.model().state_dict(), **checkpoint.objective_state()}
+
+    def plainly(self, folder: Path) -> str:
+        """Check what was imported against the file."""
+        imported = torch.load(folder / "imported.pt", weights_only=True)
+        notes = (folder / "notes.txt").read_text()
+        weights.check_sources(folder, folder / "model" / self.file, imported, notes)
+        return text_of({name: digest(tensor) for name, tensor in imported.items()})
+
+
+def weights_reader(
+    name: str, make: Callable[[Path], None], file: str, run: Callable[[Path], tuple[Path, list[str]]]
+) -> Reader:
+    """Return the reader of numbered weights of one kind."""
+    kind = Weights(make, file, run)
+    return Reader(f"weights-{name}", kind.write_numbered, kind.read, "weights", kind.plainly, writes=True)
+
+
+def _import_folder(folder: Path, languages: tuple[str, ...]) -> tuple[Path, list[str]]:
+    return import_folder(folder / "model", folder / "made", languages, allow_pickle=True)
+
+
+def _import_mass_file(folder: Path) -> tuple[Path, list[str]]:
+    place = folder / "model"
+    request = ImportRequest(place / "mass_ende_1024.pth", bpe_codes=place / "codes_ende")
+    return import_file(request, None, folder / "made")
+
+
+def _import_fairseq_file(folder: Path) -> tuple[Path, list[str]]:
+    return import_file(ImportRequest(folder / "model/checkpoint_best.pt"), None, folder / "made")
+
+
+def weights_readers() -> tuple[Reader, ...]:
+    """Return the readers of the weights of other programs."""
+    english, file = partial(_import_folder, languages=("en",)), "model.safetensors"
+    readers = [weights_reader(kind, sound.make_huggingface(kind), file, english) for kind in published.SHAPES]
+    for kind, form in published_seq2seq.SEQ2SEQ.items():
+        languages = partial(_import_folder, languages=form.languages)
+        readers.append(weights_reader(kind, sound.make_encoder_decoder(kind), file, languages))
+    readers.append(weights_reader("pickle", sound.make_pickle, "pytorch_model.bin", english))
+    readers.append(weights_reader("xlm", sound.make_mass, "mass_ende_1024.pth", _import_mass_file))
+    readers.append(weights_reader("fairseq", sound.make_fairseq, "checkpoint_best.pt", _import_fairseq_file))
+    return tuple(readers)
+
+
 # -- the rest -------------------------------------------------------------------------------------------------
 
 
@@ -585,6 +669,7 @@ READERS: dict[str, Reader] = {
         Reader("xlm-old", sound.make_old_mass, import_mass, "model", writes=True),
         Reader("fairseq", sound.make_fairseq, import_fairseq, "model", writes=True),
         Reader("hf-old-pickle", sound.make_old_pickle, import_model, "model", writes=True, pipes=True),
+        *weights_readers(),
         *peer_readers(),
     )
 }

@@ -102,7 +102,7 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
     options = _options(content)
     _check_request(request)
     _refuse_unsupported(request, options)
-    table = TensorTable(request.path, todays_names(weights))
+    table = TensorTable(request.path, todays_names(weights, str(request.path)))
     layout, notes = find_layout(request, options, table)
     languages = _stack_languages(request, options, layout)
     sizes = {stack: table.shape(f"{p}embed_tokens.weight")[0] for stack, p in layout.prefixes.items()}

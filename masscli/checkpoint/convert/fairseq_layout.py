@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from masscli.checkpoint.convert.foreign import ImportRequest, TensorTable
+from masscli.checkpoint.convert.published import add_unique
 from masscli.core.errors import MasscliError
 
 Kind = Literal["transformer", "transformer_lm", "roberta", "mass_translation", "mass_summarization"]
@@ -29,20 +30,22 @@ class Layout:
     """How the tensor names of RoBERTa's LM head begin; empty for other models."""
 
 
-def todays_names(weights: Mapping[str, Any]) -> dict[str, Any]:
+def todays_names(weights: Mapping[str, Any], path: str) -> dict[str, Any]:
     """Return the tensors under the names that they have in fairseq 0.12.
 
     Left out are buffers of sinusoidal positions, and untrained copies that fairseq 0.12 saves of encoder
-    weights.
+    weights. Raises MasscliError, which names `path`, if two tensors have the same name then.
     """
-    renamed = {}
+    renamed: dict[str, Any] = {}
     # Distributed training saves names that begin with "module.".
-    weights = {str(name).removeprefix("module."): tensor for name, tensor in weights.items()}
+    plain: dict[str, Any] = {}
+    for name, tensor in weights.items():
+        add_unique(plain, str(name).removeprefix("module."), tensor, path)
     # Programs around fairseq keep the model as an attribute of their own.
-    if weights and all(name.startswith("model.") for name in weights):
-        weights = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
-    for old_name, tensor in weights.items():
-        if _is_stale_copy(old_name, weights) or old_name.endswith(_POSITION_BUFFERS):
+    if plain and all(name.startswith("model.") for name in plain):
+        plain = {name.removeprefix("model."): tensor for name, tensor in plain.items()}
+    for old_name, tensor in plain.items():
+        if _is_stale_copy(old_name, plain) or old_name.endswith(_POSITION_BUFFERS):
             continue
         name = old_name.replace(".emb_layer_norm.", ".layernorm_embedding.")
         # Before 2018 the norms of a layer were a list.
@@ -52,7 +55,7 @@ def todays_names(weights: Mapping[str, Any]) -> dict[str, Any]:
             norms.remove("encoder_attn_layer_norm")
         for number, norm in enumerate(norms):
             name = name.replace(f".layer_norms.{number}.", f".{norm}.")
-        renamed[name] = tensor
+        add_unique(renamed, name, tensor, path)
     return renamed
 
 

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from masscli.checkpoint.convert.published import add_unique
 from masscli.checkpoint.tensor_file import save_tensors
 from masscli.core.errors import MasscliError
 from masscli.core.files import fsync_path, new_folder, read_regular, write_synced
@@ -92,7 +93,8 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
 def _load(path: Path, load: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Return the tensors by name in a file of weights, or in all files that an index of weights lists.
 
-    `load` reads a single file. Raises MasscliError if a listed file is missing.
+    `load` reads a single file. Raises MasscliError if a listed file is missing, or if two
+    hold the same tensor.
     """
     if path.name not in (INDEX, PICKLE_INDEX):
         return load(path)
@@ -100,7 +102,8 @@ def _load(path: Path, load: Callable[[Path], dict[str, Tensor]]) -> dict[str, Te
     for name in _indexed_files(path):
         if not (path.parent / name).is_file():
             raise MasscliError(f"{path}: lists {name}, which is not there", "is the download complete?")
-        tensors |= load(path.parent / name)
+        for tensor_name, tensor in load(path.parent / name).items():
+            add_unique(tensors, tensor_name, tensor, str(path.parent / name))
     return tensors
 
 

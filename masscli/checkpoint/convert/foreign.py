@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from masscli.checkpoint.convert.published import add_unique, to_float32
 from masscli.checkpoint.convert.torch_file import StoredTensor
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
@@ -95,7 +96,7 @@ class TensorTable:
             if not isinstance(name, str) or not isinstance(tensor, StoredTensor):
                 raise MasscliError(f"{path}: {name!r} is not a tensor", "expected the weights of a model")
             # Models that were trained on several GPUs keep the name of their wrapper.
-            self._tensors[name.removeprefix("module.")] = tensor
+            add_unique(self._tensors, name.removeprefix("module."), tensor, str(path))
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
@@ -109,8 +110,11 @@ class TensorTable:
         return self._require(name).shape
 
     def take(self, name: str) -> Tensor:
-        """Remove a tensor from the table and return it in float32. Raises MasscliError if it is missing."""
-        tensor = self._require(name).read().float()
+        """Remove a tensor from the table and return it in float32.
+
+        Raises MasscliError if it is missing, or if it holds other than finite floating-point numbers.
+        """
+        tensor = to_float32(name, self._require(name).read(), str(self._path))
         del self._tensors[name]
         return tensor
 

@@ -48,7 +48,7 @@ def import_folder(
         return import_seq2seq(folder, config, output, languages, allow_pickle)
     family = _family(folder, config.get("model_type"))
     weights_path, weights = read_weights(folder, allow_pickle)
-    tensors = normalize_names(family, weights)
+    tensors = normalize_names(family, weights, str(weights_path))
     vocab_size = _vocab_size(folder, family, config, tensors, weights_path)
     vocabulary = read_vocabulary(folder, family.tokenizer_class, vocab_size, languages)
     tokenizer = vocabulary.tokenizer

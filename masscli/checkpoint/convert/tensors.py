@@ -16,6 +16,7 @@ from torch import Tensor
 
 from masscli.checkpoint.convert.families import Family
 from masscli.checkpoint.convert.model_config import Contents
+from masscli.checkpoint.convert.published import add_unique, to_float32
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
@@ -42,20 +43,21 @@ class ImportedTensors:
     """Notes for the user."""
 
 
-def normalize_names(family: Family, tensors: Tensors) -> dict[str, Tensor]:
+def normalize_names(family: Family, tensors: Tensors, path: str) -> dict[str, Tensor]:
     """Return published tensors under the names that Hugging Face's library gives them today, without buffers.
 
     Old files have gamma and beta for weight and bias of a norm, a bare model is saved without the prefix of
-    its family, and one that was trained with DataParallel has an additional prefix.
+    its family, and one that was trained with DataParallel has an additional prefix. Raises MasscliError,
+    which names `path`, if two tensors have the same name then.
     """
     is_parallel = bool(tensors) and all(name.startswith(_DATA_PARALLEL) for name in tensors)
-    normalized = {}
+    normalized: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if is_parallel:
             name = name.removeprefix(_DATA_PARALLEL)
         if not _BUFFERS.fullmatch(name):
             name = re.sub(r"\.beta$", ".bias", name)
-            normalized[re.sub(r"\.gamma$", ".weight", name)] = tensor
+            add_unique(normalized, re.sub(r"\.gamma$", ".weight", name), tensor, path)
     if any(name.startswith(family.prefix) for name in normalized):
         return normalized
     # Heads, if a bare model has any, never had the prefix.
@@ -106,10 +108,7 @@ def from_hf(
     """
     remaining, notes = _merge_tied(family, config, tensors, path)
     sources = _take_sources(family, config, remaining, vocab_size, path)
-    objective = {}
-    for name, (theirs,) in family.tensor_names(family.objective_head, layers=0).items():
-        if theirs in remaining:
-            objective[name] = _read_tensor(theirs, remaining.pop(theirs), path)
+    objective = _take_objective_head(family, remaining, path)
     left_behind = sorted(name for name in remaining if name.startswith(family.task_prefixes))
     # A tensor that is not understood may be a part that changes what the model computes.
     unknown = sorted(remaining.keys() - left_behind)
@@ -186,7 +185,7 @@ def _take_sources(
             raise MasscliError(
                 f"{path}: has no {name}", f"the {family.title} that config.json describes has one"
             )
-        tensor = _read_tensor(name, remaining.pop(name), path)
+        tensor = to_float32(name, remaining.pop(name), path)
         if tensor.shape != like.shape:
             raise MasscliError(
                 f"{path}: {name} is {tuple(tensor.shape)}, by config.json {tuple(like.shape)}",
@@ -196,17 +195,20 @@ def _take_sources(
     return sources
 
 
-def _read_tensor(name: str, tensor: Tensor, path: str) -> Tensor:
-    """Return a published tensor in float32.
+def _take_objective_head(family: Family, remaining: dict[str, Tensor], path: str) -> dict[str, Tensor]:
+    """Remove the head of the family's objective from `remaining`, and return it by masscli's names.
 
-    Raises MasscliError, which names `path`, if its dtype is not floating-point, or if a number is not finite.
+    It may be absent as a whole. Raises MasscliError, which names `path`, if only a part of it is there.
     """
-    if not tensor.is_floating_point():
-        raise MasscliError(f"{path}: {name} holds {tensor.dtype}, not floating-point numbers")
-    converted = tensor.float()
-    if not bool(torch.isfinite(converted).all()):
-        raise MasscliError(f"{path}: {name} holds numbers that are not finite", "is the file damaged?")
-    return converted
+    names = family.tensor_names(family.objective_head, layers=0)
+    if all(theirs not in remaining for (theirs,) in names.values()):
+        return {}
+    objective = {}
+    for name, (theirs,) in names.items():
+        if theirs not in remaining:
+            raise MasscliError(f"{path}: has no {theirs}, but the rest of this head", "is the file damaged?")
+        objective[name] = to_float32(theirs, remaining.pop(theirs), path)
+    return objective
 
 
 def _stack(family: Family, name: str, parts: Sequence[Tensor]) -> Tensor:

@@ -1,0 +1,38 @@
+"""What is checked of every tensor that another program has written: its name, and its numbers."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from masscli.core.errors import MasscliError
+
+T = TypeVar("T")
+
+
+def to_float32(name: str, tensor: Tensor, path: str) -> Tensor:
+    """Return a published tensor in float32.
+
+    Raises MasscliError, which names `path`, if its dtype is not floating-point, or if a number is not finite.
+    """
+    if not tensor.is_floating_point():
+        raise MasscliError(f"{path}: {name} holds {tensor.dtype}, not floating-point numbers")
+    converted = tensor.float()
+    if not bool(torch.isfinite(converted).all()):
+        raise MasscliError(f"{path}: {name} holds numbers that are not finite", "is the file damaged?")
+    return converted
+
+
+def add_unique(tensors: dict[str, T], name: str, tensor: T, path: str) -> None:
+    """Add a tensor under the name that it has today.
+
+    Raises MasscliError, which names `path`, if there is one of this name already. Old and new names of the
+    same tensor, or two files of the same weights, would leave open which one is meant.
+    """
+    if name in tensors:
+        raise MasscliError(
+            f"{path}: has {name} twice, perhaps under an older and a newer name", "is the file damaged?"
+        )
+    tensors[name] = tensor
