@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -28,10 +29,18 @@ class ConvertedModel:
     checkpoint: Checkpoint
     device: torch.device
     precision: str
+    shortlist: Path | None = None
+    """A file of target pieces for each source piece, which CTranslate2 calls a vocabulary map (vmap)."""
     _opened: dict[tuple[str, str], OpenedTranslator] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, checkpoints: Sequence[Checkpoint], device: torch.device, precision: str) -> ConvertedModel:
+    def of(
+        cls,
+        checkpoints: Sequence[Checkpoint],
+        device: torch.device,
+        precision: str,
+        shortlist: Path | None = None,
+    ) -> ConvertedModel:
         """Return the model of the only checkpoint; nothing is converted yet.
 
         Raises MasscliError if there are several checkpoints, or several processes (torchrun).
@@ -46,7 +55,7 @@ class ConvertedModel:
                 "--backend ctranslate2 decodes in one process, not under torchrun",
                 "start it without torchrun; OMP_NUM_THREADS sets its threads",
             )
-        return cls(checkpoints[0], device, precision)
+        return cls(checkpoints[0], device, precision, shortlist)
 
     def make_decoder(
         self,
@@ -73,7 +82,12 @@ class ConvertedModel:
         direction = (task.source, task.target)
         if direction not in self._opened:
             self._opened[direction] = open_ctranslate2(
-                self.checkpoint, *direction, str(self.device), self.precision, torch.get_num_threads()
+                self.checkpoint,
+                *direction,
+                str(self.device),
+                self.precision,
+                torch.get_num_threads(),
+                self.shortlist,
             )
         translator, token_names = self._opened[direction]
         return CTranslate2Decoder(
@@ -86,4 +100,5 @@ class ConvertedModel:
             batch_size=batch_size,
             allowed=allowed,
             piece_scores=piece_scores,
+            use_shortlist=self.shortlist is not None,
         )

@@ -11,9 +11,11 @@ import torch
 
 from masscli.api.converted_model import ConvertedModel
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.token_names import token_names
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.batches.framing import Framing
+from masscli.generation.shortlist import Shortlist, read_shortlist
 from masscli.models.int8 import check_int8, to_int8
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
@@ -33,12 +35,21 @@ class Ensemble:
     """Whether linear layers have 8-bit weights."""
     ctranslate2: ConvertedModel | None = None
     """The model that decodes in place of `models` with --backend ctranslate2; None with --backend torch."""
+    shortlist: Shortlist | None = None
+    """The target pieces that may be generated for each source piece; None allows all."""
 
     @classmethod
     def open(
-        cls, paths: Sequence[Path], device: str = "auto", precision: str = "auto", backend: str = "torch"
+        cls,
+        paths: Sequence[Path],
+        device: str = "auto",
+        precision: str = "auto",
+        backend: str = "torch",
+        shortlist: Path | None = None,
     ) -> Ensemble:
         """Open runs or checkpoints as an ensemble. Weights are loaded when they are first needed.
+
+        `shortlist` is a file as `masscli shortlist` writes it.
 
         A path that does not exist is split at its colons into several paths, as fairseq does. With `backend`
         ctranslate2, CTranslate2 decodes, and there may be only one model. Raises MasscliError unless all
@@ -49,9 +60,14 @@ class Ensemble:
             members += [path] if path.exists() else [Path(part) for part in str(path).split(":")]
         checkpoints = [Checkpoint.open(member) for member in members]
         _check_agreement(members, checkpoints)
+        read = None
+        if shortlist is not None:
+            # A file for another vocabulary is refused before anything is decoded.
+            tokenizer = checkpoints[0].tokenizer()
+            read = read_shortlist(shortlist, token_names(tokenizer), tokenizer.vocab.id_ranges)
         chosen_device = choose_device(device, distributed.local_rank)
         if backend == "ctranslate2":
-            converted = ConvertedModel.of(checkpoints, chosen_device, precision)
+            converted = ConvertedModel.of(checkpoints, chosen_device, precision, shortlist)
             return cls(
                 tuple(members), tuple(checkpoints), chosen_device, torch.float32, ctranslate2=converted
             )
@@ -60,7 +76,7 @@ class Ensemble:
             check_int8(chosen_device)
         # Between 8-bit products everything is computed in fp32.
         dtype = choose_dtype("fp32" if int8 else precision, chosen_device)
-        return cls(tuple(members), tuple(checkpoints), chosen_device, dtype, int8)
+        return cls(tuple(members), tuple(checkpoints), chosen_device, dtype, int8, shortlist=read)
 
     @property
     def first(self) -> Checkpoint:

@@ -30,6 +30,7 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     backend: Literal["torch", "ctranslate2"] = "torch",
+    shortlist: str | PathLike[str] | None = None,
     allow_code: Sequence[str] = (),
 ) -> Model:
     """Open a run, a checkpoint or an imported folder as a model; several paths make an ensemble.
@@ -42,11 +43,16 @@ def load(
     each translation direction, and the result is stored beside the checkpoint. CTranslate2 ends the search
     for a text as soon as `beam` hypotheses have ended, as the option `early_stop` does.
 
-    Raises MasscliError if there is no checkpoint, if it is damaged, or if the models do not fit each other.
+    `shortlist` is a file as `masscli shortlist` writes it, for one direction: outputs then consist of the
+    candidates of their source, and their scores are log-probabilities among these.
+
+    Raises MasscliError if there is no checkpoint, if it is damaged, if the models do not fit each other, or
+    if the shortlist is of another vocabulary.
     """
     for name in allow_code:
         OBJECTIVES.allow(name)
-    return Model(Ensemble.open([Path(path) for path in paths], device, precision, backend))
+    file = None if shortlist is None else Path(shortlist)
+    return Model(Ensemble.open([Path(path) for path in paths], device, precision, backend, file))
 
 
 class Model:

@@ -22,6 +22,7 @@ from masscli.data.batches.sequences import Truncation
 from masscli.data.storage.data_folder import DataFolder
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder, TextDecoder
+from masscli.generation.shortlist import Shortlist
 from masscli.generation.single_stack_decoding import extract_stack
 from masscli.generation.translator import Translator
 from masscli.models.transformer import Transformer
@@ -109,6 +110,7 @@ class TextModel:
             seed=seed,
             truncation=truncation,
             allowed=allowed,
+            shortlist=self.ensemble.shortlist,
             make_decoder=make_decoder,
         )
 
@@ -133,8 +135,9 @@ class TextModel:
             batch_size: int | None,
             seed: int,
             allowed: Tensor | None,
+            shortlist: Shortlist | None,
         ) -> TextDecoder:
-            # Nothing is drawn, so that the seed has no effect.
+            # Nothing is drawn, so that the seed has no effect, and the translator has the shortlist already.
             return converted.make_decoder(
                 self.task,
                 framing,

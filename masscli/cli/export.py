@@ -74,6 +74,14 @@ def run(
         Literal["fp32", "fp16", "int8"],
         typer.Option("--precision", help="Type of the weights with --to ctranslate2."),
     ] = "fp32",
+    shortlist: Annotated[
+        Path | None,
+        typer.Option(
+            "--shortlist",
+            metavar="FILE",
+            help="With --to ctranslate2: candidates of `masscli shortlist`, for use_vmap=True.",
+        ),
+    ] = None,
 ) -> None:
     import sys
 
@@ -88,10 +96,11 @@ def run(
         "--source-lang": source_lang is not None and not has_direction,
         "--target-lang": target_lang is not None and not has_direction,
         "--precision": precision != "fp32" and to != "ctranslate2",
+        "--shortlist": shortlist is not None and to != "ctranslate2",
     }
     _refuse_unused(unused, "a translator" if is_translator else "a single stack", to)
     if has_direction:
-        notes = _export_direction(checkpoint, output, to, source_lang, target_lang, precision)
+        notes = _export_direction(checkpoint, output, to, source_lang, target_lang, precision, shortlist)
     elif to == "huggingface":
         from masscli.checkpoint.convert.export import export_checkpoint
 
@@ -124,11 +133,12 @@ def _export_direction(
     source: str | None,
     target: str | None,
     precision: Literal["fp32", "fp16", "int8"],
+    shortlist: Path | None,
 ) -> list[str]:
     """Export a translator for one direction into the folder `output`, and return notes for the user.
 
-    `to` is huggingface or ctranslate2; `precision` is used for ctranslate2 only. A language that is None is
-    that of the only direction of the run.
+    `to` is huggingface or ctranslate2; `precision` and `shortlist` are used for ctranslate2 only. A
+    language that is None is that of the only direction of the run.
     """
     from masscli.api.writing_task import select_writing_task
     from masscli.checkpoint.convert.ctranslate2_export import export_ctranslate2
@@ -138,7 +148,9 @@ def _export_direction(
     _check_stacks(checkpoint, task)
     warnings = [f"warning: {warning}" for warning in task.warnings]
     if to == "ctranslate2":
-        return warnings + export_ctranslate2(checkpoint, task.source, task.target, output, precision)
+        return warnings + export_ctranslate2(
+            checkpoint, task.source, task.target, output, precision, shortlist
+        )
     return warnings + export_translator(checkpoint, task.source, task.target, output)
 
 

@@ -126,6 +126,7 @@ def _generate(
         device=command.device,
         precision=command.precision,
         backend=command.backend,
+        shortlist=command.shortlist,
     )
     model = opened.text_model(stream=command.stream, source=command.source_lang, target=command.target_lang)
     if not command.quiet:
@@ -254,6 +255,8 @@ def _check_unused_options(command: GenerateConfig, search: GenerationConfig) -> 
     # Greedy search ends with its first hypothesis in any case.
     if command.backend == "ctranslate2" and not search.early_stop and search.beam > 1 and not scores_only:
         _warn("CTranslate2 finishes a line as soon as --beam hypotheses have ended, as with --early-stop")
+    if command.backend == "ctranslate2" and command.shortlist is not None and not command.quiet:
+        _warn("CTranslate2 takes the candidates of all lines of a batch, so that results depend on batches")
     check_changed_options(
         command, UnusedOption(not search.sampling, "seed", "nothing is drawn without --sampling")
     )

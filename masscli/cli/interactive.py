@@ -45,7 +45,13 @@ def run(
 
     # There is no text that outputs could be made to begin with.
     check_changed_options(search, UnusedOption(True, "prefix_size", "there is no --prefix here", True))
-    opened = load(*paths, device=command.device, precision=command.precision, backend=command.backend)
+    opened = load(
+        *paths,
+        device=command.device,
+        precision=command.precision,
+        backend=command.backend,
+        shortlist=command.shortlist,
+    )
     model = opened.text_model(command.stream, command.source_lang, command.target_lang)
     search = model.search_config(given)
     for warning in model.warnings:

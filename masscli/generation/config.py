@@ -149,6 +149,9 @@ class GenerateConfig:
     min_piece_count: int = 0
     """Generate only pieces that occur at least this often in the training text of the language, as
     back-translation with the same option does; 0 allows all."""
+    shortlist: Path | None = None
+    """A file as `masscli shortlist` writes it: generate only candidates of the source's pieces, which is
+    faster. Scores are log-probabilities among these."""
     data: Path | None = None
     """The data folder of --gen-subset and --min-piece-count (default: that of the run)."""
     batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
@@ -207,6 +210,11 @@ class GenerateConfig:
                 "cannot be combined with --score-reference",
             ),
             (
+                self.score_reference is None or self.shortlist is None,
+                "score_reference",
+                "cannot be combined with --shortlist",
+            ),
+            (
                 self.score_reference is None or self.constraints is None,
                 "score_reference",
                 "cannot be combined with --constraints",
@@ -262,6 +270,8 @@ class InteractiveConfig:
     """Arithmetic, as in `masscli generate`."""
     backend: Literal["torch", "ctranslate2"] = "torch"
     """What computes, as in `masscli generate`."""
+    shortlist: Path | None = None
+    """A file as `masscli shortlist` writes it: generate only candidates of the source's pieces."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
 

@@ -34,7 +34,9 @@ class CTranslate2Decoder:
     `translator` is a `ctranslate2.Translator`, and `token_names` has the name of each of its tokens by id. If
     `piece_scores` is set, or several outputs of a source are asked for, outputs are scored after the search
     and sorted by these scores. Otherwise they have no scores of pieces, and the score that CTranslate2's
-    search gave them. Raises MasscliError for options that CTranslate2 does not have.
+    search gave them. `use_shortlist` restricts outputs to the candidates in the translator's folder;
+    CTranslate2 takes those of a whole batch together. Raises MasscliError for options that CTranslate2 does
+    not have.
     """
 
     single_stack = False
@@ -51,6 +53,7 @@ class CTranslate2Decoder:
         batch_size: int | None = None,
         allowed: Tensor | None = None,
         piece_scores: bool = True,
+        use_shortlist: bool = False,
     ) -> None:
         defaults = GenerationConfig()
         for field in _UNSUPPORTED:
@@ -61,6 +64,7 @@ class CTranslate2Decoder:
         self._translator = translator
         self._names = token_names
         self._scores_outputs = piece_scores or config.nbest > 1
+        self._use_shortlist = use_shortlist
         vocab = framing.vocab
         predicted = vocab.id_ranges.predicted if vocab.id_ranges is not None else range(vocab.size)
         never = sorted(vocab.special_ids.intersection(predicted) - {vocab.eos, vocab.unk})
@@ -116,6 +120,7 @@ class CTranslate2Decoder:
                 # By default, sources are cut at 1,024 tokens in silence.
                 max_input_length=0,
                 return_scores=True,
+                use_vmap=self._use_shortlist,
                 asynchronous=True,
                 **self._batching,
             )

@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -22,8 +23,10 @@ from masscli.data.batches.framing import Framing
 from masscli.generation.config import GenerationConfig
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.search import search
+from masscli.generation.shortlist import ReducedStepper, ReducedVocabulary, Shortlist
 from masscli.generation.single_stack_decoding import SingleStackStepper
 from masscli.generation.stepper import EnsembleStepper, ModelStepper, Stepper
+from masscli.models.output_subset import Candidates
 from masscli.models.transformer import Transformer
 
 T = TypeVar("T")
@@ -81,7 +84,8 @@ class Decoder:
 
     A model of one stack continues the source instead of encoding it: see
     masscli/generation/single_stack_decoding.py. `allowed` (V,) bool, if given, are the only pieces that are
-    ever generated.
+    ever generated. With a `shortlist`, a sentence's outputs consist of the candidates of its source alone,
+    and their scores are log-probabilities among these; given targets are scored without it.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Decoder:
         batch_size: int | None = None,
         seed: int = 1,
         allowed: Tensor | None = None,
+        shortlist: Shortlist | None = None,
     ) -> None:
         self.models = models
         self.framing = framing
@@ -102,6 +107,7 @@ class Decoder:
         self.batch_size = batch_size
         self.seed = seed
         self.allowed = allowed
+        self.shortlist = shortlist
         self.single_stack = any(model.encoder is None or model.decoder is None for model in models)
         source_positions = min(model.config.max_positions for model in models)
         target_positions = min(model.config.max_target_positions for model in models)
@@ -158,25 +164,73 @@ class Decoder:
         with torch.inference_mode(), self._eval_mode():
             # Batches are of sentences of similar length, so results come out of order.
             for batch in self._batches([len(ids) for ids in sources], self.config.beam):
-                start = self.framing.decoder_start(target)
-                # In the prompt of a single stack they have been read already.
-                forced = [] if self.single_stack else self.framing.forced_tokens(target)
-                hypotheses = search(
-                    self._stepper(select(sources, batch), source, target, self.config.beam),
-                    torch.full((len(batch),), start, device=self.device),
+                hypotheses = self._search_batch(
+                    select(sources, batch),
+                    source,
+                    target,
                     [self._length_limit(len(sources[i]), needed[i]) for i in batch],
-                    self.config,
-                    self.framing.vocab,
-                    prefixes=select(prefixes, batch),
-                    seed=self.seed,
-                    keys=select(sample_keys, batch),
-                    allowed=self.allowed,
-                    forced=forced,
-                    phrases=select(phrases, batch),
+                    select(prefixes, batch),
+                    select(sample_keys, batch),
+                    select(phrases, batch),
                 )
                 for i, n_best in zip(batch, hypotheses, strict=True):
                     results[i] = n_best
         return results
+
+    def _search_batch(
+        self,
+        sources: Sequence[Ids],
+        source: str,
+        target: str,
+        limits: Sequence[int],
+        prefixes: Sequence[Sequence[int]],
+        sample_keys: Sequence[int],
+        phrases: Sequence[Sequence[Sequence[int]]],
+    ) -> list[list[Hypothesis]]:
+        """Return the n best outputs of each sentence of one batch, with at most `limits` pieces each.
+
+        The other arguments are those of `generate`.
+        """
+        start = self.framing.decoder_start(target)
+        # In the prompt of a single stack they have been read already.
+        forced = [] if self.single_stack else self.framing.forced_tokens(target)
+        keys, seed = sample_keys, self.seed
+        if self.shortlist is None:
+            return search(
+                self._stepper(sources, source, target, self.config.beam),
+                torch.full((len(sources),), start, device=self.device),
+                limits,
+                self.config,
+                self.framing.vocab,
+                prefixes=prefixes,
+                seed=seed,
+                keys=keys,
+                allowed=self.allowed,
+                forced=forced,
+                phrases=phrases,
+            )
+        # The same search, over the candidates of this batch and in their numbers.
+        needed = []
+        for prefix, of_sentence in zip(prefixes, phrases, strict=True):
+            needed.append([start, *forced, *prefix, *chain.from_iterable(of_sentence)])
+        framed = [self.framing.encoder_input(ids, source) for ids in sources]
+        reduced = ReducedVocabulary(self.shortlist, self.framing.vocab, framed, needed, self.device)
+        candidates = reduced.candidates
+        stepper = self._stepper(sources, source, target, self.config.beam, candidates)
+        found = search(
+            ReducedStepper(stepper, candidates.ids),
+            torch.full((len(sources),), reduced.numbers([start])[0], device=self.device),
+            limits,
+            self.config,
+            reduced.vocabulary,
+            prefixes=reduced.number_rows(prefixes),
+            seed=seed,
+            keys=keys,
+            allowed=None if self.allowed is None else self.allowed[candidates.ids.cpu()],
+            forced=reduced.numbers(forced),
+            phrases=[reduced.number_rows(of_sentence) for of_sentence in phrases],
+        )
+        return [[reduced.restore(hypothesis) for hypothesis in n_best] for n_best in found]
 
     def score(
         self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
@@ -261,10 +315,17 @@ class Decoder:
         languages = self.framing.language_tensor(source, len(sources))
         return Tokens(ids, lengths, language=languages).to(self.device)
 
-    def _stepper(self, sources: Sequence[Ids], source: str, target: str, width: int) -> Stepper:
+    def _stepper(
+        self,
+        sources: Sequence[Ids],
+        source: str,
+        target: str,
+        width: int,
+        candidates: Candidates | None = None,
+    ) -> Stepper:
         """Return a stepper over all models for `width` rows of each of `sources`.
 
-        `source` and `target` are languages.
+        `source` and `target` are languages. With `candidates`, only these ids are scored.
         """
         encoder_input = self._encoder_input(sources, source, target)
         languages = self.framing.language_tensor(target, len(sources))
@@ -274,9 +335,9 @@ class Decoder:
         members: list[Stepper] = []
         for model in self.models:
             if model.encoder is not None and model.decoder is not None:
-                members.append(ModelStepper(model, encoder_input, width, languages))
+                members.append(ModelStepper(model, encoder_input, width, languages, candidates))
             else:
-                members.append(SingleStackStepper(model, sources, width, self.framing, target))
+                members.append(SingleStackStepper(model, sources, width, self.framing, target, candidates))
         return members[0] if len(members) == 1 else EnsembleStepper(members)
 
     def _score_step_by_step(self, stepper: Stepper, rows: Tensor, lengths: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from masscli.data.batches.framing import Framing
 from masscli.generation.stepper import CachedStepper
 from masscli.models.cache import Cache, LayerCache
 from masscli.models.masks import causal_mask, self_attention_mask
+from masscli.models.output_subset import Candidates
 from masscli.models.stack import Stack
 from masscli.models.transformer import Transformer
 
@@ -108,11 +109,17 @@ class SingleStackStepper(CachedStepper):
     """A `Stepper` over a model of one stack, which reads the sources first and continues them.
 
     `sources` are token ids without special tokens, `width` is the number of rows for each sentence, and
-    `language` is the language of the text.
+    `language` is the language of the text. With `candidates`, only these ids are scored.
     """
 
     def __init__(
-        self, model: Transformer, sources: Sequence[Ids], width: int, framing: Framing, language: str
+        self,
+        model: Transformer,
+        sources: Sequence[Ids],
+        width: int,
+        framing: Framing,
+        language: str,
+        candidates: Candidates | None = None,
     ) -> None:
         vocab = framing.vocab
         self.mask_id = vocab.mask
@@ -131,7 +138,7 @@ class SingleStackStepper(CachedStepper):
         self.segment = int(self.uses_pseudo_masks and model.config.segments > 1)
         self.started = False
         self.prompt_state, cache = forward_with_cache(model, source, width)
-        super().__init__(model, cache, width, source.language)
+        super().__init__(model, cache, width, source.language, candidates)
 
     def __call__(self, ids: Tensor) -> Tensor:
         """Read the last ids (N,) of all rows, and return the log-probabilities (N, V) of their next tokens.

@@ -18,6 +18,7 @@ from torch import Tensor
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Tokens
 from masscli.models.cache import Cache
+from masscli.models.output_subset import Candidates, OutputSubset
 from masscli.models.transformer import Transformer
 
 
@@ -52,15 +53,26 @@ class CachedStepper:
     """The common part of all steppers over a Transformer: a cache, and the scores of a step.
 
     `width` is the number of rows of each sentence. `language` (S,) is the target language of each sentence,
-    where the model needs it.
+    where the model needs it. With `candidates`, only these U ids are scored, and V is U.
     """
 
-    def __init__(self, model: Transformer, cache: Cache, width: int, language: Tensor | None) -> None:
+    def __init__(
+        self,
+        model: Transformer,
+        cache: Cache,
+        width: int,
+        language: Tensor | None,
+        candidates: Candidates | None = None,
+    ) -> None:
         self.model = model
         self.cache = cache
         self.width = width
         self.language = language
         self.vocab_size = model.vocab_size
+        self.subset: OutputSubset | None = None
+        if candidates is not None:
+            self.vocab_size = len(candidates.ids)
+            self.subset = OutputSubset(model, candidates)
 
     def tokens(self, ids: Tensor) -> Tokens:
         """Return ids (N,) as a block (N, 1) of one token for each row, with its language if there is one."""
@@ -69,8 +81,11 @@ class CachedStepper:
 
     def scores(self, hidden: Tensor) -> Tensor:
         """Return log-probabilities (N, V) in fp32 for states (N, D); raise MasscliError if some are NaN."""
-        # Sums of log-probabilities need fp32, whatever the model computes in.
-        scores = torch.log_softmax(self.model.logits(hidden), -1, dtype=torch.float32)
+        if self.subset is not None:
+            scores = self.subset(hidden)
+        else:
+            # Sums of log-probabilities need fp32, whatever the model computes in.
+            scores = torch.log_softmax(self.model.logits(hidden), -1, dtype=torch.float32)
         # A single NaN or inf in a row makes all of its log-probabilities NaN, so one column tells.
         if bool(scores[:, 0].isnan().any()):
             raise MasscliError(
@@ -86,17 +101,27 @@ class CachedStepper:
     def keep(self, sentences: Tensor) -> None:
         """Drop all sentences from the cache but those with these indices (1-D)."""
         self.cache.keep(sentences)
+        if self.subset is not None:
+            self.subset.keep(sentences)
         if self.language is not None:
             self.language = self.language[sentences]
 
 
 class ModelStepper(CachedStepper):
-    """A stepper over a model with an encoder and a decoder; it encodes `source` once for all rows."""
+    """A stepper over a model with an encoder and a decoder; it encodes `source` once for all rows.
+
+    With `candidates`, only these U ids are scored, and V is U.
+    """
 
     def __init__(
-        self, model: Transformer, source: Tokens, width: int, language: Tensor | None = None
+        self,
+        model: Transformer,
+        source: Tokens,
+        width: int,
+        language: Tensor | None = None,
+        candidates: Candidates | None = None,
     ) -> None:
-        super().__init__(model, model.prefill(source, width), width, language)
+        super().__init__(model, model.prefill(source, width), width, language, candidates)
 
     def __call__(self, ids: Tensor) -> Tensor:
         """Read the last ids (N,) of all rows; return the log-probabilities (N, V) of their next tokens."""

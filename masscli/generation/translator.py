@@ -23,6 +23,7 @@ from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder, TextDecoder
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.minimum_risk import rank_by_utility
+from masscli.generation.shortlist import Shortlist
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.unknown_pieces import UnknownPieces
@@ -133,6 +134,7 @@ class Translator:
         seed: int = 1,
         truncation: Truncation = NO_TRUNCATION,
         allowed: Tensor | None = None,
+        shortlist: Shortlist | None = None,
         make_decoder: Callable[..., TextDecoder] = Decoder,
     ) -> None:
         self.tokenizer = tokenizer
@@ -150,6 +152,7 @@ class Translator:
             batch_size=batch_size,
             seed=seed,
             allowed=allowed,
+            shortlist=shortlist,
         )
         self.max_source_length = self.decoder.max_source_length
         if truncation.max_length is not None:

@@ -75,7 +75,7 @@ def model1(source_lines: Sequence[Sequence[int]], target_lines: Sequence[Sequenc
     The lines hold words as numbers; lines with the same index are translations. Training takes ROUNDS rounds
     from the uniform distribution.
     """
-    e, f, token = _cooccurrences(source_lines, target_lines)
+    e, f, token = cooccurrences(source_lines, target_lines)
     if not len(e):
         return {}
     # Number the distinct pairs (e, f), and say which of them each co-occurrence is.
@@ -128,7 +128,7 @@ def _combine(forward: Probabilities, backward: Probabilities) -> Probabilities:
     return scores
 
 
-def _cooccurrences(
+def cooccurrences(
     source_lines: Sequence[Sequence[int]], target_lines: Sequence[Sequence[int]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return all pairs of a target token with a source token of its line, or with the empty source word NULL.

@@ -207,7 +207,7 @@ class Transformer(nn.Module):
         `stack` names the stack that they come from (default: the decoder, if there is one), since each stack
         may have its own output layer. Ids that the stack does not predict get -inf.
         """
-        hidden = self._output_input(hidden, stack)
+        hidden = self.output_input(hidden, stack)
         owner = self._output_owner(stack)
         if owner in self.int8_outputs:
             logits: Tensor = self.int8_outputs[owner](hidden)
@@ -236,7 +236,7 @@ class Transformer(nn.Module):
         first_id = self.id_ranges.predicted_by(owner).start
         if first_id:
             labels = labels - first_id
-        return linear_cross_entropy(self._output_input(hidden, stack), weight, bias, labels, smoothing)
+        return linear_cross_entropy(self.output_input(hidden, stack), weight, bias, labels, smoothing)
 
     def output_weight(self, owner: str) -> tuple[Tensor, Tensor | None]:
         """Return the weight (P, E) and the bias (P,), or None, of an output layer that predicts P ids.
@@ -255,7 +255,19 @@ class Transformer(nn.Module):
         part = slice(predicted.start - embedded.start, predicted.stop - embedded.start)
         return weight[part], None if bias is None else bias[part]
 
-    def _output_input(self, hidden: Tensor, stack: str | None) -> Tensor:
+    def output_rows(self, ids: Tensor, stack: str | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return the output weights (U, E) and biases (U,), or None, of U ids, and which are predicted (U,).
+
+        `stack` is as for `logits`. An id that the stack does not predict has the weights of another one.
+        """
+        owner = self._output_owner(stack)
+        predicted = self.id_ranges.predicted_by(owner)
+        weight, bias = self.output_weight(owner)
+        rows = (ids - predicted.start).clamp(0, len(predicted) - 1)
+        is_predicted = (ids >= predicted.start) & (ids < predicted.stop)
+        return weight[rows], None if bias is None else bias[rows], is_predicted
+
+    def output_input(self, hidden: Tensor, stack: str | None = None) -> Tensor:
         """Return the vectors (..., E) that the output weights multiply, from hidden states (..., D).
 
         These are the states after the head transform of the stack (default: the decoder, if there is one), or

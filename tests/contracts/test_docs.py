@@ -53,6 +53,7 @@ BEFORE = {
     "how-to/deploy.md": f"""
         masscli preprocess {PAIRS}
         masscli finetune --task translate -s en -t de --save-dir runs/ende
+        cp multi30k/test2016.en test.en
     """,
     "how-to/several-streams.md": f"masscli preprocess {PAIRS}",
     "how-to/labelled-data.md": f"""

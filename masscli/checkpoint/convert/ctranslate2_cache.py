@@ -37,12 +37,19 @@ class OpenedTranslator(NamedTuple):
 
 
 def open_ctranslate2(
-    checkpoint: Checkpoint, source: str, target: str, device: str, precision: str, threads: int
+    checkpoint: Checkpoint,
+    source: str,
+    target: str,
+    device: str,
+    precision: str,
+    threads: int,
+    shortlist: Path | None = None,
 ) -> OpenedTranslator:
     """Return a translator for a checkpoint and one direction; convert the checkpoint first if needed.
 
     `device` is cpu, cuda or cuda:N; `precision` is auto (fp16 on a GPU, else fp32), fp32, fp16, bf16 or int8;
-    `threads` is the number of CPU threads. Raises MasscliError if CTranslate2 cannot compute the model, or
+    `threads` is the number of CPU threads. `shortlist` is a file of candidates, which becomes a part of the
+    conversion. Raises MasscliError if CTranslate2 cannot compute the model, or
     does not support the precision on the device.
     """
     ctranslate2 = import_ctranslate2()
@@ -55,8 +62,11 @@ def open_ctranslate2(
         "ctranslate2": ctranslate2.__version__,
         "format": FORMAT,
     }
+    if shortlist is not None:
+        # A conversion with a shortlist also serves without it, but not the other way round.
+        stamp["shortlist"] = sha256_of(shortlist)
     if not _is_current(folder, stamp):
-        _convert(checkpoint, source, target, names, folder, stamp)
+        _convert(checkpoint, source, target, names, folder, stamp, shortlist)
     translator = ctranslate2.Translator(
         str(folder),
         device=kind,
@@ -101,11 +111,18 @@ def _is_current(folder: Path, stamp: dict[str, str]) -> bool:
 
 
 def _convert(
-    checkpoint: Checkpoint, source: str, target: str, names: list[str], folder: Path, stamp: dict[str, str]
+    checkpoint: Checkpoint,
+    source: str,
+    target: str,
+    names: list[str],
+    folder: Path,
+    stamp: dict[str, str],
+    shortlist: Path | None,
 ) -> None:
     """Convert a checkpoint for one direction into `folder`, and replace what is there.
 
     `names` are the token strings by id; `stamp` goes into conversion.json with the checksums of the files.
+    `shortlist` is a file of candidates to be copied, if any.
     Raises MasscliError if CTranslate2 cannot compute the model, or if the folder cannot be written.
     """
     ctranslate2 = import_ctranslate2()
@@ -115,7 +132,9 @@ def _convert(
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(exist_ok=True)
         with new_folder(folder) as aside:
-            convert_directed(ctranslate2, directed, names, vocab, aside, "fp32", stands_alone=False)
+            convert_directed(
+                ctranslate2, directed, names, vocab, aside, "fp32", stands_alone=False, shortlist=shortlist
+            )
             files = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
             write_synced(aside / CONVERSION, json.dumps({**stamp, "files": files}, indent=1).encode())
     except OSError as error:

@@ -24,6 +24,7 @@ from masscli.checkpoint.convert.one_direction import DirectedModel, fold_directi
 from masscli.checkpoint.convert.token_names import token_names
 from masscli.core.errors import MasscliError
 from masscli.core.files import fsync_path, new_folder, write_synced
+from masscli.generation.shortlist import read_shortlist
 from masscli.models.config import ModelConfig
 from masscli.text.vocabulary import Vocabulary
 
@@ -46,9 +47,16 @@ def import_ctranslate2() -> Any:
 
 
 def export_ctranslate2(
-    checkpoint: Checkpoint, source: str, target: str, output: Path, quantization: Quantization
+    checkpoint: Checkpoint,
+    source: str,
+    target: str,
+    output: Path,
+    quantization: Quantization,
+    shortlist: Path | None = None,
 ) -> list[str]:
     """Convert the model of a checkpoint for one direction into the folder `output`.
+
+    `shortlist` is a file of candidates, which is copied to vmap.txt.
 
     Returns notes for the user, among them how to call CTranslate2. Raises MasscliError, which names the
     setting, if CTranslate2 cannot compute the model, or if the folder cannot be written.
@@ -57,10 +65,20 @@ def export_ctranslate2(
     directed = fold_direction(checkpoint, source, target)
     tokenizer = checkpoint.tokenizer()
     names = token_names(tokenizer)
+    if shortlist is not None:
+        # CTranslate2 takes pieces that it does not know for the unknown piece, in silence.
+        read_shortlist(shortlist, names, tokenizer.vocab.id_ranges)
     try:
         with new_folder(output) as folder:
             convert_directed(
-                ctranslate2, directed, names, tokenizer.vocab, folder, quantization, stands_alone=True
+                ctranslate2,
+                directed,
+                names,
+                tokenizer.vocab,
+                folder,
+                quantization,
+                stands_alone=True,
+                shortlist=shortlist,
             )
             for name, content in notice_file(checkpoint.state.attribution).items():
                 write_synced(folder / name, content)
@@ -72,6 +90,8 @@ def export_ctranslate2(
     tokens = " and ".join(f"{size:,}" for size in sizes)
     notes = [f"CTranslate2, {source} to {target}, {quantization}: {tokens} tokens"]
     notes.append("give sources as pieces, with max_input_length=0, else long ones are cut at 1,024")
+    if shortlist is not None:
+        notes.append("translate with use_vmap=True; the candidates of a batch are those of all its lines")
     if len(directed.source_suffix) > 1:
         around = " ".join(names[number] for number in directed.source_suffix)
         notes.append(f"end every source with {around}")
@@ -89,12 +109,14 @@ def convert_directed(
     folder: Path,
     quantization: Quantization,
     stands_alone: bool,
+    shortlist: Path | None = None,
 ) -> None:
     """Write CTranslate2's files for a model into the existing folder `folder`.
 
     `names` are the token strings by id. A folder that stands alone is for callers that know nothing of
     masscli: a bias keeps special tokens out of outputs, and CTranslate2 adds the special tokens around a
     source itself if a source ends with a single one. Otherwise the caller does both.
+    `shortlist` is a file of candidates to be copied to vmap.txt, if any.
     """
     spec = _specification(ctranslate2.specs, directed)
     _fill_stack(spec.encoder, "encoder", directed)
@@ -114,6 +136,8 @@ def convert_directed(
             # Nothing else is begun with this token, so that it may be a tag.
             spec.config.add_source_bos = True
             spec.config.bos_token = names[directed.source_prefix[0]]
+    if shortlist is not None:
+        spec.register_vocabulary_mapping(str(shortlist))
     spec.validate()
     spec.optimize(quantization=_QUANTIZATIONS[quantization])
     spec.save(str(folder))

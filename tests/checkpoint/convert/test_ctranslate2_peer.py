@@ -215,3 +215,25 @@ def test_what_the_back_end_cannot_do_is_refused_by_name(
     args = [names.get(arg, arg) for arg in args]
     assert masscli(["generate", str(run.path), "-i", str(tmp_path / "in"), *args]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_shortlist_serves_both_decoders(toy: Path, trained: Checkpoint, tmp_path: Path) -> None:
+    """One line at a time, since CTranslate2 takes the candidates of a batch together."""
+    made, short = tmp_path / "shortlist.txt", tmp_path / "short"
+    command = ["shortlist", str(toy), "-s", "en", "-t", "de", "--per-piece", "2", "--frequent", "1"]
+    assert masscli([*command, "--output", str(made)]) == 0
+    assert masscli([
+        "export", str(trained.path), "--to", "ctranslate2", "--shortlist", str(made), "--output", str(short)
+    ]) == 0  # fmt: skip
+    assert (short / "vmap.txt").read_bytes() == made.read_bytes()
+    search: dict[str, Any] = {"beam": 3, "max_len_a": 0.0, "max_len_b": 20, "early_stop": True}
+    outputs = {}
+    for backend in ("torch", "ctranslate2"):
+        model = load(trained.path, device="cpu", precision="fp32", backend=backend, shortlist=made)  # type: ignore[arg-type]
+        outputs[backend] = [model.translate([line], **search)[0] for line in LINES]
+    assert outputs["torch"] == outputs["ctranslate2"]
+    # The conversion with a shortlist also serves without it.
+    folder = trained.path / "ctranslate2/en-de"
+    written = (folder / "model.bin").stat().st_mtime_ns
+    load(trained.path, device="cpu", backend="ctranslate2").translate(LINES[:1])
+    assert (folder / "model.bin").stat().st_mtime_ns == written

@@ -1,0 +1,68 @@
+"""Find the likely target pieces of each source piece.
+
+The result is a vocabulary shortlist. DATA is a data folder with training pairs. The shortlist is for one
+direction and one vocabulary, and serves `masscli generate --shortlist`, `masscli export --to ctranslate2
+--shortlist` and CTranslate2 itself, which calls such a file a vocabulary map. Decoding with it computes some
+hundred logits for a sentence instead of those of the whole vocabulary. How many candidates a sentence of the
+validation set has, and how many pieces of its reference are among them, is printed.
+
+Examples:
+  masscli shortlist data-bin -s en -t de --output shortlist.txt
+  masscli generate runs/ende --shortlist shortlist.txt < test.en > hyp.de
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from masscli.core.errors import MasscliError
+
+
+def run(
+    path: Annotated[Path, typer.Argument(metavar="DATA", help="A data folder.")],
+    source_lang: Annotated[
+        str, typer.Option("--source-lang", "-s", metavar="LANG", help="Language that is translated from.")
+    ],
+    target_lang: Annotated[
+        str, typer.Option("--target-lang", "-t", metavar="LANG", help="Language that is translated into.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the shortlist goes.")
+    ] = Path("shortlist.txt"),
+    per_piece: Annotated[
+        int, typer.Option("--per-piece", help="Most candidates of a source piece.", min=1)
+    ] = 100,
+    frequent: Annotated[
+        int,
+        typer.Option(
+            "--frequent", help="How many of the most frequent target pieces are always candidates.", min=0
+        ),
+    ] = 100,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", help="Read only this many pairs (default: all).", min=1),
+    ] = None,
+) -> None:
+    """Write the shortlist, and print how it fits the validation set."""
+    from masscli.checkpoint.convert.token_names import token_names
+    from masscli.data.storage.data_folder import DataFolder, MissingDataError
+    from masscli.generation.shortlist import write_shortlist
+    from masscli.lexicon.shortlist import learn_shortlist, measure_coverage
+
+    if output.is_dir() or not output.parent.is_dir():
+        raise MasscliError(f"--output {output}: is a folder, or its folder does not exist", "name a file")
+    data = DataFolder.open(path)
+    shortlist = learn_shortlist(data, source_lang, target_lang, per_piece, frequent, limit)
+    write_shortlist(output, shortlist, token_names(data.tokenizer()))
+    try:
+        coverage = measure_coverage(shortlist, data, source_lang, target_lang)
+    except MissingDataError:
+        print(f"{output}: made; there are no validation pairs to measure it by")
+        return
+    print(
+        f"{output}: a sentence of valid has {coverage.candidates:.0f} candidates of {data.vocab.size:,} "
+        f"pieces, and among them are {coverage.pieces:.2%} of the pieces of its reference"
+    )

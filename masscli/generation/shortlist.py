@@ -1,0 +1,204 @@
+"""A vocabulary shortlist: for each source piece, the target pieces that an output may contain.
+
+The output layer of a model then computes some hundred logits for a sentence instead of V (Jean et al. 2015,
+section 3.3; L'Hostis, Grangier and Auli 2016). The file is that of CTranslate2 (its `vmap`), a line of
+
+    source pieces, separated by spaces  <TAB>  target pieces, separated by spaces
+
+for each n-gram of source pieces. A line with nothing before the tab has pieces that are always candidates.
+
+Shapes: S sentences, U ids that at least one sentence of a batch may use, V vocabulary size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from masscli.core.errors import MasscliError
+from masscli.core.files import write_atomic
+from masscli.data.batches.batch import Ids
+from masscli.generation.hypotheses import Hypothesis
+from masscli.generation.stepper import Stepper
+from masscli.models.output_subset import Candidates
+from masscli.text.corpus import iter_lines
+from masscli.text.vocabulary import IdRanges, Vocabulary
+
+Ngram = tuple[int, ...]
+
+HINT = "masscli shortlist makes such a file, in the vocabulary of a data folder"
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """The target pieces that may be generated, as ids: those of each source n-gram, and those for all."""
+
+    candidates: Mapping[Ngram, Ids]
+    """The candidates of each n-gram of source pieces. The empty n-gram has those of every sentence."""
+
+    @property
+    def longest(self) -> int:
+        """The number of pieces of the longest source n-gram."""
+        return max(map(len, self.candidates), default=0)
+
+    def mark(self, source: Ids, allowed: NDArray[np.bool_]) -> None:
+        """Set the entries of `allowed` (V,) to True, in place, for all candidates of a source sentence."""
+        pieces = tuple(source.tolist())
+        # A file of another program need not have such a line.
+        if () in self.candidates:
+            allowed[self.candidates[()]] = True
+        for size in range(1, self.longest + 1):
+            for start in range(len(pieces) - size + 1):
+                ids = self.candidates.get(pieces[start : start + size])
+                if ids is not None:
+                    allowed[ids] = True
+
+
+def read_shortlist(path: Path, names: Sequence[str], ranges: IdRanges | None = None) -> Shortlist:
+    """Read a shortlist from a file in the format of CTranslate2; `names` are the pieces by id.
+
+    `ranges` are the ids of source and target (default: all ids are both), since a model with a vocabulary for
+    each has some names twice. Raises MasscliError, which names the line, if it has another form or a piece
+    that is not in the vocabulary: such a file was made for another model.
+    """
+    ranges = ranges or IdRanges.all_of(len(names))
+    source_ids = {names[number]: number for number in ranges.source}
+    target_ids = {names[number]: number for number in ranges.target}
+    candidates: dict[Ngram, Ids] = {}
+    for number, line in enumerate(iter_lines(path), 1):
+        source, tab, target = line.partition("\t")
+        if not tab:
+            raise MasscliError(f"{path}:{number}: expected source pieces, a tab and target pieces", HINT)
+        rows = []
+        for text, id_of in ((source, source_ids), (target, target_ids)):
+            pieces = text.split(" ") if text else []
+            unknown = [piece for piece in pieces if piece not in id_of]
+            if unknown:
+                raise MasscliError(
+                    f"{path}:{number}: {unknown[0]!r} is not in the vocabulary of the model", HINT
+                )
+            rows.append([id_of[piece] for piece in pieces])
+        candidates[tuple(rows[0])] = np.array(rows[1], np.int64)
+    if not candidates:
+        raise MasscliError(f"{path}: is empty", HINT)
+    return Shortlist(candidates)
+
+
+def write_shortlist(path: Path, shortlist: Shortlist, names: Sequence[str]) -> None:
+    """Write a shortlist in the format of CTranslate2; `names` are the pieces by id.
+
+    Raises MasscliError if a piece has white space, which the format cannot express.
+    """
+    lines = []
+    for ngram, ids in shortlist.candidates.items():
+        sides = [[names[number] for number in side] for side in (ngram, ids)]
+        for name in (*sides[0], *sides[1]):
+            if not name or " " in name or "\t" in name or "\n" in name:
+                raise MasscliError(f"the piece {name!r} has white space, so no shortlist can name it")
+        lines.append(f"{' '.join(sides[0])}\t{' '.join(sides[1])}\n")
+    write_atomic(path, "".join(lines).encode())
+
+
+class ReducedVocabulary:
+    """A vocabulary of the U ids that the sentences of a batch may use, numbered from 0 in their order.
+
+    A search works with these numbers as it does with ids. Each sentence may use its own candidates only, so
+    that its result does not depend on the other sentences of its batch. Every sentence may also use the
+    symbols for the start, the end and an unknown piece, as in CTranslate2. The other special ids have
+    numbers, since the search has rules for them, but no probability unless they are candidates.
+    """
+
+    def __init__(
+        self,
+        shortlist: Shortlist,
+        vocabulary: Vocabulary,
+        sources: Sequence[Ids],
+        needed: Sequence[Sequence[int]],
+        device: torch.device,
+    ) -> None:
+        """Collect the candidates of S source sentences, which have their special tokens.
+
+        `needed` are, for each sentence, further pieces that its outputs must contain.
+        """
+        allowed = np.zeros((len(sources), vocabulary.size), np.bool_)
+        allowed[:, [vocabulary.bos, vocabulary.eos, vocabulary.unk]] = True
+        for row, source, pieces in zip(allowed, sources, needed, strict=True):
+            shortlist.mark(source, row)
+            row[list(pieces)] = True
+        is_used: NDArray[np.bool_] = np.logical_or.reduce(allowed, axis=0)
+        is_used[sorted(vocabulary.special_ids)] = True
+        used = np.flatnonzero(is_used)
+        self.candidates = Candidates(
+            torch.from_numpy(used).to(device), torch.from_numpy(allowed[:, used]).to(device)
+        )
+        # The number of each id that is used; the other entries are never looked up.
+        self._numbers = np.zeros(vocabulary.size, np.int64)
+        self._numbers[used] = np.arange(len(used))
+        self._ids = used
+        self.vocabulary = self._renumber(vocabulary)
+
+    def numbers(self, ids: Sequence[int]) -> list[int]:
+        """Return the numbers of ids, all of which must be candidates."""
+        numbers: list[int] = self._numbers[list(ids)].tolist()
+        return numbers
+
+    def number_rows(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Return the numbers of each row of ids."""
+        return [self.numbers(row) for row in rows]
+
+    def restore(self, hypothesis: Hypothesis) -> Hypothesis:
+        """Return a hypothesis of numbers as one of ids."""
+        return replace(hypothesis, ids=tuple(self._ids[list(hypothesis.ids)].tolist()))
+
+    def _renumber(self, vocabulary: Vocabulary) -> Vocabulary:
+        """Return the vocabulary with numbers in the place of its special ids."""
+        roles = (vocabulary.pad, vocabulary.bos, vocabulary.eos, vocabulary.unk)
+        pad, bos, eos, unk = self.numbers(roles)
+        mask, cls, sep = self.numbers((vocabulary.mask, vocabulary.cls, vocabulary.sep))
+        languages = {name: self.numbers([number])[0] for name, number in vocabulary.languages.items()}
+        return replace(
+            vocabulary,
+            size=len(self._ids),
+            pad=pad,
+            bos=bos,
+            eos=eos,
+            unk=unk,
+            mask=mask,
+            cls=cls,
+            sep=sep,
+            spare=tuple(self.numbers(vocabulary.spare)),
+            languages=languages,
+        )
+
+
+class ReducedStepper:
+    """A stepper over numbers of a reduced vocabulary, around one that reads ids.
+
+    `stepper` must return log-probabilities of the candidates alone; `ids` (U,) are the candidates.
+    """
+
+    def __init__(self, stepper: Stepper, ids: Tensor) -> None:
+        self.stepper = stepper
+        self.ids = ids
+        self.vocab_size = len(ids)
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Read the last numbers (N,) of all rows; return the log-probabilities (N, U) of the next ones.
+
+        For a search that knows nothing of the reduced vocabulary, these numbers are its ids.
+        """
+        return self.stepper(self.ids[ids])
+
+    def reorder(self, parents: Tensor) -> None:
+        """Give each row n the history of row `parents[n]` (N,), a row of the same sentence."""
+        self.stepper.reorder(parents)
+
+    def keep(self, sentences: Tensor) -> None:
+        """Drop all sentences but those with these indices (1-D)."""
+        self.stepper.keep(sentences)
