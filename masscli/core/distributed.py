@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from masscli.core.errors import MasscliError
 from masscli.core.slurm import torchrun_variables
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from torch.distributed.distributed_c10d import Store
+    from torch.distributed.tensor import DTensor
 
 os.environ.update(torchrun_variables(os.environ))
 rank = int(os.environ.get("RANK", "0"))
@@ -183,3 +185,10 @@ def _missing_processes() -> list[int]:
     # The others began to wait at another time.
     time.sleep(REPORT_SECONDS)
     return [other for other in range(world_size) if not _store.check([f"waited-in-vain-{other}"])]
+
+
+def is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:
+    """Return whether FSDP2 has divided a tensor among the processes."""
+    # Only a run that shards its model imports the module, since that takes half a second.
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from masscli.training.eager_optimizers import EagerOptimizer
+
 DECAY_EXPONENT = -0.8
 """Second moments decay by the factor 1 - t ** DECAY_EXPONENT in update t, counted from 1 (section 7.2)."""
 SQUARE_EPS = 1e-30
@@ -22,7 +24,7 @@ LARGEST_STEP = 1.0
 down (section 6)."""
 
 
-class Adafactor(torch.optim.Optimizer):
+class Adafactor(EagerOptimizer):
     """Adafactor with an external learning rate.
 
     A weight may hold several matrices one below the other (queries, keys and values); their number is

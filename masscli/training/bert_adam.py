@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from masscli.training.eager_optimizers import EagerOptimizer
 from masscli.training.fsdp import block_norms, local_part
 
 
-class BertAdam(torch.optim.Optimizer):
+class BertAdam(EagerOptimizer):
     """Adam without bias correction and with decoupled weight decay.
 
     The update is p -= lr * (m / (sqrt(v) + eps) + decay * p).

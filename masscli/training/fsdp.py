@@ -13,20 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from masscli.core import distributed
+from masscli.core.distributed import is_sharded
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, Term
 from masscli.objectives.registry import ObjectiveConfig
 from masscli.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
 
 
 class TrainStep(nn.Module):
@@ -99,6 +101,10 @@ def shard_model(train_step: TrainStep, device: torch.device) -> None:
     Call this before the optimizer is made, because it replaces the parameters. All processes must call it
     together.
     """
+    # FSDP2 is imported only here, because that takes half a second, which other runs need not wait for.
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     mesh = init_device_mesh(device.type, (distributed.world_size,))
     for stack in (train_step.model.encoder, train_step.model.decoder):
         # Layers that share weights run inside one another, and are few: they are gathered with the rest.
@@ -139,7 +145,7 @@ def gathered_model(train_step: TrainStep) -> Iterator[Transformer]:
 
 def local_part(tensor: Tensor) -> Tensor:
     """Return this process's shard of a tensor, or the tensor itself if it is not sharded."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if is_sharded(tensor) else tensor
 
 
 def gather_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -151,7 +157,7 @@ def gather_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     gathered = {}
     # One after another, so that there is never more than one whole tensor on the device.
     for name, tensor in tensors.items():
-        if isinstance(tensor, DTensor):
+        if is_sharded(tensor):
             # Collective: every rank must take part.
             whole = tensor.full_tensor()
             if distributed.rank == 0:
@@ -167,7 +173,9 @@ def shard_like(value: Tensor, parameter: Tensor) -> Tensor:
     If the parameter is not sharded, or `value` has another shape (such as a count of steps), the copy is
     whole.
     """
-    if isinstance(parameter, DTensor) and value.shape == parameter.shape:
+    if is_sharded(parameter) and value.shape == parameter.shape:
+        from torch.distributed.tensor import distribute_tensor
+
         return distribute_tensor(
             value.to(parameter.device), parameter.device_mesh, parameter.placements, src_data_rank=None
         )
@@ -182,7 +190,7 @@ def total_norm(tensors: Iterable[Tensor], device: torch.device) -> float:
     """
     shards, whole = [], []
     for tensor in tensors:
-        if isinstance(tensor, DTensor):
+        if is_sharded(tensor):
             shards.append(tensor.to_local())
         else:
             whole.append(tensor)
@@ -205,7 +213,7 @@ def block_norms(tensor: Tensor, blocks: int) -> Tensor:
     local = local_part(tensor)
     rows = tensor.shape[0]
     first_row = 0
-    if isinstance(tensor, DTensor):
+    if is_sharded(tensor):
         # FSDP2 splits rows as torch.chunk does.
         rows_per_process = -(-rows // distributed.world_size)
         first_row = min(rows, distributed.rank * rows_per_process)
@@ -213,7 +221,7 @@ def block_norms(tensor: Tensor, blocks: int) -> Tensor:
     row_squares = local.double().square().flatten(1).sum(1)
     squares = torch.zeros(blocks, dtype=torch.float64, device=local.device).index_add_(0, block, row_squares)
     # A block may lie on several processes.
-    if isinstance(tensor, DTensor):
+    if is_sharded(tensor):
         squares = distributed.all_reduce_sum(squares)
     return squares.sqrt()[block]
 
@@ -223,4 +231,8 @@ def _sharded_groups(train_step: TrainStep) -> list[FSDPModule]:
 
     The list is empty if the model is not sharded.
     """
+    if not any(is_sharded(parameter) for parameter in train_step.parameters()):
+        return []
+    from torch.distributed.fsdp import FSDPModule
+
     return [module for module in train_step.modules() if isinstance(module, FSDPModule)]

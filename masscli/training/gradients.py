@@ -16,10 +16,10 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
+from masscli.core.distributed import is_sharded
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch
@@ -62,7 +62,7 @@ class Gradients:
         self.scale = scale
         self.state = state
         self.device = next(train_step.model.parameters()).device
-        self.sharded = any(isinstance(p, DTensor) for p in train_step.model.parameters())
+        self.sharded = any(is_sharded(p) for p in train_step.model.parameters())
         self.terms: list[tuple[str, str]] = []
         """The (stream, loss term) to which each entry in the tensors of losses and counts belongs."""
         for stream in streams.values():
@@ -247,7 +247,7 @@ class Gradients:
         """
         if distributed.world_size == 1:
             return
-        parameters = [p for p in self.parameters if not isinstance(p, DTensor)]
+        parameters = [p for p in self.parameters if not is_sharded(p)]
         # Streams use different parameters, so processes must agree on those that take part.
         used_here = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
         users = distributed.all_reduce_sum(used_here).tolist()

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
+from masscli.core.distributed import is_sharded
 from masscli.core.errors import MasscliError
 from masscli.training.adafactor import Adafactor
 from masscli.training.bert_adam import BertAdam
 from masscli.training.config import OptimConfig
+from masscli.training.eager_optimizers import Adam, AdamW
 from masscli.training.fsdp import shard_like
 
 
@@ -101,9 +102,9 @@ def make_optimizer(
     betas = settings.betas
     eps = settings.eps
     if name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True)
+        return AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True)
     if name == "adam":
-        return torch.optim.Adam(groups, lr=lr, betas=betas, eps=eps, fused=True)
+        return Adam(groups, lr=lr, betas=betas, eps=eps, fused=True)
     if name == "adafactor":
         return Adafactor(groups, lr)
     return BertAdam(groups, lr, betas, eps, layerwise=name == "lamb", corrected=name == "adam_openai")
@@ -123,7 +124,7 @@ def _group_key(config: OptimConfig, name: str, parameter: nn.Parameter, layers: 
         # queries, keys and values apart.
         layer_name = name.removesuffix(".weight").rpartition(".")[2]
         blocks = BLOCKS.get(layer_name, 1)
-    return GroupKey(layer_scale(config, name, layers), decays, isinstance(parameter, DTensor), blocks)
+    return GroupKey(layer_scale(config, name, layers), decays, is_sharded(parameter), blocks)
 
 
 _HEAD_PARTS = ("objective.", "pooler.", "head_transforms.", "output_weights.")

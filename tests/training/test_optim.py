@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import random
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +194,25 @@ def test_adams_are_their_equations(kind: str) -> None:
     assert run(config, GRADIENTS, 0.05) == pytest.approx(
         slow_adam(GRADIENTS, 0.05, 0.9, 0.98, 1e-6, 0.1, kind), rel=1e-5
     )
+
+
+def test_no_optimizer_imports_the_compiler() -> None:
+    """It would take a second at every start. A step is part of it, and so is forgetting gradients."""
+    program = """
+import sys, torch
+from masscli.training.config import OptimConfig
+from masscli.training.optim import make_optimizer
+for kind in ("adamw", "adam", "adamw_bert", "lamb", "adam_openai", "adafactor"):
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    optimizer = make_optimizer(OptimConfig(lr=0.1, optimizer=kind), [("p", weight)])
+    weight.grad = torch.ones(2, 2)
+    optimizer.step()
+    optimizer.zero_grad()
+    assert weight.grad is None and bool((weight < 1).all()) and not weight.grad_fn
+print([name for name in ("torch._dynamo", "torch.distributed.tensor") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
 
 
 @pytest.mark.parametrize(("kind", "size"), [("adamw", 1.0), ("adamw_bert", 0.1 / math.sqrt(0.001))])

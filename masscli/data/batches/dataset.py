@@ -18,6 +18,10 @@ from masscli.data.storage.columns import RaggedColumn
 
 SPECIAL_TOKENS = 2
 """Largest number of special tokens that every line gets: one before it, one after it."""
+STRETCH = 256
+"""The number of lines of running text after which their place in it is noted."""
+READ_LINES = STRETCH << 12
+"""The number of lines whose lengths are read at a time."""
 
 
 class Example(NamedTuple):
@@ -91,9 +95,15 @@ class TokenBlockDataset:
         self.size = size
         self.eos = eos
         rows = _limited(len(column), limit)
-        # The position in the running text where each line, with its end symbol, ends.
-        self.ends = np.cumsum(column.lengths(0, rows).astype(np.int64) + 1)
-        self._total = int(self.ends[-1]) if rows else 0
+        self._rows = rows
+        # Where the lines 0, STRETCH, 2 * STRETCH, ... begin in the running text, and finally where it ends.
+        # The lines between are found when a block is read, so that memory hardly grows with the text.
+        sums = [np.zeros(1, np.int64)]
+        for start in range(0, rows, READ_LINES):
+            lengths = self._lengths_with_end(start, min(rows, start + READ_LINES))
+            sums.append(np.add.reduceat(lengths, np.arange(0, len(lengths), STRETCH)))
+        self._stretch_begins = np.cumsum(np.concatenate(sums))
+        self._total = int(self._stretch_begins[-1])
 
     def __len__(self) -> int:
         # Rounded up: the last block may be shorter.
@@ -107,17 +117,23 @@ class TokenBlockDataset:
     def __getitem__(self, number: int) -> Example:
         begin = number * self.size
         end = min(begin + self.size, self._total)
-        # The lines in which the block begins and ends.
-        first_line, last_line = np.searchsorted(self.ends, [begin, end - 1], side="right")
+        # The stretches in which the block begins and ends, and where their lines end in the running text.
+        first, last = (np.searchsorted(self._stretch_begins, [begin, end - 1], side="right") - 1).tolist()
+        lengths = self._lengths_with_end(first * STRETCH, min(self._rows, (last + 1) * STRETCH))
+        ends = np.cumsum(lengths) + self._stretch_begins[first]
+        # The lines in which the block begins and ends, counted within the stretches.
+        first_line, last_line = np.searchsorted(ends, [begin, end - 1], side="right").tolist()
         parts: list[Any] = []
         for line in range(first_line, last_line + 1):
-            parts += [self.column[int(line)], [self.eos]]
+            parts += [self.column[first * STRETCH + line], [self.eos]]
         text = np.concatenate(parts)
         # The first line may have begun in the block before.
-        skipped = begin
-        if first_line:
-            skipped -= int(self.ends[first_line - 1])
+        skipped = begin - int(ends[first_line] - lengths[first_line])
         return Example(number, (text[skipped : skipped + end - begin],))
+
+    def _lengths_with_end(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the numbers of tokens of the lines `start` to `stop` - 1, with the symbol after each."""
+        return self.column.lengths(start, stop).astype(np.int64) + 1
 
 
 def _limited(rows: int, limit: int | None) -> int:

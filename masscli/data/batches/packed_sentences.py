@@ -19,6 +19,9 @@ from masscli.data.batches.dataset import Example
 from masscli.data.storage.columns import RaggedColumn
 from masscli.text.word_starts import WordStarts
 
+ROWS_AT_A_TIME = 1 << 18
+"""The number of rows that are packed into blocks at a time."""
+
 
 class DocumentColumn(RaggedColumn, Protocol):
     """The interface of a column that knows which of its rows start a document."""
@@ -50,13 +53,10 @@ class PackedSentenceDataset:
         self.separator = separator
         self.cross = cross
         self.starts = starts
-        rows = len(column) if limit is None else min(limit, len(column))
-        document_starts = column.document_starts[column.document_starts < rows]
-        self._starts_document = np.zeros(rows + 1, np.bool_)
-        self._starts_document[document_starts] = True
-        # Every sentence is followed by a separator.
-        lengths = column.lengths(0, rows).astype(np.int64) + 1
-        self._index = self._pack(lengths, np.append(document_starts, rows))
+        self._rows = len(column) if limit is None else min(limit, len(column))
+        document_starts = column.document_starts
+        self._document_starts = document_starts[document_starts < self._rows]
+        self._index = self._pack()
 
     def __len__(self) -> int:
         return len(self._index)
@@ -68,48 +68,75 @@ class PackedSentenceDataset:
     def __getitem__(self, number: int) -> Example:
         first, last, skipped, length = self._index[number].tolist()
         separator = np.array([self.separator])
+        starts_document = self._find_document_starts(first, last)
         parts: list[Ids] = []
         for row in range(first, last):
             # A block that begins with a document needs no separator before it.
-            if row > first and self.cross and self._starts_document[row]:
+            if row > first and self.cross and starts_document[row - first]:
                 parts.append(separator)
             parts += [self.column[row], separator]
         ids = np.concatenate(parts)[skipped : skipped + length]
         return Example(number, (ids, self.starts(ids).astype(np.int64)))
 
-    def _pack(self, lengths: NDArray[np.int64], document_bounds: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _find_document_starts(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """Return (stop - start,) for each of the rows `start` to `stop` - 1 whether it starts a document."""
+        first, last = np.searchsorted(self._document_starts, [start, stop])
+        starts_document = np.zeros(stop - start, np.bool_)
+        starts_document[self._document_starts[first:last] - start] = True
+        return starts_document
+
+    def _pack(self) -> NDArray[np.int64]:
         """Return an index of the blocks (N, 4): first row, row after the last, tokens to skip, length.
 
-        `lengths` are the lengths of the sentences, each with its separator. `document_bounds` are the rows at
-        which documents start, and finally the number of rows. A piece of one token, a separator alone, is
-        left out.
+        A piece of one token, a separator alone, is left out.
         """
+        # Rows are packed some at a time, so that no array grows with the corpus but the index.
+        most_rows = max(ROWS_AT_A_TIME, self.size + 1)
+        parts = [np.zeros((0, 4), np.int64)]
+        row = 0
+        while row < self._rows:
+            stop = min(self._rows, row + most_rows)
+            blocks, row = self._pack_rows(row, stop)
+            parts.append(np.array(blocks, np.int64).reshape(-1, 4))
+        index = np.concatenate(parts)
+        # A block of one token is a separator alone, from which nothing can be learned.
+        return index[index[:, 3] > 1]
+
+    def _pack_rows(self, start: int, stop: int) -> tuple[list[tuple[int, int, int, int]], int]:
+        """Return the blocks of the rows `start` to `stop` - 1, and the row that the next block begins with.
+
+        A block that might go on behind `stop` is left to the next call, unless the text ends there.
+        """
+        starts_document = self._find_document_starts(start, stop)
+        # Every sentence is followed by a separator.
+        lengths = self.column.lengths(start, stop).astype(np.int64) + 1
         # Between documents stands a second separator, which is counted with the sentence after it.
-        extra_separators = np.zeros(len(lengths), np.bool_)
-        if self.cross:
-            extra_separators = self._starts_document[:-1]
-        ends = np.cumsum(lengths + extra_separators)
+        ends = np.cumsum(lengths + starts_document if self.cross else lengths)
+        # A block that begins with a document has no second separator before it.
+        begins = ends - lengths
+        # For each row as the first of a block, the row after the last one that fits.
+        block_ends = np.searchsorted(ends, begins + self.size, side="right")
+        # Without `cross` a block ends with its document.
+        if not self.cross:
+            bounds = np.append(np.flatnonzero(starts_document), stop - start)
+            next_document = bounds[np.searchsorted(bounds, np.arange(stop - start), side="right")]
+            block_ends = np.minimum(block_ends, next_document)
         blocks: list[tuple[int, int, int, int]] = []
         row = 0
-        while row < len(lengths):
-            # Without the second separator before the row, since the block begins here.
-            begin = int(ends[row] - lengths[row])
-            # The sentences up to `stop` end within `size` tokens of the beginning.
-            stop = int(np.searchsorted(ends, begin + self.size, side="right"))
-            # Without `cross` a block ends with its document.
-            if not self.cross:
-                next_document = int(document_bounds[np.searchsorted(document_bounds, row, side="right")])
-                stop = min(stop, next_document)
-            # One or more whole sentences fit.
-            if stop > row:
-                blocks.append((row, stop, 0, int(ends[stop - 1]) - begin))
+        while row < stop - start:
+            block_end = int(block_ends[row])
+            if block_end == stop - start and stop < self._rows:
+                break
+            if block_end > row:
+                length = int(ends[block_end - 1] - begins[row])
+                blocks.append((start + row, start + block_end, 0, length))
             else:
-                # A sentence that is longer than a block.
-                stop = row + 1
+                # A sentence that is longer than a block: its pieces are blocks of their own, since the
+                # sentence after it begins a new block.
+                block_end = row + 1
                 length = int(lengths[row])
-                # Its pieces are blocks of their own: the sentence after it begins a new block.
                 for skipped in range(0, length, self.size):
-                    blocks.append((row, stop, skipped, min(self.size, length - skipped)))
-            row = stop
-        # A block of one token is a separator alone, from which nothing can be learned.
-        return np.array([block for block in blocks if block[3] > 1], np.int64).reshape(-1, 4)
+                    piece = min(self.size, length - skipped)
+                    blocks.append((start + row, start + block_end, skipped, piece))
+            row = block_end
+        return blocks, start + row

@@ -24,14 +24,19 @@ WINDOW = 2**20
 BLOCK = 2**12
 """The number of successive examples that move together where a corpus has several windows; it divides
 WINDOW."""
+LARGEST_SHORT = 2**16 - 1
+"""The largest number that two bytes hold."""
 
 Numbers = NDArray[np.int64]
 
 
 def longest_sides(sizes: Numbers) -> Numbers:
     """Return the length (N,) of the longest side of each example, from the sizes (N, sides) of examples."""
-    lengths: Numbers = sizes.max(1, initial=0)
-    return lengths
+    # Going over whole sides is several times as fast as a maximum over an axis of one or two.
+    longest = sizes[:, 0]
+    for side in sizes.T[1:]:
+        longest = np.maximum(longest, side)
+    return longest
 
 
 class Position(NamedTuple):
@@ -95,10 +100,13 @@ class BatchSampler:
         for start in range(0, num_examples, WINDOW):
             window_sizes = sizes(start, min(num_examples, start + WINDOW))
             fits = self._fits(window_sizes)
-            self.skipped += int((~fits).sum())
-            longest = max(longest, int(batch_lengths(window_sizes[fits]).max(initial=0)))
+            skipped = len(fits) - int(np.count_nonzero(fits))
+            self.skipped += skipped
             # For the hint of the error below.
-            shortest = min(shortest, int(window_sizes.max(1).min()))
+            if skipped:
+                shortest = min(shortest, int(longest_sides(window_sizes).min()))
+                window_sizes = window_sizes[fits]
+            longest = max(longest, int(batch_lengths(window_sizes).max(initial=0)))
         if num_examples == 0:
             raise MasscliError(f"stream {name}: has no examples", "the text is empty")
         if self.skipped == num_examples:
@@ -144,6 +152,11 @@ class BatchSampler:
         """Return the number of micro-batches in the window that a position lies in."""
         return len(self._window(position.epoch, position.window))
 
+    def estimate_batches(self) -> int:
+        """Return about how many micro-batches an epoch has; exactly if there is a single window."""
+        windows = self.num_examples / min(self.num_examples, WINDOW)
+        return round(windows * self.batches_in_window(Position()))
+
     def epoch(self) -> list[Numbers]:
         """Return all micro-batches of the first epoch (epoch 0), in order, as validation needs them."""
         batches = []
@@ -153,11 +166,10 @@ class BatchSampler:
 
     def _fits(self, sizes: Numbers) -> NDArray[np.bool_]:
         """Return (N,) for each example, of sizes (N, sides), whether it is within `limits.max_lengths`."""
-        if not self.limits.max_lengths:
-            return np.ones(len(sizes), np.bool_)
+        fits = np.ones(len(sizes), np.bool_)
         # Examples of one side have no limit for a target.
-        max_lengths = np.array(self.limits.max_lengths[: sizes.shape[1]])
-        fits: NDArray[np.bool_] = np.all(sizes <= max_lengths, axis=1)
+        for side, max_length in zip(sizes.T, self.limits.max_lengths, strict=False):
+            fits &= side <= max_length
         return fits
 
     def _plan_window(self, epoch: int, window: int) -> list[Numbers]:
@@ -173,9 +185,11 @@ class BatchSampler:
         order = np.arange(len(numbers))
         if self.shuffle:
             order = rng.permutation(len(numbers))
-        # Sort by the last side first, because decoding costs more than reading.
-        order = order[np.lexsort(tuple(sizes[order].T))]
-        batches = self._cut_into_batches(numbers[order], self.batch_lengths(sizes[order]))
+        # Sort by the last side first, because decoding costs more than reading. NumPy sorts numbers of two
+        # bytes by their digits, ten times as fast as longer ones.
+        keys = sizes if sizes.max(initial=0) > LARGEST_SHORT else sizes.astype(np.uint16)
+        order = order[np.lexsort(tuple(keys[order].T))]
+        batches = self._cut_into_batches(numbers[order], self.batch_lengths(sizes)[order])
         if not self.shuffle:
             return batches
         # In the order of their lengths, all short examples would be learned from before the long ones.

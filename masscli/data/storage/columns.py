@@ -83,7 +83,7 @@ class Column:
         number = bisect_right(self._boundaries, row) - 1
         shard = self.shards[number]
         row -= self._boundaries[number]
-        start, stop = shard.offsets[row : row + 2].tolist()
+        start, stop = shard.span(row)
         shard.check_ids(start, stop)
         return shard.values[start:stop]
 
@@ -112,7 +112,7 @@ class Column:
             low = max(start - first_row, 0)
             high = min(stop - first_row, shard.rows)
             if low < high:
-                lengths.append(np.diff(shard.offsets[low : high + 1]).astype(np.int32))
+                lengths.append(shard.lengths(low, high))
         return np.concatenate(lengths)
 
     def select(self, rows: NDArray[np.int64]) -> Column:
@@ -147,7 +147,10 @@ class Column:
             in_shard = shard_numbers == number
             local_rows = rows[in_shard] - self._boundaries[number]
             offsets = self.shards[number].offsets
-            lengths[in_shard] = offsets[local_rows + 1] - offsets[local_rows]
+            starts = offsets[local_rows]
+            stops = offsets[local_rows + 1]
+            self.shards[number].check_order(starts, stops)
+            lengths[in_shard] = stops - starts
         return lengths
 
 

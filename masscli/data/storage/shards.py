@@ -70,14 +70,51 @@ class Shard:
     def offsets(self) -> NDArray[np.int64]:
         """(rows + 1,) the index in `values` at which each row starts, and finally the number of values.
 
-        Raises MasscliError unless they rise from 0 to the number of values.
+        Only the first and the last one are checked here. Raises MasscliError unless they are 0 and the number
+        of values.
         """
         _, values, _ = self._header
         offsets = self._map(".idx", "<i8", self.rows + 1, HEADER.size)
-        is_valid = offsets[0] == 0 and offsets[-1] == values
-        if not is_valid or not _is_sorted(offsets):
-            raise MasscliError(f"{self._path('.idx')}: is damaged (its offsets are not in order)", _HINT)
+        if offsets[0] != 0 or offsets[-1] != values:
+            raise self._disorder()
         return offsets
+
+    def span(self, row: int) -> tuple[int, int]:
+        """Return where in `values` a row starts, and where it ends.
+
+        Raises MasscliError if the offsets of this row are damaged.
+        """
+        start, stop = self.offsets[row : row + 2].tolist()
+        if not 0 <= start <= stop <= self._num_values:
+            raise self._disorder()
+        return start, stop
+
+    def lengths(self, start: int, stop: int) -> NDArray[np.int32]:
+        """Return the number of values of each row from `start` to `stop` - 1.
+
+        The offsets are read from the file rather than through the mapping, so that a pass over a large index
+        leaves no mapped pages behind. Raises MasscliError if they are damaged.
+        """
+        # The mapping is made all the same, because that checks the ends of the index.
+        _ = self.offsets
+        offset = HEADER.size + 8 * start
+        offsets = np.fromfile(self._path(".idx"), "<i8", stop - start + 1, offset=offset)
+        self.check_order(offsets[:-1], offsets[1:])
+        return np.diff(offsets).astype(np.int32)
+
+    def check_order(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> None:
+        """Raise MasscliError unless each row, from `starts` to `stops`, lies within the values."""
+        if (starts < 0).any() or (starts > stops).any() or (stops > self._num_values).any():
+            raise self._disorder()
+
+    @cached_property
+    def _num_values(self) -> int:
+        """The number of values according to the checked header."""
+        return self._header[1]
+
+    def _disorder(self) -> MasscliError:
+        """Return the error to raise for offsets that do not rise from 0 to the number of values."""
+        return MasscliError(f"{self._path('.idx')}: is damaged (its offsets are not in order)", _HINT)
 
     @cached_property
     def document_starts(self) -> NDArray[np.int64]:

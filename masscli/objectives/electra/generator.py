@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn import functional as F
 
+from masscli.core.distributed import is_sharded
 from masscli.data.batches.batch import Tokens
 from masscli.models.config import ModelConfig
 from masscli.models.initial_weights import truncated_normal
@@ -111,7 +111,9 @@ class Generator(nn.Module):
         with torch.no_grad():
             for name, value in self.matching_weights(model).items():
                 parameter: Tensor = parameters[name]
-                if isinstance(parameter, DTensor):
+                if is_sharded(parameter):
+                    from torch.distributed.tensor import distribute_tensor
+
                     # The model is sharded over the processes, while each of them has the whole generator.
                     value = distribute_tensor(
                         value, parameter.device_mesh, parameter.placements, src_data_rank=None

@@ -95,7 +95,7 @@ def note_long_warmup(recipe: Recipe, first: Stream, state: RunState) -> list[str
         return []
     # The epochs are those of the first stream, which gives a share of the micro-batches.
     share = first.sampling_weight / sum(stream.sampling_weight for stream in recipe.stream.values())
-    batches = train.max_epoch * len(first.sampler.epoch()) * train.batch_reuse
+    batches = train.max_epoch * first.sampler.estimate_batches() * train.batch_reuse
     updates = round(batches / (state.update_freq * share))
     if warmup <= updates // 4:
         return []

@@ -118,6 +118,12 @@ def test_a_window_without_any_row_is_stepped_over(monkeypatch: pytest.MonkeyPatc
         assert sorted(itertools.chain(*epoch(made, number))) == list(range(32, 48))
 
 
+def test_the_number_of_batches_is_estimated_from_a_window(windows: bool) -> None:
+    made = make()
+    number = len(made.epoch())
+    assert made.estimate_batches() == number if not windows else abs(made.estimate_batches() - number) < 20
+
+
 def test_what_cannot_be_batched_is_refused() -> None:
     with pytest.raises(MasscliError) as error:
         make(BatchLimits(38))
@@ -137,8 +143,13 @@ def test_what_cannot_be_batched_is_refused() -> None:
     assert (error.value.message, error.value.hint) == ("stream en: has no examples", "the text is empty")
 
 
-def test_windows_of_running_text_are_the_text() -> None:
+@pytest.mark.parametrize(("stretch", "read"), [(256, 2**20), (4, 8), (1, 1)])
+def test_windows_of_running_text_are_the_text(
+    stretch: int, read: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Cut across lines, each closed by the end symbol (2); the last one is what is left."""
+    monkeypatch.setattr("masscli.data.batches.dataset.STRETCH", stretch)
+    monkeypatch.setattr("masscli.data.batches.dataset.READ_LINES", read)
     lines = [np.arange(100 * n, 100 * n + n % 4) for n in range(1, 30)]
 
     class Column:

@@ -226,17 +226,25 @@ def test_an_index_out_of_order_is_refused(
     with pytest.raises(MasscliError, match=reason):
         damaged.lengths()
         _ = damaged.document_starts
+    # Read by itself, at the latest the row that is damaged is refused.
+    if "offsets" in reason:
+        with pytest.raises(MasscliError, match=reason):
+            for row in range(3):
+                damaged.values(row)
+        with pytest.raises(MasscliError, match=reason):
+            damaged.select(np.array([2, 1, 0])).lengths()
 
 
-def test_offsets_are_compared_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("masscli.data.storage.shards.CHECK_BLOCK", 2)
+def test_every_offset_is_compared_whichever_lengths_are_asked_for(tmp_path: Path) -> None:
     for wrong in range(1, 6):
         offsets = [0, 10, 20, 30, 40, 50, 60]
         offsets[wrong] -= 15
         (tmp_path / "c.00000.bin").write_bytes(bytes(120))
         write_index(tmp_path / "c.00000.idx", offsets, [0], 60)
+        damaged = Column((Shard(tmp_path / "c.00000", "ids", 6, FINGERPRINT),))
         with pytest.raises(MasscliError, match="not in order"):
-            Column((Shard(tmp_path / "c.00000", "ids", 6, FINGERPRINT),)).lengths()
+            for start in range(0, 6, 2):
+                damaged.lengths(start, start + 2)
 
 
 def test_ids_beyond_the_vocabulary_are_refused(tmp_path: Path) -> None:

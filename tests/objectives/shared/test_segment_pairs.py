@@ -263,6 +263,19 @@ def test_blocks_are_as_full_as_whole_sentences_allow() -> None:
         assert len(view[row].fields[0]) + first + crosses > 60
 
 
+@pytest.mark.parametrize("cross", [True, False])
+def test_blocks_do_not_depend_on_how_many_rows_are_read_at_a_time(
+    cross: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    column = text(documents=40, longest=70)
+    blocks = []
+    for rows in (10**6, 41, 100):
+        monkeypatch.setattr("masscli.data.batches.packed_sentences.ROWS_AT_A_TIME", rows)
+        view = PackedSentenceDataset(column, 40, 2, cross=cross, starts=STARTS)
+        blocks.append([view[row].fields[0].tolist() for row in range(len(view))])
+    assert len(column) > 100 and blocks[0] == blocks[1] == blocks[2]
+
+
 @pytest.mark.parametrize("documents", [[], [[0]], [[0, 0, 3]], [[200]]])
 @pytest.mark.parametrize("cross", [True, False])
 def test_odd_corpora_are_packed(documents: list[list[int]], cross: bool) -> None:
