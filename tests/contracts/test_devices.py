@@ -99,10 +99,10 @@ def test_a_device_of_its_own_changes_nothing(toy: Path, labelled: Path, tmp_path
     assert ended.returncode == 0, ended.stderr
     for name in (*METHODS, *TASKS):
         found, wanted = tmp_path / "device" / name, tmp_path / "cpu" / name
-        # The loss is summed in fp64 on a CPU and in fp32 elsewhere.
+        # The loss is summed in fp64 on a CPU and in fp32 elsewhere, and half precision rounds at 1 in 500.
         assert logged(found).keys() == logged(wanted).keys()
         for step, losses in logged(wanted).items():
-            assert logged(found)[step] == pytest.approx(losses, abs=1e-3 if name in HALF else 1e-4), name
+            assert logged(found)[step] == pytest.approx(losses, abs=2e-3 if name in HALF else 1e-4), name
         assert measured(found).keys() == measured(wanted).keys() and measured(wanted)
         for step, metrics in measured(wanted).items():
             assert measured(found)[step] == pytest.approx(metrics, rel=1e-3, abs=1e-3), name

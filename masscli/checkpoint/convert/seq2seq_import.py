@@ -105,7 +105,7 @@ def import_seq2seq(
     _check_config(family, config, path)
     weights_path, weights = read_weights(folder, allow_pickle)
     _check_sizes(config, weights, path)
-    read = normalize_weights(family, config, weights)
+    read = normalize_weights(family, config, weights, str(weights_path))
     tables = read_tables(family, config, read.tensors, str(weights_path))
     sizes = _vocab_sizes(family, config, tables, path)
     try:

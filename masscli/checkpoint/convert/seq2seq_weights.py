@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from masscli.checkpoint.convert.folder import CONFIG, read_flag
+from masscli.checkpoint.convert.published import add_unique, to_float32
 from masscli.checkpoint.convert.seq2seq import Seq2SeqFamily
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
@@ -47,28 +48,32 @@ class Seq2SeqWeights:
 
 
 def normalize_weights(
-    family: Seq2SeqFamily, config: Mapping[str, Any], weights: Mapping[str, Tensor]
+    family: Seq2SeqFamily, config: Mapping[str, Any], weights: Mapping[str, Tensor], path: str
 ) -> Seq2SeqWeights:
     """Return the weights in float32 under the names of the family's class with the output layer.
 
     The prefix `model.` is added to the names of a model that was saved without it. Left out are buffers, and
     tables of sinusoids, which masscli computes. Pegasus's positions, which are sinusoids too unless they
     were trained, are computed if a file lacks them, as Hugging Face's library does. `config` is the content
-    of config.json.
+    of config.json. Raises MasscliError, which names `path`, if two tensors have the same name then, or if the
+    numbers of one are not finite or not floating-point.
     """
-    weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    plain: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        add_unique(plain, name.removeprefix("module."), tensor, path)
+    weights = plain
     has_prefix = any(name.startswith("model.") for name in weights)
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     left_behind = [name for name in weights if name.startswith(_HEADS)]
     for name in weights.keys() - left_behind:
-        tensor = weights[name]
+        theirs, tensor = name, weights[name]
         if not has_prefix and name not in ("final_logits_bias", OUTPUT):
             name = f"model.{name}"
         if name == family.output_weight:
             name = OUTPUT
         is_computed = family.sinusoids is not None and _POSITIONS.fullmatch(name)
         if not is_computed and not _BUFFERS.fullmatch(name):
-            tensors[name] = tensor.float()
+            add_unique(tensors, name, to_float32(theirs, tensor, path), path)
     if family.computes_missing_positions:
         table = sinusoids(config["max_position_embeddings"], config["d_model"], "marian")
         for stack in ("encoder", "decoder"):

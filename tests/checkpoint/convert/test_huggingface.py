@@ -512,7 +512,7 @@ CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
         ("bert", {"layer_norm_eps": float("inf")}, f"{CONFIG}: layer_norm_eps is inf", "is it as it was published?"),
         ("bert", {"hidden_size": -1}, f"{CONFIG}: dim: must be above 0, got -1", "is it as it was published?"),
         ("bert", {"num_hidden_layers": 10**9}, f"{CONFIG}: has more than 4096 layers", "is it as it was published?"),
-        ("bert", {"tie_word_embeddings": 1}, f"{CONFIG}: tie_word_embeddings is neither true nor false", None),
+        ("bert", {"tie_word_embeddings": 2}, f"{CONFIG}: tie_word_embeddings is 2", "expected true or false"),
         ("roberta", {"pad_token_id": 16}, f"{CONFIG}: pad_token_id is 16, and positions of RoBERTa begin after it",
          "expected an id from 0 to 15"),
         ("roberta", {"pad_token_id": -1}, f"{CONFIG}: pad_token_id is -1, and positions of RoBERTa begin after it",
