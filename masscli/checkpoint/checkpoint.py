@@ -108,6 +108,10 @@ class RunState:
     languages: tuple[str, ...] = ()
     """Languages that have vectors or output projections of their own in the model, in the order of these;
     empty if it has none."""
+    initial_ids: int = 0
+    """Number of ids of the vocabulary of --init-from; 0 without initial weights."""
+    initial_languages: int = 0
+    """Number of the first of `languages` that --init-from has."""
     vocab_fingerprint: str = ""
     data_fingerprint: str = ""
     """Fingerprint of the rows of the training split."""

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.new_rows import TOKEN_TABLES, NewRows
 from masscli.core.errors import MasscliError
 from masscli.models.transformer import Transformer
-from masscli.text.vocabulary import Vocabulary
+from masscli.text.tokenizer import Tokenizer
 from masscli.training.recipe import Recipe
 
 STACKS = ("encoder", "decoder")
@@ -32,20 +33,21 @@ def initialize_model(
     model: Transformer,
     recipe: Recipe,
     open_checkpoint: Callable[[Path], Checkpoint],
-    vocab: Vocabulary,
+    tokenizer: Tokenizer,
     objective_parameters: Sequence[str],
 ) -> list[str]:
     """Copy weights into `model` from the checkpoints of --init-from and --init-decoder-from in the recipe.
 
-    Return lines of a report for the user. `vocab` is the vocabulary of the data. `objective_parameters` are
-    the names of the objectives' own parameters, which are not copied and keep their random values.
+    Return lines of a report for the user. `tokenizer` is that of the data. `objective_parameters` are the
+    names of the objectives' own parameters, which are not copied and keep their random values.
     """
     assert recipe.init_from is not None
     stacks = "encoder" if recipe.init_decoder_from is not None else recipe.init_stacks
-    copied, report = initialize_from(model, open_checkpoint(recipe.init_from), vocab, stacks)
+    new_rows = NewRows(tokenizer, recipe.init_new)
+    copied, report = initialize_from(model, open_checkpoint(recipe.init_from), new_rows, stacks)
     if recipe.init_decoder_from is not None:
         decoder_checkpoint = open_checkpoint(recipe.init_decoder_from)
-        more = initialize_from(model, decoder_checkpoint, vocab, "decoder", shared_tensors=False)
+        more = initialize_from(model, decoder_checkpoint, new_rows, "decoder", shared_tensors=False)
         copied = copied | more.copied
         report = report + more.report
     new = [name for name in model.state_dict() if name not in copied]
@@ -58,7 +60,7 @@ def initialize_model(
 def initialize_from(
     model: Transformer,
     checkpoint: Checkpoint,
-    vocab: Vocabulary,
+    new_rows: NewRows,
     stacks: str = "both",
     shared_tensors: bool = True,
 ) -> Initialization:
@@ -67,14 +69,11 @@ def initialize_from(
     `stacks` is `encoder`, `decoder` or `both`; tensors that belong to no stack are copied if `shared_tensors`
     is set. If only the decoder is asked for and the checkpoint has none, its encoder is copied into the
     decoder, as XLM initializes translation with a masked language model on both sides (Lample and Conneau
-    2019); cross-attention keeps its random weights then. Raises MasscliError if the checkpoint has another
-    vocabulary than `vocab`, if shapes differ, or if nothing is copied.
+    2019); cross-attention keeps its random weights then. `new_rows` has the vocabulary of the data, and fills
+    the rows of what the checkpoint's vocabulary lacks. Raises MasscliError if this vocabulary is neither that
+    of the checkpoint nor an extension of it, if shapes differ, or if nothing is copied.
     """
-    if checkpoint.tokenizer().vocab.fingerprint != vocab.fingerprint:
-        raise MasscliError(
-            f"{checkpoint.path}: was trained with another vocabulary than the data",
-            f"preprocess the text with --spm-model {checkpoint.path}",
-        )
+    new_rows.check_vocabulary(checkpoint)
     sources = checkpoint.weights()
     has_decoder = any(name.startswith("decoder.") for name in sources)
     decoder_from_encoder = stacks == "decoder" and not has_decoder
@@ -83,7 +82,7 @@ def initialize_from(
     remarks = {}
     for name, tensor in model.state_dict().items():
         if name in sources and _is_wanted(name, stacks, shared_tensors):
-            remarks[name] = _copy(name, tensor, sources[name], checkpoint, model)
+            remarks[name] = _copy(name, tensor, sources[name], checkpoint, model, new_rows)
     copied = list(remarks)
     _check_copied(checkpoint, stacks, copied)
     first_line = f"{len(copied)} tensors from {checkpoint.path}"
@@ -91,37 +90,40 @@ def initialize_from(
         first_line += ", of its encoder: it has no decoder"
     report = [first_line, *dict.fromkeys(filter(None, remarks.values()))]
     unused = [name for name in sources if name not in remarks]
-    report += _report_rest(checkpoint, unused, model.languages)
+    report += _report_rest(checkpoint, unused)
     return Initialization(set(copied), report)
 
 
-def _report_rest(checkpoint: Checkpoint, unused: Sequence[str], languages: Sequence[str]) -> list[str]:
-    """Return lines of a report on tensors and languages that the model did not get from the checkpoint.
+def _report_rest(checkpoint: Checkpoint, unused: Sequence[str]) -> list[str]:
+    """Return lines of a report on tensors of the checkpoint that were not copied, whose names are `unused`.
 
-    `unused` are names of the checkpoint's tensors that were not copied, `languages` those of the new model.
+    The tensors of its objectives are never copied.
     """
-    report = []
     left_behind = [*unused, *(f"heads.{name}" for name in checkpoint.objective_state())]
-    if left_behind:
-        report.append(f"left behind: {_summarize(left_behind)}")
-    old_languages = checkpoint.state.languages
-    unknown = [language for language in languages if language not in old_languages]
-    if unknown and old_languages:
-        report.append(f"languages without a vector there, drawn at random: {', '.join(unknown)}")
-    return report
+    if not left_behind:
+        return []
+    return [f"left behind: {_summarize(left_behind)}"]
 
 
-def _copy(name: str, tensor: Tensor, source: Tensor, checkpoint: Checkpoint, model: Transformer) -> str:
+def _copy(
+    name: str,
+    tensor: Tensor,
+    source: Tensor,
+    checkpoint: Checkpoint,
+    model: Transformer,
+    new_rows: NewRows,
+) -> str:
     """Copy the checkpoint's tensor `source` into `tensor`, the one called `name` in the model, in place.
 
-    Return a note for the user, or "". Language vectors are copied by the names of the languages. A table with
-    fewer positions than the model's is repeated until it fills it. Raises MasscliError if shapes differ
-    otherwise.
+    Return a note for the user, or "". Language vectors are copied by the names of the languages, and tables
+    of tokens by ids; `new_rows` fills the rest of both. A table with fewer positions than the model's is
+    repeated until it fills it. Raises MasscliError if shapes differ otherwise.
     """
     old_languages = checkpoint.state.languages
     if name.endswith("languages.weight") and old_languages != model.languages:
-        _copy_languages(tensor, source, old_languages, model.languages)
-        return ""
+        return new_rows.copy_languages(tensor, source, old_languages, model.languages)
+    if name.startswith(TOKEN_TABLES) and len(tensor) > len(source):
+        return new_rows.copy_tokens(tensor, source)
     if name.endswith("positions.weight") and len(tensor) > len(source):
         # More positions than the checkpoint has: its table is repeated, as UniLM extends it.
         first = model.config.position_offset
@@ -173,18 +175,6 @@ def _as_decoder(name: str) -> str:
         if part == "encoder":
             parts[position] = "decoder"
     return ".".join(parts)
-
-
-def _copy_languages(
-    tensor: Tensor, source: Tensor, old_languages: Sequence[str], new_languages: Sequence[str]
-) -> None:
-    """Copy the vectors of those languages that both models have from `source` into `tensor`, in place.
-
-    Each row of the two tables is the vector of one language, in the order of the lists of names.
-    """
-    for row, language in enumerate(new_languages):
-        if language in old_languages:
-            tensor[row].copy_(source[list(old_languages).index(language)])
 
 
 def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:

@@ -23,10 +23,13 @@ from masscli.text import corpus
 from masscli.text.markers import SENTENCEPIECE_SPACE
 
 
-def load_vectors(model: Transformer, entries: Sequence[str], data: DataFolder) -> list[str]:
+def load_vectors(
+    model: Transformer, entries: Sequence[str], data: DataFolder, first_id: int = 0
+) -> list[str]:
     """Copy the vectors of each `LANG=FILE` in `entries` into every table of token embeddings of the model.
 
-    Only pieces that occur in the training text of the language get a vector. Return a line for each file on
+    Only pieces that occur in the training text of the language get a vector, and of these only ones with an
+    id from `first_id` on. Return a line for each file on
     how many do, and on their share of the text. Raises MasscliError if a language is unknown, or if a file
     has a vector for none of its pieces, or wrong vectors.
     """
@@ -40,7 +43,10 @@ def load_vectors(model: Transformer, entries: Sequence[str], data: DataFolder) -
                 f"it has {', '.join(data.languages)}",
             )
         counts = data.piece_counts(language)
-        used = [piece for piece in np.flatnonzero(counts).tolist() if piece not in data.vocab.special_ids]
+        used = []
+        for piece in np.flatnonzero(counts).tolist():
+            if piece >= first_id and piece not in data.vocab.special_ids:
+                used.append(piece)
         words = _words(used, data.tokenizer().ids_to_pieces(used))
         vectors = _read(Path(name), words, model.config.dim)
         if not vectors:

@@ -9,6 +9,7 @@ Examples:
   masscli preprocess --langs en,de --trainpref m30k/train --validpref m30k/valid --testpref m30k/test2016
   masscli preprocess --langs en,de --trainpref data/train --mono en=news.gz --mono de=news.de.gz --workers 8
   masscli preprocess -s en -t ro --trainpref data/train --spm-model old/vocab.model --destdir data-bin/enro
+  masscli preprocess --extend runs/ende --langs en,ro --trainpref data/train --destdir data-bin/enro
   masscli preprocess --langs en --race train=RACE/train,valid=RACE/dev --destdir data-bin/race
   zcat books/*.gz | masscli preprocess --mono en=- --destdir data-bin/books
 """

@@ -166,13 +166,19 @@ class BpeCodesModel:
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""
-        encoded = []
-        for line in lines:
-            ids: list[int] = []
-            for word in line.split():
-                ids += self._encode_word(word)
-            encoded.append(ids)
-        return encoded
+        return [[self._ids.get(piece, UNKNOWN_ID) for piece in self.cut(line)] for line in lines]
+
+    def cut(self, line: str) -> list[str]:
+        """Return the pieces of a line; a character that the vocabulary lacks is a piece of its own."""
+        pieces: list[str] = []
+        for word in line.split():
+            pieces += self._cut_word(word)
+        return pieces
+
+    @property
+    def text_ids(self) -> Mapping[str, int]:
+        """The id of each piece that text can be encoded into: all but XLM's special pieces."""
+        return self._ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the words that the ids stand for, with spaces between them.
@@ -185,21 +191,23 @@ class BpeCodesModel:
                 pieces.append(UNKNOWN_TEXT)
             else:
                 pieces.append(self._pieces[i])
-        # The space at the end lets a mark on the last piece be removed like any other.
-        return f"{' '.join(pieces)} ".replace(f"{BPE_CONTINUATION} ", "").rstrip(" ")
+        return self.pieces_to_text(pieces)
+
+    def pieces_to_text(self, pieces: Sequence[str]) -> str:
+        """Return the words that pieces stand for, with spaces between them."""
+        return join_bpe_pieces(pieces)
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
         """Return the piece for each id, as in the vocabulary; an id beyond its end is written as `<id>`."""
         return pieces_of(ids, self._pieces)
 
-    def _encode_word(self, word: str) -> list[int]:
-        """Return the token ids of a word."""
+    def _cut_word(self, word: str) -> list[str]:
+        """Return the pieces of a word, with `@@` at the end of all but the last."""
         parts = merge_marked_word(word, self._ranks)
         pieces: list[str] = []
         for part in parts[:-1]:
             pieces += self._known_pieces(part, ends_word=False)
-        pieces += self._known_pieces(parts[-1], ends_word=True)
-        return [self._ids.get(piece, UNKNOWN_ID) for piece in pieces]
+        return pieces + self._known_pieces(parts[-1], ends_word=True)
 
     def _known_pieces(self, part: str, ends_word: bool) -> list[str]:
         """Split a part of a word into pieces of the vocabulary, and return them.
@@ -216,6 +224,12 @@ class BpeCodesModel:
             return [piece]
         first, second = self._halves[part]
         return self._known_pieces(first, ends_word=False) + self._known_pieces(second, ends_word)
+
+
+def join_bpe_pieces(pieces: Sequence[str]) -> str:
+    """Return the words that pieces stand for, with spaces between them; `@@` marks a piece that goes on."""
+    # The space at the end lets a mark on the last piece be removed like any other.
+    return f"{' '.join(pieces)} ".replace(f"{BPE_CONTINUATION} ", "").rstrip(" ")
 
 
 def rank_merges(merges: Sequence[str]) -> dict[tuple[str, str], int]:

@@ -129,14 +129,18 @@ class ByteLevelModel(PackedModel):
         """Return a list of token ids for each line, without start and end symbols."""
         encoded = []
         for line in lines:
-            # As in Hugging Face's tokenizers, no second space is added, and none to an empty line.
-            if self.add_prefix_space and line and not line.startswith(" "):
-                line = f" {line}"
             ids: list[int] = []
-            for word in split_words(line):
+            for word in self._words(line):
                 ids += self._encode_word(word)
             encoded.append(ids)
         return encoded
+
+    def cut(self, line: str) -> list[str]:
+        """Return the pieces of a line; a byte that the vocabulary lacks is a piece of its own."""
+        pieces: list[str] = []
+        for word in self._words(line):
+            pieces += merge_pairs([BYTE_LETTERS[byte] for byte in word.encode()], self._ranks)
+        return pieces
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that the ids stand for.
@@ -144,8 +148,11 @@ class ByteLevelModel(PackedModel):
         Unknown pieces, and ids beyond the vocabulary's end, are written as UNKNOWN_TEXT, and broken UTF-8 as
         U+FFFD. If the model adds a space before lines, it is removed.
         """
-        text = "".join(map(self._piece_letters, ids))
-        decoded = _to_text(text)
+        return self.pieces_to_text(list(map(self._piece_letters, ids)))
+
+    def pieces_to_text(self, pieces: Sequence[str]) -> str:
+        """Return the text that pieces stand for, without the space that the model may add before lines."""
+        decoded = _to_text("".join(pieces))
         if self.add_prefix_space:
             return decoded.removeprefix(" ")
         return decoded
@@ -158,6 +165,13 @@ class ByteLevelModel(PackedModel):
     def missing_bytes(self) -> int:
         """The number of byte values (of 256) that are not a piece, so that text with them is unknown."""
         return sum(letter not in self._ids for letter in BYTE_LETTERS)
+
+    def _words(self, line: str) -> Iterator[str]:
+        """Yield the words of a line, the first one with a space before it if the model adds one."""
+        # As in Hugging Face's tokenizers, no second space is added, and none to an empty line.
+        if self.add_prefix_space and line and not line.startswith(" "):
+            line = f" {line}"
+        yield from split_words(line)
 
     def _piece_letters(self, token_id: int) -> str:
         """Return the piece of an id, spelled in letters that stand for bytes.
@@ -199,12 +213,17 @@ def piece_text(piece: str) -> str:
     return _to_text(piece).removeprefix(" ")
 
 
-def _to_text(letters: str) -> str:
-    """Return the text whose bytes the letters of a piece stand for; letters that stand for none are kept."""
+def letters_to_bytes(letters: str) -> bytes:
+    """Return the bytes that the letters of a piece stand for; letters that stand for none are kept."""
     data = b""
     for letter in letters:
         if letter in _BYTES:
             data += bytes([_BYTES[letter]])
         else:
             data += letter.encode()
-    return data.decode("utf-8", errors="replace")
+    return data
+
+
+def _to_text(letters: str) -> str:
+    """Return the text whose bytes the letters of a piece stand for, with U+FFFD for broken UTF-8."""
+    return letters_to_bytes(letters).decode("utf-8", errors="replace")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from masscli.text.bpe_codes import merge_word, rank_merges
+from masscli.text.bpe_codes import join_bpe_pieces, merge_word, rank_merges
 from masscli.text.markers import BPE_CONTINUATION, UNKNOWN_TEXT
 from masscli.text.packed_model import PackedModel
 from masscli.text.packed_vocabulary import PackedVocabulary, damaged, is_list_of, unpack
@@ -60,13 +60,14 @@ class DictionaryModel(PackedModel):
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""
-        encoded = []
-        for line in lines:
-            ids = []
-            for word in line.split():
-                ids += [self._ids.get(piece, self._unknown) for piece in self._cut(word)]
-            encoded.append(ids)
-        return encoded
+        return [[self._ids.get(piece, self._unknown) for piece in self.cut(line)] for line in lines]
+
+    def cut(self, line: str) -> list[str]:
+        """Return the pieces of a line, whether or not the dictionary has them."""
+        pieces: list[str] = []
+        for word in line.split():
+            pieces += self._cut(word)
+        return pieces
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the words that the ids stand for, with spaces between them.
@@ -79,8 +80,16 @@ class DictionaryModel(PackedModel):
                 pieces.append(UNKNOWN_TEXT)
             else:
                 pieces.append(self._pieces[i])
-        # The space at the end lets a mark on the last piece be removed like any other.
-        return f"{' '.join(pieces)} ".replace(f"{BPE_CONTINUATION} ", "").rstrip(" ")
+        return self.pieces_to_text(pieces)
+
+    def pieces_to_text(self, pieces: Sequence[str]) -> str:
+        """Return the words that pieces stand for, with spaces between them."""
+        return join_bpe_pieces(pieces)
+
+    @property
+    def has_merges(self) -> bool:
+        """Whether words are cut into pieces; without merges the words themselves are the pieces."""
+        return self._ranks is not None
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
         """Return the piece for each id, as in the dictionary; an id beyond its end is written as `<id>`."""

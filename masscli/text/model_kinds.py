@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
+from typing import cast
 
 from masscli.text import (
     bpe_codes,
     byte_level_bpe,
     dictionary_model,
+    extended_model,
     fast_tokenizer,
     gpt_bpe,
     numbered_sentencepiece,
@@ -16,8 +18,15 @@ from masscli.text import (
 from masscli.text.bpe_codes import BpeCodesModel
 from masscli.text.byte_level_bpe import ByteLevelModel
 from masscli.text.dictionary_model import DictionaryModel
+from masscli.text.extended_model import ExtendedModel, ExtensibleModel
 from masscli.text.fast_tokenizer import FastTokenizerModel
 from masscli.text.gpt_bpe import GptBpeModel
+from masscli.text.markers import (
+    BPE_CONTINUATION,
+    BYTE_LEVEL_SPACE,
+    SENTENCEPIECE_SPACE,
+    WORDPIECE_CONTINUATION,
+)
 from masscli.text.numbered_sentencepiece import NumberedSentencePieceModel
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.sentencepiece_model import SentencePieceModel
@@ -50,6 +59,24 @@ included."""
 TWO_VOCABULARIES = "two-vocabularies"
 """The kind of a pair of models, one for the source and one for the target, each of any other kind."""
 
+EXTENDED = "extended-vocabulary"
+"""The kind of a vocabulary that was extended by languages and pieces; it contains a model of another kind."""
+
+EXTENSIBLE_KINDS = (
+    TRAINED_BPE,
+    SENTENCEPIECE,
+    WORDPIECE,
+    BPE_CODES,
+    BYTE_LEVEL_BPE,
+    NUMBERED_SENTENCEPIECE,
+    DICTIONARY,
+)
+"""Kinds of vocabularies that `preprocess --extend` takes."""
+KINDS_OF_WORDS = (TRAINED_BPE, WORDPIECE, BPE_CODES, GPT_BPE)
+"""Kinds of models whose pieces never contain a space, so that lines can be encoded word by word.
+SentencePiece models of other programs may have pieces with spaces, and byte-level BPE joins a space to the
+word after it."""
+
 _OWN_FORMATS: dict[str, tuple[bytes, Callable[[bytes], SubwordModel]]] = {
     BPE_CODES: (bpe_codes.HEADER, BpeCodesModel),
     BYTE_LEVEL_BPE: (byte_level_bpe.HEADER, ByteLevelModel),
@@ -73,6 +100,8 @@ def detect_kind(data: bytes) -> str:
             return kind
     if is_two_vocabularies(data):
         return TWO_VOCABULARIES
+    if data.startswith(extended_model.HEADER):
+        return EXTENDED
     if is_wordpiece(data):
         return WORDPIECE
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -96,8 +125,39 @@ def open_model(data: bytes, kind: str, preprocessing: TextPreprocessing) -> Subw
         return model_class(data)
     if kind == TWO_VOCABULARIES:
         return TwoVocabularies(data, lambda part: open_model(part, detect_kind(part), preprocessing))
+    if kind == EXTENDED:
+        return ExtendedModel(data, lambda base: _open_base(base, preprocessing))
     if kind == WORDPIECE:
         return WordPieceModel(data, keep_accents=not preprocessing.wordpiece_strips_accents)
     if kind not in (TRAINED_BPE, SENTENCEPIECE):
         raise BadModelError(f"{kind!r} is not a kind of model", "was it made by another version of masscli?")
     return SentencePieceModel(data)
+
+
+def _open_base(data: bytes, preprocessing: TextPreprocessing) -> tuple[ExtensibleModel, str]:
+    """Return the model that was extended, from its bytes, and the marker of its pieces.
+
+    Raises BadModelError if it is damaged, or of a kind that cannot be extended.
+    """
+    kind = detect_kind(data)
+    if kind not in EXTENSIBLE_KINDS:
+        raise BadModelError(f"is an extension of a {kind} vocabulary", "this kind cannot be extended")
+    model = open_model(data, kind, preprocessing)
+    # Models of these kinds have the methods that extending needs.
+    return cast(ExtensibleModel, model), marker_of(model, kind)
+
+
+def marker_of(model: SubwordModel, kind: str) -> str:
+    """Return the marker by which the pieces of a model show where words begin or go on.
+
+    It is a constant of masscli.text.markers; `kind` is the kind of the model.
+    """
+    if isinstance(model, (FastTokenizerModel, TwoVocabularies, ExtendedModel)):
+        return model.marker
+    if kind == WORDPIECE:
+        return WORDPIECE_CONTINUATION
+    if kind in (BPE_CODES, DICTIONARY, GPT_BPE):
+        return BPE_CONTINUATION
+    if kind == BYTE_LEVEL_BPE:
+        return BYTE_LEVEL_SPACE
+    return SENTENCEPIECE_SPACE

@@ -82,6 +82,11 @@ class NumberedSentencePieceModel(PackedModel):
         pieces_of_lines = self._processor.encode(list(lines), out_type=str)
         return [[self._ids.get(piece, self._unknown) for piece in pieces] for pieces in pieces_of_lines]
 
+    def cut(self, line: str) -> list[str]:
+        """Return the pieces of a line; a run of characters that SentencePiece lacks is one piece."""
+        pieces: list[str] = self._processor.encode(line, out_type=str)
+        return pieces
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that the ids stand for.
 
@@ -93,6 +98,10 @@ class NumberedSentencePieceModel(PackedModel):
                 pieces.append(f"{SENTENCEPIECE_SPACE}{UNKNOWN_TEXT}{SENTENCEPIECE_SPACE}")
             else:
                 pieces.append(self._pieces[i])
+        return self.pieces_to_text(pieces)
+
+    def pieces_to_text(self, pieces: Sequence[str]) -> str:
+        """Return the text that pieces stand for, without spaces at its ends."""
         return "".join(pieces).replace(SENTENCEPIECE_SPACE, " ").strip(" ")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:

@@ -31,3 +31,8 @@ class PackedModel:
     def free_ids(self) -> Sequence[int]:
         """The ids of unused pieces, into which no text is encoded."""
         return self._unused_ids
+
+    @property
+    def text_ids(self) -> Mapping[str, int]:
+        """The id of each piece that text can be encoded into: all but special and unused pieces."""
+        return self._ids

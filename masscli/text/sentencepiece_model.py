@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from io import BytesIO
 from typing import Any
 
 import sentencepiece
 
 from masscli.core.errors import MasscliError
+from masscli.text.markers import SENTENCEPIECE_SPACE
 from masscli.text.reserved_text import ReservedText, readable_piece
 from masscli.text.subword_model import BadModelError, pieces_of
 
@@ -72,6 +74,27 @@ class SentencePieceModel:
         """Return a list of token ids for each line, without start and end symbols."""
         ids: list[list[int]] = self.processor.encode(list(map(self._reserved_text.escape, lines)))
         return ids
+
+    def cut(self, line: str) -> list[str]:
+        """Return the pieces of a line as the model stores them; a run of unknown characters is one piece."""
+        pieces: list[str] = self.processor.encode(self._reserved_text.escape(line), out_type=str)
+        return pieces
+
+    @cached_property
+    def text_ids(self) -> Mapping[str, int]:
+        """The id of each piece, as the model stores it, that text can be encoded into."""
+        pieces, _ = self.pieces_and_scores()
+        return {piece: i for i, piece in enumerate(pieces) if self.is_text(i)}
+
+    def pieces_to_text(self, pieces: Sequence[str]) -> str:
+        """Return the text that pieces, as the model stores them, stand for, without spaces at its ends."""
+        text = "".join(pieces).replace(SENTENCEPIECE_SPACE, " ").strip(" ")
+        return self._reserved_text.restore(text)
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether unknown characters are written as bytes (byte_fallback), and no text is unknown."""
+        return any(map(self.processor.is_byte, range(len(self))))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that the ids stand for.

@@ -21,22 +21,16 @@ from masscli.core.files import read_named, read_regular
 from masscli.text.bpe_codes import read_bpe_files
 from masscli.text.bpe_dropout import BpeDropout
 from masscli.text.byte_level_bpe import piece_text
-from masscli.text.fast_tokenizer import FastTokenizerModel
-from masscli.text.markers import (
-    BPE_CONTINUATION,
-    BYTE_LEVEL_SPACE,
-    SENTENCEPIECE_SPACE,
-    WORDPIECE_CONTINUATION,
-    remove_marker,
-)
+from masscli.text.extended_model import ExtendedModel
+from masscli.text.markers import BYTE_LEVEL_SPACE, SENTENCEPIECE_SPACE, remove_marker
 from masscli.text.model_kinds import (
     BPE_CODES,
-    BYTE_LEVEL_BPE,
-    DICTIONARY,
-    GPT_BPE,
+    EXTENDED,
+    KINDS_OF_WORDS,
     TRAINED_BPE,
     WORDPIECE,
     detect_kind,
+    marker_of,
     open_model,
 )
 from masscli.text.moses import detokenize_wordpiece
@@ -59,10 +53,6 @@ from masscli.text.vocabulary import Vocabulary
 from masscli.text.word_cache import WordCache
 
 MODEL_FILE = "vocab.model"
-_KINDS_OF_WORDS = (TRAINED_BPE, WORDPIECE, BPE_CODES, GPT_BPE)
-"""Kinds of models whose pieces never contain a space, so that lines can be encoded word by word.
-SentencePiece models of other programs may have pieces with spaces, and byte-level BPE joins a space to the
-word after it."""
 
 
 class Tokenizer:
@@ -84,14 +74,19 @@ class Tokenizer:
                 f"has {len(self._model)} pieces, but {TOKENIZER_FILE} is of a model with {card.pieces}",
                 "one of the two was replaced or damaged",
             )
-        self._words = WordCache(self._model, by_words=card.kind in _KINDS_OF_WORDS)
-        # Where source and target are cut by models of their own, each language has one of them.
+        self.base_kind = card.kind
+        """The kind of the subword model, or that of the model that an extended vocabulary began with."""
+        if isinstance(self._model, ExtendedModel):
+            self.base_kind = detect_kind(self._model.base_bytes)
+        by_words = self.base_kind in KINDS_OF_WORDS
+        self._words = WordCache(self._model, by_words)
+        # Some languages may have models of their own.
         self._language_models: dict[str, SubwordModel] = {}
         self._language_words: dict[str, WordCache] = {}
-        if isinstance(self._model, (TwoVocabularies, NumberedSentencePieceModel)):
+        if isinstance(self._model, (TwoVocabularies, NumberedSentencePieceModel, ExtendedModel)):
             for language, side in self._model.sides.items():
                 self._language_models[language] = side
-                self._language_words[language] = WordCache(side, by_words=False)
+                self._language_words[language] = WordCache(side, by_words)
 
     @classmethod
     def train(
@@ -228,6 +223,33 @@ class Tokenizer:
         }
         return self.with_card_fields(**{name: (ids.start, ids.stop) for name, ids in ranges.items()})
 
+    def with_extension(
+        self, data: bytes, languages: Sequence[str], language_ids: Sequence[int], romanian: str | None
+    ) -> Tokenizer:
+        """Return a tokenizer of an extended model that was made from the one of this tokenizer.
+
+        `data` is the bytes of the extended model, and `language_ids` are the ids of the new `languages`. The
+        preparation of text and the special symbols stay; `romanian` is what to do with Romanian letters if
+        Romanian is new.
+        """
+        size = len(open_model(data, EXTENDED, self.preprocessing))
+        card = self._card
+        predicted_ids = card.predicted_ids
+        if predicted_ids is not None:
+            predicted_ids = (predicted_ids[0], size)
+        fields = {
+            "kind": EXTENDED,
+            "size": size,
+            "pieces": size,
+            "languages": (*card.languages, *languages),
+            "language_ids": (*card.language_ids, *language_ids),
+            "model_sha256": hashlib.sha256(data).hexdigest(),
+            "predicted_ids": predicted_ids,
+        }
+        if "ro" in languages:
+            fields["romanian"] = romanian
+        return Tokenizer(data, card.changed(**fields))
+
     def own_ids(self, language: str) -> Sequence[int]:
         """Return masscli's id for each piece of one language's vocabulary, in the order of that vocabulary.
 
@@ -264,7 +286,8 @@ class Tokenizer:
             return ids
         # Their pieces say whether a space stands before a word, which it does before all but the first.
         prepared = self.preprocessing.apply(words[1:], language)
-        return ids[:1] + self._model.encode([f" {word}" for word in prepared])
+        model = self._language_models.get(language, self._model)
+        return ids[:1] + model.encode([f" {word}" for word in prepared])
 
     def encode_flat(self, lines: Sequence[str], language: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the token ids of all lines in one array, and an array with the number of ids of each line.
@@ -283,7 +306,7 @@ class Tokenizer:
         left_out = self.vocab.special_ids - {self.vocab.unk}
         model = self._language_models.get(language, self._model)
         text = model.decode([int(i) for i in ids if int(i) not in left_out])
-        if self.model_kind == WORDPIECE:
+        if self.base_kind == WORDPIECE:
             return detokenize_wordpiece(text, language)
         return self.preprocessing.undo(text, language)
 
@@ -340,20 +363,22 @@ class Tokenizer:
     @property
     def subword_marker(self) -> str:
         """The marker by which pieces show where words begin or go on; a constant of masscli.text.markers."""
-        if self.model_kind == WORDPIECE:
-            return WORDPIECE_CONTINUATION
-        if self.model_kind in (BPE_CODES, DICTIONARY, GPT_BPE):
-            return BPE_CONTINUATION
-        if self.model_kind == BYTE_LEVEL_BPE:
-            return BYTE_LEVEL_SPACE
-        if isinstance(self._model, (FastTokenizerModel, TwoVocabularies)):
-            return self._model.marker
-        return SENTENCEPIECE_SPACE
+        return marker_of(self._model, self.model_kind)
 
     @property
     def model_kind(self) -> str:
         """The kind of the subword model, such as `wordpiece`; a constant of masscli.text.model_kinds."""
         return self._card.kind
+
+    @property
+    def card(self) -> TokenizerCard:
+        """The contents of `tokenizer.json`."""
+        return self._card
+
+    @property
+    def subword_model(self) -> SubwordModel:
+        """The subword model, which turns preprocessed text into ids and back."""
+        return self._model
 
     @property
     def card_json(self) -> str:
@@ -410,11 +435,19 @@ def _check_compatible(
             raise MasscliError(
                 f"--spm-model {path}: its vocabulary has no language {language!r}", f"it has {known}"
             )
+    hint = f"leave it out, or use the subword model alone: --spm-model {model_file}"
+    check_preparation(card, preprocessing, f"--spm-model {path}", hint)
+
+
+def check_preparation(card: TokenizerCard, preprocessing: TextPreprocessing, given: str, hint: str) -> None:
+    """Raise MasscliError, with the hint, if `preprocessing` is on where that of a stored vocabulary is not.
+
+    `given` is the option that named the vocabulary, with its value.
+    """
     # An option that is not given asks for nothing, and the stored preparation holds.
     for option in ("normalize", "moses", "lowercase", "romanian"):
         requested = getattr(preprocessing, option)
         if requested and requested != getattr(card, option):
             raise MasscliError(
-                f"--{option}: differs from the preparation of text for the vocabulary of --spm-model {path}",
-                f"leave it out, or use the subword model alone: --spm-model {model_file}",
+                f"--{option}: differs from the preparation of text for the vocabulary of {given}", hint
             )

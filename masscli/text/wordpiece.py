@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from masscli.text.markers import UNKNOWN_TEXT, WORDPIECE_CONTINUATION
 from masscli.text.subword_model import BadModelError, pieces_of
@@ -106,13 +107,21 @@ class WordPieceModel:
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""
-        encoded = []
-        for line in lines:
-            ids: list[int] = []
-            for token in basic_tokens(line, self._keep_accents):
-                ids += self._encode_token(token)
-            encoded.append(ids)
-        return encoded
+        unknown = self._ids[_UNKNOWN]
+        return [[self._ids.get(piece, unknown) for piece in self.cut(line)] for line in lines]
+
+    def cut(self, line: str) -> list[str]:
+        """Return the pieces of a line; a basic token that cannot be cut into known pieces is one piece."""
+        pieces: list[str] = []
+        for token in basic_tokens(line, self._keep_accents):
+            pieces += self._cut_token(token)
+        return pieces
+
+    @cached_property
+    def text_ids(self) -> Mapping[str, int]:
+        """The id of each piece that text can be encoded into: all but special and unused pieces."""
+        not_text = {*self.special_ids.values(), *self.free_ids}
+        return {piece: i for piece, i in self._ids.items() if i not in not_text}
 
     def decode(self, ids: Sequence[int]) -> str:
         """Join the pieces of each word, and return the words with spaces between them.
@@ -126,23 +135,26 @@ class WordPieceModel:
                 pieces.append(UNKNOWN_TEXT)
             else:
                 pieces.append(self._pieces[i])
+        return self.pieces_to_text(pieces)
+
+    def pieces_to_text(self, pieces: Sequence[str]) -> str:
+        """Return the words that pieces stand for, with spaces between them."""
         return " ".join(pieces).replace(f" {WORDPIECE_CONTINUATION}", "")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
         """Return the piece for each id, as in `vocab.txt`; an id beyond its end is written as `<id>`."""
         return pieces_of(ids, self._pieces)
 
-    def _encode_token(self, token: str) -> list[int]:
-        """Return the ids of the longest known pieces of a word, taken from left to right.
+    def _cut_token(self, token: str) -> list[str]:
+        """Return the longest known pieces of a basic token, taken from left to right.
 
-        The result is the id of [UNK] alone if a part of the word is not in the vocabulary, or if the word is
-        too long.
+        The result is the whole token if a part of it is not in the vocabulary, or if it is too long. Then it
+        is not a known piece either.
         """
-        unknown = [self._ids[_UNKNOWN]]
         if len(token) > MAX_WORD_LENGTH:
-            return unknown
+            return [token]
         # Take the longest known piece at `start`, and go on after it.
-        ids = []
+        pieces = []
         start = 0
         while start < len(token):
             mark = WORDPIECE_CONTINUATION if start else ""
@@ -151,10 +163,10 @@ class WordPieceModel:
                 end -= 1
             # As in BERT, one unknown part makes the whole token unknown.
             if end == start:
-                return unknown
-            ids.append(self._ids[mark + token[start:end]])
+                return [token]
+            pieces.append(mark + token[start:end])
             start = end
-        return ids
+        return pieces
 
 
 def basic_tokens(line: str, keep_accents: bool) -> list[str]:

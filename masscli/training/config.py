@@ -74,7 +74,8 @@ class OptimConfig:
     it twice."""
     freeze: tuple[str, ...] = ()
     """Parts that are not trained: embeddings, encoder, decoder, or a number N for the lowest N layers of each
-    stack; such as embeddings,2."""
+    stack; such as embeddings,2. old-embeddings are the rows of pieces and languages that --init-from has,
+    where a vocabulary was extended."""
 
     def __post_init__(self) -> None:
         # An empty tuple stands for the defaults of the optimizer.
@@ -89,8 +90,9 @@ class OptimConfig:
             (betas_fit, "adam_betas", "expected two numbers in [0, 1)"),
         )
         for part in self.freeze:
-            is_known = part in ("embeddings", "encoder", "decoder") or part.isdecimal()
-            expected = "embeddings, encoder, decoder or a number of layers"
+            named = ("embeddings", "old-embeddings", "encoder", "decoder")
+            expected = "embeddings, old-embeddings, encoder, decoder or a number of layers"
+            is_known = part in named or part.isdecimal()
             check((is_known, "freeze", f"expected {expected}, got {part!r}"))
 
 

@@ -71,10 +71,14 @@ class Recipe:
     """Take the decoder from this run instead. With an MLM as --init-from and a CLM here, this is the BERT+LM
     baseline of MASS. If the run has no decoder, its encoder becomes the decoder with new cross-attention, as
     XLM begins translation with an MLM on both sides."""
+    init_new: Literal["parts", "mean", "random"] = "parts"
+    """First values of what --init-from lacks after --extend. parts: a new piece is the mean of the old pieces
+    that it is made of, and a new character that of all old pieces; mean: all are that mean; random: as in a
+    new model. A new language is the mean of the old ones, or random."""
     init_vectors: tuple[str, ...] = ()
     """LANG=FILE: begin with these word vectors for the pieces of a language's training text that are in the
-    file, which has the text format of word2vec or fastText. Their size must be that of the model.
-    Repeatable."""
+    file, which has the text format of word2vec or fastText. Their size must be that of the model. After
+    --extend only new pieces get them, and old ones keep those of --init-from. Repeatable."""
     seed: int = 1
     """Seed of initial weights, order, noise and dropout."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -96,6 +100,11 @@ class Recipe:
         check(
             (self.init_from is not None or not takes_stack, "init_stacks", "goes with init_from"),
             (self.init_from is not None or not takes_decoder, "init_decoder_from", "goes with init_from"),
+            (
+                self.init_from is not None or "old-embeddings" not in self.optim.freeze,
+                "optim.freeze",
+                "old-embeddings are those of --init-from, which is not given",
+            ),
             (
                 not takes_stack or not takes_decoder,
                 "init_stacks",

@@ -32,6 +32,7 @@ from masscli.data.batches.sampler import Position
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.expected_curve import parse_expected_curve
+from masscli.training.frozen_rows import FrozenRows
 from masscli.training.fsdp import TrainStep, gather_tensors, gathered_model, local_part, total_norm
 from masscli.training.gradients import Gradients
 from masscli.training.kept_checkpoints import KeptCheckpoints
@@ -86,7 +87,7 @@ class Trainer:
     """Trains, validates and saves a model with its streams, as the recipe of the run says.
 
     Training starts from `state`, which is updated in place. `folder` is the folder of the run, and `kept`
-    keeps track of its checkpoints.
+    keeps track of its checkpoints. `frozen_rows` are the rows of tables that must not change, if any.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Trainer:
         optimizer: torch.optim.Optimizer,
         state: RunState,
         kept: KeptCheckpoints,
+        frozen_rows: FrozenRows,
     ) -> None:
         self.recipe = recipe
         self.folder = folder
@@ -111,6 +113,7 @@ class Trainer:
         self.optimizer = optimizer
         self.state = state
         self.kept = kept
+        self.frozen_rows = frozen_rows
         self.device = next(self.model.parameters()).device
         self.names = {}
         """The name of each trained parameter of the model and of the objectives (`objective.STREAM.NAME`)."""
@@ -420,6 +423,7 @@ class Trainer:
             for stream in self.streams.values():
                 stream.objective.begin_update(self.model, self.state.step)
         loss_sums, target_counts = self.gradients.compute(prepared)
+        self.frozen_rows.clear_gradients()
         grad_norm = self._gradient_norm()
         # One norm tells whether any gradient anywhere is infinite or not a number.
         finite = math.isfinite(grad_norm)
@@ -461,6 +465,7 @@ class Trainer:
             gradients = [local_part(p.grad) for p in self.names if p.grad is not None]
             torch._foreach_mul_(gradients, factor)
         self.optimizer.step()
+        self.frozen_rows.restore()
         if self.average is not None:
             self.average.update(self.state.step)
 

@@ -37,7 +37,7 @@ case " ${words[*]} " in
     *" pretrain "* | *" finetune "*) words+=(--max-update 3) ;;
 esac
 case " ${words[*]} " in
-    *" --vocab-size "* | *" --spm-model "*) ;;
+    *" --vocab-size "* | *" --spm-model "* | *" --extend "*) ;;
     *" preprocess "*) words+=(--vocab-size 300) ;;
 esac
 exec $MASSCLI "${words[@]}"
@@ -49,6 +49,15 @@ SMALL_FILES = f"PYTHONPATH={ROOT}:${{PYTHONPATH:-}} {sys.executable} -m tests.pe
 BEFORE = {
     "how-to/mass-checkpoints.md": SMALL_FILES,
     "how-to/fairseq-checkpoints.md": SMALL_FILES,
+    "how-to/add-a-language.md": f"""
+        masscli preprocess {PAIRS}
+        masscli finetune --task translate -s en -t de --save-dir runs/ende
+        mkdir rosts
+        for split in train valid; do
+            cp multi30k/$split.en rosts/$split.en
+            sed 's/a/ă/g; s/ch/ș/g' multi30k/$split.de > rosts/$split.ro
+        done
+    """,
     "how-to/control-a-run.md": f"masscli preprocess {PAIRS}",
     "how-to/deploy.md": f"""
         masscli preprocess {PAIRS}

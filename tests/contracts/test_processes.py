@@ -13,8 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import torch
 
 from masscli.__main__ import run as masscli
+from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core import distributed
 from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
@@ -24,6 +26,7 @@ from masscli.training.trainer import Trainer
 from tests.preloaded import Preloaded
 from tests.toy import recipe
 from tests.toy_tasks import ENCODER, finetune
+from tests.training.test_grown_vocabulary import extend
 from tests.training.test_trainer import at, last, same_run, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -145,6 +148,39 @@ def test_a_run_begun_by_one_process_is_continued_by_two(
     assert (
         after == pytest.approx(wanted, abs=1e-3) and wanted["bleu"] > 0
     )  # each process has translated half of the lines
+
+
+def test_frozen_rows_of_a_model_that_is_shared_out(toy: Path, tmp_path: Path) -> None:
+    """Two processes with a share of the model each keep the old rows bit by bit, and learn what one learns."""
+    text = {"text": {"dataset": "en", "objective": {"name": "mass"}}}
+    assert (
+        masscli(typed(recipe(toy, tmp_path / "old", "train.max_update=2", streams=text), tmp_path / "a.toml"))
+        == 0
+    )
+    grown = extend(toy, tmp_path, "\u0219")
+    changes = ["optim.freeze=old-embeddings", f"init_from={tmp_path / 'old'}", "optim.weight_decay=0.1"]
+    for name, shared_out in (("one", "false"), ("two", "true")):
+        made = recipe(grown, tmp_path / name, *changes, "train.max_update=6", f"train.shard_model={shared_out}",
+                      streams={"pairs": {"dataset": "en-ro", "objective": {"name": "translate"}}})  # fmt: skip
+        command = typed(made, tmp_path / f"{name}.toml")
+        if name == "one":
+            assert masscli(command) == 0
+        else:
+            finish(command)
+    before = Checkpoint.open(tmp_path / "old").weights()["token_embeddings.shared"]
+    weights = [Checkpoint.open(tmp_path / name).weights() for name in ("one", "two")]
+    for found in weights:
+        table = found["token_embeddings.shared"]
+        assert torch.equal(table[: len(before)], before)
+        assert torch.allclose(table, weights[0]["token_embeddings.shared"], atol=1e-4)
+        assert torch.equal(
+            found["embeddings.decoder.languages.weight"][:2], before_languages(tmp_path / "old")
+        )
+    assert alike(logged(tmp_path / "two"), logged(tmp_path / "one"))
+
+
+def before_languages(run: Path) -> torch.Tensor:
+    return Checkpoint.open(run).weights()["embeddings.decoder.languages.weight"]
 
 
 ELECTRA = {"name": "electra", "tokens_per_sample": 24}

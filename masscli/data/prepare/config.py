@@ -76,6 +76,13 @@ class PreprocessConfig:
     bpe_min_count: int = 0
     """Leave out pieces of --bpe-vocab with a lower count, as XLM's --min_count; text is then split into
     shorter pieces, or unknown."""
+    extend: Path | None = None
+    """Use the vocabulary of this data folder, run or imported checkpoint, and extend it by the languages
+    that it lacks and by pieces for them, learned from their text here. All its ids stay, and text of its
+    languages is cut as before, with the same preparation (such as --moses). A model with the old vocabulary
+    goes on from there with --init-from."""
+    new_pieces: int = 2000
+    """Largest number of pieces that --extend adds, characters included. With 0 it adds only languages."""
     character_coverage: float = 1.0
     """Share of characters that the vocabulary must cover. The others become unknown pieces."""
     vocab_sentences: int = 2_000_000
@@ -174,12 +181,17 @@ class PreprocessConfig:
                 "--bpe-codes and --spm-model are two vocabularies: give one of them",
             ),
             (
+                self.extend is None or (self.spm_model is None and not has_codes),
+                "",
+                "--extend names a vocabulary, as --spm-model and --bpe-codes do: give one of them",
+            ),
+            (
                 self.part is None or _is_part(self.part),
                 "part",
                 f"expected K/N, such as 3/64, got {self.part}",
             ),
             *positive(self, "vocab_size", "workers", "shard_size", "vocab_sentences"),
-            *not_negative(self, "seed", "bpe_min_count"),
+            *not_negative(self, "seed", "bpe_min_count", "new_pieces"),
             (
                 MIN_CHARACTER_COVERAGE <= self.character_coverage <= 1,
                 "character_coverage",
@@ -205,6 +217,12 @@ class PreprocessConfig:
         return (
             UnusedOption(is_given, options, "the vocabulary is given, and none is trained"),
             UnusedOption(self.bpe_codes is None, "bpe_min_count", "there are no --bpe-codes"),
+            UnusedOption(self.extend is None, "new_pieces", "there is no --extend"),
+            UnusedOption(
+                self.extend is not None,
+                "vocab_size",
+                "--new-pieces says how many pieces --extend adds to those of the old vocabulary",
+            ),
             UnusedOption(self.bad_rows == "refuse", "max_bad_rows", "--bad-rows skip is not given"),
             UnusedOption(not self._has_tables, "check_columns", "there are no labelled examples"),
         )

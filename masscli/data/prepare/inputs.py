@@ -13,6 +13,7 @@ from masscli.data.formats.registry import input_files
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.text.corpus import SUFFIXES, similar_names_hint
 from masscli.text.tokenizer import stored_languages
+from masscli.text.vocabulary_extension import load_to_extend
 
 STDIN = Path("-")
 
@@ -70,6 +71,9 @@ def find_inputs(config: PreprocessConfig) -> RequestedInputs:
     """
     mono = [_parse_mono(entry) for entry in config.mono]
     languages = _find_languages(config, mono)
+    if config.extend is not None:
+        # What cannot be extended is refused before any text is read.
+        load_to_extend(config.extend, config.preprocessing, languages)
     prefixes = _find_prefixes(config)
     tables = _find_tables(config, languages)
     if not prefixes and not mono and not tables:

@@ -63,7 +63,7 @@ from masscli.text import bpe_codes, corpus
 from masscli.text.corpus import STDIN_COPY, FileScan
 from masscli.text.single_line import one_cell
 from masscli.text.tokenizer import MODEL_FILE, Tokenizer, find_model_file
-from masscli.text.tokenizer_card import TOKENIZER_FILE
+from masscli.text.tokenizer_card import TOKENIZER_FILE, read_card
 from masscli.text.unknown_pieces import lacks_capitals
 from masscli.text.vocabulary import Vocabulary
 from masscli.version import __version__
@@ -73,7 +73,7 @@ INPUT_OPTIONS = frozenset(
         "langs", "source_lang", "target_lang", "pairs", "table_lang",
         "trainpref", "validpref", "testpref", "mono",
         "tsv", "jsonl", "conll", "squad", "dialogues", "aligned", "swag", "race",
-        "spm_model", "bpe_codes", "bpe_vocab", "bpe_min_count",
+        "spm_model", "extend", "bpe_codes", "bpe_vocab", "bpe_min_count",
         "destdir", "workers", "overwrite", "max_bad_rows", "part",
     ]
 )  # fmt: skip
@@ -238,6 +238,9 @@ def _settings(config: PreprocessConfig) -> dict[str, str]:
         # Where files lie does not matter; their contents are part of the fingerprint.
         if name in INPUT_OPTIONS or (name in FILTER_OPTIONS and value in (False, "refuse")):
             continue
+        # It has no effect on other vocabularies.
+        if name == "new_pieces" and config.extend is None:
+            continue
         settings[name] = json.dumps(value)
     if config.spm_model:
         try:
@@ -247,6 +250,8 @@ def _settings(config: PreprocessConfig) -> dict[str, str]:
                 f"--spm-model {config.spm_model}: {error.strerror}",
                 "name a model's file, a data folder or a run",
             ) from None
+    if config.extend:
+        settings["extend"] = read_card(find_model_file(config.extend).parent).fingerprint
     if config.bpe_codes and config.bpe_vocab:
         codes = bpe_codes.read_bpe_files(config.bpe_codes, config.bpe_vocab, config.bpe_min_count)
         settings["bpe_codes"] = hashlib.sha256(codes).hexdigest()
@@ -307,12 +312,11 @@ def prepare_encoding(run: Run) -> None:
     shutil.rmtree(run.folder, ignore_errors=True)
     run.folder.mkdir(parents=True)
     started = time.monotonic()
-    tokenizer = make_vocabulary(run.inputs, run.groups, run.scans, run.config, run.folder, run.pool)
-    verb = "adopted" if run.config.spm_model or run.config.bpe_codes else "trained"
+    tokenizer, origin = make_vocabulary(run.inputs, run.groups, run.scans, run.config, run.folder, run.pool)
     seconds = time.monotonic() - started
-    run.progress.note(f"vocabulary of {tokenizer.vocab.size} pieces {verb} in {seconds:.1f} s")
+    run.progress.note(f"vocabulary of {tokenizer.vocab.size} pieces {origin} in {seconds:.1f} s")
     # A vocabulary that is trained on this text has whatever letters it has.
-    if verb == "adopted" and lacks_capitals(tokenizer):
+    if origin == "adopted" and lacks_capitals(tokenizer):
         run.progress.warn("the vocabulary has no capital letters, which will be unknown: add --lowercase")
     if tokenizer.preprocessing.moses:
         files = training_files(run.groups, run.scans, run.inputs.languages)

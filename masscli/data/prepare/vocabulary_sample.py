@@ -1,4 +1,4 @@
-"""Choose the lines that a vocabulary is trained on, and train it.
+"""Choose the lines that a vocabulary is trained on, or extended with, and do it.
 
 Languages get equal shares of --vocab-sentences (what a small language cannot use goes to the others), and
 together about `MAX_BYTES` bytes at most. Within a language every line of every training file is equally
@@ -8,7 +8,7 @@ likely. The choice depends only on the seed and the text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from masscli.data.prepare.worker_pool import WorkerPool
 from masscli.text.corpus import FileScan
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
+from masscli.text.vocabulary_extension import extend_vocabulary, load_to_extend
 
 MAX_BYTES = 64 << 20
 """Number of bytes of text, estimated, above which the sample for a vocabulary is reduced."""
@@ -49,13 +50,40 @@ def make_vocabulary(
     config: PreprocessConfig,
     folder: Path,
     pool: WorkerPool,
-) -> Tokenizer:
-    """Adopt the vocabulary that the options name, or train one, and return its tokenizer.
+) -> tuple[Tokenizer, str]:
+    """Adopt the vocabulary that the options name, extend it or train one; also say which it was.
 
-    It is written to `folder`. It is trained on a sample of the training text, and on running text of labelled
-    examples. Raises MasscliError if there is neither.
+    The result is the tokenizer, which is written to `folder`, and `adopted`, `trained`, or `extended` with
+    what was added. It is trained on a sample of the training text, and on running text of labelled examples.
+    Raises MasscliError if there is neither.
     """
+    adopted = _adopt(inputs.languages, config, folder)
+    if adopted is not None:
+        return adopted, "adopted"
+    old = None
+    preprocessing = config.preprocessing
     languages = inputs.languages
+    if config.extend:
+        old = load_to_extend(config.extend, preprocessing, languages)
+        languages = tuple(language for language in languages if language not in old.vocab.languages)
+        romanian = config.romanian if "ro" in languages else old.preprocessing.romanian
+        preprocessing = replace(old.preprocessing, romanian=romanian)
+    lines = _read_lines(inputs, training_files(groups, scans, languages), preprocessing, config, pool)
+    if old is not None:
+        return _extend(old, lines, languages, config, folder)
+    tokenizer = Tokenizer.train(
+        iter(lines),
+        vocab_size=config.vocab_size,
+        character_coverage=config.character_coverage,
+        preprocessing=preprocessing,
+        languages=languages,
+        folder=folder,
+    )
+    return tokenizer, "trained"
+
+
+def _adopt(languages: Sequence[str], config: PreprocessConfig, folder: Path) -> Tokenizer | None:
+    """Return the tokenizer of --spm-model or --bpe-codes, written to `folder`; None without these options."""
     if config.spm_model:
         return Tokenizer.from_model_file(
             config.spm_model, preprocessing=config.preprocessing, languages=languages, folder=folder
@@ -69,26 +97,57 @@ def make_vocabulary(
             languages=languages,
             folder=folder,
         )
-    files = training_files(groups, scans, languages)
-    table_lines = training_lines(inputs.tables, config.vocab_sentences, config.seed, config)
-    if not any(files.values()) and not table_lines:
-        raise MasscliError(
-            "there is no training text to make a vocabulary from", "give --trainpref, --mono or --spm-model"
-        )
+    return None
+
+
+def _read_lines(
+    inputs: RequestedInputs,
+    files: Mapping[str, Sequence[FileScan]],
+    preprocessing: TextPreprocessing,
+    config: PreprocessConfig,
+    pool: WorkerPool,
+) -> list[str]:
+    """Return the sampled lines of the training files of each language, and of tables, preprocessed.
+
+    Tables are left out if `files` does not have their language. Raises MasscliError if there is no line.
+    """
     # All lines are read before training: SentencePiece would hide an error that an iterator raises.
     lines: list[str] = []
     if any(files.values()):
-        for block in pool.map(read_sample, _sample_lines(files, config)):
+        for block in pool.map(read_sample, _sample_lines(files, preprocessing, config)):
             lines += block
-    lines += config.preprocessing.apply(table_lines, inputs.table_language)
-    return Tokenizer.train(
-        iter(lines),
-        vocab_size=config.vocab_size,
-        character_coverage=config.character_coverage,
-        preprocessing=config.preprocessing,
-        languages=languages,
-        folder=folder,
+    if inputs.table_language in files:
+        table_lines = training_lines(inputs.tables, config.vocab_sentences, config.seed, config)
+        lines += preprocessing.apply(table_lines, inputs.table_language)
+    if lines or (config.extend and not config.new_pieces):
+        return lines
+    if config.extend:
+        raise MasscliError(
+            f"--extend: there is no training text of {', '.join(files)} to learn pieces from",
+            "give some with --trainpref or --mono, or add only the language with --new-pieces 0",
+        )
+    raise MasscliError(
+        "there is no training text to make a vocabulary from", "give --trainpref, --mono or --spm-model"
     )
+
+
+def _extend(
+    old: Tokenizer, lines: Sequence[str], languages: Sequence[str], config: PreprocessConfig, folder: Path
+) -> tuple[Tokenizer, str]:
+    """Extend a vocabulary by languages, and by pieces for their lines, which are preprocessed.
+
+    Return the tokenizer, which is written to `folder`, and a text that says what was added.
+    """
+    tokenizer, report = extend_vocabulary(
+        old, lines, languages, config.new_pieces, config.character_coverage, config.romanian
+    )
+    tokenizer.save(folder)
+    added = (
+        f"extended from {old.vocab.size} by {', '.join(languages)}, {report.characters} characters and"
+        f" {report.merged_pieces} merged pieces ({report.pieces_per_word_before:.2f} pieces a word of the new"
+        f" text, now {report.pieces_per_word_after:.2f})"
+    )
+    return tokenizer, added
 
 
 def read_sample(sample: SampledLines) -> list[str]:
@@ -103,7 +162,7 @@ def read_sample(sample: SampledLines) -> list[str]:
 def training_files(
     groups: Sequence[TextGroup], scans: Mapping[Path, FileScan], languages: Sequence[str]
 ) -> dict[str, list[FileScan]]:
-    """Return the scans of the training files of each language.
+    """Return the scans of the training files of each of `languages`; files of others are left out.
 
     Of several files of a language with the same content only the first is taken.
     """
@@ -114,7 +173,7 @@ def training_files(
             continue
         for language, path in zip(group.languages, group.paths, strict=True):
             scan = scans[path]
-            if (language, scan.sha256) not in seen:
+            if language in files and (language, scan.sha256) not in seen:
                 seen.add((language, scan.sha256))
                 files[language].append(scan)
     return files
@@ -142,11 +201,10 @@ def lines_per_language(files: Mapping[str, Sequence[FileScan]], max_lines: int) 
 
 
 def _sample_lines(
-    files: Mapping[str, Sequence[FileScan]], config: PreprocessConfig
+    files: Mapping[str, Sequence[FileScan]], preprocessing: TextPreprocessing, config: PreprocessConfig
 ) -> Iterator[SampledLines]:
     """Yield the sampled lines of each chunk that has any, file by file of each language."""
     shares = lines_per_language(files, config.vocab_sentences)
-    preprocessing = config.preprocessing
     for number, (language, scans) in enumerate(files.items()):
         if not scans:
             continue

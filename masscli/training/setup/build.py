@@ -23,6 +23,7 @@ from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective
+from masscli.training.frozen_rows import OLD_EMBEDDINGS, FrozenRows
 from masscli.training.fsdp import TrainStep, check_can_shard, shard_model
 from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.optim import make_optimizer, restore_optimizer_state
@@ -94,14 +95,17 @@ def build(
         load_tensors(model, last.weights(), last.path / MODEL)
         restore_objectives(objectives, last)
     else:
-        notes += _initialize(model, objectives, recipe, context)
+        notes += _initialize(model, objectives, recipe, context, state)
     # Frozen parameters must be known before the optimizer is made.
-    notes += freeze(model, recipe.optim.freeze)
+    notes += freeze(model, [part for part in recipe.optim.freeze if part != OLD_EMBEDDINGS])
     forward_pass = TrainStep(model)
     # Sharding comes before the move, so that no device has to hold the whole model.
     notes += _shard(forward_pass, recipe, state, device)
     _move_to_device(model, objectives, recipe, state, device)
 
+    # The rows have their places on devices now.
+    frozen_rows = FrozenRows(model, state, recipe.optim.freeze)
+    notes += frozen_rows.notes
     streams = [build_stream(name, recipe, objectives[name], context, framing) for name in recipe.stream]
     notes += note_data(recipe, streams, context.data, framing)
     if last is None:
@@ -117,7 +121,9 @@ def build(
     optimizer = make_optimizer(recipe.optim, parameters, layers)
     validator, warnings = build_validator(recipe, objectives, context, framing)
     kept = KeptCheckpoints(folder / "checkpoints", recipe.checkpoint, checkpoints.by_step)
-    trainer = Trainer(recipe, folder, forward_pass, streams, validator, tokenizer, optimizer, state, kept)
+    trainer = Trainer(
+        recipe, folder, forward_pass, streams, validator, tokenizer, optimizer, state, kept, frozen_rows
+    )
     # The folder is touched last, when nothing can be refused any more.
     if last is not None and not dry_run:
         repair_links(folder, recipe, last, kept.scores)
@@ -168,9 +174,11 @@ def _run_state(
         )
         # How the program of an imported model generates is a habit of its users, and stays.
         if recipe.init_from is not None:
-            initial = context.open_checkpoint(recipe.init_from).state
-            state.generation = initial.generation
-            state.attribution = initial.attribution
+            initial = context.open_checkpoint(recipe.init_from)
+            state.generation = initial.state.generation
+            state.attribution = initial.state.attribution
+            state.initial_ids = initial.tokenizer().vocab.size
+            state.initial_languages = len(initial.state.languages)
     # Both fingerprints have been compared with those of the last checkpoint, or are new.
     state.vocab_fingerprint = context.data.vocab.fingerprint
     state.data_fingerprint = context.data_fingerprint(recipe.stream)
@@ -204,7 +212,11 @@ def _restore_trained_weights(trainer: Trainer, last: Checkpoint) -> None:
 
 
 def _initialize(
-    model: Transformer, objectives: Mapping[str, Objective], recipe: Recipe, context: RunContext
+    model: Transformer,
+    objectives: Mapping[str, Objective],
+    recipe: Recipe,
+    context: RunContext,
+    state: RunState,
 ) -> list[str]:
     """Load the initial weights and word vectors that the recipe names into a new model; return notes."""
     notes: list[str] = []
@@ -214,8 +226,10 @@ def _initialize(
         for name, objective in objectives.items():
             names += [f"{name}.{key}" for key, _ in objective.named_parameters()]
         with torch.no_grad():
-            notes += initialize_model(model, recipe, context.open_checkpoint, context.data.vocab, names)
-    return notes + load_vectors(model, recipe.init_vectors, context.data)
+            notes += initialize_model(model, recipe, context.open_checkpoint, context.data.tokenizer(), names)
+    # Where a vocabulary was extended, the rows of --init-from are kept.
+    first_id = state.initial_ids if state.initial_ids < context.data.vocab.size else 0
+    return notes + load_vectors(model, recipe.init_vectors, context.data, first_id)
 
 
 def _shard(forward_pass: Any, recipe: Recipe, state: RunState, device: torch.device) -> list[str]:

@@ -1,0 +1,115 @@
+"""Fill the rows of pieces and languages that initial weights lack, after a vocabulary was extended.
+
+A new piece begins as the mean of the old pieces that it was merged from, as the usual advice for NLLB has it,
+or as the mean of all old pieces (Hewitt 2021), which keeps the probabilities of the old ones nearly as they
+were, or at random. A new language begins as the mean of the old ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core.errors import MasscliError
+from masscli.text.extended_model import ExtendedModel
+from masscli.text.tokenizer import Tokenizer
+from masscli.text.vocabulary_extension import why_not_extended
+
+TOKEN_TABLES = ("token_embeddings.", "output_weights.", "output_biases.")
+"""The beginnings of the names of tensors with a row for each id of the vocabulary."""
+
+
+class NewRows:
+    """Copies tables with a row for each token or language, and fills the rows that the old table lacks.
+
+    `tokenizer` is that of the data. `method` is a value of `Recipe.init_new`.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, method: str) -> None:
+        self.tokenizer = tokenizer
+        self.method = method
+
+    def check_vocabulary(self, checkpoint: Checkpoint) -> None:
+        """Raise MasscliError unless the checkpoint has the vocabulary of the data, or one that it extends."""
+        old = checkpoint.tokenizer()
+        if old.vocab.fingerprint == self.tokenizer.vocab.fingerprint:
+            return
+        reason = why_not_extended(self.tokenizer, old)
+        if reason is None:
+            return
+        message = f"{checkpoint.path}: was trained with another vocabulary than the data"
+        if isinstance(self.tokenizer.subword_model, ExtendedModel):
+            message += f", which does not extend it: {reason}"
+        raise MasscliError(
+            message,
+            f"preprocess the text with --spm-model {checkpoint.path}, or for a new language with --extend",
+        )
+
+    def copy_tokens(self, table: Tensor, old: Tensor) -> str:
+        """Copy a table with a row for each old id into one of the extended vocabulary, in place.
+
+        The first dimension of both is that of ids. Old rows are copied as they are, and new ones are filled.
+        Return a note for the user.
+        """
+        old_size, size = len(old), len(table)
+        table[:old_size] = old
+        old_languages = [i for i in self.tokenizer.vocab.languages.values() if i < old_size]
+        new_languages = {i for i in self.tokenizer.vocab.languages.values() if i >= old_size}
+        if self.method != "random":
+            everything = self._mean_of_pieces(old)
+            for number in range(old_size, size):
+                if number not in new_languages:
+                    table[number] = self._mean_of_parts(number, old, everything)
+                elif old_languages:
+                    table[number] = old[old_languages].mean(0)
+        return (
+            f"vocabulary: {old_size} old rows kept, {size - old_size} new ones"
+            f" ({len(new_languages)} of languages), {_DESCRIPTIONS[self.method]}"
+        )
+
+    def _mean_of_pieces(self, old: Tensor) -> Tensor:
+        """Return the mean of the rows of all old pieces but the special ones."""
+        ordinary = self.tokenizer.vocab.ordinary_ids
+        return old[torch.from_numpy(ordinary[ordinary < len(old)])].mean(0)
+
+    def _mean_of_parts(self, number: int, old: Tensor, everything: Tensor) -> Tensor:
+        """Return the first value of the row of a new id; `everything` is the mean of all old pieces.
+
+        It also stands for a character, which has no old parts.
+        """
+        model = self.tokenizer.subword_model
+        assert isinstance(model, ExtendedModel)
+        parts = model.parts(number, len(old)) if self.method == "parts" else []
+        return old[parts].mean(0) if parts else everything
+
+    def copy_languages(
+        self, table: Tensor, old: Tensor, old_languages: Sequence[str], languages: Sequence[str]
+    ) -> str:
+        """Copy the vectors of the languages that both models have, by name, in place, and fill the others.
+
+        `table` and `old` have a row for each of `languages` and `old_languages`. Return a note for the user,
+        or "" if no language is new.
+        """
+        new = []
+        for row, language in enumerate(languages):
+            if language in old_languages:
+                table[row] = old[list(old_languages).index(language)]
+                continue
+            new.append(language)
+            if self.method != "random":
+                table[row] = old.mean(0)
+        if not new:
+            return ""
+        how = "drawn at random" if self.method == "random" else "the mean of the others"
+        return f"languages without a vector there, {how}: {', '.join(new)}"
+
+
+_DESCRIPTIONS = {
+    "parts": "each the mean of the old pieces that it is made of",
+    "mean": "each the mean of all old pieces",
+    "random": "drawn at random",
+}
+"""What the report says of new rows, by the method."""

@@ -1,0 +1,330 @@
+"""A subword model that was extended for further languages, while text of its languages is cut as before.
+
+    ids    all ids of the old vocabulary | new languages, new pieces | those of a further extension | ...
+
+Text of the old languages is encoded by the base model, which the file contains unchanged. Text of a language
+that was added begins as pieces of the base model. A piece that this model lacks is cut into the longest known
+ones, new single characters included. Then the merges that were learned from text of the new languages join
+neighbours, always the pair whose merge was learned first, until no pair has a merge.
+
+An extension never uses pieces of later ones, so that a further extension leaves its text alone as well.
+(Imamura and Sumita 2022 also keep the segmentation of the languages that a model has been trained with.)
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol
+
+from masscli.text.bpe_merging import rank_merges
+from masscli.text.continued_bpe import Pair, Word, merge_in_word
+from masscli.text.markers import SENTENCEPIECE_SPACE, UNKNOWN_TEXT
+from masscli.text.packed_vocabulary import damaged, is_list_of, read_merges
+from masscli.text.piece_spelling import PieceSpelling
+from masscli.text.subword_model import BadModelError, SubwordModel, pieces_of
+
+HEADER = b"masscli extended-vocabulary\n"
+MAX_CACHED_WORDS = 1 << 17
+"""The cache of merged words is emptied when it has this many words."""
+
+
+class ExtensibleModel(SubwordModel, Protocol):
+    """A subword model that can be extended: one that tells how it cuts a line, unknown pieces included."""
+
+    @property
+    def text_ids(self) -> Mapping[str, int]:
+        """The id of each piece that text can be encoded into, spelled as `cut` spells it."""
+        ...
+
+    def cut(self, line: str) -> list[str]:
+        """Return the pieces of a line; one that is not in `text_ids` is unknown, and spelled by its text."""
+        ...
+
+    def pieces_to_text(self, pieces: Sequence[str]) -> str:
+        """Return the text that pieces stand for."""
+        ...
+
+
+@dataclass(frozen=True)
+class Extension:
+    """The languages that were added to a vocabulary together, and the merges learned from their text.
+
+    `size` is the number of ids of the vocabulary with this extension: languages of this extension are encoded
+    into lower ids only.
+    """
+
+    languages: tuple[str, ...]
+    merges: tuple[Pair, ...]
+    size: int
+
+
+def pack_extended(
+    base: bytes, special_ids: Mapping[str, int], new_pieces: Sequence[str], extensions: Sequence[Extension]
+) -> bytes:
+    """Return the bytes of a file that holds an extended model, for ExtendedModel to read.
+
+    `base` is the bytes of the model that was extended. `special_ids` maps masscli's names of all special
+    pieces, those of languages included, to ids. `new_pieces` are the pieces of all ids behind those of the
+    base model, in order. `extensions` are in the order in which they were made.
+    """
+    content = {
+        "base": base64.b64encode(base).decode(),
+        "special_ids": dict(special_ids),
+        "new_pieces": list(new_pieces),
+        "extensions": [
+            {"languages": extension.languages, "merges": extension.merges, "size": extension.size}
+            for extension in extensions
+        ],
+    }
+    return HEADER + json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class ExtendedModel:
+    """A subword model made of a base model and extensions for further languages; implements SubwordModel.
+
+    `sides` maps each language that was added to the subword model for its text. Other text is encoded by the
+    base model.
+    """
+
+    def __init__(self, data: bytes, open_base: Callable[[bytes], tuple[ExtensibleModel, str]]) -> None:
+        """Load the bytes that `pack_extended` returned.
+
+        `open_base` opens the bytes of the base model, and also returns the marker that its pieces have.
+        Raises BadModelError if the bytes are damaged.
+        """
+        content = _unpack(data)
+        self.special_ids: Mapping[str, int] = content.special_ids
+        self.base_bytes = content.base
+        self.new_pieces = content.new_pieces
+        self.extensions = content.extensions
+        self.base, self.marker = open_base(content.base)
+        self.spelling = PieceSpelling(self.marker)
+        first_new = len(self.base)
+        self._pieces = [*self.base.id_to_piece(range(first_new)), *self.new_pieces]
+        special = set(self.special_ids.values())
+        self.text_ids = dict(self.base.text_ids)
+        for number, piece in enumerate(self.new_pieces, first_new):
+            if number not in special:
+                self.text_ids[piece] = number
+        self._spelled = {number: piece for piece, number in self.text_ids.items()}
+        if max(*special, *(extension.size - 1 for extension in self.extensions)) >= len(self._pieces):
+            raise damaged(HEADER)
+        self._pairs = self._pairs_by_result()
+        self.sides: dict[str, ExtendedSide] = {}
+        for extension in self.extensions:
+            for language in extension.languages:
+                self.sides[language] = ExtendedSide(self, extension)
+
+    def _pairs_by_result(self) -> dict[str, Pair]:
+        """Return the pair that each merged piece was first made of.
+
+        Raises BadModelError if the result of a merge is no piece of the vocabulary with its extension.
+        """
+        pairs: dict[str, Pair] = {}
+        for extension in self.extensions:
+            for pair in extension.merges:
+                piece = self.spelling.joined(*pair)
+                if piece is None or self.text_ids.get(piece, extension.size) >= extension.size:
+                    raise damaged(HEADER)
+                pairs.setdefault(piece, pair)
+        return pairs
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @property
+    def free_ids(self) -> Sequence[int]:
+        """Always empty: which ids are special was decided when the vocabulary was extended."""
+        return ()
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Return a list of token ids for each line, encoded by the base model."""
+        return self.base.encode(lines)
+
+    def cut(self, line: str) -> list[str]:
+        """Return the pieces of a line in the base model, from which a further extension starts."""
+        return self.base.cut(line)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text that the ids stand for, with UNKNOWN_TEXT for unknown pieces."""
+        if all(number < len(self.base) for number in ids):
+            return self.base.decode(ids)
+        unknown = UNKNOWN_TEXT
+        if self.marker == SENTENCEPIECE_SPACE:
+            unknown = f"{SENTENCEPIECE_SPACE}{UNKNOWN_TEXT}{SENTENCEPIECE_SPACE}"
+        return self.pieces_to_text([self._spelled.get(number, unknown) for number in ids])
+
+    def pieces_to_text(self, pieces: Sequence[str]) -> str:
+        """Return the text that pieces stand for."""
+        return self.base.pieces_to_text(pieces)
+
+    def id_to_piece(self, ids: Sequence[int]) -> list[str]:
+        """Return the piece for each id; an id beyond the last one is written as `<id>`."""
+        return pieces_of(ids, self._pieces)
+
+    def begins_with(self, data: bytes) -> bool:
+        """Return whether `data` is the vocabulary that was extended: the base model, or an earlier extension.
+
+        All ids of that vocabulary are then the same here.
+        """
+        if data == self.base_bytes:
+            return True
+        if not data.startswith(HEADER):
+            return False
+        try:
+            earlier = _unpack(data)
+        except BadModelError:
+            return False
+        return (
+            earlier.base == self.base_bytes
+            and earlier.extensions == self.extensions[: len(earlier.extensions)]
+            and earlier.new_pieces == self.new_pieces[: len(earlier.new_pieces)]
+        )
+
+    def parts(self, number: int, old_size: int) -> list[int]:
+        """Return the ids below `old_size` of the pieces that a new piece was merged from, from left to right.
+
+        A part without such an id, which is a character that the old vocabulary lacks, is left out.
+        """
+        if number < old_size:
+            return [number]
+        pair = self._pairs.get(self._spelled.get(number, ""))
+        if pair is None:
+            return []
+        first, second = (self.text_ids[piece] for piece in pair)
+        return [*self.parts(first, old_size), *self.parts(second, old_size)]
+
+
+class ExtendedSide:
+    """The subword model for text of the languages that one extension added; implements SubwordModel."""
+
+    def __init__(self, model: ExtendedModel, extension: Extension) -> None:
+        self._model = model
+        self._known = {piece: i for piece, i in model.text_ids.items() if i < extension.size}
+        self._unknown = model.special_ids["<unk>"]
+        self._ranks = rank_merges(extension.merges)
+        # Where only a language was added, its text is cut as the base model cuts it.
+        self._has_new_pieces = len(self._known) > len(model.base.text_ids)
+        self._cache: dict[Word, list[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._model)
+
+    @property
+    def special_ids(self) -> Mapping[str, int]:
+        """The id of each special piece, by masscli's name for it, such as `<mask>`."""
+        return self._model.special_ids
+
+    @property
+    def free_ids(self) -> Sequence[int]:
+        """Always empty: see ExtendedModel."""
+        return ()
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Return a list of token ids for each line, without start and end symbols."""
+        if not self._has_new_pieces:
+            return self._model.encode(lines)
+        encoded = []
+        for line in lines:
+            ids: list[int] = []
+            for word in words_of_pieces(self._model.cut(line), self._model.spelling, self._known):
+                ids += self.encode_word(word)
+            encoded.append(ids)
+        return encoded
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text that the ids stand for, with UNKNOWN_TEXT for unknown pieces."""
+        return self._model.decode(ids)
+
+    def id_to_piece(self, ids: Sequence[int]) -> list[str]:
+        """Return the piece for each id; an id beyond the last one is written as `<id>`."""
+        return self._model.id_to_piece(ids)
+
+    def encode_word(self, word: Word) -> list[int]:
+        """Return the ids of a word, given as pieces, after all merges; from the cache if it has the word."""
+        ids = self._cache.get(word)
+        if ids is None:
+            ids = [self._known.get(piece, self._unknown) for piece in self._merge(word)]
+            # Forgetting everything at once is simple, and the common words are back after a few lines.
+            if len(self._cache) >= MAX_CACHED_WORDS:
+                self._cache = {}
+            self._cache[word] = ids
+        return ids
+
+    def _merge(self, word: Word) -> list[str]:
+        """Merge the pieces of a word until no pair of neighbours has a merge."""
+        pieces = list(word)
+        while True:
+            ranked = [(self._ranks[pair], pair) for pair in pairwise(pieces) if pair in self._ranks]
+            if not ranked:
+                return pieces
+            _, pair = min(ranked)
+            piece = self._model.spelling.joined(*pair)
+            assert piece is not None
+            pieces = merge_in_word(pieces, pair, piece)
+
+
+def words_of_pieces(pieces: Sequence[str], spelling: PieceSpelling, known: Container[str]) -> Iterator[Word]:
+    """Yield the words of a line, which is given as pieces of a base model, each as a tuple of pieces.
+
+    A piece that is not in `known` is cut into the longest pieces that are, and into single characters where
+    there are none.
+    """
+    word: list[str] = []
+    for piece in pieces:
+        parts = [piece] if piece in known else spelling.split(piece, known)
+        for part in parts:
+            if word and spelling.begins_word(word[-1], part):
+                yield tuple(word)
+                word = []
+            word.append(part)
+    if word:
+        yield tuple(word)
+
+
+class _Content(NamedTuple):
+    """What the bytes of an extended model hold; see `pack_extended`."""
+
+    base: bytes
+    special_ids: dict[str, int]
+    new_pieces: list[str]
+    extensions: list[Extension]
+
+
+def _unpack(data: bytes) -> _Content:
+    """Return what the bytes of an extended model hold.
+
+    Raises BadModelError if a part is missing or malformed.
+    """
+    error = damaged(HEADER)
+    try:
+        content = json.loads(data.removeprefix(HEADER))
+        base = base64.b64decode(content["base"], validate=True)
+        special_ids, new_pieces = content["special_ids"], content["new_pieces"]
+        extensions = [_read_extension(entry) for entry in content["extensions"]]
+    except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
+        raise error from None
+    valid = (
+        isinstance(special_ids, dict)
+        and "<unk>" in special_ids
+        and is_list_of(list(special_ids.values()), int)
+        and min(special_ids.values()) >= 0
+        and is_list_of(new_pieces, str)
+        and extensions
+    )
+    if not valid:
+        raise error
+    return _Content(base, special_ids, new_pieces, extensions)
+
+
+def _read_extension(entry: Any) -> Extension:
+    """Return an extension from its JSON object. Raises BadModelError if a value has another type."""
+    languages, size = entry["languages"], entry["size"]
+    if not is_list_of(languages, str) or type(size) is not int:
+        raise damaged(HEADER)
+    return Extension(tuple(languages), tuple(read_merges(entry, HEADER)), size)

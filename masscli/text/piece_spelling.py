@@ -1,0 +1,104 @@
+"""How pieces are spelled: where their marker stands, how two are joined, and how one is taken apart.
+
+The marker of a vocabulary shows where words begin or go on (see markers.py): `▁maison` begins a word in
+SentencePiece, `mai@@` goes on in BPE codes, and `##son` goes on in WordPiece.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Container
+from dataclasses import dataclass
+
+from masscli.text.byte_level_bpe import letters_to_bytes
+from masscli.text.markers import (
+    BPE_CONTINUATION,
+    BYTE_LEVEL_SPACE,
+    WORDPIECE_CONTINUATION,
+    remove_marker,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PieceSpelling:
+    """Joins and splits the pieces of a vocabulary whose marker is `marker`, a constant of markers.py."""
+
+    marker: str
+
+    def joined(self, first: str, second: str) -> str | None:
+        """Return the piece that two neighbours make together, or None if they may not be joined.
+
+        Only pieces of one word may, and only letters and the accents that combine with them: a piece such as
+        `word.` would be frequent, but stands for nothing.
+        """
+        piece = self._concatenated(first, second)
+        if piece is None or not self._is_of_letters(piece):
+            return None
+        return piece
+
+    def text(self, piece: str) -> str:
+        """Return a piece without its marker."""
+        return remove_marker(piece, self.marker)
+
+    def begins_word(self, first: str, second: str) -> bool:
+        """Return whether a new word begins between two neighbours, of which `second` is the later one."""
+        return self._concatenated(first, second) is None
+
+    def split(self, piece: str, known: Container[str]) -> list[str]:
+        """Cut a piece, from left to right, into the longest pieces that are in `known`.
+
+        A character that is in no known piece becomes a piece of its own. The results are spelled with the
+        marker.
+        """
+        text = self._without_marker(piece)
+        pieces = []
+        start = 0
+        while start < len(text):
+            end = len(text)
+            while end > start + 1 and self._part(piece, text, start, end) not in known:
+                end -= 1
+            pieces.append(self._part(piece, text, start, end))
+            start = end
+        return pieces
+
+    def _concatenated(self, first: str, second: str) -> str | None:
+        """Return both pieces in one, or None if the second one begins a new word."""
+        if self.marker == BPE_CONTINUATION:
+            if not first.endswith(BPE_CONTINUATION):
+                return None
+            return first.removesuffix(BPE_CONTINUATION) + second
+        if self.marker == WORDPIECE_CONTINUATION:
+            if not second.startswith(WORDPIECE_CONTINUATION):
+                return None
+            return first + second.removeprefix(WORDPIECE_CONTINUATION)
+        # A SentencePiece model of another program may have pieces that reach into the next word.
+        if self.marker in first[1:] or self.marker in second:
+            return None
+        return first + second
+
+    def _is_of_letters(self, piece: str) -> bool:
+        """Return whether the text of a piece has only letters, combining marks, and parts of characters."""
+        if self.marker == BYTE_LEVEL_SPACE:
+            # A part of a character, of which more bytes follow, is left out.
+            text = letters_to_bytes(piece).decode("utf-8", errors="ignore").removeprefix(" ")
+        else:
+            text = self.text(piece)
+        return all(unicodedata.category(character)[0] in "LM" for character in text)
+
+    def _without_marker(self, piece: str) -> str:
+        """Return the text of a piece without a marker at its end or start that is not itself text.
+
+        SentencePiece's marker is a letter that a piece may consist of, and stays.
+        """
+        if self.marker in (BPE_CONTINUATION, WORDPIECE_CONTINUATION):
+            return remove_marker(piece, self.marker)
+        return piece
+
+    def _part(self, piece: str, text: str, start: int, end: int) -> str:
+        """Return `text[start:end]`, a part of the text of `piece`, with the marker that it needs there."""
+        part = text[start:end]
+        if self.marker == BPE_CONTINUATION and (end < len(text) or piece.endswith(BPE_CONTINUATION)):
+            return part + BPE_CONTINUATION
+        if self.marker == WORDPIECE_CONTINUATION and (start or piece.startswith(WORDPIECE_CONTINUATION)):
+            return WORDPIECE_CONTINUATION + part
+        return part
