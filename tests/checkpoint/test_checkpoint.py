@@ -519,7 +519,7 @@ def test_languages_are_taken_over_by_name(toy: Path, whole: Path, tmp_path: Path
     for stack in ("encoder", "decoder"):
         name = f"embeddings.{stack}.languages.weight"
         assert torch.equal(ours[name][:2], theirs[name])
-    assert notes[1:] == ["languages without a vector there, drawn at random: en"]
+    assert notes[1:] == ["languages without a vector there, the mean of the others: en"]
 
 
 def rename_languages(path: Path, languages: tuple[str, ...]) -> None:
@@ -537,7 +537,7 @@ def test_weights_of_another_shape_or_vocabulary_are_refused(toy: Path, whole: Pa
     other = make_data(tmp_path / "other", vocab_size=90)
     message, hint = refused(lambda: build(recipe(other, tmp_path / "b", f"init_from={whole}")))
     assert message == f"{path}: was trained with another vocabulary than the data"
-    assert hint == f"preprocess the text with --spm-model {path}"
+    assert hint == f"preprocess the text with --spm-model {path}, or for a new language with --extend"
 
 
 @pytest.mark.parametrize("objective", ["mlm", "clm"])

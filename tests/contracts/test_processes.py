@@ -150,7 +150,7 @@ def test_a_run_begun_by_one_process_is_continued_by_two(
     )  # each process has translated half of the lines
 
 
-def test_frozen_rows_of_a_model_that_is_shared_out(toy: Path, tmp_path: Path) -> None:
+def test_frozen_rows_of_a_model_that_is_shared_out(preloaded: Preloaded, toy: Path, tmp_path: Path) -> None:
     """Two processes with a share of the model each keep the old rows bit by bit, and learn what one learns."""
     text = {"text": {"dataset": "en", "objective": {"name": "mass"}}}
     assert (
@@ -166,7 +166,7 @@ def test_frozen_rows_of_a_model_that_is_shared_out(toy: Path, tmp_path: Path) ->
         if name == "one":
             assert masscli(command) == 0
         else:
-            finish(command)
+            finish(preloaded, command)
     before = Checkpoint.open(tmp_path / "old").weights()["token_embeddings.shared"]
     weights = [Checkpoint.open(tmp_path / name).weights() for name in ("one", "two")]
     for found in weights:

@@ -42,7 +42,7 @@ def test_what_is_frozen_stays(labelled: Path, tmp_path: Path, capsys: pytest.Cap
         "name embeddings, a stack or layers that it has",
     )
     assert refused("finetune", labelled / "data", "--task", "tag", *rest, "--freeze", "head")[0] == (
-        "--freeze: expected embeddings, encoder, decoder or a number of layers, got 'head'"
+        "--freeze: expected embeddings, old-embeddings, encoder, decoder or a number of layers, got 'head'"
     )
 
 

@@ -338,6 +338,7 @@ def test_what_a_given_vocabulary_has_decided(
 def test_options_of_training_a_vocabulary_have_no_effect_on_a_given_one(text: Path) -> None:
     given = find_unused(PreprocessConfig(spm_model=text, vocab_size=120, vocab_sentences=9, bad_rows="skip"))
     assert given.pop("bpe_min_count").reason == "there are no --bpe-codes"
+    assert given.pop("new_pieces").reason == "there is no --extend"
     assert given.pop("check_columns").reason == "there are no labelled examples"
     assert {key: (rule.reason, rule.misleading) for key, rule in given.items()} == dict.fromkeys(
         ("vocab_size", "character_coverage", "vocab_sentences"),
