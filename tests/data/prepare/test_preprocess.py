@@ -348,6 +348,7 @@ def test_options_of_training_a_vocabulary_have_no_effect_on_a_given_one(text: Pa
         "max_bad_rows",
         "bpe_min_count",
         "check_columns",
+        "new_pieces",
     }
 
 
