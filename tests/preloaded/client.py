@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -44,6 +45,9 @@ def main(address: str, module: str, arguments: list[str]) -> None:
         if number not in request["ignored"]:
             signal.signal(number, lambda received, frame: os.kill(process, received))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+    # Python calls its handlers between instructions: one for a signal that comes just before a read would wait for its end.
+    while not select.select([connection], [], [], 0.1)[0]:
+        pass
     code = json.loads(answers.readline())
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)
