@@ -81,7 +81,10 @@ def run(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A run, a checkpoint, or a file of outputs.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="What is to take its place.")],
 ) -> None:
-    """Compare the outputs of two models, print the report, and exit with 3 if the new model is worse."""
+    """Compare the outputs of two models, print the report, and exit with 3 if the new model is worse.
+
+    It is worse if a metric is significantly lower, or if more lines changed than --max-changed allows.
+    """
     from masscli.metrics import build_metrics
     from masscli.reporting.comparison import compare_outputs
 

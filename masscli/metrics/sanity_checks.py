@@ -335,7 +335,8 @@ def _is_not_composed(line: str) -> bool:
 def _preference(lines: Sequence[str], first: str, second: str) -> int:
     """Return which of two kinds of letters the lines use: 1 for the first, -1 for the second, else 0.
 
-    A kind is used if more than the share MOSTLY of the lines with either has it.
+    A kind is used if the lines that have it are more than the share MOSTLY of a total, the lines with the
+    first kind plus the lines with the second. A line with both counts in both, so that mixed lines give 0.
     """
     with_first = sum(any(letter in line for letter in first) for line in lines)
     with_second = sum(any(letter in line for letter in second) for line in lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -81,11 +82,10 @@ class WeightsAndBiases:
                 "--wandb-project needs Weights & Biases", "pip install 'masscli[wandb]'"
             ) from None
         assert recipe.save_dir is not None
-        # A run that goes on has the same name, under which its curves go on as well.
-        name = recipe.save_dir.resolve().name
         self._run = wandb.init(
             project=recipe.train.wandb_project,
-            name=name,
+            id=_wandb_id(recipe.save_dir),
+            name=recipe.save_dir.resolve().name,
             dir=str(recipe.save_dir),
             config=to_dict(recipe),
             resume="allow",
@@ -93,7 +93,11 @@ class WeightsAndBiases:
 
     @classmethod
     def open(cls, recipe: Recipe) -> WeightsAndBiases:
-        """Open the sink of a run: begin or resume a W&B run in the project of --wandb-project."""
+        """Open the sink of a run: begin a W&B run in the project of --wandb-project, or resume the folder's.
+
+        The run folder holds the id of its W&B run in `wandb_id.txt`. Raises MasscliError if wandb is not
+        installed.
+        """
         return cls(recipe)
 
     def write(self, event: Event) -> None:
@@ -126,6 +130,14 @@ def open_sinks(recipe: Recipe, step: int, stack: ExitStack) -> list[LogFile | Si
     sinks.append(LogFile(recipe.save_dir / "log.jsonl", step))
     stack.callback(sinks[-1].close)
     return sinks
+
+
+def _wandb_id(folder: Path) -> str:
+    """Return the id of the W&B run of a run folder; a folder without one is given a random one."""
+    path = folder / "wandb_id.txt"
+    if not path.exists():
+        write_atomic(path, uuid.uuid4().hex.encode())
+    return decode_text(read_regular(path), path).strip()
 
 
 def numbers(event: Event) -> dict[str, float]:

@@ -72,7 +72,7 @@ def line_chart(title: str, curves: Sequence[Curve], best: tuple[float, float] | 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Return round numbers between `low` and `high` for the ticks of an axis, at most `count` + 1 of them.
 
-    They are the multiples of a step that is 1, 2 or 5 times a power of ten.
+    They are the multiples of a step that is 1, 2 or 5 times a power of ten. `low` must be below `high`.
     """
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))

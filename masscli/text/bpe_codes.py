@@ -198,7 +198,7 @@ class BpeCodesModel:
         return join_bpe_pieces(pieces)
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the piece for each id, as in the vocabulary; an id beyond its end is written as `<id>`."""
+        """Return the piece for each id, as in the vocabulary, and like `<32000>` for an id beyond its end."""
         return pieces_of(ids, self._pieces)
 
     def _cut_word(self, word: str) -> list[str]:

@@ -1,7 +1,8 @@
 """BPE-dropout (Provilkov et al. 2020, algorithm 1): split words into other pieces each time they are read.
 
 A word begins as its characters. At each step every possible merge is dropped with probability p, and of the
-remaining ones that of the highest score is carried out, the leftmost of equals. This is repeated until no
+remaining ones that whose result is the piece with the highest score (learned first) is carried out, the
+leftmost of equals. This is repeated until no
 merge is possible or all were dropped. With p = 0 the result is the segmentation of the BPE itself.
 """
 

@@ -158,7 +158,7 @@ class ByteLevelModel(PackedModel):
         return decoded
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the piece for each id, as in vocab.json; an id beyond its end is written as `<id>`."""
+        """Return the piece for each id, as in vocab.json; an id beyond its end is written like `<32000>`."""
         return pieces_of(ids, self._pieces)
 
     @property

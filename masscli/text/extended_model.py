@@ -164,7 +164,7 @@ class ExtendedModel:
         return self.base.pieces_to_text(pieces)
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the piece for each id; an id beyond the last one is written as `<id>`."""
+        """Return the piece for each id; an id beyond the last one is written like `<32000>`."""
         return pieces_of(ids, self._pieces)
 
     def begins_with(self, data: bytes) -> bool:
@@ -242,7 +242,7 @@ class ExtendedSide:
         return self._model.decode(ids)
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the piece for each id; an id beyond the last one is written as `<id>`."""
+        """Return the piece for each id; an id beyond the last one is written like `<32000>`."""
         return self._model.id_to_piece(ids)
 
     def encode_word(self, word: Word) -> list[int]:

@@ -126,7 +126,7 @@ class FastTokenizerModel(PackedModel):
         return f" {UNKNOWN_TEXT} ".join(texts).strip(" ")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the piece for each id; an id beyond the vocabulary's end is written as `<id>`.
+        """Return the piece for each id; an id beyond the vocabulary's end is written like `<32000>`.
 
         If pieces mark the end of a word (`the</w>`, `th`), they are returned with the mark of subword-nmt
         instead (`the`, `th@@`); special pieces have no mark.

@@ -84,7 +84,7 @@ class GptBpeModel(PackedModel):
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
         """Return the piece for each id, with the mark of subword-nmt: `the` ends a word, `th@@` does not.
 
-        Special and unused pieces have no mark; an id beyond the vocabulary's end is written as `<id>`.
+        Special and unused pieces have no mark; an id beyond the vocabulary's end is written like `<32000>`.
         """
         return show_continuations(pieces_of(ids, self._pieces), self._ids)
 

@@ -105,7 +105,7 @@ class NumberedSentencePieceModel(PackedModel):
         return "".join(pieces).replace(SENTENCEPIECE_SPACE, " ").strip(" ")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the piece for each id, as in the dictionary; an id beyond its end is written as `<id>`."""
+        """Return the piece for each id, as in the dictionary, and like `<32000>` for an id beyond its end."""
         return pieces_of(ids, self._pieces)
 
 

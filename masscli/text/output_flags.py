@@ -1,8 +1,8 @@
 """Flag translations that are probably wrong, by plain rules that need no reference.
 
 empty            the output is empty, but the source has letters or digits
-looping          the most frequent sequence of four words occurs at least two times more than the most
-                 frequent one of the source does: the rule of Raunak et al. 2021 (The Curious Case of
+looping          the most frequent sequence of four words occurs n times, that of the source m times, and n is
+                 at least m + 2: the rule of Raunak et al. 2021 (The Curious Case of
                  Hallucinations), with the values of Guerreiro et al. 2023 (Looking for a Needle in a
                  Haystack)
 copied           the output is the source, apart from case and punctuation, though the languages differ;

@@ -129,7 +129,7 @@ class SentencePieceModel:
         return not any(is_kind(number) for is_kind in is_other)
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the piece for each id; an id beyond the last one is written as `<id>`, such as `<32000>`."""
+        """Return the piece for each id; an id beyond the last one is written like `<32000>`."""
         return pieces_of(ids, self._pieces)
 
 

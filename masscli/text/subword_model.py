@@ -49,12 +49,12 @@ class SubwordModel(Protocol):
         ...
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the piece for each id, with its word marker; an id beyond the last is written as `<id>`."""
+        """Return the piece for each id, with its word marker; for an id beyond the last, like `<32000>`."""
         ...
 
 
 def pieces_of(ids: Sequence[int], pieces: Sequence[str]) -> list[str]:
-    """Look up ids in `pieces`, and return the piece for each; an id beyond the last is written as `<id>`."""
+    """Look up ids in `pieces`, and return the piece for each, and like `<32000>` for one beyond the last."""
     found = []
     for i in ids:
         if i < len(pieces):

@@ -311,7 +311,7 @@ class Tokenizer:
         return self.preprocessing.undo(text, language)
 
     def ids_to_pieces(self, ids: Sequence[int]) -> list[str]:
-        """Return the piece for each id, with its word marker; an id without a piece is written as `<id>`."""
+        """Return the piece for each id, with its word marker, and like `<32000>` for an id without one."""
         return self._model.id_to_piece(ids)
 
     def bpe_dropout(self, dropout: float, max_length: int) -> BpeDropout:

@@ -87,8 +87,9 @@ class Side:
 class TwoVocabularies:
     """A subword model made of one for the source and one for the target; implements SubwordModel.
 
-    `sides` has the two models by language. `source_ids`, `target_ids` and `predicted_ids` are the ranges of
-    ids that the encoder, the decoder and the output layer know.
+    `sides` has the two models by language, each with its ids in the common range. `source_ids`, `target_ids`
+    and `predicted_ids` are the ranges of ids that the encoder, the decoder and the output layer know; they
+    overlap in the special ids, as the picture above shows.
     """
 
     def __init__(self, data: bytes, open_model: Callable[[bytes], SubwordModel]) -> None:
@@ -147,7 +148,7 @@ class TwoVocabularies:
         return target.decode(ids)
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the piece for each id; an id that has none, or is beyond the end, is written as `<id>`."""
+        """Return the piece for each id; an id without a piece is written as a number, like `<32000>`."""
         return pieces_of(ids, self._pieces)
 
 

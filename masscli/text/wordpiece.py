@@ -1,9 +1,9 @@
 """WordPiece with BERT's `vocab.txt` (Devlin et al. 2019).
 
-A line is first cut into basic tokens: control and private-use characters are removed, all white space becomes
-a space, and spaces are put around every CJK character. For lower-cased vocabularies accents are removed (NFD
-without category Mn). Then every punctuation mark becomes a token of its own; every ASCII character that is
-neither a letter nor a digit counts as one.
+A line is first cut into basic tokens: control, format and private-use characters and U+FFFD are removed,
+tabs, line ends and other space characters become a space, and spaces are put around every CJK character. For
+lower-cased vocabularies accents are removed (NFD without category Mn). Then every punctuation mark becomes a
+token of its own; every ASCII character that is neither a letter nor a digit counts as one.
 
 A basic token is then cut into pieces: from left to right, always the longest one that the vocabulary has. All
 pieces but the first begin with `##`. A token that cannot be cut in this way, or has more than 100 characters,
@@ -142,7 +142,7 @@ class WordPieceModel:
         return " ".join(pieces).replace(f" {WORDPIECE_CONTINUATION}", "")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the piece for each id, as in `vocab.txt`; an id beyond its end is written as `<id>`."""
+        """Return the piece for each id, as in `vocab.txt`; an id beyond its end is written like `<32000>`."""
         return pieces_of(ids, self._pieces)
 
     def _cut_token(self, token: str) -> list[str]:

@@ -34,7 +34,10 @@ BEAM = 5
 
 @dataclass(frozen=True)
 class Workload:
-    """The input of the benchmark: the named size of a model, the shape of its batches, and durations."""
+    """What the benchmark runs: a model, the shape of its batches, and how long it decodes and measures.
+
+    `arch` is the named size of the model.
+    """
 
     arch: str
     vocab_size: int

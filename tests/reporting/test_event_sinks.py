@@ -118,6 +118,11 @@ def test_weights_and_biases(
         event["step"]: event["losses"]["translate-en-de.translate"]
         for event in logged(tmp_path / "run", "stepped")
     }
+    first = seen["settings"]
+    assert train(toy, tmp_path / "run", "--wandb-project=toys", "--max-update=6") == 0
+    assert seen["settings"]["id"] == first["id"] and seen["settings"]["resume"] == "allow"
+    assert train(toy, tmp_path / "another", "--wandb-project=toys") == 0
+    assert seen["settings"]["id"] != first["id"]
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert train(toy, tmp_path / "without", "--wandb-project=toys") == 2
     assert not (tmp_path / "without").exists()

@@ -38,7 +38,7 @@ def import_folder(
 
     The notes tell the user what was imported, what is new and what was left behind. `languages` are those
     that the run is to know. Weights that are a pickle are read only with `allow_pickle`. Raises MasscliError
-    if something in the folder is missing, unknown, or does not fit the rest.
+    if `output` contains a file, or if something in `folder` is missing, unknown, or does not fit the rest.
     """
     # First, so that nothing is read in vain.
     checkpoint.require_empty_folder(output)

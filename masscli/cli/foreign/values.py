@@ -53,7 +53,9 @@ def checkpoint(value: str) -> str:
 def xlm_optimizer(value: str) -> str:
     """Return the masscli flags for a value of XLM's --optimizer.
 
-    An example is `adam_inverse_sqrt,beta1=0.9,beta2=0.98,lr=0.0001`. Raises KeyError for another optimizer.
+    An example is `adam_inverse_sqrt,beta1=0.9,beta2=0.98,lr=0.0001`. The betas are flags in any case, with
+    XLM's defaults if `value` does not set them; parameters that have no flag here (exp_factor, init_period)
+    are left out. Raises KeyError for an optimizer that is not in XLM_OPTIMIZERS.
     """
     name, *assignments = value.split(",")
     given = dict(assignment.split("=", 1) for assignment in assignments if "=" in assignment)

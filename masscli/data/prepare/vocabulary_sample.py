@@ -1,8 +1,10 @@
 """Choose the lines that a vocabulary is trained on, or extended with, and do it.
 
-Languages get equal shares of --vocab-sentences (what a small language cannot use goes to the others), and
-together about `MAX_BYTES` bytes at most. Within a language every line of every training file is equally
-likely. The choice depends only on the seed and the text.
+Languages (for an extension, the new ones) get equal shares of --vocab-sentences (what a small language cannot
+use goes to the others), and together about `MAX_BYTES` bytes at most. The running text of tables is added to
+these: at most --vocab-sentences lines of it. Within a language every line of every training file is equally
+likely; of files with the same content only the first counts. The choice depends only on the seed and the
+text.
 """
 
 from __future__ import annotations

@@ -46,8 +46,9 @@ class ResumeError(Exception):
 class ColumnWriter:
     """Appends rows to a column, and can go on from an earlier `state`.
 
-    A shard ends before the row that would make its values larger than `max_bytes`, however the rows are
-    divided among calls of `append`: the files depend on the rows alone. Row lengths and document starts are
+    A shard ends before the row that would make its values larger than `max_bytes`, or its rows more than
+    MAX_ROWS; a row that is larger than `max_bytes` has a shard of its own. How the rows are divided among
+    calls of `append` does not matter: the files depend on the rows alone. Row lengths and document starts are
     kept in NAME.len and NAME.doc, which stay when a shard is finished, so that the writer can return to any
     earlier state.
     """

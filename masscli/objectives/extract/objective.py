@@ -143,7 +143,7 @@ class Extract(PredictiveObjective):
         return predictions
 
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return exact match and F1 of the answers, as shares from 0 to 1.
+        """Return the exact match (`exact`) and F1 (`f1`) of the answers, as shares from 0 to 1.
 
         If questions may have no answer, also the best values that any --null-threshold reaches (`best-f1`,
         `best-exact`), and the threshold for the best F1 (`best-f1-threshold`).

@@ -167,9 +167,11 @@ def answer_token_span(table: Table, row: int) -> TokenSpan | None:
 
 
 def character_offsets(table: Table, row: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where the tokens of a question's text begin and end, as two arrays of character offsets.
+    """Return where each token of the text that a question is about begins and ends, as two arrays.
 
-    Ends are exclusive. Raises MasscliError if the offsets do not fit the text, since the table is damaged.
+    The question is that in `row` of the table; the arrays are character offsets into the text that holds its
+    answer. Ends are exclusive. Raises MasscliError if the offsets do not fit the text, since the table is
+    damaged.
     """
     shared_row = table.shared_row(CONTEXT, row)
     begins = table.columns[f"{CONTEXT}.begin"][shared_row]

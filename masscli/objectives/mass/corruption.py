@@ -149,9 +149,11 @@ def _choose_positions(num_words: int, options: MassOptions, rng: np.random.Gener
 
 
 def _choose_in_blocks(num_words: int, options: MassOptions, rng: np.random.Generator) -> Ids:
-    """Choose a fragment in each block of --block words of a window, and return all positions, sorted.
+    """Choose a fragment in each block of --block words, and return the positions of all, sorted.
 
-    In a block the number of masked tokens is rounded down, so that a short last block may have none.
+    `num_words` is the number of words of the window that is cut into blocks; positions count from its first
+    word as 0. A fragment has the share --k of its block, rounded down, so that a short last block may have
+    none; or --k-tokens words, at most the whole block.
     """
     assert options.block
     fragments = [np.zeros(0, np.int64)]

@@ -1,4 +1,4 @@
-"""The options of all tasks that read hidden states of tables of labelled examples.
+"""The options that all tasks with a head on the hidden states share; their labelled examples are in tables.
 
 Help screens read this module, so it does not import torch.
 """

@@ -94,7 +94,8 @@ class UniLM(Objective):
     def batch_lengths(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the largest number of tokens (N,) that examples of these sizes (N, 1) take up in a batch.
 
-        These are the tokens of the text, and a copy of each masked token for each loss term.
+        These are the tokens of the text, and a copy of each masked token for each loss term. With the term
+        `ae` alone there are no copies: masks stand in the place of the masked tokens.
         """
         options = self.options
         terms = options.terms

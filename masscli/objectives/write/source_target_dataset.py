@@ -32,7 +32,10 @@ class SourceTargetDataset(ABC):
 
     @abstractmethod
     def source_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths of the sources before truncation: (stop - start,)."""
+        """Return the number of tokens (stop - start,) of each source, before truncation.
+
+        Start and end symbols are not counted.
+        """
 
     @abstractmethod
     def truncated_source(self, row: int) -> Ids:
