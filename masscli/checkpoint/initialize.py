@@ -14,6 +14,7 @@ from torch import Tensor
 
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.new_rows import TOKEN_TABLES, NewRows
+from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
@@ -187,9 +188,11 @@ def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
         return []
     for part in parts:
         # Of a number of layers the last one must be there.
-        required = _prefixes(part)
-        if part.isdigit():
-            required = [f"{stack}.layers.{int(part) - 1}." for stack in STACKS]
+        layers = parse_digits(part)
+        if layers is None:
+            required = _prefixes(part)
+        else:
+            required = [f"{stack}.layers.{layers - 1}." for stack in STACKS]
         if not any(_starts_with_any(name, required) for name, _ in model.named_parameters()):
             raise MasscliError(
                 f"--freeze {part}: the model has no such part",

@@ -14,6 +14,7 @@ from typing import Any
 from masscli.core.config import config, from_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular, write_atomic
+from masscli.core.json_text import parse_json
 from masscli.core.sealed_json import SealError, seal, unseal
 
 FORMAT = 2
@@ -63,12 +64,12 @@ def read_state_file(folder: Path) -> StateFile:
     ConfigError if the file is missing or damaged.
     """
     try:
-        content = json.loads(read_regular(folder / STATE_FILE))
+        content = parse_json(read_regular(folder / STATE_FILE))
     except FileNotFoundError:
         raise DamagedStateError("it is missing") from None
     except MasscliError:
         raise DamagedStateError("it is not a file") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DamagedStateError(str(error)) from None
     if not isinstance(content, dict) or "format" not in content:
         raise DamagedStateError("it has no format")

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 from masscli.data.formats.conll import CONLLU_UPOS, is_conllu, split_sentences
-from masscli.data.formats.json_text import JSONL_HINT, json_lines, parse_json
+from masscli.data.formats.json_text import JSONL_HINT, json_lines, parse_json_at
 from masscli.data.formats.multiple_choice import choice_index
 from masscli.data.formats.record import Record
 from masscli.data.formats.registry import guess_format, read_records
@@ -260,13 +261,13 @@ def _conll(name: str, rows: Sequence[str], column: str | None, flag: str) -> Sco
         column = str(width)
         if is_conllu(first_columns, [columns[0] for _, columns in first_sentence]):
             column = CONLLU_UPOS
-    is_number = column.isascii() and column.isdigit()
-    if not is_number or not 0 < int(column) <= width:
+    number = parse_digits(column)
+    if number is None or not 0 < number <= width:
         raise MasscliError(
             f"{name}: has no column {column!r}",
             f"columns of CoNLL lines are numbers, here 1 to {width}; see {flag}",
         )
-    return _tagged(name, sentences, int(column) - 1)
+    return _tagged(name, sentences, number - 1)
 
 
 def _tagged(name: str, sentences: Sentences, column: int) -> ScoreInput:
@@ -347,7 +348,7 @@ def _best_text(record: Mapping[str, object], where: str) -> str:
 
 
 def _parse_object(name: str, number: int, row: str) -> dict[str, object]:
-    parsed = parse_json(row, f"{name}:{number}", JSONL_HINT)
+    parsed = parse_json_at(f"{name}:{number}", row, JSONL_HINT)
     if not isinstance(parsed, dict):
         raise MasscliError(f"{name}:{number}: expected an object, got {row[:40]}", JSONL_HINT)
     return parsed

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from masscli.core.errors import MasscliError
-from masscli.data.formats.json_text import JSONL_HINT, json_lines, parse_json
+from masscli.data.formats.json_text import JSONL_HINT, json_lines, parse_json_at
 from masscli.metrics import Score
 from masscli.metrics.config import ScoreConfig
 from masscli.text.corpus import iter_lines
@@ -130,13 +130,13 @@ def _read_by_id(path: Path, field: str) -> dict[str, Any]:
     rows = list(iter_lines(path))
     one_object_per_line = len(rows) > 1 and rows[0].startswith("{") and rows[0].endswith("}")
     if not one_object_per_line:
-        values = parse_json("\n".join(rows), str(path), "predictions are an object from ids to answers")
+        values = parse_json_at(str(path), "\n".join(rows), "predictions are an object from ids to answers")
         if not isinstance(values, dict):
             raise MasscliError(f"{path}: expected an object from ids to answers")
         return values
     values = {}
     for number, row in json_lines(rows, str(path)):
-        prediction = parse_json(row, f"{path}:{number}", JSONL_HINT)
+        prediction = parse_json_at(f"{path}:{number}", row, JSONL_HINT)
         if not isinstance(prediction, dict) or not {"id", field} <= prediction.keys():
             raise MasscliError(
                 f"{path}:{number}: has no id or no {field}",

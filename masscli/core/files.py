@@ -122,7 +122,8 @@ def remove_leftovers(path: Path) -> None:
     for leftover in path.parent.glob(f"{glob.escape(_prefix(path))}.*.new"):
         # It may be gone by now, locked, of another user, or on a disk without locks.
         with suppress(OSError):
-            lock = os.open(leftover, os.O_RDONLY)
+            # To open a pipe would wait for somebody who writes to it.
+            lock = os.open(leftover, os.O_RDONLY | os.O_NONBLOCK)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if leftover.is_dir():
@@ -137,8 +138,10 @@ def append_json_lines(path: Path, lines: bytes) -> None:
     """Append whole lines to a JSON Lines file; lines that other processes append are not mixed with them.
 
     An unfinished object that a killed process has left at the end is removed, and a missing line end is
-    added.
+    added. Raises MasscliError if the path is that of a folder, a pipe or a device.
     """
+    if path.exists():
+        require_regular(path)
     with open(path, "a+b") as file:
         # A disk without locks still adds small pieces in one step.
         with suppress(OSError):
@@ -160,6 +163,8 @@ def _end_last_line(file: BinaryIO) -> None:
         return
     try:
         json.loads(last)
+        is_half = False
+    except RecursionError:
         is_half = False
     except ValueError:
         # What is no object at all was not left by a kill, and is reported when it is read.
@@ -216,14 +221,23 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def open_for_appending(path: Path) -> BinaryIO:
+    """Open a regular file for writing at its end, and create it if there is none.
+
+    Raises MasscliError for a folder, a pipe or a device: to open a pipe may take forever.
+    """
+    if path.exists():
+        require_regular(path)
+    return open(path, "ab")
+
+
 def acquire_lock(path: Path) -> BinaryIO:
     """Create a file if there is none, lock it against other processes, and return it opened.
 
     The lock ends when the returned file is closed, or with the process. Raises BlockingIOError if another
-    process holds the lock.
+    process holds the lock, and MasscliError if something else than a regular file has its name.
     """
-    # Append mode makes the file without emptying it.
-    file = open(path, "ab")  # noqa: SIM115  (the caller closes it)
+    file = open_for_appending(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException:

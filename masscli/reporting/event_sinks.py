@@ -15,6 +15,7 @@ from typing import Any
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular, write_atomic
+from masscli.core.json_text import parse_json
 from masscli.text.corpus import decode_text
 from masscli.training.events import EVENT_SINKS, Event, Sink
 from masscli.training.recipe import Recipe
@@ -155,10 +156,10 @@ def _lines_up_to(path: Path, step: int) -> Iterator[str]:
         return
     for line in decode_text(read_regular(path), path).split("\n"):
         try:
-            if line and json.loads(line)["step"] <= step:
+            if line and parse_json(line)["step"] <= step:
                 yield line + "\n"
         # A kill may have cut a line short.
-        except (ValueError, RecursionError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             continue
 
 

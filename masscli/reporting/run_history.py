@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
 from masscli.core.config import config, from_dict
+from masscli.core.config.toml import parse_toml
 from masscli.core.errors import MasscliError
 from masscli.reporting.run_log import RunLog, read_events, read_run
 from masscli.text.corpus import read_text
@@ -82,8 +82,8 @@ def read_history(folder: Path) -> RunHistory:
     recipe = folder / "recipe.toml"
     if recipe.is_file():
         try:
-            history.settings = dict(_flatten(tomllib.loads(read_text(recipe))))
-        except (ValueError, RecursionError) as error:
+            history.settings = dict(_flatten(parse_toml(read_text(recipe))))
+        except ValueError as error:
             raise MasscliError(f"{recipe}: {error}", "the file must be TOML") from None
     return history
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from masscli.core.config import ConfigError, config, from_dict
 from masscli.core.errors import MasscliError
+from masscli.core.json_text import parse_json
 from masscli.text.corpus import read_text
 
 
@@ -68,13 +68,13 @@ def read_events(folder: Path, add: Callable[[Mapping[str, Any]], None]) -> None:
         raise MasscliError(f"{path}: no such file", "name folders of runs, or a log of scores")
     for number, line in enumerate(read_text(path).split("\n"), 1):
         try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
+            event = parse_json(line)
+        except ValueError:
             # The last line of a run that was killed may be cut off.
             continue
         try:
             add(event)
-        except (KeyError, TypeError, ValueError, AttributeError, ConfigError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ConfigError):
             raise MasscliError(
                 f"{path}:{number}: is not an event of a run", "was it changed by hand? delete the line"
             ) from None

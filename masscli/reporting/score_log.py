@@ -7,7 +7,6 @@ all tags except the seed.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -16,8 +15,12 @@ from pathlib import Path
 
 from masscli.core.errors import MasscliError
 from masscli.core.files import append_json_lines
+from masscli.core.json_text import parse_json
 from masscli.text.corpus import iter_lines
 from masscli.text.single_line import json_line
+
+LARGEST = 1e100
+"""The largest score, on either side of 0. What lies beyond is no score, and its variance may be no float."""
 
 SEED = "seed"
 """The tag that numbers the repetitions of one experiment."""
@@ -89,17 +92,19 @@ def parse_tags(items: Sequence[str] | None, flag: str) -> dict[str, str]:
 def append_scores(path: Path, scores: Sequence[LoggedScore]) -> None:
     """Append scores to the log file `path`, one JSON object per line; the file is created if needed.
 
-    Raises MasscliError if the path is not in an existing folder, or is a folder.
+    Raises MasscliError if the path is not in an existing folder, or is that of something else than a file.
     """
     lines = []
     for score in scores:
         lines.append(json_line({**asdict(score), "tags": dict(score.tags)}) + "\n")
     try:
         append_json_lines(path, "".join(lines).encode())
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise MasscliError(
             f"--append {path}: {error.strerror}", "name a file in a folder that exists"
         ) from None
+    except MasscliError as error:
+        raise MasscliError(f"--append {error.message}", "name a file") from None
 
 
 def read_scores(path: Path) -> list[LoggedScore]:
@@ -186,7 +191,7 @@ def _paired_t_test(differences: Sequence[float]) -> PairedTest:
     deviation = statistics.stdev(differences)
     if deviation == 0.0:
         return PairedTest(mean, 1.0 if mean == 0.0 else 0.0, count)
-    return PairedTest(mean, student_t_p_value(mean / (deviation / math.sqrt(count)), count - 1), count)
+    return PairedTest(mean, student_t_p_value(mean / deviation * math.sqrt(count), count - 1), count)
 
 
 def student_t_p_value(t: float, degrees: int) -> float:
@@ -212,10 +217,14 @@ def student_t_p_value(t: float, degrees: int) -> float:
 
 def _parse(line: str, where: str) -> LoggedScore:
     try:
-        fields = json.loads(line)
-        tags = tuple((str(name), str(value)) for name, value in fields["tags"].items())
-        return LoggedScore(str(fields["metric"]), float(fields["value"]), str(fields["signature"]), tags)
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        fields = parse_json(line)
+        metric, value, signature = str(fields["metric"]), fields["value"], str(fields["signature"])
+        tags = tuple((str(name), str(tag)) for name, tag in fields["tags"].items())
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise MasscliError(
             f"{where}: not a logged score", "masscli score --append FILE writes them"
         ) from None
+    # JSON has NaN and Infinity in Python, and True is a number to it.
+    if type(value) not in (int, float) or not abs(value) <= LARGEST:
+        raise MasscliError(f"{where}: the value of {metric} is not a finite number", "delete the line")
+    return LoggedScore(metric, float(value), signature, tags)

@@ -21,6 +21,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_named
 from masscli.text.corpus import decode_text
@@ -68,11 +69,12 @@ def _read_vocabulary(path: Path, min_count: int) -> list[str]:
         # XLM's reader skips such lines as well, and gives them no id.
         if "\u2028" in line or len(fields) != 2 or fields[0] in pieces or fields[0] in XLM_SPECIAL_PIECES:
             continue
-        piece, count = fields
-        if not count.isdigit():
+        piece, digits = fields
+        count = parse_digits(digits)
+        if count is None:
             raise MasscliError(f"{path}:{number}: expected PIECE COUNT, got {line!r}", hint)
         # XLM drops rare pieces as well; the ids of the others close up.
-        if int(count) >= min_count:
+        if count >= min_count:
             pieces[piece] = None
     if not pieces and min_count:
         raise MasscliError(
@@ -113,7 +115,7 @@ def _is_merge(fields: Sequence[str]) -> bool:
     # Two spaces in a row would make an empty piece.
     if "" in fields:
         return False
-    return len(fields) == 2 or (len(fields) == 3 and fields[2].isdigit())
+    return len(fields) == 2 or (len(fields) == 3 and parse_digits(fields[2]) is not None)
 
 
 def _numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:

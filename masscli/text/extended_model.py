@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
+from masscli.core.json_text import parse_json
 from masscli.text.bpe_merging import rank_merges
 from masscli.text.continued_bpe import Pair, Word, merge_in_word
 from masscli.text.markers import SENTENCEPIECE_SPACE, UNKNOWN_TEXT
@@ -303,11 +304,11 @@ def _unpack(data: bytes) -> _Content:
     """
     error = damaged(HEADER)
     try:
-        content = json.loads(data.removeprefix(HEADER))
+        content = parse_json(data.removeprefix(HEADER))
         base = base64.b64decode(content["base"], validate=True)
         special_ids, new_pieces = content["special_ids"], content["new_pieces"]
         extensions = [_read_extension(entry) for entry in content["extensions"]]
-    except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
+    except (ValueError, TypeError, KeyError, binascii.Error):
         raise error from None
     valid = (
         isinstance(special_ids, dict)

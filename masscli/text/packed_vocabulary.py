@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from masscli.core.json_text import parse_json
 from masscli.text.subword_model import BadModelError
 
 _HINT = "masscli writes such a file when it imports a vocabulary"
@@ -54,8 +55,8 @@ def unpack(data: bytes, header: bytes) -> PackedVocabulary:
     """
     error = damaged(header)
     try:
-        content = json.loads(data.removeprefix(header))
-    except (ValueError, RecursionError):
+        content = parse_json(data.removeprefix(header))
+    except ValueError:
         raise error from None
     if not isinstance(content, dict):
         raise error

@@ -12,6 +12,7 @@ from typing import Any
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular
+from masscli.core.json_text import parse_json
 from masscli.text.corpus import decode_text
 from masscli.text.preprocessing import PublishedRules, TextPreprocessing
 from masscli.text.subword_model import SubwordModel
@@ -223,10 +224,10 @@ def read_card(folder: Path) -> TokenizerCard:
     """
     path = folder / TOKENIZER_FILE
     try:
-        card = from_dict(TokenizerCard, json.loads(decode_text(read_regular(path), path)))
+        card = from_dict(TokenizerCard, parse_json(decode_text(read_regular(path), path)))
     except (FileNotFoundError, NotADirectoryError):
         raise MasscliError(f"{path}: no such file", "expected a data folder or a checkpoint") from None
-    except (ValueError, RecursionError, ConfigError) as error:
+    except (ValueError, ConfigError) as error:
         raise MasscliError(f"{path}: is damaged ({str(error).splitlines()[0]})") from None
     if card.format != FORMAT:
         raise MasscliError(

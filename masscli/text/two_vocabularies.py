@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from masscli.core.json_text import parse_json
 from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE
 from masscli.text.subword_model import BadModelError, SubwordModel, pieces_of
 
@@ -180,11 +181,11 @@ def unpack_two_vocabularies(data: bytes) -> tuple[list[str], list[bytes]]:
     """
     line, _, rest = data.removeprefix(HEADER).partition(b"\n")
     try:
-        table = json.loads(line)
+        table = parse_json(line)
         languages, sizes = table["languages"], table["sizes"]
         first, second = sizes
         valid = len({str(language) for language in languages}) == 2 and first + second == len(rest)
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         valid = False
     if not valid:
         raise BadModelError("is a damaged pair of vocabularies", _HINT)

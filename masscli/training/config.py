@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from masscli.core.config import Flags, Rule, below_one, check, config, not_negative, positive
+from masscli.core.digits import parse_digits
 from masscli.training.expected_curve import parse_expected_curve
 
 
@@ -92,7 +93,7 @@ class OptimConfig:
         for part in self.freeze:
             named = ("embeddings", "old-embeddings", "encoder", "decoder")
             expected = "embeddings, old-embeddings, encoder, decoder or a number of layers"
-            is_known = part in named or part.isdecimal()
+            is_known = part in named or parse_digits(part) is not None
             check((is_known, "freeze", f"expected {expected}, got {part!r}"))
 
 

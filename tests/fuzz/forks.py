@@ -25,7 +25,9 @@ from tests.fuzz.oracles import UnreadableError
 from tests.fuzz.readers import REFUSED, Reader, Refused
 
 SECONDS = 5
-"""How long a case may take after the fork, in processor time; or in all, if it waits for something."""
+"""How long a case may take after the fork, in processor time; or how long it may wait without using any."""
+LONGEST = 120
+"""Seconds after which a case is ended in any case."""
 MEMORY = 3 << 30
 """Bytes of address space that a case may take beyond those of the parent."""
 FILE_SIZE = 1 << 28
@@ -70,7 +72,8 @@ def run_cases(
     """Run several cases in one forked process, which saves most of the time, and return an outcome for each.
 
     A case that ends the process ends it for itself only: the next ones go on in a new one. One that fails is run
-    again in a process of its own. If it does not fail there, its failure is one that others have led to.
+    again in a process of its own. If it does not fail there, its failure is one that others have led to; but how
+    long it takes also depends on what else the machine does, so that a hang has to be one alone.
     """
     outcomes: list[Outcome] = []
     while len(outcomes) < len(numbers):
@@ -80,8 +83,11 @@ def run_cases(
     for place, outcome in enumerate(outcomes):
         if outcome.verdict in FAILURES:
             alone = run_case(reader, seed, numbers[place], sound, expected, work)
-            reason = f"only after the cases {numbers[:place]}: {outcome.reason}"
-            outcomes[place] = alone if alone.verdict in FAILURES else outcome._replace(reason=reason)
+            if alone.verdict in FAILURES or outcome.verdict == "hang":
+                outcomes[place] = alone
+            else:
+                reason = f"only after the cases {numbers[:place]}: {outcome.reason}"
+                outcomes[place] = outcome._replace(reason=reason)
     return outcomes
 
 
@@ -113,24 +119,31 @@ def _run_in_one_fork(
 def _wait(child: int, receive: int) -> list[list[str]]:
     """Return the lines that the child writes, parsed; end it if it waits for something that does not come."""
     answer = b""
-    last = time.monotonic()
+    last_answer = last_use = time.monotonic()
+    used = 0
     while True:
         ready, _, _ = select.select([receive], [], [], 1)
+        now = time.monotonic()
         if ready:
             piece = os.read(receive, 1 << 16)
             if not piece:
                 break
             answer += piece
-            last = time.monotonic()
-        elif time.monotonic() - last > SECONDS and _is_asleep(child):
+            last_answer = last_use = now
+            continue
+        is_asleep, ticks = _activity(child)
+        # On a busy machine a process that only waits for a processor is not asleep.
+        if ticks != used or not is_asleep:
+            used, last_use = ticks, now
+        if now - last_use > SECONDS or now - last_answer > LONGEST:
             os.kill(child, signal.SIGKILL)
     return [json.loads(line) for line in answer.split(b"\n")[:-1]]
 
 
-def _is_asleep(process: int) -> bool:
-    """Return whether a process waits. On a busy machine one that only waits for a processor is not asleep."""
-    state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
-    return state in "SD"
+def _activity(process: int) -> tuple[bool, int]:
+    """Return whether a process waits, and the processor time that all its threads have used, in ticks."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
+    return fields[0] in "SD", int(fields[11]) + int(fields[12])
 
 
 def _be_child(

@@ -22,6 +22,7 @@ from masscli.checkpoint.convert.token_names import token_names
 from masscli.checkpoint.state_file import STATE_FILE
 from masscli.core.errors import MasscliError
 from masscli.core.files import new_folder, read_regular, sha256_of, write_synced
+from masscli.core.json_text import parse_json
 
 CONVERSION = "conversion.json"
 FORMAT = "2"
@@ -101,12 +102,12 @@ def _is_current(folder: Path, stamp: dict[str, str]) -> bool:
     The values of `stamp` must be in its conversion.json, and its files must have the checksums listed there.
     """
     try:
-        conversion = json.loads(read_regular(folder / CONVERSION))
+        conversion = parse_json(read_regular(folder / CONVERSION))
         if any(conversion[key] != value for key, value in stamp.items()):
             return False
         return all(sha256_of(folder / name) == checksum for name, checksum in conversion["files"].items())
     # Whatever is wrong with it, it is made anew.
-    except (MasscliError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (MasscliError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

@@ -7,7 +7,6 @@ file in RoBERTa. MASS for summarization has BERT's vocabulary, with BERT's ids.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,10 @@ from typing import Literal
 
 from masscli.checkpoint.convert.foreign import ImportRequest
 from masscli.checkpoint.convert.merges_txt import read_merges_txt
+from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_named
+from masscli.core.json_text import parse_json
 from masscli.text.bpe_codes import read_merges
 from masscli.text.byte_level_bpe import pack_byte_level_bpe
 from masscli.text.corpus import decode_text
@@ -128,7 +129,7 @@ def read_dictionary(path: Path) -> list[str]:
         line = line.removesuffix("\r")
         overwrites = line.endswith(_OVERWRITE)
         piece, _, count = line.removesuffix(_OVERWRITE).rpartition(" ")
-        if not piece or not count.lstrip("-").isdigit():
+        if not piece or parse_digits(count.removeprefix("-")) is None:
             raise MasscliError(f"{path}:{number}: expected PIECE COUNT, got {line!r}")
         if overwrites and piece in SPECIAL_PIECES:
             # What is special keeps its id, and no text is turned into it.
@@ -217,9 +218,9 @@ def _pack_gpt2(request: ImportRequest, pieces: Sequence[str], special: Mapping[s
     assert request.encoder_json is not None and request.vocab_bpe is not None
     text = decode_text(read_named(request.encoder_json, "--encoder-json"), request.encoder_json)
     try:
-        numbers = json.loads(text)
+        numbers = parse_json(text)
         gpt2_pieces = {str(int(number)): str(piece) for piece, number in numbers.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         raise MasscliError(f"--encoder-json {request.encoder_json}: is not a table of pieces") from None
     merges = read_merges_txt(request.vocab_bpe)
     named = [gpt2_pieces.get(piece, piece) for piece in pieces]

@@ -6,7 +6,6 @@ then with `torch.load(weights_only=True)`, which does not make arbitrary objects
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from masscli.checkpoint.convert.published import add_unique
 from masscli.checkpoint.tensor_file import save_tensors
 from masscli.core.errors import MasscliError
 from masscli.core.files import fsync_path, new_folder, read_regular, write_synced
+from masscli.core.json_text import parse_json
 from masscli.text.corpus import decode_text
 
 CONFIG = "config.json"
@@ -32,16 +32,12 @@ PICKLE_INDEX = "pytorch_model.bin.index.json"
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file. Raises MasscliError if the file is missing, damaged, or no object."""
     try:
-        text = decode_text(read_regular(path), path)
-        content = json.loads(text)
-        # JSON can write half of a pair of surrogates, which is no text.
-        if "\\ud" in text.lower():
-            json.dumps(content, ensure_ascii=False).encode()
+        content = parse_json(decode_text(read_regular(path), path))
     except FileNotFoundError:
         raise MasscliError(
             f"{path}: no such file", "name a folder as Hugging Face distributes it; nothing is downloaded"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise MasscliError(f"{path}: cannot be read ({error})") from None
     if not isinstance(content, dict):
         raise MasscliError(f"{path}: is not a JSON object")

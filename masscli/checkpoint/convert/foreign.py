@@ -16,6 +16,7 @@ from torch import Tensor
 
 from masscli.checkpoint.convert.published import add_unique, to_float32
 from masscli.checkpoint.convert.torch_file import StoredTensor
+from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
@@ -142,9 +143,9 @@ class TensorTable:
         """
         numbers = [-1]
         for name in self._tensors:
-            number = name.removeprefix(prefix).partition(".")[0]
-            if name.startswith(prefix) and number.isdecimal():
-                numbers.append(int(number))
+            number = parse_digits(name.removeprefix(prefix).partition(".")[0])
+            if name.startswith(prefix) and number is not None:
+                numbers.append(number)
         return max(numbers) + 1
 
     def require_empty(self, title: str) -> None:

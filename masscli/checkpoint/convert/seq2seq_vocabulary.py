@@ -6,15 +6,16 @@ placeholder pieces, which never occur in tokenized text.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint.convert.folder import read_json_if_present
+from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular
+from masscli.core.json_text import parse_json
 from masscli.text.corpus import decode_text
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer_card import language_piece
@@ -52,10 +53,10 @@ def read_ids(path: Path) -> dict[str, int]:
     Raises MasscliError if it is missing, or is no object in which each piece has an id of its own.
     """
     try:
-        ids = json.loads(decode_text(read_regular(path), path))
+        ids = parse_json(decode_text(read_regular(path), path))
     except FileNotFoundError:
         raise MasscliError(f"{path}: no such file", "the vocabulary is incomplete") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise MasscliError(f"{path}: cannot be read ({error})") from None
     valid = isinstance(ids, dict) and all(type(number) is int and number >= 0 for number in ids.values())
     if not valid or len(set(ids.values())) < len(ids):
@@ -158,6 +159,7 @@ def added_token_ids(folder: Path) -> dict[str, int]:
             found[_text_of(token)] = token["id"]
     by_number = read_json_if_present(folder / TOKENIZER_CONFIG).get("added_tokens_decoder")
     for number, token in by_number.items() if isinstance(by_number, dict) else []:
-        if number.isdecimal():
-            found[_text_of(token)] = int(number)
+        token_id = parse_digits(number)
+        if token_id is not None:
+            found[_text_of(token)] = token_id
     return found

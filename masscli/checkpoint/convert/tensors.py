@@ -108,7 +108,7 @@ def from_hf(
     """
     remaining, notes = _merge_tied(family, config, tensors, path)
     sources = _take_sources(family, config, remaining, vocab_size, path)
-    objective = _take_objective_head(family, remaining, path)
+    objective = _take_objective_head(family, config, remaining, path)
     left_behind = sorted(name for name in remaining if name.startswith(family.task_prefixes))
     # A tensor that is not understood may be a part that changes what the model computes.
     unknown = sorted(remaining.keys() - left_behind)
@@ -195,10 +195,13 @@ def _take_sources(
     return sources
 
 
-def _take_objective_head(family: Family, remaining: dict[str, Tensor], path: str) -> dict[str, Tensor]:
+def _take_objective_head(
+    family: Family, config: ModelConfig, remaining: dict[str, Tensor], path: str
+) -> dict[str, Tensor]:
     """Remove the head of the family's objective from `remaining`, and return it by masscli's names.
 
-    It may be absent as a whole. Raises MasscliError, which names `path`, if only a part of it is there.
+    It may be absent as a whole. Raises MasscliError, which names `path`, if only a part of it is there, or
+    if a tensor has another shape than the objective and `config` ask for.
     """
     names = family.tensor_names(family.objective_head, layers=0)
     if all(theirs not in remaining for (theirs,) in names.values()):
@@ -207,7 +210,16 @@ def _take_objective_head(family: Family, remaining: dict[str, Tensor], path: str
     for name, (theirs,) in names.items():
         if theirs not in remaining:
             raise MasscliError(f"{path}: has no {theirs}, but the rest of this head", "is the file damaged?")
-        objective[name] = to_float32(theirs, remaining.pop(theirs), path)
+        tensor = to_float32(theirs, remaining.pop(theirs), path)
+        layer, _, kind = name.rpartition(".")
+        outputs = family.objective_outputs.get(layer, config.dim)
+        expected = (outputs, config.dim) if kind == "weight" else (outputs,)
+        if tensor.shape != expected:
+            raise MasscliError(
+                f"{path}: {theirs} is {tuple(tensor.shape)}, expected {expected}",
+                "is it of a model with another head?",
+            )
+        objective[name] = tensor
     return objective
 
 

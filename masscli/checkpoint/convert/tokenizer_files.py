@@ -6,13 +6,13 @@ tokenizer_config.json, special_tokens_map.json and added_tokens.json beside the 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint.convert.folder import CONFIG, read_flag, read_json_if_present
+from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 
 TOKENIZER = "tokenizer.json"
@@ -218,7 +218,7 @@ def _list_added_tokens(
     listed = []
     if isinstance(settings.get("added_tokens_decoder"), dict):
         for number, token in settings["added_tokens_decoder"].items():
-            token_id = int(number) if re.fullmatch("[0-9]{1,12}", number) else number
+            token_id = parse_digits(number)
             flags = _as_dict(token)
             listed.append((token_id, flags.get("content"), flags.get("special", False)))
         return folder / SETTINGS, listed

@@ -34,6 +34,9 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 MAX_REPEATED = 1 << 26
 """Largest number of elements of a tensor that is larger than what the file holds of it."""
+_ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, struct.error)
+"""What Python raises for a damaged zip archive: also for a name that is not UTF-8, for a compression that it
+does not know, and for an entry that seems to be encrypted."""
 _STORAGE_TYPES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -177,7 +180,7 @@ class _Storage:
             return torch.empty(0, dtype=self.dtype)
         try:
             data = self.read_bytes(size)
-        except (OSError, zipfile.BadZipFile, EOFError) as error:
+        except (OSError, *_ZIP_ERRORS) as error:
             raise MasscliError(f"{self.path}: is damaged ({error})", _HINT) from None
         if len(data) < size:
             raise MasscliError(f"{self.path}: is damaged (it ends before its last tensor)", _HINT)
@@ -205,17 +208,17 @@ def read_torch_file(path: Path) -> Any:
             raise _RefusedError("is not a file")
         with path.open("rb") as file:
             start = file.read(4)
-        if start.startswith(b"PK"):
-            return _read_zip(path)
         if start.startswith(b"vers"):
             raise _RefusedError("looks like a note of Git LFS in the place of a file")
-        return _read_legacy(path)
+        content = _read_zip(path) if start.startswith(b"PK") else _read_legacy(path)
+        _check_texts(content)
+        return content
     except OSError as error:
         raise MasscliError(f"{path}: cannot be read ({error.strerror or error})") from None
     except _RefusedError as error:
         raise MasscliError(f"{path}: {error}", _HINT) from None
-    except zipfile.BadZipFile:
-        raise MasscliError(f"{path}: is damaged (its zip archive is incomplete)", _HINT) from None
+    except _ZIP_ERRORS as error:
+        raise MasscliError(f"{path}: is damaged ({type(error).__name__} while it was read)", _HINT) from None
 
 
 def attributes(value: Any) -> dict[str, Any]:
@@ -309,6 +312,34 @@ def _unpickle(file: BinaryIO, storages: Callable[[str, torch.dtype, int], _Stora
     # A pickle of somebody else's may fail in any way.
     except Exception as error:
         raise _RefusedError(f"is damaged ({type(error).__name__} while it was read)") from None
+
+
+def _check_texts(content: Any) -> None:
+    """Raise _RefusedError if a text at any depth holds half of a surrogate pair.
+
+    Pickles may hold such texts, but none can be written as UTF-8.
+    """
+    pending, seen = [content], set()
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise _RefusedError("has a text that is not Unicode")
+        elif id(value) not in seen:
+            # Pickles can name an object twice, also within itself.
+            seen.add(id(value))
+            pending += _items(value)
+
+
+def _items(value: Any) -> list[Any]:
+    """Return what a container or an `InertObject` holds, keys and values alike, and nothing for others."""
+    if isinstance(value, InertObject):
+        return [*value.args, value.state]
+    if isinstance(value, Mapping):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return list(value)
+    return []
 
 
 def _reconstruct(cls: Any, *_: Any) -> Any:

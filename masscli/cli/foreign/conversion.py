@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from masscli.cli.foreign.command_line import ForeignCommand, GivenFlag
 from masscli.cli.foreign.values import FORMS, WHOLE_FORMS, checkpoint, languages
+from masscli.core.digits import parse_digits
 
 XLM_OBJECTIVES = {
     "bt": "backtranslate",
@@ -118,7 +119,7 @@ def _add_template(conversion: Conversion, given: GivenFlag) -> None:
             conversion.add(WHOLE_FORMS[given.flag.form](value))
             return
         written = FORMS[given.flag.form](value)
-    except (ValueError, KeyError, IndexError):
+    except (ValueError, KeyError, IndexError, ArithmeticError):
         conversion.remarks.append(f"{given.name} {value}: is not understood, and was left out")
         return
     flags = given.flag.template.replace("{}", written)
@@ -187,7 +188,9 @@ def _finish_xlm(conversion: Conversion, given: ForeignCommand) -> None:
     folder = [values.get("dump_path") or "dumped", values.get("exp_name", ""), values.get("exp_id", "")]
     conversion.options["--save-dir"] = "/".join(part.rstrip("/") for part in folder if part)
     # XLM's feed-forward layers are four times as wide as the others.
-    conversion.options["--ffn-dim"] = str(4 * int(conversion.options["--dim"] or 0))
+    dim = parse_digits(conversion.options["--dim"] or "")
+    if dim is not None:
+        conversion.options["--ffn-dim"] = str(4 * dim)
     if values.get("tokens_per_batch", "-1") != "-1" and "batch_size" in values:
         # It is then the size of the batches of back-translation alone.
         conversion.options.pop("--batch-size", None)
@@ -255,10 +258,11 @@ def _remark_on_pairs(conversion: Conversion, main: str, other: str, objectives: 
 def _finish_run_translation(conversion: Conversion, given: ForeignCommand) -> None:
     """Set --max-tokens so high that only --batch-size limits a batch, as in run_translation.py."""
     longest = max(
-        int(conversion.options.get("--max-source-positions") or 1024),
-        int(conversion.options.get("--max-target-positions") or 128),
+        parse_digits(conversion.options.get("--max-source-positions") or "") or 1024,
+        parse_digits(conversion.options.get("--max-target-positions") or "") or 128,
     )
-    conversion.options["--max-tokens"] = str(longest * int(conversion.options["--batch-size"] or 8))
+    batch_size = parse_digits(conversion.options["--batch-size"] or "") or 8
+    conversion.options["--max-tokens"] = str(longest * batch_size)
     if "--max-update" in conversion.options:
         conversion.options.pop("--max-epoch", None)
     conversion.remarks.append(

@@ -145,7 +145,7 @@ def _parse_scalar(kind: Any, value: object) -> object:
     if isinstance(value, str) and kind is not str:
         value = _parse_word(kind, value)
     # TOML and Python write whole numbers without a point; a bool is an int to Python, but not to us.
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) <= MAX_INTEGER:
         value = float(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(Problem("", f"expected a finite number, got {value}"))

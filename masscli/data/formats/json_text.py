@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from masscli.core.errors import MasscliError
+from masscli.core.json_text import HalfCharacterError, parse_json
 from masscli.data.formats.bad_rows import BadRows
 from masscli.text import corpus
 from masscli.text.corpus import display_path
@@ -15,25 +16,18 @@ from masscli.text.corpus import display_path
 JSONL_HINT = "JSONL has one object per line"
 
 
-def parse_json(text: str, place: str, hint: str) -> Any:
+def parse_json_at(place: str, text: str, hint: str) -> Any:
     """Parse a JSON text and return its value.
 
     Raises MasscliError, whose message begins with `place`, if the text is not JSON (then with `hint`) or
     holds an unpaired surrogate.
     """
     try:
-        value = json.loads(text)
-        # An escaped surrogate without its other half is legal JSON, but it cannot be encoded as UTF-8.
-        if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise MasscliError(
-            f"{place}: {error.object[error.start]!r} is half of a surrogate pair",
-            "write the whole character, or remove it",
-        ) from None
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except HalfCharacterError as error:
+        raise MasscliError(f"{place}: {error}", "write the whole character, or remove it") from None
+    except ValueError as error:
         raise MasscliError(f"{place}: not JSON ({error})", hint) from None
-    return value
 
 
 def json_lines(rows: Iterable[str], name: str, bad_rows: BadRows | None = None) -> Iterator[tuple[int, str]]:
@@ -82,7 +76,7 @@ def _read_object(
     `expected` says for each field of the first object whether it is a list; it is empty for the first object
     itself. Raises MasscliError if the line is not such an object.
     """
-    value = parse_json(row, place, JSONL_HINT)
+    value = parse_json_at(place, row, JSONL_HINT)
     if not isinstance(value, dict):
         raise MasscliError(f"{place}: expected an object, got {row[:40]}", JSONL_HINT)
     is_list = {name: isinstance(item, list) for name, item in value.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from masscli.core.digits import parse_digits
 from masscli.data.formats.record import Record
 from masscli.data.storage.tables import WITH_QUESTION
 
@@ -44,12 +45,9 @@ def choice_index(label: str, count: int) -> int | None:
 
     A label is a number that counts from 0, or a capital letter from A.
     """
-    if label.isascii() and label.isdigit():
-        index = int(label)
-    elif len(label) == 1:
+    index = parse_digits(label)
+    if index is None and len(label) == 1:
         index = ord(label) - ord("A")
-    else:
-        return None
-    if 0 <= index < count:
+    if index is not None and 0 <= index < count:
         return index
     return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from masscli.core.errors import MasscliError
 from masscli.data.formats.bad_rows import BadRows
-from masscli.data.formats.json_text import json_lines, parse_json
+from masscli.data.formats.json_text import json_lines, parse_json_at
 from masscli.data.formats.multiple_choice import choice_record, fill_blank
 from masscli.data.formats.record import Record
 from masscli.text import corpus
@@ -39,7 +39,7 @@ def read_race(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     for name, file, line, text in _articles(path, bad_rows):
         place = file if path.is_dir() else f"{file}:{line}"
         with bad_rows.row(file, line):
-            article = parse_json(text, place, _HINT)
+            article = parse_json_at(place, text, _HINT)
             try:
                 context, questions, has_answers = _read_article(article)
                 # A table has the same fields in every example.

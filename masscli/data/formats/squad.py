@@ -8,7 +8,7 @@ from typing import Any
 
 from masscli.core.errors import MasscliError
 from masscli.data.formats.bad_rows import BadRows
-from masscli.data.formats.json_text import parse_json
+from masscli.data.formats.json_text import parse_json_at
 from masscli.data.formats.record import Record
 from masscli.text import corpus
 from masscli.text.corpus import display_path
@@ -53,7 +53,7 @@ def read_squad(
 
 
 def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
-    content = parse_json(corpus.read_text(path), display_path(path), _HINT)
+    content = parse_json_at(display_path(path), corpus.read_text(path), _HINT)
     try:
         for article in content["data"]:
             for paragraph in article["paragraphs"]:
@@ -77,7 +77,7 @@ def _read_question(question: Any, context: str, number: int, place: str) -> Reco
         texts = {"id": str(question["id"]), "question": question["question"]}
         if not all(isinstance(text, str) for text in (texts["question"], *answer_texts)):
             raise TypeError("a text is not a string")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise MasscliError(f"{place}: is not a SQuAD question ({error!r})", _HINT) from None
     return Record(
         number,

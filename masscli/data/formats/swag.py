@@ -64,16 +64,18 @@ def _table_rows(path: Path, bad_rows: BadRows, has_tabs: bool) -> Iterator[tuple
         rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
         rows = csv.reader(lines, strict=True)
-    names: list[str] = []
+    names: list[str] | None = None
     line = 1
     try:
         for values in rows:
-            names = names or values
-            if len(values) != len(names):
+            if names is None:
+                # A blank first line is a header without columns, which no row fits.
+                names = values
+            elif len(values) != len(names):
                 columns = count_of(len(values), "column")
                 error = MasscliError(f"{file}:{line}: has {columns}, the header has {len(names)}", _HINT)
                 bad_rows.add(file, line, error)
-            elif line > 1:
+            else:
                 yield line, dict(zip(names, values, strict=True))
             # A quoted value may contain line ends, so that a row may span several lines.
             line = rows.line_num + 1

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.text_groups import TextGroup
+from masscli.data.storage.column_writer import ResumeError
 from masscli.text import corpus
 from masscli.text.corpus import FileScan
 
@@ -127,10 +128,16 @@ class Survey:
 def load_survey(folder: Path, key: str) -> Survey:
     """Return the survey stored in a folder; each process loads it once.
 
-    `key` identifies the run that wrote it, and only serves the cache.
+    `key` identifies the run that wrote it, and only serves the cache. Raises ResumeError if it is missing or
+    damaged.
     """
-    with np.load(folder / SURVEY_FILE, allow_pickle=False) as file:
-        return Survey({name: file[name] for name in file.files})
+    path = folder / SURVEY_FILE
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Survey({name: file[name] for name in file.files})
+    # NumPy and its zip archive have many ways to say that a file is damaged.
+    except Exception:
+        raise ResumeError(path) from None
 
 
 def hash_lines(lines: Sequence[str]) -> Hashes:

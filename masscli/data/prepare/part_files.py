@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from masscli.core import files
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
+from masscli.core.json_text import parse_json
 from masscli.data.prepare.encoding import EncodedChunk
 from masscli.data.prepare.text_groups import TextGroup
 from masscli.data.storage.columns import RowBlock
@@ -60,10 +61,10 @@ class PartInfo:
         """
         path = folder / PART_FILE
         try:
-            return from_dict(cls, json.loads(decode_text(path.read_bytes(), path)))
+            return from_dict(cls, parse_json(decode_text(files.read_regular(path), path)))
         except (FileNotFoundError, NotADirectoryError):
             raise MasscliError(f"{folder}: is not a finished part", _HINT) from None
-        except (ValueError, RecursionError, ConfigError) as error:
+        except (ValueError, ConfigError) as error:
             raise MasscliError(f"{path}: is damaged ({error})", _HINT) from None
 
     def write(self, folder: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from masscli.core import files
 from masscli.core.config import config, from_dict, to_dict
 from masscli.core.errors import MasscliError
+from masscli.core.json_text import parse_json
 from masscli.core.sealed_json import seal, unseal
 from masscli.data.storage.column_writer import WriterState
 from masscli.data.storage.manifest import FilterStats
@@ -38,12 +39,16 @@ class ResumeState:
     def read(cls, folder: Path, key: str) -> ResumeState | None:
         """Return the state stored in a folder.
 
-        Returns None if there is none, if it cannot be read, or if it has another key.
+        Returns None if there is none, if it cannot be read, if it has another key, or if something in the
+        folder is not a file.
         """
         try:
-            state = from_dict(cls, unseal(json.loads(files.read_regular(folder / RESUME_FILE))))
+            # To open a pipe would wait for somebody who writes to it.
+            if not all(path.is_file() for path in folder.iterdir()):
+                return None
+            state = from_dict(cls, unseal(parse_json(files.read_regular(folder / RESUME_FILE))))
         # A state that cannot be read, as one of another version may not, only means to start anew.
-        except (OSError, ValueError, RecursionError, MasscliError):
+        except (OSError, ValueError, MasscliError):
             return None
         if state.key != key:
             return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from masscli.core.files import flush_to_disk
+from masscli.core.files import flush_to_disk, open_for_appending
 from masscli.data.prepare.encoding import EncodedChunk
 from masscli.data.prepare.resume_state import ResumeState, add_stats
 from masscli.data.prepare.text_groups import TextGroup
@@ -58,7 +58,7 @@ class ShardBuilder:
         self._writer_states = dict(state.writers)
         self._writers: dict[str, ColumnWriter] = {}
         # The log stays open until the context ends.
-        self._dropped = open(folder / DROPPED_FILE, "ab")  # noqa: SIM115
+        self._dropped = open_for_appending(folder / DROPPED_FILE)
         self._dropped_bytes = state.dropped_bytes
 
     def __enter__(self) -> ShardBuilder:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from masscli.core.config import config
-from masscli.core.files import flush_to_disk
+from masscli.core.files import flush_to_disk, open_for_appending
 from masscli.data.storage.columns import RowBlock
 from masscli.data.storage.shards import FORMAT, HEADER, MAGIC
 
@@ -150,9 +150,9 @@ class ColumnWriter:
             if size and (not path.exists() or path.stat().st_size < size):
                 raise ResumeError(path)
         # The files stay open until `close`.
-        self._values_file = open(self._path(".bin"), "ab")  # noqa: SIM115
-        self._lengths_file = open(self._path(".len"), "ab")  # noqa: SIM115
-        self._documents_file = open(self._path(".doc"), "ab")  # noqa: SIM115
+        self._values_file = open_for_appending(self._path(".bin"))
+        self._lengths_file = open_for_appending(self._path(".len"))
+        self._documents_file = open_for_appending(self._path(".doc"))
         # A killed run may have written more than the state knows of; those rows will be written again.
         for file, size in zip(self._files(), sizes.values(), strict=True):
             file.truncate(size)

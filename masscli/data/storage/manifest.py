@@ -14,6 +14,7 @@ from pathlib import Path
 from masscli.core import files
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
+from masscli.core.json_text import parse_json
 from masscli.core.sealed_json import SealError, seal, unseal
 from masscli.data.storage.shards import DTYPES_OF_KIND
 from masscli.text.corpus import decode_text
@@ -184,10 +185,10 @@ class Manifest:
         """
         path = folder / MANIFEST_FILE
         try:
-            raw = json.loads(decode_text(files.read_regular(path), path))
+            raw = parse_json(decode_text(files.read_regular(path), path))
         except (FileNotFoundError, NotADirectoryError):
             raise MasscliError(f"{folder}: is not a data folder", _missing_hint(folder)) from None
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise MasscliError(f"{path}: is damaged ({error})", _HINT) from None
         # Another format may have other keys: its number is all that may be read of it.
         version = raw.get("format") if isinstance(raw, dict) else None

@@ -16,6 +16,7 @@ from pathlib import Path
 from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular, write_atomic
+from masscli.core.json_text import parse_json
 
 STAMPS_FILE = ".verified.json"
 
@@ -43,10 +44,10 @@ def read_stamps(folder: Path) -> dict[str, Stamp]:
     """
     for path in _stamp_files(folder):
         try:
-            raw = json.loads(read_regular(path))
+            raw = parse_json(read_regular(path))
             return {name: from_dict(Stamp, stamp) for name, stamp in raw.items()}
         # Whatever is wrong with the stamps, the files can be compared again.
-        except (OSError, ValueError, RecursionError, AttributeError, MasscliError):
+        except (OSError, ValueError, AttributeError, MasscliError):
             continue
     return {}
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import from_dict, to_dict
+from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
@@ -215,7 +216,7 @@ def check_shared_layers(recipe: Recipe) -> None:
         return
     reason = f"the layers share weights (--share-layers {model.share_layers})"
     for part in optim.freeze:
-        if part.isdecimal():
+        if parse_digits(part) is not None:
             raise MasscliError(
                 f"--freeze {part}: {reason}, so none can be frozen alone",
                 "name embeddings or a stack, or leave it out",

@@ -37,6 +37,7 @@ ALBERT = Family(
     },
     output_weight="predictions.decoder.weight",
     objective_head={"head.*": "sop_classifier.classifier.*"},
+    objective_outputs={"head": 2},
     tied_bias={"predictions.decoder.bias": "predictions.bias"},
     task_prefixes=encoder.TASK_PREFIXES,
     config_defaults=encoder.CONFIG_DEFAULTS

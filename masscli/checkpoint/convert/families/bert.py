@@ -23,6 +23,7 @@ BERT = Family(
     },
     output_weight="cls.predictions.decoder.weight",
     objective_head={"head.*": "cls.seq_relationship.*"},
+    objective_outputs={"head": 2},
     tied_bias={"cls.predictions.decoder.bias": "cls.predictions.bias"},
     task_prefixes=encoder.TASK_PREFIXES,
     config_defaults=encoder.CONFIG_DEFAULTS,

@@ -29,6 +29,7 @@ ELECTRA = Family(
         "detector.dense.*": "discriminator_predictions.dense.*",
         "detector.out.*": "discriminator_predictions.dense_prediction.*",
     },
+    objective_outputs={"detector.out": 1},
     tied_bias={},
     task_prefixes=("sequence_summary.", *encoder.TASK_PREFIXES),
     config_defaults=encoder.CONFIG_DEFAULTS | {"embedding_dim": 128},

@@ -59,6 +59,9 @@ class Family:
     """Hugging Face's class for a model without heads, or with its only head for GPT and GPT-2."""
     activations: Mapping[str, str]
     """masscli's name of each activation by its name in config.json; others are not supported."""
+    objective_outputs: Mapping[str, int] = field(default_factory=dict)
+    """The number of outputs of each linear layer in the head of the objective that has not as many as the
+    model is wide, by masscli's name of the layer."""
     config_defaults: Mapping[str, Any] = field(default_factory=dict)
     """Values of settings that config.json may lack, as Hugging Face's library has them, by field of
     `ModelConfig`. Sizes are not among them: a file without them is incomplete."""

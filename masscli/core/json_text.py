@@ -1,0 +1,31 @@
+"""Parse JSON that somebody else may have written, or that a disk may have damaged."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+class HalfCharacterError(ValueError):
+    """A string holds an escape such as `\\ud800`, half of a surrogate pair, which UTF-8 cannot write."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text; bytes must be UTF-8, and may begin with a byte order mark.
+
+    Raises ValueError, with a message of one line, if it is not JSON, is nested too deeply, or has an integer
+    of more than 4,300 digits; HalfCharacterError, which is one, if a string or a key is no Unicode text.
+    """
+    # Of bytes, `json.loads` also takes UTF-16, and encoded halves of surrogate pairs.
+    if isinstance(text, bytes):
+        text = text.decode("utf-8-sig")
+    try:
+        value = json.loads(text)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise HalfCharacterError(f"{half!r} is half of a surrogate pair") from None
+    return value
