@@ -28,6 +28,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a huge number": lambda path: path.write_text(f'{{"format": {HUGE}}}'),
     "an object": lambda path: path.write_text("{}"),
     "a number": lambda path: path.write_text("5"),
+    "half a character": lambda path: path.write_text('{"\\ud800": "\\udfff"}'),
     "not UTF-8": lambda path: path.write_bytes(b"\xff\xfe\x00"),
     "empty": lambda path: path.write_bytes(b""),
     "missing": lambda path: path.unlink(),

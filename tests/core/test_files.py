@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,22 @@ def test_a_lock_is_held_until_its_file_is_closed(tmp_path: Path) -> None:
     lock.close()
     with acquire_lock(tmp_path / "lock"):
         pass
+
+
+def test_pipes_and_folders_are_neither_locked_nor_appended_to(tmp_path: Path) -> None:
+    """To open a pipe would wait for somebody who reads from it."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(MasscliError, match="is not a file, but a folder, a pipe or a device"):
+            acquire_lock(path)
+        with pytest.raises(MasscliError, match="is not a file, but a folder, a pipe or a device"):
+            append_json_lines(path, b"{}\n")
+
+
+def test_a_pipe_that_looks_like_a_leftover_is_removed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".x.1-abc.new")
+    write_atomic(tmp_path / "x", b"a")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -150,6 +167,8 @@ def test_many_processes_write_at_once(tmp_path: Path) -> None:
         ('{"a": 1}\n{"a": "\u00e9', '{"a": 1}\n{"b": 2}\n'),
         ('{"a": 1}', '{"a": 1}\n{"b": 2}\n'),
         ("something else", 'something else\n{"b": 2}\n'),
+        ("[" * 100_000, "[" * 100_000 + '\n{"b": 2}\n'),
+        ('{"a": "\\ud800"}', '{"a": "\\ud800"}\n{"b": 2}\n'),
     ],
 )
 def test_half_a_line_at_the_end_of_a_log_is_removed(before: str, after: str, tmp_path: Path) -> None:

@@ -60,7 +60,16 @@ def test_a_run_that_is_scored_again_counts_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "[]", '{"metric": "BLEU"}', '{"metric": 1, "value": "x", "tags": {}}', "1"]
+    "line",
+    [
+        "{",
+        "[]",
+        '{"metric": "BLEU"}',
+        '{"metric": 1, "value": "x", "tags": {}}',
+        "1",
+        "[" * 100_000,
+        '{"metric": "BLEU", "value": 1, "signature": "s", "tags": {"a": "\\ud800"}}',
+    ],
 )
 def test_a_line_that_is_no_score_is_named(tmp_path: Path, line: str) -> None:
     path = write_log(tmp_path / "log.jsonl")
@@ -68,6 +77,26 @@ def test_a_line_that_is_no_score_is_named(tmp_path: Path, line: str) -> None:
         file.write(line + "\n")
     with pytest.raises(MasscliError, match=r"log.jsonl:6: not a logged score"):
         read_scores(path)
+
+
+@pytest.mark.parametrize(
+    "value", ["NaN", "-Infinity", "1e400", "1e200", "1" + "0" * 400, "true", '"20"', "null"]
+)
+def test_a_value_that_is_no_number_is_named(tmp_path: Path, value: str) -> None:
+    path = write_log(tmp_path / "log.jsonl")
+    with path.open("a") as file:
+        file.write(f'{{"metric": "BLEU", "value": {value}, "signature": "s", "tags": {{}}}}\n')
+    with pytest.raises(MasscliError, match=r"log.jsonl:6: the value of BLEU is not a finite number"):
+        read_scores(path)
+
+
+def test_the_largest_scores_have_a_mean_and_a_test(tmp_path: Path) -> None:
+    scores = {("scratch", n): -1e100 for n in range(4)} | {("mass", n): 1e100 - n * 1e98 for n in range(4)}
+    read = read_scores(write_log(tmp_path / "log.jsonl", scores))
+    assert summarise(read)[(("method", "mass"),), "BLEU"].mean == pytest.approx(0.985e100)
+    assert compare_with_baseline(read, {"method": "scratch"})[
+        (("method", "mass"),), "BLEU"
+    ].p == pytest.approx(0, abs=1e-4)
 
 
 def test_scores_of_different_signatures_are_not_mixed(tmp_path: Path) -> None:

@@ -164,7 +164,10 @@ def test_a_data_folder_is_made_with_them(tmp_path: Path, no_sync: None) -> None:
         ("l o\nlow\n", "low 3\n", "codes:2: expected PIECE PIECE [COUNT], got 'low'"),
         ("l o x\n", "low 3\n", "codes:1: expected PIECE PIECE [COUNT], got 'l o x'"),
         ("e r </w>\n", "low 3\n", "codes:1: </w> stands alone, as in files of subword-nmt 0.1"),
+        ("l o ²\n", "low 3\n", "codes:1: expected PIECE PIECE [COUNT], got 'l o ²'"),
         ("l o\n", "low x\n", "vocab:1: expected PIECE COUNT, got 'low x'"),
+        ("l o\n", "low ²\n", "vocab:1: expected PIECE COUNT, got 'low ²'"),
+        ("l o\n", f"low {'9' * 5000}\n", "vocab:1: expected PIECE COUNT, got 'low 99999"),
     ],
 )
 def test_files_of_another_form(

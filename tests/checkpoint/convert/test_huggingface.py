@@ -630,6 +630,15 @@ def test_tensors_that_have_no_place_or_are_missing_or_broken(tmp_path: Path) -> 
         f"{path}: has no cls.predictions.transform.LayerNorm.bias",
         "the BERT that config.json describes has one",
     )
+    # The head of an objective has the shape that the objective computes with.
+    for kind, name in (("bert", "cls.seq_relationship.bias"), ("albert", "sop_classifier.classifier.weight"),
+                       ("electra", "discriminator_predictions.dense_prediction.weight")):  # fmt: skip
+        head = tensors(kind)[name]
+        shape = tuple(head.shape)
+        for changed in (torch.cat([head, head[:1]]), head.sum()):
+            assert complaint(kind, tensors(kind) | {name: changed})[0] == (
+                f"{path}: {name} is {tuple(changed.shape)}, expected {shape}"
+            )
     name = "bert.encoder.layer.1.output.dense.weight"
     for value in (float("nan"), float("inf")):
         bert = tensors("bert")

@@ -212,3 +212,41 @@ def test_a_damaged_file_is_one_line(zipped: bool, tmp_path: Path) -> None:
         path.write_bytes(text)
         with pytest.raises(MasscliError):
             read_torch_file(path)
+
+
+def test_archives_that_python_refuses_in_other_ways(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"model": torch.arange(30.0)}, path)
+    data = path.read_bytes()
+    # The entry of the pickle in the list of entries at the end.
+    entry = data.index(b"PK\x01\x02")
+    # Flags: 0x01 says that it is encrypted, 0x0800 that its name is UTF-8.
+    for changes, error in (
+        ({8: b"\x01\x08"}, "RuntimeError"),
+        ({10: b"\x63\x00"}, "is compressed"),
+        ({6: b"\xff\x00"}, "NotImplementedError"),
+        ({8: b"\x00\x08", 46: b"\xb3\x80"}, "UnicodeDecodeError"),
+    ):
+        damaged = bytearray(data)
+        for offset, value in changes.items():
+            damaged[entry + offset : entry + offset + 2] = value
+        path.write_bytes(damaged)
+        with pytest.raises(MasscliError, match=error):
+            read_torch_file(path)
+
+
+@pytest.mark.parametrize(
+    "content", ["\ud800", {"\udfff": 1}, [("a", {"b": "a\ud83d"})], argparse.Namespace(name="\ud800")]
+)
+def test_a_text_that_is_not_unicode_is_refused(content: object, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"model": {"a": torch.ones(2)}, "more": content}, path)
+    with pytest.raises(MasscliError, match="has a text that is not Unicode"):
+        read_torch_file(path)
+
+
+def test_a_container_may_hold_itself(tmp_path: Path) -> None:
+    content: dict[str, Any] = {"a": "😀"}
+    content["itself"] = content
+    torch.save(content, tmp_path / "model.pt")
+    assert read_torch_file(tmp_path / "model.pt")["itself"]["itself"]["a"] == "😀"

@@ -353,6 +353,9 @@ def test_what_has_no_counterpart_is_named() -> None:
     )
     assert converted("fairseq-train data --frobnicate 3 --max-tokens 9").arguments == ["data"]
     assert "--arch my_arch: has no counterpart" in notes("fairseq-train data --arch my_arch")
+    # A number that is none is passed on, and refused there.
+    assert converted("train.py --mass_steps en --emb_dim ²").options["--dim"] == "²"
+    assert "--sampling_temperature" not in converted("train.py --mass_steps en --emb_dim abc").options
     # A flag of another objective is not passed on.
     assert "--mask-prob 0.2: translate does not have it" in notes("fairseq-train data --mask-prob 0.2")
 

@@ -74,6 +74,9 @@ BROKEN = [
      '[{"text": " ", "answer_start": 1}]}]}]}]}', "{path}: question 'q': answer ' ' is not in the context at character 1"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": null}]}]}]}',
      "{path}: question 'q': is not a SQuAD question (TypeError('a text is not a string'))"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
+     '[{"text": "b", "answer_start": 1e400}]}]}]}]}',
+     "{path}: question 'q': is not a SQuAD question (OverflowError('cannot convert float infinity to integer'))"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a \\udc00", "qas": []}]}]}', "{path}: '\\udc00' is half of a surrogate pair"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": "?"}, {"id": "q", "question": "!"}]}]}]}',
      "{path}: question 'q': another question has this id"),

@@ -173,6 +173,7 @@ BROKEN = [
     ("swag", "sent1,sent2,ending0,label\na,b,c,0\n", "{path}:2: has no 'ending1'"),
     ("swag", "sent1,sent2,ending0,ending1\na,b,c,d\na,b,c\n", "{path}:3: has 3 columns, the header has 4"),
     ("swag", "sent1,sent2,ending0,ending1\na,b,c,d\n\na,b,c,d\n", "{path}:3: has 0 columns, the header has 4"),
+    ("swag", "\nsent1,sent2,ending0,ending1\na,b,c,d\n", "{path}:2: has 4 columns, the header has 0"),
     ("swag", 'sent1,sent2,ending0,ending1\na,b,c,d\na,b,c,"d\n', "{path}:3: not CSV (unexpected end of data)"),
     ("swag", "sent1,sent2,ending0,ending1\n", "{path}: holds no examples"),
     ("race", "{}\n", "{path}:1: is not a RACE article (KeyError('article'))"),
