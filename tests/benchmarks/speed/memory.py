@@ -7,9 +7,9 @@ prints the peak of the process in GiB, and what it held before the first update 
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import torch
 
@@ -39,7 +39,9 @@ def memory_row(arch: str, vocab_size: int, rows: int, length: int, precision: st
 
 def peak_gib() -> float:
     """Return the largest amount of memory that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    # Linux counts the parent's memory in `ru_maxrss` of a new process, but not here.
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 2**20
 
 
 def main(program: str, arch: str, vocab_size: str, rows: str, length: str, precision: str) -> None:

@@ -33,17 +33,17 @@ MASK_SHARE = 0.15
 def write_text(path: Path, length: int, lines: int) -> None:
     """Write lines of about `length` words of three syllables, four lines a document."""
     draw = random.Random(1)
-    words = ["".join(draw.choices(SYLLABLES, k=3)) for _ in range(2000)]
+    words = ["".join(draw.choices(SYLLABLES, k=3)) for _ in range(5000)]
     text = []
     for number in range(lines):
-        text.append(" ".join(draw.choices(words, k=length - 2)))
+        text.append(" ".join(draw.choices(words, k=length * 9 // 10)))
         if number % 4 == 3:
             text.append("")
     path.write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
 def preprocess(folder: Path, length: int) -> Path:
-    """Make a data folder of English lines of about `length` pieces, with 2,500 pieces; return its path."""
+    """Make a data folder of English lines of about `length` pieces, with 8,000 pieces; return its path."""
     from masscli.cli.app import dispatch
 
     # Sequences of BERT are filled with several lines; those of MASS are lines.
@@ -51,7 +51,7 @@ def preprocess(folder: Path, length: int) -> Path:
     write_text(folder / "valid.txt", length, 8)
     data = folder / "data"
     text = f"en={folder}/train.txt,valid.en={folder}/valid.txt"
-    command = f"preprocess --langs en --mono {text} --vocab-size 2500 --destdir {data}"
+    command = f"preprocess --langs en --mono {text} --vocab-size 8000 --destdir {data}"
     status = dispatch(command.split())
     assert status == 0
     return data
@@ -62,7 +62,7 @@ def options(
 ) -> TrainRequest:
     """Return the request for a run of an objective, with the model `small`."""
     recipe = {
-        "data_dir": str(data),
+        "data": str(data),
         "save_dir": str(save_dir),
         "model": {"arch": "small", "max_positions": length + 8},
         "train": {
