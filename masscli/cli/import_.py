@@ -90,6 +90,9 @@ class FileOptions:
     """Its text was tokenized by Moses' rules, which masscli then does."""
     lowercase: bool = False
     """Its text was lower-cased."""
+    bos: bool = False
+    """Of fairseq's BART that was fine-tuned on pairs: begin sources and outputs with <s>, as BARTHubInterface
+    does; fairseq-generate does not."""
 
 
 def run(
@@ -143,6 +146,7 @@ def _request(path: Path, options: FileOptions) -> ImportRequest:
         heads=options.heads,
         moses=options.moses,
         lowercase=options.lowercase,
+        bos=options.bos,
     )
 
 

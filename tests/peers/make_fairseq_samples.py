@@ -92,6 +92,15 @@ SAMPLES = {
         },
     ),
     "half-precision": ("transformer", "cfg", "joined", {"share_all_embeddings": True, "fp16": True}),
+    "bart": ("bart_base", "args", "one", {"task": "denoising"}),
+    "bart-fine-tuned": ("bart_large", "cfg", "joined", {"activation_fn": "relu", "decoder_layers": 3}),
+    "bart-pre-norm": ("bart_large", "omegaconf", "joined", {**PRE, "share_all_embeddings": False}),
+    "mbart": (
+        "mbart_base",
+        "cfg",
+        "joined",
+        {**PRE, "task": "translation_from_pretrained_bart", "langs": "ro,en,de"},
+    ),
     "lm": ("transformer_lm", "args", "one", {"share_decoder_input_output_embed": True}),
     "lm-pre-norm": (
         "transformer_lm",
@@ -117,6 +126,13 @@ class Task:
     def __init__(self, source, target):
         self.source_dictionary, self.target_dictionary = source, target
         self.dictionary = target
+
+
+def sizes_of(arch):
+    """The options of a small model of an architecture."""
+    if arch in ("transformer_lm", "roberta"):
+        return {"transformer_lm": LM, "roberta": ROBERTA}[arch]
+    return TRANSFORMER
 
 
 def make_dictionary(prefix, size):
@@ -180,8 +196,16 @@ def make(folder, arch, form, dictionaries, switches):
     if arch == "roberta":
         # The task of masked language models adds it behind everything else.
         source.add_symbol("<mask>")
-    sizes = {"transformer": TRANSFORMER, "transformer_lm": LM, "roberta": ROBERTA}[arch]
-    args = argparse.Namespace(arch=arch, source_lang="en", target_lang="de", **{**sizes, **switches})
+    elif "task" in switches:
+        # So do those of BART, after the tags of mBART.
+        for language in switches.get("langs", "").split(","):
+            if language:
+                source.add_symbol(f"[{language}]")
+        source.add_symbol("<mask>")
+    languages = {"source_lang": "en", "target_lang": "de"}
+    if switches.get("task") == "denoising":
+        languages = {"source_lang": None, "target_lang": None}
+    args = argparse.Namespace(arch=arch, **{"task": "translation", **languages, **sizes_of(arch), **switches})
     ARCH_CONFIG_REGISTRY[arch](args)
     if arch == "transformer_lm":
         add_defaults(args)

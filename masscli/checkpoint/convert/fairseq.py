@@ -1,4 +1,4 @@
-"""Import models of fairseq: translation, language models, RoBERTa, and MASS, which is a plug-in of fairseq.
+"""Import models of fairseq: translation, language models, RoBERTa, BART, and MASS, which is a plug-in of it.
 
 The options in a checkpoint are a Namespace (`args`), or sections of omegaconf (`cfg`); a file may also hold a
 state dict without options. Sizes, shared weights, norms and learned positions are inferred from the tensors.
@@ -9,11 +9,20 @@ tensor.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
-from masscli.checkpoint.convert.fairseq_layout import Kind, Layout, architecture, find_layout, todays_names
+from masscli.checkpoint.convert.fairseq_layout import (
+    Kind,
+    Layout,
+    architecture,
+    find_layout,
+    is_bart,
+    source_and_target,
+    todays_names,
+)
 from masscli.checkpoint.convert.fairseq_stack import FairseqStack
 from masscli.checkpoint.convert.fairseq_vocabulary import (
     PAD_ID,
@@ -35,6 +44,7 @@ PRESETS: dict[Kind, str] = {
     "transformer": "base",
     "transformer_lm": "base",
     "roberta": "roberta-base",
+    "bart": "base",
     "mass_translation": "base",
     "mass_summarization": "mass-base-uncased",
 }
@@ -54,6 +64,13 @@ HEADS = {
     "transformer_lm_big": 16,
     "roberta_base": 12,
     "roberta_large": 16,
+    "bart_base": 12,
+    "bart_large": 16,
+    "mbart_base": 12,
+    "mbart_base_wmt20": 12,
+    "mbart_large": 16,
+    "denoising_base": 12,
+    "denoising_large": 16,
 }
 """Number of attention heads by fairseq architecture, for files whose options do not give it."""
 ACTIVATIONS = {
@@ -100,7 +117,7 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
     if not isinstance(weights, Mapping):
         weights = {name: tensor for name, tensor in content.items() if isinstance(tensor, StoredTensor)}
     options = _options(content)
-    _check_request(request)
+    _check_request(request, options)
     _refuse_unsupported(request, options)
     table = TensorTable(request.path, todays_names(weights, str(request.path)))
     layout, notes = find_layout(request, options, table)
@@ -140,8 +157,11 @@ def _assumptions(options: Mapping[str, Any], config: ModelConfig) -> list[str]:
     ]
 
 
-def _check_request(request: ImportRequest) -> None:
-    """Raise MasscliError if two ways to split text are given, or only one of the two files of GPT-2's BPE."""
+def _check_request(request: ImportRequest, options: Mapping[str, Any]) -> None:
+    """Raise MasscliError if two ways to split text are given, or only one of the two files of GPT-2's BPE.
+
+    So is --bos for a model that is not BART, which the file's `options` show.
+    """
     cutters = {
         "--spm-model": request.spm_model,
         "--bpe-codes": request.bpe_codes,
@@ -153,21 +173,34 @@ def _check_request(request: ImportRequest) -> None:
         raise MasscliError(f"{' and '.join(given)}: text is cut by one of them", "leave the others out")
     if (request.encoder_json is None) != (request.vocab_bpe is None):
         raise MasscliError("--encoder-json and --vocab-bpe belong together", "give both")
+    if request.bos and not is_bart(request, options):
+        raise MasscliError("--bos: is for fairseq's BART alone", "leave it out")
 
 
 def _options(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a checkpoint in one dict, empty for a file without options.
 
-    They are the attributes of `args`, and over them those of the sections `task` and `model` of `cfg`.
+    They are the attributes of `args`, and over them those of the sections `task` and `model` of `cfg`. `task`
+    is the name of the task that the model was trained on.
     """
     options = attributes(content.get("args"))
     sections = attributes(content.get("cfg"))
-    for section in ("task", "model"):
-        options |= attributes(sections.get(section))
+    task = attributes(sections.get("task"))
+    options |= task
+    options |= attributes(sections.get("model"))
+    # A section of omegaconf has its name under another key than a Namespace.
+    options.setdefault("task", task.get("_name"))
     return options
 
 
 def _refuse_unsupported(request: ImportRequest, options: Mapping[str, Any]) -> None:
+    """Raise MasscliError, which names the option, for a model with parts or tags that masscli lacks."""
+    for option in ("encoder_langtok", "decoder_langtok"):
+        if options.get(option):
+            raise MasscliError(
+                f"{request.path}: has tags of languages (--{option.replace('_', '-')})",
+                "import M2M100 and mBART-50 from their folders of Hugging Face",
+            )
     for option, part in UNSUPPORTED.items():
         # Layer drop of 0, an empty list and the like ask for nothing.
         if options.get(option) not in (None, False, 0, 0.0, "", "None"):
@@ -182,13 +215,13 @@ def _stack_languages(request: ImportRequest, options: Mapping[str, Any], layout:
     For models of one language it is that of -s or -t, or else `en`. Raises MasscliError if a translation
     model does not name its languages.
     """
-    source = request.source or options.get("source_lang")
-    target = request.target or options.get("target_lang")
+    source, target = source_and_target(request, options)
+    is_undirected = layout.kind == "bart" and (source is None or target is None)
     # Models of one language do not say which one it is.
-    if layout.kind in ("roberta", "transformer_lm", "mass_summarization"):
+    if is_undirected or layout.kind in ("roberta", "transformer_lm", "mass_summarization"):
         language = str(request.source or request.target or "en")
         return dict.fromkeys(layout.prefixes, language)
-    if not isinstance(source, str) or not isinstance(target, str):
+    if source is None or target is None:
         raise MasscliError(f"{request.path}: does not say its languages", "give them with -s and -t")
     return {"encoder": source, "decoder": target}
 
@@ -200,8 +233,14 @@ def _vocabulary(
         request.refuse("MASS for summarization", "spm_model", "bpe_codes", "encoder_json")
         return read_bert_vocabulary(request, languages["encoder"], sizes["encoder"])
     request.refuse(f"fairseq's {layout.kind}", "vocab_file")
-    places: dict[str, MaskPlace] = {"mass_translation": "fifth", "roberta": "last"}
-    return read_fairseq_vocabulary(request, languages, sizes, places.get(layout.kind, "none"))
+    places: dict[str, MaskPlace] = {"mass_translation": "fifth", "roberta": "last", "bart": "last if room"}
+    place = places.get(layout.kind, "none")
+    vocabulary = read_fairseq_vocabulary(request, languages, sizes, place, layout.tags)
+    if layout.kind == "bart" and layout.has_bos:
+        tokenizer = vocabulary.tokenizer
+        forced = tokenizer.with_card_fields(forced_prefix=(tokenizer.vocab.bos,))
+        return replace(vocabulary, tokenizer=forced)
+    return vocabulary
 
 
 def _config(
@@ -219,7 +258,7 @@ def _config(
     `table`. Raises MasscliError if a setting is unknown or not supported.
     """
     first = next(iter(stacks.values()))
-    has_gelu = layout.kind in ("roberta", "mass_summarization")
+    has_gelu = layout.kind in ("roberta", "bart", "mass_summarization")
     activation = str(options.get("activation_fn") or ("gelu" if has_gelu else "relu"))
     if activation not in ACTIVATIONS:
         raise MasscliError(
@@ -227,6 +266,8 @@ def _config(
             f"supported are {', '.join(ACTIVATIONS)}",
         )
     is_lm_head = bool(layout.head)
+    # In files without options, BART does not scale its embeddings, but mBART does.
+    is_unscaled = is_lm_head or (layout.kind == "bart" and not architecture(request, options).startswith("m"))
     values: dict[str, Any] = {
         "arch": PRESETS[layout.kind],
         "encoder_layers": 0,
@@ -236,11 +277,11 @@ def _config(
         "norm_eps": 1e-5,
         "activation": ACTIVATIONS[activation],
         "norm_embedding": first.has_embedding_norm,
-        "scale_embedding": not read_flag(options, "no_scale_embedding", is_lm_head, request.path),
+        "scale_embedding": not read_flag(options, "no_scale_embedding", is_unscaled, request.path),
         "output_bias": is_lm_head,
         "head_transform": is_lm_head,
         "segments": 0,
-        "source_bos": is_lm_head,
+        "source_bos": layout.has_bos,
         # fairseq counts positions from the row after that of padding.
         "position_offset": 1
         + (vocabulary.tokenizer.vocab.pad if layout.kind == "mass_summarization" else PAD_ID),
@@ -248,6 +289,8 @@ def _config(
         "attention_dropout": options.get("attention_dropout", 0.0),
         "activation_dropout": options.get("activation_dropout", options.get("relu_dropout", 0.0)),
     }
+    if layout.tags:
+        values |= {"languages": "tag", "source_tag": "last", "target_tag": "start"}
     values |= _sharing(stacks, layout, table)
     values["final_norm"] = _final_norm(stacks)
     for name, stack in stacks.items():
@@ -359,4 +402,6 @@ def _streams(options: Mapping[str, Any], layout: Layout, languages: Mapping[str,
     # A model that was fine-tuned turns text into text of the same language.
     elif layout.kind == "mass_summarization" and options.get("task") != "translation_mass":
         objective, dataset = "mass", source
+    elif layout.kind == "bart" and source == target:
+        objective, dataset = "denoise", source
     return {f"{objective}-{dataset}": {"dataset": dataset, "objective": {"name": objective}}}

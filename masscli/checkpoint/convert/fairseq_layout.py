@@ -6,7 +6,7 @@ Tensors of older versions are first renamed as in fairseq 0.12.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,11 @@ from masscli.checkpoint.convert.foreign import ImportRequest, TensorTable
 from masscli.checkpoint.convert.published import add_unique
 from masscli.core.errors import MasscliError
 
-Kind = Literal["transformer", "transformer_lm", "roberta", "mass_translation", "mass_summarization"]
+Kind = Literal["transformer", "transformer_lm", "roberta", "bart", "mass_translation", "mass_summarization"]
+BART_NAMES = ("bart", "mbart", "denoising")
+"""How fairseq's names of the architectures of BART begin."""
+_TAGGING_TASKS = ("translation_from_pretrained_bart", "multilingual_denoising")
+"""The tasks of mBART, which put a tag behind each source, and begin the decoder with that of the target."""
 _POSITION_BUFFERS = ("embed_positions._float_tensor", "embed_positions.weights")
 """Ends of the names of buffers for sinusoidal positions; masscli computes these and does not import them."""
 
@@ -28,6 +32,10 @@ class Layout:
     """How tensor names begin, by stack (`encoder`, `decoder`), without a stack that the model lacks."""
     head: str = ""
     """How the tensor names of RoBERTa's LM head begin; empty for other models."""
+    has_bos: bool = False
+    """Whether sources begin with `<s>`, and the outputs of a decoder, too."""
+    tags: Sequence[str] = ()
+    """The languages that have a tag in the vocabulary, in their order there (mBART)."""
 
 
 def todays_names(weights: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -83,16 +91,11 @@ def find_layout(
     MasscliError if the model is of no known kind.
     """
     notes = _drop_heads(table)
-    if architecture(request, options).startswith(("bart", "mbart")):
-        raise MasscliError(
-            f"{request.path}: is of the architecture {architecture(request, options)}",
-            "BART and mBART are imported from folders of Hugging Face",
-        )
     # RoBERTa stood under `decoder` at first.
     for stack in ("encoder", "decoder"):
         if f"{stack}.sentence_encoder.embed_tokens.weight" in table:
             prefixes = {"encoder": f"{stack}.sentence_encoder."}
-            return Layout("roberta", prefixes, f"{stack}.lm_head."), notes
+            return Layout("roberta", prefixes, f"{stack}.lm_head.", has_bos=True), notes
     if any(name.startswith("encoders.") for name in table.names()):
         layout, left_behind = _mass_translation(request, options, table)
         return layout, notes + left_behind
@@ -100,10 +103,60 @@ def find_layout(
         raise MasscliError(f"{request.path}: holds no decoder", "expected a transformer of fairseq")
     if not table.count_layers("encoder.layers."):
         return Layout("transformer_lm", {"decoder": "decoder."}), notes
-    kind: Kind = "transformer"
+    prefixes = {"encoder": "encoder.", "decoder": "decoder."}
+    if is_bart(request, options):
+        tags = _language_tags(request, options)
+        # The task translation adds no start symbol, the other tasks of BART and its interface in Python do.
+        has_bos = request.bos or (None in source_and_target(request, options) and not tags)
+        return Layout("bart", prefixes, has_bos=has_bos, tags=tags), notes
     if _is_mass_summarization(request, options, table):
-        kind = "mass_summarization"
-    return Layout(kind, {"encoder": "encoder.", "decoder": "decoder."}), notes
+        return Layout("mass_summarization", prefixes), notes
+    return Layout("transformer", prefixes), notes
+
+
+def is_bart(request: ImportRequest, options: Mapping[str, Any]) -> bool:
+    """Return whether a file holds BART or mBART, by the name of its architecture or by that of its task.
+
+    The released files have the architecture `bart_large`, or an older name that says nothing here.
+    """
+    is_of_task = options.get("task") in ("denoising", *_TAGGING_TASKS)
+    return is_of_task or architecture(request, options).startswith(BART_NAMES)
+
+
+def _language_tags(request: ImportRequest, options: Mapping[str, Any]) -> list[str]:
+    """Return the languages whose tags mBART's tasks add to the dictionary; none for other tasks.
+
+    Raises MasscliError if the file's options do not list them, if those of source and target are not among
+    them, or if texts begin with `<s>` besides.
+    """
+    if options.get("task") not in _TAGGING_TASKS:
+        return []
+    tags = str(options.get("langs") or "").split(",")
+    if options.get("task") == "multilingual_denoising" and not options.get("add_lang_token"):
+        return []
+    for language in source_and_target(request, options):
+        if language not in tags:
+            raise MasscliError(
+                f"{request.path}: {language or 'a language'} is not one of its languages, {', '.join(tags)}",
+                "choose two of them with -s and -t",
+            )
+    if request.bos or options.get("prepend_bos"):
+        raise MasscliError(
+            f"{request.path}: begins texts with <s> and ends them with a tag", "such models are not supported"
+        )
+    return tags
+
+
+def source_and_target(request: ImportRequest, options: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the languages of source and target, from -s and -t or else from the file's options.
+
+    One that neither of them names is None.
+    """
+    languages = []
+    for given, key in ((request.source, "source_lang"), (request.target, "target_lang")):
+        language = given or options.get(key)
+        languages.append(language if isinstance(language, str) else None)
+    return languages[0], languages[1]
 
 
 def _is_mass_summarization(request: ImportRequest, options: Mapping[str, Any], table: TensorTable) -> bool:

@@ -2,7 +2,8 @@
 
 A dictionary has a piece and its count on each line. The first four ids are `<s> <pad> </s> <unk>`, which the
 file does not list. `<mask>` has the fifth id in MASS for translation, and comes after the last line of the
-file in RoBERTa. MASS for summarization has BERT's vocabulary, with BERT's ids.
+file in RoBERTa and BART; in mBART the tags of languages, such as `[en_XX]`, are between. MASS for
+summarization has BERT's vocabulary, with BERT's ids.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from masscli.text.dictionary_model import pack_dictionary
 from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
+from masscli.text.tokenizer_card import language_piece
 from masscli.text.two_vocabularies import pack_two_vocabularies
 
 SPECIAL_PIECES = ("<s>", "<pad>", "</s>", "<unk>")
@@ -32,7 +34,7 @@ PAD_ID = SPECIAL_PIECES.index("<pad>")
 PADDING_FACTOR = 8
 """fairseq adds pieces `madeupword0000`, ... until the size of a dictionary is a multiple of this number."""
 _OVERWRITE = " #fairseq:overwrite"
-MaskPlace = Literal["none", "fifth", "last"]
+MaskPlace = Literal["none", "fifth", "last", "last if room"]
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,24 @@ class FairseqVocabulary:
 
 
 def read_fairseq_vocabulary(
-    request: ImportRequest, languages: Mapping[str, str], sizes: Mapping[str, int], mask: MaskPlace
+    request: ImportRequest,
+    languages: Mapping[str, str],
+    sizes: Mapping[str, int],
+    mask: MaskPlace,
+    tags: Sequence[str] = (),
 ) -> FairseqVocabulary:
     """Read the dictionaries of a model, and the files that say how its text is split into pieces.
 
     `languages` gives the language of each stack (`encoder`, `decoder`), and `sizes` the number of rows of its
-    token embeddings; `mask` is the place of `<mask>` among the pieces. Raises MasscliError if a file is
-    missing, or does not fit the embeddings.
+    token embeddings; `mask` is the place of `<mask>` among the pieces, and `tags` are the languages that have
+    a tag there, in their order. Raises MasscliError if a file is missing, or does not fit the embeddings.
     """
     pieces = {}
     for stack, language in languages.items():
         path = _dictionary_path(request, language)
-        pieces[stack] = _complete(read_dictionary(path), sizes[stack], mask, path)
+        lines = read_dictionary(path)
+        tagged = dict.fromkeys([*lines, *(f"[{tag}]" for tag in tags)])
+        pieces[stack] = _complete(list(tagged), sizes[stack], mask, path)
     preprocessing = TextPreprocessing(moses=request.moses, lowercase=request.lowercase)
     names = tuple(dict.fromkeys(languages.values()))
     different = list(pieces.values())
@@ -69,15 +77,18 @@ def read_fairseq_vocabulary(
             f"{request.path}: source and target have different dictionaries, but both are called {names[0]}",
             "give the languages other names with -s and -t",
         )
+    if tags and different[0] != different[-1]:
+        raise MasscliError(f"{request.path}: has tags of languages, but two dictionaries", "give one --dict")
     if different[0] == different[-1]:
-        data = _pack(request, different[0])
+        tag_ids = {language_piece(tag): different[0].index(f"[{tag}]") for tag in names if tag in tags}
+        data = _pack(request, different[0], tag_ids)
         tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, names)
         size = len(different[0])
         tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos, predicted_ids=(0, size))
         rows: dict[str, Sequence[int]] = {stack: range(size) for stack in languages}
         note = f"vocabulary: {size:,} pieces"
     else:
-        (source, target) = ((languages[stack], _pack(request, pieces[stack])) for stack in languages)
+        (source, target) = ((languages[stack], _pack(request, pieces[stack], {})) for stack in languages)
         data = pack_two_vocabularies(source, target)
         tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, names).with_own_ranges()
         tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos)
@@ -173,10 +184,10 @@ def _complete(lines: Sequence[str], size: int, mask: MaskPlace, path: Path) -> l
     Raises MasscliError, which names the dictionary `path`, if the pieces do not fit the rows.
     """
     pieces = [*SPECIAL_PIECES, *lines]
-    if mask == "fifth" and "<mask>" not in pieces:
-        pieces.insert(len(SPECIAL_PIECES), "<mask>")
-    elif mask == "last" and "<mask>" not in pieces:
-        pieces.append("<mask>")
+    # BART loses the row of <mask> when it is fine-tuned.
+    has_mask = mask != "none" and not (mask == "last if room" and len(pieces) == size)
+    if has_mask and "<mask>" not in pieces:
+        pieces.insert(len(SPECIAL_PIECES) if mask == "fifth" else len(pieces), "<mask>")
     missing = size - len(pieces)
     # More are missing only if the dictionary is of another model.
     if not 0 <= missing < PADDING_FACTOR:
@@ -193,12 +204,14 @@ def _complete(lines: Sequence[str], size: int, mask: MaskPlace, path: Path) -> l
     return pieces
 
 
-def _pack(request: ImportRequest, pieces: Sequence[str]) -> bytes:
+def _pack(request: ImportRequest, pieces: Sequence[str], tag_ids: Mapping[str, int]) -> bytes:
     """Return the vocabulary model to store in a run: `pieces` by id, and how text is split into them.
 
-    Text is split by the SentencePiece model, GPT-2's BPE or the BPE merges of the request, or else at spaces.
+    `tag_ids` are the ids of the tags of languages, by masscli's names of the tags. Text is split by the
+    SentencePiece model, GPT-2's BPE or the BPE merges of the request, or else at spaces.
     """
     special = {piece: number for number, piece in enumerate(pieces) if piece in (*SPECIAL_PIECES, "<mask>")}
+    special |= tag_ids
     if request.spm_model is not None:
         model = read_named(request.spm_model, "--spm-model")
         return pack_numbered_sentencepiece(model, pieces, special)

@@ -52,6 +52,8 @@ class ImportRequest:
     """Whether the model's text is tokenized by Moses' rules (--moses)."""
     lowercase: bool = False
     """Whether the model's text is lower-cased (--lowercase)."""
+    bos: bool = False
+    """Whether BART's sources and outputs begin with `<s>` although it was fine-tuned without it (--bos)."""
 
     def refuse(self, title: str, *options: str) -> None:
         """Raise MasscliError if one of the named fields is set, which has no meaning for this kind of model.

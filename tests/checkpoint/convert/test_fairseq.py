@@ -366,7 +366,7 @@ def test_a_dictionary_that_overwrites_pieces_has_the_ids_of_fairseq(tmp_path: Pa
 
 
 def test_names_of_programs_around_fairseq(translation: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:
-    """They keep the model as an attribute; BART, which frames texts in another way, is refused by name."""
+    """They keep the model as an attribute."""
     write_dictionary(tmp_path / "dict.txt", "w", WORDS - 4)
     plain = imported(save(tmp_path / "plain.pt", translation), tmp_path / "plain").weights()
     path = save(tmp_path / "model.pt", translation)
@@ -375,8 +375,63 @@ def test_names_of_programs_around_fairseq(translation: dict[str, dict[str, Tenso
     torch.save(content, path)
     again = imported(path, tmp_path / "run").weights()
     assert all(torch.equal(again[name], tensor) for name, tensor in plain.items())
-    with pytest.raises(MasscliError, match="is of the architecture bart_large"):
-        imported(save(tmp_path / "bart.pt", translation, arch="bart_large"), tmp_path / "no")
+
+
+Stacks = dict[str, dict[str, Tensor]]
+DENOISING = {"arch": "denoising_large", "task": "denoising", "source_lang": None, "target_lang": None}
+MBART = {"arch": "mbart_large", "task": "translation_from_pretrained_bart", "langs": "ro,de,en"}
+
+
+@pytest.mark.parametrize(
+    ("options", "flags", "source", "start", "mask"),
+    [
+        (DENOISING, {}, [0, 4, 2], [2, 0], True),
+        ({"arch": "bart_large", "task": "translation"}, {}, [4, 2], [2], False),
+        ({"arch": "bart_large", "task": "translation"}, {"bos": True}, [0, 4, 2], [2, 0], False),
+        (MBART, {}, [4, 2, WORDS - 2], [WORDS - 3], True),
+    ],
+)
+def test_bart_reads_and_writes_what_its_task_puts_around_texts(
+    options: dict[str, Any],
+    flags: dict[str, bool],
+    source: list[int],
+    start: list[int],
+    mask: bool,
+    translation: Stacks,
+    tmp_path: Path,
+) -> None:
+    """Tasks of BART begin with <s>, translation does not, and mBART ends sources with a tag.
+
+    `source` is what an encoder reads of the first word, `start` is how a decoder begins, and the last row of
+    the embeddings is <mask> where `mask` says so, after the tags of mBART.
+    """
+    special = 4 + int(mask) + 3 * int("langs" in options)
+    write_dictionary(tmp_path / "dict.txt", "w", WORDS - special)
+    checkpoint = imported(save(tmp_path / "bart.pt", translation, **options), tmp_path / "run", **flags)
+    tokenizer, framing = checkpoint.tokenizer(), checkpoint.framing()
+    languages = tokenizer.vocab.languages or {"en": 0, "de": 0}
+    first, last = (language if language in languages else "en" for language in ("en", "de"))
+    assert (
+        framing.encoder_input(torch.tensor(tokenizer.encode("w0", first)).numpy(), first).tolist() == source
+    )
+    assert [framing.decoder_start(last), *framing.forced_tokens(last)] == start
+    assert (tokenizer.vocab.mask == WORDS - 1) is mask
+    assert not checkpoint.recipe.model.scale_embedding or "langs" in options
+    assert checkpoint.recipe.model.activation == "gelu"
+
+
+def test_models_whose_tags_are_not_known_are_refused(translation: Stacks, tmp_path: Path) -> None:
+    write_dictionary(tmp_path / "dict.txt", "w", WORDS - 8)
+    cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+        ({"task": "translation_multi_simple_epoch", "decoder_langtok": True}, {}, "--decoder-langtok"),
+        ({**MBART, "langs": "ro,en"}, {}, "de is not one of its languages, ro, en"),
+        ({**MBART, "prepend_bos": True}, {}, "begins texts with <s>"),
+        (MBART, {"bos": True}, "begins texts with <s>"),
+        ({}, {"bos": True}, "--bos: is for fairseq's BART"),
+    ]
+    for options, flags, reason in cases:
+        with pytest.raises(MasscliError, match=reason):
+            imported(save(tmp_path / "model.pt", translation, **options), tmp_path / "run", **flags)
 
 
 def test_options_must_fit(translation: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:
