@@ -39,15 +39,16 @@ def load(
     `allow_code` names objectives outside of masscli, as module:Class, which the recipe of the run may import.
     Weights are loaded when they are first needed.
 
-    With `backend` ctranslate2 (the extra `ct2`) CTranslate2 decodes. For this the model is converted once for
-    each translation direction, and the result is stored beside the checkpoint. CTranslate2 ends the search
-    for a text as soon as `beam` hypotheses have ended, as the option `early_stop` does.
+    With `backend` ctranslate2 (the extra `ct2`) CTranslate2 decodes, with one model alone. For this the model
+    is converted for each translation direction, and again for another shortlist; the results are stored in
+    the folder `ctranslate2` of the checkpoint. CTranslate2 ends the search for a text as soon as `beam`
+    hypotheses have ended, as the option `early_stop` does.
 
     `shortlist` is a file as `masscli shortlist` writes it, for one direction: outputs then consist of the
     candidates of their source, and their scores are log-probabilities among these.
 
-    Raises MasscliError if there is no checkpoint, if it is damaged, if the models do not fit each other, or
-    if the shortlist is of another vocabulary.
+    Raises MasscliError if there is no checkpoint, if it is damaged, if the models do not fit each other, if
+    the shortlist is of another vocabulary, or if the device, the precision or the backend cannot be used.
     """
     for name in allow_code:
         OBJECTIVES.allow(name)

@@ -3,9 +3,11 @@
     step-0001000/  recipe.toml  vocab.model  tokenizer.json  state.json
                    model.safetensors  objective.safetensors  optimizer.safetensors
 
-`state.json` is written last and holds the checksums of the other files. The folder is made under another name
-and renamed, so it is either complete or absent. `Checkpoint.open` accepts such a folder, or the folder of a
-run, of which it opens the best checkpoint, or the last one if none is marked as the best.
+A run with averaged weights (EMA) has the average in `model.safetensors`, and the weights that training
+continues from in `trained.safetensors`. `state.json` is written last and holds the checksums of the other
+files. The folder is made under another name and renamed, so it is either complete or absent.
+`Checkpoint.open` accepts such a folder, or the folder of a run, of which it opens the best checkpoint, or the
+last one if none is marked as the best.
 """
 
 from __future__ import annotations

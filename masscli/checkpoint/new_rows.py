@@ -33,7 +33,7 @@ class NewRows:
         self.method = method
 
     def check_vocabulary(self, checkpoint: Checkpoint) -> None:
-        """Raise MasscliError unless the checkpoint has the vocabulary of the data, or one that it extends."""
+        """Raise MasscliError unless the data have the vocabulary of the checkpoint, or an extension of it."""
         old = checkpoint.tokenizer()
         if old.vocab.fingerprint == self.tokenizer.vocab.fingerprint:
             return

@@ -62,13 +62,16 @@ class OptionGroup(ABC):
 
 
 class SectionOptions(OptionGroup):
-    """An option group with an option for each field of the configuration dataclass `section`."""
+    """An option group with the options of a configuration dataclass and of the dataclasses nested in it.
+
+    Each of their fields has an option, except fields that are dictionaries.
+    """
 
     def __init__(self, section: type) -> None:
         self.section = section
 
     def parameters(self) -> Sequence[inspect.Parameter]:
-        """Return one Typer parameter for each field of the dataclass."""
+        """Return a Typer parameter for each of these fields."""
         return section_parameters(self.section)
 
     def collect(self, values: Values) -> object:

@@ -398,7 +398,11 @@ def _check_sentences(name: str, ours: Sentences, other: str, theirs: Sentences) 
 
 
 def check_inputs(hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInput]) -> Iterator[str]:
-    """Yield warnings about hypotheses and references that do not seem to belong together."""
+    """Yield warnings about inputs that were probably meant otherwise.
+
+    These are lines of JSON that are compared as they are, tagged sentences with other words than the
+    reference, and choices that are numbers on one side and letters on the other.
+    """
     for flag, inputs in (("--hyp-column", hypotheses), ("--column", references)):
         for one in inputs:
             if one.raw_json:
@@ -462,7 +466,7 @@ def _has_letters(one: ScoreInput) -> bool:
 
 
 def _numbered(one: ScoreInput, reference: ScoreInput) -> ScoreInput:
-    """Return the lines of an input, which are choices, as numbers from 0.
+    """Return an input whose lines are choices, numbers from 0 or letters from A, with all of them as numbers.
 
     `reference` has the number of choices of each line. Raises MasscliError for a line that is none of them.
     """

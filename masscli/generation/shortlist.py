@@ -157,7 +157,7 @@ class ReducedVocabulary:
         return replace(hypothesis, ids=tuple(self._ids[list(hypothesis.ids)].tolist()))
 
     def _renumber(self, vocabulary: Vocabulary) -> Vocabulary:
-        """Return the vocabulary with numbers in the place of its special ids."""
+        """Return the vocabulary of the candidates alone, whose ids are their positions among them."""
         roles = (vocabulary.pad, vocabulary.bos, vocabulary.eos, vocabulary.unk)
         pad, bos, eos, unk = self.numbers(roles)
         mask, cls, sep = self.numbers((vocabulary.mask, vocabulary.cls, vocabulary.sep))

@@ -171,7 +171,8 @@ def check_numbers(
     if not {"pearson", "spearman"}.intersection(options.metric):
         return
     for side, lines in ((name, hypotheses), *references.items()):
-        if len(lines) > 1 and len({_number(line) for line in lines}) == 1:
+        values = {_number(line) for line in lines}
+        if len(lines) > 1 and len(values) == 1 and None not in values:
             value = lines[0].strip()
             yield f"{side}: every line is {value}: a correlation is not defined, and 0 stands for it"
 

@@ -10,11 +10,8 @@ Ranks = Mapping[tuple[str, str], int]
 
 
 def rank_merges(merges: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """Return the rank of each merge: its position in `merges`, the first one if it occurs twice."""
-    ranks: dict[tuple[str, str], int] = {}
-    for rank, pair in enumerate(merges):
-        ranks.setdefault(pair, rank)
-    return ranks
+    """Return the rank of each merge: its position in `merges`, the last one if it occurs twice."""
+    return {pair: rank for rank, pair in enumerate(merges)}
 
 
 def merge_pairs(letters: Sequence[str], ranks: Ranks) -> list[str]:

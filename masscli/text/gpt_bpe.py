@@ -71,7 +71,7 @@ class GptBpeModel(PackedModel):
     def decode(self, ids: Sequence[int]) -> str:
         """Return the words that the ids stand for, with spaces between them.
 
-        Unknown pieces, and ids beyond the vocabulary's end, become words that are UNKNOWN_TEXT.
+        An unknown piece, or an id beyond the vocabulary's end, is written as UNKNOWN_TEXT and ends its word.
         """
         pieces = []
         for i in ids:

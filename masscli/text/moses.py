@@ -120,10 +120,10 @@ def detokenize(line: str, language: str) -> str:
 
 
 def detokenize_wordpiece(line: str, language: str) -> str:
-    """Return the plain text of a line of WordPiece tokens: attach punctuation to words.
+    """Return the plain text of a line that WordPiece has split: attach punctuation to words.
 
-    The tokens have spaces between them. In WordPiece every punctuation mark is a token of its own, also
-    within numbers and words.
+    The line has words, whose pieces are joined already, and punctuation marks, with spaces between them. A
+    mark within a number or a word, such as the comma of 1,000, stands alone, too.
     """
     for pattern, replacement in WORDPIECE_MARKS:
         line = pattern.sub(replacement, line)

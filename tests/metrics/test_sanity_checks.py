@@ -75,6 +75,7 @@ def test_a_constant_has_no_correlation() -> None:
     assert warning == "hyp: every line is 2.5: a correlation is not defined, and 0 stands for it"
     assert len(list(check_numbers("hyp", ["1", "2"], {"ref": ["3", "3"]}, options))) == 1
     assert not list(check_numbers("hyp", ["1", "2"], {"ref": ["3", "4"]}, options))
+    assert not list(check_numbers("hyp", ["one", "two"], {"ref": ["1", "2"]}, options))
     assert not list(check_numbers("hyp", ["1", "1"], {"ref": ["3", "4"]}, ScoreConfig(metric=("f1",))))
 
 

@@ -93,7 +93,7 @@ def read_albert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
 
 
 def _read_model(files: TokenizerFiles) -> tuple[Path, bytes, list[str]]:
-    """Return the path of the SentencePiece model in a folder, its bytes, and its pieces in order of its ids.
+    """Return the path of the folder's SentencePiece model, its bytes, and its pieces in the order of ids.
 
     If there is none, raises UnreadableError if the folder has a tokenizer.json, else MasscliError. Raises
     MasscliError also if the model is damaged.
@@ -106,11 +106,15 @@ def _read_model(files: TokenizerFiles) -> tuple[Path, bytes, list[str]]:
     try:
         model = read_regular(path)
         processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        pieces = processor.id_to_piece(list(range(len(processor))))
     except (OSError, RuntimeError):
+        pieces = []
+    # SentencePiece takes an empty file for a model without pieces.
+    if not pieces:
         raise MasscliError(
             f"{path}: is not a SentencePiece model", "Git LFS leaves a note in the place of a file"
-        ) from None
-    return path, model, processor.id_to_piece(list(range(len(processor))))
+        )
+    return path, model, pieces
 
 
 def _numbered(

@@ -357,7 +357,7 @@ def _streams(
 
 
 def _check_languages(request: ImportRequest, languages: Sequence[str]) -> None:
-    """Raise MasscliError if only one of -s and -t is given, or if the model does not know its language."""
+    """Raise MasscliError if only one of -s and -t is given, or if one is none of the model's `languages`."""
     for flag, language in (("-s", request.source), ("-t", request.target)):
         if language is not None and language not in languages:
             raise MasscliError(

@@ -255,7 +255,8 @@ def _table_language(
 ) -> str:
     """Return the language of labelled examples: that of --table-lang, or else the first language.
 
-    Raises MasscliError if the option names no known language, or if there are no labelled examples.
+    Raises MasscliError if the option is given although there are no labelled examples, or if it names none of
+    `languages`.
     """
     language = config.table_lang
     if language is None:

@@ -127,7 +127,16 @@ def read_chunks(folder: Path, info: PartInfo) -> Iterator[EncodedChunk]:
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 chunks = [_chunk(arrays, number, info.groups) for number in range(count)]
-        except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, ConfigError) as error:
+        # zipfile raises EOFError, RuntimeError and NotImplementedError (a RuntimeError) for damaged headers.
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            LookupError,
+            RuntimeError,
+            zipfile.BadZipFile,
+            ConfigError,
+        ) as error:
             raise MasscliError(f"{path}: is missing or damaged ({error})", _HINT) from None
         yield from chunks
 

@@ -156,7 +156,11 @@ class Table:
         return self.columns[field].text(self.shared_row(field, row))
 
     def ids(self, field: str) -> TextColumn:
-        """Return the column `FIELD.ids`: a row for each example, list item or shared text of the field."""
+        """Return the column `FIELD.ids`, which holds the token ids of a text field.
+
+        It has a row for each example; of a list field, for each item; and of a shared field, for each text
+        that differs from the one before.
+        """
         return self.columns[f"{field}.ids"]
 
     def shared_row(self, field: str, row: int) -> int:

@@ -132,7 +132,11 @@ class Extract(PredictiveObjective):
         return search_windows(self.head, windows, self.options.n_best, self.options.max_answer)
 
     def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
-        """Return the answer to each question; `outputs` has the array of each window, in order."""
+        """Return the answer to each question.
+
+        `outputs` has the array that `forward_outputs` returns for each window, in the order of the dataset,
+        in which the windows of a question follow each other.
+        """
         dataset = QuestionWindowDataset(table, self.options, self.reader, labelled=False)
         window_outputs = zip(dataset.windows, outputs, strict=True)
         predictions = []

@@ -44,8 +44,8 @@ class SourceTargetDataset(ABC):
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the lengths of source and target, special tokens included: (stop - start, 2).
 
-        If an encoder reads both as one sequence, return the length of that sequence, with its pseudo-masks:
-        (stop - start, 1).
+        If an encoder reads both as one sequence, return the length of that sequence: (stop - start, 1). It
+        includes the pseudo-masks of UniLMv2, one for each target token and one for the end symbol.
         """
         source = np.minimum(self.source_lengths(start, stop), self.limits.source)
         target = np.minimum(self.targets.lengths(start, stop).astype(np.int64), self.limits.target)

@@ -22,6 +22,7 @@ from masscli.__main__ import run
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.export import export_checkpoint
 from masscli.checkpoint.convert.import_ import import_folder
+from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Tokens
 from masscli.objectives.electra.objective import Detector
 from tests.published import (
@@ -737,3 +738,14 @@ def test_mistakes_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
         capsys.readouterr().err
         == f"error: {tmp_path}: is not empty\nhint: choose another folder with --output\n"
     )
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
+def test_what_is_no_sentencepiece_model_is_refused(content: bytes, tmp_path: Path) -> None:
+    """SentencePiece itself takes an empty file for a model without pieces."""
+    write(tmp_path, "albert")
+    (tmp_path / "vocab.txt").unlink()
+    (tmp_path / "tokenizer_config.json").unlink()
+    (tmp_path / "spiece.model").write_bytes(content)
+    with pytest.raises(MasscliError, match=r"spiece.model: is not a SentencePiece model"):
+        import_folder(tmp_path, tmp_path / "run", ("en",), False)

@@ -189,9 +189,14 @@ def test_a_damaged_part_is_refused(vocabulary: str) -> None:
     preprocess("--mono", "en=books.en.gz", "--spm-model", vocabulary, "--part", "1/1", "--destdir", "part")
     pack = Path("part/chunks.00000.npz")
     data = pack.read_bytes()
-    pack.write_bytes(data[: len(data) // 2])
-    with pytest.raises(MasscliError, match=r"chunks.00000.npz: is missing or damaged"):
-        merge_parts([Path("part")], Path("merged"), False)
+    # The directory at the end of a zip archive has the version and the flags (1: encrypted) of each member.
+    entry = data.index(b"PK\1\2")
+    other_version = data[: entry + 6] + b"\xff" + data[entry + 7 :]
+    encrypted = data[: entry + 8] + b"\1" + data[entry + 9 :]
+    for damaged in (b"", data[: len(data) // 2], other_version, encrypted):
+        pack.write_bytes(damaged)
+        with pytest.raises(MasscliError, match=r"chunks.00000.npz: is missing or damaged"):
+            merge_parts([Path("part")], Path("merged"), False)
     pack.unlink()
     with pytest.raises(MasscliError, match=r"chunks.00000.npz: is missing or damaged"):
         merge_parts([Path("part")], Path("merged"), False)
