@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import gzip
 import io
-import lzma
 import sys
 import zlib
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
 from masscli.core.files import sha256_of
-from masscli.text.zstd import open_zstd
+from masscli.text.compressed import open_xz, open_zstd
 
 BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 64 << 20
@@ -78,12 +77,12 @@ def open_bytes(path: Path) -> BinaryIO:
     """
     if str(path) == "-":
         return _standard_input()
-    # gzip.open and lzma.open are typed as text or binary; with "rb" they are binary.
+    # gzip.open is typed as text or binary; with "rb" it is binary.
     try:
         if path.suffix == ".gz":
             return cast(BinaryIO, gzip.open(path, "rb"))
         if path.suffix == ".xz":
-            return cast(BinaryIO, lzma.open(path, "rb"))
+            return open_xz(path)
         if path.suffix == ".zst":
             return open_zstd(path, display_path(path))
         return open(path, "rb")
@@ -119,7 +118,7 @@ def read_block(file: BinaryIO, size: int, path: Path) -> bytes:
         if size > 0 and isinstance(file, io.BufferedReader):
             return file.read1(size)
         return file.read(size)
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise MasscliError(
             f"{display_path(path)}: not a whole {COMPRESSIONS.get(path.suffix, 'gzip')} file ({error})",
             "compress or fetch it again",

@@ -10,6 +10,7 @@ import csv
 import io
 import itertools
 import json
+import lzma
 import re
 import struct
 import tomllib
@@ -40,6 +41,17 @@ def plain_lines(data: bytes) -> list[str]:
     if lines[-1] == "":
         lines.pop()
     return [line.removesuffix("\r") for line in lines]
+
+
+def xz(data: bytes) -> bytes:
+    """Return the contents of an xz file: streams, with zeros between them."""
+    found = b""
+    while data:
+        stream = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        found += stream.decompress(data)
+        require(stream.eof, "a stream without an end")
+        data = stream.unused_data.lstrip(b"\0")
+    return found
 
 
 def example(line: int, texts: Any = (), lists: Any = (), numbers: Any = (), shared: Any = ()) -> Any:

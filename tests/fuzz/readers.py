@@ -298,13 +298,12 @@ def text_reader(name: str) -> Reader:
 
     def plainly(folder: Path) -> str:
         import gzip
-        import lzma
 
         data = (folder / name).read_bytes()
         if name.endswith(".gz"):
             data = gzip.decompress(data)
         if name.endswith(".xz"):
-            data = lzma.decompress(data)
+            data = oracles.xz(data)
         return text_of(oracles.plain_lines(data))
 
     return Reader(name.replace("text.en", "text"), make, read, ".", plainly)

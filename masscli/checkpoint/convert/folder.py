@@ -6,6 +6,7 @@ then with `torch.load(weights_only=True)`, which does not make arbitrary objects
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 def _load_pickle(path: Path) -> dict[str, Tensor]:
     # For a damaged file PyTorch raises whatever its parser runs into.
     try:
+        _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
         raise MasscliError(
@@ -149,6 +151,17 @@ def _load_pickle(path: Path) -> dict[str, Tensor]:
                 "save it as a dense tensor of numbers",
             )
     return dict(content)
+
+
+def _check_archive(path: Path) -> None:
+    """Raise BadZipFile if an entry of a zip archive differs from its checksum, which `torch.load` ignores.
+
+    A file that is no zip archive has no checksums.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile
 
 
 def write_folder(output: Path, files: Mapping[str, bytes], tensors: Mapping[str, Tensor]) -> None:

@@ -1,8 +1,9 @@
-"""Text that is compressed with zstd is read as any other, and damage in it is named."""
+"""Text that is compressed with zstd or xz is read as any other, and damage in it is named."""
 
 from __future__ import annotations
 
 import gzip
+import lzma
 import sys
 from pathlib import Path
 
@@ -53,3 +54,35 @@ def test_what_is_not_zstd_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.zst").write_bytes(TEXT)
     with pytest.raises(MasscliError, match=r"a\.zst: not a whole zstd file"):
         list(iter_lines(tmp_path / "a.zst"))
+
+
+@pytest.mark.parametrize(
+    "padding", [b"", bytes(4), bytes(1 << 24)], ids=["none", "four zeros", "16 MiB of zeros"]
+)
+def test_zeros_may_follow_each_stream_of_xz(tmp_path: Path, padding: bytes) -> None:
+    """Python's own reader takes minutes for so many zeros."""
+    middle = TEXT.index(b"line 30000")
+    streams = [lzma.compress(part) + padding for part in (TEXT[:middle], b"", TEXT[middle:])]
+    (tmp_path / "a.xz").write_bytes(b"".join(streams))
+    assert list(iter_lines(tmp_path / "a.xz")) == LINES
+
+
+@pytest.mark.parametrize("changed", [0, 3, 30, -1])
+def test_what_is_not_xz_is_named(tmp_path: Path, changed: int) -> None:
+    """Python's own reader ends at a second stream that does not begin as one."""
+    second = bytearray(lzma.compress(TEXT))
+    second[changed] ^= 1
+    for first in (b"", lzma.compress(TEXT)):
+        for rest in (bytes(second), lzma.compress(TEXT, lzma.FORMAT_ALONE), b"x"):
+            (tmp_path / "a.xz").write_bytes(first + rest)
+            with pytest.raises(MasscliError, match=r"a\.xz: not a whole xz file"):
+                list(iter_lines(tmp_path / "a.xz"))
+
+
+@pytest.mark.parametrize("suffix", [".xz", ".zst"])
+def test_an_empty_file_is_not_whole(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".zst":
+        pytest.importorskip("zstandard")
+    (tmp_path / f"a{suffix}").write_bytes(b"")
+    with pytest.raises(MasscliError, match="not a whole"):
+        list(iter_lines(tmp_path / f"a{suffix}"))
