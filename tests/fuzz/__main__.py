@@ -19,6 +19,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TZ"] = "UTC"
 
 from masscli.core.files import append_json_lines
+from tests.fuzz import forks
+from tests.fuzz.branches import SLOWER, Recorder
 from tests.fuzz.forks import FAILURES, Outcome, digest_of, judge, prepare, run_cases, watch
 from tests.fuzz.readers import READERS, Reader
 
@@ -44,7 +46,11 @@ def main() -> int:
         type=Path,
         help="add the outcome of every case to this file, as JSON lines; cases that are in it are not run again",
     )
+    parser.add_argument(
+        "--branches", type=Path, metavar="FOLDER", help="count the branches that the cases take"
+    )
     options = parser.parse_args()
+    branches = options.branches and options.branches.absolute()
     readers = [READERS[name] for name in options.reader or READERS]
     place = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="masscli-fuzz-", dir=place) as name:
@@ -53,6 +59,9 @@ def main() -> int:
         os.chdir(folder)
         if options.case is not None:
             return _one_case(readers[0], options.seed, options.case, folder)
+        if options.branches is not None:
+            forks.recorder = Recorder(branches)
+            forks.SECONDS *= SLOWER
         log = Log(None if options.log is None else options.log.absolute(), options.seed)
         return _all_cases(readers, options.cases, options.seed, folder, log)
 

@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 from masscli.__main__ import DISK_ERRORS
 from masscli.core.errors import MasscliError
 from tests.fuzz import canary
+from tests.fuzz.branches import Recorder
 from tests.fuzz.folders import mutate_folder
 from tests.fuzz.oracles import UnreadableError
 from tests.fuzz.readers import REFUSED, Reader, Refused
@@ -28,6 +30,8 @@ SECONDS = 5
 """How long a case may take after the fork, in processor time; or how long it may wait without using any."""
 LONGEST = 120
 """Seconds after which a case is ended in any case."""
+recorder: Recorder | None = None
+"""What records the branches that cases take, if they are to be counted."""
 MEMORY = 3 << 30
 """Bytes of address space that a case may take beyond those of the parent."""
 FILE_SIZE = 1 << 28
@@ -155,15 +159,16 @@ def _be_child(
         null = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(null, stream)
-        for place, number in enumerate(numbers):
-            mutation = prepare(reader, Random(f"{seed} {reader.name} {number}"), sound, work)
-            _write_line(send, [mutation])
-            _limit()
-            if place == 0:
-                watch(work)
-            verdict, reason = judge(reader, work, expected)
-            _write_line(send, [verdict, mutation, reason[:4000]])
-            shutil.rmtree(work, ignore_errors=True)
+        with recorder.recording(reader.name) if recorder else nullcontext():
+            for place, number in enumerate(numbers):
+                mutation = prepare(reader, Random(f"{seed} {reader.name} {number}"), sound, work)
+                _write_line(send, [mutation])
+                _limit()
+                if place == 0:
+                    watch(work)
+                verdict, reason = judge(reader, work, expected)
+                _write_line(send, [verdict, mutation, reason[:4000]])
+                shutil.rmtree(work, ignore_errors=True)
         code = 0
     finally:
         os._exit(code)
