@@ -2,8 +2,8 @@
 
 A word begins as its characters. At each step every possible merge is dropped with probability p, and of the
 remaining ones that whose result is the piece with the highest score (learned first) is carried out, the
-leftmost of equals. This is repeated until no
-merge is possible or all were dropped. With p = 0 the result is the segmentation of the BPE itself.
+leftmost of equals. This is repeated until no merge is possible or all were dropped. With p = 0 the result is
+the segmentation of the BPE itself.
 """
 
 from __future__ import annotations
@@ -19,24 +19,34 @@ from masscli.text.resegmentation import Resegmenter
 class BpeDropout(Resegmenter):
     """Replaces token ids by those of a random segmentation by BPE-dropout; see Resegmenter.
 
-    `scores` holds the score of each piece; the merge whose result has the highest score comes first.
-    `dropout` is the probability that a merge is dropped.
+    `scores` holds the score of each piece, None for one that is not text; the merge whose result has the
+    highest score comes first. `dropout` is the probability that a merge is dropped.
     """
 
     def __init__(
-        self, pieces: Sequence[str], scores: Sequence[float], word_start: str, max_length: int, dropout: float
+        self,
+        pieces: Sequence[str],
+        scores: Sequence[float | None],
+        word_start: str,
+        max_length: int,
+        dropout: float,
     ) -> None:
         super().__init__(pieces, word_start, max_length)
         self.dropout = dropout
-        self._ids = {piece: number for number, piece in enumerate(pieces)}
-        self._scores = dict(zip(pieces, scores, strict=True))
+        self._ids: dict[str, int] = {}
+        self._scores: dict[str, float] = {}
+        for number, (piece, score) in enumerate(zip(pieces, scores, strict=True)):
+            if score is not None:
+                self._ids[piece] = number
+                self._scores[piece] = score
 
     def is_splittable(self, number: int) -> bool:
-        """Return whether every character of the piece with id `number` is a piece, too.
+        """Return whether the piece with id `number` is text, and each of its characters is a piece, too.
 
-        This holds for all pieces that a BPE made of text, but not for special pieces.
+        This holds for all pieces that a BPE made of text.
         """
-        return all(character in self._ids for character in self.pieces[number])
+        piece = self.pieces[number]
+        return piece in self._scores and all(character in self._ids for character in piece)
 
     def segment_word(self, word: str, rng: np.random.Generator) -> list[int]:
         """Split `word`, which includes its start marker, by BPE-dropout; return the ids of the pieces."""

@@ -2,9 +2,8 @@
 
 empty            the output is empty, but the source has letters or digits
 looping          the most frequent sequence of four words occurs n times, that of the source m times, and n is
-                 at least m + 2: the rule of Raunak et al. 2021 (The Curious Case of
-                 Hallucinations), with the values of Guerreiro et al. 2023 (Looking for a Needle in a
-                 Haystack)
+                 at least m + 2: the rule of Raunak et al. 2021 (The Curious Case of Hallucinations), with the
+                 values of Guerreiro et al. 2023 (Looking for a Needle in a Haystack)
 copied           the output is the source, apart from case and punctuation, though the languages differ;
                  sources of a single word are not flagged
 wrong-language   most letters are of a script in which the target language is not written, or there are more

@@ -83,8 +83,12 @@ class SentencePieceModel:
     @cached_property
     def text_ids(self) -> Mapping[str, int]:
         """The id of each piece, as the model stores it, that text can be encoded into."""
-        pieces, _ = self.pieces_and_scores()
-        return {piece: i for i, piece in enumerate(pieces) if self.is_text(i)}
+        pieces, scores = self.pieces_and_scores()
+        texts = {}
+        for i, (piece, score) in enumerate(zip(pieces, scores, strict=True)):
+            if score is not None:
+                texts[piece] = i
+        return texts
 
     def pieces_to_text(self, pieces: Sequence[str]) -> str:
         """Return the text that pieces, as the model stores them, stand for, without spaces at its ends."""
@@ -106,11 +110,16 @@ class SentencePieceModel:
         text: str = self.processor.decode(known)
         return self._reserved_text.restore(text)
 
-    def pieces_and_scores(self) -> tuple[list[str], list[float]]:
-        """Return all pieces exactly as stored in the model file, and their scores, by increasing id."""
+    def pieces_and_scores(self) -> tuple[list[str], list[float | None]]:
+        """Return all pieces exactly as stored in the model file, and their scores, by increasing id.
+
+        The score of a piece that is not text, such as `<s>`, is None.
+        """
         ids = list(range(len(self)))
         pieces: list[str] = self.processor.id_to_piece(ids)
-        scores: list[float] = self.processor.get_score(ids)
+        scores: list[float | None] = []
+        for i in ids:
+            scores.append(self.processor.get_score(i) if self.is_text(i) else None)
         return pieces, scores
 
     @property

@@ -343,8 +343,7 @@ class Tokenizer:
                 "leave it out; --bpe-dropout is for vocabularies that `masscli preprocess` has trained",
             )
         pieces, scores = model.pieces_and_scores()
-        of_text = [score if model.is_text(number) else None for number, score in enumerate(scores)]
-        return UnigramSampling(pieces, of_text, SENTENCEPIECE_SPACE, max_length, alpha)
+        return UnigramSampling(pieces, scores, SENTENCEPIECE_SPACE, max_length, alpha)
 
     def all_pieces(self) -> list[str]:
         """Return every piece of the subword model, in the order of the ids.

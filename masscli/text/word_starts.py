@@ -57,8 +57,8 @@ def word_starts(tokenizer: HasPieces, as_albert: bool = False) -> WordStarts:
 
     Special symbols, punctuation, and pieces that are marked as starts of words begin words; in BPE codes,
     every piece does unless the piece before it ends with `@@`. With `as_albert`, pieces of SentencePiece are
-    treated as in ALBERT's released code (Lan et al. 2020): those without a marker also begin words if they
-    have digits or letters that are not ASCII.
+    treated as in ALBERT's released code (Lan et al. 2020): one without a marker begins a word if it is a
+    single punctuation mark, or has a character that is neither an ASCII letter nor in ALBERT_PUNCTUATION.
     """
     vocab = tokenizer.vocab
     ids = vocab.ordinary_ids.tolist()

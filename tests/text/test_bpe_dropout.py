@@ -52,6 +52,18 @@ def test_the_text_stays_whatever_is_dropped(tokenizer: Tokenizer) -> None:
         assert all(len(piece) == 1 or piece == "<unk>" for piece in pieces), pieces
 
 
+def test_a_special_piece_is_never_spelled_by_others(tmp_path: Path) -> None:
+    """All characters of the names `<unk>` and `</s>` are pieces of this vocabulary."""
+    lines = ["a < b > c / k s u n"] * 20
+    tokenizer = Tokenizer.train(
+        iter(lines), vocab_size=30, preprocessing=TextPreprocessing(), languages=["en"], folder=tmp_path
+    )
+    vocab = tokenizer.vocab
+    ids = np.array([*tokenizer.encode("a b", "en"), vocab.unk, vocab.eos], np.int64)
+    rng = np.random.default_rng(4)
+    assert tokenizer.bpe_dropout(0.9, 1000)(ids, rng)[-2:].tolist() == [vocab.unk, vocab.eos]
+
+
 def test_a_merge_is_left_out_with_its_probability() -> None:
     """`ab` has one merge; `abc` has two ways, by the scores ab before bc."""
     pieces, scores = ["a", "b", "c", "ab", "bc", "abc"], [-9.0, -9.0, -9.0, 0.0, -1.0, -2.0]
