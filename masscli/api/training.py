@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,13 +15,13 @@ from typing import Any
 from masscli.core import distributed
 from masscli.core.config import Problem, to_dict, to_toml
 from masscli.core.errors import MasscliError
-from masscli.core.files import acquire_lock, read_regular, write_atomic
+from masscli.core.files import acquire_lock, write_atomic
 from masscli.models.config import ModelConfig
 from masscli.models.presets import presets
 from masscli.reporting.event_sinks import LogFile, open_sinks
-from masscli.text.corpus import decode_text
 from masscli.training.events import Event, Sink
 from masscli.training.recipe import Recipe
+from masscli.training.recipe_file import read_toml
 from masscli.training.setup.build import build
 from masscli.training.setup.compose import ComposedRun, compose
 from masscli.training.setup.request import TrainRequest
@@ -79,11 +78,11 @@ def compose_recipe(
     `options` are the contents of a recipe.toml as nested dictionaries, or its path. If they have no `stream`
     tables, `objective` names what is trained on all of the data, such as mass or translate, with the options
     `objective_options`. The data folder and the checkpoint of `init_from` are read for settings that follow
-    from them, such as sizes. Raises MasscliError if the recipe contradicts itself or the data.
+    from them, such as sizes. Raises MasscliError if the file cannot be read or is not TOML, or if the recipe
+    contradicts itself or the data.
     """
     if not isinstance(options, Mapping):
-        path = Path(options)
-        options = tomllib.loads(decode_text(read_regular(path), path))
+        options = read_toml(Path(options))
     recipe_options = dict(options)
     streams = recipe_options.pop("stream", {})
     request = TrainRequest(
@@ -133,7 +132,9 @@ def open_run(composed: ComposedRun, accept_changes: bool = False) -> Iterator[Tr
     """Lock the folder of a run for the `with` block, build the trainer, and yield both as a `TrainingRun`.
 
     A run that the folder holds is continued; with `accept_changes`, also if its settings were other ones.
-    At the end of the block the folder is removed if it was new and no file was written into it.
+    At the end of the block the folder is removed if it was new and no file was written into it. Raises
+    MasscliError if another process trains into the folder, if the folder cannot be written, or if the recipe
+    does not fit the data or the run to be continued.
     """
     recipe = composed.recipe
     assert recipe.save_dir is not None

@@ -32,12 +32,12 @@ from typing import Annotated, Any
 
 import typer
 
-from masscli.cli.training_options import read_toml
 from masscli.core.config import ConfigError, Problem, from_dict, suggest, to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.models.presets import resolve
 from masscli.reporting.recipe_folders import SCALES, find_recipe, list_recipes, run_recipe, steps_of
 from masscli.training.recipe import Recipe
+from masscli.training.recipe_file import read_toml
 
 ACTIONS = {"list": 0, "show": 1, "run": 1, "check": None, "diff": 2}
 """Each action with the number of RECIPE arguments that it takes; None means one or more."""

@@ -26,13 +26,12 @@ from masscli.cli.options import (
     parameter,
     section_parameters,
 )
-from masscli.core.config import ConfigError, from_dict, iter_options, merge, override, parse_toml
+from masscli.core.config import ConfigError, from_dict, iter_options, merge, override
 from masscli.core.errors import MasscliError
-from masscli.core.files import read_regular
 from masscli.objectives.registry import OBJECTIVES
 from masscli.objectives.stream_selection import StreamSelection
-from masscli.text.corpus import decode_text
 from masscli.training.recipe import Recipe
+from masscli.training.recipe_file import read_toml
 from masscli.training.setup.request import TrainRequest, parse_weighted
 
 CHOOSERS = {"pretrain": "--objective", "finetune": "--task"}
@@ -218,24 +217,6 @@ class TrainingOptions(OptionGroup):
             if path[0] == "stream" and len(path) > 1:
                 names.add(path[1])
         return names
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the contents of a TOML file as nested dictionaries.
-
-    Raises MasscliError if the file does not exist, or is not TOML in UTF-8.
-    """
-    try:
-        return parse_toml(decode_text(read_regular(path), path))
-    except (FileNotFoundError, NotADirectoryError):
-        raise MasscliError(
-            f"{path}: there is no such file",
-            "a recipe is a TOML file; `masscli recipe show RUN` prints that of a run",
-        ) from None
-    except OSError as error:
-        raise MasscliError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise MasscliError(f"{path}: {error}", "the file must be TOML in UTF-8") from None
 
 
 def explain_unknown_option(unknown: str, command: str) -> MasscliError | None:

@@ -52,7 +52,10 @@ class ObjectiveContext:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages that the dataset's name consists of: one, or source and target of a direction."""
+        """The languages that `dataset_name` consists of: one, or source and target of a direction.
+
+        They mean nothing if the dataset is a table, whose name need not be a language.
+        """
         return tuple(self.dataset_name.split("-"))
 
 
@@ -92,10 +95,11 @@ class Objective(nn.Module, ABC):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the first `max_examples` examples (default: all) of a split, and their collator.
+        """Return the examples of a split as a dataset, and their collator.
 
-        The collator makes batches of the examples. It runs in worker processes, so it must not hold
-        parameters.
+        `max_examples` (default: all) is the number of sentences, pairs or rows of a table, from the first,
+        that examples are made of. The collator makes batches of the examples. It runs in worker processes, so
+        it must not hold parameters.
         """
 
     def batch_lengths(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -126,9 +130,10 @@ class Objective(nn.Module, ABC):
         return batch
 
     def visible_neighbours(self, batch: Batch, distance: int) -> Tensor | None:
-        """Return a mask (B, L) of the source words that are near a target, but are no targets themselves.
+        """Return a mask (B, L) of the source tokens that are near a target, but are no targets themselves.
 
-        Near means at most `distance` positions away. None if targets are not parts of the source.
+        Near means at most `distance` positions away. Returns None if targets are not parts of the source, as
+        by default.
         """
         return None
 

@@ -33,7 +33,8 @@ class ObjectiveConfig(PlugIn):
     input_kind: ClassVar[InputKind] = SENTENCES
     """What a stream of the objective reads: sentences, pairs, back-translation or a table."""
     formats: ClassVar[tuple[str, ...]] = ()
-    """The table formats that it reads (masscli/data/formats), the usual one first."""
+    """The formats of tables that the objective reads (masscli/data/formats), the usual one first; empty if it
+    reads no tables."""
 
     @property
     def stacks(self) -> Stacks:
@@ -46,10 +47,10 @@ class ObjectiveConfig(PlugIn):
 
     @property
     def parameter_group(self) -> str:
-        """A name for the set of parameters that the objective trains.
+        """A name for the set of parameters that the objective trains, or an empty string.
 
-        Two objectives train the same parameters if they have the same non-empty name or the same options. In
-        a sharded model (--shard-model), all streams must train the same parameters.
+        Two objectives train the same parameters if this name is the same and not empty, or if their options
+        are the same. In a sharded model (--shard-model), all streams must train the same parameters.
         """
         return ""
 
@@ -101,6 +102,6 @@ def objective_class(name: str) -> Any:
     """Import and return the class of the objective called `name`.
 
     It is a subclass of `masscli.objectives.objective.Objective`, which cannot be named here without importing
-    torch.
+    torch. Raises ConfigError, a MasscliError, for an unknown name.
     """
     return OBJECTIVES.load_target(OBJECTIVES.load(name).implementation)

@@ -29,7 +29,7 @@ class StreamSelection:
     """Tables of labelled examples to fine-tune on (default: the only table of the data that fits)."""
     lang_temperature: float = 1.0
     """Sample each language or direction in proportion to its number of examples to the power of 1/T. High
-    values even them out."""
+    values even them out. Directions of back-translation are sampled equally often, whatever T is."""
     max_examples: int | None = None
     """Use only the first N examples of each stream, for studies with few data."""
 

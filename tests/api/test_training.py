@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -80,3 +81,19 @@ def test_options_without_effect_are_named(toy: Path) -> None:
     options = {"data": str(toy), "optim": {"warmup_init_lr": 0.1, "lr_scheduler": "constant"}}
     with pytest.warns(UserWarning, match=r"optim\.warmup_init_lr has no effect"):
         masscli.compose_recipe(options, objective="mass")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.toml", "there is no such file"),
+        ("broken.toml", "Invalid value"),
+        ("deep.toml", "nested more than"),
+        (".", "is not a file"),
+    ],
+)
+def test_a_recipe_file_that_cannot_be_read_is_named(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.toml").write_text("model = [")
+    (tmp_path / "deep.toml").write_text(f"model = {'[' * 5000}{']' * 5000}")
+    with pytest.raises(MasscliError, match=f"^{re.escape(str(tmp_path / name))}: .*{message}"):
+        masscli.compose_recipe(tmp_path / name)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from masscli.cli.training_options import read_toml
 from masscli.reporting.recipe_folders import steps_of
+from masscli.training.recipe_file import read_toml
 from tests.recipes.command_lines import ROOT, accept, bash, flags_of, value
 from tests.recipes.conftest import write
 

@@ -10,12 +10,12 @@ import pytest
 
 from masscli.checkpoint.convert import merges_txt
 from masscli.checkpoint.convert.folder import read_json
-from masscli.cli.training_options import read_toml
 from masscli.core.errors import MasscliError
 from masscli.data.formats.registry import read_records
 from masscli.text.bpe_codes import read_bpe_files
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
+from masscli.training.recipe_file import read_toml
 
 SQUAD = {
     "data": [

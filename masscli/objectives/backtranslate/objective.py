@@ -84,9 +84,9 @@ class Backtranslate(Objective):
     def read_statistics(self, data: DataFolder) -> None:
         """Read piece counts of the training text: of all languages for the BacktranslationMonitor.
 
-        Those of the source language also say which pieces --min-piece-count allows the model to write.
-
-        Raises MasscliError if no piece of the source language occurs --min-piece-count times.
+        Those of the source language also say which pieces --min-piece-count allows the model to write. Raises
+        MasscliError if source or target language has no training text, or if no piece of the source language
+        occurs --min-piece-count times.
         """
         target_counts = data.piece_counts(self.target_language)
         source_counts = data.piece_counts(self.source_language)

@@ -24,8 +24,8 @@ from masscli.objectives.shared.token_loss import token_loss
 class WindowDataset(TokenBlockDataset):
     """Windows of running text for a decoder, with sizes that count what the decoder reads.
 
-    It reads the start symbol and all tokens of a window but the last, which is only predicted. So the size of
-    a window is its number of tokens.
+    The decoder reads the start symbol and all tokens of a window but the last, which is only predicted. So
+    the size of a window is its number of tokens.
     """
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:

@@ -1,9 +1,9 @@
 """Choose the answer to a question from the spans of all its windows (Devlin et al. 2019, 4.2 and 4.3).
 
 The spans of all windows are ranked together by their scores, and equal texts are one answer. The score of no
-answer is the least one over the windows. No answer wins if its score exceeds that of the best answer by more
-than --null-threshold; where a classifier says whether there is an answer, its logit alone is compared with
-the threshold.
+answer is the least one over the windows. If questions may have no answer (--unanswerable), no answer wins if
+its score exceeds that of the best answer by more than --null-threshold; where a classifier says whether there
+is an answer, its logit alone is compared with the threshold.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def decode_answer(
     """Return the answer to the question in a row of a table, or an empty text if no answer is predicted.
 
     `windows` are all windows of the question, each with its array of `search_windows`. The answer is a part
-    of the original text, from the first character of its first token to the last one of its last token.
+    of the original text, from the first character of its first token to the last one of its last token. The
+    details of the prediction also have the best answer, the odds of no answer, and the `n_best` answers.
     `has_classifier` says whether the head's score of no answer is the logit of a classifier.
     """
     scores = _best_texts(table, row, windows, options.n_best)

@@ -37,7 +37,7 @@ TokenSpan = tuple[int, int]
 
 
 class QuestionWindow(NamedTuple):
-    """A window of the text of one question: its tokens `start` to `start + size - 1`."""
+    """A window of the text that one question is about: the text's tokens `start` to `start + size - 1`."""
 
     question: int
     """The row of the question in its table."""
@@ -48,11 +48,12 @@ class QuestionWindow(NamedTuple):
 
 
 class QuestionWindowDataset:
-    """The windows of all questions of a table.
+    """The windows of all questions of a table, in the order of the questions.
 
     The fields of an example are the token ids of the question and of the window's text and, if `labelled`,
-    three numbers: the first and last token of the answer, counted from the start of the window (-1 if the
-    window does not hold all of it), and whether the question has an answer.
+    three numbers: the first and last token of the answer, counted from the start of the window's text (-1 if
+    the window does not hold all of it), and whether the question has an answer. Raises MasscliError if a
+    question leaves no room for text within --max-length.
     """
 
     def __init__(self, table: Table, options: ExtractOptions, reader: SequenceReader, labelled: bool) -> None:
@@ -125,7 +126,7 @@ class QuestionWindowDataset:
         return Example(row, tuple(fields))
 
     def _answer_inside(self, window: QuestionWindow) -> TokenSpan | None:
-        """Return the first and last token of the answer, counted from the start of a window.
+        """Return the first and last token of the answer, counted from the start of the window's text.
 
         None if the question has no answer, or if the window does not hold all of it.
         """

@@ -4,14 +4,15 @@
     roberta   the same, and a classifier on [CLS], whose loss is added (Liu et al. 2019, section 5.2)
     albert    end:        [h_end; h_start] -> tanh -> layer norm -> 1
               no answer:  [sum_i p(start = i) h_i; h_CLS] -> tanh -> 1, its loss with half the weight
-              (Lan et al. 2019 on SQuAD 2.0, after XLNet)
+              (Lan et al. 2020 on SQuAD 2.0, after XLNet)
     electra   the same with a GELU of width 512 in both, and no layer norm (Clark et al. 2020)
 
-albert and electra search for starts and ends in the window and at [CLS] alone, and their scores are
+albert and electra score starts and ends in the window's text and at [CLS] alone, and their scores are
 log-probabilities; those of linear and roberta are not normalized, and cover the question as well. In
-training, ends are scored given the right start, in prediction given each of the best starts. The classifier
-learns whether there is no answer in the window (roberta, albert) or to the question (electra); if all
-questions have answers, it is left out. For a decoder, the last token takes the place of [CLS].
+training, ends of albert and electra are scored given the right start, in prediction given each of the best
+starts. The classifier learns whether there is no answer in the window (roberta, albert) or to the question
+(electra); if all questions have answers, it is left out. For a decoder, the last token takes the place of
+[CLS].
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def _num_labels(table: Table, field: str) -> int:
 def _location(table: Table, field: str, number: int) -> str:
     """Return the file and line of label `number` of the column `field`, for messages.
 
-    If the column has a list of labels in each row, labels are numbered through all rows.
+    If the column has a list of labels for each example, labels are numbered through all examples, from 0.
     """
     if not table.is_list(field):
         return table.location(number)

@@ -80,8 +80,8 @@ class RegressOptions(TextTaskOptions):
     name: str = "regress"
     """The objective."""
     low: float | None = None
-    """Smallest target value (default: the smallest of the training part). The head learns values scaled to
-    [0, 1]."""
+    """Smallest target value (default: the smallest of the training part). The head learns values scaled so
+    that this one is 0 and --high is 1."""
     high: float | None = None
     """Largest target value (default: the largest of the training part)."""
 
@@ -127,6 +127,9 @@ class ChooseOptions(SequenceTaskOptions):
     if the pair format is gpt, else choice)."""
     choice_first: bool = False
     """Read a choice (with its question) before the context, as RoBERTa does on RACE."""
+    max_length: int = 128
+    """Longest sequence of a context and a choice in tokens, special tokens included. Longer ones are
+    shortened as --max-choice and --keep say, and are counted."""
     max_choice: int = 128
     """Most tokens of a choice (with its question, if that is read there). Longer ones lose their start."""
     keep: Literal["start", "end"] = "start"

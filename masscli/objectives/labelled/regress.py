@@ -1,7 +1,8 @@
 """Regression on a text or a pair of texts: squared error of one number (Devlin et al. 2019 on STS-B).
 
-The head learns numbers scaled to [0, 1] by the ends of the training part's scale, as ELECTRA does.
-Predictions are on the scale of the data. They are not clipped, since that would change correlations.
+The head learns numbers scaled to [0, 1] by the smallest and the largest number of the training part, or by
+--low and --high, as ELECTRA does. Predictions are on the scale of the data. They are not clipped, since that
+would change correlations.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class Regress(TextObjective):
         """Return a copy of the options, in which what depends on the data is filled in.
 
         These are the text columns, the language, and the smallest and largest number (`low`, `high`), all
-        from the training part of the table `name`. Raises MasscliError if all numbers are equal.
+        from the training part of the table `name`. Raises MasscliError if a value is not a number, or if
+        `high` is not above `low`, as when all numbers are equal.
         """
         table = data.table(name, "train")
         # The scale of the corpus is that of its training part, unless the user knows it.
@@ -55,10 +57,15 @@ class Regress(TextObjective):
         low = float(numbers.min()) if config.low is None else config.low
         high = float(numbers.max()) if config.high is None else config.high
         # Scaling to [0, 1] would divide by zero.
+        if numbers.min() == numbers.max():
+            raise MasscliError(
+                f"{table.path}: all numbers of {config.label_column!r} are {numbers[0]:g}",
+                "there is nothing to learn",
+            )
         if not low < high:
             raise MasscliError(
-                f"{table.path}: all numbers of {config.label_column!r} are {low:g}",
-                "there is nothing to learn",
+                f"--low {low:g}, --high {high:g}: the smallest value must be below the largest",
+                f"the numbers of {config.label_column!r} are {numbers.min():g} to {numbers.max():g}",
             )
         return replace(
             config,

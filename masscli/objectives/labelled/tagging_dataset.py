@@ -21,9 +21,10 @@ from masscli.objectives.shared.sequence_reader import SequenceReader
 class TaggingDataset:
     """Sentences of words with a label each, truncated to fit.
 
-    The fields of an example are the token ids of a sentence, the position of the first token of each word
-    that is read, and, if `label_ids` is given, the labels of these words. A word is read if its first token
-    fits; a word without tokens is not. `label_ids` holds an array of label ids for each sentence, or is None.
+    The fields of an example are the token ids of a sentence, the index among them of the first token of each
+    word that is read, and, if `label_ids` is given, the label ids of these words. A word is read if its first
+    token fits; a word without tokens is not. `label_ids` holds for each sentence an array with the label id
+    of each of its words, or is None.
     """
 
     def __init__(

@@ -108,7 +108,8 @@ def mask_fragment(
 def fragment_length(num_words: int, options: MassOptions) -> int:
     """Return k, the number of masked tokens of a sentence of `num_words` words, as the options say.
 
-    It is at least 1, and at most the number of words, plus 1 if the end symbol may be masked.
+    It is at least 1, and at most the number of words, plus 1 if the end symbol may be masked. For an empty
+    sentence whose end symbol may not be masked it is 0.
     """
     max_length = num_words + int(bool(options.mask_eos))
     if options.k_tokens is not None:

@@ -23,7 +23,8 @@ from masscli.objectives.shared.code_switching import CodeSwitcher
 from masscli.objectives.shared.sequence_to_sequence import sequence_loss
 
 DEFAULT_WINDOW = 512
-"""Number of tokens of a window if --window is not given, as in the released code for summarization."""
+"""Number of tokens of a window if --window is not given and the model has enough positions, as in the
+released code for summarization."""
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,10 @@ class MassOptions(CodeSwitchingOptions):
     """Values of all options that are not given: those of the paper, or of one of the three released code
     bases."""
     k: float | None = None
-    """Share of the sentence that is masked for the encoder and predicted by the decoder; 1.0 is a causal
-    language model."""
+    """Share of the sentence that is masked for the encoder and predicted by the decoder; with 1.0 the decoder
+    predicts all of it, as a causal language model does."""
     k_tokens: int | None = None
-    """Number of masked tokens, instead of a share; 1 masks a single token, as BERT does."""
+    """Number of masked tokens, instead of a share; the paper compares 1 with BERT."""
     k_of: Literal["words", "sequence"] | None = None
     """What k is a share of: the words of the sentence, or the sequence with its start and end symbols."""
     k_rounding: Literal["nearest", "floor"] | None = None
@@ -105,7 +105,7 @@ class MassOptions(CodeSwitchingOptions):
         )
 
     def resolved(self) -> MassOptions:
-        """Return a copy of the options in which values that are None are filled in from --preset.
+        """Return a copy of the options with the values of --preset for those that it fixes and that are None.
 
         With --k-tokens the share k stays None.
         """

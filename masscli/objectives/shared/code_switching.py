@@ -1,9 +1,9 @@
 """Code-switching: some words of a sentence are replaced by their translations before the encoder reads it.
 
 A dictionary is a text file with a line `WORD WORD` for each entry: a word of one language, then one of the
-other. Further columns are ignored, and a word may have several translations. Only words that are a single
-piece of the vocabulary can be replaced, because a sentence keeps its length. `masscli dictionary` makes such
-files.
+other. It is used in both directions. Further columns are ignored, and a word may have several translations.
+Only entries of which both words are a single piece of the vocabulary are used, because a sentence keeps its
+length. `masscli dictionary` makes such files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class CodeSwitcher:
     def from_options(cls, options: CodeSwitchingOptions, data: DataFolder) -> CodeSwitcher:
         """Return the code switcher for the dictionary of --switch-dictionary and the data's vocabulary.
 
-        Without a dictionary, it replaces nothing.
+        Without a dictionary, it replaces nothing. Raises MasscliError if no entry of the dictionary can be
+        used.
         """
         if options.switch_dictionary is None:
             return cls()

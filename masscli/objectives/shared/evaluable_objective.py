@@ -44,8 +44,8 @@ class EvaluableObjective(Objective):
     def metric_names(self) -> tuple[str, ...]:
         """Return the names of the metrics; the first is the one that is usually reported.
 
-        Users may choose the best checkpoint by them. Higher is better, except for losses and for names that
-        begin with `ppl`.
+        Users may choose the best checkpoint by them. Higher is better, except for names that begin with `ppl`
+        or end with `loss`.
         """
 
     @property

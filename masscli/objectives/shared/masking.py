@@ -3,8 +3,8 @@
 A unit says what is masked and how the number of masked tokens follows from `mask_prob` = p:
 
     tokens           max(1, round(p * n)) of n tokens, rounded half to even (Devlin et al. 2019)
-    words            whole words in random order, while they fit into that number
-    ngrams           1 to 3 words, n of them with probability proportional to 1/n (Lan et al. 2020)
+    words            whole words in random order, each if it still fits into that number of tokens
+    ngrams           the same with runs of 1, 2 or 3 words, drawn in the ratio 1 : 1/2 : 1/3 (Lan et al. 2020)
     released-ngrams  the same, but words and n-grams may continue after [SEP], as in ALBERT's released code
     dynamic-tokens   floor(p * n + u) tokens with u uniform in [0, 1): exact in expectation (fairseq)
     dynamic-words    floor(p * w + u) of the w words, each masked, kept or replaced as a whole (fairseq)
@@ -48,9 +48,9 @@ class TokenMasker:
 
     `mask_prob` is the share of tokens to choose. Of these, the share `keep_prob` stays as it is, the share
     `random_prob` becomes random tokens, and the rest becomes `mask_id`. `max_masked` limits the number of
-    chosen tokens. Lengths of spans have a geometric distribution with parameter `span_p`, cut at `max_span`.
-    Random tokens come from `random_pool`, or from all `vocab_size` ids if it is None. A `static` masker gives
-    an example the same mask in every epoch, drawn from `seed`.
+    chosen tokens. Lengths of spans (see `place_spans`) are drawn from a geometric distribution with parameter
+    `span_p`, among those up to `max_span`. Random tokens come from `random_pool`, or from all `vocab_size`
+    ids if it is None. A `static` masker gives an example the same mask in every epoch, drawn from `seed`.
     """
 
     unit: MaskingUnit
@@ -76,9 +76,10 @@ class TokenMasker:
     ) -> tuple[Ids, Ids]:
         """Corrupt an example; return its new ids (L,) and the sorted positions of the tokens to predict.
 
-        `maskable` (L,) says which tokens may be chosen, `starts_word` (L,) which tokens begin a word; it may
-        be None if the unit does not depend on words. `number` is the number of the example in its dataset,
-        which a static mask is drawn from. `token_ids` is not changed.
+        `maskable` (L,) says which tokens may be chosen; if none may, the example is returned unchanged.
+        `starts_word` (L,) says which tokens begin a word; it may be None if the unit does not depend on
+        words. `number` is the number of the example in its dataset, which a static mask is drawn from.
+        `token_ids` is not changed.
         """
         # A static mask replaces the example's own generator by one that does not depend on the epoch.
         if self.static:
@@ -115,6 +116,8 @@ class TokenMasker:
             count = int(self.mask_prob * len(maskable) + rng.random())
         else:
             count = max(1, int(self.mask_prob * len(candidates) + rng.random()))
+        # A sequence without text, such as an empty line, has nothing to predict.
+        count = min(count, len(candidates))
         # BERT and ALBERT limit the predictions of a sequence (max_predictions_per_seq).
         if self.max_masked is not None:
             count = min(count, self.max_masked)
@@ -196,12 +199,13 @@ def fill_with_ngrams(
     rng: np.random.Generator,
     across_segments: bool = False,
 ) -> Ids:
-    """Choose n-grams of words with at most `max_tokens` tokens in all, and return their sorted positions.
+    """Choose n-grams of words with at most `max_tokens` tokens in all, and return their tokens' positions.
 
-    The n-grams are tried in random order. Each has n words, from 1 to `max_ngram`, with probability
-    proportional to 1/n; values of n for which it would reach over the end of the text or, without
-    `across_segments`, over a special token, are excluded. An n-gram with more tokens than are left is
-    shortened by whole words, and one that overlaps with an earlier n-gram is skipped.
+    `words` has the positions of the tokens of each word (see `split_into_words`); the result is sorted. An
+    n-gram begins at each word, and they are tried in random order. Each has n words, from 1 to `max_ngram`,
+    with probability proportional to 1/n; values of n for which it would reach over the end of the text or,
+    without `across_segments`, over a special token, are excluded. An n-gram with more tokens than are left is
+    shortened by whole words, if need be to none, and one that overlaps with an earlier n-gram is skipped.
     """
     is_taken = np.zeros(len(words), np.bool_)
     follows_previous = _follows_previous(words, across_segments)

@@ -27,8 +27,8 @@ class PairedText:
     """One or two segments as a sequence of L tokens, with [CLS] and [SEP].
 
     `ids`, `segments` (0 or 1), `is_text` (true for all tokens but the special ones that were added) and
-    `starts_word` (true for the first token of each word) have shape (L,). `label` is the label of the pair: 1
-    if the second segment is random or the segments are exchanged, otherwise 0.
+    `starts_word` (true for the first token of each word, and for [CLS] and [SEP]) have shape (L,). `label` is
+    the label of the pair: 1 if the second segment is random or the segments are exchanged, otherwise 0.
     """
 
     ids: Ids

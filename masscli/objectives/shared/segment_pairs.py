@@ -7,12 +7,13 @@ Each kind of pair is a rule of how a second segment B is found for a segment A:
                 another document (1): ALBERT
     strict-sop  as sop, but single sentences are left out
     sentences   A is one sentence, B is the next one (0) or one of another document (1): RoBERTa
-    contiguous  B is what follows A; the label is always 0: UniLM
+    contiguous  B is what follows A; a single sentence has no B; the label is always 0: UniLM
     electra     B is what follows A, or there is no B; the label is always 0: ELECTRA's released code
 
-In a corpus of one document, random segments come from that document, but never from right after A. Segments
-that are too long are truncated in the way of the respective method. The corpus is read `copies` times in an
-epoch, with new random choices each time.
+In a corpus of one document, random segments come from that document, but not from right after A. After
+MAX_REDRAWS draws a random segment is taken wherever it is. Segments that are too long are truncated in the
+way of the respective method. The corpus is read `copies` times in an epoch, with new random choices each
+time.
 
 Pairs are made for a block of documents at a time, from the seed, the copy and the document, and kept for as
 many examples as the sampler shuffles at once. So memory does not grow with the corpus, except for the length
@@ -260,8 +261,9 @@ class SegmentPairDataset:
     ) -> tuple[int, int]:
         """Draw a random segment B for the segment A of sentences `a_start` to `a_end` - 1.
 
-        Returns its first sentence, and the one after its last. It begins at a random sentence, of another
-        document if there is one, and ends with its document or when A and B reach the target length; for
+        Returns the numbers of its first sentence, and of the one after its last. It begins at the sentence
+        that `_random_sentence` draws, preferably of another document than `document`, that of A. It ends with
+        its own document, or with the sentence at which A and B together reach `target_length` tokens; for
         `sentences` it is a single sentence.
         """
         start = self._random_sentence(document, a_end, rng)
@@ -285,8 +287,8 @@ class SegmentPairDataset:
     def _random_sentence(self, document: int, following: int, rng: np.random.Generator) -> int:
         """Draw the number of a random sentence, preferably of another document than `document`.
 
-        If the corpus has one document, any of its sentences but `following` will do. After MAX_REDRAWS draws
-        the last sentence is taken, whatever it is.
+        If the corpus has one document, any of its sentences but number `following` will do. After MAX_REDRAWS
+        draws the sentence drawn last is returned, whatever it is.
         """
         sentence = following
         for _ in range(MAX_REDRAWS):

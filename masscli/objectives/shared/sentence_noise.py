@@ -25,8 +25,8 @@ def add_noise(
 
     Each token is dropped with probability `drop_prob`, but at least one is kept, and each kept token is
     replaced with probability `blank_prob`. The shuffle sorts by position + U(0, shuffle_distance + 1), so no
-    token moves much further than `shuffle_distance` places. With `starts_word` (L,), which says which tokens
-    begin a word, all of this happens to whole words.
+    kept token moves more than `shuffle_distance` places, rounded up; 0 keeps the order. With `starts_word`
+    (L,), which says which tokens begin a word, all of this happens to whole words.
     """
     if not len(token_ids):
         return token_ids

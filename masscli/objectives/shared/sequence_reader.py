@@ -43,14 +43,21 @@ class SequenceReader:
     def from_options(cls, options: TableOptions, context: ObjectiveContext) -> Self:
         """Return the reader that the options of a task ask for.
 
-        Raises MasscliError if the model lacks the stack of --read, or has fewer positions than --max-length.
+        Raises MasscliError if the model lacks the stack of --read, or if a stack that reads the sequence has
+        fewer positions than --max-length.
         """
         model = context.model
         stack = _choose_stack(options, model)
-        if options.max_length > model.max_positions:
+        both_stacks = stack == "decoder" and model.encoder_layers > 0
+        positions = model.max_positions
+        if both_stacks:
+            positions = min(positions, model.max_target_positions)
+        elif stack == "decoder":
+            positions = model.max_target_positions
+        if options.max_length > positions:
             raise MasscliError(
-                f"--max-length {options.max_length}: the model has {model.max_positions} positions",
-                f"give at most {model.max_positions}",
+                f"--max-length {options.max_length}: the model has {positions} positions",
+                f"give at most {positions}",
             )
         kind: str = options.pair_format
         if kind == "auto" and stack == "decoder":
@@ -60,7 +67,7 @@ class SequenceReader:
             kind = "bert"
         return cls(
             stack,
-            both_stacks=stack == "decoder" and model.encoder_layers > 0,
+            both_stacks=both_stacks,
             pair_format=PairFormat(kind, context.framing.vocab),
             framing=context.framing,
             language=options.language,
@@ -72,7 +79,8 @@ class SequenceReader:
         """Pad sequences into a batch without labels, one row for each sequence.
 
         `examples` are the examples that the sequences were made from, whose numbers the batch gets. There may
-        be several sequences for each example.
+        be several sequences for each example. If both stacks read the sequences, source and target of the
+        batch are the same.
         """
         ids, lengths = self.framing.pad_ids([sequence.ids for sequence in sequences])
         # A model without segment embeddings has no use for segments.

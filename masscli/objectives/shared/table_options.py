@@ -1,4 +1,4 @@
-"""The options that all tasks with a head on the hidden states share; their labelled examples are in tables.
+"""The options that all tasks share whose head reads a model's hidden states of labelled examples in tables.
 
 Help screens read this module, so it does not import torch.
 """

@@ -95,9 +95,10 @@ class Translate(Objective):
         return replace(batch, source=source, target=target)
 
     def _blank(self, tokens: Tokens, blank_prob: float, seeds: Sequence[int], side: int) -> Tokens:
-        """Return a block in which tokens that are not special are replaced by [M] with `blank_prob`.
+        """Return a copy of a block in which tokens are replaced by [M], each with probability `blank_prob`.
 
-        The random numbers of a row depend on its seed in `seeds` and on `side`: 0 for source, 1 for target.
+        Special tokens are kept. The random numbers of a row depend on its seed in `seeds` and on `side`: 0
+        for source, 1 for target.
         """
         if not blank_prob:
             return tokens

@@ -60,10 +60,10 @@ class ConditionalGeneration(EvaluableObjective):
 
     @abstractmethod
     def source_line(self, table: Table, row: int) -> str:
-        """Return the source text of the example in a row, as a line of the input of `masscli generate`."""
+        """Return the source text of the example in a row, in the form in which `Translator` reads it."""
 
     def sources_and_references(self, table: Table) -> tuple[list[str], list[str]]:
-        """Return the sources of a table as input lines of `masscli generate`, and the target texts."""
+        """Return the sources of a table, in the form that `Translator` reads, and the target texts."""
         rows = range(len(table))
         sources = [self.source_line(table, row) for row in rows]
         references = [table.text(self.target_column, row) for row in rows]

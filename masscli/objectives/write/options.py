@@ -29,7 +29,8 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
     label_smoothing: float = 0.1
     """Probability that is spread evenly over the vocabulary."""
     max_source: int = 256
-    """Longest source in tokens. Of longer ones a part is kept (see --keep), and they are counted."""
+    """Longest source in tokens. Of longer ones the start is kept (of dialogues and with --keep end, the end),
+    and they are counted."""
     max_target: int = 128
     """Longest target in tokens. Longer ones lose their end, and are counted."""
 

@@ -20,7 +20,7 @@ from masscli.objectives.write.length_limits import LengthLimits
 
 
 class SourceTargetDataset(ABC):
-    """Examples of a source and a target, both truncated to `limits`; subclasses define the source."""
+    """Examples of a source and a target, token ids truncated to `limits`; subclasses define the source."""
 
     def __init__(self, table: Table, target_column: str, limits: LengthLimits) -> None:
         self.table = table

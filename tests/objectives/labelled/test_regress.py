@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from masscli.cli.app import dispatch
+from masscli.core.errors import MasscliError
 from tests.task_commands import predict
 from tests.toy_tasks import ENCODER, finetune
 
@@ -35,3 +37,12 @@ def test_regress_says_numbers_on_the_scale_of_the_data(
     ]
     assert len(said) == 12
     assert 3 < sum(said) / 12 < 14
+
+
+def test_a_scale_that_is_none_is_refused(labelled: Path, tmp_path: Path) -> None:
+    options = ["--task", "regress", "--table", "two", "--label-column", "score", "--text-columns", "sentence1"]
+    command = ["finetune", str(labelled / "data"), *options, *ENCODER, "--save-dir", str(tmp_path / "run")]
+    with pytest.raises(MasscliError) as caught:
+        dispatch([*command, "--low", "5", "--high", "1"])
+    assert caught.value.message == "--low 5, --high 1: the smallest value must be below the largest"
+    assert caught.value.hint is not None and "'score'" in caught.value.hint

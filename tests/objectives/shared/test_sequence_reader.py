@@ -9,8 +9,14 @@ import pytest
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.app import dispatch
 from masscli.cli.preprocess import run
+from masscli.core.errors import MasscliError
+from masscli.data.batches.framing import Framing
 from masscli.data.prepare.config import PreprocessConfig
+from masscli.models.config import ModelConfig
 from masscli.objectives.labelled.options import ClassifyOptions
+from masscli.objectives.objective import ObjectiveContext
+from masscli.objectives.shared.sequence_reader import SequenceReader
+from tests.objectives.test_pretraining import VOCAB
 from tests.toy_tasks import ENCODER, REST, TINY, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -67,6 +73,17 @@ def test_texts_are_joined_as_the_run_that_is_begun_with_has_read_them(
     for name, wanted in (("a", frame), ("b", "bert")):
         [stream] = Checkpoint.open(tmp_path / name).recipe.stream.values()
         assert isinstance(stream.objective, ClassifyOptions) and stream.objective.pair_format == wanted
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_a_decoder_reads_no_further_than_its_positions(layers: int) -> None:
+    model = ModelConfig(
+        dim=16, heads=2, encoder_layers=layers, decoder_layers=1, max_positions=128, decoder_max_positions=32
+    )
+    context = ObjectiveContext(Framing(VOCAB, False, False, ()), model, "table")
+    with pytest.raises(MasscliError, match="--max-length 64: the model has 32 positions"):
+        SequenceReader.from_options(ClassifyOptions(read="decoder", max_length=64), context)
+    assert SequenceReader.from_options(ClassifyOptions(read="decoder", max_length=32), context)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 import pytest
 
-from masscli.objectives.shared.masking import place_spans
+from masscli.objectives.shared.masking import MaskingUnit, TokenMasker, place_spans
 from masscli.objectives.shared.sentence_noise import infill
 
 MASK = -1
@@ -76,3 +76,12 @@ def test_masked_spans_are_geometric_and_uniform() -> None:
     assert middle.mean() == pytest.approx(12 / 200, rel=0.05)
     assert middle.std() < 0.01
     assert place_spans(5, 5, 0.2, 10, rng).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("unit", ["tokens", "words", "ngrams", "sentence-tokens", "sentence-spans"])
+def test_a_line_without_text_has_nothing_to_predict(unit: MaskingUnit) -> None:
+    """A validation set keeps empty lines, of which only special tokens are left."""
+    masker = TokenMasker(unit, 0.15, 0.1, 0.1, MASK, None, vocab_size=9, span_p=0.2, max_span=10)
+    nothing, starts_word = np.array([False, False]), np.array([True, True])
+    ids, positions = masker(np.array([1, 2]), nothing, starts_word, 0, np.random.default_rng(1))
+    assert ids.tolist() == [1, 2] and not len(positions)

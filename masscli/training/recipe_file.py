@@ -1,0 +1,29 @@
+"""Read the TOML file of a recipe, as a user names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from masscli.core.config import parse_toml
+from masscli.core.errors import MasscliError
+from masscli.core.files import read_regular
+from masscli.text.corpus import decode_text
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the contents of a TOML file as nested dictionaries.
+
+    Raises MasscliError if the file does not exist, or is not TOML in UTF-8.
+    """
+    try:
+        return parse_toml(decode_text(read_regular(path), path))
+    except (FileNotFoundError, NotADirectoryError):
+        raise MasscliError(
+            f"{path}: there is no such file",
+            "a recipe is a TOML file; `masscli recipe show RUN` prints that of a run",
+        ) from None
+    except OSError as error:
+        raise MasscliError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise MasscliError(f"{path}: {error}", "the file must be TOML in UTF-8") from None
