@@ -36,7 +36,8 @@ class Ensemble:
     ctranslate2: ConvertedModel | None = None
     """The model that decodes in place of `models` with --backend ctranslate2; None with --backend torch."""
     shortlist: Shortlist | None = None
-    """The target pieces that may be generated for each source piece; None allows all."""
+    """The target pieces that `models` may generate for each source piece; None allows all. The shortlist of
+    `ctranslate2` is kept there."""
 
     @classmethod
     def open(
@@ -53,7 +54,8 @@ class Ensemble:
 
         A path that does not exist is split at its colons into several paths, as fairseq does. With `backend`
         ctranslate2, CTranslate2 decodes, and there may be only one model. Raises MasscliError unless all
-        models have the same vocabulary and mark languages in the same way.
+        models have the same vocabulary and mark languages in the same way, and if a checkpoint, the
+        shortlist, the device or the precision cannot be used.
         """
         members: list[Path] = []
         for path in paths:

@@ -232,8 +232,9 @@ class Model:
     ) -> TextModel:
         """Return the model for one generation task, which a stream name and two languages choose.
 
-        What is None is filled in if only one task fits; otherwise MasscliError is raised. The result is kept
-        for later calls with the same arguments.
+        What is None is filled in if only one task fits; otherwise MasscliError is raised. A model that was
+        only pre-trained gets a direction all the same, and says so in `TextModel.warnings`. The result is
+        kept for later calls with the same arguments.
         """
         key = (stream, source, target)
         if key not in self._text_models:

@@ -59,7 +59,10 @@ class PairScorer:
             self._translators.append((translator, first, second))
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[PairScore | None]:
-        """Return the score of each pair, or None where a line is too long for the positions of a model."""
+        """Return the score of each pair, or None where a line is too long for the positions of a model.
+
+        `targets` has a line for each line of `sources`.
+        """
         lines = (sources, targets)
         forward = self._cross_entropies(0, *lines)
         backward = self._cross_entropies(1, *reversed(lines))

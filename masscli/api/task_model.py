@@ -111,9 +111,11 @@ class TaskModel:
         return [field for field in dict.fromkeys(named) if table.has(field)]
 
     def outputs(self, table: Table, batch_tokens: int) -> tuple[list[ExampleOutput], list[str]]:
-        """Run the model over a table; return its raw output for each row, and warnings about the data.
+        """Run the model over a table; return its raw outputs, and warnings about the data.
 
-        A batch has at most `batch_tokens` pieces, or more if the longest example has more.
+        An output is an array of `EvaluableObjective.forward_outputs`. There is one for each row, in order, or
+        for each window of the text of a question. A batch has at most `batch_tokens` pieces, or more if the
+        longest example has more.
         """
         dataset = self.objective.table_dataset(table, labelled=False)
         # Predicting never leaves out an example, so the longest one must fit into a batch.

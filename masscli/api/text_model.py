@@ -52,8 +52,9 @@ class TextModel:
         """Return the models of an ensemble with the generation task that they are to perform.
 
         `stream` (name of a training stream), `source` and `target` (languages) choose it; they are needed if
-        the first model was trained for several tasks or directions. Raises MasscliError if a model cannot
-        generate text, or if no task or several tasks fit.
+        the first model was trained for several tasks or directions. A model that was only pre-trained gets a
+        direction all the same, with a warning. Raises MasscliError if a model cannot generate text, or if no
+        task or several tasks fit.
         """
         warnings: list[str] = []
         for path, checkpoint in zip(ensemble.paths, ensemble.checkpoints, strict=True):
@@ -160,7 +161,7 @@ class TextModel:
         """Return (sources, references) of a split such as valid, as original lines.
 
         They come from the table that the task reads, or else from the parallel text of its two languages.
-        `data` is a data folder that replaces the one trained on.
+        `data` is a data folder that replaces the one trained on. Raises MasscliError if it lacks this split.
         """
         folder = self.data_folder(data)
         task = self.task

@@ -33,7 +33,8 @@ class LineTranslation:
 
     source: str
     texts: tuple[str, ...]
-    """The translations, the best one first. The k-th joins the k-th best translations of all sentences."""
+    """The translations, the best one first. The k-th joins the k-th best translations of all sentences; a
+    sentence with fewer repeats its last one."""
     sentences: tuple[tuple[Translation, ...], ...]
     """The hypotheses of each sentence of the line, the best one first.
 
@@ -76,7 +77,7 @@ class TextTranslation:
 
     @property
     def texts(self) -> list[str]:
-        """The translations of the whole text, the best one first.
+        """The translations of the whole text, the best one first, with line ends between the lines.
 
         There are as many as the line with the most translations has; a line with fewer repeats its last one.
         """

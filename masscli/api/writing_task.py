@@ -3,7 +3,7 @@
 A checkpoint may have been trained on several streams (a dataset with an objective, see
 masscli/training/recipe.py), and so for several directions or generation tasks. These functions take what the
 user has specified, or nothing, and return the only task that fits. They raise MasscliError, with a hint on
-what to specify, if several do.
+what to specify, if several do. For a run that was only pre-trained they guess a direction, with a warning.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def select_writing_task(
 ) -> WritingTask:
     """Return the only generation task with this stream name, source language and target language.
 
-    Each of the three may be None, which fits everything. Raises MasscliError if no task fits, or several.
+    Each of the three may be None, which fits everything. For a run that was trained neither for a direction
+    nor for a task, a language that is None is guessed, with a warning. Raises MasscliError if no task fits,
+    or several.
     """
     stream = _select_stream(checkpoint, stream_name, source, target)
     if stream is not None:
@@ -167,7 +169,7 @@ def writing_stack(checkpoint: Checkpoint, task: WritingTask) -> Literal["encoder
     """Return the only stack (encoder or decoder) to generate with, or None to generate with both.
 
     A single stack is used if all training streams of the task used that stack alone. If the task has no
-    stream of its own, all streams that generate text are asked instead.
+    stream of its own, the streams of its direction count, or else all streams that generate text.
     """
     objectives = [stream.objective for stream in _streams_of_task(checkpoint, task)]
     if not objectives:

@@ -3,8 +3,8 @@
 Shapes: B rows, T queries, L keys, H heads, K head size, D = H*K the model width; while decoding also S
 sentences of W rows (beams) each. Masks are additive, in float32, and broadcastable to (B, H, T, L).
 
-On a CPU, whole texts of up to SHORT keys go to `masscli.models.short_attention`; everything else goes to
-PyTorch's kernels.
+On a CPU, whole texts of up to SHORT keys go to `masscli.models.short_attention`, and other attention to so
+few keys, as in decoding, is two plain matrix products; everything else goes to PyTorch's fused kernels.
 """
 
 from __future__ import annotations

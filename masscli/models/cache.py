@@ -126,7 +126,7 @@ class Cache:
             self.ancestor_mask = self.ancestor_mask.flatten(0, 1)[parents].view_as(self.ancestor_mask)
 
     def keep(self, sentences: Tensor) -> None:
-        """Drop all sentences from the cache but those with these indices (1-D), in this order."""
+        """Drop all sentences but those with these indices (1-D), and order these as the indices are."""
         self.ancestor_mask = self.ancestor_mask[sentences]
         if self.cross_mask is not None:
             self.cross_mask = self.cross_mask[sentences]

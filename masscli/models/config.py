@@ -57,7 +57,7 @@ class ModelConfig:
     norm_embedding: bool = False
     """Apply a layer norm to the sum of the token, position, language and segment embeddings."""
     scale_embedding: bool = True
-    """Multiply token embeddings by the square root of dim."""
+    """Multiply token embeddings by the square root of their width."""
     activation: Literal["relu", "gelu", "gelu_tanh", "swish"] = "relu"
     """Non-linearity of the feed-forward layer. gelu is the exact one, with erf; gelu_tanh is the
     approximation that GPT and ALBERT use (gelu_new in other places); swish is also called silu."""
@@ -80,8 +80,8 @@ class ModelConfig:
     output_bias: bool = False
     """Add a bias to the logit of each token."""
     languages: Literal["auto", "embedding", "tag", "none"] = "auto"
-    """How the model knows the language: a vector added to each token, a tag in place of the first token, or
-    not at all (auto: embedding if the data has more than one language, else none)."""
+    """How the model knows the language: a vector added to each token, a tag beside the text (see --source-tag
+    and --target-tag), or not at all (auto: embedding if the data has more than one language, else none)."""
     cross_output: Literal["shared", "language"] = "shared"
     """Output projection of cross-attention: one, or one per target language (XLM's variant of MASS)."""
     source_bos: bool = False
@@ -177,7 +177,7 @@ class ModelConfig:
 
     @property
     def has_relative_bias(self) -> bool:
-        """Return whether the encoder has relative positions: those of UniLMv2, whose only stack it is."""
+        """Return whether the encoder has relative positions, as that of UniLMv2 has; a decoder has none."""
         return self.relative_buckets > 0 and self.encoder_layers > 0
 
     @property

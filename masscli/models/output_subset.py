@@ -56,5 +56,5 @@ class OutputSubset:
         return torch.log_softmax(by_sentence, -1, dtype=torch.float32).view_as(logits)
 
     def keep(self, sentences: Tensor) -> None:
-        """Drop all sentences but those with these indices (1-D)."""
+        """Drop all sentences but those with these indices (1-D), and order these as the indices are."""
         self.allowed = self.allowed[sentences]

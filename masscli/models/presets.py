@@ -26,7 +26,7 @@ def resolve(options: Mapping[str, Any], stacks: str = "encoder-decoder") -> Mode
 
     What is missing in `options` comes from the size that its `arch` names (default: tiny), or else from the
     defaults. If `stacks` is `encoder` or `decoder`, the other stack gets no layers unless `options` says so.
-    Raises ConfigError for an unknown size or key.
+    Raises ConfigError for an unknown size or key, or for a value that is not allowed.
     """
     arch = options.get("arch", "tiny")
     if arch not in presets():
