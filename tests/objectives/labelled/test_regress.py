@@ -40,7 +40,16 @@ def test_regress_says_numbers_on_the_scale_of_the_data(
 
 
 def test_a_scale_that_is_none_is_refused(labelled: Path, tmp_path: Path) -> None:
-    options = ["--task", "regress", "--table", "two", "--label-column", "score", "--text-columns", "sentence1"]
+    options = [
+        "--task",
+        "regress",
+        "--table",
+        "two",
+        "--label-column",
+        "score",
+        "--text-columns",
+        "sentence1",
+    ]
     command = ["finetune", str(labelled / "data"), *options, *ENCODER, "--save-dir", str(tmp_path / "run")]
     with pytest.raises(MasscliError) as caught:
         dispatch([*command, "--low", "5", "--high", "1"])
