@@ -16,15 +16,15 @@ way of the respective method. The corpus is read `copies` times in an epoch, wit
 time.
 
 Pairs are made for a block of documents at a time, from the seed, the copy and the document, and kept for as
-many examples as the sampler shuffles at once. So memory does not grow with the corpus, except for the length
-of each sentence.
+many examples as the sampler shuffles at once. So memory does not grow with the corpus, except for the lengths
+of sentences and of pairs.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,36 +107,36 @@ class SegmentPairDataset:
             block_starts = np.zeros(0, np.int64)
         self._block_bounds = np.append(block_starts, self.num_documents)
         self._cache: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
-        # Count all pairs once; the pairs themselves are made again when they are read.
+        # All pairs are made once, to know how many and how long they are. The sampler asks for the lengths of
+        # all of them before the first update, so these are kept; pairs that do not fit into the cache are
+        # made again when they are read.
         counts = [0]
         self.label_sum = 0
+        lengths = []
         for unit in range(copies * (len(self._block_bounds) - 1)):
-            pairs = self._make_unit(unit)
+            pairs = self._unit(unit)
             counts.append(len(pairs))
             self.label_sum += int(pairs[:, 4].sum())
+            lengths.append(self._pair_lengths(pairs))
         self._unit_offsets = np.cumsum(counts, dtype=np.int64)
+        # Without any document there is nothing to concatenate.
+        self._lengths = np.concatenate([np.zeros(0, np.min_scalar_type(max_length)), *lengths])
 
     def __len__(self) -> int:
         return int(self._unit_offsets[-1])
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the lengths (stop - start, 1) of examples, special tokens included."""
-        # Examples are numbered copy by copy and block by block; a unit is one block of one copy.
-        first_unit, last_unit = np.searchsorted(self._unit_offsets, [start, stop], side="right") - 1
-        # `stop` may be the end of the last unit.
-        last_unit = min(int(last_unit), len(self._unit_offsets) - 2)
-        # An empty range of examples has no pairs.
-        parts = [np.zeros((0, 5), np.int64)]
-        for unit in range(int(first_unit), last_unit + 1):
-            offset = self._unit_offsets[unit]
-            parts.append(self._unit(unit)[max(0, start - offset) : stop - offset])
-        pairs = np.concatenate(parts)
+        return self._lengths[start:stop, None].astype(np.int64)
+
+    def _pair_lengths(self, pairs: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the lengths (n,) of pairs (n, 5), special tokens included, in the smallest type they fit."""
         a_lengths = self.token_offsets[pairs[:, 1]] - self.token_offsets[pairs[:, 0]]
         b_lengths = self.token_offsets[pairs[:, 3]] - self.token_offsets[pairs[:, 2]]
         num_special_tokens = 2 + (b_lengths > 0)
         # What is longer than the limit is truncated when it is read.
         lengths: NDArray[np.int64] = np.minimum(a_lengths + b_lengths + num_special_tokens, self.max_length)
-        return lengths[:, None]
+        return lengths.astype(np.min_scalar_type(self.max_length))
 
     def __getitem__(self, number: int) -> Example:
         unit = int(np.searchsorted(self._unit_offsets, number, side="right")) - 1
@@ -166,8 +166,8 @@ class SegmentPairDataset:
     def _unit(self, unit: int) -> NDArray[np.int64]:
         """Return the pairs (n, 5) of one copy of one block of documents, whose columns are a `SegmentPair`.
 
-        `unit` counts the blocks of the first copy, then those of the second, and so on. Pairs that are not in
-        the cache are made and put there.
+        Examples are numbered in the order of units: `unit` counts the blocks of the first copy, then those of
+        the second, and so on. Pairs that are not in the cache are made and put there.
         """
         if unit not in self._cache:
             self._cache[unit] = self._make_unit(unit)
@@ -270,7 +270,7 @@ class SegmentPairDataset:
         if self.kind == "sentences":
             return start, start + 1
         # A random segment ends with its document, as a real one does.
-        document_end = int(self.document_bounds[np.searchsorted(self.document_bounds, start, side="right")])
+        document_end = int(self.document_bounds[self.document_bounds.searchsorted(start, side="right")])
         rest = target_length - self._num_tokens(a_start, a_end)
         return start, min(document_end, self._sentence_at(start, rest))
 
@@ -282,7 +282,7 @@ class SegmentPairDataset:
         """
         # At least one sentence is taken, even if nothing is left to fill.
         reached = self.token_offsets[start] + max(1, num_tokens)
-        return int(np.searchsorted(self.token_offsets, reached, side="left"))
+        return int(self.token_offsets.searchsorted(reached, side="left"))
 
     def _random_sentence(self, document: int, following: int, rng: np.random.Generator) -> int:
         """Draw the number of a random sentence, preferably of another document than `document`.
