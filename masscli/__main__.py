@@ -38,6 +38,9 @@ ONEDNN_CACHE_CAPACITY = "128"
 """Number of compiled CPU kernels that oneDNN keeps, one for each shape of a product. Each takes megabytes, so
 the default of 1,024 is too much; an update needs about 70."""
 
+MAX_MESSAGE_LENGTH = 5000
+"""The number of characters of a line of an error message that are shown; a path has at most 4,096."""
+
 LATER_REPORT_SECONDS = 10
 """How long the other processes wait before they report a mistake of the user."""
 
@@ -92,8 +95,11 @@ def report_error(message: str, hint: str | None) -> int:
 def _visible(line: str) -> str:
     """Return a line with escapes in the place of characters that a terminal does not show, or would obey.
 
-    Messages quote what files hold.
+    Messages quote what files hold, which may be lines of megabytes: what is longer than `MAX_MESSAGE_LENGTH`
+    characters is cut.
     """
+    if len(line) > MAX_MESSAGE_LENGTH:
+        line = line[:MAX_MESSAGE_LENGTH] + " [...]"
     shown = []
     for character in line:
         if character.isprintable():

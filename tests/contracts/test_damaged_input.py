@@ -177,6 +177,13 @@ def test_pickles_that_are_damaged(tmp_path: Path, content: bytes) -> None:
         read_weights(tmp_path, allow_pickle=True)
 
 
+def test_a_long_line_is_not_quoted_as_a_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "text.tsv"
+    path.write_bytes(b"\0" * (1 << 20) + b"\t\n")
+    message = told(capsys, "score", path, "--ref", path, "--column", "x")
+    assert str(path) in message and len(message) < 30_000
+
+
 def test_arguments_that_are_not_utf8(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["score", "a\udcff.txt", "--ref", "b"]) == 2
     assert capsys.readouterr().err.startswith("error: a\\xff.txt: the argument is not UTF-8\n")

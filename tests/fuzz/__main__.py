@@ -47,7 +47,10 @@ def main() -> int:
         help="add the outcome of every case to this file, as JSON lines; cases that are in it are not run again",
     )
     parser.add_argument(
-        "--branches", type=Path, metavar="FOLDER", help="count the branches that the cases take"
+        "--branches",
+        type=Path,
+        metavar="FOLDER",
+        help="count the branches that the cases take; what earlier runs have left in this folder counts, too",
     )
     options = parser.parse_args()
     branches = options.branches and options.branches.absolute()
@@ -137,6 +140,8 @@ def _all_cases(readers: list[Reader], cases: int, seed: int, folder: Path, log: 
         print(_row(reader.name, log.counts(reader.name), seconds[reader.name]))
     total = sum((log.counts(reader.name) for reader in readers), Counter())
     print(_row("all", total, seconds.total()))
+    if forks.recorder is not None:
+        print(*forks.recorder.tables(reader.name for reader in readers), sep="\n")
     return int(any(total[verdict] for verdict in FAILURES))
 
 

@@ -1,20 +1,91 @@
-"""Count the branches of masscli that the cases of a reader take, with coverage.py."""
+"""Which branches of the code that reads something the cases of the fuzzer take, counted with coverage.py.
+
+The branches of a reader are those of the functions in its own modules (`PARTS`) that at least one of its cases
+enters: the others of these modules write, or serve options that no case gives, and are counted apart.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 SLOWER = 6
 """How many times longer a case may take while its branches are counted."""
 
+CONVERT = "checkpoint/convert/"
+WRITERS = ("export", "ctranslate2", "translator_export", "vocabulary_export", "plain_export", "attribution")
+"""Beginnings of the names of modules beside the importers that write other formats."""
+
+
+class Part(NamedTuple):
+    """Readers, by the beginnings of their names, and the modules, by those of their paths, that read for them."""
+
+    readers: tuple[str, ...]
+    modules: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+
+_FORMATS = ("data/formats/json_text", "core/json_text", "data/formats/bad_rows", "data/formats/record")
+PARTS: dict[str, Part] = {
+    "data folders": Part(
+        ("data-sealed", "data"), ("data/storage/", "core/sealed_json", "text/tokenizer_card")
+    ),
+    "partial work of preprocess": Part(
+        ("resume",), ("data/prepare/resume_state", "data/prepare/shard_builder", "data/storage/column_writer")
+    ),
+    "checkpoints": Part(
+        ("checkpoint-sealed", "checkpoint"),
+        ("checkpoint/checkpoint.py", "checkpoint/state_file", "checkpoint/tensor_file"),
+    ),
+    "runs": Part(("inspect-run", "continue-run"), ("training/setup/run_folder", "reporting/event_sinks")),
+    "recipes": Part(("recipe", "config"), ("core/config/", "training/recipe")),
+    "text": Part(("text", "text.gz", "text.xz"), ("text/corpus", "text/compressed")),
+    **{
+        name: Part((name,), (f"data/formats/{name}", *_FORMATS))
+        for name in ("tsv", "lines", "jsonl", "conll", "squad", "dialogues", "aligned")
+    },
+    "swag, race": Part(
+        ("swag", "race"),
+        ("data/formats/swag", "data/formats/race", "data/formats/multiple_choice", *_FORMATS),
+    ),
+    "vocabularies": Part(
+        ("sentencepiece", "wordpiece", "bpe-codes"),
+        (
+            "text/sentencepiece_model",
+            "text/wordpiece",
+            "text/bpe_codes",
+            "text/tokenizer_card",
+            "text/vocabulary",
+        ),
+    ),
+    "dictionaries, vectors": Part(
+        ("dictionary", "vectors"), ("lexicon/dictionary", "checkpoint/word_vectors")
+    ),
+    "logs": Part(("scores", "run-log"), ("reporting/score_log", "reporting/run_log")),
+    "input of score": Part(("score",), ("cli/score_inputs", "cli/score_squad")),
+    "models of Hugging Face": Part(
+        ("hf-", "weights-"),
+        (CONVERT,),
+        tuple(CONVERT + name for name in (*WRITERS, "torch_file", "xlm", "fairseq", "import_file")),
+    ),
+    "models of XLM and MASS": Part(
+        ("xlm", "xlm-old", "xlm-file", "xlm-old-file", "weights-xlm"),
+        (f"{CONVERT}xlm", f"{CONVERT}torch_file"),
+    ),
+    "models of fairseq": Part(
+        ("fairseq", "fairseq-a-file", "fairseq-b-file", "weights-fairseq"),
+        (f"{CONVERT}fairseq", f"{CONVERT}torch_file"),
+    ),
+}
+
 
 class Recorder:
-    """Records the branches that forked processes take, in files of a folder, a set of them for each reader."""
+    """Records the branches that forked processes take, in files of a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -23,10 +94,7 @@ class Recorder:
     @contextmanager
     def recording(self, reader: str) -> Iterator[None]:
         """Record the branches that this process takes in the block."""
-        import coverage
-
-        name = str(self.folder / f"{reader}+{os.getpid()}")
-        recorded = coverage.Coverage(name, branch=True, include=[f"{ROOT}/masscli/*"], config_file=False)
+        recorded = self._coverage(f"{reader}+{os.getpid()}")
         recorded.start()
         try:
             yield
@@ -34,17 +102,49 @@ class Recorder:
             recorded.stop()
             recorded.save()
 
-    def report(self, readers: list[str]) -> dict[str, dict[str, tuple[int, int, list[str]]]]:
-        """Return the branches of functions that the readers have entered.
+    def tables(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield a line for each part of which one of the readers `names` was run, and the branches not taken."""
+        names = list(names)
+        for title, part in PARTS.items():
+            chosen = [name for name in names if name in part.readers or name.startswith(_prefixes(part))]
+            files = [str(path) for name in chosen for path in sorted(self.folder.glob(f"{name}+*"))]
+            if files:
+                yield from self._table(title, part, files)
 
-        By module and name of the function: how many there are, how many were taken, and which were not.
-        """
+    def _table(self, title: str, part: Part, files: list[str]) -> Iterator[str]:
+        combined = self._coverage("combined")
+        combined.combine(files, keep=True)
+        report = self.folder / "report.json"
+        combined.json_report(outfile=str(report))
+        missed, branches, entered, functions = [], 0, 0, 0
+        for path, module in json.loads(report.read_text())["files"].items():
+            name = path.partition("masscli/")[2]
+            if not name.startswith(part.modules) or name.startswith(part.left_out or ("-",)):
+                continue
+            for function, found in module["functions"].items():
+                summary = found["summary"]
+                functions += bool(function)
+                if not function or not summary["covered_lines"]:
+                    continue
+                entered += 1
+                branches += summary["num_branches"]
+                missed += [
+                    f"    {name} {function}: {here} -> {there}" for here, there in found["missing_branches"]
+                ]
+        taken = branches - len(missed)
+        yield (
+            f"{title:28} {entered:4} of {functions:4} functions entered, {taken:4} of {branches:4} branches "
+            f"of these taken: {taken / max(1, branches):.1%}"
+        )
+        yield from missed
+
+    def _coverage(self, name: str) -> Any:
         import coverage
 
-        combined = coverage.Coverage(
-            str(self.folder / "all"), branch=True, include=[f"{ROOT}/masscli/*"], config_file=False
-        )
-        files = [str(path) for name in readers for path in self.folder.glob(f"{name}+*")]
-        combined.combine(files, keep=True)
-        combined.json_report(outfile=str(self.folder / "report.json"))
-        return json.loads((self.folder / "report.json").read_text())["files"]
+        include = [f"{ROOT}/masscli/*"]
+        return coverage.Coverage(str(self.folder / name), branch=True, include=include, config_file=False)
+
+
+def _prefixes(part: Part) -> tuple[str, ...]:
+    """Return those readers of a part that stand for all that begin so."""
+    return tuple(name for name in part.readers if name.endswith("-")) or ("-",)

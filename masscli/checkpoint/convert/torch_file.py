@@ -386,8 +386,9 @@ def _read_zip(path: Path) -> Any:
 
     def storage(key: str, dtype: torch.dtype, count: int) -> _Storage:
         entry = entries.get(f"{folder}data/{key}")
-        if entry is None or entry.file_size < count * dtype.itemsize:
-            raise _RefusedError("lacks the numbers of a tensor")
+        # Of a larger entry only a part would be read, and its checksum not be compared.
+        if entry is None or entry.file_size != count * dtype.itemsize:
+            raise _RefusedError("lacks the numbers of a tensor, or has others in their place")
 
         def read_bytes(size: int) -> bytes:
             with archive.open(entry) as file:

@@ -235,6 +235,20 @@ def test_archives_that_python_refuses_in_other_ways(tmp_path: Path) -> None:
             read_torch_file(path)
 
 
+def test_an_entry_of_another_size_is_refused(tmp_path: Path) -> None:
+    """Of a larger one only the beginning would be read, and its checksum not be compared."""
+    path = tmp_path / "model.pt"
+    torch.save({"model": torch.arange(30.0)}, path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    for change in (lambda data: data + b"a", lambda data: data[:-1], lambda data: b""):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in entries.items():
+                archive.writestr(name, change(data) if name.endswith("data/0") else data)
+        with pytest.raises(MasscliError, match="lacks the numbers of a tensor, or has others in their place"):
+            read_torch_file(path)
+
+
 @pytest.mark.parametrize(
     "content", ["\ud800", {"\udfff": 1}, [("a", {"b": "a\ud83d"})], argparse.Namespace(name="\ud800")]
 )
