@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +74,8 @@ class FileOptions:
     dict: tuple[str, ...] = ()
     """fairseq's dictionaries, such as en=dict.en.txt,de=dict.de.txt; or one for all languages."""
     spm_model: Path | None = None
-    """The SentencePiece model of its text."""
+    """The SentencePiece model of its text. Of a translator's folder without a tokenizer: the run, or its
+    vocab.model, that the folder was exported from."""
     bpe_codes: Path | None = None
     """Merges of fastBPE or subword-nmt."""
     vocab_file: Path | None = None
@@ -112,8 +114,9 @@ def run(
     else:
         from masscli.checkpoint.convert.import_ import import_folder
 
-        _refuse_options(of_file, path, "a folder")
-        checkpoint, notes = import_folder(path, output, of_folder.langs or ("en",), of_folder.pickle)
+        _refuse_options(replace(of_file, spm_model=None), path, "a folder")
+        languages = of_folder.langs or ("en",)
+        checkpoint, notes = import_folder(path, output, languages, of_folder.pickle, of_file.spm_model)
     print("\n".join(notes), file=sys.stderr)
     # Scripts read the path from standard output.
     print(checkpoint)

@@ -32,7 +32,11 @@ from masscli.training.recipe import Recipe
 
 
 def import_folder(
-    folder: Path, output: Path, languages: Sequence[str], allow_pickle: bool
+    folder: Path,
+    output: Path,
+    languages: Sequence[str],
+    allow_pickle: bool,
+    given_vocabulary: Path | None = None,
 ) -> tuple[Path, list[str]]:
     """Import the model in `folder` as the run `output`; return the path of its checkpoint, and notes.
 
@@ -45,8 +49,12 @@ def import_folder(
     config = read_json(folder / CONFIG)
     config.setdefault("model_type", _type_of_class(config))
     if str(config.get("model_type")) in SEQ2SEQ_FAMILIES:
-        return import_seq2seq(folder, config, output, languages, allow_pickle)
+        return import_seq2seq(folder, config, output, languages, allow_pickle, given_vocabulary)
     family = _family(folder, config.get("model_type"))
+    if given_vocabulary is not None:
+        raise MasscliError(
+            f"--spm-model: {folder} is no translator, for which alone it has a meaning", "leave it out"
+        )
     weights_path, weights = read_weights(folder, allow_pickle)
     tensors = normalize_names(family, weights, str(weights_path))
     vocab_size = _vocab_size(folder, family, config, tensors, weights_path)

@@ -19,6 +19,7 @@ from masscli.checkpoint.convert.bart import read_bart
 from masscli.checkpoint.convert.folder import CONFIG, read_flag, read_json_if_present, read_weights
 from masscli.checkpoint.convert.fsmt import read_fsmt
 from masscli.checkpoint.convert.generation_settings import GENERATION_CONFIG, read_generation_settings
+from masscli.checkpoint.convert.given_vocabulary import given_vocabulary, read_given_tokenizer
 from masscli.checkpoint.convert.m2m100 import read_m2m100
 from masscli.checkpoint.convert.marian import read_marian
 from masscli.checkpoint.convert.mbart import read_mbart
@@ -38,6 +39,7 @@ from masscli.checkpoint.convert.seq2seq_weights import (
     read_tables,
     wrong_shape,
 )
+from masscli.checkpoint.convert.vocabulary import OWN_VOCABULARY
 from masscli.core.config import ConfigError, from_dict
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
@@ -91,13 +93,19 @@ MAX_WIDTH = 1 << 16
 
 
 def import_seq2seq(
-    folder: Path, config: dict[str, Any], output: Path, languages: Sequence[str], allow_pickle: bool
+    folder: Path,
+    config: dict[str, Any],
+    output: Path,
+    languages: Sequence[str],
+    allow_pickle: bool,
+    given: Path | None = None,
 ) -> tuple[Path, list[str]]:
     """Import the model in `folder` as the run `output`; return the path of its checkpoint, and notes.
 
     The notes are lines for the user. `config` is the content of config.json. For a model with language tags,
     `languages` are those that the run is to know; for one without, they are its source and target, or its
-    only language. Weights that are a pickle are read only with `allow_pickle`. Raises MasscliError if
+    only language. Weights that are a pickle are read only with `allow_pickle`. `given` is a run whose
+    vocabulary the model has; None stands for that of the folder. Raises MasscliError if
     something in the folder is missing, unknown, or does not fit the rest.
     """
     path = folder / CONFIG
@@ -108,11 +116,17 @@ def import_seq2seq(
     read = normalize_weights(family, config, weights, str(weights_path))
     tables = read_tables(family, config, read.tensors, str(weights_path))
     sizes = _vocab_sizes(family, config, tables, path)
-    try:
+    if given is None and (folder / OWN_VOCABULARY).is_dir():
+        given = folder / OWN_VOCABULARY
+    if given is None:
         vocabulary = _read_vocabulary(family, folder, config, sizes, languages)
-    except BadModelError as error:
-        raise MasscliError(f"{folder}: its SentencePiece model {error.message}", error.hint) from None
-    tokenizer, rows = _tokenizer(family, vocabulary, folder, config, sizes, languages)
+        preprocessing = vocabulary.preprocessing
+        tokenizer = Tokenizer.from_bytes(vocabulary.path, vocabulary.model, preprocessing, languages)
+        tokenizer, rows = _with_ranges(tokenizer, sizes, languages)
+    else:
+        tokenizer, rows = _with_ranges(read_given_tokenizer(given, sizes, languages), sizes, languages)
+        vocabulary = given_vocabulary(given, tokenizer, folder, config, rows, languages)
+    tokenizer = _with_special_ids(family, tokenizer, vocabulary, folder, config, rows)
     model = _read_model_config(family, config, read.tensors, tables, vocabulary, rows, path)
     imported = convert_weights(family, model, read.tensors, tables, tokenizer.vocab, rows, str(weights_path))
 
@@ -145,12 +159,14 @@ def _read_vocabulary(
 ) -> Seq2SeqVocabulary:
     """Return the vocabulary of a model from the files of its family's tokenizer, or else tokenizer.json.
 
-    Raises MasscliError if files are missing or do not fit, and BadModelError if a SentencePiece model is
-    damaged.
+    Raises MasscliError if files are missing, damaged or do not fit.
     """
-    if has_only_tokenizer_json(folder) and not is_byte_level(folder):
-        return read_tokenizer_json(folder, config, sizes[0], languages)
-    return _READERS[family.model_type](folder, config, sizes, languages)
+    try:
+        if has_only_tokenizer_json(folder) and not is_byte_level(folder):
+            return read_tokenizer_json(folder, config, sizes[0], languages)
+        return _READERS[family.model_type](folder, config, sizes, languages)
+    except BadModelError as error:
+        raise MasscliError(f"{folder}: its SentencePiece model {error.message}", error.hint) from None
 
 
 def _check_config(family: Seq2SeqFamily, config: Mapping[str, Any], path: Path) -> None:
@@ -221,37 +237,46 @@ def _check_sizes(config: Mapping[str, Any], weights: Mapping[str, Tensor], path:
         raise MasscliError(f"{path}: d_model is {width}", f"expected 1 to {MAX_WIDTH:,}")
 
 
-def _tokenizer(
+def _with_ranges(
+    tokenizer: Tokenizer, sizes: Sizes, languages: Sequence[str]
+) -> tuple[Tokenizer, dict[str, Sequence[int]]]:
+    """Return a tokenizer that knows which ids the model has, and masscli's id of each row of the embeddings.
+
+    The ids are listed for the encoder and the decoder. The model does not predict symbols which masscli adds.
+    """
+    rows: dict[str, Sequence[int]] = {"encoder": range(sizes[0]), "decoder": range(sizes[1])}
+    if tokenizer.model_kind == TWO_VOCABULARIES:
+        source, target = languages
+        rows = {"encoder": tokenizer.own_ids(source), "decoder": tokenizer.own_ids(target)}
+        return tokenizer.with_own_ranges(), rows
+    if tokenizer.vocab.size > sizes[1]:
+        tokenizer = tokenizer.with_card_fields(predicted_ids=(0, sizes[1]))
+    return tokenizer, rows
+
+
+def _with_special_ids(
     family: Seq2SeqFamily,
+    tokenizer: Tokenizer,
     vocabulary: Seq2SeqVocabulary,
     folder: Path,
     config: Mapping[str, Any],
-    sizes: tuple[int, int],
-    languages: Sequence[str],
-) -> tuple[Tokenizer, dict[str, Sequence[int]]]:
-    """Return the tokenizer of a vocabulary that was read, and masscli's id of each row of the embeddings.
+    rows: Mapping[str, Sequence[int]],
+) -> Tokenizer:
+    """Return a tokenizer that knows the decoder's first token, forced tokens, and the start of sources.
 
-    The ids are listed for the encoder and the decoder. The tokenizer knows the decoder's first token, forced
-    tokens, and that the model does not predict symbols which masscli adds. Raises MasscliError if config.json
+    `rows` are masscli's ids of the rows of the embeddings of both stacks. Raises MasscliError if config.json
     (`config`) has other ids of padding or of the end symbol.
     """
-    tokenizer = Tokenizer.from_bytes(vocabulary.path, vocabulary.model, vocabulary.preprocessing, languages)
-    rows: dict[str, Sequence[int]] = {"encoder": range(sizes[0]), "decoder": range(sizes[1])}
-    fields: dict[str, Any] = {}
-    if tokenizer.model_kind == TWO_VOCABULARIES:
-        tokenizer = tokenizer.with_own_ranges()
-        source, target = languages
-        rows = {"encoder": tokenizer.own_ids(source), "decoder": tokenizer.own_ids(target)}
-    elif tokenizer.vocab.size > sizes[1]:
-        fields["predicted_ids"] = (0, sizes[1])
     for role in ("pad", "eos"):
         _check_role(role, config, tokenizer, rows["encoder"], vocabulary.path)
-    fields["decoder_start"] = _decoder_start(family, folder, config, tokenizer, rows["decoder"])
+    fields: dict[str, Any] = {
+        "decoder_start": _decoder_start(family, folder, config, tokenizer, rows["decoder"])
+    }
     if vocabulary.source_start is not None:
         fields["bos"] = vocabulary.source_start
     if vocabulary.forced_prefix:
         fields["forced_prefix"] = vocabulary.forced_prefix
-    return tokenizer.with_card_fields(**fields), rows
+    return tokenizer.with_card_fields(**fields)
 
 
 def _decoder_start(

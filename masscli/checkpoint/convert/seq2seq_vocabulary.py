@@ -24,6 +24,8 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 Sizes = tuple[int, int]
 """The numbers of rows of the token embeddings of source and target; most families have one table."""
 
+_MISSING = "a translator that was exported without a tokenizer has the vocabulary of its run: --spm-model RUN"
+
 
 @dataclass(frozen=True)
 class Seq2SeqVocabulary:
@@ -55,7 +57,7 @@ def read_ids(path: Path) -> dict[str, int]:
     try:
         ids = parse_json(decode_text(read_regular(path), path))
     except FileNotFoundError:
-        raise MasscliError(f"{path}: no such file", "the vocabulary is incomplete") from None
+        raise MasscliError(f"{path}: no such file", _MISSING) from None
     except (OSError, ValueError) as error:
         raise MasscliError(f"{path}: cannot be read ({error})") from None
     valid = isinstance(ids, dict) and all(type(number) is int and number >= 0 for number in ids.values())
@@ -72,7 +74,7 @@ def read_model(folder: Path, *names: str) -> tuple[Path, bytes]:
     for name in names:
         if (folder / name).exists():
             return folder / name, read_regular(folder / name)
-    raise MasscliError(f"{folder}: has no {names[0]}", "this file is part of the vocabulary")
+    raise MasscliError(f"{folder}: has no {names[0]}", _MISSING)
 
 
 def place_pieces(ids: Mapping[str, int], size: int, path: Path) -> tuple[list[str], list[int]]:

@@ -16,10 +16,13 @@ from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
 from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.folder import CONFIG, write_folder
 from masscli.checkpoint.convert.generation_settings import GENERATION_CONFIG, write_generation_settings
+from masscli.checkpoint.convert.given_vocabulary import source_token_keys
 from masscli.checkpoint.convert.one_direction import DirectedModel, fold_direction
 from masscli.checkpoint.convert.seq2seq_config import choose_seq2seq_family, seq2seq_config
 from masscli.checkpoint.convert.seq2seq_tensors import to_seq2seq
 from masscli.checkpoint.convert.translator_tokenizer import tokenizer_files
+from masscli.checkpoint.convert.vocabulary import OWN_VOCABULARY
+from masscli.checkpoint.convert.vocabulary_export import own_vocabulary_files
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.text.demo import LANGUAGES, draw_sentences
@@ -47,12 +50,17 @@ def export_translator(checkpoint: Checkpoint, source: str, target: str, output: 
     generation = {**special_ids, **_search_settings(directed, vocab, checkpoint.state.generation)}
     lines, tried = _lines_to_try(checkpoint, source, target)
     files, tokenizer_note = tokenizer_files(family, tokenizer, directed, (source, target), lines, tried)
+    notes = [f"{family.full_class}, {source} to {target}: {len(tensors)} tensors", tokenizer_note]
+    if not files:
+        files = own_vocabulary_files(tokenizer)
+        around = source_token_keys(directed)
+        config |= around
+        notes.append(f"its vocabulary is in the folder {OWN_VOCABULARY}, which masscli import reads")
+        notes.append("special tokens around sources: " + ", ".join(f"{k} {v}" for k, v in around.items()))
     files |= notice_file(checkpoint.state.attribution)
     files[CONFIG] = _to_json(config)
     files[GENERATION_CONFIG] = _to_json(generation)
     write_folder(output, files, tensors)
-    notes = [f"{family.full_class}, {source} to {target}: {len(tensors)} tensors"]
-    notes.append(tokenizer_note)
     left_behind = [name for name in checkpoint.objective_state() if name]
     if left_behind:
         notes.append(f"left behind: {', '.join(left_behind)}")

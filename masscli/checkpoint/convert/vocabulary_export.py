@@ -55,7 +55,7 @@ def export_vocabulary(tokenizer: Tokenizer, family: Family, max_positions: int) 
     files = _hugging_face_files(tokenizer, family)
     if files is None:
         return ExportedVocabulary(
-            _own_files(tokenizer),
+            own_vocabulary_files(tokenizer),
             tokenizer.vocab.size,
             [
                 "no tokenizer of Hugging Face gives the ids of this vocabulary: it is in the folder "
@@ -102,7 +102,7 @@ def _hugging_face_files(tokenizer: Tokenizer, family: Family) -> Files | None:
     return writer(tokenizer, family) if writer is not None else None
 
 
-def _own_files(tokenizer: Tokenizer) -> Files:
+def own_vocabulary_files(tokenizer: Tokenizer) -> Files:
     """Return the contents of masscli's own two vocabulary files, by their paths in the exported folder."""
     return {
         f"{OWN_VOCABULARY}/{MODEL_FILE}": tokenizer.model_bytes,

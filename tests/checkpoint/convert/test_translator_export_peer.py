@@ -125,6 +125,7 @@ def test_no_tokenizer_is_written_where_one_id_would_differ(
     assert sorted(path.name for path in (tmp_path / "theirs").iterdir()) == [
         "config.json",
         "generation_config.json",
+        "masscli",
         "model.safetensors",
     ]
 

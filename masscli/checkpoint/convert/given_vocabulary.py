@@ -1,0 +1,150 @@
+"""The vocabulary of a translator's folder that has no tokenizer of Hugging Face.
+
+No such tokenizer gives the ids of some vocabularies of masscli, for example of those whose text is tokenized
+by Moses' rules. Such a translator is exported with masscli's own files of its vocabulary, and config.json
+says which special tokens stand around sources. A folder without these files is imported with the vocabulary
+of the run that it was exported from (--spm-model).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from masscli.checkpoint.convert.folder import CONFIG, read_json_if_present
+from masscli.checkpoint.convert.generation_settings import GENERATION_CONFIG
+from masscli.checkpoint.convert.one_direction import DirectedModel
+from masscli.checkpoint.convert.seq2seq_vocabulary import Seq2SeqVocabulary, Sizes
+from masscli.core.errors import MasscliError
+from masscli.core.files import read_named
+from masscli.data.batches.framing import Framing
+from masscli.text.preprocessing import TextPreprocessing
+from masscli.text.tokenizer import Tokenizer, find_model_file
+from masscli.text.tokenizer_card import TOKENIZER_FILE
+from masscli.text.vocabulary import IdRanges
+
+BEFORE, AFTER = "source_tokens_before", "source_tokens_after"
+"""Keys of config.json with the ids that stand before and after the words of every source."""
+
+
+def source_token_keys(directed: DirectedModel) -> dict[str, list[int]]:
+    """Return entries of config.json for a folder without a tokenizer: the special tokens around sources."""
+    around = {BEFORE: directed.source_prefix, AFTER: directed.source_suffix}
+    return {key: [directed.source_ids.index(number) for number in ids] for key, ids in around.items()}
+
+
+def read_given_tokenizer(path: Path, sizes: Sizes, languages: Sequence[str]) -> Tokenizer:
+    """Return the tokenizer of a run, a checkpoint or a data folder, or that of a SentencePiece model.
+
+    `sizes` are the numbers of rows of the embeddings of source and target, which are `languages`. Raises
+    MasscliError if it cannot be read, lacks a language, or has other numbers of ids.
+    """
+    model_file = find_model_file(path)
+    if model_file != path and (model_file.parent / TOKENIZER_FILE).is_file():
+        tokenizer = Tokenizer.load(model_file.parent)
+    else:
+        data = read_named(model_file, "--spm-model")
+        tokenizer = Tokenizer.from_bytes(model_file, data, TextPreprocessing(), languages)
+    known = tokenizer.vocab.languages
+    for language in languages:
+        if known and language not in known:
+            raise MasscliError(
+                f"{path}: has no language {language!r}",
+                f"name them with --langs: {','.join(known)}",
+            )
+    found = _sizes(tokenizer, languages)
+    # An imported model has no rows for the symbols that masscli adds to its pieces.
+    pieces = len(tokenizer.all_pieces())
+    if sizes not in (found, (pieces, pieces)):
+        raise MasscliError(
+            f"{path}: has {_text(found)} ids, but the model has {_text(sizes)} rows",
+            "expected the vocabulary of the run that was exported",
+        )
+    return tokenizer
+
+
+def _sizes(tokenizer: Tokenizer, languages: Sequence[str]) -> Sizes:
+    """Return how many ids of source and target a model with this vocabulary predicts."""
+    ranges = tokenizer.vocab.id_ranges or IdRanges.all_of(tokenizer.vocab.size)
+    if ranges.has_two_vocabularies:
+        tokenizer.vocab.check_direction(*languages)
+        source, target = (len(tokenizer.own_ids(language)) for language in languages)
+        return source, target
+    return ranges.predicted.stop, ranges.predicted.stop
+
+
+def _text(sizes: Sizes) -> str:
+    return " and ".join(f"{size:,}" for size in dict.fromkeys(sizes))
+
+
+def given_vocabulary(
+    path: Path,
+    tokenizer: Tokenizer,
+    folder: Path,
+    config: Mapping[str, Any],
+    rows: Mapping[str, Sequence[int]],
+    languages: Sequence[str],
+) -> Seq2SeqVocabulary:
+    """Return the vocabulary `tokenizer`, which was read from `path`, with the special tokens of a folder.
+
+    `config` is the folder's config.json, and `rows` has masscli's id of each row of the embeddings of both
+    stacks. Raises MasscliError if masscli would not put such special tokens around texts.
+    """
+    settings = {**config, **read_json_if_present(folder / GENERATION_CONFIG)}
+    vocab = tokenizer.vocab
+    try:
+        before = [rows["encoder"][row] for row in config.get(BEFORE, [])]
+        after = [rows["encoder"][row] for row in config.get(AFTER, [rows["encoder"].index(vocab.eos)])]
+        start, forced = (
+            [rows["decoder"][settings[key]]] if settings.get(key) is not None else []
+            for key in ("decoder_start_token_id", "forced_bos_token_id")
+        )
+    except (IndexError, TypeError):
+        raise MasscliError(f"{folder / CONFIG}: has ids of special tokens that the model lacks") from None
+    target = [*(start or [vocab.bos]), *forced]
+    tags = set(vocab.languages.values())
+    for fields in _framing_fields():
+        # The tag of another language is no start symbol.
+        if target[0] in tags and fields.get("target_tag") != "start":
+            continue
+        # A forced token may be a tag or not.
+        prefix = () if fields.get("target_tag") == "forced" else tuple(forced)
+        framing = Framing(
+            replace(vocab, decoder_start=target[0], forced_prefix=prefix),
+            fields["source_bos"],
+            "source_tag" in fields and bool(vocab.languages),
+            (),
+            fields.get("source_tag", "first"),
+            fields.get("target_tag", "start"),
+        )
+        if _tokens_around(framing, languages) == (before + after, target):
+            pad = rows["encoder"].index(vocab.pad)
+            return Seq2SeqVocabulary(path, tokenizer.model_bytes, fields, prefix, pad)
+    raise MasscliError(
+        f"{folder / CONFIG}: masscli does not put such special tokens around texts of {', '.join(languages)}",
+        "name the source and the target, in this order, with --langs",
+    )
+
+
+def _framing_fields() -> Iterator[dict[str, Any]]:
+    """Yield the ways in which special tokens may stand around texts, as values of fields of `ModelConfig`.
+
+    Those with tags come first: without, a tag could be taken for another start symbol.
+    """
+    for source_tag, target_tag in product(("first", "last", "target"), ("start", "forced", "none")):
+        tags = {"languages": "tag", "source_tag": source_tag, "target_tag": target_tag}
+        yield {"source_bos": False, **tags}
+    yield {"source_bos": False}
+    yield {"source_bos": True}
+
+
+def _tokens_around(framing: Framing, languages: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Return the special tokens around a source without words, and those that begin its translation."""
+    source, target = languages[0], languages[-1]
+    around = framing.encoder_input(np.array([], np.int64), source, target)
+    return around.tolist(), [framing.decoder_start(target), *framing.forced_tokens(target)]
