@@ -19,7 +19,10 @@ from masscli.generation.shortlist import Shortlist, read_shortlist
 from masscli.models.int8 import check_int8, to_int8
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
-from masscli.training.precision import choose_device, choose_dtype
+from masscli.training.precision import DTYPES, choose_device, choose_dtype
+
+PRECISIONS = ("auto", *DTYPES, "int8")
+BACKENDS = ("torch", "ctranslate2")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,9 @@ class Ensemble:
         models have the same vocabulary and mark languages in the same way, and if a checkpoint, the
         shortlist, the device or the precision cannot be used.
         """
+        # The command line knows the values of its options, but a program may give any.
+        _check_choice("--precision", precision, PRECISIONS)
+        _check_choice("--backend", backend, BACKENDS)
         members: list[Path] = []
         for path in paths:
             members += [path] if path.exists() else [Path(part) for part in str(path).split(":")]
@@ -111,6 +117,12 @@ class Ensemble:
     def framing(self) -> Framing:
         """The framing of all models: which special symbols and language marks surround a sentence."""
         return self.first.framing()
+
+
+def _check_choice(flag: str, value: str, choices: Sequence[str]) -> None:
+    """Raise MasscliError unless `value`, given for the option `flag`, is one of `choices`."""
+    if value not in choices:
+        raise MasscliError(f"{flag} {value}: there is no such choice", f"give one of {', '.join(choices)}")
 
 
 def _check_agreement(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> None:

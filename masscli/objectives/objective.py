@@ -88,7 +88,7 @@ class Objective(nn.Module, ABC):
     def read_statistics(self, data: DataFolder) -> None:
         """Read statistics of the training data and keep them for `prepare` and `training_warnings`.
 
-        The training loop calls this once before training. By default nothing is read.
+        It is called once for each training stream, before training. By default nothing is read.
         """
 
     @abstractmethod

@@ -70,10 +70,10 @@ class ObjectiveConfig(PlugIn):
         return "bert"
 
     def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: PairFormatName) -> Self:
-        """Return a copy of the options in which every `auto` that depends on the model is filled in.
+        """Return the options, in which values `auto` may be replaced by those that suit the model.
 
         `encoder` and `decoder` say which stacks the model has. `pair_format` is the format in which the
-        model's encoder has read pairs of texts so far.
+        model's encoder has read pairs of texts so far. By default the options are returned unchanged.
         """
         return self
 

@@ -118,6 +118,9 @@ def test_wrong_requests_are_refused(ende: Path, labelled: Path) -> None:
         model.translate(LINES[:1], "de", "en")
     with pytest.warns(UserWarning, match="line 2 was cut to the 31 pieces"):
         model.translate([LINES[0], " ".join(LINES)])
+    for option, value in (("precision", "half"), ("backend", "ctranslate"), ("device", "gpu")):
+        with pytest.raises(MasscliError, match=f"^--{option} {value}: "):
+            masscli.load(ende, **{option: value})  # type: ignore[arg-type]
     with pytest.raises(MasscliError, match="nothing-here"):
         masscli.load("nothing-here")
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from masscli.core.config import ConfigError
 from masscli.data.batches.batch import Batch
+from masscli.objectives.masked_lm.options import MaskedLMOptions
 from masscli.training.setup.build import build
 from masscli.training.trainer import Trainer
 from tests.toy import recipe
@@ -67,3 +69,10 @@ def test_tagged_sources_begin_with_a_symbol_of_their_own(name: str, toy: Path, t
     assert torch.equal(tagged.labels[name].ids, plain.labels[name].ids)
     streams = {"only": {"dataset": "en-de", "objective": {"name": name, "tag_sources": True}}}
     assert steps(train(recipe(toy, tmp_path / "run", "train.max_update=2", streams=streams)))
+
+
+@pytest.mark.parametrize("share", ["leave_unmasked_prob", "random_token_prob"])
+def test_a_negative_share_is_refused_whatever_the_other_one_is(share: str) -> None:
+    shares: dict[str, Any] = {"leave_unmasked_prob": 0.2, "random_token_prob": 0.2, share: -0.1}
+    with pytest.raises(ConfigError, match=rf"{share}: must lie in \[0, 1\], got -0.1"):
+        MaskedLMOptions(**shares)

@@ -36,8 +36,9 @@ HEAD_DIM = 64
 def generator_config(model: ModelConfig, size: float) -> ModelConfig:
     """Return the configuration of a generator with as many layers as the model, each `size` times as wide.
 
-    The feed-forward network is four times as wide as the layer, and there is an attention head for every 64
-    dimensions. At size 1 the configuration is that of the model. Layers never share their weights.
+    The width is rounded. The feed-forward network is four times as wide as the layer, and there is an
+    attention head for every 64 dimensions, at least one. At size 1 the configuration is that of the model,
+    except that layers never share their weights.
     """
     if size == 1:
         return replace(model, share_layers="none")

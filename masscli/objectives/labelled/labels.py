@@ -95,8 +95,8 @@ def read_label_ids(labels: Sequence[str], table: Table, field: str, no_gold: str
 def label_warnings(labels: Sequence[str], table: Table, field: str, label_ids: Ids) -> list[str]:
     """Return warnings about the labels of a table, to be shown before training begins.
 
-    They count the labels without an example (in the training part) or the unknown labels (elsewhere), and the
-    examples without a gold label.
+    They name the labels without an example (in the training part) or count the unknown labels (elsewhere),
+    and count the examples without a gold label. `label_ids` (N,) are those of `read_label_ids`.
     """
     warnings = []
     num_no_gold = int(np.count_nonzero(label_ids == NO_GOLD_LABEL))

@@ -72,7 +72,11 @@ class TokenReplacementOptions(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         total = self.leave_unmasked_prob + self.random_token_prob
-        check((0 <= total <= 1, "random_token_prob", "with leave_unmasked_prob, must not exceed 1"))
+        check(
+            fraction_rule("leave_unmasked_prob", self.leave_unmasked_prob),
+            fraction_rule("random_token_prob", self.random_token_prob),
+            (total <= 1, "random_token_prob", "with leave_unmasked_prob, must not exceed 1"),
+        )
 
 
 @config
