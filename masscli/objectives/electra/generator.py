@@ -107,7 +107,7 @@ class Generator(nn.Module):
         return self.table
 
     def copy_to(self, model: Transformer) -> None:
-        """Copy the generator's weights into a model wherever it has a weight of the same role and shape."""
+        """Copy the generator's weights into a model, wherever the model has one of equal role and shape."""
         parameters = dict(model.named_parameters())
         with torch.no_grad():
             for name, value in self.matching_weights(model).items():

@@ -54,8 +54,8 @@ class Extract(PredictiveObjective):
     def fill_from_data(cls, config: ExtractOptions, data: DataFolder, name: str) -> ExtractOptions:
         """Return a copy of the options, with `language` and `unanswerable` filled in from the training table.
 
-        Raises MasscliError if no question has an answer, or if --head-dropout is given with --qa-head
-        electra, which has no dropout.
+        Values that are given stay. Raises MasscliError if no question has an answer, if the data lack the
+        language, or if --head-dropout is given with --qa-head electra, which has no dropout.
         """
         # An option that does nothing would mislead.
         if config.qa_head == "electra" and config.head_dropout is not None:

@@ -226,7 +226,7 @@ def _electra_layers(model: ModelConfig) -> nn.Sequential:
 
 
 class Dropout(nn.Module):
-    """Dropout whose noise depends on the update and the weights only (masscli/models/dropout.py)."""
+    """The dropout of masscli/models/dropout.py as a layer; `probability` is that of zeroing a value."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()

@@ -121,7 +121,7 @@ class Classify(TextObjective):
         return predictions
 
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return accuracy, F1 and Matthews' correlation over the examples that have a gold label.
+        """Return `accuracy`, F1 (`f1`) and Matthews' correlation (`mcc`) of examples that have a gold label.
 
         With two labels, F1 is that of the positive one (--positive), otherwise the mean over labels.
         """

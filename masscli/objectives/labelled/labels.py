@@ -62,11 +62,11 @@ def choose_labels(
 
 
 def read_label_ids(labels: Sequence[str], table: Table, field: str, no_gold: str = "") -> Ids:
-    """Return the label of every example, or of every word of a list field, as its position in `labels`.
+    """Return the labels (N,) of all examples, or of all words of a list field, as positions in `labels`.
 
-    The label `no_gold` becomes NO_GOLD_LABEL, and a label that is not in `labels` becomes UNKNOWN_LABEL.
-    Raises MasscliError for an unknown label in the training part, if all are unknown, and if none is a gold
-    label.
+    Words of a list field are numbered through all examples. The label `no_gold` becomes NO_GOLD_LABEL, and a
+    label that is not in `labels` becomes UNKNOWN_LABEL. Raises MasscliError for an unknown label in the
+    training part, if all are unknown, and if none is a gold label.
     """
     known = {label: number for number, label in enumerate(labels)}
     if no_gold:

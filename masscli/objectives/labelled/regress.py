@@ -95,7 +95,7 @@ class Regress(TextObjective):
         return predictions
 
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return Pearson's and Spearman's correlation of predicted and true numbers."""
+        """Return the correlations of predicted and true numbers: `pearson` and `spearman`."""
         # Correlations do not change with the scale, so predictions stay scaled.
         gold = _read_numbers(table, self.options.label_column).tolist()
         predicted = [float(scores[0]) for scores in outputs]

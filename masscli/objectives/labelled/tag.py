@@ -106,7 +106,10 @@ class Tag(PredictiveObjective):
         )
 
     def table_dataset(self, table: Table, labelled: bool) -> TaggingDataset:
-        """Return the sentences of a table, with the labels of their words if `labelled`."""
+        """Return the sentences of a table, with the labels of their words if `labelled`.
+
+        Raises MasscliError if a column is missing, or if a label is not one of those that are learned.
+        """
         table.require(self.options.word_column, "--word-column", many=True)
         label_ids = self._label_ids(table) if labelled else None
         return TaggingDataset(table, self.options.word_column, self.reader, label_ids)
@@ -172,7 +175,10 @@ class Tag(PredictiveObjective):
         return predictions
 
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return the accuracy of words, and F1: of entities if labels mark them, else the mean of labels."""
+        """Return the accuracy of words (`accuracy`), and an F1, as shares from 0 to 1.
+
+        The F1 is that of entities if labels mark them (`entity-f1`), else the mean over labels (`f1`).
+        """
         dataset = self.table_dataset(table, labelled=False)
         gold = []
         predicted = []

@@ -75,7 +75,10 @@ class TextObjective(PredictiveObjective):
         """Return the loss of scores (N, outputs) for targets (N,), summed over examples."""
 
     def table_dataset(self, table: Table, labelled: bool) -> TextDataset:
-        """Return the texts of a table, with their targets if `labelled`."""
+        """Return the texts of a table, with their targets if `labelled`.
+
+        Raises MasscliError if a column is missing, or if a target is none that can be learned.
+        """
         targets = self.targets(table) if labelled else None
         fields = fields_of_texts(self.options.text_columns, table)
         return TextDataset(table, fields, self.reader, targets, self.ignored_targets)

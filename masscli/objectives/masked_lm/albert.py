@@ -14,7 +14,7 @@ from masscli.objectives.shared.paired_text import refuse_language_tags, segment_
 class Albert(PairedLM):
     """ALBERT: predict masked n-grams, and whether the two segments of a pair are in the wrong order.
 
-    With --ngrams off, single tokens are masked.
+    With --no-ngrams single tokens are masked.
     """
 
     def __init__(self, config: AlbertOptions, context: ObjectiveContext) -> None:
@@ -25,9 +25,10 @@ class Albert(PairedLM):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return pairs of segments, about half of them exchanged, and their collator.
+        """Return pairs of segments, and their collator.
 
-        `max_examples` limits the number of sentences, not of pairs.
+        About half of the pairs are exchanged. A chunk of a single sentence is paired with a random segment,
+        or left out with --strict-sop. `max_examples` limits the number of sentences, not of pairs.
         """
         kind = "strict-sop" if self.options.strict_sop else "sop"
         # The released code counts words by a rule of its own.

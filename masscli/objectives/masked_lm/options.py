@@ -124,7 +124,7 @@ class RobertaOptions(DocumentMaskingOptions):
 
     @property
     def learned_pair_format(self) -> PairFormatName:
-        """The format in which the encoder reads two texts: bert with pairs of segments, otherwise roberta."""
+        """The format in which the encoder reads two texts: bert if --input-form has pairs, else roberta."""
         return "bert" if self.reads_pairs else "roberta"
 
     @property

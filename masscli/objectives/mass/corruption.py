@@ -3,8 +3,8 @@
 Song et al. 2019, section 3.
 
 These are pure functions of token ids and a random generator; they know nothing of batches, padding or models.
-A sequence is X = start, w_1 .. w_n, end, with positions 0 .. n + 1. (Some models read more tokens between the
-start and the words, which shift what follows.)
+A sequence is X = start, w_1 .. w_n, end, with positions 0 .. n + 1. Here, its words w_1 .. w_n are the tokens
+of the text. (Some models read more tokens between the start and the words, which shift what follows.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from masscli.objectives.shared.corruption import Bools, replace_tokens
 
 
 class MaskedSequence(NamedTuple):
-    """A sequence of n words with a masked fragment of K tokens.
+    """A sequence of a start symbol, n tokens of text and an end symbol, with a masked fragment of K tokens.
 
     `encoder_ids` (n+2,) are the tokens that the encoder sees, and `is_masked` (n+2,) says which of them are
     [M]. The decoder reads `decoder_ids` (T,) with the position numbers `decoder_positions` (T,).
@@ -46,8 +46,8 @@ def mask_fragment(
     """Mask a fragment of a sequence, or several pieces or blocks, as the options say.
 
     `sequence` has its special tokens, as the decoder reads them, and is not changed; `first_word` is the
-    position of its first word. `options` must be the result of `MassOptions.resolved`. `ordinary_ids` are the
-    ids that are not special, for random tokens.
+    position of its first token of text. `options` must be the result of `MassOptions.resolved`.
+    `ordinary_ids` are the ids that are not special, for random tokens.
     """
     assert options.mask_share is not None and options.random_share is not None
     assert options.decoder_mask_share is not None and options.decoder_random_share is not None
@@ -106,10 +106,10 @@ def mask_fragment(
 
 
 def fragment_length(num_words: int, options: MassOptions) -> int:
-    """Return k, the number of masked tokens of a sentence of `num_words` words, as the options say.
+    """Return k, the number of masked tokens of a sentence of `num_words` tokens, as the options say.
 
-    It is at least 1, and at most the number of words, plus 1 if the end symbol may be masked. For an empty
-    sentence whose end symbol may not be masked it is 0.
+    `num_words` does not count start and end. k is at least 1, and at most `num_words`, plus 1 if the end
+    symbol may be masked. For an empty sentence whose end symbol may not be masked it is 0.
     """
     max_length = num_words + int(bool(options.mask_eos))
     if options.k_tokens is not None:
@@ -135,9 +135,9 @@ def _shifted(positions: Ids, shift: int, length: int) -> Ids:
 
 
 def _choose_positions(num_words: int, options: MassOptions, rng: np.random.Generator) -> Ids:
-    """Choose the words to mask, and return their sorted positions, counted from the first word as 0.
+    """Choose which of the `num_words` tokens of a text to mask, and return their positions, sorted, from 0.
 
-    The end symbol, if it may be masked, counts as one more word. For an empty sentence whose end symbol may
+    The end symbol, if it may be masked, counts as one more token. For an empty sentence whose end symbol may
     not be masked, the result is empty.
     """
     if options.block:
@@ -150,11 +150,11 @@ def _choose_positions(num_words: int, options: MassOptions, rng: np.random.Gener
 
 
 def _choose_in_blocks(num_words: int, options: MassOptions, rng: np.random.Generator) -> Ids:
-    """Choose a fragment in each block of --block words, and return the positions of all, sorted.
+    """Choose a fragment in each block of --block tokens, and return the positions of all, sorted.
 
-    `num_words` is the number of words of the window that is cut into blocks; positions count from its first
-    word as 0. A fragment has the share --k of its block, rounded down, so that a short last block may have
-    none; or --k-tokens words, at most the whole block.
+    `num_words` is the number of tokens of the window that is cut into blocks; positions count from its first
+    token as 0. A fragment has the share --k of its block, rounded down, so that a short last block may have
+    none; or --k-tokens tokens, at most the whole block.
     """
     assert options.block
     fragments = [np.zeros(0, np.int64)]

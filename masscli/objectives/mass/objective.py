@@ -143,10 +143,10 @@ class Mass(Objective):
         return MassCollator(self.options, framing, self.context.dataset_name, ordinary_ids, code_switcher)
 
     def visible_neighbours(self, batch: Batch, distance: int) -> Tensor | None:
-        """Return a mask (B, L) of the source words outside of the fragment, up to `distance` places from it.
+        """Return a mask (B, L) of the source tokens outside of the fragment, up to `distance` places from it.
 
-        None unless --decoder-positions is `original`, since otherwise a batch does not say where the fragment
-        is.
+        Special tokens are not among them. None unless --decoder-positions is `original`, since otherwise a
+        batch does not say where the fragment is.
         """
         if self.options.decoder_positions != "original":
             return None

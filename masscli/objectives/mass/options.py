@@ -38,7 +38,8 @@ class MassOptions(CodeSwitchingOptions):
     k_tokens: int | None = None
     """Number of masked tokens, instead of a share; the paper compares 1 with BERT."""
     k_of: Literal["words", "sequence"] | None = None
-    """What k is a share of: the words of the sentence, or the sequence with its start and end symbols."""
+    """What k is a share of: the tokens of the sentence (words), or these with its start and end symbols
+    (sequence)."""
     k_rounding: Literal["nearest", "floor"] | None = None
     """How the number of masked tokens that follows from --k is rounded: to the nearest integer, or down."""
     start: Literal["uniform", "ends", "ends-but-last"] | None = None

@@ -60,14 +60,15 @@ class SegmentPair(NamedTuple):
 
 
 class SegmentPairDataset:
-    """Pairs of segments of at most `max_length` tokens, [CLS] and both [SEP] included.
+    """Pairs of segments of documents, each pair of at most `max_length` tokens, [CLS] and [SEP] included.
 
-    An example has four fields: the ids of A, the ids of B (possibly none), the label, and for each token of A
-    and B whether it starts a word. `kind` is nsp, sop, strict-sop, sentences, contiguous or electra, which
-    the docstring of the module explains. `copies` says how often the corpus is read in an epoch. `short_prob`
-    is the probability that a random shorter length replaces `max_length` for all examples of a document (for
-    electra, for a single example). `max_sentences` limits the dataset to the first sentences of the text. The
-    attribute `label_sum` is the number of pairs with label 1, `num_documents` the number of documents.
+    `sentences` are the token ids of the sentences of all documents. An example has four fields: the ids of A,
+    the ids of B (possibly none), the label, and for each token of A and B whether it starts a word. `kind` is
+    nsp, sop, strict-sop, sentences, contiguous or electra, which the docstring of the module explains.
+    `copies` says how often the corpus is read in an epoch. `short_prob` is the probability that a random
+    shorter length replaces `max_length` for all examples of a document (for electra, for a single example).
+    `max_sentences` limits the dataset to the first sentences of the text. The attribute `label_sum` is the
+    number of pairs with label 1, `num_documents` the number of documents.
     """
 
     def __init__(
@@ -277,8 +278,8 @@ class SegmentPairDataset:
     def _sentence_at(self, start: int, num_tokens: int) -> int:
         """Return the number of the first sentence that begins at least `num_tokens` tokens after `start`.
 
-        `start` is the number of a sentence, and its first token is counted. Less than one token counts as
-        one.
+        `start` is the number of a sentence, whose first token is counted. Less than one token counts as one.
+        If the text ends before, the result is beyond the last sentence.
         """
         # At least one sentence is taken, even if nothing is left to fill.
         reached = self.token_offsets[start] + max(1, num_tokens)

@@ -25,7 +25,7 @@ from masscli.objectives.unilm.options import PseudoMaskedOptions
 class SourceAndPairDataset:
     """Pairs of sentences with two sizes: that of the source, and that of source and target together.
 
-    The second size is the number of positions that an encoder needs to read both as one sequence.
+    The second size is at least the number of positions that an encoder needs to read both as one sequence.
     """
 
     def __init__(self, pairs: LineDataset) -> None:
@@ -72,7 +72,7 @@ class PseudoMasked(Objective):
         return self._collator
 
     def batch_lengths(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the number of tokens (N,) that examples of these sizes (N, 2) take up in a batch.
+        """Return the largest number of tokens (N,) that examples of these sizes (N, 2) take up in a batch.
 
         These are source and target, and a pseudo-mask for each target token and for the end of the target.
         """

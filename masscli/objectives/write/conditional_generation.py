@@ -132,7 +132,7 @@ class ConditionalGeneration(EvaluableObjective):
         return outputs
 
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return the perplexity of the targets per token of the vocabulary, and per white-space word.
+        """Return the perplexity of the targets per token (`ppl-piece`) and per white-space word (`ppl-word`).
 
         The end of a target counts as one token and as one word. If a target is truncated, the number of its
         words is reduced in the same proportion as that of its tokens.

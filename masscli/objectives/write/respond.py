@@ -33,7 +33,10 @@ class DialogueDataset(SourceTargetDataset):
         self.turns = table.ids(options.context_column)
 
     def source_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths of the sources (latest turns with <sep>) before truncation: (stop - start,)."""
+        """Return the lengths (stop - start,) of the sources in tokens, before truncation.
+
+        A source is the latest turns, with <sep> between them.
+        """
         # Of all turns of the table, turn n has the tokens token_offsets[n] to token_offsets[n + 1] - 1.
         token_offsets = np.concatenate([[0], np.cumsum(self.turns.lengths(), dtype=np.int64)])
         turn_offsets = self.table.item_offsets[self.context_column][start : stop + 1]
@@ -62,7 +65,10 @@ class Respond(ConditionalGeneration):
 
     @classmethod
     def fill_from_data(cls, config: RespondOptions, data: DataFolder, name: str) -> RespondOptions:
-        """Return the options with `language` filled in: --language, or that of the training table."""
+        """Return the options with `language` filled in: --language, or that of the training table.
+
+        Raises MasscliError if the data lack the language of --language.
+        """
         table = data.table(name, "train")
         return replace(config, language=choose_language(config.language, table, data))
 

@@ -42,7 +42,7 @@ class SourceTargetDataset(ABC):
         """Return the token ids of the source in a row, truncated to the limit of sources."""
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths of source and target, special tokens included: (stop - start, 2).
+        """Return the lengths of source and target, with room for special tokens: (stop - start, 2).
 
         If an encoder reads both as one sequence, return the length of that sequence: (stop - start, 1). It
         includes the pseudo-masks of UniLMv2, one for each target token and one for the end symbol.

@@ -27,7 +27,7 @@ class SummarizationDataset(SourceTargetDataset):
         self.keep = options.keep
 
     def source_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths of the texts before truncation: (stop - start,)."""
+        """Return the lengths (stop - start,) of the texts in tokens, before truncation."""
         return self.sources.lengths(start, stop).astype(np.int64)
 
     def truncated_source(self, row: int) -> Ids:
@@ -48,7 +48,10 @@ class Summarize(ConditionalGeneration):
 
     @classmethod
     def fill_from_data(cls, config: SummarizeOptions, data: DataFolder, name: str) -> SummarizeOptions:
-        """Return the options with `language` filled in: --language, or that of the training table."""
+        """Return the options with `language` filled in: --language, or that of the training table.
+
+        Raises MasscliError if the data lack the language of --language.
+        """
         table = data.table(name, "train")
         return replace(config, language=choose_language(config.language, table, data))
 
