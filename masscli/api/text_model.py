@@ -21,11 +21,13 @@ from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation
 from masscli.data.storage.data_folder import DataFolder
 from masscli.generation.config import GenerationConfig
-from masscli.generation.decoder import Decoder, TextDecoder
+from masscli.generation.decoder import AlignmentHead, Decoder, TextDecoder
 from masscli.generation.shortlist import Shortlist
 from masscli.generation.single_stack_decoding import extract_stack
 from masscli.generation.translator import Translator
 from masscli.models.transformer import Transformer
+from masscli.objectives.translate.guided_alignment import guided_layer
+from masscli.objectives.translate.options import TranslateOptions
 from masscli.objectives.write.conditional_generation import ConditionalGeneration
 from masscli.objectives.write.length_limits import source_truncation
 from masscli.objectives.write.options import ConditionalGenerationOptions
@@ -78,8 +80,9 @@ class TextModel:
         allowed: Tensor | None = None,
         make_decoder: Callable[..., TextDecoder] = Decoder,
         piece_scores: bool = True,
+        alignments: bool = False,
     ) -> Translator:
-        """Return a translator for the chosen task.
+        """Return a translator for the chosen task, which also aligns its outputs with `alignments`.
 
         `allowed` is a (V,) mask of the pieces that may be generated; None allows all. `make_decoder` is
         called to build the decoder, with the arguments of `Decoder`; with the backend ctranslate2 it is not
@@ -113,7 +116,24 @@ class TextModel:
             allowed=allowed,
             shortlist=self.ensemble.shortlist,
             make_decoder=make_decoder,
+            alignment_head=self.alignment_head() if alignments else None,
         )
+
+    def alignment_head(self) -> AlignmentHead:
+        """Return the heads of cross-attention that align outputs to sources.
+
+        This is the head that --guided-alignment has taught for the direction of the task, or else all heads
+        of the last decoder layer but one.
+        """
+        recipe = self.ensemble.first.recipe
+        layers = recipe.model.decoder_layers
+        for stream in recipe.stream.values():
+            options = stream.objective
+            if stream.dataset != f"{self.task.source}-{self.task.target}":
+                continue
+            if isinstance(options, TranslateOptions) and options.guided_alignment is not None:
+                return AlignmentHead(guided_layer(options, layers), 1)
+        return AlignmentHead(guided_layer(TranslateOptions(), layers), None)
 
     def search_config(self, given: Mapping[str, Any]) -> GenerationConfig:
         """Return the options of a search: those given, else those imported with the model, else the defaults.

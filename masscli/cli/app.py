@@ -41,6 +41,7 @@ COMMANDS = {
     "filter": "Filter noisy pairs of sentences.",
     "mine": "Find translations of each other in two monolingual files.",
     "dictionary": "Find words that mean the same, in pairs, text or a model.",
+    "align": "Align the pieces of training pairs.",
     "shortlist": "Find the likely target pieces of each source piece.",
     "report": "Summarise scores over seeds, or what runs cost.",
     "convert-command": "Turn a command line of another toolkit into one of masscli.",

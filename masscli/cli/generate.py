@@ -24,7 +24,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -185,17 +185,42 @@ def _write_outputs(
     # The translator reads ahead, so the source of each line is kept until its translation arrives.
     texts, sources = itertools.tee(texts)
     outputs = _outputs(model, translator, command, texts)
-    with writer(command.output) as write:
+    with writer(command.output) as write, _alignment_writer(command, nbest) as write_alignments:
         for number, (translations, source) in enumerate(zip(outputs, sources, strict=False), 1):
             reference = _next_reference(references, number)
             if command.closest_to_reference is not None and reference is not None:
                 ranked = _rank_by_closeness(translations, reference, command.closest_to_reference)
                 translations = ranked[:nbest]
             write(show(Entry(number, source, reference, translations)))
+            write_alignments(translations)
         if references is not None and next(references, None) is not None:
             raise MasscliError(
                 f"--reference has more than the {translator.report.lines} lines of the input", ONE_EACH
             )
+
+
+@contextmanager
+def _alignment_writer(
+    command: GenerateConfig, nbest: int
+) -> Iterator[Callable[[Sequence[Translation]], object]]:
+    """Give a function that writes the alignments of a line's translations to --alignments, if it is given.
+
+    There are `nbest` lines for each line of input, as in the text that is written; missing ones are empty.
+    """
+    if command.alignments is None:
+        yield lambda translations: None
+        return
+    from masscli.data.formats.pharaoh import format_links
+
+    lines = 1 if command.score_reference is not None else nbest
+    with writer(command.alignments, "--alignments") as write:
+
+        def write_alignments(translations: Sequence[Translation]) -> None:
+            rows = [format_links(translation.hypothesis.links) for translation in translations]
+            rows += [""] * (lines - len(rows))
+            write("".join(f"{row}\n" for row in rows))
+
+        yield write_alignments
 
 
 def _show_search(imported: Mapping[str, str], quiet: bool) -> None:
@@ -230,6 +255,9 @@ def _make_translator(
         search = replace(search, nbest=search.beam)
     if command.min_piece_count:
         allowed = model.frequent_pieces(command.min_piece_count, command.data)
+    with_alignments = command.alignments is not None
+    if with_alignments and not command.quiet and model.alignment_head().heads is None:
+        _warn("no head has learned to align (--guided-alignment), so that alignments are rough")
     return model.translator(
         search,
         batch_tokens=command.batch_tokens,
@@ -239,6 +267,7 @@ def _make_translator(
         allowed=allowed,
         make_decoder=make_decoder,
         piece_scores=command.format != "text",
+        alignments=with_alignments,
     )
 
 

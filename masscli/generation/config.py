@@ -146,6 +146,10 @@ class GenerateConfig:
     write_reference: Path | None = None
     """With --gen-subset: also write the references here, one per line, as `masscli score --ref` and
     --score-reference read them."""
+    alignments: Path | None = None
+    """Also write here what each output, or translation of --score-reference, is aligned to, one per line:
+    links such as 0-0 1-2 of source and target pieces, counted from 0. It is the head that --guided-alignment
+    has taught, or else, roughly, cross-attention."""
     min_piece_count: int = 0
     """Generate only pieces that occur at least this often in the training text of the language, as
     back-translation with the same option does; 0 allows all."""
@@ -199,6 +203,7 @@ class GenerateConfig:
                 "write_reference",
                 "is --output, too",
             ),
+            (self.alignments is None or self.alignments != self.output, "alignments", "is --output, too"),
             (
                 self.closest_to_reference is None or has_references,
                 "closest_to_reference",

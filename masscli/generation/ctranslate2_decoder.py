@@ -21,7 +21,8 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.framing import Framing
 from masscli.generation.config import GenerationConfig
-from masscli.generation.hypotheses import Hypothesis
+from masscli.generation.decoder import AlignmentHead
+from masscli.generation.hypotheses import Hypothesis, Links
 from masscli.models.config import ModelConfig
 
 _UNSUPPORTED = ("sampling", "unkpen", "prefix_size", "diverse_beam_groups", "repetition_penalty")
@@ -151,6 +152,12 @@ class CTranslate2Decoder:
             score = math.fsum(token_scores) / len(answer.log_probs) ** self.config.lenpen
             hypotheses.append(Hypothesis(tuple(ids.tolist()), score, token_scores, hit_max_len=False))
         return hypotheses
+
+    def align(
+        self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str, head: AlignmentHead
+    ) -> list[Links]:
+        """Raise MasscliError, since CTranslate2 does not tell how given targets attend to their sources."""
+        raise _refusal("--alignments")
 
     def _score_outputs(
         self, sources: Sequence[Ids], results: list[list[Hypothesis]], source: str, target: str

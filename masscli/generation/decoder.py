@@ -12,16 +12,17 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids, Tokens, pad
 from masscli.data.batches.framing import Framing
 from masscli.generation.config import GenerationConfig
-from masscli.generation.hypotheses import Hypothesis
+from masscli.generation.hypotheses import Hypothesis, Links
 from masscli.generation.search import search
 from masscli.generation.shortlist import ReducedStepper, ReducedVocabulary, Shortlist
 from masscli.generation.single_stack_decoding import SingleStackStepper
@@ -36,6 +37,15 @@ LOGIT_ROWS = 512
 SINGLE_STACK_RESERVE = 4
 """Positions that a source leaves free in a single stack: one before, between and behind source and output,
 and one for the first piece of output."""
+
+
+class AlignmentHead(NamedTuple):
+    """The heads of cross-attention that say what an output is aligned to."""
+
+    layer: int
+    """The decoder layer, counted from 0."""
+    heads: int | None
+    """The first so many heads of the layer, whose weights are averaged; None for all."""
 
 
 class TextDecoder(Protocol):
@@ -76,6 +86,12 @@ class TextDecoder(Protocol):
 
         `source` and `target` are the languages; sources and targets are token ids without special tokens.
         """
+        ...
+
+    def align(
+        self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str, head: AlignmentHead
+    ) -> list[Links]:
+        """Return, for each target, the links of its pieces to those of its source, by cross-attention."""
         ...
 
 
@@ -274,6 +290,45 @@ class Decoder:
                     results[i] = Hypothesis(ids, score, token_scores, hit_max_len=False)
         # Every sentence is in one batch, so none is missing; the condition is for the type checker.
         return [hypothesis for hypothesis in results if hypothesis is not None]
+
+    def align(
+        self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str, head: AlignmentHead
+    ) -> list[Links]:
+        """Return, for each target, the links of its pieces to those of its source, by cross-attention.
+
+        The decoder reads each target, and a piece is linked to the source token that it attends to most in
+        `head`; it has no link if that is a special token. `source` and `target` are the languages; sources
+        and targets are ids without special tokens. Raises MasscliError for an ensemble and for a model of one
+        stack.
+        """
+        if len(self.models) > 1 or self.single_stack:
+            raise MasscliError(
+                "--alignments: needs one model with encoder and decoder",
+                "name one run, or leave --alignments out",
+            )
+        model = self.models[0]
+        heads = model.config.for_stack("decoder").heads if head.heads is None else head.heads
+        first_predicted = self.framing.target_prefix_length - 1
+        links: list[Links] = [()] * len(sources)
+        sizes = [max(len(ids), len(output)) for ids, output in zip(sources, targets, strict=True)]
+        with torch.inference_mode(), self._eval_mode():
+            for batch in self._batches(sizes, 1):
+                framed = [self.framing.with_special_tokens(ids, target) for ids in select(targets, batch)]
+                decoder_input = self._decoder_input([ids[:-1] for ids in framed], target)
+                memory = model.encode(self._encoder_input(select(sources, batch), source, target))
+                _, log_weights = model.decode_with_weights(decoder_input, memory, head.layer, heads)
+                attended = log_weights.exp().mean(1).argmax(-1)[:, first_predicted:]
+                attended = attended - self.framing.prefix_length
+                for i, positions in zip(batch, attended.tolist(), strict=True):
+                    outputs = enumerate(positions[: len(targets[i])])
+                    links[i] = tuple((s, t) for t, s in outputs if 0 <= s < len(sources[i]))
+        return links
+
+    def _decoder_input(self, sequences: Sequence[Ids], target: str) -> Tokens:
+        """Return sequences that the decoder reads, in language `target`, as a padded block on the device."""
+        ids, lengths = pad(sequences, self.framing.vocab.pad)
+        languages = self.framing.language_tensor(target, len(sequences))
+        return Tokens(ids, lengths, language=languages).to(self.device)
 
     def _length_limit(self, source_length: int, needed: int) -> int:
         """Return the most pieces that an output may have, for a source of this many tokens.

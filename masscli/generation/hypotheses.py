@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+Links = tuple[tuple[int, int], ...]
+"""An alignment: pairs of the position of a source piece and that of a target piece, both counted from 0."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
@@ -27,6 +30,8 @@ class Hypothesis:
     hit_max_len: bool
     """Whether a generated output has as many pieces as its length limit allows, so that its end was
     forced."""
+    links: Links = ()
+    """The links of its pieces to those of the source, if they were asked for."""
 
     def without_first(self, count: int) -> Hypothesis:
         """Return a copy of the hypothesis without its first `count` pieces, with the same score."""

@@ -20,7 +20,7 @@ from masscli.data.batches.batch import Ids
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation, join_turns
 from masscli.generation.config import GenerationConfig
-from masscli.generation.decoder import Decoder, TextDecoder
+from masscli.generation.decoder import AlignmentHead, Decoder, TextDecoder
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.minimum_risk import rank_by_utility
 from masscli.generation.shortlist import Shortlist
@@ -136,11 +136,13 @@ class Translator:
         allowed: Tensor | None = None,
         shortlist: Shortlist | None = None,
         make_decoder: Callable[..., TextDecoder] = Decoder,
+        alignment_head: AlignmentHead | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.buffer_size = buffer_size
         self.truncation = truncation
         self.config = config
+        self.alignment_head = alignment_head
         if config.mbr:
             # All outputs of a line take part in the choice.
             config = replace(config, nbest=config.beam)
@@ -191,6 +193,8 @@ class Translator:
                 prefixes=[prefix_ids[i] for i in not_empty],
                 phrases=[phrases[i] for i in not_empty],
             )
+            if self.alignment_head is not None:
+                n_best = self._align([ids[i] for i in not_empty], n_best, source, target)
             hypotheses_of = dict(zip(not_empty, n_best, strict=True))
             for i in range(len(texts)):
                 yield self._translations(first + i, hypotheses_of.get(i), target)
@@ -242,13 +246,27 @@ class Translator:
             # A reference that is too long is refused before anything is scored.
             for i, row in enumerate(targets):
                 self._check_target_length(first + i, len(row), len(ids[i]))
-            for i, hypothesis in enumerate(self.decoder.score(ids, targets, source, target)):
+            scored = self.decoder.score(ids, targets, source, target)
+            if self.alignment_head is not None:
+                aligned = self._align(ids, [[hypothesis] for hypothesis in scored], source, target)
+                scored = [hypothesis for [hypothesis] in aligned]
+            for i, hypothesis in enumerate(scored):
                 self._count(first + i, hypothesis)
                 self.report.nats -= sum(hypothesis.token_scores)
                 # The end symbol counts as a word, as is usual in perplexities by word.
                 self.report.words += len(reference_texts[i].split()) + 1
                 yield self._translation(reference_texts[i], hypothesis)
         _require_end(remaining, count, "--score-reference")
+
+    def _align(
+        self, sources: Sequence[Ids], n_best: Sequence[Sequence[Hypothesis]], source: str, target: str
+    ) -> list[list[Hypothesis]]:
+        """Return the hypotheses of each source with their alignments; `source` and `target` are languages."""
+        assert self.alignment_head is not None
+        repeated = [ids for ids, hypotheses in zip(sources, n_best, strict=True) for _ in hypotheses]
+        outputs = [np.asarray(hypothesis.ids, np.int64) for hypothesis in chain.from_iterable(n_best)]
+        links = iter(self.decoder.align(repeated, outputs, source, target, self.alignment_head))
+        return [[replace(hypothesis, links=next(links)) for hypothesis in row] for row in n_best]
 
     def _translations(self, line: int, hypotheses: list[Hypothesis] | None, target: str) -> list[Translation]:
         """Return the translations of a line (a number, from 1) from its hypotheses, best first, at least one.

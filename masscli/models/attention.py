@@ -127,6 +127,19 @@ class CrossAttention(nn.Module):
         k_BHLK, v_BHLK = self.memory(hidden)
         return self._project_out(_join_heads(attend(q_BHTK, k_BHLK, v_BHLK, mask, p)), language)
 
+    def log_weights(self, x: Tensor, hidden: Tensor, mask: Tensor | None, heads: int) -> Tensor:
+        """Return the logarithms of the attention weights of the first `heads` heads: (B, heads, T, L), fp32.
+
+        The weights are those of `forward` with the same decoder states x (B, T, D), encoder states `hidden`
+        (B, L, D) and additive `mask`, without dropout.
+        """
+        q_BHTK = self._queries(x)[:, :heads].float()
+        k_BHLK = self.memory(hidden)[0][:, :heads].float()
+        scores = q_BHTK @ k_BHLK.transpose(2, 3) * q_BHTK.shape[-1] ** -0.5
+        if mask is not None:
+            scores = scores + mask
+        return torch.log_softmax(scores, -1)
+
     def step(self, x: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor | None, language: int) -> Tensor:
         """Attend from one new token of each row, x (S, W, D), to the sources, without dropout: (S, W, D).
 

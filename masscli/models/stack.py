@@ -90,6 +90,22 @@ class Layer(nn.Module):
             x = self._add(x, y, self.cross_norm)
         return x
 
+    def attention_block_with_weights(
+        self, x: Tensor, mask: Tensor | None, memory: Memory, language: int, heads: int
+    ) -> tuple[Tensor, Tensor]:
+        """Do as `attention_block`, and return its result (B, T, D) and log-weights of cross-attention.
+
+        The latter are (B, heads, T, L), in fp32, of the first `heads` heads of this layer, which must have
+        cross-attention.
+        """
+        assert self.cross_attention is not None and self.cross_norm is not None
+        y = self.self_attention(self._norm_before(x, self.self_norm), mask)
+        x = self._add(x, y, self.self_norm)
+        query = self._norm_before(x, self.cross_norm)
+        log_weights = self.cross_attention.log_weights(query, memory.hidden, memory.mask, heads)
+        y = self.cross_attention(query, memory.hidden, memory.mask, language)
+        return self._add(x, y, self.cross_norm), log_weights
+
     def attention_block_with_cache(
         self, x: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -197,14 +213,49 @@ class Stack(nn.Module):
         is the index of the target language, which selects the output projections of cross-attention.
         """
         for attention_layer, ffn_layer in self.layer_halves:
-            if self.checkpoint_activations and torch.is_grad_enabled():
-                # The state of the random generator is restored, so dropout is the same both times.
-                x = checkpoint(
-                    _run_layer, attention_layer, ffn_layer, x, mask, memory, language, use_reentrant=False
-                )
-            else:
-                x = _run_layer(attention_layer, ffn_layer, x, mask, memory, language)
+            x = self._run_layer(attention_layer, ffn_layer, x, mask, memory, language)
         return self.apply_norm(x)
+
+    def forward_with_weights(
+        self, x: Tensor, mask: Tensor | None, memory: Memory, language: int, layer: int, heads: int
+    ) -> tuple[Tensor, Tensor]:
+        """Do as `forward`, and return its result (B, T, D) and log-weights of cross-attention.
+
+        The latter are (B, heads, T, L), in fp32, of the first `heads` heads of the layer number `layer`,
+        counted from 0.
+        """
+        log_weights = None
+        for number, (attention_layer, ffn_layer) in enumerate(self.layer_halves):
+            if number == layer:
+                x, log_weights = attention_layer.attention_block_with_weights(
+                    x, mask, memory, language, heads
+                )
+                x = ffn_layer.ffn_block(x)
+            else:
+                x = self._run_layer(attention_layer, ffn_layer, x, mask, memory, language)
+        assert log_weights is not None
+        return self.apply_norm(x), log_weights
+
+    def _run_layer(
+        self,
+        attention_layer: Layer,
+        ffn_layer: Layer,
+        x: Tensor,
+        mask: Tensor | None,
+        memory: Memory | None,
+        language: int,
+    ) -> Tensor:
+        """Map x (B, T, D) to (B, T, D) with the attention of one layer and the FFN of another.
+
+        In training with `checkpoint_activations`, what is computed inside is not kept.
+        """
+        if not (self.checkpoint_activations and torch.is_grad_enabled()):
+            return _run_layer(attention_layer, ffn_layer, x, mask, memory, language)
+        # The state of the random generator is restored, so dropout is the same both times.
+        y: Tensor = checkpoint(
+            _run_layer, attention_layer, ffn_layer, x, mask, memory, language, use_reentrant=False
+        )
+        return y
 
     def apply_norm(self, x: Tensor) -> Tensor:
         """Return x (B, T, D) after the final layer norm, or unchanged if the stack has none."""

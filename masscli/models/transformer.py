@@ -153,10 +153,7 @@ class Transformer(nn.Module):
         rows must have the same target language.
         """
         assert self.decoder is not None
-        language = 0
-        if target.language is not None and self.config.cross_output == "language":
-            # A batch has one target language.
-            language = int(target.language[0])
+        language = self._output_language(target)
         if cache is None:
             x = self.inputs(target, "decoder")
             hidden: Tensor = self.decoder(x, causal_mask(target), memory, language)
@@ -168,6 +165,29 @@ class Transformer(nn.Module):
         for (attention_layer, ffn_layer), layer in zip(self.decoder.layer_halves, cache.layers, strict=True):
             x = ffn_layer.ffn_block(attention_layer.attention_block_step(x, mask, cache, layer, language))
         return self.decoder.apply_norm(x)
+
+    def decode_with_weights(
+        self, target: Tokens, memory: Memory, layer: int, heads: int
+    ) -> tuple[Tensor, Tensor]:
+        """Do as `decode` without a cache, and return its hidden states and log-weights of cross-attention.
+
+        The latter are (B, heads, T, L), in fp32, of the first `heads` heads of decoder layer `layer`, counted
+        from 0: how much each position of `target` attends to each source token.
+        """
+        assert self.decoder is not None
+        x = self.inputs(target, "decoder")
+        language = self._output_language(target)
+        return self.decoder.forward_with_weights(x, causal_mask(target), memory, language, layer, heads)
+
+    def _output_language(self, target: Tokens) -> int:
+        """Return the index of the target language, by which cross-attention selects its output projection.
+
+        It is 0 if there is one projection for all languages.
+        """
+        if target.language is None or self.config.cross_output != "language":
+            return 0
+        # A batch has one target language.
+        return int(target.language[0])
 
     def cache_dtype(self, device: torch.device) -> torch.dtype:
         """Return the dtype of cached keys and values: fp32 on a CPU, else the compute dtype of the model."""

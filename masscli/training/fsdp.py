@@ -25,6 +25,7 @@ from masscli.data.batches.batch import Batch
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, Term
 from masscli.objectives.registry import ObjectiveConfig
+from masscli.objectives.translate.options import TranslateOptions
 from masscli.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -83,6 +84,17 @@ def check_can_shard(recipe: Recipe, update_freq: int) -> None:
             "--shard-model: does not go with output projections by language",
             "leave out --cross-output language",
         )
+    _check_no_guided_alignment(recipe)
+
+
+def _check_no_guided_alignment(recipe: Recipe) -> None:
+    """Raise MasscliError if a stream learns alignments.
+
+    The layer whose attention is read runs in two halves, so that FSDP2 would not gather its weights.
+    """
+    for stream in recipe.stream.values():
+        if isinstance(stream.objective, TranslateOptions) and stream.objective.guided_alignment is not None:
+            raise MasscliError("--shard-model: does not go with --guided-alignment", "leave one of them out")
 
 
 def _use_same_parameters(first: ObjectiveConfig, second: ObjectiveConfig) -> bool:

@@ -9,14 +9,23 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids, Tokens
 from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
+from masscli.data.formats.pharaoh import read_alignments
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.batching import example_fields, example_numbers
 from masscli.objectives.shared.sequence_to_sequence import draw_seeds, sequence_loss, sequence_pair_batch
+from masscli.objectives.shared.token_loss import token_loss
+from masscli.objectives.translate.guided_alignment import (
+    AlignedPairDataset,
+    alignment_labels,
+    alignment_loss,
+    guided_layer,
+)
 from masscli.objectives.translate.options import TranslateOptions
 
 
@@ -34,9 +43,11 @@ class TranslationCollator:
     needs_seeds: bool
     source_prefix: Ids
     """Token ids that are put before each source: the tag of synthetic sources, or nothing."""
+    with_alignments: bool = False
+    """Whether there is a loss term `alignment`, for which an example may have links as its third field."""
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch of sentence pairs with labels of the loss term `translate`."""
+        """Make a batch of sentence pairs with labels of `translate` and, if it is learned, `alignment`."""
         sources = []
         for example in examples:
             ids = np.concatenate([self.source_prefix, example.fields[0]])
@@ -45,34 +56,83 @@ class TranslationCollator:
         numbers = example_numbers(examples)
         languages = (self.source_language, self.target_language)
         batch = sequence_pair_batch(self.framing, sources, targets, languages, "translate", numbers)
+        if self.with_alignments:
+            batch = self._with_links(batch, examples)
         if not self.needs_seeds:
             return batch
         return replace(batch, seeds=draw_seeds(rngs))
+
+    def _with_links(self, batch: Batch, examples: Sequence[Example]) -> Batch:
+        """Return the batch with the labels of `alignment`, which has no targets where there are no links."""
+        no_links = np.zeros((0, 2), np.int64)
+        links = [example.fields[2] if len(example.fields) > 2 else no_links for example in examples]
+        assert batch.target is not None
+        labels = alignment_labels(
+            links,
+            batch.target.ids.shape[1],
+            self.framing.prefix_length + len(self.source_prefix),
+            self.framing.target_prefix_length - 1,
+        )
+        # A target is a token with a link, however many links it has.
+        count = float(len(torch.unique(labels.positions)))
+        return replace(
+            batch,
+            labels={**batch.labels, "alignment": labels},
+            counts={**batch.counts, "alignment": count},
+        )
 
 
 class Translate(Objective):
     """Translation: predict the target sentence from the source."""
 
-    weights: ClassVar[Mapping[str, float]] = {"translate": 1.0}
     predicts_from_source: ClassVar[bool] = True
 
     def __init__(self, config: TranslateOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
         self.options = config
+        layer = config.guided_alignment_layer
+        if layer is not None and layer > context.model.decoder_layers:
+            raise MasscliError(
+                f"--guided-alignment-layer {layer}: the decoder has {context.model.decoder_layers} layers",
+                "layers are counted from 1",
+            )
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The weight of `translate`, and that of `alignment` with --guided-alignment."""
+        if self.options.guided_alignment is None:
+            return {"translate": 1.0}
+        return {"translate": 1.0, "alignment": self.options.guided_alignment_weight}
 
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the first `max_examples` sentence pairs (default: all) of a split, and their collator."""
+        """Return the first `max_examples` sentence pairs (default: all) of a split, and their collator.
+
+        Training pairs have the alignments of --guided-alignment. Raises MasscliError if this file does not
+        belong to the pairs.
+        """
         source, target = self.context.languages
         columns = data.pair(split, source, target)
-        return LineDataset(columns, max_examples, len(self._source_prefix)), self.collator()
+        pairs = LineDataset(columns, max_examples, len(self._source_prefix))
+        path = self.options.guided_alignment
+        if path is None or split != "train":
+            return pairs, self.collator()
+        alignments = read_alignments(path, columns[0].lengths(), columns[1].lengths())
+        return AlignedPairDataset(pairs, alignments), self.collator()
 
     def collator(self) -> TranslationCollator:
         """Return the collator, which makes batches of sentence pairs."""
         source, target = self.context.languages
         needs_seeds = bool(self.options.source_blank or self.options.target_blank)
-        return TranslationCollator(self.context.framing, source, target, needs_seeds, self._source_prefix)
+        return TranslationCollator(
+            self.context.framing,
+            source,
+            target,
+            needs_seeds,
+            self._source_prefix,
+            with_alignments=self.options.guided_alignment is not None,
+        )
 
     @property
     def _source_prefix(self) -> Ids:
@@ -113,5 +173,18 @@ class Translate(Objective):
         return replace(tokens, ids=tokens.ids.masked_fill(is_ordinary & is_drawn, vocab.mask))
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy of the target tokens, summed, as the loss term `translate`."""
-        return {"translate": sequence_loss(model, batch, "translate", self.options.label_smoothing)}
+        """Return the cross-entropy of the target tokens, summed, as the loss term `translate`.
+
+        With --guided-alignment, also return the loss of a head of cross-attention as the term `alignment`.
+        """
+        if self.options.guided_alignment is None:
+            return {"translate": sequence_loss(model, batch, "translate", self.options.label_smoothing)}
+        assert batch.target is not None
+        layer = guided_layer(self.options, self.context.model.decoder_layers)
+        memory = model.encode(batch.source)
+        hidden, log_weights = model.decode_with_weights(batch.target, memory, layer, heads=1)
+        labels = batch.labels["translate"]
+        return {
+            "translate": token_loss(model, hidden, labels, "decoder", self.options.label_smoothing),
+            "alignment": alignment_loss(log_weights[:, 0], batch.labels["alignment"]),
+        }

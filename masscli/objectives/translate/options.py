@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
-from masscli.core.config import check, config
+from masscli.core.config import UnusedOption, check, config, not_negative, positive
 from masscli.objectives.input_kinds import PAIRS, InputKind
 from masscli.objectives.registry import ObjectiveConfig
 from masscli.objectives.shared.options import fraction_rule
@@ -30,9 +31,33 @@ class TranslateOptions(ObjectiveConfig):
     """Begin each source with a reserved symbol, which says that it is synthetic (tagged back-translation,
     Caswell et al. 2019). For a stream of synthetic pairs beside one of real pairs."""
 
+    guided_alignment: Path | None = None
+    """Also teach a head of the decoder's cross-attention the alignments in this file (Garg et al. 2019). It
+    has a line for each training pair of the data folder, such as 0-0 1-2: positions of source and target
+    pieces, as `masscli align` writes them."""
+    guided_alignment_weight: float = 0.05
+    """Weight of the loss of --guided-alignment beside that of translation."""
+    guided_alignment_layer: int | None = None
+    """Decoder layer, counted from 1, whose first head --guided-alignment teaches (default: the last but
+    one)."""
+
     def __post_init__(self) -> None:
         check(
+            *not_negative(self, "guided_alignment_weight"),
+            *positive(self, "guided_alignment_layer"),
             fraction_rule("label_smoothing", self.label_smoothing),
             fraction_rule("source_blank", self.source_blank),
             fraction_rule("target_blank", self.target_blank),
+        )
+
+    @property
+    def unused_options(self) -> tuple[UnusedOption, ...]:
+        """The rule that weight and layer of guided alignment have no effect without alignments."""
+        return (
+            UnusedOption(
+                self.guided_alignment is None,
+                "guided_alignment_weight guided_alignment_layer",
+                "there are no alignments to learn without --guided-alignment",
+                misleading=True,
+            ),
         )

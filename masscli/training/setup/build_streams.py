@@ -100,7 +100,10 @@ def _resegmenter(
         return None
     if not isinstance(dataset, LineDataset):
         option = "--bpe-dropout" if train.bpe_dropout else "--unigram-alpha"
-        raise MasscliError(f"{option}: {name} does not read sentences or pairs of sentences", "leave it out")
+        raise MasscliError(
+            f"{option}: {name} does not read sentences or pairs of sentences, or it aligns their pieces",
+            "leave it out",
+        )
     longest = min(model_lengths(recipe, framing)) - SPECIAL_TOKENS - dataset.extra_tokens
     if train.unigram_alpha is not None:
         return data.tokenizer().unigram_sampling(train.unigram_alpha, longest)
