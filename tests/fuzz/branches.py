@@ -47,10 +47,12 @@ PARTS: dict[str, Part] = {
     "text": Part(("text", "text.gz", "text.xz"), ("text/corpus", "text/compressed")),
     **{
         name: Part((name,), (f"data/formats/{name}", *_FORMATS))
-        for name in ("tsv", "lines", "jsonl", "conll", "squad", "dialogues", "aligned")
+        for name in ("tsv", "lines", "squad", "dialogues", "aligned")
     },
+    "jsonl": Part(("jsonl", "jsonl-questions"), ("data/formats/jsonl", *_FORMATS)),
+    "conll": Part(("conll", "conllu"), ("data/formats/conll", *_FORMATS)),
     "swag, race": Part(
-        ("swag", "race"),
+        ("swag", "swag-tsv", "swag-jsonl", "race", "race-folder"),
         ("data/formats/swag", "data/formats/race", "data/formats/multiple_choice", *_FORMATS),
     ),
     "vocabularies": Part(

@@ -59,6 +59,8 @@ def _mutate_content(draw: Random, path: Path) -> str:
     # Shards of a data folder have the same suffix.
     if path.name == "pytorch_model.bin":
         mutators = (mutate_torch_file,)
+    if path.suffix == ".txt" and data.startswith(b"{"):
+        mutators = MUTATORS[".json"]
     mutator = mutate_bytes if draw.random() < 0.03 else draw.choice(mutators)
     # An earlier mutation may have left nothing that could be parsed.
     try:
@@ -102,7 +104,7 @@ def _mutate_file(draw: Random, path: Path, paths: list[Path], pipes: bool) -> st
 def mutate_json(draw: Random, data: bytes) -> tuple[bytes, str]:
     """Change the tree in a JSON file."""
     tree, what = mutate_tree(draw, json.loads(data))
-    return to_json(tree), what
+    return to_json(tree, with_escapes=draw.random() < 0.3), what
 
 
 def mutate_json_line(draw: Random, data: bytes) -> tuple[bytes, str]:

@@ -185,12 +185,31 @@ def swag(path: Path) -> list[Any]:
     header, found, line = next(reader), [], reader.line_num + 1
     for row in reader:
         require(len(row) == len(header), "a row is too short or too long")
-        values = dict(zip(header, row, strict=True))
-        endings = [values[f"ending{n}"] for n in range(len(row)) if f"ending{n}" in values]
-        joined = [f"{values['sent2']} {ending}" for ending in endings]
-        label = {"label": values["label"]} if "label" in values else {}
-        found.append(multiple_choice(line, values["sent1"], values["sent2"], endings, joined, label))
+        found.append(_swag_row(line, dict(zip(header, row, strict=True))))
         line = reader.line_num + 1
+    return found
+
+
+def _swag_row(line: int, values: dict[str, str]) -> Any:
+    endings = [values[f"ending{n}"] for n in range(len(values)) if f"ending{n}" in values]
+    joined = [f"{values['sent2']} {ending}" for ending in endings]
+    label = {"label": values["label"]} if "label" in values else {}
+    return multiple_choice(line, values["sent1"], values["sent2"], endings, joined, label)
+
+
+def swag_tsv(path: Path) -> list[Any]:
+    return [_swag_row(line, texts) for line, texts, *_ in tsv(path)]
+
+
+def swag_jsonl(path: Path) -> list[Any]:
+    return [_swag_row(line, texts) for line, texts, *_ in jsonl(path)]
+
+
+def race_folder(path: Path) -> list[Any]:
+    found = []
+    for file in sorted(path.rglob("*.txt")):
+        text = "\n".join(plain_lines(file.read_bytes()))
+        found += _race_article(json.loads(text), str(file.relative_to(path)))
     return found
 
 
@@ -199,20 +218,22 @@ def race(path: Path) -> list[Any]:
     for line, text in enumerate(plain_lines(path.read_bytes()), 1):
         if not text.strip():
             continue
-        article = json.loads(text)
-        for number, question in enumerate(article["questions"]):
-            choices = article["options"][number]
-            joined = [
-                question.replace("_", choice) if "_" in question else f"{question} {choice}"
-                for choice in choices
-            ]
-            more = {"id": f"{line}-{number + 1}"}
-            if "answers" in article:
-                require(
-                    len(article["answers"]) == len(article["questions"]), "not an answer for each question"
-                )
-                more["label"] = article["answers"][number]
-            found.append(multiple_choice(number + 1, article["article"], question, choices, joined, more))
+        found += _race_article(json.loads(text), str(line))
+    return found
+
+
+def _race_article(article: Any, name: str) -> list[Any]:
+    found = []
+    for number, question in enumerate(article["questions"]):
+        choices = article["options"][number]
+        joined = [
+            question.replace("_", choice) if "_" in question else f"{question} {choice}" for choice in choices
+        ]
+        more = {"id": f"{name}-{number + 1}"}
+        if "answers" in article:
+            require(len(article["answers"]) == len(article["questions"]), "not an answer for each question")
+            more["label"] = article["answers"][number]
+        found.append(multiple_choice(number + 1, article["article"], question, choices, joined, more))
     return found
 
 

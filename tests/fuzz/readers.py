@@ -244,30 +244,41 @@ def _examples(records: list[Record]) -> str:
     )
 
 
-def examples_reader(format: str, file: str, oracle: Callable[..., list[Any]]) -> Reader:
-    """Return the reader of a format of labelled examples, with rows that are refused."""
+def examples_reader(
+    format: str,
+    file: str,
+    oracle: Callable[..., list[Any]],
+    name: str | None = None,
+    make_all: Callable[[Path], None] = sound.make_examples,
+) -> Reader:
+    """Return the reader of a format of labelled examples, with rows that are refused.
+
+    `file` is the path below the folder that `make_all` fills, or two paths with a colon between them. The name is
+    that of the format if None is given.
+    """
     files = file.split(":")
 
     def read(folder: Path) -> str:
-        path = Path(":".join(str(folder / "input" / name) for name in files))
+        path = Path(":".join(str(folder / "input" / part) for part in files))
         # Whatever is left when bad rows are skipped, no row may be lost unsaid.
-        skipped = BadRows(1.0)
-        _use_records(path, format, skipped)
+        for max_share in (1.0, 0.05):
+            _use_records(path, format, BadRows(max_share))
         return _examples(list(read_records(path, format)))
 
     def make(folder: Path) -> None:
         made = folder / "all"
         made.mkdir()
-        sound.make_examples(made)
+        make_all(made)
         (folder / "input").mkdir()
-        for name in files:
-            shutil.copy(made / name, folder / "input" / name)
+        for path in files:
+            copy = shutil.copytree if (made / path).is_dir() else shutil.copy
+            copy(made / path, folder / "input" / path)
         shutil.rmtree(made)
 
     def plainly(folder: Path) -> str:
-        return text_of(oracle(*(folder / "input" / name for name in files)))
+        return text_of(oracle(*(folder / "input" / path for path in files)))
 
-    return Reader(format, make, read, "input", plainly)
+    return Reader(name or format, make, read, "input", plainly)
 
 
 def _use_records(path: Path, format: str, skipped: BadRows) -> None:
@@ -285,9 +296,8 @@ def text_reader(name: str) -> Reader:
     def read(folder: Path) -> str:
         path = folder / name
         lines = list(corpus.iter_lines(path))
-        if lines:
-            scan = corpus.scan_file(path)
-            assert scan.lines == len(lines)
+        # What is empty is refused here.
+        assert corpus.scan_file(path).lines == len(lines)
         return text_of(lines)
 
     def make(folder: Path) -> None:
@@ -605,6 +615,7 @@ def _make_config(folder: Path) -> None:
     shutil.rmtree(folder / "run")
 
 
+other_form = partial(examples_reader, make_all=sound.make_other_forms)
 READERS: dict[str, Reader] = {
     reader.name: reader
     for reader in (
@@ -637,6 +648,11 @@ READERS: dict[str, Reader] = {
         examples_reader("aligned", "train.src:train.tgt", oracles.aligned),
         examples_reader("swag", "train.csv", oracles.swag),
         examples_reader("race", "train.race", oracles.race),
+        other_form("conll", "train.conllu", oracles.conll, "conllu"),
+        other_form("jsonl", "train.jsonl", oracles.jsonl, "jsonl-questions"),
+        other_form("swag", "swag.tsv", oracles.swag_tsv, "swag-tsv"),
+        other_form("swag", "swag.jsonl", oracles.swag_jsonl, "swag-jsonl"),
+        other_form("race", "race", oracles.race_folder, "race-folder"),
         vocabulary_reader("sentencepiece", "spm.model"),
         vocabulary_reader("wordpiece", "vocab.txt"),
         vocabulary_reader("bpe-codes", "codes", "counts"),

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from masscli.__main__ import run
+from masscli.text.corpus import LINE_STRIDE
 from tests import published, toy, toy_tasks
 from tests.peers.small_files import write_fairseq, write_mass
 from tests.published_seq2seq import make_seq2seq
@@ -50,8 +51,8 @@ def sentences(count: int, language: str, seed: int) -> list[str]:
 
 
 def make_text(folder: Path) -> None:
-    """Text as it is, and compressed."""
-    text = "".join(f"{line}\n" for line in sentences(LINES, "en", 1)).encode()
+    """Text as it is, and compressed; as many lines as lie between two places that are remembered."""
+    text = "".join(f"{line}\n" for line in sentences(LINE_STRIDE, "en", 1)).encode()
     (folder / "text.en").write_bytes(text)
     (folder / "text.en.gz").write_bytes(gzip.compress(text))
     (folder / "text.en.xz").write_bytes(lzma.compress(text))
@@ -79,6 +80,37 @@ def make_examples(folder: Path) -> None:
     (folder / "train.race").write_text("".join(json.dumps(article) + "\n" for article in articles))
 
 
+def make_other_forms(folder: Path) -> None:
+    """Labelled examples in forms beside the usual ones: CoNLL-U, questions in JSONL, SWAG and RACE in other files."""
+    texts = sentences(LINES, "en", 7)
+    rows: list[str] = []
+    for text in texts:
+        rows.append(f"# text = {text}")
+        for number, word in enumerate(text.split(), 1):
+            rows.append("\t".join([str(number), word, word, "NOUN", "_", "_", "0", "root", "_", "_"]))
+        rows += ["\t".join(["1.1", "x", *"________"]), ""]
+    toy_tasks.save(folder / "train.conllu", rows)
+    questions: list[Any] = []
+    for number, text in enumerate(texts):
+        questions.append(
+            {"context": text, "question": ("bo _ ?", "be?")[number % 2], "choices": ["ba", "bi"], "label": 1}
+        )
+    toy_tasks.save(folder / "train.jsonl", [json.dumps(row) for row in questions])
+    endings: list[Any] = []
+    for number, text in enumerate(texts):
+        endings.append(
+            {"sent1": text, "sent2": "ba", "ending0": "bi", "ending1": "bo", "label": str(number % 2)}
+        )
+    toy_tasks.save(folder / "swag.jsonl", [json.dumps(row) for row in endings])
+    toy_tasks.save(
+        folder / "swag.tsv", ["\t".join(endings[0]), *("\t".join(row.values()) for row in endings)]
+    )
+    (folder / "race/more").mkdir(parents=True)
+    for name, text in zip(("1.txt", "more/2.txt", "more/3.txt"), texts, strict=False):
+        article = {"article": text, "questions": ["ba _ ?"], "options": [["bi", "be"]], "answers": ["A"]}
+        (folder / "race" / name).write_text(json.dumps(article))
+
+
 def make_data(folder: Path) -> None:
     """A data folder with pairs, monolingual text and a table of every kind of column."""
     text = folder / "text"
@@ -86,7 +118,7 @@ def make_data(folder: Path) -> None:
     for split, count, seed in (("train", 40, 1), ("valid", 6, 2)):
         for language in ("en", "de"):
             toy_tasks.save(text / f"{split}.{language}", sentences(count, language, seed))
-    toy_tasks.save(text / "mono.en", [*sentences(20, "en", 5), "", *sentences(5, "en", 6)])
+    toy_tasks.save(text / "mono.en", [*sentences(20, "en", 5), "", *sentences(5, "en", 6), "bagabo dig"])
     make_examples(text)
     options: list[object] = [
         "--trainpref",
@@ -283,7 +315,9 @@ def make_dictionary(folder: Path) -> None:
     make_data(folder)
     (folder / "input").mkdir()
     pairs = zip(toy.WORDS["en"], toy.WORDS["de"], strict=True)
-    toy_tasks.save(folder / "input/pairs.txt", [f"{one}\t{other}\t0.5" for one, other in pairs])
+    toy_tasks.save(
+        folder / "input/pairs.txt", [*(f"{one}\t{other}\t0.5" for one, other in pairs), "ba\tba\t1"]
+    )
     vectors = [
         " ".join([word, *(f"{(number * i) % 7 / 7:.3f}" for i in range(1, 17))])
         for number, word in enumerate(toy.WORDS["en"])
@@ -297,7 +331,7 @@ def make_scores(folder: Path) -> None:
     for method in ("base", "mass"):
         for seed in range(3):
             for metric in ("BLEU", "chrF2"):
-                value = 20.0 + seed + len(method)
+                value = 20.0 + seed**2 / len(method)
                 rows.append(
                     {
                         "metric": metric,

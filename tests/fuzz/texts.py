@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from random import Random
 
@@ -84,13 +85,25 @@ def _windows_line_ends(draw: Random, lines: list[str], number: int) -> None:
     lines[:] = [f"{line}\r" for line in lines]
 
 
+def _commas_for_tabs(draw: Random, lines: list[str], number: int) -> None:
+    lines[:] = [line.replace("\t", ",") for line in lines]
+
+
+def _numbers_are_zero(draw: Random, lines: list[str], number: int) -> None:
+    lines[:] = [re.sub(r"[0-9]+", "0", line) for line in lines]
+
+
+def _no_blank_lines(draw: Random, lines: list[str], number: int) -> None:
+    lines[:] = [line for line in lines * draw.choice((1, 100)) if line.strip()]
+
+
 def _first_line_only(draw: Random, lines: list[str], number: int) -> None:
     del lines[1:]
 
 
 ACTIONS: tuple[Callable[[Random, list[str], int], None], ...] = (
     _delete_line, _repeat_line, _swap_lines, _cut, _insert, _insert, _insert, _insert_line, _replace_word, _replace_word, _drop_word,
-    _other_word, _other_word, _byte_order_mark, _windows_line_ends, _first_line_only,
+    _other_word, _other_word, _commas_for_tabs, _numbers_are_zero, _no_blank_lines, _byte_order_mark, _windows_line_ends, _first_line_only,
 )  # fmt: skip
 
 

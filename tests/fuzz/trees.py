@@ -25,7 +25,7 @@ PLACEHOLDERS = {
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 7, 255, 2**31, 2**63, 2**64, -(2**63) - 1, 10**30, 0.5, -0.0, 1e-320, 1e308,
     float("nan"), float("inf"), "", " ", "0", "-1", "1e9", "true", "nan", "a,b", "\0", "a\nb", "a\u2028b", "\ufeff", "\ud800",
-    "é", "../x", "/etc/passwd", "x" * 5000, TARGET, "os:system", [], {}, [[]], [None], [0], ["a", 1], {"a": {}},
+    10**400, "é", "../x", "/etc/passwd", "x" * 5000, TARGET, "os:system", [], {}, [[]], [None], [0], ["a", 1], {"a": {}},
     {"name": TARGET}, DEEP, LONG_NUMBER,
 )  # fmt: skip
 
@@ -121,9 +121,9 @@ ACTIONS: tuple[Action, ...] = (
 )  # fmt: skip
 
 
-def to_json(tree: Any) -> bytes:
-    """Return the JSON text of a tree, with placeholders filled in."""
-    text = json.dumps(tree, ensure_ascii=False)
+def to_json(tree: Any, with_escapes: bool = False) -> bytes:
+    """Return the JSON text of a tree, with placeholders filled in; what is not ASCII may be written as escapes."""
+    text = json.dumps(tree, ensure_ascii=with_escapes)
     return _fill(text).encode("utf-8", "surrogatepass")
 
 
