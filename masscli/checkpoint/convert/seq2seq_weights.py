@@ -54,9 +54,9 @@ def normalize_weights(
 
     The prefix `model.` is added to the names of a model that was saved without it. Left out are buffers, and
     tables of sinusoids, which masscli computes. Pegasus's positions, which are sinusoids too unless they
-    were trained, are computed if a file lacks them, as Hugging Face's library does. `config` is the content
-    of config.json. Raises MasscliError, which names `path`, if two tensors have the same name then, or if the
-    numbers of one are not finite or not floating-point.
+    were trained, are computed if a file lacks those of both stacks, as Hugging Face's library does. `config`
+    is the content of config.json. Raises MasscliError, which names `path`, if two tensors have the same name
+    then, or if the numbers of one are not finite or not floating-point.
     """
     plain: dict[str, Tensor] = {}
     for name, tensor in weights.items():
@@ -74,10 +74,11 @@ def normalize_weights(
         is_computed = family.sinusoids is not None and _POSITIONS.fullmatch(name)
         if not is_computed and not _BUFFERS.fullmatch(name):
             add_unique(tensors, name, to_float32(theirs, tensor, path), path)
-    if family.computes_missing_positions:
+    positions = {f"model.{stack}.embed_positions.weight" for stack in ("encoder", "decoder")}
+    # A file that has one of the two tables is damaged, and the other one is missed later.
+    if family.computes_missing_positions and positions.isdisjoint(tensors):
         table = sinusoids(config["max_position_embeddings"], config["d_model"], "marian")
-        for stack in ("encoder", "decoder"):
-            tensors.setdefault(f"model.{stack}.embed_positions.weight", table)
+        tensors |= dict.fromkeys(positions, table)
     return Seq2SeqWeights(tensors, sorted(left_behind))
 
 

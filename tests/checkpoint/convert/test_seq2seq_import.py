@@ -74,10 +74,15 @@ def change(name: str, **values: Any) -> Callable[[Path], None]:
     return changed
 
 
-def drop_tensor(folder: Path) -> None:
-    tensors = load_file(folder / "model.safetensors")
-    del tensors["model.decoder.layers.1.fc2.bias"]
-    save_file(tensors, folder / "model.safetensors")
+def drop_tensor(name: str) -> Callable[[Path], None]:
+    """Return what removes a tensor from a file of weights."""
+
+    def changed(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        del tensors[name]
+        save_file(tensors, folder / "model.safetensors")
+
+    return changed
 
 
 def add_tensor(folder: Path) -> None:
@@ -112,7 +117,9 @@ def add_tensor(folder: Path) -> None:
         ("pegasus", change("config.json", scale_embedding="no"), "config.json: scale_embedding is 'no'"),
         ("m2m100", change("tokenizer_config.json", legacy_behaviour="true"), "tokenizer_config.json: legacy_behaviour is 'true'"),
         ("bart", change("tokenizer_config.json", add_prefix_space=2), "tokenizer_config.json: add_prefix_space is 2"),
-        ("bart", drop_tensor, "has no model.decoder.layers.1.fc2.bias"),
+        # Files without positions have those that are computed, but half a pair of tables is damage.
+        ("pegasus", drop_tensor("model.encoder.embed_positions.weight"), "has no model.encoder.embed_positions.weight"),
+        ("bart", drop_tensor("model.decoder.layers.1.fc2.bias"), "has no model.decoder.layers.1.fc2.bias"),
         ("bart", add_tensor, "model.adapter.weight has no place in BART"),
     ],
 )  # fmt: skip
