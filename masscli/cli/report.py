@@ -16,6 +16,7 @@ Examples:
   masscli score hyp.de --ref test.de --append scores.jsonl --tag method=mass --tag seed=1
   masscli report scores.jsonl --baseline method=scratch
   masscli report scores.jsonl --plot k.svg --x k
+  masscli report scores.jsonl --plot front.svg --x sentences/s
   masscli report runs/mass runs/finetuned --metric loss
   masscli report runs/bert runs/mass --curve loss
   masscli report runs/bert runs/mass --html report.html
@@ -48,7 +49,8 @@ def run(
         typer.Option(metavar="FILE", help="Also draw the scores (svg, png or pdf; needs masscli[plot])."),
     ] = None,
     x: Annotated[
-        str | None, typer.Option(metavar="TAG", help="Tag on the horizontal axis of --plot and --html.")
+        str | None,
+        typer.Option(metavar="TAG", help="Tag or metric on the horizontal axis of --plot and --html."),
     ] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a page for a browser.")

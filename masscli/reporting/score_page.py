@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from masscli.core.errors import MasscliError
 from masscli.reporting.run_page import html_table, page
 from masscli.reporting.score_log import PairedTest, Summary, Tags
-from masscli.reporting.score_table import lines_of, places_of, table_rows
+from masscli.reporting.score_table import lines_of, places_of, table_rows, with_x_tag
 from masscli.reporting.svg_chart import Curve, line_chart
 
 Summaries = Mapping[tuple[Tags, str], Summary]
@@ -18,7 +18,8 @@ def score_page(
 ) -> str:
     """Return an HTML page with the table of scores; with `x_tag`, also a chart of each metric over that tag.
 
-    `summaries` and `tests` are by (group, metric). Raises MasscliError if no score has the tag.
+    `x_tag` may also be a metric, over whose means the others are drawn. `summaries` and `tests` are by
+    (group, metric). Raises MasscliError if no score has the tag or the metric.
     """
     rows, text_columns = table_rows(summaries, tests)
     sections = [("Scores", html_table(rows, text_columns))]
@@ -28,6 +29,7 @@ def score_page(
 
 
 def _charts(summaries: Summaries, x_tag: str) -> str:
+    summaries = with_x_tag(summaries, x_tag)
     metrics = list(dict.fromkeys(metric for _, metric in summaries))
     labels = list(dict.fromkeys(dict(group)[x_tag] for group, _ in summaries if x_tag in dict(group)))
     if not labels:

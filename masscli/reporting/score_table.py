@@ -81,10 +81,10 @@ def align_table(rows: Sequence[Sequence[str]], text_columns: int) -> str:
 def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, path: Path) -> None:
     """Draw each metric over the values of the tag `x_tag` into the picture `path`, a panel for each metric.
 
-    Error bars are standard deviations. Groups that differ in other tags become separate lines. The values are
-    placed as numbers if all of them are finite numbers, otherwise evenly in the order of `summaries`. Raises
-    MasscliError if no score has the tag, if the ending of `path` is unknown, or without matplotlib (the extra
-    `plot`).
+    `x_tag` may also be a metric, over whose means the others are drawn. Error bars are standard deviations.
+    Groups that differ in other tags become separate lines. The values are placed as numbers if all of them
+    are finite numbers, otherwise evenly in the order of `summaries`. Raises MasscliError if no score has the
+    tag or metric, if the ending of `path` is unknown, or without matplotlib (the extra `plot`).
     """
     try:
         import matplotlib
@@ -93,6 +93,7 @@ def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, pa
         from matplotlib import pyplot
     except ModuleNotFoundError:
         raise MasscliError("--plot needs matplotlib", "pip install 'masscli[plot]'") from None
+    summaries = with_x_tag(summaries, x_tag)
     metrics = list(dict.fromkeys(metric for _, metric in summaries))
     labels = list(dict.fromkeys(dict(group)[x_tag] for group, _ in summaries if x_tag in dict(group)))
     if not labels:
@@ -128,6 +129,22 @@ def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, pa
         ) from None
     finally:
         pyplot.close(figure)
+
+
+def with_x_tag(summaries: Mapping[tuple[Tags, str], Summary], x: str) -> Mapping[tuple[Tags, str], Summary]:
+    """Return summaries in groups that have the tag `x`.
+
+    These are the given ones, unless no group has the tag and `x` is a metric, such as a speed. Its means then
+    become a tag, so that the other metrics can be drawn against them, and groups without it are left out.
+    """
+    if any(x in dict(group) for group, _ in summaries):
+        return summaries
+    tagged = {}
+    for (group, metric), summary in summaries.items():
+        if metric != x and (group, x) in summaries:
+            tag = (x, f"{summaries[group, x].mean:.4g}")
+            tagged[(*group, tag), metric] = summary
+    return tagged
 
 
 def places_of(labels: Sequence[str]) -> dict[str, float]:

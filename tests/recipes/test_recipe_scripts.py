@@ -74,6 +74,13 @@ PAPER = TRANSLATION.replace("dictionary ", "")
 STUDY = "preprocess dictionary pretrain finetune"
 
 
+def student_steps(models: int) -> str:
+    """Each model is exported once, and decodes and is scored six times: with a shortlist and without, in three rounds."""
+    measured = "generate score " * 2
+    made = "preprocess finetune generate preprocess shortlist finetune "
+    return made + f"export {measured}" * models + measured * 2 * models + "report"
+
+
 @pytest.mark.parametrize(
     ("recipe", "scale", "expected"),
     [
@@ -89,6 +96,8 @@ STUDY = "preprocess dictionary pretrain finetune"
         ("summarization", "tiny", "preprocess pretrain finetune " + "generate score " * 18 + "report"),
         ("dialogue", "tiny", "preprocess pretrain finetune report"),
         ("objectives", "tiny", "preprocess pretrain report"),
+        ("student", "tiny", student_steps(models=5)),
+        ("student", "gpu", student_steps(models=8)),
     ],
 )  # fmt: skip
 def test_the_steps_of_a_recipe(
@@ -128,7 +137,17 @@ def test_the_scale_of_a_gpu(recipe: str, corpora: Path, stubs: Path, monkeypatch
 
 
 def test_an_unknown_scale_is_refused(corpora: Path, stubs: Path) -> None:
-    for recipe in ("enfr", "ende", "enro", "lowres", "k_study", "ablations", "summarization", "dialogue"):
+    for recipe in (
+        "enfr",
+        "ende",
+        "enro",
+        "lowres",
+        "k_study",
+        "ablations",
+        "summarization",
+        "dialogue",
+        "student",
+    ):
         done = bash(steps_of(RECIPES / recipe)[0], cwd=corpora.parent, DATA=str(corpora), SCALE="huge")
         assert done.returncode != 0
         assert done.stderr.startswith("error: SCALE=huge: this recipe has tiny")
@@ -432,6 +451,26 @@ def test_every_task_is_learned_and_scored_in_its_own_way(
         scored[Path(call[1]).parents[1].name] = (value(call, "--metric"), value(call, "--column"))
     assert (scored["cola"], scored["wnut17"]) == (("mcc,accuracy", "label"), ("entity-f1", ""))
     assert (scored["nextturn"], scored["squad2"]) == (("accuracy", "label"), ("squad", ""))
+
+
+def test_a_student_learns_what_the_teacher_says(
+    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = run_script(RECIPES / "student", corpora, stubs, monkeypatch, "gpu")
+    runs = by_folder(calls)
+    students = {name: call for name, call in runs.items() if name.startswith("student-")}
+    assert len(students) == 4 and {call[1] for call in students.values()} == {"out/data-distilled"}
+    assert runs["control-12-1-512"][1] == "out/data"
+    free = {"--save-dir"}
+    assert len(settings([runs["control-12-1-512"], runs["student-12-1-512"]], free)) == 1
+    distill = next(call for call in calls if "--closest-to-reference" in call)
+    # All teachers translate together, and read what the students read.
+    assert distill[1:4] == ["out/teacher-1", "out/teacher-2", "out/teacher-3"]
+    assert (corpora.parent / "out/text/distilled.en").read_text() == (
+        corpora / "multi30k/train.en"
+    ).read_text()
+    shortlists = {value(call, "--shortlist") for call in of_command(calls, "generate") if "--append" in call}
+    assert shortlists == {"", value(of_command(calls, "shortlist")[0], "--output")}
 
 
 def test_sweeps(corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 from masscli.__main__ import run
 from masscli.core.errors import MasscliError
 from masscli.reporting.score_log import compare_with_baseline, read_scores, student_t_p_value, summarise
+from masscli.reporting.score_table import with_x_tag
 
 SCORES = {("scratch", 1): 10.0, ("scratch", 2): 12.0, ("mass", 1): 14.5, ("mass", 2): 15.5, ("mass", 3): 30.0}
 
@@ -164,6 +165,20 @@ def test_a_plot_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "scratch" in text
     assert run(["report", log, "--plot", str(tmp_path / "plot.xyz"), "--x", "method"]) == 2
     assert "unknown kind of picture" in capsys.readouterr().err
+
+
+def test_a_metric_can_be_drawn_against_another_one(tmp_path: Path) -> None:
+    path = write_log(tmp_path / "log.jsonl")
+    with path.open("a") as file:
+        for seed, speed in (("1", 40.0), ("2", 60.0)):
+            row = {"metric": "sentences/s", "value": speed, "signature": "s"}
+            file.write(json.dumps({**row, "tags": {"method": "mass", "seed": seed}}) + "\n")
+    summaries = summarise(read_scores(path))
+    [(group, metric)] = with_x_tag(summaries, "sentences/s")
+    assert (dict(group), metric) == ({"method": "mass", "sentences/s": "50"}, "BLEU")
+    assert with_x_tag(summaries, "method") == summaries and with_x_tag(summaries, "nothing") == {}
+    assert run(["report", str(path), "--html", str(tmp_path / "page.html"), "--x", "sentences/s"]) == 0
+    assert "By sentences/s" in (tmp_path / "page.html").read_text()
 
 
 def test_answers_to_questions_are_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
