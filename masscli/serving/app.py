@@ -6,10 +6,11 @@ Every answer but the page is JSON or plain text. An error is `{"error": "..."}` 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,12 +21,13 @@ from starlette.routing import Route
 
 from masscli.core.errors import MasscliError
 from masscli.serving import answers
-from masscli.serving.batcher import Batcher, QueueFullError, StoppingError
+from masscli.serving.batcher import Batcher, OverloadedError, QueueFullError, StoppingError
 from masscli.serving.config import LOCAL_HOSTS, ServeConfig
 from masscli.serving.metrics import Metrics
 from masscli.serving.requests import RefusedError, parse_request, read_body
 from masscli.version import __version__
 
+Result = TypeVar("Result")
 Message = MutableMapping[str, Any]
 ASGIApp = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Any]
 
@@ -47,7 +49,6 @@ PAGE_FILES = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 """The files of the web page: the URL path of each with its file name and media type."""
-RETRY_SECONDS = "1"
 
 
 class Service:
@@ -61,23 +62,31 @@ class Service:
         """Answer POST /translate with the translation as JSON.
 
         Raises RefusedError with the HTTP status for a bad request (400) or one that is too long (413), for a
-        full queue (429) or a server that is stopping (503), and after `request_seconds` (504).
+        queue that is full or too long to be done in time (429), for a server that is stopping (503), and
+        after `request_seconds` (504).
         """
         seconds = self.batcher.models.config.request_seconds
         try:
-            async with asyncio.timeout(seconds):
-                return await self._translate(request)
+            async with asyncio.timeout(seconds) as limit:
+                return await self._translate(request, deadline=limit.when() or 0.0)
         except MasscliError as error:
             raise RefusedError(400, error.message) from None
         except QueueFullError:
-            raise RefusedError(429, "too many requests are waiting; try again later") from None
+            raise RefusedError(429, "too many requests are waiting; try again later", 1) from None
+        except OverloadedError as error:
+            retry = math.ceil(error.late_seconds)
+            message = f"would not be done within {seconds:g} seconds; try again in {retry} s"
+            raise RefusedError(429, message, retry) from None
         except StoppingError:
-            raise RefusedError(503, "the server is stopping") from None
+            raise RefusedError(503, "the server is stopping", 1) from None
         except TimeoutError:
             raise RefusedError(504, f"not done within {seconds:g} seconds") from None
 
-    async def _translate(self, request: Request) -> Response:
-        """Read and check a request, wait for its translation, and return the answer without a time limit."""
+    async def _translate(self, request: Request, deadline: float) -> Response:
+        """Read and check a request, wait for its translation, and return the answer.
+
+        The `deadline` is a time of the event loop; what would be done later is refused before.
+        """
         models = self.batcher.models
         body = await read_body(request, models.config.max_body_bytes)
         asked = parse_request(body, request.headers.get("content-type", ""), models.config.max_text_length)
@@ -85,7 +94,8 @@ class Service:
         most = models.max_alternatives(direction)
         if asked.alternatives > most:
             raise RefusedError(400, f"alternatives: at most {most} are found")
-        translated = await self.batcher.translate(asked.texts, direction, 1 + asked.alternatives)
+        translating = self.batcher.translate(asked.texts, direction, 1 + asked.alternatives, deadline)
+        translated = await _unless_client_leaves(request, translating)
         return JSONResponse(answers.translation(asked, direction, translated))
 
     async def languages(self, request: Request) -> Response:
@@ -152,9 +162,30 @@ def _page_file(name: str, media_type: str) -> Callable[[Request], Awaitable[Resp
     return answer
 
 
+async def _unless_client_leaves(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """Return the result of `work`; cancel it if the client closes its connection before.
+
+    The body of the request must have been read. Raises RefusedError, which nobody will read, if the client
+    left, and otherwise what `work` raises.
+    """
+    working = asyncio.create_task(work)
+    # After the body, the next message of a request is that its client is gone.
+    leaving = asyncio.create_task(request.receive())
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise RefusedError(400, "the client has left")
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
-    headers = {"retry-after": RETRY_SECONDS} if error.status in (429, 503) else {}
+    headers = {}
+    if error.retry_seconds is not None:
+        headers["retry-after"] = str(error.retry_seconds)
     # What remains of a body that is too long is not read, so the connection cannot be used again.
     if error.status == 413:
         headers["connection"] = "close"

@@ -3,6 +3,9 @@
 One thread translates. While it is busy, requests wait. Then it takes the oldest request, together with the
 others that wait for the same direction and number of translations, up to a number of characters. So a request
 does not wait while the thread is idle, and batches grow with the load.
+
+A request that will not be answered before its deadline is refused as soon as that is known: when it arrives,
+or when a batch is taken from the queue before it. How long the queue takes is predicted from earlier batches.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,12 +21,28 @@ from masscli.api.text_translation import TextTranslation
 from masscli.core.errors import MasscliError
 from masscli.serving.metrics import Metrics
 from masscli.serving.models import Direction, ServedModels
+from masscli.serving.throughput import Throughput
+
+LONGEST_BATCH = 0.25
+"""Largest part of `request_seconds` that a batch may be expected to take.
+
+All answers of a batch come at its end, so that of a slow model with large batches all would come too late.
+"""
 
 LOGGER = logging.getLogger("masscli")
 
 
 class QueueFullError(Exception):
     """Raised for a new request when too many requests are already waiting."""
+
+
+class OverloadedError(Exception):
+    """Raised for a request that is not expected to be answered before its deadline."""
+
+    def __init__(self, late_seconds: float) -> None:
+        super().__init__(late_seconds)
+        self.late_seconds = late_seconds
+        """Seconds from the deadline to the expected answer."""
 
 
 class StoppingError(Exception):
@@ -37,11 +56,18 @@ class _Request:
     texts: Sequence[str]
     direction: Direction
     nbest: int
+    deadline: float
+    """When its answer is no longer wanted, in the time of the event loop."""
     answer: asyncio.Future[list[TextTranslation]]
 
     @property
     def characters(self) -> int:
         return sum(len(text) for text in self.texts)
+
+    @property
+    def kind(self) -> tuple[Direction, int]:
+        """What requests that are translated together have in common."""
+        return self.direction, self.nbest
 
 
 class Batcher:
@@ -55,6 +81,9 @@ class Batcher:
         self.metrics = metrics
         self.stopping = False
         self._waiting: list[_Request] = []
+        self._throughput = Throughput()
+        self._expected_end = 0.0
+        """When all that waits is expected to be translated, in the time of the event loop."""
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "translate")
         self._worker = asyncio.get_running_loop().create_task(self._work())
@@ -63,19 +92,30 @@ class Batcher:
         return len(self._waiting)
 
     async def translate(
-        self, texts: Sequence[str], direction: Direction, nbest: int
+        self, texts: Sequence[str], direction: Direction, nbest: int, deadline: float
     ) -> list[TextTranslation]:
         """Queue texts, wait, and return the translation of each, with up to `nbest` outputs.
 
-        If the waiting task is cancelled (by a time limit), its texts leave the queue. Raises QueueFullError
-        if too many requests wait, StoppingError if the server stops, and the error of the model if it fails,
-        such as MasscliError.
+        The `deadline` is a time of the event loop. It is used to refuse requests that would be too late; the
+        caller has to cancel the waiting task then. The texts of a cancelled task leave the queue.
+
+        Raises QueueFullError if too many requests wait, OverloadedError if the answer is expected after the
+        deadline, StoppingError if the server stops, and the error of the model if it fails, such as
+        MasscliError.
         """
+        loop = asyncio.get_running_loop()
         if self.stopping:
             raise StoppingError
         if len(self._waiting) >= self.models.config.max_queue:
             raise QueueFullError
-        request = _Request(texts, direction, nbest, asyncio.get_running_loop().create_future())
+        request = _Request(texts, direction, nbest, deadline, loop.create_future())
+        now = loop.time()
+        start = max(now, self._expected_end)
+        end = start + self._throughput.seconds(request.kind, request.characters)
+        # While the server is idle it may as well try.
+        if start > now and end > deadline:
+            raise OverloadedError(end - deadline)
+        self._expected_end = end
         self._waiting.append(request)
         self._arrived.set()
         return await request.answer
@@ -86,6 +126,8 @@ class Batcher:
         Raises MasscliError if one of them cannot be loaded; the old models then stay.
         """
         await asyncio.get_running_loop().run_in_executor(self._thread, self.models.reload)
+        # The new models may be faster or slower.
+        self._throughput = Throughput()
 
     def stop(self) -> None:
         """Refuse new requests from now on, and after `stop_seconds` also those that still wait."""
@@ -109,14 +151,16 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
-            batch = self._next_batch()
+            batch = self._take_batch()
             if not batch:
                 self._arrived.clear()
                 continue
-            started = time.monotonic()
-            answers = await loop.run_in_executor(self._thread, self._translate, batch)
+            is_full = any(request.kind == batch[0].kind for request in self._waiting)
+            answers, seconds = await loop.run_in_executor(self._thread, self._timed_translate, batch)
+            characters = sum(request.characters for request in batch)
+            self._throughput.record(batch[0].kind, characters, seconds, is_full=is_full)
             self.metrics.add("masscli_batches_total")
-            self.metrics.add("masscli_batch_seconds_total", time.monotonic() - started)
+            self.metrics.add("masscli_batch_seconds_total", seconds)
             for request, answer in zip(batch, answers, strict=True):
                 # Who waited for it may have given up.
                 if request.answer.done():
@@ -128,26 +172,62 @@ class Batcher:
                     self.metrics.add("masscli_texts_total", len(request.texts))
                     self.metrics.add("masscli_characters_total", request.characters)
 
-    def _next_batch(self) -> list[_Request]:
-        """Remove the oldest request, and those that can be translated with it, from the queue; return them.
+    def _take_batch(self) -> list[_Request]:
+        """Remove the next batch from the queue and return it; refuse requests that will be too late.
 
-        They have the same direction and number of translations, and together at most `batch_characters`
-        characters, unless the oldest alone has more. Requests that were given up are dropped. The list is
-        empty if nothing waits.
+        The list is empty if nothing waits. Requests that were given up are dropped. A request that waits
+        alone is tried in any case, since that delays no other.
         """
         # Requests whose time is over are not worth translating.
         self._waiting = [request for request in self._waiting if not request.answer.done()]
-        batch: list[_Request] = []
-        characters = 0
+        can_refuse = len(self._waiting) > 1
+        end = asyncio.get_running_loop().time()
+        batches: list[list[_Request]] = []
+        for batch in self._divide_queue():
+            characters = sum(request.characters for request in batch)
+            batch_end = end + self._throughput.seconds(batch[0].kind, characters)
+            in_time = []
+            for request in batch:
+                if can_refuse and batch_end > request.deadline:
+                    request.answer.set_exception(OverloadedError(batch_end - request.deadline))
+                else:
+                    in_time.append(request)
+            if in_time:
+                batches.append(in_time)
+                end = batch_end
+        self._expected_end = end
+        self._waiting = [request for batch in batches[1:] for request in batch]
+        return batches[0] if batches else []
+
+    def _divide_queue(self) -> list[list[_Request]]:
+        """Return the batches in which the waiting requests are translated if nothing more arrives.
+
+        The requests of a batch have the same direction and number of translations, and together at most
+        `batch_characters` characters, or fewer if these would take too long. A longer request is a batch of
+        its own. Batches are in the order of their oldest requests.
+        """
+        config = self.models.config
+        longest = LONGEST_BATCH * config.request_seconds
+        batches: list[list[_Request]] = []
+        last_of_kind: dict[Hashable, list[_Request]] = {}
+        room: dict[Hashable, int] = {}
         for request in self._waiting:
-            first = batch[0] if batch else request
-            fits = characters + request.characters <= self.models.config.batch_characters
-            if (request.direction, request.nbest) == (first.direction, first.nbest) and (fits or not batch):
-                batch.append(request)
-                characters += request.characters
-        taken = set(batch)
-        self._waiting = [request for request in self._waiting if request not in taken]
-        return batch
+            kind = request.kind
+            if kind not in room or request.characters > room[kind]:
+                last_of_kind[kind] = []
+                batches.append(last_of_kind[kind])
+                room[kind] = self._throughput.characters(kind, longest, config.batch_characters)
+            last_of_kind[kind].append(request)
+            room[kind] -= request.characters
+        return batches
+
+    def _timed_translate(
+        self, batch: Sequence[_Request]
+    ) -> tuple[list[list[TextTranslation] | Exception], float]:
+        """Translate a batch; return the result of `_translate`, and the seconds that it took."""
+        started = time.monotonic()
+        answers = self._translate(batch)
+        return answers, time.monotonic() - started
 
     def _translate(self, batch: Sequence[_Request]) -> list[list[TextTranslation] | Exception]:
         """Translate a batch; return for each request its translations, or the exception that it caused.

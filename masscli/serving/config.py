@@ -25,11 +25,13 @@ class ServeConfig:
     max_body_bytes: int = 200_000
     """Most bytes in the body of a request; of a longer one no more is read (413)."""
     max_queue: int = 2000
-    """Most requests that wait; further ones are refused with status 429."""
+    """Most requests that wait; further ones are refused with status 429, and so are those that are expected
+    to wait longer than --request-seconds."""
     request_seconds: float = 60.0
     """Longest time from a request to its answer; after it the answer is status 504."""
     batch_characters: int = 20_000
-    """Most characters of the requests that are translated together."""
+    """Most characters of the requests that are translated together; fewer if that would take longer than a
+    quarter of --request-seconds."""
     stop_seconds: float = 10.0
     """On SIGTERM or Ctrl-C, go on for so long with requests that have arrived; the rest is refused (503)."""
     split_sentences: bool = True

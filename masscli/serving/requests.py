@@ -17,10 +17,12 @@ MAX_FIELDS = 1000
 class RefusedError(Exception):
     """Raised to answer a request with an HTTP error status and a message."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, retry_seconds: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.retry_seconds = retry_seconds
+        """When the client should try again (Retry-After); None if that would not help."""
 
 
 @dataclass(frozen=True, slots=True)
