@@ -482,7 +482,9 @@ def _read_recipe(path: Path) -> Recipe:
         return from_dict(Recipe, parse_toml(decode_text(read_regular(path), path)))
     except ConfigError as error:
         lines = [f"{path}: {line}" for line in error.message.split("\n")]
-        hint = error.hint or "it was written by another version of masscli, or changed since"
+        hint = error.hint or (
+            "it was changed, or needs another version of masscli or a plug-in that is not installed"
+        )
         raise MasscliError("\n".join(lines), hint) from None
     except ValueError as error:
         raise DamagedCheckpointError(f"{path}: damaged ({error})") from None

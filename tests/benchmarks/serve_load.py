@@ -1,4 +1,4 @@
-"""`masscli serve` under load: 1,000 requests at once, 10,000 malformed ones, and a stop in the middle.
+"""`masscli serve` under load: 1,000 requests at once, 10,000 malformed ones, too much work, a stop in the middle.
 
     python -m tests.benchmarks.serve_load RUN SOURCES [--requests 1000] [--rounds 5] [--malformed 10000]
 
@@ -13,6 +13,7 @@ import asyncio
 import json
 import random
 import signal
+import statistics
 import sys
 import time
 from collections import Counter
@@ -76,6 +77,19 @@ async def at_once(port: int, requests: list[bytes], after: object = None) -> lis
     return [parse(answer) for answer in await asyncio.gather(*tasks)]
 
 
+async def seconds_by_status(port: int, requests: list[bytes]) -> dict[str, list[float]]:
+    """Send requests at once; return the seconds from each request to its answer, by status."""
+    seconds: dict[str, list[float]] = {}
+
+    async def one(request: bytes) -> None:
+        started = time.monotonic()
+        status, _ = parse(await send(port, request))
+        seconds.setdefault(status, []).append(time.monotonic() - started)
+
+    await asyncio.gather(*map(one, requests))
+    return seconds
+
+
 def damage(request: bytes, draw: random.Random) -> tuple[bytes, bool]:
     """Return a request that is damaged anywhere, or in its body alone, and whether its length is told as it is."""
     if draw.random() < 0.5:
@@ -132,7 +146,7 @@ async def malformed(port: int, valid: list[bytes], count: int) -> Counter[str]:
                 # Of a part the server would wait for the rest.
                 if not is_whole:
                     writer.write_eof()
-                answer = await asyncio.wait_for(reader.read(), 60)
+                answer = await asyncio.wait_for(reader.read(), SECONDS)
                 writer.close()
             except (OSError, TimeoutError) as error:
                 statuses[type(error).__name__] += 1
@@ -197,6 +211,18 @@ def main() -> int:
         wrong = count_wrong(answers, expected)
         failures += wrong
         print(f"afterwards: {wrong} of {len(answers)} lost or wrong, {server.memory():.0f} MiB", flush=True)
+
+    # A time limit of a third of what all of them take: what comes too late must be known early.
+    limit = round(seconds / 3, 1)
+    with Server(options.run, "--batch-characters", 2000, "--request-seconds", limit) as server:
+        waited = asyncio.run(seconds_by_status(server.port, requests))
+        failures += sum(len(times) for status, times in waited.items() if status not in ("200", "429", "504"))
+        for status, times in sorted(waited.items()):
+            middle = statistics.median(times)
+            print(
+                f"time limit of {limit} s: {len(times)} times {status}, after {middle:.1f} s (median)",
+                flush=True,
+            )
 
     with Server(options.run, "--batch-characters", 500, "--stop-seconds", 1) as server:
 

@@ -76,6 +76,13 @@ def test_it_is_trained_and_continued_and_written_with(program: Path, toy: Path, 
     assert "prefix_share = 0.4" in (run / "recipe.toml").read_text()
     done = masscli(program, "generate", run, "--input", toy / "no such file")
     assert done.returncode == 2 and "no such file" in done.stderr
+    # Where the package is not installed, the message says what is missing.
+    done = subprocess.run(
+        [sys.executable, "-m", "masscli", "inspect", run], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "no objective called 'prefix-lm'" in done.stderr
+    assert "a plug-in that is not installed" in done.stderr
 
 
 def test_a_wrong_value_is_refused_by_name(program: Path, toy: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from masscli.checkpoint.convert.torch_file import read_torch_file
 from masscli.checkpoint.convert.xlm import convert_xlm, is_xlm
 from masscli.core.config import ConfigError, from_dict
 from masscli.core.errors import MasscliError
+from masscli.text.unknown_pieces import lacks_capitals
 from masscli.training.recipe import Recipe
 
 Converter = Callable[[ImportRequest, Mapping[str, Any]], ForeignModel]
@@ -58,7 +59,10 @@ def import_file(request: ImportRequest, family: str | None, output: Path) -> tup
         generation={name: str(value) for name, value in model.generation.items()},
     )
     path = checkpoint.save_new_run(output, recipe, state, model.tokenizer, model.tensors, {})
-    return path, [f"{model.title}: {len(model.tensors)} tensors from {request.path}", *model.notes]
+    notes = [f"{model.title}: {len(model.tensors)} tensors from {request.path}", *model.notes]
+    if lacks_capitals(model.tokenizer):
+        notes.append("warning: the vocabulary has no capital letters, which will be unknown: add --lowercase")
+    return path, notes
 
 
 def _converter(request: ImportRequest, family: str | None, content: Mapping[str, Any]) -> Converter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from masscli.cli.foreign.command_line import ForeignCommand, GivenFlag
 from masscli.cli.foreign.values import FORMS, WHOLE_FORMS, checkpoint, languages
@@ -248,7 +249,15 @@ def _remark_on_pairs(conversion: Conversion, main: str, other: str, objectives: 
     masscli trains auxiliary objectives on the languages of the main one. `objectives` holds the languages or
     pairs of each objective.
     """
-    if other in ("translate", "tlm") and set(objectives[other]) != set(objectives[main]):
+    if other == "translate":
+        is_same = set(objectives[other]) == set(objectives[main])
+    elif other == "tlm":
+        # It has no direction: all pairs of the languages of the main objective.
+        pairs = combinations(sorted(objectives[main]), 2)
+        is_same = {frozenset(step.split("-")) for step in objectives[other]} == set(map(frozenset, pairs))
+    else:
+        is_same = True
+    if not is_same:
         conversion.remarks.append(
             f"the steps {','.join(objectives[other])} of {other}: --auxiliary takes the languages of {main}; "
             "a recipe with streams can have others"

@@ -317,7 +317,10 @@ def prepare_encoding(run: Run) -> None:
     run.progress.note(f"vocabulary of {tokenizer.vocab.size} pieces {origin} in {seconds:.1f} s")
     # A vocabulary that is trained on this text has whatever letters it has.
     if origin == "adopted" and lacks_capitals(tokenizer):
-        run.progress.warn("the vocabulary has no capital letters, which will be unknown: add --lowercase")
+        run.progress.warn(
+            "the vocabulary has no capital letters, which will be unknown: add --lowercase "
+            "(of an imported model, to `masscli import`)"
+        )
     if tokenizer.preprocessing.moses:
         files = training_files(run.groups, run.scans, run.inputs.languages)
         for warning in round_trip_warnings(files, tokenizer.preprocessing):

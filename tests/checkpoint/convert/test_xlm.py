@@ -45,6 +45,15 @@ def imported(name: str, folder: Path) -> Checkpoint:
     return Checkpoint.open(path)
 
 
+def test_a_vocabulary_of_small_letters_asks_for_lowercase(tmp_path: Path) -> None:
+    for lowercase in (False, True):
+        request = ImportRequest(
+            samples() / "sample.pth", bpe_codes=samples() / "codes", moses=True, lowercase=lowercase
+        )
+        _, notes = import_file(request, None, tmp_path / str(lowercase))
+        assert any("add --lowercase" in note for note in notes) is not lowercase
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("xlm")

@@ -275,6 +275,9 @@ def test_xlm_and_mass(place: Path, no_sync: None) -> None:
     mlm = run_small(XLM_MLM)
     assert (mlm.objective, mlm.options["--auxiliary"]) == ("mlm", "tlm=1")
     assert mlm.options["--save-dir"] == "./dumped/test_ende_mlm"
+    # The pair of the two languages is what --auxiliary takes; of three languages it would take three.
+    assert "of tlm" not in notes(XLM_MLM)
+    assert "the steps en-de of tlm" in notes(XLM_MLM.replace("en,de,en-de", "en,de,fr,en-de"))
     mass = run_small(MASS_PRETRAIN, save_dir="mass_ende_1024")
     assert (mass.options["--k"], mass.options["--preset"], mass.options["--max-tokens"]) == (
         "0.5",
