@@ -214,7 +214,7 @@ def main() -> int:
 
     # A time limit of a third of what all of them take: what comes too late must be known early.
     limit = round(seconds / 3, 1)
-    with Server(options.run, "--batch-characters", 2000, "--request-seconds", limit) as server:
+    with Server(options.run, "--batch-characters", 500, "--request-seconds", limit) as server:
         waited = asyncio.run(seconds_by_status(server.port, requests))
         failures += sum(len(times) for status, times in waited.items() if status not in ("200", "429", "504"))
         for status, times in sorted(waited.items()):
