@@ -76,7 +76,7 @@ def run(
         if baseline or plot or x:
             raise MasscliError(
                 "--baseline, --plot and --x: are for logs of scores, not for runs",
-                "masscli report RUN --metric NAME --append FILE makes a log of scores",
+                "--html draws the curves of runs; --metric NAME --append FILE makes a log of scores",
             )
         _report_runs(paths, metric or [], curve, append, tags)
         if html is not None:
