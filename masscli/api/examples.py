@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from masscli.core.errors import MasscliError
 from masscli.data.formats.jsonl import object_record
@@ -29,6 +30,7 @@ def records_of(examples: Sequence[Example], options: TableOptions) -> tuple[str,
     """
     records = []
     for number, example in enumerate(examples, 1):
+        _check_types(number, example)
         if isinstance(example, Mapping):
             record = _of_fields(number, example, options)
         elif isinstance(options, TagOptions):
@@ -41,6 +43,21 @@ def records_of(examples: Sequence[Example], options: TableOptions) -> tuple[str,
     if isinstance(examples[0], Mapping) or isinstance(options, TagOptions):
         return options.formats[0], records
     return "lines", records
+
+
+def _check_types(number: int, example: Any) -> None:
+    """Raise MasscliError if an example, or a field of it, is neither a string nor a sequence of strings.
+
+    `number` is the number of the example, from 1. A string counts as a sequence of strings, its letters.
+    """
+    values = example.values() if isinstance(example, Mapping) else [example]
+    for value in values:
+        is_list = isinstance(value, Collection) and not isinstance(value, Mapping)
+        if not (is_list and all(isinstance(item, str) for item in value)):
+            raise MasscliError(
+                f"examples:{number}: a {type(value).__name__} is neither a text nor a list of texts",
+                "turn numbers and the like into strings",
+            )
 
 
 def _of_texts(number: int, example: str | Sequence[str], options: TableOptions) -> Record:

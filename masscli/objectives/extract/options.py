@@ -38,7 +38,8 @@ class ExtractOptions(TableOptions):
     unanswerable: bool | None = None
     """Questions may have no answer (default: as in the training part)."""
     null_threshold: float = 0.0
-    """Predict no answer if its score exceeds that of the best answer by more than this."""
+    """Predict no answer if its score exceeds that of the best answer by more than this; or, if --qa-head has
+    a classifier, if the logit of the classifier exceeds this."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -123,7 +123,8 @@ class Classify(TextObjective):
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
         """Return `accuracy`, F1 (`f1`) and Matthews' correlation (`mcc`) of examples that have a gold label.
 
-        With two labels, F1 is that of the positive one (--positive), otherwise the mean over labels.
+        F1 is that of the label --positive, else that of the second of two labels in alphabetical order, else
+        the mean over labels.
         """
         gold = []
         predicted = []

@@ -65,8 +65,8 @@ class ClassifyOptions(TextTaskOptions):
     """The labels (default: those of the training part, sorted). A label without a training example cannot be
     learned; a warning names it."""
     positive: str = ""
-    """The positive one of two labels, for F1 (default: the second; with more than two labels F1 is the mean
-    over labels)."""
+    """The label whose F1 is computed (default: of two labels the second in alphabetical order; with more than
+    two labels F1 is the mean over labels)."""
     no_gold: str | None = None
     """The label of examples that have no gold label. They are neither learned from nor evaluated (default:
     '-' beside the labels of SNLI and MNLI, which use it for 'no agreement')."""
