@@ -30,6 +30,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+GOLDEN = "contracts/test_golden_losses.py::test_losses_are_the_stored_ones"
+"""The test of the losses of whole runs, of which one is for each objective."""
+
 TARGETS: dict[str, tuple[str, ...]] = {
     "masscli.models.masks": (
         "models/test_stacks.py",
@@ -41,6 +44,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "objectives/test_objectives.py",
     ),
     "masscli.models.relative_positions": (
+        "objectives/masked_lm/test_encoders.py",
         "models/test_stacks.py",
         "models/test_models.py",
         "objectives/unilm/test_unilm.py",
@@ -65,38 +69,55 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "masscli.objectives.mass.objective": (
         "objectives/mass/test_mass.py",
         "objectives/test_objectives.py",
+        f"{GOLDEN}[mass]",
     ),
     "masscli.objectives.denoise.objective": (
         "objectives/test_objectives.py",
         "objectives/test_noise_options.py",
+        f"{GOLDEN}[denoise]",
     ),
     "masscli.objectives.masked_lm.mlm": (
         "objectives/masked_lm/test_encoders.py",
         "objectives/test_pretraining.py",
+        f"{GOLDEN}[mlm]",
     ),
     "masscli.objectives.masked_lm.tlm": (
         "objectives/masked_lm/test_encoders.py",
         "objectives/test_pretraining.py",
         "objectives/test_objectives.py",
+        f"{GOLDEN}[tlm]",
     ),
     "masscli.objectives.masked_lm.paired_lm": (
         "objectives/masked_lm/test_encoders.py",
         "objectives/test_pretraining.py",
+        f"{GOLDEN}[albert]",
     ),
     "masscli.objectives.causal_lm.clm": (
         "objectives/test_pretraining.py",
         "objectives/test_objectives.py",
+        f"{GOLDEN}[clm]",
     ),
     "masscli.objectives.causal_lm.bert_lm": (
         "objectives/test_pretraining.py",
         "objectives/test_objectives.py",
+        f"{GOLDEN}[bert+lm]",
     ),
-    "masscli.objectives.electra.objective": ("objectives/electra/test_electra.py",),
-    "masscli.objectives.electra.corruption": ("objectives/electra/test_electra.py",),
-    "masscli.objectives.unilm.corruption": ("objectives/unilm/test_unilm.py",),
-    "masscli.objectives.unilm.objective": ("objectives/unilm/test_unilm.py",),
-    "masscli.objectives.translate.objective": ("objectives/test_objectives.py",),
-    "masscli.objectives.backtranslate.objective": ("objectives/backtranslate/test_backtranslate.py",),
+    "masscli.objectives.electra.objective": ("objectives/electra/test_electra.py", f"{GOLDEN}[electra]"),
+    "masscli.objectives.electra.corruption": ("objectives/electra/test_corruption.py",),
+    "masscli.objectives.unilm.corruption": (
+        "objectives/unilm/test_corruption.py",
+        "objectives/unilm/test_unilm.py",
+    ),
+    "masscli.objectives.unilm.objective": (
+        "objectives/unilm/test_corruption.py",
+        "objectives/unilm/test_unilm.py",
+        f"{GOLDEN}[unilm]",
+    ),
+    "masscli.objectives.translate.objective": ("objectives/test_objectives.py", f"{GOLDEN}[translate]"),
+    "masscli.objectives.backtranslate.objective": (
+        "objectives/backtranslate/test_backtranslate.py",
+        f"{GOLDEN}[backtranslate]",
+    ),
     "masscli.objectives.labelled.classify": (
         "objectives/labelled/test_classify.py",
         "objectives/labelled/test_text_objective.py",

@@ -9,8 +9,11 @@ import pytest
 
 from masscli.core.config import ConfigError
 from masscli.core.rng import example_generator
+from masscli.data.batches.dataset import Example
+from masscli.data.batches.framing import Framing
 from masscli.objectives.mass.corruption import fragment_length, mask_fragment
 from masscli.objectives.mass.options import MASS_PRESETS, MassOptions
+from tests.objectives.test_pretraining import VOCAB, objective, rngs, words
 
 PAD, BOS, EOS, UNK, MASK = range(5)
 SIZE = 1000
@@ -268,3 +271,32 @@ def test_mistaken_options_are_named_together() -> None:
     with pytest.raises(ConfigError) as error:
         MassOptions(k=2.0, span=0)
     assert error.value.message == "k: must lie above 0, up to 1, got 2.0\nspan: must be above 0, got 0"
+
+
+@pytest.mark.parametrize("source_bos", [False, True])
+@pytest.mark.parametrize("distance", [1, 2, 3])
+def test_neighbours_of_the_fragment_are_the_words_beside_it(distance: int, source_bos: bool) -> None:
+    framing = Framing(VOCAB, source_bos, False, ("de", "en"))
+    made = objective("mass", framing, k=0.4, start="uniform", mask_share=1.0, random_share=0.0)
+    lengths = (1, 2, 5, 9, 12)
+    examples = [Example(row, (np.array(words(row, length)),)) for row, length in enumerate(lengths)]
+    found = made.collator()(examples, rngs(len(lengths)))
+    neighbours = made.visible_neighbours(found, distance)
+    assert neighbours is not None
+    for row, length in enumerate(lengths):
+        ids = found.source.ids[row].tolist()
+        masked = {place for place, token in enumerate(ids) if token == VOCAB.mask}
+        places = range(int(source_bos), int(source_bos) + length)
+        expected = [
+            place in places
+            and place not in masked
+            and any(abs(place - other) <= distance for other in masked)
+            for place in range(len(ids))
+        ]
+        assert neighbours[row].tolist() == expected, row
+
+
+def test_where_positions_restart_a_batch_does_not_say_where_the_fragment_is() -> None:
+    made = objective("mass", decoder_positions="restart")
+    found = made.collator()([Example(0, (np.array(words(1, 9)),))], rngs(1))
+    assert made.visible_neighbours(found, 1) is None
