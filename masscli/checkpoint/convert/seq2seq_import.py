@@ -85,6 +85,8 @@ _SIZES = {
 }
 """Keys of config.json, by the fields of `ModelConfig` that they give."""
 
+DEFAULT_POSITIONS = 1024
+"""The value of `max_position_embeddings` in Hugging Face's library, which is the same for all families."""
 MAX_POSITIONS = 1 << 20
 """The most positions that are accepted, more than any model has. Sinusoids are computed for all of them, so
 that a damaged config.json could use up the memory."""
@@ -112,6 +114,7 @@ def import_seq2seq(
     family = SEQ2SEQ_FAMILIES[str(config["model_type"])]
     _check_config(family, config, path)
     weights_path, weights = read_weights(folder, allow_pickle)
+    config = {"max_position_embeddings": _find_max_positions(family, weights), **config}
     _check_sizes(config, weights, path)
     read = normalize_weights(family, config, weights, str(weights_path))
     tables = read_tables(family, config, read.tensors, str(weights_path))
@@ -211,6 +214,17 @@ def _vocab_sizes(
         raise wrong_shape(str(path), family.output_weight, tables.output, tuple(tables.decoder.shape))
     assert isinstance(source, int) and isinstance(target, int)
     return source, target
+
+
+def _find_max_positions(family: Seq2SeqFamily, weights: Mapping[str, Tensor]) -> int | None:
+    """Return the number of positions of a model whose config.json does not say it, None if it is unknown.
+
+    Tables of learned positions show it. Positions that are computed are as many as in Hugging Face's library.
+    """
+    rows = {len(t) for name, t in weights.items() if name.endswith("embed_positions.weight") and t.dim() == 2}
+    if family.sinusoids is not None or (family.computes_missing_positions and not rows):
+        return DEFAULT_POSITIONS
+    return rows.pop() - family.offset(0) if len(rows) == 1 else None
 
 
 def _check_sizes(config: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> None:

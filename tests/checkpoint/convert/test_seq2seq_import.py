@@ -37,6 +37,27 @@ def test_tensors_come_back_bit_by_bit(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SEQ2SEQ)
+def test_the_number_of_positions_may_be_missing(name: str, tmp_path: Path) -> None:
+    """Learned tables show it; of sinusoids there are as many as in Hugging Face's library."""
+    folder = tmp_path / "theirs"
+    tensors = make_seq2seq(name, folder)
+    config = json.loads((folder / "config.json").read_text())
+    positions = config.pop("max_position_embeddings")
+    (folder / "config.json").write_text(json.dumps(config))
+    import_folder(folder, tmp_path / "run", SEQ2SEQ[name].languages, False)
+    learned = any("embed_positions" in key for key in tensors)
+    run = Checkpoint.open(tmp_path / "run")
+    assert run.recipe.model.max_positions == (positions if learned else 1024)
+    # Tables of different lengths do not show it.
+    if learned:
+        table = "model.decoder.embed_positions.weight"
+        save_file({**tensors, table: tensors[table][:-1].clone()}, folder / "model.safetensors")
+        again = tmp_path / "again"
+        message, _ = error_of(lambda: import_folder(folder, again, SEQ2SEQ[name].languages, False))
+        assert "max_position_embeddings is None" in message
+
+
+@pytest.mark.parametrize("name", SEQ2SEQ)
 def test_text_comes_back_and_is_framed_as_in_the_family(name: str, tmp_path: Path) -> None:
     make_seq2seq(name, tmp_path / "theirs")
     source, target = SEQ2SEQ[name].languages[0], SEQ2SEQ[name].languages[-1]
