@@ -21,3 +21,14 @@ def test_changed_lines_are_counted_and_one_is_shown(tmp_path: Path) -> None:
 def test_few_changed_lines_are_not_worth_a_warning(tmp_path: Path) -> None:
     (tmp_path / "a.en").write_text("It is so.\n" * 300 + "see <b>this</b>\n")
     assert round_trip_warnings({"en": [scan_file(tmp_path / "a.en")]}, TextPreprocessing(moses=True)) == []
+
+
+def test_lower_case_and_normalization_are_no_changes(tmp_path: Path) -> None:
+    (tmp_path / "a.en").write_text("A Man runs, and “Two” Dogs sleep .\nA Dog’s House.\n" * 10)
+    files = {"en": [scan_file(tmp_path / "a.en")]}
+    asked = TextPreprocessing(moses=True, lowercase=True, normalize=True)
+    (warning,) = round_trip_warnings(files, asked)
+    # The space before the full stop is lost, and nothing else.
+    assert "10 of 20" in warning
+    (tmp_path / "a.en").write_text("A Man runs.\nA “Dog” sleeps.\n" * 10)
+    assert round_trip_warnings({"en": [scan_file(tmp_path / "a.en")]}, asked) == []
