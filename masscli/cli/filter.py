@@ -12,6 +12,7 @@ The kept lines become OUTPUT.LANG for both languages. What was dropped, and why,
 Examples:
   masscli filter web.en web.de -s en -t de --output clean
   masscli filter web.en web.de -s en -t de --clean en=news.en --clean de=news.de --output clean
+  masscli filter web.en web.de -s en -t de --other-lang fr=news.fr --output clean
   masscli filter web.en web.de -s en -t de --forward runs/both --keep-best 0.5 --output clean --scores web.tsv
 """
 
@@ -69,6 +70,8 @@ class FilterConfig:
     clean: tuple[str, ...] = ()
     """LANG=FILE: clean text that shows what a language looks like (default: the files themselves, of which
     most lines must then be in the right language). Repeatable."""
+    other_lang: tuple[str, ...] = ()
+    """LANG=FILE: text of a third language; lines that look like it are dropped, too. Repeatable."""
     forward: Path | None = None
     """A run that translates from source to target, and gives the pairs their scores."""
     backward: Path | None = None
@@ -96,6 +99,9 @@ class FilterConfig:
             (scored or self.min_score == 0, "min_score", "pairs have scores only with --forward"),
             (scored or self.keep_best == 1, "keep_best", "pairs have scores only with --forward"),
             (all("=" in entry for entry in self.clean), "clean", "expected LANG=FILE"),
+            (all("=" in entry for entry in self.other_lang), "other_lang", "expected LANG=FILE"),
+            (self.filter_lang or not self.clean, "clean", "goes with --filter-lang"),
+            (self.filter_lang or not self.other_lang, "other_lang", "goes with --filter-lang"),
         )
 
 
@@ -235,7 +241,8 @@ def _chunks(source: Path, target: Path) -> Iterator[list[tuple[str, str]]]:
 def _profiles(options: FilterConfig, files: Mapping[str, Path]) -> dict[str, Profile]:
     """Return a profile of each language, which tells what its text looks like, by language.
 
-    It is made from the file that --clean names for the language, or else from the file in `files`.
+    That of a language of the pair is made from the file that --clean names, or else from the file in `files`.
+    --other-lang names the files of further languages.
     """
     from masscli.data.prepare.pair_rules import make_profile
 
@@ -243,7 +250,17 @@ def _profiles(options: FilterConfig, files: Mapping[str, Path]) -> dict[str, Pro
     for entry in options.clean:
         language, _, path = entry.partition("=")
         if language not in files:
-            raise MasscliError(f"--clean {entry}: {language!r} is neither of the languages of the pair")
+            raise MasscliError(
+                f"--clean {entry}: {language!r} is neither of the languages of the pair",
+                f"--other-lang {entry} drops lines that look like it",
+            )
+        texts[language] = Path(path)
+    for entry in options.other_lang:
+        language, _, path = entry.partition("=")
+        if language in files:
+            raise MasscliError(
+                f"--other-lang {entry}: {language!r} is a language of the pair", f"use --clean {entry}"
+            )
         texts[language] = Path(path)
     profiles = {}
     for language, text in texts.items():

@@ -85,6 +85,27 @@ def test_languages_are_judged_by_clean_text(place: Path, capsys: pytest.CaptureF
     assert len(read(place / "clean.en")) == 20
 
 
+def test_a_third_language_is_recognised_by_its_text(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = long_pairs(40)
+    draw = random.Random(2)
+    third = [" ".join("".join(draw.choice("čšžůř") for _ in range(5)) for _ in range(14)) for _ in range(60)]
+    mixed = [(source, third[number]) for number, (source, _) in enumerate(good[:5])] + good[5:]
+    write(place, mixed)
+    (place / "cs.txt").write_text("".join(f"{line}\n" for line in third[20:]), encoding="utf-8")
+    assert run(COMMAND) == 0
+    assert len(read(place / "clean.de")) == 40
+    assert run([*COMMAND, "--other-lang", "cs=cs.txt"]) == 0
+    assert read(place / "clean.de") == [target for _, target in good[5:]]
+    assert "target in the wrong language" in capsys.readouterr().err
+    for wrong, message in (
+        (["--other-lang", "de=cs.txt"], "'de' is a language of the pair"),
+        (["--clean", "cs=cs.txt"], "--other-lang cs=cs.txt drops lines"),
+        (["--other-lang", "cs=cs.txt", "--no-filter-lang"], "--other-lang"),
+    ):
+        assert run([*COMMAND, *wrong]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_scores_are_dual_cross_entropies(
     toy: Path, place: Path, no_sync: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

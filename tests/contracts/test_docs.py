@@ -77,6 +77,7 @@ BEFORE = {
         masscli preprocess {PAIRS}
         cp multi30k/train.en web.en
         cp multi30k/train.de web.de
+        sed 's/[aeiou]/é/g' multi30k/train.de > web.fr
         gzip -dc novels/en.txt.gz > novels.en
         gzip -dc novels/de.txt.gz > novels.de
     """,

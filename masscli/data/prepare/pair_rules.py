@@ -1,8 +1,8 @@
 """Rules by which aligned lines are recognised as no translations of each other, from lengths and languages.
 
-The rule about languages compares the two languages of the pair only, by the frequencies of character
-trigrams, as `masscli preprocess --filter-lang` does (see filters.py). The rules are cheap; what they let pass
-may be judged by models.
+The rule about languages compares the two languages of the pair, and others of which there is text, by the
+frequencies of character trigrams, as `masscli preprocess --filter-lang` does (see filters.py). The rules are
+cheap; what they let pass may be judged by models.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def judge(
 ) -> str:
     """Return KEPT, or the constant of this module that describes the first rule that a pair breaks.
 
-    `langs` are the source and the target language, and `profiles` has a profile for each; with None the
-    languages of lines are not judged.
+    `langs` are the source and the target language. `profiles` has a profile for each, and for any other
+    languages that lines may be in by mistake; with None the languages of lines are not judged.
     """
     source, target = source.strip(), target.strip()
     if not source or not target:
@@ -77,9 +77,9 @@ def judge(
     if by_length != KEPT or profiles is None:
         return by_length
     source_lang, target_lang = langs
-    if _is_other_language(source, profiles[source_lang], profiles[target_lang]):
+    if _is_other_language(source, source_lang, profiles):
         return WRONG_SOURCE
-    if _is_other_language(target, profiles[target_lang], profiles[source_lang]):
+    if _is_other_language(target, target_lang, profiles):
         return WRONG_TARGET
     return KEPT
 
@@ -97,12 +97,13 @@ def _judge_lengths(source: str, target: str, lengths: LengthRules) -> str:
     return KEPT
 
 
-def _is_other_language(line: str, profile: Profile, other: Profile) -> bool:
-    """Return whether `other` explains a line better than `profile`, by more than MARGIN.
+def _is_other_language(line: str, language: str, profiles: Mapping[str, Profile]) -> bool:
+    """Return whether any other profile explains a line better than that of `language`, by more than MARGIN.
 
     A line with fewer than MIN_TRIGRAMS trigrams gives False.
     """
     trigrams = hash_trigrams(line)
     if len(trigrams) < MIN_TRIGRAMS:
         return False
-    return float(other[trigrams].mean()) > float(profile[trigrams].mean()) + MARGIN
+    scores = {name: float(profile[trigrams].mean()) for name, profile in profiles.items()}
+    return max(scores.values()) > scores[language] + MARGIN
