@@ -17,10 +17,13 @@ def as_lines(scores: Scores) -> str:
     """Return a line such as `BLEU = 41.20  signature` for each score, after the file if there are several."""
     rows = []
     for name, scores_of_file in scores.items():
+        # A single file needs no name: the user has just typed it.
         file = f"{name}  " if len(scores) > 1 else ""
         for score in scores_of_file:
             rows.append((file, score.name, _value(score), score.signature))
-    file_width, title_width, value_width = (max(len(row[column]) for row in rows) for column in range(3))
+    file_width = max(len(file) for file, _, _, _ in rows)
+    title_width = max(len(title) for _, title, _, _ in rows)
+    value_width = max(len(value) for _, _, value, _ in rows)
     lines = []
     for file, title, value, signature in rows:
         lines.append(f"{file:<{file_width}}{title:<{title_width}} = {value:>{value_width}}  {signature}")
@@ -32,18 +35,25 @@ def as_table(scores: Scores) -> str:
 
     The columns are the metrics. The first system is the baseline of the p-values.
     """
+    # All systems are scored by the same metrics, so the first one names them.
     first_system = next(iter(scores.values()))
-    rows = [["", *(score.name for score in first_system)]]
+    titles = [score.name for score in first_system]
+    rows = [["", *titles]]
     for name, scores_of_system in scores.items():
-        rows.append([name, *(_compared_value(score) for score in scores_of_system)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        values = [_compared_value(score) for score in scores_of_system]
+        rows.append([name, *values])
+    widths = []
+    for column in zip(*rows, strict=True):
+        widths.append(max(len(cell) for cell in column))
     lines = []
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append("  ".join(cells).rstrip())
-    title_width = max(len(score.name) for score in first_system)
-    signatures = [f"{score.name:<{title_width}}  {score.signature}" for score in first_system]
-    return "\n".join([*lines, "", *signatures])
+    lines.append("")
+    title_width = max(len(title) for title in titles)
+    for score in first_system:
+        lines.append(f"{score.name:<{title_width}}  {score.signature}")
+    return "\n".join(lines)
 
 
 def _value(score: Score) -> str:
@@ -91,4 +101,8 @@ def line_scores_as_json(name: str, rows: Sequence[Sequence[Score]]) -> str:
 
 def line_scores_as_columns(rows: Sequence[Sequence[Score]]) -> str:
     """Return a text line for each scored line, with its scores separated by tabs."""
-    return "\n".join("\t".join(f"{score.value:.2f}" for score in scores) for scores in rows)
+    lines = []
+    for scores in rows:
+        values = [f"{score.value:.2f}" for score in scores]
+        lines.append("\t".join(values))
+    return "\n".join(lines)

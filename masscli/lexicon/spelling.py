@@ -28,8 +28,9 @@ def spelling_similarity(first: Sequence[str], second: Sequence[str]) -> Tensor:
     first_ngrams = [_letter_ngrams(word) for word in first]
     second_ngrams = [_letter_ngrams(word) for word in second]
     # N-grams of one language alone do not contribute to any product.
-    shared = sorted(set().union(*first_ngrams) & set().union(*second_ngrams))
-    columns = {ngram: i for i, ngram in enumerate(shared)}
+    shared = set().union(*first_ngrams) & set().union(*second_ngrams)
+    # Sorted, so that sums over columns are rounded alike in every process.
+    columns = {ngram: column for column, ngram in enumerate(sorted(shared))}
     a = _normalized_counts(first_ngrams, columns)
     b = _normalized_counts(second_ngrams, columns)
     return (a @ b.T - CHANCE).clamp_min(0)
@@ -39,14 +40,16 @@ def _letter_ngrams(word: str) -> Counter[str]:
     """Return how often a word has each pair and triple of letters; none if short or not only letters."""
     # Decomposition separates letters from their accents.
     decomposed = unicodedata.normalize("NFKD", word)
-    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+    letters = [character for character in decomposed if not unicodedata.combining(character)]
+    plain = "".join(letters)
     if len(plain) < MIN_LETTERS or not plain.isalpha():
         return Counter()
     # Beginnings and ends of words are telling, and become n-grams of their own.
     marked = f"<{plain}>"
     ngrams: Counter[str] = Counter()
     for n in (2, 3):
-        ngrams.update(marked[i : i + n] for i in range(len(marked) - n + 1))
+        for start in range(len(marked) - n + 1):
+            ngrams[marked[start : start + n]] += 1
     return ngrams
 
 
@@ -59,8 +62,8 @@ def _normalized_counts(counts: Sequence[Counter[str]], columns: Mapping[str, int
     table = torch.zeros(len(counts), max(1, len(columns)))
     for row, ngrams in enumerate(counts):
         # The norm counts all n-grams, shared or not, as a cosine of whole words does.
-        norm = sum(n * n for n in ngrams.values()) ** 0.5
-        for ngram, n in ngrams.items():
+        norm = sum(count * count for count in ngrams.values()) ** 0.5
+        for ngram, count in ngrams.items():
             if ngram in columns:
-                table[row, columns[ngram]] = n / norm
+                table[row, columns[ngram]] = count / norm
     return table

@@ -20,6 +20,7 @@ Labels = Sequence[str]
 
 def accuracy(gold: Labels, predicted: Labels) -> float:
     """Return the share of positions at which both lists have the same label, from 0 to 1."""
+    # Without any label the count is 0, and so is the quotient by 1.
     return _count_equal(gold, predicted) / max(1, len(gold))
 
 
@@ -34,6 +35,7 @@ def macro_f1(gold: Labels, predicted: Labels) -> float:
     """Return the mean of F1 over all labels that occur in `gold` or `predicted`, except the empty label."""
     # Sorted, so that the sum has the same rounding every time.
     labels = sorted({*gold, *predicted} - {""})
+    # The mean is over labels and not over examples, so that rare labels weigh as much as frequent ones.
     return _ratio(sum(f1(gold, predicted, label) for label in labels), len(labels))
 
 
@@ -43,6 +45,7 @@ def matthews(gold: Labels, predicted: Labels) -> float:
     n = len(gold)
     gold_counts = Counter(gold)
     predicted_counts = Counter(predicted)
+    # A label that only one side has adds nothing, so the labels of one side are enough.
     expected = sum(predicted_counts[label] * gold_counts[label] for label in gold_counts)
     covariance = _count_equal(gold, predicted) * n - expected
     gold_variance = n * n - sum(count * count for count in gold_counts.values())
@@ -71,6 +74,7 @@ def spearman(gold: Sequence[float], predicted: Sequence[float]) -> float:
 
 def ranks(values: Sequence[float]) -> list[float]:
     """Return the rank of each value, where the smallest has rank 1; equal values share their mean rank."""
+    # Positions in the list, in the order of their values.
     order = sorted(range(len(values)), key=values.__getitem__)
     ranks_of_values = [0.0] * len(values)
     start = 0

@@ -31,18 +31,30 @@ def table_rows(
     `summaries` and `tests` are by (group, metric). There is a row for each group, with its tags, the number
     of its runs and a cell for each metric.
     """
-    groups = list(dict.fromkeys(group for group, _ in summaries))
-    metrics = list(dict.fromkeys(metric for _, metric in summaries))
-    tag_names = list(dict.fromkeys(name for group in groups for name, _ in group))
+    # Dictionaries serve as sets that keep the order in which the log has groups, metrics and tags.
+    groups = dict.fromkeys(group for group, _ in summaries)
+    metrics = dict.fromkeys(metric for _, metric in summaries)
+    tag_names: dict[str, None] = {}
+    for group in groups:
+        tag_names.update(dict.fromkeys(name for name, _ in group))
     rows = [[*tag_names, "runs", *metrics]]
     for group in groups:
         tags = dict(group)
-        counts = {summaries[group, metric].count for metric in metrics if (group, metric) in summaries}
         row = [tags.get(name, "") for name in tag_names]
-        row.append("/".join(str(count) for count in sorted(counts)))
-        row += [_cell(summaries.get((group, metric)), tests.get((group, metric))) for metric in metrics]
+        row.append(_run_counts(summaries, group))
+        for metric in metrics:
+            row.append(_cell(summaries.get((group, metric)), tests.get((group, metric))))
         rows.append(row)
     return rows, len(tag_names)
+
+
+def _run_counts(summaries: Mapping[tuple[Tags, str], Summary], group: Tags) -> str:
+    """Return the number of runs of a group, or such as `2/3` if its metrics were logged by unequally many."""
+    counts = set()
+    for (other_group, _), summary in summaries.items():
+        if other_group == group:
+            counts.add(summary.count)
+    return "/".join(str(count) for count in sorted(counts))
 
 
 def _cell(summary: Summary | None, test: PairedTest | None) -> str:
@@ -64,16 +76,29 @@ def align_table(rows: Sequence[Sequence[str]], text_columns: int) -> str:
 
     The first `text_columns` columns are aligned left, the others, which hold numbers, right.
     """
-    escaped = [[one_line(cell).replace("|", "\\|") for cell in row] for row in rows]
-    widths = [max(3, *(len(row[column]) for row in escaped)) for column in range(len(rows[0]))]
+    # A line break or a bar in a cell would end it.
+    escaped = []
+    for row in rows:
+        escaped.append([one_line(cell).replace("|", "\\|") for cell in row])
+    # Markdown needs at least three dashes in a rule below the heading.
+    widths = []
+    for column in zip(*escaped, strict=True):
+        widths.append(max(3, *(len(cell) for cell in column)))
+    # A colon at the end of the rule aligns the column right.
     rules = []
-    for column, width in enumerate(widths):
-        rules.append("-" * width if column < text_columns else "-" * (width - 1) + ":")
+    for number, width in enumerate(widths):
+        if number < text_columns:
+            rules.append("-" * width)
+        else:
+            rules.append("-" * (width - 1) + ":")
     lines = []
     for row in [escaped[0], rules, *escaped[1:]]:
         cells = []
-        for column, cell in enumerate(row):
-            cells.append(cell.ljust(widths[column]) if column < text_columns else cell.rjust(widths[column]))
+        for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            if number < text_columns:
+                cells.append(cell.ljust(width))
+            else:
+                cells.append(cell.rjust(width))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -89,13 +114,15 @@ def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, pa
     try:
         import matplotlib
 
+        # Draw into a file, on machines without a display, too.
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ModuleNotFoundError:
         raise MasscliError("--plot needs matplotlib", "pip install 'masscli[plot]'") from None
     summaries = with_x_tag(summaries, x_tag)
-    metrics = list(dict.fromkeys(metric for _, metric in summaries))
-    labels = list(dict.fromkeys(dict(group)[x_tag] for group, _ in summaries if x_tag in dict(group)))
+    # A dictionary serves as a set that keeps the order of the log.
+    metrics = dict.fromkeys(metric for _, metric in summaries)
+    labels = _values_of_tag(summaries, x_tag)
     if not labels:
         raise MasscliError(f"--x {x_tag}: no score has this tag", "masscli report FILE shows the tags")
     places = places_of(labels)
@@ -103,31 +130,32 @@ def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, pa
         len(metrics), 1, sharex=True, squeeze=False, figsize=(7, 1 + 2.5 * len(metrics)), layout="constrained"
     )
     for axis, metric in zip(axes[:, 0], metrics, strict=True):
-        for name, points in lines_of(summaries, metric, x_tag).items():
+        lines = lines_of(summaries, metric, x_tag)
+        for name, points in lines.items():
+            # The log may have the values in another order than the axis.
             points = sorted(points, key=lambda point: places[point[0]])
-            axis.errorbar(
-                [places[label] for label, _ in points],
-                [summary.mean for _, summary in points],
-                [summary.deviation for _, summary in points],
-                marker="o",
-                capsize=3,
-                label=name,
-            )
+            x_values = [places[label] for label, _ in points]
+            means = [summary.mean for _, summary in points]
+            deviations = [summary.deviation for _, summary in points]
+            axis.errorbar(x_values, means, deviations, marker="o", capsize=3, label=name)
         axis.set_ylabel(metric)
         axis.grid(alpha=0.3)
-        if any(name for name in lines_of(summaries, metric, x_tag)):
+        # If no other tag tells lines apart, the only line has no name, and a legend would be empty.
+        if any(lines):
             axis.legend()
     axes[-1, 0].set_xlabel(x_tag)
-    axes[-1, 0].set_xticks([places[label] for label in labels], labels)
+    axes[-1, 0].set_xticks(list(places.values()), list(places))
     try:
         with open_atomic(path) as file:
             figure.savefig(file, format=path.suffix.removeprefix("."))
+    # matplotlib raises this for a format, here the ending of the name, that it cannot write.
     except ValueError:
         known = "png, svg or pdf"
         raise MasscliError(
             f"--plot {path}: unknown kind of picture", f"give a name that ends in {known}"
         ) from None
     finally:
+        # pyplot keeps every figure until it is closed.
         pyplot.close(figure)
 
 
@@ -147,18 +175,30 @@ def with_x_tag(summaries: Mapping[tuple[Tags, str], Summary], x: str) -> Mapping
     return tagged
 
 
+def _values_of_tag(summaries: Mapping[tuple[Tags, str], Summary], name: str) -> list[str]:
+    """Return the different values that groups have for the tag `name`, in the order of `summaries`."""
+    values = []
+    for group, _ in summaries:
+        tags = dict(group)
+        if name in tags and tags[name] not in values:
+            values.append(tags[name])
+    return values
+
+
 def places_of(labels: Sequence[str]) -> dict[str, float]:
     """Return the position of each tag value on the horizontal axis.
 
     It is the value itself if all values are finite numbers, otherwise the index of the value in `labels`.
     """
+    indices = {label: float(index) for index, label in enumerate(labels)}
     try:
         numbers = {label: float(label) for label in labels}
     except ValueError:
-        return {label: float(index) for index, label in enumerate(labels)}
+        return indices
+    # Python reads `nan` and `inf` as numbers, but they have no place on an axis.
     if all(math.isfinite(number) for number in numbers.values()):
         return numbers
-    return {label: float(index) for index, label in enumerate(labels)}
+    return indices
 
 
 def lines_of(
@@ -172,6 +212,6 @@ def lines_of(
     for (group, other_metric), summary in summaries.items():
         tags = dict(group)
         if other_metric == metric and x_tag in tags:
-            name = ", ".join(f"{key}={value}" for key, value in group if key != x_tag)
-            lines.setdefault(name, []).append((tags[x_tag], summary))
+            other_tags = [f"{key}={value}" for key, value in group if key != x_tag]
+            lines.setdefault(", ".join(other_tags), []).append((tags[x_tag], summary))
     return lines

@@ -31,6 +31,7 @@ class UnknownPieces:
         """Add the pieces of a line to the counts; `line` is its number, and `ids` are its token ids."""
         vocab = tokenizer.vocab
         self.pieces += len(ids)
+        # The share is of all pieces, so special ones are counted, too.
         known = [token_id for token_id in ids if token_id != vocab.unk]
         self.unknown += len(ids) - len(known)
         if len(known) == len(ids):
@@ -50,15 +51,18 @@ def lacks_capitals(tokenizer: Tokenizer) -> bool:
     if tokenizer.preprocessing.lowercase or not tokenizer.vocab.languages:
         return False
     language = next(iter(tokenizer.vocab.languages))
-    letters = {letter for piece in tokenizer.all_pieces() for letter in piece if letter.islower()}
+    small: set[str] = set()
+    for piece in tokenizer.all_pieces():
+        small.update(letter for letter in piece if letter.islower())
     # Some small letters, such as ß, have no capital of one letter.
-    pairs = [(letter, letter.upper()) for letter in sorted(letters) if len(letter.upper()) == 1]
-    pairs = pairs[:PROBED_LETTERS]
-    small = tokenizer.encode_lines([letter for letter, _ in pairs], language)
-    capital = tokenizer.encode_lines([letter for _, letter in pairs], language)
+    probed = [letter for letter in sorted(small) if len(letter.upper()) == 1][:PROBED_LETTERS]
+    encoded_small = tokenizer.encode_lines(probed, language)
+    encoded_capitals = tokenizer.encode_lines([letter.upper() for letter in probed], language)
     unknown = tokenizer.vocab.unk
-    knows_small = any(unknown not in ids for ids in small)
-    return knows_small and all(unknown in ids for ids in capital)
+    # A vocabulary that knows no small letters either, such as one of Chinese, does not lack capitals.
+    knows_small = any(unknown not in ids for ids in encoded_small)
+    knows_capitals = any(unknown not in ids for ids in encoded_capitals)
+    return knows_small and not knows_capitals
 
 
 def count_unknown(
