@@ -104,11 +104,7 @@ class TaskModel:
         """Return the names of those fields of a table whose texts the task reads."""
         if table.format == "lines":
             return list(table.fields)
-        named = ["question", "context"]
-        for option in ("word_column", "context_column", "choices_column"):
-            named.append(getattr(self.options, option, ""))
-        named += getattr(self.options, "text_columns", ())
-        return [field for field in dict.fromkeys(named) if table.has(field)]
+        return [field for field in self.options.text_fields if table.has(field)]
 
     def outputs(self, table: Table, batch_tokens: int) -> tuple[list[ExampleOutput], list[str]]:
         """Run the model over a table; return its raw outputs, and warnings about the data.

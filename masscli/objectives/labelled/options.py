@@ -53,6 +53,11 @@ class TextTaskOptions(SequenceTaskOptions):
             (not both_given, "double_unordered", "both_orders reads every pair in both orders as it is"),
         )
 
+    @property
+    def text_fields(self) -> tuple[str, ...]:
+        """The columns of the one or two texts."""
+        return self.text_columns
+
 
 @config
 class ClassifyOptions(TextTaskOptions):
@@ -105,6 +110,11 @@ class TagOptions(TableOptions):
     truncated_label: str = ""
     """The label of words beyond --max-length, and of words without a token (default: O, or the most frequent
     label)."""
+
+    @property
+    def text_fields(self) -> tuple[str, ...]:
+        """The column of the words."""
+        return (self.word_column,)
 
 
 @config

@@ -52,6 +52,14 @@ class TableOptions(ObjectiveConfig):
         return self.head_dropout
 
     @property
+    def text_fields(self) -> tuple[str, ...]:
+        """The fields of a table whose texts the task reads, whether or not a table has all of them.
+
+        Unknown pieces are counted in them when the task predicts. Tasks that do not say have none.
+        """
+        return ()
+
+    @property
     def learned_pair_format(self) -> PairFormatName:
         """The format in which the encoder reads two texts: roberta if that is --pair-format, else bert."""
         if self.pair_format == "roberta":

@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset
+from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.evaluable_objective import EvaluableObjective, ExampleOutput
 from masscli.objectives.shared.pseudo_masking import PseudoMaskingCollator, pseudo_mask_loss, uncorrupt
 from masscli.objectives.shared.sequence_to_sequence import sequence_loss
+from masscli.objectives.shared.table_columns import choose_language
 from masscli.objectives.write.length_limits import LengthLimits
 from masscli.objectives.write.options import ConditionalGenerationOptions
 from masscli.objectives.write.source_target_dataset import SourceTargetCollator, SourceTargetDataset
@@ -43,6 +46,17 @@ class ConditionalGeneration(EvaluableObjective):
         self.pseudo_masking: PseudoMaskingCollator | None = None
         if self.limits.one_sequence:
             self.pseudo_masking = PseudoMaskingCollator.create(config, context, config.language, TERM)
+
+    @classmethod
+    def fill_from_data(
+        cls, config: ConditionalGenerationOptions, data: DataFolder, name: str
+    ) -> ConditionalGenerationOptions:
+        """Return the options with `language` filled in: --language, or that of the training table.
+
+        Raises MasscliError if the data lack the language of --language.
+        """
+        table = data.table(name, "train")
+        return replace(config, language=choose_language(config.language, table, data))
 
     @property
     def weights(self) -> Mapping[str, float]:

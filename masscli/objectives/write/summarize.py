@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Ids
-from masscli.data.storage.data_folder import DataFolder
+
 from masscli.data.storage.tables import Table
 from masscli.objectives.objective import ObjectiveContext
-from masscli.objectives.shared.table_columns import choose_language
+
 from masscli.objectives.write.conditional_generation import ConditionalGeneration
 from masscli.objectives.write.length_limits import LengthLimits
 from masscli.objectives.write.options import SummarizeOptions
@@ -45,15 +43,6 @@ class Summarize(ConditionalGeneration):
 
     def __init__(self, config: SummarizeOptions, context: ObjectiveContext) -> None:
         super().__init__(config, context, config.target_column)
-
-    @classmethod
-    def fill_from_data(cls, config: SummarizeOptions, data: DataFolder, name: str) -> SummarizeOptions:
-        """Return the options with `language` filled in: --language, or that of the training table.
-
-        Raises MasscliError if the data lack the language of --language.
-        """
-        table = data.table(name, "train")
-        return replace(config, language=choose_language(config.language, table, data))
 
     def table_dataset(self, table: Table, labelled: bool) -> SummarizationDataset:
         """Return the texts and summaries of a table. Raises MasscliError if it lacks a column."""

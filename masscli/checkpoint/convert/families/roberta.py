@@ -8,38 +8,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from masscli.checkpoint.convert.families import encoder
-from masscli.checkpoint.convert.families.family import Family
+from masscli.checkpoint.convert.families.bert import BERT
 
-ROBERTA = Family(
+# Its body is BERT's, under the same names; its heads and classes have names of their own.
+ROBERTA = replace(
+    BERT,
     model_type="roberta",
     title="RoBERTa",
     arch="roberta-base",
     preset_prefix="roberta-",
     tokenizer_class="RobertaTokenizer",
-    roles=encoder.ROLES,
     objective="roberta",
     prefix="roberta.",
-    body=encoder.BERT_BODY,
-    pooler={"pooler.*": "~pooler.dense.*"},
     lm_head={
         "head_transforms.shared.dense.*": "lm_head.dense.*",
         "head_transforms.shared.norm.*": "lm_head.layer_norm.*",
         "output_biases.shared": "lm_head.bias",
     },
     output_weight="lm_head.decoder.weight",
+    # There is no prediction of the next sentence.
     objective_head={},
     tied_bias={"lm_head.decoder.bias": "lm_head.bias"},
-    task_prefixes=encoder.TASK_PREFIXES,
-    config_defaults=encoder.CONFIG_DEFAULTS,
-    config_keys=encoder.CONFIG_KEYS,
     full_class="RobertaForMaskedLM",
     lm_class="RobertaForMaskedLM",
     bare_class="RobertaModel",
-    activations=encoder.ACTIVATIONS,
     # Whatever config.json says; ours has that of the layers.
     fixed_head_activation="gelu",
-    required_config=encoder.REQUIRED_CONFIG,
     positions_after_padding=True,
 )
 XLMR = replace(
