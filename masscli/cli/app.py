@@ -236,8 +236,9 @@ def _explain(error: typer.BadParameter, args: Sequence[str]) -> MasscliError:
     Unknown flags are explained if something is known about them. Otherwise the message is the parser's, on
     one line, without a capital and a full stop, and the hint is the command that shows help.
     """
-    option = getattr(error, "option_name", None)
-    if option is not None:
+    # Of the parser's errors, those about a flag that is unknown or lacks its value have this attribute. Their
+    # classes cannot be named: older versions of typer take them from click, newer ones from a private module.
+    if hasattr(error, "option_name"):
         # Imported only now, because most commands do not need the options of training.
         from masscli.cli.unknown_flags import explain_unknown_flags
 

@@ -59,6 +59,11 @@ class ExtractOptions(TableOptions):
         )
 
     @property
+    def text_fields(self) -> tuple[str, ...]:
+        """The question and the text in which its answer is found."""
+        return ("question", "context")
+
+    @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
         """The rules that say which options have no effect if all questions have answers."""
         all_answered = self.unanswerable is False

@@ -148,3 +148,8 @@ class ChooseOptions(SequenceTaskOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check((self.max_choice > 0, "max_choice", f"must be above 0, got {self.max_choice}"))
+
+    @property
+    def text_fields(self) -> tuple[str, ...]:
+        """The question, which a table need not have, the context and the choices."""
+        return ("question", self.context_column, self.choices_column)

@@ -7,10 +7,8 @@ from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.sequences import join_turns
-
 from masscli.data.storage.tables import Table
 from masscli.objectives.objective import ObjectiveContext
-
 from masscli.objectives.write.conditional_generation import ConditionalGeneration
 from masscli.objectives.write.length_limits import LengthLimits
 from masscli.objectives.write.options import RespondOptions
