@@ -173,10 +173,10 @@ class Decoder:
         if phrases is None:
             phrases = [()] * len(sources)
         # An output must have room for what it has to contain.
-        needed = [
-            len(prefix) + sum(map(len, of_sentence))
-            for prefix, of_sentence in zip(prefixes, phrases, strict=True)
-        ]
+        needed = []
+        for prefix, sentence_phrases in zip(prefixes, phrases, strict=True):
+            phrase_lengths = [len(phrase) for phrase in sentence_phrases]
+            needed.append(len(prefix) + sum(phrase_lengths))
         with torch.inference_mode(), self._eval_mode():
             # Batches are of sentences of similar length, so results come out of order.
             for batch in self._batches([len(ids) for ids in sources], self.config.beam):
@@ -227,12 +227,13 @@ class Decoder:
             )
         # The same search, over the candidates of this batch and in their numbers.
         needed = []
-        for prefix, of_sentence in zip(prefixes, phrases, strict=True):
-            needed.append([start, *forced, *prefix, *chain.from_iterable(of_sentence)])
+        for prefix, sentence_phrases in zip(prefixes, phrases, strict=True):
+            needed.append([start, *forced, *prefix, *chain.from_iterable(sentence_phrases)])
         framed = [self.framing.encoder_input(ids, source) for ids in sources]
         reduced = ReducedVocabulary(self.shortlist, self.framing.vocab, framed, needed, self.device)
         candidates = reduced.candidates
         stepper = self._stepper(sources, source, target, self.config.beam, candidates)
+        allowed = None if self.allowed is None else self.allowed[candidates.ids.cpu()]
         found = search(
             ReducedStepper(stepper, candidates.ids),
             torch.full((len(sources),), reduced.numbers([start])[0], device=self.device),
@@ -242,11 +243,15 @@ class Decoder:
             prefixes=reduced.number_rows(prefixes),
             seed=seed,
             keys=keys,
-            allowed=None if self.allowed is None else self.allowed[candidates.ids.cpu()],
+            allowed=allowed,
             forced=reduced.numbers(forced),
-            phrases=[reduced.number_rows(of_sentence) for of_sentence in phrases],
+            phrases=[reduced.number_rows(sentence_phrases) for sentence_phrases in phrases],
         )
-        return [[reduced.restore(hypothesis) for hypothesis in n_best] for n_best in found]
+        # Callers know nothing of the numbers.
+        restored = []
+        for n_best in found:
+            restored.append([reduced.restore(hypothesis) for hypothesis in n_best])
+        return restored
 
     def score(
         self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
@@ -431,9 +436,9 @@ class Decoder:
             hidden = model.decode(decoder_input, model.encode(source)).flatten(0, 1)
             parts = []
             # The logits of a whole batch would take V numbers for each of its tokens.
-            for states, ids in zip(
-                torch.split(hidden, LOGIT_ROWS), torch.split(labels.flatten(), LOGIT_ROWS), strict=True
-            ):
+            hidden_parts = torch.split(hidden, LOGIT_ROWS)
+            label_parts = torch.split(labels.flatten(), LOGIT_ROWS)
+            for states, ids in zip(hidden_parts, label_parts, strict=True):
                 log_probabilities = torch.log_softmax(model.logits(states), -1, dtype=torch.float32)
                 parts.append(log_probabilities.gather(1, ids[:, None])[:, 0])
             scores = torch.cat(parts).view_as(labels)
@@ -445,6 +450,7 @@ class Decoder:
     @contextmanager
     def _eval_mode(self) -> Iterator[None]:
         """Put the models in eval mode within a `with` block, and restore the mode of each model after it."""
+        # Training validates by generating with the model that it trains, which must go on with its dropout.
         modes = [model.training for model in self.models]
         try:
             for model in self.models:

@@ -44,7 +44,9 @@ class Progress:
         If the piece does not continue the phrase that was begun, that phrase is missing again, and its pieces
         no longer count; the piece itself may begin a phrase.
         """
+        # If the phrase that was begun is broken off, its pieces no longer count.
         finished = self.pieces - len(self.begun)
+        # To go on with a phrase that was begun comes before beginning another one.
         for begun in ((*self.begun, piece), (piece,)):
             if begun in self.missing:
                 place = self.missing.index(begun)

@@ -77,14 +77,17 @@ def read_shortlist(path: Path, names: Sequence[str], ranges: IdRanges | None = N
             raise MasscliError(f"{path}:{number}: expected source pieces, a tab and target pieces", HINT)
         rows = []
         for text, id_of in ((source, source_ids), (target, target_ids)):
-            pieces = text.split(" ") if text else []
-            unknown = [piece for piece in pieces if piece not in id_of]
-            if unknown:
-                raise MasscliError(
-                    f"{path}:{number}: {unknown[0]!r} is not in the vocabulary of the model", HINT
-                )
-            rows.append([id_of[piece] for piece in pieces])
-        candidates[tuple(rows[0])] = np.array(rows[1], np.int64)
+            row = []
+            # Nothing before the tab stands for every sentence; `split` would make an empty piece of it.
+            for piece in text.split(" ") if text else []:
+                if piece not in id_of:
+                    raise MasscliError(
+                        f"{path}:{number}: {piece!r} is not in the vocabulary of the model", HINT
+                    )
+                row.append(id_of[piece])
+            rows.append(row)
+        source_row, target_row = rows
+        candidates[tuple(source_row)] = np.array(target_row, np.int64)
     if not candidates:
         raise MasscliError(f"{path}: is empty", HINT)
     return Shortlist(candidates)
@@ -97,11 +100,12 @@ def write_shortlist(path: Path, shortlist: Shortlist, names: Sequence[str]) -> N
     """
     lines = []
     for ngram, ids in shortlist.candidates.items():
-        sides = [[names[number] for number in side] for side in (ngram, ids)]
-        for name in (*sides[0], *sides[1]):
+        source = [names[number] for number in ngram]
+        target = [names[number] for number in ids]
+        for name in (*source, *target):
             if not name or " " in name or "\t" in name or "\n" in name:
                 raise MasscliError(f"the piece {name!r} has white space, so no shortlist can name it")
-        lines.append(f"{' '.join(sides[0])}\t{' '.join(sides[1])}\n")
+        lines.append(f"{' '.join(source)}\t{' '.join(target)}\n")
     write_atomic(path, "".join(lines).encode())
 
 
@@ -132,6 +136,7 @@ class ReducedVocabulary:
             shortlist.mark(source, row)
             row[list(pieces)] = True
         is_used: NDArray[np.bool_] = np.logical_or.reduce(allowed, axis=0)
+        # The search looks up the special ids of the vocabulary, so all of them need a number.
         is_used[sorted(vocabulary.special_ids)] = True
         used = np.flatnonzero(is_used)
         self.candidates = Candidates(

@@ -20,7 +20,7 @@ from masscli.data.batches.batch import Ids
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation, join_turns
 from masscli.generation.config import GenerationConfig
-from masscli.generation.decoder import AlignmentHead, Decoder, TextDecoder
+from masscli.generation.decoder import AlignmentHead, Decoder, TextDecoder, select
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.minimum_risk import rank_by_utility
 from masscli.generation.shortlist import Shortlist
@@ -143,8 +143,8 @@ class Translator:
         self.truncation = truncation
         self.config = config
         self.alignment_head = alignment_head
+        # Minimum Bayes risk chooses among all outputs of the beam, and returns `nbest` of them.
         if config.mbr:
-            # All outputs of a line take part in the choice.
             config = replace(config, nbest=config.beam)
         self.decoder = make_decoder(
             models,
@@ -176,6 +176,7 @@ class Translator:
         `prefixes` has a line for each line; the output begins with its first `config.prefix_size` pieces.
         `constraints` has phrases for each line, separated by tabs, which the output contains.
         """
+        # Files may be longer than memory, so they are read along with the input, buffer by buffer.
         remaining_prefixes = iter(prefixes) if prefixes is not None else None
         remaining_constraints = iter(constraints) if constraints is not None else None
         count = 0
@@ -187,14 +188,14 @@ class Translator:
             # The model is asked for lines that are not empty only.
             not_empty = [i for i, row in enumerate(ids) if len(row)]
             n_best = self.decoder.generate(
-                [ids[i] for i in not_empty],
+                select(ids, not_empty),
                 source,
                 target,
-                prefixes=[prefix_ids[i] for i in not_empty],
-                phrases=[phrases[i] for i in not_empty],
+                prefixes=select(prefix_ids, not_empty),
+                phrases=select(phrases, not_empty),
             )
             if self.alignment_head is not None:
-                n_best = self._align([ids[i] for i in not_empty], n_best, source, target)
+                n_best = self._align(select(ids, not_empty), n_best, source, target)
             hypotheses_of = dict(zip(not_empty, n_best, strict=True))
             for i in range(len(texts)):
                 yield self._translations(first + i, hypotheses_of.get(i), target)
@@ -212,6 +213,7 @@ class Translator:
             return [[] for _ in range(count)]
         size = self.decoder.config.prefix_size
         texts = _take_lines(prefixes, first, count, "--prefix")
+        # With --prefix-size a whole reference may be given as the prefix, of which only the beginning counts.
         ids = [row[:size] for row in self.tokenizer.encode_lines(texts, target)]
         self._count_unknown("--prefix", first, ids)
         return ids
@@ -224,7 +226,9 @@ class Translator:
             return [[] for _ in range(count)]
         lines = _take_lines(constraints, first, count, "--constraints")
         phrases = [self._phrases(line, target) for line in lines]
-        self._count_unknown("--constraints", first, [list(chain.from_iterable(row)) for row in phrases])
+        # A line is not understood if none of its phrases has a known piece.
+        joined = [list(chain.from_iterable(line_phrases)) for line_phrases in phrases]
+        self._count_unknown("--constraints", first, joined)
         return phrases
 
     def score(
@@ -277,15 +281,20 @@ class Translator:
         if hypotheses is None:
             self._count(line, EMPTY_HYPOTHESIS)
             return [Translation(self.tokenizer.decode((), target), EMPTY_HYPOTHESIS)]
+        # Every line of the input gets a line of output, even where the options left none to be found.
         nothing_found = not hypotheses
         if nothing_found:
             self.report.nothing_found.append(line)
             hypotheses = [EMPTY_HYPOTHESIS]
-        translations = [self._translation(self.tokenizer.decode(h.ids, target), h) for h in hypotheses]
+        translations = []
+        for hypothesis in hypotheses:
+            text = self.tokenizer.decode(hypothesis.ids, target)
+            translations.append(self._translation(text, hypothesis))
         if self.config.mbr:
             ranking = rank_by_utility([translation.text for translation in translations])
             translations = [translations[number] for number in ranking[: self.config.nbest]]
         self._count(line, translations[0].hypothesis)
+        # A line is reported once: as one for which nothing was found, or as one that the model left empty.
         if not nothing_found and not translations[0].text.strip():
             self.report.blank.append(line)
         return translations
@@ -353,8 +362,9 @@ class Translator:
 
     def _encode_dialogue(self, text: str, language: str) -> Ids:
         """Return the ids of the latest turns of a dialogue as one sequence; tabs separate turns in `text`."""
-        turns = [turn for turn in text.split("\t") if turn.strip()][-self.truncation.turns :]
-        return join_turns(self._encode(turns, language), self.tokenizer.vocab.sep)
+        turns = [turn for turn in text.split("\t") if turn.strip()]
+        latest = turns[-self.truncation.turns :]
+        return join_turns(self._encode(latest, language), self.tokenizer.vocab.sep)
 
     def _encode(self, texts: Sequence[str], language: str) -> list[Ids]:
         """Return the token ids of each text, without special tokens."""

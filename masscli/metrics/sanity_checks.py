@@ -59,6 +59,7 @@ def check_text(
     """
     yield from _check_hypotheses(name, hypotheses, references)
     for reference_name, lines in references.items():
+        # Then a file was probably given twice: systems hardly reproduce a whole reference.
         if list(hypotheses) == list(lines):
             yield f"{name}: every line is equal to the reference {reference_name}"
         tokenized = _count(lines, _looks_tokenized)
@@ -73,6 +74,7 @@ def check_text(
                 f"{name}: has no capital letter, but {reference_name} does; "
                 "with --lowercase case does not count"
             )
+    # A decoder that failed, or the wrong column, often shows as an exact copy of the input.
     if source is not None and list(hypotheses) == list(source):
         yield f"{name}: is identical to the source"
 
@@ -119,9 +121,11 @@ def check_spelling(
         for first, first_letters, second, second_letters in SPELLINGS:
             ours = _preference(hypotheses, first_letters, second_letters)
             theirs = _preference(lines, first_letters, second_letters)
-            if ours * theirs < 0:
-                sides = (name, reference_name) if ours > 0 else (reference_name, name)
-                yield f"{sides[0]}: has {first}, but {sides[1]} has {second}: they count as different"
+            # The signs differ if one side prefers the first spelling, and the other one the second.
+            if ours > 0 > theirs:
+                yield f"{name}: has {first}, but {reference_name} has {second}: they count as different"
+            elif theirs > 0 > ours:
+                yield f"{reference_name}: has {first}, but {name} has {second}: they count as different"
         yield from _check_characters(name, hypotheses, reference_name, lines)
 
 
@@ -139,6 +143,7 @@ def _check_characters(
     for description, condition in kinds:
         ours = _count(hypotheses, condition)
         theirs = _count(references, condition)
+        # Where both sides have them, they match each other more or less, and the text is simply so.
         if ours and not theirs:
             yield f"{name}: {ours} lines have {description}, but none of {reference_name} has"
         elif theirs and not ours:
@@ -150,10 +155,10 @@ def check_tokenization(references: Mapping[str, Sequence[str]], options: ScoreCo
     if "bleu" not in options.metric or options.tokenize not in ("13a", "intl", "none"):
         return
     for name, lines in references.items():
-        total = sum(len(line) - line.count(" ") for line in lines)
+        text = "".join(lines).replace(" ", "")
         for language, letters, advice in SCRIPTS_WITHOUT_SPACES:
-            found = sum(len(letters.findall(line)) for line in lines)
-            if found > SUSPICIOUS_SHARE * total:
+            # A few foreign words in a text of another script do no harm.
+            if len(letters.findall(text)) > SUSPICIOUS_SHARE * len(text):
                 yield (
                     f"{name}: looks {language}, of which --tokenize {options.tokenize} makes no words; "
                     f"BLEU needs {advice}"
@@ -171,6 +176,7 @@ def check_numbers(
     if not {"pearson", "spearman"}.intersection(options.metric):
         return
     for side, lines in ((name, hypotheses), *references.items()):
+        # Numbers are compared by value, so that 1 and 1.0 are equal.
         values = {_number(line) for line in lines}
         if len(lines) > 1 and len(values) == 1 and None not in values:
             value = lines[0].strip()
@@ -191,10 +197,9 @@ def check_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig)
                 "such labels are for --metric accuracy or f1"
             )
         # Running text hardly repeats, and its lines have several words.
-        few_words = len(labels) < SUSPICIOUS_SHARE * len(lines) and all(
-            len(label.split()) == 1 for label in labels
-        )
-        if few_words and TEXT_METRICS.intersection(options.metric):
+        repeats = len(labels) < SUSPICIOUS_SHARE * len(lines)
+        single_words = all(len(label.split()) == 1 for label in labels)
+        if repeats and single_words and TEXT_METRICS.intersection(options.metric):
             yield f"{name}: the same few words, one a line; labels are for --metric accuracy or f1"
 
 
@@ -234,6 +239,7 @@ def check_labels(
 def _check_columns(labels_of_files: Mapping[str, set[str]]) -> Iterator[str]:
     """Yield a warning for each file many of whose labels contain tabs, as whole rows of a table do."""
     for name, labels in labels_of_files.items():
+        # A label may have a tab by mistake; only many of them are a table.
         if sum("\t" in label for label in labels) > SUSPICIOUS_SHARE * len(labels):
             yield (
                 f"{name}: its labels contain tabs; are these columns? "
@@ -277,6 +283,7 @@ def _check_f1(name: str, ours: set[str], reference_name: str, theirs: set[str]) 
                 f"{side}: has labels that {other} lacks ({extra}): "
                 f"F1 is the mean over all {len(labels)} labels, not that of one; choose one with --positive"
             )
+    # F1 of the only label is 100 for every system, which says nothing.
     if len(labels) == 1:
         yield (
             f"{name}: {_some_labels(labels)} is the only label on both sides, and F1 is that of this label; "
@@ -293,6 +300,7 @@ def check_summaries(
     separator = options.summary_separator
     for reference_name, references_lines in references.items():
         unseparated = []
+        # Summaries of a single sentence have no separator either, so a single line with one is enough.
         for side, lines in ((name, hypotheses), (reference_name, references_lines)):
             if not any(separator in line or "\n" in line for line in lines):
                 unseparated.append(side)
