@@ -17,6 +17,7 @@ import numpy as np
 from masscli.api.ensemble import Ensemble
 from masscli.api.text_model import TextModel
 from masscli.generation.config import GenerationConfig
+from masscli.generation.decoder import select
 from masscli.generation.translator import Translator
 
 
@@ -63,10 +64,12 @@ class PairScorer:
 
         `targets` has a line for each line of `sources`.
         """
-        lines = (sources, targets)
-        forward = self._cross_entropies(0, *lines)
-        backward = self._cross_entropies(1, *reversed(lines))
-        return [pair_score(*both) for both in zip(forward, backward, strict=True)]
+        forward = self._cross_entropies(0, sources, targets)
+        backward = self._cross_entropies(1, targets, sources)
+        scores = []
+        for forward_entropy, backward_entropy in zip(forward, backward, strict=True):
+            scores.append(pair_score(forward_entropy, backward_entropy))
+        return scores
 
     def _cross_entropies(
         self, direction: int, sources: Sequence[str], targets: Sequence[str]
@@ -80,14 +83,13 @@ class PairScorer:
         decoder = translator.decoder
         source_ids = [np.asarray(ids) for ids in translator.tokenizer.encode_lines(sources, source)]
         target_ids = [np.asarray(ids) for ids in translator.tokenizer.encode_lines(targets, target)]
+        # A truncated line would get the score of another line, so what is too long gets none.
         fitting = []
         for number, (first, second) in enumerate(zip(source_ids, target_ids, strict=True)):
             fits = len(first) <= translator.max_source_length
             if fits and len(second) <= decoder.max_output_length(len(first)):
                 fitting.append(number)
-        scored = decoder.score(
-            [source_ids[i] for i in fitting], [target_ids[i] for i in fitting], source, target
-        )
+        scored = decoder.score(select(source_ids, fitting), select(target_ids, fitting), source, target)
         entropies: list[float | None] = [None] * len(source_ids)
         for number, hypothesis in zip(fitting, scored, strict=True):
             entropies[number] = -math.fsum(hypothesis.token_scores) / len(hypothesis.token_scores)

@@ -78,11 +78,14 @@ def _describe_batch(trainer: Trainer, prepared: PreparedBatch) -> Iterator[str]:
     sides = {"source": batch.source}
     if batch.target is not None:
         sides["target"] = batch.target
-    shapes = ", ".join(f"{name} {' x '.join(map(str, side.ids.shape))}" for name, side in sides.items())
+    shapes = []
+    for name, side in sides.items():
+        rows, width = side.ids.shape
+        shapes.append(f"{name} {rows} x {width}")
     targets = sum(batch.counts.values())
     yield (
         f"micro-batch {prepared.planned.micro + 1} of {trainer.state.update_freq}, "
-        f"of {prepared.planned.stream}: {shapes}, {targets:,.0f} targets"
+        f"of {prepared.planned.stream}: {', '.join(shapes)}, {targets:,.0f} targets"
     )
     for name, side in sides.items():
         yield f"  {name}: {_first_row(trainer, side)}"
@@ -103,6 +106,7 @@ def _describe_memory(trainer: Trainer) -> Iterator[str]:
     everything = [local_part(parameter) for parameter in trainer.model.parameters()]
     for stream in trainer.streams.values():
         everything += [local_part(parameter) for parameter in stream.objective.parameters()]
+    # A frozen weight takes memory, but has neither a gradient nor a state.
     weights = _size(sum(tensor.numel() for tensor in everything))
     gradients = _size(sum(tensor.numel() for tensor in trained))
     state = _size(sum(_state_numbers(tensor, trainer.recipe) for tensor in trained))
@@ -113,6 +117,7 @@ def _describe_memory(trainer: Trainer) -> Iterator[str]:
         f"memory: weights {_format(weights)}, gradients {_format(gradients)}, optimizer {_format(state)}; "
         f"about {_format(peak)} with these batches; {_format(free)} are free besides"
     )
+    # The best checkpoints may all be older than the last ones.
     kept = trainer.recipe.checkpoint.keep_last + trainer.recipe.checkpoint.keep_best
     disk = _size(shutil.disk_usage(_existing_parent(trainer.folder)).free, bytes_each=1)
     yield f"disk: up to {kept} checkpoints of {_format(weights + state)} are kept; {_format(disk)} are free"

@@ -81,7 +81,7 @@ class Beam:
         size = self.width // self.groups
         # (S, V): how many rows of earlier groups were extended by each piece in this step.
         uses = torch.zeros_like(scores[:, 0])
-        selections = []
+        ended, ended_parents, kept_sums, parents, pieces = [], [], [], [], []
         for first in range(0, self.width, size):
             rows = slice(first, first + size)
             # The first group has no group before it, and chooses as a plain beam does.
@@ -89,14 +89,18 @@ class Beam:
             selection = self._select_in_group(sums[:, rows], scores[:, rows], earlier_uses)
             # Rows that do not exist have sums of -inf, and their pieces do not count as used.
             uses.scatter_add_(1, selection.pieces, (selection.sums > -torch.inf).to(uses.dtype))
-            selections.append((first, selection))
-        return StepSelection(
+            ended.append(selection.ended)
+            kept_sums.append(selection.sums)
+            pieces.append(selection.pieces)
             # Parents count from 0 within a group, and within the sentence in the result.
-            ended=torch.cat([s.ended for _, s in selections], 1),
-            ended_parents=torch.cat([s.ended_parents + first for first, s in selections], 1),
-            sums=torch.cat([s.sums for _, s in selections], 1),
-            parents=torch.cat([s.parents + first for first, s in selections], 1),
-            pieces=torch.cat([s.pieces for _, s in selections], 1),
+            ended_parents.append(selection.ended_parents + first)
+            parents.append(selection.parents + first)
+        return StepSelection(
+            ended=torch.cat(ended, 1),
+            ended_parents=torch.cat(ended_parents, 1),
+            sums=torch.cat(kept_sums, 1),
+            parents=torch.cat(parents, 1),
+            pieces=torch.cat(pieces, 1),
         )
 
     def _select_in_group(self, sums: Tensor, scores: Tensor, uses: Tensor | None) -> StepSelection:

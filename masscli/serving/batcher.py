@@ -85,6 +85,7 @@ class Batcher:
         self._expected_end = 0.0
         """When all that waits is expected to be translated, in the time of the event loop."""
         self._arrived = asyncio.Event()
+        # A single thread, since PyTorch itself uses all cores for one batch.
         self._thread = ThreadPoolExecutor(1, "translate")
         self._worker = asyncio.get_running_loop().create_task(self._work())
 
@@ -156,6 +157,7 @@ class Batcher:
                 self._arrived.clear()
                 continue
             is_full = any(request.kind == batch[0].kind for request in self._waiting)
+            # The event loop goes on accepting requests while the thread translates.
             answers, seconds = await loop.run_in_executor(self._thread, self._timed_translate, batch)
             characters = sum(request.characters for request in batch)
             self._throughput.record(batch[0].kind, characters, seconds, is_full=is_full)
@@ -235,9 +237,11 @@ class Batcher:
         If a batch of several requests fails, each of them is tried alone.
         """
         first = batch[0]
-        texts = [text for request in batch for text in request.texts]
+        texts: list[str] = []
+        for request in batch:
+            texts += request.texts
         try:
-            translated = iter(self.models.translate(first.direction, texts, first.nbest))
+            translated = self.models.translate(first.direction, texts, first.nbest)
         # Whatever happens, the thread goes on with the next batch.
         except Exception as error:
             if len(batch) == 1:
@@ -246,4 +250,11 @@ class Batcher:
                 return [error]
             # One request must not spoil those that happened to arrive with it.
             return [self._translate([request])[0] for request in batch]
-        return [[next(translated) for _ in request.texts] for request in batch]
+        # Translations are in the order of all texts, so each request takes the next ones.
+        answers: list[list[TextTranslation] | Exception] = []
+        begin = 0
+        for request in batch:
+            end = begin + len(request.texts)
+            answers.append(translated[begin:end])
+            begin = end
+        return answers

@@ -144,8 +144,11 @@ class Gradients:
         generates = any(s.objective.generates_in_prepare for s in self.streams.values())
         # Generation runs the model at a pace of its own in each process, which sharded layers do not allow.
         context = gathered_model(self.train_step) if generates else nullcontext(self.train_step.model)
+        work = []
         with context as model:
-            return [(item.planned, self._prepare_pieces(model, item, pieces)) for item in prepared]
+            for item in prepared:
+                work.append((item.planned, self._prepare_pieces(model, item, pieces)))
+        return work
 
     def _prepare_pieces(self, model: Transformer, prepared: PreparedBatch, pieces: int) -> list[Batch]:
         """Complete a micro-batch by `Objective.prepare`; return it as up to `pieces` batches.

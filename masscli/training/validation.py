@@ -95,9 +95,12 @@ class ValidationResult:
 
     def add_split(self, split: str, other: ValidationResult) -> None:
         """Add the result of another split, with `split.` in front of the names of its metrics."""
-        self.metrics |= {f"{split}.{name}": value for name, value in other.metrics.items()}
-        self.signatures |= {f"{split}.{name}": text for name, text in other.signatures.items()}
-        self.samples += tuple(replace(sample, task=f"{split}.{sample.task}") for sample in other.samples)
+        for name, value in other.metrics.items():
+            self.metrics[f"{split}.{name}"] = value
+        for name, signature in other.signatures.items():
+            self.signatures[f"{split}.{name}"] = signature
+        for sample in other.samples:
+            self.samples += (replace(sample, task=f"{split}.{sample.task}"),)
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,9 @@ class Validator:
     @property
     def _unambiguous_metrics(self) -> list[str]:
         """Return the metrics of predictions that only one stream has, so that its name can be left out."""
-        counts = Counter(metric for stream in self.streams for metric in stream.metrics)
+        counts: Counter[str] = Counter()
+        for stream in self.streams:
+            counts.update(stream.metrics)
         return [metric for metric, count in counts.items() if count == 1]
 
     @torch.no_grad()
@@ -195,6 +200,7 @@ class Validator:
         term_losses: dict[str, float] = {}
         for stream in self.streams:
             losses = self._losses_by_term(model, stream)
+            # The same weights as in training, so that both losses can be compared.
             weights = stream.objective.weights
             metrics[f"{stream.name}.loss"] = sum(loss * weights[term] for term, loss in losses.items())
             if stream.term_losses:
@@ -219,13 +225,15 @@ class Validator:
             batch = objective.prepare(model, stream.batch_builder(numbers, 0).to(device))
             losses = objective(model, batch)
             sums = [float(losses[term].nll) for term in terms]
-            return torch.tensor([sums, [batch.counts[term] for term in terms]], dtype=torch.float64)
+            counts = [batch.counts[term] for term in terms]
+            return torch.tensor([sums, counts], dtype=torch.float64)
 
         # Objectives have dropout of their own, in heads and generators.
         objective.eval()
         # float64, so that the order of batches and processes hardly changes the sum.
         totals = torch.zeros(2, len(terms), dtype=torch.float64)
         for position, numbers in enumerate(stream.sampler.epoch()):
+            # Every process draws the same batches, and takes those of its turn.
             if position % distributed.world_size == distributed.rank:
                 totals += torch.stack(with_less_memory(numbers, sums_and_counts)).sum(0)
         objective.train()

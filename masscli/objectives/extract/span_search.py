@@ -38,8 +38,12 @@ def search_windows(
     start_logits = logits.starts.double().cpu().numpy()
     text_end = windows.text_start + windows.text_size
     # Answers are searched for in the text alone, whatever else a head has scored.
-    texts = [slice(*bounds) for bounds in zip(windows.text_start.tolist(), text_end.tolist(), strict=True)]
-    best_starts = [_best(start_logits[row, text], n_best) for row, text in enumerate(texts)]
+    texts = []
+    best_starts = []
+    for row, (begin, end) in enumerate(zip(windows.text_start.tolist(), text_end.tolist(), strict=True)):
+        text = slice(begin, end)
+        texts.append(text)
+        best_starts.append(_best(start_logits[row, text], n_best))
     # The ends of all windows are scored in one call.
     end_logits = logits.ends(_start_positions(windows, best_starts)).double().cpu().numpy()
     outputs = []
@@ -51,6 +55,7 @@ def search_windows(
             start_logit = start_logits[row, text][start]
             text_end_logits = end_logits[row, column, text]
             for end in _best(text_end_logits, n_best):
+                # A span cannot end before it starts, and long spans are hardly ever answers.
                 if start <= end < start + max_answer:
                     output += [start, end, start_logit + text_end_logits[end]]
         outputs.append(np.array(output, np.float64))

@@ -146,7 +146,9 @@ class PseudoMaskingCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch of pairs; every target token and the end of each target has a label."""
-        pseudo_masked = [self._pseudo_mask(example, rng) for example, rng in zip(examples, rngs, strict=True)]
+        pseudo_masked = []
+        for example, rng in zip(examples, rngs, strict=True):
+            pseudo_masked.append(self._pseudo_mask(example, rng))
         numbers = example_numbers(examples)
         return pseudo_mask_batch(pseudo_masked, (self.term,), self.framing, self.language, numbers)
 
