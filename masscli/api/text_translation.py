@@ -58,6 +58,7 @@ class LineTranslation:
 
     def confidence_of(self, rank: int) -> float:
         """Return the geometric mean of the probabilities of all pieces of `texts[rank]`; 1 without pieces."""
+        # All pieces of the line together: a mean over sentences would weigh those of short ones more.
         pieces = sum(len(translation.piece_scores) for translation in self._hypotheses(rank))
         return math.exp(self.log_probability(rank) / max(1, pieces))
 
@@ -66,7 +67,11 @@ class LineTranslation:
         return math.fsum(translation.log_probability for translation in self._hypotheses(rank))
 
     def _hypotheses(self, rank: int) -> list[Translation]:
-        return [hypotheses[min(rank, len(hypotheses) - 1)] for hypotheses in self.sentences]
+        # As `_at` does for texts, a sentence with fewer hypotheses repeats its last one.
+        hypotheses_of_rank = []
+        for hypotheses in self.sentences:
+            hypotheses_of_rank.append(hypotheses[min(rank, len(hypotheses) - 1)])
+        return hypotheses_of_rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,11 @@ class TextTranslation:
         There are as many as the line with the most translations has; a line with fewer repeats its last one.
         """
         count = max(len(line.texts) for line in self.lines)
-        return ["\n".join(_at(line.texts, rank) for line in self.lines) for rank in range(count)]
+        texts = []
+        for rank in range(count):
+            lines = [_at(line.texts, rank) for line in self.lines]
+            texts.append("\n".join(lines))
+        return texts
 
     @property
     def text(self) -> str:
@@ -104,11 +113,15 @@ class _Sentence:
     def keep_only_with(self, placeholders: Sequence[str]) -> bool:
         """Drop the translations that lack these placeholders, unless all do; return whether any has them."""
         (hypotheses,) = self.hypotheses
-        kept = [rank for rank, text in enumerate(self.translations) if keeps_placeholders(text, placeholders)]
-        if kept:
-            self.translations = [self.translations[rank] for rank in kept]
-            self.hypotheses = [tuple(hypotheses[rank] for rank in kept)]
-        return bool(kept)
+        kept_texts, kept_hypotheses = [], []
+        for text, hypothesis in zip(self.translations, hypotheses, strict=True):
+            if keeps_placeholders(text, placeholders):
+                kept_texts.append(text)
+                kept_hypotheses.append(hypothesis)
+        if kept_texts:
+            self.translations = kept_texts
+            self.hypotheses = [tuple(kept_hypotheses)]
+        return bool(kept_texts)
 
 
 class TextTranslator:
@@ -133,16 +146,23 @@ class TextTranslator:
 
     def translate(self, texts: Iterable[str]) -> list[TextTranslation]:
         """Return the translation of each text; batches hold sentences of all texts together."""
-        source_lines = [text.split("\n") for text in texts]
-        lines = [[self._sentences(line.strip()) for line in text_lines] for text_lines in source_lines]
-        sentences = [sentence for text_lines in lines for line in text_lines for sentence in line]
+        split_texts = []
+        sentences: list[_Sentence] = []
+        for text in texts:
+            split_lines = []
+            for line in text.split("\n"):
+                line_sentences = self._sentences(line.strip())
+                split_lines.append((line, line_sentences))
+                sentences += line_sentences
+            split_texts.append(split_lines)
+        # Sentences are changed in place, so that their lines have the translations, too.
         self._translate_whole(sentences)
         if self.keep_placeholders:
             self._translate_around_placeholders(sentences)
         results = []
-        for originals, text_lines in zip(source_lines, lines, strict=True):
-            pairs = zip(originals, text_lines, strict=True)
-            results.append(TextTranslation(tuple(self._join(line, parts) for line, parts in pairs)))
+        for split_lines in split_texts:
+            translated = [self._join(line, line_sentences) for line, line_sentences in split_lines]
+            results.append(TextTranslation(tuple(translated)))
         return results
 
     def _sentences(self, line: str) -> list[_Sentence]:
@@ -153,6 +173,7 @@ class TextTranslator:
         parts = split_sentences(line, self.model.task.source) if self.split else [line]
         sentences = []
         for part in parts:
+            # The white space is kept for the translation, which a model would not give back.
             body = part.rstrip()
             sentences.append(_Sentence(body, part[len(body) :], [], []))
         return sentences
@@ -163,11 +184,12 @@ class TextTranslator:
         `hypotheses`, `translations` and, for sentences too long for the model, `is_truncated` are set.
         """
         translator = self.model.translator(self.search)
-        for sentence, hypotheses in zip(
-            sentences, self._hypotheses(translator, [s.body for s in sentences]), strict=True
-        ):
+        bodies = [sentence.body for sentence in sentences]
+        n_best = self._hypotheses(translator, bodies)
+        for sentence, hypotheses in zip(sentences, n_best, strict=True):
             sentence.hypotheses = [tuple(hypotheses)]
             sentence.translations = [one_line(hypothesis.text) for hypothesis in hypotheses]
+        # To the translator a sentence is a line, and lines are numbered from 1.
         for line in translator.report.truncated:
             sentences[line - 1].is_truncated = True
 
@@ -187,7 +209,9 @@ class TextTranslator:
         for _, split in broken:
             parts += [part for part, is_placeholder in split if not is_placeholder and _has_letter(part)]
         translator = self.model.translator(self.search)
-        outputs = iter(self._hypotheses(translator, [_strip(part)[1] for part in parts]))
+        bodies = [_strip(part)[1] for part in parts]
+        # Parts are consumed below in the order in which they were collected above.
+        outputs = iter(self._hypotheses(translator, bodies))
         for sentence, split in broken:
             sentence.hypotheses = []
             text = ""
@@ -214,15 +238,19 @@ class TextTranslator:
         begin, body, end = _strip(line)
         texts = []
         for rank in range(count):
-            text = "".join(_at(sentence.translations, rank) + self._space(sentence) for sentence in sentences)
+            text = ""
+            for sentence in sentences:
+                text += _at(sentence.translations, rank) + self._space(sentence)
             texts.append(begin + text.strip() + end)
         task = self.model.task
         languages = list(self.model.ensemble.framing.vocab.languages)
         flags = output_flags(body, texts[0].strip(), task.source, task.target, languages)
         if any(sentence.is_truncated for sentence in sentences):
             flags = (*flags, "truncated")
-        hypotheses = tuple(part for sentence in sentences for part in sentence.hypotheses)
-        return LineTranslation(line, tuple(texts), hypotheses, flags)
+        hypotheses: list[tuple[Translation, ...]] = []
+        for sentence in sentences:
+            hypotheses += sentence.hypotheses
+        return LineTranslation(line, tuple(texts), tuple(hypotheses), flags)
 
     def _space(self, sentence: _Sentence) -> str:
         """Return the white space to put after the translation of a sentence.

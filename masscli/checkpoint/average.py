@@ -42,6 +42,7 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
     checkpoints are not of the same model and vocabulary, or if `folder` is not empty.
     """
     first = checkpoints[0]
+    # Everything is checked before anything is written.
     for other in checkpoints[1:]:
         if not _same_model(other, first):
             raise MasscliError(
@@ -52,9 +53,11 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
                 f"{other.path}: has another vocabulary than {first.path}", "average checkpoints of one run"
             )
     checkpoint.require_empty_folder(folder)
+    # Generators, so that only one checkpoint at a time is in memory.
     model = _mean(member.weights() for member in checkpoints)
     objectives = _mean(member.objective_state() for member in checkpoints)
-    state = replace(first.state, step=max(member.state.step for member in checkpoints))
+    last_step = max(member.state.step for member in checkpoints)
+    state = replace(first.state, step=last_step)
     return checkpoint.save_new_run(folder, first.recipe, state, first.tokenizer(), model, objectives)
 
 
@@ -90,7 +93,10 @@ def _same_model(first: Checkpoint, second: Checkpoint) -> bool:
 
 def _objectives(member: Checkpoint) -> dict[str, tuple[str, str]]:
     """Return a pair for each training stream, by the stream's name: its dataset and its objective's name."""
-    return {name: (stream.dataset, stream.objective.name) for name, stream in member.recipe.stream.items()}
+    objectives = {}
+    for name, stream in member.recipe.stream.items():
+        objectives[name] = (stream.dataset, stream.objective.name)
+    return objectives
 
 
 def _mean(members: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -104,7 +110,11 @@ def _mean(members: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
     count = 0
     for tensors in members:
         for name, tensor in tensors.items():
-            sums[name] = sums[name].add_(tensor) if name in sums else tensor.double()
+            if name in sums:
+                sums[name] += tensor
+            else:
+                # A copy: the sum must not change the weights of the first checkpoint.
+                sums[name] = tensor.to(torch.float64, copy=True)
             dtypes[name] = tensor.dtype
         count += 1
     return {name: (total / count).to(dtypes[name]) for name, total in sums.items()}

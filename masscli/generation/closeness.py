@@ -20,6 +20,11 @@ def rank_by_closeness(texts: Sequence[str], reference: str, metric: Literal["ble
     sacreBLEU. Of equally close texts the first comes first.
     """
     options = ScoreConfig(sentence_level=True)
-    scorer = Bleu.from_options(options) if metric == "bleu" else Chrf.from_options(options)
+    scorer: Bleu | Chrf
+    if metric == "bleu":
+        scorer = Bleu.from_options(options)
+    else:
+        scorer = Chrf.from_options(options)
     scores = [scorer.sentence_score(text, [reference]).score for text in texts]
+    # The index breaks ties, since the outputs come in the order of the model's own scores.
     return sorted(range(len(texts)), key=lambda number: (-scores[number], number))

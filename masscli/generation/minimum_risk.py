@@ -48,18 +48,24 @@ def chrf_matrix(texts: Sequence[str]) -> Matrix:
         has_both = np.outer(totals > 0, totals > 0)
         precisions += np.divide(matches, totals[:, None], out=np.zeros_like(matches), where=has_both)
         recalls += np.divide(matches, totals[None, :], out=np.zeros_like(matches), where=has_both)
+        # The means are over those orders that both texts have, as in sacreBLEU.
         orders += has_both
     precisions /= np.maximum(orders, 1)
     recalls /= np.maximum(orders, 1)
     weighted = BETA_SQUARED * precisions + recalls
     products = (1 + BETA_SQUARED) * precisions * recalls
+    # Texts without a common n-gram have chrF 0 and would divide by 0.
     return 100 * np.divide(products, weighted, out=np.zeros_like(products), where=weighted > 0)
 
 
 def _ngram_counts(texts: Sequence[str], n: int) -> Matrix:
     """Return how often each text has each of the G character n-grams that occur in any text: (N, G)."""
-    counters = [Counter(text[i : i + n] for i in range(len(text) - n + 1)) for text in texts]
+    counters = []
+    for text in texts:
+        ngrams = [text[start : start + n] for start in range(len(text) - n + 1)]
+        counters.append(Counter(ngrams))
     ids = {ngram: number for number, ngram in enumerate(sorted(set().union(*counters)))}
+    # Without any n-gram there is one empty column, so that sums over columns are defined.
     counts = np.zeros((len(texts), max(1, len(ids))))
     for row, counter in zip(counts, counters, strict=True):
         for ngram, count in counter.items():

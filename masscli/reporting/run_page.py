@@ -25,12 +25,10 @@ MAIN_METRICS = ("loss", "ppl", "bleu", "roundtrip", "rouge-l", "accuracy", "f1",
 
 def run_page(histories: Sequence[RunHistory], metrics: Sequence[str]) -> str:
     """Return the HTML report about runs; `metrics` are columns of its table, at the best checkpoint."""
-    names = [history.log.name for history in histories]
+    logs = [history.log for history in histories]
+    names = [log.name for log in logs]
     sections = [
-        (
-            "Runs",
-            html_table(cost_rows([history.log for history in histories], metrics, None), text_columns=1),
-        ),
+        ("Runs", html_table(cost_rows(logs, metrics, None), text_columns=1)),
         ("Validation", _validation(histories)),
         ("Training", _charts(histories, lambda history: history.losses | history.speed)),
         ("What objectives measure", _objectives(histories)),
@@ -38,7 +36,10 @@ def run_page(histories: Sequence[RunHistory], metrics: Sequence[str]) -> str:
         ("Settings that differ", _differing_settings(histories)),
         ("All settings", _all_settings(histories)),
     ]
-    return page(" and ".join(names) if len(names) < 3 else f"{len(names)} runs", names, sections)
+    title = f"{len(names)} runs"
+    if len(names) < 3:
+        title = " and ".join(names)
+    return page(title, names, sections)
 
 
 def page(title: str, runs: Sequence[str], sections: Sequence[tuple[str, str]]) -> str:
@@ -47,12 +48,12 @@ def page(title: str, runs: Sequence[str], sections: Sequence[tuple[str, str]]) -
     Sections without contents are left out.
     """
     style = files("masscli.reporting").joinpath("page.css").read_text(encoding="utf-8")
-    shown = [(heading, body) for heading, body in sections if body]
-    links = "".join(f'<a href="#{_anchor(heading)}">{escape(heading)}</a>' for heading, _ in shown)
-    bodies = "".join(
-        f'<section id="{_anchor(heading)}"><h2>{escape(heading)}</h2>{body}</section>'
-        for heading, body in shown
-    )
+    links = ""
+    bodies = ""
+    for heading, body in sections:
+        if body:
+            links += f'<a href="#{_anchor(heading)}">{escape(heading)}</a>'
+            bodies += f'<section id="{_anchor(heading)}"><h2>{escape(heading)}</h2>{body}</section>'
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -64,11 +65,13 @@ def page(title: str, runs: Sequence[str], sections: Sequence[tuple[str, str]]) -
 
 
 def _legend(runs: Sequence[str]) -> str:
-    chips = [
-        f'<span class="chip"><span class="dot p{number % COLOURS}"></span>{escape(name)}</span>'
-        for number, name in enumerate(runs)
-    ]
-    return f'<p class="legend">{"".join(chips)}</p>' if len(runs) > 1 else ""
+    # A single run needs no legend: its name is the title.
+    if len(runs) < 2:
+        return ""
+    chips = ""
+    for number, name in enumerate(runs):
+        chips += f'<span class="chip"><span class="dot p{number % COLOURS}"></span>{escape(name)}</span>'
+    return f'<p class="legend">{chips}</p>'
 
 
 def _validation(histories: Sequence[RunHistory]) -> str:
@@ -78,14 +81,13 @@ def _validation(histories: Sequence[RunHistory]) -> str:
     names = [name for name in names if not _repeats(histories, name, names)]
     main = sorted((name for name in names if name in MAIN_METRICS), key=MAIN_METRICS.index)
     others = [name for name in names if name not in MAIN_METRICS]
-    charts = [_chart(histories, name, lambda history: history.validation) for name in main or others]
-    body = f'<div class="charts">{"".join(charts)}</div>' if charts else ""
-    if main and others:
-        rest = [_chart(histories, name, lambda history: history.validation) for name in others]
-        body += (
-            f"<details><summary>{len(rest)} more metrics</summary>"
-            f'<div class="charts">{"".join(rest)}</div></details>'
-        )
+    # Without any of the main metrics nothing is worth folding away.
+    if not main:
+        return _chart_grid(histories, others, lambda history: history.validation)
+    body = _chart_grid(histories, main, lambda history: history.validation)
+    if others:
+        rest = _chart_grid(histories, others, lambda history: history.validation)
+        body += f"<details><summary>{len(others)} more metrics</summary>{rest}</details>"
     return body
 
 
@@ -119,10 +121,22 @@ def _objectives(histories: Sequence[RunHistory]) -> str:
 
 
 def _charts(histories: Sequence[RunHistory], curves: Callable[[RunHistory], Mapping[str, Points]]) -> str:
-    names = _names(histories, curves)
+    return _chart_grid(histories, _names(histories, curves), curves)
+
+
+def _chart_grid(
+    histories: Sequence[RunHistory],
+    names: Sequence[str],
+    curves: Callable[[RunHistory], Mapping[str, Points]],
+) -> str:
+    """Return the charts of the figures `names`, in this order, as one HTML element; empty without names.
+
+    `curves` returns the curves of a run by name.
+    """
     if not names:
         return ""
-    return f'<div class="charts">{"".join(_chart(histories, name, curves) for name in names)}</div>'
+    charts = [_chart(histories, name, curves) for name in names]
+    return f'<div class="charts">{"".join(charts)}</div>'
 
 
 def _chart(
@@ -150,7 +164,11 @@ def _names(
     histories: Sequence[RunHistory], curves: Callable[[RunHistory], Mapping[str, Points]]
 ) -> list[str]:
     """Return the names of the curves of all runs, each once; `curves` returns those of a run by name."""
-    return list(dict.fromkeys(name for history in histories for name in curves(history)))
+    # A dictionary serves as a set that keeps the order.
+    names: dict[str, None] = {}
+    for history in histories:
+        names.update(dict.fromkeys(curves(history)))
+    return list(names)
 
 
 def _samples(histories: Sequence[RunHistory]) -> str:
@@ -161,7 +179,9 @@ def _samples(histories: Sequence[RunHistory]) -> str:
             cards.setdefault((sample.task, sample.source, sample.reference), []).append((number, sample))
     parts = []
     for (task, source, reference), outputs in cards.items():
-        rows = "".join(_sample_row(histories, number, sample) for number, sample in _spread(outputs))
+        rows = ""
+        for number, sample in _spread(outputs):
+            rows += _sample_row(histories, number, sample)
         parts.append(
             f'<article class="sample"><p class="task">{escape(task)}</p>'
             f"<dl><dt>source</dt><dd>{escape(source)}</dd><dt>reference</dt><dd>{escape(reference)}</dd></dl>"
@@ -199,7 +219,10 @@ def _differing_settings(histories: Sequence[RunHistory]) -> str:
     """
     if len(histories) < 2:
         return ""
-    keys = list(dict.fromkeys(key for history in histories for key in history.settings))
+    # Runs of different versions or objectives have different settings, so the keys of all are gone through.
+    keys: dict[str, None] = {}
+    for history in histories:
+        keys.update(dict.fromkeys(history.settings))
     rows = [["setting", *(history.log.name for history in histories)]]
     for key in keys:
         values = [history.settings.get(key, "") for history in histories]
@@ -214,7 +237,9 @@ def _differing_settings(histories: Sequence[RunHistory]) -> str:
 def _all_settings(histories: Sequence[RunHistory]) -> str:
     parts = []
     for history in histories:
-        rows = [["setting", "value"], *([key, value] for key, value in history.settings.items())]
+        rows = [["setting", "value"]]
+        for key, value in history.settings.items():
+            rows.append([key, value])
         if len(rows) > 1:
             name = escape(history.log.name)
             table = html_table(rows, text_columns=2)
