@@ -46,6 +46,7 @@ def initialize_model(
     stacks = "encoder" if recipe.init_decoder_from is not None else recipe.init_stacks
     new_rows = NewRows(tokenizer, recipe.init_new)
     copied, report = initialize_from(model, open_checkpoint(recipe.init_from), new_rows, stacks)
+    # What the stacks share comes from the first checkpoint.
     if recipe.init_decoder_from is not None:
         decoder_checkpoint = open_checkpoint(recipe.init_decoder_from)
         more = initialize_from(model, decoder_checkpoint, new_rows, "decoder", shared_tensors=False)
@@ -89,7 +90,11 @@ def initialize_from(
     first_line = f"{len(copied)} tensors from {checkpoint.path}"
     if decoder_from_encoder:
         first_line += ", of its encoder: it has no decoder"
-    report = [first_line, *dict.fromkeys(filter(None, remarks.values()))]
+    report = [first_line]
+    # Several tensors may have the same remark, which is reported once.
+    for remark in remarks.values():
+        if remark and remark not in report:
+            report.append(remark)
     unused = [name for name in sources if name not in remarks]
     report += _report_rest(checkpoint, unused)
     return Initialization(set(copied), report)
@@ -120,6 +125,7 @@ def _copy(
     of tokens by ids; `new_rows` fills the rest of both. A table with fewer positions than the model's is
     repeated until it fills it. Raises MasscliError if shapes differ otherwise.
     """
+    # Languages may have other numbers in the new vocabulary, so their vectors go by name.
     old_languages = checkpoint.state.languages
     if name.endswith("languages.weight") and old_languages != model.languages:
         return new_rows.copy_languages(tensor, source, old_languages, model.languages)
@@ -198,7 +204,9 @@ def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
                 f"--freeze {part}: the model has no such part",
                 "name embeddings, a stack or layers that it has",
             )
-    prefixes = [prefix for part in parts for prefix in _prefixes(part)]
+    prefixes: list[str] = []
+    for part in parts:
+        prefixes += _prefixes(part)
     frozen = total = 0
     for name, parameter in model.named_parameters():
         total += parameter.numel()
@@ -225,7 +233,10 @@ def _prefixes(part: str) -> list[str]:
         return ["encoder.", "relative."]
     if part == "decoder":
         return ["decoder."]
-    return [f"{stack}.layers.{number}." for stack in STACKS for number in range(int(part))]
+    prefixes = []
+    for stack in STACKS:
+        prefixes += [f"{stack}.layers.{number}." for number in range(int(part))]
+    return prefixes
 
 
 def _starts_with_any(name: str, prefixes: Iterable[str]) -> bool:

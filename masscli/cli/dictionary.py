@@ -141,6 +141,7 @@ def _from_model(path: Path, options: DictionaryConfig) -> list[WordPair]:
     checkpoint = Checkpoint.open(path)
     folder = DataFolder.open(options.data or checkpoint.recipe.data)
     max_words, min_count = options.max_words or MAX_WORDS, options.min_count or 5
+    # The text of the folder tells which pieces are words of which language, and how common they are.
     return from_embeddings.induce(checkpoint.weights(), folder, options.pair, max_words, min_count)
 
 
@@ -201,6 +202,7 @@ def _choose_source(path: Path, source: Source | None, languages: tuple[str, str]
         return Source.MODEL
     if source is not None:
         return source
+    # Pairs say directly which words mean the same, so they come before text.
     try:
         DataFolder.open(path).pair("train", *languages)
     except MissingDataError:
@@ -247,6 +249,7 @@ def _warn_of_low_agreement(induced: InducedDictionary, data: DataFolder) -> None
         "different; do not trust this dictionary",
         file=sys.stderr,
     )
+    # Words in several forms, by case and punctuation, are a reason that the user can mend.
     preprocessing = data.tokenizer().preprocessing
     if not (preprocessing.moses and preprocessing.lowercase):
         print(

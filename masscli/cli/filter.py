@@ -22,7 +22,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -124,6 +124,7 @@ def _judge_all(options: FilterConfig, source: Path, target: Path) -> tuple[list[
     """
     from masscli.data.prepare.pair_rules import LengthRules, judge
 
+    # The rules cost little and go first: only pairs that they keep are scored by the models.
     lengths = LengthRules(options.min_len, options.max_len, options.max_ratio)
     langs = (options.source_lang, options.target_lang)
     profiles = None
@@ -152,7 +153,9 @@ def _score(
     from masscli.data.prepare.pair_rules import KEPT
 
     kept = [number for number, verdict in enumerate(verdicts) if verdict == KEPT]
-    scored = scorer.score([pairs[i][0] for i in kept], [pairs[i][1] for i in kept])
+    sources = [pairs[number][0] for number in kept]
+    targets = [pairs[number][1] for number in kept]
+    scored = scorer.score(sources, targets)
     scores = {}
     for number, score in zip(kept, scored, strict=True):
         if score is None:
@@ -164,6 +167,7 @@ def _score(
 
 def _drop_low_scores(options: FilterConfig, verdicts: list[str], scores: Mapping[int, PairScore]) -> None:
     """Set the verdict LOW_SCORE, in place, for scored pairs below --min-score or outside of --keep-best."""
+    # The number breaks ties, so that the same pairs are kept every time.
     ranked = sorted(scores, key=lambda number: (-scores[number].score, number))
     best = set(ranked[: round(options.keep_best * len(ranked))])
     for number, score in scores.items():
@@ -191,8 +195,9 @@ def _write(
         if options.scores is not None:
             table = stack.enter_context(writer(options.scores, "--scores"))
             table("line\tverdict\tscore\tforward\tbackward\n")
-        numbered = enumerate(pair for pairs in _chunks(source, target) for pair in pairs)
-        for number, pair in numbered:
+        # The files are read a second time, since the lines may be more than fit in memory.
+        pairs = chain.from_iterable(_chunks(source, target))
+        for number, pair in enumerate(pairs):
             verdict = verdicts[number]
             if verdict == KEPT:
                 for write, line in zip(files, pair, strict=True):
@@ -229,6 +234,7 @@ def _chunks(source: Path, target: Path) -> Iterator[list[tuple[str, str]]]:
     Raises MasscliError if one file has more lines than the other.
     """
     sources, targets = iter_lines(source), iter_lines(target)
+    # The first file may end exactly with a chunk, so the second is asked for more lines at the end.
     while first := list(islice(sources, CHUNK)):
         second = list(islice(targets, len(first)))
         if len(second) < len(first):
@@ -247,6 +253,7 @@ def _profiles(options: FilterConfig, files: Mapping[str, Path]) -> dict[str, Pro
     from masscli.data.prepare.pair_rules import make_profile
 
     texts = dict(files)
+    # Clean text of both languages is not required: the other one's file serves as before.
     for entry in options.clean:
         language, _, path = entry.partition("=")
         if language not in files:

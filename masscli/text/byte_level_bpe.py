@@ -45,8 +45,10 @@ class _AsciiClasses(dict[int, str]):
         character = chr(code)
         if not character.isascii():
             category = unicodedata.category(character)[0]
-            if category in "LN":
-                character = {"L": "a", "N": "0"}[category]
+            if category == "L":
+                character = "a"
+            elif category == "N":
+                character = "0"
             elif character.isspace():
                 character = "\t"
             else:
@@ -66,6 +68,7 @@ def _letters_of_bytes() -> list[str]:
     letters = []
     hidden = 0
     for byte in range(256):
+        # 0xAD is the soft hyphen, which is not visible.
         if 0x21 <= byte <= 0x7E or 0xA1 <= byte <= 0xAC or byte >= 0xAE:
             letters.append(chr(byte))
         else:
@@ -139,7 +142,8 @@ class ByteLevelModel(PackedModel):
         """Return the pieces of a line; a byte that the vocabulary lacks is a piece of its own."""
         pieces: list[str] = []
         for word in self._words(line):
-            pieces += merge_pairs([BYTE_LETTERS[byte] for byte in word.encode()], self._ranks)
+            letters = [BYTE_LETTERS[byte] for byte in word.encode()]
+            pieces += merge_pairs(letters, self._ranks)
         return pieces
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -148,7 +152,8 @@ class ByteLevelModel(PackedModel):
         Unknown pieces, and ids beyond the vocabulary's end, are written as UNKNOWN_TEXT, and broken UTF-8 as
         U+FFFD. If the model adds a space before lines, it is removed.
         """
-        return self.pieces_to_text(list(map(self._piece_letters, ids)))
+        # A character may be spread over several pieces, so bytes are joined before they are decoded.
+        return self.pieces_to_text([self._piece_letters(token_id) for token_id in ids])
 
     def pieces_to_text(self, pieces: Sequence[str]) -> str:
         """Return the text that pieces stand for, without the space that the model may add before lines."""
@@ -187,7 +192,8 @@ class ByteLevelModel(PackedModel):
         ids = self._cache.get(word)
         if ids is None:
             letters = [BYTE_LETTERS[byte] for byte in word.encode()]
-            ids = [self._ids.get(piece, self._unknown) for piece in merge_pairs(letters, self._ranks)]
+            pieces = merge_pairs(letters, self._ranks)
+            ids = [self._ids.get(piece, self._unknown) for piece in pieces]
             # Forgetting everything at once is simple, and the common words are back after a few lines.
             if len(self._cache) >= MAX_CACHED_WORDS:
                 self._cache = {}
@@ -200,6 +206,7 @@ def split_words(line: str) -> Iterator[str]:
 
     Joined, the words are the line again.
     """
+    # Every character is replaced by one, so places in the replaced line are places in the line.
     for match in _WORD.finditer(line.translate(_ASCII_CLASSES)):
         yield line[match.start() : match.end()]
 

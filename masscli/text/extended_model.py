@@ -73,14 +73,15 @@ def pack_extended(
     pieces, those of languages included, to ids. `new_pieces` are the pieces of all ids behind those of the
     base model, in order. `extensions` are in the order in which they were made.
     """
+    entries = []
+    for extension in extensions:
+        entries.append({"languages": extension.languages, "merges": extension.merges, "size": extension.size})
     content = {
+        # The base model may be binary, which JSON cannot hold.
         "base": base64.b64encode(base).decode(),
         "special_ids": dict(special_ids),
         "new_pieces": list(new_pieces),
-        "extensions": [
-            {"languages": extension.languages, "merges": extension.merges, "size": extension.size}
-            for extension in extensions
-        ],
+        "extensions": entries,
     }
     return HEADER + json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -107,13 +108,16 @@ class ExtendedModel:
         self.spelling = PieceSpelling(self.marker)
         first_new = len(self.base)
         self._pieces = [*self.base.id_to_piece(range(first_new)), *self.new_pieces]
+        # Text is never encoded into special pieces, not even if it spells one.
         special = set(self.special_ids.values())
         self.text_ids = dict(self.base.text_ids)
         for number, piece in enumerate(self.new_pieces, first_new):
             if number not in special:
                 self.text_ids[piece] = number
         self._spelled = {number: piece for piece, number in self.text_ids.items()}
-        if max(*special, *(extension.size - 1 for extension in self.extensions)) >= len(self._pieces):
+        # No special piece and no extension may reach beyond the pieces that there are.
+        sizes = [extension.size for extension in self.extensions]
+        if max(special) >= len(self._pieces) or max(sizes) > len(self._pieces):
             raise damaged(HEADER)
         self._pairs = self._pairs_by_result()
         self.sides: dict[str, ExtendedSide] = {}
@@ -132,6 +136,7 @@ class ExtendedModel:
                 piece = self.spelling.joined(*pair)
                 if piece is None or self.text_ids.get(piece, extension.size) >= extension.size:
                     raise damaged(HEADER)
+                # Several merges may have one result, of which the first one learned counts.
                 pairs.setdefault(piece, pair)
         return pairs
 
@@ -153,8 +158,10 @@ class ExtendedModel:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that the ids stand for, with UNKNOWN_TEXT for unknown pieces."""
+        # Text without new pieces looks exactly as it does in the base model.
         if all(number < len(self.base) for number in ids):
             return self.base.decode(ids)
+        # The base model writes an unknown piece as a word of its own.
         unknown = UNKNOWN_TEXT
         if self.marker == SENTENCEPIECE_SPACE:
             unknown = f"{SENTENCEPIECE_SPACE}{UNKNOWN_TEXT}{SENTENCEPIECE_SPACE}"
@@ -197,6 +204,7 @@ class ExtendedModel:
         pair = self._pairs.get(self._spelled.get(number, ""))
         if pair is None:
             return []
+        # A new piece is merged of two, which may be new themselves.
         first, second = (self.text_ids[piece] for piece in pair)
         return [*self.parts(first, old_size), *self.parts(second, old_size)]
 
@@ -261,9 +269,13 @@ class ExtendedSide:
         """Merge the pieces of a word until no pair of neighbours has a merge."""
         pieces = list(word)
         while True:
-            ranked = [(self._ranks[pair], pair) for pair in pairwise(pieces) if pair in self._ranks]
+            ranked = []
+            for pair in pairwise(pieces):
+                if pair in self._ranks:
+                    ranked.append((self._ranks[pair], pair))
             if not ranked:
                 return pieces
+            # The lowest rank is the merge that was learned first.
             _, pair = min(ranked)
             piece = self._model.spelling.joined(*pair)
             assert piece is not None
@@ -278,7 +290,9 @@ def words_of_pieces(pieces: Sequence[str], spelling: PieceSpelling, known: Conta
     """
     word: list[str] = []
     for piece in pieces:
-        parts = [piece] if piece in known else spelling.split(piece, known)
+        parts = [piece]
+        if piece not in known:
+            parts = spelling.split(piece, known)
         for part in parts:
             if word and spelling.begins_word(word[-1], part):
                 yield tuple(word)
@@ -310,6 +324,7 @@ def _unpack(data: bytes) -> _Content:
         extensions = [_read_extension(entry) for entry in content["extensions"]]
     except (ValueError, TypeError, KeyError, binascii.Error):
         raise error from None
+    # Names and numbers of a file are checked here, once, so that nothing else has to expect broken ones.
     valid = (
         isinstance(special_ids, dict)
         and "<unk>" in special_ids

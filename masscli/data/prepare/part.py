@@ -49,6 +49,7 @@ def encode_part(settings: PreprocessConfig, progress: ProgressReporter) -> PartI
     with scanned(settings, progress) as run:
         _check_divisible(run)
         slices = list(_slices(run, part, parts))
+        # Packs are only continued if they are of the same text, the same settings and the same part.
         label = f"{run.key} {part}/{parts}"
         _remove_other_packs(folder, label, settings.overwrite)
         prepare_encoding(run)
@@ -67,6 +68,7 @@ def encode_part(settings: PreprocessConfig, progress: ProgressReporter) -> PartI
             path = folder / pack_name(number)
             if path.exists():
                 continue
+            # Packs all have the same number of chunks, so that complete ones tell where to go on.
             first = number * PACK_CHUNKS
             tasks = _tasks(run, vocab, slices, first, first + PACK_CHUNKS)
             chunks = []
@@ -76,6 +78,7 @@ def encode_part(settings: PreprocessConfig, progress: ProgressReporter) -> PartI
             write_pack(path, chunks, run.groups)
         for name in (MODEL_FILE, TOKENIZER_FILE):
             shutil.copyfile(run.folder / name, folder / name)
+        # Written last, its existence says that the part is complete.
         info.write(folder)
         return info
 
@@ -103,8 +106,10 @@ def _check_divisible(run: Run) -> None:
 def _slices(run: Run, part: int, parts: int) -> Iterator[Slice]:
     """Yield the slices of groups that belong to part number `part` (from 1) of `parts`."""
     counts = [count_chunks(run.scans_of(group)) for group in run.groups]
+    # The end of a part is computed as the beginning of the next, so that no chunk is left out or taken twice.
     start = sum(counts) * (part - 1) // parts
     stop = sum(counts) * part // parts
+    # `start` and `stop` are counted from the first chunk of each group in turn.
     for group, count in enumerate(counts):
         if start < count and stop > 0:
             yield group, max(start, 0), min(stop, count)
