@@ -132,11 +132,13 @@ def _outputs(
     from masscli.api.ensemble import Ensemble
     from masscli.api.text_model import TextModel
 
+    # Models are opened one after the other, so that only one of them is in memory.
     ensemble = Ensemble.open([path], options.device, options.precision)
     model = TextModel.open(ensemble, source=options.source_lang, target=options.target_lang)
     for warning in model.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     translator = model.translator(search, batch_tokens=options.batch_tokens)
+    # Loading is not part of the speed.
     started = time.perf_counter()
     translations = translator.translate(sources, model.task.source, model.task.target)
     lines = [one_line(hypotheses[0].text) for hypotheses in translations]

@@ -45,6 +45,7 @@ class WorkGroup:
 
     def collect(self, mine: Any) -> list[Any]:
         """Return what all processes pass, by rank, in the first process, and an empty list in others."""
+        # Only the process that collects passes a list, as torch.distributed requires.
         everything: list[Any] = []
         if distributed.rank == 0:
             everything = [None] * distributed.world_size
@@ -126,9 +127,11 @@ class SharedDecoder(Decoder):
         A result is a hypothesis if targets are scored, else a list of hypotheses. Raises the MasscliError of
         any process.
         """
+        # The first process decodes a share as well, after it has told the others what to do.
         self.group.send(request)
         results: dict[int, Any] = {}
         for share in self.group.collect(self._decode_share(request)):
+            # An error is sent as a result, since the other processes have nobody else to tell it to.
             if isinstance(share, MasscliError):
                 raise share
             results |= share

@@ -92,9 +92,10 @@ def compare_outputs(
     if references is None:
         return comparison
     scores = compare({"old": old, "new": new}, [references], options)
+    better = sum(line.new_score > line.old_score for line in lines)
     return replace(
         comparison,
-        better=sum(line.new_score > line.old_score for line in lines),
+        better=better,
         worse=len(lost),
         old_scores=tuple(scores["old"]),
         new_scores=tuple(scores["new"]),
@@ -108,6 +109,7 @@ def _changed_lines(
 
     Without references the old outputs take their place, so that the old scores are 100.
     """
+    # Only changed lines are scored, since the others have the same score.
     numbers = [number for number in range(len(sources)) if old[number] != new[number]]
     old_texts = [old[number] for number in numbers]
     new_texts = [new[number] for number in numbers]
@@ -136,6 +138,7 @@ def _changed_lines(
 
 
 def _line_scores(outputs: Sequence[str], references: Sequence[str]) -> list[float]:
+    # No line has changed, and there is nothing to score.
     if not outputs:
         return []
     return [scores[0].value for scores in score_lines(outputs, [references], LINE_METRIC)]

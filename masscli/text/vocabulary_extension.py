@@ -117,6 +117,7 @@ def extend_vocabulary(
     results = dict.fromkeys(spelling.joined(*pair) for pair in merges)
     merged = [piece for piece in results if piece is not None and piece not in known]
 
+    # New ids begin behind all old ones, so that the rows of a trained model keep their places.
     first_id = old.card.size
     language_ids = range(first_id, first_id + len(languages))
     pieces = [*map(language_piece, languages), *characters, *merged]
@@ -189,6 +190,7 @@ def _check_tags(tokenizer: Tokenizer, languages: Sequence[str], path: Path) -> N
     """Raise MasscliError if an imported vocabulary, from `path`, has a tag for a new language already."""
     for name in tokenizer.subword_model.special_ids:
         for language in languages:
+            # Tags look like __ro__ or ro_RO.
             if language in (name, name.strip("_"), name.split("_")[0]):
                 raise MasscliError(
                     f"--extend {path}: its vocabulary has the tag {name} for {language} already",
@@ -204,8 +206,12 @@ def _count_words(
     `by_words` says that the pieces of a line are those of its words in a row.
     """
     texts: Counter[str] = Counter()
+    # Most words occur many times, and are cut only once where lines can be cut word by word.
     for line in lines:
-        texts.update(line.split(" ") if by_words else [line])
+        if by_words:
+            texts.update(line.split(" "))
+        else:
+            texts[line] += 1
     words: Counter[Word] = Counter()
     for text, count in texts.items():
         for word in words_of_pieces(model.cut(text), spelling, model.text_ids):
@@ -251,6 +257,7 @@ def _without_unknown(words: Mapping[Word, int], known: Container[str]) -> dict[W
     parts: Counter[Word] = Counter()
     for word, count in words.items():
         start = 0
+        # None stands for the end of the word, which ends the last part.
         for end, piece in enumerate((*word, None)):
             if piece is None or piece not in known:
                 if end > start:
@@ -275,7 +282,9 @@ def _pack(
     """Return the bytes of the extended model; `pieces` are those behind all ids of the old vocabulary."""
     card = old.card
     special_ids = {**model.special_ids, **_special_ids(card)}
-    special_ids |= {language_piece(language): number for language, number in language_ids.items()}
+    for language, number in language_ids.items():
+        special_ids[language_piece(language)] = number
+    # A further extension is stored beside the earlier ones, so that files are not nested in each other.
     if isinstance(model, ExtendedModel):
         new_pieces = [*model.new_pieces, *pieces]
         return pack_extended(model.base_bytes, special_ids, new_pieces, [*model.extensions, extension])
@@ -287,6 +296,9 @@ def _pack(
 
 def _special_ids(card: TokenizerCard) -> dict[str, int]:
     """Return the id of each special symbol of a card, by masscli's name for it."""
-    ids = {piece: getattr(card, role) for role, piece in SPECIAL_PIECES.items()}
-    ids |= {language_piece(name): i for name, i in zip(card.languages, card.language_ids, strict=True)}
-    return ids | {spare_piece(number): spare_id for number, spare_id in enumerate(card.spare)}
+    ids: dict[str, int] = {piece: getattr(card, role) for role, piece in SPECIAL_PIECES.items()}
+    for language, language_id in zip(card.languages, card.language_ids, strict=True):
+        ids[language_piece(language)] = language_id
+    for number, spare_id in enumerate(card.spare):
+        ids[spare_piece(number)] = spare_id
+    return ids

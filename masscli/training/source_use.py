@@ -81,9 +81,11 @@ class SourceUseTask:
         self.objective.eval()
         # The summed losses with the own source and with each of the others, and the number of targets.
         totals = torch.zeros(len(self.names) + 2, dtype=torch.float64)
+        losses_of = partial(self._losses, model, device)
         for position, numbers in enumerate(self.sampler.epoch()):
             if position % distributed.world_size == distributed.rank:
-                totals += torch.stack(with_less_memory(numbers, partial(self._losses, model, device))).sum(0)
+                # If memory runs out, the examples are computed in several parts, which are added up here.
+                totals += torch.stack(with_less_memory(numbers, losses_of)).sum(0)
         self.objective.train()
         *sums, targets = distributed.all_reduce_sum(totals.to(device)).tolist()
         own, *others = [value / targets for value in sums]
@@ -131,7 +133,9 @@ class SourceUseTask:
         lengths = self.sampler.sizes(0, self.sampler.num_examples)[numbers, 0]
         # Ties are in the order of the data, whatever the batches are.
         ordered = numbers[np.lexsort((numbers, lengths))].tolist()
-        return dict(zip(ordered, [*ordered[1:], *ordered[-2:-1]], strict=False))
+        # A single example has no other, and gets no entry; `names` refuses it.
+        others = [*ordered[1:], *ordered[-2:-1]]
+        return dict(zip(ordered, others, strict=False))
 
 
 @dataclass(frozen=True)
@@ -182,13 +186,17 @@ class CrossUseTask:
 
         def losses(numbers: Ids) -> Tensor:
             lines = [targets[int(number)] for number in numbers]
+            own_numbers = numbers.tolist()
+            random_numbers = [random_sources[number] for number in own_numbers]
             sums = []
-            for source_numbers in ([random_sources[int(n)] for n in numbers], numbers.tolist()):
+            for source_numbers in (random_numbers, own_numbers):
                 inputs = [self.framing.encoder_input(sources[n], *languages) for n in source_numbers]
-                batch = sequence_pair_batch(self.framing, inputs, lines, languages, "cross", numbers.tolist())
-                batch = replace(batch, labels={"cross": _words_alone(batch.labels["cross"], self.framing)})
+                batch = sequence_pair_batch(self.framing, inputs, lines, languages, "cross", own_numbers)
+                words = _words_alone(batch.labels["cross"], self.framing)
+                batch = replace(batch, labels={"cross": words})
                 sums.append(float(sequence_loss(model, batch.to(device), "cross").nll))
-            return torch.tensor([*sums, sum(len(line) for line in lines)], dtype=torch.float64)
+            num_words = sum(len(line) for line in lines)
+            return torch.tensor([*sums, num_words], dtype=torch.float64)
 
         totals = torch.zeros(3, dtype=torch.float64)
         # Sentences of similar length need little padding.

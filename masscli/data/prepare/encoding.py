@@ -94,7 +94,8 @@ def encode_chunk(task: ChunkTask) -> EncodedChunk:
     # A side that several pairs share is stored once, with every row that one of the pairs keeps.
     stored = []
     for side in range(len(sides)):
-        stored.append(np.any([unit.kept for unit in units if side in unit.sides], axis=0))
+        kept_by_units = [unit.kept for unit in units if side in unit.sides]
+        stored.append(np.any(kept_by_units, axis=0))
     filter_stats = []
     dropped: list[str] = []
     for unit in units:
@@ -105,6 +106,7 @@ def encode_chunk(task: ChunkTask) -> EncodedChunk:
         group=group,
         size=sum(line_range.size for line_range in task.ranges),
         columns=_stored_columns(group, sides, units, stored),
+        # A blank line is not stored itself, so the rows counted up to it are those before it.
         document_breaks=np.cumsum(stored[0])[np.flatnonzero(is_blank)].tolist(),
         filter_stats=tuple(filter_stats),
         dropped_lines="".join(dropped),
@@ -159,9 +161,9 @@ def _judge_units(task: ChunkTask, sides: Sequence[_Side], is_blank: Bools) -> li
     """
     units = []
     for numbers in task.group.units:
-        unit_sides = [sides[number] for number in numbers]
-        lengths = [side.rows.lengths for side in unit_sides]
-        reasons = unit_reasons(lengths, [side.reasons for side in unit_sides], task.config)
+        lengths = [sides[number].rows.lengths for number in numbers]
+        side_reasons = [sides[number].reasons for number in numbers]
+        reasons = unit_reasons(lengths, side_reasons, task.config)
         units.append(_Unit(numbers, reasons, kept=~is_blank))
     # Validation and test sets are kept whole, so that results can be compared with published ones.
     if not task.group.is_training:
@@ -263,12 +265,15 @@ def _count_lines(
     for reason in DropReason:
         if reason is not DropReason.KEPT and counts[reason]:
             faults[reason.label] = counts[reason]
+    # Lines of validation and test sets are never dropped, only counted.
+    dropped = {}
+    suspicious = faults
     if group.is_training:
         dropped = faults
-        suspicious = {DropReason.HELD_OUT.label: unit.held_out} if unit.held_out else {}
-    else:
-        dropped = {}
-        suspicious = faults
+        suspicious = {}
+        # Without --drop-held-out such lines are kept, which the user should know.
+        if unit.held_out:
+            suspicious = {DropReason.HELD_OUT.label: unit.held_out}
     side_stats = []
     for number in unit.sides:
         ids = _select_rows(sides[number].rows, unit.kept).values

@@ -48,6 +48,7 @@ class RecordEncoder:
             first = block[0]
             for name in first.texts:
                 self._add_text(columns, name, [record.texts[name] for record in block])
+            # The items of all lists follow each other; `items` says how many belong to each record.
             for name in first.lists:
                 items: list[str] = []
                 counts = []
@@ -83,6 +84,7 @@ class RecordEncoder:
                 row += 1
                 new_texts.append(text)
             rows.append([row])
+        # The next block may go on with the same text, which must not be stored again.
         self._last_shared[name] = last_text, row
         token_ids, begins, ends = [], [], []
         for text in new_texts:

@@ -10,7 +10,7 @@ import functools
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -84,6 +84,7 @@ class Column:
         shard = self.shards[number]
         row -= self._boundaries[number]
         start, stop = shard.span(row)
+        # A damaged file may have ids that a table of embeddings lacks, which would crash far from here.
         shard.check_ids(start, stop)
         return shard.values[start:stop]
 
@@ -137,13 +138,15 @@ class Column:
     @functools.cached_property
     def _boundaries(self) -> list[int]:
         """[0, r0, r0 + r1, ...]: the first row of each shard, and finally the number of all rows."""
-        return [0, *accumulate(shard.rows for shard in self.shards)]
+        rows = [shard.rows for shard in self.shards]
+        return list(accumulate(rows, initial=0))
 
     def _lengths_of(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         lengths = np.zeros(len(rows), np.int32)
         # Look up the rows of each shard at once: a selection may have millions of rows.
         shard_numbers = np.searchsorted(np.array(self._boundaries), rows, "right") - 1
         for number in np.unique(shard_numbers):
+            # In a selection the rows of one shard need not follow each other.
             in_shard = shard_numbers == number
             local_rows = rows[in_shard] - self._boundaries[number]
             offsets = self.shards[number].offsets
@@ -160,8 +163,12 @@ def concatenate(columns: Sequence[Column]) -> Column:
     Raises ValueError if one of them is a selection of rows.
     """
     if any(column.selected is not None for column in columns):
+        # Shards know nothing of a selection, so its rows would all come back.
         raise ValueError("columns with selected rows cannot be concatenated")
-    return Column(tuple(shard for column in columns for shard in column.shards))
+    shards: list[Shard] = []
+    for column in columns:
+        shards += column.shards
+    return Column(tuple(shards))
 
 
 def flat_values(column: Column) -> NDArray[np.int64]:
@@ -201,5 +208,6 @@ def text_rows(texts: Sequence[str]) -> RowBlock:
 def number_rows(rows: Sequence[Sequence[int]]) -> RowBlock:
     """Return a block with one row of int64 values for each sequence of whole numbers."""
     lengths = np.fromiter(map(len, rows), np.int32, len(rows))
-    values = np.fromiter((number for row in rows for number in row), np.int64, int(lengths.sum()))
+    # One pass without a list of all numbers, of which a block may have millions.
+    values = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
     return RowBlock(values, lengths)

@@ -133,6 +133,8 @@ class DataFolder:
         `--pairs-as-mono`, of the sides of pairs. In other splits it is the text of the monolingual files, or
         of the sides of pairs if there are none. Raises MissingDataError if there is no text.
         """
+        # In training the user chooses whether sides of pairs count as monolingual text. What is held out is
+        # only there to be measured on, so anything serves.
         monolingual = []
         from_pairs = []
         for entry in self._texts(split, language):
@@ -195,10 +197,15 @@ class DataFolder:
         for pair in self.manifest.aligned:
             names = (f"{pair.source}-{pair.target}", f"{pair.target}-{pair.source}")
             if pair.split == split and pair_or_language in names:
-                column = pair.source_column if language == pair.source else pair.target_column
+                column = pair.target_column
+                if language == pair.source:
+                    column = pair.source_column
                 entry = next(text for text in self.manifest.texts if text.column == column)
                 return self._original_lines(entry)
-        entries = self._texts(split, language) if pair_or_language == language else []
+        entries = []
+        if pair_or_language == language:
+            entries = self._texts(split, language)
+        # The same choice as in `monolingual`, so that the lines belong to its rows.
         chosen = [entry for entry in entries if entry.monolingual] or entries
         if not chosen:
             raise MasscliError(
@@ -231,6 +238,7 @@ class DataFolder:
         column = self._columns[name]
         if rows is None:
             return column
+        # Several pairs may share the text of a language, of which each keeps other rows.
         numbers = flat_values(self._columns[rows])
         if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(column)):
             raise MasscliError(
@@ -258,6 +266,8 @@ class DataFolder:
         )
 
     def _open_column(self, entry: ColumnEntry) -> Column:
+        # Only token ids have an upper limit; bytes of text and numbers are not checked against the
+        # vocabulary.
         fingerprint = self.manifest.vocab_fingerprint
         vocab_size = self.vocab.size if entry.kind == "ids" else None
         shards = []
