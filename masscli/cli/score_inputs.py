@@ -118,13 +118,18 @@ def _reference_format(path: Path, options: ScoreConfig) -> str:
         return "conll"
     if format is not None:
         return format
-    return "lines" if options.column is None else "tsv"
+    if options.column is None:
+        return "lines"
+    return "tsv"
 
 
 def _format_by_name(path: Path) -> str | None:
     """Return the format that a file name stands for, or None; a `.json` file is taken for JSONL."""
     format = guess_format(path)
-    return "jsonl" if format == "squad" else format
+    # Questions of SQuAD are scored elsewhere (--metric squad); any other .json file has an object a line.
+    if format == "squad":
+        return "jsonl"
+    return format
 
 
 def _read_choice_records(path: Path, format: str, options: ScoreConfig) -> list[Record]:
@@ -132,6 +137,7 @@ def _read_choice_records(path: Path, format: str, options: ScoreConfig) -> list[
         return list(read_records(path, format))
     except MasscliError as error:
         hint = error.hint
+        # The user has not said what the file is, and may not know what it was taken for.
         if options.ref_format is None:
             remark = f"it is taken for {format} by its name, see --ref-format"
             hint = f"{hint}; {remark}" if hint else remark
@@ -144,7 +150,9 @@ def _read_hypothesis(name: str, path: Path, options: ScoreConfig, tagged: bool) 
     # Objects may come from standard input, which has no name that says so.
     if format is None and _begins_with_object(rows):
         is_own = _is_own_output(_parse_object(name, 1, rows[0]))
-        format = "jsonl" if is_own or column is not None else None
+        # Text that happens to be a JSON object is compared as it is, unless a field is asked for.
+        if is_own or column is not None:
+            format = "jsonl"
     if format == "jsonl":
         return _jsonl_hypothesis(name, rows, column, flag)
     if format == "conll" or (tagged and format in (None, "tsv")):
@@ -211,6 +219,7 @@ def _table_column(name: str, rows: Sequence[str], column: str | None, flag: str)
             f"{name}: is a table, but no column is chosen", f"choose with {flag}; it has {listed}"
         )
     positions = CaseInsensitiveMapping({title: position for position, title in enumerate(header)})
+    # The mapping has only the last of two columns with one name, and the user may mean the other one.
     if header.count(column) > 1:
         raise MasscliError(f"{name}: has two columns called {column!r}", f"it has {listed}")
     if column not in positions:
@@ -259,7 +268,8 @@ def _conll(name: str, rows: Sequence[str], column: str | None, flag: str) -> Sco
     width = len(first_columns)
     if column is None:
         column = str(width)
-        if is_conllu(first_columns, [columns[0] for _, columns in first_sentence]):
+        first_cells = [columns[0] for _, columns in first_sentence]
+        if is_conllu(first_columns, first_cells):
             column = CONLLU_UPOS
     number = parse_digits(column)
     if number is None or not 0 < number <= width:
@@ -301,9 +311,15 @@ def _jsonl(name: str, rows: Sequence[str], field: str | None, flag: str, choices
         sentences: Sentences = []
         for number, value in enumerate(values, 1):
             assert isinstance(value, list)
-            sentences.append([(number, [_as_text(item, f"{name}:{number}", field)]) for item in value])
+            words = []
+            for item in value:
+                # A word has a single column here, its tag.
+                words.append((number, [_as_text(item, f"{name}:{number}", field)]))
+            sentences.append(words)
         return _tagged(name, sentences, 0)
-    lines = [_as_text(value, f"{name}:{number}", field) for number, value in enumerate(values, 1)]
+    lines = []
+    for number, value in enumerate(values, 1):
+        lines.append(_as_text(value, f"{name}:{number}", field))
     return ScoreInput(name, lines, choices=_choice_counts(records, choices))
 
 
@@ -357,7 +373,10 @@ def _parse_object(name: str, number: int, row: str) -> dict[str, object]:
 def _as_text(value: object, where: str, field: str | None) -> str:
     if value is None or isinstance(value, list | dict):
         raise MasscliError(f"{where}: {field!r} is {json.dumps(value)[:40]}, expected a string or a number")
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        return value
+    # Numbers are compared as text, written as JSON writes them.
+    return json.dumps(value)
 
 
 # -- hypotheses and references together --
@@ -426,15 +445,23 @@ def _count_different_words(ours: ScoreInput, theirs: ScoreInput) -> int:
     """
     differences = []
     for our_column, their_column in product(_other_columns(ours), _other_columns(theirs)):
-        differences.append(sum(a != b for a, b in zip(our_column, their_column, strict=True)))
+        different = 0
+        for our_word, their_word in zip(our_column, their_column, strict=True):
+            different += our_word != their_word
+        differences.append(different)
     return min(differences, default=0)
 
 
 def _other_columns(tagged: ScoreInput) -> list[list[str]]:
     """Return the columns of a tagged input, over all sentences, except the column of the tags."""
-    rows = [columns for sentence in tagged.sentences or [] for _, columns in sentence]
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return [column for position, column in enumerate(columns) if position != tagged.column]
+    rows = []
+    for sentence in tagged.sentences or []:
+        rows += [columns for _, columns in sentence]
+    others = []
+    for position, column in enumerate(zip(*rows, strict=True)):
+        if position != tagged.column:
+            others.append(list(column))
+    return others
 
 
 def as_choices(
@@ -446,8 +473,11 @@ def as_choices(
     """
     if not _are_choices(references):
         return hypotheses, references
+    # All references have the same numbers of choices.
     first = references[0]
-    return [_numbered(one, first) for one in hypotheses], [_numbered(one, first) for one in references]
+    numbered_hypotheses = [_numbered(one, first) for one in hypotheses]
+    numbered_references = [_numbered(one, first) for one in references]
+    return numbered_hypotheses, numbered_references
 
 
 def _are_choices(references: Sequence[ScoreInput]) -> bool:

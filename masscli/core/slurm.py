@@ -28,6 +28,7 @@ def torchrun_variables(environ: Mapping[str, str]) -> dict[str, str]:
     local_rank = environ.get("SLURM_LOCALID", "0")
     if "SLURM_GPUS_PER_TASK" in environ:
         local_rank = "0"
+    # All processes of a job compute the same port without talking to each other.
     job = int(environ.get("SLURM_JOB_ID", "0"))
     variables = {
         "RANK": environ["SLURM_PROCID"],

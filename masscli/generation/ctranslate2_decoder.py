@@ -107,6 +107,7 @@ class CTranslate2Decoder:
             raise _refusal("--constraints")
         results: list[list[Hypothesis]] = [[] for _ in sources]
         pending = []
+        # All groups are handed over before the first answer is waited for, so that CTranslate2 never idles.
         for limit, numbers in self._group_by_limit(sources):
             answers = self._translator.translate_batch(
                 self._source_tokens([sources[number] for number in numbers], source, target),
@@ -166,10 +167,12 @@ class CTranslate2Decoder:
 
         `results` has a list of hypotheses for each source; `source` and `target` are languages.
         """
-        repeated = [ids for ids, hypotheses in zip(sources, results, strict=True) for _ in hypotheses]
-        outputs = [
-            np.asarray(hypothesis.ids, np.int64) for hypotheses in results for hypothesis in hypotheses
-        ]
+        repeated = []
+        outputs = []
+        for ids, hypotheses in zip(sources, results, strict=True):
+            for hypothesis in hypotheses:
+                repeated.append(ids)
+                outputs.append(np.asarray(hypothesis.ids, np.int64))
         scored = iter(self.score(repeated, outputs, source, target))
         for hypotheses in results:
             for number, hypothesis in enumerate(hypotheses):

@@ -42,7 +42,9 @@ def normalize_answer(text: str) -> str:
 
     It is in lower case, without ASCII punctuation and the words a, an, the, and with single spaces.
     """
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_REMOVE_PUNCTUATION)).split())
+    # In the order of the official script: an article is found after punctuation is gone.
+    without_punctuation = text.lower().translate(_REMOVE_PUNCTUATION)
+    return " ".join(_ARTICLES.sub(" ", without_punctuation).split())
 
 
 def exact_match(gold: str, predicted: str) -> float:
@@ -73,7 +75,8 @@ def gold_answers(question: Question, v2: bool) -> Sequence[str]:
     """
     if not v2:
         return question.answers
-    return [answer for answer in question.answers if normalize_answer(answer)] or [""]
+    answers = [answer for answer in question.answers if normalize_answer(answer)]
+    return answers or [""]
 
 
 def score_questions(
@@ -140,9 +143,11 @@ def evaluate_squad(
     results = _means("", final_scores)
     if not v2:
         return results
-    for prefix, group in (("HasAns_", True), ("NoAns_", False)):
-        results |= _means(prefix, {key: final_scores[key] for key in scores if has_answer[key] is group})
+    for prefix, answerable in (("HasAns_", True), ("NoAns_", False)):
+        group = {key: final_scores[key] for key in scores if has_answer[key] is answerable}
+        results |= _means(prefix, group)
     if no_answer_probabilities is not None:
+        # The thresholds are found for the answers as predicted, before the given threshold is applied.
         for index, name in enumerate(("exact", "f1")):
             values = {key: score[index] for key, score in scores.items()}
             best, best_at = best_threshold(values, predictions, has_answer, probabilities)

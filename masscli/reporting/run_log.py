@@ -44,7 +44,7 @@ class RunLog:
         if step not in self.metrics:
             step = max(self.metrics, default=None)
         if step is None or metric not in self.metrics[step]:
-            known = sorted({name for values in self.metrics.values() for name in values})
+            known = sorted(set().union(*self.metrics.values()))
             raise MasscliError(
                 f"{self.name}: its log has no metric {metric!r}", f"it has: {', '.join(known) or 'none'}"
             )
@@ -109,9 +109,11 @@ def _add_event(log: RunLog, event: Mapping[str, Any]) -> None:
             _add_updates(log, from_dict(_Updates, {name: event[name] for name in fields}))
         case "evaluated":
             made = from_dict(_Validation, {name: event[name] for name in ("step", "metrics")})
-            log.metrics[made.step] = {
-                name: math.nan if value is None else value for name, value in made.metrics.items()
-            }
+            metrics = {}
+            for name, value in made.metrics.items():
+                # JSON has no number for what is not finite.
+                metrics[name] = math.nan if value is None else value
+            log.metrics[made.step] = metrics
         case "saved" if event["best"]:
             log.best_step = int(event["step"])
         case "finished":
@@ -119,12 +121,23 @@ def _add_event(log: RunLog, event: Mapping[str, Any]) -> None:
 
 
 def _add_updates(log: RunLog, made: _Updates) -> None:
+    # A run that was continued logs updates once more that were made after its last checkpoint.
     updates = made.step - log.updates
     if updates > 0 and made.seconds > 0:
         log.update_seconds.append(made.seconds / updates)
         log.target_rates.append(made.targets / made.seconds)
     log.updates = made.step
     log.memory = max(log.memory, made.memory)
+
+
+def _steps_of_curve(logs: Sequence[RunLog], metric: str) -> list[int]:
+    """Return the updates after which any of the runs was validated with this metric, in order."""
+    steps = set()
+    for log in logs:
+        for step, values in log.metrics.items():
+            if metric in values:
+                steps.add(step)
+    return sorted(steps)
 
 
 def cost_rows(logs: Sequence[RunLog], metrics: Sequence[str], curve: str | None) -> list[list[str]]:
@@ -136,10 +149,11 @@ def cost_rows(logs: Sequence[RunLog], metrics: Sequence[str], curve: str | None)
     """
     steps: list[int] = []
     if curve is not None:
-        steps = sorted({step for log in logs for step, values in log.metrics.items() if curve in values})
+        steps = _steps_of_curve(logs, curve)
     heading = ["run", "updates", "minutes", "s/update", "targets/s", "GiB", *metrics]
     rows = [heading + [f"{curve}@{step}" for step in steps]]
     for log in logs:
+        # Medians, since validation and the load of the machine make single updates slow.
         row = [log.name, str(log.updates), f"{log.seconds / 60:.1f}"]
         row.append(f"{statistics.median(log.update_seconds):.2f}" if log.update_seconds else "")
         row.append(f"{statistics.median(log.target_rates):.0f}" if log.target_rates else "")

@@ -87,6 +87,7 @@ def _draw_sentence(tables: dict[str, list[list[str]]], rng: random.Random) -> di
     sentence = {}
     for column, language in enumerate(LANGUAGES):
         # Column n of every row holds the words of language n.
-        text = pattern[column].format(**{name: words[column] for name, words in slots.items()})
+        words = {name: translations[column] for name, translations in slots.items()}
+        text = pattern[column].format(**words)
         sentence[language] = text[0].upper() + text[1:]
     return sentence

@@ -77,6 +77,7 @@ def output_flags(
     if _most_repeated(output) - _most_repeated(source) >= LOOP_EXCESS:
         flags.append("looping")
     if source_language != target_language:
+        # Case and punctuation do not make a copy a translation.
         if len(source.split()) >= COPIED_WORDS and _bare_words(source) == _bare_words(output):
             flags.append("copied")
         elif _in_other_script(output, target_language) or _in_other_language(
@@ -89,7 +90,9 @@ def output_flags(
 def _most_repeated(text: str) -> int:
     """Return how often the most frequent sequence of LOOP_SIZE words occurs in a text."""
     words = text.lower().split()
-    sequences = Counter(zip(*(words[start:] for start in range(LOOP_SIZE)), strict=False))
+    sequences: Counter[tuple[str, ...]] = Counter()
+    for start in range(len(words) - LOOP_SIZE + 1):
+        sequences[tuple(words[start : start + LOOP_SIZE])] += 1
     return max(sequences.values(), default=0)
 
 
@@ -104,12 +107,18 @@ def _in_other_script(text: str, language: str) -> bool:
 
     It is False if the scripts of the language are not known.
     """
-    expected = SCRIPTS.get(language, "LATIN" if language in LATIN_LANGUAGES else "").split()
+    expected = SCRIPTS.get(language, "").split()
+    if not expected and language in LATIN_LANGUAGES:
+        expected = ["LATIN"]
     letters = [letter for letter in text if letter.isalpha()]
     if not expected or not letters:
         return False
-    other = [letter for letter in letters if unicodedata.name(letter, "?").split()[0] not in expected]
-    return 2 * len(other) > len(letters)
+    other = 0
+    for letter in letters:
+        # The name of a letter begins with its script, as LATIN SMALL LETTER A does.
+        script = unicodedata.name(letter, "?").split()[0]
+        other += script not in expected
+    return 2 * other > len(letters)
 
 
 def _in_other_language(text: str, language: str, languages: Sequence[str]) -> bool:
@@ -122,6 +131,7 @@ def _in_other_language(text: str, language: str, languages: Sequence[str]) -> bo
     words = Counter(_bare_words(text))
     expected = _count_short_words(words, language)
     others = [other for other in languages if other != language and other in SHORT_WORDS]
+    # Languages share short words, such as `de` and `in`.
     return any(_count_short_words(words, other) - expected >= WRONG_WORDS for other in others)
 
 

@@ -70,7 +70,10 @@ class Side:
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of common token ids for each line, without start and end symbols."""
-        return [[self.ids[own_id] for own_id in row] for row in self.model.encode(lines)]
+        encoded = []
+        for row in self.model.encode(lines):
+            encoded.append([self.ids[own_id] for own_id in row])
+        return encoded
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that common ids stand for; ids that only the other side has are left out."""
@@ -123,6 +126,7 @@ class TwoVocabularies:
         for side in self.sides.values():
             for our_id, piece in zip(side.ids, side.model.id_to_piece(range(len(side))), strict=True):
                 self._pieces[our_id] = piece
+        # Both sides are of one kind, which shows in their pieces.
         self.marker = BPE_CONTINUATION
         if any(piece.startswith(SENTENCEPIECE_SPACE) for piece in self._pieces):
             self.marker = SENTENCEPIECE_SPACE

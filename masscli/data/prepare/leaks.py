@@ -73,7 +73,8 @@ def _text_hashes(table: Table, fields: list[str]) -> Iterator[int]:
     Different texts have the same hash with probability 2^-64.
     """
     for row in range(len(table)):
-        yield hash(tuple(_text(table, field, row) for field in fields))
+        texts = [_text(table, field, row) for field in fields]
+        yield hash(tuple(texts))
 
 
 def _text(table: Table, field: str, row: int) -> str:

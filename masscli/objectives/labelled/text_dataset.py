@@ -121,9 +121,10 @@ class TextCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         texts = [example.fields[: self.num_texts] for example in examples]
-        sequences = [self.reader.pair_format.join(*pair) for pair in texts]
+        join = self.reader.pair_format.join
+        sequences = [join(*pair) for pair in texts]
         if self.both_orders:
-            sequences += [self.reader.pair_format.join(*reversed(pair)) for pair in texts]
+            sequences += [join(*reversed(pair)) for pair in texts]
         batch = self.reader.collate(sequences, examples)
         # Examples that are not labelled, or whose target is ignored, have only texts.
         rows = [row for row, example in enumerate(examples) if len(example.fields) > self.num_texts]
