@@ -89,6 +89,7 @@ def _show_checkpoint(path: Path, verify: bool) -> None:
     # Imported weights were not trained here: the rest of their recipe says nothing.
     if not state.step:
         recipe = {"model": recipe["model"]}
+    # The lines above are comments in TOML, so that the output is a file for --config.
     print(to_toml(recipe), end="")
 
 
@@ -112,6 +113,7 @@ def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
             f"{data.folder}: was made with another vocabulary than {path}",
             "name the right folder with --data",
         )
+    # Retrieval needs lines of which one knows that they are translations of each other.
     pairs = [(pair.source, pair.target) for pair in data.manifest.aligned if pair.split == split]
     if not pairs:
         raise MasscliError(

@@ -26,6 +26,7 @@ class Warnings:
         """Return the warnings in `warnings` that were not among those of the previous call."""
         present = {text.partition(" (")[0]: text for text in warnings}
         new = [text for key, text in present.items() if key not in self._shown]
+        # A warning that was absent for a while is shown again when it comes back.
         self._shown = set(present)
         return new
 
@@ -52,10 +53,7 @@ def follow(events: Iterable[Event], start: int, last: int | None, console: Conso
                             f"warning: {text}", highlight=False, markup=False, style="yellow"
                         )
                 case Evaluated():
-                    metrics = "  ".join(
-                        f"{name} {value:.4g}" for name, value in _without_repeats(event.metrics).items()
-                    )
-                    _print(progress, f"valid {event.step}: {metrics}  ({event.seconds:.0f} s)")
+                    _print(progress, _format_validation(event))
                     for line in _compare_with_expected(event):
                         _print(progress, line)
                 case Saved():
@@ -64,6 +62,14 @@ def follow(events: Iterable[Event], start: int, last: int | None, console: Conso
                 case Finished():
                     return event
     raise AssertionError("a run ends with Finished")
+
+
+def _format_validation(event: Evaluated) -> str:
+    """Return the line that the console shows for a validation: update, metrics and seconds."""
+    shown = []
+    for name, value in _without_repeats(event.metrics).items():
+        shown.append(f"{name} {value:.4g}")
+    return f"valid {event.step}: {'  '.join(shown)}  ({event.seconds:.0f} s)"
 
 
 def _compare_with_expected(event: Evaluated) -> Iterator[str]:
@@ -88,6 +94,7 @@ def _seconds_left(step: int, start: int, last: int | None, seconds: float) -> fl
     The average time of an update so far is taken, with validations and checkpoints. The result is None if
     `last` is not known, or after fewer than two updates.
     """
+    # The first update is slower than the others: memory is allocated and kernels are chosen.
     if last is None or step - start < 2:
         return None
     return (last - step) * seconds / (step - start)
@@ -101,6 +108,7 @@ def _progress_bar(console: Console) -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[text]}"),
     )
+    # In a log file the redrawn bar would be thousands of lines.
     is_hidden = console.quiet or not console.is_terminal
     return Progress(*columns, console=console, disable=is_hidden, transient=True)
 
@@ -129,6 +137,7 @@ def _format_step(event: Stepped, remaining: float | None) -> str:
     for name, value in event.objective_metrics.items():
         by_name.setdefault(name.rpartition(".")[2], []).append(f"{value:.2f}")
     parts += [f"{name} {'/'.join(values)}" for name, values in by_name.items()]
+
     if event.generation_share >= 0.01:
         parts.append(f"generating {event.generation_share:.0%}")
     if event.overflows:

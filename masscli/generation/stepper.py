@@ -76,7 +76,10 @@ class CachedStepper:
 
     def tokens(self, ids: Tensor) -> Tokens:
         """Return ids (N,) as a block (N, 1) of one token for each row, with its language if there is one."""
-        language = self.language.repeat_interleave(self.width) if self.language is not None else None
+        language = None
+        # The rows of a sentence follow each other.
+        if self.language is not None:
+            language = self.language.repeat_interleave(self.width)
         return Tokens(ids[:, None], torch.ones_like(ids), language=language)
 
     def scores(self, hidden: Tensor) -> Tensor:

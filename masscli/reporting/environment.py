@@ -44,12 +44,17 @@ def describe_environment(folder: Path) -> dict[str, Any]:
     This takes about a second, since the speed of matrix products is measured. Memory and disk are in GiB.
     """
     requirements = _requirements()
+    packages = {name: _version(name) for name in requirements.pop("")}
+    # What is left are the extras.
+    extras = {}
+    for extra, names in requirements.items():
+        extras[extra] = {name: _version(name) for name in names}
     return {
         PACKAGE: __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in requirements.pop("")},
-        "extras": {extra: {name: _version(name) for name in names} for extra, names in requirements.items()},
+        "packages": packages,
+        "extras": extras,
         "plugins": _plugins(),
         "device": _describe_device(),
         "memory": {"free": free_memory(), "total": _total_memory()},
@@ -60,6 +65,7 @@ def describe_environment(folder: Path) -> dict[str, Any]:
 
 def free_memory() -> float:
     """Return the main memory in GiB that is available now, within the limit of a container if any."""
+    # Linux counts what caches would give back, which the number of free pages does not.
     free = _from_meminfo("MemAvailable")
     if free is None:
         free = _total_memory()
@@ -118,13 +124,19 @@ def _describe_device() -> dict[str, Any]:
     from masscli.training.precision import choose_device, choose_dtype, measure_matrix_products
 
     device = choose_device("auto")
-    products = measure_matrix_products(device)
+    gflops = {}
+    for dtype, flops in measure_matrix_products(device).items():
+        gflops[str(dtype).removeprefix("torch.")] = flops / 1e9
+    # A container or a batch system may let a process use some of the cores only, which Linux tells.
+    cores = os.cpu_count()
+    if sys.platform == "linux":
+        cores = len(os.sched_getaffinity(0))
     described: dict[str, Any] = {
         "name": str(device),
         "precision": str(choose_dtype("auto", device)).removeprefix("torch."),
-        "gflops": {str(dtype).removeprefix("torch."): flops / 1e9 for dtype, flops in products.items()},
+        "gflops": gflops,
         "threads": torch.get_num_threads(),
-        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "cores": cores,
         "processor": _processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "gpus": [],

@@ -119,6 +119,7 @@ def read_scores(path: Path) -> list[LoggedScore]:
         if not line.strip():
             continue
         score = _parse(line, f"{path}:{number}")
+        # The first score of a metric says how it is computed; the others are compared with it.
         signature, first = signatures.setdefault(score.metric, (score.signature, number))
         if score.signature != signature:
             raise MasscliError(
@@ -136,7 +137,10 @@ def summarise(scores: Sequence[LoggedScore]) -> dict[tuple[Tags, str], Summary]:
     summaries = {}
     for key, values in _by_group(scores).items():
         numbers = list(values.values())
-        deviation = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
+        # A sample of one has no standard deviation.
+        deviation = 0.0
+        if len(numbers) > 1:
+            deviation = statistics.stdev(numbers)
         summaries[key] = Summary(statistics.fmean(numbers), deviation, len(numbers))
     return summaries
 
@@ -161,9 +165,10 @@ def compare_with_baseline(
         other = groups.get((_replace_tags(group, baseline), metric))
         if other is None or other is values:
             continue
-        common = [seed for seed in values if seed in other]
-        if common:
-            tests[group, metric] = _paired_t_test([values[seed] - other[seed] for seed in common])
+        # Paired by seed, as runs with one seed have more in common than others.
+        differences = [values[seed] - other[seed] for seed in values if seed in other]
+        if differences:
+            tests[group, metric] = _paired_t_test(differences)
     return tests
 
 
@@ -189,9 +194,12 @@ def _paired_t_test(differences: Sequence[float]) -> PairedTest:
     if count < 2:
         return PairedTest(mean, None, count)
     deviation = statistics.stdev(differences)
+    # The statistic would divide by 0; its limit is infinite, unless the mean is 0 as well.
     if deviation == 0.0:
-        return PairedTest(mean, 1.0 if mean == 0.0 else 0.0, count)
-    return PairedTest(mean, student_t_p_value(mean / deviation * math.sqrt(count), count - 1), count)
+        p = 1.0 if mean == 0.0 else 0.0
+        return PairedTest(mean, p, count)
+    t = mean / deviation * math.sqrt(count)
+    return PairedTest(mean, student_t_p_value(t, count - 1), count)
 
 
 def student_t_p_value(t: float, degrees: int) -> float:
@@ -202,8 +210,11 @@ def student_t_p_value(t: float, degrees: int) -> float:
     """
     angle = math.atan(abs(t) / math.sqrt(degrees))
     cosine = math.cos(angle)
-    first = 1 if degrees % 2 == 0 else 2
-    term = 1.0 if degrees % 2 == 0 else cosine
+    # Even degrees of freedom have even powers of the cosine, odd ones odd powers.
+    if degrees % 2 == 0:
+        first, term = 1, 1.0
+    else:
+        first, term = 2, cosine
     total = 0.0
     # The powers of the cosine rise by two; each term is the one before times (k / (k + 1)) * cosine^2.
     for k in range(first, degrees, 2):
@@ -212,6 +223,7 @@ def student_t_p_value(t: float, degrees: int) -> float:
     inside = math.sin(angle) * total
     if degrees % 2 == 1:
         inside = 2 / math.pi * (angle + inside)
+    # Rounding may put the share inside of the interval a little above 1.
     return max(0.0, 1.0 - inside)
 
 

@@ -116,11 +116,16 @@ def fragment_length(num_words: int, options: MassOptions) -> int:
         k = options.k_tokens
     else:
         assert options.k is not None
+        num_tokens = num_words
         # A sequence has a start and an end symbol besides its words.
-        num_tokens = num_words if options.k_of == "words" else num_words + 2
+        if options.k_of != "words":
+            num_tokens += 2
         exact = options.k * num_tokens
-        # Python rounds half to even, as the released code for translation does.
-        k = int(exact) if options.k_rounding == "floor" else round(exact)
+        if options.k_rounding == "floor":
+            k = int(exact)
+        else:
+            # Python rounds half to even, as the released code for translation does.
+            k = round(exact)
     # A sentence of one word still teaches something, and the released code for XLM would fail on k = 0.
     return min(max(1, k), max_length)
 

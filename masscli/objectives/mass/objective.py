@@ -61,20 +61,21 @@ class MassCollator:
         """Pad masked sequences into a batch; `numbers` are the numbers of the examples in their dataset."""
         # Encoder and decoder may read other special tokens before the words, and behind the end symbol.
         first_word = self.framing.target_prefix_length
-        encoder_inputs = [
-            self.framing.with_source_tokens(sequence.encoder_ids[first_word:], self.language)
-            for sequence in masked
-        ]
+        encoder_inputs = []
+        for sequence in masked:
+            words_and_end = sequence.encoder_ids[first_word:]
+            encoder_inputs.append(self.framing.with_source_tokens(words_and_end, self.language))
         encoder_ids, encoder_lengths = self.framing.pad_ids(encoder_inputs)
         decoder_ids, decoder_lengths = self.framing.pad_ids([sequence.decoder_ids for sequence in masked])
         decoder_positions = self.framing.pad_values([sequence.decoder_positions for sequence in masked])
         # Without a mask, attention sees all tokens, [M] included.
         cross_attention_mask = None
         if self.options.mask_visibility != "all":
+            # The special tokens that the framing has put around the words are not masked.
             around = (self.framing.prefix_length, self.framing.suffix_length - 1)
-            is_masked = [
-                np.pad(sequence.is_masked[first_word:].astype(np.int64), around) for sequence in masked
-            ]
+            is_masked = []
+            for sequence in masked:
+                is_masked.append(np.pad(sequence.is_masked[first_word:].astype(np.int64), around))
             cross_attention_mask = _visible_tokens(self.framing.pad_values(is_masked), encoder_lengths)
         # XLM hides [M] from the decoder only; fairseq treats [M] as padding, which nobody sees.
         self_attention_mask = None
@@ -160,6 +161,7 @@ class Mass(Objective):
         places = batch.target.positions.flatten()[labels] + 1 + shift
         is_target = torch.zeros_like(batch.source.ids, dtype=torch.bool)
         is_target[torch.div(labels, width, rounding_mode="floor"), places] = True
+        # Shifting the targets by each distance, to both sides, marks their neighbours.
         near = is_target.clone()
         for step in range(1, distance + 1):
             near[:, step:] |= is_target[:, :-step]
