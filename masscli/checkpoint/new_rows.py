@@ -58,6 +58,7 @@ class NewRows:
         table[:old_size] = old
         old_languages = [i for i in self.tokenizer.vocab.languages.values() if i < old_size]
         new_languages = {i for i in self.tokenizer.vocab.languages.values() if i >= old_size}
+        # The table has been initialized at random already, so with this method nothing is left to do.
         if self.method != "random":
             everything = self._mean_of_pieces(old)
             for number in range(old_size, size):
@@ -82,8 +83,12 @@ class NewRows:
         """
         model = self.tokenizer.subword_model
         assert isinstance(model, ExtendedModel)
-        parts = model.parts(number, len(old)) if self.method == "parts" else []
-        return old[parts].mean(0) if parts else everything
+        parts: list[int] = []
+        if self.method == "parts":
+            parts = model.parts(number, len(old))
+        if not parts:
+            return everything
+        return old[parts].mean(0)
 
     def copy_languages(
         self, table: Tensor, old: Tensor, old_languages: Sequence[str], languages: Sequence[str]

@@ -43,6 +43,7 @@ def load_vectors(
                 f"it has {', '.join(data.languages)}",
             )
         counts = data.piece_counts(language)
+        # Other pieces belong to other languages, whose words may look the same and mean something else.
         used = []
         for piece in np.flatnonzero(counts).tolist():
             if piece >= first_id and piece not in data.vocab.special_ids:
@@ -59,12 +60,14 @@ def load_vectors(
             raise MasscliError(
                 f"--init-vectors {entry}: all its vectors are zero", "were they written to the end?"
             )
+        # A piece that several languages share keeps its vector from the first file.
         new = [row for row, piece in enumerate(vectors) if piece not in initialized]
         piece_ids = torch.tensor(list(vectors))[new]
         # Tables of a model with two vocabularies have other rows than ids.
         data.vocab.check_direction(language, language)
         with torch.no_grad():
             for table in model.token_embeddings.values():
+                # The model expects embeddings of the size that its own initialization has.
                 scale = table[piece_ids].norm(dim=1).mean() / rows.norm(dim=1).mean()
                 table[piece_ids] = rows[new] * scale
         initialized |= vectors.keys()
@@ -87,6 +90,7 @@ def _words(piece_ids: Sequence[int], pieces: Sequence[str]) -> dict[str, int]:
             inside[piece] = piece_id
         elif len(piece) > 1:
             beginning[piece[1:]] = piece_id
+    # The second one wins where both have a word.
     return inside | beginning
 
 

@@ -72,6 +72,7 @@ def run(
 ) -> None:
     """Print a table of scores or of runs, and write the plot, page or log that the options ask for."""
     tags = parse_tags(tag, "--tag")
+    # Runs are folders, and a log of scores is a file.
     if any(path.is_dir() for path in paths):
         if baseline or plot or x:
             raise MasscliError(
@@ -103,7 +104,9 @@ def _report_scores(
         raise MasscliError("--x: is for --plot and --html", "masscli report scores.jsonl --html k.html --x k")
     logged = read_scores(scores)
     summaries = summarise(logged)
-    tests = compare_with_baseline(logged, parse_tags(baseline, "--baseline")) if baseline else {}
+    tests = {}
+    if baseline:
+        tests = compare_with_baseline(logged, parse_tags(baseline, "--baseline"))
     print(markdown_table(summaries, tests))
     if plot is not None and x is not None:
         plot_summaries(summaries, x, plot)
@@ -117,7 +120,8 @@ def _write_run_page(folders: Sequence[Path], metrics: list[str], html: Path) -> 
     from masscli.reporting.run_history import read_history
     from masscli.reporting.run_page import run_page
 
-    page = run_page([read_history(folder) for folder in folders], metrics)
+    histories = [read_history(folder) for folder in folders]
+    page = run_page(histories, metrics)
     write_atomic(html, page.encode())
 
 
@@ -135,8 +139,9 @@ def _report_runs(
     logs = [read_run(folder) for folder in folders]
     print(align_table(cost_rows(logs, metrics, curve), text_columns=1))
     if append is not None:
+        # All metrics are read before any is written, so that a missing one leaves the log as it was.
         signature = "validation of the best checkpoint"
-        values = [(name, logs[0].best(name)) for name in metrics]
-        append_scores(
-            append, [LoggedScore(name, value, signature, tuple(tags.items())) for name, value in values]
-        )
+        scores = []
+        for name in metrics:
+            scores.append(LoggedScore(name, logs[0].best(name), signature, tuple(tags.items())))
+        append_scores(append, scores)

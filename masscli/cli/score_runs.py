@@ -98,8 +98,12 @@ def _as_lines(measured: Mapping[str, Measurement]) -> str:
             rows.append((f"{prefix}{name}", f"{value:.4f}", measurement.signatures.get(name, "")))
     width = max(len(name) for name, _, _ in rows)
     value_width = max(len(value) for _, value, _ in rows)
-    lines = [f"{name:<{width}} = {value:>{value_width}}  {signature}" for name, value, signature in rows]
-    return "\n".join(line.rstrip() for line in lines)
+    lines = []
+    for name, shown_value, signature in rows:
+        line = f"{name:<{width}} = {shown_value:>{value_width}}  {signature}"
+        # Many metrics have no signature.
+        lines.append(line.rstrip())
+    return "\n".join(lines)
 
 
 def _as_json(measured: Mapping[str, Measurement], split: str) -> str:
@@ -121,7 +125,10 @@ def _append(path: Path, measured: Mapping[str, Measurement], split: str, tags: M
     """
     logged = []
     for run, measurement in measured.items():
-        own_tags = dict(tags) if len(measured) == 1 else {**tags, "run": run}
+        own_tags = dict(tags)
+        # Without it, the scores of several runs would replace each other in the log.
+        if len(measured) > 1:
+            own_tags["run"] = run
         for name, value in measurement.metrics.items():
             signature = measurement.signatures.get(name, split)
             logged.append(LoggedScore(name, value, signature, tuple(own_tags.items())))

@@ -131,8 +131,11 @@ class TensorTable:
         With several modules, such as query, key and value, they are concatenated along dimension 0. Raises
         MasscliError if a tensor is missing.
         """
-        parts = ("weight", "bias")
-        return {f"{ours}.{part}": self.take_stacked([f"{name}.{part}" for name in theirs]) for part in parts}
+        taken = {}
+        for part in ("weight", "bias"):
+            names = [f"{name}.{part}" for name in theirs]
+            taken[f"{ours}.{part}"] = self.take_stacked(names)
+        return taken
 
     def drop(self, name: str) -> None:
         """Remove a tensor that is not needed from the table; do nothing if it is not there."""
@@ -143,6 +146,7 @@ class TensorTable:
 
         It is one more than the largest number that follows `prefix` (such as `encoder.layers.`) in a name.
         """
+        # Without any layer, the largest number is taken to be -1, so that the count is 0.
         numbers = [-1]
         for name in self._tensors:
             number = parse_digits(name.removeprefix(prefix).partition(".")[0])
@@ -186,6 +190,7 @@ def check_tensors(model: ForeignModel, path: Path) -> None:
     `path` is the file that errors name.
     """
     vocab = model.tokenizer.vocab
+    # On this device a model has names and shapes, but takes no memory.
     with torch.device("meta"):
         expected = Transformer(model.config, vocab.size, model.languages, vocab.id_ranges).state_dict()
     for name, like in expected.items():

@@ -53,6 +53,7 @@ def ordered_pieces(path: Path, ids: object) -> list[str]:
 
     Raises MasscliError, which names the file `path`, unless the ids are 0, 1, ... without gaps.
     """
+    # True is an int to Python, so types are compared exactly.
     if not isinstance(ids, dict) or not all(type(token_id) is int for token_id in ids.values()):
         raise MasscliError(f"{path}: has no vocabulary from pieces to ids", "was it damaged on the way?")
     if sorted(ids.values()) != list(range(len(ids))):
@@ -74,6 +75,7 @@ def with_added_tokens(path: Path, pieces: Sequence[str], files: TokenizerFiles, 
         raise UnreadableError(f"it has added tokens ({', '.join(text_tokens[:3])})")
     extended = list(pieces)
     for token_id, token in files.added.items():
+        # Most files list special tokens as added that the vocabulary has already.
         if token_id < len(pieces) and pieces[token_id] == token.content:
             continue
         if token_id != len(extended) or token.content in pieces:
@@ -98,7 +100,9 @@ def check_size(path: Path, pieces: int, vocab_size: int) -> None:
 def with_unused_rows(pieces: Sequence[str], vocab_size: int) -> tuple[list[str], list[int]]:
     """Return the pieces, filled up to `vocab_size` with names for unused rows, and the ids of these rows."""
     unused = list(range(len(pieces), vocab_size))
-    return [*pieces, *(f"<unused row {row}>" for row in unused)], unused
+    # Names with spaces in them occur in no text that was split at spaces.
+    names = [f"<unused row {row}>" for row in unused]
+    return [*pieces, *names], unused
 
 
 def expect(condition: bool, reason: str) -> None:
@@ -133,6 +137,7 @@ def read_dictionary(files: TokenizerFiles, name: str) -> tuple[Path, list[str]]:
     The file is tokenizer.json if there is one, else the JSON file `name`, a dictionary from pieces to ids.
     Raises MasscliError if both exist and differ, or if neither exists.
     """
+    # Where both are there, tokenizer.json counts, which the library itself reads first.
     path = files.folder / name
     if not files.content:
         if not path.exists():
@@ -150,6 +155,7 @@ def missing_vocabulary(files: TokenizerFiles, name: str) -> MasscliError:
 
     Its message lists the vocabulary files that the folder has instead.
     """
+    # The name of the class may be wrong, so the files that are there are named.
     others = [other for other in _VOCABULARY_FILES if (files.folder / other).exists()]
     if others:
         return MasscliError(

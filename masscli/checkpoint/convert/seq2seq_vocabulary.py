@@ -60,9 +60,15 @@ def read_ids(path: Path) -> dict[str, int]:
         raise MasscliError(f"{path}: no such file", _MISSING) from None
     except (OSError, ValueError) as error:
         raise MasscliError(f"{path}: cannot be read ({error})") from None
-    valid = isinstance(ids, dict) and all(type(number) is int and number >= 0 for number in ids.values())
-    if not valid or len(set(ids.values())) < len(ids):
-        raise MasscliError(f"{path}: is not a table from pieces to ids, each once")
+    malformed = MasscliError(f"{path}: is not a table from pieces to ids, each once")
+    if not isinstance(ids, dict):
+        raise malformed
+    for number in ids.values():
+        # True is an int to Python, too.
+        if type(number) is not int or number < 0:
+            raise malformed
+    if len(set(ids.values())) < len(ids):
+        raise malformed
     return dict(ids)
 
 
@@ -156,12 +162,15 @@ def added_token_ids(folder: Path) -> dict[str, int]:
     """
     found = {}
     listed = read_json_if_present(folder / "tokenizer.json").get("added_tokens")
-    for token in listed if isinstance(listed, list) else []:
-        if isinstance(token, dict) and type(token.get("id")) is int:
-            found[_text_of(token)] = token["id"]
+    if isinstance(listed, list):
+        for token in listed:
+            if isinstance(token, dict) and type(token.get("id")) is int:
+                found[_text_of(token)] = token["id"]
     by_number = read_json_if_present(folder / TOKENIZER_CONFIG).get("added_tokens_decoder")
-    for number, token in by_number.items() if isinstance(by_number, dict) else []:
-        token_id = parse_digits(number)
-        if token_id is not None:
-            found[_text_of(token)] = token_id
+    if isinstance(by_number, dict):
+        for number, token in by_number.items():
+            # Keys of JSON are strings.
+            token_id = parse_digits(number)
+            if token_id is not None:
+                found[_text_of(token)] = token_id
     return found

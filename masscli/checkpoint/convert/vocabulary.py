@@ -68,13 +68,16 @@ def read_vocabulary(
     are new: special symbols, and those of `languages`, that the vocabulary lacks. Raises MasscliError if
     there is no vocabulary that can be read, or if it does not fit the embeddings.
     """
+    # A folder that masscli has exported itself may have no other vocabulary.
     if (folder / OWN_VOCABULARY).is_dir():
         return _read_own(folder / OWN_VOCABULARY, vocab_size, languages)
     files = read_tokenizer_files(folder, default_class)
     published = _read_published(files, vocab_size)
     tokenizer = Tokenizer.from_bytes(published.path, published.model, published.preprocessing, languages)
-    case = "lower-cased" if published.preprocessing.lowercase else "cased"
-    notes = [f"vocabulary {published.path}: {published.pieces:,} pieces, {published.description or case}"]
+    description = published.description
+    if not description:
+        description = "lower-cased" if published.preprocessing.lowercase else "cased"
+    notes = [f"vocabulary {published.path}: {published.pieces:,} pieces, {description}"]
     new = tokenizer.vocab.size - vocab_size
     if new:
         notes.append(f"{new} ids are new, drawn at random: symbols and languages that the vocabulary lacks")
@@ -109,6 +112,7 @@ def _read_published(files: TokenizerFiles, vocab_size: int) -> PublishedVocabula
     """
     kind = files.part["model"].get("type")
     reader = READERS.get(files.class_name)
+    # A generic class says nothing about the kind of vocabulary, but the model in tokenizer.json does.
     if files.class_name in GENERIC_CLASSES:
         reader = _GENERIC_READERS.get(str(kind))
     try:

@@ -89,6 +89,7 @@ def _hugging_face_files(tokenizer: Tokenizer, family: Family) -> Files | None:
     Return None if none of its tokenizers gives the same ids for the same text.
     """
     preprocessing = tokenizer.preprocessing
+    # Tokenizers of that library do nothing of this to text.
     if preprocessing.moses or preprocessing.normalize or preprocessing.romanian:
         return None
     writers: Mapping[str, Callable[[Tokenizer, Family], Files | None]] = {
@@ -99,7 +100,9 @@ def _hugging_face_files(tokenizer: Tokenizer, family: Family) -> Files | None:
         FAST_TOKENIZER: _tokenizer_json,
     }
     writer = writers.get(tokenizer.model_kind)
-    return writer(tokenizer, family) if writer is not None else None
+    if writer is None:
+        return None
+    return writer(tokenizer, family)
 
 
 def own_vocabulary_files(tokenizer: Tokenizer) -> Files:
@@ -111,6 +114,7 @@ def own_vocabulary_files(tokenizer: Tokenizer) -> Files:
 
 
 def _wordpiece(tokenizer: Tokenizer, family: Family) -> Files:
+    # Families with WordPiece have classes of their own, which do the same; any other family can use BERT's.
     class_name = "BertTokenizer"
     if READERS.get(family.tokenizer_class) is read_wordpiece:
         class_name = family.tokenizer_class
@@ -129,6 +133,7 @@ def _byte_level(tokenizer: Tokenizer, family: Family) -> Files | None:
         return None
     vocabulary = unpack(tokenizer.model_bytes, byte_level_bpe.HEADER)
     class_name = "RobertaTokenizer"
+    # A vocabulary without a padding piece is taken for one of GPT-2, whose class expects none.
     if "<pad>" not in vocabulary.special_ids:
         class_name = "GPT2Tokenizer"
     return byte_level_files(tokenizer, class_name, {})
@@ -138,7 +143,8 @@ def byte_level_files(tokenizer: Tokenizer, class_name: str, settings: Mapping[st
     """Return the files of a byte-level BPE for the tokenizer class `class_name`, with these settings."""
     vocabulary = unpack(tokenizer.model_bytes, byte_level_bpe.HEADER)
     own = {"tokenizer_class": class_name, "add_prefix_space": vocabulary.rest["add_prefix_space"]}
-    return _bpe_files(vocabulary, {**settings, **own, **_special_tokens(tokenizer, vocabulary)})
+    special_tokens = _special_tokens(tokenizer, vocabulary)
+    return _bpe_files(vocabulary, {**settings, **own, **special_tokens})
 
 
 def _gpt(tokenizer: Tokenizer, family: Family) -> Files:
@@ -149,10 +155,13 @@ def _gpt(tokenizer: Tokenizer, family: Family) -> Files:
 
 def _bpe_files(vocabulary: PackedVocabulary, settings: Mapping[str, Any]) -> Files:
     ids = published_ids(vocabulary)
-    merges = "".join(f"{first} {second}\n" for first, second in vocabulary.rest["merges"])
+    # The library skips the first line, whatever it says.
+    lines = ["#version: 0.2"]
+    for first, second in vocabulary.rest["merges"]:
+        lines.append(f"{first} {second}")
     return {
         "vocab.json": _to_json(ids),
-        "merges.txt": f"#version: 0.2\n{merges}".encode(),
+        "merges.txt": ("\n".join(lines) + "\n").encode(),
         SETTINGS: _to_json(settings),
     }
 
@@ -166,6 +175,8 @@ def _sentencepiece(tokenizer: Tokenizer, family: Family) -> Files | None:
     model = base64.b64decode(vocabulary.rest["model"])
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     pieces: list[str] = processor.id_to_piece(list(range(len(processor))))
+    # The library numbers the pieces of a SentencePiece model in a way of its own for each class. The right
+    # class is the one whose numbers are ours.
     published = _published_pieces(vocabulary)
     settings = _special_tokens(tokenizer, vocabulary)
     rules = str(tokenizer.preprocessing.published)

@@ -82,6 +82,8 @@ class ForeignProgram:
         """
         name = self.aliases.get(name, name)
         wanted = _normalize(name)
+        # The whole name goes before the beginning of another one, as --lr is both a flag and the beginning of
+        # some.
         beginnings = []
         for flag in self.flags.values():
             known = _normalize(flag.name)

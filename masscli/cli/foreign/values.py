@@ -30,7 +30,8 @@ def items(value: str) -> list[str]:
 
 def languages(value: str) -> str:
     """Return the languages in `en-fr`, `en,fr` or `en-en,zh-zh`, each once, joined by commas."""
-    return ",".join(dict.fromkeys(part for part in re.split("[-,]", value) if part))
+    parts = [part for part in re.split("[-,]", value) if part]
+    return ",".join(dict.fromkeys(parts))
 
 
 def checkpoint(value: str) -> str:
@@ -58,9 +59,17 @@ def xlm_optimizer(value: str) -> str:
     are left out. Raises KeyError for an optimizer that is not in XLM_OPTIMIZERS.
     """
     name, *assignments = value.split(",")
-    given = dict(assignment.split("=", 1) for assignment in assignments if "=" in assignment)
-    flags = [XLM_OPTIMIZERS[name], f"--adam-betas {given.pop('beta1', '0.9')},{given.pop('beta2', '0.999')}"]
-    flags += [f"{flag} {given[option]}" for option, flag in XLM_OPTIMIZER_OPTIONS.items() if option in given]
+    given = {}
+    for assignment in assignments:
+        option, equals, number = assignment.partition("=")
+        if equals:
+            given[option] = number
+    # One flag here has both betas.
+    betas = f"{given.get('beta1', '0.9')},{given.get('beta2', '0.999')}"
+    flags = [XLM_OPTIMIZERS[name], f"--adam-betas {betas}"]
+    for option, flag in XLM_OPTIMIZER_OPTIONS.items():
+        if option in given:
+            flags.append(f"{flag} {given[option]}")
     return " ".join(flags)
 
 
@@ -104,7 +113,9 @@ def temperature(value: str) -> str:
     An exponent of 0 or below, which means equal shares, gives 1000.
     """
     exponent = float(value)
-    return "1000" if exponent <= 0 else f"{1 / exponent:.4g}"
+    if exponent <= 0:
+        return "1000"
+    return f"{1 / exponent:.4g}"
 
 
 FORMS: dict[str, Callable[[str], str]] = {

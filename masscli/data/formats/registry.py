@@ -80,6 +80,7 @@ def read_records(path: Path, format: str, bad_rows: BadRows | None = None) -> It
     for record in itertools.chain([first], records):
         yield record
         count += 1
+    # How many rows there are is known only now.
     bad_rows.check_share(display_path(path), count)
 
 
@@ -120,6 +121,7 @@ def _single_texts(record: Record) -> Iterator[tuple[str, tuple[str]]]:
 
 def guess_format(path: Path) -> str | None:
     """Return the name of the format that a path's suffix suggests, `race` for a folder, or None."""
+    # RACE is distributed as a folder with a file for each article.
     if path.is_dir():
         return "race"
     suffix = format_suffix(path)

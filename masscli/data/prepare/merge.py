@@ -32,9 +32,11 @@ def merge_parts(folders: Sequence[Path], destdir: Path, overwrite: bool) -> Mani
     max_shard_bytes = int(json.loads(manifest.settings["shard_size"])) << 20
     with locked(destdir):
         if not is_up_to_date(destdir, manifest.input_fingerprint, overwrite):
+            # The data is made beside its place and moved there when it is complete.
             partial = destdir / PARTIAL_FOLDER
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
+            # All parts have the same vocabulary, which their key includes.
             for name in (MODEL_FILE, TOKENIZER_FILE):
                 shutil.copyfile(first_folder / name, partial / name)
             vocab = Tokenizer.load(partial).vocab

@@ -108,11 +108,13 @@ def write_pack(path: Path, chunks: Sequence[EncodedChunk], groups: Sequence[Text
             filter_stats=chunk.filter_stats,
             dropped_lines=chunk.dropped_lines,
         )
+        # The format knows arrays only, so JSON is stored as an array of bytes.
         arrays[f"{number}/info"] = np.frombuffer(json.dumps(to_dict(info)).encode(), np.uint8)
         for column, rows in enumerate(chunk.columns.values()):
             arrays[f"{number}/{column}/values"] = rows.values
             arrays[f"{number}/{column}/lengths"] = rows.lengths
     with files.open_atomic(path) as file:
+        # A pickled object in a file could execute code when it is read.
         np.savez(file, allow_pickle=False, **arrays)
 
 
@@ -125,6 +127,7 @@ def read_chunks(folder: Path, info: PartInfo) -> Iterator[EncodedChunk]:
         path = folder / pack_name(pack)
         count = min(PACK_CHUNKS, info.chunks - pack * PACK_CHUNKS)
         try:
+            # A pack is read as a whole, so that a damaged one yields nothing.
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 chunks = [_chunk(arrays, number, info.groups) for number in range(count)]
         # zipfile raises EOFError, RuntimeError and NotImplementedError (a RuntimeError) for damaged headers.
