@@ -73,6 +73,7 @@ class ConvertedModel:
         The checkpoint is converted for this direction first if it was not yet. Raises MasscliError, which
         names the option or the setting, if the task, the model or the search needs what CTranslate2 lacks.
         """
+        # What is converted is an encoder with a decoder, and not one stack that continues its source.
         stack = writing_stack(self.checkpoint, task)
         if stack is not None:
             raise MasscliError(
@@ -80,6 +81,7 @@ class ConvertedModel:
                 "decode with --backend torch",
             )
         direction = (task.source, task.target)
+        # A conversion takes seconds and disk space, so each direction is converted and opened once.
         if direction not in self._opened:
             self._opened[direction] = open_ctranslate2(
                 self.checkpoint,

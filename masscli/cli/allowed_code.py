@@ -35,6 +35,7 @@ FLAG = "--allow-code"
 def allow_named_code(command: str, args: Sequence[str]) -> None:
     """Allow the import of the objectives that --allow-code names in `args`, if the command has it."""
     names = ",".join(peek_options(args, FLAG)).split(",")
+    # Most command lines name nothing, and need not import the registry for it.
     if command not in READERS or not any(names):
         return
     from masscli.objectives.registry import OBJECTIVES

@@ -66,13 +66,12 @@ def run(
     if not ensemble.first.recipe.model.encoder_layers:
         raise MasscliError(f"{path}: has no encoder, so that there are no sentences to compare")
     texts, vectors = [], []
-    for file, language in (
-        (options.input_source, options.source_lang),
-        (options.input_target, options.target_lang),
-    ):
+    sides = ((options.input_source, options.source_lang), (options.input_target, options.target_lang))
+    for file, language in sides:
         if language not in ensemble.tokenizer.vocab.languages:
             known = ", ".join(ensemble.tokenizer.vocab.languages)
             raise MasscliError(f"{path}: knows no language {language!r}", f"it has {known}")
+        # Every sentence is compared with every other, so both files must fit into memory.
         lines = list(iter_lines(file))
         if not lines:
             raise MasscliError(f"{file}: has no lines", "give a sentence per line")

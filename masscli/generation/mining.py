@@ -39,6 +39,7 @@ def mine_pairs(sources: Tensor, targets: Tensor, threshold: float) -> list[tuple
     mined = []
     used_sources: set[int] = set()
     used_targets: set[int] = set()
+    # Best first, so that a sentence is in the best pair that is still free; indices break ties.
     for (source, target), margin in sorted(candidates.items(), key=lambda item: (-item[1], item[0])):
         is_free = source not in used_sources and target not in used_targets
         if margin >= threshold and is_free:
@@ -61,7 +62,11 @@ def _normalize(vectors: Tensor) -> Tensor:
 def _mean_of_nearest(vectors: Tensor, others: Tensor) -> Tensor:
     """Return the mean cosine (N,) of each vector (N, D) with its nearest neighbours in `others` (M, D)."""
     count = min(NEIGHBOURS, len(others))
-    means = [(part @ others.T).topk(count, 1).values.mean(1) for part in torch.split(vectors, ROWS)]
+    means = []
+    # All cosines at once would take N * M numbers.
+    for part in torch.split(vectors, ROWS):
+        cosines = part @ others.T
+        means.append(cosines.topk(count, 1).values.mean(1))
     return torch.cat(means)
 
 

@@ -53,6 +53,7 @@ class _Decompressed(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Copy the next decompressed bytes into `buffer`, and return their number; at the end it is 0."""
+        # Some input gives no output yet, and a result of 0 bytes would mean the end of the file.
         while not self._output and self._read_input():
             self._decompress()
         view = memoryview(buffer)

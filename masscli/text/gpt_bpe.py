@@ -63,8 +63,10 @@ class GptBpeModel(PackedModel):
         for line in lines:
             ids: list[int] = []
             for word in basic_tokens(line, keep_accents=False):
+                # The last letter of a word differs from the same letter within one.
                 letters = [*word[:-1], word[-1] + WORD_END]
-                ids += [self._ids.get(piece, self._unknown) for piece in merge_pairs(letters, self._ranks)]
+                pieces = merge_pairs(letters, self._ranks)
+                ids += [self._ids.get(piece, self._unknown) for piece in pieces]
             encoded.append(ids)
         return encoded
 

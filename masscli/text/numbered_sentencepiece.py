@@ -39,11 +39,13 @@ def pack_numbered_sentencepiece(
     `unused_ids` are the ids of pieces that no text is encoded into. `language_models` maps each language that
     has a model of its own to the bytes of that model.
     """
+    # The file is JSON behind its header, which cannot hold the bytes of a model as they are.
     rest: dict[str, Any] = {"model": base64.b64encode(model).decode()}
     if language_models:
-        rest["language_models"] = {
-            language: base64.b64encode(data).decode() for language, data in language_models.items()
-        }
+        encoded = {}
+        for language, data in language_models.items():
+            encoded[language] = base64.b64encode(data).decode()
+        rest["language_models"] = encoded
     return PackedVocabulary(pieces, special_ids, unused_ids, rest).pack(HEADER)
 
 
@@ -79,8 +81,11 @@ class NumberedSentencePieceModel(PackedModel):
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""
-        pieces_of_lines = self._processor.encode(list(lines), out_type=str)
-        return [[self._ids.get(piece, self._unknown) for piece in pieces] for pieces in pieces_of_lines]
+        encoded = []
+        # SentencePiece's own ids are not those of the dictionary, so lines are cut into named pieces.
+        for pieces in self._processor.encode(list(lines), out_type=str):
+            encoded.append([self._ids.get(piece, self._unknown) for piece in pieces])
+        return encoded
 
     def cut(self, line: str) -> list[str]:
         """Return the pieces of a line; a run of characters that SentencePiece lacks is one piece."""
@@ -126,6 +131,7 @@ def _open(model: bytes) -> Any:
     all.
     """
     processor: Any = SentencePieceModel(model).processor
+    # A dictionary would have to list all bytes, or text would be lost.
     if any(processor.is_byte(i) for i in range(len(processor))):
         raise BadModelError(
             "is a SentencePiece model with bytes (byte_fallback) and a dictionary of its own",

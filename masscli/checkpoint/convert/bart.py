@@ -64,6 +64,7 @@ def read_bart(
         unused_ids=unused,
         add_prefix_space=read_flag(settings, "add_prefix_space", False, folder / TOKENIZER_CONFIG),
     )
+    # Every output begins with <s>, which the decoder is given and does not choose.
     return Seq2SeqVocabulary(path, model, {"source_bos": True}, forced_prefix=(ids["<s>"],))
 
 

@@ -52,6 +52,7 @@ class FairseqStack:
         The buffer `version` is taken from the table. If it says that fairseq did not use the norm in the
         file, the norm is dropped from the table.
         """
+        # Files of newer versions have no such buffer, and use the norm if there is one.
         version = NO_FINAL_NORM_VERSIONS[self.name] + 1.0
         if f"{self.prefix}version" in self._table:
             version = float(self._table.take(f"{self.prefix}version").flatten()[0])
@@ -81,6 +82,7 @@ class FairseqStack:
         of masscli's ids.
         """
         owner = self.name if config.embeddings == "separate" else "shared"
+        # With two vocabularies, a stack has rows for its own range of ids only.
         ids = self._vocabulary.tokenizer.vocab.id_ranges
         assert ids is not None
         ours, rows = ids.embedded(owner), self._vocabulary.rows[self.name]
@@ -118,6 +120,7 @@ class FairseqStack:
             return tensors
         for part in ("weight", "bias"):
             fused = self._take_projections(f"{theirs}.encoder_attn", part)
+            # Queries are projected from other states than keys and values, which share one product here.
             tensors[f"{ours}.cross_attention.q.{part}"] = fused[: self.dim]
             tensors[f"{ours}.cross_attention.kv.{part}"] = fused[self.dim :]
         tensors |= table.take_linear(f"{ours}.cross_attention.out.shared", f"{theirs}.encoder_attn.out_proj")
@@ -132,4 +135,5 @@ class FairseqStack:
         """
         if f"{attention}.in_proj_{part}" in self._table:
             return self._table.take(f"{attention}.in_proj_{part}")
-        return self._table.take_stacked([f"{attention}.{name}_proj.{part}" for name in ("q", "k", "v")])
+        names = [f"{attention}.{projection}_proj.{part}" for projection in ("q", "k", "v")]
+        return self._table.take_stacked(names)

@@ -43,6 +43,7 @@ def read_fsmt(
     """
     source, target = direction(folder, languages)
     published = config.get("langs")
+    # The two dictionaries would be taken for each other's.
     if isinstance(published, list) and published != [source, target]:
         raise MasscliError(
             f"{folder}: translates from {' to '.join(map(str, published))}",
@@ -59,6 +60,7 @@ def read_fsmt(
         pieces, special_ids, unused = _read_dictionary(folder / name, size)
         packed.append(pack_dictionary(pieces, special_ids, merges, unused))
     model = packed[0]
+    # Two equal dictionaries are one vocabulary, whose embeddings may be shared.
     if packed[0] != packed[1]:
         model = pack_two_vocabularies((source, packed[0]), (target, packed[1]))
     return Seq2SeqVocabulary(

@@ -79,6 +79,7 @@ def read_albert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """
     path, model, pieces = _read_model(files)
     if files.content:
+        # tokenizer.json goes before the settings, since it is what the library runs.
         steps = [str(step.get("type")) for step in files.part.steps("normalizer")]
         lowercase, keep_accents = "Lowercase" in steps, "StripAccents" not in steps
         expect(steps.count("Replace") >= 2, "it keeps the quotation marks of TeX")
@@ -100,6 +101,7 @@ def _read_model(files: TokenizerFiles) -> tuple[Path, bytes, list[str]]:
     """
     paths = [files.folder / name for name in SENTENCEPIECE if (files.folder / name).exists()]
     if not paths:
+        # The library can read tokenizer.json instead.
         expect(not files.content, "its SentencePiece model is in tokenizer.json alone")
         raise missing_vocabulary(files, SENTENCEPIECE[0])
     path = paths[0]
@@ -158,4 +160,5 @@ def _expect_same_pieces(files: TokenizerFiles, pieces: Sequence[str]) -> None:
     for entry, piece in zip(vocabulary, pieces, strict=False):
         same = isinstance(entry, list) and bool(entry) and entry[0] == piece
         expect(same, f"tokenizer.json has another piece than {piece!r} in its place")
+    # The mask, which comes last, may be listed among the added tokens instead.
     expect(len(vocabulary) >= len(pieces) - 1, "tokenizer.json has fewer pieces than its SentencePiece model")

@@ -74,10 +74,13 @@ def read_tokenizer_json(
     special_ids = {token.content: i for i, token in files.added.items() if token.special}
     if has_tags:
         special_ids |= language_ids(languages, codes, path)
+
+    # The pieces are known only to the library, which opens the file.
+    def all_special_ids(pieces: Sequence[str]) -> Mapping[str, int]:
+        return {**files.role_ids(pieces), **special_ids}
+
     try:
-        model, _ = pack_fast_tokenizer(
-            files.content, lambda pieces: {**files.role_ids(pieces), **special_ids}, size
-        )
+        model, _ = pack_fast_tokenizer(files.content, all_special_ids, size)
     except BadModelError as error:
         raise MasscliError(f"{path}: {error.message}", error.hint) from None
     pad = config.get("pad_token_id", 1)
@@ -90,13 +93,18 @@ def read_tokenizer_json(
             "expected at most one before it, and the end symbol behind it",
         )
     forced = config.get("forced_bos_token_id")
+    forced_prefix: tuple[int, ...] = ()
+    if type(forced) is int:
+        forced_prefix = (forced,)
+    # There is at most one special token before a source.
+    source_start = next(iter(template.before), None)
     return Seq2SeqVocabulary(
         path,
         model,
         {"source_bos": bool(template.before)},
-        forced_prefix=(forced,) if type(forced) is int else (),
+        forced_prefix=forced_prefix,
         pad=pad,
-        source_start=template.before[0] if template.before else None,
+        source_start=source_start,
     )
 
 
@@ -121,6 +129,7 @@ def _read_template(files: TokenizerFiles, path: Path) -> _Template:
     after: list[int] = []
     current = before
     for item in items:
+        # The text itself: what was listed before it stands before a source, and the rest behind it.
         if isinstance(item, dict) and "Sequence" in item:
             current = after
             continue
