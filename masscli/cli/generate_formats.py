@@ -44,6 +44,7 @@ def choose_format(
 def as_text(entry: Entry, nbest: int) -> str:
     """Return the translations of an entry as exactly `nbest` lines; missing ones are empty lines."""
     texts = [translation.text for translation in entry.translations]
+    # So line n of the output always belongs to line n / nbest of the input.
     texts += [""] * (nbest - len(texts))
     return "".join(f"{one_line(text)}\n" for text in texts)
 
@@ -83,9 +84,11 @@ def as_fairseq(entry: Entry, tokenizer: Tokenizer, source: str) -> str:
         rows.append(f"T-{number}\t{entry.reference}")
     for translation in entry.translations:
         hypothesis = translation.hypothesis
+        # fairseq prints logarithms to base 2, and computes natural ones, as masscli does.
         score = hypothesis.score / math.log(2)
-        token_scores = " ".join(f"{value / math.log(2):.4f}" for value in hypothesis.token_scores)
-        rows.append(f"H-{number}\t{score}\t{' '.join(tokenizer.ids_to_pieces(hypothesis.ids))}")
+        pieces = " ".join(tokenizer.ids_to_pieces(hypothesis.ids))
+        token_scores = [f"{value / math.log(2):.4f}" for value in hypothesis.token_scores]
+        rows.append(f"H-{number}\t{score}\t{pieces}")
         rows.append(f"D-{number}\t{score}\t{translation.text}")
-        rows.append(f"P-{number}\t{token_scores}")
+        rows.append(f"P-{number}\t{' '.join(token_scores)}")
     return "".join(f"{one_line(row)}\n" for row in rows)

@@ -36,22 +36,23 @@ def languages(directions: Sequence[Direction]) -> list[dict[str, Any]]:
     targets: dict[str, set[str]] = {}
     for direction in directions:
         targets.setdefault(direction.source, set()).add(direction.target)
-    return [
-        {"code": code, "name": language_name(code), "targets": sorted(reached)}
-        for code, reached in sorted(targets.items())
-    ]
+    answer = []
+    for code, reached in sorted(targets.items()):
+        answer.append({"code": code, "name": language_name(code), "targets": sorted(reached)})
+    return answer
 
 
 def models(directions: Sequence[Direction]) -> list[dict[str, Any]]:
     """Return the answer to GET /models: each model with the directions that it translates."""
     found: dict[str, list[dict[str, str]]] = {}
     for direction in directions:
-        languages_of = {"source": direction.source, "target": direction.target}
-        names = {
+        described = {
+            "source": direction.source,
+            "target": direction.target,
             "source_name": language_name(direction.source),
             "target_name": language_name(direction.target),
         }
-        found.setdefault(direction.model, []).append({**languages_of, **names})
+        found.setdefault(direction.model, []).append(described)
     return [{"name": name, "directions": known} for name, known in found.items()]
 
 
@@ -65,13 +66,18 @@ def translation(
     """
     texts = [text.texts[0] for text in translated]
     alternatives = [text.texts[1 : 1 + request.alternatives] for text in translated]
-    answer: dict[str, Any] = {"translatedText": texts if request.is_list else texts[0]}
+    answer: dict[str, Any] = {"translatedText": texts}
     if request.alternatives:
-        answer["alternatives"] = alternatives if request.is_list else alternatives[0]
+        answer["alternatives"] = alternatives
+    # A request with a single text instead of a list gets a single text back.
+    if not request.is_list:
+        answer = {name: values[0] for name, values in answer.items()}
     if request.details:
         answer["model"] = direction.model
         answer["source"], answer["target"] = direction.source, direction.target
-        answer["lines"] = [[_line(line) for line in text.lines] for text in translated]
+        answer["lines"] = []
+        for text in translated:
+            answer["lines"].append([_line(line) for line in text.lines])
     return answer
 
 

@@ -49,8 +49,11 @@ class DictionaryModel(PackedModel):
         """Load the bytes that `pack_dictionary` returned. Raises BadModelError if they are damaged."""
         vocabulary = unpack(data, HEADER)
         merges = vocabulary.rest.get("merges")
-        valid = merges is None or (is_list_of(merges, str) and all(merge.count(" ") == 1 for merge in merges))
-        if not valid or "<unk>" not in vocabulary.special_ids:
+        valid = "<unk>" in vocabulary.special_ids
+        # Without merges, text is only cut at white space.
+        if merges is not None:
+            valid = valid and is_list_of(merges, str) and all(merge.count(" ") == 1 for merge in merges)
+        if not valid:
             raise damaged(HEADER)
         super().__init__(vocabulary)
         self._unknown = vocabulary.special_ids["<unk>"]
@@ -60,7 +63,10 @@ class DictionaryModel(PackedModel):
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""
-        return [[self._ids.get(piece, self._unknown) for piece in self.cut(line)] for line in lines]
+        encoded = []
+        for line in lines:
+            encoded.append([self._ids.get(piece, self._unknown) for piece in self.cut(line)])
+        return encoded
 
     def cut(self, line: str) -> list[str]:
         """Return the pieces of a line, whether or not the dictionary has them."""

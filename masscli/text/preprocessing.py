@@ -93,7 +93,9 @@ def _as_albert(line: str, strip_accents: bool) -> str:
     line = line.replace("``", '"').replace("''", '"')
     if strip_accents:
         decomposed = unicodedata.normalize("NFKD", line)
-        line = "".join(letter for letter in decomposed if unicodedata.category(letter)[0] != "M")
+        # All marks, and not only those of the category Mn, as BERT does.
+        letters = [letter for letter in decomposed if unicodedata.category(letter)[0] != "M"]
+        line = "".join(letters)
     return line
 
 

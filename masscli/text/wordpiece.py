@@ -96,9 +96,16 @@ class WordPieceModel:
     @property
     def special_ids(self) -> Mapping[str, int]:
         """The id of each special piece, by masscli's name for it. `<s>` is [CLS], and `</s>` is [SEP]."""
-        names = ("<pad>", "<unk>", "<cls>", "<sep>", "<mask>")
-        ids = {name: self._ids[piece] for name, piece in zip(names, REQUIRED_PIECES, strict=True)}
-        return {**ids, "<s>": ids["<cls>"], "</s>": ids["<sep>"]}
+        return {
+            "<pad>": self._ids["[PAD]"],
+            "<unk>": self._ids["[UNK]"],
+            "<cls>": self._ids["[CLS]"],
+            "<sep>": self._ids["[SEP]"],
+            "<mask>": self._ids["[MASK]"],
+            # As in the models of the MASS authors.
+            "<s>": self._ids["[CLS]"],
+            "</s>": self._ids["[SEP]"],
+        }
 
     @property
     def free_ids(self) -> Sequence[int]:
@@ -108,7 +115,10 @@ class WordPieceModel:
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""
         unknown = self._ids[_UNKNOWN]
-        return [[self._ids.get(piece, unknown) for piece in self.cut(line)] for line in lines]
+        encoded = []
+        for line in lines:
+            encoded.append([self._ids.get(piece, unknown) for piece in self.cut(line)])
+        return encoded
 
     def cut(self, line: str) -> list[str]:
         """Return the pieces of a line; a basic token that cannot be cut into known pieces is one piece."""

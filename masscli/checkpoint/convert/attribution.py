@@ -32,12 +32,17 @@ def read_attribution(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]
     if isinstance(name, str) and name.strip():
         parts.append(f"name {_printable(name)}")
     head = _HEAD.match(_read_text(folder / _CARD))
-    for line in head[1].splitlines() if head else []:
-        match = _LINE.match(line)
-        if match:
-            parts.append(f"{match[1]} {_printable(match[2])}")
-    earlier = [line for line in _read_text(folder / NOTICE).splitlines() if line.startswith("- ")]
-    return (*(_printable(line.removeprefix("- ")) for line in earlier), ", ".join(parts))
+    if head:
+        for line in head[1].splitlines():
+            match = _LINE.match(line)
+            if match:
+                parts.append(f"{match[1]} {_printable(match[2])}")
+    # A model that was exported by masscli brings the origins of the model that it began with.
+    origins = []
+    for line in _read_text(folder / NOTICE).splitlines():
+        if line.startswith("- "):
+            origins.append(_printable(line.removeprefix("- ")))
+    return (*origins, ", ".join(parts))
 
 
 def notice_file(attribution: Sequence[str]) -> dict[str, bytes]:

@@ -19,10 +19,13 @@ def token_names(tokenizer: Tokenizer) -> list[str]:
     else:
         names = tokenizer.all_pieces()
     vocab = tokenizer.vocab
-    roles = {getattr(vocab, role): f"<{role}>" for role in ("pad", "mask", "cls", "sep", "unk")}
-    roles |= {vocab.bos: "<s>", vocab.eos: "</s>"}
-    roles |= {spare: f"<spare{number}>" for number, spare in enumerate(vocab.spare)}
-    roles |= {number: f"<lang:{language}>" for language, number in vocab.languages.items()}
+    roles = {vocab.pad: "<pad>", vocab.mask: "<mask>", vocab.cls: "<cls>", vocab.sep: "<sep>"}
+    # Later names win where roles share an id.
+    roles |= {vocab.unk: "<unk>", vocab.bos: "<s>", vocab.eos: "</s>"}
+    for number, spare in enumerate(vocab.spare):
+        roles[spare] = f"<spare{number}>"
+    for language, number in vocab.languages.items():
+        roles[number] = f"<lang:{language}>"
     known = set(names)
     for number in range(len(names), vocab.size):
         name = roles.get(number, f"<{number}>")

@@ -45,11 +45,11 @@ def refuse_misleading(unused: Mapping[str, UnusedOption]) -> list[Problem]:
 
     Raises one ConfigError that names all of them that are marked as misleading, if there are any.
     """
-    misleading = [
-        Problem(key, f"would have no effect: {rule.reason}")
-        for key, rule in unused.items()
-        if rule.misleading
-    ]
+    misleading = []
+    for key, rule in unused.items():
+        if rule.misleading:
+            misleading.append(Problem(key, f"would have no effect: {rule.reason}"))
+    # All of them at once, so that the user need not try again for each.
     if misleading:
         raise ConfigError(*misleading, hint="leave it out")
     return [Problem(key, rule.reason) for key, rule in unused.items()]

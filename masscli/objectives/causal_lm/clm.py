@@ -29,7 +29,9 @@ class SentenceCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch of sentences with labels of the loss term `clm`."""
-        sequences = [self.framing.with_special_tokens(e.fields[0], self.language) for e in examples]
+        sequences = []
+        for example in examples:
+            sequences.append(self.framing.with_special_tokens(example.fields[0], self.language))
         # The decoder reads each sequence without its end, and predicts it without its start.
         input_ids, lengths = self.framing.pad_ids([sequence[:-1] for sequence in sequences])
         label_ids = torch.from_numpy(np.concatenate([sequence[1:] for sequence in sequences]))

@@ -63,7 +63,9 @@ class ElectraOptions(DocumentOptions):
         """Which parameters the generator shares with the discriminator, with the default filled in."""
         if self.generator_ties is not None:
             return self.generator_ties
-        return "none" if self.variant == "two-stage" else "embeddings"
+        if self.variant == "two-stage":
+            return "none"
+        return "embeddings"
 
     def resolved_size(self, arch: str) -> float:
         """Return the generator's width as a share of the discriminator's: --generator-size or its default.
@@ -72,7 +74,10 @@ class ElectraOptions(DocumentOptions):
         """
         if self.generator_size is not None:
             return self.generator_size
-        return 1 / 3 if arch == "electra-base" else 0.25
+        # As published: a third for base, a quarter for small and large.
+        if arch == "electra-base":
+            return 1 / 3
+        return 0.25
 
     @property
     def predicts_tokens(self) -> bool:

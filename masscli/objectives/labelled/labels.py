@@ -74,9 +74,9 @@ def read_label_ids(labels: Sequence[str], table: Table, field: str, no_gold: str
     # A list field has a label for each item, one after another.
     column = table.columns[field]
     count = _num_labels(table, field)
-    label_ids = np.fromiter(
-        (known.get(column.text(number), UNKNOWN_LABEL) for number in range(count)), np.int64
-    )
+    label_ids = np.full(count, UNKNOWN_LABEL, np.int64)
+    for number in range(count):
+        label_ids[number] = known.get(column.text(number), UNKNOWN_LABEL)
     if count and (label_ids == NO_GOLD_LABEL).all():
         raise MasscliError(
             f"{table.path}: no example has a gold label",

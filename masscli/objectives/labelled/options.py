@@ -47,6 +47,7 @@ class TextTaskOptions(SequenceTaskOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # Every pair would count four times.
         both_given = self.both_orders and self.double_unordered
         check(
             (len(self.text_columns) <= 2, "text_columns", "expected one or two"),

@@ -35,6 +35,7 @@ class MaskedLMOptions(SentenceMaskingOptions):
 
     def __post_init__(self) -> None:
         SentenceMaskingOptions.__post_init__(self)
+        # With 0, a span would never end.
         is_probability = self.span_p is None or 0 < self.span_p <= 1
         check(
             (is_probability, "span_p", f"must lie in (0, 1], got {self.span_p}"),
@@ -125,7 +126,9 @@ class RobertaOptions(DocumentMaskingOptions):
     @property
     def learned_pair_format(self) -> PairFormatName:
         """The format in which the encoder reads two texts: bert if --input-form has pairs, else roberta."""
-        return "bert" if self.reads_pairs else "roberta"
+        if self.reads_pairs:
+            return "bert"
+        return "roberta"
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:

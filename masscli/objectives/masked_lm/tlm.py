@@ -67,10 +67,10 @@ class TranslationLMCollator:
         token_languages = []
         for example, rng in zip(examples, rngs, strict=True):
             # Both sentences have a start symbol, as in XLM, whether or not the model's sources have one.
-            sentences = [
-                np.concatenate([[framing.source_start(language)], token_ids, [framing.vocab.eos]])
-                for token_ids, language in zip(example.fields, self.languages, strict=True)
-            ]
+            sentences = []
+            for token_ids, language in zip(example.fields, self.languages, strict=True):
+                start = framing.source_start(language)
+                sentences.append(np.concatenate([[start], token_ids, [framing.vocab.eos]]))
             # Words of one sentence can be predicted from the other, which is the point of the method.
             joined = np.concatenate(sentences)
             maskable = maskable_tokens(joined, framing.vocab)
@@ -78,10 +78,11 @@ class TranslationLMCollator:
             original.append(joined)
             corrupted.append(self.code_switcher(masked_ids, rng))
             masked_positions.append(masked)
-            positions.append(np.concatenate([np.arange(len(sentence)) for sentence in sentences]))
+            lengths = [len(sentence) for sentence in sentences]
+            positions.append(np.concatenate([np.arange(length) for length in lengths]))
             # A model without language embeddings has no indices; the zeros are dropped below.
             indices = [framing.language_index(language) or 0 for language in self.languages]
-            token_languages.append(np.repeat(indices, [len(sentence) for sentence in sentences]))
+            token_languages.append(np.repeat(indices, lengths))
         numbers = example_numbers(examples)
         # Positions start again, and languages change, where the translation begins.
         batch = masked_batch(original, corrupted, masked_positions, framing, self.languages[0], numbers)
