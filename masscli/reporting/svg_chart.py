@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 
 WIDTH, HEIGHT = 520, 240
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 34
@@ -50,16 +51,22 @@ def line_chart(title: str, curves: Sequence[Curve], best: tuple[float, float] | 
 
     Points that are not finite are left out. A chart without points shows a note instead.
     """
-    drawn = [_thinned(curve) for curve in curves]
-    drawn = [curve for curve in drawn if curve.points]
+    drawn = []
+    for curve in curves:
+        thinned = _thinned(curve)
+        if thinned.points:
+            drawn.append(thinned)
     heading = f'<text class="title" x="{LEFT}" y="16">{escape(title)}</text>'
     if not drawn:
         return _svg(title, f'{heading}<text class="tick" x="{LEFT}" y="60">nothing was logged</text>')
-    xs = [x for curve in drawn for x, _ in curve.points]
-    ys = [y for curve in drawn for _, y in curve.points]
+    # All curves share both axes, so that they can be compared.
+    xs, ys = zip(*chain.from_iterable(curve.points for curve in drawn), strict=True)
     across = _scale(xs, LEFT, WIDTH - RIGHT)
     up = _scale(ys, HEIGHT - BOTTOM, TOP, margin=0.05)
-    parts = [heading, *_grid(across, up), *(_path(curve, across, up) for curve in drawn)]
+    # What comes later is drawn over what came before.
+    parts = [heading, *_grid(across, up)]
+    for curve in drawn:
+        parts.append(_path(curve, across, up))
     if best is not None:
         x, y = across(best[0]), up(best[1])
         parts.append(
@@ -77,6 +84,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    # A limit that is a multiple itself has a tick, also if the division is a little off.
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [number * step for number in range(first, last + 1)]
@@ -97,8 +105,13 @@ def _thinned(curve: Curve) -> Curve:
     points = [(x, y) for x, y in curve.points if math.isfinite(x) and math.isfinite(y)]
     if len(points) > MAX_POINTS:
         size = math.ceil(len(points) / MAX_POINTS)
-        groups = [points[first : first + size] for first in range(0, len(points), size)]
-        points = [(group[-1][0], math.fsum(y for _, y in group) / len(group)) for group in groups]
+        thinned = []
+        for first in range(0, len(points), size):
+            group = points[first : first + size]
+            last_x, _ = group[-1]
+            mean = math.fsum(y for _, y in group) / len(group)
+            thinned.append((last_x, mean))
+        points = thinned
     return Curve(curve.name, tuple(points), curve.colour, curve.dashed)
 
 
@@ -127,7 +140,8 @@ def _grid(across: Scale, up: Scale) -> Iterator[str]:
 def _path(curve: Curve, across: Scale, up: Scale) -> str:
     """Return the SVG elements of a curve and of its points, which show their values under the pointer."""
     places = [(across(x), up(y)) for x, y in curve.points]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    corners = [f"{x:.1f},{y:.1f}" for x, y in places]
+    line = " ".join(corners)
     dashes = ' stroke-dasharray="5 4"' if curve.dashed else ""
     colour = curve.colour % COLOURS
     parts = [f'<polyline class="c{colour}" points="{line}"{dashes}/>']

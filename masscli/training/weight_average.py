@@ -31,6 +31,7 @@ class WeightAverage:
         """Move the average towards the present weights, after an update before which `updates` were made."""
         decay = min(self.decay, (1 + updates) / (10 + updates))
         weights = [parameter.detach() for parameter in self.parameters]
+        # One call for all tensors is faster than one for each.
         torch._foreach_lerp_(list(self.values.values()), weights, 1 - decay)
 
     @contextmanager

@@ -70,6 +70,7 @@ def read_fairseq_vocabulary(
         tagged = dict.fromkeys([*lines, *(f"[{tag}]" for tag in tags)])
         pieces[stack] = _complete(list(tagged), sizes[stack], mask, path)
     preprocessing = TextPreprocessing(moses=request.moses, lowercase=request.lowercase)
+    # A language model has one language, and a model of one language has it on both sides.
     names = tuple(dict.fromkeys(languages.values()))
     different = list(pieces.values())
     if len(names) < 2 and different[0] != different[-1]:
@@ -93,8 +94,10 @@ def read_fairseq_vocabulary(
         tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, names).with_own_ranges()
         tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos)
         rows = {stack: tokenizer.own_ids(language) for stack, language in languages.items()}
-        sizes_text = " and ".join(f"{len(pieces[s]):,} of {language}" for s, language in languages.items())
-        note = f"two vocabularies: {sizes_text} pieces"
+        sizes_of_languages = [
+            f"{len(pieces[stack]):,} of {language}" for stack, language in languages.items()
+        ]
+        note = f"two vocabularies: {' and '.join(sizes_of_languages)} pieces"
     return FairseqVocabulary(tokenizer, rows, [f"{note}, {_how_cut(request)}"])
 
 
@@ -108,8 +111,10 @@ def read_bert_vocabulary(request: ImportRequest, language: str, size: int) -> Fa
         path = request.vocab_file
         data = read_named(path, "--vocab-file")
     else:
+        # A dictionary of fairseq without its counts is a vocab.txt.
         path = _dictionary_path(request, language)
-        data = "".join(f"{piece}\n" for piece in read_dictionary(path)).encode()
+        lines = [f"{piece}\n" for piece in read_dictionary(path)]
+        data = "".join(lines).encode()
     cased = Tokenizer.from_bytes(path, data, TextPreprocessing(), (language,))
     pieces = cased.all_pieces()
     if len(pieces) != size:
@@ -165,6 +170,7 @@ def _dictionary_path(request: ImportRequest, language: str) -> Path:
     It is that of --dict, or else dict.LANG.txt or dict.txt in the folder of the checkpoint. Raises
     MasscliError if there is none.
     """
+    # A dictionary for this language goes before one for all, which has an empty name.
     for name in (language, ""):
         if name in request.dictionaries:
             return request.dictionaries[name]
@@ -236,8 +242,13 @@ def _pack_gpt2(request: ImportRequest, pieces: Sequence[str], special: Mapping[s
     except (ValueError, TypeError, AttributeError, OverflowError):
         raise MasscliError(f"--encoder-json {request.encoder_json}: is not a table of pieces") from None
     merges = read_merges_txt(request.vocab_bpe)
+    # Special pieces have names instead of numbers in the dictionary.
     named = [gpt2_pieces.get(piece, piece) for piece in pieces]
-    unused = [i for i, piece in enumerate(pieces) if piece not in gpt2_pieces and i not in special.values()]
+    special_ids = set(special.values())
+    unused = []
+    for number, piece in enumerate(pieces):
+        if piece not in gpt2_pieces and number not in special_ids:
+            unused.append(number)
     return pack_byte_level_bpe(named, merges, special, unused_ids=unused)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -50,6 +51,7 @@ def normalize_names(family: Family, tensors: Tensors, path: str) -> dict[str, Te
     its family, and one that was trained with DataParallel has an additional prefix. Raises MasscliError,
     which names `path`, if two tensors have the same name then.
     """
+    # One name that begins so may be a module of this name; all of them mean the wrapper.
     is_parallel = bool(tensors) and all(name.startswith(_DATA_PARALLEL) for name in tensors)
     normalized: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -66,8 +68,9 @@ def normalize_names(family: Family, tensors: Tensors, path: str) -> dict[str, Te
         prefixed_parts.add(pattern.removeprefix("~").split(".")[0])
     prefixed = {}
     for name, tensor in normalized.items():
-        prefix = family.prefix if name.split(".")[0] in prefixed_parts else ""
-        prefixed[prefix + name] = tensor
+        if name.split(".")[0] in prefixed_parts:
+            name = family.prefix + name
+        prefixed[name] = tensor
     return prefixed
 
 
@@ -82,7 +85,7 @@ def find_contents(family: Family, tensors: Tensors) -> Contents:
 
 
 def _has_any(names: Mapping[str, Sequence[str]], tensors: Tensors) -> bool:
-    return any(theirs in tensors for parts in names.values() for theirs in parts)
+    return any(theirs in tensors for theirs in chain.from_iterable(names.values()))
 
 
 def embedding_rows(family: Family, tensors: Tensors) -> int | None:
@@ -91,6 +94,7 @@ def embedding_rows(family: Family, tensors: Tensors) -> int | None:
     If only the output weights are stored, which are tied to them, their rows are counted.
     """
     [name] = family.tensor_names(family.body, layers=0)["token_embeddings.shared"]
+    # Some files store one of two tied tensors only, and not always the embeddings.
     table = tensors.get(name, tensors.get(family.output_weight))
     if table is None or table.dim() != 2:
         return None
@@ -153,6 +157,7 @@ def to_hf(
             tensor = torch.cat([unused, tensor[config.position_offset :]])
         if name in _VOCAB_SIZED:
             tensor = tensor[:size]
+        # What masscli stacks into one tensor is cut into equal parts again.
         for theirs, part in zip(their_names, tensor.chunk(len(their_names)), strict=True):
             converted[theirs] = part.T if _is_transposed(family, name) else part
     # Their output layer has a bias of its own if its weights are not tied.
