@@ -70,7 +70,9 @@ def _of_texts(number: int, example: str | Sequence[str], options: TableOptions) 
             f"examples:{number}: {options.name} reads fields by name, not a text alone",
             '{"question": ..., "context": ...}, {"context": ..., "choices": [...]} or the like',
         )
-    texts = [example] if isinstance(example, str) else example
+    texts = example
+    if isinstance(example, str):
+        texts = [example]
     return Record(number, {str(column): text for column, text in enumerate(texts, 1)})
 
 
@@ -81,8 +83,14 @@ def _of_fields(number: int, example: Mapping[str, str | Sequence[str]], options:
     context becomes a shared field, and the number of the example is the default id; raises MasscliError if
     the question or the context is missing.
     """
-    texts = {name: value for name, value in example.items() if isinstance(value, str)}
-    lists = {name: list(value) for name, value in example.items() if not isinstance(value, str)}
+    texts = {}
+    lists = {}
+    for name, value in example.items():
+        # A string is a sequence as well, of its letters.
+        if isinstance(value, str):
+            texts[name] = value
+        else:
+            lists[name] = list(value)
     if not isinstance(options, ExtractOptions):
         return object_record(number, texts, lists)
     missing = [name for name in ("question", "context") if name not in texts]

@@ -99,7 +99,10 @@ def _read_piece_pairs(path: Path, data: DataFolder) -> tuple[list[tuple[int, int
     A pair is two piece ids. Raises MasscliError for a line with a single word.
     """
     # Special pieces are no words, even if a line spells one.
-    ids = {piece: i for i, piece in enumerate(vocabulary_pieces(data)) if i not in data.vocab.special_ids}
+    ids = {}
+    for number, piece in enumerate(vocabulary_pieces(data)):
+        if number not in data.vocab.special_ids:
+            ids[piece] = number
     pairs = []
     total = 0
     # Blank lines and further columns are ignored.

@@ -88,7 +88,8 @@ def induce(
             "make the dictionary from pairs, or from a trained model",
         )
     # The vectors of two windows were normalized one by one, and are now taken as one vector.
-    x, y = (centre_and_normalize(side) for side in vectors)
+    x = centre_and_normalize(vectors[0])
+    y = centre_and_normalize(vectors[1])
     words = []
     for side in ids:
         words.append([pieces[i].removeprefix(SENTENCEPIECE_SPACE) for i in side])
@@ -115,6 +116,7 @@ def write_vectors(prefix: Path, languages: Sequence[str], induced: InducedDictio
     """
     for language, words, vectors in zip(languages, induced.words, induced.vectors, strict=True):
         axes = vectors.shape[1]
+        # More axes than there are would have to be made up.
         if dim > axes:
             raise MasscliError(
                 f"--dim {dim}: the vectors have {axes} dimensions", f"give --dim {axes} at most"

@@ -32,6 +32,7 @@ def find_placeholders(text: str) -> list[str]:
 
 def keeps_placeholders(output: str, placeholders: Sequence[str]) -> bool:
     """Return whether an output contains exactly these placeholders, each as often, in any order."""
+    # Another language may have them in another order.
     return Counter(find_placeholders(output)) == Counter(placeholders)
 
 

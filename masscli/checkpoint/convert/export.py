@@ -53,7 +53,8 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
         class_name = _class_name(family, model, bool(head_names))
         used_names = list(head_names.values())
         head = {theirs: objective_state[ours] for theirs, ours in head_names.items()}
-        head_config, head_notes = {}, []
+        head_config = {}
+        head_notes = []
     exported = {name: tensor for name, tensor in weights.items() if name not in unused_weights}
     offset = position_offset(family, model, tokenizer.vocab)
     tensors = to_hf(family, model, exported, offset, vocabulary.size) | head
@@ -63,6 +64,7 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
     left_behind = [name for name in objective_state if name not in used_names] + unused_weights
     if left_behind:
         notes.append(f"left behind: {_summarize(left_behind)}")
+    # The library fills it with random numbers, and predicts nonsense until it is trained.
     if converted_head is None and family.lm_head and not model.head_transform:
         notes.append(f"the model has no transform before its output layer, but {class_name} has one")
     config_file = _to_json({"architectures": [class_name], **config, **head_config})
@@ -86,6 +88,7 @@ def _objective_head_names(family: Family, checkpoint: Checkpoint, objective_stat
     family's class for this objective requires.
     """
     model = checkpoint.recipe.model
+    # The class with both heads has a pooler and an LM head, which the library would fill with random numbers.
     if family.lm_head and family.pooler and not (model.pooler and model.head_transform):
         return {}
     streams = []
@@ -118,7 +121,10 @@ def _class_name(family: Family, model: ModelConfig, has_objective_head: bool) ->
 
 def _summarize(names: list[str]) -> str:
     """Return how many names begin with the same two parts, as text such as `pre.head (2), pre.out (1)`."""
-    counts = Counter(".".join(name.split(".")[:2]) for name in names)
+    counts: Counter[str] = Counter()
+    for name in names:
+        first_parts = name.split(".")[:2]
+        counts[".".join(first_parts)] += 1
     return ", ".join(f"{part} ({count})" for part, count in counts.items())
 
 

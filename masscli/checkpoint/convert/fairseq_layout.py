@@ -178,7 +178,8 @@ def _mass_translation(
     """
     source = request.source or options.get("source_lang")
     target = request.target or options.get("target_lang")
-    known = sorted({name.split(".")[1] for name in table.names() if name.startswith("encoders.")})
+    encoder_names = [name for name in table.names() if name.startswith("encoders.")]
+    known = sorted({name.split(".")[1] for name in encoder_names})
     if source not in known or f"decoders.{target}.embed_tokens.weight" not in table:
         raise MasscliError(
             f"{request.path}: has encoders and decoders of {', '.join(known)}", "choose with -s and -t"

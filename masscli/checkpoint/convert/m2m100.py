@@ -43,25 +43,33 @@ def read_m2m100(
     path, data = read_model(folder, "sentencepiece.bpe.model")
     settings = read_json_if_present(folder / TOKENIZER_CONFIG)
     is_m2m100 = (folder / "vocab.json").exists()
-    ids = read_ids(folder / "vocab.json") if is_m2m100 else fairseq_ids(data)
+    if is_m2m100:
+        ids = read_ids(folder / "vocab.json")
+    else:
+        ids = fairseq_ids(data)
+    # Tags follow the pieces in the order in which they are listed, unless a file has their ids.
     first = max(ids.values()) + 1
-    listed = special_tokens_in_order(folder)
-    added = {name: number for name, number in added_token_ids(folder).items() if name not in ids}
-    tags = {name: first + number for number, name in enumerate(listed)} | added
+    tags = {name: first + number for number, name in enumerate(special_tokens_in_order(folder))}
+    for name, number in added_token_ids(folder).items():
+        if name not in ids:
+            tags[name] = number
     if not tags:
         raise MasscliError(
             f"{folder}: no file lists the tags of the languages",
             f"add special_tokens_map.json or {TOKENIZER_CONFIG} of the tokenizer",
         )
+    # The mask of NLLB comes last; M2M100 has none.
     mask = tags.pop("<mask>", None)
     if mask is None and not is_m2m100:
         mask = max(tags.values()) + 1
     special_ids = dict(FAIRSEQ_SPECIAL)
     if is_m2m100:
         special_ids = {name: _id_of(name, ids, folder) for name in FAIRSEQ_SPECIAL}
+    all_ids = {**ids, **tags}
     if mask is not None:
         special_ids["<mask>"] = mask
-    pieces, unused = place_pieces({**ids, **tags, **_mask_piece(mask)}, size, path)
+        all_ids["<mask>"] = mask
+    pieces, unused = place_pieces(all_ids, size, path)
     codes = {name.removeprefix("__").removesuffix("__"): number for name, number in tags.items()}
     special_ids |= tags | language_ids(languages, codes, path)
     is_legacy = read_flag(settings, "legacy_behaviour", False, folder / TOKENIZER_CONFIG)
@@ -78,7 +86,3 @@ def _id_of(name: str, ids: dict[str, int], folder: Path) -> int:
     if name not in ids:
         raise MasscliError(f"{folder / 'vocab.json'}: has no {name}", "expected M2M100's vocabulary")
     return ids[name]
-
-
-def _mask_piece(mask: int | None) -> dict[str, int]:
-    return {} if mask is None else {"<mask>": mask}

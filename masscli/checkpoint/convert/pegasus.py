@@ -43,7 +43,9 @@ def read_pegasus(
         )
     processor = SentencePieceModel(data).processor
     ids = {piece: number for number, piece in enumerate(_FIRST)}
-    ids |= {f"<unk_{number}>": number + len(_FIRST) - 2 for number in range(2, offset)}
+    # The first of them is called <unk_2>, and follows what comes first.
+    fillers = {f"<unk_{number}>": number + len(_FIRST) - 2 for number in range(2, offset)}
+    ids |= fillers
     for number in range(len(processor)):
         if not processor.is_control(number):
             ids[processor.id_to_piece(number)] = number + offset
@@ -55,5 +57,5 @@ def read_pegasus(
         "<unk>": processor.unk_id() + offset,
     }
     # No text has them.
-    unused += [ids[f"<unk_{number}>"] for number in range(2, offset)]
+    unused += fillers.values()
     return Seq2SeqVocabulary(path, pack_numbered_sentencepiece(data, pieces, special_ids, sorted(unused)))

@@ -105,7 +105,10 @@ class TokenizerFiles:
         """
         ids = {piece: i for i, piece in enumerate(pieces)}
         found = {role: ids[token] for role, token in self.tokens.items() if token in ids}
-        named = {f"<{role}>": found[role] for role in ("pad", "unk", "mask", "cls", "sep") if role in found}
+        named = {}
+        for role in ("pad", "unk", "mask", "cls", "sep"):
+            if role in found:
+                named[f"<{role}>"] = found[role]
         # Texts begin with [CLS] and end with [SEP] where there is no other start and end.
         for name, roles in (("<s>", ("bos", "cls")), ("</s>", ("eos", "sep"))):
             for role in roles:
@@ -153,7 +156,9 @@ def read_tokenizer_files(folder: Path, default_class: str) -> TokenizerFiles:
         class_name = default_class
     if not isinstance(class_name, str):
         raise MasscliError(f"{folder / SETTINGS}: tokenizer_class is not a name")
-    class_name = class_name.removesuffix("Fast") if class_name not in GENERIC_CLASSES else class_name
+    # The two implementations of a tokenizer, in Python and in Rust (Fast), give the same ids.
+    if class_name not in GENERIC_CLASSES:
+        class_name = class_name.removesuffix("Fast")
     return TokenizerFiles(
         folder,
         class_name,
@@ -211,11 +216,12 @@ def _list_added_tokens(
     A tuple has the token's id, its text, and whether it is special, as found in the file and not checked. The
     file is tokenizer.json, else tokenizer_config.json if it lists them, else added_tokens.json.
     """
-    if content:
-        tokens = [_as_dict(token) for token in _as_list(content.get("added_tokens"))]
-        listed = [(token.get("id"), token.get("content"), token.get("special", False)) for token in tokens]
-        return folder / TOKENIZER, listed
     listed = []
+    if content:
+        for entry in _as_list(content.get("added_tokens")):
+            token = _as_dict(entry)
+            listed.append((token.get("id"), token.get("content"), token.get("special", False)))
+        return folder / TOKENIZER, listed
     if isinstance(settings.get("added_tokens_decoder"), dict):
         for number, token in settings["added_tokens_decoder"].items():
             token_id = parse_digits(number)

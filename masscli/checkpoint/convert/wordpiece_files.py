@@ -34,8 +34,10 @@ def read_wordpiece(files: TokenizerFiles, vocab_size: int) -> PublishedVocabular
     Rows without a piece get the names `[unusedN]`. Raises UnreadableError if the tokenizer does anything in
     another way than BERT's, and MasscliError if the vocabulary is missing or does not fit.
     """
+    # The ids of special pieces are found by these names when the vocabulary is read.
     for role, piece in zip(_ROLES, REQUIRED_PIECES, strict=True):
-        expect(files.tokens.get(role, piece) == piece, f"its {role}_token is {files.tokens.get(role)}")
+        token = files.tokens.get(role, piece)
+        expect(token == piece, f"its {role}_token is {token}")
     if files.content:
         path, pieces = _read_tokenizer_json(files)
         preprocessing = accents_rule(*expect_bert_normalizer(files))
@@ -52,7 +54,8 @@ def read_wordpiece(files: TokenizerFiles, vocab_size: int) -> PublishedVocabular
         if name not in known:
             all_pieces.append(name)
         number += 1
-    model = "".join(f"{piece}\n" for piece in all_pieces).encode()
+    lines = [f"{piece}\n" for piece in all_pieces]
+    model = "".join(lines).encode()
     return PublishedVocabulary(path, model, published, preprocessing)
 
 
@@ -72,6 +75,7 @@ def _read_tokenizer_json(files: TokenizerFiles) -> tuple[Path, list[str]]:
     expect(unknown == "[UNK]", f"its unknown piece is {unknown}")
     path = files.folder / TOKENIZER
     pieces = ordered_pieces(path, model.get("vocab"))
+    # Pieces are stored as lines.
     expect(not any(re.search(r"[\r\n]", piece) for piece in pieces), "it has pieces with line ends")
     text_file = files.folder / VOCAB
     if text_file.exists():
@@ -105,6 +109,6 @@ def _preprocessing_of_settings(files: TokenizerFiles, pieces: Sequence[str]) -> 
     if "do_lower_case" in files.settings:
         return accents_rule(files.flag("do_lower_case", True), strip_accents)
     # Special pieces such as [CLS] are upper case in every vocabulary.
-    ordinary = [piece for piece in pieces if not piece.startswith(("[", "<"))]
-    has_upper = any(letter.isupper() for piece in ordinary for letter in piece)
+    ordinary = "".join(piece for piece in pieces if not piece.startswith(("[", "<")))
+    has_upper = any(letter.isupper() for letter in ordinary)
     return accents_rule(not has_upper, strip_accents)

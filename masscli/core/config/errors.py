@@ -39,8 +39,11 @@ class ConfigError(MasscliError):
     """
 
     def __init__(self, *problems: Problem, hint: str | None = None) -> None:
-        hints = [problem.hint for problem in problems if problem.hint is not None]
-        super().__init__("\n".join(map(str, problems)), hints[0] if hints else hint)
+        for problem in problems:
+            if problem.hint is not None:
+                hint = problem.hint
+                break
+        super().__init__("\n".join(map(str, problems)), hint)
         self.problems = problems
 
     def with_keys(self, rename: Callable[[str], str]) -> ConfigError:

@@ -173,7 +173,10 @@ def _hash_held_out_lines(groups: Sequence[TextGroup]) -> Arrays:
             continue
         for language, path in zip(group.languages, group.paths, strict=True):
             hashes.setdefault(language, []).append(_hash_file(path))
-    return {f"held:{language}": np.unique(np.concatenate(parts)) for language, parts in hashes.items()}
+    arrays: Arrays = {}
+    for language, parts in hashes.items():
+        arrays[f"held:{language}"] = np.unique(np.concatenate(parts))
+    return arrays
 
 
 def _find_repeats(groups: Sequence[TextGroup], pairs_as_mono: bool) -> Arrays:
@@ -225,6 +228,7 @@ def _make_profiles(groups: Sequence[TextGroup], scans: Mapping[Path, FileScan]) 
             continue
         for language, path in zip(group.languages, group.paths, strict=True):
             language_counts = counts.setdefault(language, np.zeros(TRIGRAM_BUCKETS))
+            # Evenly spaced lines, since the beginning of a file may be of one kind of text.
             step = max(1, scans[path].lines // PROFILE_LINES)
             for line in islice(corpus.iter_lines(path), 0, None, step):
                 language_counts += np.bincount(hash_trigrams(line), minlength=TRIGRAM_BUCKETS)

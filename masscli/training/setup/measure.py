@@ -87,11 +87,10 @@ class TrainedRun:
         Each token behind the first window is predicted from at least `context` tokens before it. Raises
         MasscliError if no stream of the run reads running text, or if `context` is not smaller than a window.
         """
-        streams = {
-            name: stream.objective
-            for name, stream in self.recipe.stream.items()
-            if isinstance(stream.objective, GptOptions)
-        }
+        streams = {}
+        for name, stream in self.recipe.stream.items():
+            if isinstance(stream.objective, GptOptions):
+                streams[name] = stream.objective
         if not streams:
             raise MasscliError(
                 f"--context-window: {self.checkpoint.path} reads no running text",
@@ -108,7 +107,8 @@ class TrainedRun:
             stream = self.recipe.stream[name]
             data = self.context.open_data(stream.data_dir)
             metrics = self._running_text(data, split, stream.dataset, size, context)
-            measurement.metrics |= {f"{name}.{metric}": value for metric, value in metrics.items()}
+            for metric, value in metrics.items():
+                measurement.metrics[f"{name}.{metric}"] = value
         signature = f"context:{context}"
         measurement.signatures = dict.fromkeys(measurement.metrics, signature)
         return measurement
@@ -123,8 +123,12 @@ class TrainedRun:
         counts as a piece, a word and a byte.
         """
         column = data.monolingual(split, language)
+        # Lines follow each other with an end symbol behind each, as in training.
         end = np.array([data.vocab.eos])
-        text = np.concatenate([np.concatenate([column[row], end]) for row in range(len(column))])
+        parts = []
+        for row in range(len(column)):
+            parts += [column[row], end]
+        text = np.concatenate(parts)
         lines = data.original_lines(split, language, language)
         words = sum(len(line.split()) + 1 for line in lines)
         size_in_bytes = sum(len(line.encode()) + 1 for line in lines)
