@@ -109,6 +109,8 @@ def run(
     if path.is_file():
         from masscli.checkpoint.convert.import_file import import_file
 
+        # Options of the other kind are refused before anything is read, since the user probably took the file
+        # for something else.
         _refuse_options(of_folder, path, "a file")
         checkpoint, notes = import_file(_request(path, of_file), of_file.family, output)
     else:
@@ -161,6 +163,7 @@ def _dictionary_files(entries: Sequence[str]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for entry in entries:
         language, equals, path = entry.rpartition("=")
+        # An empty entry, such as after a last comma, names nothing.
         if not path:
             continue
         if language in files or (equals and not language):

@@ -99,6 +99,7 @@ def _check_arguments(action: str, recipes: Sequence[str]) -> None:
 def _show(recipe: str) -> None:
     """Print the description and scripts of an installed recipe, or the settings of a TOML file or a run."""
     path = Path(recipe)
+    # A file or folder of the user goes before an installed recipe of its name.
     if recipe in list_recipes() and not path.exists():
         folder = find_recipe(recipe)
         print((folder / "README.md").read_text(encoding="utf-8").rstrip())
@@ -133,7 +134,9 @@ def _check(paths: Sequence[Path]) -> None:
 
 
 def _file(path: Path) -> Path:
-    return path / "recipe.toml" if path.is_dir() else path
+    if path.is_dir():
+        return path / "recipe.toml"
+    return path
 
 
 def _decode(path: Path) -> Recipe:
@@ -144,10 +147,12 @@ def _decode(path: Path) -> Recipe:
     try:
         settings = read_toml(_file(path))
         recipe = from_dict(Recipe, settings)
+        # Streams that need different stacks need a model with both.
         stacks = {stream.objective.stacks for stream in recipe.stream.values()}
         needed = stacks.pop() if len(stacks) == 1 else "encoder-decoder"
         return replace(recipe, model=resolve(settings.get("model", {}), needed))
     except ConfigError as error:
+        # Several files may be checked at once, so each problem names its own.
         problems = [Problem(str(path), str(problem), problem.hint) for problem in error.problems]
         raise ConfigError(*problems, hint=error.hint) from None
 
@@ -156,6 +161,7 @@ def _with_defaults_marked(full: Mapping[str, Any], given: Mapping[str, Any]) -> 
     """Return the settings `full` as TOML, with the comment `# default` after those that `given` lacks."""
     given_keys = {key for key, _ in _leaves(given)}
     table, lines = "", []
+    # In TOML a line [table] is followed by the keys of this table.
     for line in to_toml(full).split("\n"):
         if line.startswith("["):
             table = line.strip("[]") + "."
@@ -176,4 +182,6 @@ def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 
 def _literal(settings: Mapping[str, Any], key: str) -> str:
-    return json.dumps(settings[key], ensure_ascii=False) if key in settings else "(not set)"
+    if key not in settings:
+        return "(not set)"
+    return json.dumps(settings[key], ensure_ascii=False)

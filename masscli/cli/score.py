@@ -168,8 +168,10 @@ def _score_files(options: ScoreConfig, hyp: list[Path], ref: list[Path], src: Pa
         scores = _compute(options, texts)
         if options.format == "json":
             print(as_json(scores))
+        elif options.paired:
+            print(as_table(scores))
         else:
-            print(as_table(scores) if options.paired else as_lines(scores))
+            print(as_lines(scores))
     return scores
 
 
@@ -181,8 +183,10 @@ def _read_texts(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) 
     paths = []
     for given in ref:
         # A name with a comma may also be the name of a file.
-        names = [str(given)] if given.exists() else str(given).split(",")
-        paths += [Path(name) for name in names]
+        if given.exists():
+            paths.append(given)
+        else:
+            paths += [Path(name) for name in str(given).split(",")]
     references = read_references(paths, options)
     hypotheses = read_hypotheses(hyp, options, references)
     check_lengths(hypotheses, references)
@@ -215,7 +219,10 @@ def _without_unlabelled(options: ScoreConfig, texts: Texts) -> tuple[ScoreConfig
 
 
 def _select(files: Mapping[str, Sequence[str]], numbers: Sequence[int]) -> dict[str, list[str]]:
-    return {name: [lines[number] for number in numbers] for name, lines in files.items()}
+    selected = {}
+    for name, lines in files.items():
+        selected[name] = [lines[number] for number in numbers]
+    return selected
 
 
 def _warn_of_oddities(options: ScoreConfig, texts: Texts, src: Path | None) -> None:
@@ -252,7 +259,8 @@ def _print_line_scores(options: ScoreConfig, texts: Texts) -> None:
         if options.format == "json":
             print(line_scores_as_json(name, rows))
             continue
-        print("\t".join(f"{one.name} {one.signature}" for one in rows[0]), file=sys.stderr)
+        headings = [f"{one.name} {one.signature}" for one in rows[0]]
+        print("\t".join(headings), file=sys.stderr)
         print(line_scores_as_columns(rows))
 
 
@@ -260,7 +268,10 @@ def _append(path: Path, scores: Scores, tags: Mapping[str, str]) -> None:
     """Append scores with their tags to the log `path`; several files get the tag `file` with their name."""
     logged = []
     for name, scores_of_file in scores.items():
-        own_tags = dict(tags) if len(scores) == 1 else {**tags, "file": name}
+        own_tags = dict(tags)
+        # Without it, the scores of several files would replace each other in the log.
+        if len(scores) > 1:
+            own_tags["file"] = name
         for one in scores_of_file:
             logged.append(LoggedScore(one.name, one.value, one.signature, tuple(own_tags.items())))
     append_scores(path, logged)

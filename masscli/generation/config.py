@@ -61,6 +61,7 @@ class GenerationConfig:
 
     def __post_init__(self) -> None:
         diverse = self.diverse_beam_groups > 1
+        # Every group has equally many rows of the beam.
         divides_beam = self.diverse_beam_groups > 0 and self.beam % self.diverse_beam_groups == 0
         check(
             *positive(self, "beam", "temperature", "repetition_penalty"),
@@ -187,6 +188,7 @@ class GenerateConfig:
     def __post_init__(self) -> None:
         # A complete output takes the place of a file of its name, and the input would be lost.
         replaces_input = self.output == self.input and self.output != STANDARD_STREAM
+        # A split of the data has its references with it.
         has_references = self.reference is not None or self.gen_subset is not None
         check(
             *positive(self, "batch_tokens", "batch_size", "buffer_size"),

@@ -30,8 +30,10 @@ class LogFile:
     """
 
     def __init__(self, path: Path, step: int) -> None:
+        # Written anew as a whole, so that a kill leaves either the old log or the shortened one.
         kept = "".join(_lines_up_to(path, step))
         write_atomic(path, kept.encode())
+        # Buffered by the line, so that a log that is read meanwhile has whole lines.
         self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, event: Event) -> None:
@@ -85,6 +87,7 @@ class WeightsAndBiases:
         assert recipe.save_dir is not None
         self._run = wandb.init(
             project=recipe.train.wandb_project,
+            # A run that is continued goes on with the curves that it began.
             id=_wandb_id(recipe.save_dir),
             name=recipe.save_dir.resolve().name,
             dir=str(recipe.save_dir),
@@ -128,6 +131,7 @@ def open_sinks(recipe: Recipe, step: int, stack: ExitStack) -> list[LogFile | Si
     for name in dict.fromkeys(names):
         sinks.append(EVENT_SINKS.load(name).open(recipe))
         stack.callback(sinks[-1].close)
+    # Opened last, because opening it shortens the log of a run that goes on.
     sinks.append(LogFile(recipe.save_dir / "log.jsonl", step))
     stack.callback(sinks[-1].close)
     return sinks
@@ -144,6 +148,7 @@ def _wandb_id(folder: Path) -> str:
 def numbers(event: Event) -> dict[str, float]:
     """Return all numbers of an event except its update, also those in nested mappings, by `EVENT/NAME`."""
     kind = _event_name(event)
+    # The part before the slash groups the curves in TensorBoard and W&B.
     return {f"{kind}/{name}": value for name, value in _numbers(asdict(event))}
 
 

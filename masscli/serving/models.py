@@ -71,6 +71,7 @@ class ServedModels:
 
         Raises MasscliError if no direction fits, or if those that fit differ in their languages.
         """
+        # What a request leaves out fits every direction.
         fitting = []
         for direction in self.directions:
             wanted = ((model, direction.model), (source, direction.source), (target, direction.target))
@@ -124,6 +125,7 @@ def _name_models(paths: Sequence[Path]) -> dict[str, Path]:
     for path in paths:
         base = path.resolve().name
         name, number = base, 2
+        # Folders in different places may have one name.
         while name in named:
             name, number = f"{base}-{number}", number + 1
         named[name] = path

@@ -124,6 +124,7 @@ def open_model(data: bytes, kind: str, preprocessing: TextPreprocessing) -> Subw
         _, model_class = _OWN_FORMATS[kind]
         return model_class(data)
     if kind == TWO_VOCABULARIES:
+        # These two contain models of other kinds, which are opened by this function in turn.
         return TwoVocabularies(data, lambda part: open_model(part, detect_kind(part), preprocessing))
     if kind == EXTENDED:
         return ExtendedModel(data, lambda base: _open_base(base, preprocessing))

@@ -48,11 +48,7 @@ def read_xlmr(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     the mask. Raises MasscliError if the SentencePiece model is not of this kind, or does not fit.
     """
     path, model, pieces = _read_model(files)
-    if pieces[:3] != ["<unk>", "<s>", "</s>"]:
-        raise MasscliError(
-            f"{path}: begins with {', '.join(pieces[:3])}",
-            "a model of XLM-R begins with <unk>, <s>, </s>",
-        )
+    _check_first_pieces(path, pieces, "XLM-R")
     return _numbered(files, path, model, xlmr_pieces(pieces), vocab_size, TextPreprocessing())
 
 
@@ -63,12 +59,21 @@ def read_camembert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabular
     Raises MasscliError if the SentencePiece model is not of this kind, or does not fit.
     """
     path, model, pieces = _read_model(files)
+    _check_first_pieces(path, pieces, "CamemBERT")
+    return _numbered(files, path, model, camembert_pieces(pieces), vocab_size, TextPreprocessing())
+
+
+def _check_first_pieces(path: Path, pieces: Sequence[str], title: str) -> None:
+    """Raise MasscliError, which names `path`, unless a model begins with SentencePiece's default pieces.
+
+    `title` names the published model in the hint.
+    """
+    # Their places are where the ids of fairseq, by which both are numbered, differ from those of the model.
     if pieces[:3] != ["<unk>", "<s>", "</s>"]:
         raise MasscliError(
             f"{path}: begins with {', '.join(pieces[:3])}",
-            "a model of CamemBERT begins with <unk>, <s>, </s>",
+            f"a model of {title} begins with <unk>, <s>, </s>",
         )
-    return _numbered(files, path, model, camembert_pieces(pieces), vocab_size, TextPreprocessing())
 
 
 def read_albert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:

@@ -47,7 +47,8 @@ class TextGroup:
         """Return the name of a pair, such as `train.en-de`, or of monolingual text, in statistics."""
         if not self.pairs:
             return self.name
-        return f"{self.split}.{'-'.join(self.languages[side] for side in sides)}"
+        languages = [self.languages[side] for side in sides]
+        return f"{self.split}.{'-'.join(languages)}"
 
     def column(self, side: int) -> str:
         """Return the name of the column that stores the token ids of a side."""
@@ -113,15 +114,14 @@ def group_files(inputs: RequestedInputs, scans: Mapping[Path, FileScan]) -> tupl
     for draft in sorted(drafts, key=lambda draft: draft.split != "train"):
         # The order of the options is the order of the columns, whichever pair came first.
         languages = sorted(draft.files, key=inputs.languages.index)
-        groups.append(
-            TextGroup(
-                name=_unused_name(f"{draft.split}.{'-'.join(languages)}", [group.name for group in groups]),
-                split=draft.split,
-                languages=tuple(languages),
-                paths=tuple(draft.files[language] for language in languages),
-                pairs=tuple((languages.index(a), languages.index(b)) for a, b in draft.pairs),
-            )
-        )
+        paths = [draft.files[language] for language in languages]
+        pairs = []
+        for first, second in draft.pairs:
+            pairs.append((languages.index(first), languages.index(second)))
+        # Groups of the same languages, whose files differ, need different names.
+        taken = [group.name for group in groups]
+        name = _unused_name(f"{draft.split}.{'-'.join(languages)}", taken)
+        groups.append(TextGroup(name, draft.split, tuple(languages), tuple(paths), tuple(pairs)))
     return tuple(groups)
 
 
