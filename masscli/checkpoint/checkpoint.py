@@ -171,6 +171,7 @@ class Checkpoint:
 
     def model(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:
         """Return the model on `device` for inference: in evaluation mode, frozen, with weights in `dtype`."""
+        # On this device a model takes no memory and draws no numbers; the stored tensors take their places.
         with torch.device("meta"):
             vocab = self.tokenizer().vocab
             model = Transformer(self.recipe.model, vocab.size, self.state.languages, vocab.id_ranges)
@@ -188,7 +189,9 @@ class Checkpoint:
 
         The dictionary is empty if no objective has tensors of its own.
         """
-        return self._tensors(OBJECTIVES) if OBJECTIVES in self.checksums else {}
+        if OBJECTIVES not in self.checksums:
+            return {}
+        return self._tensors(OBJECTIVES)
 
     def optimizer_state(self) -> dict[str, Tensor]:
         """Return the tensors of the optimizer's state by name.
@@ -207,7 +210,9 @@ class Checkpoint:
 
         Without one (--ema-decay) the dictionary is empty, and training continues from the model's weights.
         """
-        return self._tensors(TRAINED) if TRAINED in self.checksums else {}
+        if TRAINED not in self.checksums:
+            return {}
+        return self._tensors(TRAINED)
 
     def verify(self) -> int:
         """Compare every file that was not yet compared with its checksum; return the number of all files.
@@ -263,6 +268,7 @@ def _parse_state(raw: Mapping[str, Any]) -> RunState:
     positions = raw.get("positions", {})
     if not isinstance(positions, dict):
         raise DamagedStateError("positions is not a table")
+    # Positions are tuples with names, which the sections of a recipe do not have.
     state = from_dict(RunState, {key: value for key, value in raw.items() if key != "positions"})
     counts = [state.step, state.targets, state.update_freq, state.overflows, state.oom_retries]
     counts += [state.validations_since_best, state.updates_since_overflow, state.plateau_validations]

@@ -54,7 +54,9 @@ def write_state_file(folder: Path, contents: StateFile) -> None:
         "metrics": contents.metrics,
         "files": contents.files,
     }
-    write_atomic(folder / STATE_FILE, json.dumps(seal(content), indent=1, allow_nan=False).encode())
+    # Python would write NaN, which other readers of JSON refuse.
+    text = json.dumps(seal(content), indent=1, allow_nan=False)
+    write_atomic(folder / STATE_FILE, text.encode())
 
 
 def read_state_file(folder: Path) -> StateFile:
@@ -73,6 +75,7 @@ def read_state_file(folder: Path) -> StateFile:
         raise DamagedStateError(str(error)) from None
     if not isinstance(content, dict) or "format" not in content:
         raise DamagedStateError("it has no format")
+    # The format comes first, since another one may have its checksum elsewhere.
     if content["format"] != FORMAT:
         raise MasscliError(
             f"{folder}: has checkpoint format {content['format']}, this masscli reads {FORMAT}",

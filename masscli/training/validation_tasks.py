@@ -41,8 +41,11 @@ def take_samples(
     line.
     """
     count = min(count, len(sources))
-    numbers = [position * len(sources) // count for position in range(count)]
-    return tuple(Sample(task, sources[i], references[i], outputs[i]) for i in numbers)
+    samples = []
+    for position in range(count):
+        number = position * len(sources) // count
+        samples.append(Sample(task, sources[number], references[number], outputs[number]))
+    return tuple(samples)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class TranslationTask:
         # References go through the same replacement of letters as what the model has read and writes.
         references = tokenizer.preprocessing.map_letters(self.references, target)
         score = bleu(hypotheses, references, lowercase=lowercase)
+        # A score against replaced letters cannot be compared with one against the original ones.
         romanian = tokenizer.preprocessing.romanian if target == "ro" else None
         if romanian:
             score = replace(score, signature=f"{score.signature}|romanian:{romanian}")

@@ -121,6 +121,7 @@ def convert_directed(
     spec = _specification(ctranslate2.specs, directed)
     _fill_stack(spec.encoder, "encoder", directed)
     _fill_stack(spec.decoder, "decoder", directed)
+    # masscli itself forbids these tokens at each call, and needs no bias for it.
     never = vocab.special_ids - {vocab.eos, vocab.unk} if stands_alone else frozenset()
     _fill_output(spec.decoder.projection, directed, never)
     spec.register_source_vocabulary([names[number] for number in directed.source_ids])

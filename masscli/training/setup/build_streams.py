@@ -49,7 +49,10 @@ def restore_objectives(objectives: Mapping[str, Objective], checkpoint: Checkpoi
     for name, objective in objectives.items():
         # Objectives of all streams share one file, in which names begin with the stream.
         prefix = f"{name}."
-        values = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        values = {}
+        for key, tensor in tensors.items():
+            if key.startswith(prefix):
+                values[key.removeprefix(prefix)] = tensor
         load_tensors(objective, values, checkpoint.path / OBJECTIVES)
 
 
@@ -73,18 +76,13 @@ def build_stream(
     elif piece_length is not None:
         option, _ = piece_length
         limits = limits._replace(shortening_options=f"--{option.replace('_', '-')}")
-    return Stream(
-        name,
-        objective,
-        BatchBuilder(
-            name, dataset, collator, recipe.seed, _resegmenter(name, recipe, dataset, data, framing)
-        ),
-        BatchSampler(
-            len(dataset), dataset.sizes, limits, recipe.seed, name, batch_lengths=objective.batch_lengths
-        ),
-        config.sampling_weight,
-        parse_schedule(config.loss_weight),
+    resegmenter = _resegmenter(name, recipe, dataset, data, framing)
+    batch_builder = BatchBuilder(name, dataset, collator, recipe.seed, resegmenter)
+    sampler = BatchSampler(
+        len(dataset), dataset.sizes, limits, recipe.seed, name, batch_lengths=objective.batch_lengths
     )
+    loss_weight = parse_schedule(config.loss_weight)
+    return Stream(name, objective, batch_builder, sampler, config.sampling_weight, loss_weight)
 
 
 def _resegmenter(
@@ -104,6 +102,7 @@ def _resegmenter(
             f"{option}: {name} does not read sentences or pairs of sentences, or it aligns their pieces",
             "leave it out",
         )
+    # Other pieces may be more pieces, which must still have positions.
     longest = min(model_lengths(recipe, framing)) - SPECIAL_TOKENS - dataset.extra_tokens
     if train.unigram_alpha is not None:
         return data.tokenizer().unigram_sampling(train.unigram_alpha, longest)

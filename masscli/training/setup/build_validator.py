@@ -144,7 +144,9 @@ def aligned_rows(
     count = len(first)
     if limit is not None:
         count = min(limit, count)
-    return [first[row] for row in range(count)], [second[row] for row in range(count)]
+    first_rows = [first[row] for row in range(count)]
+    second_rows = [second[row] for row in range(count)]
+    return first_rows, second_rows
 
 
 def _refuse_validation_options(recipe: Recipe, problem: str, hint: str) -> None:

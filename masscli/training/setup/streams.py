@@ -42,7 +42,10 @@ def select_streams(request: TrainRequest, context: RunContext) -> Streams:
     max_examples = request.selection.max_examples
     if max_examples is None:
         return streams
-    return {name: replace(stream, max_examples=max_examples) for name, stream in streams.items()}
+    limited = {}
+    for name, stream in streams.items():
+        limited[name] = replace(stream, max_examples=max_examples)
+    return limited
 
 
 def fill_from_data(streams: Streams, context: RunContext) -> Streams:
@@ -163,10 +166,11 @@ def _auxiliary_streams(
         streams[f"{prefix}-{dataset}"] = _with_sampling_weight(stream, request.selection, context)
     # The weights keep their proportions, and their sum becomes that of the main streams.
     auxiliary_weight = sum(stream.sampling_weight for stream in streams.values())
-    return {
-        key: replace(stream, sampling_weight=stream.sampling_weight * total_weight / auxiliary_weight)
-        for key, stream in streams.items()
-    }
+    rescaled = {}
+    for key, stream in streams.items():
+        weight = stream.sampling_weight * total_weight / auxiliary_weight
+        rescaled[key] = replace(stream, sampling_weight=weight)
+    return rescaled
 
 
 def _with_sampling_weight(
@@ -184,6 +188,7 @@ def _with_sampling_weight(
         # The dataset must exist before its examples are counted; the other checks of streams come later.
         objective.input_kind.check(stream.dataset, stream.dataset, objective, data)
         examples = max(1, objective.input_kind.num_training_examples(stream.dataset, data))
+        # Examples beyond the limit are never read, so they do not count.
         if selection.max_examples is not None:
             examples = min(examples, selection.max_examples)
     return replace(stream, sampling_weight=float(examples ** (1 / selection.lang_temperature)))
