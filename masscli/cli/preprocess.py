@@ -92,6 +92,7 @@ class _ConsoleProgress:
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            # In a log file the redrawn bar would be thousands of lines.
             disable=not console.is_terminal,
         )
         self._task = None if self._bar.disable else self._bar.add_task("reading", total=None)
@@ -133,6 +134,7 @@ def _disk_errors_explained(config: PreprocessConfig) -> Iterator[None]:
         yield
     except OSError as error:
         message = f"cannot write to {config.destdir}: {error.strerror}"
+        # Other errors of the system are bugs or hardware, whose traceback is of use.
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             hint = "make some room and run the same command again to resume"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -175,7 +177,8 @@ def _filter_table(manifest: Manifest) -> Table:
         counts = (f"{stats.lines:,}", f"{stats.kept:,}", f"{stats.document_breaks:,}")
         cells = [stats.group, *counts, ", ".join(reasons) or "none"]
         # The sides of a pair are lines of one cell.
-        for column in zip(*(_side_figures(side, stats.kept) for side in stats.sides), strict=True):
+        figures = [_side_figures(side, stats.kept) for side in stats.sides]
+        for column in zip(*figures, strict=True):
             cells.append("\n".join(column))
         table.add_row(*cells)
     return table
@@ -310,7 +313,9 @@ def _example_table(data: DataFolder, unknown_shares: dict[str, float]) -> Table:
                 continue
             column = columns[field.name]
             pieces = int(column.lengths().sum())
-            unknown = sum(int((column[row] == data.vocab.unk).sum()) for row in range(len(column)))
+            unknown = 0
+            for row in range(len(column)):
+                unknown += int((column[row] == data.vocab.unk).sum())
             text = field.name.removesuffix(".ids")
             share = unknown / max(1, pieces)
             # Labels and ids are no text, and never read as pieces.

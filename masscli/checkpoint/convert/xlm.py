@@ -123,8 +123,13 @@ def _tokenizer(
         notes = [f"vocabulary: {len(pieces):,} pieces, of words cut by {request.bpe_codes}"]
     else:
         special = {name: XLM_SPECIAL_PIECES.index(name) for name in ("<s>", "</s>", "<pad>", "<unk>")}
-        unused = [i for i, piece in enumerate(XLM_SPECIAL_PIECES) if "special" in piece and i != MASK_ID]
-        data = pack_dictionary(pieces, {**special, "<mask>": MASK_ID}, unused_ids=unused)
+        special["<mask>"] = MASK_ID
+        # The other pieces called <special...> are reserved, and no text has them.
+        unused = []
+        for number, piece in enumerate(XLM_SPECIAL_PIECES):
+            if "special" in piece and number != MASK_ID:
+                unused.append(number)
+        data = pack_dictionary(pieces, special, unused_ids=unused)
         notes = [
             f"vocabulary: {len(pieces):,} pieces, cut at white space: the file has no BPE codes. Give them "
             "with --bpe-codes, or text that applybpe has cut into pieces"
@@ -170,7 +175,9 @@ def _languages_of_model(parts: Mapping[str, TensorTable], language_ids: Mapping[
     """
     has_vectors = any("lang_embeddings.weight" in table for table in parts.values())
     has_projections = "decoder" in parts and "encoder_attn.0.out_lin.0.weight" in parts["decoder"]
-    return tuple(language_ids) if has_vectors or has_projections else ()
+    if has_vectors or has_projections:
+        return tuple(language_ids)
+    return ()
 
 
 def _config(
@@ -183,13 +190,14 @@ def _config(
 
     Raises MasscliError if neither the request nor the file has the number of attention heads.
     """
+    # Encoder and decoder have the same sizes in XLM.
     table = next(iter(parts.values()))
     heads = request.heads or params.get("n_heads")
     if type(heads) is not int:
         raise MasscliError(
             f"{request.path}: does not say its number of attention heads", "give it with --heads"
         )
-    position_rows = {stack: part.shape("position_embeddings.weight")[0] for stack, part in parts.items()}
+    position_rows = [part.shape("position_embeddings.weight")[0] for part in parts.values()]
     cross_output = "shared"
     if "decoder" in parts and "encoder_attn.0.out_lin.0.weight" in parts["decoder"]:
         cross_output = "language"
@@ -199,7 +207,7 @@ def _config(
         "dim": table.shape("embeddings.weight")[1],
         "ffn_dim": table.shape("ffns.0.lin1.weight")[0],
         "heads": heads,
-        "max_positions": min(position_rows.values()),
+        "max_positions": min(position_rows),
         "activation": "gelu" if read_flag(params, "gelu_activation", False, request.path) else "relu",
         "tie_output": read_flag(params, "share_inout_emb", True, request.path),
         "languages": "embedding" if languages else "none",
@@ -261,6 +269,7 @@ class _Stack:
             self._check_sinusoids(positions)
         if not self._languages:
             return tensors
+        # A stack without vectors of languages adds none, which vectors of zeros do as well.
         vectors = torch.zeros(len(self._languages), self._config.dim)
         if "lang_embeddings.weight" in table:
             theirs = table.take("lang_embeddings.weight")

@@ -90,7 +90,8 @@ def find_inputs(config: PreprocessConfig) -> RequestedInputs:
     for prefix in prefixes:
         text += _files_of_pairs(prefix, pairs, mono_languages)
         text += _files_outside_pairs(prefix, pairs, languages)
-    if sum(requested.paths == (STDIN,) for requested in mono) > 1:
+    read_from_stdin = [requested for requested in mono if requested.paths == (STDIN,)]
+    if len(read_from_stdin) > 1:
         raise MasscliError("--mono: standard input (-) can be read only once")
     return RequestedInputs(
         languages=languages,
@@ -107,6 +108,7 @@ def _parse_mono(entry: str) -> RequestedFiles:
     Raises MasscliError if it has another form, or if there is no such file.
     """
     place, equals, name = entry.partition("=")
+    # Names of languages have no dots, so the last one ends the split.
     split, _, language = place.rpartition(".")
     if not equals or not language or not name or not re.fullmatch(r"(train|(valid|test)\d*)?", split):
         raise MasscliError(
@@ -187,6 +189,7 @@ def _find_prefixes(config: PreprocessConfig) -> list[_Prefix]:
     for split, value in (("valid", config.validpref), ("test", config.testpref)):
         if value:
             for number, name in enumerate(str(value).split(",")):
+                # As in fairseq, the first of several is valid, and those after it are valid1, valid2, ...
                 prefixes.append(_Prefix(f"{split}{number or ''}", Path(name)))
     return prefixes
 
@@ -208,14 +211,18 @@ def _find_tables(config: PreprocessConfig, languages: Sequence[str]) -> tuple[La
         "race": config.race,
     }
     tables: list[LabelledFile] = []
+    names: set[tuple[str, str]] = set()
     for format, entries in options.items():
         for entry in entries:
             labelled = _parse_table(entry, format, languages)
-            if any((other.table, other.split) == (labelled.table, labelled.split) for other in tables):
+            # Two formats may name one table, too.
+            name = (labelled.table, labelled.split)
+            if name in names:
                 raise MasscliError(
                     f"--{format} {entry}: {labelled.table}.{labelled.split} is given twice",
                     "name the tables: NAME.train=FILE",
                 )
+            names.add(name)
             tables.append(labelled)
     return tuple(sorted(tables, key=lambda labelled: labelled.split != "train"))
 
