@@ -286,10 +286,8 @@ class Trainer:
                 return
             planned = list(group)
             # Processes may have unequal shares, or none.
-            share = len(
-                [batch for batch in planned if batch.micro % distributed.world_size == distributed.rank]
-            )
-            prepared = [next(mine) for _ in range(share)]
+            own = [batch for batch in planned if batch.micro % distributed.world_size == distributed.rank]
+            prepared = [next(mine) for _ in own]
             self.gradients.forget()
             for _ in range(reuse):
                 yield planned, prepared
@@ -302,9 +300,10 @@ class Trainer:
         """
         update = draw * self.recipe.train.batch_reuse
         weights = {name: stream.sampling_weight for name, stream in self.streams.items()}
-        active = [name for name, stream in self.streams.items() if stream.loss_weight.value_at(update)]
-        if active:
-            for name in weights.keys() - active:
+        inactive = [name for name, stream in self.streams.items() if not stream.loss_weight.value_at(update)]
+        # A stream that adds nothing to the loss need not be read, unless there is no other one.
+        if len(inactive) < len(weights):
+            for name in inactive:
                 weights[name] = 0.0
         return weights
 

@@ -122,15 +122,18 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
     table = TensorTable(request.path, todays_names(weights, str(request.path)))
     layout, notes = find_layout(request, options, table)
     languages = _stack_languages(request, options, layout)
-    sizes = {stack: table.shape(f"{p}embed_tokens.weight")[0] for stack, p in layout.prefixes.items()}
+    # The number of embeddings shows where the dictionary was padded, so it is needed before the vocabulary.
+    sizes = {}
+    for stack, prefix in layout.prefixes.items():
+        sizes[stack] = table.shape(f"{prefix}embed_tokens.weight")[0]
     vocabulary = _vocabulary(request, layout, languages, sizes)
-    stacks = {
-        stack: FairseqStack(stack, prefix, table, vocabulary) for stack, prefix in layout.prefixes.items()
-    }
+    stacks = {}
+    for stack, prefix in layout.prefixes.items():
+        stacks[stack] = FairseqStack(stack, prefix, table, vocabulary)
     config = _config(request, options, layout, stacks, vocabulary, table)
     tensors: dict[str, Tensor] = {}
-    for stack in stacks.values():
-        tensors |= stack.tensors(config)
+    for converted in stacks.values():
+        tensors |= converted.tensors(config)
     if layout.head:
         tensors |= _lm_head(table, layout.head, vocabulary)
     table.require_empty("fairseq's " + layout.kind)
@@ -303,8 +306,11 @@ def _config(
         own = _stack_values(request, options, name, stack, values["position_offset"])
         if stack is first:
             values |= own
-        else:
-            values |= {_decoder_field(field): value for field, value in own.items() if value != values[field]}
+            continue
+        # Fields of the decoder alone are set only where it differs.
+        for field, value in own.items():
+            if value != values[field]:
+                values[_decoder_field(field)] = value
     return resolve(values)
 
 
@@ -313,11 +319,15 @@ def _final_norm(stacks: Mapping[str, FairseqStack]) -> str:
     names = [name for name, stack in stacks.items() if stack.has_final_norm]
     if len(names) == 2:
         return "both"
-    return names[0] if names else "none"
+    if names:
+        return names[0]
+    return "none"
 
 
 def _decoder_field(field: str) -> str:
-    return "decoder_position_type" if field == "positions" else f"decoder_{field}"
+    if field == "positions":
+        return "decoder_position_type"
+    return f"decoder_{field}"
 
 
 def _stack_values(

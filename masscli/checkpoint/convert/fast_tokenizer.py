@@ -109,8 +109,8 @@ def _obstacle(tokenizer: Tokenizer, directed: DirectedModel) -> str | None:
 def _sentencepiece_model(tokenizer: Tokenizer) -> _SentencePiece | None:
     """Return the SentencePiece model of a tokenizer; None for other kinds, or if a language has its own."""
     if tokenizer.model_kind in (TRAINED_BPE, SENTENCEPIECE):
-        pieces = tokenizer.all_pieces()
-        return _SentencePiece(tokenizer.model_bytes, {piece: number for number, piece in enumerate(pieces)})
+        ids = {piece: number for number, piece in enumerate(tokenizer.all_pieces())}
+        return _SentencePiece(tokenizer.model_bytes, ids)
     if tokenizer.model_kind != NUMBERED_SENTENCEPIECE:
         return None
     vocabulary = unpack(tokenizer.model_bytes, numbered_sentencepiece.HEADER)
@@ -142,6 +142,7 @@ def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed
         steps.append(tokenizers.normalizers.Lowercase())
     if spec.charsmap:
         steps.append(tokenizers.normalizers.Precompiled(spec.charsmap))
+    # SentencePiece does these steps itself, in the same order.
     if spec.remove_extra_whitespaces:
         steps.append(tokenizers.normalizers.Replace(tokenizers.Regex(" {2,}"), " "))
         steps.append(tokenizers.normalizers.Strip())
@@ -151,7 +152,9 @@ def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed
     fast.decoder = tokenizers.decoders.Metaspace(SENTENCEPIECE_SPACE, prepend)
     around = [*directed.source_prefix, *directed.source_suffix]
     # A template cannot spell names with a colon, as <lang:en>, so that its tokens have names of its own.
-    template_tokens = [{"id": f"T{number}", "ids": [number], "tokens": [names[number]]} for number in around]
+    template_tokens = []
+    for number in around:
+        template_tokens.append({"id": f"T{number}", "ids": [number], "tokens": [names[number]]})
     before = [f"T{number}" for number in directed.source_prefix]
     after = [f"T{number}" for number in directed.source_suffix]
     fast.post_processor = tokenizers.processors.TemplateProcessing(

@@ -273,6 +273,7 @@ def _input_fingerprint(
         digests = [scans[path].sha256 for path in labelled.files]
         language = inputs.table_language
         texts.append([labelled.table, labelled.split, labelled.format, language, digests])
+    # Another format would be other bytes from the same text.
     everything = [FORMAT, settings, inputs.languages, inputs.pairs, texts]
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
 
@@ -446,6 +447,7 @@ def chunk_tasks(run: Run, vocab: Vocabulary, first_group: int = 0, skip: int = 0
 
     The first `skip` chunks of that first group are left out.
     """
+    # A survey of an earlier run must not be taken for that of this one.
     survey_key = run.input_fingerprint if needs_survey(run.config, run.groups) else ""
     ids_dtype = smallest_ids_dtype(vocab)
     for group in run.groups[first_group:]:
@@ -468,9 +470,10 @@ def check_lines_are_left(state: ResumeState) -> None:
     """Raise MasscliError if every line of a training pair or text was dropped."""
     for stats in state.filter_stats:
         if stats.group.startswith("train.") and not stats.kept:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in stats.dropped.items()) or "all blank"
+            reasons = [f"{count} {reason}" for reason, count in stats.dropped.items()]
+            shown = ", ".join(reasons) or "all blank"
             raise MasscliError(
-                f"{stats.group}: not one of {stats.lines} lines was kept ({reasons})", _advice(stats)
+                f"{stats.group}: not one of {stats.lines} lines was kept ({shown})", _advice(stats)
             )
 
 

@@ -363,11 +363,14 @@ def _cross_use_tasks(split: str, recipe: Recipe, data: DataFolder, framing: Fram
     tasks = []
     for pair, (first, second) in _sides_of_pairs(split, recipe, data).items():
         # Lines that the model has no positions for are left out on both sides.
-        fits = [n for n in range(len(first)) if max(len(first[n]), len(second[n])) <= longest]
+        fitting_first, fitting_second = [], []
+        for first_ids, second_ids in zip(first, second, strict=True):
+            if max(len(first_ids), len(second_ids)) <= longest:
+                fitting_first.append(first_ids)
+                fitting_second.append(second_ids)
         # With a single line there is no other one to read.
-        if len(fits) > 1:
-            sides = [first[n] for n in fits], [second[n] for n in fits]
-            tasks.append(CrossUseTask(pair, sides, framing))
+        if len(fitting_first) > 1:
+            tasks.append(CrossUseTask(pair, (fitting_first, fitting_second), framing))
     return tasks
 
 
@@ -378,7 +381,8 @@ def _sides_of_pairs(
 
     At most --max-valid-rows lines of each pair are read.
     """
-    languages = set(languages_of([stream.dataset for stream in recipe.stream.values()]))
+    datasets = [stream.dataset for stream in recipe.stream.values()]
+    languages = set(languages_of(datasets))
     sides = {}
     for pair in _pairs_of(data, split):
         # The data may have pairs of languages that this run does not read.
