@@ -134,6 +134,7 @@ def _generate(
             _warn(warning)
     search = _resolve_search(model, command, search, given)
     texts, references = _open_input(model, command)
+    # The others wait for the model, and get it only when everything that may be refused has been checked.
     if group is not None:
         group.send(model)
     translator = _make_translator(model, command, search, group)
@@ -225,11 +226,13 @@ def _alignment_writer(
 
 def _show_search(imported: Mapping[str, str], quiet: bool) -> None:
     """Print the search options that were imported with the checkpoint, unless `quiet`."""
-    listed = " ".join(_typed_option(name, value) for name, value in imported.items())
-    if not quiet:
-        print(
-            f"search: {listed}, as the model's own program does, unless flags say otherwise", file=sys.stderr
-        )
+    if quiet:
+        return
+    options = [_typed_option(name, value) for name, value in imported.items()]
+    print(
+        f"search: {' '.join(options)}, as the model's own program does, unless flags say otherwise",
+        file=sys.stderr,
+    )
 
 
 def _typed_option(name: str, value: str) -> str:
@@ -274,12 +277,10 @@ def _make_translator(
 def _check_unused_options(command: GenerateConfig, search: GenerationConfig) -> None:
     """Print warnings about options that have no effect together with other options."""
     # Scores are divided by the length in any case.
-    search_options = " ".join(
-        option.key for option in iter_options(GenerationConfig) if option.key != "lenpen"
-    )
+    search_options = [option.key for option in iter_options(GenerationConfig) if option.key != "lenpen"]
     scores_only = command.score_reference is not None
     check_changed_options(
-        search, UnusedOption(scores_only, search_options, "--score-reference searches for nothing")
+        search, UnusedOption(scores_only, " ".join(search_options), "--score-reference searches for nothing")
     )
     # Greedy search ends with its first hypothesis in any case.
     if command.backend == "ctranslate2" and not search.early_stop and search.beam > 1 and not scores_only:
@@ -304,6 +305,7 @@ def _latest_run() -> Path:
             f"there is no run under {RUNS}",
             "train one with `masscli finetune`, or name its folder: masscli generate RUN",
         )
+    # The name breaks ties of files that were copied together.
     latest = max(states, key=lambda state: (state.stat().st_mtime_ns, str(state))).parents[2]
     print(f"run: {latest}", file=sys.stderr)
     return latest

@@ -79,9 +79,10 @@ def run(
         print(f"warning: {warning}", file=sys.stderr)
     unknown = model.count_unknown(table)
     if unknown.lines:
-        places = ", ".join(table.location(line - 1) for line in unknown.lines[:MAX_LISTED])
-        more = f" and {len(unknown.lines) - MAX_LISTED} more" if len(unknown.lines) > MAX_LISTED else ""
-        print(f"warning: no piece of the text is known in {places}{more}", file=sys.stderr)
+        listed = ", ".join(table.location(line - 1) for line in unknown.lines[:MAX_LISTED])
+        if len(unknown.lines) > MAX_LISTED:
+            listed += f" and {len(unknown.lines) - MAX_LISTED} more"
+        print(f"warning: no piece of the text is known in {listed}", file=sys.stderr)
     seconds = time.perf_counter() - started
     print(
         f"predicted {len(table)} examples in {seconds:.1f} s with {path} ({model.stream}); "
@@ -130,6 +131,7 @@ def _input_format(command: PredictConfig, model: TaskModel) -> str:
             f"reading {command.input} as {input_format}, with a header; --input-format lines reads bare text",
             file=sys.stderr,
         )
+    # A task over one or two texts can also read them without a header.
     readable = (*known, "lines") if "tsv" in known else known
     if input_format not in readable:
         given = f"{command.input}: {input_format}"
@@ -146,6 +148,7 @@ def _check_options(command: PredictConfig, input_format: str, path: Path, model:
     """Raise MasscliError if --format or --na-prob do not suit the format of the input or the task."""
     if command.format == "json" and input_format != "squad":
         raise MasscliError("--format json: is for answers to questions", "use --format jsonl")
+    # Other inputs have no rows that a column could be added to.
     if command.format == "tsv" and input_format not in COLUMN_FORMATS:
         hint = "use --format jsonl"
         if input_format == "conll":
@@ -188,11 +191,14 @@ def _format_predictions(format: str, table: Table, predictions: Sequence[Predict
         return _as_tsv(table, predictions)
     # A tagged sentence has a line for each word, and a blank one at its end.
     if table.format == "conll":
-        return "".join(f"{prediction.text}\n" for prediction in predictions)
+        sentences = [f"{prediction.text}\n" for prediction in predictions]
+        return "".join(sentences)
     lines = []
     for prediction in predictions:
+        text = prediction.text
         # An answer may span lines of its text, but is one line here.
-        text = " ".join(prediction.text.split()) if table.format == "squad" else prediction.text
+        if table.format == "squad":
+            text = " ".join(text.split())
         lines.append(f"{one_line(text)}\n")
     return "".join(lines)
 
@@ -226,7 +232,9 @@ def _as_tsv(table: Table, predictions: Sequence[Prediction]) -> str:
         rows.append(cells)
     lines = []
     for cells in rows:
-        lines.append("\t".join(one_cell(cell) for cell in cells) + "\n")
+        # A tab or a line break in a cell would end it.
+        safe_cells = [one_cell(cell) for cell in cells]
+        lines.append("\t".join(safe_cells) + "\n")
     return "".join(lines)
 
 

@@ -72,6 +72,7 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
     for name, tensor in model.state_dict().items():
         if name.startswith(("token_embeddings.", "output_")):
             owner = name.rpartition(".")[2]
+            # With two vocabularies each stack has the rows of its own; other programs know no others.
             rows = torch.tensor(source_ids if owner == "encoder" else target_ids)
             tensors[name] = tensor[rows - model.id_ranges.embedded(owner).start]
         elif ".norm." in name:
@@ -80,6 +81,7 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
         index = framing.language_index(language)
         tensors[f"embeddings.{stack}.positions.weight"] = _position_table(model, stack, index)
         tensors |= _layers(model, stack, index)
+    # What has been folded into the tensors is no longer a property of the model.
     config = replace(
         model.config,
         positions="learned",
@@ -156,7 +158,9 @@ def _unread_positions(config: ModelConfig) -> int:
     positions, since other programs have as many in both stacks; otherwise the number is 0.
     """
     both_learned = config.positions == config.for_stack("decoder").positions == "learned"
-    return config.position_offset if both_learned else 0
+    if both_learned:
+        return config.position_offset
+    return 0
 
 
 def _position_table(model: Transformer, stack: str, language: int | None) -> Tensor:
@@ -170,6 +174,7 @@ def _position_table(model: Transformer, stack: str, language: int | None) -> Ten
     first = config.position_offset - unread
     embedding = model.embeddings[stack]
     assert isinstance(embedding, InputEmbedding)
+    # Other programs always add positions, and zeros add nothing.
     if config.positions == "none":
         table = torch.zeros(config.max_positions + unread, config.dim)
     elif embedding.positions is not None:
@@ -203,6 +208,7 @@ def _layers(model: Transformer, stack: str, language: int | None) -> dict[str, T
             projection = cross.out[cross.outputs[output]]
             tensors[f"{prefix}cross_attention.out.shared.weight"] = projection.weight
             tensors[f"{prefix}cross_attention.out.shared.bias"] = projection.bias
+        # Where layers share weights, the two halves of a layer may come from different modules.
         for name, tensor in ffn_layer.state_dict().items():
             if name.startswith(_FFN_PARTS):
                 tensors[prefix + name] = tensor

@@ -62,6 +62,7 @@ def normalize_weights(
     for name, tensor in weights.items():
         add_unique(plain, name.removeprefix("module."), tensor, path)
     weights = plain
+    # The library saves a model without its output layer under names without this prefix.
     has_prefix = any(name.startswith("model.") for name in weights)
     tensors: dict[str, Tensor] = {}
     left_behind = [name for name in weights if name.startswith(_HEADS)]
@@ -120,11 +121,10 @@ def read_tables(
     copies = {name: tensors[name] for name in (ENCODER, DECODER, OUTPUT) if name in tensors}
     if shared is None:
         shared = _require(next(iter(copies.values()), None), SHARED, path)
-    notes = [
-        f"{name} differs from {SHARED}, which is used as in Hugging Face's model"
-        for name, copy in copies.items()
-        if SHARED in tensors and not torch.equal(copy, shared)
-    ]
+    notes = []
+    for name, copy in copies.items():
+        if SHARED in tensors and not torch.equal(copy, shared):
+            notes.append(f"{name} differs from {SHARED}, which is used as in Hugging Face's model")
     return TokenTables(shared, shared, shared, True, True, notes)
 
 
@@ -174,15 +174,16 @@ def convert_weights(
     further ids in `vocab` are drawn with a fixed seed. Raises MasscliError, which names `path`, if a tensor
     is missing, has another shape, or is unknown.
     """
-    remaining = {
-        name: tensor for name, tensor in tensors.items() if name not in (SHARED, ENCODER, DECODER, OUTPUT)
-    }
+    # These are in `tables` already.
+    of_tables = (SHARED, ENCODER, DECODER, OUTPUT)
+    remaining = {name: tensor for name, tensor in tensors.items() if name not in of_tables}
     bias = torch.zeros(len(rows["decoder"]))
     if config.output_bias:
         bias = _take(remaining, "final_logits_bias", (1, len(bias)), path, family)[0]
     names = family.tensor_names(config)
     with torch.device("meta"):
         expected = Transformer(config, vocab.size, (), vocab.id_ranges).state_dict()
+    # A fixed seed, so that the same file always gives the same run.
     generator = torch.Generator().manual_seed(1)
     converted = {}
     for name, like in expected.items():
@@ -201,6 +202,8 @@ def convert_weights(
             if owner != "encoder":
                 converted[name][torch.tensor(ids) - first] = bias
         else:
+            # What masscli stacks into one tensor are several of equal size there, such as query, key and
+            # value.
             shape = (len(like) // len(names[name]), *like.shape[1:])
             parts = [_take(remaining, theirs, shape, path, family) for theirs in names[name]]
             converted[name] = torch.cat(parts)
@@ -230,7 +233,9 @@ def _table(tables: TokenTables, part: str, owner: str) -> Tensor:
     """
     if owner == "encoder":
         return tables.encoder
-    return tables.output if part == "output_weights" else tables.decoder
+    if part == "output_weights":
+        return tables.output
+    return tables.decoder
 
 
 def wrong_shape(path: str, name: str, tensor: Tensor, expected: tuple[object, ...]) -> MasscliError:
