@@ -134,6 +134,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         layers = self.encoder_layers + self.decoder_layers
         divides_dim = self.heads > 0 and self.dim % self.heads == 0
+        # With 0 the decoder has as many heads as the encoder.
         decoder_divides_dim = self.decoder_heads == 0 or self.dim % self.decoder_heads == 0
         # Half of the buckets are for each direction, and half of those are exact (see relative_positions.py).
         valid_buckets = self.relative_buckets >= 8 and self.relative_buckets % 4 == 0

@@ -113,6 +113,7 @@ def import_seq2seq(
     path = folder / CONFIG
     family = SEQ2SEQ_FAMILIES[str(config["model_type"])]
     _check_config(family, config, path)
+    # In this order: what is cheap to find wrong is found before large tensors are copied.
     weights_path, weights = read_weights(folder, allow_pickle)
     config = {"max_position_embeddings": _find_max_positions(family, weights), **config}
     _check_sizes(config, weights, path)
@@ -143,7 +144,9 @@ def import_seq2seq(
     )
     saved = checkpoint.save_new_run(output, recipe, state, tokenizer, imported, {})
     notes = [f"{family.title}: {len(weights)} tensors from {weights_path}"]
-    notes.append(f"vocabulary {vocabulary.path}: {' and '.join(f'{n:,}' for n in dict.fromkeys(sizes))} ids")
+    # Two equal numbers are those of one vocabulary.
+    counts = [f"{size:,}" for size in dict.fromkeys(sizes)]
+    notes.append(f"vocabulary {vocabulary.path}: {' and '.join(counts)} ids")
     notes += [*vocabulary.notes, *tables.notes, *generation_notes]
     new = tokenizer.vocab.size - len({*rows["encoder"], *rows["decoder"]})
     if new:
@@ -235,6 +238,7 @@ def _check_sizes(config: Mapping[str, Any], weights: Mapping[str, Tensor], path:
     for stack in ("encoder", "decoder"):
         layers = config.get(f"{stack}_layers")
         pattern = re.compile(rf"(module\.)?(model\.)?{stack}\.layers\.\d+\.fc1\.weight")
+        # Every layer has this tensor, in all families.
         found = sum(pattern.fullmatch(name) is not None for name in weights)
         if layers != found:
             raise MasscliError(

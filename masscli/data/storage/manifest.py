@@ -217,6 +217,7 @@ class Manifest:
         columns = {column.name for column in self.columns}
         if len(columns) < len(self.columns) or len(files) < len(self.files):
             return "a name occurs twice"
+        # Found now, and not when an update asks for the column.
         missing = self._used_columns() - columns
         if missing:
             return f"it has no column {min(missing)!r}"
