@@ -29,6 +29,7 @@ def score_squad(
     _check_alone(options, references)
     reference = references[0]
     questions, has_unanswerable = [], False
+    # The official scripts compare texts, and do not mind where in the paragraph an answer is said to be.
     for record in read_squad(reference, check_answers=False):
         questions.append(Question(record.texts["id"], tuple(record.lists["answers"])))
         has_unanswerable = has_unanswerable or bool(record.numbers["impossible"][0])
@@ -37,6 +38,7 @@ def score_squad(
         if not has_unanswerable:
             raise MasscliError(f"--na-prob: all questions of {reference} have answers", "leave it out")
         probabilities = _read_probabilities(options.na_prob)
+    # Only SQuAD 2.0 has questions without an answer.
     version = "2.0" if has_unanswerable else "1.1"
     signature = f"squad:{version}|missing:{options.missing}|version:masscli-{__version__}"
     scores: dict[str, list[Score]] = {}
@@ -128,6 +130,7 @@ def _read_by_id(path: Path, field: str) -> dict[str, Any]:
     `masscli predict --format jsonl` writes them. Raises MasscliError if it is neither.
     """
     rows = list(iter_lines(path))
+    # The first line of a single object that is written over several lines is not closed.
     one_object_per_line = len(rows) > 1 and rows[0].startswith("{") and rows[0].endswith("}")
     if not one_object_per_line:
         values = parse_json_at(str(path), "\n".join(rows), "predictions are an object from ids to answers")

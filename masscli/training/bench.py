@@ -77,6 +77,7 @@ def measure(workload: Workload, device: torch.device, dtype: torch.dtype) -> Ite
         f"{dtype_name}, shapes of {workload.arch}",
     )
 
+    # The same weights in every run of the benchmark, and the same random batch.
     torch.manual_seed(1)
     model = Transformer(config, workload.vocab_size, ()).to(device)
     model.compute_dtype = dtype
@@ -144,6 +145,7 @@ def _vocabulary(size: int) -> Vocabulary:
 def _batch(framing: Framing, workload: Workload) -> Batch:
     """Return a training batch of random token ids, whose loss term is called `bench`."""
     rng = np.random.default_rng(1)
+    # The end symbol is the last token of each sentence.
     shape = (2, workload.batch_size, workload.length - 1)
     sources, targets = rng.integers(SPECIAL_IDS, workload.vocab_size, shape)
     inputs = [framing.encoder_input(token_ids, "") for token_ids in sources]

@@ -49,7 +49,11 @@ def read_marian(
     source, target = direction(folder, languages)
     pieces, unused = place_pieces(ids, sizes[0], path)
     special_ids = _special_ids(ids, path)
-    own_models = {target: target_model} if target_model != source_model else {}
+    # A language without a model of its own is cut by the source's.
+    own_models = {}
+    if target_model != source_model:
+        own_models[target] = target_model
+    # Without this setting, the library too has one table for both.
     if config.get("share_encoder_decoder_embeddings", True) is not False:
         return Seq2SeqVocabulary(
             path, pack_numbered_sentencepiece(source_model, pieces, special_ids, unused, own_models)
@@ -57,16 +61,12 @@ def read_marian(
     target_path = folder / _TARGET_VOCAB
     target_ids = read_ids(target_path)
     target_pieces, target_unused = place_pieces(target_ids, sizes[1], target_path)
-    model = pack_two_vocabularies(
-        (source, pack_numbered_sentencepiece(source_model, pieces, special_ids, unused)),
-        (
-            target,
-            pack_numbered_sentencepiece(
-                target_model, target_pieces, _special_ids(target_ids, target_path), target_unused
-            ),
-        ),
+    target_special_ids = _special_ids(target_ids, target_path)
+    source_packed = pack_numbered_sentencepiece(source_model, pieces, special_ids, unused)
+    target_packed = pack_numbered_sentencepiece(
+        target_model, target_pieces, target_special_ids, target_unused
     )
-    return Seq2SeqVocabulary(path, model)
+    return Seq2SeqVocabulary(path, pack_two_vocabularies((source, source_packed), (target, target_packed)))
 
 
 def _read_tagged(
@@ -96,7 +96,9 @@ def _read_tagged(
     # A language that can be read and written is cut as a source: what is read must be cut right.
     sources = [language for language in languages if language not in targets]
     written = targets if sources else targets[1:]
-    own_models = dict.fromkeys(written, target_model) if target_model != source_model else {}
+    own_models = {}
+    if target_model != source_model:
+        own_models = dict.fromkeys(written, target_model)
     return Seq2SeqVocabulary(
         path,
         pack_numbered_sentencepiece(source_model, pieces, special_ids | tags, unused, own_models),

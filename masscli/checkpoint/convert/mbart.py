@@ -78,6 +78,7 @@ def fairseq_ids(model: bytes) -> dict[str, int]:
     ids = dict(FAIRSEQ_SPECIAL)
     for number in range(len(processor)):
         piece = processor.id_to_piece(number)
+        # SentencePiece's own special pieces come first under other numbers; fairseq's are in place already.
         if piece not in ids:
             ids[piece] = number + 1
     return ids

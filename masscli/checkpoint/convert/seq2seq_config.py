@@ -138,5 +138,6 @@ def seq2seq_config(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, 
         "dropout": config.dropout,
         "attention_dropout": config.attention_dropout,
         "activation_dropout": config.activation_dropout,
+        # Only weights that a file lacks are drawn, and these files lack none.
         "init_std": 0.02,
     }

@@ -86,17 +86,21 @@ def _imported_tokenizer_json(
     special_tokens = {}
     for number in (*directed.source_prefix, *directed.source_suffix):
         special_tokens[f"T{number}"] = {"id": f"T{number}", "ids": [number], "tokens": [pieces[number]]}
+    # The file that was imported may add the special tokens of another direction.
     template = {
         "type": "TemplateProcessing",
         "single": [*before, first, *after],
         "pair": [*before, first, second, *after],
         "special_tokens": special_tokens,
     }
+    # `split_special_tokens`: text that looks like a special token is only text.
     own: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "split_special_tokens": True}
-    for role in ("pad", "bos", "eos", "unk", "mask"):
+    vocab = tokenizer.vocab
+    roles = {"pad": vocab.pad, "bos": vocab.bos, "eos": vocab.eos, "unk": vocab.unk, "mask": vocab.mask}
+    for role, number in roles.items():
         # Symbols that masscli has added are left out.
-        if getattr(tokenizer.vocab, role) < len(pieces):
-            own[f"{role}_token"] = pieces[getattr(tokenizer.vocab, role)]
+        if number < len(pieces):
+            own[f"{role}_token"] = pieces[number]
     content = {**vocabulary.rest["tokenizer"], "post_processor": template}
     return {"tokenizer.json": _to_json(content), SETTINGS: _to_json({**settings, **own})}
 

@@ -31,6 +31,7 @@ def text_entries(groups: Sequence[TextGroup]) -> tuple[TextEntry, ...]:
                     language=language,
                     column=group.column(side),
                     monolingual=not group.pairs,
+                    # Scores compare with the lines as they were; training text has no use for them.
                     original=None if group.is_training else group.original_column(side),
                 )
             )

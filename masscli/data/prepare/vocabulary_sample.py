@@ -68,6 +68,7 @@ def make_vocabulary(
     if config.extend:
         old = load_to_extend(config.extend, preprocessing, languages)
         languages = tuple(language for language in languages if language not in old.vocab.languages)
+        # New text is prepared as the old was. Only how Romanian is written is open, if it is new.
         romanian = config.romanian if "ro" in languages else old.preprocessing.romanian
         preprocessing = replace(old.preprocessing, romanian=romanian)
     lines = _read_lines(inputs, training_files(groups, scans, languages), preprocessing, config, pool)
@@ -169,6 +170,7 @@ def training_files(
     Of several files of a language with the same content only the first is taken.
     """
     files: dict[str, list[FileScan]] = {language: [] for language in languages}
+    # The same file is often part of a pair and monolingual text too.
     seen: set[tuple[str, str]] = set()
     for group in groups:
         if not group.is_training:
@@ -199,6 +201,7 @@ def lines_per_language(files: Mapping[str, Sequence[FileScan]], max_lines: int) 
     for language, count in shares.items():
         size += count * text_bytes(files[language]) / available[language]
     factor = min(1.0, MAX_BYTES / size)
+    # However small a share, its language keeps a line.
     return {language: max(1, int(count * factor)) for language, count in shares.items()}
 
 
@@ -214,6 +217,7 @@ def _sample_lines(
         # Lines are numbered over all files of the language.
         chosen = None
         if shares[language] < total:
+            # What is drawn for one language does not depend on how much was drawn for those before it.
             rng = np.random.default_rng((config.seed, number))
             chosen = np.sort(rng.choice(total, shares[language], replace=False, shuffle=False))
         first_line = 0
