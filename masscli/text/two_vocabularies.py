@@ -78,7 +78,8 @@ class Side:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that common ids stand for; ids that only the other side has are left out."""
         own_ids = {our_id: own_id for own_id, our_id in enumerate(self.ids)}
-        return self.model.decode([own_ids[our_id] for our_id in ids if our_id in own_ids])
+        known = [own_ids[our_id] for our_id in ids if our_id in own_ids]
+        return self.model.decode(known)
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
         """Return the piece for each id; ids are the model's own here, not the common ones.
@@ -122,6 +123,7 @@ class TwoVocabularies:
             languages[0]: Side(source, _place(source, self._special_ids, 0)),
             languages[1]: Side(target, _place(target, self._special_ids, first_target)),
         }
+        # Names of the free ids; all others are replaced by those of the two models.
         self._pieces = [f"<{number}>" for number in range(end)]
         for side in self.sides.values():
             for our_id, piece in zip(side.ids, side.model.id_to_piece(range(len(side))), strict=True):
@@ -188,9 +190,11 @@ def unpack_two_vocabularies(data: bytes) -> tuple[list[str], list[bytes]]:
         table = parse_json(line)
         languages, sizes = table["languages"], table["sizes"]
         first, second = sizes
-        valid = len({str(language) for language in languages}) == 2 and first + second == len(rest)
+        names = [str(language) for language in languages]
+        # The sides are found by language, so the two must have different names.
+        valid = len(names) == len(set(names)) == 2 and first + second == len(rest)
     except (ValueError, TypeError, KeyError):
         valid = False
     if not valid:
         raise BadModelError("is a damaged pair of vocabularies", _HINT)
-    return [str(language) for language in languages], [rest[:first], rest[first:]]
+    return names, [rest[:first], rest[first:]]

@@ -52,6 +52,7 @@ def lacks_capitals(tokenizer: Tokenizer) -> bool:
         return False
     language = next(iter(tokenizer.vocab.languages))
     small: set[str] = set()
+    # Letters of its own pieces: what it could know at all.
     for piece in tokenizer.all_pieces():
         small.update(letter for letter in piece if letter.islower())
     # Some small letters, such as ß, have no capital of one letter.

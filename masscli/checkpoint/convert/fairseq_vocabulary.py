@@ -63,41 +63,50 @@ def read_fairseq_vocabulary(
     token embeddings; `mask` is the place of `<mask>` among the pieces, and `tags` are the languages that have
     a tag there, in their order. Raises MasscliError if a file is missing, or does not fit the embeddings.
     """
+    tag_pieces = [f"[{tag}]" for tag in tags]
     pieces = {}
     for stack, language in languages.items():
         path = _dictionary_path(request, language)
-        lines = read_dictionary(path)
-        tagged = dict.fromkeys([*lines, *(f"[{tag}]" for tag in tags)])
-        pieces[stack] = _complete(list(tagged), sizes[stack], mask, path)
+        # A dictionary may list the tags itself: each keeps its first place.
+        lines = dict.fromkeys([*read_dictionary(path), *tag_pieces])
+        pieces[stack] = _complete(list(lines), sizes[stack], mask, path)
     preprocessing = TextPreprocessing(moses=request.moses, lowercase=request.lowercase)
     # A language model has one language, and a model of one language has it on both sides.
     names = tuple(dict.fromkeys(languages.values()))
     different = list(pieces.values())
-    if len(names) < 2 and different[0] != different[-1]:
+    has_one_dictionary = different[0] == different[-1]
+    if len(names) < 2 and not has_one_dictionary:
         raise MasscliError(
             f"{request.path}: source and target have different dictionaries, but both are called {names[0]}",
             "give the languages other names with -s and -t",
         )
-    if tags and different[0] != different[-1]:
+    if tags and not has_one_dictionary:
         raise MasscliError(f"{request.path}: has tags of languages, but two dictionaries", "give one --dict")
-    if different[0] == different[-1]:
-        tag_ids = {language_piece(tag): different[0].index(f"[{tag}]") for tag in names if tag in tags}
-        data = _pack(request, different[0], tag_ids)
+    rows: dict[str, Sequence[int]] = {}
+    if has_one_dictionary:
+        shared = different[0]
+        size = len(shared)
+        tag_ids = {}
+        for language in names:
+            if language in tags:
+                tag_ids[language_piece(language)] = shared.index(f"[{language}]")
+        data = _pack(request, shared, tag_ids)
         tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, names)
-        size = len(different[0])
+        # Symbols that masscli adds behind the dictionary are never predicted: the model did not learn them.
         tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos, predicted_ids=(0, size))
-        rows: dict[str, Sequence[int]] = {stack: range(size) for stack in languages}
+        rows = dict.fromkeys(languages, range(size))
         note = f"vocabulary: {size:,} pieces"
     else:
-        (source, target) = ((languages[stack], _pack(request, pieces[stack], {})) for stack in languages)
+        # Without tags: with them, there is one dictionary.
+        source, target = [(languages[stack], _pack(request, pieces[stack], {})) for stack in languages]
         data = pack_two_vocabularies(source, target)
         tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, names).with_own_ranges()
         tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos)
-        rows = {stack: tokenizer.own_ids(language) for stack, language in languages.items()}
-        sizes_of_languages = [
-            f"{len(pieces[stack]):,} of {language}" for stack, language in languages.items()
-        ]
-        note = f"two vocabularies: {' and '.join(sizes_of_languages)} pieces"
+        counts = []
+        for stack, language in languages.items():
+            rows[stack] = tokenizer.own_ids(language)
+            counts.append(f"{len(pieces[stack]):,} of {language}")
+        note = f"two vocabularies: {' and '.join(counts)} pieces"
     return FairseqVocabulary(tokenizer, rows, [f"{note}, {_how_cut(request)}"])
 
 
@@ -128,7 +137,7 @@ def read_bert_vocabulary(request: ImportRequest, language: str, size: int) -> Fa
     tokenizer = Tokenizer.from_bytes(path, data, preprocessing, (language,))
     tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos, predicted_ids=(0, size))
     case = "lower-cased" if preprocessing.lowercase else "cased"
-    rows = {stack: range(size) for stack in ("encoder", "decoder")}
+    rows = dict.fromkeys(("encoder", "decoder"), range(size))
     return FairseqVocabulary(tokenizer, rows, [f"vocabulary: {size:,} pieces of WordPiece, {case}"])
 
 
@@ -151,8 +160,9 @@ def read_dictionary(path: Path) -> list[str]:
             # What is special keeps its id, and no text is turned into it.
             piece = _placeholder(number)
         elif overwrites and piece in pieces:
-            renamed = {piece: _placeholder(number)}
-            pieces = {renamed.get(earlier, earlier): None for earlier in pieces}
+            # The earlier row keeps its place, since the later rows are numbered by it, but loses its name.
+            names = [_placeholder(number) if earlier == piece else earlier for earlier in pieces]
+            pieces = dict.fromkeys(names)
         if piece in pieces or piece in SPECIAL_PIECES:
             raise MasscliError(f"{path}:{number}: {piece!r} occurs twice", "give each piece one line")
         pieces[piece] = None
@@ -193,7 +203,10 @@ def _complete(lines: Sequence[str], size: int, mask: MaskPlace, path: Path) -> l
     # BART loses the row of <mask> when it is fine-tuned.
     has_mask = mask != "none" and not (mask == "last if room" and len(pieces) == size)
     if has_mask and "<mask>" not in pieces:
-        pieces.insert(len(SPECIAL_PIECES) if mask == "fifth" else len(pieces), "<mask>")
+        place = len(pieces)
+        if mask == "fifth":
+            place = len(SPECIAL_PIECES)
+        pieces.insert(place, "<mask>")
     missing = size - len(pieces)
     # More are missing only if the dictionary is of another model.
     if not 0 <= missing < PADDING_FACTOR:
@@ -216,7 +229,10 @@ def _pack(request: ImportRequest, pieces: Sequence[str], tag_ids: Mapping[str, i
     `tag_ids` are the ids of the tags of languages, by masscli's names of the tags. Text is split by the
     SentencePiece model, GPT-2's BPE or the BPE merges of the request, or else at spaces.
     """
-    special = {piece: number for number, piece in enumerate(pieces) if piece in (*SPECIAL_PIECES, "<mask>")}
+    special = {}
+    for number, piece in enumerate(pieces):
+        if piece in SPECIAL_PIECES or piece == "<mask>":
+            special[piece] = number
     special |= tag_ids
     if request.spm_model is not None:
         model = read_named(request.spm_model, "--spm-model")

@@ -53,6 +53,7 @@ def _leaks_of_table(data: DataFolder, name: str, splits: list[str]) -> list[Leak
     leaks = []
     for split in splits:
         held_out = data.table(name, split)
+        # Without the same fields, as in a test set of another form, examples cannot be compared.
         if split == "train" or not all(held_out.has(field) for field in fields):
             continue
         leaked = sum(text in train_texts for text in _text_hashes(held_out, fields))
