@@ -65,7 +65,11 @@ class Ensemble:
         _check_choice("--backend", backend, BACKENDS)
         members: list[Path] = []
         for path in paths:
-            members += [path] if path.exists() else [Path(part) for part in str(path).split(":")]
+            # The name of a folder may have a colon itself.
+            if path.exists():
+                members.append(path)
+            else:
+                members += [Path(part) for part in str(path).split(":")]
         checkpoints = [Checkpoint.open(member) for member in members]
         _check_agreement(members, checkpoints)
         read = None

@@ -55,6 +55,7 @@ class NewRows:
         Return a note for the user.
         """
         old_size, size = len(old), len(table)
+        # The extended vocabulary begins with the old ids, unchanged.
         table[:old_size] = old
         old_languages = [i for i in self.tokenizer.vocab.languages.values() if i < old_size]
         new_languages = {i for i in self.tokenizer.vocab.languages.values() if i >= old_size}
@@ -64,6 +65,7 @@ class NewRows:
             for number in range(old_size, size):
                 if number not in new_languages:
                     table[number] = self._mean_of_parts(number, old, everything)
+                # With no old language there is nothing to take the mean of, and the row stays random.
                 elif old_languages:
                     table[number] = old[old_languages].mean(0)
         return (

@@ -233,7 +233,9 @@ def _warn_of_oddities(options: ScoreConfig, texts: Texts, src: Path | None) -> N
     _warn(check_metrics(texts.references, options))
     _warn(check_tokenization(texts.references, options))
     is_text = bool(TEXT_METRICS.intersection(options.metric))
-    source = list(iter_lines(src)) if src is not None else None
+    source = None
+    if src is not None:
+        source = list(iter_lines(src))
     ignores_case = options.lowercase or set(options.metric) <= CASELESS
     for name, lines in texts.hypotheses.items():
         _warn(check_text(name, lines, texts.references, source, ignores_case))

@@ -68,6 +68,7 @@ def _check(options: ScoreConfig, request: MeasureRequest, ref: Sequence[Path] | 
     if request.precision not in PRECISIONS:
         raise MasscliError(f"--precision: {request.precision!r} is not one of {', '.join(PRECISIONS)}")
     for option in iter_options(type(options)):
+        # An option that still has its default was most likely not given.
         if option.key not in USED_OPTIONS and is_changed(options, option.key):
             flag = f"--{option.key.replace('_', '-')}"
             raise MasscliError(

@@ -95,6 +95,7 @@ def _add_event(history: RunHistory, event: Mapping[str, Any]) -> None:
     """
     match event.get("event"):
         case "stepped":
+            # An event has more fields than a report shows.
             names = [field.name for field in fields(cast(Any, _Updates))]
             _add_updates(history, from_dict(_Updates, {name: event[name] for name in names}))
         case "evaluated":
@@ -120,6 +121,7 @@ def _add_updates(history: RunHistory, made: _Updates) -> None:
 
 def _add_points(curves: dict[str, Points], step: int, values: Mapping[str, float | None]) -> None:
     for name, value in values.items():
+        # A value that is not finite leaves a gap.
         if value is not None:
             curves.setdefault(name, []).append((step, value))
 

@@ -127,6 +127,7 @@ def language_ids(languages: Sequence[str], codes: Mapping[str, int], path: Path)
         if not fitting:
             raise MasscliError(f"{path}: has no language {language!r}", f"it has {', '.join(sorted(codes))}")
         found[language_piece(language)] = codes[min(fitting, key=len)]
+    # `en` and `en_XX` name the same tag.
     if len(set(found.values())) < len(found):
         raise MasscliError(
             f"{path}: some of the languages {', '.join(languages)} are the same", "name each of them once"

@@ -49,6 +49,7 @@ class ForeignFlag:
         if self.choices:
             return self._describe_choice(value)
         flags = str(self.template).replace("{}", value or "VALUE")
+        # A template without a flag stands for an argument, such as the data folder.
         if not flags.startswith("--"):
             return f"is the argument {flags} here"
         return f"is {flags} here"

@@ -114,6 +114,7 @@ def temperature(value: str) -> str:
     """
     exponent = float(value)
     if exponent <= 0:
+        # At this temperature the shares are equal but for rounding.
         return "1000"
     return f"{1 / exponent:.4g}"
 

@@ -67,6 +67,7 @@ class Framing:
         if self.language_tag and self.source_tag == "first":
             return self.vocab.languages[language]
         if self.language_tag and self.source_tag == "target":
+            # Text that is restored, as in pre-training, is to come out in its own language.
             return self.vocab.languages[target or language]
         return self.vocab.bos
 
@@ -74,6 +75,7 @@ class Framing:
         """Return the id that a decoder reads first: its start symbol, or the tag of the language."""
         if self.language_tag and self.target_tag == "start":
             return self.vocab.languages[language]
+        # Some vocabularies that were imported say which symbol it is, since it is not the start symbol there.
         if self.vocab.decoder_start is None:
             return self.vocab.bos
         return self.vocab.decoder_start
@@ -122,6 +124,7 @@ class Framing:
         The start symbol or a language tag is added before them, and a tag after them, as the framing says.
         `target` is the language that the line is to be translated into; None means its own, `language`.
         """
+        # The prefix is empty if sources begin with neither a start symbol nor a tag.
         start = [self.source_start(language, target)][: self.prefix_length]
         tag = []
         if self.suffix_length > 1:
