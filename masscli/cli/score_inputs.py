@@ -84,7 +84,10 @@ def _names(paths: Sequence[Path]) -> dict[str, Path]:
     for path in paths:
         if path in named.values():
             raise MasscliError(f"{path}: given twice")
-        named["standard input" if str(path) == "-" else str(path)] = path
+        name = str(path)
+        if name == "-":
+            name = "standard input"
+        named[name] = path
     return named
 
 
@@ -402,6 +405,7 @@ def check_lengths(hypotheses: Sequence[ScoreInput], references: Sequence[ScoreIn
 
 
 def _check_sentences(name: str, ours: Sentences, other: str, theirs: Sentences) -> None:
+    # The first sentence that differs says more than the numbers of sentences, which are compared last.
     for number, (our_words, their_words) in enumerate(zip(ours, theirs, strict=False), 1):
         if len(our_words) != len(their_words):
             place = f"{name}:{our_words[0][0]}" if our_words else name

@@ -55,9 +55,9 @@ def negative_log_likelihood(
     total = 0.0
     for number in range(0, len(spans), batch_size):
         batch = spans[number : number + batch_size]
-        inputs, lengths = pad(
-            [np.concatenate([start, text[begin : end - 1]]) for begin, _, end in batch], framing.vocab.pad
-        )
+        # The last token of a window is only predicted.
+        rows = [np.concatenate([start, text[begin : end - 1]]) for begin, _, end in batch]
+        inputs, lengths = pad(rows, framing.vocab.pad)
         tokens = Tokens(inputs, lengths, language=framing.language_tensor(language, len(batch))).to(device)
         hidden = model.decode(tokens, None)
         for row, (begin, first, end) in enumerate(batch):
@@ -72,5 +72,6 @@ def _sum_of_losses(model: Transformer, states: torch.Tensor, labels: torch.Tenso
     total = 0.0
     for part, ids in zip(torch.split(states, LOGIT_ROWS), torch.split(labels, LOGIT_ROWS), strict=True):
         log_probabilities = torch.log_softmax(model.logits(part), -1, dtype=torch.float32)
+        # Over a long text, sums in fp32 would lose digits.
         total -= float(log_probabilities.gather(1, ids[:, None]).double().sum())
     return total

@@ -78,8 +78,11 @@ def read_shortlist(path: Path, names: Sequence[str], ranges: IdRanges | None = N
         rows = []
         for text, id_of in ((source, source_ids), (target, target_ids)):
             row = []
-            # Nothing before the tab stands for every sentence; `split` would make an empty piece of it.
-            for piece in text.split(" ") if text else []:
+            pieces = text.split(" ")
+            # Nothing before the tab stands for every sentence, and is not an empty piece.
+            if not text:
+                pieces = []
+            for piece in pieces:
                 if piece not in id_of:
                     raise MasscliError(
                         f"{path}:{number}: {piece!r} is not in the vocabulary of the model", HINT

@@ -23,7 +23,9 @@ def recipes_folder() -> Path:
     """Return the folder of all recipes: inside the installed package, or at the top of a checkout."""
     package = Path(masscli.__file__).parent
     installed = package / "recipes"
-    return installed if installed.is_dir() else package.parent / "recipes"
+    if installed.is_dir():
+        return installed
+    return package.parent / "recipes"
 
 
 def steps_of(folder: Path) -> list[Path]:
@@ -36,7 +38,8 @@ def list_recipes() -> dict[str, str]:
     titles = {}
     for readme in sorted(recipes_folder().glob("*/README.md")):
         if steps_of(readme.parent):
-            titles[readme.parent.name] = readme.read_text(encoding="utf-8").split("\n", 1)[0].lstrip("# ")
+            first_line = readme.read_text(encoding="utf-8").split("\n", 1)[0]
+            titles[readme.parent.name] = first_line.lstrip("# ")
     return titles
 
 
@@ -46,6 +49,7 @@ def find_recipe(name: str) -> Path:
     Raises MasscliError with a suggestion if there is neither.
     """
     known = list(list_recipes())
+    # A folder here that happens to have the name of a recipe does not hide it.
     if name in known:
         return recipes_folder() / name
     if steps_of(Path(name)):

@@ -78,6 +78,7 @@ class GptBpeModel(PackedModel):
         pieces = []
         for i in ids:
             if i == self._unknown or i >= len(self._pieces):
+                # Without an end, the next word would stick to it.
                 pieces.append(UNKNOWN_TEXT + WORD_END)
             else:
                 pieces.append(self._pieces[i])

@@ -63,6 +63,7 @@ def unpack(data: bytes, header: bytes) -> PackedVocabulary:
     pieces: Any = content.pop("pieces", None)
     special_ids: Any = content.pop("special_ids", None)
     unused_ids: Any = content.pop("unused_ids", None)
+    # All is checked here, so that the models can index by ids without asking again.
     valid = (
         is_list_of(pieces, str)
         and len(set(pieces)) == len(pieces)
@@ -73,6 +74,7 @@ def unpack(data: bytes, header: bytes) -> PackedVocabulary:
     )
     if not valid:
         raise error
+    # What is left is for the kind of vocabulary to read.
     return PackedVocabulary(pieces, special_ids, unused_ids, content)
 
 

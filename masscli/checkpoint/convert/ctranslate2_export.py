@@ -142,6 +142,7 @@ def convert_directed(
     spec.validate()
     spec.optimize(quantization=_QUANTIZATIONS[quantization])
     spec.save(str(folder))
+    # The package leaves it to the system when its files reach the disk.
     for path in folder.iterdir():
         fsync_path(path)
 
@@ -189,6 +190,7 @@ def _fill_stack(spec: Any, stack: str, directed: DirectedModel) -> None:
     if isinstance(embeddings, list):
         [embeddings] = embeddings
     embeddings.weight = _array(tensors[f"token_embeddings.{owner}"])
+    # CTranslate2 counts positions from 0, and has no rows that nothing reads.
     positions = tensors[f"embeddings.{stack}.positions.weight"]
     spec.position_encodings.encodings = _array(positions[directed.config.position_offset :])
     if directed.config.norm_embedding:
@@ -218,6 +220,7 @@ def _fill_output(spec: Any, directed: DirectedModel, never: Collection[int]) -> 
     weight, bias = output_layer(directed)
     if bias is None:
         bias = torch.zeros(len(weight))
+    # The bias may be that of the checkpoint, which is not to be changed.
     bias = bias.clone()
     for row, number in enumerate(directed.target_ids):
         if number in never:

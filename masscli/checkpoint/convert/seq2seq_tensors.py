@@ -22,7 +22,9 @@ def to_seq2seq(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, Tens
         tensor = directed.tensors[ours]
         if ours.endswith("positions.weight"):
             tensor = _with_unread_rows(tensor, config.position_offset, family.offset(0))
-        converted |= dict(zip(their_names, tensor.chunk(len(their_names)), strict=True))
+        parts = tensor.chunk(len(their_names))
+        for theirs, part in zip(their_names, parts, strict=True):
+            converted[theirs] = part
     weight, bias = output_layer(directed)
     if family.own_tables or directed.has_two_vocabularies:
         converted.pop("model.shared.weight", None)
@@ -30,6 +32,7 @@ def to_seq2seq(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, Tens
     elif not (config.embeddings == "tied" and config.tie_output):
         converted |= _separate_embeddings(directed.tensors, weight)
     if family.output_bias and bias is not None:
+        # Theirs is a matrix of one row.
         converted["final_logits_bias"] = bias[None]
     return converted
 
