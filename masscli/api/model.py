@@ -208,13 +208,14 @@ class Model:
         null_threshold: float | None = None,
         batch_tokens: int = 8000,
     ) -> list[Prediction]:
-        """Return the label, number, tags, choice or answer of each example, with probabilities.
+        """Return the label, number, tags, choice or answer of each example.
 
-        An example is a text, a list of two texts, a list of the words of a sentence, or a mapping of fields
-        such as a question and a context; which of them depends on the task. `stream` names the training
-        stream of the task if the model has several. `null_threshold` replaces the trained threshold above
-        which a question counts as unanswerable. A batch has at most `batch_tokens` pieces, or those
-        of the longest example if it has more.
+        `Prediction.details` has their probabilities, except for numbers. An example is a text, a list of two
+        texts, a list of the words of a sentence, or a mapping of fields such as a question and a context;
+        which of them depends on the task. `stream` names the training stream of the task if the model has
+        several. `null_threshold` replaces the trained threshold above which a question counts as
+        unanswerable. A batch has at most `batch_tokens` pieces, or those of the longest example if it has
+        more.
         """
         if isinstance(examples, str):
             raise TypeError("examples is one text; give a list of texts")

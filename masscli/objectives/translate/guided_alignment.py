@@ -25,7 +25,10 @@ from masscli.objectives.translate.options import TranslateOptions
 
 
 class AlignedPairDataset:
-    """Sentence pairs with their alignments, each of which is a third field of its example: (links, 2)."""
+    """Sentence pairs with their alignments, each of which is a third field of its example: (links, 2).
+
+    A link is the number of a source piece and of a target piece, from 0.
+    """
 
     def __init__(self, pairs: LineDataset, alignments: Alignments) -> None:
         self.pairs = pairs
@@ -54,11 +57,13 @@ def guided_layer(options: TranslateOptions, decoder_layers: int) -> int:
 
 
 def alignment_labels(links: Sequence[Ids], width: int, source_offset: int, target_offset: int) -> Labels:
-    """Return the labels of the loss term for a batch of B pairs, one for each link.
+    """Return the labels of the loss term `alignment` for a batch of B pairs, one for each link.
 
-    `links` has an array (links, 2) for each pair, with positions without special tokens. `width` is that of
-    the decoder's block, `source_offset` the number of tokens that the encoder reads before the first piece,
-    and `target_offset` the position at which the decoder predicts the first piece.
+    Their `ids` are positions in the encoder's block, their `positions` those in the flattened block of the
+    decoder that predict the linked piece. `links` has an array (links, 2) for each pair: the number of a
+    source piece and of a target piece, from 0. `width` is that of the decoder's block, `source_offset` the
+    number of tokens that the encoder reads before the first piece, and `target_offset` the position at which
+    the decoder predicts the first piece.
     """
     source_positions = [row_links[:, 0] + source_offset for row_links in links]
     target_positions = [row * width + row_links[:, 1] + target_offset for row, row_links in enumerate(links)]
