@@ -20,6 +20,7 @@ from masscli.checkpoint.convert.foreign import ImportRequest
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.checkpoint.convert.import_file import import_file
 from masscli.checkpoint.word_vectors import load_vectors
+from masscli.core.errors import MasscliError
 from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.record import Record
 from masscli.data.formats.registry import read_records
@@ -38,7 +39,14 @@ from tests.fuzz.reseal import reseal_checkpoint, reseal_data
 from tests.fuzz.sound import RefusedCommandError, command
 
 Refused = RefusedCommandError
-SAMPLE = ("bab deg fik", "ga ba", "xyz ÄÖ 12", "")
+SAMPLE = (
+    "bab deg fik",
+    "ga ba",
+    "xyz ÄÖ 12",
+    "",
+    "中文 a\x01b\u00ad don't, [UNK] </s>\u200b e\u0301",
+    "x" * 120,
+)
 CHECKPOINT = "run/checkpoints/step-0000002"
 
 
@@ -143,6 +151,7 @@ def data_plainly(folder: Path) -> str:
 
 def read_checkpoint(folder: Path) -> str:
     """Read all that is in a checkpoint."""
+    _use_run(folder / "run")
     checkpoint = Checkpoint.open(folder / CHECKPOINT)
     tensors = {}
     for name, read in (
@@ -164,6 +173,15 @@ def read_checkpoint(folder: Path) -> str:
             encoded,
         ]
     )
+
+
+def _use_run(run: Path) -> None:
+    """Open the checkpoint that a run and its folder of checkpoints stand for, if there is one."""
+    for folder in (run, run / "checkpoints"):
+        try:
+            Checkpoint.open(folder).weights()
+        except MasscliError:
+            pass
 
 
 def checkpoint_plainly(folder: Path) -> str:
@@ -282,8 +300,6 @@ def examples_reader(
 
 
 def _use_records(path: Path, format: str, skipped: BadRows) -> None:
-    from masscli.core.errors import MasscliError
-
     try:
         list(read_records(path, format, skipped))
     except MasscliError:
@@ -559,6 +575,20 @@ SCORES: tuple[tuple[str, ...], ...] = (
     ),
     ("answers.json", "--ref", "train.json", "--metric", "squad"),
     ("choices.txt", "--ref", "train.csv", "--metric", "accuracy"),
+    (
+        "rows.jsonl",
+        "--ref",
+        "rows.jsonl",
+        "--metric",
+        "accuracy,f1",
+        "--column",
+        "label",
+        "--hyp-column",
+        "label",
+    ),
+    ("labels.jsonl", "--ref", "labels.txt", "--metric", "accuracy"),
+    ("answers.jsonl", "--ref", "train.json", "--metric", "squad", "--na-prob", "probabilities.jsonl"),
+    ("train.conll", "--ref", "train.conll", "--metric", "accuracy", "--column", "2", "--hyp-column", "2"),
 )
 
 

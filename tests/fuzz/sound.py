@@ -357,6 +357,14 @@ def make_score_input(folder: Path) -> None:
     toy_tasks.save(folder / "choices.txt", [str(number % 2) for number in range(LINES)])
     labels = [json.dumps({"line": n, "label": "yes"}) for n in range(1, LINES + 1)]
     toy_tasks.save(folder / "labels.jsonl", labels)
+    toy_tasks.save(folder / "labels.txt", ["yes"] * LINES)
+    toy_tasks.save(folder / "rows.jsonl", [json.dumps({"label": "yes", "score": n}) for n in range(LINES)])
+    toy_tasks.save(
+        folder / "answers.jsonl", [json.dumps({"id": name, "answer": text}) for name, text in answers.items()]
+    )
+    toy_tasks.save(
+        folder / "probabilities.jsonl", [json.dumps({"id": name, "na_prob": 0.5}) for name in answers]
+    )
 
 
 def _questions(path: Path) -> Sequence[Any]:
