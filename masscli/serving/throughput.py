@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+FIRST_BATCH = 0.2
+"""Largest share of a full batch that is tried before the speed is known."""
+
 
 class Throughput:
     """The seconds that a character takes to translate, measured for each kind of batch.
@@ -35,7 +38,12 @@ class Throughput:
         return characters * self._seconds_per_character.get(kind, 0.0)
 
     def characters(self, kind: Hashable, seconds: float, limit: int) -> int:
-        """Return how many characters are expected to take so many seconds, but at most `limit`."""
+        """Return how many characters are expected to take so many seconds, but at most `limit`.
+
+        If nothing was recorded, this is FIRST_BATCH of the limit, so that the speed is soon known.
+        """
+        if kind not in self._seconds_per_character:
+            return int(FIRST_BATCH * limit)
         needed = self.seconds(kind, limit)
         if needed <= seconds:
             return limit
