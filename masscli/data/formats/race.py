@@ -88,6 +88,9 @@ def _read_article(article: Any) -> tuple[str, list[tuple[str, list[str], str]], 
     has_answers = "answers" in article
     # Placeholders keep questions and options in step where there are no answers.
     answers = article["answers"] if has_answers else [""] * len(questions)
+    # An object or a text would be gone through by its keys or letters.
+    if not all(isinstance(part, list) for part in (questions, options, answers)):
+        raise TypeError("questions, options and answers are not lists")
     asked = list(zip(questions, options, answers, strict=True))
     for question, choices, answer in asked:
         if not isinstance(choices, list):

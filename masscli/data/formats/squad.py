@@ -55,13 +55,20 @@ def read_squad(
 def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
     content = parse_json_at(display_path(path), corpus.read_text(path), _HINT)
     try:
-        for article in content["data"]:
-            for paragraph in article["paragraphs"]:
+        for article in _require_list(content["data"]):
+            for paragraph in _require_list(article["paragraphs"]):
                 if not isinstance(paragraph["context"], str) or not isinstance(paragraph["qas"], list):
                     raise TypeError("a paragraph needs a context and qas")
                 yield paragraph
     except (KeyError, TypeError) as error:
         raise MasscliError(f"{display_path(path)}: is not a SQuAD file ({error!r})", _HINT) from None
+
+
+def _require_list(value: Any) -> list[Any]:
+    """Return the value if it is a list; an empty object or text would pass for an empty one."""
+    if not isinstance(value, list):
+        raise TypeError("data, paragraphs and answers are lists")
+    return value
 
 
 def _read_question(question: Any, context: str, number: int, place: str) -> Record:
@@ -71,7 +78,7 @@ def _read_question(question: Any, context: str, number: int, place: str) -> Reco
         answers = [] if is_impossible else question.get("answers", [])
         answer_texts = []
         answer_starts = []
-        for answer in answers:
+        for answer in _require_list(answers):
             answer_texts.append(answer["text"])
             answer_starts.append(int(answer["answer_start"]))
         texts = {"id": str(question["id"]), "question": question["question"]}

@@ -66,6 +66,10 @@ BROKEN = [
     ("dialogues", "a\t\u00a0\tb\n", "{path}:1: turn 2 of 3 is empty"),
     ("squad", "{", "{path}: not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
     ("squad", '{"data": [{"paragraphs": [{"qas": []}]}]}', "{path}: is not a SQuAD file (KeyError('context'))"),
+    ("squad", '{"data": [{"paragraphs": ""}]}', "{path}: is not a SQuAD file (TypeError('data, paragraphs and answers are lists'))"),
+    ("squad", '{"data": {}}', "{path}: is not a SQuAD file (TypeError('data, paragraphs and answers are lists'))"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": {}}]}]}]}',
+     "{path}: question 'q': is not a SQuAD question (TypeError('data, paragraphs and answers are lists'))"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q"}]}]}]}',
      "{path}: question 'q': is not a SQuAD question (KeyError('question'))"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
