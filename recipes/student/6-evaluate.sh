@@ -9,7 +9,7 @@ rm -f "$scores"
 for repetition in 1 2 3; do
     for log in "$OUTPUT"/*/log.jsonl; do
         run=${log%/log.jsonl} system=$(basename "${log%/log.jsonl}")
-        # What is deployed: the model and its vocabulary, without the 1 MB of the shortlist.
+        # What is deployed: the model and its vocabulary, without the 3 MB of the shortlist.
         [ -e "$OUTPUT/int8/$system" ] || masscli export "$run" --to ctranslate2 --precision int8 --output "$OUTPUT/int8/$system"
         megabytes=$(du -sk "$OUTPUT/int8/$system" | awk '{ printf "%.1f", $1 * 1.024 / 1000 }')
         for shortlist in no yes; do
