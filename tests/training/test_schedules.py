@@ -98,3 +98,13 @@ def test_what_a_schedule_lacks_is_said(toy: Path, tmp_path: Path, capsys: pytest
         plateau = "optim.lr_scheduler=reduce_lr_on_plateau"
         build(recipe(toy, tmp_path, plateau, "valid.valid_subset=test"))
     assert "has no test split" in error.value.message
+
+
+def test_a_run_ends_when_its_hours_are_over_and_continues(toy: Path, tmp_path: Path) -> None:
+    length = "train.max_update=6"
+    train(recipe(toy, tmp_path / "whole", length))
+    events = train(recipe(toy, tmp_path / "parts", length, "train.stop_time_hours=1e-9"))
+    assert len(steps(events)) < 6
+    assert "hours are over" in end(events).reason
+    assert "hours are over" not in end(train(recipe(toy, tmp_path / "parts", length))).reason
+    assert same_run(tmp_path / "parts", tmp_path / "whole")

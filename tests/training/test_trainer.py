@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
 from masscli.__main__ import run as masscli
 from masscli.checkpoint.checkpoint import Checkpoint
@@ -290,6 +291,29 @@ def test_micro_batches_are_one_batch_in_parts(
         monkeypatch.setattr(loop, "plan", lambda *args, together=together: jobs(together))
         train(recipe(toy, tmp_path / name, "train.max_update=8", *EXACT, *changes, streams=streams))
     assert far(tmp_path / "one", tmp_path / "three") < 2e-5
+
+
+def test_gradients_are_clipped_by_their_norm(toy: Path, tmp_path: Path) -> None:
+    """With a large epsilon a step is in proportion to the gradient, and shrinks as the gradient does."""
+
+    def first_step(clip_norm: float) -> tuple[float, Tensor]:
+        changes = (
+            f"optim.clip_norm={clip_norm}",
+            "optim.adam_eps=100",
+            "optim.lr=10",
+            "optim.warmup_updates=0",
+        )
+        run = recipe(toy, tmp_path / str(clip_norm), "train.max_update=1", "optim.weight_decay=0", *changes)
+        trainer = build(run)[0]
+        before = parameters_to_vector(trainer.model.parameters()).detach().clone()
+        (stepped,) = steps(list(trainer.run()))
+        return stepped.grad_norm, parameters_to_vector(trainer.model.parameters()).detach() - before
+
+    norm, free = first_step(0.0)
+    for clip_norm, expected in ((norm / 4, free / 4), (norm * 4, free)):
+        reported, moved = first_step(clip_norm)
+        assert reported == pytest.approx(norm)
+        assert float((moved - expected).norm()) < 0.02 * float(expected.norm())
 
 
 def no_memory_for(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
