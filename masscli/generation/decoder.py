@@ -312,21 +312,32 @@ class Decoder:
                 "name one run, or leave --alignments out",
             )
         model = self.models[0]
-        heads = model.config.for_stack("decoder").heads if head.heads is None else head.heads
+        heads = head.heads
+        if heads is None:
+            heads = model.config.for_stack("decoder").heads
+        # The position that reads the last special token predicts the first piece.
         first_predicted = self.framing.target_prefix_length - 1
         links: list[Links] = [()] * len(sources)
         sizes = [max(len(ids), len(output)) for ids, output in zip(sources, targets, strict=True)]
         with torch.inference_mode(), self._eval_mode():
             for batch in self._batches(sizes, 1):
-                framed = [self.framing.with_special_tokens(ids, target) for ids in select(targets, batch)]
-                decoder_input = self._decoder_input([ids[:-1] for ids in framed], target)
+                read = []
+                for ids in select(targets, batch):
+                    # The end symbol is predicted, but not read.
+                    read.append(self.framing.with_special_tokens(ids, target)[:-1])
+                decoder_input = self._decoder_input(read, target)
                 memory = model.encode(self._encoder_input(select(sources, batch), source, target))
                 _, log_weights = model.decode_with_weights(decoder_input, memory, head.layer, heads)
                 attended = log_weights.exp().mean(1).argmax(-1)[:, first_predicted:]
                 attended = attended - self.framing.prefix_length
                 for i, positions in zip(batch, attended.tolist(), strict=True):
-                    outputs = enumerate(positions[: len(targets[i])])
-                    links[i] = tuple((s, t) for t, s in outputs if 0 <= s < len(sources[i]))
+                    links_of_pair = []
+                    # Shorter targets end with padding, and then there is the end symbol.
+                    for t, s in enumerate(positions[: len(targets[i])]):
+                        # Other positions are those of special tokens.
+                        if 0 <= s < len(sources[i]):
+                            links_of_pair.append((s, t))
+                    links[i] = tuple(links_of_pair)
         return links
 
     def _decoder_input(self, sequences: Sequence[Ids], target: str) -> Tokens:

@@ -267,10 +267,18 @@ class Translator:
     ) -> list[list[Hypothesis]]:
         """Return the hypotheses of each source with their alignments; `source` and `target` are languages."""
         assert self.alignment_head is not None
-        repeated = [ids for ids, hypotheses in zip(sources, n_best, strict=True) for _ in hypotheses]
-        outputs = [np.asarray(hypothesis.ids, np.int64) for hypothesis in chain.from_iterable(n_best)]
+        # Each hypothesis is aligned by itself, as a pair with its source.
+        repeated: list[Ids] = []
+        outputs: list[Ids] = []
+        for ids, hypotheses in zip(sources, n_best, strict=True):
+            for hypothesis in hypotheses:
+                repeated.append(ids)
+                outputs.append(np.asarray(hypothesis.ids, np.int64))
         links = iter(self.decoder.align(repeated, outputs, source, target, self.alignment_head))
-        return [[replace(hypothesis, links=next(links)) for hypothesis in row] for row in n_best]
+        aligned = []
+        for hypotheses in n_best:
+            aligned.append([replace(hypothesis, links=next(links)) for hypothesis in hypotheses])
+        return aligned
 
     def _translations(self, line: int, hypotheses: list[Hypothesis] | None, target: str) -> list[Translation]:
         """Return the translations of a line (a number, from 1) from its hypotheses, best first, at least one.

@@ -30,11 +30,17 @@ def score_page(
 
 def _charts(summaries: Summaries, x_tag: str) -> str:
     summaries = with_x_tag(summaries, x_tag)
-    metrics = list(dict.fromkeys(metric for _, metric in summaries))
-    labels = list(dict.fromkeys(dict(group)[x_tag] for group, _ in summaries if x_tag in dict(group)))
+    # Dictionaries as sets that keep the order of the log.
+    metrics: dict[str, None] = {}
+    labels: dict[str, None] = {}
+    for group, metric in summaries:
+        metrics[metric] = None
+        tags = dict(group)
+        if x_tag in tags:
+            labels[tags[x_tag]] = None
     if not labels:
         raise MasscliError(f"--x {x_tag}: no score has this tag", "masscli report FILE shows the tags")
-    places = places_of(labels)
+    places = places_of(list(labels))
     charts = []
     for metric in metrics:
         curves = []

@@ -65,11 +65,14 @@ def alignment_labels(links: Sequence[Ids], width: int, source_offset: int, targe
     number of tokens that the encoder reads before the first piece, and `target_offset` the position at which
     the decoder predicts the first piece.
     """
-    source_positions = [row_links[:, 0] + source_offset for row_links in links]
-    target_positions = [row * width + row_links[:, 1] + target_offset for row, row_links in enumerate(links)]
-    return Labels(
-        torch.from_numpy(np.concatenate(source_positions)), torch.from_numpy(np.concatenate(target_positions))
-    )
+    source_positions, target_positions = [], []
+    for row, row_links in enumerate(links):
+        source_positions.append(row_links[:, 0] + source_offset)
+        # In the block of the decoder, whose rows lie one after another.
+        target_positions.append(row * width + row_links[:, 1] + target_offset)
+    source_indices = torch.from_numpy(np.concatenate(source_positions))
+    target_indices = torch.from_numpy(np.concatenate(target_positions))
+    return Labels(source_indices, target_indices)
 
 
 def alignment_loss(log_weights: Tensor, labels: Labels) -> Term:
