@@ -9,8 +9,9 @@ end do not count.
 
 With P parameters of 4 bytes and N processes, the sum of all gradients takes 2 (N - 1) / N * 4 P bytes of each process (a ring:
 every process passes its part on N - 1 times to be summed, and N - 1 times to be copied). A sharded model gathers the weights
-of its layers in the forward pass and again in the backward pass, and scatters the sums of the gradients: 3 (N - 1) / N * 4 P;
-what is not in a layer (the embeddings) is gathered once.
+of its layers in the forward pass and again in the backward pass; what is not in a layer (the embeddings) is gathered once. The
+sums of the gradients take as much as those of a whole model with gloo, whose reduce-scatter is an all-reduce, so that it is
+(N - 1) / N * 4 (4 P - Q) bytes with Q parameters outside of layers. NCCL's reduce-scatter takes half: 3 P - Q.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def expected(processes: int, whole: int, outside: int, sharded: bool) -> float:
     share = (processes - 1) / processes
     if not sharded:
         return 2 * share * 4 * whole
-    return share * 4 * (3 * whole - outside)
+    return share * 4 * (4 * whole - outside)
 
 
 def main() -> None:
