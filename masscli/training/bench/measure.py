@@ -64,6 +64,7 @@ def measure(
     note = f"{dtype_name}, shapes of {workload.arch}"
     yield Measurement("matrix products (the ceiling)", ceiling / 1e12, "TFLOP/s", note)
 
+    # The same weights in every run of the benchmark.
     torch.manual_seed(1)
     model = Transformer(config, workload.vocab_size, ()).to(device)
     model.compute_dtype = dtype

@@ -89,6 +89,7 @@ class Workload:
 
     def _pairs(self, framing: Framing) -> Batch:
         rng = np.random.default_rng(1)
+        # The end symbol is the last token of each sentence.
         shape = (2, self.batch_size, self.length - 1)
         sources, targets = rng.integers(SPECIAL_IDS, self.vocab_size, shape)
         inputs = [framing.encoder_input(token_ids, "") for token_ids in sources]
