@@ -5,7 +5,7 @@
     python -m tests.fuzz --seed 1 --reader recipe --case 17  one case, with its traceback
     python -m tests.fuzz --cases 100000 --log cases.jsonl    a long run; the same command again continues it
 
-    python -m tests.fuzz --cases 7400 --branches DIR         with coverage.py: which branches the cases take
+    python -m tests.fuzz --cases 7400 --branches DIR         which branches they take (pip install coverage)
 
 A case is a copy of sound input with one to three mutations of its structure: trees of JSON and TOML, headers of
 tensors and shards, columns of tables, opcodes of pickles, and files as such. Where checksums would only repeat

@@ -168,3 +168,17 @@ def test_the_same_log_continues_a_run(tmp_path: Path) -> None:
     again = subprocess.run([*command, "--cases", "8"], capture_output=True, text=True, timeout=500)
     assert again.returncode == 0, again.stderr
     assert sorted(log.read_text().splitlines(keepends=True)) == sorted(lines)
+
+
+def test_branches_are_counted(tmp_path: Path) -> None:
+    pytest.importorskip("coverage")
+    command = [sys.executable, "-m", "tests.fuzz", "--seed", "3", "--reader", "tsv", "--cases", "20"]
+    done = subprocess.run(
+        [*command, "--branches", str(tmp_path)], capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stderr
+    [row] = [line for line in done.stdout.splitlines() if "functions entered" in line]
+    share = float(row.split()[-1].removesuffix("%"))
+    assert row.startswith("tsv ") and 40 < share <= 100
+    # What was not taken is listed.
+    assert share == 100 or "    data/formats/" in done.stdout
