@@ -20,6 +20,7 @@ def csls(a: Tensor, b: Tensor) -> Tensor:
     x is a row of `a`, y a row of `b`, and r the mean cosine of a vector with its 10 nearest neighbours in the
     other set.
     """
+    # Vectors of length 1: their products are cosines.
     cosine = a @ b.T
     hubness_a = cosine.topk(min(NEIGHBOURS, cosine.shape[1]), 1).values.mean(1)
     hubness_b = cosine.topk(min(NEIGHBOURS, cosine.shape[0]), 0).values.mean(0)

@@ -45,7 +45,9 @@ def learn_shortlist(
     MissingDataError if there are no training pairs of the languages.
     """
     columns = data.pair("train", source, target)
-    rows = len(columns[0]) if limit is None else min(limit, len(columns[0]))
+    rows = len(columns[0])
+    if limit is not None:
+        rows = min(limit, rows)
     size = data.vocab.size
     e, f, t = align_pieces(columns[0], columns[1], rows, size)
     # Source pieces in order, and the likeliest target pieces of each first; ids break ties.
@@ -57,10 +59,11 @@ def learn_shortlist(
     for piece in data.vocab.ordinary_ids.tolist():
         if piece not in ranges.source:
             continue
-        likeliest = f[starts[piece] : starts[piece + 1]][:per_piece].tolist()
-        # With a vocabulary for each side, a source piece is no target piece.
-        copied = [piece] if piece in ranges.target else []
-        candidates[(piece,)] = np.unique(np.array([*likeliest, *copied], np.int64))
+        found = f[starts[piece] : starts[piece + 1]][:per_piece].tolist()
+        # A piece may be copied. With a vocabulary for each side, a source piece is no target piece.
+        if piece in ranges.target:
+            found.append(piece)
+        candidates[(piece,)] = np.unique(np.array(found, np.int64))
     return Shortlist(candidates)
 
 
@@ -88,9 +91,9 @@ def align_pieces(
     Only the first `rows` lines of both columns are read. The result is three arrays of equal length, sorted
     by e and f, without pairs that have the empty source word NULL.
     """
-    keys = np.unique(
-        np.concatenate([np.unique(chunk[0]) for chunk in _chunks(source, target, rows, vocab_size)])
-    )
+    # Chunk by chunk, since all tokens together would take too much memory.
+    keys_of_chunks = [np.unique(chunk_keys) for chunk_keys, _ in _chunks(source, target, rows, vocab_size)]
+    keys = np.unique(np.concatenate(keys_of_chunks))
     e, f = np.divmod(keys, vocab_size)
     t = np.ones(len(keys))
     for _ in range(ROUNDS):
@@ -117,9 +120,9 @@ def _chunks(
     """
     for start in range(0, rows, CHUNK_LINES):
         lines = range(start, min(start + CHUNK_LINES, rows))
-        e, f, token = cooccurrences(
-            [source[row].tolist() for row in lines], [target[row].tolist() for row in lines]
-        )
+        source_lines = [source[row].tolist() for row in lines]
+        target_lines = [target[row].tolist() for row in lines]
+        e, f, token = cooccurrences(source_lines, target_lines)
         yield e * vocab_size + f, token
 
 

@@ -71,9 +71,9 @@ class Transformer(nn.Module):
         self.output_biases = nn.ParameterDict()
         if config.output_bias:
             self.output_biases = _empty_parameters(rows)
-        self.embeddings = nn.ModuleDict(
-            {stack: InputEmbedding(config.for_stack(stack), language_vectors) for stack in config.stacks}
-        )
+        self.embeddings = nn.ModuleDict()
+        for stack in config.stacks:
+            self.embeddings[stack] = InputEmbedding(config.for_stack(stack), language_vectors)
         projected = config.stacks if config.projects_embeddings else ()
         self.embedding_projections = nn.ModuleDict({stack: Linear(width, config.dim) for stack in projected})
         transformed = owners if config.head_transform else ()
@@ -273,7 +273,9 @@ class Transformer(nn.Module):
         if predicted == embedded:
             return weight, bias
         part = slice(predicted.start - embedded.start, predicted.stop - embedded.start)
-        return weight[part], None if bias is None else bias[part]
+        if bias is not None:
+            bias = bias[part]
+        return weight[part], bias
 
     def output_rows(self, ids: Tensor, stack: str | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return the output weights (U, E) and biases (U,), or None, of U ids, and which are predicted (U,).
@@ -285,7 +287,9 @@ class Transformer(nn.Module):
         weight, bias = self.output_weight(owner)
         rows = (ids - predicted.start).clamp(0, len(predicted) - 1)
         is_predicted = (ids >= predicted.start) & (ids < predicted.stop)
-        return weight[rows], None if bias is None else bias[rows], is_predicted
+        if bias is not None:
+            bias = bias[rows]
+        return weight[rows], bias, is_predicted
 
     def output_input(self, hidden: Tensor, stack: str | None = None) -> Tensor:
         """Return the vectors (..., E) that the output weights multiply, from hidden states (..., D).

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import chain
 
 WIDTH, HEIGHT = 520, 240
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 34
@@ -60,7 +59,12 @@ def line_chart(title: str, curves: Sequence[Curve], best: tuple[float, float] | 
     if not drawn:
         return _svg(title, f'{heading}<text class="tick" x="{LEFT}" y="60">nothing was logged</text>')
     # All curves share both axes, so that they can be compared.
-    xs, ys = zip(*chain.from_iterable(curve.points for curve in drawn), strict=True)
+    xs: list[float] = []
+    ys: list[float] = []
+    for curve in drawn:
+        for x, y in curve.points:
+            xs.append(x)
+            ys.append(y)
     across = _scale(xs, LEFT, WIDTH - RIGHT)
     up = _scale(ys, HEIGHT - BOTTOM, TOP, margin=0.05)
     # What comes later is drawn over what came before.
@@ -146,9 +150,10 @@ def _path(curve: Curve, across: Scale, up: Scale) -> str:
     colour = curve.colour % COLOURS
     parts = [f'<polyline class="c{colour}" points="{line}"{dashes}/>']
     for (x, y), (update, value) in zip(places, curve.points, strict=True):
+        marked, radius = f"p{colour}", 2.5
         # Without a mark the point is there for the pointer all the same.
-        radius = 2.5 if len(places) <= MARKED_POINTS else 4
-        marked = f"p{colour}" if len(places) <= MARKED_POINTS else "hidden"
+        if len(places) > MARKED_POINTS:
+            marked, radius = "hidden", 4
         parts.append(
             f'<circle class="{marked}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">'
             f"<title>{escape(curve.name)}: {_number(value)} at {_number(update)}</title></circle>"

@@ -46,7 +46,8 @@ class UnigramSampling(Resegmenter):
         # For each beginning of the word: the logarithm of the sum over its segmentations.
         totals = [0.0]
         for end in range(1, len(word) + 1):
-            totals.append(_log_sum([total for _, total in self._last_pieces(word, end, totals)]))
+            sums = [total for _, total in self._last_pieces(word, end, totals)]
+            totals.append(_log_sum(sums))
         sampled: list[int] = []
         end = len(word)
         while end:
@@ -78,4 +79,5 @@ def _log_sum(values: Sequence[float]) -> float:
     if not values:
         return -math.inf
     largest = max(values)
+    # Without the largest, exponentials of long words would all be 0.
     return largest + math.log(sum(math.exp(value - largest) for value in values))
