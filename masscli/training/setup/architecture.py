@@ -180,13 +180,16 @@ def check_lengths(recipe: Recipe) -> None:
         if limit is None:
             continue
         option, tokens = limit
+        positions, flag = model.max_positions, "--max-positions"
+        if "decoder" in stream.objective.stacks and model.max_target_positions < positions:
+            positions, flag = model.max_target_positions, "--decoder-max-positions"
         # The error names the option that makes pieces shorter.
-        excess = tokens - model.max_positions
+        excess = tokens - positions
         if excess > 0:
             size = to_dict(stream.objective)[option]
             raise MasscliError(
-                f"--{option.replace('_', '-')} {size}: the model has {model.max_positions} positions",
-                f"give at most {size - excess}, or add --max-positions {tokens}",
+                f"--{option.replace('_', '-')} {size}: the model has {positions} positions",
+                f"give at most {size - excess}, or add {flag} {tokens}",
             )
 
 

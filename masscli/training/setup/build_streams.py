@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 from masscli.checkpoint.checkpoint import OBJECTIVES, Checkpoint, load_tensors
 from masscli.core.errors import MasscliError
@@ -56,6 +56,16 @@ def restore_objectives(objectives: Mapping[str, Objective], checkpoint: Checkpoi
         load_tensors(objective, values, checkpoint.path / OBJECTIVES)
 
 
+class SideLimit(NamedTuple):
+    """The largest length of one side of an example, in tokens, and the positions of the stack that reads it.
+
+    The length counts a symbol at both ends, even if the model reads only one of the two.
+    """
+
+    length: int
+    positions: int
+
+
 def build_stream(
     name: str, recipe: Recipe, objective: Objective, context: RunContext, framing: Framing
 ) -> Stream:
@@ -68,7 +78,7 @@ def build_stream(
     # Some corruptions depend on counts of the data, such as those of words.
     objective.read_statistics(data)
     dataset, collator = objective.dataset(data, "train", config.max_examples)
-    limits = _training_limits(recipe, framing)
+    limits = _training_limits(recipe, side_limits(recipe, framing, name, dataset))
     piece_length = config.objective.max_example_length(framing.prefix_length)
     if isinstance(objective, EvaluableObjective):
         # Labelled examples are truncated to fit, not left out.
@@ -119,15 +129,34 @@ def model_lengths(recipe: Recipe, framing: Framing) -> tuple[int, int]:
     return source, model.max_target_positions + 2 - framing.target_prefix_length
 
 
-def _training_limits(recipe: Recipe, framing: Framing) -> BatchLimits:
+def side_limits(recipe: Recipe, framing: Framing, name: str, dataset: Dataset) -> tuple[SideLimit, ...]:
+    """Return what each side of an example in the stream called `name` is limited to by the model.
+
+    Examples have one side or two, source and target; `dataset` is that of the stream.
+    """
+    source_length, target_length = model_lengths(recipe, framing)
+    source = SideLimit(source_length, recipe.model.max_positions)
+    target = SideLimit(target_length, recipe.model.max_target_positions)
+    if dataset.sizes(0, 1).shape[1] > 1:
+        return source, target
+    # A text that is not a pair is read by the encoder, written by the decoder, or both.
+    stacks = recipe.stream[name].objective.stacks
+    if stacks == "decoder":
+        return (target,)
+    if stacks == "encoder-decoder":
+        return (min(source, target),)
+    return (source,)
+
+
+def _training_limits(recipe: Recipe, sides: Sequence[SideLimit]) -> BatchLimits:
     """Return the limits on the size of a micro-batch and on the length of a training example.
 
-    The latter are the lower ones of those in the options and those of the model.
+    The latter are, for each side, the lower one of that in the options and that of the model in `sides`.
     """
     train = recipe.train
-    source, target = model_lengths(recipe, framing)
     # The user may allow less than the model has positions for.
-    max_lengths = (min(train.max_source_positions, source), min(train.max_target_positions, target))
+    allowed = (train.max_source_positions, train.max_target_positions)
+    max_lengths = tuple(min(most, side.length) for most, side in zip(allowed, sides, strict=False))
     return BatchLimits(
         train.max_tokens, train.batch_size, max_lengths, train.batch_size_multiple, train.length_multiple
     )

@@ -21,7 +21,7 @@ from masscli.objectives.write.conditional_generation import ConditionalGeneratio
 from masscli.objectives.write.length_limits import source_truncation
 from masscli.training.config import CheckpointConfig, ValidConfig
 from masscli.training.recipe import Recipe, StreamConfig
-from masscli.training.setup.build_streams import model_lengths
+from masscli.training.setup.build_streams import SideLimit, model_lengths, side_limits
 from masscli.training.setup.run_context import RunContext
 from masscli.training.source_use import CrossUseTask, SourceUseTask
 from masscli.training.validation import ValidationStream, Validator
@@ -209,13 +209,13 @@ def _build_stream(
     if isinstance(objective, EvaluableObjective):
         warnings += [f"{name}, {split}: {warning}" for warning in objective.data_warnings(dataset)]
         # Labelled examples are truncated to fit the model, and none is left out.
-        max_lengths: tuple[int, ...] = ()
+        sides: tuple[SideLimit, ...] = ()
     else:
-        max_lengths = model_lengths(recipe, framing)
-        sizes = np.minimum(sizes, max_lengths[: sizes.shape[1]])
+        sides = side_limits(recipe, framing, name, dataset)
+        sizes = np.minimum(sizes, [side.length for side in sides])
     # The longest example must fit, even if training batches are smaller.
     max_tokens = max(max_tokens, int(objective.batch_lengths(sizes).max(initial=0)))
-    limits = BatchLimits(max_tokens, None, max_lengths)
+    limits = BatchLimits(max_tokens, None, tuple(side.length for side in sides))
     sampler = BatchSampler(
         len(dataset),
         dataset.sizes,
@@ -226,9 +226,10 @@ def _build_stream(
         batch_lengths=objective.batch_lengths,
     )
     if sampler.skipped:
+        bounds = " or ".join(dict.fromkeys(f"the model's {side.positions} positions" for side in sides))
         warnings.append(
             f"{name}: {sampler.skipped} of {sampler.num_examples} validation examples "
-            f"are longer than the model's {recipe.model.max_positions} positions and are left out"
+            f"are longer than {bounds} and are left out"
         )
     # Noise has seed 0 in all runs, so that validation losses can be compared.
     return ValidationStream(name, objective, BatchBuilder(name, dataset, collator, 0), sampler, table)

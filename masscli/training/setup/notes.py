@@ -14,7 +14,7 @@ from masscli.objectives.shared.options import CodeSwitchingOptions
 from masscli.training.config import TrainConfig
 from masscli.training.learning_rate import learning_rate
 from masscli.training.recipe import Recipe
-from masscli.training.setup.build_streams import model_lengths
+from masscli.training.setup.build_streams import side_limits
 from masscli.training.setup.compose import ENDLESS_SCHEDULES, default_warmup
 from masscli.training.stream import Stream
 
@@ -134,19 +134,17 @@ def _note_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) -
     max_sides = 1
     source_limit = f"--max-source-positions {train.max_source_positions}"
     target_limit = f"--max-target-positions {train.max_target_positions}"
-    model_source, model_target = model_lengths(recipe, framing)
-    # The lower of two limits is the one to raise.
-    limits = [source_limit, target_limit]
-    if train.max_source_positions > model_source:
-        limits[0] = f"the model's {recipe.model.max_positions} positions"
-    if train.max_target_positions > model_target:
-        limits[1] = f"the model's {recipe.model.max_target_positions} positions"
+    allowed = (train.max_source_positions, train.max_target_positions)
     for stream in streams:
-        # Sizes are a matrix with a column for each side of an example.
-        sides = stream.sampler.sizes(0, 1).shape[1]
-        max_sides = max(max_sides, sides)
+        sides = side_limits(recipe, framing, stream.name, stream.batch_builder.dataset)
+        max_sides = max(max_sides, len(sides))
         if stream.sampler.skipped:
-            limit = " or ".join(dict.fromkeys(limits[:sides]))
+            # The lower of two limits is the one to raise.
+            limits = [source_limit, target_limit][: len(sides)]
+            for number, (most, side) in enumerate(zip(allowed, sides, strict=False)):
+                if most > side.length:
+                    limits[number] = f"the model's {side.positions} positions"
+            limit = " or ".join(dict.fromkeys(limits))
             notes.append(
                 f"{stream.name}: {stream.sampler.skipped} of {stream.sampler.num_examples} examples "
                 f"are longer than {limit} and are left out"

@@ -21,6 +21,18 @@ def test_validation_examples_that_are_left_out_are_counted(toy: Path, tmp_path: 
         assert note.endswith("are longer than the model's 7 positions and are left out")
 
 
+@pytest.mark.parametrize("objective", ["mass", "denoise", "translate"])
+def test_lines_without_decoder_positions_are_left_out(objective: str, toy: Path, tmp_path: Path) -> None:
+    """A text that encoder and decoder read is limited by the one with fewer positions."""
+    dataset = "en-de" if objective == "translate" else "en"
+    streams = {"one": {"dataset": dataset, "objective": {"name": objective}}}
+    changes = ("model.decoder_max_positions=7", "train.max_update=1")
+    trainer, notes = build(recipe(toy, tmp_path / "run", *changes, streams=streams))
+    (note,) = (note for note in notes if "longer" in note and "validation" not in note)
+    assert "the model's 7 positions" in note
+    list(trainer.run())
+
+
 def test_columns_that_were_chosen_are_named(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
