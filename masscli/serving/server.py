@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
@@ -133,4 +134,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    """Print a message on standard error, if somebody still reads it."""
+    # Who started the server may be gone. That must not keep it from stopping or reloading.
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -244,6 +245,25 @@ def test_a_stop_in_the_middle_answers_or_refuses_every_request(runs: Path, prelo
     assert complete
     assert refused
     assert len(complete) + len(refused) == len(asked)
+
+
+def test_a_server_whose_messages_nobody_reads_serves_on_and_stops(runs: Path, preloaded: Preloaded) -> None:
+    command = [preloaded.program, "serve", "--port", "0", "--precision", "fp32", str(runs / "ende")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        while not (match := re.search(r"serving on http://127.0.0.1:(\d+)", process.stderr.readline())):
+            assert process.poll() is None
+        process.stderr.close()
+        process.send_signal(signal.SIGHUP)
+        with socket.create_connection(("127.0.0.1", int(match[1])), timeout=30) as connection:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert b" 200 " in connection.recv(1000)
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_what_cannot_be_served_is_refused_at_once(runs: Path, toy: Path, tmp_path: Path) -> None:
