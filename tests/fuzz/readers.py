@@ -391,6 +391,7 @@ def import_checkpoint(folder: Path, name: str, codes: str | None = None) -> str:
     return text_of([model, encoded, notes[0].partition(" from ")[0], asdict(checkpoint.recipe.model)])
 
 
+import_translator = partial(import_model, languages=("en", "de"))
 import_mass = partial(import_checkpoint, name="mass_ende_1024.pth", codes="codes_ende")
 import_fairseq = partial(import_checkpoint, name="checkpoint_best.pt")
 
@@ -713,6 +714,8 @@ READERS: dict[str, Reader] = {
         Reader("xlm", sound.make_mass, import_mass, "model", writes=True),
         Reader("xlm-old", sound.make_old_mass, import_mass, "model", writes=True),
         Reader("fairseq", sound.make_fairseq, import_fairseq, "model", writes=True),
+        Reader("fairseq-bart", sound.make_bart, import_fairseq, "model", writes=True),
+        Reader("hf-own", sound.make_export, import_translator, "model", writes=True, pipes=True),
         Reader("hf-old-pickle", sound.make_old_pickle, import_model, "model", writes=True, pipes=True),
         *weights_readers(),
         *peer_readers(),

@@ -17,6 +17,10 @@ from typing import Any
 import torch
 
 from masscli.__main__ import run
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.given_vocabulary import source_token_keys
+from masscli.checkpoint.convert.one_direction import fold_direction
+from masscli.checkpoint.convert.vocabulary_export import own_vocabulary_files
 from masscli.text.corpus import LINE_STRIDE
 from tests import published, toy, toy_tasks
 from tests.peers.small_files import write_fairseq, write_mass
@@ -276,6 +280,26 @@ def make_old_mass(folder: Path) -> None:
 def make_fairseq(folder: Path) -> None:
     """A translation model of fairseq, with its dictionaries."""
     write_fairseq(folder / "model", ["bab deg fik ga", "dog ba"])
+
+
+def make_bart(folder: Path) -> None:
+    """A model of fairseq with the options of its BART."""
+    write_fairseq(folder / "model", ["bab deg fik ga", "dog ba"], arch="bart_base", task="denoising")
+
+
+def make_export(folder: Path) -> None:
+    """A translator as masscli exports it where no tokenizer of Hugging Face gives the same ids."""
+    make_translator(folder)
+    command("export", folder / "run", "-s", "en", "-t", "de", "--output", folder / "model")
+    checkpoint = Checkpoint.open(folder / "run")
+    place, directed = folder / "model", fold_direction(checkpoint, "en", "de")
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps(config | source_token_keys(directed)))
+    for name, content in own_vocabulary_files(checkpoint.tokenizer()).items():
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(content)
+    for leftover in ("run", "input", "data"):
+        shutil.rmtree(folder / leftover)
 
 
 def make_shards(folder: Path) -> None:

@@ -98,8 +98,11 @@ def fairseq_stack(dim: int, ffn_dim: int, layers: int, decoder: bool) -> dict[st
     return {**random_tensors(shapes), "version": torch.tensor([3.0])}
 
 
-def write_fairseq(folder: Path, texts: Sequence[str]) -> None:
-    """Write a translation model of fairseq over words, with one dictionary for both languages."""
+def write_fairseq(folder: Path, texts: Sequence[str], **changes: str) -> None:
+    """Write a translation model of fairseq over words, with one dictionary for both languages.
+
+    `changes` are options of fairseq that its checkpoint has besides or instead.
+    """
     folder.mkdir()
     words = Counter(word for text in texts for word in text.split())
     lines = "".join(f"{word} {count}\n" for word, count in words.most_common())
@@ -119,6 +122,7 @@ def write_fairseq(folder: Path, texts: Sequence[str]) -> None:
         "encoder_attention_heads": 2,
         "decoder_attention_heads": 2,
         "share_all_embeddings": True,
+        **changes,
     }
     torch.save({"args": argparse.Namespace(**options), "model": state}, folder / "checkpoint_best.pt")
 
