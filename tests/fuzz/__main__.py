@@ -133,6 +133,8 @@ def _all_cases(readers: list[Reader], cases: int, seed: int, folder: Path, log: 
             start = time.monotonic()
             outcomes = run_cases(reader, seed, numbers, sound[name], expected[name], folder / "case")
             for number, outcome in zip(numbers, outcomes, strict=True):
+                # The name of the temporary folder differs from run to run.
+                outcome = outcome._replace(reason=outcome.reason.replace(str(folder), ""))
                 log.add(name, number, outcome)
                 _print_failure(name, number, outcome)
             seconds[name] += time.monotonic() - start

@@ -70,10 +70,10 @@ def test_zeros_may_follow_each_stream_of_xz(tmp_path: Path, padding: bytes) -> N
 @pytest.mark.parametrize("changed", [0, 3, 30, -1])
 def test_what_is_not_xz_is_named(tmp_path: Path, changed: int) -> None:
     """Python's own reader ends at a second stream that does not begin as one."""
-    second = bytearray(lzma.compress(TEXT))
+    second = bytearray(lzma.compress(TEXT[:3000]))
     second[changed] ^= 1
-    for first in (b"", lzma.compress(TEXT)):
-        for rest in (bytes(second), lzma.compress(TEXT, lzma.FORMAT_ALONE), b"x"):
+    for first in (b"", lzma.compress(TEXT[:3000])):
+        for rest in (bytes(second), lzma.compress(TEXT[:3000], lzma.FORMAT_ALONE), b"x"):
             (tmp_path / "a.xz").write_bytes(first + rest)
             with pytest.raises(MasscliError, match=r"a\.xz: not a whole xz file"):
                 list(iter_lines(tmp_path / "a.xz"))
