@@ -21,9 +21,13 @@ READERS = {
     "interactive",
     "serve",
     "predict",
+    "score",
+    "compare",
     "average",
     "export",
     "inspect",
+    "filter",
+    "mine",
     "dictionary",
     "recipe",
 }

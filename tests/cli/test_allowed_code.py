@@ -14,6 +14,7 @@ import pytest
 from masscli.__main__ import run
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.state_file import read_state_file, write_state_file
+from masscli.cli.app import build_command
 from masscli.core.files import sha256_of
 from tests.toy import recipe
 from tests.training.test_trainer import train
@@ -55,6 +56,7 @@ def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     shutil.copytree(trained, tmp_path / "run", symlinks=True)
+    (tmp_path / "in.txt").write_text("ba bi\n")
     return tmp_path
 
 
@@ -73,6 +75,12 @@ COMMANDS = {
     "average": ["average", "run", "--output", "averaged"],
     "export": ["export", "run", "--output", "exported"],
     "dictionary": ["dictionary", "run", "--langs", "en,de"],
+    "interactive": ["interactive", "run"],
+    "ensemble": ["generate", "run", "run"],
+    "score": ["score", "run", "--gen-subset", "valid"],
+    "compare": ["compare", "run", "run", "--input", "in.txt"],
+    "filter": ["filter", "in.txt", "in.txt", "-s", "en", "-t", "de", "--forward", "run", "-o", "kept"],
+    "mine": ["mine", "run", "-i", "in.txt", "-j", "in.txt", "-s", "en", "-t", "de"],
     "show": ["recipe", "show", "run"],
     "check": ["recipe", "check", "run/recipe.toml"],
     "diff": ["recipe", "diff", "run", "run"],
@@ -96,6 +104,13 @@ def test_no_command_imports_what_a_recipe_names(
     assert hint == f"hint: if you trust this code, add --allow-code {name}"
     assert not (place / "trace").exists()
     assert not {path.name for path in place.iterdir()} & {"averaged", "exported", "runs"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_hint_can_be_followed(command: str, place: Path) -> None:
+    name, *args = COMMANDS[command]
+    options = {option for parameter in build_command(name, args).params for option in parameter.opts}
+    assert "--allow-code" in options
 
 
 @pytest.mark.parametrize("command", ["inspect", "show", "check", "diff"])
