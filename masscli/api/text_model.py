@@ -20,6 +20,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation
 from masscli.data.storage.data_folder import DataFolder
+from masscli.data.storage.verification import open_verified
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import AlignmentHead, Decoder, TextDecoder
 from masscli.generation.shortlist import Shortlist
@@ -172,10 +173,13 @@ class TextModel:
         return make_decoder
 
     def data_folder(self, path: Path | None = None) -> DataFolder:
-        """Open the data folder `path`; if it is None, the folder that the task was trained on."""
+        """Open and verify the data folder `path`; if it is None, the folder that the task was trained on.
+
+        Raises MasscliError if there is none, or if it is damaged.
+        """
         # A stream may have a folder of its own beside that of the run.
         own_folder = self.task.stream.data_dir if self.task.stream is not None else None
-        return DataFolder.open(path or own_folder or self.ensemble.first.recipe.data)
+        return open_verified(path or own_folder or self.ensemble.first.recipe.data)
 
     def split(self, name: str, data: Path | None = None) -> tuple[list[str], list[str]]:
         """Return (sources, references) of a split such as valid, as original lines.

@@ -135,11 +135,11 @@ def run(
 def _from_model(path: Path, options: DictionaryConfig) -> list[WordPair]:
     """Return the words whose token embeddings in the run or checkpoint `path` are each other's nearest."""
     from masscli.checkpoint.checkpoint import Checkpoint
-    from masscli.data.storage.data_folder import DataFolder
+    from masscli.data.storage.verification import open_verified
     from masscli.lexicon import from_embeddings
 
     checkpoint = Checkpoint.open(path)
-    folder = DataFolder.open(options.data or checkpoint.recipe.data)
+    folder = open_verified(options.data or checkpoint.recipe.data)
     max_words, min_count = options.max_words or MAX_WORDS, options.min_count or 5
     # The text of the folder tells which pieces are words of which language, and how common they are.
     return from_embeddings.induce(checkpoint.weights(), folder, options.pair, max_words, min_count)
@@ -147,10 +147,10 @@ def _from_model(path: Path, options: DictionaryConfig) -> list[WordPair]:
 
 def _from_pairs(path: Path, options: DictionaryConfig) -> tuple[list[WordPair], str]:
     """Return the words that the pairs of the data folder `path` align, and a remark for the report."""
-    from masscli.data.storage.data_folder import DataFolder
+    from masscli.data.storage.verification import open_verified
     from masscli.lexicon import from_pairs
 
-    folder = DataFolder.open(path)
+    folder = open_verified(path)
     available = len(folder.pair("train", *options.pair)[0])
     used = min(options.limit or MAX_PAIRS, available)
     pairs = from_pairs.induce(folder, options.pair, options.min_count or 2, used)
@@ -162,10 +162,10 @@ def _from_text(path: Path, options: DictionaryConfig) -> tuple[list[WordPair], s
 
     Also returns a remark for the report, and writes the vectors if --vectors asks for them.
     """
-    from masscli.data.storage.data_folder import DataFolder
+    from masscli.data.storage.verification import open_verified
     from masscli.lexicon import from_text
 
-    folder = DataFolder.open(path)
+    folder = open_verified(path)
     max_words, min_count = options.max_words or MAX_WORDS, options.min_count or 5
     induced = from_text.induce(folder, options.pair, max_words, min_count, options.limit)
     _warn_of_low_agreement(induced, folder)

@@ -99,14 +99,14 @@ def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
     This precision at 1 is printed for each pair of languages of the split, in both directions.
     """
     from masscli.checkpoint.checkpoint import Checkpoint
-    from masscli.data.storage.data_folder import DataFolder
+    from masscli.data.storage.verification import open_verified
     from masscli.generation.retrieval import precision_at_1, sentence_vectors
     from masscli.training.setup.build_validator import aligned_rows
 
     checkpoint = Checkpoint.open(path)
     if not checkpoint.recipe.model.encoder_layers:
         raise MasscliError(f"{path}: has no encoder, so that there are no sentences to compare")
-    data = DataFolder.open(folder or checkpoint.recipe.data)
+    data = open_verified(folder or checkpoint.recipe.data)
     framing = checkpoint.framing()
     if data.vocab.fingerprint != framing.vocab.fingerprint:
         raise MasscliError(

@@ -48,13 +48,14 @@ def run(
 ) -> None:
     """Write the shortlist, and print how it fits the validation set."""
     from masscli.checkpoint.convert.token_names import token_names
-    from masscli.data.storage.data_folder import DataFolder, MissingDataError
+    from masscli.data.storage.data_folder import MissingDataError
+    from masscli.data.storage.verification import open_verified
     from masscli.generation.shortlist import write_shortlist
     from masscli.lexicon.shortlist import learn_shortlist, measure_coverage
 
     if output.is_dir() or not output.parent.is_dir():
         raise MasscliError(f"--output {output}: is a folder, or its folder does not exist", "name a file")
-    data = DataFolder.open(path)
+    data = open_verified(path)
     shortlist = learn_shortlist(data, source_lang, target_lang, per_piece, frequent, limit)
     write_shortlist(output, shortlist, token_names(data.tokenizer()))
     try:

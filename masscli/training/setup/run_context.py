@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +12,8 @@ from masscli.checkpoint.checkpoint import Checkpoint, DamagedCheckpointError, sa
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
+from masscli.data.storage.verification import open_verified
 from masscli.training.recipe import StreamConfig
-
-SECONDS_BETWEEN_REPORTS = 5.0
-"""Least number of seconds between two lines about the progress of a verification."""
 
 
 class RunCheckpoints(NamedTuple):
@@ -142,28 +138,11 @@ class RunContext:
         return hashlib.sha256(json.dumps([main, sorted(others.items())]).encode()).hexdigest()
 
 
-class VerificationReport:
-    """Prints to stderr how far the verification of a data folder is, so that it does not seem to hang."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self.data_dir = data_dir
-        self.last = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Print that `done` of `total` bytes are verified, if the last line is at least some seconds old."""
-        if time.monotonic() - self.last >= SECONDS_BETWEEN_REPORTS:
-            self.last = time.monotonic()
-            share = f"{done / 1e9:.1f} of {total / 1e9:.1f} GB"
-            advice = "once for each copy; --no-verify skips it"
-            print(f"{self.data_dir}: verified {share} ({advice})", file=sys.stderr)
-
-
 def _open_data(data_dir: Path, verify: bool) -> DataFolder:
     """Open a data folder; with `verify`, compare it with its checksums in one process of each machine.
 
     Raises MasscliError if the folder is damaged or not there.
     """
-    data = DataFolder.open(data_dir)
     if verify and distributed.local_rank == 0:
-        data.verify(again=False, progress=VerificationReport(data_dir))
-    return data
+        return open_verified(data_dir, "once for each copy; --no-verify skips it")
+    return DataFolder.open(data_dir)

@@ -11,6 +11,8 @@ from masscli.cli.app import dispatch
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.training.setup.run_context import RunContext
+from tests.toy import recipe
+from tests.training.test_trainer import train
 
 
 @pytest.fixture
@@ -25,6 +27,41 @@ def damaged(toy: Path, tmp_path: Path) -> Path:
     assert content != path.read_bytes()
     path.write_bytes(content)
     return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has learned to translate for one update."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    streams = {"pairs": {"dataset": "en-de", "objective": {"name": "translate"}}}
+    train(recipe(toy, folder, "train.max_update=1", streams=streams))
+    return folder
+
+
+READERS = {
+    "words of pairs": ["dictionary", "DATA", "--langs", "en,de", "--from", "pairs"],
+    "words of text": ["dictionary", "DATA", "--langs", "en,de", "--from", "text"],
+    "words of a model": ["dictionary", "RUN", "--langs", "en,de", "--data", "DATA"],
+    "shortlist": ["shortlist", "DATA", "-s", "en", "-t", "de"],
+    "split": ["generate", "RUN", "--gen-subset", "valid", "--data", "DATA"],
+    "frequent pieces": ["generate", "RUN", "--min-piece-count", "1", "--data", "DATA", "--input", "in.txt"],
+    "retrieval": ["inspect", "RUN", "--retrieval", "--data", "DATA"],
+    "measurement": ["score", "RUN", "--gen-subset", "valid", "--data", "DATA"],
+}
+"""Commands besides training that read shards."""
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_nothing_is_learned_or_measured_on_changed_shards(
+    reader: str, damaged: Path, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = {"DATA": str(damaged), "RUN": str(run_folder)}
+    (tmp_path / "in.txt").write_text("ba\n")
+    before = set(tmp_path.iterdir())
+    with pytest.raises(MasscliError, match="does not match its checksum"):
+        dispatch([places.get(argument, argument) for argument in READERS[reader]])
+    assert set(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
@@ -71,7 +108,7 @@ def test_only_one_process_of_a_machine_reads_everything(
 def test_a_long_verification_says_how_far_it_is(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("masscli.training.setup.run_context.SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr("masscli.data.storage.verification.SECONDS_BETWEEN_REPORTS", 0.0)
     folder = shutil.copytree(toy, tmp_path / "data")
     (folder / ".verified.json").unlink(missing_ok=True)
     RunContext.open(folder)

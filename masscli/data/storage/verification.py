@@ -1,0 +1,39 @@
+"""Open a data folder whose files match their checksums, and report on long comparisons."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from masscli.data.storage.data_folder import DataFolder
+
+SECONDS_BETWEEN_REPORTS = 5.0
+"""Least number of seconds between two lines about the progress of a verification."""
+
+
+class VerificationReport:
+    """Prints to stderr how far the verification of a data folder is, so that it does not seem to hang."""
+
+    def __init__(self, data_dir: Path, advice: str) -> None:
+        self.data_dir = data_dir
+        self.advice = advice
+        self.last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Print that `done` of `total` bytes are verified, if the last line is at least some seconds old."""
+        if time.monotonic() - self.last >= SECONDS_BETWEEN_REPORTS:
+            self.last = time.monotonic()
+            share = f"{done / 1e9:.1f} of {total / 1e9:.1f} GB"
+            print(f"{self.data_dir}: verified {share} ({self.advice})", file=sys.stderr)
+
+
+def open_verified(data_dir: Path, advice: str = "once for each copy") -> DataFolder:
+    """Open a data folder after comparing the files that changed since they last matched their checksums.
+
+    While that takes long, lines on stderr say how far it is, and `advice` in parentheses. Raises MasscliError
+    that names a damaged file, or if there is no data folder.
+    """
+    data = DataFolder.open(data_dir)
+    data.verify(again=False, progress=VerificationReport(data_dir, advice))
+    return data
