@@ -13,7 +13,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from tests.kills.commands import CASES
-from tests.kills.sweep import Sound, kill_at, prepare, run_together
+from tests.kills.sweep import Sound, fill_at, kill_at, prepare, run_together
 
 
 def main() -> int:
@@ -25,11 +25,13 @@ def main() -> int:
         "--command", action="append", choices=list(CASES), help="one command; can be repeated"
     )
     parser.add_argument("--at", type=int, help="only the call of this number")
+    parser.add_argument("--full", action="store_true", help="instead, let the disk be full from each call on")
     parser.add_argument(
         "--together", type=int, metavar="N", help="instead, run each command N times in two processes at once"
     )
     options = parser.parse_args()
     failures = 0
+    fault, faults = (fill_at, "full disks") if options.full else (kill_at, "kills")
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="masscli-kills-", dir=memory) as name:
         for command in options.command or CASES:
@@ -41,7 +43,7 @@ def main() -> int:
             numbers = [options.at] if options.at else range(1, len(sound.calls) + 1)
             broken = 0
             for number in numbers:
-                problem = kill_at(CASES[command], sound, number, Path(name))
+                problem = fault(CASES[command], sound, number, Path(name))
                 if problem is not None:
                     broken += 1
                     print(
@@ -52,7 +54,7 @@ def main() -> int:
             kinds = Counter(call.split()[0].removeprefix("os.") for call in sound.calls)
             shown = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
             print(
-                f"{command:16} {len(numbers):5} kills {broken:5} not repaired {time.monotonic() - start:6.0f} s  {shown}",
+                f"{command:16} {len(numbers):5} {faults} {broken:5} not repaired {time.monotonic() - start:6.0f} s  {shown}",
                 flush=True,
             )
             failures += broken

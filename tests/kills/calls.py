@@ -1,8 +1,9 @@
-"""Count the calls of a process that change the disk, and end the process at one of them."""
+"""Count the calls of a process that change the disk, and end the process, or fill the disk, at one of them."""
 
 from __future__ import annotations
 
 import builtins
+import errno
 import io
 import os
 import sys
@@ -11,41 +12,66 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safetensors import SafetensorError
+
 DIED = 77
 """Exit code of a process that was ended here."""
 EVENTS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate")
 """Events of Python's audit hooks that announce a change of the disk."""
+NEEDS_ROOM = ("open", "write", "fsync", "os.rename", "os.mkdir", "os.link", "os.symlink")
+"""The calls that fail on a full disk; files can still be removed."""
 
 
 class Calls:
-    """The calls so far; the process ends at number `last`, counted from 1, or not at all if it is 0."""
+    """The calls so far; the process ends at number `last`, counted from 1, or not at all if it is 0.
 
-    def __init__(self, last: int) -> None:
+    With `is_full_from`, the process goes on, but from call `last` on the disk is full.
+    """
+
+    def __init__(self, last: int, is_full_from: bool) -> None:
         self.count = 0
         self.last = last
+        self.is_full_from = is_full_from
         self.names: list[str] = []
 
     def add(self, name: str) -> bool:
-        """Count a call, and return whether the process must end at it."""
+        """Count a call, and return whether it must fail."""
         self.count += 1
         self.names.append(name)
+        if self.is_full_from:
+            return self.count >= self.last and name.split()[0] in NEEDS_ROOM
         return self.count == self.last
 
-    def end_at(self, name: str) -> None:
-        """Count a call, and end the process if it is the last one."""
-        if self.add(name):
+    def fail(self, path: Any = None) -> None:
+        """End the process or, on a full disk, raise OSError."""
+        if not self.is_full_from:
             os._exit(DIED)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    def fail_in_library(self) -> None:
+        """End the process or, on a full disk, raise what the library of safetensors raises."""
+        try:
+            self.fail()
+        except OSError as error:
+            raise SafetensorError(
+                f"Error while serializing: I/O error: {error.strerror} (os error {error.errno})"
+            ) from None
+
+    def end_at(self, name: str, path: Any = None) -> None:
+        """Count a call on a file, and fail if it is the last one."""
+        if self.add(name):
+            self.fail(path)
 
 
-def watch(last: int) -> Calls:
-    """Count the calls of this process from here on."""
-    calls = Calls(last)
+def watch(last: int, is_full_from: bool = False) -> Calls:
+    """Count the calls of this process from here on, and let it end, or its disk be full, at call `last`."""
+    calls = Calls(last, is_full_from)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in EVENTS:
-            calls.end_at(f"{event} {_name(arguments[0])}")
+            calls.end_at(f"{event} {_name(arguments[0])}", arguments[0])
         elif event == "open" and _is_for_writing(arguments[2]) and not _is_device(arguments[0]):
-            calls.end_at(f"open {_name(arguments[0])}")
+            calls.end_at(f"open {_name(arguments[0])}", arguments[0])
 
     fsync = os.fsync
 
@@ -80,7 +106,7 @@ def _count_writes(calls: Calls) -> None:
         def write(self, data: Any) -> int:
             if calls.add(f"write {_name(self.name)}"):
                 super().write(memoryview(data).cast("B")[: len(memoryview(data).cast("B")) // 2])
-                os._exit(DIED)
+                calls.fail()
             return super().write(data) or 0
 
     plain = io.open
@@ -107,11 +133,12 @@ def _count_tensors(calls: Calls) -> None:
     save = tensor_file.save_file
 
     def counted_save(tensors: Any, path: Any, *more: Any, **options: Any) -> None:
-        calls.end_at(f"open {_name(path)}")
+        if calls.add(f"open {_name(path)}"):
+            calls.fail_in_library()
         save(tensors, path, *more, **options)
         if calls.add(f"write {_name(path)}"):
             os.truncate(path, Path(path).stat().st_size // 2)
-            os._exit(DIED)
+            calls.fail_in_library()
 
     tensor_file.save_file = counted_save  # type: ignore[assignment]
 

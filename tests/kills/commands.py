@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -29,10 +30,19 @@ class Case:
     make: Callable[[Path], None]
     line: Sequence[str]
     result: Callable[[Path], Any]
+    is_gradual: bool = False
+    """Whether the command adds to its output step by step, so that a part of it may be there."""
 
     def arguments(self, folder: Path) -> list[str]:
         """Return the command line for a folder."""
         return [part.replace("{}", str(folder)) for part in self.line]
+
+    def is_absent_or_whole(self, folder: Path, whole: Any) -> bool:
+        """Return whether each output is either not there, or as in the result `whole`."""
+        try:
+            return bool(self.result(folder) == whole)
+        except FileNotFoundError:
+            return True
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -90,6 +100,13 @@ def scores_result(name: str) -> Callable[[Path], Any]:
     return read
 
 
+def speed_result(folder: Path) -> Any:
+    """Return the outputs of a split and their references, and whose speed was logged."""
+    # A command that was killed after it had written logs its speed again.
+    logged = {(score.metric, str(score.tags)) for score in read_scores(folder / "speed.jsonl")}
+    return outputs("made.txt", "made.ref")(folder), logged
+
+
 def make_averaged(folder: Path) -> None:
     """A run with two checkpoints."""
     sound.make_run(folder)
@@ -120,6 +137,26 @@ def make_preprocessed(folder: Path) -> None:
     shutil.rmtree(folder / "data")
 
 
+def make_parts(folder: Path) -> None:
+    """Text in two parts that are encoded with a given vocabulary."""
+    sound.make_data(folder)
+    for part in (1, 2):
+        command("preprocess", *part_options(folder, part), "--destdir", folder / f"parts/{part}")
+
+
+def part_options(folder: Path | str, part: int) -> list[str]:
+    """Return the options of preprocess that encode a part of two."""
+    return ["--mono", f"en={folder}/text/mono.en", "--langs", "en", "--spm-model", f"{folder}/data/vocab.model",
+            "--part", f"{part}/2", "--workers", "1"]  # fmt: skip
+
+
+def make_new_language(folder: Path) -> None:
+    """A data folder, and text of a language that it lacks."""
+    sound.make_data(folder)
+    lines = sound.sentences(40, "de", 9)
+    (folder / "text/mono.fr").write_text("".join(f"{line.upper()}\n" for line in lines))
+
+
 DATA = [
     "--langs",
     "en,de",
@@ -137,18 +174,31 @@ CASES = {
     case.name: case
     for case in (
         Case("preprocess", make_preprocessed,
-             ["preprocess", *DATA, *TABLES, "--vocab-size", "90", "--workers", "1", "--destdir", "{}/made"], outputs("made")),
-        Case("pretrain", sound.make_data, ["pretrain", "{}/data", "--objective", "mass", *TRAIN], run_result),
+             ["preprocess", *DATA, *TABLES, "--vocab-size", "90", "--workers", "1", "--destdir", "{}/made"], outputs("made"), True),
+        Case("preprocess-part", sound.make_data, ["preprocess", *part_options("{}", 1), "--destdir", "{}/made"], outputs("made"), True),
+        Case("merge-data", make_parts, ["merge-data", "{}/parts/1", "{}/parts/2", "--destdir", "{}/made"], outputs("made"), True),
+        Case("preprocess-extend", make_new_language,
+             ["preprocess", "--extend", "{}/data", "--langs", "en,de,fr", "--mono", "fr={}/text/mono.fr", "--new-pieces", "20",
+              "--workers", "1", "--destdir", "{}/made"], outputs("made"), True),
+        Case("pretrain", sound.make_data, ["pretrain", "{}/data", "--objective", "mass", *TRAIN], run_result, True),
         Case("finetune", sound.make_data,
              ["finetune", "{}/data", "--task", "classify", "--table", "tsv", "--text-columns", "sentence1", "--label-column", "label", *TRAIN],
-             run_result),
+             run_result, True),
         Case("average", make_averaged, ["average", "{}/run", "--last", "2", "--output", "{}/made"], outputs("made")),
         Case("import", sound.make_huggingface("bert"), ["import", "{}/model", "--output", "{}/made", "--langs", "en"], outputs("made")),
         Case("export", make_exported, ["export", "{}/bert", "--output", "{}/made"], outputs("made")),
         Case("export-masscli", make_averaged, ["export", "{}/run", "--to", "masscli", "--output", "{}/made"], outputs("made")),
+        Case("export-translator", sound.make_translator, ["export", "{}/run", "--output", "{}/made"], outputs("made")),
+        Case("export-safetensors", sound.make_translator,
+             ["export", "{}/run", "--to", "safetensors", "--output", "{}/made"], outputs("made")),
+        Case("import-mass", sound.make_mass,
+             ["import", "{}/model/mass_ende_1024.pth", "--output", "{}/made"], outputs("made")),
         Case("generate", sound.make_translator,
              ["generate", "{}/run", "--input", "{}/input/in.en", "--beam", "1", "--precision", "fp32", "--output", "{}/made.txt"],
              outputs("made.txt")),
+        Case("generate-split", sound.make_translator,
+             ["generate", "{}/run", "--gen-subset", "valid", "--beam", "1", "--precision", "fp32", "--write-reference", "{}/made.ref",
+              "--output", "{}/made.txt", "--append", "{}/speed.jsonl"], speed_result),
         Case("predict", sound.make_classifier,
              ["predict", "{}/run", "--input", "{}/input/rows.tsv", "--precision", "fp32", "--output", "{}/made.txt"], outputs("made.txt")),
         Case("score", make_scored,
@@ -156,9 +206,35 @@ CASES = {
              scores_result("scores.jsonl")),
         Case("report", make_reported,
              ["report", "{}/run", "--metric", "loss", "--append", "{}/log.jsonl", "--tag", "seed=1"], scores_result("log.jsonl")),
+        Case("report-page", make_reported,
+             ["report", "{}/scores/scores.jsonl", "--html", "{}/made.html"], outputs("made.html")),
+        Case("report-run-page", make_reported, ["report", "{}/run", "--html", "{}/made.html"], outputs("made.html")),
+        Case("filter", sound.make_data,
+             ["filter", "{}/text/train.en", "{}/text/train.de", "-s", "en", "-t", "de", "--output", "{}/made", "--scores", "{}/made.tsv"],
+             outputs("made.en", "made.de", "made.tsv")),
+        Case("mine", sound.make_translator,
+             ["mine", "{}/run", "-i", "{}/input/in.en", "-j", "{}/input/in.en", "-s", "en", "-t", "de", "--min-margin", "0",
+              "--precision", "fp32", "--output", "{}/made.tsv"], outputs("made.tsv")),
+        Case("shortlist", sound.make_data,
+             ["shortlist", "{}/data", "-s", "en", "-t", "de", "--output", "{}/made.txt"], outputs("made.txt")),
+        Case("vectors", sound.make_data,
+             ["dictionary", "{}/data", "--langs", "en,de", "--from", "text", "--vectors", "{}/made", "--dim", "4",
+              "--output", "{}/made.txt"], outputs("made.txt", "made.en", "made.de")),
+        Case("score-run", sound.make_run,
+             ["score", "{}/run", "--gen-subset", "valid", "--precision", "fp32", "--append", "{}/scores.jsonl"],
+             scores_result("scores.jsonl")),
         Case("dictionary", sound.make_data,
              ["dictionary", "{}/data", "--langs", "en,de", "--from", "pairs", "--output", "{}/made.txt"], outputs("made.txt")),
-        Case("inspect", sound.make_data, ["inspect", "{}/data", "--verify"], outputs("data")),
-        Case("demo", lambda folder: None, ["demo", "{}/made"], outputs("made")),
+        Case("inspect", sound.make_data, ["inspect", "{}/data", "--verify"], outputs("data"), True),
+        Case("demo", lambda folder: None, ["demo", "{}/made"], outputs("made"), True),
     )
 }  # fmt: skip
+if importlib.util.find_spec("ctranslate2"):
+    to_ctranslate2 = ["export", "{}/run", "--to", "ctranslate2", "--output", "{}/made"]
+    with_ctranslate2 = [*CASES["generate"].line, "--backend", "ctranslate2"]
+    CASES["export-ctranslate2"] = Case(
+        "export-ctranslate2", sound.make_translator, to_ctranslate2, outputs("made")
+    )
+    CASES["generate-ctranslate2"] = Case(
+        "generate-ctranslate2", sound.make_translator, with_ctranslate2, outputs("made.txt")
+    )

@@ -1,4 +1,4 @@
-"""Kill a command at one of its calls, run it again, and compare."""
+"""Kill a command at one of its calls, or let its disk be full from there on; run it again, and compare."""
 
 from __future__ import annotations
 
@@ -60,6 +60,31 @@ def kill_at(case: Case, sound: Sound, number: int, place: Path) -> str | None:
         shutil.rmtree(work, ignore_errors=True)
 
 
+def fill_at(case: Case, sound: Sound, number: int, place: Path) -> str | None:
+    """Run the command on a disk that is full from call `number` on, and again with room; return what is wrong."""
+    work = _copy(sound.folder, place)
+    try:
+        code, said = in_fork(lambda: _run(case, work, number, is_full_from=True))
+        if code not in (0, 2) or "Traceback" in said:
+            return f"on a full disk it ends with {code}: {said[-1500:]}"
+        if code == 2 and said.count("error: ") != 1:
+            return f"on a full disk it says: {said[-500:]}"
+        if code == 2 and not case.is_gradual and not case.is_absent_or_whole(work, sound.result):
+            return "on a full disk it leaves half of its output"
+        if list(work.rglob("*.new")):
+            return f"on a full disk it leaves {list(work.rglob('*.new'))}"
+        code, said = in_fork(lambda: _run(case, work, 0))
+        is_done = code == 2 and "is not empty" in said
+        if code != 0 and not is_done:
+            return f"is not repaired: {said[-500:]}"
+        found = case.result(work)
+        return None if found == sound.result else f"leaves something else: {_difference(found, sound.result)}"
+    except Exception as error:
+        return f"leaves what cannot be read: {error!r}"
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def run_together(case: Case, sound: Sound, place: Path, count: int = 2) -> str | None:
     """Run the command in several processes at once, and return what is wrong, or None.
 
@@ -99,9 +124,15 @@ def _copy(folder: Path, place: Path) -> Path:
     return work
 
 
-def _run(case: Case, work: Path, last: int, then: Callable[[Calls], object] = lambda calls: None) -> None:
+def _run(
+    case: Case,
+    work: Path,
+    last: int,
+    then: Callable[[Calls], object] = lambda calls: None,
+    is_full_from: bool = False,
+) -> None:
     os.environ["XDG_CACHE_HOME"] = str(work.parent / "cache")
-    calls = watch(last)
+    calls = watch(last, is_full_from)
     code = run(case.arguments(work))
     then(calls)
     raise SystemExit(code)
