@@ -15,12 +15,10 @@ from collections.abc import Sequence
 from typing import TextIO, cast
 
 from masscli.core import distributed
-from masscli.core.errors import MasscliError
+from masscli.core.errors import NO_ROOM, MasscliError
 
 DISK_ERRORS = {
-    errno.ENOSPC: "make room, then run the same command again",
-    errno.EDQUOT: "make room, then run the same command again",
-    errno.EFBIG: "raise the limit of the size of files (ulimit -f), then run the same command again",
+    **NO_ROOM,
     errno.EISDIR: "name a file, not a folder",
     errno.ENOTDIR: "name a folder, not a file",
     errno.ENAMETOOLONG: "choose a shorter name",

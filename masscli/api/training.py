@@ -14,7 +14,7 @@ from typing import Any
 
 from masscli.core import distributed
 from masscli.core.config import Problem, to_dict, to_toml
-from masscli.core.errors import MasscliError
+from masscli.core.errors import MasscliError, cannot_be_written
 from masscli.core.files import acquire_lock, write_atomic
 from masscli.models.config import ModelConfig
 from masscli.models.presets import presets
@@ -187,9 +187,7 @@ def _lock_folder(folder: Path) -> Iterator[None]:
             f"{folder}: another process is training into it", "wait for it, or choose another --save-dir"
         ) from None
     except OSError as error:
-        raise MasscliError(
-            f"{folder}: cannot be written ({error.strerror})", "choose another folder with --save-dir"
-        ) from None
+        raise cannot_be_written(str(folder), error, "choose another folder with --save-dir") from None
     with lock:
         try:
             yield

@@ -33,7 +33,7 @@ from masscli.checkpoint.state_file import (
 )
 from masscli.checkpoint.tensor_file import save_tensors
 from masscli.core.config import MAX_INTEGER, ConfigError, from_dict, parse_toml, to_dict, to_toml
-from masscli.core.errors import MasscliError
+from masscli.core.errors import MasscliError, cannot_be_written
 from masscli.core.files import (
     fsync_path,
     new_folder,
@@ -395,9 +395,7 @@ def save_new_run(
         # The user knows nothing of the folder aside.
         raise MasscliError(error.message.replace(str(aside), str(final)), error.hint) from None
     except OSError as error:
-        raise MasscliError(
-            f"{folder}: cannot be written ({error.strerror})", "choose another folder with --output"
-        ) from None
+        raise cannot_be_written(str(folder), error, "choose another folder with --output") from None
     return final / saved.name
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,12 +18,16 @@ from masscli.core.files import set_default_mode
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write tensors by name to a safetensors file. They must be contiguous and on the CPU.
 
-    Raises OSError if the file cannot be written.
+    Raises OSError if the file cannot be written, with the number that the system gives the error.
     """
     try:
         save_file(dict(tensors), path, metadata)
     except SafetensorError as error:
-        # A full disk, or a limit of the size of files.
-        raise OSError(errno.EIO, str(error), str(path)) from None
+        # Only the message of the library tells a full disk from a limit of the size of files.
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        if told is None:
+            raise OSError(errno.EIO, str(error), str(path)) from None
+        number = int(told.group(1))
+        raise OSError(number, os.strerror(number), str(path)) from None
     # safetensors makes a file that only its owner may read.
     set_default_mode(path)

@@ -14,9 +14,12 @@ Examples:
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from masscli.text.corpus import read_text
 
 
 def run(
@@ -30,7 +33,7 @@ def run(
 
     text = " ".join(command)
     if command == ["-"]:
-        text = sys.stdin.read()
+        text = read_text(Path("-"))
     conversion = convert(parse_foreign(text))
     print(format_command(conversion.words()))
     for remark in conversion.remarks:

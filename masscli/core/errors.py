@@ -7,6 +7,15 @@ traceback, and the process exits with 1.
 
 from __future__ import annotations
 
+import errno
+
+NO_ROOM = {
+    errno.ENOSPC: "make room, then run the same command again",
+    errno.EDQUOT: "make room, then run the same command again",
+    errno.EFBIG: "raise the limit of the size of files (ulimit -f), then run the same command again",
+}
+"""Errors of the operating system for files that have no room, with a hint for each."""
+
 
 class MasscliError(Exception):
     """An error that the user can mend.
@@ -18,3 +27,13 @@ class MasscliError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+def cannot_be_written(place: str, error: OSError, hint: str) -> MasscliError:
+    """Return the error that `place`, a file or folder as the user named it, cannot be written.
+
+    `hint` says what to do where the place is the reason, such as to choose another one; on a full disk the
+    hint is to make room.
+    """
+    reason = error.strerror or str(error)
+    return MasscliError(f"{place}: cannot be written ({reason})", NO_ROOM.get(error.errno or 0, hint))

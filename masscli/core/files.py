@@ -138,16 +138,24 @@ def append_json_lines(path: Path, lines: bytes) -> None:
     """Append whole lines to a JSON Lines file; lines that other processes append are not mixed with them.
 
     An unfinished object that a killed process has left at the end is removed, and a missing line end is
-    added. Raises MasscliError if the path is that of a folder, a pipe or a device.
+    added. On a full disk nothing is appended. Raises OSError if the file cannot be written, and MasscliError
+    if the path is that of a folder, a pipe or a device.
     """
     if path.exists():
         require_regular(path)
-    with open(path, "a+b") as file:
+    with open(path, "a+b", buffering=0) as file:
         # A disk without locks still adds small pieces in one step.
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         _end_last_line(file)
-        file.write(lines)
+        end = file.seek(0, os.SEEK_END)
+        try:
+            # A file without a buffer may take less than it is given.
+            while lines:
+                lines = lines[file.write(lines) :]
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def _end_last_line(file: BinaryIO) -> None:

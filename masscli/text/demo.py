@@ -12,8 +12,8 @@ import tomllib
 from importlib.resources import files
 from pathlib import Path
 
-from masscli.core.errors import MasscliError
-from masscli.core.files import write_atomic
+from masscli.core.errors import MasscliError, cannot_be_written
+from masscli.core.files import read_regular, write_atomic
 
 LANGUAGES = ("en", "fr", "de", "ro")
 SIZES = {"train": 100, "valid": 100, "test": 200}
@@ -59,16 +59,14 @@ def write(folder: Path, seed: int = 1) -> list[Path]:
     # Everything is checked before anything is written.
     for name, text in contents.items():
         path = folder / name
-        if path.exists() and path.read_bytes() != text.encode():
+        if path.exists() and read_regular(path) != text.encode():
             raise MasscliError(f"{path}: exists and holds something else", "choose a new or empty folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in contents.items():
             write_atomic(folder / name, text.encode())
     except OSError as error:
-        raise MasscliError(
-            f"{folder}: cannot be written ({error.strerror})", "choose another folder"
-        ) from None
+        raise cannot_be_written(str(folder), error, "choose another folder") from None
     return [folder / name for name in contents]
 
 

@@ -20,7 +20,7 @@ from masscli.checkpoint.convert.ctranslate2_export import convert_directed, impo
 from masscli.checkpoint.convert.one_direction import fold_direction
 from masscli.checkpoint.convert.token_names import token_names
 from masscli.checkpoint.state_file import STATE_FILE
-from masscli.core.errors import MasscliError
+from masscli.core.errors import MasscliError, cannot_be_written
 from masscli.core.files import new_folder, read_regular, sha256_of, write_synced
 from masscli.core.json_text import parse_json
 
@@ -139,8 +139,9 @@ def _convert(
             files = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
             write_synced(aside / CONVERSION, json.dumps({**stamp, "files": files}, indent=1).encode())
     except OSError as error:
-        raise MasscliError(
-            f"{folder}: cannot be written ({error.strerror})",
+        raise cannot_be_written(
+            str(folder),
+            error,
             "--backend ctranslate2 keeps its conversion there; copy the run with masscli export --to masscli",
         ) from None
     except MasscliError:

@@ -18,11 +18,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
 from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.one_direction import DirectedModel, fold_direction, output_layer
 from masscli.checkpoint.convert.token_names import token_names
-from masscli.core.errors import MasscliError
+from masscli.core.errors import MasscliError, cannot_be_written
 from masscli.core.files import fsync_path, new_folder, write_synced
 from masscli.generation.shortlist import read_shortlist
 from masscli.models.config import ModelConfig
@@ -62,6 +62,7 @@ def export_ctranslate2(
     setting, if CTranslate2 cannot compute the model, or if the folder cannot be written.
     """
     ctranslate2 = import_ctranslate2()
+    require_empty_folder(output)
     directed = fold_direction(checkpoint, source, target)
     tokenizer = checkpoint.tokenizer()
     names = token_names(tokenizer)
@@ -83,9 +84,7 @@ def export_ctranslate2(
             for name, content in notice_file(checkpoint.state.attribution).items():
                 write_synced(folder / name, content)
     except OSError as error:
-        raise MasscliError(
-            f"--output {output}: cannot be written ({error.strerror})", "choose another folder"
-        ) from None
+        raise cannot_be_written(f"--output {output}", error, "choose another folder") from None
     sizes = dict.fromkeys((len(directed.source_ids), len(directed.target_ids)))
     tokens = " and ".join(f"{size:,}" for size in sizes)
     notes = [f"CTranslate2, {source} to {target}, {quantization}: {tokens} tokens"]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from masscli.checkpoint.convert.published import add_unique
 from masscli.checkpoint.tensor_file import save_tensors
-from masscli.core.errors import MasscliError
+from masscli.core.errors import MasscliError, cannot_be_written
 from masscli.core.files import fsync_path, new_folder, read_regular, write_synced
 from masscli.core.json_text import parse_json
 from masscli.text.corpus import decode_text
@@ -182,6 +182,4 @@ def write_folder(output: Path, files: Mapping[str, bytes], tensors: Mapping[str,
                 write_synced(folder / name, content)
             fsync_path(folder / WEIGHTS)
     except OSError as error:
-        raise MasscliError(
-            f"--output {output}: cannot be written ({error.strerror})", "choose another folder"
-        ) from None
+        raise cannot_be_written(f"--output {output}", error, "choose another folder") from None

@@ -14,7 +14,7 @@ from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.folder import CONFIG, WEIGHTS
 from masscli.checkpoint.tensor_file import save_tensors
 from masscli.core.config import to_dict
-from masscli.core.errors import MasscliError
+from masscli.core.errors import cannot_be_written
 from masscli.core.files import fsync_path, new_folder, write_synced
 from masscli.version import __version__
 
@@ -68,8 +68,6 @@ def export_safetensors(checkpoint: Checkpoint, output: Path) -> list[str]:
             for name, content in notice_file(checkpoint.state.attribution).items():
                 write_synced(folder / name, content)
     except OSError as error:
-        raise MasscliError(
-            f"--output {output}: cannot be written ({error.strerror})", "choose another folder"
-        ) from None
+        raise cannot_be_written(f"--output {output}", error, "choose another folder") from None
     count = sum(tensor.numel() for tensor in tensors.values())
     return [f"{len(tensors)} tensors, {count:,} parameters of the model; {len(heads)} tensors of objectives"]

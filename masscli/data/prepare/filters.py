@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masscli.core.files import require_regular
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.text_groups import TextGroup
 from masscli.data.storage.column_writer import ResumeError
@@ -133,6 +134,7 @@ def load_survey(folder: Path, key: str) -> Survey:
     """
     path = folder / SURVEY_FILE
     try:
+        require_regular(path)
         with np.load(path, allow_pickle=False) as file:
             return Survey({name: file[name] for name in file.files})
     # NumPy and its zip archive have many ways to say that a file is damaged.

@@ -146,7 +146,7 @@ def _remove_other_packs(folder: Path, label: str, overwrite: bool) -> None:
     finished, unless `overwrite` is set.
     """
     path = folder / LABEL_FILE
-    if path.exists() and path.read_bytes() == label.encode():
+    if path.exists() and files.read_regular(path) == label.encode():
         return
     if (folder / PART_FILE).exists() and not overwrite:
         raise MasscliError(

@@ -127,6 +127,7 @@ def read_chunks(folder: Path, info: PartInfo) -> Iterator[EncodedChunk]:
         path = folder / pack_name(pack)
         count = min(PACK_CHUNKS, info.chunks - pack * PACK_CHUNKS)
         try:
+            files.require_regular(path)
             # A pack is read as a whole, so that a damaged one yields nothing.
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 chunks = [_chunk(arrays, number, info.groups) for number in range(count)]

@@ -13,7 +13,7 @@ from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core import distributed
 from masscli.core.config import to_dict
-from masscli.core.errors import MasscliError
+from masscli.core.errors import MasscliError, cannot_be_written
 from masscli.training.recipe import Recipe
 from masscli.training.setup.run_context import RunCheckpoints, RunContext
 from masscli.training.validation import lower_is_better
@@ -82,9 +82,7 @@ def prepare_folder(save_dir: Path) -> None:
     try:
         (save_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise MasscliError(
-            f"{save_dir}: cannot be written ({error.strerror})", "choose another folder with --save-dir"
-        ) from None
+        raise cannot_be_written(str(save_dir), error, "choose another folder with --save-dir") from None
     # Better refused now than at the first checkpoint.
     if shutil.disk_usage(save_dir).free < NEEDED_SPACE:
         raise MasscliError(
