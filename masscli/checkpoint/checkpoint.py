@@ -354,22 +354,35 @@ def save_checkpoint(
         # state.json is written last: a folder without it is not a checkpoint.
         write_state_file(partial, StateFile(state=asdict(state), metrics=dict(metrics), files=checksums))
         fsync_path(partial)
+        _put_in_place(partial, final)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         reason = error.strerror or str(error)
         raise MasscliError(
             f"{final}: cannot be written ({reason})", "make room, then run the same command again to go on"
         ) from None
-    replaced = folder / f".{final.name}.old"
+    return final
+
+
+def _put_in_place(partial: Path, final: Path) -> None:
+    """Rename the written folder `partial` to `final`, a path beside it, and remove a checkpoint that is there.
+
+    Raises OSError if it cannot be renamed; an earlier checkpoint then stays.
+    """
+    replaced = final.with_name(f".{final.name}.old")
     if final.exists():
         # A folder cannot take the place of another in one step. Killed between the two renames, a run finds
         # the replaced checkpoint again (remove_partial_saves).
         shutil.rmtree(replaced, ignore_errors=True)
         final.rename(replaced)
-    partial.rename(final)
-    fsync_path(folder)
+    try:
+        partial.rename(final)
+    except OSError:
+        if replaced.exists():
+            replaced.rename(final)
+        raise
+    fsync_path(final.parent)
     shutil.rmtree(replaced, ignore_errors=True)
-    return final
 
 
 def save_new_run(

@@ -189,7 +189,11 @@ def update_link(link: Path, target: str) -> None:
     aside = link.with_name(f".{link.name}.new")
     aside.unlink(missing_ok=True)
     aside.symlink_to(target)
-    aside.replace(link)
+    try:
+        aside.replace(link)
+    except OSError:
+        aside.unlink()
+        raise
     fsync_path(link.parent)
 
 

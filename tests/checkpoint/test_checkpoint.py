@@ -128,7 +128,8 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_goes_on(toy: Path, tmp
     [
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
         (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
-         "Error while serializing: I/O error: No space left on device (os error 28)"),
+         "No space left on device"),
+        (SafetensorError("Error while serializing: I/O error: File too large (os error 27)"), "File too large"),
     ],
 )  # fmt: skip
 def test_a_full_disk_costs_the_save_and_nothing_else(

@@ -63,13 +63,14 @@ def kill_at(case: Case, sound: Sound, number: int, place: Path) -> str | None:
 def fill_at(case: Case, sound: Sound, number: int, place: Path) -> str | None:
     """Run the command on a disk that is full from call `number` on, and again with room; return what is wrong."""
     work = _copy(sound.folder, place)
+    before = case.result_if_any(work)
     try:
         code, said = in_fork(lambda: _run(case, work, number, is_full_from=True))
         if code not in (0, 2) or "Traceback" in said:
             return f"on a full disk it ends with {code}: {said[-1500:]}"
-        if code == 2 and said.count("error: ") != 1:
+        if code == 2 and sum(line.startswith("error: ") for line in said.split("\n")) != 1:
             return f"on a full disk it says: {said[-500:]}"
-        if code == 2 and not case.is_gradual and not case.is_absent_or_whole(work, sound.result):
+        if code == 2 and not case.is_gradual and case.result_if_any(work) not in (before, sound.result):
             return "on a full disk it leaves half of its output"
         if list(work.rglob("*.new")):
             return f"on a full disk it leaves {list(work.rglob('*.new'))}"

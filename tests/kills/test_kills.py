@@ -8,10 +8,12 @@ import pytest
 
 from tests.kills.calls import DIED, in_fork, watch
 from tests.kills.commands import CASES
-from tests.kills.sweep import kill_at, prepare, run_together
+from tests.kills.sweep import fill_at, kill_at, prepare, run_together
 
 SAMPLE = {"import": 3, "export": 3, "score": 4, "preprocess": 3}
 """Commands, and the number of calls at which each is killed."""
+FULL = {"score": 2, "export": 3, "average": 3}
+"""Commands, and the number of calls from which on the disk is full for each."""
 TOGETHER = ("export", "score", "inspect")
 """Commands that run in two processes at once."""
 
@@ -22,6 +24,15 @@ def test_the_same_command_repairs_what_a_kill_left(name: str, tmp_path: Path) ->
     sound = prepare(case, tmp_path)
     step = max(1, len(sound.calls) // SAMPLE[name])
     problems = [kill_at(case, sound, number, tmp_path) for number in range(step, len(sound.calls) + 1, step)]
+    assert problems == [None] * len(problems)
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    sound = prepare(case, tmp_path)
+    step = max(1, len(sound.calls) // FULL[name])
+    problems = [fill_at(case, sound, number, tmp_path) for number in range(step, len(sound.calls) + 1, step)]
     assert problems == [None] * len(problems)
 
 
