@@ -365,7 +365,7 @@ def save_checkpoint(
 
 
 def _put_in_place(partial: Path, final: Path) -> None:
-    """Rename the written folder `partial` to `final`, a path beside it, and remove a checkpoint that is there.
+    """Rename the written folder `partial` to the path `final` beside it; a checkpoint there is replaced.
 
     Raises OSError if it cannot be renamed; an earlier checkpoint then stays.
     """
