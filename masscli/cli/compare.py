@@ -142,6 +142,8 @@ def _outputs(
     started = time.perf_counter()
     translations = translator.translate(sources, model.task.source, model.task.target)
     lines = [one_line(hypotheses[0].text) for hypotheses in translations]
+    for warning in translator.report.warnings(translator.max_source_length):
+        print(f"warning: {path}: {warning}", file=sys.stderr)
     return lines, len(lines) / (time.perf_counter() - started)
 
 

@@ -61,6 +61,7 @@ def run(
     from masscli.api.ensemble import Ensemble
     from masscli.generation.mining import mine_pairs
     from masscli.generation.retrieval import sentence_vectors
+    from masscli.text.unknown_pieces import count_unknown
 
     ensemble = Ensemble.open([path], options.device, options.precision)
     if not ensemble.first.recipe.model.encoder_layers:
@@ -75,7 +76,12 @@ def run(
         lines = list(iter_lines(file))
         if not lines:
             raise MasscliError(f"{file}: has no lines", "give a sentence per line")
-        ids = [np.asarray(row) for row in ensemble.tokenizer.encode_lines(lines, language)]
+        encoded = ensemble.tokenizer.encode_lines(lines, language)
+        unknown = count_unknown(ensemble.tokenizer, encoded)
+        if unknown.lines:
+            print(f"warning: {unknown.warning(str(file))}", file=sys.stderr)
+        print(f"{unknown.unknown:,} of {unknown.pieces:,} pieces of {file} unknown", file=sys.stderr)
+        ids = [np.asarray(row) for row in encoded]
         texts.append(lines)
         vectors.append(sentence_vectors(ensemble.models[0], ensemble.framing, ids, language))
     pairs = mine_pairs(vectors[0], vectors[1], options.min_margin)

@@ -26,11 +26,9 @@ from masscli.generation.minimum_risk import rank_by_utility
 from masscli.generation.shortlist import Shortlist
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
-from masscli.text.unknown_pieces import UnknownPieces
+from masscli.text.unknown_pieces import UnknownPieces, list_lines
 
 ONE_EACH = "it must have a line for each line of the input"
-MAX_LISTED = 8
-"""Number of lines that a warning lists before it only counts them."""
 EMPTY_HYPOTHESIS = Hypothesis((), 0.0, (), False)
 """The output of an empty line, and of a line for which the search found none."""
 NO_TRUNCATION = Truncation()
@@ -105,14 +103,14 @@ class Report:
         `max_source` is the most pieces of a line that the model reads.
         """
         if self.truncated:
-            yield f"{_list_lines(self.truncated)} cut to the {max_source} pieces the model reads"
+            yield f"{list_lines(self.truncated)} cut to the {max_source} pieces the model reads"
         for name, unknown in self.unknown.items():
             if unknown.lines:
-                yield f"{_list_lines(unknown.lines)} not understood: in {name} no piece of it is known"
+                yield unknown.warning(name)
         if self.nothing_found:
-            yield f"{_list_lines(self.nothing_found)} empty, since the options left nothing to say"
+            yield f"{list_lines(self.nothing_found)} empty, since the options left nothing to say"
         if self.blank:
-            yield f"{_list_lines(self.blank)} given an empty output by the model"
+            yield f"{list_lines(self.blank)} given an empty output by the model"
 
 
 class Translator:
@@ -415,13 +413,3 @@ def _require_end(remaining: Iterator[str], count: int, flag: str) -> None:
     """
     if next(remaining, None) is not None:
         raise MasscliError(f"{flag} has more than the {count} lines of the input", ONE_EACH)
-
-
-def _list_lines(numbers: Sequence[int]) -> str:
-    """Return line numbers as the beginning of a sentence: `line 3 was`, or `lines 3, 7 and 12 more were`."""
-    if len(numbers) == 1:
-        return f"line {numbers[0]} was"
-    listed = ", ".join(str(number) for number in numbers[:MAX_LISTED])
-    if len(numbers) > MAX_LISTED:
-        listed += f" and {len(numbers) - MAX_LISTED} more"
-    return f"lines {listed} were"

@@ -10,6 +10,8 @@ from masscli.text.tokenizer import Tokenizer
 PROBED_LETTERS = 100
 """The number of letters whose upper and lower case are encoded to find out whether a vocabulary has
 capitals."""
+MAX_LISTED = 8
+"""Number of lines that a warning lists before it only counts them."""
 
 
 @dataclass
@@ -26,6 +28,10 @@ class UnknownPieces:
     def share(self) -> float:
         """The share of unknown pieces among all pieces, from 0 to 1; 0 if there are no pieces."""
         return self.unknown / max(1, self.pieces)
+
+    def warning(self, name: str) -> str:
+        """Return a sentence on the lines of which nothing is known; `name` says where they were read."""
+        return f"{list_lines(self.lines)} not understood: in {name} no piece of it is known"
 
     def add(self, tokenizer: Tokenizer, line: int, ids: Sequence[int]) -> None:
         """Add the pieces of a line to the counts; `line` is its number, and `ids` are its token ids."""
@@ -74,3 +80,13 @@ def count_unknown(
     for line, ids in enumerate(encoded, first_line):
         counts.add(tokenizer, line, ids)
     return counts
+
+
+def list_lines(numbers: Sequence[int]) -> str:
+    """Return line numbers as the beginning of a sentence: `line 3 was`, or `lines 3, 7 and 12 more were`."""
+    if len(numbers) == 1:
+        return f"line {numbers[0]} was"
+    listed = ", ".join(str(number) for number in numbers[:MAX_LISTED])
+    if len(numbers) > MAX_LISTED:
+        listed += f" and {len(numbers) - MAX_LISTED} more"
+    return f"lines {listed} were"

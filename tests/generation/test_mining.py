@@ -82,3 +82,9 @@ def test_the_command_writes_a_line_for_each_pair(
     assert f"{len(rows)} pairs of 24 and 24 sentences" in err
     assert run(["mine", folder, *files[:-1], "fr"]) == 2
     assert "knows no language 'fr'" in capsys.readouterr().err
+    unknown = tmp_path / "unknown.en"
+    unknown.write_text("ba\n漢字\n")
+    assert run(["mine", folder, "-i", str(unknown), *files[2:], "--precision=fp32"]) == 0
+    err = capsys.readouterr().err
+    assert f"warning: line 2 was not understood: in {unknown} no piece of it is known" in err
+    assert f"pieces of {unknown} unknown" in err
