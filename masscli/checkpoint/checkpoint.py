@@ -357,10 +357,8 @@ def save_checkpoint(
         _put_in_place(partial, final)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        reason = error.strerror or str(error)
-        raise MasscliError(
-            f"{final}: cannot be written ({reason})", "make room, then run the same command again to go on"
-        ) from None
+        hint = "make room, then run the same command again"
+        raise cannot_be_written(str(final), error, hint) from None
     return final
 
 

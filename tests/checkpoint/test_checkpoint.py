@@ -143,7 +143,8 @@ def test_a_full_disk_costs_the_save_and_nothing_else(
         patch.setattr("masscli.checkpoint.tensor_file.save_file", full)
         message, hint = refused(lambda: train(recipe(toy, run, "train.max_update=12")))
     assert message == f"{run / 'checkpoints/step-0000012'}: cannot be written ({why})"
-    assert hint == "make room, then run the same command again to go on"
+    remedy = "raise the limit of the size of files (ulimit -f)" if why == "File too large" else "make room"
+    assert hint == f"{remedy}, then run the same command again"
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == [
         "best",
         "last",
