@@ -122,7 +122,7 @@ def stop() -> None:
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
-    """Sum a tensor over all processes, in place, and return it."""
+    """Sum a tensor over all processes, in place, and return it. All processes must call this together."""
     if world_size > 1:
         import torch.distributed as dist
 
@@ -132,7 +132,10 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
 
 
 def broadcast(tensor: Tensor) -> Tensor:
-    """Overwrite a tensor on every process, in place, with the tensor of rank 0, and return it."""
+    """Overwrite a tensor on every process, in place, with the tensor of rank 0, and return it.
+
+    All processes must call this together.
+    """
     if world_size > 1:
         import torch.distributed as dist
 

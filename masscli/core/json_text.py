@@ -13,6 +13,8 @@ class HalfCharacterError(ValueError):
 def parse_json(text: str | bytes) -> Any:
     """Return the value of a JSON text; bytes must be UTF-8, and may begin with a byte order mark.
 
+    NaN and Infinity are read as numbers, as in `json.loads`.
+
     Raises ValueError, with a message of one line, if it is not JSON, is nested too deeply, or has an integer
     of more than 4,300 digits; HalfCharacterError, which is one, if a string or a key is no Unicode text.
     """

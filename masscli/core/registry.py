@@ -74,6 +74,7 @@ class Registry(Generic[T]):
         unchanged, with its traceback.
         """
         subject = f"{self.kind} {target!r}"
+        module_name = target.partition(":")[0]
         try:
             return EntryPoint(target, target, self.group).load()
         except ModuleNotFoundError as error:
@@ -83,6 +84,9 @@ class Registry(Generic[T]):
             problem = Problem(subject, f"there is no module {error.name!r}")
             raise ConfigError(problem, hint="is the plug-in installed?") from None
         except AttributeError:
+            # A module whose own code has failed is not among the imported ones.
+            if EntryPoint.pattern.match(target) and module_name not in sys.modules:
+                raise
             raise ConfigError(Problem(subject, "the module has no such class")) from None
 
 

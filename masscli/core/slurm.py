@@ -18,8 +18,9 @@ def torchrun_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
     Variables that `environ` already has are left out. The result is empty if WORLD_SIZE is set, as torchrun
     does, or if the process is not one of several tasks of a step: a batch script outside of srun is a single
-    process, however many tasks its job may have. The port follows from the number of the job, so that two
-    jobs on one machine do not use the same.
+    process, however many tasks its job may have. LOCAL_RANK is 0 if each task has a GPU of its own
+    (SLURM_GPUS_PER_TASK), which is then its first one. The port follows from the number of the job, so that
+    two jobs on one machine do not use the same.
     """
     tasks = environ.get("SLURM_STEP_NUM_TASKS", "1")
     if "WORLD_SIZE" in environ or tasks == "1" or "SLURM_PROCID" not in environ:

@@ -40,9 +40,9 @@ def write_dictionary(path: Path, pairs: Sequence[WordPair]) -> None:
 def read_dictionary(path: Path, data: DataFolder) -> dict[int, Ids]:
     """Return the translations of vocabulary pieces, by id, from a dictionary file, in both directions.
 
-    Each piece of either language is mapped to the sorted ids of its translations in the other. Pieces that
-    are spelled alike in both languages are left out, since nothing would be exchanged. Raises MasscliError
-    when no pair can be exchanged.
+    Each piece of either language is mapped to the sorted ids of its translations in the other. Pairs of two
+    equal words are left out, since nothing would be exchanged, and so are words of several pieces. Raises
+    MasscliError when no pair is left, when a line has a single word, or when the file cannot be read.
     """
     translations: dict[int, set[int]] = {}
     pairs, total = _read_piece_pairs(path, data)

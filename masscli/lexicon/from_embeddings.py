@@ -31,9 +31,10 @@ def induce(
 ) -> list[WordPair]:
     """Return word pairs whose token embeddings are each other's nearest neighbours, the highest score first.
 
-    `weights` are those of the model, by name. Of each language the `max_words` commonest words are considered
-    that occur at least `min_count` times. `data` is the folder with the text of both languages. Raises
-    MasscliError when it does not fit the model, or has no such words.
+    `weights` are those of the model, by name. A word is a piece that begins one. Of each language the
+    `max_words` commonest are considered that occur at least `min_count` times, and mostly in it. `data` is
+    the folder with the text of both languages. Raises MasscliError when it does not fit the model, or has no
+    such words.
     """
     check_languages(data, languages)
     # Vectors can be compared only where one table has those of both languages.

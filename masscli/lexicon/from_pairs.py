@@ -40,8 +40,9 @@ def induce(
     """Return word pairs learned from the training sentence pairs of two languages, the surest first.
 
     Only the first `limit` sentence pairs are read (None: all). The score is the geometric mean of the
-    translation probabilities in both directions. Words that occur fewer than `min_count` times, and pairs
-    that are spelled alike, are left out.
+    translation probabilities in both directions. It is at least SURE, or at least LEAST where no other word
+    scores higher with either of the two. Words that occur fewer than `min_count` times, and pairs that are
+    spelled alike, are left out.
     """
     columns = data.pair("train", languages[0], languages[1])
     rows = len(columns[0]) if limit is None else min(limit, len(columns[0]))

@@ -44,8 +44,8 @@ class InducedDictionary(NamedTuple):
     """A dictionary, an estimate of its quality, and the word vectors that it was made from."""
 
     pairs: list[WordPair]
-    """Words that are each other's nearest neighbours, the commonest first. Scores of different words cannot
-    be compared, since the similarities of rare words are high by chance."""
+    """Words that are each other's nearest neighbours, the commonest first; without pairs of two equal words.
+    Scores of different words cannot be compared, since the similarities of rare words are high by chance."""
     agreement: float
     """The share of pairs of common words that a second alignment, which differs in its random numbers, finds
     as well: about half for captions, next to nothing where no dictionary was found."""

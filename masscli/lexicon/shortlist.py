@@ -40,9 +40,9 @@ def learn_shortlist(
 ) -> Shortlist:
     """Return a shortlist for translating from `source` to `target`, from the training pairs of a data folder.
 
-    A source piece has its `per_piece` likeliest target pieces, and the `frequent` most frequent target pieces
-    are candidates of every sentence. Only the first `limit` pairs are read (None: all). Raises
-    MissingDataError if there are no training pairs of the languages.
+    A source piece has its `per_piece` likeliest target pieces, and itself if it may be one; the `frequent`
+    most frequent target pieces are candidates of every sentence. Only the first `limit` pairs are read (None:
+    all). Raises MissingDataError if there are no training pairs of the languages.
     """
     columns = data.pair("train", source, target)
     rows = len(columns[0])
@@ -70,7 +70,7 @@ def learn_shortlist(
 def measure_coverage(shortlist: Shortlist, data: DataFolder, source: str, target: str) -> Coverage:
     """Return how well a shortlist fits the validation pairs of a data folder.
 
-    Raises MissingDataError if the folder has none of the two languages.
+    Raises MissingDataError if the folder has no validation pairs of the two languages.
     """
     sources, targets = data.pair("valid", source, target)
     candidates = covered = pieces = 0

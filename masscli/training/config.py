@@ -35,9 +35,10 @@ class OptimConfig:
     warmup_updates: int | None = None
     """Number of updates of linear warm-up (default: 4000, but at most a tenth of --max-update)."""
     warmup_init_lr: float = 1e-7
-    """Learning rate at update 0."""
+    """Learning rate of the first update with inverse_sqrt and reduce_lr_on_plateau; the other schedules warm
+    up from 0."""
     end_lr: float = 0.0
-    """Learning rate that decaying schedules approach at the last update, and the lowest one of
+    """Learning rate that linear, poly_tf, cosine and wsd approach at the last update, and the lowest one of
     reduce_lr_on_plateau."""
     decay_updates: int | None = None
     """Number of updates at the end of training in which --lr-scheduler wsd lowers the learning rate
@@ -294,7 +295,7 @@ class ValidConfig:
         )
 
     def _curve_rules(self) -> list[Rule]:
-        """Return a broken rule with the reason if --expected-curve cannot be parsed, else an empty list."""
+        """Return a rule that does not hold if --expected-curve cannot be parsed, or else an empty list."""
         if not self.expected_curve:
             return []
         try:

@@ -21,12 +21,12 @@ class EagerOptimizer(torch.optim.Optimizer):
 
 # The wrapper of `step` also turns gradients off, which is done here instead.
 class Adam(EagerOptimizer, torch.optim.Adam):
-    """`torch.optim.Adam`, which see."""
+    """An optimizer with the results of `torch.optim.Adam`, which does not import the compiler."""
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
 
 
 class AdamW(EagerOptimizer, torch.optim.AdamW):
-    """`torch.optim.AdamW`, which see."""
+    """An optimizer with the results of `torch.optim.AdamW`, which does not import the compiler."""
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))

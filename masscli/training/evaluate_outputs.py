@@ -1,7 +1,7 @@
 """Compute the outputs of a model for every example of a split, on all processes together.
 
-Every process takes its share of the batches; numbers and lines are then exchanged, so that nothing depends on
-the number of processes.
+Every process takes its share of the batches or of the lines. The results are then exchanged, so that they do
+not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def evaluate_outputs(
 ) -> list[ExampleOutput]:
     """Return the output of the model for every example of a dataset, in the order of the dataset.
 
-    Every process computes a share of the batches, and gets all outputs. All processes must call this
-    together.
+    An example that `sampler` leaves out, because it is too long, has an empty array. Every process computes a
+    share of the batches, and gets all outputs. All processes must call this together.
     """
     device = next(model.parameters()).device
 
@@ -76,8 +76,8 @@ def exchange_outputs(
 ) -> list[ExampleOutput]:
     """Return the outputs of examples 0 to `count` - 1, gathered from all processes.
 
-    `mine` maps the number of each example of this process to its output. All processes must call this
-    together.
+    `mine` maps the number of each example of this process to its output, an array of any length. An example
+    that no process has gets an empty array. All processes must call this together.
     """
     # Sizes come first, because outputs differ in length: each process has to know where its own begin.
     sizes = torch.zeros(count, dtype=torch.int64, device=device)

@@ -26,14 +26,17 @@ class Stepped:
     losses: Mapping[str, float]
     """Mean losses: `STREAM.TERM` to nats per target."""
     lr: float
+    """Learning rate of the last update."""
     grad_norm: float
     """Norm of the gradient of the last update, before clipping."""
     targets: int
     """Number of targets learned from, in all processes."""
     padding: float
-    """Share of padding among the tokens of this process."""
+    """Share of padding, from 0 to 1, among the tokens of all processes."""
     seconds: float
+    """Duration of these updates, without validations and checkpoints."""
     loss_scale: float
+    """Present factor on the loss; always 1 except in fp16."""
     overflows: int
     """Number of updates skipped because of an overflow, since the run began."""
     oom_retries: int
@@ -55,7 +58,8 @@ class Sample:
     """The output of the model for one line of a validation set, with its source and reference."""
 
     task: str
-    """The metric that the output is a sample of, such as bleu.en-de."""
+    """The metric that the output belongs to, such as bleu.en-de, or STREAM.rouge for all metrics of ROUGE;
+    with the split in front (test.bleu.en-de) if it is not the first one."""
     source: str
     reference: str
     output: str
@@ -105,7 +109,7 @@ class Sink(Protocol):
 
     @classmethod
     def open(cls, recipe: Recipe) -> Sink:
-        """Return a new sink for the events of a run. Raises MasscliError if it is not available."""
+        """Return a new sink for the events of a run. Raises MasscliError if the sink cannot be used."""
         ...
 
     def write(self, event: Event) -> None:

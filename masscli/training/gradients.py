@@ -3,8 +3,8 @@
 Targets are counted and summed over processes before any forward pass. The loss of a micro-batch is a sum over
 its targets. With the default of `--reduction` it is divided by the number of targets in the update; with
 sentence_mean by the number of examples in the update; with batch_mean by the targets of the micro-batch times
-the number of micro-batches. Dropout is seeded by (seed, update, micro-batch), so that it does not depend on
-which process computes what.
+the number of micro-batches that have any. Dropout is seeded by (seed, update, micro-batch), so that it does
+not depend on which process computes what.
 """
 
 from __future__ import annotations
@@ -83,11 +83,11 @@ class Gradients:
     def compute(self, prepared: Sequence[PreparedBatch]) -> tuple[Tensor, Tensor]:
         """Compute the gradient of an update, sum it over all processes, and store it in the parameters.
 
-        `prepared` are the micro-batches of this process. Returns two tensors with one entry for each of
-        `terms`: the losses of this process, summed in nats, and the number of targets in all processes. When
-        memory runs out, the micro-batches are computed again in smaller pieces. Raises MasscliError if memory
-        does not suffice for a single example, or for a whole micro-batch of a sharded model. All processes
-        must call this together.
+        The gradient is that of the loss times the loss scale. `prepared` are the micro-batches of this
+        process. Returns two tensors with one entry for each of `terms`: the losses of this process, summed in
+        nats, and the number of targets in all processes. When memory runs out, the micro-batches are computed
+        again in smaller pieces. Raises MasscliError if memory does not suffice for a single example, or for a
+        whole micro-batch of a sharded model. All processes must call this together.
         """
         pieces = 1
         counts = None
@@ -303,7 +303,7 @@ def dropout_seed(seed: int, update: int, micro: int) -> int:
     """Return the seed of dropout in a micro-batch, a number of 63 bits.
 
     `update` is the number of updates made before, and `micro` the number of the micro-batch in the update.
-    The multipliers are those of splitmix64 (Steele et al. 2014).
+    The multipliers are the constants of splitmix64 (Steele et al. 2014).
     """
     # Large odd factors keep the seeds of neighbouring updates and micro-batches apart.
     mixed = (seed * 0x9E3779B97F4A7C15 + update * 0xBF58476D1CE4E5B9 + micro * 0x94D049BB133111EB + 1) % 2**64

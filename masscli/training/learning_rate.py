@@ -56,8 +56,8 @@ def learning_rate(
 def _decay(config: OptimConfig, t: float, total: float) -> float:
     """Return the share of the way from end_lr to lr that remains at update `t`, after the warm-up.
 
-    It is at most 1, and 0 from update `total` on. `config` has one of the schedules linear, poly_tf, cosine
-    and wsd.
+    It is at most 1, and 0 from update `total` on, unless wsd has no updates in which it decays. `config` has
+    one of the schedules linear, poly_tf, cosine and wsd.
     """
     # Beyond the last update the rate stays at its end.
     progress = min(1.0, t / total)

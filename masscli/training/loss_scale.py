@@ -9,7 +9,7 @@ class LossScale:
     """A factor on the loss that keeps fp16 gradients from vanishing (Micikevicius et al. 2018, section 3.2).
 
     It is halved when a gradient overflows, and doubled after every 2,000 updates in a row without an
-    overflow. If `enabled` is false, its value is always 1.
+    overflow. If `enabled` is false, its value is 1, and `record_overflow` must not be called.
     """
 
     def __init__(self, enabled: bool, value: float, updates_since_overflow: int) -> None:

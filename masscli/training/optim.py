@@ -134,8 +134,9 @@ def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
     """Return the factor on the learning rate of the parameter called `name` (Clark et al. 2020, appendix B).
 
     It is `config.layer_decay` to the power of the distance from the task's head. The head has distance 0, the
-    topmost layer `config.layer_decay_offset`, each layer one more than the layer above it, and the embeddings
-    one more than the lowest layer. `layers` is the number of layers of the taller stack.
+    topmost layer of the taller stack `config.layer_decay_offset`, each layer one more than the layer above
+    it, and the embeddings one more than the lowest layer. Layers are counted from the lowest one, so that the
+    N-th layers of both stacks have one distance. `layers` is the number of layers of the taller stack.
     """
     # Pooler and output layer belong to the head, which learns at the full rate.
     if config.layer_decay == 1.0 or name.startswith(_HEAD_PARTS):

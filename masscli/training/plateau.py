@@ -14,9 +14,9 @@ from masscli.training.config import OptimConfig
 def record_validation(state: RunState, score: float, config: OptimConfig, lower_is_better: bool) -> None:
     """Record the score of a validation in `state`, and lower the learning rate if scores do not improve.
 
-    If more than `config.lr_patience` validations in a row were not better than the best one,
-    `state.lr_factor` is multiplied by `config.lr_shrink`. Validations within the warm-up are ignored, as in
-    fairseq.
+    If more than `config.lr_patience` validations, since the best one or since the rate last fell, were not
+    better than the best one, `state.lr_factor` is multiplied by `config.lr_shrink`. Validations within the
+    warm-up are ignored, as in fairseq.
     """
     assert config.warmup_updates is not None
     if state.step < config.warmup_updates:

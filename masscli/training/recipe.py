@@ -1,7 +1,7 @@
 """The recipe of a run: all its options, section by section.
 
-A recipe lists the training streams of the run: each stream is a dataset with an objective, and micro-batches
-are drawn from all streams in turn.
+A recipe lists the training streams of the run: each stream is a dataset with an objective, and the stream of
+each micro-batch is drawn at random, by the sampling weights of the streams.
 
 A `Recipe` is the same in a TOML file, on the command line and in a checkpoint. The name of an option is
 unique over all sections, so flags need no prefix: `--max-tokens` is `train.max_tokens`. Nothing heavy is

@@ -13,7 +13,9 @@ STOP_SIGNALS: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """A context manager within which SIGTERM, SIGINT and SIGUSR1 are only recorded, in two attributes.
+    """A context manager within which SIGTERM, SIGINT and SIGUSR1 are only recorded.
+
+    They are recorded in `received` if they stop the run, and in `save_requested` otherwise.
 
     If a signal that stops the run comes a second time, the handler from before the context is called, which
     by default ends the process. Outside of the main thread nothing is recorded.

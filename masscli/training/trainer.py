@@ -48,8 +48,8 @@ from masscli.training.validation import Validator, lower_is_better
 from masscli.training.weight_average import WeightAverage
 
 DIVERGENCE_PATIENCE = 50
-"""Number of consecutive updates with a loss more than twice that of the first update after which a run is
-aborted."""
+"""A run is aborted after so many consecutive updates with a loss above twice that of the first update, or
+above twice that of a uniform guess if this is higher."""
 
 MOST_SUSPECTS = 8
 """Largest number of micro-batches, and of examples of each, that the error about a non-finite gradient

@@ -134,7 +134,7 @@ class Validator:
 
     @property
     def _own_names(self) -> list[str]:
-        """Return the names of the metrics on the first split, in the order of reports."""
+        """Return the names of the metrics of this validator's own split, in the order of reports."""
         names = ["loss"]
         if self._has_perplexity:
             names.append("ppl")
@@ -179,9 +179,9 @@ class Validator:
     def measure(self, model: Transformer) -> ValidationResult:
         """Return all metrics by name, the signatures of those that have one, and sample outputs.
 
-        `loss` and `ppl` are over all streams, `STREAM.loss` is of each and `STREAM.TERM.loss` of its terms;
-        `bleu`, `rouge-1` and so on are means over tasks, `bleu.en-de` and the like of each. All processes
-        must call this together. The model keeps its mode (training or not).
+        `loss` is the mean over the streams and `ppl` its exponential; `STREAM.loss` is of each stream, and
+        `STREAM.TERM.loss` of its terms; `bleu`, `rouge-1` and so on are means over tasks, `bleu.en-de` and
+        the like of each. All processes must call this together. The model keeps its mode (training or not).
         """
         # The trainer lends its model, and gets it back in the mode that it was in.
         was_training = model.training

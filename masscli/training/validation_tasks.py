@@ -209,7 +209,7 @@ class RetrievalTask:
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> dict[str, float]:
-        """Return the share (0 to 1) of sentences whose translation is the best match, by direction."""
+        """Return, by metric, the share (0 to 1) of sentences whose translation is the best match."""
         first = sentence_vectors(model, self.framing, self.sides[0], self.pair[0])
         second = sentence_vectors(model, self.framing, self.sides[1], self.pair[1])
         forward, backward = self.names

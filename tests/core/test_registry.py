@@ -149,3 +149,10 @@ def test_every_built_in_objective_has_its_class_and_options() -> None:
         options = OBJECTIVES.load(name)
         assert options(name=name).name == name
         assert objective_class(name).__module__ == options.implementation.partition(":")[0]
+
+
+def test_an_attribute_error_inside_a_plug_in_keeps_its_traceback(site: Path) -> None:
+    (site / "plug_ten.py").write_text("import math\n\nmath.no_such_function()\n")
+    METRICS.allow("plug_ten:Thing")
+    with pytest.raises(AttributeError, match="no_such_function"):
+        METRICS.load("plug_ten:Thing")

@@ -27,7 +27,8 @@ def from_dict(cls: type[T], raw: Mapping[str, Any], prefix: str = "") -> T:
 
     Values may be strings in the form that is typed on a command line. Such a string is split at commas for a
     tuple field, and blanks around its items are dropped; items of a list are taken exactly as they are.
-    Raises one ConfigError with every problem; their keys begin with `prefix`.
+    Raises one ConfigError with every problem; their keys begin with `prefix`. The rules of a section are
+    checked only if all of its values can be parsed.
     """
     try:
         return cast(T, _parse_section(cls, raw))

@@ -33,9 +33,9 @@ def build_validator(
 ) -> tuple[Validator, list[str]]:
     """Return the validator of a run, and warnings for the user.
 
-    It measures nothing if validation is disabled, or if no data folder has a split to validate on. Raises
-    MasscliError if an option asks for a measurement in such a run, or if the metric that decides which
-    checkpoint is best is not measured.
+    It measures nothing if validation is disabled, or if one of the splits to validate on is in no data
+    folder. Raises MasscliError if an option asks for a measurement in such a run, or if the metric that
+    decides which checkpoint is best is not measured.
     """
     data = context.data
     valid = recipe.valid

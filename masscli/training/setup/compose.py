@@ -119,9 +119,10 @@ def _default_folder(streams: Mapping[str, StreamConfig]) -> Path:
 
 
 def _keep_initialization(recipe: Recipe, stored: Recipe, save_dir: Path) -> Recipe:
-    """Return the recipe with the --init-* options of the existing run in `save_dir`.
+    """Return the recipe with the initial weights and vectors of the existing run in `save_dir`.
 
-    `stored` is the recipe of this run. Raises MasscliError if `recipe` names other initial weights.
+    These are all --init-* options but --init-new. `stored` is the recipe of this run. Raises MasscliError if
+    `recipe` names other initial weights.
     """
     # The first change is enough for an error.
     for flag, asked, begun_with in _changed_initialization(recipe, stored):

@@ -58,7 +58,9 @@ class TrainedRun:
                 f"{self.recipe.data}: was made with another vocabulary than {path}",
                 "name the right folder with --data",
             )
-        self.model = Transformer(self.recipe.model, self.framing.vocab.size, self.checkpoint.state.languages)
+        vocab = self.framing.vocab
+        languages = self.checkpoint.state.languages
+        self.model = Transformer(self.recipe.model, vocab.size, languages, vocab.id_ranges)
         load_tensors(self.model, self.checkpoint.weights(), self.checkpoint.path / MODEL)
         self.model.to(device).eval()
         # As in training: weights in fp32, and products in the precision that is asked for.
@@ -84,8 +86,10 @@ class TrainedRun:
     def measure_running_text(self, split: str, context: int) -> Measurement:
         """Return the perplexity of language models over running text in overlapping windows.
 
-        Each token behind the first window is predicted from at least `context` tokens before it. Raises
-        MasscliError if no stream of the run reads running text, or if `context` is not smaller than a window.
+        The metrics of each stream of --objective gpt are `STREAM.ppl-piece`, `STREAM.ppl-word` and
+        `STREAM.bits-per-byte`. Each token behind the first window is predicted from at least `context` tokens
+        before it. Raises MasscliError if the run has no such stream, or if `context` is not smaller than a
+        window.
         """
         streams = {}
         for name, stream in self.recipe.stream.items():

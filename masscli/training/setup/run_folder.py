@@ -77,11 +77,11 @@ NEW_RUN = "start another run with --save-dir, or begin from its weights with --i
 def prepare_folder(save_dir: Path) -> None:
     """Create the folder of a run, and remove incomplete checkpoints that a killed process has left in it.
 
-    Raises MasscliError if the folder cannot be written, or if the disk is nearly full.
+    Raises MasscliError if the folder cannot be made, or if the disk is nearly full.
     """
     try:
         (save_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+    except OSError as error:
         raise cannot_be_written(str(save_dir), error, "choose another folder with --save-dir") from None
     # Better refused now than at the first checkpoint.
     if shutil.disk_usage(save_dir).free < NEEDED_SPACE:
