@@ -16,6 +16,11 @@ from masscli.data.batches.batch import Tokens
 from masscli.data.storage.data_folder import DataFolder
 from masscli.generation.running_text import windows
 from masscli.reporting.score_log import read_scores
+from masscli.text.dictionary_model import pack_dictionary
+from masscli.text.preprocessing import TextPreprocessing
+from masscli.text.tokenizer import Tokenizer
+from masscli.text.two_vocabularies import pack_two_vocabularies
+from tests.toy import WORDS
 
 SMALL = [
     "--dim=16",
@@ -66,6 +71,26 @@ def test_a_run_is_measured_as_in_its_validation(
     # A split that is not there is named, with those that are.
     assert run(["score", folder, "--gen-subset=test"]) == 2
     assert "has no test split" in capsys.readouterr().err
+
+
+def test_a_run_with_two_vocabularies_is_measured(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_sync: None
+) -> None:
+    special = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
+    sides = [(language, pack_dictionary([*special, *words], special)) for language, words in WORDS.items()]
+    tokenizer = Tokenizer.from_bytes(
+        tmp_path, pack_two_vocabularies(*sides), TextPreprocessing(), tuple(WORDS)
+    )
+    vocabulary, data, folder = (tmp_path / name for name in ("vocabulary", "data", "run"))
+    vocabulary.mkdir()
+    tokenizer.save(vocabulary)
+    texts = [f"--{split}pref={toy.parent / split}" for split in ("train", "valid")]
+    assert run(["preprocess", f"--spm-model={vocabulary}", *texts, f"--destdir={data}"]) == 0
+    command = ["finetune", str(data), "--task=translate", "-s", "en", "-t", "de", "--embeddings=separate"]
+    assert run([*command, *SMALL, *SHORT, "--save-dir", str(folder)]) == 0
+    expected = Checkpoint.open(folder).metrics
+    capsys.readouterr()
+    assert measured(capsys, str(folder), "--gen-subset=valid")["loss"] == pytest.approx(expected["loss"])
 
 
 def test_labels_are_measured_with_the_stored_head(
