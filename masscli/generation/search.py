@@ -167,7 +167,9 @@ class _Search:
         self.pieces[..., step] = selection.pieces
         self.piece_scores[..., step] = scores[sentence, selection.parents, selection.pieces]
         self.sums = selection.sums
-        self.last = selection.pieces.flatten()
+        # A row without any chance has a piece that the decoder may not even know, with two vocabularies.
+        is_dead = selection.sums == -torch.inf
+        self.last = selection.pieces.masked_fill(is_dead, self.constraints.vocabulary.eos).flatten()
         return selection
 
     def _collect_done(self, step: int) -> None:

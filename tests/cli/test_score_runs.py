@@ -78,12 +78,11 @@ def test_a_run_with_two_vocabularies_is_measured(
 ) -> None:
     special = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
     sides = [(language, pack_dictionary([*special, *words], special)) for language, words in WORDS.items()]
-    tokenizer = Tokenizer.from_bytes(
-        tmp_path, pack_two_vocabularies(*sides), TextPreprocessing(), tuple(WORDS)
-    )
+    packed = pack_two_vocabularies(*sides)
+    tokenizer = Tokenizer.from_bytes(tmp_path, packed, TextPreprocessing(), tuple(WORDS))
     vocabulary, data, folder = (tmp_path / name for name in ("vocabulary", "data", "run"))
     vocabulary.mkdir()
-    tokenizer.save(vocabulary)
+    tokenizer.with_own_ranges().save(vocabulary)
     texts = [f"--{split}pref={toy.parent / split}" for split in ("train", "valid")]
     assert run(["preprocess", f"--spm-model={vocabulary}", *texts, f"--destdir={data}"]) == 0
     command = ["finetune", str(data), "--task=translate", "-s", "en", "-t", "de", "--embeddings=separate"]
