@@ -60,16 +60,16 @@ class _NoProgress:
     """A reporter of progress that shows nothing."""
 
     def note(self, text: str) -> None:
-        """Drop a message."""
+        """Show nothing of a message."""
 
     def warn(self, text: str) -> None:
-        """Drop a warning."""
+        """Show nothing of a warning."""
 
     def start(self, what: str, total: int) -> None:
-        """Drop the name of a task and its size in bytes."""
+        """Show nothing of a task that begins, which has `total` bytes to do."""
 
     def advance(self, amount: int) -> None:
-        """Drop the number of bytes that are done."""
+        """Show nothing of `amount` further bytes being done."""
 
 
 def _write_text(folder: Path, split: str, pairs: Sequence[Mapping[str, str]]) -> None:

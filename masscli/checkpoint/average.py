@@ -62,10 +62,11 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
 
 
 def mixture_warnings(checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """Return one warning if the checkpoints began with different weights, else an empty list.
+    """Return one warning if the checkpoints seem to have begun with different weights, else an empty list.
 
-    Runs with --init-from began with the same weights if they name the same path; other runs did if they have
-    the same seed. Weights with different beginnings are far apart, and their mean is a bad model.
+    Runs seem to have begun with the same weights if --init-from and --init-decoder-from name the same paths
+    and, without --init-from, the seed is the same. Weights with different beginnings are far apart, and their
+    mean is a bad model.
     """
     origins: dict[object, Checkpoint] = {}
     for member in checkpoints:
@@ -73,11 +74,13 @@ def mixture_warnings(checkpoints: Sequence[Checkpoint]) -> list[str]:
         origin: object = recipe.seed
         if recipe.init_from is not None:
             origin = recipe.init_from.resolve()
-        origins.setdefault(origin, member)
+        decoder = recipe.init_decoder_from
+        origins.setdefault((origin, decoder and decoder.resolve()), member)
     if len(origins) == 1:
         return []
     places = " and ".join(str(member.path) for member in origins.values())
-    return [f"{places} began with different weights (--seed, --init-from): their mean is hardly a good model"]
+    options = "--seed, --init-from, --init-decoder-from"
+    return [f"{places} began with different weights ({options}): their mean is hardly a good model"]
 
 
 def _same_model(first: Checkpoint, second: Checkpoint) -> bool:

@@ -1,7 +1,7 @@
-"""Recognise common mistakes in scoring from the lines of hypotheses and references alone.
+"""Recognise common mistakes in scoring from the lines of hypotheses, references and source.
 
-Each check yields warnings, as text for the user; none is an error. `name` is how a check calls the file of
-hypotheses in messages, and references are given by the name of their file.
+Each check yields warnings, as text for the user; none is an error. `name` is how messages call the file of
+hypotheses, and `references` maps what messages call each file of references to its lines.
 """
 
 from __future__ import annotations

@@ -72,8 +72,9 @@ def encode_with_offsets(
 def char_offsets(word: str, piece_texts: Sequence[str]) -> list[Span]:
     """Return for each piece of a word the range of the word's characters that it covers.
 
-    `piece_texts` are the texts of the pieces in order, without word markers. A piece without letters gets an
-    empty range after the piece before it.
+    `piece_texts` are the texts of the pieces in order, without word markers. A piece that stands for
+    no character of the word, such as an empty one or an inserted mark, gets an empty range after the piece
+    before it.
     """
     lengths = list(map(len, piece_texts))
     # The usual case, without any work for single letters: the pieces spell the word, apart from case.

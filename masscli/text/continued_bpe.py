@@ -92,7 +92,10 @@ class _Learner:
         return piece
 
     def _count_pairs(self, number: int, count: int) -> None:
-        """Add `count` to the counts of all pairs of word `number`, and remember that they occur in it."""
+        """Add `count` to the counts of all pairs of word `number`; remember that they occur in it.
+
+        A negative `count` takes out what was counted before the word is changed, and remembers nothing.
+        """
         for pair in pairwise(self._words[number]):
             self._counts[pair] += count
             if count > 0:

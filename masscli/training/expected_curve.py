@@ -26,7 +26,7 @@ class Point(NamedTuple):
 class ExpectedCurve:
     """The range in which a metric is expected at each update, interpolated linearly between the points.
 
-    The points are sorted by update.
+    Nothing is expected before the first point or after the last one. The points are sorted by update.
     """
 
     metric: str

@@ -34,7 +34,8 @@ def record_validation(state: RunState, score: float, config: OptimConfig, lower_
 def _is_better(score: float, best: float | None, threshold: float, lower_is_better: bool) -> bool:
     """Return whether a score is better than the best one by more than the share `threshold` of the latter.
 
-    If `best` is None, every score is better.
+    If `best` is None, every score is better. As in PyTorch, a slightly worse score counts as better, too, if
+    the best one is negative.
     """
     if best is None:
         return True

@@ -233,7 +233,7 @@ def test_averages_of_runs_that_began_differently_are_pointed_out(run: Path) -> N
     other_seed = replace(first, recipe=replace(first.recipe, seed=first.recipe.seed + 1))
     assert mixture_warnings([first, first]) == []
     (warning,) = mixture_warnings([first, other_seed, first])
-    assert "began with different weights (--seed, --init-from)" in warning
+    assert "began with different weights (--seed, --init-from, --init-decoder-from)" in warning
     # Both were fine-tuned from one checkpoint, however it is named.
     paths = (run, run / "checkpoints" / "..")
     members = [
@@ -242,6 +242,8 @@ def test_averages_of_runs_that_began_differently_are_pointed_out(run: Path) -> N
     ]
     assert mixture_warnings(members) == []
     assert len(mixture_warnings([members[0], first])) == 1
+    other_decoder = replace(members[0], recipe=replace(members[0].recipe, init_decoder_from=run))
+    assert len(mixture_warnings([members[0], other_decoder])) == 1
 
 
 def test_all_files_have_the_permissions_of_new_files(run: Path, tmp_path: Path) -> None:

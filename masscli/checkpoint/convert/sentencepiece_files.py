@@ -79,8 +79,9 @@ def _check_first_pieces(path: Path, pieces: Sequence[str], title: str) -> None:
 def read_albert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Read ALBERT's vocabulary, whose ids are those of its SentencePiece model.
 
-    The model has `vocab_size` rows of token embeddings. Raises MasscliError if the vocabulary does not fit,
-    and UnreadableError if tokenizer.json prepares text in another way than ALBERT.
+    The model has `vocab_size` rows of token embeddings. Raises MasscliError if the vocabulary is missing or
+    does not fit, and UnreadableError if tokenizer.json keeps the quotation marks of TeX, has other pieces, or
+    is there without the model's file.
     """
     path, model, pieces = _read_model(files)
     if files.content:

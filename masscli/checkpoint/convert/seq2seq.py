@@ -54,9 +54,9 @@ class Seq2SeqFamily:
         return self.position_offset
 
     def tensor_names(self, config: ModelConfig) -> dict[str, tuple[str, ...]]:
-        """Return the names of masscli's tensors, each with the Hugging Face tensors that it is stacked from.
+        """Return the names of masscli's tensors, each with the Hugging Face tensors that it is made of.
 
-        They are stacked along the first dimension. Output biases are left out.
+        These are concatenated along the first dimension. Output biases are left out.
         """
         layers = {"encoder": config.encoder_layers, "decoder": config.decoder_layers}
         names: dict[str, tuple[str, ...]] = {}

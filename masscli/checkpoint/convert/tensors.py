@@ -131,7 +131,7 @@ def from_hf(
             model[name] = _initial_value(name, like.shape, generator)
             new.append(name)
             continue
-        tensor = _stack(family, name, [sources[theirs] for theirs in names[name]])
+        tensor = _concatenate(family, name, [sources[theirs] for theirs in names[name]])
         if name in _VOCAB_SIZED:
             new_rows = torch.Size((size - vocab_size, *tensor.shape[1:]))
             tensor = torch.cat([tensor, _initial_value(name, new_rows, generator)])
@@ -228,10 +228,10 @@ def _take_objective_head(
     return objective
 
 
-def _stack(family: Family, name: str, parts: Sequence[Tensor]) -> Tensor:
-    """Return masscli's tensor `name`: its parts, stacked along the first dimension.
+def _concatenate(family: Family, name: str, parts: Sequence[Tensor]) -> Tensor:
+    """Return masscli's tensor `name`: its parts, concatenated along the first dimension.
 
-    They are transposed before that if the family stores this tensor as (in, out).
+    Each part is transposed first if the family stores this tensor as (in, out).
     """
     if _is_transposed(family, name):
         return torch.cat([part.T for part in parts])
@@ -239,7 +239,7 @@ def _stack(family: Family, name: str, parts: Sequence[Tensor]) -> Tensor:
 
 
 def _model_names(family: Family, config: ModelConfig) -> dict[str, tuple[str, ...]]:
-    """Return the names of masscli's tensors, each with the names of the published ones it is stacked from."""
+    """Return the names of masscli's tensors, each with those of the published ones it is made of."""
     layers = max(config.encoder_layers, config.decoder_layers)
     names = family.tensor_names(family.body, family.pooler, family.lm_head, layers=layers)
     if not config.tie_output:

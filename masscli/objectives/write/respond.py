@@ -1,4 +1,4 @@
-"""Dialogue: write the next turn (Song et al. 2019, section 4.3)."""
+"""Dialogue: write the next turn (Song et al. 2019, section 4.4)."""
 
 from __future__ import annotations
 

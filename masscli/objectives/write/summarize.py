@@ -1,4 +1,4 @@
-"""Summarization: write a summary of a text (Song et al. 2019, section 4.2)."""
+"""Summarization: write a summary of a text (Song et al. 2019, section 4.3)."""
 
 from __future__ import annotations
 

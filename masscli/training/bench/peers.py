@@ -30,7 +30,7 @@ class Peer(Protocol):
         """The module whose parameters are trained."""
 
     def loss(self, batch: Batch, dtype: torch.dtype) -> Tensor:
-        """Return the loss for each target of a batch, with matrix products in `dtype`."""
+        """Return the mean loss over the targets of a batch, with matrix products in `dtype`."""
 
 
 class PlainPeer(nn.Module):
@@ -57,7 +57,7 @@ class PlainPeer(nn.Module):
         return self
 
     def loss(self, batch: Batch, dtype: torch.dtype) -> Tensor:
-        """Return the cross-entropy with label smoothing for each target, with products in `dtype`."""
+        """Return the mean label-smoothed cross-entropy of the targets, with matrix products in `dtype`."""
         labels = batch.labels[TERM]
         with _autocast(batch, dtype):
             hidden = self._hidden(batch)
@@ -91,7 +91,7 @@ class HuggingFacePeer:
         self._forward: Any = torch.compile(self.module) if compiled else self.module
 
     def loss(self, batch: Batch, dtype: torch.dtype) -> Tensor:
-        """Return the cross-entropy with label smoothing for each target, with products in `dtype`."""
+        """Return the mean label-smoothed cross-entropy of the targets, with matrix products in `dtype`."""
         inputs = {"input_ids": batch.source.ids}
         shape = batch.source.ids.shape
         if batch.target is not None:
