@@ -27,7 +27,8 @@ class SentencePieceModel:
     def __init__(self, data: bytes) -> None:
         """Load the bytes of a model file.
 
-        Raises BadModelError if SentencePiece cannot read them, or if the model has no pieces.
+        Raises BadModelError if SentencePiece cannot read them, or if the model has no pieces or one that is
+        no text.
         """
         try:
             self.processor: Any = sentencepiece.SentencePieceProcessor(model_proto=data)
@@ -37,7 +38,10 @@ class SentencePieceModel:
         # An empty file is a valid model without pieces, but every other method of it fails.
         if len(self.processor) == 0:
             raise BadModelError("has no pieces", "is the file empty?")
-        pieces: list[str] = self.processor.id_to_piece(list(range(len(self.processor))))
+        try:
+            pieces: list[str] = self.processor.id_to_piece(list(range(len(self.processor))))
+        except UnicodeDecodeError:
+            raise BadModelError("has a piece that is not UTF-8", "was the file damaged?") from None
         self._reserved_text = ReservedText(pieces)
         self._pieces = list(map(readable_piece, pieces))
 
