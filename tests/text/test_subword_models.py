@@ -13,7 +13,7 @@ from masscli.text.gpt_bpe import GptBpeModel, pack_gpt_bpe
 from masscli.text.markers import UNKNOWN_TEXT
 from masscli.text.numbered_sentencepiece import NumberedSentencePieceModel, pack_numbered_sentencepiece
 from masscli.text.sentencepiece_model import SentencePieceModel, train_sentencepiece
-from masscli.text.subword_model import SubwordModel
+from masscli.text.subword_model import BadModelError, SubwordModel
 from masscli.text.wordpiece import REQUIRED_PIECES, WordPieceModel
 
 LINES = ["ab abc", "cab ba", "ab cab"]
@@ -59,3 +59,9 @@ def test_an_id_beyond_the_last_one_is_unknown(kind: str) -> None:
 def test_pieces_that_are_no_text_have_no_mark() -> None:
     model = MODELS["gpt"]()
     assert model.id_to_piece(range(7)) == ["<unk>", "a@@", "b", "ab", "c", "spare", "<6>"]
+
+
+def test_a_sentencepiece_model_with_a_piece_that_is_no_text_is_refused() -> None:
+    damaged = sentencepiece().replace("▁cab".encode(), "▁ca".encode() + b"\xc0")
+    with pytest.raises(BadModelError, match="has a piece that is not UTF-8"):
+        SentencePieceModel(damaged)
