@@ -37,7 +37,7 @@ COMMANDS = {
     "import": "Turn published weights of other programs into a run.",
     "export": "Turn a run into files that other programs read.",
     "inspect": "Show what is in a data folder, a run or a checkpoint.",
-    "bench": "Measure speed on this machine, beside plain PyTorch.",
+    "bench": "Measure speed beside other programs, and check a GPU.",
     "filter": "Filter noisy pairs of sentences.",
     "mine": "Find translations of each other in two monolingual files.",
     "dictionary": "Find words that mean the same, in pairs, text or a model.",

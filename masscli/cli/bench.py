@@ -1,4 +1,4 @@
-"""Measure speed on this machine, beside PyTorch's own Transformer and Hugging Face's, and check a GPU.
+"""Measure speed beside other programs, and check a GPU.
 
 Each figure is a median. Ratios are to a ceiling (a matrix product) and to peers measured in the same run,
 since machines differ and drift. Hugging Face's models take part where the package transformers is installed.

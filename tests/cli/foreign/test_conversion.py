@@ -411,7 +411,9 @@ def test_mistakes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
         parse_foreign("fairseq-train 'data")
     with pytest.raises(MasscliError, match="YAML"):
         parse_foreign("fairseq-hydra-train --config-name x")
-    monkeypatch.setattr(sys, "stdin", io.StringIO("fairseq-train data --lr '[1e-3]'\n"))
+    # Some editors begin a file with a byte order mark.
+    text = b"\xef\xbb\xbffairseq-train data --lr '[1e-3]'\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
     assert run(["convert-command", "-"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("masscli finetune data --task translate") and "--lr 1e-3" in out and err == ""
