@@ -121,8 +121,8 @@ def _default_folder(streams: Mapping[str, StreamConfig]) -> Path:
 def _keep_initialization(recipe: Recipe, stored: Recipe, save_dir: Path) -> Recipe:
     """Return the recipe with the initial weights and vectors of the existing run in `save_dir`.
 
-    These are all --init-* options but --init-new. `stored` is the recipe of this run. Raises MasscliError if
-    `recipe` names other initial weights.
+    These are all --init-* options. `stored` is the recipe of this run. Raises MasscliError if `recipe` names
+    other initial weights.
     """
     # The first change is enough for an error.
     for flag, asked, begun_with in _changed_initialization(recipe, stored):
@@ -135,6 +135,7 @@ def _keep_initialization(recipe: Recipe, stored: Recipe, save_dir: Path) -> Reci
         init_from=stored.init_from,
         init_stacks=stored.init_stacks,
         init_decoder_from=stored.init_decoder_from,
+        init_new=stored.init_new,
         init_vectors=stored.init_vectors,
     )
 
@@ -152,6 +153,11 @@ def _changed_initialization(recipe: Recipe, stored: Recipe) -> Iterator[tuple[st
         # Paths are compared as places, since one run may be named in several ways.
         if asked is not None and (begun_with is None or asked.resolve() != begun_with.resolve()):
             yield flag, asked, begun_with
+    # Their defaults are taken for options that were left out.
+    if recipe.init_stacks not in ("both", stored.init_stacks):
+        yield "--init-stacks", recipe.init_stacks, stored.init_stacks
+    if recipe.init_new not in ("parts", stored.init_new):
+        yield "--init-new", recipe.init_new, stored.init_new
     if recipe.init_vectors and recipe.init_vectors != stored.init_vectors:
         yield "--init-vectors", ",".join(recipe.init_vectors), ",".join(stored.init_vectors)
 

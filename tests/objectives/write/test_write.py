@@ -407,6 +407,14 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(
         "hint: start another run with --save-dir, or leave it out to go on",
     ]
     finetune(labelled, tmp_path / "run", *at, updates=3)
+    begun = [*at, "--init-stacks", "encoder", "--init-new", "mean"]
+    finetune(labelled, tmp_path / "stacks", *begun, updates=1)
+    finetune(labelled, tmp_path / "stacks", *at, updates=2)
+    kept = Checkpoint.open(tmp_path / "stacks/checkpoints/last").recipe
+    assert (kept.init_stacks, kept.init_new) == ("encoder", "mean")
+    for flag, other in (("--init-stacks", "decoder"), ("--init-new", "random")):
+        again = ["finetune", labelled / "data", "--save-dir", tmp_path / "stacks", "--max-update", "3", *at]
+        assert told(capsys, *again, flag, other, status=2)[1][0].startswith(f"error: {flag} {other}: ")
     fresh = ["finetune", labelled / "data", "--save-dir", tmp_path / "fresh", *HEADLINES, *TINY]
     told(capsys, *fresh, "--max-update", "1")
     assert told(capsys, *fresh, "--max-update", "2", "--init-from", encoder, status=2)[1][0].endswith(
