@@ -170,7 +170,7 @@ async def _unless_client_leaves(request: Request, work: Coroutine[Any, Any, Resu
     """
     working = asyncio.create_task(work)
     # After the body, the next message of a request is that its client is gone.
-    leaving = asyncio.create_task(request.receive())
+    leaving = asyncio.ensure_future(request.receive())
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
