@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from masscli.core.config import is_changed
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.framing import Framing
@@ -56,9 +57,8 @@ class CTranslate2Decoder:
         piece_scores: bool = True,
         use_shortlist: bool = False,
     ) -> None:
-        defaults = GenerationConfig()
         for field in _UNSUPPORTED:
-            if getattr(config, field) != getattr(defaults, field):
+            if is_changed(config, field):
                 raise _refusal(f"--{field.replace('_', '-')}")
         if allowed is not None:
             raise _refusal("--min-piece-count")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from masscli.core.config import from_dict, iter_options
+from masscli.core.config import from_dict, is_changed, iter_options
 from masscli.core.errors import MasscliError
 from masscli.objectives.registry import OBJECTIVES, ObjectiveConfig, objective_class
 from masscli.objectives.shared.evaluable_objective import EvaluableObjective
@@ -89,8 +89,7 @@ def _refuse_selection(selection: StreamSelection) -> None:
     """Raise MasscliError if a flag chooses streams, except --max-examples, which holds for all streams."""
     for option in iter_options(StreamSelection):
         # A value that equals the default chooses nothing.
-        is_given = getattr(selection, option.key) != option.default
-        if is_given and option.key != "max_examples":
+        if is_changed(selection, option.key) and option.key != "max_examples":
             raise MasscliError(
                 f"--{option.key.replace('_', '-')} chooses streams, and the recipe has its own",
                 "change its [stream] tables, or leave --config out",
