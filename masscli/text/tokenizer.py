@@ -453,9 +453,14 @@ def check_preparation(card: TokenizerCard, preprocessing: TextPreprocessing, giv
     `given` is the option that named the vocabulary, with its value.
     """
     # An option that is not given asks for nothing, and the stored preparation holds.
-    for option in ("normalize", "moses", "lowercase", "romanian"):
-        requested = getattr(preprocessing, option)
-        if requested and requested != getattr(card, option):
+    options = (
+        ("normalize", preprocessing.normalize, card.normalize),
+        ("moses", preprocessing.moses, card.moses),
+        ("lowercase", preprocessing.lowercase, card.lowercase),
+        ("romanian", preprocessing.romanian, card.romanian),
+    )
+    for option, requested, stored in options:
+        if requested and requested != stored:
             raise MasscliError(
                 f"--{option}: differs from the preparation of text for the vocabulary of {given}", hint
             )

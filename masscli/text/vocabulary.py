@@ -104,10 +104,22 @@ class Vocabulary:
             )
 
     @property
+    def role_ids(self) -> dict[str, int]:
+        """The special id of each role: pad, bos, eos, unk, mask, cls and sep."""
+        return {
+            "pad": self.pad,
+            "bos": self.bos,
+            "eos": self.eos,
+            "unk": self.unk,
+            "mask": self.mask,
+            "cls": self.cls,
+            "sep": self.sep,
+        }
+
+    @property
     def special_ids(self) -> frozenset[int]:
         """All special ids, including that of unknown pieces, the spare ones and those of languages."""
-        roles = (self.pad, self.bos, self.eos, self.unk, self.mask, self.cls, self.sep)
-        return frozenset((*roles, *self.spare, *self.languages.values()))
+        return frozenset((*self.role_ids.values(), *self.spare, *self.languages.values()))
 
     @property
     def ordinary_ids(self) -> NDArray[np.int64]:

@@ -36,6 +36,7 @@ from masscli.text.tokenizer_card import (
     language_piece,
     spare_piece,
 )
+from masscli.text.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -151,14 +152,25 @@ def why_not_extended(new: Tokenizer, old: Tokenizer) -> str | None:
         return "it was made from another vocabulary"
     if new.all_pieces()[: len(old.all_pieces())] != old.all_pieces():
         return "its pieces have other ids"
-    for role in (*SPECIAL_PIECES, "spare", "decoder_start", "forced_prefix"):
-        if getattr(new.card, role) != getattr(old.card, role):
-            return f"its special symbol {role} has another id"
+    symbols = _special_symbols(new.vocab)
+    for symbol, old_ids in _special_symbols(old.vocab).items():
+        if symbols[symbol] != old_ids:
+            return f"its special symbol {symbol} has another id"
     if not old.vocab.languages.items() <= new.vocab.languages.items():
         return "a language has another id"
     if not _is_prepared_alike(new, old):
         return "its text is prepared in another way"
     return None
+
+
+def _special_symbols(vocab: Vocabulary) -> dict[str, object]:
+    """Return the id, or the ids, of each special symbol except languages, by a name for messages."""
+    return {
+        **vocab.role_ids,
+        "spare": vocab.spare,
+        "decoder_start": vocab.decoder_start,
+        "forced_prefix": vocab.forced_prefix,
+    }
 
 
 def _is_prepared_alike(new: Tokenizer, old: Tokenizer) -> bool:
@@ -296,7 +308,7 @@ def _pack(
 
 def _special_ids(card: TokenizerCard) -> dict[str, int]:
     """Return the id of each special symbol of a card, by masscli's name for it."""
-    ids: dict[str, int] = {piece: getattr(card, role) for role, piece in SPECIAL_PIECES.items()}
+    ids = {SPECIAL_PIECES[role]: role_id for role, role_id in card.vocabulary().role_ids.items()}
     for language, language_id in zip(card.languages, card.language_ids, strict=True):
         ids[language_piece(language)] = language_id
     for number, spare_id in enumerate(card.spare):

@@ -77,8 +77,9 @@ def fast_tokenizer_files(
     }
     for role in _ROLES:
         # Symbols that masscli has added are left out of an imported model.
-        if getattr(vocab, role) < len(names):
-            settings[f"{role}_token"] = names[getattr(vocab, role)]
+        token_id = vocab.role_ids[role]
+        if token_id < len(names):
+            settings[f"{role}_token"] = names[token_id]
     files = {
         "tokenizer.json": fast.to_str(pretty=True).encode(),
         "tokenizer_config.json": (json.dumps(settings, indent=2, ensure_ascii=False) + "\n").encode(),

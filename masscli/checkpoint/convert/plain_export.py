@@ -18,8 +18,6 @@ from masscli.core.errors import cannot_be_written
 from masscli.core.files import fsync_path, new_folder, write_synced
 from masscli.version import __version__
 
-_ROLES = ("pad", "bos", "eos", "unk", "mask", "cls", "sep")
-
 
 def export_masscli(checkpoint: Checkpoint, output: Path) -> list[str]:
     """Write the run `output` with this checkpoint without its optimizer state; return notes for the user.
@@ -54,7 +52,7 @@ def export_safetensors(checkpoint: Checkpoint, output: Path) -> list[str]:
         "model": to_dict(checkpoint.recipe.model),
         "vocab_size": vocab.size,
         "languages": list(checkpoint.state.languages),
-        "special_ids": {role: getattr(vocab, role) for role in _ROLES},
+        "special_ids": vocab.role_ids,
     }
     try:
         with new_folder(output) as folder:

@@ -313,7 +313,7 @@ def _decoder_start(
     if start is None:
         start = read_json_if_present(folder / GENERATION_CONFIG).get("decoder_start_token_id")
     if type(start) is not int:
-        return int(getattr(tokenizer.vocab, family.decoder_start))
+        return tokenizer.vocab.role_ids[family.decoder_start]
     if not 0 <= start < len(rows):
         raise MasscliError(
             f"decoder_start_token_id is {start}, but the model has {len(rows)} rows",
@@ -333,7 +333,7 @@ def _check_role(
     # Newer files list all symbols that end a text.
     if isinstance(number, list) and len(number) == 1:
         [number] = number
-    own = rows.index(getattr(tokenizer.vocab, role))
+    own = rows.index(tokenizer.vocab.role_ids[role])
     if number is not None and number != own:
         raise MasscliError(
             f"{path}: {role}_token_id is {number} by config.json, but {own} here",

@@ -79,7 +79,7 @@ def _published_size(tokenizer: Tokenizer, family: Family) -> int:
 
     Symbols that masscli adds behind them are not counted.
     """
-    ids: list[int] = [getattr(tokenizer.vocab, role) for role in family.roles]
+    ids = [tokenizer.vocab.role_ids[role] for role in family.roles]
     return max(len(tokenizer.all_pieces()), 1 + max(ids))
 
 
@@ -228,7 +228,7 @@ def _special_tokens(tokenizer: Tokenizer, vocabulary: PackedVocabulary) -> dict[
     unused = set(vocabulary.unused_ids)
     used = set()
     for role in ROLES:
-        token_id = getattr(tokenizer.vocab, role)
+        token_id = tokenizer.vocab.role_ids[role]
         # Ids behind the published ones are ours, and their tokenizer does not know them.
         if token_id < len(vocabulary.pieces) and token_id not in unused:
             settings[f"{role}_token"] = vocabulary.pieces[token_id]
