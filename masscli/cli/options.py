@@ -232,7 +232,8 @@ def _option_group(annotation: Any, command: str, args: Sequence[str]) -> OptionG
     which is made for the arguments `args` of the command. Raises MasscliError if they name something that the
     group does not know, such as an objective.
     """
-    for extra in getattr(annotation, "__metadata__", ()):
+    # Of Annotated[T, Group] the arguments are T and Group.
+    for extra in typing.get_args(annotation)[1:]:
         if isinstance(extra, type) and issubclass(extra, OptionGroup):
             try:
                 return cast(OptionGroup, cast(Any, extra)(command, args))

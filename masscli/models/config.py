@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from masscli.core.config import Flags, below_one, check, config, not_negative, positive
+from masscli.core.config import Flags, below_one, check, config, not_negative, positive, to_dict
 
 _DECODER_FIELDS = {
     "ffn_dim": "decoder_ffn_dim",
@@ -203,8 +203,9 @@ class ModelConfig:
         if stack != "decoder":
             return self
         own: dict[str, Any] = {}
+        values = to_dict(self)
         for field, decoder_field in _DECODER_FIELDS.items():
-            value = getattr(self, decoder_field)
+            value = values[decoder_field]
             if value not in (0, "same"):
                 own[field] = value
         return replace(self, **own)

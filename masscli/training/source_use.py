@@ -218,14 +218,23 @@ def _with_tokens_of(source: Tokens, other: Tokens, chosen: Tensor, suffix_length
     width = min(source.ids.shape[1], other.ids.shape[1])
     places = torch.arange(width, device=source.ids.device)
     chosen = chosen[:, :width] & (places < source.lengths[:, None] - suffix_length)
-    changed = {}
-    for name in ("ids", "cross_attention_mask", "self_attention_mask"):
-        tensor = getattr(source, name)
-        if tensor is not None:
-            copied = tensor.clone()
-            copied[:, :width][chosen] = getattr(other, name)[:, :width][chosen]
-            changed[name] = copied
-    return replace(source, **changed)
+
+    def mixed(ours: Tensor, theirs: Tensor) -> Tensor:
+        copied = ours.clone()
+        copied[:, :width][chosen] = theirs[:, :width][chosen]
+        return copied
+
+    def mixed_masks(ours: Tensor | None, theirs: Tensor | None) -> Tensor | None:
+        if ours is None or theirs is None:
+            return ours
+        return mixed(ours, theirs)
+
+    return replace(
+        source,
+        ids=mixed(source.ids, other.ids),
+        cross_attention_mask=mixed_masks(source.cross_attention_mask, other.cross_attention_mask),
+        self_attention_mask=mixed_masks(source.self_attention_mask, other.self_attention_mask),
+    )
 
 
 def _words_alone(labels: Labels, framing: Framing) -> Labels:

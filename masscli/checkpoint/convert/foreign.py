@@ -7,7 +7,7 @@ name from a `TensorTable`, so that none is forgotten and none is used twice.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,9 @@ class ImportRequest:
         `options` are names of fields of this class, and `title` names the kind of model in the error.
         """
         flags = {"dictionaries": "--dict"}
+        values = asdict(self)
         for option in options:
-            if getattr(self, option):
+            if values[option]:
                 name = flags.get(option, f"--{option.replace('_', '-')}")
                 raise MasscliError(
                     f"{name}: {self.path} is of {title}, for which it has no meaning", "leave it out"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint.convert.folder import read_flag, read_json_if_present
-from masscli.core.config import ConfigError, from_dict
+from masscli.core.config import ConfigError, from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.generation.config import GenerationConfig
 
@@ -112,7 +112,8 @@ def write_generation_settings(options: Mapping[str, str], max_positions: int, fo
     `forced` is the number of tokens that every output is forced to begin with.
     """
     search = from_dict(GenerationConfig, options)
-    settings: dict[str, Any] = {name: getattr(search, field) for field, name in _NAMES.items()}
+    values = to_dict(search)
+    settings: dict[str, Any] = {name: values[field] for field, name in _NAMES.items()}
     # There is no rule like max_len_a: the length limit is that of the model.
     longest = max_positions
     if "max_len_b" in options and search.max_len_a == 0:

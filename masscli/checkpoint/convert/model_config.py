@@ -241,7 +241,7 @@ def write_config(family: Family, model: ModelConfig, vocab: Vocabulary, size: in
     config["vocab_size"] = size
     # Ids of ours beyond the published ones are left out.
     for role in ("pad", "bos", "eos"):
-        token_id = getattr(vocab, role)
+        token_id = vocab.role_ids[role]
         config[f"{role}_token_id"] = token_id if token_id < size else None
     config[family.config_keys["max_positions"]] += offset
     if family.positions_after_padding:
@@ -388,9 +388,10 @@ def _closest_preset(family: Family, model: ModelConfig) -> str:
 
     If none has, return that of the family's usual preset.
     """
+    sizes = to_dict(model)
     for name in presets():
         if _family_of_preset(name) is family:
-            preset = resolve({"arch": name})
-            if all(getattr(preset, field) == getattr(model, field) for field in _SIZE_FIELDS):
+            preset = to_dict(resolve({"arch": name}))
+            if all(preset[field] == sizes[field] for field in _SIZE_FIELDS):
                 return name
     return family.arch

@@ -115,15 +115,15 @@ def _check_exportable(checkpoint: Checkpoint) -> None:
             f"{checkpoint.path}: is a single stack, not a translator",
             "an encoder or a GPT can be exported with --to huggingface, and any model with --to safetensors",
         )
-    parts = {
-        "head_transform": config.head_transform,
-        "embedding_dim": config.projects_embeddings,
-        "relative_buckets": config.relative_buckets > 0,
-    }
-    for field, is_present in parts.items():
+    parts = (
+        ("head_transform", config.head_transform, config.head_transform),
+        ("embedding_dim", config.embedding_dim, config.projects_embeddings),
+        ("relative_buckets", config.relative_buckets, config.relative_buckets > 0),
+    )
+    for field, value, is_present in parts:
         if is_present:
             raise MasscliError(
-                f"{field} is {getattr(config, field)}: no translator of another program has this part",
+                f"{field} is {value}: no translator of another program has this part",
                 "any model can be exported with --to safetensors",
             )
 
@@ -198,7 +198,9 @@ def _layers(model: Transformer, stack: str, language: int | None) -> dict[str, T
     output = 0
     if language is not None and model.config.cross_output == "language":
         output = language
-    for number, (attention_layer, ffn_layer) in enumerate(getattr(model, stack).layer_halves):
+    layers = model.encoder if stack == "encoder" else model.decoder
+    assert layers is not None
+    for number, (attention_layer, ffn_layer) in enumerate(layers.layer_halves):
         prefix = f"{stack}.layers.{number}."
         for name, tensor in attention_layer.state_dict().items():
             if name.startswith(_ATTENTION_PARTS) and not name.startswith("cross_attention.out."):

@@ -6,6 +6,7 @@ from typing import Any
 
 from masscli.checkpoint.convert.one_direction import DirectedModel
 from masscli.checkpoint.convert.seq2seq import MARIAN, NORM_EPS, SEQ2SEQ_FAMILIES, Seq2SeqFamily
+from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.text.vocabulary import Vocabulary
@@ -99,7 +100,7 @@ def _final_norms(config: ModelConfig) -> tuple[bool, ...]:
 
 def _no_family(model: ModelConfig, field: str) -> MasscliError:
     return MasscliError(
-        f"{field} is {getattr(model, field)}: no translator of Hugging Face's computes this", _HINT
+        f"{field} is {to_dict(model)[field]}: no translator of Hugging Face's computes this", _HINT
     )
 
 

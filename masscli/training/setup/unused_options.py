@@ -150,9 +150,16 @@ def _has_weight_decay(recipe: Recipe) -> bool:
 
 
 def _unused_in_sections(recipe: Recipe, request: TrainRequest) -> dict[str, UnusedOption]:
+    sections = {
+        "model": recipe.model,
+        "optim": recipe.optim,
+        "train": recipe.train,
+        "checkpoint": recipe.checkpoint,
+        "valid": recipe.valid,
+    }
     unused = {}
     for name, rules in section_rules(recipe).items():
-        section = getattr(recipe, name)
+        section = sections[name]
         given = request.recipe_options.get(name, {})
         for key, rule in find_unused(section, rules).items():
             # A stored recipe holds every default, so that only changed values in files count as given.
