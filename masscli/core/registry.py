@@ -11,6 +11,7 @@ recipe in a checkpoint may come from anywhere, and to import what it names would
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -70,23 +71,26 @@ class Registry(Generic[T]):
     def load_target(self, target: str) -> object:
         """Import `module:Class` and return the class.
 
-        Raises ConfigError if the module or the class does not exist. An error inside the module passes
-        unchanged, with its traceback.
+        Raises ConfigError if `target` has another form, or if the module or the class does not exist. An
+        error inside the module passes unchanged, with its traceback.
         """
         subject = f"{self.kind} {target!r}"
         module_name = target.partition(":")[0]
+        # A name that begins with a dot is relative to a package, and there is none here.
+        if target.startswith(".") or not EntryPoint.pattern.match(target):
+            raise ConfigError(Problem(subject, "is not of the form module:Class"))
+        # The module is imported by itself, so that errors of its own code are not taken for a missing class.
         try:
-            return EntryPoint(target, target, self.group).load()
+            importlib.import_module(module_name)
         except ModuleNotFoundError as error:
             # The plug-in exists, but a module that it imports does not.
-            if error.name is None or not target.startswith(error.name):
+            if not f"{module_name}.".startswith(f"{error.name}."):
                 raise
             problem = Problem(subject, f"there is no module {error.name!r}")
             raise ConfigError(problem, hint="is the plug-in installed?") from None
+        try:
+            return EntryPoint(target, target, self.group).load()
         except AttributeError:
-            # A module whose own code has failed is not among the imported ones.
-            if EntryPoint.pattern.match(target) and module_name not in sys.modules:
-                raise
             raise ConfigError(Problem(subject, "the module has no such class")) from None
 
 

@@ -136,11 +136,16 @@ def test_names_that_lead_nowhere(site: Path) -> None:
         assert error.value.message == message
     with pytest.raises(ConfigError, match=r"name: no metric called 'comet' \(known: accuracy, bleu, .*\)"):
         METRICS.load("comet")
-    METRICS.allow("plug_eight:Thing")
-    with pytest.raises(
-        ModuleNotFoundError, match="no_such_dependency"
-    ):  # the plug-in's own trouble keeps its traceback
-        METRICS.load("plug_eight:Thing")
+    # The plug-in's own trouble keeps its traceback, whatever the missing module is called.
+    (site / "plug_nine.py").write_text("import plug_ni\n")
+    for name, missing in {"plug_eight:Thing": "no_such_dependency", "plug_nine:Thing": "plug_ni"}.items():
+        METRICS.allow(name)
+        with pytest.raises(ModuleNotFoundError, match=missing):
+            METRICS.load(name)
+    for name in (":Thing", ".relative:Thing", "no such form:Thing"):
+        METRICS.allow(name)
+        with pytest.raises(ConfigError, match="is not of the form module:Class"):
+            METRICS.load(name)
 
 
 def test_every_built_in_objective_has_its_class_and_options() -> None:
