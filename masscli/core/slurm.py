@@ -44,6 +44,6 @@ def torchrun_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 def first_host(nodes: str) -> str:
     """Return the first machine of a SLURM node list: `gpu01` for `gpu[01-04,07],fat2`."""
-    match = re.match(r"([^,\[]*)(?:\[([^\],-]+)[^\]]*\]([^,\[]*))?", nodes)
-    assert match is not None, "every part of the pattern may be empty"
-    return "".join(part or "" for part in match.groups())
+    # Commas within brackets separate numbers, and the others separate names.
+    first = re.split(r",(?![^\[]*\])", nodes)[0]
+    return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", first)

@@ -45,6 +45,7 @@ def test_other_processes_are_alone_or_torchruns() -> None:
         ("node7", "node7"),
         ("a1,b2", "a1"),
         ("gpu[01-04,07],fat2", "gpu01"),
+        ("rack[1-2]gpu[03,05-06],fat2", "rack1gpu03"),
         ("n[9]", "n9"),
         ("rack1-[12,14]-ib,x", "rack1-12-ib"),
     ],
