@@ -6,7 +6,7 @@ between devices. The CPU computes in fp32.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -170,14 +170,20 @@ def _compare(
     name: str, losses: list[dict[str, float]], reference: list[dict[str, float]], tolerance: float
 ) -> Check:
     """Compare the losses of every update with those of the CPU."""
-    largest = 0.0
+    differences = [0.0]
     for step, expected_step in zip(losses, reference, strict=True):
         for term, expected in expected_step.items():
             # A term without targets has no loss.
-            difference = abs(step.get(term, float("inf")) - expected) / max(abs(expected), 1e-6)
-            largest = max(largest, difference)
+            differences.append(abs(step.get(term, float("inf")) - expected) / max(abs(expected), 1e-6))
+    largest = _largest(differences)
     detail = f"losses of {len(losses)} updates differ by {largest:.1e} at most"
     return Check(name, largest <= tolerance, detail)
+
+
+def _largest(values: Sequence[float]) -> float:
+    """Return the largest of some numbers; it is NaN, which no tolerance allows, if one of them is NaN."""
+    # Python's max drops NaN unless it comes first.
+    return float(torch.tensor(values, dtype=torch.float64).max())
 
 
 def _check_search(run: Path, device: torch.device) -> Check:
@@ -223,8 +229,8 @@ def _check_sharding(data: Path, folder: Path, device: torch.device) -> Check:
             sharded = _gradients(trainer, stream.objective, batch)
     finally:
         dist.destroy_process_group()
-    largest = max(float((whole[name] - sharded[name]).abs().max()) for name in whole)
-    scale = max(float(gradient.abs().max()) for gradient in whole.values())
+    largest = _largest([float((whole[name] - sharded[name]).abs().max()) for name in whole])
+    scale = _largest([float(gradient.abs().max()) for gradient in whole.values()])
     detail = f"{len(whole)} gradients differ by {largest / scale:.1e} of the largest at most"
     return Check("FSDP2, one process, fp32", largest <= TOLERANCES["fp32"] * scale, detail)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,12 +53,24 @@ def test_another_dropout_is_noticed(data: Path, tmp_path: Path) -> None:
     assert device_checks._compare("translate", right, right, 0.0).passed
 
 
-def test_gradients_that_a_sharded_model_sums_wrongly_are_noticed(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def forget(train_step: torch.nn.Module, device: torch.device) -> None:
-        with torch.no_grad():
-            next(train_step.parameters()).mul_(1.5)
+@pytest.mark.parametrize("second", [math.nan, math.inf, -math.inf])
+def test_losses_that_are_no_numbers_are_noticed(second: float) -> None:
+    reference = [{"mass": 2.0}, {"mass": 1.0}]
+    assert device_checks._compare("mass", reference, reference, 0.0).passed
+    for one, other in (
+        ([{"mass": 2.0}, {"mass": second}], reference),
+        (reference, [{"mass": 2.0}, {"mass": second}]),
+    ):
+        assert not device_checks._compare("mass", one, other, 0.3).passed
 
-    monkeypatch.setattr(device_checks, "shard_model", forget)
+
+@pytest.mark.parametrize("factor", [1.5, math.nan])
+def test_gradients_that_a_sharded_model_sums_wrongly_are_noticed(
+    factor: float, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sum_wrongly(train_step: torch.nn.Module, device: torch.device) -> None:
+        """Multiply the gradient of the last parameter alone, so that all others are right."""
+        list(train_step.parameters())[-1].register_hook(lambda gradient: gradient * factor)
+
+    monkeypatch.setattr(device_checks, "shard_model", sum_wrongly)
     assert not device_checks._check_sharding(data, tmp_path, CPU).passed
