@@ -49,12 +49,12 @@ def run(
 ) -> None:
     """Write the alignments of the training pairs of a data folder and, if asked for, their pieces."""
     from masscli.data.formats.pharaoh import format_links
-    from masscli.data.storage.data_folder import DataFolder
+    from masscli.data.storage.verification import open_verified
     from masscli.lexicon.piece_alignment import align_lines
 
     if pieces == output:
         raise MasscliError(f"--pieces {pieces}: is --output, too", "name two files")
-    data = DataFolder.open(path)
+    data = open_verified(path)
     source, target = data.pair("train", source_lang, target_lang)
     if pieces is not None:
         _write_pieces(pieces, source, target, data.tokenizer())

@@ -42,6 +42,7 @@ READERS = {
     "words of pairs": ["dictionary", "DATA", "--langs", "en,de", "--from", "pairs"],
     "words of text": ["dictionary", "DATA", "--langs", "en,de", "--from", "text"],
     "words of a model": ["dictionary", "RUN", "--langs", "en,de", "--data", "DATA"],
+    "alignments": ["align", "DATA", "-s", "en", "-t", "de"],
     "shortlist": ["shortlist", "DATA", "-s", "en", "-t", "de"],
     "split": ["generate", "RUN", "--gen-subset", "valid", "--data", "DATA"],
     "frequent pieces": ["generate", "RUN", "--min-piece-count", "1", "--data", "DATA", "--input", "in.txt"],
