@@ -25,7 +25,7 @@ Examples:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -74,22 +74,30 @@ def run(
     tags = parse_tags(tag, "--tag")
     # Runs are folders, and a log of scores is a file.
     if any(path.is_dir() for path in paths):
-        if baseline or plot or x:
-            raise MasscliError(
-                "--baseline, --plot and --x: are for logs of scores, not for runs",
-                "--html draws the curves of runs; --metric NAME --append FILE makes a log of scores",
-            )
+        _refuse_given(
+            {"--baseline": baseline, "--plot": plot, "--x": x},
+            "is for logs of scores, not for runs",
+            "--html draws the curves of runs; --metric NAME --append FILE makes a log of scores",
+        )
         _report_runs(paths, metric or [], curve, append, tags)
         if html is not None:
             _write_run_page(paths, metric or [], html)
         return
-    if metric or curve or append or tags:
-        raise MasscliError(
-            "--metric, --curve, --append and --tag: are for folders of runs", "masscli report --help"
-        )
+    _refuse_given(
+        {"--metric": metric, "--curve": curve, "--append": append, "--tag": tags},
+        "is for folders of runs",
+        "masscli report --help",
+    )
     if len(paths) != 1:
         raise MasscliError(f"report: expected one log of scores, got {len(paths)}", "report each by itself")
     _report_scores(paths[0], baseline, plot, x, html)
+
+
+def _refuse_given(options: Mapping[str, object], reason: str, hint: str) -> None:
+    """Raise MasscliError with a reason and a hint for the first option, by flag, that was given."""
+    for flag, value in options.items():
+        if value:
+            raise MasscliError(f"{flag}: {reason}", hint)
 
 
 def _report_scores(

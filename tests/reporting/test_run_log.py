@@ -61,11 +61,8 @@ def test_metrics_are_added_to_a_log_of_scores(
         (["mass", "--metric", "bleu"], "mass: its log has no metric 'bleu'"),
         (["mass", "--append", "log"], "--append: adds the metrics of one run"),
         (["mass", "--tag", "k=1"], "--tag: tags are written to the log of --append only"),
-        (["mass", "--plot", "k.svg"], "--baseline, --plot and --x: are for logs of scores, not for runs"),
-        (
-            ["other.jsonl", "--curve", "loss"],
-            "--metric, --curve, --append and --tag: are for folders of runs",
-        ),
+        (["mass", "--plot", "k.svg"], "--plot: is for logs of scores, not for runs"),
+        (["other.jsonl", "--curve", "loss"], "--curve: is for folders of runs"),
         (["a.jsonl", "b.jsonl"], "report: expected one log of scores, got 2"),
         (["mass", "mass/checkpoints"], "mass/checkpoints/log.jsonl: no such file"),
     ],
