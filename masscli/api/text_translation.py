@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 from masscli.api.text_model import TextModel
 from masscli.generation.config import GenerationConfig
-from masscli.generation.translator import Translation, Translator
+from masscli.generation.translator import INPUT, Translation, Translator
 from masscli.text.output_flags import output_flags
 from masscli.text.placeholders import find_placeholders, keeps_placeholders, split_at_placeholders
 from masscli.text.sentences import split_sentences
 from masscli.text.single_line import one_line
+from masscli.text.unknown_pieces import UnknownPieces
 
 WITHOUT_SPACES = ("ja", "lo", "km", "my", "th", "yue", "zh")
 """Codes of languages that put no white space between sentences."""
@@ -43,7 +44,8 @@ class LineTranslation:
     flags: tuple[str, ...]
     """Names of signs that the best translation may be wrong, such as those of masscli/text/output_flags.py.
 
-    `truncated` means that a sentence was too long for the model, which did not read its end.
+    `truncated` means that a sentence was too long for the model, which did not read its end, and
+    `not-understood` that no piece of a sentence is in the vocabulary.
     """
 
     @property
@@ -109,6 +111,7 @@ class _Sentence:
     translations: list[str]
     hypotheses: list[tuple[Translation, ...]]
     is_truncated: bool = False
+    is_unknown: bool = False
 
     def keep_only_with(self, placeholders: Sequence[str]) -> bool:
         """Drop the translations that lack these placeholders, unless all do; return whether any has them."""
@@ -181,7 +184,8 @@ class TextTranslator:
     def _translate_whole(self, sentences: Sequence[_Sentence]) -> None:
         """Translate each sentence with its placeholders, and set its translations in place.
 
-        `hypotheses`, `translations` and, for sentences too long for the model, `is_truncated` are set.
+        `hypotheses` and `translations` are set, `is_truncated` for sentences too long for the model, and
+        `is_unknown` for those without any known piece.
         """
         translator = self.model.translator(self.search)
         bodies = [sentence.body for sentence in sentences]
@@ -192,6 +196,9 @@ class TextTranslator:
         # To the translator a sentence is a line, and lines are numbered from 1.
         for line in translator.report.truncated:
             sentences[line - 1].is_truncated = True
+        unknown = translator.report.unknown.get(INPUT, UnknownPieces())
+        for line in unknown.lines:
+            sentences[line - 1].is_unknown = True
 
     def _translate_around_placeholders(self, sentences: Sequence[_Sentence]) -> None:
         """Restore the placeholders of sentences, in place.
@@ -247,6 +254,8 @@ class TextTranslator:
         flags = output_flags(body, texts[0].strip(), task.source, task.target, languages)
         if any(sentence.is_truncated for sentence in sentences):
             flags = (*flags, "truncated")
+        if any(sentence.is_unknown for sentence in sentences):
+            flags = (*flags, "not-understood")
         hypotheses: list[tuple[Translation, ...]] = []
         for sentence in sentences:
             hypotheses += sentence.hypotheses

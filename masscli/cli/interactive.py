@@ -30,6 +30,12 @@ from masscli.text.single_line import one_line
 if TYPE_CHECKING:
     from masscli.api.text_translation import LineTranslation
 
+UNREAD = {
+    "truncated": "was cut: it is longer than the model reads",
+    "not-understood": "was not understood: no piece of it, or of a sentence of it, is known",
+}
+"""What a warning says of a line with one of these flags, of which the model has not read everything."""
+
 
 def run(
     command: InteractiveConfig,
@@ -65,9 +71,12 @@ def run(
         task = model.task
         print(f"{task.source} to {task.target}; an end of file (Ctrl-D) ends the command", file=sys.stderr)
     with writer(STANDARD_STREAM) as write:
-        for line in iter_lines(STANDARD_STREAM):
+        for number, line in enumerate(iter_lines(STANDARD_STREAM), 1):
             (translated,) = translator.translate([line])[0].lines
             write(_format(translated, search.nbest, command.scores))
+            for flag, reason in UNREAD.items():
+                if flag in translated.flags:
+                    print(f"warning: line {number} {reason}", file=sys.stderr)
 
 
 def _format(line: LineTranslation, nbest: int, scores: bool) -> str:

@@ -32,6 +32,8 @@ ONE_EACH = "it must have a line for each line of the input"
 EMPTY_HYPOTHESIS = Hypothesis((), 0.0, (), False)
 """The output of an empty line, and of a line for which the search found none."""
 NO_TRUNCATION = Truncation()
+INPUT = "the input"
+"""How messages and reports call the text that is translated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,7 @@ class Report:
     words: int = 0
     """Number of words of the scored text, separated by white space, plus one end symbol for each line."""
     unknown: dict[str, UnknownPieces] = field(default_factory=dict)
-    """Unknown pieces by where they were read: "the input", "--prefix", "--constraints" or
-    "--score-reference"."""
+    """Unknown pieces by where they were read: INPUT, "--prefix", "--constraints" or "--score-reference"."""
 
     def warnings(self, max_source: int) -> Iterator[str]:
         """Yield a warning for each kind of line that was cut, not understood, or given an empty output.
@@ -351,7 +352,7 @@ class Translator:
             encoded = [self._encode_dialogue(text, language) for text in texts]
         else:
             encoded = self._encode(texts, language)
-        self._count_unknown("the input", first, [row.tolist() for row in encoded])
+        self._count_unknown(INPUT, first, [row.tolist() for row in encoded])
         ids = []
         for line, row in enumerate(encoded, first):
             # Both are reported by line number.

@@ -129,3 +129,5 @@ def test_with_a_model(toy: Path, tmp_path: Path) -> None:
     assert 0 < translated.lines[0].confidence < 1
     long = model.translate_text(" ".join(["ba be bi bo"] * 20))
     assert "truncated" in long.lines[0].flags
+    strange = model.translate_text("\u4e16\u754c\nba be")
+    assert ["not-understood" in line.flags for line in strange.lines] == [True, False]

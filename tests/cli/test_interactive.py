@@ -82,3 +82,17 @@ def test_scores_and_placeholders(
     assert float(first[0]) < 0 < float(first[1]) < 1
     assert first[3].count("{x}") == 1
     assert second == ["0.0000", "1.0000", "-", ""]
+
+
+def test_lines_that_the_model_cannot_read_are_named(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").write_text(f"ba be\n\u4e16\u754c\n{'ba be ' * 40}\n", encoding="utf-8")
+    with open(tmp_path / "in", encoding="utf-8") as typed:
+        monkeypatch.setattr(sys, "stdin", typed)
+        capsys.readouterr()
+        dispatch(["interactive", str(run_folder), "--precision", "fp32"])
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: line 2 was not understood: no piece of it, or of a sentence of it, is known",
+        "warning: line 3 was cut: it is longer than the model reads",
+    ]
