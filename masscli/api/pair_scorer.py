@@ -16,9 +16,11 @@ import numpy as np
 
 from masscli.api.ensemble import Ensemble
 from masscli.api.text_model import TextModel
+from masscli.data.batches.batch import Ids
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import select
 from masscli.generation.translator import Translator
+from masscli.text.unknown_pieces import UnknownPieces
 
 
 class PairScore(NamedTuple):
@@ -53,47 +55,78 @@ class PairScorer:
         Raises MasscliError if one of them cannot generate text, or does not know the languages.
         """
         source, target = languages
-        self._translators: list[tuple[Translator, str, str]] = []
+        self.languages = languages
+        self.runs = (forward, backward)
+        self.unknown: dict[tuple[Path, str], UnknownPieces] = {}
+        """The unknown pieces of all scored text, by the run that read it and the language."""
+        self._ensembles: dict[Path, Ensemble] = {}
+        for path in self.runs:
+            # One run for both directions is opened, and its weights are loaded, once.
+            if path not in self._ensembles:
+                self._ensembles[path] = Ensemble.open([path], device, precision)
+                for language in languages:
+                    self.unknown[path, language] = UnknownPieces()
+        self._translators: list[Translator] = []
         for path, first, second in ((forward, source, target), (backward, target, source)):
-            model = TextModel.open(Ensemble.open([path], device, precision), source=first, target=second)
-            translator = model.translator(GenerationConfig(), batch_tokens=batch_tokens)
-            self._translators.append((translator, first, second))
+            model = TextModel.open(self._ensembles[path], source=first, target=second)
+            self._translators.append(model.translator(GenerationConfig(), batch_tokens=batch_tokens))
 
-    def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[PairScore | None]:
+    def score(
+        self, sources: Sequence[str], targets: Sequence[str], numbers: Sequence[int]
+    ) -> list[PairScore | None]:
         """Return the score of each pair, or None where a line is too long for the positions of a model.
 
-        `targets` has a line for each line of `sources`.
+        `targets` and `numbers` have a line and its number, by which `unknown` lists it, for each line of
+        `sources`.
         """
-        forward = self._cross_entropies(0, sources, targets)
-        backward = self._cross_entropies(1, targets, sources)
+        source, target = self.languages
+        encoded: dict[tuple[Path, str], list[Ids]] = {}
+        for path in self._ensembles:
+            encoded[path, source] = self._encode(path, source, sources, numbers)
+            encoded[path, target] = self._encode(path, target, targets, numbers)
+        forward_run, backward_run = self.runs
+        forward_translator, backward_translator = self._translators
+        forward = _cross_entropies(
+            forward_translator, encoded[forward_run, source], encoded[forward_run, target], source, target
+        )
+        backward = _cross_entropies(
+            backward_translator, encoded[backward_run, target], encoded[backward_run, source], target, source
+        )
         scores = []
         for forward_entropy, backward_entropy in zip(forward, backward, strict=True):
             scores.append(pair_score(forward_entropy, backward_entropy))
         return scores
 
-    def _cross_entropies(
-        self, direction: int, sources: Sequence[str], targets: Sequence[str]
-    ) -> list[float | None]:
-        """Return the cross-entropy of each target given its source, in nats per piece, end symbol included.
+    def _encode(self, path: Path, language: str, lines: Sequence[str], numbers: Sequence[int]) -> list[Ids]:
+        """Return the ids of numbered lines in the vocabulary of a run, and count their unknown pieces."""
+        tokenizer = self._ensembles[path].tokenizer
+        rows = []
+        for number, ids in zip(numbers, tokenizer.encode_lines(lines, language), strict=True):
+            self.unknown[path, language].add(tokenizer, number, ids)
+            rows.append(np.asarray(ids, np.int64))
+        return rows
 
-        `direction` is 0 for the forward and 1 for the backward model. The result is None for a pair that is
-        too long for the model.
-        """
-        translator, source, target = self._translators[direction]
-        decoder = translator.decoder
-        source_ids = [np.asarray(ids) for ids in translator.tokenizer.encode_lines(sources, source)]
-        target_ids = [np.asarray(ids) for ids in translator.tokenizer.encode_lines(targets, target)]
-        # A truncated line would get the score of another line, so what is too long gets none.
-        fitting = []
-        for number, (first, second) in enumerate(zip(source_ids, target_ids, strict=True)):
-            fits = len(first) <= translator.max_source_length
-            if fits and len(second) <= decoder.max_output_length(len(first)):
-                fitting.append(number)
-        scored = decoder.score(select(source_ids, fitting), select(target_ids, fitting), source, target)
-        entropies: list[float | None] = [None] * len(source_ids)
-        for number, hypothesis in zip(fitting, scored, strict=True):
-            entropies[number] = -math.fsum(hypothesis.token_scores) / len(hypothesis.token_scores)
-        return entropies
+
+def _cross_entropies(
+    translator: Translator, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
+) -> list[float | None]:
+    """Return the cross-entropy of each target given its source, in nats per piece, end symbol included.
+
+    Both are token ids, in the languages `source` and `target`. The result is None for a pair that is too long
+    for the model.
+    """
+    decoder = translator.decoder
+    # A truncated line would get the score of another line, so what is too long gets none.
+    fitting = []
+    for number, (source_ids, target_ids) in enumerate(zip(sources, targets, strict=True)):
+        fits = len(source_ids) <= translator.max_source_length
+        if fits and len(target_ids) <= decoder.max_output_length(len(source_ids)):
+            fitting.append(number)
+    scored = decoder.score(select(sources, fitting), select(targets, fitting), source, target)
+    entropies: list[float | None] = [None] * len(sources)
+    for number, hypothesis in zip(fitting, scored, strict=True):
+        entropies[number] = -math.fsum(hypothesis.token_scores) / len(hypothesis.token_scores)
+    return entropies
 
 
 def pair_score(forward: float | None, backward: float | None) -> PairScore | None:

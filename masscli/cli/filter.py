@@ -140,6 +140,8 @@ def _judge_all(options: FilterConfig, source: Path, target: Path) -> tuple[list[
         verdicts += judged
     if not verdicts:
         raise MasscliError(f"{source}: has no lines", "give two files with a line for each pair")
+    if scorer is not None:
+        _report_unknown(scorer, {options.source_lang: source, options.target_lang: target})
     return verdicts, scores
 
 
@@ -155,7 +157,7 @@ def _score(
     kept = [number for number, verdict in enumerate(verdicts) if verdict == KEPT]
     sources = [pairs[number][0] for number in kept]
     targets = [pairs[number][1] for number in kept]
-    scored = scorer.score(sources, targets)
+    scored = scorer.score(sources, targets, [first + number + 1 for number in kept])
     scores = {}
     for number, score in zip(kept, scored, strict=True):
         if score is None:
@@ -163,6 +165,15 @@ def _score(
         else:
             scores[first + number] = score
     return scores
+
+
+def _report_unknown(scorer: PairScorer, files: Mapping[str, Path]) -> None:
+    """Print how many pieces each run did not know in the text that it scored; `files` are by language."""
+    for (run_path, language), unknown in scorer.unknown.items():
+        name = str(files[language])
+        if unknown.lines:
+            print(f"warning: {run_path}: {unknown.warning(name)}", file=sys.stderr)
+        print(f"{run_path}: {unknown.summary(name)}", file=sys.stderr)
 
 
 def _drop_low_scores(options: FilterConfig, verdicts: list[str], scores: Mapping[int, PairScore]) -> None:

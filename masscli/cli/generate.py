@@ -429,7 +429,7 @@ def _summarise(verb: str, report: Report, max_source: int, loading: float, secon
         f"{len(report.hit_max_len)} ended by the length limit"
     )
     for name, unknown in report.unknown.items():
-        counts += f", {unknown.unknown:,} of {unknown.pieces:,} pieces of {name} unknown"
+        counts += f", {unknown.summary(name)}"
     print(
         f"{verb} {report.lines} lines in {seconds:.1f} s (after {loading:.1f} s of loading): "
         f"{speed}; {counts}",

@@ -80,7 +80,7 @@ def run(
         unknown = count_unknown(ensemble.tokenizer, encoded)
         if unknown.lines:
             print(f"warning: {unknown.warning(str(file))}", file=sys.stderr)
-        print(f"{unknown.unknown:,} of {unknown.pieces:,} pieces of {file} unknown", file=sys.stderr)
+        print(unknown.summary(str(file)), file=sys.stderr)
         ids = [np.asarray(row) for row in encoded]
         texts.append(lines)
         vectors.append(sentence_vectors(ensemble.models[0], ensemble.framing, ids, language))

@@ -33,6 +33,10 @@ class UnknownPieces:
         """Return a sentence on the lines of which nothing is known; `name` says where they were read."""
         return f"{list_lines(self.lines)} not understood: in {name} no piece of it is known"
 
+    def summary(self, name: str) -> str:
+        """Return how many pieces are unknown of how many; `name` says where they were read."""
+        return f"{self.unknown:,} of {self.pieces:,} pieces of {name} unknown"
+
     def add(self, tokenizer: Tokenizer, line: int, ids: Sequence[int]) -> None:
         """Add the pieces of a line to the counts; `line` is its number, and `ids` are its token ids."""
         vocab = tokenizer.vocab

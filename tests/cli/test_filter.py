@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -144,8 +145,16 @@ def test_scores_are_dual_cross_entropies(
     # Half of the twelve that have a score are kept, the best ones, in the order of the files.
     best = sorted(range(12), key=lambda number: -expected[number])[:6]
     assert read(place / "clean.en") == [pairs[number][0] for number in sorted(best)]
+    assert "not understood" not in capsys.readouterr().err
     assert run([*COMMAND, *options, f"--min-score={sorted(expected)[-3] - 1e-7}"]) == 0
     assert len(read(place / "clean.de")) == 3
+    # A pair of which the model knows nothing in one language has a score all the same, and is named.
+    write(place, [*pairs[:2], ("\u4e16\u754c \u4e16\u754c", pairs[2][1])])
+    assert run([*COMMAND, *options]) == 0
+    err = capsys.readouterr().err
+    assert "warning: both: line 3 was not understood: in noisy.en no piece of it is known\n" in err
+    assert re.search(r"\nboth: [1-9]\d* of \d+ pieces of noisy.en unknown\n", err)
+    assert re.search(r"\nboth: 0 of \d+ pieces of noisy.de unknown\n", err)
 
 
 @pytest.mark.parametrize(
