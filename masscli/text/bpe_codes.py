@@ -24,6 +24,7 @@ from pathlib import Path
 from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_named
+from masscli.text.bpe_merging import Pair, Ranks, first_ranks, merge_in_word
 from masscli.text.corpus import decode_text
 from masscli.text.markers import BPE_CONTINUATION, UNKNOWN_TEXT
 from masscli.text.subword_model import BadModelError, pieces_of
@@ -234,20 +235,19 @@ def join_bpe_pieces(pieces: Sequence[str]) -> str:
     return f"{' '.join(pieces)} ".replace(f"{BPE_CONTINUATION} ", "").rstrip(" ")
 
 
-def rank_merges(merges: Sequence[str]) -> dict[tuple[str, str], int]:
+def rank_merges(merges: Sequence[str]) -> dict[Pair, int]:
     """Return the rank of each merge, which is its position in `merges`.
 
     Merges are strings `A B`, the first learned first. If a merge occurs twice, the first occurrence counts.
     """
-    ranks: dict[tuple[str, str], int] = {}
-    # From the last merge to the first, so that the first of two equal ones counts, as in subword-nmt.
-    for rank, line in reversed(list(enumerate(merges))):
+    pairs = []
+    for line in merges:
         first, _, second = line.partition(" ")
-        ranks[first, second] = rank
-    return ranks
+        pairs.append((first, second))
+    return first_ranks(pairs)
 
 
-def merge_word(word: str, ranks: Mapping[tuple[str, str], int]) -> list[str]:
+def merge_word(word: str, ranks: Ranks) -> list[str]:
     """Cut a word into pieces by the merges alone, whether or not a vocabulary has the pieces.
 
     `ranks` gives the rank of each merge. The pieces have no marks of where a word ends.
@@ -256,7 +256,7 @@ def merge_word(word: str, ranks: Mapping[tuple[str, str], int]) -> list[str]:
     return [*parts[:-1], parts[-1].removesuffix(WORD_END)]
 
 
-def merge_marked_word(word: str, ranks: Mapping[tuple[str, str], int]) -> list[str]:
+def merge_marked_word(word: str, ranks: Ranks) -> list[str]:
     """Cut a word into pieces by the merges; the last piece has `</w>` at its end, as merges are learned.
 
     `ranks` gives the rank of each merge.
@@ -268,19 +268,5 @@ def merge_marked_word(word: str, ranks: Mapping[tuple[str, str], int]) -> list[s
         best = min(itertools.pairwise(parts), key=lambda pair: ranks.get(pair, no_merge))
         if best not in ranks:
             break
-        parts = _merge_everywhere(parts, best)
+        parts = merge_in_word(parts, best, "".join(best))
     return parts
-
-
-def _merge_everywhere(parts: Sequence[str], pair: tuple[str, str]) -> list[str]:
-    """Return the parts of a word after merging every occurrence of `pair`, from left to right."""
-    merged = []
-    position = 0
-    while position < len(parts):
-        if tuple(parts[position : position + 2]) == pair:
-            merged.append(pair[0] + pair[1])
-            position += 2
-        else:
-            merged.append(parts[position])
-            position += 1
-    return merged

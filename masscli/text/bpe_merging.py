@@ -1,17 +1,40 @@
-"""Merge the letters of a word by BPE (Sennrich et al. 2016), as Hugging Face's tokenizers do it."""
+"""Merge neighbouring parts of a word by BPE (Sennrich et al. 2016), and rank the merges."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
 
-Ranks = Mapping[tuple[str, str], int]
+Pair = tuple[str, str]
+Ranks = Mapping[Pair, int]
 """The rank of each pair of neighbouring parts that has a merge; the merge of rank 0 was learned first."""
 
 
-def rank_merges(merges: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """Return the rank of each merge: its position in `merges`, the last one if it occurs twice."""
+def first_ranks(merges: Sequence[Pair]) -> dict[Pair, int]:
+    """Return the rank of each merge: its first position in `merges`, as in subword-nmt."""
+    ranks: dict[Pair, int] = {}
+    for rank, pair in enumerate(merges):
+        ranks.setdefault(pair, rank)
+    return ranks
+
+
+def last_ranks(merges: Sequence[Pair]) -> dict[Pair, int]:
+    """Return the rank of each merge: its last position in `merges`, as in Hugging Face's tokenizers."""
     return {pair: rank for rank, pair in enumerate(merges)}
+
+
+def merge_in_word(parts: Sequence[str], pair: Pair, result: str) -> list[str]:
+    """Return the parts of a word with every occurrence of `pair` replaced by `result`, from left to right."""
+    merged = []
+    position = 0
+    while position < len(parts):
+        if tuple(parts[position : position + 2]) == pair:
+            merged.append(result)
+            position += 2
+        else:
+            merged.append(parts[position])
+            position += 1
+    return merged
 
 
 def merge_pairs(letters: Sequence[str], ranks: Ranks) -> list[str]:

@@ -17,7 +17,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
-from masscli.text.bpe_merging import merge_pairs, rank_merges
+from masscli.text.bpe_merging import last_ranks, merge_pairs
 from masscli.text.markers import UNKNOWN_TEXT
 from masscli.text.packed_model import PackedModel
 from masscli.text.packed_vocabulary import PackedVocabulary, damaged, read_merges, unpack
@@ -115,7 +115,7 @@ class ByteLevelModel(PackedModel):
             raise damaged(HEADER)
         self.add_prefix_space = add_prefix_space
         self.merges = read_merges(vocabulary.rest, HEADER)
-        self._ranks = rank_merges(self.merges)
+        self._ranks = last_ranks(self.merges)
         self._unknown = self._special_ids.get("<unk>", -1)
         self._cache: dict[str, list[int]] = {}
         self._check_bytes()

@@ -13,9 +13,9 @@ from collections import defaultdict
 from collections.abc import Container, Mapping
 from itertools import pairwise
 
+from masscli.text.bpe_merging import Pair, merge_in_word
 from masscli.text.piece_spelling import PieceSpelling
 
-Pair = tuple[str, str]
 Word = tuple[str, ...]
 LEAST_COUNT = 2
 """A pair that occurs less often than this is not merged: it says nothing about other text."""
@@ -100,17 +100,3 @@ class _Learner:
             self._counts[pair] += count
             if count > 0:
                 self._places[pair].add(number)
-
-
-def merge_in_word(word: list[str], pair: Pair, piece: str) -> list[str]:
-    """Return the pieces of a word with every occurrence of `pair` replaced by `piece`, from left to right."""
-    merged = []
-    position = 0
-    while position < len(word):
-        if position + 1 < len(word) and word[position] == pair[0] and word[position + 1] == pair[1]:
-            merged.append(piece)
-            position += 2
-        else:
-            merged.append(word[position])
-            position += 1
-    return merged

@@ -22,8 +22,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 from masscli.core.json_text import parse_json
-from masscli.text.bpe_merging import rank_merges
-from masscli.text.continued_bpe import Pair, Word, merge_in_word
+from masscli.text.bpe_merging import Pair, first_ranks, merge_in_word
+from masscli.text.continued_bpe import Word
 from masscli.text.markers import SENTENCEPIECE_SPACE, UNKNOWN_TEXT
 from masscli.text.packed_vocabulary import damaged, is_list_of, read_merges
 from masscli.text.piece_spelling import PieceSpelling
@@ -216,7 +216,7 @@ class ExtendedSide:
         self._model = model
         self._known = {piece: i for piece, i in model.text_ids.items() if i < extension.size}
         self._unknown = model.special_ids["<unk>"]
-        self._ranks = rank_merges(extension.merges)
+        self._ranks = first_ranks(extension.merges)
         # Where only a language was added, its text is cut as the base model cuts it.
         self._has_new_pieces = len(self._known) > len(model.base.text_ids)
         self._cache: dict[Word, list[int]] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 
-from masscli.text.bpe_merging import merge_pairs, rank_merges
+from masscli.text.bpe_merging import last_ranks, merge_pairs
 from masscli.text.markers import BPE_CONTINUATION, UNKNOWN_TEXT
 from masscli.text.packed_model import PackedModel
 from masscli.text.packed_vocabulary import PackedVocabulary, damaged, read_merges, unpack
@@ -47,7 +47,7 @@ class GptBpeModel(PackedModel):
         super().__init__(vocabulary)
         self._unknown = vocabulary.special_ids["<unk>"]
         self.merges = read_merges(vocabulary.rest, HEADER)
-        self._ranks = rank_merges(self.merges)
+        self._ranks = last_ranks(self.merges)
 
     @property
     def published_pieces(self) -> Sequence[str]:

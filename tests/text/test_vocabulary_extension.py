@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from masscli.core.errors import MasscliError
-from masscli.text.extended_model import HEADER, ExtendedModel
+from masscli.text.dictionary_model import pack_dictionary
+from masscli.text.extended_model import HEADER, ExtendedModel, Extension, pack_extended
+from masscli.text.model_kinds import EXTENDED, open_model
 from masscli.text.piece_spelling import PieceSpelling
 from masscli.text.preprocessing import MARKED_TO_PLAIN, TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
@@ -21,7 +23,7 @@ from masscli.text.vocabulary_extension import (
     load_to_extend,
     why_not_extended,
 )
-from tests.text.extensible import MAKERS, NEW, OLD, PLAIN, prepared
+from tests.text.extensible import MAKERS, NEW, OLD, PLAIN, SPECIAL, prepared
 
 HUNGARIAN = ["az öreg kutya a kertben alszik, és a macska hazamegy őszre.", "új iskola, új ház, új kert"] * 3
 UNSEEN = "școlile țărilor noastre învață câini și pisici, Ștefan."
@@ -241,10 +243,8 @@ def test_refused(
 
 
 def test_vocabularies_that_cannot_be_extended(tmp_path: Path) -> None:
-    from masscli.text.dictionary_model import pack_dictionary
     from masscli.text.gpt_bpe import pack_gpt_bpe
     from masscli.text.two_vocabularies import pack_two_vocabularies
-    from tests.text.extensible import SPECIAL
 
     words = pack_dictionary([*SPECIAL, "house"], SPECIAL)
     found = {
@@ -271,6 +271,18 @@ def test_vocabularies_that_cannot_be_extended(tmp_path: Path) -> None:
         with pytest.raises(MasscliError) as error:
             load_to_extend(path, PLAIN, ("ro",))
         assert error.value.message.startswith(f"--extend {path}: {message}")
+
+
+def test_of_a_merge_that_was_learned_twice_the_first_place_counts() -> None:
+    """Two merges may have one result, whose merge with the next piece can then become frequent again."""
+    base = pack_dictionary([*SPECIAL, *"abcde", *(f"{letter}@@" for letter in "abcde")], SPECIAL, ["x y"])
+    merges = (("c@@", "d@@"), ("d@@", "e"), ("c@@", "d@@"))
+    special = {**SPECIAL, "<lang:ro>": 15}
+    data = pack_extended(base, special, ["<lang:ro>", "cd@@", "de"], [Extension(("ro",), merges, 18)])
+    model = open_model(data, EXTENDED, PLAIN)
+    assert isinstance(model, ExtendedModel)
+    side = model.sides["ro"]
+    assert side.id_to_piece(side.encode(["acde"])[0]) == ["a@@", "cd@@", "e"]
 
 
 def test_damaged_extensions_are_refused(tmp_path: Path) -> None:
