@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import sentencepiece
-
 from masscli.checkpoint.convert.published_vocabulary import (
     PublishedVocabulary,
     expect,
@@ -19,6 +17,8 @@ from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular
 from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
 from masscli.text.preprocessing import TextPreprocessing
+from masscli.text.sentencepiece_model import SentencePieceModel
+from masscli.text.subword_model import BadModelError
 
 SENTENCEPIECE = ("spiece.model", "sentencepiece.bpe.model", "spm.model", "tokenizer.model")
 _FAIRSEQ_PIECES = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -113,15 +113,11 @@ def _read_model(files: TokenizerFiles) -> tuple[Path, bytes, list[str]]:
     path = paths[0]
     try:
         model = read_regular(path)
-        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        pieces = processor.id_to_piece(list(range(len(processor))))
-    except (OSError, RuntimeError):
-        pieces = []
-    # SentencePiece takes an empty file for a model without pieces.
-    if not pieces:
+        pieces, _ = SentencePieceModel(model).pieces_and_scores()
+    except (OSError, BadModelError):
         raise MasscliError(
             f"{path}: is not a SentencePiece model", "Git LFS leaves a note in the place of a file"
-        )
+        ) from None
     return path, model, pieces
 
 

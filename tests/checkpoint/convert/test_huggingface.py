@@ -25,6 +25,7 @@ from masscli.checkpoint.convert.import_ import import_folder
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Tokens
 from masscli.objectives.electra.objective import Detector
+from masscli.text.sentencepiece_model import train_sentencepiece
 from tests.published import (
     CONFIGS,
     PIECES,
@@ -747,12 +748,26 @@ def test_mistakes_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     )
 
 
+def write_albert(folder: Path, model: bytes) -> None:
+    """Write an ALBERT whose vocabulary is a SentencePiece model alone."""
+    write(folder, "albert")
+    (folder / "vocab.txt").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    (folder / "spiece.model").write_bytes(model)
+
+
 @pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
 def test_what_is_no_sentencepiece_model_is_refused(content: bytes, tmp_path: Path) -> None:
     """SentencePiece itself takes an empty file for a model without pieces."""
-    write(tmp_path, "albert")
-    (tmp_path / "vocab.txt").unlink()
-    (tmp_path / "tokenizer_config.json").unlink()
-    (tmp_path / "spiece.model").write_bytes(content)
+    write_albert(tmp_path, content)
+    with pytest.raises(MasscliError, match=r"spiece.model: is not a SentencePiece model"):
+        import_folder(tmp_path, tmp_path / "run", ("en",), False)
+
+
+def test_a_sentencepiece_model_with_a_piece_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """SentencePiece itself fails only when it is asked for the piece."""
+    model = train_sentencepiece(iter(["ab abc", "cab ba", "ab cab"]), 16, 1.0, [])
+    assert "▁cab".encode() in model
+    write_albert(tmp_path, model.replace("▁cab".encode(), "▁ca".encode() + b"\xc0"))
     with pytest.raises(MasscliError, match=r"spiece.model: is not a SentencePiece model"):
         import_folder(tmp_path, tmp_path / "run", ("en",), False)
