@@ -68,14 +68,16 @@ class _Decompressed(io.RawIOBase):
         Raises EOFError if the file ends within a frame, or before the first one.
         """
         is_at_end = False
-        while not self._input and not is_at_end:
-            self._input = self._file.read(INPUT_BYTES)
-            is_at_end = not self._input
+        while not is_at_end:
             if self._frame is None and self._num_frames:
                 self._input = self._input.lstrip(self._padding)
-        if not self._input and (self._frame is not None or not self._num_frames):
+            if self._input:
+                return True
+            self._input = self._file.read(INPUT_BYTES)
+            is_at_end = not self._input
+        if self._frame is not None or not self._num_frames:
             raise EOFError("it ends too early")
-        return bool(self._input)
+        return False
 
     def _decompress(self) -> None:
         """Decompress all bytes that were read, up to the end of the current frame.
@@ -91,7 +93,7 @@ class _Decompressed(io.RawIOBase):
         self._input = b""
         # What follows a frame belongs to the next one.
         if self._frame.eof:
-            self._input = self._frame.unused_data.lstrip(self._padding)
+            self._input = self._frame.unused_data
             self._frame = None
             self._num_frames += 1
 
