@@ -142,8 +142,7 @@ class ByteLevelModel(PackedModel):
         """Return the pieces of a line; a byte that the vocabulary lacks is a piece of its own."""
         pieces: list[str] = []
         for word in self._words(line):
-            letters = [BYTE_LETTERS[byte] for byte in word.encode()]
-            pieces += merge_pairs(letters, self._ranks)
+            pieces += self._cut_word(word)
         return pieces
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -178,6 +177,11 @@ class ByteLevelModel(PackedModel):
             line = f" {line}"
         yield from split_words(line)
 
+    def _cut_word(self, word: str) -> list[str]:
+        """Return the pieces of a word: its bytes, spelled as letters, after all merges."""
+        letters = [BYTE_LETTERS[byte] for byte in word.encode()]
+        return merge_pairs(letters, self._ranks)
+
     def _piece_letters(self, token_id: int) -> str:
         """Return the piece of an id, spelled in letters that stand for bytes.
 
@@ -191,9 +195,7 @@ class ByteLevelModel(PackedModel):
         """Return the token ids of a word, from the cache if it has the word."""
         ids = self._cache.get(word)
         if ids is None:
-            letters = [BYTE_LETTERS[byte] for byte in word.encode()]
-            pieces = merge_pairs(letters, self._ranks)
-            ids = [self._ids.get(piece, self._unknown) for piece in pieces]
+            ids = [self._ids.get(piece, self._unknown) for piece in self._cut_word(word)]
             # Forgetting everything at once is simple, and the common words are back after a few lines.
             if len(self._cache) >= MAX_CACHED_WORDS:
                 self._cache = {}
