@@ -130,11 +130,11 @@ def _open(model: bytes) -> Any:
     Raises BadModelError if the model writes unknown characters as bytes (byte_fallback), or is no model at
     all.
     """
-    processor: Any = SentencePieceModel(model).processor
+    opened = SentencePieceModel(model)
     # A dictionary would have to list all bytes, or text would be lost.
-    if any(processor.is_byte(i) for i in range(len(processor))):
+    if opened.has_bytes:
         raise BadModelError(
             "is a SentencePiece model with bytes (byte_fallback) and a dictionary of its own",
             "such a vocabulary is not supported",
         )
-    return processor
+    return opened.processor
