@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from masscli.checkpoint.convert.foreign import ImportRequest, TensorTable
-from masscli.checkpoint.convert.published import add_unique
+from masscli.checkpoint.convert.published import add_unique, without_wrapper
 from masscli.core.errors import MasscliError
 
 Kind = Literal["transformer", "transformer_lm", "roberta", "bart", "mass_translation", "mass_summarization"]
@@ -45,10 +45,7 @@ def todays_names(weights: Mapping[str, Any], path: str) -> dict[str, Any]:
     weights. Raises MasscliError, which names `path`, if two tensors have the same name then.
     """
     renamed: dict[str, Any] = {}
-    # Distributed training saves names that begin with "module.".
-    plain: dict[str, Any] = {}
-    for name, tensor in weights.items():
-        add_unique(plain, str(name).removeprefix("module."), tensor, path)
+    plain = without_wrapper(weights, path)
     # Programs around fairseq keep the model as an attribute of their own.
     if plain and all(name.startswith("model.") for name in plain):
         plain = {name.removeprefix("model."): tensor for name, tensor in plain.items()}

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from masscli.checkpoint.convert.published import add_unique, to_float32
+from masscli.checkpoint.convert.published import to_float32, without_wrapper
 from masscli.checkpoint.convert.torch_file import StoredTensor
 from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
@@ -95,12 +95,10 @@ class TensorTable:
 
     def __init__(self, path: Path, tensors: Mapping[str, Any]) -> None:
         self._path = path
-        self._tensors: dict[str, StoredTensor] = {}
         for name, tensor in tensors.items():
             if not isinstance(name, str) or not isinstance(tensor, StoredTensor):
                 raise MasscliError(f"{path}: {name!r} is not a tensor", "expected the weights of a model")
-            # Models that were trained on several GPUs keep the name of their wrapper.
-            add_unique(self._tensors, name.removeprefix("module."), tensor, str(path))
+        self._tensors: dict[str, StoredTensor] = without_wrapper(tensors, str(path))
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors

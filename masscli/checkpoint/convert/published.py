@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
@@ -23,6 +24,17 @@ def to_float32(name: str, tensor: Tensor, path: str) -> Tensor:
     if not bool(torch.isfinite(converted).all()):
         raise MasscliError(f"{path}: {name} holds numbers that are not finite", "is the file damaged?")
     return converted
+
+
+def without_wrapper(tensors: Mapping[str, T], path: str) -> dict[str, T]:
+    """Return tensors by name without `module.`, which models keep that were trained on several GPUs.
+
+    Raises MasscliError, which names `path`, if two tensors have the same name then.
+    """
+    plain: dict[str, T] = {}
+    for name, tensor in tensors.items():
+        add_unique(plain, str(name).removeprefix("module."), tensor, path)
+    return plain
 
 
 def add_unique(tensors: dict[str, T], name: str, tensor: T, path: str) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from masscli.checkpoint.convert.folder import CONFIG, read_flag
-from masscli.checkpoint.convert.published import add_unique, to_float32
+from masscli.checkpoint.convert.published import add_unique, to_float32, without_wrapper
 from masscli.checkpoint.convert.seq2seq import Seq2SeqFamily
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
@@ -58,10 +58,7 @@ def normalize_weights(
     is the content of config.json. Raises MasscliError, which names `path`, if two tensors have the same name
     then, or if the numbers of one are not finite or not floating-point.
     """
-    plain: dict[str, Tensor] = {}
-    for name, tensor in weights.items():
-        add_unique(plain, name.removeprefix("module."), tensor, path)
-    weights = plain
+    weights = without_wrapper(weights, path)
     # The library saves a model without its output layer under names without this prefix.
     has_prefix = any(name.startswith("model.") for name in weights)
     tensors: dict[str, Tensor] = {}
