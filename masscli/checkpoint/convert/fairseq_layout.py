@@ -173,8 +173,7 @@ def _mass_translation(
     Such a model has an encoder and a decoder for each language; those of other languages are dropped from
     `table`. Raises MasscliError if -s and -t, or the file's options, do not name two of its languages.
     """
-    source = request.source or options.get("source_lang")
-    target = request.target or options.get("target_lang")
+    source, target = source_and_target(request, options)
     encoder_names = [name for name in table.names() if name.startswith("encoders.")]
     known = sorted({name.split(".")[1] for name in encoder_names})
     if source not in known or f"decoders.{target}.embed_tokens.weight" not in table:
