@@ -229,7 +229,7 @@ class Decoder:
         needed = []
         for prefix, sentence_phrases in zip(prefixes, phrases, strict=True):
             needed.append([start, *forced, *prefix, *chain.from_iterable(sentence_phrases)])
-        framed = [self.framing.encoder_input(ids, source) for ids in sources]
+        framed = self._framed(sources, source, target)
         reduced = ReducedVocabulary(self.shortlist, self.framing.vocab, framed, needed, self.device)
         candidates = reduced.candidates
         stepper = self._stepper(sources, source, target, self.config.beam, candidates)
@@ -376,13 +376,19 @@ class Decoder:
             yield order[first : first + size]
             first += size
 
+    def _framed(self, sources: Sequence[Ids], source: str, target: str) -> list[Ids]:
+        """Return sources in language `source` with the special tokens that an encoder reads around them.
+
+        `target` is the language that they are to be translated into.
+        """
+        return [self.framing.encoder_input(ids, source, target) for ids in sources]
+
     def _encoder_input(self, sources: Sequence[Ids], source: str, target: str) -> Tokens:
         """Return sources in language `source`, with special tokens, as a padded block on the models' device.
 
         `target` is the language that they are to be translated into.
         """
-        framed = [self.framing.encoder_input(ids, source, target) for ids in sources]
-        ids, lengths = pad(framed, self.framing.vocab.pad)
+        ids, lengths = pad(self._framed(sources, source, target), self.framing.vocab.pad)
         languages = self.framing.language_tensor(source, len(sources))
         return Tokens(ids, lengths, language=languages).to(self.device)
 

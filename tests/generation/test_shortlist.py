@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,21 @@ def test_a_shortlist_of_everything_changes_nothing(
     models = [run.model(), run.model()]
     plain = Decoder(models, run.framing(), config).generate(sources, "en", "de")
     assert Decoder(models, run.framing(), config, shortlist=everything).generate(sources, "en", "de") == plain
+
+
+def test_the_tag_that_the_encoder_reads_has_candidates(toy: Path, tmp_path: Path) -> None:
+    """As in Marian's models of several target languages, whose sources begin with the tag of the target."""
+    run = random_translator("tag", toy, tmp_path / "run", source_tag="target", target_tag="none")
+    vocab = run.tokenizer().vocab
+    tag = vocab.languages["de"]
+    chosen = vocab.ordinary_ids[[7, 30, 41]]
+    # The language that is only read has no tag at all.
+    framing = replace(run.framing(), vocab=replace(vocab, languages={"de": tag}))
+    sources = [np.array(ids) for ids in run.tokenizer().encode_lines(LINES, "en")]
+    config = GenerationConfig(beam=2, max_len_b=6, unkpen=100.0)
+    decoder = Decoder([run.model()], framing, config, shortlist=Shortlist({(tag,): chosen}))
+    written = {piece for [best] in decoder.generate(sources, "en", "de") for piece in best.ids}
+    assert written and written <= set(chosen.tolist())
 
 
 def test_files_are_those_of_ctranslate2(tmp_path: Path) -> None:
