@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ class Shortlist:
     candidates: Mapping[Ngram, Ids]
     """The candidates of each n-gram of source pieces. The empty n-gram has those of every sentence."""
 
-    @property
+    # Constant, and asked for with each sentence.
+    @cached_property
     def longest(self) -> int:
         """The number of pieces of the longest source n-gram."""
         return max(map(len, self.candidates), default=0)
