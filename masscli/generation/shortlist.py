@@ -184,6 +184,10 @@ class ReducedVocabulary:
             sep=sep,
             spare=tuple(self.numbers(vocabulary.spare)),
             languages=languages,
+            # A search is told what outputs begin with, and asks none of these.
+            decoder_start=None,
+            forced_prefix=(),
+            id_ranges=None,
         )
 
 
