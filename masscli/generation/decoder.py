@@ -210,43 +210,37 @@ class Decoder:
         start = self.framing.decoder_start(target)
         # In the prompt of a single stack they have been read already.
         forced = [] if self.single_stack else self.framing.forced_tokens(target)
-        keys, seed = sample_keys, self.seed
-        if self.shortlist is None:
-            return search(
-                self._stepper(sources, source, target, self.config.beam),
-                torch.full((len(sources),), start, device=self.device),
-                limits,
-                self.config,
-                self.framing.vocab,
-                prefixes=prefixes,
-                seed=seed,
-                keys=keys,
-                allowed=self.allowed,
-                forced=forced,
-                phrases=phrases,
-            )
-        # The same search, over the candidates of this batch and in their numbers.
-        needed = []
-        for prefix, sentence_phrases in zip(prefixes, phrases, strict=True):
-            needed.append([start, *forced, *prefix, *chain.from_iterable(sentence_phrases)])
-        framed = self._framed(sources, source, target)
-        reduced = ReducedVocabulary(self.shortlist, self.framing.vocab, framed, needed, self.device)
-        candidates = reduced.candidates
-        stepper = self._stepper(sources, source, target, self.config.beam, candidates)
-        allowed = None if self.allowed is None else self.allowed[candidates.ids.cpu()]
+        vocabulary, allowed = self.framing.vocab, self.allowed
+        reduced, candidates = None, None
+        # With a shortlist, the search is over the candidates of this batch, and in their numbers.
+        if self.shortlist is not None:
+            needed = []
+            for prefix, sentence_phrases in zip(prefixes, phrases, strict=True):
+                needed.append([start, *forced, *prefix, *chain.from_iterable(sentence_phrases)])
+            framed = self._framed(sources, source, target)
+            reduced = ReducedVocabulary(self.shortlist, vocabulary, framed, needed, self.device)
+            vocabulary, candidates = reduced.vocabulary, reduced.candidates
+            if allowed is not None:
+                allowed = allowed[candidates.ids.cpu()]
+            [start] = reduced.numbers([start])
+            forced = reduced.numbers(forced)
+            prefixes = reduced.number_rows(prefixes)
+            phrases = [reduced.number_rows(sentence_phrases) for sentence_phrases in phrases]
         found = search(
-            ReducedStepper(stepper, candidates.ids),
-            torch.full((len(sources),), reduced.numbers([start])[0], device=self.device),
+            self._stepper(sources, source, target, self.config.beam, candidates),
+            torch.full((len(sources),), start, device=self.device),
             limits,
             self.config,
-            reduced.vocabulary,
-            prefixes=reduced.number_rows(prefixes),
-            seed=seed,
-            keys=keys,
+            vocabulary,
+            prefixes=prefixes,
+            seed=self.seed,
+            keys=sample_keys,
             allowed=allowed,
-            forced=reduced.numbers(forced),
-            phrases=[reduced.number_rows(sentence_phrases) for sentence_phrases in phrases],
+            forced=forced,
+            phrases=phrases,
         )
+        if reduced is None:
+            return found
         # Callers know nothing of the numbers.
         restored = []
         for n_best in found:
@@ -402,7 +396,8 @@ class Decoder:
     ) -> Stepper:
         """Return a stepper over all models for `width` rows of each of `sources`.
 
-        `source` and `target` are languages. With `candidates`, only these ids are scored.
+        `source` and `target` are languages. With `candidates`, only these are scored, and the stepper reads
+        and scores their numbers in place of ids.
         """
         encoder_input = self._encoder_input(sources, source, target)
         languages = self.framing.language_tensor(target, len(sources))
@@ -415,7 +410,10 @@ class Decoder:
                 members.append(ModelStepper(model, encoder_input, width, languages, candidates))
             else:
                 members.append(SingleStackStepper(model, sources, width, self.framing, target, candidates))
-        return members[0] if len(members) == 1 else EnsembleStepper(members)
+        stepper = members[0] if len(members) == 1 else EnsembleStepper(members)
+        if candidates is None:
+            return stepper
+        return ReducedStepper(stepper, candidates.ids)
 
     def _score_step_by_step(self, stepper: Stepper, rows: Tensor, lengths: Tensor) -> Tensor:
         """Return the log-probabilities (B, T) of rows[:, 1:], computed one step at a time.
