@@ -30,7 +30,7 @@ class FrozenRows:
     """
 
     def __init__(self, model: Transformer, state: RunState, frozen: Sequence[str]) -> None:
-        self._rows: list[tuple[nn.Parameter, Tensor, Tensor]] = []
+        self._tables: list[tuple[nn.Parameter, Tensor]] = []
         self.notes: list[str] = []
         """A line for the user on how many parameters are frozen, if any."""
         if OLD_EMBEDDINGS not in frozen:
@@ -45,23 +45,24 @@ class FrozenRows:
                 count = state.initial_languages
             else:
                 continue
-            total += count * parameter[0].numel()
+            row_size = parameter[0].numel()
+            total += count * row_size
             is_old = torch.zeros(parameter.shape, dtype=torch.bool)
             is_old[:count] = True
-            mask = local_part(shard_like(is_old, parameter))
-            self._rows.append((parameter, mask, local_part(parameter.detach()).clone()))
+            # A shard consists of whole rows in their order, so that its old ones come first, if it has any.
+            own_count = int(local_part(shard_like(is_old, parameter)).sum()) // row_size
+            self._tables.append((parameter, local_part(parameter.detach())[:own_count].clone()))
         self.notes.append(f"frozen: old rows of the embeddings ({total:,} parameters)")
 
     @torch.no_grad()
     def clear_gradients(self) -> None:
         """Set the gradients of the rows to zero."""
-        for parameter, is_old, _ in self._rows:
+        for parameter, values in self._tables:
             if parameter.grad is not None:
-                local_part(parameter.grad).masked_fill_(is_old, 0.0)
+                local_part(parameter.grad)[: len(values)].zero_()
 
     @torch.no_grad()
     def restore(self) -> None:
         """Put the values of the rows back."""
-        for parameter, is_old, values in self._rows:
-            local = local_part(parameter)
-            local.copy_(torch.where(is_old, values, local))
+        for parameter, values in self._tables:
+            local_part(parameter)[: len(values)].copy_(values)
