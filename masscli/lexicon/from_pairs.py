@@ -1,9 +1,4 @@
-"""A dictionary from pairs of lines, by Model 1 of Brown et al. (1993).
-
-"The Mathematics of Statistical Machine Translation", section 4.2:
-
-    t(f | e) = c(f | e) / sum_f' c(f' | e)
-    c(f | e) = sum over lines with f and e of  t(f | e) / sum_{e' in line, and NULL} t(f | e')
+"""A dictionary from pairs of lines, by Model 1 (see masscli/lexicon/model1.py).
 
 The model is learned in both directions. A pair of words is kept where each is the other's likeliest
 translation, which is not so of words that only occur together, or where the geometric mean of both t is at
@@ -21,17 +16,13 @@ from numpy.typing import NDArray
 from masscli.data.storage.columns import Column
 from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.dictionary import WordPair, vocabulary_pieces
+from masscli.lexicon.model1 import Probabilities, model1
 from masscli.text.markers import SENTENCEPIECE_SPACE
 
-ROUNDS = 10
-"""Rounds of expectation maximization."""
 SURE = 0.2
 """Score from which on a pair of words is kept even if they are not each other's likeliest translation."""
 LEAST = 0.1
 """Lowest score of a pair of words that are each other's likeliest translation."""
-
-Probabilities = dict[tuple[int, int], float]
-"""Translation probabilities t(f | e) by (e, f), the numbers of a source word and a target word."""
 
 
 def induce(
@@ -70,34 +61,6 @@ def induce(
     return sorted(pairs, key=lambda pair: (-pair.score, pair.first, pair.second))
 
 
-def model1(source_lines: Sequence[Sequence[int]], target_lines: Sequence[Sequence[int]]) -> Probabilities:
-    """Return t(f | e) of every source word e and target word f that share a line, as {(e, f): t}.
-
-    The lines hold words as numbers; lines with the same index are translations. Training takes ROUNDS rounds
-    from the uniform distribution.
-    """
-    e, f, token = cooccurrences(source_lines, target_lines)
-    if not len(e):
-        return {}
-    # Number the distinct pairs (e, f), and say which of them each co-occurrence is.
-    width = int(f.max()) + 1
-    pair_keys, pair = np.unique(e * width + f, return_inverse=True)
-    e = pair_keys // width
-    f = pair_keys % width
-    # The first round normalizes, so any constant is the uniform distribution.
-    t = np.ones(len(pair_keys))
-    for _ in range(ROUNDS):
-        # Expectation: each target token is shared out among the source words of its line.
-        share = t[pair] / np.bincount(token, t[pair])[token]
-        # Maximization: the shares of each pair, normalized over the target words of a source word.
-        count = np.bincount(pair, share)
-        t = count / np.bincount(e, count)[e]
-    # The source word 0 is NULL, and the others count from 1.
-    real = e > 0
-    words = zip((e[real] - 1).tolist(), f[real].tolist(), strict=True)
-    return dict(zip(words, t[real].tolist(), strict=True))
-
-
 def _read_words(column: Column, rows: int, pieces: Sequence[str]) -> tuple[list[list[int]], list[str]]:
     """Return the first `rows` lines of a column as lists of word numbers, and the words by number.
 
@@ -127,25 +90,3 @@ def _combine(forward: Probabilities, backward: Probabilities) -> Probabilities:
     for (first, second), t in forward.items():
         scores[first, second] = (t * backward.get((second, first), 0.0)) ** 0.5
     return scores
-
-
-def cooccurrences(
-    source_lines: Sequence[Sequence[int]], target_lines: Sequence[Sequence[int]]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return all pairs of a target token with a source token of its line, or with the empty source word NULL.
-
-    The result is three arrays with an entry for each pair: the number of the source word + 1 (0 for NULL),
-    the number of the target word, and the index of the target token among all target tokens of the text.
-    """
-    source_words = [np.zeros(0, np.int64)]
-    target_words = [np.zeros(0, np.int64)]
-    target_tokens = [np.zeros(0, np.int64)]
-    seen = 0
-    for source, target in zip(source_lines, target_lines, strict=True):
-        # A target word may come from no source word at all, which is the word NULL.
-        with_null = np.array([-1, *source], np.int64) + 1
-        source_words.append(np.tile(with_null, len(target)))
-        target_words.append(np.repeat(np.array(target, np.int64), len(with_null)))
-        target_tokens.append(np.repeat(np.arange(seen, seen + len(target)), len(with_null)))
-        seen += len(target)
-    return np.concatenate(source_words), np.concatenate(target_words), np.concatenate(target_tokens)

@@ -4,7 +4,7 @@ Each piece of one side is linked to the piece e of the other side that maximizes
 
     t(f | e) * exp(-TENSION * | i / m - j / n |)
 
-where t is that of Model 1 (see masscli/lexicon/shortlist.py), and i of m and j of n are the relative
+where t is that of Model 1 (see masscli/lexicon/model1.py), and i of m and j of n are the relative
 positions of both pieces. The second factor is that of fast_align (Dyer et al. 2013, equation 2); here it only
 decides between candidates, and is not learned with. A link is kept if both directions have it, so that links
 are few and mostly right, as is good for supervision.
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Ids
 from masscli.data.storage.columns import Column
-from masscli.lexicon.shortlist import align_pieces
+from masscli.lexicon.model1 import align_pieces
 
 TENSION = 4.0
 """How much the diagonal is preferred; fast_align begins with this value."""

@@ -1,29 +1,22 @@
 """A vocabulary shortlist from pairs of lines: the likely target pieces of each source piece.
 
-Pieces are aligned by Model 1 of Brown et al. (1993, section 4.2; see masscli/lexicon/from_pairs.py), whose
-probabilities t(f | e) say which target pieces f a source piece e stands beside for a reason. A source piece
-itself is a candidate, too, since names and numbers are often copied.
+Pieces are aligned by Model 1 (see masscli/lexicon/model1.py), whose probabilities t(f | e) say which target
+pieces f a source piece e stands beside for a reason. A source piece itself is a candidate, too, since names
+and numbers are often copied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Ids
 from masscli.data.storage.columns import Column
 from masscli.data.storage.data_folder import DataFolder
 from masscli.generation.shortlist import Ngram, Shortlist
-from masscli.lexicon.from_pairs import cooccurrences
+from masscli.lexicon.model1 import align_pieces
 from masscli.text.vocabulary import IdRanges
-
-ROUNDS = 5
-"""Rounds of expectation maximization; the ranking of candidates changes little after these."""
-CHUNK_LINES = 5_000
-"""How many pairs of lines are aligned at a time, which bounds the memory."""
 
 
 class Coverage(NamedTuple):
@@ -81,49 +74,6 @@ def measure_coverage(shortlist: Shortlist, data: DataFolder, source: str, target
         covered += int(allowed[targets[row]].sum())
         pieces += len(targets[row])
     return Coverage(candidates / max(1, len(sources)), covered / max(1, pieces))
-
-
-def align_pieces(
-    source: Column, target: Column, rows: int, vocab_size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return the source pieces e, target pieces f and t(f | e) of all pairs of pieces that share a line.
-
-    Only the first `rows` lines of both columns are read. The result is three arrays of equal length, sorted
-    by e and f, without pairs that have the empty source word NULL.
-    """
-    # Chunk by chunk, since all tokens together would take too much memory.
-    keys_of_chunks = [np.unique(chunk_keys) for chunk_keys, _ in _chunks(source, target, rows, vocab_size)]
-    keys = np.unique(np.concatenate(keys_of_chunks))
-    e, f = np.divmod(keys, vocab_size)
-    t = np.ones(len(keys))
-    for _ in range(ROUNDS):
-        count = np.zeros(len(keys))
-        for pair_keys, token in _chunks(source, target, rows, vocab_size):
-            pair = np.searchsorted(keys, pair_keys)
-            # Expectation: each target token is shared out among the source pieces of its line.
-            share = t[pair] / np.bincount(token, t[pair])[token]
-            count += np.bincount(pair, share, minlength=len(keys))
-        # Maximization: normalize over the target pieces of a source piece.
-        t = count / np.bincount(e, count)[e]
-    # The source word 0 is NULL, and the others count from 1.
-    real = e > 0
-    return e[real] - 1, f[real], t[real]
-
-
-def _chunks(
-    source: Column, target: Column, rows: int, vocab_size: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield the co-occurrences of pieces in chunks of lines, as two arrays with an entry for each.
-
-    The first has (source piece + 1) * vocab_size + target piece, with 0 in place of source piece + 1 for
-    NULL; the second has the index of the target token among those of the chunk.
-    """
-    for start in range(0, rows, CHUNK_LINES):
-        lines = range(start, min(start + CHUNK_LINES, rows))
-        source_lines = [source[row].tolist() for row in lines]
-        target_lines = [target[row].tolist() for row in lines]
-        e, f, token = cooccurrences(source_lines, target_lines)
-        yield e * vocab_size + f, token
 
 
 def _most_frequent(column: Column, rows: int, size: int, count: int) -> Ids:

@@ -21,7 +21,7 @@ from masscli.lexicon import from_embeddings as of_table
 from masscli.lexicon import from_pairs
 from masscli.lexicon.csls import csls
 from masscli.lexicon.dictionary import read_dictionary, unusable_entries
-from masscli.lexicon.from_pairs import ROUNDS, model1
+from masscli.lexicon.model1 import ROUNDS, model1
 from masscli.lexicon.spelling import spelling_similarity
 from masscli.models.config import ModelConfig
 from masscli.objectives.causal_lm.bert_lm import BertLM

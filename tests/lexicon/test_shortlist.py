@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from masscli.data.storage.data_folder import DataFolder
-from masscli.lexicon import shortlist as module
-from masscli.lexicon.from_pairs import ROUNDS, model1
-from masscli.lexicon.shortlist import align_pieces, learn_shortlist, measure_coverage
+from masscli.lexicon import model1 as module
+from masscli.lexicon.model1 import ROUNDS, align_pieces, model1
+from masscli.lexicon.shortlist import learn_shortlist, measure_coverage
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
@@ -19,7 +19,7 @@ def test_chunks_do_not_change_the_probabilities(
 ) -> None:
     data = DataFolder.open(toy)
     source, target = data.pair("train", "en", "de")
-    monkeypatch.setattr(module, "ROUNDS", ROUNDS)
+    monkeypatch.setattr(module, "PIECE_ROUNDS", ROUNDS)
     monkeypatch.setattr(module, "CHUNK_LINES", chunk)
     e, f, t = align_pieces(source, target, 40, data.vocab.size)
     made = dict(zip(zip(e.tolist(), f.tolist(), strict=True), t.tolist(), strict=True))
