@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from masscli.core.config import config, from_dict
-from masscli.core.config.toml import parse_toml
-from masscli.core.errors import MasscliError
-from masscli.reporting.run_log import RunLog, read_events, read_run
-from masscli.text.corpus import read_text
+from masscli.reporting.run_log import LoggedValidation, RunLog, read_events, read_run
+from masscli.training.recipe_file import read_toml
 
 Points = list[tuple[float, float]]
 """The points of a curve as (update, value), in the order of updates."""
@@ -63,14 +61,6 @@ class _Updates:
     warnings: tuple[str, ...] = ()
 
 
-@config
-class _Validation:
-    """The metrics of a validation after update `step`; None stands for a value that is not finite."""
-
-    step: int
-    metrics: dict[str, float | None]
-
-
 def read_history(folder: Path) -> RunHistory:
     """Read the log and the recipe of the run in `folder`.
 
@@ -81,10 +71,7 @@ def read_history(folder: Path) -> RunHistory:
     read_events(folder, lambda event: _add_event(history, event))
     recipe = folder / "recipe.toml"
     if recipe.is_file():
-        try:
-            history.settings = dict(_flatten(parse_toml(read_text(recipe))))
-        except ValueError as error:
-            raise MasscliError(f"{recipe}: {error}", "the file must be TOML") from None
+        history.settings = dict(_flatten(read_toml(recipe)))
     return history
 
 
@@ -99,7 +86,7 @@ def _add_event(history: RunHistory, event: Mapping[str, Any]) -> None:
             names = [field.name for field in fields(cast(Any, _Updates))]
             _add_updates(history, from_dict(_Updates, {name: event[name] for name in names}))
         case "evaluated":
-            made = from_dict(_Validation, {"step": event["step"], "metrics": event["metrics"]})
+            made = from_dict(LoggedValidation, {"step": event["step"], "metrics": event["metrics"]})
             _add_points(history.validation, made.step, made.metrics)
             # Logs of older runs have no samples.
             for sample in event.get("samples", ()):

@@ -91,7 +91,7 @@ class _Updates:
 
 
 @config
-class _Validation:
+class LoggedValidation:
     """The metrics of a validation after update `step`; None stands for a value that is not finite."""
 
     step: int
@@ -108,7 +108,7 @@ def _add_event(log: RunLog, event: Mapping[str, Any]) -> None:
             fields = ("step", "seconds", "targets", "memory")
             _add_updates(log, from_dict(_Updates, {name: event[name] for name in fields}))
         case "evaluated":
-            made = from_dict(_Validation, {name: event[name] for name in ("step", "metrics")})
+            made = from_dict(LoggedValidation, {name: event[name] for name in ("step", "metrics")})
             metrics = {}
             for name, value in made.metrics.items():
                 # JSON has no number for what is not finite.
