@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from masscli.core.errors import MasscliError
 from masscli.reporting.run_page import html_table, page
 from masscli.reporting.score_log import PairedTest, Summary, Tags
-from masscli.reporting.score_table import lines_of, places_of, table_rows, with_x_tag
+from masscli.reporting.score_table import lines_of, places_on_axis, table_rows, with_x_tag
 from masscli.reporting.svg_chart import Curve, line_chart
 
 Summaries = Mapping[tuple[Tags, str], Summary]
@@ -30,19 +29,10 @@ def score_page(
 
 def _charts(summaries: Summaries, x_tag: str) -> str:
     summaries = with_x_tag(summaries, x_tag)
-    # Dictionaries as sets that keep the order of the log.
-    metrics: dict[str, None] = {}
-    labels: dict[str, None] = {}
-    for group, metric in summaries:
-        metrics[metric] = None
-        tags = dict(group)
-        if x_tag in tags:
-            labels[tags[x_tag]] = None
-    if not labels:
-        raise MasscliError(f"--x {x_tag}: no score has this tag", "masscli report FILE shows the tags")
-    places = places_of(list(labels))
+    places = places_on_axis(summaries, x_tag)
     charts = []
-    for metric in metrics:
+    # A dictionary serves as a set that keeps the order of the log.
+    for metric in dict.fromkeys(metric for _, metric in summaries):
         curves = []
         for number, (name, points) in enumerate(lines_of(summaries, metric, x_tag).items()):
             drawn = sorted((places[label], summary.mean) for label, summary in points)

@@ -41,20 +41,13 @@ def table_rows(
     for group in groups:
         tags = dict(group)
         row = [tags.get(name, "") for name in tag_names]
-        row.append(_run_counts(summaries, group))
+        # Such as 2/3 if a metric was logged by fewer runs than another.
+        counts = {summaries[group, metric].count for metric in metrics if (group, metric) in summaries}
+        row.append("/".join(str(count) for count in sorted(counts)))
         for metric in metrics:
             row.append(_cell(summaries.get((group, metric)), tests.get((group, metric))))
         rows.append(row)
     return rows, len(tag_names)
-
-
-def _run_counts(summaries: Mapping[tuple[Tags, str], Summary], group: Tags) -> str:
-    """Return the number of runs of a group, or such as `2/3` if its metrics were logged by unequally many."""
-    counts = set()
-    for (other_group, _), summary in summaries.items():
-        if other_group == group:
-            counts.add(summary.count)
-    return "/".join(str(count) for count in sorted(counts))
 
 
 def _cell(summary: Summary | None, test: PairedTest | None) -> str:
@@ -120,12 +113,9 @@ def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, pa
     except ModuleNotFoundError:
         raise MasscliError("--plot needs matplotlib", "pip install 'masscli[plot]'") from None
     summaries = with_x_tag(summaries, x_tag)
+    places = places_on_axis(summaries, x_tag)
     # A dictionary serves as a set that keeps the order of the log.
     metrics = dict.fromkeys(metric for _, metric in summaries)
-    labels = _values_of_tag(summaries, x_tag)
-    if not labels:
-        raise MasscliError(f"--x {x_tag}: no score has this tag", "masscli report FILE shows the tags")
-    places = places_of(labels)
     figure, axes = pyplot.subplots(
         len(metrics), 1, sharex=True, squeeze=False, figsize=(7, 1 + 2.5 * len(metrics)), layout="constrained"
     )
@@ -175,24 +165,21 @@ def with_x_tag(summaries: Mapping[tuple[Tags, str], Summary], x: str) -> Mapping
     return tagged
 
 
-def _values_of_tag(summaries: Mapping[tuple[Tags, str], Summary], name: str) -> list[str]:
-    """Return the different values that groups have for the tag `name`, in the order of `summaries`."""
-    values = []
+def places_on_axis(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str) -> dict[str, float]:
+    """Return the position on the horizontal axis of each value of the tag `x_tag`, in the order of the log.
+
+    It is the value itself if all values are finite numbers, otherwise the number of values before it. Raises
+    MasscliError if no score has the tag.
+    """
+    indices: dict[str, float] = {}
     for group, _ in summaries:
         tags = dict(group)
-        if name in tags and tags[name] not in values:
-            values.append(tags[name])
-    return values
-
-
-def places_of(labels: Sequence[str]) -> dict[str, float]:
-    """Return the position of each tag value on the horizontal axis.
-
-    It is the value itself if all values are finite numbers, otherwise the index of the value in `labels`.
-    """
-    indices = {label: float(index) for index, label in enumerate(labels)}
+        if x_tag in tags:
+            indices.setdefault(tags[x_tag], float(len(indices)))
+    if not indices:
+        raise MasscliError(f"--x {x_tag}: no score has this tag", "masscli report FILE shows the tags")
     try:
-        numbers = {label: float(label) for label in labels}
+        numbers = {label: float(label) for label in indices}
     except ValueError:
         return indices
     # Python reads `nan` and `inf` as numbers, but they have no place on an axis.
