@@ -142,9 +142,10 @@ def _outputs(
     started = time.perf_counter()
     translations = translator.translate(sources, model.task.source, model.task.target)
     lines = [one_line(hypotheses[0].text) for hypotheses in translations]
+    seconds = time.perf_counter() - started
     for warning in translator.report.warnings(translator.max_source_length):
         print(f"warning: {path}: {warning}", file=sys.stderr)
-    return lines, len(lines) / (time.perf_counter() - started)
+    return lines, len(lines) / seconds
 
 
 def _print_report(comparison: Comparison, speeds: Mapping[str, float | None]) -> None:
