@@ -66,9 +66,10 @@ class Service:
         after `request_seconds` (504).
         """
         seconds = self.batcher.models.config.request_seconds
+        deadline = asyncio.get_running_loop().time() + seconds
         try:
-            async with asyncio.timeout(seconds) as limit:
-                return await self._translate(request, deadline=limit.when() or 0.0)
+            async with asyncio.timeout_at(deadline):
+                return await self._translate(request, deadline)
         except MasscliError as error:
             raise RefusedError(400, error.message) from None
         except QueueFullError:
