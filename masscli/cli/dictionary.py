@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from masscli.cli.options import check_changed_options
+from masscli.cli.output import check_output
 from masscli.core.config import Flags, UnusedOption, check, config, positive
 from masscli.core.errors import MasscliError
 
@@ -109,7 +110,7 @@ def run(
     from masscli.lexicon.dictionary import write_dictionary
 
     # Everything is checked before the slow part.
-    _check_output(options.output)
+    check_output(options.output)
     source = _choose_source(path, source, options.pair)
     _check_unused_options(path, source, options)
     if options.vectors is not None and not options.vectors.parent.is_dir():
@@ -173,14 +174,6 @@ def _from_text(path: Path, options: DictionaryConfig) -> tuple[list[WordPair], s
         from_text.write_vectors(options.vectors, options.pair, induced, options.dim or VECTOR_DIM)
     share = f"{induced.agreement:.0%}"
     return induced.pairs, f", from text; {share} of the common ones are found again by a second alignment"
-
-
-def _check_output(output: Path) -> None:
-    """Raise MasscliError if --output is a folder, or lies in a folder that does not exist."""
-    if output.is_dir():
-        raise MasscliError(f"--output {output}: is a folder", "name a file")
-    if not output.parent.is_dir():
-        raise MasscliError(f"--output {output}: its folder does not exist", "name a file")
 
 
 def _choose_source(path: Path, source: Source | None, languages: tuple[str, str]) -> Source:

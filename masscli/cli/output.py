@@ -12,6 +12,17 @@ from masscli.core.errors import MasscliError
 from masscli.core.files import open_atomic
 
 
+def check_output(path: Path) -> None:
+    """Raise MasscliError if `path`, given with --output, is a folder or lies in one that does not exist.
+
+    It is for commands that write their file after minutes of work.
+    """
+    if path.is_dir():
+        raise MasscliError(f"--output {path}: is a folder", "name a file")
+    if not path.parent.is_dir():
+        raise MasscliError(f"--output {path}: its folder does not exist", "name a file")
+
+
 @contextmanager
 def writer(path: Path, flag: str = "--output") -> Iterator[Callable[[str], object]]:
     """Open `path` (standard output if it is `-`) for a `with` block, and yield a function that writes text.

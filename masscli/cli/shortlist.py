@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from masscli.core.errors import MasscliError
+from masscli.cli.output import check_output
 
 
 def run(
@@ -53,8 +53,7 @@ def run(
     from masscli.generation.shortlist import write_shortlist
     from masscli.lexicon.shortlist import learn_shortlist, measure_coverage
 
-    if output.is_dir() or not output.parent.is_dir():
-        raise MasscliError(f"--output {output}: is a folder, or its folder does not exist", "name a file")
+    check_output(output)
     data = open_verified(path)
     shortlist = learn_shortlist(data, source_lang, target_lang, per_piece, frequent, limit)
     write_shortlist(output, shortlist, token_names(data.tokenizer()))

@@ -239,7 +239,7 @@ def test_from_pairs_to_outputs(
     assert masscli([*command, "x", "--shortlist", "shortlist.txt", "--score-reference", "in.en"]) == 2
     assert "cannot be combined with --shortlist" in capsys.readouterr().err
     assert masscli([*made, "--output", "no/list.txt"]) == 2
-    assert "is a folder, or its folder does not exist" in capsys.readouterr().err
+    assert "--output no/list.txt: its folder does not exist" in capsys.readouterr().err
     assert masscli(["export", str(run.path), "--shortlist", "shortlist.txt", "--output", "exported"]) == 2
     assert "--shortlist has no effect on a translator with --to huggingface" in capsys.readouterr().err
     assert len(token_names(run.tokenizer())) > 20
