@@ -43,17 +43,16 @@ def main() -> int:
     parser.add_argument("--case", type=int, help="only this case of one reader, in this process")
     parser.add_argument(
         "--log",
-        type=Path,
+        type=_absolute,
         help="add the outcome of every case to this file, as JSON lines; cases that are in it are not run again",
     )
     parser.add_argument(
         "--branches",
-        type=Path,
+        type=_absolute,
         metavar="FOLDER",
         help="count the branches that the cases take; what earlier runs have left in this folder counts, too",
     )
     options = parser.parse_args()
-    branches = options.branches and options.branches.absolute()
     readers = [READERS[name] for name in options.reader or READERS]
     place = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="masscli-fuzz-", dir=place) as name:
@@ -63,10 +62,15 @@ def main() -> int:
         if options.case is not None:
             return _one_case(readers[0], options.seed, options.case, folder)
         if options.branches is not None:
-            forks.recorder = Recorder(branches)
+            forks.recorder = Recorder(options.branches)
             forks.SECONDS *= SLOWER
-        log = Log(None if options.log is None else options.log.absolute(), options.seed)
+        log = Log(options.log, options.seed)
         return _all_cases(readers, options.cases, options.seed, folder, log)
+
+
+def _absolute(path: str) -> Path:
+    """Return the path of an argument; the cases run in another folder."""
+    return Path(path).absolute()
 
 
 class Log:

@@ -23,11 +23,19 @@ WRITERS = ("export", "ctranslate2", "translator_export", "vocabulary_export", "p
 
 
 class Part(NamedTuple):
-    """Readers, by the beginnings of their names, and the modules, by those of their paths, that read for them."""
+    """Readers, and the modules that read for them."""
 
     readers: tuple[str, ...]
+    """Names of readers; one that ends with a hyphen stands for all that begin so."""
     modules: tuple[str, ...]
+    """Beginnings of the paths of modules."""
     left_out: tuple[str, ...] = ()
+    """Beginnings of the paths of those among them that do not count."""
+
+    def has(self, reader: str) -> bool:
+        """Return whether a reader, by its name, belongs to this part."""
+        prefixes = tuple(name for name in self.readers if name.endswith("-"))
+        return reader in self.readers or reader.startswith(prefixes)
 
 
 _FORMATS = ("data/formats/json_text", "core/json_text", "data/formats/bad_rows", "data/formats/record")
@@ -80,7 +88,7 @@ PARTS: dict[str, Part] = {
         (f"{CONVERT}xlm", f"{CONVERT}torch_file"),
     ),
     "models of fairseq": Part(
-        ("fairseq", "fairseq-a-file", "fairseq-b-file", "weights-fairseq"),
+        ("fairseq", "fairseq-bart", "fairseq-a-file", "fairseq-b-file", "weights-fairseq"),
         (f"{CONVERT}fairseq", f"{CONVERT}torch_file"),
     ),
 }
@@ -108,7 +116,7 @@ class Recorder:
         """Yield a line for each part of which one of the readers `names` was run, and the branches not taken."""
         names = list(names)
         for title, part in PARTS.items():
-            chosen = [name for name in names if name in part.readers or name.startswith(_prefixes(part))]
+            chosen = filter(part.has, names)
             files = [str(path) for name in chosen for path in sorted(self.folder.glob(f"{name}+*"))]
             if files:
                 yield from self._table(title, part, files)
@@ -121,7 +129,7 @@ class Recorder:
         missed, branches, entered, functions = [], 0, 0, 0
         for path, module in json.loads(report.read_text())["files"].items():
             name = path.partition("masscli/")[2]
-            if not name.startswith(part.modules) or name.startswith(part.left_out or ("-",)):
+            if not name.startswith(part.modules) or name.startswith(part.left_out):
                 continue
             for function, found in module["functions"].items():
                 summary = found["summary"]
@@ -145,8 +153,3 @@ class Recorder:
 
         include = [f"{ROOT}/masscli/*"]
         return coverage.Coverage(str(self.folder / name), branch=True, include=include, config_file=False)
-
-
-def _prefixes(part: Part) -> tuple[str, ...]:
-    """Return those readers of a part that stand for all that begin so."""
-    return tuple(name for name in part.readers if name.endswith("-")) or ("-",)

@@ -158,7 +158,7 @@ def test_the_same_log_continues_a_run(tmp_path: Path) -> None:
         "--reader",
         "tsv",
         "--log",
-        str(log),
+        os.path.relpath(log),
     ]
     whole = subprocess.run([*command, "--cases", "8"], capture_output=True, text=True, timeout=500)
     assert whole.returncode == 0, whole.stderr
