@@ -108,7 +108,7 @@ def test_merges_are_those_of_a_slow_learner(pair: tuple[Tokenizer, Tokenizer]) -
     assert isinstance(model, ExtendedModel)
     spelling = PieceSpelling(model.marker)
     new_pieces = set(model.new_pieces)
-    lines = [words(model, line, new) for line in prepared(new)]
+    lines = [words(model, line) for line in prepared(new)]
     learned: list[tuple[str, str]] = []
     for _ in model.extensions[0].merges:
         counts: Counter[tuple[str, str]] = Counter()
@@ -127,7 +127,7 @@ def test_merges_are_those_of_a_slow_learner(pair: tuple[Tokenizer, Tokenizer]) -
     assert new.vocab.size - old.vocab.size == 1 + 60
 
 
-def words(model: ExtendedModel, line: str, new: Tokenizer) -> list[list[str]]:
+def words(model: ExtendedModel, line: str) -> list[list[str]]:
     """The words of a line before any merge: old pieces, and what the old model lacks cut by trying all lengths."""
     spelling = PieceSpelling(model.marker)
     merged = {spelling.joined(*pair) for pair in model.extensions[0].merges}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from masscli.__main__ import run as masscli
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Tokens
 from masscli.data.storage.data_folder import DataFolder
 from masscli.text.extended_model import ExtendedModel
 from masscli.training.setup.build import build
@@ -123,8 +125,6 @@ def test_old_rows_are_kept_and_new_ones_filled(
 
 def test_old_text_is_read_as_before(runs: Path, toy: Path, grown: Path, tmp_path: Path) -> None:
     """Encoder states of English are those of the old model, bit by bit."""
-    from masscli.data.batches.batch import Tokens
-
     trainer, _ = build(recipe(grown, tmp_path, f"init_from={runs / 'tied'}", streams=NEW))
     before = Checkpoint.open(runs / "tied").model()
     after = trainer.model.eval()
@@ -202,15 +202,13 @@ def test_old_rows_that_are_frozen_never_move(
                 continue
             assert torch.equal(tensor[:rows], first[name][:rows]), name
             assert not torch.equal(tensor[rows:], first[name][rows:]), name
-    name = "encoder.layers.0.fc1.weight"
-    assert name not in first or not torch.equal(saved.weights()[name], first[name])
+    (name, *_) = [name for name in first if "fc1" in name]
+    assert not torch.equal(saved.weights()[name], first[name])
     assert any(note.startswith("frozen: old rows of the embeddings (") for note in notes)
 
 
 def test_frozen_rows_stay_frozen_in_a_run_that_continues(runs: Path, grown: Path, tmp_path: Path) -> None:
     """Resumed equals uninterrupted, also after the run that they came from is gone."""
-    import shutil
-
     shutil.copytree(runs / "tied", tmp_path / "tied", symlinks=True)
     changes = (OLD_ROWS, f"init_from={tmp_path / 'tied'}", "optim.weight_decay=0.1")
     train(recipe(grown, tmp_path / "whole", *changes, streams=NEW))

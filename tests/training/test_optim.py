@@ -208,7 +208,7 @@ for kind in ("adamw", "adam", "adamw_bert", "lamb", "adam_openai", "adafactor"):
     weight.grad = torch.ones(2, 2)
     optimizer.step()
     optimizer.zero_grad()
-    assert weight.grad is None and bool((weight < 1).all()) and not weight.grad_fn
+    assert weight.grad is None and bool((weight < 1).all())
 print([name for name in ("torch._dynamo", "torch.distributed.tensor") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
