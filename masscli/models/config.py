@@ -215,6 +215,17 @@ class ModelConfig:
         """Return the length in tokens of the longest sequence that the decoder can read."""
         return self.decoder_max_positions or self.max_positions
 
+    def positions_for(self, stacks: str) -> int:
+        """Return the length in tokens of the longest sequence that all of the given stacks can read.
+
+        `stacks` is `encoder`, `decoder` or `encoder-decoder`.
+        """
+        if stacks == "encoder":
+            return self.max_positions
+        if stacks == "decoder":
+            return self.max_target_positions
+        return min(self.max_positions, self.max_target_positions)
+
     def has_final_norm(self, stack: str) -> bool:
         """Return whether a stack, `encoder` or `decoder`, ends with a layer norm.
 

@@ -49,11 +49,7 @@ class SequenceReader:
         model = context.model
         stack = _choose_stack(options, model)
         both_stacks = stack == "decoder" and model.encoder_layers > 0
-        positions = model.max_positions
-        if both_stacks:
-            positions = min(positions, model.max_target_positions)
-        elif stack == "decoder":
-            positions = model.max_target_positions
+        positions = model.positions_for("encoder-decoder" if both_stacks else stack)
         if options.max_length > positions:
             raise MasscliError(
                 f"--max-length {options.max_length}: the model has {positions} positions",

@@ -180,9 +180,9 @@ def check_lengths(recipe: Recipe) -> None:
         if limit is None:
             continue
         option, tokens = limit
-        positions, flag = model.max_positions, "--max-positions"
-        if "decoder" in stream.objective.stacks and model.max_target_positions < positions:
-            positions, flag = model.max_target_positions, "--decoder-max-positions"
+        positions, flag = model.positions_for(stream.objective.stacks), "--max-positions"
+        if positions != model.max_positions:
+            flag = "--decoder-max-positions"
         # The error names the option that makes pieces shorter.
         excess = tokens - positions
         if excess > 0:

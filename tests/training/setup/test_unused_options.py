@@ -375,6 +375,16 @@ def test_blocks_have_positions(name: str, option: str, most: int, toy: Path, tmp
         trainer.streams["one"].objective(trainer.model, batch)
 
 
+def test_a_decoder_alone_has_its_own_positions(toy: Path) -> None:
+    """More than --max-positions, which then nothing reads."""
+    at = [str(toy), *SMALL, "--objective", "gpt", "--max-positions", "24", "--decoder-max-positions", "40"]
+    assert composed(*at, "--tokens-per-sample", "40").model.max_target_positions == 40
+    with pytest.raises(MasscliError) as error:
+        composed(*at, "--tokens-per-sample", "41")
+    assert error.value.message == "--tokens-per-sample 41: the model has 40 positions"
+    assert error.value.hint == "give at most 40, or add --decoder-max-positions 41"
+
+
 def test_a_source_that_begins_with_a_symbol_needs_a_position_more(toy: Path) -> None:
     at = [
         str(toy),
