@@ -163,16 +163,20 @@ def check_lengths(recipe: Recipe) -> None:
     """Raise MasscliError if examples of running text are longer than the model has positions.
 
     Otherwise nearly all examples would be left out. This also refuses a --length-multiple that does not
-    divide the number of positions, because padding could then exceed it.
+    divide the number of positions of each stack, because padding could then exceed it.
     """
     model = recipe.model
     multiple = recipe.train.length_multiple
     # The longest examples must not be padded beyond the last position.
-    if model.max_positions % multiple:
-        raise MasscliError(
-            f"--length-multiple {multiple}: {model.max_positions} positions are no multiple of it",
-            f"add --max-positions {model.max_positions + -model.max_positions % multiple}",
-        )
+    for flag, positions in (
+        ("--max-positions", model.max_positions),
+        ("--decoder-max-positions", model.max_target_positions),
+    ):
+        if positions % multiple:
+            raise MasscliError(
+                f"--length-multiple {multiple}: {positions} positions are no multiple of it",
+                f"add {flag} {positions + -positions % multiple}",
+            )
     starts_with_tag = model.languages == "tag" and model.source_tag != "last"
     prefix_length = int(model.source_bos or starts_with_tag)
     for stream in recipe.stream.values():
