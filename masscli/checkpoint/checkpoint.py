@@ -45,10 +45,12 @@ from masscli.core.files import (
 )
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sampler import Position
+from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.write.options import ConditionalGenerationOptions
 from masscli.text.corpus import decode_text
 from masscli.text.tokenizer import Tokenizer
+from masscli.text.vocabulary import Vocabulary
 from masscli.training.recipe import Recipe
 
 MODEL = "model.safetensors"
@@ -167,7 +169,7 @@ class Checkpoint:
 
     def framing(self) -> Framing:
         """Return the framing of this model: how special tokens and language marks are added to text."""
-        return make_framing(self.recipe, self.tokenizer(), self.state.languages)
+        return make_framing(self.recipe.model, self.tokenizer().vocab, self.state.languages)
 
     def model(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:
         """Return the model on `device` for inference: in evaluation mode, frozen, with weights in `dtype`."""
@@ -303,14 +305,13 @@ def load_tensors(
         ) from None
 
 
-def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...]) -> Framing:
-    """Return the framing of a run: how special tokens and language marks are added to text.
+def make_framing(model: ModelConfig, vocab: Vocabulary, languages: tuple[str, ...]) -> Framing:
+    """Return the framing of a model: how special tokens and language marks are added to text.
 
     `languages` are names in the order of the model's language vectors.
     """
-    model = recipe.model
     return Framing(
-        tokenizer.vocab,
+        vocab,
         model.source_bos,
         model.languages == "tag",
         languages,

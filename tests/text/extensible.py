@@ -45,7 +45,7 @@ def _trained(folder: Path, preprocessing: TextPreprocessing) -> Tokenizer:
     )
 
 
-def _foreign(model_type: str, size: int) -> bytes:
+def foreign_sentencepiece(model_type: str, size: int) -> bytes:
     """A SentencePiece model as its own trainer makes it by default, with the unknown piece first."""
     model = BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -85,7 +85,7 @@ def _byte_level() -> bytes:
 
 
 def _numbered() -> bytes:
-    model = _foreign("unigram", 70)
+    model = foreign_sentencepiece("unigram", 70)
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     # A dictionary in another order, without some of the pieces.
     pieces = [processor.id_to_piece(number) for number in range(len(processor) - 3, 2, -1)]
@@ -98,8 +98,8 @@ PLAIN = TextPreprocessing()
 MAKERS: dict[str, Callable[[Path], Tokenizer]] = {
     "trained": lambda folder: _trained(folder, PLAIN),
     "moses, lower case": lambda folder: _trained(folder, TextPreprocessing(moses=True, lowercase=True)),
-    "sentencepiece unigram": lambda folder: _from_bytes(_foreign("unigram", 70), PLAIN),
-    "sentencepiece bpe": lambda folder: _from_bytes(_foreign("bpe", 100), PLAIN),
+    "sentencepiece unigram": lambda folder: _from_bytes(foreign_sentencepiece("unigram", 70), PLAIN),
+    "sentencepiece bpe": lambda folder: _from_bytes(foreign_sentencepiece("bpe", 100), PLAIN),
     "numbered": lambda folder: _from_bytes(_numbered(), PLAIN),
     "wordpiece": lambda folder: _from_bytes(_wordpiece(), PLAIN),
     "wordpiece, lower case": lambda folder: _from_bytes(_wordpiece(), TextPreprocessing(lowercase=True)),

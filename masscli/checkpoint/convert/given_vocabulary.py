@@ -16,13 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from masscli.checkpoint.checkpoint import make_framing
 from masscli.checkpoint.convert.folder import CONFIG, read_json_if_present
 from masscli.checkpoint.convert.generation_settings import GENERATION_CONFIG
 from masscli.checkpoint.convert.one_direction import DirectedModel
-from masscli.checkpoint.convert.seq2seq_vocabulary import Seq2SeqVocabulary, Sizes
+from masscli.checkpoint.convert.seq2seq_vocabulary import Seq2SeqVocabulary, Sizes, row_of
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_named
 from masscli.data.batches.framing import Framing
+from masscli.models.config import ModelConfig
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer, find_model_file
 from masscli.text.tokenizer_card import TOKENIZER_FILE
@@ -34,8 +36,12 @@ BEFORE, AFTER = "source_tokens_before", "source_tokens_after"
 
 def source_token_keys(directed: DirectedModel) -> dict[str, list[int]]:
     """Return entries of config.json for a folder without a tokenizer: the special tokens around sources."""
-    around = {BEFORE: directed.source_prefix, AFTER: directed.source_suffix}
-    return {key: [directed.source_ids.index(number) for number in ids] for key, ids in around.items()}
+    # Their rows in the exported embeddings, which are not always masscli's ids.
+    row_of_id = {number: row for row, number in enumerate(directed.source_ids)}
+    return {
+        BEFORE: [row_of_id[number] for number in directed.source_prefix],
+        AFTER: [row_of_id[number] for number in directed.source_suffix],
+    }
 
 
 def read_given_tokenizer(path: Path, sizes: Sizes, languages: Sequence[str]) -> Tokenizer:
@@ -93,37 +99,34 @@ def given_vocabulary(
     """Return the vocabulary `tokenizer`, which was read from `path`, with the special tokens of a folder.
 
     `config` is the folder's config.json, and `rows` has masscli's id of each row of the embeddings of both
-    stacks. Raises MasscliError if masscli would not put such special tokens around texts.
+    stacks. Raises MasscliError if none of them is that of the padding or of the end symbol, or if masscli
+    would not put such special tokens around texts.
     """
     settings = {**config, **read_json_if_present(folder / GENERATION_CONFIG)}
     vocab = tokenizer.vocab
+    pad = row_of("pad", vocab, rows["encoder"], path)
+    eos = row_of("eos", vocab, rows["encoder"], path)
+    start, forced = vocab.bos, []
     try:
         before = [rows["encoder"][row] for row in config.get(BEFORE, [])]
-        after = [rows["encoder"][row] for row in config.get(AFTER, [rows["encoder"].index(vocab.eos)])]
-        start, forced = (
-            [rows["decoder"][settings[key]]] if settings.get(key) is not None else []
-            for key in ("decoder_start_token_id", "forced_bos_token_id")
-        )
+        after = [rows["encoder"][row] for row in config.get(AFTER, [eos])]
+        if settings.get("decoder_start_token_id") is not None:
+            start = rows["decoder"][settings["decoder_start_token_id"]]
+        if settings.get("forced_bos_token_id") is not None:
+            forced = [rows["decoder"][settings["forced_bos_token_id"]]]
     except (IndexError, TypeError):
         raise MasscliError(f"{folder / CONFIG}: has ids of special tokens that the model lacks") from None
-    target = [*(start or [vocab.bos]), *forced]
-    tags = set(vocab.languages.values())
-    for fields in _framing_fields():
+    expected = (before + after, [start, *forced])
+    for fields in _framing_fields(has_tags=bool(vocab.languages)):
+        model = ModelConfig(**fields)
+        target_tag = model.target_tag if model.languages == "tag" else "none"
         # The tag of another language is no start symbol.
-        if target[0] in tags and fields.get("target_tag") != "start":
+        if start in vocab.languages.values() and target_tag != "start":
             continue
         # A forced token may be a tag or not.
-        prefix = () if fields.get("target_tag") == "forced" else tuple(forced)
-        framing = Framing(
-            replace(vocab, decoder_start=target[0], forced_prefix=prefix),
-            fields["source_bos"],
-            "source_tag" in fields and bool(vocab.languages),
-            (),
-            fields.get("source_tag", "first"),
-            fields.get("target_tag", "start"),
-        )
-        if _tokens_around(framing, languages) == (before + after, target):
-            pad = rows["encoder"].index(vocab.pad)
+        prefix = () if target_tag == "forced" else tuple(forced)
+        framing = make_framing(model, replace(vocab, decoder_start=start, forced_prefix=prefix), ())
+        if _tokens_around(framing, languages) == expected:
             return Seq2SeqVocabulary(path, tokenizer.model_bytes, fields, prefix, pad)
     raise MasscliError(
         f"{folder / CONFIG}: masscli does not put such special tokens around texts of {', '.join(languages)}",
@@ -131,14 +134,16 @@ def given_vocabulary(
     )
 
 
-def _framing_fields() -> Iterator[dict[str, Any]]:
+def _framing_fields(has_tags: bool) -> Iterator[dict[str, Any]]:
     """Yield the ways in which special tokens may stand around texts, as values of fields of `ModelConfig`.
 
-    Those with tags come first: without, a tag could be taken for another start symbol.
+    Those with tags, if the vocabulary has any, come first: without, a tag could be taken for another start
+    symbol.
     """
-    for source_tag, target_tag in product(("first", "last", "target"), ("start", "forced", "none")):
-        tags = {"languages": "tag", "source_tag": source_tag, "target_tag": target_tag}
-        yield {"source_bos": False, **tags}
+    if has_tags:
+        for source_tag, target_tag in product(("first", "last", "target"), ("start", "forced", "none")):
+            tags = {"languages": "tag", "source_tag": source_tag, "target_tag": target_tag}
+            yield {"source_bos": False, **tags}
     yield {"source_bos": False}
     yield {"source_bos": True}
 

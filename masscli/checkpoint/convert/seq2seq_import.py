@@ -30,7 +30,7 @@ from masscli.checkpoint.convert.seq2seq_tokenizer_json import (
     is_byte_level,
     read_tokenizer_json,
 )
-from masscli.checkpoint.convert.seq2seq_vocabulary import Seq2SeqVocabulary, Sizes
+from masscli.checkpoint.convert.seq2seq_vocabulary import Seq2SeqVocabulary, Sizes, row_of
 from masscli.checkpoint.convert.seq2seq_weights import (
     TokenTables,
     convert_weights,
@@ -325,7 +325,7 @@ def _decoder_start(
 def _check_role(
     role: str, config: Mapping[str, Any], tokenizer: Tokenizer, rows: Sequence[int], path: Path
 ) -> None:
-    """Raise MasscliError if config.json has another id for a special token (pad or eos) than the vocabulary.
+    """Raise MasscliError if the id of a special token (pad or eos) is another one by config.json, or missing.
 
     `rows` are masscli's ids of the rows of the encoder, and errors name `path`, the file of the vocabulary.
     """
@@ -333,7 +333,7 @@ def _check_role(
     # Newer files list all symbols that end a text.
     if isinstance(number, list) and len(number) == 1:
         [number] = number
-    own = rows.index(tokenizer.vocab.role_ids[role])
+    own = row_of(role, tokenizer.vocab, rows, path)
     if number is not None and number != own:
         raise MasscliError(
             f"{path}: {role}_token_id is {number} by config.json, but {own} here",

@@ -19,6 +19,7 @@ from masscli.core.json_text import parse_json
 from masscli.text.corpus import decode_text
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer_card import language_piece
+from masscli.text.vocabulary import Vocabulary
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 Sizes = tuple[int, int]
@@ -70,6 +71,20 @@ def read_ids(path: Path) -> dict[str, int]:
     if len(set(ids.values())) < len(ids):
         raise malformed
     return dict(ids)
+
+
+def row_of(role: str, vocab: Vocabulary, rows: Sequence[int], path: Path) -> int:
+    """Return the row of a special token, such as `pad`, in embeddings whose rows have the ids `rows`.
+
+    Raises MasscliError, which names the file `path` of the vocabulary, if no row is that of the token.
+    """
+    number = vocab.role_ids[role]
+    if number not in rows:
+        raise MasscliError(
+            f"{path}: has no {role} symbol among the {len(rows):,} pieces of the model",
+            "is it the vocabulary of this model?",
+        )
+    return rows.index(number)
 
 
 def read_model(folder: Path, *names: str) -> tuple[Path, bytes]:

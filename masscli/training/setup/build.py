@@ -83,7 +83,7 @@ def build(
         notes += note_changed_rate(recipe, last.recipe, last.state)
     state = _run_state(recipe, last, context, accept_changes)
     tokenizer = context.data.tokenizer()
-    framing = make_framing(recipe, tokenizer, state.languages)
+    framing = make_framing(recipe.model, tokenizer.vocab, state.languages)
     framing = replace(framing, length_multiple=recipe.train.length_multiple)
 
     # Weights are drawn from here on, in the same order in every process and every run.

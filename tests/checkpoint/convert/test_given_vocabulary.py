@@ -16,6 +16,7 @@ from masscli.checkpoint.convert.import_ import import_folder
 from masscli.checkpoint.convert.translator_export import export_translator
 from masscli.core.errors import MasscliError
 from tests.published import error_of
+from tests.text.extensible import foreign_sentencepiece
 from tests.translators import SHAPES, framed_pair, logits_of, random_translator
 
 pytestmark = pytest.mark.usefixtures("no_sync")
@@ -73,4 +74,8 @@ def test_what_is_given_must_be_the_vocabulary_of_the_run(toy: Path, tmp_path: Pa
     other = tmp_path / "vocab.txt"
     other.write_text("".join(f"{word}\n" for word in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "w")))
     assert "vocab.txt: has 16 ids, but the model has" in failure(other)
+    # SentencePiece's own models have no padding, and masscli's symbol has no row here.
+    plain = tmp_path / "plain.model"
+    plain.write_bytes(foreign_sentencepiece("bpe", config["vocab_size"]))
+    assert f"plain.model: has no pad symbol among the {config['vocab_size']} pieces" in failure(plain)
     assert not again.exists()

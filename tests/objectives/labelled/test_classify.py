@@ -178,9 +178,7 @@ def test_a_classifier_says_what_it_cannot_read(labelled: Path) -> None:
         {"encoder_layers": 1, "decoder_layers": 0, "dim": 16, "ffn_dim": 32, "heads": 2, "languages": "none"},
     )
     options = Classify.fill_from_data(ClassifyOptions(read="decoder"), data, "one")
-    from masscli.training.recipe import Recipe
-
-    framing = make_framing(Recipe(model=model), data.tokenizer(), ())
+    framing = make_framing(model, data.vocab, ())
     with pytest.raises(MasscliError) as caught:
         Classify(options, ObjectiveContext(framing, model, "one"))
     assert caught.value.message == "--read decoder: the model has no decoder"
