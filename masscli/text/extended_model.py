@@ -122,8 +122,8 @@ class ExtendedModel:
         self._pairs = self._pairs_by_result()
         self.sides: dict[str, ExtendedSide] = {}
         for extension in self.extensions:
-            for language in extension.languages:
-                self.sides[language] = ExtendedSide(self, extension)
+            side = ExtendedSide(self, extension)
+            self.sides |= dict.fromkeys(extension.languages, side)
 
     def _pairs_by_result(self) -> dict[str, Pair]:
         """Return the pair that each merged piece was first made of.
