@@ -128,13 +128,18 @@ class ExtendedModel:
     def _pairs_by_result(self) -> dict[str, Pair]:
         """Return the pair that each merged piece was first made of.
 
-        Raises BadModelError if the result of a merge is no piece of the vocabulary with its extension.
+        Raises BadModelError if the result of a merge, or what it joins, is no piece of the vocabulary with
+        its extension.
         """
         pairs: dict[str, Pair] = {}
         for extension in self.extensions:
             for pair in extension.merges:
                 piece = self.spelling.joined(*pair)
-                if piece is None or self.text_ids.get(piece, extension.size) >= extension.size:
+                # A piece that was merged from itself and nothing would have no end of parts.
+                if piece is None or piece in pair:
+                    raise damaged(HEADER)
+                ids = [self.text_ids.get(name, extension.size) for name in (piece, *pair)]
+                if max(ids) >= extension.size:
                     raise damaged(HEADER)
                 # Several merges may have one result, of which the first one learned counts.
                 pairs.setdefault(piece, pair)

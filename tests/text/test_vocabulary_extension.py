@@ -288,6 +288,15 @@ def test_of_a_merge_that_was_learned_twice_the_first_place_counts() -> None:
 def test_damaged_extensions_are_refused(tmp_path: Path) -> None:
     new, _ = extended(MAKERS["trained"](tmp_path))
     data = new.model_bytes
+    assert isinstance(new.subword_model, ExtendedModel)
+    known = new.subword_model.text_ids
+    # A way to cut a new piece that leaves a part which is no piece.
+    first, second = next(
+        (piece[:place], piece[place:])
+        for piece in new.subword_model.new_pieces
+        for place in range(1, len(piece))
+        if piece in known and piece[:place] not in known
+    )
     for broken in (
         HEADER,
         HEADER + b"[]",
@@ -295,6 +304,8 @@ def test_damaged_extensions_are_refused(tmp_path: Path) -> None:
         data.replace(b'"<unk>":3', b'"<unk>":99999'),
         data.replace(b'"size":', b'"size":9'),
         data.replace(b'"merges":[["', b'"merges":[["q","x"],["'),
+        data.replace(b'"merges":[["', f'"merges":[["{first}","{second}"],["'.encode()),
+        data.replace(b'"merges":[["', f'"merges":[["","{first + second}"],["'.encode()),
         data.replace(b'"languages":["ro"]', b'"languages":[1]'),
         data.replace(b'"base":"', b'"base":"?'),
     ):
