@@ -22,27 +22,28 @@ LEAST_COUNT = 2
 
 
 def learn_merges(
-    words: Mapping[Word, int], new_pieces: int, spelling: PieceSpelling, known: Container[str]
-) -> list[Pair]:
-    """Return merges in the order of learning, whose results include at most `new_pieces` new pieces.
+    words: Mapping[Word, int], most: int, spelling: PieceSpelling, known: Container[str]
+) -> tuple[list[Pair], list[str]]:
+    """Return merges and the new pieces that they result in, at most `most`, both in the order of learning.
 
     `words` has the count of each word of the text, which is given as its pieces. `known` are the pieces that
     exist: a merge into one of them, or into an earlier result, does not count as a new piece. There are fewer
-    merges if no pair is left that occurs `LEAST_COUNT` times. Of equally frequent pairs the one that comes
+    pieces if no pair is left that occurs `LEAST_COUNT` times. Of equally frequent pairs the one that comes
     first in alphabetical order is merged first.
     """
     learner = _Learner(words, spelling)
     merges: list[Pair] = []
-    results: set[str] = set()
-    while len(results) < new_pieces:
+    # The keys are the new pieces, each once.
+    results: dict[str, None] = {}
+    while len(results) < most:
         pair = learner.most_frequent_pair()
         if pair is None:
             break
         piece = learner.merge(pair)
         merges.append(pair)
         if piece not in known:
-            results.add(piece)
-    return merges
+            results[piece] = None
+    return merges, list(results)
 
 
 class _Learner:

@@ -113,10 +113,7 @@ def extend_vocabulary(
         characters = _choose_characters(words, model.text_ids, spelling, character_coverage, new_pieces)
     known = model.text_ids.keys() | set(characters)
     learnable = _without_unknown(words, known)
-    merges = learn_merges(learnable, new_pieces - len(characters), spelling, known)
-    # A dictionary keeps the results in the order of learning, each once.
-    results = dict.fromkeys(spelling.joined(*pair) for pair in merges)
-    merged = [piece for piece in results if piece is not None and piece not in known]
+    merges, merged = learn_merges(learnable, new_pieces - len(characters), spelling, known)
 
     # New ids begin behind all old ones, so that the rows of a trained model keep their places.
     first_id = old.card.size
