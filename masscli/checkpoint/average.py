@@ -74,8 +74,10 @@ def mixture_warnings(checkpoints: Sequence[Checkpoint]) -> list[str]:
         origin: object = recipe.seed
         if recipe.init_from is not None:
             origin = recipe.init_from.resolve()
-        decoder = recipe.init_decoder_from
-        origins.setdefault((origin, decoder and decoder.resolve()), member)
+        decoder: object = None
+        if recipe.init_decoder_from is not None:
+            decoder = recipe.init_decoder_from.resolve()
+        origins.setdefault((origin, decoder), member)
     if len(origins) == 1:
         return []
     places = " and ".join(str(member.path) for member in origins.values())

@@ -224,10 +224,16 @@ def _find_max_positions(family: Seq2SeqFamily, weights: Mapping[str, Tensor]) ->
 
     Tables of learned positions show it. Positions that are computed are as many as in Hugging Face's library.
     """
-    rows = {len(t) for name, t in weights.items() if name.endswith("embed_positions.weight") and t.dim() == 2}
-    if family.sinusoids is not None or (family.computes_missing_positions and not rows):
+    lengths = set()
+    for name, tensor in weights.items():
+        if name.endswith("embed_positions.weight") and tensor.dim() == 2:
+            lengths.add(len(tensor))
+    if family.sinusoids is not None or (family.computes_missing_positions and not lengths):
         return DEFAULT_POSITIONS
-    return rows.pop() - family.offset(0) if len(rows) == 1 else None
+    # Tables of different lengths do not show it.
+    if len(lengths) != 1:
+        return None
+    return lengths.pop() - family.offset(0)
 
 
 def _check_sizes(config: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> None:
