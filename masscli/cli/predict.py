@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 COLUMN_FORMATS = ("tsv", "lines")
 """Input formats to which --format tsv can add columns."""
-MAX_LISTED = 8
-"""Largest number of examples that a warning lists; further ones are only counted."""
 ADDED_COLUMNS = (PREDICTION_COLUMN, "probability")
 """Columns that --format tsv adds to those of the input; the probability only if the task gives one."""
 
@@ -51,6 +49,7 @@ def run(
 ) -> None:
     """Predict each example of the input, and write the predictions; under torchrun share the work."""
     from masscli.api.model import load
+    from masscli.text.unknown_pieces import list_places
 
     started = time.perf_counter()
     device, precision = _start_process(command)
@@ -79,10 +78,8 @@ def run(
         print(f"warning: {warning}", file=sys.stderr)
     unknown = model.count_unknown(table)
     if unknown.lines:
-        listed = ", ".join(table.location(line - 1) for line in unknown.lines[:MAX_LISTED])
-        if len(unknown.lines) > MAX_LISTED:
-            listed += f" and {len(unknown.lines) - MAX_LISTED} more"
-        print(f"warning: no piece of the text is known in {listed}", file=sys.stderr)
+        places = list_places([table.location(line - 1) for line in unknown.lines])
+        print(f"warning: no piece of the text is known in {places}", file=sys.stderr)
     seconds = time.perf_counter() - started
     print(
         f"predicted {len(table)} examples in {seconds:.1f} s with {path} ({model.stream}); "

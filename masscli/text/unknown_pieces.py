@@ -11,7 +11,7 @@ PROBED_LETTERS = 100
 """The number of letters whose upper and lower case are encoded to find out whether a vocabulary has
 capitals."""
 MAX_LISTED = 8
-"""Number of lines that a warning lists before it only counts them."""
+"""Number of lines or examples that a warning lists before it only counts them."""
 
 
 @dataclass
@@ -90,7 +90,12 @@ def list_lines(numbers: Sequence[int]) -> str:
     """Return line numbers as the beginning of a sentence: `line 3 was`, or `lines 3, 7 and 12 more were`."""
     if len(numbers) == 1:
         return f"line {numbers[0]} was"
-    listed = ", ".join(str(number) for number in numbers[:MAX_LISTED])
-    if len(numbers) > MAX_LISTED:
-        listed += f" and {len(numbers) - MAX_LISTED} more"
-    return f"lines {listed} were"
+    return f"lines {list_places([str(number) for number in numbers])} were"
+
+
+def list_places(places: Sequence[str]) -> str:
+    """Return the first MAX_LISTED places with commas between them, and the number of the others."""
+    listed = ", ".join(places[:MAX_LISTED])
+    if len(places) > MAX_LISTED:
+        listed += f" and {len(places) - MAX_LISTED} more"
+    return listed
