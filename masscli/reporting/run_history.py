@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from masscli.core.config import config, from_dict
-from masscli.reporting.run_log import LoggedValidation, RunLog, read_events, read_run
+from masscli.reporting.run_log import LoggedValidation, RunLog, add_event, read_events
 from masscli.training.recipe_file import read_toml
 
 Points = list[tuple[float, float]]
@@ -67,7 +67,7 @@ def read_history(folder: Path) -> RunHistory:
     Without a recipe.toml there are no settings. Raises MasscliError if there is no log, or if a file is
     malformed.
     """
-    history = RunHistory(read_run(folder))
+    history = RunHistory(RunLog(folder.name))
     read_events(folder, lambda event: _add_event(history, event))
     recipe = folder / "recipe.toml"
     if recipe.is_file():
@@ -76,10 +76,11 @@ def read_history(folder: Path) -> RunHistory:
 
 
 def _add_event(history: RunHistory, event: Mapping[str, Any]) -> None:
-    """Add a parsed line of the log to `history`, in place; events without curves or samples are ignored.
+    """Add a parsed line of the log to `history` and its `log`, in place; events that neither shows are ignored.
 
     Raises KeyError, TypeError, ValueError, AttributeError or ConfigError if it is not an event.
     """
+    add_event(history.log, event)
     match event.get("event"):
         case "stepped":
             # An event has more fields than a report shows.

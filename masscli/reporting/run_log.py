@@ -54,7 +54,7 @@ class RunLog:
 def read_run(folder: Path) -> RunLog:
     """Read the log of the run in `folder`. Raises MasscliError if there is none, or if it is malformed."""
     log = RunLog(folder.name)
-    read_events(folder, lambda event: _add_event(log, event))
+    read_events(folder, lambda event: add_event(log, event))
     return log
 
 
@@ -98,7 +98,7 @@ class LoggedValidation:
     metrics: dict[str, float | None]
 
 
-def _add_event(log: RunLog, event: Mapping[str, Any]) -> None:
+def add_event(log: RunLog, event: Mapping[str, Any]) -> None:
     """Add a parsed line of the log to `log`, in place; events that tables do not need are ignored.
 
     Raises KeyError, TypeError, ValueError, AttributeError or ConfigError if it is not an event.
