@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-if TYPE_CHECKING:
-    from masscli.training.events import Evaluated, Event, Finished, Stepped
+from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped, kind_of_warning
 
 
 class Warnings:
@@ -24,7 +22,7 @@ class Warnings:
 
     def new(self, warnings: Sequence[str]) -> list[str]:
         """Return the warnings in `warnings` that were not among those of the previous call."""
-        present = {text.partition(" (")[0]: text for text in warnings}
+        present = {kind_of_warning(text): text for text in warnings}
         new = [text for key, text in present.items() if key not in self._shown]
         # A warning that was absent for a while is shown again when it comes back.
         self._shown = set(present)
@@ -36,8 +34,6 @@ def follow(events: Iterable[Event], start: int, last: int | None, console: Conso
 
     `start` is the number of updates that were made before, and `last` the number to end with, if it is known.
     """
-    from masscli.training.events import Evaluated, Finished, Saved, Stepped
-
     warnings = Warnings()
     began = time.monotonic()
     with _progress_bar(console) as progress:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from masscli.core.config import config, from_dict
 from masscli.reporting.run_log import LoggedValidation, RunLog, add_event, read_events
+from masscli.training.events import kind_of_warning
 from masscli.training.recipe_file import read_toml
 
 Points = list[tuple[float, float]]
@@ -76,7 +77,7 @@ def read_history(folder: Path) -> RunHistory:
 
 
 def _add_event(history: RunHistory, event: Mapping[str, Any]) -> None:
-    """Add a parsed line of the log to `history` and its `log`, in place; events that neither shows are ignored.
+    """Add a parsed line of the log to `history` and its `log`, in place; other events are ignored.
 
     Raises KeyError, TypeError, ValueError, AttributeError or ConfigError if it is not an event.
     """
@@ -103,8 +104,7 @@ def _add_updates(history: RunHistory, made: _Updates) -> None:
     numbers["memory in GiB"] = made.memory
     _add_points(history.speed, made.step, numbers)
     for warning in made.warnings:
-        # What stands in parentheses are numbers, which change from one event to the next.
-        history.warnings.setdefault(warning.partition(" (")[0], []).append(made.step)
+        history.warnings.setdefault(kind_of_warning(warning), []).append(made.step)
 
 
 def _add_points(curves: dict[str, Points], step: int, values: Mapping[str, float | None]) -> None:

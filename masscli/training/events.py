@@ -104,6 +104,11 @@ class Finished:
 Event = Stepped | Evaluated | Saved | Finished
 
 
+def kind_of_warning(warning: str) -> str:
+    """Return a warning of `Stepped` up to its first parenthesis, which holds numbers that change."""
+    return warning.partition(" (")[0]
+
+
 class Sink(Protocol):
     """The interface of a place that keeps the events of a run, such as TensorBoard."""
 
