@@ -90,6 +90,7 @@ def run(
     import torch
 
     from masscli.core.errors import MasscliError
+    from masscli.training.bench.peers import has_transformers
     from masscli.training.bench.workload import Workload
     from masscli.training.precision import choose_device, choose_dtype
 
@@ -119,6 +120,8 @@ def run(
         passed = _check(torch_device)
     for workload in workloads:
         _measure(workload, torch_device, dtype, chosen["compiled"])
+    if not has_transformers():
+        print("Hugging Face is left out: pip install transformers")
     if not passed:
         raise typer.Exit(1)
 
@@ -152,12 +155,9 @@ def _check(device: torch.device) -> bool:
 def _measure(workload: Workload, device: torch.device, dtype: torch.dtype, compiled: bool) -> None:
     """Measure one model, and print a line for each figure."""
     from masscli.training.bench.measure import measure
-    from masscli.training.bench.peers import has_transformers
 
     batch = f"{workload.batch_size} sentences of {workload.length} pieces"
     print(f"\n{workload.arch}, {workload.vocab_size:,} pieces, {batch}")
     for figure in measure(workload, device, dtype, compiled):
         # Flushed, since each figure takes seconds.
         print(f"{figure.name:40} {figure.value:12,.2f} {figure.unit:16} {figure.note}", flush=True)
-    if not has_transformers():
-        print("Hugging Face is left out: pip install transformers")
