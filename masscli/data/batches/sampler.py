@@ -24,8 +24,6 @@ WINDOW = 2**20
 BLOCK = 2**12
 """The number of successive examples that move together where a corpus has several windows; it divides
 WINDOW."""
-LARGEST_SHORT = 2**16 - 1
-"""The largest number that two bytes hold."""
 
 Numbers = NDArray[np.int64]
 
@@ -187,7 +185,9 @@ class BatchSampler:
             order = rng.permutation(len(numbers))
         # Sort by the last side first, because decoding costs more than reading. NumPy sorts numbers of two
         # bytes by their digits, ten times as fast as longer ones.
-        keys = sizes if sizes.max(initial=0) > LARGEST_SHORT else sizes.astype(np.uint16)
+        keys = sizes
+        if sizes.max(initial=0) <= np.iinfo(np.uint16).max:
+            keys = sizes.astype(np.uint16)
         order = order[np.lexsort(tuple(keys[order].T))]
         batches = self._cut_into_batches(numbers[order], self.batch_lengths(sizes)[order])
         if not self.shuffle:
