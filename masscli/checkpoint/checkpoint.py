@@ -37,7 +37,6 @@ from masscli.core.errors import MasscliError, cannot_be_written
 from masscli.core.files import (
     fsync_path,
     new_folder,
-    read_regular,
     remove_leftovers,
     sha256_of,
     update_link,
@@ -48,7 +47,7 @@ from masscli.data.batches.sampler import Position
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.write.options import ConditionalGenerationOptions
-from masscli.text.corpus import decode_text
+from masscli.text.corpus import read_regular_text
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.recipe import Recipe
@@ -495,7 +494,7 @@ def _read_recipe(path: Path) -> Recipe:
     file, since no option on the command line is to blame.
     """
     try:
-        return from_dict(Recipe, parse_toml(decode_text(read_regular(path), path)))
+        return from_dict(Recipe, parse_toml(read_regular_text(path)))
     except ConfigError as error:
         lines = [f"{path}: {line}" for line in error.message.split("\n")]
         hint = error.hint or (

@@ -14,9 +14,9 @@ from typing import Any
 
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
-from masscli.core.files import read_regular, write_atomic
+from masscli.core.files import write_atomic
 from masscli.core.json_text import parse_json
-from masscli.text.corpus import decode_text
+from masscli.text.corpus import read_regular_text
 from masscli.training.events import EVENT_SINKS, Event, Sink
 from masscli.training.recipe import Recipe
 
@@ -142,7 +142,7 @@ def _wandb_id(folder: Path) -> str:
     path = folder / "wandb_id.txt"
     if not path.exists():
         write_atomic(path, uuid.uuid4().hex.encode())
-    return decode_text(read_regular(path), path).strip()
+    return read_regular_text(path).strip()
 
 
 def numbers(event: Event) -> dict[str, float]:
@@ -159,7 +159,7 @@ def _lines_up_to(path: Path, step: int) -> Iterator[str]:
     """
     if not path.exists():
         return
-    for line in decode_text(read_regular(path), path).split("\n"):
+    for line in read_regular_text(path).split("\n"):
         try:
             if line and parse_json(line)["step"] <= step:
                 yield line + "\n"

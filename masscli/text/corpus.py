@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
-from masscli.core.files import sha256_of
+from masscli.core.files import read_regular, sha256_of
 from masscli.text.compressed import open_xz, open_zstd
 
 BLOCK_BYTES = 1 << 20
@@ -186,6 +186,14 @@ def decode_text(data: bytes, path: Path) -> str:
     Raises MasscliError, which names file and line, if they are not UTF-8.
     """
     return decode_utf8(data, path, 1, 0).removeprefix("\ufeff")
+
+
+def read_regular_text(path: Path) -> str:
+    """Return the text of a regular file that is not compressed, without a byte order mark at its start.
+
+    Raises MasscliError if it is a folder, a pipe or a device, or not UTF-8, and OSError if it cannot be read.
+    """
+    return decode_text(read_regular(path), path)
 
 
 def read_text(path: Path) -> str:

@@ -11,9 +11,8 @@ from typing import Any
 
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
-from masscli.core.files import read_regular
 from masscli.core.json_text import parse_json
-from masscli.text.corpus import decode_text
+from masscli.text.corpus import read_regular_text
 from masscli.text.preprocessing import PublishedRules, TextPreprocessing
 from masscli.text.subword_model import SubwordModel
 from masscli.text.vocabulary import IdRanges, Vocabulary
@@ -224,7 +223,7 @@ def read_card(folder: Path) -> TokenizerCard:
     """
     path = folder / TOKENIZER_FILE
     try:
-        card = from_dict(TokenizerCard, parse_json(decode_text(read_regular(path), path)))
+        card = from_dict(TokenizerCard, parse_json(read_regular_text(path)))
     except (FileNotFoundError, NotADirectoryError):
         raise MasscliError(f"{path}: no such file", "expected a data folder or a checkpoint") from None
     except (ValueError, ConfigError) as error:

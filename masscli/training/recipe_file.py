@@ -7,8 +7,7 @@ from typing import Any
 
 from masscli.core.config import parse_toml
 from masscli.core.errors import MasscliError
-from masscli.core.files import read_regular
-from masscli.text.corpus import decode_text
+from masscli.text.corpus import read_regular_text
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -17,7 +16,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises MasscliError if the file does not exist, or is not TOML in UTF-8.
     """
     try:
-        return parse_toml(decode_text(read_regular(path), path))
+        return parse_toml(read_regular_text(path))
     except (FileNotFoundError, NotADirectoryError):
         raise MasscliError(
             f"{path}: there is no such file",

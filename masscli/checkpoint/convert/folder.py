@@ -19,9 +19,9 @@ from torch import Tensor
 from masscli.checkpoint.convert.published import add_unique
 from masscli.checkpoint.tensor_file import save_tensors
 from masscli.core.errors import MasscliError, cannot_be_written
-from masscli.core.files import fsync_path, new_folder, read_regular, write_synced
+from masscli.core.files import fsync_path, new_folder, write_synced
 from masscli.core.json_text import parse_json
-from masscli.text.corpus import decode_text
+from masscli.text.corpus import read_regular_text
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -33,7 +33,7 @@ PICKLE_INDEX = "pytorch_model.bin.index.json"
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file. Raises MasscliError if the file is missing, damaged, or no object."""
     try:
-        content = parse_json(decode_text(read_regular(path), path))
+        content = parse_json(read_regular_text(path))
     except FileNotFoundError:
         raise MasscliError(
             f"{path}: no such file", "name a folder as Hugging Face distributes it; nothing is downloaded"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
-from masscli.core.files import read_regular
-from masscli.text.corpus import decode_text
+from masscli.text.corpus import read_regular_text
 
 Merges = list[tuple[str, str]]
 """The pairs of pieces that are joined, in the order in which they were learned."""
@@ -19,7 +18,7 @@ def read_merges_txt(path: Path) -> Merges:
     a line of another form.
     """
     try:
-        lines = decode_text(read_regular(path), path).split("\n")
+        lines = read_regular_text(path).split("\n")
     except OSError as error:
         raise MasscliError(
             f"{path}: cannot be read ({error})", "expected the merges of BPE, in UTF-8"

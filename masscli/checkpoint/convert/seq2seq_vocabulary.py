@@ -16,7 +16,7 @@ from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular
 from masscli.core.json_text import parse_json
-from masscli.text.corpus import decode_text
+from masscli.text.corpus import read_regular_text
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer_card import language_piece
 from masscli.text.vocabulary import Vocabulary
@@ -56,7 +56,7 @@ def read_ids(path: Path) -> dict[str, int]:
     Raises MasscliError if it is missing, or is no object in which each piece has an id of its own.
     """
     try:
-        ids = parse_json(decode_text(read_regular(path), path))
+        ids = parse_json(read_regular_text(path))
     except FileNotFoundError:
         raise MasscliError(f"{path}: no such file", _MISSING) from None
     except (OSError, ValueError) as error:

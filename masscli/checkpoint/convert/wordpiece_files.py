@@ -19,8 +19,7 @@ from masscli.checkpoint.convert.published_vocabulary import (
 )
 from masscli.checkpoint.convert.tokenizer_files import TOKENIZER, TokenizerFiles
 from masscli.core.errors import MasscliError
-from masscli.core.files import read_regular
-from masscli.text.corpus import decode_text
+from masscli.text.corpus import read_regular_text
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.wordpiece import MAX_WORD_LENGTH, REQUIRED_PIECES
 
@@ -87,7 +86,7 @@ def _read_vocab_txt(files: TokenizerFiles) -> list[str]:
     """Return the pieces of vocab.txt, one from each line. Raises MasscliError if it cannot be read."""
     path = files.folder / VOCAB
     try:
-        text = decode_text(read_regular(path), path)
+        text = read_regular_text(path)
     except FileNotFoundError:
         raise missing_vocabulary(files, VOCAB) from None
     except OSError as error:

@@ -24,7 +24,7 @@ from masscli.data.prepare.encoding import EncodedChunk
 from masscli.data.prepare.text_groups import TextGroup
 from masscli.data.storage.columns import RowBlock
 from masscli.data.storage.manifest import FilterStats, Manifest
-from masscli.text.corpus import decode_text
+from masscli.text.corpus import read_regular_text
 
 PART_FILE = "part.json"
 PACK_CHUNKS = 64
@@ -61,7 +61,7 @@ class PartInfo:
         """
         path = folder / PART_FILE
         try:
-            return from_dict(cls, parse_json(decode_text(files.read_regular(path), path)))
+            return from_dict(cls, parse_json(read_regular_text(path)))
         except (FileNotFoundError, NotADirectoryError):
             raise MasscliError(f"{folder}: is not a finished part", _HINT) from None
         except (ValueError, ConfigError) as error:

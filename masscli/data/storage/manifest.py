@@ -17,7 +17,7 @@ from masscli.core.errors import MasscliError
 from masscli.core.json_text import parse_json
 from masscli.core.sealed_json import SealError, seal, unseal
 from masscli.data.storage.shards import DTYPES_OF_KIND
-from masscli.text.corpus import decode_text
+from masscli.text.corpus import read_regular_text
 
 FORMAT = 3
 """The version of the manifest's format. Version 2 had no checksum of the manifest."""
@@ -185,7 +185,7 @@ class Manifest:
         """
         path = folder / MANIFEST_FILE
         try:
-            raw = parse_json(decode_text(files.read_regular(path), path))
+            raw = parse_json(read_regular_text(path))
         except (FileNotFoundError, NotADirectoryError):
             raise MasscliError(f"{folder}: is not a data folder", _missing_hint(folder)) from None
         except ValueError as error:
