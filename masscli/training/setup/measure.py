@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from masscli.checkpoint.checkpoint import MODEL, Checkpoint, load_tensors
+from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.generation.running_text import negative_log_likelihood
-from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.options import GptOptions
 from masscli.objectives.objective import Objective
 from masscli.objectives.write.options import ConditionalGenerationOptions
@@ -58,11 +57,7 @@ class TrainedRun:
                 f"{self.recipe.data}: was made with another vocabulary than {path}",
                 "name the right folder with --data",
             )
-        vocab = self.framing.vocab
-        languages = self.checkpoint.state.languages
-        self.model = Transformer(self.recipe.model, vocab.size, languages, vocab.id_ranges)
-        load_tensors(self.model, self.checkpoint.weights(), self.checkpoint.path / MODEL)
-        self.model.to(device).eval()
+        self.model = self.checkpoint.model(device)
         # As in training: weights in fp32, and products in the precision that is asked for.
         self.model.compute_dtype = choose_dtype(precision, device)
         self.objectives = self._objectives(device)
