@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.core.config import Problem, from_dict, suggest, to_dict
+from masscli.core.config import Problem, from_dict, is_changed, suggest, to_dict
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.objectives.input_kinds import InputKind
@@ -153,10 +153,10 @@ def _changed_initialization(recipe: Recipe, stored: Recipe) -> Iterator[tuple[st
         # Paths are compared as places, since one run may be named in several ways.
         if asked is not None and (begun_with is None or asked.resolve() != begun_with.resolve()):
             yield flag, asked, begun_with
-    # Their defaults are taken for options that were left out.
-    if recipe.init_stacks not in ("both", stored.init_stacks):
+    # An option with its default was most likely left out.
+    if is_changed(recipe, "init_stacks") and recipe.init_stacks != stored.init_stacks:
         yield "--init-stacks", recipe.init_stacks, stored.init_stacks
-    if recipe.init_new not in ("parts", stored.init_new):
+    if is_changed(recipe, "init_new") and recipe.init_new != stored.init_new:
         yield "--init-new", recipe.init_new, stored.init_new
     if recipe.init_vectors and recipe.init_vectors != stored.init_vectors:
         yield "--init-vectors", ",".join(recipe.init_vectors), ",".join(stored.init_vectors)
