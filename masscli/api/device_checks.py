@@ -102,36 +102,27 @@ class Check:
 def check_device(device: torch.device, folder: Path) -> Iterator[Check]:
     """Check a device with sample text and models that are written into `folder`; yield each result."""
     data = make_data_folder(folder)
+    references = {}
     for name, case in CASES.items():
-        reference = _train(name, case, data, folder / f"cpu-{name}", "cpu", "fp32")
-        run = folder / f"device-{name}"
-        losses = _train(name, case, data, run, str(device), "fp32")
+        reference = _train(_request(name, case, data, folder / f"cpu-{name}", "cpu"))
+        references[name] = reference
+        losses = _train(_request(name, case, data, folder / f"device-{name}", str(device)))
         tolerance = SAMPLED_TOLERANCE if case.sampled else TOLERANCES["fp32"]
         yield _compare(f"{name}, fp32", losses, reference, tolerance)
-    reference = _train("translate", CASES["translate"], data, folder / "reference", "cpu", "fp32")
+    case = CASES["translate"]
     for precision in ("bf16", "fp16"):
-        run = folder / precision
-        losses = _train("translate", CASES["translate"], data, run, str(device), precision)
-        yield _compare(f"translate, {precision}", losses, reference, TOLERANCES[precision])
+        losses = _train(_request("translate", case, data, folder / precision, str(device), precision))
+        yield _compare(f"translate, {precision}", losses, references["translate"], TOLERANCES[precision])
     yield _check_search(folder / "cpu-translate", device)
     yield _check_resume(data, folder, device)
     yield _check_sharding(data, folder, device)
 
 
-def _train(
-    name: str,
-    case: Case,
-    data: Path,
-    save_dir: Path,
-    device: str,
-    precision: str,
-    updates: int = UPDATES,
-) -> list[dict[str, float]]:
-    """Train with an objective until `updates` updates have been made; return the losses of each new one.
+def _train(request: TrainRequest) -> list[dict[str, float]]:
+    """Train until the updates of the request have been made; return the losses of each new one.
 
-    A run that `save_dir` holds is continued.
+    A run that the folder of the request holds is continued.
     """
-    request = _request(name, case, data, save_dir, device, precision, updates)
     with open_run(compose(request)) as run:
         return [dict(event.losses) for event in run.events() if isinstance(event, Stepped)]
 
@@ -142,7 +133,7 @@ def _request(
     data: Path,
     save_dir: Path,
     device: str,
-    precision: str,
+    precision: str = "fp32",
     updates: int = UPDATES,
 ) -> TrainRequest:
     """Return the request for a run with an objective, of `updates` updates."""
@@ -203,7 +194,7 @@ def _check_resume(data: Path, folder: Path, device: torch.device) -> Check:
     case = CASES["translate"]
     for name, stops in (("whole", (2 * UPDATES,)), ("resumed", (UPDATES, 2 * UPDATES))):
         for updates in stops:
-            _train("translate", case, data, folder / name, str(device), "fp32", updates)
+            _train(_request("translate", case, data, folder / name, str(device), updates=updates))
     whole, resumed = (_weights(folder / name) for name in ("whole", "resumed"))
     differing = [name for name, weight in whole.items() if not torch.equal(weight, resumed[name])]
     detail = f"{len(whole) - len(differing)} of {len(whole)} tensors equal those of an uninterrupted run"
@@ -218,7 +209,7 @@ def _check_sharding(data: Path, folder: Path, device: torch.device) -> Check:
     backend = "gloo" if device.type == "cpu" else "nccl"
     dist.init_process_group(backend, init_method=f"file://{folder}/store", rank=0, world_size=1)
     try:
-        request = _request("translate", CASES["translate"], data, folder / "sharded", str(device), "fp32")
+        request = _request("translate", CASES["translate"], data, folder / "sharded", str(device))
         with open_run(compose(request)) as run:
             trainer = run.trainer
             [stream] = trainer.streams.values()

@@ -47,7 +47,8 @@ def test_another_dropout_is_noticed(data: Path, tmp_path: Path) -> None:
     wrong = replace(case, model={"dropout": 0.3})
     runs = []
     for name, variant in (("right", case), ("wrong", wrong)):
-        runs.append(device_checks._train("translate", variant, data, tmp_path / name, "cpu", "fp32"))
+        request = device_checks._request("translate", variant, data, tmp_path / name, "cpu")
+        runs.append(device_checks._train(request))
     right, other = runs
     assert not device_checks._compare("translate", other, right, device_checks.TOLERANCES["bf16"]).passed
     assert device_checks._compare("translate", right, right, 0.0).passed
