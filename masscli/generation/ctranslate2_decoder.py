@@ -21,9 +21,10 @@ from masscli.core.config import is_changed
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.framing import Framing
+from masscli.data.formats.pharaoh import Links
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import AlignmentHead
-from masscli.generation.hypotheses import Hypothesis, Links
+from masscli.generation.hypotheses import Hypothesis
 from masscli.models.config import ModelConfig
 
 _UNSUPPORTED = ("sampling", "unkpen", "prefix_size", "diverse_beam_groups", "repetition_penalty")

@@ -21,8 +21,9 @@ from torch import Tensor
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids, Tokens, pad
 from masscli.data.batches.framing import Framing
+from masscli.data.formats.pharaoh import Links
 from masscli.generation.config import GenerationConfig
-from masscli.generation.hypotheses import Hypothesis, Links
+from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.search import search
 from masscli.generation.shortlist import ReducedStepper, ReducedVocabulary, Shortlist
 from masscli.generation.single_stack_decoding import SingleStackStepper

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-Links = tuple[tuple[int, int], ...]
-"""An alignment: pairs of the position of a source piece and that of a target piece, both counted from 0."""
+from masscli.data.formats.pharaoh import Links
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Ids
+from masscli.data.formats.pharaoh import Links
 from masscli.data.storage.columns import Column
 from masscli.lexicon.model1 import align_pieces
 
 TENSION = 4.0
 """How much the diagonal is preferred; fast_align begins with this value."""
-Links = list[tuple[int, int]]
-"""The positions, counted from 0, of a source piece and of the target piece that is linked to it."""
 
 
 def align_lines(source: Column, target: Column, vocab_size: int) -> Iterator[Links]:
@@ -73,11 +72,11 @@ def _mutual_links(by_target: NDArray[np.float64], by_source: NDArray[np.float64]
     source.
     """
     if not by_target.size:
-        return []
+        return ()
     best_source = by_target.argmax(0)
     best_target = by_source.argmax(1)
     links = []
     for target, source in enumerate(best_source.tolist()):
         if best_target[source] == target:
             links.append((source, target))
-    return links
+    return tuple(links)

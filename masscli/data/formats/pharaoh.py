@@ -7,7 +7,7 @@ target token which translates it, both counted from 0. A token may have several 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
 from masscli.text.corpus import iter_lines
+
+Links = tuple[tuple[int, int], ...]
+"""The alignment of a pair: the position of a source token and that of a target token, for each link."""
 
 # Nine digits are more than any line has tokens.
 _LINK = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
@@ -83,6 +86,6 @@ def _parse(line: str, limits: tuple[int, int], place: str) -> NDArray[np.int64]:
     return np.array(links, np.int64).reshape(-1, 2)
 
 
-def format_links(links: Iterable[tuple[int, int]]) -> str:
-    """Return the links of a pair, (source position, target position), as a line without its end."""
+def format_links(links: Links) -> str:
+    """Return the links of a pair as a line without its end."""
     return " ".join(f"{source}-{target}" for source, target in links)
