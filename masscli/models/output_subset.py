@@ -33,13 +33,12 @@ class OutputSubset:
 
     def __init__(self, model: Transformer, candidates: Candidates) -> None:
         self.model = model
-        self.allowed = candidates.allowed
         weight, bias, is_predicted = model.output_rows(candidates.ids)
         self.weight = weight
         self.bias = bias
         self.int8 = Int8Linear(weight, bias) if len(model.int8_outputs) else None
         # What the model does not predict has no probability.
-        self.allowed = self.allowed & is_predicted
+        self.allowed = candidates.allowed & is_predicted
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Return log-probabilities (N, U) in fp32 for states (N, D); -inf for ids that are not allowed."""
