@@ -250,10 +250,10 @@ class Stack(nn.Module):
         In training with `checkpoint_activations`, what is computed inside is not kept.
         """
         if not (self.checkpoint_activations and torch.is_grad_enabled()):
-            return _run_layer(attention_layer, ffn_layer, x, mask, memory, language)
+            return _run_halves(attention_layer, ffn_layer, x, mask, memory, language)
         # The state of the random generator is restored, so dropout is the same both times.
         y: Tensor = checkpoint(
-            _run_layer, attention_layer, ffn_layer, x, mask, memory, language, use_reentrant=False
+            _run_halves, attention_layer, ffn_layer, x, mask, memory, language, use_reentrant=False
         )
         return y
 
@@ -265,7 +265,7 @@ class Stack(nn.Module):
         return normed
 
 
-def _run_layer(
+def _run_halves(
     attention_layer: Layer,
     ffn_layer: Layer,
     x: Tensor,
