@@ -14,11 +14,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
-from torch.distributed.tensor import DTensor
 
 from masscli.api.device_check_data import make_data_folder
 from masscli.api.model import load
 from masscli.api.training import open_run
+from masscli.core.distributed import is_sharded
 from masscli.data.batches.batch import Batch
 from masscli.objectives.objective import Objective
 from masscli.objectives.stream_selection import StreamSelection
@@ -233,10 +233,12 @@ def _gradients(trainer: Trainer, objective: Objective, batch: Batch) -> dict[str
     gradients = {}
     for name, parameter in trainer.model.named_parameters():
         gradient = parameter.grad
-        if isinstance(gradient, DTensor):
+        # Not every objective uses all parameters.
+        if gradient is None:
+            continue
+        if is_sharded(gradient):
             gradient = gradient.full_tensor()
-        if gradient is not None:
-            gradients[name] = gradient.clone()
+        gradients[name] = gradient.clone()
     trainer.model.zero_grad(set_to_none=True)
     return gradients
 
