@@ -28,6 +28,7 @@ from masscli.cli.output import writer
 from masscli.cli.score_inputs import PREDICTION_COLUMN
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
+from masscli.core.listing import list_some
 from masscli.generation.config import PredictConfig
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.text.single_line import json_line, one_cell, one_line
@@ -49,7 +50,7 @@ def run(
 ) -> None:
     """Predict each example of the input, and write the predictions; under torchrun share the work."""
     from masscli.api.model import load
-    from masscli.text.unknown_pieces import list_places
+    from masscli.text.unknown_pieces import MAX_LISTED
 
     started = time.perf_counter()
     device, precision = _start_process(command)
@@ -78,7 +79,7 @@ def run(
         print(f"warning: {warning}", file=sys.stderr)
     unknown = model.count_unknown(table)
     if unknown.lines:
-        places = list_places([table.location(line - 1) for line in unknown.lines])
+        places = list_some([table.location(line - 1) for line in unknown.lines], MAX_LISTED)
         print(f"warning: no piece of the text is known in {places}", file=sys.stderr)
     seconds = time.perf_counter() - started
     print(

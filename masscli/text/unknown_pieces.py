@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from masscli.core.listing import list_some
 from masscli.text.tokenizer import Tokenizer
 
 PROBED_LETTERS = 100
@@ -90,12 +91,4 @@ def list_lines(numbers: Sequence[int]) -> str:
     """Return line numbers as the beginning of a sentence: `line 3 was`, or `lines 3, 7 and 12 more were`."""
     if len(numbers) == 1:
         return f"line {numbers[0]} was"
-    return f"lines {list_places([str(number) for number in numbers])} were"
-
-
-def list_places(places: Sequence[str]) -> str:
-    """Return the first MAX_LISTED places with commas between them, and the number of the others."""
-    listed = ", ".join(places[:MAX_LISTED])
-    if len(places) > MAX_LISTED:
-        listed += f" and {len(places) - MAX_LISTED} more"
-    return listed
+    return f"lines {list_some(numbers, MAX_LISTED)} were"

@@ -27,6 +27,7 @@ from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
+from masscli.core.listing import list_some
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch, load, plan
 from masscli.data.batches.sampler import Position
 from masscli.text.tokenizer import Tokenizer
@@ -515,10 +516,8 @@ class Trainer:
             suspects = [planned for planned, _ in self.gradients.micro_losses]
         named = []
         for planned in suspects[:MOST_SUSPECTS]:
-            numbers = planned.numbers.tolist()
-            shown = ", ".join(str(number) for number in numbers[:MOST_SUSPECTS])
-            more = f" and {len(numbers) - MOST_SUSPECTS} more" if len(numbers) > MOST_SUSPECTS else ""
-            named.append(f"{planned.stream} {shown}{more} of epoch {planned.epoch}")
+            numbers = list_some(planned.numbers.tolist(), MOST_SUSPECTS)
+            named.append(f"{planned.stream} {numbers} of epoch {planned.epoch}")
         return f"examples: {'; '.join(named)}"
 
     def _what_remains(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from masscli.core.errors import MasscliError
+from masscli.core.listing import list_some
 from masscli.data.batches.batch import Ids
 from masscli.data.formats.conll import CONLLU_COLUMNS
 from masscli.data.storage.tables import LINE_COLUMN, Table
@@ -136,10 +137,10 @@ def _abbreviated(labels: Sequence[str]) -> str:
 
     A wrong column may have thousands.
     """
-    listed = ", ".join(label[:MAX_LABEL_WIDTH] for label in labels[:MAX_LISTED])
+    listed = list_some([label[:MAX_LABEL_WIDTH] for label in labels], MAX_LISTED)
     if len(labels) <= MAX_LISTED:
         return listed
-    return f"{listed} and {len(labels) - MAX_LISTED} more; is it the right column?"
+    return f"{listed}; is it the right column?"
 
 
 def _num_labels(table: Table, field: str) -> int:
