@@ -217,8 +217,6 @@ def read_torch_file(path: Path) -> Any:
         raise MasscliError(f"{path}: cannot be read ({error.strerror or error})") from None
     except _RefusedError as error:
         raise MasscliError(f"{path}: {error}", _HINT) from None
-    except _ZIP_ERRORS as error:
-        raise MasscliError(f"{path}: is damaged ({type(error).__name__} while it was read)", _HINT) from None
 
 
 def attributes(value: Any) -> dict[str, Any]:
@@ -371,18 +369,22 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any)
 
 
 def _read_zip(path: Path) -> Any:
-    # Stays open for as long as there are tensors to be read: its list of entries is as long as the model.
-    archive = zipfile.ZipFile(path)
-    entries = {entry.filename: entry for entry in archive.infolist()}
-    pickles = [name for name in entries if name.endswith("data.pkl")]
-    if len(pickles) != 1:
-        raise _RefusedError("is a zip archive, but not one of torch.save")
-    folder = pickles[0].removesuffix("data.pkl")
-    if f"{folder}byteorder" in entries and archive.read(f"{folder}byteorder") != b"little":
-        raise _RefusedError("was written on a big-endian machine")
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
-        raise _RefusedError("is compressed, which torch.save never does")
-    content = archive.read(pickles[0])
+    """Return the object in a file of PyTorch 1.6 or later. Raises _RefusedError if it is damaged."""
+    try:
+        # Stays open for as long as there are tensors to be read: its list of entries is as long as the model.
+        archive = zipfile.ZipFile(path)
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        pickles = [name for name in entries if name.endswith("data.pkl")]
+        if len(pickles) != 1:
+            raise _RefusedError("is a zip archive, but not one of torch.save")
+        folder = pickles[0].removesuffix("data.pkl")
+        if f"{folder}byteorder" in entries and archive.read(f"{folder}byteorder") != b"little":
+            raise _RefusedError("was written on a big-endian machine")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
+            raise _RefusedError("is compressed, which torch.save never does")
+        content = archive.read(pickles[0])
+    except _ZIP_ERRORS as error:
+        raise _RefusedError(f"is damaged ({type(error).__name__} while it was read)") from None
 
     def storage(key: str, dtype: torch.dtype, count: int) -> _Storage:
         entry = entries.get(f"{folder}data/{key}")
