@@ -20,7 +20,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from masscli.text.markers import UNKNOWN_TEXT, WORDPIECE_CONTINUATION
+from masscli.text.markers import UNKNOWN_TEXT, WORDPIECE_CONTINUATION, remove_marker
 from masscli.text.subword_model import BadModelError, pieces_of
 
 MAX_WORD_LENGTH = 100
@@ -117,7 +117,7 @@ class WordPieceModel:
         unknown = self._ids[_UNKNOWN]
         encoded = []
         for line in lines:
-            encoded.append([self._ids.get(piece, unknown) for piece in self.cut(line)])
+            encoded.append([self.text_ids.get(piece, unknown) for piece in self.cut(line)])
         return encoded
 
     def cut(self, line: str) -> list[str]:
@@ -129,9 +129,15 @@ class WordPieceModel:
 
     @cached_property
     def text_ids(self) -> Mapping[str, int]:
-        """The id of each piece that text can be encoded into: all but special and unused pieces."""
+        """The id of each piece that text can be encoded into: all but special, unused and too long ones."""
         not_text = {*self.special_ids.values(), *self.free_ids}
-        return {piece: i for piece, i in self._ids.items() if i not in not_text}
+        ids = {}
+        for piece, i in self._ids.items():
+            # As in BERT, a longer word is unknown, even if the vocabulary has it.
+            is_short = len(remove_marker(piece, WORDPIECE_CONTINUATION)) <= MAX_WORD_LENGTH
+            if is_short and i not in not_text:
+                ids[piece] = i
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Join the pieces of each word, and return the words with spaces between them.
@@ -159,7 +165,7 @@ class WordPieceModel:
         """Return the longest known pieces of a basic token, taken from left to right.
 
         The result is the whole token if a part of it is not in the vocabulary, or if it is too long. Then it
-        is not a known piece either.
+        is not in `text_ids` either.
         """
         if len(token) > MAX_WORD_LENGTH:
             return [token]

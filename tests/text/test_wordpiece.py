@@ -42,7 +42,7 @@ def test_basic_tokens() -> None:
 
 def test_the_longest_piece_is_taken_again_and_again() -> None:
     """The example of BERT's own documentation."""
-    pieces = WordPieceModel("\n".join(PIECES).encode(), keep_accents=False)
+    pieces = WordPieceModel("\n".join([*PIECES, "a" * 101, "b" * 100]).encode(), keep_accents=False)
 
     def cut(text: str) -> list[str]:
         return pieces.id_to_piece(pieces.encode([text])[0])
@@ -52,6 +52,8 @@ def test_the_longest_piece_is_taken_again_and_again() -> None:
     assert cut("unwantedX running") == ["[UNK]", "runn", "##ing"]
     assert cut("") == []
     assert cut("the" * 40) == ["[UNK]"], "more than 100 characters"
+    # Also a word that the vocabulary has.
+    assert cut("a" * 101) == ["[UNK]"] and cut("b" * 100) == ["b" * 100]
     assert "[MASK]" not in cut("[MASK]"), "no text becomes a special symbol"
 
 
