@@ -51,6 +51,17 @@ class ExtensibleModel(SubwordModel, Protocol):
         ...
 
 
+class OpenedBase(NamedTuple):
+    """The model that an extended vocabulary began with: its kind, and the marker that its pieces have.
+
+    The kind and the marker are constants of masscli.text.model_kinds and masscli.text.markers.
+    """
+
+    model: ExtensibleModel
+    kind: str
+    marker: str
+
+
 @dataclass(frozen=True)
 class Extension:
     """The languages that were added to a vocabulary together, and the merges learned from their text.
@@ -93,18 +104,17 @@ class ExtendedModel:
     base model.
     """
 
-    def __init__(self, data: bytes, open_base: Callable[[bytes], tuple[ExtensibleModel, str]]) -> None:
+    def __init__(self, data: bytes, open_base: Callable[[bytes], OpenedBase]) -> None:
         """Load the bytes that `pack_extended` returned.
 
-        `open_base` opens the bytes of the base model, and also returns the marker that its pieces have.
-        Raises BadModelError if the bytes are damaged.
+        `open_base` opens the bytes of the base model. Raises BadModelError if the bytes are damaged.
         """
         content = _unpack(data)
         self.special_ids: Mapping[str, int] = content.special_ids
         self.base_bytes = content.base
         self.new_pieces = content.new_pieces
         self.extensions = content.extensions
-        self.base, self.marker = open_base(content.base)
+        self.base, self.base_kind, self.marker = open_base(content.base)
         self.spelling = PieceSpelling(self.marker)
         first_new = len(self.base)
         self._pieces = [*self.base.id_to_piece(range(first_new)), *self.new_pieces]

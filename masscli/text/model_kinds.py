@@ -18,7 +18,7 @@ from masscli.text import (
 from masscli.text.bpe_codes import BpeCodesModel
 from masscli.text.byte_level_bpe import ByteLevelModel
 from masscli.text.dictionary_model import DictionaryModel
-from masscli.text.extended_model import ExtendedModel, ExtensibleModel
+from masscli.text.extended_model import ExtendedModel, ExtensibleModel, OpenedBase
 from masscli.text.fast_tokenizer import FastTokenizerModel
 from masscli.text.gpt_bpe import GptBpeModel
 from masscli.text.markers import (
@@ -135,8 +135,8 @@ def open_model(data: bytes, kind: str, preprocessing: TextPreprocessing) -> Subw
     return SentencePieceModel(data)
 
 
-def _open_base(data: bytes, preprocessing: TextPreprocessing) -> tuple[ExtensibleModel, str]:
-    """Return the model that was extended, from its bytes, and the marker of its pieces.
+def _open_base(data: bytes, preprocessing: TextPreprocessing) -> OpenedBase:
+    """Return the model that was extended, from its bytes, with its kind and the marker of its pieces.
 
     Raises BadModelError if it is damaged, or of a kind that cannot be extended.
     """
@@ -145,7 +145,7 @@ def _open_base(data: bytes, preprocessing: TextPreprocessing) -> tuple[Extensibl
         raise BadModelError(f"is an extension of a {kind} vocabulary", "this kind cannot be extended")
     model = open_model(data, kind, preprocessing)
     # Models of these kinds have the methods that extending needs.
-    return cast(ExtensibleModel, model), marker_of(model, kind)
+    return OpenedBase(cast(ExtensibleModel, model), kind, marker_of(model, kind))
 
 
 def marker_of(model: SubwordModel, kind: str) -> str:

@@ -77,7 +77,7 @@ class Tokenizer:
         self.base_kind = card.kind
         """The kind of the subword model, or that of the model that an extended vocabulary began with."""
         if isinstance(self._model, ExtendedModel):
-            self.base_kind = detect_kind(self._model.base_bytes)
+            self.base_kind = self._model.base_kind
         # Words occur again and again, so that most need not be cut again.
         by_words = self.base_kind in KINDS_OF_WORDS
         self._words = WordCache(self._model, by_words)
