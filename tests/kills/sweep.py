@@ -47,13 +47,7 @@ def kill_at(case: Case, sound: Sound, number: int, place: Path) -> str | None:
         code, said = in_fork(lambda: _run(case, work, number))
         if code != DIED:
             return f"was not killed, but ended with {code}: {said[-300:]}"
-        code, said = in_fork(lambda: _run(case, work, 0))
-        # A command that was killed after its output had appeared finds it there, whole.
-        is_done = code == 2 and "is not empty" in said
-        if code != 0 and not is_done:
-            return f"is not repaired: {said[-500:]}"
-        found = case.result(work)
-        return None if found == sound.result else f"leaves something else: {_difference(found, sound.result)}"
+        return _repair(case, sound, work)
     except Exception as error:
         return f"leaves what cannot be read: {error!r}"
     finally:
@@ -74,16 +68,29 @@ def fill_at(case: Case, sound: Sound, number: int, place: Path) -> str | None:
             return "on a full disk it leaves half of its output"
         if list(work.rglob("*.new")):
             return f"on a full disk it leaves {list(work.rglob('*.new'))}"
-        code, said = in_fork(lambda: _run(case, work, 0))
-        is_done = code == 2 and "is not empty" in said
-        if code != 0 and not is_done:
-            return f"is not repaired: {said[-500:]}"
-        found = case.result(work)
-        return None if found == sound.result else f"leaves something else: {_difference(found, sound.result)}"
+        return _repair(case, sound, work)
     except Exception as error:
         return f"leaves what cannot be read: {error!r}"
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _repair(case: Case, sound: Sound, work: Path) -> str | None:
+    """Run the command again, undisturbed, and return what is wrong, or None."""
+    code, said = in_fork(lambda: _run(case, work, 0))
+    # A command that was ended after its output had appeared finds it there, whole.
+    is_done = code == 2 and "is not empty" in said
+    if code != 0 and not is_done:
+        return f"is not repaired: {said[-500:]}"
+    return _compare(case, sound, work)
+
+
+def _compare(case: Case, sound: Sound, work: Path) -> str | None:
+    """Return how the result differs from that of the command alone, or None if it does not."""
+    found = case.result(work)
+    if found == sound.result:
+        return None
+    return f"leaves something else: {_difference(found, sound.result)}"
 
 
 def run_together(case: Case, sound: Sound, place: Path, count: int = 2) -> str | None:
@@ -104,8 +111,7 @@ def run_together(case: Case, sound: Sound, place: Path, count: int = 2) -> str |
                 return f"ended with {code}: {said[-500:]}"
         if not any(code == 0 for code, _ in ends):
             return f"none succeeded: {ends}"
-        found = case.result(work)
-        return None if found == sound.result else f"leave something else: {_difference(found, sound.result)}"
+        return _compare(case, sound, work)
     except Exception as error:
         return f"leave what cannot be read: {error!r}"
     finally:
