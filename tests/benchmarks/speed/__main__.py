@@ -51,6 +51,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     rows = rows_by_name(arguments)
     names = arguments.rows.split(",") if arguments.rows else list(rows)
     unknown = [name for name in names if name not in rows]

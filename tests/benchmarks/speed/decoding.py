@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,19 +18,22 @@ from masscli.generation.ctranslate2_decoder import CTranslate2Decoder
 from masscli.generation.decoder import Decoder, TextDecoder
 from masscli.models.int8 import to_int8
 from masscli.models.transformer import Transformer
+from masscli.training.bench.peers import has_transformers
+from masscli.training.bench.workload import SPECIAL_IDS
 from tests.benchmarks.speed import training
 from tests.benchmarks.speed.measure import Contestant, Row, units_per_second
 
 
 def generation_row(shape: training.Shape, beam: int, peers: bool, threads: int) -> Row:
-    """Return the row of generation for `shape.rows` sentences at a time, each with as many steps as its source."""
+    """Return the row of generation for `shape.batch_size` sentences at a time, each with as many steps as its source."""
     torch.manual_seed(1)
-    model = Transformer(shape.config, shape.vocab_size, ()).eval().requires_grad_(False)
+    config = shape.config()
+    model = Transformer(config, shape.vocab_size, ()).eval().requires_grad_(False)
     search = GenerationConfig(beam=beam, min_len=shape.length - 1, max_len_a=0.0, max_len_b=shape.length)
     rng = np.random.default_rng(2)
     # One at a time, four sentences make a measurement long enough.
-    sources = list(rng.integers(training.SPECIAL_IDS, shape.vocab_size, (max(4, shape.rows), shape.length)))
-    framing = training.framing_of(shape)
+    sources = list(rng.integers(SPECIAL_IDS, shape.vocab_size, (max(4, shape.batch_size), shape.length)))
+    framing = shape.framing(config)
 
     def contestant(name: str, decoder: TextDecoder) -> Contestant:
         def step() -> float:
@@ -42,9 +45,9 @@ def generation_row(shape: training.Shape, beam: int, peers: bool, threads: int) 
     contestants = []
     for precision in ("int8", "bf16", "fp32"):
         own = as_precision(copy.deepcopy(model), precision)
-        decoder = Decoder([own], framing, search, batch_size=shape.rows, batch_tokens=10**9)
+        decoder = Decoder([own], framing, search, batch_size=shape.batch_size, batch_tokens=10**9)
         contestants.append(contestant(f"masscli {precision}", decoder))
-    missing = {}
+    missing: dict[str, str] = {}
     if peers:
         if importlib.util.find_spec("ctranslate2") is None:
             missing["CTranslate2"] = "ctranslate2 is not installed"
@@ -52,9 +55,12 @@ def generation_row(shape: training.Shape, beam: int, peers: bool, threads: int) 
             for precision in ("int8", "fp32"):
                 exported = ctranslate2_decoder(model, shape, search, precision, threads)
                 contestants.append(contestant(f"CTranslate2 {precision}", exported))
-        for dtype in (torch.bfloat16, torch.float32):
-            contestants.append(hugging_face_generation(shape, beam, len(sources), dtype))
-    batching = "one at a time" if shape.rows == 1 else f"{shape.rows} at a time"
+        if has_transformers():
+            for dtype in (torch.bfloat16, torch.float32):
+                contestants.append(hugging_face_generation(shape, beam, len(sources), dtype))
+        else:
+            missing |= training.NO_TRANSFORMERS
+    batching = "one at a time" if shape.batch_size == 1 else f"{shape.batch_size} at a time"
     name = f"generate {shape.arch}, beam {beam}, {batching}, L {shape.length}, V {shape.vocab_size // 1000}k"
     return Row(name, "sentences/s", contestants, None, missing)
 
@@ -74,7 +80,7 @@ def ctranslate2_decoder(
 ) -> CTranslate2Decoder:
     """Return CTranslate2 with the weights of a model of masscli."""
     ctranslate2 = import_ctranslate2()
-    framing = training.framing_of(shape)
+    framing = shape.framing(shape.config())
     names = [f"t{number}" for number in range(shape.vocab_size)]
     ids = range(shape.vocab_size)
     directed = DirectedModel(
@@ -100,32 +106,26 @@ def ctranslate2_decoder(
         framing,
         search,
         batch_tokens=10**9,
-        batch_size=shape.rows,
+        batch_size=shape.batch_size,
         piece_scores=False,
     )
 
 
 def hugging_face_generation(shape: training.Shape, beam: int, count: int, dtype: torch.dtype) -> Contestant:
     """Return Marian of transformers, which generates for random sources."""
-    from transformers import MarianMTModel
-
-    config = training.marian_config(shape)
-    config.use_cache = True
-    model = MarianMTModel(config).eval().to(dtype)
-    ids = torch.randint(training.SPECIAL_IDS, shape.vocab_size, (count, shape.length))
+    model: Any = training.hugging_face(shape).module.eval().to(dtype)
+    ids = torch.randint(SPECIAL_IDS, shape.vocab_size, (count, shape.length))
 
     def step() -> float:
         with torch.inference_mode():
-            for start in range(0, count, shape.rows):
+            for start in range(0, count, shape.batch_size):
                 model.generate(
-                    ids[start : start + shape.rows],
+                    ids[start : start + shape.batch_size],
                     num_beams=beam,
                     min_new_tokens=shape.length,
                     max_new_tokens=shape.length,
+                    use_cache=True,
                 )
         return float(count)
 
     return Contestant(f"HF {training.name_of(dtype)}", units_per_second(step))
-
-
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from masscli.api.training import open_run
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.sampler import Position
+from masscli.training.bench.peers import has_transformers
+from masscli.training.bench.workload import SPECIAL_IDS
 from masscli.training.setup.compose import compose
 from masscli.training.setup.request import TrainRequest
 from masscli.training.trainer import Trainer
@@ -129,13 +131,17 @@ def pretraining_row(
     own.close = held.close
     contestants = [own]
     rows, width = batch.source.ids.shape
-    for compiled in peers:
-        contestants.append(peer(objective, trainer, rows, width, dtype, compiled))
+    missing: dict[str, str] = {}
+    if has_transformers():
+        for compiled in peers:
+            contestants.append(peer(objective, trainer, rows, width, dtype, compiled))
+    elif peers:
+        missing = training.NO_TRANSFORMERS
     outputs = sum(len(labels.ids) for labels in batch.labels.values()) / tokens_read(batch)
     ceiling = training.training_ceiling(
         trainer.model.config, trainer.model, tokens, outputs, trainer.model.vocab_size, dtype
     )
-    return Row(f"{objective} small, L {length}", "tokens/s", contestants, ceiling)
+    return Row(f"{objective} small, L {length}", "tokens/s", contestants, ceiling, missing)
 
 
 def peer(
@@ -144,29 +150,41 @@ def peer(
     """Return the model of transformers for an objective, on `rows` random texts of `width` tokens."""
     vocab_size = trainer.model.vocab_size
     shape = training.Shape("small", vocab_size, rows, width)
-    ids = training.random_ids(shape, 1)[0]
+    random_numbers = torch.Generator().manual_seed(1)
+    ids = torch.randint(SPECIAL_IDS, vocab_size, (rows, width), generator=random_numbers)
     chosen = torch.rand(ids.shape, generator=torch.Generator().manual_seed(2)) < MASK_SHARE
     labels = ids.masked_fill(~chosen, -100)
     build = {"mass": _mass_peer, "bert": _bert_peer, "gpt": _gpt_peer, "electra": _electra_peer}
     model, inputs = build[objective](shape, ids, labels)
-    return training.hugging_face(model, inputs, shape.tokens, dtype, compiled)
+    return hugging_face_update(model, inputs, shape.tokens, dtype, compiled)
+
+
+def hugging_face_update(
+    model: nn.Module, inputs: dict[str, Tensor], tokens: float, dtype: torch.dtype, compiled: bool
+) -> Contestant:
+    """Return updates of a model of transformers by its own loss, on fixed inputs, which include labels."""
+    model.train()
+    runner = torch.compile(model) if compiled else model
+
+    def loss() -> Tensor:
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            own: Tensor = runner(**inputs).loss
+        return own
+
+    name = f"HF {training.name_of(dtype)}" + (" compiled" if compiled else "")
+    return Contestant(name, units_per_second(training.updates(model, loss, tokens)))
 
 
 def _mass_peer(shape: training.Shape, ids: Tensor, labels: Tensor) -> tuple[nn.Module, dict[str, Tensor]]:
     """Marian, whose decoder writes half of the text."""
-    from transformers import MarianMTModel
-
     half = ids[:, : shape.length // 2]
-    return MarianMTModel(training.marian_config(shape)), {
-        "input_ids": ids,
-        "decoder_input_ids": half,
-        "labels": half.clone(),
-    }
+    inputs = {"input_ids": ids, "decoder_input_ids": half, "labels": half.clone()}
+    return training.hugging_face(shape).module, inputs
 
 
 def _sizes(shape: training.Shape) -> dict[str, int]:
     """Return sizes under the names of BERT's configuration."""
-    config = shape.config
+    config = shape.config()
     return {
         "vocab_size": shape.vocab_size,
         "hidden_size": config.dim,
@@ -186,7 +204,7 @@ def _bert_peer(shape: training.Shape, ids: Tensor, labels: Tensor) -> tuple[nn.M
 def _gpt_peer(shape: training.Shape, ids: Tensor, labels: Tensor) -> tuple[nn.Module, dict[str, Tensor]]:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    config = shape.config
+    config = shape.config()
     model = GPT2LMHeadModel(
         GPT2Config(
             vocab_size=shape.vocab_size,

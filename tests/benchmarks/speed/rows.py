@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from collections.abc import Callable
 from functools import partial
 
 import torch
 
 from masscli.models.transformer import Transformer
+from masscli.training.bench.peers import has_transformers
 from masscli.training.precision import bf16_is_faster
 from tests.benchmarks.speed import commands, decoding, memory, pretraining, training
 from tests.benchmarks.speed.measure import Row
@@ -19,20 +19,18 @@ def rows_by_name(arguments: argparse.Namespace) -> dict[str, Callable[[], Row]]:
     """Return what makes each row, by name, the most important ones first."""
     dtype = torch.bfloat16 if bf16_is_faster() else torch.float32
     precision = training.name_of(dtype)
-    has_transformers = importlib.util.find_spec("transformers") is not None
-    peers = arguments.peers and has_transformers
     # The peers of pre-training: as they are, and compiled.
     variants: tuple[bool, ...] = ()
-    if peers:
+    if arguments.peers:
         variants = (False, True) if arguments.compiled else (False,)
 
     def translation(arch: str, vocab_size: int, length: int) -> Row:
-        shape = training.with_rows(training.Shape(arch, vocab_size, 1, length), arguments.tokens)
-        return translation_row(shape, dtype, arguments, has_transformers)
+        shape = training.Shape(arch, vocab_size, max(1, arguments.tokens // length), length)
+        return translation_row(shape, dtype, arguments)
 
     def generation(vocab_size: int, at_once: int, length: int, beam: int = 5) -> Row:
         shape = training.Shape("base", vocab_size, at_once, length)
-        return decoding.generation_row(shape, beam, peers, arguments.threads)
+        return decoding.generation_row(shape, beam, arguments.peers, arguments.threads)
 
     rows: dict[str, Callable[[], Row]] = {
         "train-base": partial(translation, "base", 8000, 15),
@@ -62,25 +60,24 @@ def rows_by_name(arguments: argparse.Namespace) -> dict[str, Callable[[], Row]]:
     return rows
 
 
-def translation_row(
-    shape: training.Shape, dtype: torch.dtype, arguments: argparse.Namespace, has_transformers: bool
-) -> Row:
+def translation_row(shape: training.Shape, dtype: torch.dtype, arguments: argparse.Namespace) -> Row:
     """Return the row of training on pairs: target tokens a second."""
     torch.manual_seed(1)
     contestants = [training.masscli_translation(shape, dtype)]
-    missing = {}
+    missing: dict[str, str] = {}
     if arguments.peers:
         contestants.append(training.plain_translation(shape, dtype))
-        if has_transformers:
+        if has_transformers():
             contestants.extend(training.hugging_face_translations(shape, dtype, arguments.compiled))
         else:
-            missing["HF"] = "transformers is not installed"
+            missing |= training.NO_TRANSFORMERS
         if arguments.fairseq_python is None:
             missing["fairseq"] = "give --fairseq-python"
         else:
             worker = training.fairseq_translation(shape, arguments.fairseq_python, arguments.threads)
             contestants.append(worker)
-    model = Transformer(shape.config, shape.vocab_size, ())
-    ceiling = training.training_ceiling(shape.config, model, shape.tokens, 1.0, shape.vocab_size, dtype)
+    config = shape.config()
+    model = Transformer(config, shape.vocab_size, ())
+    ceiling = training.training_ceiling(config, model, shape.tokens, 1.0, shape.vocab_size, dtype)
     name = f"train {shape.arch}, L {shape.length}, V {shape.vocab_size // 1000}k"
     return Row(name, "target tokens/s", contestants, ceiling, missing)
