@@ -35,7 +35,7 @@ from masscli.text.corpus import iter_lines
 
 if TYPE_CHECKING:
     from masscli.api.pair_scorer import PairScore, PairScorer
-    from masscli.data.prepare.pair_rules import Profile
+    from masscli.data.prepare.language_profiles import Profile
 
 CHUNK = 16_384
 """Number of pairs that are read, judged and scored together."""
@@ -261,7 +261,7 @@ def _profiles(options: FilterConfig, files: Mapping[str, Path]) -> dict[str, Pro
     That of a language of the pair is made from the file that --clean names, or else from the file in `files`.
     --other-lang names the files of further languages.
     """
-    from masscli.data.prepare.pair_rules import make_profile
+    from masscli.data.prepare.language_profiles import make_profile
 
     texts = dict(files)
     # Clean text of both languages is not required: the other one's file serves as before.

@@ -7,18 +7,18 @@ repeat an earlier one (exactly, of the same pair or of the same language's monol
 are 64 bits of BLAKE2b of the stripped line.
 
 The language filter does not identify languages in general. It knows only the languages of this data folder,
-each by the frequencies of the character trigrams in (a part of) its own training text, and drops a line that
-another language explains better by `MARGIN` nats per trigram. Text that is mostly in the wrong language
-spoils the profile; short lines are never dropped.
+each by a profile of (a part of) its own training text (see language_profiles.py), and drops a line that
+another language explains better. Text that is mostly in the wrong language spoils the profile; short lines
+are never dropped.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +27,16 @@ from numpy.typing import NDArray
 
 from masscli.core.files import require_regular
 from masscli.data.prepare.config import PreprocessConfig
+from masscli.data.prepare.language_profiles import is_other_language, make_profile
 from masscli.data.prepare.text_groups import TextGroup
 from masscli.data.storage.column_writer import ResumeError
 from masscli.text import corpus
 from masscli.text.corpus import FileScan
 
 SURVEY_FILE = "survey.npz"
-TRIGRAM_BUCKETS = 1 << 16
-"""Number of buckets into which trigrams are hashed."""
 PROFILE_LINES = 20_000
 """Number of lines of each file, evenly spaced, from which the profile of its language is made. It may be up
 to twice as many."""
-MIN_TRIGRAMS = 20
-"""Smallest number of trigrams of a line whose language is judged."""
-MARGIN = 0.3
-"""Mean log-probability of a trigram, in nats, by which another language must explain a line better for the
-line to count as written in it."""
 HASHED_LINES = 1 << 16
 """Number of lines that are hashed together."""
 
@@ -104,10 +98,7 @@ class Survey:
         return repeated[first_row : first_row + count].astype(np.bool_)
 
     def is_other_language(self, language: str, lines: Sequence[str]) -> Bools:
-        """Return (N,) whether each line is probably not in `language`, but in another one of the data folder.
-
-        This needs a better mean log-probability of its trigrams, by MARGIN; short lines give False.
-        """
+        """Return (N,) whether each line is probably in another language of the folder than `language`."""
         result = np.zeros(len(lines), np.bool_)
         others = []
         for name, profile in self.arrays.items():
@@ -116,12 +107,8 @@ class Survey:
         if not others:
             return result
         profile = self.arrays[f"profile:{language}"]
-        # Mean log-probabilities of the trigrams, so that long lines are judged like short ones.
         for row, line in enumerate(lines):
-            trigrams = hash_trigrams(line)
-            if len(trigrams) >= MIN_TRIGRAMS:
-                best_other = max(float(other[trigrams].mean()) for other in others)
-                result[row] = best_other > float(profile[trigrams].mean()) + MARGIN
+            result[row] = is_other_language(line, profile, others)
         return result
 
 
@@ -146,16 +133,6 @@ def hash_lines(lines: Sequence[str]) -> Hashes:
     """Return (N,) a 64-bit hash of each line, without the white space around it."""
     digests = [blake2b(line.strip().encode(), digest_size=8).digest() for line in lines]
     return np.frombuffer(b"".join(digests), "<u8")
-
-
-def hash_trigrams(line: str) -> NDArray[np.int64]:
-    """Return the hashes, below TRIGRAM_BUCKETS, of all character trigrams of a line.
-
-    The line is lower-cased and stripped, and gets a space at each end.
-    """
-    padded = f" {line.strip().lower()} "
-    points = np.frombuffer(padded.encode("utf-32-le"), "<u4").astype(np.int64)
-    return (points[:-2] * 40_503 + points[1:-1] * 2_239 + points[2:] * 31) % TRIGRAM_BUCKETS
 
 
 def _hash_file(path: Path) -> Hashes:
@@ -220,23 +197,16 @@ def _is_repeat(values: Hashes) -> Bools:
 
 
 def _make_profiles(groups: Sequence[TextGroup], scans: Mapping[Path, FileScan]) -> Arrays:
-    """Return the profile of each language of the training text, under the key `profile:LANGUAGE`.
-
-    A profile (TRIGRAM_BUCKETS,) holds the log of the smoothed frequency of each hashed character trigram.
-    """
-    counts: dict[str, NDArray[np.float64]] = {}
+    """Return the profile of each language of the training text, under the key `profile:LANGUAGE`."""
+    samples: dict[str, list[Iterator[str]]] = {}
     for group in groups:
         if not group.is_training:
             continue
         for language, path in zip(group.languages, group.paths, strict=True):
-            language_counts = counts.setdefault(language, np.zeros(TRIGRAM_BUCKETS))
             # Evenly spaced lines, since the beginning of a file may be of one kind of text.
             step = max(1, scans[path].lines // PROFILE_LINES)
-            for line in islice(corpus.iter_lines(path), 0, None, step):
-                language_counts += np.bincount(hash_trigrams(line), minlength=TRIGRAM_BUCKETS)
+            samples.setdefault(language, []).append(islice(corpus.iter_lines(path), 0, None, step))
     profiles: Arrays = {}
-    for language, language_counts in counts.items():
-        # Add-one-half smoothing, so that an unseen trigram is not impossible.
-        total = language_counts.sum() + 0.5 * TRIGRAM_BUCKETS
-        profiles[f"profile:{language}"] = np.log((language_counts + 0.5) / total).astype("<f4")
+    for language, lines in samples.items():
+        profiles[f"profile:{language}"] = make_profile(chain.from_iterable(lines))
     return profiles

@@ -1,22 +1,16 @@
 """Rules by which aligned lines are recognised as no translations of each other, from lengths and languages.
 
 The rule about languages compares the two languages of the pair, and others of which there is text, by the
-frequencies of character trigrams, as `masscli preprocess --filter-lang` does (see filters.py). The rules are
-cheap; what they let pass may be judged by models.
+frequencies of character trigrams, as `masscli preprocess --filter-lang` does (see language_profiles.py). The
+rules are cheap; what they let pass may be judged by models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from masscli.data.prepare.filters import MARGIN, MIN_TRIGRAMS, TRIGRAM_BUCKETS, hash_trigrams
-
-Profile = NDArray[np.float32]
-"""(TRIGRAM_BUCKETS,) log-probabilities of the hashed character trigrams of a language."""
+from masscli.data.prepare.language_profiles import Profile, is_other_language
 
 KEPT = "kept"
 EMPTY = "empty"
@@ -39,20 +33,6 @@ class LengthRules:
     min_len: int
     max_len: int
     max_ratio: float
-
-
-def make_profile(lines: Iterable[str]) -> Profile:
-    """Return the profile of the language of some lines.
-
-    It holds the log of the smoothed frequency of each hashed character trigram.
-    """
-    counts = np.zeros(TRIGRAM_BUCKETS)
-    for line in lines:
-        counts += np.bincount(hash_trigrams(line), minlength=TRIGRAM_BUCKETS)
-    # Add-one-half smoothing, so that an unseen trigram is not impossible.
-    total = counts.sum() + 0.5 * TRIGRAM_BUCKETS
-    profile: Profile = np.log((counts + 0.5) / total).astype(np.float32)
-    return profile
 
 
 def judge(
@@ -98,12 +78,6 @@ def _judge_lengths(source: str, target: str, lengths: LengthRules) -> str:
 
 
 def _is_other_language(line: str, language: str, profiles: Mapping[str, Profile]) -> bool:
-    """Return whether any other profile explains a line better than that of `language`, by more than MARGIN.
-
-    A line with fewer than MIN_TRIGRAMS trigrams gives False.
-    """
-    trigrams = hash_trigrams(line)
-    if len(trigrams) < MIN_TRIGRAMS:
-        return False
-    scores = {name: float(profile[trigrams].mean()) for name, profile in profiles.items()}
-    return max(scores.values()) > scores[language] + MARGIN
+    """Return whether a line is probably in another language of `profiles` than `language`."""
+    others = [profile for name, profile in profiles.items() if name != language]
+    return is_other_language(line, profiles[language], others)
