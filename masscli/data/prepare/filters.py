@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masscli.core.files import require_regular
+from masscli.data.prepare.array_files import read_arrays
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.language_profiles import is_other_language, make_profile
 from masscli.data.prepare.text_groups import TextGroup
@@ -121,11 +121,8 @@ def load_survey(folder: Path, key: str) -> Survey:
     """
     path = folder / SURVEY_FILE
     try:
-        require_regular(path)
-        with np.load(path, allow_pickle=False) as file:
-            return Survey({name: file[name] for name in file.files})
-    # NumPy and its zip archive have many ways to say that a file is damaged.
-    except Exception:
+        return Survey(read_arrays(path))
+    except ValueError:
         raise ResumeError(path) from None
 
 

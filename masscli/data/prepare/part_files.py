@@ -8,7 +8,6 @@ part.json              written last: what part it is, and what merging must know
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from masscli.core import files
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.json_text import parse_json
+from masscli.data.prepare.array_files import read_arrays
 from masscli.data.prepare.encoding import EncodedChunk
 from masscli.data.prepare.text_groups import TextGroup
 from masscli.data.storage.columns import RowBlock
@@ -127,27 +127,17 @@ def read_chunks(folder: Path, info: PartInfo) -> Iterator[EncodedChunk]:
         path = folder / pack_name(pack)
         count = min(PACK_CHUNKS, info.chunks - pack * PACK_CHUNKS)
         try:
-            files.require_regular(path)
             # A pack is read as a whole, so that a damaged one yields nothing.
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                chunks = [_chunk(arrays, number, info.groups) for number in range(count)]
-        # zipfile raises EOFError, RuntimeError and NotImplementedError (a RuntimeError) for damaged headers.
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            LookupError,
-            RuntimeError,
-            zipfile.BadZipFile,
-            ConfigError,
-        ) as error:
+            arrays = read_arrays(path)
+            chunks = [_chunk(arrays, number, info.groups) for number in range(count)]
+        except (ValueError, LookupError, ConfigError) as error:
             raise MasscliError(f"{path}: is missing or damaged ({error})", _HINT) from None
         yield from chunks
 
 
 def _chunk(arrays: Mapping[str, NDArray[Any]], number: int, groups: Sequence[TextGroup]) -> EncodedChunk:
     """Return chunk `number` of a pack from the arrays that `write_pack` has stored in it."""
-    info = from_dict(ChunkInfo, json.loads(arrays[f"{number}/info"].tobytes()))
+    info = from_dict(ChunkInfo, parse_json(arrays[f"{number}/info"].tobytes()))
     columns = {}
     for column, name in enumerate(info.columns):
         columns[name] = RowBlock(arrays[f"{number}/{column}/values"], arrays[f"{number}/{column}/lengths"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from masscli.__main__ import run as masscli
@@ -193,7 +195,9 @@ def test_a_damaged_part_is_refused(vocabulary: str) -> None:
     entry = data.index(b"PK\1\2")
     other_version = data[: entry + 6] + b"\xff" + data[entry + 7 :]
     encrypted = data[: entry + 8] + b"\1" + data[entry + 9 :]
-    for damaged in (b"", data[: len(data) // 2], other_version, encrypted):
+    single_array = io.BytesIO()
+    np.save(single_array, np.zeros(1))
+    for damaged in (b"", data[: len(data) // 2], other_version, encrypted, single_array.getvalue()):
         pack.write_bytes(damaged)
         with pytest.raises(MasscliError, match=r"chunks.00000.npz: is missing or damaged"):
             merge_parts([Path("part")], Path("merged"), False)
