@@ -77,11 +77,13 @@ def measure(
         f"{int(targets):,} targets a batch"
     )
     yield Measurement("training", targets / own.seconds, "target tokens/s", note)
-    yield from _measure_peers(workload, batch, own, dtype, compiled)
+    # The memory of peers is measured, too, in which these weights have no place.
+    model.cpu()
+    yield from _measure_peers(workload, config, batch, own, dtype, compiled)
 
     if config.decoder_layers:
         # The weights themselves are in this format for generation, as `generate` has them.
-        model = model.to(dtype).eval()
+        model = model.to(device, dtype).eval()
         for batch_size in BATCH_SIZES:
             yield Measurement(
                 f"generation, beam {BEAM}, {batch_size} at a time",
@@ -92,13 +94,13 @@ def measure(
 
 
 def _measure_peers(
-    workload: Workload, batch: Batch, own: Speed, dtype: torch.dtype, compiled: bool
+    workload: Workload, config: ModelConfig, batch: Batch, own: Speed, dtype: torch.dtype, compiled: bool
 ) -> Iterator[Measurement]:
     """Measure the training of each peer on the batch, and yield its speed beside masscli's `own`.
 
-    A peer for which a GPU has too little memory is named with the speed 0.
+    Peers have the sizes of `config`. A peer for which a GPU has too little memory is named with the speed 0.
     """
-    config, device = workload.config(), batch.source.ids.device
+    device = batch.source.ids.device
     peers: dict[str, Callable[[], Peer]] = {
         "torch.nn.Transformer": lambda: PlainPeer(config, workload.vocab_size).to(device)
     }

@@ -10,6 +10,7 @@ import torch
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
+from masscli.training.bench import measure as measuring
 from masscli.training.bench.measure import measure
 from masscli.training.bench.peers import HuggingFacePeer, Peer, PlainPeer
 from masscli.training.bench.workload import TERM, Workload, flops, model_loss, train_step
@@ -76,6 +77,14 @@ def test_a_line_for_each_figure() -> None:
     assert names[-2:] == ["generation, beam 5, 64 at a time", "generation, beam 5, 1 at a time"]
     encoder = [figure.name for figure in measure(ENCODER, CPU, torch.float32)]
     assert not any("generation" in name for name in encoder)
+
+
+def test_the_memory_of_peers_is_theirs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where weights of masscli's model stayed on a GPU, they would count as memory of its peers."""
+    moved = []
+    monkeypatch.setattr(Transformer, "cpu", lambda model: moved.append("away"))
+    monkeypatch.setattr(measuring, "_measure_peers", lambda *arguments: list(moved))
+    assert list(measure(WORKLOAD, CPU, torch.float32))[2] == "away"
 
 
 @pytest.mark.parametrize(
