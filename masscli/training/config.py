@@ -14,6 +14,11 @@ from masscli.core.config import Flags, Rule, below_one, check, config, not_negat
 from masscli.core.digits import parse_digits
 from masscli.training.expected_curve import parse_expected_curve
 
+OLD_EMBEDDINGS = "old-embeddings"
+"""The value of --freeze for the rows of pieces and languages that came with --init-from."""
+FREEZABLE = ("embeddings", OLD_EMBEDDINGS, "encoder", "decoder")
+"""The values of --freeze besides numbers of layers."""
+
 
 @config
 class OptimConfig:
@@ -92,10 +97,9 @@ class OptimConfig:
             (betas_fit, "adam_betas", "expected two numbers in [0, 1)"),
         )
         for part in self.freeze:
-            named = ("embeddings", "old-embeddings", "encoder", "decoder")
-            expected = "embeddings, old-embeddings, encoder, decoder or a number of layers"
-            is_known = part in named or parse_digits(part) is not None
-            check((is_known, "freeze", f"expected {expected}, got {part!r}"))
+            is_known = part in FREEZABLE or parse_digits(part) is not None
+            expected = f"expected {', '.join(FREEZABLE)} or a number of layers"
+            check((is_known, "freeze", f"{expected}, got {part!r}"))
 
 
 @config

@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.new_rows import TOKEN_TABLES
 from masscli.models.transformer import Transformer
+from masscli.training.config import OLD_EMBEDDINGS
 from masscli.training.fsdp import local_part, shard_like
-
-OLD_EMBEDDINGS = "old-embeddings"
-"""The value of --freeze that stands for these rows."""
 
 
 class FrozenRows:

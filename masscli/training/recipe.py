@@ -18,7 +18,7 @@ from masscli.core.config import ConfigError, Flags, Problem, check, config, posi
 from masscli.core.schedule import parse_schedule
 from masscli.models.config import ModelConfig
 from masscli.objectives.registry import ObjectiveConfig
-from masscli.training.config import CheckpointConfig, OptimConfig, TrainConfig, ValidConfig
+from masscli.training.config import OLD_EMBEDDINGS, CheckpointConfig, OptimConfig, TrainConfig, ValidConfig
 
 
 @config
@@ -101,9 +101,9 @@ class Recipe:
             (self.init_from is not None or not takes_stack, "init_stacks", "goes with init_from"),
             (self.init_from is not None or not takes_decoder, "init_decoder_from", "goes with init_from"),
             (
-                self.init_from is not None or "old-embeddings" not in self.optim.freeze,
+                self.init_from is not None or OLD_EMBEDDINGS not in self.optim.freeze,
                 "optim.freeze",
-                "old-embeddings are those of --init-from, which is not given",
+                f"{OLD_EMBEDDINGS} are those of --init-from, which is not given",
             ),
             (
                 not takes_stack or not takes_decoder,

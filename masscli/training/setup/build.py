@@ -23,7 +23,8 @@ from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective
-from masscli.training.frozen_rows import OLD_EMBEDDINGS, FrozenRows
+from masscli.training.config import OLD_EMBEDDINGS
+from masscli.training.frozen_rows import FrozenRows
 from masscli.training.fsdp import TrainStep, check_can_shard, shard_model
 from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.optim import make_optimizer, restore_optimizer_state
