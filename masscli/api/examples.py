@@ -48,10 +48,12 @@ def records_of(examples: Sequence[Example], options: TableOptions) -> tuple[str,
 def _check_types(number: int, example: Any) -> None:
     """Raise MasscliError if an example, or a field of it, is neither a string nor a sequence of strings.
 
-    `number` is the number of the example, from 1. A string counts as a sequence of strings, its letters.
+    `number` is the number of the example, from 1.
     """
     values = example.values() if isinstance(example, Mapping) else [example]
     for value in values:
+        if isinstance(value, str):
+            continue
         is_list = isinstance(value, Collection) and not isinstance(value, Mapping)
         if not (is_list and all(isinstance(item, str) for item in value)):
             raise MasscliError(
