@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Ids
-from masscli.data.storage.columns import Column
+from masscli.data.storage.columns import count_pieces
 from masscli.data.storage.data_folder import DataFolder
 from masscli.generation.shortlist import Ngram, Shortlist
 from masscli.lexicon.model1 import align_pieces
@@ -47,7 +48,8 @@ def learn_shortlist(
     order = np.lexsort((f, -t, e))
     f = f[order]
     starts = np.searchsorted(e[order], np.arange(size + 1))
-    candidates: dict[Ngram, Ids] = {(): _most_frequent(columns[1], rows, size, frequent)}
+    counts = count_pieces(columns[1].select(np.arange(rows)), size)
+    candidates: dict[Ngram, Ids] = {(): _most_frequent(counts, frequent)}
     ranges = data.vocab.id_ranges or IdRanges.all_of(size)
     for piece in data.vocab.ordinary_ids.tolist():
         if piece not in ranges.source:
@@ -76,14 +78,11 @@ def measure_coverage(shortlist: Shortlist, data: DataFolder, source: str, target
     return Coverage(candidates / max(1, len(sources)), covered / max(1, pieces))
 
 
-def _most_frequent(column: Column, rows: int, size: int, count: int) -> Ids:
-    """Return the ids of the `count` most frequent pieces of a column's first `rows` lines, ascending.
+def _most_frequent(counts: NDArray[np.int64], number: int) -> Ids:
+    """Return the `number` most frequent of V pieces, whose `counts` are (V,), as ids in ascending order.
 
-    `size` is that of the vocabulary. Pieces that do not occur are left out.
+    Pieces that do not occur are left out.
     """
-    counts = np.zeros(size, np.int64)
-    for row in range(rows):
-        counts += np.bincount(column[row], minlength=size)
     # A stable sort, so that of equally frequent pieces the first comes first.
-    order = np.argsort(-counts, kind="stable")[:count]
+    order = np.argsort(-counts, kind="stable")[:number]
     return np.sort(order[counts[order] > 0])

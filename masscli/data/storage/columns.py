@@ -21,6 +21,8 @@ from masscli.data.storage.shards import Shard
 
 COUNT_BLOCK = 1 << 24
 """The number of values that `count_pieces` reads at a time."""
+COUNT_ROWS = 1 << 12
+"""The number of rows of a selection that `count_pieces` reads at a time."""
 
 
 class RaggedColumn(Protocol):
@@ -187,8 +189,9 @@ def count_pieces(column: Column, size: int) -> NDArray[np.int64]:
     counts = np.zeros(size, np.int64)
     # A selection skips rows, so that shards cannot be counted as a whole.
     if column.selected is not None:
-        for row in range(len(column)):
-            counts += np.bincount(column[row], minlength=size)
+        for start in range(0, len(column), COUNT_ROWS):
+            rows = range(start, min(start + COUNT_ROWS, len(column)))
+            counts += np.bincount(np.concatenate([column[row] for row in rows]), minlength=size)
         return counts
     for shard in column.shards:
         for start in range(0, len(shard.values), COUNT_BLOCK):
