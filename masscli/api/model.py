@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from masscli.api.ensemble import Ensemble
 from masscli.api.examples import Example
-from masscli.api.task_model import TaskModel
+from masscli.api.task_model import TaskModel, unknown_warnings
 from masscli.api.text_model import TextModel
 from masscli.api.text_translation import TextTranslation, TextTranslator
 from masscli.core.config import find_unused, from_dict, refuse_misleading
@@ -224,7 +224,7 @@ class Model:
             return []
         table = model.table_of(examples)
         outputs, notes = model.outputs(table, batch_tokens)
-        for note in notes:
+        for note in (*notes, *unknown_warnings(table, model.count_unknown(table))):
             warnings.warn(note, stacklevel=2)
         return model.answers(table, outputs)
 

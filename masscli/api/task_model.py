@@ -10,6 +10,7 @@ from masscli.api.ensemble import Ensemble
 from masscli.api.examples import Example, records_of
 from masscli.checkpoint.checkpoint import OBJECTIVES, Checkpoint, load_tensors
 from masscli.core.errors import MasscliError
+from masscli.core.listing import list_some
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchLimits, BatchSampler
 from masscli.data.prepare.record_encoder import load_table, table_of_records
@@ -21,7 +22,7 @@ from masscli.objectives.registry import objective_class
 from masscli.objectives.shared.evaluable_objective import ExampleOutput, Prediction, PredictiveObjective
 from masscli.objectives.shared.table_options import TableOptions
 from masscli.text.tokenizer import Tokenizer
-from masscli.text.unknown_pieces import UnknownPieces
+from masscli.text.unknown_pieces import MAX_LISTED, UnknownPieces
 from masscli.training.evaluate_outputs import evaluate_outputs
 from masscli.training.recipe import StreamConfig
 
@@ -128,6 +129,17 @@ class TaskModel:
         answers = self.objective.decode_predictions(table, outputs)
         assert len(answers) == len(table)
         return answers
+
+
+def unknown_warnings(table: Table, unknown: UnknownPieces) -> list[str]:
+    """Return a warning that names the examples of which no piece is known, or an empty list if none is such.
+
+    `unknown` is the result of `TaskModel.count_unknown` for the table.
+    """
+    if not unknown.lines:
+        return []
+    places = list_some([table.location(number - 1) for number in unknown.lines], MAX_LISTED)
+    return [f"no piece of the text is known in {places}"]
 
 
 def objective_of(stream: StreamConfig, checkpoint: Checkpoint) -> Objective:

@@ -28,7 +28,6 @@ from masscli.cli.output import writer
 from masscli.cli.score_inputs import PREDICTION_COLUMN
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
-from masscli.core.listing import list_some
 from masscli.generation.config import PredictConfig
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.text.single_line import json_line, one_cell, one_line
@@ -50,7 +49,7 @@ def run(
 ) -> None:
     """Predict each example of the input, and write the predictions; under torchrun share the work."""
     from masscli.api.model import load
-    from masscli.text.unknown_pieces import MAX_LISTED
+    from masscli.api.task_model import unknown_warnings
 
     started = time.perf_counter()
     device, precision = _start_process(command)
@@ -75,12 +74,9 @@ def run(
         write(_format_predictions(command.format, table, predictions))
         if write_probabilities is not None:
             write_probabilities(_no_answer_probabilities(predictions))
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
     unknown = model.count_unknown(table)
-    if unknown.lines:
-        places = list_some([table.location(line - 1) for line in unknown.lines], MAX_LISTED)
-        print(f"warning: no piece of the text is known in {places}", file=sys.stderr)
+    for warning in (*warnings, *unknown_warnings(table, unknown)):
+        print(f"warning: {warning}", file=sys.stderr)
     seconds = time.perf_counter() - started
     print(
         f"predicted {len(table)} examples in {seconds:.1f} s with {path} ({model.stream}); "

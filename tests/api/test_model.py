@@ -159,7 +159,10 @@ def test_labels_are_those_of_the_command(
 
 def test_tags_answers_and_choices(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finetune(labelled, tmp_path / "tag", "--task", "tag", "--table", "conll", *ENCODER)
-    tags = load(tmp_path / "tag").predict(["ba ga di", ["fe", "bo"]])
+    tagger = load(tmp_path / "tag")
+    tags = tagger.predict(["ba ga di", ["fe", "bo"]])
+    with pytest.warns(UserWarning, match="^no piece of the text is known in examples:2$"):
+        tagger.predict(["ba ga di", "\u4e16\u754c"])
     assert [tag.details["words"] for tag in tags] == [["ba", "ga", "di"], ["fe", "bo"]]
     assert all(len(tag.details["tags"]) == len(tag.details["words"]) for tag in tags)
 
