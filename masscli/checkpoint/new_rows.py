@@ -20,6 +20,12 @@ from masscli.text.vocabulary_extension import why_not_extended
 
 TOKEN_TABLES = ("token_embeddings.", "output_weights.", "output_biases.")
 """The beginnings of the names of tensors with a row for each id of the vocabulary."""
+_DESCRIPTIONS = {
+    "parts": "each the mean of the old pieces that it is made of",
+    "mean": "each the mean of all old pieces",
+    "random": "drawn at random",
+}
+"""What the report says of new rows, by the method."""
 
 
 class NewRows:
@@ -112,11 +118,3 @@ class NewRows:
             return ""
         how = "drawn at random" if self.method == "random" else "the mean of the others"
         return f"languages without a vector there, {how}: {', '.join(new)}"
-
-
-_DESCRIPTIONS = {
-    "parts": "each the mean of the old pieces that it is made of",
-    "mean": "each the mean of all old pieces",
-    "random": "drawn at random",
-}
-"""What the report says of new rows, by the method."""

@@ -270,7 +270,8 @@ def _config(
         )
     is_lm_head = bool(layout.head)
     # In files without options, BART does not scale its embeddings, but mBART does.
-    is_unscaled = is_lm_head or (layout.kind == "bart" and not architecture(request, options).startswith("m"))
+    is_mbart = architecture(request, options).startswith("mbart")
+    is_unscaled = is_lm_head or (layout.kind == "bart" and not is_mbart)
     values: dict[str, Any] = {
         "arch": PRESETS[layout.kind],
         "encoder_layers": 0,

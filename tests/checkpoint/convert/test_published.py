@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -74,14 +75,6 @@ def add_wrapped(tensors: Tensors, name: str) -> None:
     tensors[f"module.{name}"] = tensors[name] + 1
 
 
-IMPORTERS: dict[str, tuple[Callable[..., str], str]] = {
-    "bert": (lambda *given: error_of_folder(write_bert, *given), "bert.encoder.layer.0.output.dense.bias"),
-    "bart": (lambda *given: error_of_folder(write_bart, *given), "model.decoder.layers.1.fc1.bias"),
-    "xlm": (lambda *given: error_of_mass(*given), "ffns.0.lin1.bias"),
-    "fairseq": (lambda *given: error_of_fairseq(*given), "decoder.layers.1.fc1.bias"),
-}
-
-
 def error_of_mass(change: Change, name: str, folder: Path) -> str:
     write_mass(folder, TEXTS)
     return error_of_file(
@@ -93,6 +86,14 @@ def error_of_fairseq(change: Change, name: str, folder: Path) -> str:
     folder.rmdir()
     write_fairseq(folder, TEXTS)
     return error_of_file("checkpoint_best.pt", "model", {}, change, name, folder)
+
+
+IMPORTERS: dict[str, tuple[Callable[..., str], str]] = {
+    "bert": (partial(error_of_folder, write_bert), "bert.encoder.layer.0.output.dense.bias"),
+    "bart": (partial(error_of_folder, write_bart), "model.decoder.layers.1.fc1.bias"),
+    "xlm": (error_of_mass, "ffns.0.lin1.bias"),
+    "fairseq": (error_of_fairseq, "decoder.layers.1.fc1.bias"),
+}
 
 
 @pytest.fixture
