@@ -22,10 +22,9 @@ from masscli.text.markers import UNKNOWN_TEXT
 from masscli.text.packed_model import PackedModel
 from masscli.text.packed_vocabulary import PackedVocabulary, damaged, read_merges, unpack
 from masscli.text.subword_model import BadModelError, pieces_of
+from masscli.text.word_cache import remember
 
 HEADER = b"masscli byte-level-bpe\n"
-MAX_CACHED_WORDS = 1 << 17
-"""The cache of encoded words is emptied when it has this many words."""
 _WORD = re.compile(
     r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+",
     re.ASCII,
@@ -196,10 +195,7 @@ class ByteLevelModel(PackedModel):
         ids = self._cache.get(word)
         if ids is None:
             ids = [self._ids.get(piece, self._unknown) for piece in self._cut_word(word)]
-            # Forgetting everything at once is simple, and the common words are back after a few lines.
-            if len(self._cache) >= MAX_CACHED_WORDS:
-                self._cache = {}
-            self._cache[word] = ids
+            remember(self._cache, word, ids)
         return ids
 
 

@@ -28,10 +28,9 @@ from masscli.text.markers import SENTENCEPIECE_SPACE, UNKNOWN_TEXT
 from masscli.text.packed_vocabulary import damaged, is_list_of, read_merges
 from masscli.text.piece_spelling import PieceSpelling
 from masscli.text.subword_model import BadModelError, SubwordModel, pieces_of
+from masscli.text.word_cache import remember
 
 HEADER = b"masscli extended-vocabulary\n"
-MAX_CACHED_WORDS = 1 << 17
-"""The cache of merged words is emptied when it has this many words."""
 
 
 class ExtensibleModel(SubwordModel, Protocol):
@@ -274,10 +273,7 @@ class ExtendedSide:
         ids = self._cache.get(word)
         if ids is None:
             ids = [self._known.get(piece, self._unknown) for piece in self._merge(word)]
-            # Forgetting everything at once is simple, and the common words are back after a few lines.
-            if len(self._cache) >= MAX_CACHED_WORDS:
-                self._cache = {}
-            self._cache[word] = ids
+            remember(self._cache, word, ids)
         return ids
 
     def _merge(self, word: Word) -> list[str]:

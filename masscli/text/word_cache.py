@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,10 @@ from masscli.text.subword_model import SubwordModel
 
 MAX_CACHED_IDS = 1 << 20
 """The cache is emptied when the ids of all its words are more than this."""
+MAX_CACHED_WORDS = 1 << 17
+"""A cache of `remember` is emptied when it has this many words."""
+
+W = TypeVar("W")
 
 
 class WordCache:
@@ -76,6 +81,14 @@ class WordCache:
         new_ends = np.cumsum(lengths, dtype=np.int64) + len(self._ids)
         self._ends = np.concatenate([self._ends, new_ends])
         self._ids = np.concatenate([self._ids, ids])
+
+
+def remember(cache: dict[W, list[int]], word: W, ids: list[int]) -> None:
+    """Add the token ids of a word to a cache, which is emptied first if it has MAX_CACHED_WORDS words."""
+    # Forgetting everything at once is simple, and the common words are back after a few lines.
+    if len(cache) >= MAX_CACHED_WORDS:
+        cache.clear()
+    cache[word] = ids
 
 
 def _concatenate(ids: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
