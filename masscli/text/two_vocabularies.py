@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from masscli.core.json_text import parse_json
 from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE
@@ -77,9 +78,13 @@ class Side:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that common ids stand for; ids that only the other side has are left out."""
-        own_ids = {our_id: own_id for own_id, our_id in enumerate(self.ids)}
-        known = [own_ids[our_id] for our_id in ids if our_id in own_ids]
+        known = [self._own_ids[our_id] for our_id in ids if our_id in self._own_ids]
         return self.model.decode(known)
+
+    @cached_property
+    def _own_ids(self) -> Mapping[int, int]:
+        """The id in `model` for each common id that it has."""
+        return {our_id: own_id for own_id, our_id in enumerate(self.ids)}
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
         """Return the piece for each id; ids are the model's own here, not the common ones.
