@@ -19,6 +19,7 @@ from functools import cached_property
 
 from masscli.core.json_text import parse_json
 from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE
+from masscli.text.packed_vocabulary import is_list_of
 from masscli.text.subword_model import BadModelError, SubwordModel, pieces_of
 
 HEADER = b"masscli two-vocabularies\n"
@@ -190,16 +191,18 @@ def unpack_two_vocabularies(data: bytes) -> tuple[list[str], list[bytes]]:
 
     Raises BadModelError if the file is damaged.
     """
+    error = BadModelError("is a damaged pair of vocabularies", _HINT)
     line, _, rest = data.removeprefix(HEADER).partition(b"\n")
     try:
         table = parse_json(line)
         languages, sizes = table["languages"], table["sizes"]
-        first, second = sizes
-        names = [str(language) for language in languages]
-        # The sides are found by language, so the two must have different names.
-        valid = len(names) == len(set(names)) == 2 and first + second == len(rest)
     except (ValueError, TypeError, KeyError):
-        valid = False
-    if not valid:
-        raise BadModelError("is a damaged pair of vocabularies", _HINT)
-    return names, [rest[:first], rest[first:]]
+        raise error from None
+    if not is_list_of(languages, str) or not is_list_of(sizes, int):
+        raise error
+    # The sides are found by language, so the two must have different names.
+    if not len(languages) == len(set(languages)) == len(sizes) == 2:
+        raise error
+    if min(sizes) < 0 or sum(sizes) != len(rest):
+        raise error
+    return languages, [rest[: sizes[0]], rest[sizes[0] :]]
