@@ -14,7 +14,6 @@ An extension never uses pieces of later ones, so that a further extension leaves
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -333,7 +332,7 @@ def _unpack(data: bytes) -> _Content:
         base = base64.b64decode(content["base"], validate=True)
         special_ids, new_pieces = content["special_ids"], content["new_pieces"]
         extensions = [_read_extension(entry) for entry in content["extensions"]]
-    except (ValueError, TypeError, KeyError, binascii.Error):
+    except (ValueError, TypeError, KeyError):
         raise error from None
     # Names and numbers of a file are checked here, once, so that nothing else has to expect broken ones.
     valid = (

@@ -9,7 +9,6 @@ models.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from copy import copy
 from types import MappingProxyType
@@ -120,7 +119,7 @@ def _decode_model(encoded: Any) -> bytes:
         raise damaged(HEADER)
     try:
         return base64.b64decode(encoded, validate=True)
-    except (ValueError, binascii.Error):
+    except ValueError:
         raise damaged(HEADER) from None
 
 
