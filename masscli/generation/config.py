@@ -272,7 +272,8 @@ class InteractiveConfig:
     """Let placeholders, tags and addresses ({name}, %s, <b>, https://...) pass unchanged."""
     scores: bool = False
     """Write three columns before each translation: its log-probability, the geometric mean of the
-    probabilities of its pieces, and flags (empty, looping, copied, wrong-language, truncated) or -."""
+    probabilities of its pieces, and flags (empty, looping, copied, wrong-language, truncated, not-understood)
+    or -."""
     precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
     """Arithmetic, as in `masscli generate`."""
     backend: Literal["torch", "ctranslate2"] = "torch"
