@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from masscli.core.config import is_changed
@@ -24,7 +23,7 @@ from masscli.data.batches.framing import Framing
 from masscli.data.formats.pharaoh import Links
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import AlignmentHead
-from masscli.generation.hypotheses import Hypothesis
+from masscli.generation.hypotheses import Hypothesis, pair_with_sources
 from masscli.models.config import ModelConfig
 
 _UNSUPPORTED = ("sampling", "unkpen", "prefix_size", "diverse_beam_groups", "repetition_penalty")
@@ -168,12 +167,7 @@ class CTranslate2Decoder:
 
         `results` has a list of hypotheses for each source; `source` and `target` are languages.
         """
-        repeated = []
-        outputs = []
-        for ids, hypotheses in zip(sources, results, strict=True):
-            for hypothesis in hypotheses:
-                repeated.append(ids)
-                outputs.append(np.asarray(hypothesis.ids, np.int64))
+        repeated, outputs = pair_with_sources(sources, results)
         scored = iter(self.score(repeated, outputs, source, target))
         for hypotheses in results:
             for number, hypothesis in enumerate(hypotheses):

@@ -8,11 +8,14 @@ Shapes: S sentences, K hypotheses kept for each, F hypotheses offered, C steps o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from masscli.data.batches.batch import Ids
 from masscli.data.formats.pharaoh import Links
 
 
@@ -35,6 +38,22 @@ class Hypothesis:
     def without_first(self, count: int) -> Hypothesis:
         """Return a copy of the hypothesis without its first `count` pieces, with the same score."""
         return replace(self, ids=self.ids[count:], token_scores=self.token_scores[count:])
+
+
+def pair_with_sources(
+    sources: Sequence[Ids], n_best: Sequence[Sequence[Hypothesis]]
+) -> tuple[list[Ids], list[Ids]]:
+    """Return all hypotheses of all sources as pairs: the source of each of them, and its own pieces.
+
+    `n_best` has the hypotheses of each source, whose order is kept.
+    """
+    repeated: list[Ids] = []
+    outputs: list[Ids] = []
+    for ids, hypotheses in zip(sources, n_best, strict=True):
+        for hypothesis in hypotheses:
+            repeated.append(ids)
+            outputs.append(np.asarray(hypothesis.ids, np.int64))
+    return repeated, outputs
 
 
 class HypothesisPool:

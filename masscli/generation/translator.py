@@ -21,7 +21,7 @@ from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation, join_turns
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import AlignmentHead, Decoder, TextDecoder, select
-from masscli.generation.hypotheses import Hypothesis
+from masscli.generation.hypotheses import Hypothesis, pair_with_sources
 from masscli.generation.minimum_risk import rank_by_utility
 from masscli.generation.shortlist import Shortlist
 from masscli.models.transformer import Transformer
@@ -267,12 +267,7 @@ class Translator:
         """Return the hypotheses of each source with their alignments; `source` and `target` are languages."""
         assert self.alignment_head is not None
         # Each hypothesis is aligned by itself, as a pair with its source.
-        repeated: list[Ids] = []
-        outputs: list[Ids] = []
-        for ids, hypotheses in zip(sources, n_best, strict=True):
-            for hypothesis in hypotheses:
-                repeated.append(ids)
-                outputs.append(np.asarray(hypothesis.ids, np.int64))
+        repeated, outputs = pair_with_sources(sources, n_best)
         links = iter(self.decoder.align(repeated, outputs, source, target, self.alignment_head))
         aligned = []
         for hypotheses in n_best:
