@@ -41,7 +41,9 @@ SHAPES: dict[str, dict[str, Any]] = {
     "post": {"norm": "post", "languages": "embedding"},
     "xlm": {"norm": "post", "norm_embedding": True, "norm_eps": 1e-12, "positions": "learned"},
 }  # fmt: skip
-"""Variants of the model by name. The two last ones have no counterpart in Hugging Face's library."""
+"""Variants of the model by name."""
+WITHOUT_COUNTERPART = ("post", "xlm")
+"""Those that Hugging Face's library has no model for."""
 
 
 def random_translator(name: str, toy: Path, output: Path, **changes: Any) -> Checkpoint:

@@ -31,26 +31,10 @@ from masscli.core.files import sha256_of
 from masscli.data.storage.column_writer import ColumnWriter
 from masscli.data.storage.columns import RowBlock
 from masscli.data.storage.data_folder import DataFolder
-from masscli.data.storage.manifest import (
-    ColumnEntry,
-    FileEntry,
-    ShardEntry,
-)
+from masscli.data.storage.manifest import ColumnEntry, FileEntry, ShardEntry
 from masscli.text import demo
 
-MODEL = [
-    "--arch",
-    "tiny",
-    "--max-tokens",
-    "1000",
-    "--precision",
-    "fp32",
-    "--no-save",
-    "--threads",
-    "1",
-    "--max-update",
-    "1",
-]
+MODEL = "--arch tiny --max-tokens 1000 --precision fp32 --no-save --threads 1 --max-update 1"
 COMMANDS = {
     "mass": ["pretrain", "--objective", "mass"],
     "denoise": ["pretrain", "--objective", "denoise"],
@@ -208,7 +192,7 @@ def main() -> None:
             data = folder / str(rows)
             make_folder(vocabulary, data, rows)
             for command in args.only.split(","):
-                line = [*COMMANDS[command], data, *MODEL, "--save-dir", folder / "run"]
+                line = [*COMMANDS[command], data, *MODEL.split(), "--save-dir", folder / "run"]
                 # Compiles the modules that this command is the first to import.
                 if rows == numbers[0]:
                     run_until(["-m", "masscli", *line], FIRST_UPDATE)

@@ -19,7 +19,7 @@ from masscli.checkpoint.convert.translator_export import export_translator
 from masscli.generation.config import GenerationConfig
 from tests.published import error_of
 from tests.toy import WORDS, sentences
-from tests.translators import SHAPES, framed_pair, logits_of, random_translator
+from tests.translators import WITHOUT_COUNTERPART, framed_pair, logits_of, random_translator
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -75,7 +75,7 @@ def test_logits_and_beam_search_are_the_same(shape: str, toy: Path, tmp_path: Pa
     assert len(ended) > 4 and len(set(theirs)) > 1
 
 
-@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape not in CLASSES])
+@pytest.mark.parametrize("shape", WITHOUT_COUNTERPART)
 def test_a_model_without_a_counterpart_is_refused_by_name(shape: str, toy: Path, tmp_path: Path) -> None:
     run = random_translator(shape, toy, tmp_path / "run")
     message, hint = error_of(lambda: export_translator(run, "en", "de", tmp_path / "theirs"))

@@ -27,17 +27,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def extend(texts: Path, destdir: Path, *options: str) -> int:
-    command = [
-        "preprocess",
-        "--extend",
-        f"{texts}/old",
-        "-s",
-        "en",
-        "-t",
-        "ro",
-        "--trainpref",
-        f"{texts}/train",
-    ]
+    command = f"preprocess --extend {texts}/old -s en -t ro --trainpref {texts}/train".split()
     return masscli([*command, "--destdir", str(destdir), *options])
 
 
@@ -65,17 +55,7 @@ def test_a_pair_with_a_new_language(texts: Path, tmp_path: Path, capsys: pytest.
 def test_workers_and_an_adopted_extension_give_the_same(texts: Path, tmp_path: Path) -> None:
     assert extend(texts, tmp_path / "one") == 0
     assert extend(texts, tmp_path / "two", "--workers", "2") == 0
-    adopt = [
-        "preprocess",
-        "--spm-model",
-        f"{tmp_path}/one",
-        "-s",
-        "en",
-        "-t",
-        "ro",
-        "--trainpref",
-        f"{texts}/train",
-    ]
+    adopt = f"preprocess --spm-model {tmp_path}/one -s en -t ro --trainpref {texts}/train".split()
     assert masscli([*adopt, "--destdir", f"{tmp_path}/three"]) == 0
     for name in ("two", "three"):
         for path in [*sorted((tmp_path / "one").glob("*.bin")), tmp_path / "one/vocab.model"]:

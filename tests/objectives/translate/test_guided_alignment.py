@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -104,17 +104,8 @@ def backwards(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     """A folder with the text, and `data` in which every word is one piece; and the links."""
     folder = tmp_path_factory.mktemp("backwards")
     gold = write_backwards(folder)
-    prefixes = ["--trainpref", str(folder / "train"), "--validpref", str(folder / "valid")]
-    args = [
-        "preprocess",
-        "--langs",
-        "en,de",
-        *prefixes,
-        "--vocab-size",
-        "110",
-        "--destdir",
-        str(folder / "data"),
-    ]
+    text = f"--langs en,de --trainpref {folder}/train --validpref {folder}/valid"
+    args = f"preprocess {text} --vocab-size 110 --destdir {folder}/data".split()
     assert masscli(args) == 0
     data = DataFolder.open(folder / "data")
     for split, alignments in gold.items():
@@ -125,47 +116,10 @@ def backwards(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
 
 
 def finetune(folder: Path, name: str, *options: str) -> int:
-    shape = [
-        "--dim",
-        "32",
-        "--ffn-dim",
-        "64",
-        "--heads",
-        "2",
-        "--encoder-layers",
-        "1",
-        "--decoder-layers",
-        "2",
-    ]
-    speed = [
-        "--max-tokens",
-        "600",
-        "--max-update",
-        "80",
-        "--lr",
-        "0.01",
-        "--dropout",
-        "0",
-        "--num-workers",
-        "0",
-    ]
-    rest = ["--precision", "fp32", "--save-dir", str(folder / name)]
-    return masscli(
-        [
-            "finetune",
-            str(folder / "data"),
-            "--task",
-            "translate",
-            "-s",
-            "en",
-            "-t",
-            "de",
-            *shape,
-            *speed,
-            *rest,
-            *options,
-        ]
-    )
+    task = f"--task translate -s en -t de --precision fp32 --save-dir {folder / name}"
+    shape = "--dim 32 --ffn-dim 64 --heads 2 --encoder-layers 1 --decoder-layers 2"
+    speed = "--max-tokens 600 --max-update 80 --lr 0.01 --dropout 0 --num-workers 0"
+    return masscli(["finetune", str(folder / "data"), *f"{task} {shape} {speed}".split(), *options])
 
 
 def alignments_of(folder: Path, name: str) -> list[Links]:
@@ -191,16 +145,7 @@ def test_a_guided_head_aligns_and_an_unguided_one_does_not(
         assert warned == (name == "plain")
     assert rates["guided"] < 0.1 < 0.3 < rates["plain"], rates
     # Outputs are aligned as references are, and every line of output has its line of links.
-    args = [
-        "generate",
-        str(folder / "guided"),
-        "--input",
-        str(folder / "valid.en"),
-        "--nbest",
-        "2",
-        "--beam",
-        "2",
-    ]
+    args = f"generate {folder}/guided --input {folder}/valid.en --nbest 2 --beam 2".split()
     files = ["--output", str(folder / "out"), "--alignments", str(folder / "out.links")]
     assert masscli([*args, *files]) == 0
     words = [len(line.split()) for line in (folder / "out").read_text().split("\n")[:-1]]
@@ -243,7 +188,7 @@ def test_pieces_are_aligned_by_what_stands_beside_what(
     ],
 )  # fmt: skip
 def test_a_file_that_does_not_belong_to_the_pairs_is_refused(
-    change: object,
+    change: Callable[[list[str]], list[str]],
     message: str,
     hint: str,
     backwards: tuple[Path, dict[str, list[Links]]],
@@ -251,7 +196,7 @@ def test_a_file_that_does_not_belong_to_the_pairs_is_refused(
 ) -> None:
     folder, _ = backwards
     lines = (folder / "gold").read_text().split("\n")[:-1]
-    (folder / "bad").write_text("".join(f"{line}\n" for line in change(lines)))  # type: ignore[operator]
+    (folder / "bad").write_text("".join(f"{line}\n" for line in change(lines)))
     assert finetune(folder, "never", "--guided-alignment", str(folder / "bad")) == 2
     error, advice = capsys.readouterr().err.split("\n")[-3:-1]
     assert error.startswith(f"error: {folder / 'bad'}") and message in error
