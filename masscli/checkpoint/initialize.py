@@ -222,13 +222,7 @@ def _prefixes(part: str) -> list[str]:
     The part is `embeddings`, `encoder`, `decoder`, or a number N for the first N layers of both stacks.
     """
     if part == "embeddings":
-        return [
-            "token_embeddings.",
-            "embeddings.",
-            "embedding_projections.",
-            "output_weights.",
-            "output_biases.",
-        ]
+        return [*TOKEN_TABLES, "embeddings.", "embedding_projections."]
     if part == "encoder":
         return ["encoder.", "relative."]
     if part == "decoder":
