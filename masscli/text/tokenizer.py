@@ -226,15 +226,19 @@ class Tokenizer:
         )
 
     def with_extension(
-        self, data: bytes, languages: Sequence[str], language_ids: Sequence[int], romanian: str | None
+        self,
+        data: bytes,
+        size: int,
+        languages: Sequence[str],
+        language_ids: Sequence[int],
+        romanian: str | None,
     ) -> Tokenizer:
         """Return a tokenizer of an extended model that was made from the one of this tokenizer.
 
-        `data` is the bytes of the extended model, and `language_ids` are the ids of the new `languages`. The
-        preparation of text and the special symbols stay; `romanian` is what to do with Romanian letters if
-        Romanian is new.
+        `data` is the bytes of the extended model, which has `size` ids, and `language_ids` are those of the
+        new `languages`. The preparation of text and the special symbols stay; `romanian` is what to do with
+        Romanian letters if Romanian is new.
         """
-        size = len(open_model(data, EXTENDED, self.preprocessing))
         card = self._card
         # A model that predicts fewer ids than there are learns to predict the new ones as well.
         predicted_ids = card.predicted_ids

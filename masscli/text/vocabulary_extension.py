@@ -122,7 +122,7 @@ def extend_vocabulary(
     size = first_id + len(pieces)
     extension = Extension(tuple(languages), tuple(merges), size)
     data = _pack(old, model, dict(zip(languages, language_ids, strict=True)), pieces, extension)
-    extended = old.with_extension(data, languages, language_ids, romanian)
+    extended = old.with_extension(data, size, languages, language_ids, romanian)
     extended_model = extended.subword_model
     assert isinstance(extended_model, ExtendedModel)
     side = extended_model.sides[languages[0]]
