@@ -122,9 +122,9 @@ class Tokenizer:
         lacks one of `languages` or was made with other `preprocessing`.
         """
         model_file = find_model_file(path)
-        # A folder with a vocabulary of masscli's own, not a mere model file.
-        if model_file != path and (model_file.parent / TOKENIZER_FILE).is_file():
-            tokenizer = cls.load(model_file.parent)
+        stored = find_tokenizer_folder(path)
+        if stored is not None:
+            tokenizer = cls.load(stored)
             _check_compatible(tokenizer._card, preprocessing, languages, path, model_file)
             tokenizer.save(folder)
             return tokenizer
@@ -418,15 +418,26 @@ def find_model_file(path: Path) -> Path:
     return path
 
 
+def find_tokenizer_folder(path: Path) -> Path | None:
+    """Return the folder of the tokenizer of a data folder, a checkpoint or a run, for `Tokenizer.load`.
+
+    It is None where there is no tokenizer of masscli, as for the path of a plain model file.
+    """
+    model_file = find_model_file(path)
+    if model_file == path or not (model_file.parent / TOKENIZER_FILE).is_file():
+        return None
+    return model_file.parent
+
+
 def stored_languages(path: Path) -> tuple[str, ...]:
     """Return the languages of the vocabulary of a data folder, a checkpoint or a run.
 
     The result is empty for a plain model file, which knows no languages.
     """
-    model_file = find_model_file(path)
-    if model_file == path or not (model_file.parent / TOKENIZER_FILE).is_file():
+    folder = find_tokenizer_folder(path)
+    if folder is None:
         return ()
-    return read_card(model_file.parent).languages
+    return read_card(folder).languages
 
 
 def _check_compatible(

@@ -28,10 +28,9 @@ from masscli.text.numbered_sentencepiece import NumberedSentencePieceModel
 from masscli.text.piece_spelling import PieceSpelling
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.sentencepiece_model import SentencePieceModel
-from masscli.text.tokenizer import Tokenizer, check_preparation, find_model_file
+from masscli.text.tokenizer import Tokenizer, check_preparation, find_tokenizer_folder
 from masscli.text.tokenizer_card import (
     SPECIAL_PIECES,
-    TOKENIZER_FILE,
     TokenizerCard,
     language_piece,
     spare_piece,
@@ -56,15 +55,15 @@ def load_to_extend(path: Path, preprocessing: TextPreprocessing, languages: Sequ
     if it cannot be extended by these languages or has all of them, or if it prepares text in another way.
     What is done to Romanian letters may differ where Romanian is new.
     """
-    model_file = find_model_file(path)
     if not path.exists():
         raise MasscliError(f"--extend {path}: no such folder")
-    if model_file == path or not (model_file.parent / TOKENIZER_FILE).is_file():
+    folder = find_tokenizer_folder(path)
+    if folder is None:
         raise MasscliError(
             f"--extend {path}: has no vocabulary with ids and languages",
             "name a data folder, a run or an imported checkpoint; --spm-model takes a model's file",
         )
-    tokenizer = Tokenizer.load(model_file.parent)
+    tokenizer = Tokenizer.load(folder)
     known = tokenizer.vocab.languages
     if all(language in known for language in languages):
         raise MasscliError(

@@ -26,8 +26,7 @@ from masscli.core.files import read_named
 from masscli.data.batches.framing import Framing
 from masscli.models.config import ModelConfig
 from masscli.text.preprocessing import TextPreprocessing
-from masscli.text.tokenizer import Tokenizer, find_model_file
-from masscli.text.tokenizer_card import TOKENIZER_FILE
+from masscli.text.tokenizer import Tokenizer, find_model_file, find_tokenizer_folder
 from masscli.text.vocabulary import IdRanges
 
 BEFORE, AFTER = "source_tokens_before", "source_tokens_after"
@@ -50,10 +49,11 @@ def read_given_tokenizer(path: Path, sizes: Sizes, languages: Sequence[str]) -> 
     `sizes` are the numbers of rows of the embeddings of source and target, which are `languages`. Raises
     MasscliError if it cannot be read, lacks a language, or has other numbers of ids.
     """
-    model_file = find_model_file(path)
-    if model_file != path and (model_file.parent / TOKENIZER_FILE).is_file():
-        tokenizer = Tokenizer.load(model_file.parent)
+    folder = find_tokenizer_folder(path)
+    if folder is not None:
+        tokenizer = Tokenizer.load(folder)
     else:
+        model_file = find_model_file(path)
         data = read_named(model_file, "--spm-model")
         tokenizer = Tokenizer.from_bytes(model_file, data, TextPreprocessing(), languages)
     known = tokenizer.vocab.languages
