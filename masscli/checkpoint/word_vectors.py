@@ -29,9 +29,8 @@ def load_vectors(
     """Copy the vectors of each `LANG=FILE` in `entries` into every table of token embeddings of the model.
 
     Only pieces that occur in the training text of the language get a vector, and of these only ones with an
-    id from `first_id` on. Return a line for each file on
-    how many do, and on their share of the text. Raises MasscliError if a language is unknown, or if a file
-    has a vector for none of its pieces, or wrong vectors.
+    id from `first_id` on. Return a line for each file on how many do, and on their share of the text. Raises
+    MasscliError if a language is unknown, or if a file has a vector for none of its pieces, or wrong vectors.
     """
     initialized: set[int] = set()
     report = []

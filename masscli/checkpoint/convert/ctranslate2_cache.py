@@ -50,8 +50,8 @@ def open_ctranslate2(
 
     `device` is cpu, cuda or cuda:N; `precision` is auto (fp16 on a GPU, else fp32), fp32, fp16, bf16 or int8;
     `threads` is the number of CPU threads. `shortlist` is a file of candidates, which becomes a part of the
-    conversion. Raises MasscliError if CTranslate2 cannot compute the model, or
-    does not support the precision on the device.
+    conversion. Raises MasscliError if CTranslate2 cannot compute the model, or does not support the precision
+    on the device.
     """
     ctranslate2 = import_ctranslate2()
     kind, _, number = device.partition(":")
@@ -123,8 +123,8 @@ def _convert(
     """Convert a checkpoint for one direction into `folder`, and replace what is there.
 
     `names` are the token strings by id; `stamp` goes into conversion.json with the checksums of the files.
-    `shortlist` is a file of candidates to be copied, if any.
-    Raises MasscliError if CTranslate2 cannot compute the model, or if the folder cannot be written.
+    `shortlist` is a file of candidates to be copied, if any. Raises MasscliError if CTranslate2 cannot
+    compute the model, or if the folder cannot be written.
     """
     ctranslate2 = import_ctranslate2()
     directed = fold_direction(checkpoint, source, target)

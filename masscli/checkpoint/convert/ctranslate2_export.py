@@ -56,10 +56,9 @@ def export_ctranslate2(
 ) -> list[str]:
     """Convert the model of a checkpoint for one direction into the folder `output`.
 
-    `shortlist` is a file of candidates, which is copied to vmap.txt.
-
-    Returns notes for the user, among them how to call CTranslate2. Raises MasscliError, which names the
-    setting, if CTranslate2 cannot compute the model, or if the folder cannot be written.
+    `shortlist` is a file of candidates, which is copied to vmap.txt. Returns notes for the user, among them
+    how to call CTranslate2. Raises MasscliError, which names the setting, if CTranslate2 cannot compute the
+    model, or if the folder cannot be written.
     """
     ctranslate2 = import_ctranslate2()
     require_empty_folder(output)
@@ -114,8 +113,8 @@ def convert_directed(
 
     `names` are the token strings by id. A folder that stands alone is for callers that know nothing of
     masscli: a bias keeps special tokens out of outputs, and CTranslate2 adds the special tokens around a
-    source itself if a source ends with a single one. Otherwise the caller does both.
-    `shortlist` is a file of candidates to be copied to vmap.txt, if any.
+    source itself if a source ends with a single one. Otherwise the caller does both. `shortlist` is a file of
+    candidates to be copied to vmap.txt, if any.
     """
     spec = _specification(ctranslate2.specs, directed)
     _fill_stack(spec.encoder, "encoder", directed)

@@ -90,8 +90,8 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
 def _load(path: Path, load: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Return the tensors by name in a file of weights, or in all files that an index of weights lists.
 
-    `load` reads a single file. Raises MasscliError if a listed file is missing, or if two
-    hold the same tensor.
+    `load` reads a single file. Raises MasscliError if a listed file is missing, or if two hold the same
+    tensor.
     """
     if path.name not in (INDEX, PICKLE_INDEX):
         return load(path)

@@ -107,8 +107,8 @@ def import_seq2seq(
     The notes are lines for the user. `config` is the content of config.json. For a model with language tags,
     `languages` are those that the run is to know; for one without, they are its source and target, or its
     only language. Weights that are a pickle are read only with `allow_pickle`. `given` is a run whose
-    vocabulary the model has; None stands for that of the folder. Raises MasscliError if
-    something in the folder is missing, unknown, or does not fit the rest.
+    vocabulary the model has; None stands for that of the folder. Raises MasscliError if something in the
+    folder is missing, unknown, or does not fit the rest.
     """
     path = folder / CONFIG
     family = SEQ2SEQ_FAMILIES[str(config["model_type"])]

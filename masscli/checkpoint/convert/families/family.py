@@ -60,8 +60,8 @@ class Family:
     activations: Mapping[str, str]
     """masscli's name of each activation by its name in config.json; others are not supported."""
     objective_outputs: Mapping[str, int] = field(default_factory=dict)
-    """The number of outputs of each linear layer in the head of the objective that has not as many as the
-    model is wide, by masscli's name of the layer."""
+    """The number of outputs of those linear layers in the head of the objective that have another number than
+    the width of the model, by masscli's name of the layer."""
     config_defaults: Mapping[str, Any] = field(default_factory=dict)
     """Values of settings that config.json may lack, as Hugging Face's library has them, by field of
     `ModelConfig`. Sizes are not among them: a file without them is incomplete."""
