@@ -35,11 +35,11 @@ BEFORE, AFTER = "source_tokens_before", "source_tokens_after"
 
 def source_token_keys(directed: DirectedModel) -> dict[str, list[int]]:
     """Return entries of config.json for a folder without a tokenizer: the special tokens around sources."""
-    # Their rows in the exported embeddings, which are not always masscli's ids.
-    row_of_id = {number: row for row, number in enumerate(directed.source_ids)}
+    # Other programs count the rows of the exported embeddings.
+    ids = directed.source_ids
     return {
-        BEFORE: [row_of_id[number] for number in directed.source_prefix],
-        AFTER: [row_of_id[number] for number in directed.source_suffix],
+        BEFORE: [ids.index(number) for number in directed.source_prefix],
+        AFTER: [ids.index(number) for number in directed.source_suffix],
     }
 
 
