@@ -25,10 +25,13 @@ def last_ranks(merges: Sequence[Pair]) -> dict[Pair, int]:
 
 def merge_in_word(parts: Sequence[str], pair: Pair, result: str) -> list[str]:
     """Return the parts of a word with every occurrence of `pair` replaced by `result`, from left to right."""
+    first, second = pair
+    end = len(parts)
     merged = []
     position = 0
-    while position < len(parts):
-        if tuple(parts[position : position + 2]) == pair:
+    while position < end:
+        # Every word of a text comes here many times, and slices would take longer.
+        if parts[position] == first and position + 1 < end and parts[position + 1] == second:
             merged.append(result)
             position += 2
         else:
