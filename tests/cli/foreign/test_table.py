@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from masscli.__main__ import run
 from masscli.cli.app import build_command
 from masscli.cli.foreign.table import ForeignProgram, programs
 from masscli.objectives.registry import OBJECTIVES
+from tests.cli.test_cli import told
 
 
 def own_flags() -> set[str]:
@@ -45,13 +45,6 @@ def test_every_flag_has_one_counterpart_and_it_exists(program: ForeignProgram, k
             assert own in known or own in program.flags, f"{program.name} {flag.name}: {own}"
     for own in re.findall(r"--[a-z][a-z-]+", f"{program.command} {program.defaults}"):
         assert own in known, own
-
-
-def told(capsys: pytest.CaptureFixture[str], *args: str) -> list[str]:
-    assert run(args) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    return err.splitlines()
 
 
 def test_all_foreign_flags_of_a_command_line_are_explained_in_one_message(
