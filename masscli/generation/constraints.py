@@ -102,8 +102,8 @@ class Constraints:
     def _forced_pieces(self, step: int) -> Tensor:
         """Return the piece (S,) that each sentence must take at position `step`, or -1 where it is free.
 
-        That is the end symbol at the length limit, or else a piece of the prefix. `step` counts from 0 and
-        includes the forced tokens at the beginning.
+        That is the end symbol at the length limit, or else a piece of the prefix. `step` counts from 0, the
+        tokens of `forced` included, and must lie behind these.
         """
         # The end symbol at the length limit overrides a prefix.
         forced = torch.full_like(self.limits, -1)

@@ -130,10 +130,10 @@ class Objective(nn.Module, ABC):
         return batch
 
     def visible_neighbours(self, batch: Batch, distance: int) -> Tensor | None:
-        """Return a mask (B, L) of the source tokens that are near a target, but are no targets themselves.
+        """Return a mask (B, L) of the words of the source that are near a target, but no targets themselves.
 
-        Near means at most `distance` positions away. Returns None if targets are not parts of the source, as
-        by default.
+        Near means at most `distance` positions away; special tokens are left out. Returns None, as by
+        default, if targets are not parts of the source, or if the batch does not say where they stand.
         """
         return None
 

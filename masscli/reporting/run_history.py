@@ -77,9 +77,11 @@ def read_history(folder: Path) -> RunHistory:
 
 
 def _add_event(history: RunHistory, event: Mapping[str, Any]) -> None:
-    """Add a parsed line of the log to `history` and its `log`, in place; other events are ignored.
+    """Add a parsed line of the log to `history` and to its `log`, in place.
 
-    Raises KeyError, TypeError, ValueError, AttributeError or ConfigError if it is not an event.
+    Kinds of events that a report does not show are ignored. Raises KeyError, TypeError, ValueError,
+    AttributeError or ConfigError if the line is no JSON object, or if an event that is shown lacks a field or
+    has a wrong one.
     """
     add_event(history.log, event)
     match event.get("event"):

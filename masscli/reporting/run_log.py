@@ -99,9 +99,10 @@ class LoggedValidation:
 
 
 def add_event(log: RunLog, event: Mapping[str, Any]) -> None:
-    """Add a parsed line of the log to `log`, in place; events that tables do not need are ignored.
+    """Add a parsed line of the log to `log`, in place; kinds of events that tables do not need are ignored.
 
-    Raises KeyError, TypeError, ValueError, AttributeError or ConfigError if it is not an event.
+    Raises KeyError, TypeError, ValueError, AttributeError or ConfigError if the line is no JSON object, or if
+    an event that is needed lacks a field or has a wrong one.
     """
     match event.get("event"):
         case "stepped":

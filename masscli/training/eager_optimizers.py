@@ -21,12 +21,12 @@ class EagerOptimizer(torch.optim.Optimizer):
 
 # The wrapper of `step` also turns gradients off, which is done here instead.
 class Adam(EagerOptimizer, torch.optim.Adam):
-    """An optimizer with the results of `torch.optim.Adam`, which does not import the compiler."""
+    """`torch.optim.Adam` with the same results, but without importing PyTorch's compiler."""
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
 
 
 class AdamW(EagerOptimizer, torch.optim.AdamW):
-    """An optimizer with the results of `torch.optim.AdamW`, which does not import the compiler."""
+    """`torch.optim.AdamW` with the same results, but without importing PyTorch's compiler."""
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))

@@ -24,7 +24,7 @@ _NAMES = {
 }
 """Fields of masscli's `GenerationConfig`, each with its name in generation_config.json."""
 
-_NO_COUNTERPART = (
+_NOT_IMPORTED = (
     "begin_suppress_tokens",
     "diversity_penalty",
     "encoder_no_repeat_ngram_size",
@@ -94,14 +94,16 @@ def _length_options(settings: Mapping[str, Any], forced: int, path: Path) -> dic
 
 
 def _left_out(settings: Mapping[str, Any]) -> list[str]:
-    """Return a list with a note that names settings without a counterpart; it is empty if none is set."""
-    # 0, 1 and the like ask for nothing.
-    unused = [name for name in _NO_COUNTERPART if settings.get(name) not in (None, False, 0, 1, [])]
+    """Return a list with a note that names the settings which an import leaves out; empty if none is set.
+
+    They change a search. A value of 0, 1, false or [] asks for nothing.
+    """
+    unused = [name for name in _NOT_IMPORTED if settings.get(name) not in (None, False, 0, 1, [])]
     if settings.get("do_sample") is True:
         unused.append("do_sample")
     if not unused:
         return []
-    return [f"left out, since generate has no counterpart: {', '.join(unused)}"]
+    return [f"left out, since an import does not take them over: {', '.join(unused)}"]
 
 
 def write_generation_settings(options: Mapping[str, str], max_positions: int, forced: int) -> dict[str, Any]:

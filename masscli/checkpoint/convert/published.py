@@ -38,10 +38,10 @@ def without_wrapper(tensors: Mapping[str, T], path: str) -> dict[str, T]:
 
 
 def add_unique(tensors: dict[str, T], name: str, tensor: T, path: str) -> None:
-    """Add a tensor under the name that it has today.
+    """Add a tensor to `tensors` under `name`, which the caller has freed of old spellings and wrappers.
 
-    Raises MasscliError, which names `path`, if there is one of this name already. Old and new names of the
-    same tensor, or two files of the same weights, would leave open which one is meant.
+    Raises MasscliError, which names `path`, if the name is taken: with an old and a new name of the same
+    tensor, or two files of the same weights, it would be open which one is meant.
     """
     if name in tensors:
         raise MasscliError(

@@ -197,7 +197,9 @@ def _vocab_sizes(
 ) -> tuple[int, int]:
     """Return the number of ids of the source and of the target, as config.json (`config`) gives them.
 
-    Raises MasscliError if one is missing, or if a table of embeddings has another number of rows.
+    The target has that of the source if both stacks share their embeddings, or if config.json gives none.
+    Raises MasscliError if that of the source is missing, or if a table of embeddings or the output layer has
+    another number of rows.
     """
     keys = ("vocab_size", "decoder_vocab_size")
     if family.own_tables:
@@ -401,10 +403,11 @@ def _read_model_config(
 def _recipe(
     output: Path, languages: Sequence[str], model: ModelConfig, targets: Sequence[str] | None
 ) -> dict[str, Any]:
-    """Return the recipe of the imported run as a table: its folder, and a stream for each task of the model.
+    """Return the recipe of the imported run as a table: `save_dir`, and a stream for each task of the model.
 
-    These are translation in each direction, or denoising if there is only one language. `targets` are the
-    languages that the model writes; None stands for all.
+    A task is translation: from each language to each other one if there are language tags, else from the
+    first language to the second. A model of one language gets denoising. `targets` are the languages that the
+    model can write; None stands for all.
     """
     directions = list(pairwise(languages))
     # With tags, a model translates from each language to each other one.

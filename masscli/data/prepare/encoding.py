@@ -62,7 +62,10 @@ class EncodedChunk:
 
 @dataclass(slots=True)
 class _Side:
-    """The lines of one language in a chunk, with their token ids and the reason for each from its length."""
+    """The lines of one language in a chunk, with their token ids.
+
+    `reasons` has, for each line, the reason to drop it that its own length gives, or KEPT.
+    """
 
     language: str
     lines: list[str]

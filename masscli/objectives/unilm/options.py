@@ -1,7 +1,7 @@
 """The options of UniLM's objectives.
 
 Nothing here imports torch, since help screens read it. Defaults are those of the papers. Where the released
-code differs from them, an option has that value, too.
+code differs from its paper, an option can be set to the value of the code.
 """
 
 from __future__ import annotations

@@ -69,7 +69,10 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
 
     @property
     def parameter_group(self) -> str:
-        """The name of the trained set of parameters: that of translation if a decoder writes, else empty."""
+        """A name for the set of parameters that is trained, as all objectives have one for --shard-model.
+
+        It is that of translation if a decoder writes, so that both may train one model, else empty.
+        """
         return "" if self.writer == "encoder" else "encoder-decoder"
 
     @property

@@ -490,7 +490,7 @@ def test_other_names_of_generation_settings(tmp_path: Path) -> None:
     # Of the 30 tokens one is forced and one is the end symbol.
     assert (search.beam, search.lenpen, search.max_len_b, search.repetition_penalty) == (2, 2, 28, 1.2)
     assert not search.early_stop
-    expected = "left out, since generate has no counterpart: encoder_no_repeat_ngram_size, do_sample"
+    expected = "left out, since an import does not take them over: encoder_no_repeat_ngram_size, do_sample"
     assert expected in notes
 
 
