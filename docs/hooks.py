@@ -50,7 +50,10 @@ def help_screen(command: str) -> str:
     from masscli.__main__ import run
 
     output = io.StringIO()
-    with mock.patch.dict("os.environ", {"COLUMNS": "100", "NO_COLOR": "1"}), redirect_stdout(output):
+    with (
+        mock.patch.dict("os.environ", {"COLUMNS": "100", "NO_COLOR": "1"}),
+        redirect_stdout(output),
+    ):
         run([command, "--help"])
     return output.getvalue().rstrip()
 
@@ -63,7 +66,11 @@ def objectives_page() -> str:
         "recipe (`mask_prob`)."
     ]
     for name in OBJECTIVES.builtin_names():
-        options = [option for option in iter_options(OBJECTIVES.load(name)) if option.key != "name"]
+        options = [
+            option
+            for option in iter_options(OBJECTIVES.load(name))
+            if option.key != "name"
+        ]
         parts.append(f"## {name}\n\n{options_table(options)}")
     return "\n\n".join(parts) + "\n"
 
@@ -104,10 +111,18 @@ def other_toolkits_page() -> str:
     ]
     for program in programs().values():
         rows = ["| flag | here |", "|---|---|"]
-        rows += [f"| `{flag.name}` | {foreign_cell(flag)} |" for flag in program.flags.values()]
-        defaults = f"Where the default differs: `{program.defaults}`\n\n" if program.defaults else ""
+        rows += [
+            f"| `{flag.name}` | {foreign_cell(flag)} |"
+            for flag in program.flags.values()
+        ]
+        defaults = (
+            f"Where the default differs: `{program.defaults}`\n\n"
+            if program.defaults
+            else ""
+        )
         parts.append(
-            f"## {program.name}\n\nHere: `masscli {program.command}`. {defaults}\n" + "\n".join(rows)
+            f"## {program.name}\n\nHere: `masscli {program.command}`. {defaults}\n"
+            + "\n".join(rows)
         )
     return "\n\n".join(parts) + "\n"
 
@@ -134,5 +149,10 @@ def methods_page() -> str:
     ]
     for readme in sorted(OBJECTIVES_FOLDER.glob("*/README.md")):
         text = readme.read_text(encoding="utf-8").strip()
-        parts.append("\n".join(f"#{line}" if line.startswith("#") else line for line in text.split("\n")))
+        parts.append(
+            "\n".join(
+                f"#{line}" if line.startswith("#") else line
+                for line in text.split("\n")
+            )
+        )
     return "\n\n".join(parts) + "\n"

@@ -11,7 +11,11 @@ import sys
 # module. Unless masscli itself is imported from there, nothing else should be. At this time sys.argv still
 # begins with -m, since the program is only being looked for.
 _is_program = sys.argv[:1] == ["-m"] and "masscli" in sys.orig_argv
-if _is_program and not sys.flags.safe_path and not __file__.startswith(f"{sys.path[0]}/"):
+if (
+    _is_program
+    and not sys.flags.safe_path
+    and not __file__.startswith(f"{sys.path[0]}/")
+):
     del sys.path[0]
 
 import importlib  # noqa: E402

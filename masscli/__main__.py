@@ -118,7 +118,10 @@ class ClosedOutput(io.TextIOBase):
     def write(self, content: str | bytes) -> int:
         """Raise MasscliError, unless there is nothing to write."""
         if content:
-            raise MasscliError("standard output is closed", "leave it open, or write to a file with --output")
+            raise MasscliError(
+                "standard output is closed",
+                "leave it open, or write to a file with --output",
+            )
         return 0
 
 

@@ -12,7 +12,20 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-ANCHORS = ["Anna", "Boris", "Carla", "Dora", "Emil", "1", "2", "3", "45", "67", "99", "1900"]
+ANCHORS = [
+    "Anna",
+    "Boris",
+    "Carla",
+    "Dora",
+    "Emil",
+    "1",
+    "2",
+    "3",
+    "45",
+    "67",
+    "99",
+    "1900",
+]
 CONSONANTS = {"aa": "bdfgklm", "bb": "nprstvz"}
 
 
@@ -25,13 +38,23 @@ class Cipher:
 
     def words(self, language: str) -> list[str]:
         """The spelling of each word."""
-        own = [c + v + d for c in CONSONANTS[language] for v in "aeiou" for d in CONSONANTS[language]]
-        return random.Random(language).sample(own, self.nouns + self.adjectives) + ANCHORS
+        own = [
+            c + v + d
+            for c in CONSONANTS[language]
+            for v in "aeiou"
+            for d in CONSONANTS[language]
+        ]
+        return (
+            random.Random(language).sample(own, self.nouns + self.adjectives) + ANCHORS
+        )
 
     def chain(self) -> list[list[int]]:
         """The four successors of each word; none of an adjective is an adjective."""
         draw, first = random.Random(7), self.nouns + self.adjectives
-        plain, anchors = list(range(self.nouns)), list(range(first, first + len(ANCHORS)))
+        plain, anchors = (
+            list(range(self.nouns)),
+            list(range(first, first + len(ANCHORS))),
+        )
         adjectives = list(range(self.nouns, first))
         found = []
         for word in range(first + len(ANCHORS)):
@@ -41,7 +64,12 @@ class Cipher:
                 else [*draw.sample(plain, 2), draw.choice(adjectives)]
             )
             four = draw.sample(pool, 3)
-            four.insert(2, anchors[word % len(anchors)] if word not in anchors else draw.choice(plain))
+            four.insert(
+                2,
+                anchors[word % len(anchors)]
+                if word not in anchors
+                else draw.choice(plain),
+            )
             found.append(four)
         return found
 
@@ -75,7 +103,11 @@ class Cipher:
         """mono.aa and mono.bb (different sentences), valid.aa and valid.bb (the same)."""
         folder.mkdir(parents=True, exist_ok=True)
         for language, seed in (("aa", 1), ("bb", 2)):
-            for name, walks in (("mono", self.walks(train, seed)), ("valid", self.walks(valid, 3))):
+            for name, walks in (
+                ("mono", self.walks(train, seed)),
+                ("valid", self.walks(valid, 3)),
+            ):
                 (folder / f"{name}.{language}").write_text(
-                    "".join(self.say(w, language) + "\n" for w in walks), encoding="utf-8"
+                    "".join(self.say(w, language) + "\n" for w in walks),
+                    encoding="utf-8",
                 )

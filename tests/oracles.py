@@ -18,12 +18,18 @@ def every_output(
     row: Row, sentence: int, vocabulary: Vocabulary, limit: int, lenpen: float
 ) -> list[tuple[float, tuple[int, ...]]]:
     """All outputs up to `limit` pieces with their scores, best first: a walk over the whole tree."""
-    free = [v for v in range(vocabulary.size) if v not in vocabulary.special_ids or v == vocabulary.unk]
+    free = [
+        v
+        for v in range(vocabulary.size)
+        if v not in vocabulary.special_ids or v == vocabulary.unk
+    ]
     found: list[tuple[float, tuple[int, ...]]] = []
 
     def walk(pieces: tuple[int, ...], total: float) -> None:
         scores = row(sentence, pieces)
-        found.append(((total + scores[vocabulary.eos]) / (len(pieces) + 1) ** lenpen, pieces))
+        found.append(
+            ((total + scores[vocabulary.eos]) / (len(pieces) + 1) ** lenpen, pieces)
+        )
         if len(pieces) < limit:
             for v in free:
                 walk((*pieces, v), total + scores[v])
@@ -56,9 +62,18 @@ def slow_beam(
             for r, (total, pieces) in enumerate(rows):
                 for v, score in enumerate(row(sentence, pieces)):
                     if slow_allowed(v, pieces, step, limit, vocabulary, config, prefix):
-                        paid = step < len(prefix) or step >= limit or v != vocabulary.unk
+                        paid = (
+                            step < len(prefix) or step >= limit or v != vocabulary.unk
+                        )
                         true = total + score - (0.0 if paid else config.unkpen)
-                        options.append((true - config.diverse_beam_strength * taken.count(v), r, v, true))
+                        options.append(
+                            (
+                                true - config.diverse_beam_strength * taken.count(v),
+                                r,
+                                v,
+                                true,
+                            )
+                        )
             options.sort(key=lambda option: (-option[0], option[1], option[2]))
             options = options[: 2 * size]
             finished += [
@@ -66,7 +81,11 @@ def slow_beam(
                 for _, r, v, true in options[:size]
                 if v == vocabulary.eos
             ]
-            groups[g] = [(true, (*rows[r][1], v)) for _, r, v, true in options if v != vocabulary.eos][:size]
+            groups[g] = [
+                (true, (*rows[r][1], v))
+                for _, r, v, true in options
+                if v != vocabulary.eos
+            ][:size]
             taken += [pieces[-1] for _, pieces in groups[g]]
     return sorted(finished, key=lambda hypothesis: -hypothesis[0])
 
@@ -90,7 +109,9 @@ def slow_allowed(
     n = config.no_repeat_ngram_size
     longer = (*pieces, v)
     repeats = n > 0 and any(
-        longer[i : i + n] == longer[-n:] for i in range(len(longer) - n) if len(longer) >= n
+        longer[i : i + n] == longer[-n:]
+        for i in range(len(longer) - n)
+        if len(longer) >= n
     )
     return not repeats and (v not in vocabulary.special_ids or v == vocabulary.unk)
 
@@ -101,7 +122,9 @@ def slow_allowed(
 def squad_words(text: str) -> list[str]:
     """The words of a normal form: lower case, without ASCII punctuation, without articles."""
     kept = "".join(
-        c for c in text.lower() if not (c.isascii() and c.isprintable() and not c.isalnum() and c != " ")
+        c
+        for c in text.lower()
+        if not (c.isascii() and c.isprintable() and not c.isalnum() and c != " ")
     )
     runs: list[str] = []
     for c in kept:
@@ -148,7 +171,9 @@ def squad_means(
             meant = [g for g in golds if squad_words(g)] or [""] if v2 else golds
             each = [squad_pair(g, told[key], v2) for g in meant]
             pairs.append((max(e for e, _ in each), max(f for _, f in each)))
-    return 100 * sum(e for e, _ in pairs) / len(pairs), 100 * sum(f for _, f in pairs) / len(pairs)
+    return 100 * sum(e for e, _ in pairs) / len(pairs), 100 * sum(
+        f for _, f in pairs
+    ) / len(pairs)
 
 
 def chunks(tags: list[str]) -> list[tuple[int, int, str]]:
@@ -187,12 +212,20 @@ def chunks(tags: list[str]) -> list[tuple[int, int, str]]:
 Matrix = list[list[float]]
 
 
-def slow_attention(queries: Matrix, keys: Matrix, values: Matrix, sees: list[list[bool]]) -> Matrix:
+def slow_attention(
+    queries: Matrix, keys: Matrix, values: Matrix, sees: list[list[bool]]
+) -> Matrix:
     """One head of scaled dot-product attention (Vaswani et al. 2017, equation 1): `sees[t][l]` says whether query t may look at key l."""
     mixed = []
     for query, row in zip(queries, sees, strict=True):
-        scores = [sum(a * b for a, b in zip(query, key, strict=True)) / math.sqrt(len(query)) for key in keys]
-        weights = [math.exp(score) if seen else 0.0 for score, seen in zip(scores, row, strict=True)]
+        scores = [
+            sum(a * b for a, b in zip(query, key, strict=True)) / math.sqrt(len(query))
+            for key in keys
+        ]
+        weights = [
+            math.exp(score) if seen else 0.0
+            for score, seen in zip(scores, row, strict=True)
+        ]
         shares = [weight / math.fsum(weights) for weight in weights]
         mixed.append(
             [

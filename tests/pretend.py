@@ -62,11 +62,19 @@ def run(operation: Any, *args: Any, **kwargs: Any) -> Any:
     """Do an operation on the CPU, and give back tensors of the device it was asked for on."""
     name = operation._schema.name.removeprefix("aten::")
     flat, shape = tree_flatten((args, kwargs))
-    strangers = [tuple(x.shape) for x in flat if isinstance(x, Tensor) and x.device.type == "cpu" and x.dim()]
+    strangers = [
+        tuple(x.shape)
+        for x in flat
+        if isinstance(x, Tensor) and x.device.type == "cpu" and x.dim()
+    ]
     if strangers and name not in MIXING:
-        raise RuntimeError(f"{name}: tensors of the CPU among those of the device: {strangers}")
+        raise RuntimeError(
+            f"{name}: tensors of the CPU among those of the device: {strangers}"
+        )
     own = [unwrap(x) for x in flat]
-    if name.startswith("_fused_"):  # which relies on a gradient to be laid out as its parameter is
+    if name.startswith(
+        "_fused_"
+    ):  # which relies on a gradient to be laid out as its parameter is
         own = [x.contiguous() if isinstance(x, Tensor) else x for x in own]
     a, k = tree_unflatten(own, shape)
     shapes = name in ("view", "_unsafe_view") and not isinstance(a[1], torch.dtype)
@@ -93,7 +101,10 @@ def copy(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
 def register() -> None:
     """Make the device known to PyTorch, once for the process."""
     backend_registration._setup_privateuseone_for_python_backend(DEVICE)
-    anything, own = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
+    anything, own = (
+        torch.library.Library("_", "IMPL"),
+        torch.library.Library("aten", "IMPL"),
+    )
     anything.fallback(run, "PrivateUse1")
     own.impl(
         "empty.memory_format",
@@ -102,7 +113,9 @@ def register() -> None:
     )
     own.impl(
         "empty_strided",
-        lambda size, stride, dtype=None, **_: wrap(torch.empty_strided(size, stride, dtype=dtype)),
+        lambda size, stride, dtype=None, **_: wrap(
+            torch.empty_strided(size, stride, dtype=dtype)
+        ),
         "PrivateUse1",
     )
     own.impl("_copy_from", copy, "PrivateUse1")

@@ -20,7 +20,14 @@ from masscli.core.errors import MasscliError
 
 V, D, E, FF, P, LAYERS, HEADS = 60, 16, 8, 24, 20, 2, 2
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-SPECIAL = ["[PAD]", *(f"[unused{n}]" for n in range(10)), "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+SPECIAL = [
+    "[PAD]",
+    *(f"[unused{n}]" for n in range(10)),
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+]
 PIECES = [*SPECIAL, *LETTERS, *(f"##{c}" for c in LETTERS)][:V]
 Tensors = dict[str, Tensor]
 
@@ -28,7 +35,9 @@ Tensors = dict[str, Tensor]
 def write_wordpiece(folder: Path, size: int = V) -> None:
     """Write a lower-cased vocab.txt of `size` pieces."""
     folder.mkdir(exist_ok=True)
-    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in PIECES[:size]), encoding="utf-8")
+    (folder / "vocab.txt").write_text(
+        "".join(f"{piece}\n" for piece in PIECES[:size]), encoding="utf-8"
+    )
     # Also where the family was published with a tokenizer of another class.
     settings = json.dumps({"tokenizer_class": "BertTokenizer"})
     (folder / "tokenizer_config.json").write_text(settings, encoding="utf-8")
@@ -37,10 +46,24 @@ def write_wordpiece(folder: Path, size: int = V) -> None:
 def write_merges(folder: Path, more: dict[str, int] | None = None) -> dict[str, int]:
     """Write a vocab.json and merges.txt such as GPT's, and return the ids."""
     folder.mkdir(exist_ok=True)
-    pieces = ["<unk>", "c", "\n</w>", "a", "b", "a</w>", "b</w>", "c</w>", "ab", "ab</w>", "abc</w>"]
+    pieces = [
+        "<unk>",
+        "c",
+        "\n</w>",
+        "a",
+        "b",
+        "a</w>",
+        "b</w>",
+        "c</w>",
+        "ab",
+        "ab</w>",
+        "abc</w>",
+    ]
     ids = {piece: number for number, piece in enumerate(pieces)} | (more or {})
     (folder / "vocab.json").write_text(json.dumps(ids), encoding="utf-8")
-    (folder / "merges.txt").write_text("#version: 0.2\na b\nab c</w>\na b</w>\n", encoding="utf-8")
+    (folder / "merges.txt").write_text(
+        "#version: 0.2\na b\nab c</w>\na b</w>\n", encoding="utf-8"
+    )
     return ids
 
 
@@ -50,7 +73,9 @@ def texts(vocab: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
     The lowest ids, of which one may be padding, do not occur.
     """
     lengths = torch.tensor([length, 1, 9, length - 5])
-    block = torch.randint(2, vocab, (4, length), generator=torch.Generator().manual_seed(5))
+    block = torch.randint(
+        2, vocab, (4, length), generator=torch.Generator().manual_seed(5)
+    )
     return block, lengths, (torch.arange(length) > lengths[:, None] // 2).long()
 
 
@@ -65,7 +90,9 @@ def norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
 
 
-def embeddings(prefix: str, width: int, segments: int, positions: int) -> dict[str, tuple[int, ...]]:
+def embeddings(
+    prefix: str, width: int, segments: int, positions: int
+) -> dict[str, tuple[int, ...]]:
     return {f"{prefix}.word_embeddings.weight": (V, width), f"{prefix}.position_embeddings.weight": (positions, width),
             f"{prefix}.token_type_embeddings.weight": (segments, width), **norm(f"{prefix}.LayerNorm", width)}  # fmt: skip
 
@@ -79,7 +106,9 @@ def encoder(prefix: str) -> dict[str, tuple[int, ...]]:
         found |= linear(f"{layer}.attention.output.dense", D, D) | norm(
             f"{layer}.attention.output.LayerNorm", D
         )
-        found |= linear(f"{layer}.intermediate.dense", FF, D) | linear(f"{layer}.output.dense", D, FF)
+        found |= linear(f"{layer}.intermediate.dense", FF, D) | linear(
+            f"{layer}.output.dense", D, FF
+        )
         found |= norm(f"{layer}.output.LayerNorm", D)
     return found
 
@@ -107,7 +136,10 @@ def gpt_layers() -> dict[str, tuple[int, ...]]:
             "mlp.c_proj": (4 * D, D),
         }
         for name, (inner, out) in matrices.items():
-            found |= {f"{layer}.{name}.weight": (inner, out), f"{layer}.{name}.bias": (out,)}
+            found |= {
+                f"{layer}.{name}.weight": (inner, out),
+                f"{layer}.{name}.bias": (out,),
+            }
         found |= norm(f"{layer}.ln_1", D) | norm(f"{layer}.ln_2", D)
     return found
 
@@ -158,13 +190,22 @@ def tensors(kind: str) -> Tensors:
             for name, shape in SHAPES[kind].items()}  # fmt: skip
 
 
-def write(folder: Path, kind: str, weights: Tensors | None = None, **changes: Any) -> Tensors:
+def write(
+    folder: Path, kind: str, weights: Tensors | None = None, **changes: Any
+) -> Tensors:
     """Write a folder as it is distributed, and return its weights."""
     weights = tensors(kind) if weights is None else weights
     write_wordpiece(folder)
-    config = {k: v for k, v in ({"model_type": kind} | CONFIGS[kind] | changes).items() if v is not None}
+    config = {
+        k: v
+        for k, v in ({"model_type": kind} | CONFIGS[kind] | changes).items()
+        if v is not None
+    }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in weights.items()},
+        folder / "model.safetensors",
+    )
     return weights
 
 
@@ -187,7 +228,10 @@ class Published:
 
     def dense(self, name: str, x: Tensor) -> Tensor:
         weight = self.w[f"{name}.weight"]
-        return x @ (weight if self.kind == "openai-gpt" else weight.T) + self.w[f"{name}.bias"]
+        return (
+            x @ (weight if self.kind == "openai-gpt" else weight.T)
+            + self.w[f"{name}.bias"]
+        )
 
     def norm(self, name: str, x: Tensor) -> Tensor:
         centred = x - x.mean(-1, keepdim=True)
@@ -227,27 +271,43 @@ class Published:
         if self.kind == "albert":
             x = self.dense("albert.encoder.embedding_hidden_mapping_in", x)
         for i in range(LAYERS):
-            x = self.albert(x) if self.kind == "albert" else self.bert(f"{self.kind}.encoder.layer.{i}", x)
+            x = (
+                self.albert(x)
+                if self.kind == "albert"
+                else self.bert(f"{self.kind}.encoder.layer.{i}", x)
+            )
         return x
 
     def bert(self, layer: str, x: Tensor) -> Tensor:
-        q, k, v = (self.dense(f"{layer}.attention.self.{name}", x) for name in ("query", "key", "value"))
+        q, k, v = (
+            self.dense(f"{layer}.attention.self.{name}", x)
+            for name in ("query", "key", "value")
+        )
         x = self.norm(
             f"{layer}.attention.output.LayerNorm",
             x + self.dense(f"{layer}.attention.output.dense", self.attend(q, k, v)),
         )
         inner = self.act(self.dense(f"{layer}.intermediate.dense", x))
-        return self.norm(f"{layer}.output.LayerNorm", x + self.dense(f"{layer}.output.dense", inner))
+        return self.norm(
+            f"{layer}.output.LayerNorm", x + self.dense(f"{layer}.output.dense", inner)
+        )
 
     def albert(self, x: Tensor) -> Tensor:
         layer = "albert.encoder.albert_layer_groups.0.albert_layers.0"
-        q, k, v = (self.dense(f"{layer}.attention.{name}", x) for name in ("query", "key", "value"))
+        q, k, v = (
+            self.dense(f"{layer}.attention.{name}", x)
+            for name in ("query", "key", "value")
+        )
         x = self.norm(
-            f"{layer}.attention.LayerNorm", x + self.dense(f"{layer}.attention.dense", self.attend(q, k, v))
+            f"{layer}.attention.LayerNorm",
+            x + self.dense(f"{layer}.attention.dense", self.attend(q, k, v)),
         )
         return self.norm(
             f"{layer}.full_layer_layer_norm",
-            x + self.dense(f"{layer}.ffn_output", self.act(self.dense(f"{layer}.ffn", x))),
+            x
+            + self.dense(
+                f"{layer}.ffn_output", self.act(self.dense(f"{layer}.ffn", x))
+            ),
         )
 
     def gpt(self, ids: Tensor) -> Tensor:
@@ -259,11 +319,16 @@ class Published:
             layer = f"transformer.h.{i}"
             fused = self.dense(f"{layer}.attn.c_attn", x)
             x = self.norm(
-                f"{layer}.ln_1", x + self.dense(f"{layer}.attn.c_proj", self.attend(*fused.split(D, -1)))
+                f"{layer}.ln_1",
+                x
+                + self.dense(f"{layer}.attn.c_proj", self.attend(*fused.split(D, -1))),
             )
             x = self.norm(
                 f"{layer}.ln_2",
-                x + self.dense(f"{layer}.mlp.c_proj", self.act(self.dense(f"{layer}.mlp.c_fc", x))),
+                x
+                + self.dense(
+                    f"{layer}.mlp.c_proj", self.act(self.dense(f"{layer}.mlp.c_fc", x))
+                ),
             )
         return x
 
@@ -277,19 +342,30 @@ class Published:
         head, layer_norm = {"bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
                             "roberta": ("lm_head.dense", "lm_head.layer_norm"),
                             "albert": ("predictions.dense", "predictions.LayerNorm")}[self.kind]  # fmt: skip
-        bias = {"bert": "cls.predictions.bias", "roberta": "lm_head.bias", "albert": "predictions.bias"}[
-            self.kind
-        ]
+        bias = {
+            "bert": "cls.predictions.bias",
+            "roberta": "lm_head.bias",
+            "albert": "predictions.bias",
+        }[self.kind]
         table = self.w[f"{self.kind}.embeddings.word_embeddings.weight"]
-        return self.norm(layer_norm, self.act(self.dense(head, hidden))) @ table.T + self.w[bias]
+        return (
+            self.norm(layer_norm, self.act(self.dense(head, hidden))) @ table.T
+            + self.w[bias]
+        )
 
     def order(self, hidden: Tensor) -> Tensor:
         """Return the logits of a pair's order, from the pooled first state."""
         pooled = torch.tanh(
-            self.dense("bert.pooler.dense" if self.kind == "bert" else "albert.pooler", hidden[0])
+            self.dense(
+                "bert.pooler.dense" if self.kind == "bert" else "albert.pooler",
+                hidden[0],
+            )
         )
         return self.dense(
-            "cls.seq_relationship" if self.kind == "bert" else "sop_classifier.classifier", pooled
+            "cls.seq_relationship"
+            if self.kind == "bert"
+            else "sop_classifier.classifier",
+            pooled,
         )
 
 
@@ -297,7 +373,10 @@ class Published:
 
 
 def import_run(
-    folder: Path, output: Path, languages: tuple[str, ...] = ("en",), pickles: bool = False
+    folder: Path,
+    output: Path,
+    languages: tuple[str, ...] = ("en",),
+    pickles: bool = False,
 ) -> Checkpoint:
     import_folder(folder, output, languages, pickles)
     return Checkpoint.open(output)

@@ -25,7 +25,9 @@ from masscli.text.byte_level_bpe import _letters_of_bytes
 LINES = [" ".join(a + b + c for c in "aeiou") for a in "bdfgk" for b in "aeiou"]
 
 
-def write_spm(path: Path, size: int = 60, lines: list[str] = LINES, **options: Any) -> bytes:
+def write_spm(
+    path: Path, size: int = 60, lines: list[str] = LINES, **options: Any
+) -> bytes:
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines * 4),
         model_prefix=str(path.with_suffix("")),
@@ -45,8 +47,19 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_bart(folder: Path) -> int:
     """Byte-level pieces in BART's order, with two merges; return the number of ids."""
-    pieces = ["<s>", "<pad>", "</s>", "<unk>", *_letters_of_bytes(), "ba", "bab", "<mask>"]
-    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})
+    pieces = [
+        "<s>",
+        "<pad>",
+        "</s>",
+        "<unk>",
+        *_letters_of_bytes(),
+        "ba",
+        "bab",
+        "<mask>",
+    ]
+    write_json(
+        folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)}
+    )
     (folder / "merges.txt").write_text("#version: 0.2\nb a\nba b\n", encoding="utf-8")
     return len(pieces)
 
@@ -56,7 +69,9 @@ def write_pegasus(folder: Path) -> int:
     return len(sentencepiece.SentencePieceProcessor(model_proto=data)) + 103
 
 
-def write_mbart(folder: Path, tokenizer: str = "MBartTokenizer", languages: int = 25) -> int:
+def write_mbart(
+    folder: Path, tokenizer: str = "MBartTokenizer", languages: int = 25
+) -> int:
     data = write_spm(folder / "sentencepiece.bpe.model")
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": tokenizer})
     return len(fairseq_ids(data)) + languages + 1
@@ -69,8 +84,12 @@ def write_mbart50(folder: Path) -> int:
 def write_m2m100(folder: Path) -> int:
     ids = fairseq_ids(write_spm(folder / "sentencepiece.bpe.model"))
     # The dictionary lacks some of the pieces, and has others.
-    pieces = [piece for number, piece in enumerate(ids) if number < 4 or number % 7] + ["zzz"]
-    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})
+    pieces = [piece for number, piece in enumerate(ids) if number < 4 or number % 7] + [
+        "zzz"
+    ]
+    write_json(
+        folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)}
+    )
     codes = [f"__{code}__" for code in ("de", "en", "fr", "ro")]
     write_json(folder / "special_tokens_map.json", {"additional_special_tokens": codes})
     return len(pieces) + len(codes) + 8
@@ -98,9 +117,15 @@ def write_marian(folder: Path) -> int:
     pieces = {"</s>": None, "<unk>": None}
     for data in (source, target):
         model = sentencepiece.SentencePieceProcessor(model_proto=data)
-        pieces |= {model.id_to_piece(i): None for i in range(len(model)) if not model.is_control(i)}
+        pieces |= {
+            model.id_to_piece(i): None
+            for i in range(len(model))
+            if not model.is_control(i)
+        }
     pieces["<pad>"] = None
-    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})
+    write_json(
+        folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)}
+    )
     return len(pieces)
 
 
@@ -112,35 +137,55 @@ def write_marian_tags(folder: Path) -> int:
     # They stand in the middle of published vocabularies.
     pieces = list(ids)
     pieces[9:9] = [">>deu<<", ">>pt_br<<"]
-    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate([*pieces, "<pad>"])})
+    write_json(
+        folder / "vocab.json",
+        {piece: number for number, piece in enumerate([*pieces, "<pad>"])},
+    )
     return size + 2
 
 
 def write_marian_two(folder: Path) -> tuple[int, int]:
     """A Marian model whose source and target have vocabularies of their own, of the same size."""
     write_marian(folder)
-    for name, model in (("vocab.json", "source.spm"), ("target_vocab.json", "target.spm")):
+    for name, model in (
+        ("vocab.json", "source.spm"),
+        ("target_vocab.json", "target.spm"),
+    ):
         spm = sentencepiece.SentencePieceProcessor(model_file=str(folder / model))
-        pieces = [spm.id_to_piece(i) for i in range(len(spm)) if not spm.is_control(i)][1:44]
+        pieces = [spm.id_to_piece(i) for i in range(len(spm)) if not spm.is_control(i)][
+            1:44
+        ]
         pieces = ["</s>", "<unk>", *pieces, "<pad>"]
-        write_json(folder / name, {piece: number for number, piece in enumerate(pieces)})
+        write_json(
+            folder / name, {piece: number for number, piece in enumerate(pieces)}
+        )
     write_json(folder / "tokenizer_config.json", {"separate_vocabs": True})
     return len(pieces), len(pieces)
 
 
 def write_fsmt(folder: Path) -> tuple[int, int]:
     """Two dictionaries and the merges of both, in which `</w>` marks the end of a word."""
-    letters = [f"{letter}{end}" for letter in "abdefgikouAB,.&;mpqt" for end in ("", "</w>")]
+    letters = [
+        f"{letter}{end}" for letter in "abdefgikouAB,.&;mpqt" for end in ("", "</w>")
+    ]
     merges = ["b a", "ba b", "d i</w>", "b a</w>"]
     special = ["<s>", "<pad>", "</s>", "<unk>"]
     merged = [merge.replace(" ", "") for merge in merges]
     sizes = []
-    for name, pieces in (("src", [*letters, *merged]), ("tgt", [*reversed(letters), *merged, "zz</w>"])):
+    for name, pieces in (
+        ("src", [*letters, *merged]),
+        ("tgt", [*reversed(letters), *merged, "zz</w>"]),
+    ):
         ids = {piece: number for number, piece in enumerate([*special, *pieces])}
         write_json(folder / f"vocab-{name}.json", ids)
         sizes.append(len(ids))
-    (folder / "merges.txt").write_text("".join(f"{merge}\n" for merge in merges), encoding="utf-8")
-    write_json(folder / "tokenizer_config.json", {"langs": ["en", "de"], "tokenizer_class": "FSMTTokenizer"})
+    (folder / "merges.txt").write_text(
+        "".join(f"{merge}\n" for merge in merges), encoding="utf-8"
+    )
+    write_json(
+        folder / "tokenizer_config.json",
+        {"langs": ["en", "de"], "tokenizer_class": "FSMTTokenizer"},
+    )
     return sizes[0], sizes[1]
 
 
@@ -189,7 +234,8 @@ def make_seq2seq(name: str, folder: Path) -> dict[str, Tensor]:
     torch.manual_seed(1)
     size = max(source_size, target_size)
     weights = {
-        key: torch.randn_like(tensor) for key, tensor in Transformer(config, size, ()).state_dict().items()
+        key: torch.randn_like(tensor)
+        for key, tensor in Transformer(config, size, ()).state_dict().items()
     }
     source_ids, target_ids = range(source_size), range(target_size)
     if has_two:
@@ -206,6 +252,10 @@ def make_seq2seq(name: str, folder: Path) -> dict[str, Tensor]:
     tensors = {key: tensor.contiguous().clone() for key, tensor in tensors.items()}
     save_file(tensors, folder / "model.safetensors")
     start = pad if kind.family in ("marian", "pegasus") else 2
-    special = {"pad_token_id": pad, "eos_token_id": kind.end, "decoder_start_token_id": start}
+    special = {
+        "pad_token_id": pad,
+        "eos_token_id": kind.end,
+        "decoder_start_token_id": start,
+    }
     write_json(folder / "config.json", {**seq2seq_config(family, directed), **special})
     return tensors

@@ -11,7 +11,9 @@ import pytest
 from masscli import __main__ as main
 
 
-def test_messages_show_what_a_terminal_would_hide_or_obey(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_show_what_a_terminal_would_hide_or_obey(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main.report_error("x: 'a\0b\x1b[2J\u202ec\ud800é'\ny: z", "d\re") == 2
     assert capsys.readouterr().err == (
         "error: x: 'a\\x00b\\x1b[2J\\u202ec\\ud800é'\nerror: y: z\nhint: d\\re\n"
@@ -19,7 +21,15 @@ def test_messages_show_what_a_terminal_would_hide_or_obey(capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
-    "number", [errno.ELOOP, errno.ENAMETOOLONG, errno.EFBIG, errno.EISDIR, errno.ENOTDIR, errno.EIO]
+    "number",
+    [
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.EFBIG,
+        errno.EISDIR,
+        errno.ENOTDIR,
+        errno.EIO,
+    ],
 )
 def test_states_of_the_machine_are_one_line(
     number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -42,7 +52,9 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         main.run([])
 
 
-def test_a_link_to_itself_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_link_to_itself_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "loop.txt"
     path.symlink_to(path.name)
     assert main.run(["score", str(path), "--ref", str(path)]) == 2

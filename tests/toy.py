@@ -71,13 +71,24 @@ def make_data(folder: Path, vocab_size: int = 96) -> Path:
         walks = sentences(count, seed)
         for language, words in WORDS.items():
             lines = [" ".join(words[i] for i in walk) + "\n" for walk in walks]
-            (folder / f"{split}.{language}").write_text("".join(lines), encoding="utf-8")
+            (folder / f"{split}.{language}").write_text(
+                "".join(lines), encoding="utf-8"
+            )
     prefixes = {"trainpref": folder / "train", "validpref": folder / "valid"}
-    run(PreprocessConfig(langs=("en", "de"), vocab_size=vocab_size, destdir=folder / "data", **prefixes))
+    run(
+        PreprocessConfig(
+            langs=("en", "de"),
+            vocab_size=vocab_size,
+            destdir=folder / "data",
+            **prefixes,
+        )
+    )
     return folder / "data"
 
 
-def recipe(data: Path, folder: Path, *changes: str, streams: Mapping[str, Any] | None = None) -> Recipe:
+def recipe(
+    data: Path, folder: Path, *changes: str, streams: Mapping[str, Any] | None = None
+) -> Recipe:
     """A tiny run in `folder`, changed as by --set (`train.max_update=20`); two streams unless others are given."""
     raw = {
         **TINY,

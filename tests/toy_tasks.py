@@ -42,7 +42,8 @@ def write(folder: Path, count: int, split: str) -> None:
     """The same toy in every form: a sentence is positive when it holds `ga`, which is also the answer, the entity and the right choice."""
     draw = random.Random(split)
     sentences = [
-        [w for w in draw.choices(WORDS, k=draw.randint(4, 12)) if w != "ga"] or ["ba"] for _ in range(count)
+        [w for w in draw.choices(WORDS, k=draw.randint(4, 12)) if w != "ga"] or ["ba"]
+        for _ in range(count)
     ]
     for n, words in enumerate(sentences):
         if n % 2:
@@ -56,7 +57,10 @@ def write(folder: Path, count: int, split: str) -> None:
     pairs = zip(label, texts, reversed(texts), strict=True)
     save(
         folder / f"{split}.pairs.tsv",
-        ["label\tsentence1\tsentence2\tscore", *(f"{a}\t{b}\t{c}\t{len(b.split())}" for a, b, c in pairs)],
+        [
+            "label\tsentence1\tsentence2\tscore",
+            *(f"{a}\t{b}\t{c}\t{len(b.split())}" for a, b, c in pairs),
+        ],
     )
     save(
         folder / f"{split}.conll",
@@ -77,10 +81,15 @@ def write(folder: Path, count: int, split: str) -> None:
                                    "answers": [{"text": "ga", "answer_start": text.index("ga")}] if "ga" in text else []}]}
         for n, text in enumerate(texts)
     ]  # fmt: skip
-    (folder / f"{split}.json").write_text(json.dumps({"data": [{"paragraphs": asked}]}), encoding="utf-8")
+    (folder / f"{split}.json").write_text(
+        json.dumps({"data": [{"paragraphs": asked}]}), encoding="utf-8"
+    )
     save(folder / f"{split}.src", texts)
     save(folder / f"{split}.tgt", [" ".join(words[:2]) for words in sentences])
-    save(folder / f"{split}.txt", ["\t".join([text, *reversed(texts[:2])]) for text in texts])
+    save(
+        folder / f"{split}.txt",
+        ["\t".join([text, *reversed(texts[:2])]) for text in texts],
+    )
 
 
 def make_tasks(made: Path) -> Path:
@@ -91,18 +100,34 @@ def make_tasks(made: Path) -> Path:
         write(made, count, split)
 
     def both(name: str, ending: str) -> tuple[str, ...]:
-        return tuple(f"{name}{split}={made / split}.{ending}" for split in ("train", "valid"))
+        return tuple(
+            f"{name}{split}={made / split}.{ending}" for split in ("train", "valid")
+        )
 
-    aligned = tuple(f"heads.{split}={made / split}.src:{made / split}.tgt" for split in ("train", "valid"))
+    aligned = tuple(
+        f"heads.{split}={made / split}.src:{made / split}.tgt"
+        for split in ("train", "valid")
+    )
     run(PreprocessConfig(langs=("en",), vocab_size=46, destdir=made / "data", mono=(f"en={made / 'train.src'}",), aligned=aligned,
                          tsv=(*both("one.", "tsv"), *both("two.", "pairs.tsv")), conll=both("", "conll"), jsonl=both("", "jsonl"),
                          squad=both("", "json"), dialogues=both("", "txt")))  # fmt: skip
     return made
 
 
-def finetune(folder: Path, run_folder: Path, *options: str, updates: int = 4) -> list[dict[str, float]]:
+def finetune(
+    folder: Path, run_folder: Path, *options: str, updates: int = 4
+) -> list[dict[str, float]]:
     """Run it; the validations."""
-    at = ["finetune", str(folder / "data"), "--save-dir", str(run_folder), "--max-update", str(updates)]
+    at = [
+        "finetune",
+        str(folder / "data"),
+        "--save-dir",
+        str(run_folder),
+        "--max-update",
+        str(updates),
+    ]
     assert dispatch([*at, *options]) == 0
-    events = [json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()]
+    events = [
+        json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()
+    ]
     return [event["metrics"] for event in events if event["event"] == "evaluated"]

@@ -53,7 +53,9 @@ def random_translator(name: str, toy: Path, output: Path, **changes: Any) -> Che
     languages = ("en", "de") if model.languages == "embedding" else ()
     torch.manual_seed(1)
     weights = {}
-    for key, like in Transformer(model, data.vocab.size, languages).state_dict().items():
+    for key, like in (
+        Transformer(model, data.vocab.size, languages).state_dict().items()
+    ):
         scale = 0.1
         if like.dim() > 1:
             # Strong layers, so that outputs depend on the source and do not repeat one piece.
@@ -63,21 +65,33 @@ def random_translator(name: str, toy: Path, output: Path, **changes: Any) -> Che
             weights[key] += 1.0
     _let_outputs_end(weights, model.has_final_norm("decoder"), data.vocab.eos)
     stream = {"pairs": {"dataset": "en-de", "objective": {"name": "translate"}}}
-    recipe = from_dict(Recipe, {"data": str(toy), "model": to_dict(model), "stream": stream})
+    recipe = from_dict(
+        Recipe, {"data": str(toy), "model": to_dict(model), "stream": stream}
+    )
     state = RunState(languages=languages)
     return Checkpoint.open(
-        checkpoint.save_checkpoint(output, recipe, state, {}, data.tokenizer(), weights, {}, {})
+        checkpoint.save_checkpoint(
+            output, recipe, state, {}, data.tokenizer(), weights, {}, {}
+        )
     )
 
 
-def _let_outputs_end(weights: dict[str, Tensor], has_final_norm: bool, eos: int) -> None:
+def _let_outputs_end(
+    weights: dict[str, Tensor], has_final_norm: bool, eos: int
+) -> None:
     """Make the end symbol likely in every step: programs differ in what they do at the length limit."""
     last_norm = (
         "decoder.norm.bias"
         if has_final_norm
-        else max(key for key in weights if key.startswith("decoder.") and key.endswith("ffn_norm.bias"))
+        else max(
+            key
+            for key in weights
+            if key.startswith("decoder.") and key.endswith("ffn_norm.bias")
+        )
     )
-    weights[last_norm] = torch.nn.functional.normalize(torch.randn_like(weights[last_norm]), dim=0)
+    weights[last_norm] = torch.nn.functional.normalize(
+        torch.randn_like(weights[last_norm]), dim=0
+    )
     for key in weights:
         if key.startswith(("token_embeddings.", "output_weights.")):
             weights[key][eos] = 3 * weights[last_norm]
@@ -89,13 +103,23 @@ def framed_pair(run: Checkpoint) -> tuple[Tensor, Tensor]:
     ordinary = run.tokenizer().vocab.ordinary_ids
     source = framing.encoder_input(ordinary[[3, 30, 4, 17, 20]], "en")
     target = framing.with_special_tokens(ordinary[[9, 21, 8, 40]], "de")
-    return torch.from_numpy(np.asarray(source))[None], torch.from_numpy(np.asarray(target))[None]
+    return torch.from_numpy(np.asarray(source))[None], torch.from_numpy(
+        np.asarray(target)
+    )[None]
 
 
 def logits_of(run: Checkpoint, source: Tensor, target: Tensor) -> Tensor:
     """Return what masscli computes for framed ids: the logits (1, T, V)."""
     model, framing = run.model(), run.framing()
-    encoder_input = Tokens(source, torch.tensor([source.shape[1]]), language=framing.language_tensor("en", 1))
-    decoder_input = Tokens(target, torch.tensor([target.shape[1]]), language=framing.language_tensor("de", 1))
+    encoder_input = Tokens(
+        source,
+        torch.tensor([source.shape[1]]),
+        language=framing.language_tensor("en", 1),
+    )
+    decoder_input = Tokens(
+        target,
+        torch.tensor([target.shape[1]]),
+        language=framing.language_tensor("de", 1),
+    )
     with torch.no_grad():
         return model.logits(model.decode(decoder_input, model.encode(encoder_input)))

@@ -11,7 +11,10 @@ from torch import Tensor
 
 from masscli.api.writing_task import WritingTask, writing_stack
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.checkpoint.convert.ctranslate2_cache import OpenedTranslator, open_ctranslate2
+from masscli.checkpoint.convert.ctranslate2_cache import (
+    OpenedTranslator,
+    open_ctranslate2,
+)
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.batches.framing import Framing

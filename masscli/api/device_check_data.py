@@ -85,7 +85,10 @@ def _write_text(folder: Path, split: str, pairs: Sequence[Mapping[str, str]]) ->
             documents.append("")
     _write(folder / f"{split}.documents", documents)
     _write(folder / f"{split}.short", [" ".join(line.split()[:2]) for line in english])
-    _write(folder / f"{split}.talks", ["\t".join(english[i : i + 3]) for i in range(len(english) - 2)])
+    _write(
+        folder / f"{split}.talks",
+        ["\t".join(english[i : i + 3]) for i in range(len(english) - 2)],
+    )
 
 
 def _write_labels(folder: Path, split: str, english: Sequence[str]) -> None:
@@ -98,14 +101,25 @@ def _write_labels(folder: Path, split: str, english: Sequence[str]) -> None:
             tag = "B-X" if len(word) > 3 else "O"
             words.append(f"{word}\t{tag}")
         words.append("")
-        choices.append(json.dumps({"context": line, "choices": [first, second], "label": number % 2}))
+        choices.append(
+            json.dumps(
+                {"context": line, "choices": [first, second], "label": number % 2}
+            )
+        )
         answer = {"text": second, "answer_start": len(first) + 1}
-        question = {"id": str(number), "question": first, "is_impossible": False, "answers": [answer]}
+        question = {
+            "id": str(number),
+            "question": first,
+            "is_impossible": False,
+            "answers": [answer],
+        }
         paragraphs.append({"context": line, "qas": [question]})
     _write(folder / f"{split}.tsv", rows)
     _write(folder / f"{split}.conll", words)
     _write(folder / f"{split}.jsonl", choices)
-    _write(folder / f"{split}.json", [json.dumps({"data": [{"paragraphs": paragraphs}]})])
+    _write(
+        folder / f"{split}.json", [json.dumps({"data": [{"paragraphs": paragraphs}]})]
+    )
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:

@@ -73,12 +73,18 @@ CASES = {
     "bert": Case(ENCODER, {"segments": 2}, _SHORT, _ENGLISH),
     "roberta": Case(ENCODER, {"positions": "learned"}, _SHORT, _ENGLISH),
     "albert": Case(ENCODER, {"share_layers": "all", "segments": 2}, _SHORT, _ENGLISH),
-    "electra": Case(ENCODER, {}, {**_SHORT, "generator_size": 0.5}, _ENGLISH, sampled=True),
+    "electra": Case(
+        ENCODER, {}, {**_SHORT, "generator_size": 0.5}, _ENGLISH, sampled=True
+    ),
     "gpt": Case(DECODER, {"activation": "gelu_tanh"}, _SHORT, _ENGLISH),
-    "unilm": Case(ENCODER, {"relative_buckets": 8, "relative_distance": 20}, _SHORT, _ENGLISH),
+    "unilm": Case(
+        ENCODER, {"relative_buckets": 8, "relative_distance": 20}, _SHORT, _ENGLISH
+    ),
     "translate": Case(BOTH, selection=_EN_DE),
     "s2s": Case(ENCODER, selection=_EN_DE),
-    "backtranslate": Case(BOTH, selection=StreamSelection(langs=("en", "de")), sampled=True),
+    "backtranslate": Case(
+        BOTH, selection=StreamSelection(langs=("en", "de")), sampled=True
+    ),
     "classify": Case(ENCODER, {}, {"head_dropout": 0.0}, _ROWS),
     "regress": Case(ENCODER, {}, {"head_dropout": 0.0, "label_column": "score"}, _ROWS),
     "tag": Case(ENCODER, {}, {"head_dropout": 0.0}),
@@ -106,13 +112,24 @@ def check_device(device: torch.device, folder: Path) -> Iterator[Check]:
     for name, case in CASES.items():
         reference = _train(_request(name, case, data, folder / f"cpu-{name}", "cpu"))
         references[name] = reference
-        losses = _train(_request(name, case, data, folder / f"device-{name}", str(device)))
+        losses = _train(
+            _request(name, case, data, folder / f"device-{name}", str(device))
+        )
         tolerance = SAMPLED_TOLERANCE if case.sampled else TOLERANCES["fp32"]
         yield _compare(f"{name}, fp32", losses, reference, tolerance)
     case = CASES["translate"]
     for precision in ("bf16", "fp16"):
-        losses = _train(_request("translate", case, data, folder / precision, str(device), precision))
-        yield _compare(f"translate, {precision}", losses, references["translate"], TOLERANCES[precision])
+        losses = _train(
+            _request(
+                "translate", case, data, folder / precision, str(device), precision
+            )
+        )
+        yield _compare(
+            f"translate, {precision}",
+            losses,
+            references["translate"],
+            TOLERANCES[precision],
+        )
     yield _check_search(folder / "cpu-translate", device)
     yield _check_resume(data, folder, device)
     yield _check_sharding(data, folder, device)
@@ -124,7 +141,9 @@ def _train(request: TrainRequest) -> list[dict[str, float]]:
     A run that the folder of the request holds is continued.
     """
     with open_run(compose(request)) as run:
-        return [dict(event.losses) for event in run.events() if isinstance(event, Stepped)]
+        return [
+            dict(event.losses) for event in run.events() if isinstance(event, Stepped)
+        ]
 
 
 def _request(
@@ -153,19 +172,27 @@ def _request(
         "valid": {"disable_validation": True},
     }
     return TrainRequest(
-        recipe_options=recipe, objective=name, objective_options=case.options, selection=case.selection
+        recipe_options=recipe,
+        objective=name,
+        objective_options=case.options,
+        selection=case.selection,
     )
 
 
 def _compare(
-    name: str, losses: list[dict[str, float]], reference: list[dict[str, float]], tolerance: float
+    name: str,
+    losses: list[dict[str, float]],
+    reference: list[dict[str, float]],
+    tolerance: float,
 ) -> Check:
     """Compare the losses of every update with those of the CPU."""
     differences = [0.0]
     for step, expected_step in zip(losses, reference, strict=True):
         for term, expected in expected_step.items():
             # A term without targets has no loss.
-            differences.append(abs(step.get(term, float("inf")) - expected) / max(abs(expected), 1e-6))
+            differences.append(
+                abs(step.get(term, float("inf")) - expected) / max(abs(expected), 1e-6)
+            )
     largest = _largest(differences)
     detail = f"losses of {len(losses)} updates differ by {largest:.1e} at most"
     return Check(name, largest <= tolerance, detail)
@@ -194,9 +221,15 @@ def _check_resume(data: Path, folder: Path, device: torch.device) -> Check:
     case = CASES["translate"]
     for name, stops in (("whole", (2 * UPDATES,)), ("resumed", (UPDATES, 2 * UPDATES))):
         for updates in stops:
-            _train(_request("translate", case, data, folder / name, str(device), updates=updates))
+            _train(
+                _request(
+                    "translate", case, data, folder / name, str(device), updates=updates
+                )
+            )
     whole, resumed = (_weights(folder / name) for name in ("whole", "resumed"))
-    differing = [name for name, weight in whole.items() if not torch.equal(weight, resumed[name])]
+    differing = [
+        name for name, weight in whole.items() if not torch.equal(weight, resumed[name])
+    ]
     detail = f"{len(whole) - len(differing)} of {len(whole)} tensors equal those of an uninterrupted run"
     return Check("resume, fp32", not differing, detail)
 
@@ -207,9 +240,13 @@ def _check_sharding(data: Path, folder: Path, device: torch.device) -> Check:
     The training commands do not shard the model of a single process, so it is done here.
     """
     backend = "gloo" if device.type == "cpu" else "nccl"
-    dist.init_process_group(backend, init_method=f"file://{folder}/store", rank=0, world_size=1)
+    dist.init_process_group(
+        backend, init_method=f"file://{folder}/store", rank=0, world_size=1
+    )
     try:
-        request = _request("translate", CASES["translate"], data, folder / "sharded", str(device))
+        request = _request(
+            "translate", CASES["translate"], data, folder / "sharded", str(device)
+        )
         with open_run(compose(request)) as run:
             trainer = run.trainer
             [stream] = trainer.streams.values()
@@ -220,16 +257,26 @@ def _check_sharding(data: Path, folder: Path, device: torch.device) -> Check:
             sharded = _gradients(trainer, stream.objective, batch)
     finally:
         dist.destroy_process_group()
-    largest = _largest([float((whole[name] - sharded[name]).abs().max()) for name in whole])
+    largest = _largest(
+        [float((whole[name] - sharded[name]).abs().max()) for name in whole]
+    )
     scale = _largest([float(gradient.abs().max()) for gradient in whole.values()])
-    detail = f"{len(whole)} gradients differ by {largest / scale:.1e} of the largest at most"
-    return Check("FSDP2, one process, fp32", largest <= TOLERANCES["fp32"] * scale, detail)
+    detail = (
+        f"{len(whole)} gradients differ by {largest / scale:.1e} of the largest at most"
+    )
+    return Check(
+        "FSDP2, one process, fp32", largest <= TOLERANCES["fp32"] * scale, detail
+    )
 
 
-def _gradients(trainer: Trainer, objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
+def _gradients(
+    trainer: Trainer, objective: Objective, batch: Batch
+) -> dict[str, torch.Tensor]:
     """Return the gradients of a batch by the names of the parameters, put together if they are sharded."""
     losses = trainer.train_step(objective, batch)
-    torch.autograd.backward(torch.stack([value.loss for value in losses.values()]).sum())
+    torch.autograd.backward(
+        torch.stack([value.loss for value in losses.values()]).sum()
+    )
     gradients = {}
     for name, parameter in trainer.model.named_parameters():
         gradient = parameter.grad

@@ -76,19 +76,34 @@ class Ensemble:
         if shortlist is not None:
             # A file for another vocabulary is refused before anything is decoded.
             tokenizer = checkpoints[0].tokenizer()
-            read = read_shortlist(shortlist, token_names(tokenizer), tokenizer.vocab.id_ranges)
+            read = read_shortlist(
+                shortlist, token_names(tokenizer), tokenizer.vocab.id_ranges
+            )
         chosen_device = choose_device(device, distributed.local_rank)
         if backend == "ctranslate2":
-            converted = ConvertedModel.of(checkpoints, chosen_device, precision, shortlist)
+            converted = ConvertedModel.of(
+                checkpoints, chosen_device, precision, shortlist
+            )
             return cls(
-                tuple(members), tuple(checkpoints), chosen_device, torch.float32, ctranslate2=converted
+                tuple(members),
+                tuple(checkpoints),
+                chosen_device,
+                torch.float32,
+                ctranslate2=converted,
             )
         int8 = precision == "int8"
         if int8:
             check_int8(chosen_device)
         # Between 8-bit products everything is computed in fp32.
         dtype = choose_dtype("fp32" if int8 else precision, chosen_device)
-        return cls(tuple(members), tuple(checkpoints), chosen_device, dtype, int8, shortlist=read)
+        return cls(
+            tuple(members),
+            tuple(checkpoints),
+            chosen_device,
+            dtype,
+            int8,
+            shortlist=read,
+        )
 
     @property
     def first(self) -> Checkpoint:
@@ -98,7 +113,9 @@ class Ensemble:
     @cached_property
     def models(self) -> tuple[Transformer, ...]:
         """The models of all checkpoints, in evaluation mode on the device; loaded at the first access."""
-        models = [checkpoint.model(self.device, self.dtype) for checkpoint in self.checkpoints]
+        models = [
+            checkpoint.model(self.device, self.dtype) for checkpoint in self.checkpoints
+        ]
         if self.int8:
             models = [to_int8(model) for model in models]
         return tuple(models)
@@ -126,7 +143,10 @@ class Ensemble:
 def _check_choice(flag: str, value: str, choices: Sequence[str]) -> None:
     """Raise MasscliError unless `value`, given for the option `flag`, is one of `choices`."""
     if value not in choices:
-        raise MasscliError(f"{flag} {value}: there is no such choice", f"give one of {', '.join(choices)}")
+        raise MasscliError(
+            f"{flag} {value}: there is no such choice",
+            f"give one of {', '.join(choices)}",
+        )
 
 
 def _check_agreement(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> None:

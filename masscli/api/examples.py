@@ -20,7 +20,9 @@ mapping holds fields by name; a value is a text or a list of texts.
 """
 
 
-def records_of(examples: Sequence[Example], options: TableOptions) -> tuple[str, list[Record]]:
+def records_of(
+    examples: Sequence[Example], options: TableOptions
+) -> tuple[str, list[Record]]:
     """Return (table format, records) of examples for the task that `options` describe.
 
     A classification or regression task takes one text or two; a tagging task takes words, or a text that is
@@ -62,7 +64,9 @@ def _check_types(number: int, example: Any) -> None:
             )
 
 
-def _of_texts(number: int, example: str | Sequence[str], options: TableOptions) -> Record:
+def _of_texts(
+    number: int, example: str | Sequence[str], options: TableOptions
+) -> Record:
     """Return the record of one text or of several, whose fields are named "1", "2" and so on.
 
     `number` is the number of the example, from 1. Raises MasscliError if the task reads only fields by name.
@@ -78,7 +82,9 @@ def _of_texts(number: int, example: str | Sequence[str], options: TableOptions) 
     return Record(number, {str(column): text for column, text in enumerate(texts, 1)})
 
 
-def _of_fields(number: int, example: Mapping[str, str | Sequence[str]], options: TableOptions) -> Record:
+def _of_fields(
+    number: int, example: Mapping[str, str | Sequence[str]], options: TableOptions
+) -> Record:
     """Return the record of an example that is given as fields by name.
 
     A string becomes a text field, any other sequence a list field. For extractive question answering the
@@ -97,10 +103,14 @@ def _of_fields(number: int, example: Mapping[str, str | Sequence[str]], options:
         return object_record(number, texts, lists)
     missing = [name for name in ("question", "context") if name not in texts]
     if missing:
-        raise MasscliError(f"examples:{number}: lacks {missing[0]!r}", "give a question and a context")
+        raise MasscliError(
+            f"examples:{number}: lacks {missing[0]!r}", "give a question and a context"
+        )
     context = texts.pop("context")
     # A SQuAD file has an id for each question.
-    return Record(number, {"id": str(number), **texts}, lists, shared={"context": context})
+    return Record(
+        number, {"id": str(number), **texts}, lists, shared={"context": context}
+    )
 
 
 def _check_fields(record: Record, first: Record) -> None:

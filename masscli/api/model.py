@@ -53,7 +53,9 @@ def load(
     for name in allow_code:
         OBJECTIVES.allow(name)
     file = None if shortlist is None else Path(shortlist)
-    return Model(Ensemble.open([Path(path) for path in paths], device, precision, backend, file))
+    return Model(
+        Ensemble.open([Path(path) for path in paths], device, precision, backend, file)
+    )
 
 
 class Model:
@@ -67,7 +69,9 @@ class Model:
 
     def __init__(self, ensemble: Ensemble) -> None:
         self.ensemble = ensemble
-        self._text_models: dict[tuple[str | None, str | None, str | None], TextModel] = {}
+        self._text_models: dict[
+            tuple[str | None, str | None, str | None], TextModel
+        ] = {}
         self._task_models: dict[tuple[str | None, float | None], TaskModel] = {}
 
     def translate(
@@ -112,7 +116,9 @@ class Model:
         config = replace(config, nbest=config.beam if nbest is None else nbest)
         model = self.text_model(stream, source, target)
         translator = model.translator(config)
-        outputs = list(translator.translate(_as_list(texts), model.task.source, model.task.target))
+        outputs = list(
+            translator.translate(_as_list(texts), model.task.source, model.task.target)
+        )
         _warn_about(model, translator)
         return outputs
 
@@ -140,7 +146,9 @@ class Model:
         model = self.text_model(stream, source, target)
         for warning in model.warnings:
             warnings.warn(warning, stacklevel=2)
-        translator = TextTranslator(model, config, split=split, keep_placeholders=keep_placeholders)
+        translator = TextTranslator(
+            model, config, split=split, keep_placeholders=keep_placeholders
+        )
         return translator.translate([text])[0]
 
     def score(
@@ -162,7 +170,9 @@ class Model:
         inputs = [""] * len(outputs) if sources is None else _as_list(sources)
         model = self.text_model(stream, source, target)
         translator = model.translator(GenerationConfig())
-        scored = list(translator.score(inputs, outputs, model.task.source, model.task.target))
+        scored = list(
+            translator.score(inputs, outputs, model.task.source, model.task.target)
+        )
         _warn_about(model, translator)
         return scored
 
@@ -180,7 +190,8 @@ class Model:
         `texts[i]` is taken for an output for `sources[i]`, or for an empty source without `sources`.
         """
         return [
-            scored.log_probability for scored in self.score(texts, sources, source, target, stream=stream)
+            scored.log_probability
+            for scored in self.score(texts, sources, source, target, stream=stream)
         ]
 
     def perplexity(
@@ -198,7 +209,9 @@ class Model:
         """
         scored = self.score(texts, sources, source, target, stream=stream)
         pieces = sum(len(text.pieces) for text in scored)
-        return math.exp(-math.fsum(text.log_probability for text in scored) / max(1, pieces))
+        return math.exp(
+            -math.fsum(text.log_probability for text in scored) / max(1, pieces)
+        )
 
     def predict(
         self,
@@ -229,7 +242,10 @@ class Model:
         return model.answers(table, outputs)
 
     def text_model(
-        self, stream: str | None = None, source: str | None = None, target: str | None = None
+        self,
+        stream: str | None = None,
+        source: str | None = None,
+        target: str | None = None,
     ) -> TextModel:
         """Return the model for one generation task, which a stream name and two languages choose.
 
@@ -244,7 +260,9 @@ class Model:
             )
         return self._text_models[key]
 
-    def _search_config(self, beam: int | None, search: Mapping[str, Any]) -> GenerationConfig:
+    def _search_config(
+        self, beam: int | None, search: Mapping[str, Any]
+    ) -> GenerationConfig:
         """Return the options of a search: those given, else those imported with the model, else the defaults.
 
         Raises ConfigError for an option that is unknown, has an invalid value, or would mislead since it has
@@ -253,14 +271,22 @@ class Model:
         given = dict(search)
         if beam is not None:
             given["beam"] = beam
-        config = from_dict(GenerationConfig, {**self.ensemble.first.state.generation, **given})
-        unused = {key: rule for key, rule in find_unused(config).items() if key in given}
+        config = from_dict(
+            GenerationConfig, {**self.ensemble.first.state.generation, **given}
+        )
+        unused = {
+            key: rule for key, rule in find_unused(config).items() if key in given
+        }
         for problem in refuse_misleading(unused):
             # The caller of the method that calls this.
-            warnings.warn(f"{problem.key} has no effect: {problem.message}", stacklevel=3)
+            warnings.warn(
+                f"{problem.key} has no effect: {problem.message}", stacklevel=3
+            )
         return config
 
-    def task_model(self, stream: str | None = None, null_threshold: float | None = None) -> TaskModel:
+    def task_model(
+        self, stream: str | None = None, null_threshold: float | None = None
+    ) -> TaskModel:
         """Return the model for one labelled task, that of the training stream `stream`.
 
         `stream` may be None if there is only one such task. `null_threshold` replaces the trained threshold
@@ -269,7 +295,9 @@ class Model:
         """
         key = (stream, null_threshold)
         if key not in self._task_models:
-            self._task_models[key] = TaskModel.open(self.ensemble, stream, null_threshold)
+            self._task_models[key] = TaskModel.open(
+                self.ensemble, stream, null_threshold
+            )
         return self._task_models[key]
 
 
@@ -282,6 +310,9 @@ def _as_list(texts: Iterable[str]) -> list[str]:
 
 def _warn_about(model: TextModel, translator: Translator) -> None:
     """Issue Python warnings of a model and of its finished translation, such as that texts were truncated."""
-    for text in (*model.warnings, *translator.report.warnings(translator.max_source_length)):
+    for text in (
+        *model.warnings,
+        *translator.report.warnings(translator.max_source_length),
+    ):
         # The caller of the method that calls this.
         warnings.warn(text, stacklevel=3)

@@ -67,9 +67,14 @@ class PairScorer:
                 for language in languages:
                     self.unknown[path, language] = UnknownPieces()
         self._translators: list[Translator] = []
-        for path, first, second in ((forward, source, target), (backward, target, source)):
+        for path, first, second in (
+            (forward, source, target),
+            (backward, target, source),
+        ):
             model = TextModel.open(self._ensembles[path], source=first, target=second)
-            self._translators.append(model.translator(GenerationConfig(), batch_tokens=batch_tokens))
+            self._translators.append(
+                model.translator(GenerationConfig(), batch_tokens=batch_tokens)
+            )
 
     def score(
         self, sources: Sequence[str], targets: Sequence[str], numbers: Sequence[int]
@@ -87,28 +92,44 @@ class PairScorer:
         forward_run, backward_run = self.runs
         forward_translator, backward_translator = self._translators
         forward = _cross_entropies(
-            forward_translator, encoded[forward_run, source], encoded[forward_run, target], source, target
+            forward_translator,
+            encoded[forward_run, source],
+            encoded[forward_run, target],
+            source,
+            target,
         )
         backward = _cross_entropies(
-            backward_translator, encoded[backward_run, target], encoded[backward_run, source], target, source
+            backward_translator,
+            encoded[backward_run, target],
+            encoded[backward_run, source],
+            target,
+            source,
         )
         scores = []
         for forward_entropy, backward_entropy in zip(forward, backward, strict=True):
             scores.append(pair_score(forward_entropy, backward_entropy))
         return scores
 
-    def _encode(self, path: Path, language: str, lines: Sequence[str], numbers: Sequence[int]) -> list[Ids]:
+    def _encode(
+        self, path: Path, language: str, lines: Sequence[str], numbers: Sequence[int]
+    ) -> list[Ids]:
         """Return the ids of numbered lines in the vocabulary of a run, and count their unknown pieces."""
         tokenizer = self._ensembles[path].tokenizer
         rows = []
-        for number, ids in zip(numbers, tokenizer.encode_lines(lines, language), strict=True):
+        for number, ids in zip(
+            numbers, tokenizer.encode_lines(lines, language), strict=True
+        ):
             self.unknown[path, language].add(tokenizer, number, ids)
             rows.append(np.asarray(ids, np.int64))
         return rows
 
 
 def _cross_entropies(
-    translator: Translator, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
+    translator: Translator,
+    sources: Sequence[Ids],
+    targets: Sequence[Ids],
+    source: str,
+    target: str,
 ) -> list[float | None]:
     """Return the cross-entropy of each target given its source, in nats per piece, end symbol included.
 
@@ -118,14 +139,20 @@ def _cross_entropies(
     decoder = translator.decoder
     # A truncated line would get the score of another line, so what is too long gets none.
     fitting = []
-    for number, (source_ids, target_ids) in enumerate(zip(sources, targets, strict=True)):
+    for number, (source_ids, target_ids) in enumerate(
+        zip(sources, targets, strict=True)
+    ):
         fits = len(source_ids) <= translator.max_source_length
         if fits and len(target_ids) <= decoder.max_output_length(len(source_ids)):
             fitting.append(number)
-    scored = decoder.score(select(sources, fitting), select(targets, fitting), source, target)
+    scored = decoder.score(
+        select(sources, fitting), select(targets, fitting), source, target
+    )
     entropies: list[float | None] = [None] * len(sources)
     for number, hypothesis in zip(fitting, scored, strict=True):
-        entropies[number] = -math.fsum(hypothesis.token_scores) / len(hypothesis.token_scores)
+        entropies[number] = -math.fsum(hypothesis.token_scores) / len(
+            hypothesis.token_scores
+        )
     return entropies
 
 

@@ -19,7 +19,11 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import objective_class
-from masscli.objectives.shared.evaluable_objective import ExampleOutput, Prediction, PredictiveObjective
+from masscli.objectives.shared.evaluable_objective import (
+    ExampleOutput,
+    Prediction,
+    PredictiveObjective,
+)
 from masscli.objectives.shared.table_options import TableOptions
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.unknown_pieces import MAX_LISTED, UnknownPieces
@@ -42,7 +46,10 @@ class TaskModel:
 
     @classmethod
     def open(
-        cls, ensemble: Ensemble, stream: str | None = None, null_threshold: float | None = None
+        cls,
+        ensemble: Ensemble,
+        stream: str | None = None,
+        null_threshold: float | None = None,
     ) -> TaskModel:
         """Open one labelled task of a model, with its weights on the device.
 
@@ -54,7 +61,10 @@ class TaskModel:
         """
         path, checkpoint = ensemble.paths[0], ensemble.first
         if len(ensemble.paths) > 1:
-            raise MasscliError(f"{ensemble.paths[1]}: predictions are made by one model", "name a single run")
+            raise MasscliError(
+                f"{ensemble.paths[1]}: predictions are made by one model",
+                "name a single run",
+            )
         name, options = _select_task(path, checkpoint, stream)
         if null_threshold is not None:
             options = _with_null_threshold(path, options, null_threshold)
@@ -81,7 +91,9 @@ class TaskModel:
         Raises MasscliError for an example that the task cannot read.
         """
         format, records = records_of(examples, self.options)
-        return table_of_records(records, "examples", format, self.tokenizer, self.options.language)
+        return table_of_records(
+            records, "examples", format, self.tokenizer, self.options.language
+        )
 
     def count_unknown(self, table: Table) -> UnknownPieces:
         """Count the pieces that are not in the vocabulary, in all texts of a table that the task reads.
@@ -107,7 +119,9 @@ class TaskModel:
             return list(table.fields)
         return [field for field in self.options.text_fields if table.has(field)]
 
-    def outputs(self, table: Table, batch_tokens: int) -> tuple[list[ExampleOutput], list[str]]:
+    def outputs(
+        self, table: Table, batch_tokens: int
+    ) -> tuple[list[ExampleOutput], list[str]]:
         """Run the model over a table; return its raw outputs, and warnings about the data.
 
         An output is an array of `EvaluableObjective.forward_outputs`. There is one for each row, in order, or
@@ -119,12 +133,16 @@ class TaskModel:
         longest = int(dataset.sizes(0, len(dataset)).max())
         limits = BatchLimits(max(batch_tokens, longest))
         # Unshuffled, and with seed 0: nothing in prediction is random.
-        sampler = BatchSampler(len(dataset), dataset.sizes, limits, 0, self.stream, shuffle=False)
+        sampler = BatchSampler(
+            len(dataset), dataset.sizes, limits, 0, self.stream, shuffle=False
+        )
         batch_builder = BatchBuilder(self.stream, dataset, self.objective.collator(), 0)
         outputs = evaluate_outputs(self.model, self.objective, batch_builder, sampler)
         return outputs, self.objective.data_warnings(dataset)
 
-    def answers(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
+    def answers(
+        self, table: Table, outputs: Sequence[ExampleOutput]
+    ) -> list[Prediction]:
         """Decode the raw outputs of the model for a table into one prediction for each row, in its order."""
         answers = self.objective.decode_predictions(table, outputs)
         assert len(answers) == len(table)
@@ -138,19 +156,25 @@ def unknown_warnings(table: Table, unknown: UnknownPieces) -> list[str]:
     """
     if not unknown.lines:
         return []
-    places = list_some([table.location(number - 1) for number in unknown.lines], MAX_LISTED)
+    places = list_some(
+        [table.location(number - 1) for number in unknown.lines], MAX_LISTED
+    )
     return [f"no piece of the text is known in {places}"]
 
 
 def objective_of(stream: StreamConfig, checkpoint: Checkpoint) -> Objective:
     """Build the objective of a training stream, without loading its trained parameters."""
-    context = ObjectiveContext(checkpoint.framing(), checkpoint.recipe.model, stream.dataset)
+    context = ObjectiveContext(
+        checkpoint.framing(), checkpoint.recipe.model, stream.dataset
+    )
     objective = objective_class(stream.objective.name)(stream.objective, context)
     assert isinstance(objective, Objective)
     return objective
 
 
-def _select_task(path: Path, checkpoint: Checkpoint, stream: str | None) -> tuple[str, TableOptions]:
+def _select_task(
+    path: Path, checkpoint: Checkpoint, stream: str | None
+) -> tuple[str, TableOptions]:
     """Return (stream name, options) of the labelled task that `stream` names; None means the only one.
 
     Raises MasscliError if there is no such task, or if `stream` is None and there are several.
@@ -162,28 +186,38 @@ def _select_task(path: Path, checkpoint: Checkpoint, stream: str | None) -> tupl
     if not tasks:
         # A model that generates is no mistake, only the command is, so the hint names the right one.
         if checkpoint.directions:
-            raise MasscliError(f"{path}: was trained to generate text", f"masscli generate {path}")
+            raise MasscliError(
+                f"{path}: was trained to generate text", f"masscli generate {path}"
+            )
         raise MasscliError(
             f"{path}: was not trained for a task that has predictions",
             "train one: masscli finetune --task classify",
         )
     if stream is None and len(tasks) > 1:
         raise MasscliError(
-            f"{path}: has several tasks", f"choose one with --stream; it has {', '.join(tasks)}"
+            f"{path}: has several tasks",
+            f"choose one with --stream; it has {', '.join(tasks)}",
         )
     name = stream or next(iter(tasks))
     if name not in tasks:
-        raise MasscliError(f"--stream {name}: {path} has no such task", f"it has {', '.join(tasks)}")
+        raise MasscliError(
+            f"--stream {name}: {path} has no such task", f"it has {', '.join(tasks)}"
+        )
     return name, tasks[name]
 
 
-def _with_null_threshold(path: Path, options: TableOptions, threshold: float) -> TableOptions:
+def _with_null_threshold(
+    path: Path, options: TableOptions, threshold: float
+) -> TableOptions:
     """Return the options with the no-answer threshold replaced by `threshold`.
 
     Raises MasscliError if the task is not question answering, or if it always gives an answer.
     """
     if not isinstance(options, ExtractOptions):
-        raise MasscliError(f"--null-threshold: {options.name} is not question answering", "leave it out")
+        raise MasscliError(
+            f"--null-threshold: {options.name} is not question answering",
+            "leave it out",
+        )
     if not options.unanswerable:
         raise MasscliError(
             f"--null-threshold: all questions that {path} was trained on have answers, "

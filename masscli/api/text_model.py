@@ -92,10 +92,14 @@ class TextModel:
         """
         models: list[Transformer] = []
         if self.ensemble.ctranslate2 is not None:
-            make_decoder = self._make_ctranslate2_decoder(self.ensemble.ctranslate2, piece_scores)
+            make_decoder = self._make_ctranslate2_decoder(
+                self.ensemble.ctranslate2, piece_scores
+            )
         else:
             # Members of an ensemble may generate with different stacks.
-            for checkpoint, model in zip(self.ensemble.checkpoints, self.ensemble.models, strict=True):
+            for checkpoint, model in zip(
+                self.ensemble.checkpoints, self.ensemble.models, strict=True
+            ):
                 stack = writing_stack(checkpoint, self.task)
                 models.append(model if stack is None else extract_stack(model, stack))
         # A task over a table reads as much of a source as it did in training.
@@ -132,7 +136,10 @@ class TextModel:
             options = stream.objective
             if stream.dataset != f"{self.task.source}-{self.task.target}":
                 continue
-            if isinstance(options, TranslateOptions) and options.guided_alignment is not None:
+            if (
+                isinstance(options, TranslateOptions)
+                and options.guided_alignment is not None
+            ):
                 return AlignmentHead(guided_layer(options, layers), 1)
         return AlignmentHead(guided_layer(TranslateOptions(), layers), None)
 
@@ -141,7 +148,9 @@ class TextModel:
 
         Raises ConfigError for an unknown option or an invalid value.
         """
-        return from_dict(GenerationConfig, {**self.ensemble.first.state.generation, **given})
+        return from_dict(
+            GenerationConfig, {**self.ensemble.first.state.generation, **given}
+        )
 
     def _make_ctranslate2_decoder(
         self, converted: ConvertedModel, piece_scores: bool
@@ -189,7 +198,9 @@ class TextModel:
         """
         folder = self.data_folder(data)
         task = self.task
-        if task.stream is None or not isinstance(task.stream.objective, ConditionalGenerationOptions):
+        if task.stream is None or not isinstance(
+            task.stream.objective, ConditionalGenerationOptions
+        ):
             pair = f"{task.source}-{task.target}"
             sources = folder.original_lines(name, pair, task.source)
             references = folder.original_lines(name, pair, task.target)

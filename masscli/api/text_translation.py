@@ -17,7 +17,11 @@ from masscli.api.text_model import TextModel
 from masscli.generation.config import GenerationConfig
 from masscli.generation.translator import INPUT, Translation, Translator
 from masscli.text.output_flags import output_flags
-from masscli.text.placeholders import find_placeholders, keeps_placeholders, split_at_placeholders
+from masscli.text.placeholders import (
+    find_placeholders,
+    keeps_placeholders,
+    split_at_placeholders,
+)
 from masscli.text.sentences import split_sentences
 from masscli.text.single_line import one_line
 from masscli.text.unknown_pieces import UnknownPieces
@@ -61,12 +65,16 @@ class LineTranslation:
     def confidence_of(self, rank: int) -> float:
         """Return the geometric mean of the probabilities of all pieces of `texts[rank]`; 1 without pieces."""
         # All pieces of the line together: a mean over sentences would weigh those of short ones more.
-        pieces = sum(len(translation.piece_scores) for translation in self._hypotheses(rank))
+        pieces = sum(
+            len(translation.piece_scores) for translation in self._hypotheses(rank)
+        )
         return math.exp(self.log_probability(rank) / max(1, pieces))
 
     def log_probability(self, rank: int) -> float:
         """Return the natural logarithm of the probability of `texts[rank]`, over all of its sentences."""
-        return math.fsum(translation.log_probability for translation in self._hypotheses(rank))
+        return math.fsum(
+            translation.log_probability for translation in self._hypotheses(rank)
+        )
 
     def _hypotheses(self, rank: int) -> list[Translation]:
         # As `_at` does for texts, a sentence with fewer hypotheses repeats its last one.
@@ -164,7 +172,9 @@ class TextTranslator:
             self._translate_around_placeholders(sentences)
         results = []
         for split_lines in split_texts:
-            translated = [self._join(line, line_sentences) for line, line_sentences in split_lines]
+            translated = [
+                self._join(line, line_sentences) for line, line_sentences in split_lines
+            ]
             results.append(TextTranslation(tuple(translated)))
         return results
 
@@ -192,7 +202,9 @@ class TextTranslator:
         n_best = self._hypotheses(translator, bodies)
         for sentence, hypotheses in zip(sentences, n_best, strict=True):
             sentence.hypotheses = [tuple(hypotheses)]
-            sentence.translations = [one_line(hypothesis.text) for hypothesis in hypotheses]
+            sentence.translations = [
+                one_line(hypothesis.text) for hypothesis in hypotheses
+            ]
         # To the translator a sentence is a line, and lines are numbered from 1.
         for line in translator.report.truncated:
             sentences[line - 1].is_truncated = True
@@ -214,7 +226,11 @@ class TextTranslator:
         # Parts without a letter, such as punctuation between two tags, are no text to translate.
         parts = []
         for _, split in broken:
-            parts += [part for part, is_placeholder in split if not is_placeholder and _has_letter(part)]
+            parts += [
+                part
+                for part, is_placeholder in split
+                if not is_placeholder and _has_letter(part)
+            ]
         translator = self.model.translator(self.search)
         bodies = [_strip(part)[1] for part in parts]
         # Parts are consumed below in the order in which they were collected above.
@@ -232,7 +248,9 @@ class TextTranslator:
                 text += begin + _end_like(one_line(hypotheses[0].text), body) + end
             sentence.translations = [text]
 
-    def _hypotheses(self, translator: Translator, lines: Sequence[str]) -> list[list[Translation]]:
+    def _hypotheses(
+        self, translator: Translator, lines: Sequence[str]
+    ) -> list[list[Translation]]:
         task = self.model.task
         return list(translator.translate(lines, task.source, task.target))
 
@@ -251,7 +269,9 @@ class TextTranslator:
             texts.append(begin + text.strip() + end)
         task = self.model.task
         languages = list(self.model.ensemble.framing.vocab.languages)
-        flags = output_flags(body, texts[0].strip(), task.source, task.target, languages)
+        flags = output_flags(
+            body, texts[0].strip(), task.source, task.target, languages
+        )
         if any(sentence.is_truncated for sentence in sentences):
             flags = (*flags, "truncated")
         if any(sentence.is_unknown for sentence in sentences):

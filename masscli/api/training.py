@@ -128,7 +128,9 @@ def _train(recipe: Recipe) -> Iterator[Event]:
 
 
 @contextmanager
-def open_run(composed: ComposedRun, accept_changes: bool = False) -> Iterator[TrainingRun]:
+def open_run(
+    composed: ComposedRun, accept_changes: bool = False
+) -> Iterator[TrainingRun]:
     """Lock the folder of a run for the `with` block, build the trainer, and yield both as a `TrainingRun`.
 
     A run that the folder holds is continued; with `accept_changes`, also if its settings were other ones.
@@ -184,10 +186,13 @@ def _lock_folder(folder: Path) -> Iterator[None]:
         lock = acquire_lock(folder / ".lock")
     except BlockingIOError:
         raise MasscliError(
-            f"{folder}: another process is training into it", "wait for it, or choose another --save-dir"
+            f"{folder}: another process is training into it",
+            "wait for it, or choose another --save-dir",
         ) from None
     except OSError as error:
-        raise cannot_be_written(str(folder), error, "choose another folder with --save-dir") from None
+        raise cannot_be_written(
+            str(folder), error, "choose another folder with --save-dir"
+        ) from None
     with lock:
         try:
             yield

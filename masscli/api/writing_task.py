@@ -33,7 +33,10 @@ class WritingTask:
 
 
 def select_writing_task(
-    checkpoint: Checkpoint, stream_name: str | None, source: str | None, target: str | None
+    checkpoint: Checkpoint,
+    stream_name: str | None,
+    source: str | None,
+    target: str | None,
 ) -> WritingTask:
     """Return the only generation task with this stream name, source language and target language.
 
@@ -48,7 +51,10 @@ def select_writing_task(
 
 
 def _select_stream(
-    checkpoint: Checkpoint, stream_name: str | None, source: str | None, target: str | None
+    checkpoint: Checkpoint,
+    stream_name: str | None,
+    source: str | None,
+    target: str | None,
 ) -> StreamConfig | None:
     """Return the stream `stream_name`; if that is None, the only one that generates text from a table.
 
@@ -72,25 +78,36 @@ def _select_stream(
         _check_languages(stream_name, candidates[stream_name], source, target)
         return candidates[stream_name]
     # A task over a table reads and writes one language, so both languages must be that one or open.
-    fitting = [name for name, options in table_tasks.items() if {source, target} <= {None, options.language}]
+    fitting = [
+        name
+        for name, options in table_tasks.items()
+        if {source, target} <= {None, options.language}
+    ]
     if not fitting:
         return None
     # If there are directions too, a language alone does not say whether the table is meant.
     both_given = source is not None and target is not None
     if len(fitting) > 1 or not (both_given or len(candidates) == 1):
         raise MasscliError(
-            f"{checkpoint.path}: has several tasks", f"choose one with --stream; it has {listed}"
+            f"{checkpoint.path}: has several tasks",
+            f"choose one with --stream; it has {listed}",
         )
     return candidates[fitting[0]]
 
 
-def _check_languages(name: str, stream: StreamConfig, source: str | None, target: str | None) -> None:
+def _check_languages(
+    name: str, stream: StreamConfig, source: str | None, target: str | None
+) -> None:
     """Raise MasscliError if `source` or `target` is given but is not that language of the stream `name`."""
     known_source, known_target = _languages_of(stream)
-    for flag, given, known in (("-s", source, known_source), ("-t", target, known_target)):
+    for flag, given, known in (
+        ("-s", source, known_source),
+        ("-t", target, known_target),
+    ):
         if given not in (None, known):
             raise MasscliError(
-                f"{flag} {given}: the language of --stream {name} is {known}", "leave one of them out"
+                f"{flag} {given}: the language of --stream {name} is {known}",
+                "leave one of them out",
             )
 
 
@@ -102,7 +119,9 @@ def _languages_of(stream: StreamConfig) -> tuple[str, str]:
     return source, target
 
 
-def _select_direction(checkpoint: Checkpoint, source: str | None, target: str | None) -> WritingTask:
+def _select_direction(
+    checkpoint: Checkpoint, source: str | None, target: str | None
+) -> WritingTask:
     """Return the task of translating from `source` to `target`, without a stream.
 
     A language that is None is filled in if the run was trained for a single direction that fits, or if it was
@@ -125,7 +144,9 @@ def _select_direction(checkpoint: Checkpoint, source: str | None, target: str | 
     if source is not None and target is not None:
         warnings = []
         if trained and (source, target) not in trained:
-            warnings.append(f"trained for {_list_directions(trained)}, not for {source}-{target}")
+            warnings.append(
+                f"trained for {_list_directions(trained)}, not for {source}-{target}"
+            )
         return WritingTask(source, target, None, tuple(warnings))
     if not trained:
         return _guess_direction(known, source, target)
@@ -146,26 +167,36 @@ def _check_known(known: Sequence[str], source: str | None, target: str | None) -
     for flag, language in (("--source-lang", source), ("--target-lang", target)):
         if language is not None and language not in known:
             raise MasscliError(
-                f"{flag} {language}: the model does not know this language", f"it knows {', '.join(known)}"
+                f"{flag} {language}: the model does not know this language",
+                f"it knows {', '.join(known)}",
             )
 
 
-def _guess_direction(known: Sequence[str], source: str | None, target: str | None) -> WritingTask:
+def _guess_direction(
+    known: Sequence[str], source: str | None, target: str | None
+) -> WritingTask:
     """Return a task for a model that was only pre-trained, with a warning that it cannot translate yet.
 
     A language that is None becomes the first known language that is not the other one. What such a model
     generates in another language is an early sign of successful pre-training.
     """
     # The first language that is not the other one; of a single language, both.
-    source = source or next((language for language in known if language != target), known[0])
-    target = target or next((language for language in known if language != source), source)
+    source = source or next(
+        (language for language in known if language != target), known[0]
+    )
+    target = target or next(
+        (language for language in known if language != source), source
+    )
     warning = (
-        f"the run was not trained to translate; reading {source}, writing {target} (choose with -s and -t)"
+        f"the run was not trained to translate; reading {source}, writing {target} "
+        "(choose with -s and -t)"
     )
     return WritingTask(source, target, None, (warning,))
 
 
-def writing_stack(checkpoint: Checkpoint, task: WritingTask) -> Literal["encoder", "decoder"] | None:
+def writing_stack(
+    checkpoint: Checkpoint, task: WritingTask
+) -> Literal["encoder", "decoder"] | None:
     """Return the only stack (encoder or decoder) to generate with, or None to generate with both.
 
     A single stack is used if all training streams of the task used that stack alone. If the task has no
@@ -187,7 +218,9 @@ def _streams_of_task(checkpoint: Checkpoint, task: WritingTask) -> list[StreamCo
 
     If there are none, return those of its translation direction, or else all that generate text.
     """
-    generating = [s for s in checkpoint.recipe.stream.values() if s.objective.generates_text]
+    generating = [
+        s for s in checkpoint.recipe.stream.values() if s.objective.generates_text
+    ]
     if task.stream is not None:
         same_task = [stream for stream in generating if _same_task(stream, task.stream)]
         if same_task:
@@ -202,7 +235,10 @@ def _streams_of_task(checkpoint: Checkpoint, task: WritingTask) -> list[StreamCo
 
 
 def _same_task(first: StreamConfig, second: StreamConfig) -> bool:
-    return first.dataset == second.dataset and first.objective.name == second.objective.name
+    return (
+        first.dataset == second.dataset
+        and first.objective.name == second.objective.name
+    )
 
 
 def _list_directions(directions: Sequence[tuple[str, str]]) -> str:

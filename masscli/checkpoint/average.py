@@ -28,7 +28,8 @@ def open_members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
         steps = saved_checkpoints(path)
         if len(steps) < last:
             raise MasscliError(
-                f"{path}: holds {len(steps)} checkpoints, not {last}", "keep more of them with --keep-last"
+                f"{path}: holds {len(steps)} checkpoints, not {last}",
+                "keep more of them with --keep-last",
             )
         members += [Checkpoint.open(steps[step]) for step in sorted(steps)[-last:]]
     return members
@@ -46,11 +47,13 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
     for other in checkpoints[1:]:
         if not _same_model(other, first):
             raise MasscliError(
-                f"{other.path}: is not the same model as {first.path}", "average checkpoints of one run"
+                f"{other.path}: is not the same model as {first.path}",
+                "average checkpoints of one run",
             )
         if other.tokenizer().vocab.fingerprint != first.tokenizer().vocab.fingerprint:
             raise MasscliError(
-                f"{other.path}: has another vocabulary than {first.path}", "average checkpoints of one run"
+                f"{other.path}: has another vocabulary than {first.path}",
+                "average checkpoints of one run",
             )
     checkpoint.require_empty_folder(folder)
     # Generators, so that only one checkpoint at a time is in memory.
@@ -58,7 +61,9 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
     objectives = _mean(member.objective_state() for member in checkpoints)
     last_step = max(member.state.step for member in checkpoints)
     state = replace(first.state, step=last_step)
-    return checkpoint.save_new_run(folder, first.recipe, state, first.tokenizer(), model, objectives)
+    return checkpoint.save_new_run(
+        folder, first.recipe, state, first.tokenizer(), model, objectives
+    )
 
 
 def mixture_warnings(checkpoints: Sequence[Checkpoint]) -> list[str]:
@@ -82,7 +87,9 @@ def mixture_warnings(checkpoints: Sequence[Checkpoint]) -> list[str]:
         return []
     places = " and ".join(str(member.path) for member in origins.values())
     options = "--seed, --init-from, --init-decoder-from"
-    return [f"{places} began with different weights ({options}): their mean is hardly a good model"]
+    return [
+        f"{places} began with different weights ({options}): their mean is hardly a good model"
+    ]
 
 
 def _same_model(first: Checkpoint, second: Checkpoint) -> bool:
@@ -90,8 +97,13 @@ def _same_model(first: Checkpoint, second: Checkpoint) -> bool:
 
     Settings that no weight depends on, such as dropout, may differ.
     """
-    first_model, second_model = to_dict(first.recipe.model), to_dict(second.recipe.model)
-    same_shape = all(first_model[field] == second_model[field] for field in ARCHITECTURE_FIELDS)
+    first_model, second_model = (
+        to_dict(first.recipe.model),
+        to_dict(second.recipe.model),
+    )
+    same_shape = all(
+        first_model[field] == second_model[field] for field in ARCHITECTURE_FIELDS
+    )
     same_languages = first.state.languages == second.state.languages
     return same_shape and same_languages and _objectives(first) == _objectives(second)
 

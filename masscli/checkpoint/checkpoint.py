@@ -32,7 +32,14 @@ from masscli.checkpoint.state_file import (
     write_state_file,
 )
 from masscli.checkpoint.tensor_file import save_tensors
-from masscli.core.config import MAX_INTEGER, ConfigError, from_dict, parse_toml, to_dict, to_toml
+from masscli.core.config import (
+    MAX_INTEGER,
+    ConfigError,
+    from_dict,
+    parse_toml,
+    to_dict,
+    to_toml,
+)
 from masscli.core.errors import MasscliError, cannot_be_written
 from masscli.core.files import (
     fsync_path,
@@ -60,7 +67,9 @@ TRAINED = "trained.safetensors"
 files of model and objectives hold a moving average of these weights."""
 CONTINUATION_FILES = (OPTIMIZER, TRAINED)
 """Names of the files that are needed only to continue a run."""
-_DAMAGE_HINT = "use another checkpoint; training goes on from the last one that is whole"
+_DAMAGE_HINT = (
+    "use another checkpoint; training goes on from the last one that is whole"
+)
 _STEP_FOLDER = re.compile(r"step-(\d+)")
 
 
@@ -155,7 +164,9 @@ class Checkpoint:
             state = _parse_state(contents.state)
         except (DamagedStateError, ConfigError) as error:
             reason = str(error).splitlines()[0]
-            raise DamagedCheckpointError(f"{folder / STATE_FILE}: damaged ({reason})") from None
+            raise DamagedCheckpointError(
+                f"{folder / STATE_FILE}: damaged ({reason})"
+            ) from None
         for name, checksum in contents.files.items():
             is_tensors = name.endswith(".safetensors")
             _verify(folder / name, None if is_tensors else checksum)
@@ -168,14 +179,20 @@ class Checkpoint:
 
     def framing(self) -> Framing:
         """Return the framing of this model: how special tokens and language marks are added to text."""
-        return make_framing(self.recipe.model, self.tokenizer().vocab, self.state.languages)
+        return make_framing(
+            self.recipe.model, self.tokenizer().vocab, self.state.languages
+        )
 
-    def model(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:
+    def model(
+        self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Transformer:
         """Return the model on `device` for inference: in evaluation mode, frozen, with weights in `dtype`."""
         # On this device a model takes no memory and draws no numbers; the stored tensors take their places.
         with torch.device("meta"):
             vocab = self.tokenizer().vocab
-            model = Transformer(self.recipe.model, vocab.size, self.state.languages, vocab.id_ranges)
+            model = Transformer(
+                self.recipe.model, vocab.size, self.state.languages, vocab.id_ranges
+            )
         load_tensors(model, self.weights(), self.path / MODEL, assign=True)
         model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         model.compute_dtype = dtype
@@ -234,7 +251,9 @@ class Checkpoint:
         try:
             return load_file(self.path / name)
         except SafetensorError as error:
-            raise DamagedCheckpointError(f"{self.path / name}: cannot be read ({error})") from None
+            raise DamagedCheckpointError(
+                f"{self.path / name}: cannot be read ({error})"
+            ) from None
 
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
@@ -270,13 +289,29 @@ def _parse_state(raw: Mapping[str, Any]) -> RunState:
     if not isinstance(positions, dict):
         raise DamagedStateError("positions is not a table")
     # Positions are tuples with names, which the sections of a recipe do not have.
-    state = from_dict(RunState, {key: value for key, value in raw.items() if key != "positions"})
-    counts = [state.step, state.targets, state.update_freq, state.overflows, state.oom_retries]
-    counts += [state.validations_since_best, state.updates_since_overflow, state.plateau_validations]
+    state = from_dict(
+        RunState, {key: value for key, value in raw.items() if key != "positions"}
+    )
+    counts = [
+        state.step,
+        state.targets,
+        state.update_freq,
+        state.overflows,
+        state.oom_retries,
+    ]
+    counts += [
+        state.validations_since_best,
+        state.updates_since_overflow,
+        state.plateau_validations,
+    ]
     for name, numbers in positions.items():
-        is_position = isinstance(numbers, list) and len(numbers) == len(Position._fields)
+        is_position = isinstance(numbers, list) and len(numbers) == len(
+            Position._fields
+        )
         if not is_position or any(type(number) is not int for number in numbers):
-            raise DamagedStateError(f"the position of {name} is not {len(Position._fields)} numbers")
+            raise DamagedStateError(
+                f"the position of {name} is not {len(Position._fields)} numbers"
+            )
         state.positions[name] = Position(*numbers)
         counts += numbers
     if min(counts) < 0:
@@ -287,7 +322,11 @@ def _parse_state(raw: Mapping[str, Any]) -> RunState:
 
 
 def load_tensors(
-    module: nn.Module, tensors: Mapping[str, Tensor], path: Path, *, assign: bool = False
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    *,
+    assign: bool = False,
 ) -> None:
     """Load tensors by name into a model or an objective, in place.
 
@@ -300,11 +339,14 @@ def load_tensors(
         # The first line of PyTorch's message names the class only.
         reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
         raise MasscliError(
-            f"{path}: does not fit the recipe beside it ({reason})", "one of the two was replaced or changed"
+            f"{path}: does not fit the recipe beside it ({reason})",
+            "one of the two was replaced or changed",
         ) from None
 
 
-def make_framing(model: ModelConfig, vocab: Vocabulary, languages: tuple[str, ...]) -> Framing:
+def make_framing(
+    model: ModelConfig, vocab: Vocabulary, languages: tuple[str, ...]
+) -> Framing:
     """Return the framing of a model: how special tokens and language marks are added to text.
 
     `languages` are names in the order of the model's language vectors.
@@ -343,16 +385,27 @@ def save_checkpoint(
         partial.mkdir(parents=True)
         write_synced(partial / "recipe.toml", to_toml(to_dict(recipe)).encode())
         tokenizer.save(partial)
-        files = {MODEL: model, OBJECTIVES: objectives, OPTIMIZER: optimizer, TRAINED: trained}
+        files = {
+            MODEL: model,
+            OBJECTIVES: objectives,
+            OPTIMIZER: optimizer,
+            TRAINED: trained,
+        }
         for name, tensors in files.items():
             if tensors:
-                on_cpu = {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}
+                on_cpu = {
+                    key: tensor.detach().contiguous().cpu()
+                    for key, tensor in tensors.items()
+                }
                 save_tensors(on_cpu, partial / name)
         for path in partial.iterdir():
             fsync_path(path)
         checksums = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
         # state.json is written last: a folder without it is not a checkpoint.
-        write_state_file(partial, StateFile(state=asdict(state), metrics=dict(metrics), files=checksums))
+        write_state_file(
+            partial,
+            StateFile(state=asdict(state), metrics=dict(metrics), files=checksums),
+        )
         fsync_path(partial)
         _put_in_place(partial, final)
     except OSError as error:
@@ -400,13 +453,19 @@ def save_new_run(
     aside = final
     try:
         with new_folder(final) as aside:
-            saved = save_checkpoint(aside, recipe, state, {}, tokenizer, model, objectives, {})
+            saved = save_checkpoint(
+                aside, recipe, state, {}, tokenizer, model, objectives, {}
+            )
             link_checkpoint(aside, "last", saved)
     except MasscliError as error:
         # The user knows nothing of the folder aside.
-        raise MasscliError(error.message.replace(str(aside), str(final)), error.hint) from None
+        raise MasscliError(
+            error.message.replace(str(aside), str(final)), error.hint
+        ) from None
     except OSError as error:
-        raise cannot_be_written(str(folder), error, "choose another folder with --output") from None
+        raise cannot_be_written(
+            str(folder), error, "choose another folder with --output"
+        ) from None
     return final / saved.name
 
 
@@ -442,7 +501,11 @@ def drop_optimizer_state(path: Path) -> None:
     """
     contents = read_state_file(path)
     # The list of files is changed first: a kill in between leaves a file that no list names.
-    files = {name: digest for name, digest in contents.files.items() if name not in CONTINUATION_FILES}
+    files = {
+        name: digest
+        for name, digest in contents.files.items()
+        if name not in CONTINUATION_FILES
+    }
     if files != contents.files:
         write_state_file(path, replace(contents, files=files))
     for name in CONTINUATION_FILES:
@@ -474,7 +537,9 @@ def require_empty_folder(folder: Path) -> None:
         raise MasscliError(f"{folder}: is a file", "choose a folder with --output")
     remove_leftovers(folder / "checkpoints")
     if any(path.is_file() for path in folder.rglob("*")):
-        raise MasscliError(f"{folder}: is not empty", "choose another folder with --output")
+        raise MasscliError(
+            f"{folder}: is not empty", "choose another folder with --output"
+        )
 
 
 def saved_checkpoints(run: Path) -> dict[int, Path]:
@@ -524,10 +589,12 @@ def _find(path: Path) -> Path:
         return steps[max(steps)]
     if not path.exists():
         raise MasscliError(
-            f"{path}: no such run or checkpoint", "train one with `masscli pretrain` or `masscli finetune`"
+            f"{path}: no such run or checkpoint",
+            "train one with `masscli pretrain` or `masscli finetune`",
         )
     raise MasscliError(
-        f"{path}: holds no checkpoint", "give the folder of a run, or one of its checkpoints/step-N"
+        f"{path}: holds no checkpoint",
+        "give the folder of a run, or one of its checkpoints/step-N",
     )
 
 
@@ -537,4 +604,6 @@ def _verify(path: Path, checksum: str | None) -> None:
     If `checksum` is None, the file only has to exist.
     """
     if not path.is_file() or (checksum is not None and sha256_of(path) != checksum):
-        raise DamagedCheckpointError(f"{path}: damaged or missing (its checksum differs)")
+        raise DamagedCheckpointError(
+            f"{path}: damaged or missing (its checksum differs)"
+        )

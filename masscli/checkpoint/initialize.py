@@ -45,11 +45,15 @@ def initialize_model(
     assert recipe.init_from is not None
     stacks = "encoder" if recipe.init_decoder_from is not None else recipe.init_stacks
     new_rows = NewRows(tokenizer, recipe.init_new)
-    copied, report = initialize_from(model, open_checkpoint(recipe.init_from), new_rows, stacks)
+    copied, report = initialize_from(
+        model, open_checkpoint(recipe.init_from), new_rows, stacks
+    )
     # What the stacks share comes from the first checkpoint.
     if recipe.init_decoder_from is not None:
         decoder_checkpoint = open_checkpoint(recipe.init_decoder_from)
-        more = initialize_from(model, decoder_checkpoint, new_rows, "decoder", shared_tensors=False)
+        more = initialize_from(
+            model, decoder_checkpoint, new_rows, "decoder", shared_tensors=False
+        )
         copied = copied | more.copied
         report = report + more.report
     new = [name for name in model.state_dict() if name not in copied]
@@ -84,7 +88,9 @@ def initialize_from(
     remarks = {}
     for name, tensor in model.state_dict().items():
         if name in sources and _is_wanted(name, stacks, shared_tensors):
-            remarks[name] = _copy(name, tensor, sources[name], checkpoint, model, new_rows)
+            remarks[name] = _copy(
+                name, tensor, sources[name], checkpoint, model, new_rows
+            )
     copied = list(remarks)
     _check_copied(checkpoint, stacks, copied)
     first_line = f"{len(copied)} tensors from {checkpoint.path}"
@@ -135,7 +141,9 @@ def _copy(
         # More positions than the checkpoint has: its table is repeated, as UniLM extends it.
         first = model.config.position_offset
         old, new = len(source) - first, len(tensor) - first
-        tensor.copy_(torch.cat([source[:first], source[first + torch.arange(new) % old]]))
+        tensor.copy_(
+            torch.cat([source[:first], source[first + torch.arange(new) % old]])
+        )
         return f"positions {old} to {new - 1} are those from 0 on again"
     if source.shape != tensor.shape:
         raise MasscliError(
@@ -153,7 +161,8 @@ def _check_copied(checkpoint: Checkpoint, stacks: str, copied: Sequence[str]) ->
     """
     if stacks != "both" and not any(stacks in name.split(".")[:2] for name in copied):
         raise MasscliError(
-            f"{checkpoint.path}: has no {stacks}", "leave out --init-stacks, or take another run"
+            f"{checkpoint.path}: has no {stacks}",
+            "leave out --init-stacks, or take another run",
         )
     if not copied:
         raise MasscliError(
@@ -199,7 +208,9 @@ def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
             required = _prefixes(part)
         else:
             required = [f"{stack}.layers.{layers - 1}." for stack in STACKS]
-        if not any(_starts_with_any(name, required) for name, _ in model.named_parameters()):
+        if not any(
+            _starts_with_any(name, required) for name, _ in model.named_parameters()
+        ):
             raise MasscliError(
                 f"--freeze {part}: the model has no such part",
                 "name embeddings, a stack or layers that it has",

@@ -46,7 +46,9 @@ class NewRows:
         reason = why_not_extended(self.tokenizer, old)
         if reason is None:
             return
-        message = f"{checkpoint.path}: was trained with another vocabulary than the data"
+        message = (
+            f"{checkpoint.path}: was trained with another vocabulary than the data"
+        )
         if isinstance(self.tokenizer.subword_model, ExtendedModel):
             message += f", which does not extend it: {reason}"
         raise MasscliError(
@@ -63,8 +65,12 @@ class NewRows:
         old_size, size = len(old), len(table)
         # The extended vocabulary begins with the old ids, unchanged.
         table[:old_size] = old
-        old_languages = [i for i in self.tokenizer.vocab.languages.values() if i < old_size]
-        new_languages = {i for i in self.tokenizer.vocab.languages.values() if i >= old_size}
+        old_languages = [
+            i for i in self.tokenizer.vocab.languages.values() if i < old_size
+        ]
+        new_languages = {
+            i for i in self.tokenizer.vocab.languages.values() if i >= old_size
+        }
         # The table has been initialized at random already, so with this method nothing is left to do.
         if self.method != "random":
             everything = self._mean_of_pieces(old)
@@ -99,7 +105,11 @@ class NewRows:
         return old[parts].mean(0)
 
     def copy_languages(
-        self, table: Tensor, old: Tensor, old_languages: Sequence[str], languages: Sequence[str]
+        self,
+        table: Tensor,
+        old: Tensor,
+        old_languages: Sequence[str],
+        languages: Sequence[str],
     ) -> str:
         """Copy the vectors of the languages that both models have, by name, in place, and fill the others.
 

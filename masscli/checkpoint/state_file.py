@@ -92,7 +92,9 @@ def _parse_content(content: Mapping[str, Any]) -> StateFile:
 
     Raises DamagedStateError or ConfigError if an entry is missing, or is not of its type.
     """
-    mappings = from_dict(_Mappings, {key: content.get(key) for key in ("metrics", "files")})
+    mappings = from_dict(
+        _Mappings, {key: content.get(key) for key in ("metrics", "files")}
+    )
     for name in REQUIRED_FILES:
         if name not in mappings.files:
             raise DamagedStateError(f"it does not list {name}")

@@ -15,7 +15,9 @@ from torch import Tensor
 from masscli.core.files import set_default_mode
 
 
-def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+def save_tensors(
+    tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
     """Write tensors by name to a safetensors file. They must be contiguous and on the CPU.
 
     Raises OSError if the file cannot be written, with the number that the system gives the error.

@@ -57,7 +57,8 @@ def load_vectors(
         rows = torch.from_numpy(np.stack(list(vectors.values())))
         if not rows.any():
             raise MasscliError(
-                f"--init-vectors {entry}: all its vectors are zero", "were they written to the end?"
+                f"--init-vectors {entry}: all its vectors are zero",
+                "were they written to the end?",
             )
         # A piece that several languages share keeps its vector from the first file.
         new = [row for row, piece in enumerate(vectors) if piece not in initialized]
@@ -93,7 +94,9 @@ def _words(piece_ids: Sequence[int], pieces: Sequence[str]) -> dict[str, int]:
     return inside | beginning
 
 
-def _read(path: Path, words: dict[str, int], size: int) -> dict[int, NDArray[np.float32]]:
+def _read(
+    path: Path, words: dict[str, int], size: int
+) -> dict[int, NDArray[np.float32]]:
     """Return the vectors (D,) in a file for the given words, by the id that `words` has for them.
 
     Of several lines for a word the first counts; words without a line are left out. Raises MasscliError if a
@@ -118,10 +121,12 @@ def _read(path: Path, words: dict[str, int], size: int) -> dict[int, NDArray[np.
             vectors[piece] = np.array(values, np.float32)
         except ValueError:
             raise MasscliError(
-                f"{path}:{number}: {word!r} has something that is no number", "expected WORD and its numbers"
+                f"{path}:{number}: {word!r} has something that is no number",
+                "expected WORD and its numbers",
             ) from None
         if not np.isfinite(vectors[piece]).all():
             raise MasscliError(
-                f"{path}:{number}: {word!r} has a number that is not finite", "leave the word out"
+                f"{path}:{number}: {word!r} has a number that is not finite",
+                "leave the word out",
             )
     return vectors

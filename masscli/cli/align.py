@@ -30,13 +30,26 @@ if TYPE_CHECKING:
 def run(
     path: Annotated[Path, typer.Argument(metavar="DATA", help="A data folder.")],
     source_lang: Annotated[
-        str, typer.Option("--source-lang", "-s", metavar="LANG", help="Language of the first positions.")
+        str,
+        typer.Option(
+            "--source-lang",
+            "-s",
+            metavar="LANG",
+            help="Language of the first positions.",
+        ),
     ],
     target_lang: Annotated[
-        str, typer.Option("--target-lang", "-t", metavar="LANG", help="Language of the second positions.")
+        str,
+        typer.Option(
+            "--target-lang",
+            "-t",
+            metavar="LANG",
+            help="Language of the second positions.",
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the alignments go.")
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="Where the alignments go."),
     ] = Path("train.align"),
     pieces: Annotated[
         Path | None,
@@ -64,10 +77,15 @@ def run(
             links += len(row_links)
             write(format_links(row_links) + "\n")
     share = links / max(1, int(target.lengths().sum()))
-    print(f"{len(source):,} pairs, links to {share:.0%} of the target pieces", file=sys.stderr)
+    print(
+        f"{len(source):,} pairs, links to {share:.0%} of the target pieces",
+        file=sys.stderr,
+    )
 
 
-def _write_pieces(path: Path, source: Column, target: Column, tokenizer: Tokenizer) -> None:
+def _write_pieces(
+    path: Path, source: Column, target: Column, tokenizer: Tokenizer
+) -> None:
     """Write the pieces of each pair of lines of two columns, as fast_align and eflomal read them."""
     with writer(path, "--pieces") as write:
         for row in range(len(source)):

@@ -133,7 +133,8 @@ class Commands(HelpPage, TyperGroup):
                 from masscli.core.config import suggest
 
                 raise MasscliError(
-                    f"no command called {name!r}{suggest(name, list(COMMANDS))}", "masscli --help"
+                    f"no command called {name!r}{suggest(name, list(COMMANDS))}",
+                    "masscli --help",
                 )
             return name, build_command(name, rest), rest
         except MasscliError:
@@ -181,7 +182,9 @@ def _check_encoding(args: Sequence[str]) -> None:
             arg.encode()
         except UnicodeEncodeError:
             shown = os.fsencode(arg).decode("utf-8", "backslashreplace")
-            raise MasscliError(f"{shown}: the argument is not UTF-8", "rename the file or folder") from None
+            raise MasscliError(
+                f"{shown}: the argument is not UTF-8", "rename the file or folder"
+            ) from None
 
 
 def build_app() -> Any:
@@ -195,7 +198,10 @@ def build_app() -> Any:
         version: Annotated[
             bool,
             typer.Option(
-                "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+                "--version",
+                help="Print the version and exit.",
+                is_eager=True,
+                callback=_print_version,
             ),
         ] = False,
     ) -> None:
@@ -211,8 +217,12 @@ def build_command(name: str, args: Sequence[str]) -> Any:
 
     module = importlib.import_module(module_of(name))
     about, examples = _split_help(inspect.getdoc(module) or "")
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)
-    app.command(name, cls=Command, help=about, epilog=examples)(bind(module.run, name, args))
+    app = typer.Typer(
+        add_completion=False, rich_markup_mode=None, context_settings=SETTINGS
+    )
+    app.command(name, cls=Command, help=about, epilog=examples)(
+        bind(module.run, name, args)
+    )
     return typer.main.get_command(app)
 
 

@@ -16,10 +16,18 @@ from masscli.core.errors import MasscliError
 
 
 def run(
-    paths: Annotated[list[Path], typer.Argument(help="Checkpoints or runs.", metavar="PATH...")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new run.", metavar="FOLDER")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Checkpoints or runs.", metavar="PATH...")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder of the new run.", metavar="FOLDER"),
+    ],
     last: Annotated[
-        int | None, typer.Option("--last", help="Average this many of the last checkpoints of each run.")
+        int | None,
+        typer.Option(
+            "--last", help="Average this many of the last checkpoints of each run."
+        ),
     ] = None,
 ) -> None:
     import sys

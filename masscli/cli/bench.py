@@ -54,25 +54,39 @@ def run(
     vocab_size: Annotated[
         int | None,
         typer.Option(
-            "--vocab-size", help="Pieces of the vocabulary (default: 8000; on a GPU 32000).", min=16
+            "--vocab-size",
+            help="Pieces of the vocabulary (default: 8000; on a GPU 32000).",
+            min=16,
         ),
     ] = None,
-    rows: Annotated[int, typer.Option("--rows", help="Sentences in a training batch.", min=1)] = 256,
+    rows: Annotated[
+        int, typer.Option("--rows", help="Sentences in a training batch.", min=1)
+    ] = 256,
     length: Annotated[
-        int | None, typer.Option("--length", help="Pieces in a sentence (default: 15; on a GPU 64).", min=2)
+        int | None,
+        typer.Option(
+            "--length", help="Pieces in a sentence (default: 15; on a GPU 64).", min=2
+        ),
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", help="Steps of decoding.", min=2)] = 18,
+    steps: Annotated[
+        int, typer.Option("--steps", help="Steps of decoding.", min=2)
+    ] = 18,
     seconds: Annotated[
-        float, typer.Option("--seconds", help="Time for each figure, at least.", min=0.1)
+        float,
+        typer.Option("--seconds", help="Time for each figure, at least.", min=0.1),
     ] = 5.0,
-    precision: Annotated[str, typer.Option("--precision", help="auto, bf16, fp16 or fp32.")] = "auto",
+    precision: Annotated[
+        str, typer.Option("--precision", help="auto, bf16, fp16 or fp32.")
+    ] = "auto",
     device: Annotated[
-        str, typer.Option("--device", help="cpu, cuda, ...; auto is a GPU if there is one.")
+        str,
+        typer.Option("--device", help="cpu, cuda, ...; auto is a GPU if there is one."),
     ] = "auto",
     check: Annotated[
         bool | None,
         typer.Option(
-            "--check/--no-check", help="Compare the device with the CPU first (default: a GPU only)."
+            "--check/--no-check",
+            help="Compare the device with the CPU first (default: a GPU only).",
         ),
     ] = None,
     compiled: Annotated[
@@ -83,7 +97,8 @@ def run(
         ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", help="CPU threads (default: PyTorch's own).", min=1)
+        int | None,
+        typer.Option("--threads", help="CPU threads (default: PyTorch's own).", min=1),
     ] = None,
 ) -> None:
     """Check the device if asked to, and print a line for each figure of each model."""
@@ -95,7 +110,9 @@ def run(
     from masscli.training.precision import choose_device, choose_dtype
 
     if precision not in ("auto", "bf16", "fp16", "fp32"):
-        raise MasscliError(f"--precision: {precision!r} is not one of auto, bf16, fp16, fp32")
+        raise MasscliError(
+            f"--precision: {precision!r} is not one of auto, bf16, fp16, fp32"
+        )
     if threads is not None:
         torch.set_num_threads(threads)
     torch_device = choose_device(device)
@@ -108,13 +125,17 @@ def run(
         "compiled": compiled,
     }
     defaults = CPU_DEFAULTS if torch_device.type == "cpu" else GPU_DEFAULTS
-    chosen = defaults | {name: value for name, value in given.items() if value is not None}
+    chosen = defaults | {
+        name: value for name, value in given.items() if value is not None
+    }
     sizes = (chosen["vocab_size"], rows, chosen["length"], steps, seconds)
     workloads = [Workload(name, *sizes) for name in chosen["arch"].split(",")]
     # An unknown or unsuitable name must not be found after minutes.
     for workload in workloads:
         workload.config()
-    print(f"torch {torch.__version__}, {_describe(torch_device)}, {torch.get_num_threads()} threads")
+    print(
+        f"torch {torch.__version__}, {_describe(torch_device)}, {torch.get_num_threads()} threads"
+    )
     passed = True
     if chosen["check"]:
         passed = _check(torch_device)
@@ -152,7 +173,9 @@ def _check(device: torch.device) -> bool:
     return passed
 
 
-def _measure(workload: Workload, device: torch.device, dtype: torch.dtype, compiled: bool) -> None:
+def _measure(
+    workload: Workload, device: torch.device, dtype: torch.dtype, compiled: bool
+) -> None:
     """Measure one model, and print a line for each figure."""
     from masscli.training.bench.measure import measure
 
@@ -160,4 +183,7 @@ def _measure(workload: Workload, device: torch.device, dtype: torch.dtype, compi
     print(f"\n{workload.arch}, {workload.vocab_size:,} pieces, {batch}")
     for figure in measure(workload, device, dtype, compiled):
         # Flushed, since each figure takes seconds.
-        print(f"{figure.name:40} {figure.value:12,.2f} {figure.unit:16} {figure.note}", flush=True)
+        print(
+            f"{figure.name:40} {figure.value:12,.2f} {figure.unit:16} {figure.note}",
+            flush=True,
+        )

@@ -70,7 +70,11 @@ class CompareConfig:
         check(
             *positive(self, "batch_tokens"),
             *not_negative(self, "worst"),
-            (0 <= self.max_changed <= 1, "max_changed", f"must lie in [0, 1], got {self.max_changed}"),
+            (
+                0 <= self.max_changed <= 1,
+                "max_changed",
+                f"must lie in [0, 1], got {self.max_changed}",
+            ),
             (0 < self.alpha < 1, "alpha", f"must lie in (0, 1), got {self.alpha}"),
         )
 
@@ -78,8 +82,15 @@ class CompareConfig:
 def run(
     options: CompareConfig,
     search: GenerationConfig,
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="A run, a checkpoint, or a file of outputs.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="What is to take its place.")],
+    old: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OLD", help="A run, a checkpoint, or a file of outputs."
+        ),
+    ],
+    new: Annotated[
+        Path, typer.Argument(metavar="NEW", help="What is to take its place.")
+    ],
 ) -> None:
     """Compare the outputs of two models, print the report, and exit with 3 if the new model is worse.
 
@@ -96,10 +107,16 @@ def run(
     old_outputs, old_speed = _outputs(old, sources, search, options)
     new_outputs, new_speed = _outputs(new, sources, search, options)
     speeds = {str(old): old_speed, str(new): new_speed}
-    comparison = compare_outputs(sources, old_outputs, new_outputs, references, metrics, options.worst)
+    comparison = compare_outputs(
+        sources, old_outputs, new_outputs, references, metrics, options.worst
+    )
     reasons = _reasons(comparison, options)
     if options.format == "json":
-        fields = {**asdict(comparison), "sentences_per_second": speeds, "worse_because": reasons}
+        fields = {
+            **asdict(comparison),
+            "sentences_per_second": speeds,
+            "worse_because": reasons,
+        }
         print(json_line(fields))
     else:
         _print_report(comparison, speeds)
@@ -116,7 +133,9 @@ def _reasons(comparison: Comparison, options: CompareConfig) -> list[str]:
         reasons.append(f"{name} is lower (p < {options.alpha:g})")
     share = comparison.changed_share
     if share > options.max_changed:
-        reasons.append(f"{share:.1%} of the lines changed (--max-changed {options.max_changed:g})")
+        reasons.append(
+            f"{share:.1%} of the lines changed (--max-changed {options.max_changed:g})"
+        )
     return reasons
 
 
@@ -134,7 +153,9 @@ def _outputs(
 
     # Models are opened one after the other, so that only one of them is in memory.
     ensemble = Ensemble.open([path], options.device, options.precision)
-    model = TextModel.open(ensemble, source=options.source_lang, target=options.target_lang)
+    model = TextModel.open(
+        ensemble, source=options.source_lang, target=options.target_lang
+    )
     for warning in model.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     translator = model.translator(search, batch_tokens=options.batch_tokens)
@@ -163,7 +184,11 @@ def _print_report(comparison: Comparison, speeds: Mapping[str, float | None]) ->
         print()
         print(as_table({"old": comparison.old_scores, "new": comparison.new_scores}))
     if comparison.worst:
-        measure = "largest regressions by chrF" if comparison.new_scores else "largest changes by chrF"
+        measure = (
+            "largest regressions by chrF"
+            if comparison.new_scores
+            else "largest changes by chrF"
+        )
         print(f"\n{measure}:")
     for line in comparison.worst:
         print(f"line {line.number}: {line.old_score:.1f} -> {line.new_score:.1f}")

@@ -24,7 +24,10 @@ from masscli.text.corpus import read_text
 
 def run(
     command: Annotated[
-        list[str], typer.Argument(metavar="COMMAND", help="The command line in quotes; - is standard input.")
+        list[str],
+        typer.Argument(
+            metavar="COMMAND", help="The command line in quotes; - is standard input."
+        ),
     ],
 ) -> None:
     """Print the converted command on standard output, and remarks on standard error."""

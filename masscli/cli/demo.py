@@ -25,9 +25,14 @@ from masscli.text.demo import write
 
 def run(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder for the files; created if needed.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="Folder for the files; created if needed."
+        ),
     ],
-    seed: Annotated[int, typer.Option(min=0, help="Seed that decides which sentences are drawn.")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed that decides which sentences are drawn.")
+    ] = 1,
 ) -> None:
     """Write the sample files and name them on standard error."""
     paths = write(folder, seed)

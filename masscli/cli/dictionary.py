@@ -81,9 +81,17 @@ class DictionaryConfig:
         has_two_languages = len(self.langs) == 2 and self.langs[0] != self.langs[1]
         given = ",".join(self.langs)
         check(
-            (has_two_languages, "langs", f"expected two languages, such as en,fr, got {given}"),
+            (
+                has_two_languages,
+                "langs",
+                f"expected two languages, such as en,fr, got {given}",
+            ),
             *positive(self, "min_count", "limit"),
-            (self.max_words is None or self.max_words >= 20, "max_words", "must be at least 20"),
+            (
+                self.max_words is None or self.max_words >= 20,
+                "max_words",
+                "must be at least 20",
+            ),
             (self.dim is None or self.dim >= 2, "dim", "must be at least 2"),
         )
 
@@ -96,7 +104,10 @@ class DictionaryConfig:
 
 def run(
     options: DictionaryConfig,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A data folder, or a run or checkpoint.")],
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="PATH", help="A data folder, or a run or checkpoint."),
+    ],
     source: Annotated[
         Source | None,
         typer.Option(
@@ -115,7 +126,8 @@ def run(
     _check_unused_options(path, source, options)
     if options.vectors is not None and not options.vectors.parent.is_dir():
         raise MasscliError(
-            f"--vectors {options.vectors}: its folder does not exist", "name a prefix of files"
+            f"--vectors {options.vectors}: its folder does not exist",
+            "name a prefix of files",
         )
     match source:
         case Source.MODEL:
@@ -143,7 +155,9 @@ def _from_model(path: Path, options: DictionaryConfig) -> list[WordPair]:
     folder = open_verified(options.data or checkpoint.recipe.data)
     max_words, min_count = options.max_words or MAX_WORDS, options.min_count or 5
     # The text of the folder tells which pieces are words of which language, and how common they are.
-    return from_embeddings.induce(checkpoint.weights(), folder, options.pair, max_words, min_count)
+    return from_embeddings.induce(
+        checkpoint.weights(), folder, options.pair, max_words, min_count
+    )
 
 
 def _from_pairs(path: Path, options: DictionaryConfig) -> tuple[list[WordPair], str]:
@@ -168,15 +182,24 @@ def _from_text(path: Path, options: DictionaryConfig) -> tuple[list[WordPair], s
 
     folder = open_verified(path)
     max_words, min_count = options.max_words or MAX_WORDS, options.min_count or 5
-    induced = from_text.induce(folder, options.pair, max_words, min_count, options.limit)
+    induced = from_text.induce(
+        folder, options.pair, max_words, min_count, options.limit
+    )
     _warn_of_low_agreement(induced, folder)
     if options.vectors is not None:
-        from_text.write_vectors(options.vectors, options.pair, induced, options.dim or VECTOR_DIM)
+        from_text.write_vectors(
+            options.vectors, options.pair, induced, options.dim or VECTOR_DIM
+        )
     share = f"{induced.agreement:.0%}"
-    return induced.pairs, f", from text; {share} of the common ones are found again by a second alignment"
+    return (
+        induced.pairs,
+        f", from text; {share} of the common ones are found again by a second alignment",
+    )
 
 
-def _choose_source(path: Path, source: Source | None, languages: tuple[str, str]) -> Source:
+def _choose_source(
+    path: Path, source: Source | None, languages: tuple[str, str]
+) -> Source:
     """Return what to extract the dictionary from: the source that --from names, or the default for `path`.
 
     The default is the model for a run, pairs for a data folder that has training pairs of the languages, and
@@ -186,10 +209,13 @@ def _choose_source(path: Path, source: Source | None, languages: tuple[str, str]
 
     is_data_folder = _is_data_folder(path)
     if source is Source.MODEL and is_data_folder:
-        raise MasscliError(f"--from {source}: {path} is a data folder", "name a run or checkpoint")
+        raise MasscliError(
+            f"--from {source}: {path} is a data folder", "name a run or checkpoint"
+        )
     if source in (Source.PAIRS, Source.TEXT) and not is_data_folder:
         raise MasscliError(
-            f"--from {source}: {path} is no data folder", "name the --destdir of masscli preprocess"
+            f"--from {source}: {path} is no data folder",
+            "name the --destdir of masscli preprocess",
         )
     if not is_data_folder:
         return Source.MODEL
@@ -203,7 +229,9 @@ def _choose_source(path: Path, source: Source | None, languages: tuple[str, str]
     return Source.PAIRS
 
 
-def _check_unused_options(path: Path, source: Source, options: DictionaryConfig) -> None:
+def _check_unused_options(
+    path: Path, source: Source, options: DictionaryConfig
+) -> None:
     """Warn about given options that only apply to another source.
 
     Raises ConfigError for those of them that name files or folders (--data, --vectors).
@@ -211,10 +239,20 @@ def _check_unused_options(path: Path, source: Source, options: DictionaryConfig)
     check_changed_options(
         options,
         UnusedOption(source is Source.MODEL, "limit", f"{path} is no data folder"),
-        UnusedOption(source is not Source.MODEL, "data", f"{path} is a data folder", misleading=True),
-        UnusedOption(source is Source.PAIRS, "max_words", "with pairs all words are considered"),
         UnusedOption(
-            source is not Source.TEXT, "vectors", f"a dictionary from {source} has none", misleading=True
+            source is not Source.MODEL,
+            "data",
+            f"{path} is a data folder",
+            misleading=True,
+        ),
+        UnusedOption(
+            source is Source.PAIRS, "max_words", "with pairs all words are considered"
+        ),
+        UnusedOption(
+            source is not Source.TEXT,
+            "vectors",
+            f"a dictionary from {source} has none",
+            misleading=True,
         ),
         UnusedOption(options.vectors is None, "dim", "it is the width of --vectors"),
     )

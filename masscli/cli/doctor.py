@@ -20,7 +20,10 @@ import typer
 
 def run(
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object, with memory and disk in GiB.")
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON object, with memory and disk in GiB."
+        ),
     ] = False,
 ) -> None:
     """Print a report on the installation and the machine, as text or as JSON."""
@@ -36,20 +39,40 @@ def run(
 
 def _rows(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (name, text) of each line of the report on the data that `describe_environment` returns."""
-    device, memory, disk = environment["device"], environment["memory"], environment["disk"]
+    device, memory, disk = (
+        environment["device"],
+        environment["memory"],
+        environment["disk"],
+    )
     yield "masscli", environment["masscli"]
     yield "python", environment["python"]
     yield "platform", environment["platform"]
-    yield "packages", ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
-    yield "processor", f"{device['processor']}, {device['cores']} cores, {device['cpu_capability']}"
+    yield (
+        "packages",
+        ", ".join(
+            f"{name} {version}" for name, version in environment["packages"].items()
+        ),
+    )
+    yield (
+        "processor",
+        f"{device['processor']}, {device['cores']} cores, {device['cpu_capability']}",
+    )
     for gpu in device["gpus"]:
         sizes = f"{gpu['free']:.1f} of {gpu['total']:.1f} GiB free"
-        yield "gpu", f"{gpu['name']}, capability {gpu['capability']}, CUDA {device['cuda']}, {sizes}"
-    speeds = ", ".join(f"{dtype} {gflops:,.0f} GFLOP/s" for dtype, gflops in device["gflops"].items())
+        yield (
+            "gpu",
+            f"{gpu['name']}, capability {gpu['capability']}, CUDA {device['cuda']}, {sizes}",
+        )
+    speeds = ", ".join(
+        f"{dtype} {gflops:,.0f} GFLOP/s" for dtype, gflops in device["gflops"].items()
+    )
     yield "device", f"{device['name']}, CPU threads {device['threads']}"
     yield "precision", f"{device['precision']} ({speeds})"
     yield "memory", f"{memory['free']:.1f} of {memory['total']:.1f} GiB free"
-    yield "disk", f"{disk['free']:.1f} of {disk['total']:.1f} GiB free in {disk['folder']}"
+    yield (
+        "disk",
+        f"{disk['free']:.1f} of {disk['total']:.1f} GiB free in {disk['folder']}",
+    )
     for extra, packages in environment["extras"].items():
         yield f"extra {extra}", _describe_extra(extra, packages)
     for plugin in environment["plugins"]:
@@ -64,7 +87,9 @@ def _describe_extra(extra: str, packages: Mapping[str, str | None]) -> str:
     `packages` maps names to installed versions, None for a package that is not installed.
     """
     missing = [name for name, version in packages.items() if version is None]
-    installed = [f"{name} {version}" for name, version in packages.items() if version is not None]
+    installed = [
+        f"{name} {version}" for name, version in packages.items() if version is not None
+    ]
     if missing:
         installed.append(f"no {', '.join(missing)} (pip install 'masscli[{extra}]')")
     return ", ".join(installed)

@@ -47,7 +47,9 @@ def show_dry_run(trainer: Trainer, notes: Sequence[str], console: Console) -> No
     for line in _describe_recipe(trainer.recipe):
         console.print(line)
     for name, stream in trainer.streams.items():
-        console.print(f"stream {name}: {len(stream.batch_builder.dataset):,} training examples")
+        console.print(
+            f"stream {name}: {len(stream.batch_builder.dataset):,} training examples"
+        )
     prepared, losses = trainer.try_update()
     for item in prepared:
         for line in _describe_batch(trainer, item):
@@ -63,8 +65,14 @@ def show_dry_run(trainer: Trainer, notes: Sequence[str], console: Console) -> No
 def _describe_recipe(recipe: Recipe) -> Iterator[str]:
     """Yield lines with the most important settings: data, folder, end, optimizer and size of batches."""
     train, optim = recipe.train, recipe.optim
-    ends = {"updates": train.max_update, "epochs": train.max_epoch, "hours": train.stop_time_hours}
-    until = " or ".join(f"{value:,} {unit}" for unit, value in ends.items() if value is not None)
+    ends = {
+        "updates": train.max_update,
+        "epochs": train.max_epoch,
+        "hours": train.stop_time_hours,
+    }
+    until = " or ".join(
+        f"{value:,} {unit}" for unit, value in ends.items() if value is not None
+    )
     yield f"data {recipe.data}; run {recipe.save_dir}; until {until}"
     yield (
         f"{optim.optimizer}, learning rate {optim.lr:g}, {optim.lr_scheduler} after {optim.warmup_updates} "
@@ -105,14 +113,20 @@ def _describe_memory(trainer: Trainer) -> Iterator[str]:
     trained = [local_part(parameter) for parameter in trainer.names]
     everything = [local_part(parameter) for parameter in trainer.model.parameters()]
     for stream in trainer.streams.values():
-        everything += [local_part(parameter) for parameter in stream.objective.parameters()]
+        everything += [
+            local_part(parameter) for parameter in stream.objective.parameters()
+        ]
     # A frozen weight takes memory, but has neither a gradient nor a state.
     weights = _size(sum(tensor.numel() for tensor in everything))
     gradients = _size(sum(tensor.numel() for tensor in trained))
     state = _size(sum(_state_numbers(tensor, trainer.recipe) for tensor in trained))
     # The optimizer makes its state at its first step, which a dry run does not make.
     peak = peak_memory(trainer.device) + state
-    free = free_memory() if trainer.device.type == "cpu" else free_memory_of_gpu(trainer.device)
+    free = (
+        free_memory()
+        if trainer.device.type == "cpu"
+        else free_memory_of_gpu(trainer.device)
+    )
     yield (
         f"memory: weights {_format(weights)}, gradients {_format(gradients)}, optimizer {_format(state)}; "
         f"about {_format(peak)} with these batches; {_format(free)} are free besides"

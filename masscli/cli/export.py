@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
 def run(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a checkpoint.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The new folder.", metavar="FOLDER")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The new folder.", metavar="FOLDER")
+    ],
     to: Annotated[
         Literal["huggingface", "ctranslate2", "safetensors", "masscli"],
         typer.Option("--to", help="What the folder is for."),
@@ -100,7 +102,9 @@ def run(
     }
     _refuse_unused(unused, "a translator" if is_translator else "a single stack", to)
     if has_direction:
-        notes = _export_direction(checkpoint, output, to, source_lang, target_lang, precision, shortlist)
+        notes = _export_direction(
+            checkpoint, output, to, source_lang, target_lang, precision, shortlist
+        )
     elif to == "huggingface":
         from masscli.checkpoint.convert.export import export_checkpoint
 
@@ -123,7 +127,9 @@ def _refuse_unused(unused: dict[str, bool], kind: str, to: str) -> None:
     """Raise MasscliError for the first flag that was given and has no effect."""
     for flag, is_unused in unused.items():
         if is_unused:
-            raise MasscliError(f"{flag} has no effect on {kind} with --to {to}", "leave it out")
+            raise MasscliError(
+                f"{flag} has no effect on {kind} with --to {to}", "leave it out"
+            )
 
 
 def _export_direction(

@@ -92,23 +92,55 @@ class FilterConfig:
         check(
             *positive(self, "max_len", "batch_tokens"),
             *not_negative(self, "min_len", "min_score"),
-            (self.source_lang != self.target_lang, "target_lang", "is the source language, too"),
-            (self.max_ratio >= 1, "max_ratio", f"must be at least 1, got {self.max_ratio}"),
-            (0 < self.keep_best <= 1, "keep_best", f"must lie in (0, 1], got {self.keep_best}"),
+            (
+                self.source_lang != self.target_lang,
+                "target_lang",
+                "is the source language, too",
+            ),
+            (
+                self.max_ratio >= 1,
+                "max_ratio",
+                f"must be at least 1, got {self.max_ratio}",
+            ),
+            (
+                0 < self.keep_best <= 1,
+                "keep_best",
+                f"must lie in (0, 1], got {self.keep_best}",
+            ),
             (scored or self.backward is None, "backward", "goes with --forward"),
-            (scored or self.min_score == 0, "min_score", "pairs have scores only with --forward"),
-            (scored or self.keep_best == 1, "keep_best", "pairs have scores only with --forward"),
+            (
+                scored or self.min_score == 0,
+                "min_score",
+                "pairs have scores only with --forward",
+            ),
+            (
+                scored or self.keep_best == 1,
+                "keep_best",
+                "pairs have scores only with --forward",
+            ),
             (all("=" in entry for entry in self.clean), "clean", "expected LANG=FILE"),
-            (all("=" in entry for entry in self.other_lang), "other_lang", "expected LANG=FILE"),
+            (
+                all("=" in entry for entry in self.other_lang),
+                "other_lang",
+                "expected LANG=FILE",
+            ),
             (self.filter_lang or not self.clean, "clean", "goes with --filter-lang"),
-            (self.filter_lang or not self.other_lang, "other_lang", "goes with --filter-lang"),
+            (
+                self.filter_lang or not self.other_lang,
+                "other_lang",
+                "goes with --filter-lang",
+            ),
         )
 
 
 def run(
     options: FilterConfig,
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Lines of the source language.")],
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="Their supposed translations.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="Lines of the source language.")
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="Their supposed translations.")
+    ],
 ) -> None:
     """Judge every pair of lines, write the kept ones, and report what was dropped and why."""
     verdicts, scores = _judge_all(options, source, target)
@@ -116,7 +148,9 @@ def run(
     _write(options, source, target, verdicts, scores)
 
 
-def _judge_all(options: FilterConfig, source: Path, target: Path) -> tuple[list[str], dict[int, PairScore]]:
+def _judge_all(
+    options: FilterConfig, source: Path, target: Path
+) -> tuple[list[str], dict[int, PairScore]]:
     """Return the verdict on each pair, and the scores of the kept pairs by the number of the pair, from 0.
 
     There are no scores without --forward. A verdict is KEPT or the reason to drop the pair. Raises
@@ -129,24 +163,35 @@ def _judge_all(options: FilterConfig, source: Path, target: Path) -> tuple[list[
     langs = (options.source_lang, options.target_lang)
     profiles = None
     if options.filter_lang:
-        profiles = _profiles(options, {options.source_lang: source, options.target_lang: target})
+        profiles = _profiles(
+            options, {options.source_lang: source, options.target_lang: target}
+        )
     scorer = _open_scorer(options)
     verdicts: list[str] = []
     scores: dict[int, PairScore] = {}
     for pairs in _chunks(source, target):
-        judged = [judge(first, second, lengths, profiles, langs) for first, second in pairs]
+        judged = [
+            judge(first, second, lengths, profiles, langs) for first, second in pairs
+        ]
         if scorer is not None:
             scores |= _score(scorer, pairs, judged, len(verdicts))
         verdicts += judged
     if not verdicts:
-        raise MasscliError(f"{source}: has no lines", "give two files with a line for each pair")
+        raise MasscliError(
+            f"{source}: has no lines", "give two files with a line for each pair"
+        )
     if scorer is not None:
-        _report_unknown(scorer, {options.source_lang: source, options.target_lang: target})
+        _report_unknown(
+            scorer, {options.source_lang: source, options.target_lang: target}
+        )
     return verdicts, scores
 
 
 def _score(
-    scorer: PairScorer, pairs: Sequence[tuple[str, str]], verdicts: list[str], first: int
+    scorer: PairScorer,
+    pairs: Sequence[tuple[str, str]],
+    verdicts: list[str],
+    first: int,
 ) -> dict[int, PairScore]:
     """Return the scores of the kept pairs of a chunk, by number; `first` is the number of its first pair.
 
@@ -176,7 +221,9 @@ def _report_unknown(scorer: PairScorer, files: Mapping[str, Path]) -> None:
         print(f"{run_path}: {unknown.summary(name)}", file=sys.stderr)
 
 
-def _drop_low_scores(options: FilterConfig, verdicts: list[str], scores: Mapping[int, PairScore]) -> None:
+def _drop_low_scores(
+    options: FilterConfig, verdicts: list[str], scores: Mapping[int, PairScore]
+) -> None:
     """Set the verdict LOW_SCORE, in place, for scored pairs below --min-score or outside of --keep-best."""
     # The number breaks ties, so that the same pairs are kept every time.
     ranked = sorted(scores, key=lambda number: (-scores[number].score, number))
@@ -214,7 +261,9 @@ def _write(
                 for write, line in zip(files, pair, strict=True):
                     write(f"{line}\n")
             elif len(examples.setdefault(verdict, [])) < EXAMPLES:
-                examples[verdict].append(f"line {number + 1}: {pair[0][:60]!r} | {pair[1][:60]!r}")
+                examples[verdict].append(
+                    f"line {number + 1}: {pair[0][:60]!r} | {pair[1][:60]!r}"
+                )
             if table is not None:
                 table(_row(number, verdict, scores.get(number)))
     _report(verdicts, examples)
@@ -234,7 +283,9 @@ def _row(number: int, verdict: str, score: PairScore | None) -> str:
 def _report(verdicts: Sequence[str], examples: Mapping[str, Sequence[str]]) -> None:
     """Print the number and share of pairs with each verdict, and examples of dropped pairs."""
     for verdict, count in Counter(verdicts).most_common():
-        print(f"{verdict:32} {count:>12,} {count / len(verdicts):>8.2%}", file=sys.stderr)
+        print(
+            f"{verdict:32} {count:>12,} {count / len(verdicts):>8.2%}", file=sys.stderr
+        )
         for example in examples.get(verdict, ()):
             print(f"  {example}", file=sys.stderr)
 
@@ -249,10 +300,14 @@ def _chunks(source: Path, target: Path) -> Iterator[list[tuple[str, str]]]:
     while first := list(islice(sources, CHUNK)):
         second = list(islice(targets, len(first)))
         if len(second) < len(first):
-            raise MasscliError(f"{target}: has fewer lines than {source}", "the files must be aligned")
+            raise MasscliError(
+                f"{target}: has fewer lines than {source}", "the files must be aligned"
+            )
         yield list(zip(first, second, strict=True))
     if next(targets, None) is not None:
-        raise MasscliError(f"{target}: has more lines than {source}", "the files must be aligned")
+        raise MasscliError(
+            f"{target}: has more lines than {source}", "the files must be aligned"
+        )
 
 
 def _profiles(options: FilterConfig, files: Mapping[str, Path]) -> dict[str, Profile]:
@@ -277,7 +332,8 @@ def _profiles(options: FilterConfig, files: Mapping[str, Path]) -> dict[str, Pro
         language, _, path = entry.partition("=")
         if language in files:
             raise MasscliError(
-                f"--other-lang {entry}: {language!r} is a language of the pair", f"use --clean {entry}"
+                f"--other-lang {entry}: {language!r} is a language of the pair",
+                f"use --clean {entry}",
             )
         texts[language] = Path(path)
     profiles = {}

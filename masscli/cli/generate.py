@@ -60,15 +60,24 @@ def run(
     search: GenerationConfig,
     given: Annotated[dict[str, Any], GivenSearch],
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="RUN", help="Runs or checkpoints; several are an ensemble.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN", help="Runs or checkpoints; several are an ensemble."
+        ),
     ] = None,
 ) -> None:
     """Generate outputs for each line of the input, or score given ones; under torchrun share the work."""
     if (command.prefix is not None) != (search.prefix_size > 0):
-        raise MasscliError("--prefix and --prefix-size belong together", "--prefix FILE --prefix-size N")
-    if command.constraints is not None and (search.sampling or search.diverse_beam_groups > 1):
         raise MasscliError(
-            "--constraints need a plain beam search", "leave out --sampling and --diverse-beam-groups"
+            "--prefix and --prefix-size belong together",
+            "--prefix FILE --prefix-size N",
+        )
+    if command.constraints is not None and (
+        search.sampling or search.diverse_beam_groups > 1
+    ):
+        raise MasscliError(
+            "--constraints need a plain beam search",
+            "leave out --sampling and --diverse-beam-groups",
         )
     # A mistake in a tag is noticed before the work, not after it.
     parse_tags(command.tag, "--tag")
@@ -88,7 +97,10 @@ def run(
 
 
 def _help_first_process(
-    command: GenerateConfig, given: Mapping[str, Any], group: WorkGroup, device: torch.device
+    command: GenerateConfig,
+    given: Mapping[str, Any],
+    group: WorkGroup,
+    device: torch.device,
 ) -> None:
     """Decode the batches that the first process sends, until it has finished or given up.
 
@@ -100,7 +112,9 @@ def _help_first_process(
     model = group.receive()
     if model is not None:
         search = model.search_config(given)
-        decoder = _make_translator(model.on_device(device), command, search, group).decoder
+        decoder = _make_translator(
+            model.on_device(device), command, search, group
+        ).decoder
         assert isinstance(decoder, SharedDecoder)
         decoder.serve()
     distributed.stop()
@@ -128,7 +142,9 @@ def _generate(
         backend=command.backend,
         shortlist=command.shortlist,
     )
-    model = opened.text_model(stream=command.stream, source=command.source_lang, target=command.target_lang)
+    model = opened.text_model(
+        stream=command.stream, source=command.source_lang, target=command.target_lang
+    )
     if not command.quiet:
         for warning in model.warnings:
             _warn(warning)
@@ -140,18 +156,35 @@ def _generate(
     translator = _make_translator(model, command, search, group)
     ready = time.perf_counter()
     scores_only = command.score_reference is not None
-    show = choose_format(command.format, translator.tokenizer, model.task.source, search.nbest, scores_only)
+    show = choose_format(
+        command.format,
+        translator.tokenizer,
+        model.task.source,
+        search.nbest,
+        scores_only,
+    )
     _write_outputs(model, translator, command, search.nbest, texts, references, show)
     seconds = time.perf_counter() - ready
     if command.append is not None:
-        _append_speed(command.append, command, search, translator.report.lines / seconds)
+        _append_speed(
+            command.append, command, search, translator.report.lines / seconds
+        )
     if not command.quiet:
         verb = "scored" if scores_only else "translated"
-        _summarise(verb, translator.report, translator.max_source_length, ready - started, seconds)
+        _summarise(
+            verb,
+            translator.report,
+            translator.max_source_length,
+            ready - started,
+            seconds,
+        )
 
 
 def _resolve_search(
-    model: TextModel, command: GenerateConfig, search: GenerationConfig, given: Mapping[str, Any]
+    model: TextModel,
+    command: GenerateConfig,
+    search: GenerationConfig,
+    given: Mapping[str, Any],
 ) -> GenerationConfig:
     """Return the search options: those that were imported with the model, overruled by those `given`.
 
@@ -164,7 +197,8 @@ def _resolve_search(
         _show_search(imported, command.quiet)
     if command.closest_to_reference is not None and (search.beam == 1 or search.mbr):
         raise MasscliError(
-            "--closest-to-reference chooses among several outputs", "give --beam 5, without --mbr"
+            "--closest-to-reference chooses among several outputs",
+            "give --beam 5, without --mbr",
         )
     return search
 
@@ -186,17 +220,25 @@ def _write_outputs(
     # The translator reads ahead, so the source of each line is kept until its translation arrives.
     texts, sources = itertools.tee(texts)
     outputs = _outputs(model, translator, command, texts)
-    with writer(command.output) as write, _alignment_writer(command, nbest) as write_alignments:
-        for number, (translations, source) in enumerate(zip(outputs, sources, strict=False), 1):
+    with (
+        writer(command.output) as write,
+        _alignment_writer(command, nbest) as write_alignments,
+    ):
+        for number, (translations, source) in enumerate(
+            zip(outputs, sources, strict=False), 1
+        ):
             reference = _next_reference(references, number)
             if command.closest_to_reference is not None and reference is not None:
-                ranked = _rank_by_closeness(translations, reference, command.closest_to_reference)
+                ranked = _rank_by_closeness(
+                    translations, reference, command.closest_to_reference
+                )
                 translations = ranked[:nbest]
             write(show(Entry(number, source, reference, translations)))
             write_alignments(translations)
         if references is not None and next(references, None) is not None:
             raise MasscliError(
-                f"--reference has more than the {translator.report.lines} lines of the input", ONE_EACH
+                f"--reference has more than the {translator.report.lines} lines of the input",
+                ONE_EACH,
             )
 
 
@@ -217,7 +259,10 @@ def _alignment_writer(
     with writer(command.alignments, "--alignments") as write:
 
         def write_alignments(translations: Sequence[Translation]) -> None:
-            rows = [format_links(translation.hypothesis.links) for translation in translations]
+            rows = [
+                format_links(translation.hypothesis.links)
+                for translation in translations
+            ]
             rows += [""] * (lines - len(rows))
             write("".join(f"{row}\n" for row in rows))
 
@@ -243,7 +288,10 @@ def _typed_option(name: str, value: str) -> str:
 
 
 def _make_translator(
-    model: TextModel, command: GenerateConfig, search: GenerationConfig, group: WorkGroup | None
+    model: TextModel,
+    command: GenerateConfig,
+    search: GenerationConfig,
+    group: WorkGroup | None,
 ) -> Translator:
     """Return a translator with the options of the command; processes in `group`, if any, help decoding."""
     from masscli.generation.decoder import Decoder
@@ -260,7 +308,9 @@ def _make_translator(
         allowed = model.frequent_pieces(command.min_piece_count, command.data)
     with_alignments = command.alignments is not None
     if with_alignments and not command.quiet and model.alignment_head().heads is None:
-        _warn("no head has learned to align (--guided-alignment), so that alignments are rough")
+        _warn(
+            "no head has learned to align (--guided-alignment), so that alignments are rough"
+        )
     return model.translator(
         search,
         batch_tokens=command.batch_tokens,
@@ -277,18 +327,43 @@ def _make_translator(
 def _check_unused_options(command: GenerateConfig, search: GenerationConfig) -> None:
     """Print warnings about options that have no effect together with other options."""
     # Scores are divided by the length in any case.
-    search_options = [option.key for option in iter_options(GenerationConfig) if option.key != "lenpen"]
+    search_options = [
+        option.key
+        for option in iter_options(GenerationConfig)
+        if option.key != "lenpen"
+    ]
     scores_only = command.score_reference is not None
     check_changed_options(
-        search, UnusedOption(scores_only, " ".join(search_options), "--score-reference searches for nothing")
+        search,
+        UnusedOption(
+            scores_only,
+            " ".join(search_options),
+            "--score-reference searches for nothing",
+        ),
     )
     # Greedy search ends with its first hypothesis in any case.
-    if command.backend == "ctranslate2" and not search.early_stop and search.beam > 1 and not scores_only:
-        _warn("CTranslate2 finishes a line as soon as --beam hypotheses have ended, as with --early-stop")
-    if command.backend == "ctranslate2" and command.shortlist is not None and not command.quiet:
-        _warn("CTranslate2 takes the candidates of all lines of a batch, so that results depend on batches")
+    if (
+        command.backend == "ctranslate2"
+        and not search.early_stop
+        and search.beam > 1
+        and not scores_only
+    ):
+        _warn(
+            "CTranslate2 finishes a line as soon as --beam hypotheses have ended, as with --early-stop"
+        )
+    if (
+        command.backend == "ctranslate2"
+        and command.shortlist is not None
+        and not command.quiet
+    ):
+        _warn(
+            "CTranslate2 takes the candidates of all lines of a batch, so that results depend on batches"
+        )
     check_changed_options(
-        command, UnusedOption(not search.sampling, "seed", "nothing is drawn without --sampling")
+        command,
+        UnusedOption(
+            not search.sampling, "seed", "nothing is drawn without --sampling"
+        ),
     )
 
 
@@ -306,12 +381,16 @@ def _latest_run() -> Path:
             "train one with `masscli finetune`, or name its folder: masscli generate RUN",
         )
     # The name breaks ties of files that were copied together.
-    latest = max(states, key=lambda state: (state.stat().st_mtime_ns, str(state))).parents[2]
+    latest = max(
+        states, key=lambda state: (state.stat().st_mtime_ns, str(state))
+    ).parents[2]
     print(f"run: {latest}", file=sys.stderr)
     return latest
 
 
-def _open_input(model: TextModel, command: GenerateConfig) -> tuple[Iterable[str], Iterator[str] | None]:
+def _open_input(
+    model: TextModel, command: GenerateConfig
+) -> tuple[Iterable[str], Iterator[str] | None]:
     """Return (input lines, references); the references are None if there are none.
 
     They come from the split of --gen-subset, which is also written to --write-reference, or else from the
@@ -319,7 +398,9 @@ def _open_input(model: TextModel, command: GenerateConfig) -> tuple[Iterable[str
     """
     from masscli.data.formats.registry import guess_format
 
-    references = iter_lines(command.reference) if command.reference is not None else None
+    references = (
+        iter_lines(command.reference) if command.reference is not None else None
+    )
     if command.gen_subset is not None:
         texts, targets = model.split(command.gen_subset, command.data)
         if command.write_reference is not None:
@@ -337,8 +418,13 @@ def _open_input(model: TextModel, command: GenerateConfig) -> tuple[Iterable[str
     if str(path) == "-" and sys.stdin is not None and sys.stdin.isatty():
         answer = f"{command.buffer_size} lines or an end of file (Ctrl-D) start the translation"
         if command.buffer_size == 1:
-            answer = "each is answered at once, and an end of file (Ctrl-D) ends the command"
-        print(f"reading lines in {model.task.source!r} from the terminal; {answer}", file=sys.stderr)
+            answer = (
+                "each is answered at once, and an end of file (Ctrl-D) ends the command"
+            )
+        print(
+            f"reading lines in {model.task.source!r} from the terminal; {answer}",
+            file=sys.stderr,
+        )
     return _opened_lines(path), references
 
 
@@ -352,7 +438,10 @@ def _opened_lines(path: Path) -> Iterator[str]:
 
 
 def _outputs(
-    model: TextModel, translator: Translator, command: GenerateConfig, texts: Iterable[str]
+    model: TextModel,
+    translator: Translator,
+    command: GenerateConfig,
+    texts: Iterable[str],
 ) -> Iterator[list[Translation]]:
     """Yield the translations of each line, the best one first.
 
@@ -361,10 +450,14 @@ def _outputs(
     source, target = model.task.source, model.task.target
     if command.score_reference is None:
         prefixes = iter_lines(command.prefix) if command.prefix is not None else None
-        constraints = iter_lines(command.constraints) if command.constraints is not None else None
+        constraints = (
+            iter_lines(command.constraints) if command.constraints is not None else None
+        )
         yield from translator.translate(texts, source, target, prefixes, constraints)
         return
-    for translation in translator.score(texts, iter_lines(command.score_reference), source, target):
+    for translation in translator.score(
+        texts, iter_lines(command.score_reference), source, target
+    ):
         yield [translation]
 
 
@@ -375,11 +468,16 @@ def _rank_by_closeness(
     from masscli.generation.closeness import rank_by_closeness
 
     texts = [translation.text for translation in translations]
-    return [translations[place] for place in rank_by_closeness(texts, reference, metric)]
+    return [
+        translations[place] for place in rank_by_closeness(texts, reference, metric)
+    ]
 
 
 def _append_speed(
-    path: Path, command: GenerateConfig, search: GenerationConfig, lines_per_second: float
+    path: Path,
+    command: GenerateConfig,
+    search: GenerationConfig,
+    lines_per_second: float,
 ) -> None:
     """Add a speed, in lines per second, to the log of scores `path`, with the tags of the command.
 
@@ -389,7 +487,9 @@ def _append_speed(
 
     from masscli.reporting.score_log import LoggedScore, append_scores
 
-    batches = f"batch-tokens:{command.batch_tokens}|batch-size:{command.batch_size or 'any'}"
+    batches = (
+        f"batch-tokens:{command.batch_tokens}|batch-size:{command.batch_size or 'any'}"
+    )
     signature = f"beam:{search.beam}|{batches}|device:{command.device}|threads:{torch.get_num_threads()}"
     tags = tuple(parse_tags(command.tag, "--tag").items())
     append_scores(path, [LoggedScore("sentences/s", lines_per_second, signature, tags)])
@@ -404,11 +504,15 @@ def _next_reference(references: Iterator[str] | None, line: int) -> str | None:
         return None
     reference = next(references, None)
     if reference is None:
-        raise MasscliError(f"--reference has {line - 1} lines, the input has more", ONE_EACH)
+        raise MasscliError(
+            f"--reference has {line - 1} lines, the input has more", ONE_EACH
+        )
     return reference
 
 
-def _summarise(verb: str, report: Report, max_source: int, loading: float, seconds: float) -> None:
+def _summarise(
+    verb: str, report: Report, max_source: int, loading: float, seconds: float
+) -> None:
     """Print the warnings of a report, perplexities if outputs were scored, and a line with counts and speed.
 
     `max_source` is the length in pieces at which sources are truncated; `loading` and `seconds` are times.

@@ -87,7 +87,9 @@ def as_fairseq(entry: Entry, tokenizer: Tokenizer, source: str) -> str:
         # fairseq prints logarithms to base 2, and computes natural ones, as masscli does.
         score = hypothesis.score / math.log(2)
         pieces = " ".join(tokenizer.ids_to_pieces(hypothesis.ids))
-        token_scores = [f"{value / math.log(2):.4f}" for value in hypothesis.token_scores]
+        token_scores = [
+            f"{value / math.log(2):.4f}" for value in hypothesis.token_scores
+        ]
         rows.append(f"H-{number}\t{score}\t{pieces}")
         rows.append(f"D-{number}\t{score}\t{translation.text}")
         rows.append(f"P-{number}\t{' '.join(token_scores)}")

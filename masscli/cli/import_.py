@@ -58,7 +58,13 @@ class FolderOptions:
     def __post_init__(self) -> None:
         are_distinct = all(self.langs) and len(set(self.langs)) == len(self.langs)
         given = ",".join(self.langs)
-        check((are_distinct, "langs", f"expected languages, such as en,de, each once, got {given}"))
+        check(
+            (
+                are_distinct,
+                "langs",
+                f"expected languages, such as en,de, each once, got {given}",
+            )
+        )
 
 
 @config
@@ -100,8 +106,13 @@ class FileOptions:
 def run(
     of_folder: FolderOptions,
     of_file: FileOptions,
-    path: Annotated[Path, typer.Argument(help="The file or folder to import.", metavar="PATH")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new run.", metavar="FOLDER")],
+    path: Annotated[
+        Path, typer.Argument(help="The file or folder to import.", metavar="PATH")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder of the new run.", metavar="FOLDER"),
+    ],
 ) -> None:
     """Import a model, describe it on standard error, and print the path of its checkpoint."""
     if not path.exists():
@@ -118,18 +129,23 @@ def run(
 
         _refuse_options(replace(of_file, spm_model=None), path, "a folder")
         languages = of_folder.langs or ("en",)
-        checkpoint, notes = import_folder(path, output, languages, of_folder.pickle, of_file.spm_model)
+        checkpoint, notes = import_folder(
+            path, output, languages, of_folder.pickle, of_file.spm_model
+        )
     print("\n".join(notes), file=sys.stderr)
     # Scripts read the path from standard output.
     print(checkpoint)
 
 
-def _refuse_options(options: FolderOptions | FileOptions, path: Path, kind: str) -> None:
+def _refuse_options(
+    options: FolderOptions | FileOptions, path: Path, kind: str
+) -> None:
     """Raise MasscliError if one of `options` was given, which do not apply to a path of this kind."""
     for option in iter_options(type(options)):
         if is_changed(options, option.key):
             raise MasscliError(
-                f"{flag(option.key)}: {path} is {kind}, for which it has no meaning", "leave it out"
+                f"{flag(option.key)}: {path} is {kind}, for which it has no meaning",
+                "leave it out",
             )
 
 
@@ -168,7 +184,8 @@ def _dictionary_files(entries: Sequence[str]) -> dict[str, Path]:
             continue
         if language in files or (equals and not language):
             raise MasscliError(
-                f"--dict {','.join(entries)}: expected LANG=FILE, each language once", "or one FILE for all"
+                f"--dict {','.join(entries)}: expected LANG=FILE, each language once",
+                "or one FILE for all",
             )
         files[language] = Path(path)
     return files

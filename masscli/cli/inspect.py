@@ -18,8 +18,13 @@ from masscli.core.errors import MasscliError
 
 
 def run(
-    path: Annotated[Path, typer.Argument(help="A data folder, a run or a checkpoint.", metavar="PATH")],
-    verify: Annotated[bool, typer.Option("--verify", help="Read every file and compare checksums.")] = False,
+    path: Annotated[
+        Path,
+        typer.Argument(help="A data folder, a run or a checkpoint.", metavar="PATH"),
+    ],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every file and compare checksums.")
+    ] = False,
     retrieval: Annotated[
         bool,
         typer.Option(
@@ -29,9 +34,14 @@ def run(
         ),
     ] = False,
     data: Annotated[
-        Path | None, typer.Option("--data", help="The data folder of --retrieval (default: the run's).")
+        Path | None,
+        typer.Option(
+            "--data", help="The data folder of --retrieval (default: the run's)."
+        ),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="The split of --retrieval.")] = "valid",
+    split: Annotated[
+        str, typer.Option("--split", help="The split of --retrieval.")
+    ] = "valid",
 ) -> None:
     if retrieval:
         _show_retrieval(path, data, split)
@@ -53,10 +63,14 @@ def _show_data(path: Path, verify: bool) -> None:
         shards = columns[text.column].shards
         rows = sum(shard.rows for shard in shards)
         pieces = sum(shard.values for shard in shards)
-        print(f"{text.split + ' ' + text.column:24} {rows:>12,} rows {pieces:>14,} pieces")
+        print(
+            f"{text.split + ' ' + text.column:24} {rows:>12,} rows {pieces:>14,} pieces"
+        )
     for table in data.manifest.tables:
         names = ", ".join(data.table(table.name, table.split).fields)
-        print(f"{table.split + ' ' + table.name:24} {table.rows:>12,} rows of {table.format}: {names}")
+        print(
+            f"{table.split + ' ' + table.name:24} {table.rows:>12,} rows of {table.format}: {names}"
+        )
     if verify:
         data.verify()
         print(f"all {len(data.manifest.files)} files match their checksums")
@@ -78,9 +92,13 @@ def _show_checkpoint(path: Path, verify: bool) -> None:
     state = checkpoint.state
     vocab = checkpoint.tokenizer().vocab
     print(f"# {checkpoint.path}")
-    print(f"# update {state.step:,}, {state.targets:,} targets, {state.seconds:,.0f} s of training")
+    print(
+        f"# update {state.step:,}, {state.targets:,} targets, {state.seconds:,.0f} s of training"
+    )
     print(f"# model {weights:,} parameters; heads of tasks {heads:,}")
-    print(f"# languages {', '.join(state.languages) or 'none'}; vocabulary {vocab.fingerprint[:12]}")
+    print(
+        f"# languages {', '.join(state.languages) or 'none'}; vocabulary {vocab.fingerprint[:12]}"
+    )
     if verified is not None:
         print(f"# all {verified} files match their checksums")
     for name, value in checkpoint.metrics.items():
@@ -105,7 +123,9 @@ def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
 
     checkpoint = Checkpoint.open(path)
     if not checkpoint.recipe.model.encoder_layers:
-        raise MasscliError(f"{path}: has no encoder, so that there are no sentences to compare")
+        raise MasscliError(
+            f"{path}: has no encoder, so that there are no sentences to compare"
+        )
     data = open_verified(folder or checkpoint.recipe.data)
     framing = checkpoint.framing()
     if data.vocab.fingerprint != framing.vocab.fingerprint:
@@ -114,7 +134,11 @@ def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
             "name the right folder with --data",
         )
     # Retrieval needs lines of which one knows that they are translations of each other.
-    pairs = [(pair.source, pair.target) for pair in data.manifest.aligned if pair.split == split]
+    pairs = [
+        (pair.source, pair.target)
+        for pair in data.manifest.aligned
+        if pair.split == split
+    ]
     if not pairs:
         raise MasscliError(
             f"{data.folder}: has no {split} pairs",
@@ -128,7 +152,10 @@ def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
         forward = precision_at_1(source_vectors, target_vectors)
         backward = precision_at_1(target_vectors, source_vectors)
         count = len(source_vectors)
-        for direction, precision in ((f"{source}-{target}", forward), (f"{target}-{source}", backward)):
+        for direction, precision in (
+            (f"{source}-{target}", forward),
+            (f"{target}-{source}", backward),
+        ):
             print(
                 f"{direction:12} {precision:7.2%} of {count:,} sentences find their translation first "
                 f"(chance {1 / max(1, count):.2%})"

@@ -23,7 +23,11 @@ from masscli.cli.options import check_changed_options
 from masscli.cli.output import writer
 from masscli.cli.search_options import GivenSearch
 from masscli.core.config import UnusedOption
-from masscli.generation.config import STANDARD_STREAM, GenerationConfig, InteractiveConfig
+from masscli.generation.config import (
+    STANDARD_STREAM,
+    GenerationConfig,
+    InteractiveConfig,
+)
 from masscli.text.corpus import iter_lines
 from masscli.text.single_line import one_line
 
@@ -42,7 +46,10 @@ def run(
     search: GenerationConfig,
     given: Annotated[dict[str, Any], GivenSearch],
     paths: Annotated[
-        list[Path], typer.Argument(metavar="RUN", help="Runs or checkpoints; several are an ensemble.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN", help="Runs or checkpoints; several are an ensemble."
+        ),
     ],
 ) -> None:
     """Translate each line of standard input at once, and print the result."""
@@ -50,7 +57,9 @@ def run(
     from masscli.api.text_translation import TextTranslator
 
     # There is no text that outputs could be made to begin with.
-    check_changed_options(search, UnusedOption(True, "prefix_size", "there is no --prefix here", True))
+    check_changed_options(
+        search, UnusedOption(True, "prefix_size", "there is no --prefix here", True)
+    )
     opened = load(
         *paths,
         device=command.device,
@@ -63,13 +72,19 @@ def run(
     for warning in model.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     translator = TextTranslator(
-        model, search, split=command.split_sentences, keep_placeholders=command.keep_placeholders
+        model,
+        search,
+        split=command.split_sentences,
+        keep_placeholders=command.keep_placeholders,
     )
     # The weights are read now, so that the first line is answered as fast as the others.
     translator.translate([""])
     if sys.stdin.isatty():
         task = model.task
-        print(f"{task.source} to {task.target}; an end of file (Ctrl-D) ends the command", file=sys.stderr)
+        print(
+            f"{task.source} to {task.target}; an end of file (Ctrl-D) ends the command",
+            file=sys.stderr,
+        )
     with writer(STANDARD_STREAM) as write:
         for number, line in enumerate(iter_lines(STANDARD_STREAM), 1):
             (translated,) = translator.translate([line])[0].lines

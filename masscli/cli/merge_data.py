@@ -18,10 +18,17 @@ import typer
 
 
 def run(
-    parts: Annotated[list[Path], typer.Argument(help="The folders of all parts, in any order.")],
-    destdir: Annotated[Path, typer.Option("--destdir", help="Folder to write.")] = Path("data-bin"),
+    parts: Annotated[
+        list[Path], typer.Argument(help="The folders of all parts, in any order.")
+    ],
+    destdir: Annotated[Path, typer.Option("--destdir", help="Folder to write.")] = Path(
+        "data-bin"
+    ),
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a data folder that was made from other text.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace a data folder that was made from other text."
+        ),
     ] = False,
 ) -> None:
     """Join the parts of a data folder, and print counts of kept and dropped lines."""
@@ -31,8 +38,12 @@ def run(
 
     manifest = merge_parts(parts, destdir, overwrite)
     for stats in manifest.filter_stats:
-        dropped = ", ".join(f"{count:,} {reason}" for reason, count in stats.dropped.items()) or "none"
+        dropped = (
+            ", ".join(f"{count:,} {reason}" for reason, count in stats.dropped.items())
+            or "none"
+        )
         print(
-            f"{stats.group}: {stats.lines:,} lines, {stats.kept:,} kept, dropped: {dropped}", file=sys.stderr
+            f"{stats.group}: {stats.lines:,} lines, {stats.kept:,} kept, dropped: {dropped}",
+            file=sys.stderr,
         )
     print(f"{destdir}: {len(parts)} parts", file=sys.stderr)

@@ -53,7 +53,9 @@ class MineConfig:
 
 def run(
     options: MineConfig,
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run or checkpoint with an encoder.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run or checkpoint with an encoder.")
+    ],
 ) -> None:
     """Encode the sentences of both files, and write the pairs whose margin is high enough."""
     import numpy as np
@@ -65,13 +67,20 @@ def run(
 
     ensemble = Ensemble.open([path], options.device, options.precision)
     if not ensemble.first.recipe.model.encoder_layers:
-        raise MasscliError(f"{path}: has no encoder, so that there are no sentences to compare")
+        raise MasscliError(
+            f"{path}: has no encoder, so that there are no sentences to compare"
+        )
     texts, vectors = [], []
-    sides = ((options.input_source, options.source_lang), (options.input_target, options.target_lang))
+    sides = (
+        (options.input_source, options.source_lang),
+        (options.input_target, options.target_lang),
+    )
     for file, language in sides:
         if language not in ensemble.tokenizer.vocab.languages:
             known = ", ".join(ensemble.tokenizer.vocab.languages)
-            raise MasscliError(f"{path}: knows no language {language!r}", f"it has {known}")
+            raise MasscliError(
+                f"{path}: knows no language {language!r}", f"it has {known}"
+            )
         # Every sentence is compared with every other, so both files must fit into memory.
         lines = list(iter_lines(file))
         if not lines:
@@ -83,11 +92,15 @@ def run(
         print(unknown.summary(str(file)), file=sys.stderr)
         ids = [np.asarray(row) for row in encoded]
         texts.append(lines)
-        vectors.append(sentence_vectors(ensemble.models[0], ensemble.framing, ids, language))
+        vectors.append(
+            sentence_vectors(ensemble.models[0], ensemble.framing, ids, language)
+        )
     pairs = mine_pairs(vectors[0], vectors[1], options.min_margin)
     with writer(options.output) as write:
         for margin, source, target in pairs:
-            write(f"{margin:.4f}\t{one_cell(texts[0][source])}\t{one_cell(texts[1][target])}\n")
+            write(
+                f"{margin:.4f}\t{one_cell(texts[0][source])}\t{one_cell(texts[1][target])}\n"
+            )
     print(
         f"{len(pairs):,} pairs of {len(texts[0]):,} and {len(texts[1]):,} sentences "
         f"have a margin of {options.min_margin:g} or more",

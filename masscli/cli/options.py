@@ -82,7 +82,9 @@ class SectionOptions(OptionGroup):
         names = self.names(values)
         section: Any = from_dict(self.section, self.given(values))
         # Defaults that have no effect concern nobody; only an option that was given is worth a warning.
-        unused = {key: rule for key, rule in find_unused(section).items() if key in names}
+        unused = {
+            key: rule for key, rule in find_unused(section).items() if key in names
+        }
         warn_unused(refuse_misleading(unused), names)
         return section
 
@@ -107,7 +109,9 @@ class SectionOptions(OptionGroup):
         return names
 
 
-def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callable[..., None]:
+def bind(
+    run: Callable[..., None], command: str, args: Sequence[str]
+) -> Callable[..., None]:
     """Return a function that calls `run`, the function of a command, and whose parameters Typer understands.
 
     A parameter of `run` that is a dataclass or an option group becomes several options, whose values are
@@ -130,7 +134,9 @@ def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callabl
 
     @functools.wraps(run)
     def call(**values: Any) -> None:
-        arguments = {name: values[name] for name in signature.parameters if name not in groups}
+        arguments = {
+            name: values[name] for name in signature.parameters if name not in groups
+        }
         names: dict[str, str] = {}
         for group in groups.values():
             names |= group.names(values)
@@ -140,11 +146,15 @@ def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callabl
             run(**arguments)
         # The error names keys, which the user may have given by a flag, in a file or with --set.
         except ConfigError as error:
-            raise _with_help_hint(error.with_keys(lambda key: names.get(key, key)), command) from None
+            raise _with_help_hint(
+                error.with_keys(lambda key: names.get(key, key)), command
+            ) from None
 
     # Typer reads these two; the type stubs do not know that inspect honours the first.
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    call.__annotations__ = {declared.name: declared.annotation for declared in parameters}
+    call.__annotations__ = {
+        declared.name: declared.annotation for declared in parameters
+    }
     return call
 
 
@@ -177,7 +187,9 @@ def warn_unused(problems: Iterable[Problem], names: Mapping[str, str]) -> None:
 
 
 @functools.cache
-def section_parameters(section: type, title: str | None = None) -> tuple[inspect.Parameter, ...]:
+def section_parameters(
+    section: type, title: str | None = None
+) -> tuple[inspect.Parameter, ...]:
     """Return an optional Typer parameter for each field of a configuration dataclass.
 
     Help shows them under the title of their section of the configuration, or all under `title` if given. A
@@ -194,7 +206,9 @@ def section_parameters(section: type, title: str | None = None) -> tuple[inspect
 
 def parameter(name: str, annotation: Any, default: object = None) -> inspect.Parameter:
     """Return a keyword-only parameter for the signature of a command."""
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
 
 
 def join_repeated(value: Any) -> Any:
@@ -225,7 +239,9 @@ def completer(choices: Sequence[str]) -> Callable[[str], Iterator[str]]:
     return complete
 
 
-def _option_group(annotation: Any, command: str, args: Sequence[str]) -> OptionGroup | None:
+def _option_group(
+    annotation: Any, command: str, args: Sequence[str]
+) -> OptionGroup | None:
     """Return the options that a parameter of a command stands for, or None for an ordinary Typer parameter.
 
     The annotation is a configuration dataclass, or `Annotated[T, Group]` with a subclass of OptionGroup,

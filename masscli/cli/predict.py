@@ -66,7 +66,11 @@ def run(
         distributed.stop()
         return
     # Both outputs are opened now, so that a path that cannot be written is known before the work begins.
-    probabilities = nullcontext() if command.na_prob is None else writer(command.na_prob, "--na-prob")
+    probabilities = (
+        nullcontext()
+        if command.na_prob is None
+        else writer(command.na_prob, "--na-prob")
+    )
     with writer(command.output) as write, probabilities as write_probabilities:
         outputs, warnings = model.outputs(table, command.batch_tokens)
         distributed.stop()
@@ -97,7 +101,10 @@ def _start_process(command: PredictConfig) -> tuple[str, str]:
     from masscli.training.precision import choose_device, choose_dtype
 
     if str(command.input) == "-":
-        raise MasscliError("--input -: processes cannot share standard input", "give a file with --input")
+        raise MasscliError(
+            "--input -: processes cannot share standard input",
+            "give a file with --input",
+        )
     device = choose_device(command.device, distributed.local_rank)
     distributed.start(device)
     precision = command.precision
@@ -138,17 +145,22 @@ def _input_format(command: PredictConfig, model: TaskModel) -> str:
     return input_format
 
 
-def _check_options(command: PredictConfig, input_format: str, path: Path, model: TaskModel) -> None:
+def _check_options(
+    command: PredictConfig, input_format: str, path: Path, model: TaskModel
+) -> None:
     """Raise MasscliError if --format or --na-prob do not suit the format of the input or the task."""
     if command.format == "json" and input_format != "squad":
-        raise MasscliError("--format json: is for answers to questions", "use --format jsonl")
+        raise MasscliError(
+            "--format json: is for answers to questions", "use --format jsonl"
+        )
     # Other inputs have no rows that a column could be added to.
     if command.format == "tsv" and input_format not in COLUMN_FORMATS:
         hint = "use --format jsonl"
         if input_format == "conll":
             hint += ", or leave it out: tagged words are columns"
         raise MasscliError(
-            f"--format tsv: needs a table or lines as input, {command.input} is {input_format}", hint
+            f"--format tsv: needs a table or lines as input, {command.input} is {input_format}",
+            hint,
         )
     if command.na_prob is None:
         return
@@ -175,7 +187,9 @@ def _check_new_columns(command: PredictConfig, table: Table) -> None:
             )
 
 
-def _format_predictions(format: str, table: Table, predictions: Sequence[Prediction]) -> str:
+def _format_predictions(
+    format: str, table: Table, predictions: Sequence[Prediction]
+) -> str:
     """Return the predictions as the contents of the output file in the format text, jsonl, json or tsv."""
     if format == "json":
         return _as_squad_json(predictions)

@@ -33,7 +33,12 @@ if TYPE_CHECKING:
 
     from masscli.data.prepare.pipeline import Outcome
     from masscli.data.storage.data_folder import DataFolder
-    from masscli.data.storage.manifest import FilterStats, Manifest, SideStats, TableEntry
+    from masscli.data.storage.manifest import (
+        FilterStats,
+        Manifest,
+        SideStats,
+        TableEntry,
+    )
 
 MANY_UNKNOWN = 0.001
 """Share of unknown pieces in a text above which a warning is printed."""
@@ -61,7 +66,10 @@ def run(config: PreprocessConfig) -> None:
     with _disk_errors_explained(config), _ConsoleProgress(console) as progress:
         if config.part is not None:
             encode_part(config, progress)
-            _say(console, f"{config.destdir}: part {config.part}; masscli merge-data joins all parts")
+            _say(
+                console,
+                f"{config.destdir}: part {config.part}; masscli merge-data joins all parts",
+            )
             return
         outcome = preprocess(config, progress)
     if outcome.fresh:
@@ -95,7 +103,9 @@ class _ConsoleProgress:
             # In a log file the redrawn bar would be thousands of lines.
             disable=not console.is_terminal,
         )
-        self._task = None if self._bar.disable else self._bar.add_task("reading", total=None)
+        self._task = (
+            None if self._bar.disable else self._bar.add_task("reading", total=None)
+        )
 
     def note(self, text: str) -> None:
         _say(self._console, text)
@@ -156,7 +166,10 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
         _warn_of_lines(console, stats)
     megabytes = outcome.size / 1e6
     speed = megabytes / outcome.seconds
-    _say(console, f"{config.destdir}: {megabytes:,.1f} MB in {outcome.seconds:.1f} s ({speed:.1f} MB/s)")
+    _say(
+        console,
+        f"{config.destdir}: {megabytes:,.1f} MB in {outcome.seconds:.1f} s ({speed:.1f} MB/s)",
+    )
 
 
 def _filter_table(manifest: Manifest) -> Table:
@@ -173,7 +186,10 @@ def _filter_table(manifest: Manifest) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for stats in manifest.filter_stats:
         reasons = [f"{count:,} {reason}" for reason, count in stats.dropped.items()]
-        reasons += [f"({count:,} {reason}, kept)" for reason, count in stats.kept_but_suspicious.items()]
+        reasons += [
+            f"({count:,} {reason}, kept)"
+            for reason, count in stats.kept_but_suspicious.items()
+        ]
         counts = (f"{stats.lines:,}", f"{stats.kept:,}", f"{stats.document_breaks:,}")
         cells = [stats.group, *counts, ", ".join(reasons) or "none"]
         # The sides of a pair are lines of one cell.
@@ -202,7 +218,9 @@ def _warn_of_unused_filters(config: PreprocessConfig, manifest: Manifest) -> Non
     from masscli.cli.options import check_changed_options
 
     has_lines = bool(manifest.filter_stats)
-    has_held_out = any(not stats.group.startswith("train.") for stats in manifest.filter_stats)
+    has_held_out = any(
+        not stats.group.startswith("train.") for stats in manifest.filter_stats
+    )
     check_changed_options(
         config,
         UnusedOption(
@@ -210,10 +228,18 @@ def _warn_of_unused_filters(config: PreprocessConfig, manifest: Manifest) -> Non
             "min_len max_len max_ratio dedup drop_copies drop_held_out filter_lang",
             "tables keep all their examples, and there is no other text",
         ),
-        UnusedOption(len(manifest.languages) < 2, "filter_lang", "the text is of one language"),
-        UnusedOption(not manifest.aligned, "drop_copies max_ratio", "there are no pairs"),
-        UnusedOption("ro" not in manifest.languages, "romanian", "there is no Romanian (ro) text"),
-        UnusedOption(not has_held_out, "drop_held_out", "there is no valid or test set"),
+        UnusedOption(
+            len(manifest.languages) < 2, "filter_lang", "the text is of one language"
+        ),
+        UnusedOption(
+            not manifest.aligned, "drop_copies max_ratio", "there are no pairs"
+        ),
+        UnusedOption(
+            "ro" not in manifest.languages, "romanian", "there is no Romanian (ro) text"
+        ),
+        UnusedOption(
+            not has_held_out, "drop_held_out", "there is no valid or test set"
+        ),
     )
 
 
@@ -250,12 +276,17 @@ def _report_tables(console: Console, folder: Path) -> None:
     console.print(_example_table(data, unknown_shares))
     for name, share in unknown_shares.items():
         if share > MANY_UNKNOWN:
-            _warn(console, f"{share:.2%} of the pieces of {name} are unknown; does the vocabulary suit it?")
+            _warn(
+                console,
+                f"{share:.2%} of the pieces of {name} are unknown; does the vocabulary suit it?",
+            )
     for entry in data.manifest.tables:
         _warn_of_bad_rows(console, entry, folder / DROPPED_FILE)
         # Only a TSV file has a header that can be forgotten, as CoLA is distributed without one.
         if entry.format == "tsv":
-            _warn_of_missing_header(console, entry.path, data.table(entry.name, entry.split).fields)
+            _warn_of_missing_header(
+                console, entry.path, data.table(entry.name, entry.split).fields
+            )
     for leak in find_leaks(data):
         _warn(
             console,
@@ -320,7 +351,9 @@ def _example_table(data: DataFolder, unknown_shares: dict[str, float]) -> Table:
             share = unknown / max(1, pieces)
             # Labels and ids are no text, and never read as pieces.
             rows = range(min(len(columns[text]), LABEL_ROWS))
-            if table.is_list(text) or any(is_text(columns[text].text(row)) for row in rows):
+            if table.is_list(text) or any(
+                is_text(columns[text].text(row)) for row in rows
+            ):
                 unknown_shares[f"{text} in {entry.path}"] = share
             result.add_row(
                 f"{entry.split}.{entry.name}",
@@ -334,4 +367,7 @@ def _example_table(data: DataFolder, unknown_shares: dict[str, float]) -> Table:
 
 def _is_column_name(text: str) -> bool:
     """Return whether a text may be a column name: it has a letter, and few enough words."""
-    return any(character.isalpha() for character in text) and len(text.split()) <= MAX_COLUMN_NAME_WORDS
+    return (
+        any(character.isalpha() for character in text)
+        and len(text.split()) <= MAX_COLUMN_NAME_WORDS
+    )

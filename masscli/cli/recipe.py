@@ -32,10 +32,23 @@ from typing import Annotated, Any
 
 import typer
 
-from masscli.core.config import ConfigError, Problem, from_dict, suggest, to_dict, to_toml
+from masscli.core.config import (
+    ConfigError,
+    Problem,
+    from_dict,
+    suggest,
+    to_dict,
+    to_toml,
+)
 from masscli.core.errors import MasscliError
 from masscli.models.presets import resolve
-from masscli.reporting.recipe_folders import SCALES, find_recipe, list_recipes, run_recipe, steps_of
+from masscli.reporting.recipe_folders import (
+    SCALES,
+    find_recipe,
+    list_recipes,
+    run_recipe,
+    steps_of,
+)
 from masscli.training.recipe import Recipe
 from masscli.training.recipe_file import read_toml
 
@@ -44,26 +57,43 @@ ACTIONS = {"list": 0, "show": 1, "run": 1, "check": None, "diff": 2}
 
 
 def run(
-    action: Annotated[str, typer.Argument(metavar="ACTION", help="list, show, run, check or diff.")],
+    action: Annotated[
+        str, typer.Argument(metavar="ACTION", help="list, show, run, check or diff.")
+    ],
     recipes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RECIPE", help="Name, TOML file or folder of a run.", show_default=False),
+        typer.Argument(
+            metavar="RECIPE",
+            help="Name, TOML file or folder of a run.",
+            show_default=False,
+        ),
     ] = None,
     scale: Annotated[
-        str | None, typer.Option(metavar="CHOICE", help=f"run: size of the experiment [{', '.join(SCALES)}].")
+        str | None,
+        typer.Option(
+            metavar="CHOICE", help=f"run: size of the experiment [{', '.join(SCALES)}]."
+        ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="run: folder with the corpora (default: $DATA).")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="run: folder with the corpora (default: $DATA)."
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="run: folder for all results.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="run: folder for all results."
+        ),
     ] = None,
 ) -> None:
     """Carry out the action (list, show, run, check or diff) with the given recipes."""
     given = recipes or []
     _check_arguments(action, given)
     if action != "run" and (scale or data or output):
-        raise MasscliError("--scale, --data, --output: are for `masscli recipe run`", "leave them out")
+        raise MasscliError(
+            "--scale, --data, --output: are for `masscli recipe run`", "leave them out"
+        )
     match action:
         case "list":
             titles = list_recipes()
@@ -84,15 +114,20 @@ def _check_arguments(action: str, recipes: Sequence[str]) -> None:
     """Raise MasscliError for an unknown action or a wrong number of recipes."""
     if action not in ACTIONS:
         raise MasscliError(
-            f"recipe: no action called {action!r}{suggest(action, list(ACTIONS))}", "masscli recipe --help"
+            f"recipe: no action called {action!r}{suggest(action, list(ACTIONS))}",
+            "masscli recipe --help",
         )
     expected = ACTIONS[action]
     if expected is None and not recipes:
-        raise MasscliError(f"recipe {action}: expected at least one recipe, got 0", "masscli recipe --help")
+        raise MasscliError(
+            f"recipe {action}: expected at least one recipe, got 0",
+            "masscli recipe --help",
+        )
     if expected is not None and len(recipes) != expected:
         noun = "recipe" if expected == 1 else "recipes"
         raise MasscliError(
-            f"recipe {action}: expected {expected} {noun}, got {len(recipes)}", "masscli recipe --help"
+            f"recipe {action}: expected {expected} {noun}, got {len(recipes)}",
+            "masscli recipe --help",
         )
 
 
@@ -104,7 +139,9 @@ def _show(recipe: str) -> None:
         folder = find_recipe(recipe)
         print((folder / "README.md").read_text(encoding="utf-8").rstrip())
         for script in steps_of(folder):
-            print(f"\n# ---- {script.name} ----\n{script.read_text(encoding='utf-8').rstrip()}")
+            print(
+                f"\n# ---- {script.name} ----\n{script.read_text(encoding='utf-8').rstrip()}"
+            )
         print(f"\n# The scripts and the settings of each scale lie in {folder}")
         return
     given = read_toml(_file(path))
@@ -153,7 +190,9 @@ def _decode(path: Path) -> Recipe:
         return replace(recipe, model=resolve(settings.get("model", {}), needed))
     except ConfigError as error:
         # Several files may be checked at once, so each problem names its own.
-        problems = [Problem(str(path), str(problem), problem.hint) for problem in error.problems]
+        problems = [
+            Problem(str(path), str(problem), problem.hint) for problem in error.problems
+        ]
         raise ConfigError(*problems, hint=error.hint) from None
 
 

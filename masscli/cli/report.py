@@ -38,36 +38,57 @@ from masscli.reporting.score_log import parse_tags
 
 def run(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", help="File of `masscli score --append`, or runs.")
+        list[Path],
+        typer.Argument(
+            metavar="PATH", help="File of `masscli score --append`, or runs."
+        ),
     ],
     baseline: Annotated[
         list[str] | None,
-        typer.Option(metavar="TAG=VALUE", help="Tag of the rows to compare with. Repeatable."),
+        typer.Option(
+            metavar="TAG=VALUE", help="Tag of the rows to compare with. Repeatable."
+        ),
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also draw the scores (svg, png or pdf; needs masscli[plot])."),
+        typer.Option(
+            metavar="FILE",
+            help="Also draw the scores (svg, png or pdf; needs masscli[plot]).",
+        ),
     ] = None,
     x: Annotated[
         str | None,
-        typer.Option(metavar="TAG", help="Tag or metric on the horizontal axis of --plot and --html."),
+        typer.Option(
+            metavar="TAG",
+            help="Tag or metric on the horizontal axis of --plot and --html.",
+        ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write a page for a browser.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write a page for a browser."),
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Runs: metric of the best checkpoint, such as loss. Repeatable."),
+        typer.Option(
+            metavar="NAME",
+            help="Runs: metric of the best checkpoint, such as loss. Repeatable.",
+        ),
     ] = None,
     curve: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Runs: metric to show at every validation.")
+        str | None,
+        typer.Option(metavar="NAME", help="Runs: metric to show at every validation."),
     ] = None,
     append: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Runs: also add each --metric to this log of scores.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Runs: also add each --metric to this log of scores."
+        ),
     ] = None,
     tag: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Tag of the metrics in --append. Repeatable."),
+        typer.Option(
+            metavar="NAME=VALUE", help="Tag of the metrics in --append. Repeatable."
+        ),
     ] = None,
 ) -> None:
     """Print a table of scores or of runs, and write the plot, page or log that the options ask for."""
@@ -89,7 +110,10 @@ def run(
         "masscli report --help",
     )
     if len(paths) != 1:
-        raise MasscliError(f"report: expected one log of scores, got {len(paths)}", "report each by itself")
+        raise MasscliError(
+            f"report: expected one log of scores, got {len(paths)}",
+            "report each by itself",
+        )
     _report_scores(paths[0], baseline, plot, x, html)
 
 
@@ -101,15 +125,28 @@ def _refuse_given(options: Mapping[str, object], reason: str, hint: str) -> None
 
 
 def _report_scores(
-    scores: Path, baseline: list[str] | None, plot: Path | None, x: str | None, html: Path | None
+    scores: Path,
+    baseline: list[str] | None,
+    plot: Path | None,
+    x: str | None,
+    html: Path | None,
 ) -> None:
-    from masscli.reporting.score_log import compare_with_baseline, read_scores, summarise
+    from masscli.reporting.score_log import (
+        compare_with_baseline,
+        read_scores,
+        summarise,
+    )
     from masscli.reporting.score_table import markdown_table, plot_summaries
 
     if plot is not None and x is None:
-        raise MasscliError("--plot needs --x", "masscli report scores.jsonl --plot k.svg --x k")
+        raise MasscliError(
+            "--plot needs --x", "masscli report scores.jsonl --plot k.svg --x k"
+        )
     if x is not None and plot is None and html is None:
-        raise MasscliError("--x: is for --plot and --html", "masscli report scores.jsonl --html k.html --x k")
+        raise MasscliError(
+            "--x: is for --plot and --html",
+            "masscli report scores.jsonl --html k.html --x k",
+        )
     logged = read_scores(scores)
     summaries = summarise(logged)
     tests = {}
@@ -134,16 +171,25 @@ def _write_run_page(folders: Sequence[Path], metrics: list[str], html: Path) -> 
 
 
 def _report_runs(
-    folders: Sequence[Path], metrics: list[str], curve: str | None, append: Path | None, tags: dict[str, str]
+    folders: Sequence[Path],
+    metrics: list[str],
+    curve: str | None,
+    append: Path | None,
+    tags: dict[str, str],
 ) -> None:
     from masscli.reporting.run_log import cost_rows, read_run
     from masscli.reporting.score_log import LoggedScore, append_scores
     from masscli.reporting.score_table import align_table
 
     if append is not None and (not metrics or len(folders) > 1):
-        raise MasscliError("--append: adds the metrics of one run", "name one run, and --metric NAME")
+        raise MasscliError(
+            "--append: adds the metrics of one run", "name one run, and --metric NAME"
+        )
     if tags and append is None:
-        raise MasscliError("--tag: tags are written to the log of --append only", "add --append scores.jsonl")
+        raise MasscliError(
+            "--tag: tags are written to the log of --append only",
+            "add --append scores.jsonl",
+        )
     logs = [read_run(folder) for folder in folders]
     print(align_table(cost_rows(logs, metrics, curve), text_columns=1))
     if append is not None:
@@ -151,5 +197,7 @@ def _report_runs(
         signature = "validation of the best checkpoint"
         scores = []
         for name in metrics:
-            scores.append(LoggedScore(name, logs[0].best(name), signature, tuple(tags.items())))
+            scores.append(
+                LoggedScore(name, logs[0].best(name), signature, tuple(tags.items()))
+            )
         append_scores(append, scores)

@@ -87,51 +87,87 @@ class Texts:
 
     def select(self, numbers: Sequence[int]) -> Texts:
         """Return only the lines with these numbers, from 0, of all hypotheses and references."""
-        return Texts(_select(self.hypotheses, numbers), _select(self.references, numbers))
+        return Texts(
+            _select(self.hypotheses, numbers), _select(self.references, numbers)
+        )
 
 
 def run(
     options: ScoreConfig,
     hyp: Annotated[
         list[Path],
-        typer.Argument(metavar="HYP", help="Text to score; - is standard input. With --gen-subset: runs."),
+        typer.Argument(
+            metavar="HYP",
+            help="Text to score; - is standard input. With --gen-subset: runs.",
+        ),
     ],
     ref: Annotated[
         list[Path] | None,
-        typer.Option("--ref", "-r", metavar="FILE", help="Reference; repeatable, or with commas."),
+        typer.Option(
+            "--ref", "-r", metavar="FILE", help="Reference; repeatable, or with commas."
+        ),
     ] = None,
     src: Annotated[
-        Path | None, typer.Option("--src", metavar="FILE", help="Source text, only to notice a copy of it.")
+        Path | None,
+        typer.Option(
+            "--src", metavar="FILE", help="Source text, only to notice a copy of it."
+        ),
     ] = None,
     append: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also add the scores to this log, which `masscli report` reads."),
+        typer.Option(
+            metavar="FILE",
+            help="Also add the scores to this log, which `masscli report` reads.",
+        ),
     ] = None,
     tag: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Tag of the scores in --append, such as seed=1. Repeatable."),
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Tag of the scores in --append, such as seed=1. Repeatable.",
+        ),
     ] = None,
     gen_subset: Annotated[
-        str | None, typer.Option(metavar="SPLIT", help="Measure runs on this split (test, valid, ...).")
+        str | None,
+        typer.Option(
+            metavar="SPLIT", help="Measure runs on this split (test, valid, ...)."
+        ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Data of --gen-subset (default: those of the run).")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Data of --gen-subset (default: those of the run)."
+        ),
     ] = None,
     context_window: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Measure the perplexity of running text, with N tokens of context."),
+        typer.Option(
+            metavar="N",
+            help="Measure the perplexity of running text, with N tokens of context.",
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Device of --gen-subset: auto, cpu, cuda, ...")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32, for --gen-subset.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="Device of --gen-subset: auto, cpu, cuda, ...")
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, bf16, fp16 or fp32, for --gen-subset.")
+    ] = "auto",
 ) -> None:
     """Score each hypothesis file, or with --gen-subset each run; print and, with --append, log the scores."""
     tags = parse_tags(tag, "--tag")
     if tags and append is None:
-        raise MasscliError("--tag: tags are written to the log of --append only", "add --append scores.jsonl")
+        raise MasscliError(
+            "--tag: tags are written to the log of --append only",
+            "add --append scores.jsonl",
+        )
     if append is not None and options.sentence_level:
-        raise MasscliError("--append: logs scores of whole files, and does not go with --sentence-level")
+        raise MasscliError(
+            "--append: logs scores of whole files, and does not go with --sentence-level"
+        )
     if gen_subset is not None or context_window is not None or data is not None:
-        request = MeasureRequest(hyp, gen_subset, data, context_window, device, precision)
+        request = MeasureRequest(
+            hyp, gen_subset, data, context_window, device, precision
+        )
         score_runs(options, request, ref, append, tags)
         return
     if ref is None:
@@ -144,7 +180,9 @@ def run(
         _append(append, scores, tags)
 
 
-def _score_files(options: ScoreConfig, hyp: list[Path], ref: list[Path], src: Path | None) -> Scores:
+def _score_files(
+    options: ScoreConfig, hyp: list[Path], ref: list[Path], src: Path | None
+) -> Scores:
     """Score files with outputs, print the scores, and return those of each file, by name.
 
     With --sentence-level the scores of lines are printed, and the result is empty.
@@ -175,7 +213,9 @@ def _score_files(options: ScoreConfig, hyp: list[Path], ref: list[Path], src: Pa
     return scores
 
 
-def _read_texts(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> Texts:
+def _read_texts(
+    options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]
+) -> Texts:
     """Read hypotheses and references, check that they fit each other, and print warnings.
 
     Raises MasscliError if a file or column is missing, or if numbers of lines differ.
@@ -194,14 +234,20 @@ def _read_texts(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) 
     compared_hypotheses, compared_references = as_choices(hypotheses, references)
     _warn(check_inputs(hypotheses, references))
     if "multi-bleu" in options.metric and not has_moses_rules(options.lang):
-        _warn([f"--lang {options.lang}: the Moses tokenizer has no rules for it and takes those of English"])
+        _warn(
+            [
+                f"--lang {options.lang}: the Moses tokenizer has no rules for it and takes those of English"
+            ]
+        )
     return Texts(
         {one.name: one.lines for one in compared_hypotheses},
         {one.name: one.lines for one in compared_references},
     )
 
 
-def _without_unlabelled(options: ScoreConfig, texts: Texts) -> tuple[ScoreConfig, Texts]:
+def _without_unlabelled(
+    options: ScoreConfig, texts: Texts
+) -> tuple[ScoreConfig, Texts]:
     """Leave out the examples without a gold label, print a warning if there are any, and return the rest.
 
     The options are returned, too, with the label that means "no gold label" in `no_gold`.
@@ -214,11 +260,17 @@ def _without_unlabelled(options: ScoreConfig, texts: Texts) -> tuple[ScoreConfig
     total = len(next(iter(texts.references.values())))
     names = ", ".join(texts.references)
     missing = total - len(labelled)
-    _warn([f"{names}: {missing} of {total} examples have no gold label ({options.no_gold!r}): left out"])
+    _warn(
+        [
+            f"{names}: {missing} of {total} examples have no gold label ({options.no_gold!r}): left out"
+        ]
+    )
     return options, texts.select(labelled)
 
 
-def _select(files: Mapping[str, Sequence[str]], numbers: Sequence[int]) -> dict[str, list[str]]:
+def _select(
+    files: Mapping[str, Sequence[str]], numbers: Sequence[int]
+) -> dict[str, list[str]]:
     selected = {}
     for name, lines in files.items():
         selected[name] = [lines[number] for number in numbers]
@@ -250,7 +302,10 @@ def _compute(options: ScoreConfig, texts: Texts) -> Scores:
     references = list(texts.references.values())
     if options.paired:
         return compare(texts.hypotheses, references, options)
-    return {name: score(lines, references, options) for name, lines in texts.hypotheses.items()}
+    return {
+        name: score(lines, references, options)
+        for name, lines in texts.hypotheses.items()
+    }
 
 
 def _print_line_scores(options: ScoreConfig, texts: Texts) -> None:
@@ -275,7 +330,9 @@ def _append(path: Path, scores: Scores, tags: Mapping[str, str]) -> None:
         if len(scores) > 1:
             own_tags["file"] = name
         for one in scores_of_file:
-            logged.append(LoggedScore(one.name, one.value, one.signature, tuple(own_tags.items())))
+            logged.append(
+                LoggedScore(one.name, one.value, one.signature, tuple(own_tags.items()))
+            )
     append_scores(path, logged)
 
 

@@ -26,7 +26,9 @@ def as_lines(scores: Scores) -> str:
     value_width = max(len(value) for _, _, value, _ in rows)
     lines = []
     for file, title, value, signature in rows:
-        lines.append(f"{file:<{file_width}}{title:<{title_width}} = {value:>{value_width}}  {signature}")
+        lines.append(
+            f"{file:<{file_width}}{title:<{title_width}} = {value:>{value_width}}  {signature}"
+        )
     return "\n".join(lines)
 
 
@@ -75,7 +77,11 @@ def as_json(scores: Scores) -> str:
     objects = []
     for name, scores_of_file in scores.items():
         for score in scores_of_file:
-            fields: dict[str, Any] = {"file": name, "name": score.name, "value": score.value}
+            fields: dict[str, Any] = {
+                "file": name,
+                "name": score.name,
+                "value": score.value,
+            }
             optional = {
                 "signature": score.signature,
                 "detail": score.detail,

@@ -64,7 +64,9 @@ class ScoreInput:
 
 def read_references(paths: Sequence[Path], options: ScoreConfig) -> list[ScoreInput]:
     """Read the reference files. Raises MasscliError if a format or column is not clear or does not exist."""
-    return [_read_reference(name, path, options) for name, path in _names(paths).items()]
+    return [
+        _read_reference(name, path, options) for name, path in _names(paths).items()
+    ]
 
 
 def read_hypotheses(
@@ -72,7 +74,10 @@ def read_hypotheses(
 ) -> list[ScoreInput]:
     """Read the hypothesis files; they are read as CoNLL lines by default if the references are tagged."""
     tagged = any(reference.sentences is not None for reference in references)
-    return [_read_hypothesis(name, path, options, tagged) for name, path in _names(paths).items()]
+    return [
+        _read_hypothesis(name, path, options, tagged)
+        for name, path in _names(paths).items()
+    ]
 
 
 def _names(paths: Sequence[Path]) -> dict[str, Path]:
@@ -117,7 +122,9 @@ def _reference_format(path: Path, options: ScoreConfig) -> str:
         return options.ref_format
     format = _format_by_name(path)
     # Entity F1 is for CoNLL lines, whatever their file is called.
-    if "entity-f1" in options.metric and (format is None or (format == "tsv" and options.column is None)):
+    if "entity-f1" in options.metric and (
+        format is None or (format == "tsv" and options.column is None)
+    ):
         return "conll"
     if format is not None:
         return format
@@ -147,7 +154,9 @@ def _read_choice_records(path: Path, format: str, options: ScoreConfig) -> list[
         raise MasscliError(error.message, hint) from None
 
 
-def _read_hypothesis(name: str, path: Path, options: ScoreConfig, tagged: bool) -> ScoreInput:
+def _read_hypothesis(
+    name: str, path: Path, options: ScoreConfig, tagged: bool
+) -> ScoreInput:
     column, flag = options.hyp_column, "--hyp-column"
     format, rows = _format_by_name(path), list(iter_lines(path))
     # Objects may come from standard input, which has no name that says so.
@@ -163,7 +172,9 @@ def _read_hypothesis(name: str, path: Path, options: ScoreConfig, tagged: bool) 
     return _table_hypothesis(name, rows, column, flag, format == "tsv")
 
 
-def _table_hypothesis(name: str, rows: list[str], column: str | None, flag: str, is_tsv: bool) -> ScoreInput:
+def _table_hypothesis(
+    name: str, rows: list[str], column: str | None, flag: str, is_tsv: bool
+) -> ScoreInput:
     """Return the hypotheses in `rows`: the column `column`, or else the one that `predict` writes.
 
     Without columns the hypotheses are the lines themselves. Raises MasscliError if a TSV file has several
@@ -178,7 +189,9 @@ def _table_hypothesis(name: str, rows: list[str], column: str | None, flag: str,
     return ScoreInput(name, rows, raw_json=_begins_with_object(rows))
 
 
-def _jsonl_hypothesis(name: str, rows: Sequence[str], column: str | None, flag: str) -> ScoreInput:
+def _jsonl_hypothesis(
+    name: str, rows: Sequence[str], column: str | None, flag: str
+) -> ScoreInput:
     """Return the hypotheses in the rows of a JSONL file.
 
     They are in the field `column`, or else in the field that `masscli generate` or `predict` writes.
@@ -187,7 +200,9 @@ def _jsonl_hypothesis(name: str, rows: Sequence[str], column: str | None, flag: 
     if column is None and HYPOTHESES_FIELD in first:
         lines = []
         for number, row in json_lines(rows, name):
-            lines.append(_best_text(_parse_object(name, number, row), f"{name}:{number}"))
+            lines.append(
+                _best_text(_parse_object(name, number, row), f"{name}:{number}")
+            )
         return ScoreInput(name, lines)
     if column is None:
         column = next((field for field in PREDICTION_FIELDS if field in first), None)
@@ -209,7 +224,9 @@ def _is_own_output(record: Mapping[str, object]) -> bool:
     return "line" in record and any(field in record for field in OWN_FIELDS)
 
 
-def _table_column(name: str, rows: Sequence[str], column: str | None, flag: str) -> list[str]:
+def _table_column(
+    name: str, rows: Sequence[str], column: str | None, flag: str
+) -> list[str]:
     """Return the values of the column `column` of a TSV file, whose first row is the header.
 
     Raises MasscliError if no column is chosen, if it does not exist or is ambiguous, or if a row has another
@@ -219,12 +236,17 @@ def _table_column(name: str, rows: Sequence[str], column: str | None, flag: str)
     listed = ", ".join(header)
     if column is None:
         raise MasscliError(
-            f"{name}: is a table, but no column is chosen", f"choose with {flag}; it has {listed}"
+            f"{name}: is a table, but no column is chosen",
+            f"choose with {flag}; it has {listed}",
         )
-    positions = CaseInsensitiveMapping({title: position for position, title in enumerate(header)})
+    positions = CaseInsensitiveMapping(
+        {title: position for position, title in enumerate(header)}
+    )
     # The mapping has only the last of two columns with one name, and the user may mean the other one.
     if header.count(column) > 1:
-        raise MasscliError(f"{name}: has two columns called {column!r}", f"it has {listed}")
+        raise MasscliError(
+            f"{name}: has two columns called {column!r}", f"it has {listed}"
+        )
     if column not in positions:
         hint = f"it has {listed}"
         if column.isdigit():
@@ -234,12 +256,16 @@ def _table_column(name: str, rows: Sequence[str], column: str | None, flag: str)
     for number, row in enumerate(rows[1:], 2):
         cells = row.split("\t")
         if len(cells) != len(header):
-            raise MasscliError(f"{name}:{number}: has {len(cells)} columns, the header has {len(header)}")
+            raise MasscliError(
+                f"{name}:{number}: has {len(cells)} columns, the header has {len(header)}"
+            )
         values.append(cells[positions[column]])
     return values
 
 
-def _choices(name: str, records: Sequence[Record], column: str, flag: str) -> ScoreInput:
+def _choices(
+    name: str, records: Sequence[Record], column: str, flag: str
+) -> ScoreInput:
     """Return the right choice of each SWAG or RACE example, from the field `column`.
 
     The number of choices of each example is recorded in `choices`. `flag` is the option that chooses a
@@ -250,7 +276,8 @@ def _choices(name: str, records: Sequence[Record], column: str, flag: str) -> Sc
         texts = CaseInsensitiveMapping(record.texts)
         if column not in texts:
             raise MasscliError(
-                f"{name}: has no column {column!r}", f"choose with {flag}; it has {', '.join(texts)}"
+                f"{name}: has no column {column!r}",
+                f"choose with {flag}; it has {', '.join(texts)}",
             )
         lines.append(texts[column])
         counts.append(len(record.lists["choices"]))
@@ -293,7 +320,9 @@ def _tagged(name: str, sentences: Sentences, column: int) -> ScoreInput:
     return ScoreInput(name, lines, sentences, column)
 
 
-def _jsonl(name: str, rows: Sequence[str], field: str | None, flag: str, choices: str = "") -> ScoreInput:
+def _jsonl(
+    name: str, rows: Sequence[str], field: str | None, flag: str, choices: str = ""
+) -> ScoreInput:
     """Return the field `field` of the JSON objects in `rows`: strings or numbers, or lists of tags.
 
     `choices` is the name of the field that lists the choices of an example, if there is one. Raises
@@ -304,10 +333,14 @@ def _jsonl(name: str, rows: Sequence[str], field: str | None, flag: str, choices
         records.append(CaseInsensitiveMapping(_parse_object(name, number, row)))
     if field is None:
         if len(records) == 1 and "data" in records[0]:
-            raise MasscliError(f"{name}: is in the format of SQuAD", "score predictions with --metric squad")
+            raise MasscliError(
+                f"{name}: is in the format of SQuAD",
+                "score predictions with --metric squad",
+            )
         listed = ", ".join(records[0]) if records else "no line"
         raise MasscliError(
-            f"{name}: is JSONL, but no field is chosen", f"choose with {flag}; it has {listed}"
+            f"{name}: is JSONL, but no field is chosen",
+            f"choose with {flag}; it has {listed}",
         )
     values = _field_values(name, records, field, flag)
     if values and isinstance(values[0], list):
@@ -326,7 +359,9 @@ def _jsonl(name: str, rows: Sequence[str], field: str | None, flag: str, choices
     return ScoreInput(name, lines, choices=_choice_counts(records, choices))
 
 
-def _choice_counts(records: Sequence[Mapping[str, object]], field: str) -> list[int] | None:
+def _choice_counts(
+    records: Sequence[Mapping[str, object]], field: str
+) -> list[int] | None:
     """Return the length of the list `field` in each record, or None if a record has no such list."""
     counts = []
     for record in records:
@@ -337,7 +372,9 @@ def _choice_counts(records: Sequence[Mapping[str, object]], field: str) -> list[
     return counts or None
 
 
-def _field_values(name: str, records: Sequence[Mapping[str, object]], field: str, flag: str) -> list[object]:
+def _field_values(
+    name: str, records: Sequence[Mapping[str, object]], field: str, flag: str
+) -> list[object]:
     """Return the value of `field` in each record.
 
     Raises MasscliError if a record lacks it, or if it is a list in some records but not in others.
@@ -346,13 +383,16 @@ def _field_values(name: str, records: Sequence[Mapping[str, object]], field: str
     for number, record in enumerate(records, 1):
         if field not in record:
             raise MasscliError(
-                f"{name}:{number}: has no field {field!r}", f"it has {', '.join(record)}; choose with {flag}"
+                f"{name}:{number}: has no field {field!r}",
+                f"it has {', '.join(record)}; choose with {flag}",
             )
         values.append(record[field])
         first_is_list = isinstance(values[0], list)
         if isinstance(values[-1], list) is not first_is_list:
             article = "no" if first_is_list else "a"
-            raise MasscliError(f"{name}:{number}: {field!r} is {article} list, unlike in line 1")
+            raise MasscliError(
+                f"{name}:{number}: {field!r} is {article} list, unlike in line 1"
+            )
     return values
 
 
@@ -362,20 +402,25 @@ def _best_text(record: Mapping[str, object], where: str) -> str:
         case [{"text": str(text)}, *_]:
             return text
     raise MasscliError(
-        f"{where}: has no hypothesis with a text", "masscli generate --format jsonl writes one in each line"
+        f"{where}: has no hypothesis with a text",
+        "masscli generate --format jsonl writes one in each line",
     )
 
 
 def _parse_object(name: str, number: int, row: str) -> dict[str, object]:
     parsed = parse_json_at(f"{name}:{number}", row, JSONL_HINT)
     if not isinstance(parsed, dict):
-        raise MasscliError(f"{name}:{number}: expected an object, got {row[:40]}", JSONL_HINT)
+        raise MasscliError(
+            f"{name}:{number}: expected an object, got {row[:40]}", JSONL_HINT
+        )
     return parsed
 
 
 def _as_text(value: object, where: str, field: str | None) -> str:
     if value is None or isinstance(value, list | dict):
-        raise MasscliError(f"{where}: {field!r} is {json.dumps(value)[:40]}, expected a string or a number")
+        raise MasscliError(
+            f"{where}: {field!r} is {json.dumps(value)[:40]}, expected a string or a number"
+        )
     if isinstance(value, str):
         return value
     # Numbers are compared as text, written as JSON writes them.
@@ -385,7 +430,9 @@ def _as_text(value: object, where: str, field: str | None) -> str:
 # -- hypotheses and references together --
 
 
-def check_lengths(hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInput]) -> None:
+def check_lengths(
+    hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInput]
+) -> None:
     """Raise MasscliError unless hypotheses and references have equally many lines.
 
     Tagged sentences must also have equally many words. An empty hypothesis file is refused, too.
@@ -400,13 +447,16 @@ def check_lengths(hypotheses: Sequence[ScoreInput], references: Sequence[ScoreIn
             if len(theirs.lines) == len(ours.lines) + 1 and "\t" in theirs.lines[0]:
                 hint = "is that a table with a header? name its column: --column label"
             raise MasscliError(
-                f"{ours.name} has {len(ours.lines)} lines, but {theirs.name} has {len(theirs.lines)}", hint
+                f"{ours.name} has {len(ours.lines)} lines, but {theirs.name} has {len(theirs.lines)}",
+                hint,
             )
 
 
 def _check_sentences(name: str, ours: Sentences, other: str, theirs: Sentences) -> None:
     # The first sentence that differs says more than the numbers of sentences, which are compared last.
-    for number, (our_words, their_words) in enumerate(zip(ours, theirs, strict=False), 1):
+    for number, (our_words, their_words) in enumerate(
+        zip(ours, theirs, strict=False), 1
+    ):
         if len(our_words) != len(their_words):
             place = f"{name}:{our_words[0][0]}" if our_words else name
             raise MasscliError(
@@ -420,7 +470,9 @@ def _check_sentences(name: str, ours: Sentences, other: str, theirs: Sentences) 
         )
 
 
-def check_inputs(hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInput]) -> Iterator[str]:
+def check_inputs(
+    hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInput]
+) -> Iterator[str]:
     """Yield warnings about inputs that were probably meant otherwise.
 
     These are lines of JSON that are compared as they are, tagged sentences with other words than the
@@ -448,7 +500,9 @@ def _count_different_words(ours: ScoreInput, theirs: ScoreInput) -> int:
     It is not known which column holds the words, so the two columns that agree best are compared.
     """
     differences = []
-    for our_column, their_column in product(_other_columns(ours), _other_columns(theirs)):
+    for our_column, their_column in product(
+        _other_columns(ours), _other_columns(theirs)
+    ):
         different = 0
         for our_word, their_word in zip(our_column, their_column, strict=True):
             different += our_word != their_word
@@ -490,7 +544,9 @@ def _are_choices(references: Sequence[ScoreInput]) -> bool:
     if counts is None:
         return False
     for reference in references:
-        if reference.choices != counts or not all(CHOICE.fullmatch(line) for line in reference.lines):
+        if reference.choices != counts or not all(
+            CHOICE.fullmatch(line) for line in reference.lines
+        ):
             return False
     return True
 
@@ -505,7 +561,9 @@ def _numbered(one: ScoreInput, reference: ScoreInput) -> ScoreInput:
     `reference` has the number of choices of each line. Raises MasscliError for a line that is none of them.
     """
     lines = []
-    for number, (line, count) in enumerate(zip(one.lines, reference.choices or [], strict=True), 1):
+    for number, (line, count) in enumerate(
+        zip(one.lines, reference.choices or [], strict=True), 1
+    ):
         index = choice_index(line.strip(), count)
         if index is None:
             raise MasscliError(

@@ -60,13 +60,22 @@ def score_runs(
         _append(append, measured, f"split:{request.split}", tags)
 
 
-def _check(options: ScoreConfig, request: MeasureRequest, ref: Sequence[Path] | None) -> None:
+def _check(
+    options: ScoreConfig, request: MeasureRequest, ref: Sequence[Path] | None
+) -> None:
     if request.split is None:
-        raise MasscliError("--data and --context-window: are for runs", "add --gen-subset test")
+        raise MasscliError(
+            "--data and --context-window: are for runs", "add --gen-subset test"
+        )
     if ref is not None:
-        raise MasscliError("--ref: the references of --gen-subset are those of the data", "leave it out")
+        raise MasscliError(
+            "--ref: the references of --gen-subset are those of the data",
+            "leave it out",
+        )
     if request.precision not in PRECISIONS:
-        raise MasscliError(f"--precision: {request.precision!r} is not one of {', '.join(PRECISIONS)}")
+        raise MasscliError(
+            f"--precision: {request.precision!r} is not one of {', '.join(PRECISIONS)}"
+        )
     for option in iter_options(type(options)):
         # An option that still has its default was most likely not given.
         if option.key not in USED_OPTIONS and is_changed(options, option.key):
@@ -77,14 +86,18 @@ def _check(options: ScoreConfig, request: MeasureRequest, ref: Sequence[Path] | 
             )
     for path in request.runs:
         if not path.is_dir():
-            raise MasscliError(f"{path}: is no run or checkpoint", "name the folder of a run")
+            raise MasscliError(
+                f"{path}: is no run or checkpoint", "name the folder of a run"
+            )
 
 
 def _measure(path: Path, request: MeasureRequest) -> Measurement:
     from masscli.training.precision import choose_device
     from masscli.training.setup.measure import TrainedRun
 
-    run = TrainedRun(path, request.data, choose_device(request.device), request.precision)
+    run = TrainedRun(
+        path, request.data, choose_device(request.device), request.precision
+    )
     if request.context is not None:
         return run.measure_running_text(str(request.split), request.context)
     return run.measure(str(request.split))
@@ -96,7 +109,13 @@ def _as_lines(measured: Mapping[str, Measurement]) -> str:
     for run, measurement in measured.items():
         prefix = f"{run}  " if len(measured) > 1 else ""
         for name, value in measurement.metrics.items():
-            rows.append((f"{prefix}{name}", f"{value:.4f}", measurement.signatures.get(name, "")))
+            rows.append(
+                (
+                    f"{prefix}{name}",
+                    f"{value:.4f}",
+                    measurement.signatures.get(name, ""),
+                )
+            )
     width = max(len(name) for name, _, _ in rows)
     value_width = max(len(value) for _, value, _ in rows)
     lines = []
@@ -119,7 +138,9 @@ def _as_json(measured: Mapping[str, Measurement], split: str) -> str:
     return json.dumps(objects, ensure_ascii=False, indent=1)
 
 
-def _append(path: Path, measured: Mapping[str, Measurement], split: str, tags: Mapping[str, str]) -> None:
+def _append(
+    path: Path, measured: Mapping[str, Measurement], split: str, tags: Mapping[str, str]
+) -> None:
     """Append metrics with their tags to the log `path`; several runs get the tag `run` with their path.
 
     A metric without a signature gets `split` as its signature.

@@ -36,19 +36,30 @@ def score_squad(
     probabilities = None
     if options.na_prob is not None:
         if not has_unanswerable:
-            raise MasscliError(f"--na-prob: all questions of {reference} have answers", "leave it out")
+            raise MasscliError(
+                f"--na-prob: all questions of {reference} have answers", "leave it out"
+            )
         probabilities = _read_probabilities(options.na_prob)
     # Only SQuAD 2.0 has questions without an answer.
     version = "2.0" if has_unanswerable else "1.1"
-    signature = f"squad:{version}|missing:{options.missing}|version:masscli-{__version__}"
+    signature = (
+        f"squad:{version}|missing:{options.missing}|version:masscli-{__version__}"
+    )
     scores: dict[str, list[Score]] = {}
     for path in hypotheses:
         answers = _read_answers(path)
         missing_is_wrong = options.missing == "wrong"
         values = evaluate_squad(
-            questions, answers, has_unanswerable, probabilities, options.na_prob_thresh, missing_is_wrong
+            questions,
+            answers,
+            has_unanswerable,
+            probabilities,
+            options.na_prob_thresh,
+            missing_is_wrong,
         )
-        scores[str(path)] = [Score(name, values[name], signature) for name in ("exact", "f1")]
+        scores[str(path)] = [
+            Score(name, values[name], signature) for name in ("exact", "f1")
+        ]
         if options.format == "json":
             print(json.dumps({"file": str(path), **values}, indent=1))
             continue
@@ -131,9 +142,13 @@ def _read_by_id(path: Path, field: str) -> dict[str, Any]:
     """
     rows = list(iter_lines(path))
     # The first line of a single object that is written over several lines is not closed.
-    one_object_per_line = len(rows) > 1 and rows[0].startswith("{") and rows[0].endswith("}")
+    one_object_per_line = (
+        len(rows) > 1 and rows[0].startswith("{") and rows[0].endswith("}")
+    )
     if not one_object_per_line:
-        values = parse_json_at(str(path), "\n".join(rows), "predictions are an object from ids to answers")
+        values = parse_json_at(
+            str(path), "\n".join(rows), "predictions are an object from ids to answers"
+        )
         if not isinstance(values, dict):
             raise MasscliError(f"{path}: expected an object from ids to answers")
         return values

@@ -32,7 +32,10 @@ def run(
     search: GenerationConfig,
     given: Annotated[dict[str, Any], GivenSearch],
     paths: Annotated[
-        list[Path], typer.Argument(metavar="RUN", help="Runs or checkpoints, offered side by side.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN", help="Runs or checkpoints, offered side by side."
+        ),
     ],
 ) -> None:
     """Serve models over HTTP until the process is told to stop."""

@@ -24,26 +24,46 @@ from masscli.cli.output import check_output
 def run(
     path: Annotated[Path, typer.Argument(metavar="DATA", help="A data folder.")],
     source_lang: Annotated[
-        str, typer.Option("--source-lang", "-s", metavar="LANG", help="Language that is translated from.")
+        str,
+        typer.Option(
+            "--source-lang",
+            "-s",
+            metavar="LANG",
+            help="Language that is translated from.",
+        ),
     ],
     target_lang: Annotated[
-        str, typer.Option("--target-lang", "-t", metavar="LANG", help="Language that is translated into.")
+        str,
+        typer.Option(
+            "--target-lang",
+            "-t",
+            metavar="LANG",
+            help="Language that is translated into.",
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the shortlist goes.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where the shortlist goes."
+        ),
     ] = Path("shortlist.txt"),
     per_piece: Annotated[
-        int, typer.Option("--per-piece", help="Most candidates of a source piece.", min=1)
+        int,
+        typer.Option("--per-piece", help="Most candidates of a source piece.", min=1),
     ] = 100,
     frequent: Annotated[
         int,
         typer.Option(
-            "--frequent", help="How many of the most frequent target pieces are always candidates.", min=0
+            "--frequent",
+            help="How many of the most frequent target pieces are always candidates.",
+            min=0,
         ),
     ] = 100,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", help="Read only this many pairs (default: all).", min=1),
+        typer.Option(
+            "--limit", help="Read only this many pairs (default: all).", min=1
+        ),
     ] = None,
 ) -> None:
     """Write the shortlist, and print how it fits the validation set."""
@@ -55,7 +75,9 @@ def run(
 
     check_output(output)
     data = open_verified(path)
-    shortlist = learn_shortlist(data, source_lang, target_lang, per_piece, frequent, limit)
+    shortlist = learn_shortlist(
+        data, source_lang, target_lang, per_piece, frequent, limit
+    )
     write_shortlist(output, shortlist, token_names(data.tokenizer()))
     try:
         coverage = measure_coverage(shortlist, data, source_lang, target_lang)

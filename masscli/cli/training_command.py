@@ -26,13 +26,20 @@ def train(request: TrainRequest) -> None:
     from masscli.training.setup.compose import compose
 
     # Under torchrun only the first process speaks.
-    console = Console(stderr=True, soft_wrap=True, quiet=distributed.rank != 0, highlight=False)
+    console = Console(
+        stderr=True, soft_wrap=True, quiet=distributed.rank != 0, highlight=False
+    )
     composed = compose(request)
     if distributed.rank == 0:
         warn_unused(composed.unused_options, request.names)
     recipe = composed.recipe
     if request.dry_run:
-        trainer, notes = build(recipe, composed.context, accept_changes=request.accept_changes, dry_run=True)
+        trainer, notes = build(
+            recipe,
+            composed.context,
+            accept_changes=request.accept_changes,
+            dry_run=True,
+        )
         show_dry_run(trainer, notes, console)
         distributed.stop()
         return
@@ -47,12 +54,16 @@ def train(request: TrainRequest) -> None:
         step = run.trainer.state.step
         # Running a finished command again is no error, so that a script can be run again.
         if run.is_finished:
-            console.print(f"{recipe.save_dir}: has already made {step} updates; raise --max-update to go on")
+            console.print(
+                f"{recipe.save_dir}: has already made {step} updates; raise --max-update to go on"
+            )
             distributed.stop()
             return
         end = follow(run.events(), step, recipe.train.max_update, console)
     distributed.stop()
-    console.print(f"{end.reason} after {end.step} updates and {end.seconds:.0f} s: {recipe.save_dir}")
+    console.print(
+        f"{end.reason} after {end.step} updates and {end.seconds:.0f} s: {recipe.save_dir}"
+    )
     # As shells do.
     if end.interrupted:
         sys.exit(128 + end.interrupted)

@@ -6,9 +6,22 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped, kind_of_warning
+from masscli.training.events import (
+    Evaluated,
+    Event,
+    Finished,
+    Saved,
+    Stepped,
+    kind_of_warning,
+)
 
 
 class Warnings:
@@ -29,7 +42,9 @@ class Warnings:
         return new
 
 
-def follow(events: Iterable[Event], start: int, last: int | None, console: Console) -> Finished:
+def follow(
+    events: Iterable[Event], start: int, last: int | None, console: Console
+) -> Finished:
     """Show events on the console, with a progress bar on a terminal, until `Finished`, and return that event.
 
     `start` is the number of updates that were made before, and `last` the number to end with, if it is known.
@@ -41,12 +56,22 @@ def follow(events: Iterable[Event], start: int, last: int | None, console: Conso
         for event in events:
             match event:
                 case Stepped():
-                    progress.update(task, completed=event.step, text=_format_speed(event))
+                    progress.update(
+                        task, completed=event.step, text=_format_speed(event)
+                    )
                     seconds = time.monotonic() - began
-                    _print(progress, _format_step(event, _seconds_left(event.step, start, last, seconds)))
+                    _print(
+                        progress,
+                        _format_step(
+                            event, _seconds_left(event.step, start, last, seconds)
+                        ),
+                    )
                     for text in warnings.new(event.warnings):
                         progress.console.print(
-                            f"warning: {text}", highlight=False, markup=False, style="yellow"
+                            f"warning: {text}",
+                            highlight=False,
+                            markup=False,
+                            style="yellow",
                         )
                 case Evaluated():
                     _print(progress, _format_validation(event))
@@ -84,7 +109,9 @@ def _compare_with_expected(event: Evaluated) -> Iterator[str]:
             yield f"warning: {name} {value:.4g} is above {band}"
 
 
-def _seconds_left(step: int, start: int, last: int | None, seconds: float) -> float | None:
+def _seconds_left(
+    step: int, start: int, last: int | None, seconds: float
+) -> float | None:
     """Estimate the seconds from update `step` to update `last`; `seconds` have passed since update `start`.
 
     The average time of an update so far is taken, with validations and checkpoints. The result is None if

@@ -136,16 +136,22 @@ class TrainingOptions(OptionGroup):
             OBJECTIVES.allow(self.objective)
         else:
             sources |= dict.fromkeys(_objective_names(self.from_file), self.file)
-        for auxiliary in parse_weighted(",".join(peek_options(args, "--auxiliary")).split(",")):
+        for auxiliary in parse_weighted(
+            ",".join(peek_options(args, "--auxiliary")).split(",")
+        ):
             sources.setdefault(auxiliary.name, "--auxiliary")
             OBJECTIVES.allow(auxiliary.name)
-        return {name: _load_objective(name, str(source)) for name, source in sources.items()}
+        return {
+            name: _load_objective(name, str(source)) for name, source in sources.items()
+        }
 
     def _leading_parameters(self) -> Iterator[inspect.Parameter]:
         """Yield the parameters that are not fields of a recipe, such as --config."""
         (data,) = (option for option in iter_options(Recipe) if option.key == "data")
         argument = typer.Argument(
-            metavar="DATA", help=f"{data.help} [default: {data.default}]", show_default=False
+            metavar="DATA",
+            help=f"{data.help} [default: {data.default}]",
+            show_default=False,
         )
         yield parameter("data", Annotated[str | None, argument])
         names = list(OBJECTIVES.names())
@@ -153,11 +159,15 @@ class TrainingOptions(OptionGroup):
             self.chooser,
             metavar="NAME",
             help=f"What to learn: {', '.join(names)}, or module:Class. Add --help to see its own options.",
-            rich_help_panel=self.selection.parameters()[0].annotation.__metadata__[0].rich_help_panel,
+            rich_help_panel=self.selection.parameters()[0]
+            .annotation.__metadata__[0]
+            .rich_help_panel,
             autocompletion=completer(names),
         )
         yield parameter("objective", Annotated[str | None, chooser])
-        config = typer.Option("--config", metavar="FILE", help="A recipe in TOML; flags override it.")
+        config = typer.Option(
+            "--config", metavar="FILE", help="A recipe in TOML; flags override it."
+        )
         yield parameter("config", Annotated[str | None, config])
         set_ = typer.Option(
             "--set",
@@ -177,7 +187,9 @@ class TrainingOptions(OptionGroup):
             help="Continue the run although its learning rate, schedule, dropout or batch size (--max-tokens,"
             " --batch-size, --update-freq) is another one now.",
         )
-        yield parameter("accept_changes", Annotated[bool, accept_changes], default=False)
+        yield parameter(
+            "accept_changes", Annotated[bool, accept_changes], default=False
+        )
         dry_run = typer.Option(
             "--dry-run",
             help="Show data, model, memory and the first batches, try the first update, and write nothing.",
@@ -194,7 +206,10 @@ class TrainingOptions(OptionGroup):
         if not short:
             return given
         if len(short) > 1 or values["precision"] not in (None, short[0]):
-            raise MasscliError("--fp16, --bf16 and --precision contradict each other", "give one of them")
+            raise MasscliError(
+                "--fp16, --bf16 and --precision contradict each other",
+                "give one of them",
+            )
         return merge(given, {"train": {"precision": short[0]}})
 
     def _objective_options(self, values: Values) -> dict[str, Any]:

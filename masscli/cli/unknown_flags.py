@@ -7,10 +7,14 @@ from collections.abc import Collection, Sequence
 
 from masscli.core.errors import MasscliError
 
-CONVERT_HINT = "masscli convert-command 'fairseq-train ...' converts a whole command line"
+CONVERT_HINT = (
+    "masscli convert-command 'fairseq-train ...' converts a whole command line"
+)
 
 
-def explain_unknown_flags(args: Sequence[str], known: Collection[str]) -> MasscliError | None:
+def explain_unknown_flags(
+    args: Sequence[str], known: Collection[str]
+) -> MasscliError | None:
     """Return an error that lists every unknown flag in `args`, or None if none of them can be explained.
 
     `args` begins with the name of the command, and `known` are the flags that it has. Explained are flags of
@@ -41,7 +45,9 @@ def explain_unknown_flags(args: Sequence[str], known: Collection[str]) -> Masscl
         explained = True
     if not explained:
         return None
-    return MasscliError("\n".join(lines), hints[0] if hints else f"masscli {command} --help")
+    return MasscliError(
+        "\n".join(lines), hints[0] if hints else f"masscli {command} --help"
+    )
 
 
 def unknown_flags(args: Sequence[str], known: Collection[str]) -> dict[str, str]:

@@ -61,7 +61,11 @@ def start(device: torch.device, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
         return
     import torch.distributed as dist
 
-    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    missing = [
+        name
+        for name in ("RANK", "MASTER_ADDR", "MASTER_PORT")
+        if name not in os.environ
+    ]
     if missing:
         raise MasscliError(
             f"WORLD_SIZE is {world_size}, but {', '.join(missing)} are not set",
@@ -84,9 +88,16 @@ def start(device: torch.device, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
         # torchrun keeps its store when it starts dead processes again, with addresses of the dead in it
         # (PyTorch issue 135712), so each start gets a part of the store for itself. On several machines the
         # number of starts is not the same on all; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
-        _store = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", _store)
+        _store = PrefixStore(
+            f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", _store
+        )
     dist.init_process_group(
-        backend, store=_store, rank=rank, world_size=world_size, timeout=timeout, device_id=own_gpu
+        backend,
+        store=_store,
+        rank=rank,
+        world_size=world_size,
+        timeout=timeout,
+        device_id=own_gpu,
     )
 
 
@@ -187,7 +198,11 @@ def _missing_processes() -> list[int]:
     _store.set(f"waited-in-vain-{rank}", "1")
     # The others began to wait at another time.
     time.sleep(REPORT_SECONDS)
-    return [other for other in range(world_size) if not _store.check([f"waited-in-vain-{other}"])]
+    return [
+        other
+        for other in range(world_size)
+        if not _store.check([f"waited-in-vain-{other}"])
+    ]
 
 
 def is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:

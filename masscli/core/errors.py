@@ -36,4 +36,6 @@ def cannot_be_written(place: str, error: OSError, hint: str) -> MasscliError:
     hint is to make room.
     """
     reason = error.strerror or str(error)
-    return MasscliError(f"{place}: cannot be written ({reason})", NO_ROOM.get(error.errno or 0, hint))
+    return MasscliError(
+        f"{place}: cannot be written ({reason})", NO_ROOM.get(error.errno or 0, hint)
+    )

@@ -51,7 +51,9 @@ def read_named(path: Path, option: str) -> bytes:
     except OSError as error:
         raise MasscliError(f"{option} {path}: {error.strerror}") from None
     except MasscliError as error:
-        raise MasscliError(f"{option} {error.message}", "name a file; copy a pipe into one first") from None
+        raise MasscliError(
+            f"{option} {error.message}", "name a file; copy a pipe into one first"
+        ) from None
 
 
 def write_synced(path: Path, data: bytes) -> None:
@@ -105,9 +107,13 @@ def new_folder(path: Path) -> Iterator[Path]:
         fsync_path(path.parent)
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+        if isinstance(error, OSError) and error.errno in (
+            errno.ENOTEMPTY,
+            errno.EEXIST,
+        ):
             raise MasscliError(
-                f"{path}: another process has written it meanwhile", "choose another folder with --output"
+                f"{path}: another process has written it meanwhile",
+                "choose another folder with --output",
             ) from None
         raise
     finally:
@@ -273,7 +279,9 @@ def _reserve_name(path: Path, is_folder: bool) -> tuple[Path, int]:
     Returns its path, and the open descriptor that holds the lock.
     """
     while True:
-        aside = path.with_name(f"{_prefix(path)}.{os.getpid()}-{secrets.token_hex(4)}.new")
+        aside = path.with_name(
+            f"{_prefix(path)}.{os.getpid()}-{secrets.token_hex(4)}.new"
+        )
         if is_folder:
             aside.mkdir(parents=True)
         else:

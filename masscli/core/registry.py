@@ -45,12 +45,18 @@ class Registry(Generic[T]):
             if other != target:
                 # Name our own class first, whatever the order of registration.
                 first, second = sorted((other, target), key=_is_foreign)
-                raise ConfigError(Problem("", f"{self.kind} {name!r} is claimed by {first} and {second}"))
+                raise ConfigError(
+                    Problem(
+                        "", f"{self.kind} {name!r} is claimed by {first} and {second}"
+                    )
+                )
         return targets
 
     def builtin_names(self) -> list[str]:
         """Return the names that masscli itself registers."""
-        return [name for name, target in self.names().items() if not _is_foreign(target)]
+        return [
+            name for name, target in self.names().items() if not _is_foreign(target)
+        ]
 
     def load(self, name: str) -> T:
         """Import and return the object registered as `name`, or `name` itself if it is `module:Class`.
@@ -61,7 +67,11 @@ class Registry(Generic[T]):
         known = self.names()
         if ":" in name and name not in self._allowed:
             problem = f"{self.kind} {name!r} is neither built in nor installed, so its code is not run"
-            raise ConfigError(Problem("name", problem, f"if you trust this code, add --allow-code {name}"))
+            raise ConfigError(
+                Problem(
+                    "name", problem, f"if you trust this code, add --allow-code {name}"
+                )
+            )
         target = name if ":" in name else known.get(name)
         if target is None:
             problem = f"no {self.kind} called {name!r}{suggest(name, list(known))}"
@@ -91,7 +101,9 @@ class Registry(Generic[T]):
         try:
             return EntryPoint(target, target, self.group).load()
         except AttributeError:
-            raise ConfigError(Problem(subject, "the module has no such class")) from None
+            raise ConfigError(
+                Problem(subject, "the module has no such class")
+            ) from None
 
 
 @functools.lru_cache(maxsize=8)
@@ -103,7 +115,9 @@ def _entry_points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, str], .
     the same.
     """
     return tuple(
-        (point.name, point.value) for point in entry_points(group=group) if not _lies_in_current_folder(point)
+        (point.name, point.value)
+        for point in entry_points(group=group)
+        if not _lies_in_current_folder(point)
     )
 
 

@@ -51,9 +51,13 @@ def make_generator(
     # Philox counts up in the first word of its counter while numbers are drawn, so that word starts at 0.
     counter = [0, purpose, index, second_index]
     # The checksum of a name is the same in every process, unlike Python's hash.
-    return np.random.Generator(np.random.Philox(counter=counter, key=[seed, zlib.crc32(stream.encode())]))
+    return np.random.Generator(
+        np.random.Philox(counter=counter, key=[seed, zlib.crc32(stream.encode())])
+    )
 
 
-def example_generator(seed: int, stream: str, epoch: int, example: int) -> np.random.Generator:
+def example_generator(
+    seed: int, stream: str, epoch: int, example: int
+) -> np.random.Generator:
     """Return the generator for the noise of one example of a training stream in one epoch."""
     return make_generator(seed, Purpose.EXAMPLE_NOISE, epoch, example, stream)

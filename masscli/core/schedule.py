@@ -25,7 +25,9 @@ class Schedule:
         for (start, start_value), (end, end_value) in pairwise(self.points):
             # Points rise, so the first segment that ends later holds the update.
             if update < end:
-                return start_value + (end_value - start_value) * (update - start) / (end - start)
+                return start_value + (end_value - start_value) * (update - start) / (
+                    end - start
+                )
         return self.points[-1][1]
 
 
@@ -50,6 +52,8 @@ def parse_schedule(text: str) -> Schedule:
         raise ValueError("expected finite numbers")
     if min(values) < 0:
         raise ValueError("must not be negative")
-    if updates[0] != 0 or any(update >= following for update, following in pairwise(updates)):
+    if updates[0] != 0 or any(
+        update >= following for update, following in pairwise(updates)
+    ):
         raise ValueError("updates must rise from 0")
     return Schedule(tuple(points))

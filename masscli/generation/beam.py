@@ -86,9 +86,13 @@ class Beam:
             rows = slice(first, first + size)
             # The first group has no group before it, and chooses as a plain beam does.
             earlier_uses = uses if first > 0 else None
-            selection = self._select_in_group(sums[:, rows], scores[:, rows], earlier_uses)
+            selection = self._select_in_group(
+                sums[:, rows], scores[:, rows], earlier_uses
+            )
             # Rows that do not exist have sums of -inf, and their pieces do not count as used.
-            uses.scatter_add_(1, selection.pieces, (selection.sums > -torch.inf).to(uses.dtype))
+            uses.scatter_add_(
+                1, selection.pieces, (selection.sums > -torch.inf).to(uses.dtype)
+            )
             ended.append(selection.ended)
             kept_sums.append(selection.sums)
             pieces.append(selection.pieces)
@@ -103,7 +107,9 @@ class Beam:
             pieces=torch.cat(pieces, 1),
         )
 
-    def _select_in_group(self, sums: Tensor, scores: Tensor, uses: Tensor | None) -> StepSelection:
+    def _select_in_group(
+        self, sums: Tensor, scores: Tensor, uses: Tensor | None
+    ) -> StepSelection:
         """Select the continuations within one group, from the `sums` and `scores` of its rows.
 
         `uses` (S, V) counts how many rows of earlier groups took each piece in this step, which is penalized;

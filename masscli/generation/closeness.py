@@ -13,7 +13,9 @@ from masscli.metrics.config import ScoreConfig
 from masscli.metrics.sacrebleu_metrics import Bleu, Chrf
 
 
-def rank_by_closeness(texts: Sequence[str], reference: str, metric: Literal["bleu", "chrf"]) -> list[int]:
+def rank_by_closeness(
+    texts: Sequence[str], reference: str, metric: Literal["bleu", "chrf"]
+) -> list[int]:
     """Return the indices of the texts by their score against the reference, the highest first.
 
     The score is sentence BLEU (orders of which a text has no n-gram are left out) or sentence chrF2, both by

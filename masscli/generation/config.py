@@ -9,7 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from masscli.core.config import Flags, UnusedOption, check, config, not_negative, positive
+from masscli.core.config import (
+    Flags,
+    UnusedOption,
+    check,
+    config,
+    not_negative,
+    positive,
+)
 
 STANDARD_STREAM = Path("-")
 """The name of standard input and standard output."""
@@ -62,7 +69,9 @@ class GenerationConfig:
     def __post_init__(self) -> None:
         diverse = self.diverse_beam_groups > 1
         # Every group has equally many rows of the beam.
-        divides_beam = self.diverse_beam_groups > 0 and self.beam % self.diverse_beam_groups == 0
+        divides_beam = (
+            self.diverse_beam_groups > 0 and self.beam % self.diverse_beam_groups == 0
+        )
         check(
             *positive(self, "beam", "temperature", "repetition_penalty"),
             (
@@ -70,7 +79,9 @@ class GenerationConfig:
                 "mbr",
                 "needs several outputs to choose from: --beam 20 --sampling",
             ),
-            *not_negative(self, "no_repeat_ngram_size", "prefix_size", "sampling_topk", "min_len"),
+            *not_negative(
+                self, "no_repeat_ngram_size", "prefix_size", "sampling_topk", "min_len"
+            ),
             (
                 0 < self.nbest <= self.beam,
                 "nbest",
@@ -81,10 +92,22 @@ class GenerationConfig:
                 "diverse_beam_groups",
                 f"must divide beam ({self.beam}), got {self.diverse_beam_groups}",
             ),
-            (0 < self.sampling_topp <= 1, "sampling_topp", f"must lie in (0, 1], got {self.sampling_topp}"),
+            (
+                0 < self.sampling_topp <= 1,
+                "sampling_topp",
+                f"must lie in (0, 1], got {self.sampling_topp}",
+            ),
             # A length to a larger power overflows a float.
-            (abs(self.lenpen) <= 100, "lenpen", f"must lie in [-100, 100], got {self.lenpen}"),
-            (not (self.sampling and diverse), "sampling", "cannot be combined with diverse_beam_groups"),
+            (
+                abs(self.lenpen) <= 100,
+                "lenpen",
+                f"must lie in [-100, 100], got {self.lenpen}",
+            ),
+            (
+                not (self.sampling and diverse),
+                "sampling",
+                "cannot be combined with diverse_beam_groups",
+            ),
         )
 
     def length_limit(self, source_length: int) -> float:
@@ -193,7 +216,11 @@ class GenerateConfig:
         check(
             *positive(self, "batch_tokens", "batch_size", "buffer_size"),
             *not_negative(self, "seed", "min_piece_count"),
-            (self.gen_subset is None or self.input is None, "gen_subset", "cannot be combined with --input"),
+            (
+                self.gen_subset is None or self.input is None,
+                "gen_subset",
+                "cannot be combined with --input",
+            ),
             (not replaces_input, "output", "is the input, which it would replace"),
             (
                 self.min_piece_count == 0 or self.score_reference is None,
@@ -205,7 +232,11 @@ class GenerateConfig:
                 "write_reference",
                 "is --output, too",
             ),
-            (self.alignments is None or self.alignments != self.output, "alignments", "is --output, too"),
+            (
+                self.alignments is None or self.alignments != self.output,
+                "alignments",
+                "is --output, too",
+            ),
             (
                 self.closest_to_reference is None or has_references,
                 "closest_to_reference",
@@ -238,7 +269,11 @@ class GenerateConfig:
         """Rules that say which options have no effect, given the values of the others."""
         reads_data = self.gen_subset is not None or self.min_piece_count > 0
         return (
-            UnusedOption(not reads_data, "data", "it is read only for --gen-subset and --min-piece-count"),
+            UnusedOption(
+                not reads_data,
+                "data",
+                "it is read only for --gen-subset and --min-piece-count",
+            ),
             UnusedOption(
                 self.gen_subset is None,
                 "write_reference",
@@ -246,7 +281,10 @@ class GenerateConfig:
                 misleading=True,
             ),
             UnusedOption(
-                self.append is None, "tag", "tags are written to the log of --append", misleading=True
+                self.append is None,
+                "tag",
+                "tags are written to the log of --append",
+                misleading=True,
             ),
             UnusedOption(
                 self.format == "text" and self.closest_to_reference is None,
@@ -291,7 +329,9 @@ class PredictConfig:
     input: Annotated[Path, Flags("-i")] = STANDARD_STREAM
     """Examples in the form that the task was trained on, with or without labels (also .gz, .xz, .zst);
     - is standard input."""
-    input_format: Literal["tsv", "lines", "jsonl", "conll", "squad", "swag", "race"] | None = None
+    input_format: (
+        Literal["tsv", "lines", "jsonl", "conll", "squad", "swag", "race"] | None
+    ) = None
     """Format of the input (default: by its name, or else what the task is usually trained on). lines: a text
     per line, or two with a tab between them."""
     output: Annotated[Path, Flags("-o")] = STANDARD_STREAM

@@ -122,5 +122,7 @@ def forbid_repeats(scores: Tensor, history: Tensor, n: int) -> None:
     ngrams = history.unfold(2, n, 1)
     # (S, W, n-1): the beginning of the n-gram that the next piece completes.
     tail = history[..., history.shape[2] - n + 1 :]
-    sentence, row, ngram = (ngrams[..., :-1] == tail[:, :, None]).all(-1).nonzero(as_tuple=True)
+    sentence, row, ngram = (
+        (ngrams[..., :-1] == tail[:, :, None]).all(-1).nonzero(as_tuple=True)
+    )
     scores[sentence, row, ngrams[sentence, row, ngram, -1]] = -torch.inf

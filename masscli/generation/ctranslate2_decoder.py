@@ -26,7 +26,13 @@ from masscli.generation.decoder import AlignmentHead
 from masscli.generation.hypotheses import Hypothesis, pair_with_sources
 from masscli.models.config import ModelConfig
 
-_UNSUPPORTED = ("sampling", "unkpen", "prefix_size", "diverse_beam_groups", "repetition_penalty")
+_UNSUPPORTED = (
+    "sampling",
+    "unkpen",
+    "prefix_size",
+    "diverse_beam_groups",
+    "repetition_penalty",
+)
 """Fields of GenerationConfig that CTranslate2 cannot follow, and which must have their defaults."""
 
 
@@ -67,15 +73,25 @@ class CTranslate2Decoder:
         self._scores_outputs = piece_scores or config.nbest > 1
         self._use_shortlist = use_shortlist
         vocab = framing.vocab
-        predicted = vocab.id_ranges.predicted if vocab.id_ranges is not None else range(vocab.size)
-        never = sorted(vocab.special_ids.intersection(predicted) - {vocab.eos, vocab.unk})
+        predicted = (
+            vocab.id_ranges.predicted
+            if vocab.id_ranges is not None
+            else range(vocab.size)
+        )
+        never = sorted(
+            vocab.special_ids.intersection(predicted) - {vocab.eos, vocab.unk}
+        )
         self._never_generated = [[token_names[number]] for number in never]
         # With two vocabularies, a name that both have is that of the target here: its ids come last.
         self._ids = {name: number for number, name in enumerate(token_names)}
         self.framing = framing
         self.config = config
-        self.max_source_length = model.max_positions - framing.prefix_length - framing.suffix_length
-        self._max_target_length = model.max_target_positions - framing.target_prefix_length
+        self.max_source_length = (
+            model.max_positions - framing.prefix_length - framing.suffix_length
+        )
+        self._max_target_length = (
+            model.max_target_positions - framing.target_prefix_length
+        )
         self._batching: dict[str, Any] = {
             "batch_type": "tokens",
             "max_batch_size": max(1, batch_tokens // config.beam),
@@ -110,7 +126,9 @@ class CTranslate2Decoder:
         # All groups are handed over before the first answer is waited for, so that CTranslate2 never idles.
         for limit, numbers in self._group_by_limit(sources):
             answers = self._translator.translate_batch(
-                self._source_tokens([sources[number] for number in numbers], source, target),
+                self._source_tokens(
+                    [sources[number] for number in numbers], source, target
+                ),
                 self._forced_tokens(target, len(numbers)),
                 beam_size=self.config.beam,
                 num_hypotheses=self.config.nbest,
@@ -144,24 +162,40 @@ class CTranslate2Decoder:
         forced = self.framing.forced_tokens(target)
         target_tokens = [self._to_tokens([*forced, *ids.tolist()]) for ids in targets]
         answers = self._translator.score_batch(
-            self._source_tokens(sources, source, target), target_tokens, max_input_length=0, **self._batching
+            self._source_tokens(sources, source, target),
+            target_tokens,
+            max_input_length=0,
+            **self._batching,
         )
         hypotheses = []
         for ids, answer in zip(targets, answers, strict=True):
             # What is forced costs nothing, but counts in the length.
             token_scores = tuple(answer.log_probs[len(forced) :])
-            score = math.fsum(token_scores) / len(answer.log_probs) ** self.config.lenpen
-            hypotheses.append(Hypothesis(tuple(ids.tolist()), score, token_scores, hit_max_len=False))
+            score = (
+                math.fsum(token_scores) / len(answer.log_probs) ** self.config.lenpen
+            )
+            hypotheses.append(
+                Hypothesis(tuple(ids.tolist()), score, token_scores, hit_max_len=False)
+            )
         return hypotheses
 
     def align(
-        self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str, head: AlignmentHead
+        self,
+        sources: Sequence[Ids],
+        targets: Sequence[Ids],
+        source: str,
+        target: str,
+        head: AlignmentHead,
     ) -> list[Links]:
         """Raise MasscliError, since CTranslate2 does not tell how given targets attend to their sources."""
         raise _refusal("--alignments")
 
     def _score_outputs(
-        self, sources: Sequence[Ids], results: list[list[Hypothesis]], source: str, target: str
+        self,
+        sources: Sequence[Ids],
+        results: list[list[Hypothesis]],
+        source: str,
+        target: str,
     ) -> None:
         """Give each hypothesis in `results` the scores that `score` computes, and sort by them, in place.
 
@@ -171,10 +205,14 @@ class CTranslate2Decoder:
         scored = iter(self.score(repeated, outputs, source, target))
         for hypotheses in results:
             for number, hypothesis in enumerate(hypotheses):
-                hypotheses[number] = replace(next(scored), hit_max_len=hypothesis.hit_max_len)
+                hypotheses[number] = replace(
+                    next(scored), hit_max_len=hypothesis.hit_max_len
+                )
             hypotheses.sort(key=lambda hypothesis: -hypothesis.score)
 
-    def _group_by_limit(self, sources: Sequence[Ids]) -> Iterator[tuple[int, list[int]]]:
+    def _group_by_limit(
+        self, sources: Sequence[Ids]
+    ) -> Iterator[tuple[int, list[int]]]:
         """Yield each length limit, in pieces, with the indices of its sources, the largest limit first.
 
         A call of CTranslate2 has a single limit for all its sentences.
@@ -182,7 +220,9 @@ class CTranslate2Decoder:
         groups: dict[int, list[int]] = {}
         for number, ids in enumerate(sources):
             limit = self.config.length_limit(len(ids))
-            groups.setdefault(int(min(limit, self._max_target_length)), []).append(number)
+            groups.setdefault(int(min(limit, self._max_target_length)), []).append(
+                number
+            )
         # Long sentences first, so that memory peaks at once.
         yield from sorted(groups.items(), reverse=True)
 
@@ -199,7 +239,9 @@ class CTranslate2Decoder:
             hypotheses.append(Hypothesis(ids, score, (), hit_max_len=len(ids) >= limit))
         return hypotheses
 
-    def _source_tokens(self, sources: Sequence[Ids], source: str, target: str) -> list[list[str]]:
+    def _source_tokens(
+        self, sources: Sequence[Ids], source: str, target: str
+    ) -> list[list[str]]:
         """Return the names of the tokens that the encoder reads for each source, special tokens included.
 
         `source` and `target` are the languages of the direction.
@@ -207,7 +249,9 @@ class CTranslate2Decoder:
         framed = [self.framing.encoder_input(ids, source, target) for ids in sources]
         return [self._to_tokens(ids.tolist()) for ids in framed]
 
-    def _forced_tokens(self, language: str, count: int) -> list[list[str] | None] | None:
+    def _forced_tokens(
+        self, language: str, count: int
+    ) -> list[list[str] | None] | None:
         """Return the forced first tokens of `count` outputs in `language`, as names, or None for none."""
         forced = self._to_tokens(self.framing.forced_tokens(language))
         if not forced:
@@ -222,5 +266,6 @@ class CTranslate2Decoder:
 def _refusal(flag: str) -> MasscliError:
     """Return the error that says that CTranslate2 does not have the option `flag`."""
     return MasscliError(
-        f"{flag}: CTranslate2 does not have it", "leave it out, or decode with --backend torch"
+        f"{flag}: CTranslate2 does not have it",
+        "leave it out, or decode with --backend torch",
     )

@@ -90,7 +90,12 @@ class TextDecoder(Protocol):
         ...
 
     def align(
-        self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str, head: AlignmentHead
+        self,
+        sources: Sequence[Ids],
+        targets: Sequence[Ids],
+        source: str,
+        target: str,
+        head: AlignmentHead,
     ) -> list[Links]:
         """Return, for each target, the links of its pieces to those of its source, by cross-attention."""
         ...
@@ -125,15 +130,21 @@ class Decoder:
         self.seed = seed
         self.allowed = allowed
         self.shortlist = shortlist
-        self.single_stack = any(model.encoder is None or model.decoder is None for model in models)
+        self.single_stack = any(
+            model.encoder is None or model.decoder is None for model in models
+        )
         source_positions = min(model.config.max_positions for model in models)
         target_positions = min(model.config.max_target_positions for model in models)
         # Special tokens take positions, but the end symbol of an output is never read.
         self.max_target_length = target_positions - framing.target_prefix_length
-        self.max_source_length = source_positions - framing.prefix_length - framing.suffix_length
+        self.max_source_length = (
+            source_positions - framing.prefix_length - framing.suffix_length
+        )
         # Source and output share the positions of the one stack.
         if self.single_stack:
-            self.max_source_length = min(source_positions, target_positions) - SINGLE_STACK_RESERVE
+            self.max_source_length = (
+                min(source_positions, target_positions) - SINGLE_STACK_RESERVE
+            )
 
     @property
     def device(self) -> torch.device:
@@ -217,16 +228,22 @@ class Decoder:
         if self.shortlist is not None:
             needed = []
             for prefix, sentence_phrases in zip(prefixes, phrases, strict=True):
-                needed.append([start, *forced, *prefix, *chain.from_iterable(sentence_phrases)])
+                needed.append(
+                    [start, *forced, *prefix, *chain.from_iterable(sentence_phrases)]
+                )
             framed = self._framed(sources, source, target)
-            reduced = ReducedVocabulary(self.shortlist, vocabulary, framed, needed, self.device)
+            reduced = ReducedVocabulary(
+                self.shortlist, vocabulary, framed, needed, self.device
+            )
             vocabulary, candidates = reduced.vocabulary, reduced.candidates
             if allowed is not None:
                 allowed = allowed[candidates.ids.cpu()]
             [start] = reduced.numbers([start])
             forced = reduced.numbers(forced)
             prefixes = reduced.number_rows(prefixes)
-            phrases = [reduced.number_rows(sentence_phrases) for sentence_phrases in phrases]
+            phrases = [
+                reduced.number_rows(sentence_phrases) for sentence_phrases in phrases
+            ]
         found = search(
             self._stepper(sources, source, target, self.config.beam, candidates),
             torch.full((len(sources),), start, device=self.device),
@@ -267,7 +284,10 @@ class Decoder:
         with torch.inference_mode(), self._eval_mode():
             for batch in self._batches(sizes, 1):
                 # Rows hold the start symbol, so a row of n + 1 ids has n to predict, the end symbol included.
-                framed = [self.framing.with_special_tokens(ids, target) for ids in select(targets, batch)]
+                framed = [
+                    self.framing.with_special_tokens(ids, target)
+                    for ids in select(targets, batch)
+                ]
                 rows, row_lengths = pad(framed, self.framing.vocab.pad)
                 lengths = row_lengths - 1
                 batch_sources = select(sources, batch)
@@ -278,9 +298,14 @@ class Decoder:
                     scores = self._score_step_by_step(stepper, rows, lengths)
                 else:
                     scores = self._score_at_once(
-                        self._encoder_input(batch_sources, source, target), rows, lengths, target
+                        self._encoder_input(batch_sources, source, target),
+                        rows,
+                        lengths,
+                        target,
                     )
-                for i, row_scores, n in zip(batch, scores.tolist(), lengths.tolist(), strict=True):
+                for i, row_scores, n in zip(
+                    batch, scores.tolist(), lengths.tolist(), strict=True
+                ):
                     ids = tuple(targets[i].tolist())
                     token_scores = tuple(row_scores[:n])
                     # What is forced costs nothing, as in the search, but counts in the length.
@@ -292,7 +317,12 @@ class Decoder:
         return [hypothesis for hypothesis in results if hypothesis is not None]
 
     def align(
-        self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str, head: AlignmentHead
+        self,
+        sources: Sequence[Ids],
+        targets: Sequence[Ids],
+        source: str,
+        target: str,
+        head: AlignmentHead,
     ) -> list[Links]:
         """Return, for each target, the links of its pieces to those of its source, by cross-attention.
 
@@ -313,7 +343,10 @@ class Decoder:
         # The position that reads the last special token predicts the first piece.
         first_predicted = self.framing.target_prefix_length - 1
         links: list[Links] = [()] * len(sources)
-        sizes = [max(len(ids), len(output)) for ids, output in zip(sources, targets, strict=True)]
+        sizes = [
+            max(len(ids), len(output))
+            for ids, output in zip(sources, targets, strict=True)
+        ]
         with torch.inference_mode(), self._eval_mode():
             for batch in self._batches(sizes, 1):
                 read = []
@@ -321,8 +354,12 @@ class Decoder:
                     # The end symbol is predicted, but not read.
                     read.append(self.framing.with_special_tokens(ids, target)[:-1])
                 decoder_input = self._decoder_input(read, target)
-                memory = model.encode(self._encoder_input(select(sources, batch), source, target))
-                _, log_weights = model.decode_with_weights(decoder_input, memory, head.layer, heads)
+                memory = model.encode(
+                    self._encoder_input(select(sources, batch), source, target)
+                )
+                _, log_weights = model.decode_with_weights(
+                    decoder_input, memory, head.layer, heads
+                )
                 attended = log_weights.exp().mean(1).argmax(-1)[:, first_predicted:]
                 attended = attended - self.framing.prefix_length
                 for i, positions in zip(batch, attended.tolist(), strict=True):
@@ -362,7 +399,11 @@ class Decoder:
         first = 0
         while first < len(order):
             # Every sentence is padded to the longest, which comes first.
-            longest = lengths[order[first]] + self.framing.prefix_length + self.framing.suffix_length
+            longest = (
+                lengths[order[first]]
+                + self.framing.prefix_length
+                + self.framing.suffix_length
+            )
             size = self.batch_tokens // (width * longest)
             if self.batch_size is not None:
                 size = min(size, self.batch_size)
@@ -378,12 +419,16 @@ class Decoder:
         """
         return [self.framing.encoder_input(ids, source, target) for ids in sources]
 
-    def _encoder_input(self, sources: Sequence[Ids], source: str, target: str) -> Tokens:
+    def _encoder_input(
+        self, sources: Sequence[Ids], source: str, target: str
+    ) -> Tokens:
         """Return sources in language `source`, with special tokens, as a padded block on the models' device.
 
         `target` is the language that they are to be translated into.
         """
-        ids, lengths = pad(self._framed(sources, source, target), self.framing.vocab.pad)
+        ids, lengths = pad(
+            self._framed(sources, source, target), self.framing.vocab.pad
+        )
         languages = self.framing.language_tensor(source, len(sources))
         return Tokens(ids, lengths, language=languages).to(self.device)
 
@@ -408,15 +453,23 @@ class Decoder:
         members: list[Stepper] = []
         for model in self.models:
             if model.encoder is not None and model.decoder is not None:
-                members.append(ModelStepper(model, encoder_input, width, languages, candidates))
+                members.append(
+                    ModelStepper(model, encoder_input, width, languages, candidates)
+                )
             else:
-                members.append(SingleStackStepper(model, sources, width, self.framing, target, candidates))
+                members.append(
+                    SingleStackStepper(
+                        model, sources, width, self.framing, target, candidates
+                    )
+                )
         stepper = members[0] if len(members) == 1 else EnsembleStepper(members)
         if candidates is None:
             return stepper
         return ReducedStepper(stepper, candidates.ids)
 
-    def _score_step_by_step(self, stepper: Stepper, rows: Tensor, lengths: Tensor) -> Tensor:
+    def _score_step_by_step(
+        self, stepper: Stepper, rows: Tensor, lengths: Tensor
+    ) -> Tensor:
         """Return the log-probabilities (B, T) of rows[:, 1:], computed one step at a time.
 
         `rows` (B, T + 1) are padded outputs between the decoder's first input and the end symbol. The results
@@ -435,17 +488,23 @@ class Decoder:
                 running = running[is_running]
             log_probabilities = stepper(rows[running, t])
             # The model predicts the piece at t + 1 from the one at t.
-            scores[running, t] = log_probabilities.gather(1, rows[running, t + 1, None])[:, 0]
+            scores[running, t] = log_probabilities.gather(
+                1, rows[running, t + 1, None]
+            )[:, 0]
         return scores
 
-    def _score_at_once(self, source: Tokens, rows: Tensor, lengths: Tensor, target: str) -> Tensor:
+    def _score_at_once(
+        self, source: Tokens, rows: Tensor, lengths: Tensor, target: str
+    ) -> Tensor:
         """Return the log-probabilities (B, T) of rows[:, 1:], each given what stands before it.
 
         `rows` (B, T + 1) are padded outputs in language `target`, between the decoder's first input and the
         end symbol. The results are meaningless beyond `lengths` (B,), the numbers of tokens to score.
         """
         languages = self.framing.language_tensor(target, len(rows))
-        decoder_input = Tokens(rows[:, :-1], lengths, language=languages).to(self.device)
+        decoder_input = Tokens(rows[:, :-1], lengths, language=languages).to(
+            self.device
+        )
         labels = rows[:, 1:].to(self.device)
         total = None
         for model in self.models:
@@ -455,7 +514,9 @@ class Decoder:
             hidden_parts = torch.split(hidden, LOGIT_ROWS)
             label_parts = torch.split(labels.flatten(), LOGIT_ROWS)
             for states, ids in zip(hidden_parts, label_parts, strict=True):
-                log_probabilities = torch.log_softmax(model.logits(states), -1, dtype=torch.float32)
+                log_probabilities = torch.log_softmax(
+                    model.logits(states), -1, dtype=torch.float32
+                )
                 parts.append(log_probabilities.gather(1, ids[:, None])[:, 0])
             scores = torch.cat(parts).view_as(labels)
             # Probabilities of several models are averaged.

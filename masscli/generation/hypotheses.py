@@ -37,7 +37,9 @@ class Hypothesis:
 
     def without_first(self, count: int) -> Hypothesis:
         """Return a copy of the hypothesis without its first `count` pieces, with the same score."""
-        return replace(self, ids=self.ids[count:], token_scores=self.token_scores[count:])
+        return replace(
+            self, ids=self.ids[count:], token_scores=self.token_scores[count:]
+        )
 
 
 def pair_with_sources(
@@ -63,16 +65,27 @@ class HypothesisPool:
     the length by which sums of log-probabilities are divided.
     """
 
-    def __init__(self, sentences: int, size: int, capacity: int, lenpen: float, device: torch.device) -> None:
+    def __init__(
+        self,
+        sentences: int,
+        size: int,
+        capacity: int,
+        lenpen: float,
+        device: torch.device,
+    ) -> None:
         self.size = size
         self.lenpen = lenpen
         # (S, K), -inf where there is no hypothesis.
         # Division by the length would make some different sums equal in fp32.
-        self.scores = torch.full((sentences, size), -torch.inf, dtype=torch.float64, device=device)
+        self.scores = torch.full(
+            (sentences, size), -torch.inf, dtype=torch.float64, device=device
+        )
         # (S, K), the end symbol not counted.
         self.lengths = torch.zeros((sentences, size), dtype=torch.int64, device=device)
         # (S, K, C)
-        self.pieces = torch.zeros((sentences, size, capacity), dtype=torch.int64, device=device)
+        self.pieces = torch.zeros(
+            (sentences, size, capacity), dtype=torch.int64, device=device
+        )
         self.piece_scores = torch.zeros((sentences, size, capacity), device=device)
         # (S,) how many hypotheses have finished so far, kept or not.
         self.ended = torch.zeros(sentences, dtype=torch.int64, device=device)
@@ -91,7 +104,9 @@ class HypothesisPool:
         order = order[:, : self.size]
         self.scores = scores[:, : self.size]
         # Histories follow the order of the scores.
-        lengths = torch.cat([self.lengths, torch.full_like(sums, t, dtype=torch.int64)], 1)
+        lengths = torch.cat(
+            [self.lengths, torch.full_like(sums, t, dtype=torch.int64)], 1
+        )
         self.lengths = lengths.gather(1, order)
         all_pieces = torch.cat([self.pieces[..., :t], pieces], 1)
         self.pieces[..., :t] = _gather_rows(all_pieces, order)
@@ -138,7 +153,9 @@ class HypothesisPool:
                 n = lengths[i][k]
                 ids = tuple(pieces[i][k][:n])
                 token_scores = tuple(piece_scores[i][k][: n + 1])
-                hypotheses.append(Hypothesis(ids, score, token_scores, hit_max_len=n >= limit))
+                hypotheses.append(
+                    Hypothesis(ids, score, token_scores, hit_max_len=n >= limit)
+                )
             results.append(hypotheses)
         return results
 

@@ -20,12 +20,19 @@ def inference_copy(model: Transformer) -> Transformer:
         return model
     # On the device "meta" no memory is allocated and no weight is drawn.
     with torch.device("meta"):
-        copy = Transformer(model.config, model.vocab_size, model.languages, model.id_ranges)
+        copy = Transformer(
+            model.config, model.vocab_size, model.languages, model.id_ranges
+        )
     # With `assign` the cast tensors become the weights, without a copy into allocated ones.
-    weights = {name: tensor.to(model.compute_dtype) for name, tensor in model.state_dict().items()}
+    weights = {
+        name: tensor.to(model.compute_dtype)
+        for name, tensor in model.state_dict().items()
+    }
     copy.load_state_dict(weights, assign=True)
     device = next(model.parameters()).device
     # Buffers that checkpoints do not hold, as sinusoids, were made on the default device in fp32.
-    copy = copy.to(device=device, dtype=model.compute_dtype).eval().requires_grad_(False)
+    copy = (
+        copy.to(device=device, dtype=model.compute_dtype).eval().requires_grad_(False)
+    )
     copy.compute_dtype = model.compute_dtype
     return copy

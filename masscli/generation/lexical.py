@@ -35,7 +35,9 @@ class Progress:
     def next_pieces(self) -> set[int]:
         """Return the pieces that would continue the phrase that was begun, or begin any missing phrase."""
         size = len(self.begun)
-        continuing = {phrase[size] for phrase in self.missing if phrase[:size] == self.begun}
+        continuing = {
+            phrase[size] for phrase in self.missing if phrase[:size] == self.begun
+        }
         return continuing | {phrase[0] for phrase in self.missing}
 
     def extended(self, piece: int) -> Progress:
@@ -74,7 +76,10 @@ class ConstrainedBeam(Beam):
     """
 
     def __init__(
-        self, config: GenerationConfig, eos: int, phrases: Sequence[Sequence[Sequence[int]]]
+        self,
+        config: GenerationConfig,
+        eos: int,
+        phrases: Sequence[Sequence[Sequence[int]]],
     ) -> None:
         super().__init__(config, eos)
         self.progress = []
@@ -101,7 +106,9 @@ class ConstrainedBeam(Beam):
         for sentence, rows in enumerate(self.progress):
             # A sentence that has had no phrases from the start is left as it is.
             if rows[0].missing or rows[0].pieces or any(row.missing for row in rows):
-                self._select_in_sentence(sentence, sums[sentence], scores[sentence], selection)
+                self._select_in_sentence(
+                    sentence, sums[sentence], scores[sentence], selection
+                )
         return selection
 
     def _select_in_sentence(
@@ -124,7 +131,9 @@ class ConstrainedBeam(Beam):
         unused = [Progress(())] * (self.width - len(chosen))
         self.progress[sentence] = [candidate.progress for candidate in chosen] + unused
 
-    def _candidates(self, sentence: int, sums: Tensor, scores: Tensor) -> list[Candidate]:
+    def _candidates(
+        self, sentence: int, sums: Tensor, scores: Tensor
+    ) -> list[Candidate]:
         """Return the continuations of a sentence's rows to choose from, best sum first.
 
         They are the 2W best ones, the best one of each row, and those by the next piece of a phrase; none of

@@ -30,7 +30,9 @@ def rank_by_utility(texts: Sequence[str]) -> list[int]:
     Of equally good texts the first comes first.
     """
     utilities = chrf_matrix(texts).mean(1)
-    return sorted(range(len(texts)), key=lambda number: (-float(utilities[number]), number))
+    return sorted(
+        range(len(texts)), key=lambda number: (-float(utilities[number]), number)
+    )
 
 
 def chrf_matrix(texts: Sequence[str]) -> Matrix:
@@ -46,8 +48,12 @@ def chrf_matrix(texts: Sequence[str]) -> Matrix:
         matches = np.stack([np.minimum(row, counts).sum(1) for row in counts])
         # Texts that are shorter than n say nothing about this order.
         has_both = np.outer(totals > 0, totals > 0)
-        precisions += np.divide(matches, totals[:, None], out=np.zeros_like(matches), where=has_both)
-        recalls += np.divide(matches, totals[None, :], out=np.zeros_like(matches), where=has_both)
+        precisions += np.divide(
+            matches, totals[:, None], out=np.zeros_like(matches), where=has_both
+        )
+        recalls += np.divide(
+            matches, totals[None, :], out=np.zeros_like(matches), where=has_both
+        )
         # The means are over those orders that both texts have, as in sacreBLEU.
         orders += has_both
     precisions /= np.maximum(orders, 1)
@@ -55,7 +61,9 @@ def chrf_matrix(texts: Sequence[str]) -> Matrix:
     weighted = BETA_SQUARED * precisions + recalls
     products = (1 + BETA_SQUARED) * precisions * recalls
     # Texts without a common n-gram have chrF 0 and would divide by 0.
-    return 100 * np.divide(products, weighted, out=np.zeros_like(products), where=weighted > 0)
+    return 100 * np.divide(
+        products, weighted, out=np.zeros_like(products), where=weighted > 0
+    )
 
 
 def _ngram_counts(texts: Sequence[str], n: int) -> Matrix:

@@ -20,7 +20,9 @@ ROWS = 512
 """How many sentences are compared with all others at a time."""
 
 
-def mine_pairs(sources: Tensor, targets: Tensor, threshold: float) -> list[tuple[float, int, int]]:
+def mine_pairs(
+    sources: Tensor, targets: Tensor, threshold: float
+) -> list[tuple[float, int, int]]:
     """Return (margin, source index, target index) of each mined pair, the highest margin first.
 
     `sources` (N, D) and `targets` (M, D) are vectors of sentences. Pairs with a margin below `threshold` are
@@ -40,7 +42,9 @@ def mine_pairs(sources: Tensor, targets: Tensor, threshold: float) -> list[tuple
     used_sources: set[int] = set()
     used_targets: set[int] = set()
     # Best first, so that a sentence is in the best pair that is still free; indices break ties.
-    for (source, target), margin in sorted(candidates.items(), key=lambda item: (-item[1], item[0])):
+    for (source, target), margin in sorted(
+        candidates.items(), key=lambda item: (-item[1], item[0])
+    ):
         is_free = source not in used_sources and target not in used_targets
         if margin >= threshold and is_free:
             used_sources.add(source)
@@ -56,7 +60,9 @@ def _normalize(vectors: Tensor) -> Tensor:
     """
     is_empty = ~vectors.any(1, keepdim=True)
     mean = vectors.sum(0) / (~is_empty).sum().clamp(min=1)
-    return torch.nn.functional.normalize((vectors - mean).masked_fill(is_empty, 0.0), dim=1)
+    return torch.nn.functional.normalize(
+        (vectors - mean).masked_fill(is_empty, 0.0), dim=1
+    )
 
 
 def _mean_of_nearest(vectors: Tensor, others: Tensor) -> Tensor:
@@ -70,16 +76,22 @@ def _mean_of_nearest(vectors: Tensor, others: Tensor) -> Tensor:
     return torch.cat(means)
 
 
-def _best(vectors: Tensor, others: Tensor, means: Tensor, means_of_others: Tensor) -> list[tuple[float, int]]:
+def _best(
+    vectors: Tensor, others: Tensor, means: Tensor, means_of_others: Tensor
+) -> list[tuple[float, int]]:
     """Return for each of `vectors` its highest margin with any of `others`, and the index of that one.
 
     `vectors` (N, D) and `others` (M, D) have length 1; `means` (N,) and `means_of_others` (M,) are the mean
     cosines of each with its nearest neighbours on the other side.
     """
     best: list[tuple[float, int]] = []
-    for part, part_means in zip(torch.split(vectors, ROWS), torch.split(means, ROWS), strict=True):
+    for part, part_means in zip(
+        torch.split(vectors, ROWS), torch.split(means, ROWS), strict=True
+    ):
         # Where the neighbours are dissimilar, too, the ratio alone would mean nothing.
-        neighbours = ((part_means[:, None] + means_of_others) / 2).clamp(min=SMALLEST_MEAN)
+        neighbours = ((part_means[:, None] + means_of_others) / 2).clamp(
+            min=SMALLEST_MEAN
+        )
         margins = (part @ others.T) / neighbours
         values, numbers = margins.max(1)
         best += list(zip(values.tolist(), numbers.tolist(), strict=True))

@@ -22,7 +22,9 @@ BATCH_SIZE = 64
 
 
 @torch.inference_mode()
-def sentence_vectors(model: Transformer, framing: Framing, lines: Sequence[Ids], language: str) -> Tensor:
+def sentence_vectors(
+    model: Transformer, framing: Framing, lines: Sequence[Ids], language: str
+) -> Tensor:
     """Return the mean encoder state of each line, without special tokens: (N, D) in fp32.
 
     `lines` are token ids in one language. An empty line has a vector of zeros, and a line is cut to what the
@@ -42,7 +44,9 @@ def sentence_vectors(model: Transformer, framing: Framing, lines: Sequence[Ids],
         batch = order[first : first + BATCH_SIZE]
         inputs = [framing.encoder_input(lines[i][:max_length], language) for i in batch]
         ids, lengths = pad(inputs, framing.vocab.pad)
-        source = Tokens(ids, lengths, language=framing.language_tensor(language, len(batch))).to(device)
+        source = Tokens(
+            ids, lengths, language=framing.language_tensor(language, len(batch))
+        ).to(device)
         positions = torch.arange(ids.shape[1], device=device)
         # The start symbol and the end symbol are the same in all sentences and say nothing about them.
         ends = source.lengths[:, None] - framing.suffix_length
@@ -64,5 +68,9 @@ def precision_at_1(queries: Tensor, keys: Tensor) -> float:
     queries = torch.nn.functional.normalize(queries - queries.mean(0), dim=1)
     keys = torch.nn.functional.normalize(keys - keys.mean(0), dim=1)
     # All similarities at once would take N * N numbers.
-    nearest = torch.cat([(part @ keys.T).argmax(1) for part in torch.split(queries, BATCH_SIZE)])
-    return float((nearest == torch.arange(len(queries), device=queries.device)).double().mean())
+    nearest = torch.cat(
+        [(part @ keys.T).argmax(1) for part in torch.split(queries, BATCH_SIZE)]
+    )
+    return float(
+        (nearest == torch.arange(len(queries), device=queries.device)).double().mean()
+    )

@@ -29,7 +29,9 @@ def windows(length: int, size: int, context: int) -> Iterator[tuple[int, int, in
     `size`: other windows would predict nothing, and have no end.
     """
     if not 0 <= context < size:
-        raise ValueError(f"a window of {size} tokens has no room for {context} tokens of context")
+        raise ValueError(
+            f"a window of {size} tokens has no room for {context} tokens of context"
+        )
     first = 0
     while first < length:
         begin = max(0, first - context)
@@ -41,7 +43,13 @@ def windows(length: int, size: int, context: int) -> Iterator[tuple[int, int, in
 
 @torch.inference_mode()
 def negative_log_likelihood(
-    model: Transformer, framing: Framing, text: Ids, language: str, size: int, context: int, batch_tokens: int
+    model: Transformer,
+    framing: Framing,
+    text: Ids,
+    language: str,
+    size: int,
+    context: int,
+    batch_tokens: int,
 ) -> float:
     """Return the negative log-likelihood in nats of running text, as token ids (N,).
 
@@ -56,9 +64,13 @@ def negative_log_likelihood(
     for number in range(0, len(spans), batch_size):
         batch = spans[number : number + batch_size]
         # The last token of a window is only predicted.
-        rows = [np.concatenate([start, text[begin : end - 1]]) for begin, _, end in batch]
+        rows = [
+            np.concatenate([start, text[begin : end - 1]]) for begin, _, end in batch
+        ]
         inputs, lengths = pad(rows, framing.vocab.pad)
-        tokens = Tokens(inputs, lengths, language=framing.language_tensor(language, len(batch))).to(device)
+        tokens = Tokens(
+            inputs, lengths, language=framing.language_tensor(language, len(batch))
+        ).to(device)
         hidden = model.decode(tokens, None)
         for row, (begin, first, end) in enumerate(batch):
             states = hidden[row, first - begin : end - begin]
@@ -67,11 +79,17 @@ def negative_log_likelihood(
     return total
 
 
-def _sum_of_losses(model: Transformer, states: torch.Tensor, labels: torch.Tensor) -> float:
+def _sum_of_losses(
+    model: Transformer, states: torch.Tensor, labels: torch.Tensor
+) -> float:
     """Return the summed cross-entropy, in nats, of labels (T,) given the states (T, D) that predict them."""
     total = 0.0
-    for part, ids in zip(torch.split(states, LOGIT_ROWS), torch.split(labels, LOGIT_ROWS), strict=True):
-        log_probabilities = torch.log_softmax(model.logits(part), -1, dtype=torch.float32)
+    for part, ids in zip(
+        torch.split(states, LOGIT_ROWS), torch.split(labels, LOGIT_ROWS), strict=True
+    ):
+        log_probabilities = torch.log_softmax(
+            model.logits(part), -1, dtype=torch.float32
+        )
         # Over a long text, sums in fp32 would lose digits.
         total -= float(log_probabilities.gather(1, ids[:, None]).double().sum())
     return total

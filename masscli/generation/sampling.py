@@ -41,7 +41,10 @@ class SamplingStrategy:
         self.eos = eos
         self.step = 0
         # All numbers are drawn beforehand, so that they depend on nothing but the sentence's key.
-        draws = [np.random.default_rng([seed, key]).random((steps, config.beam)) for key in keys]
+        draws = [
+            np.random.default_rng([seed, key]).random((steps, config.beam))
+            for key in keys
+        ]
         # (S, steps, W): a number in [0, 1) for every piece that may be drawn.
         self.draws = torch.from_numpy(np.stack(draws)).to(device)
 
@@ -59,7 +62,9 @@ class SamplingStrategy:
         `sums` (S, W) are the sums of log-probabilities of the rows so far, -inf for rows that have ended, and
         `scores` (S, W, V) the log-probabilities of their next pieces.
         """
-        pieces = self._draw(scores.flatten(0, 1), self.draws[:, self.step].flatten()).view_as(sums)
+        pieces = self._draw(
+            scores.flatten(0, 1), self.draws[:, self.step].flatten()
+        ).view_as(sums)
         self.step += 1
         sums = sums + scores.gather(2, pieces[..., None])[..., 0]
         ends = pieces == self.eos
@@ -82,7 +87,9 @@ class SamplingStrategy:
         if self.config.sampling_topk:
             k = min(self.config.sampling_topk, scores.shape[1])
             # The rows are passed as sentences of one row each, so that the best pieces are those of each row.
-            scores, _, piece_ids = best_in_rows(scores.new_zeros(len(scores), 1), scores[:, None], k)
+            scores, _, piece_ids = best_in_rows(
+                scores.new_zeros(len(scores), 1), scores[:, None], k
+            )
         elif self.config.sampling_topp < 1:
             # A stable sort breaks ties by piece, on any device.
             scores, piece_ids = scores.sort(dim=1, descending=True, stable=True)
@@ -93,10 +100,14 @@ class SamplingStrategy:
         if self.config.sampling_topp < 1:
             # A piece stays if those before it hold less than p, so that the likeliest one always stays.
             probability_before = probabilities.cumsum(1) - probabilities
-            probabilities = probabilities.masked_fill(probability_before >= self.config.sampling_topp, 0.0)
+            probabilities = probabilities.masked_fill(
+                probability_before >= self.config.sampling_topp, 0.0
+            )
         # What was cut off leaves less than 1, so the random number is scaled to the rest.
         cumulative = probabilities.cumsum(1)
-        drawn = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)
+        drawn = torch.searchsorted(
+            cumulative, uniform[:, None] * cumulative[:, -1:], right=True
+        )
         # Rounding may put a number beyond the last sum.
         drawn = drawn.clamp(max=probabilities.shape[1] - 1)
         if piece_ids is not None:

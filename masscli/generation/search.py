@@ -81,7 +81,9 @@ def search(
     device = starts.device
     # The end symbol needs a step, too.
     steps = len(forced) + max(limits) + 1
-    constraints = Constraints(config, vocabulary, torch.tensor(limits), prefixes, device, allowed, forced)
+    constraints = Constraints(
+        config, vocabulary, torch.tensor(limits), prefixes, device, allowed, forced
+    )
     strategy: SearchStrategy
     if config.sampling:
         if keys is None:
@@ -123,9 +125,13 @@ class _Search:
         # (S*W,) the last piece of each row.
         self.last = starts.repeat_interleave(config.beam)
         self.sums = strategy.start(sentences, device)
-        self.pieces = torch.zeros((sentences, config.beam, steps), dtype=torch.int64, device=device)
+        self.pieces = torch.zeros(
+            (sentences, config.beam, steps), dtype=torch.int64, device=device
+        )
         self.piece_scores = torch.zeros((sentences, config.beam, steps), device=device)
-        self.pool = HypothesisPool(sentences, config.nbest, steps, config.lenpen, device)
+        self.pool = HypothesisPool(
+            sentences, config.nbest, steps, config.lenpen, device
+        )
 
     def run(self) -> list[list[Hypothesis]]:
         """Take steps until every sentence is done; return the hypotheses of each sentence, best first."""
@@ -138,7 +144,10 @@ class _Search:
             parents = self._drop_done(selection.parents)
             # Sampled rows, and a single row, always continue themselves.
             if self.config.beam > 1 and not self.config.sampling:
-                first_rows = torch.arange(len(parents), device=parents.device)[:, None] * self.config.beam
+                first_rows = (
+                    torch.arange(len(parents), device=parents.device)[:, None]
+                    * self.config.beam
+                )
                 self.stepper.reorder((first_rows + parents).flatten())
             step += 1
 
@@ -159,17 +168,23 @@ class _Search:
         if bool((selection.ended > -torch.inf).any()):
             ended = selection.ended_parents
             eos_scores = scores[sentence, ended, self.constraints.vocabulary.eos]
-            ended_scores = torch.cat([piece_scores[sentence, ended], eos_scores[..., None]], 2)
+            ended_scores = torch.cat(
+                [piece_scores[sentence, ended], eos_scores[..., None]], 2
+            )
             self.pool.add(selection.ended, pieces[sentence, ended], ended_scores)
         # Histories move with their rows, and the new pieces are appended.
         self.pieces[..., :step] = pieces[sentence, selection.parents]
         self.piece_scores[..., :step] = piece_scores[sentence, selection.parents]
         self.pieces[..., step] = selection.pieces
-        self.piece_scores[..., step] = scores[sentence, selection.parents, selection.pieces]
+        self.piece_scores[..., step] = scores[
+            sentence, selection.parents, selection.pieces
+        ]
         self.sums = selection.sums
         # A row without any chance has a piece that the decoder may not even know, with two vocabularies.
         is_dead = selection.sums == -torch.inf
-        self.last = selection.pieces.masked_fill(is_dead, self.constraints.vocabulary.eos).flatten()
+        self.last = selection.pieces.masked_fill(
+            is_dead, self.constraints.vocabulary.eos
+        ).flatten()
         return selection
 
     def _collect_done(self, step: int) -> None:
@@ -189,11 +204,15 @@ class _Search:
                 newly_done.append(i)
         if not newly_done:
             return
-        results = self.pool.take(newly_done, self.constraints.limits[newly_done].tolist())
+        results = self.pool.take(
+            newly_done, self.constraints.limits[newly_done].tolist()
+        )
         first = len(self.constraints.forced)
         for i, hypotheses in zip(newly_done, results, strict=True):
             self.done[i] = True
-            self.results[self.index[i]] = [hypothesis.without_first(first) for hypothesis in hypotheses]
+            self.results[self.index[i]] = [
+                hypothesis.without_first(first) for hypothesis in hypotheses
+            ]
 
     def _drop_done(self, parents: Tensor) -> Tensor:
         """Drop the sentences that are done from the batch, if they are at least a quarter of it.

@@ -78,7 +78,9 @@ class Request:
 
         Sentences are dealt out in the order of their length, so that all processes get short and long ones.
         """
-        by_length = sorted(range(len(self.sources)), key=lambda i: (-len(self.sources[i]), i))
+        by_length = sorted(
+            range(len(self.sources)), key=lambda i: (-len(self.sources[i]), i)
+        )
         return by_length[distributed.rank :: distributed.world_size]
 
 
@@ -108,7 +110,9 @@ class SharedDecoder(Decoder):
         The arguments are those of `Decoder.generate`, but `sample_keys` must be None.
         """
         assert sample_keys is None
-        return self._decode_together(Request(sources, source, target, prefixes=prefixes, phrases=phrases))
+        return self._decode_together(
+            Request(sources, source, target, prefixes=prefixes, phrases=phrases)
+        )
 
     def score(
         self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
@@ -145,7 +149,9 @@ class SharedDecoder(Decoder):
         try:
             if request.targets is not None:
                 targets = select(request.targets, numbers)
-                results = super().score(sources, targets, request.source, request.target)
+                results = super().score(
+                    sources, targets, request.source, request.target
+                )
             else:
                 prefixes = None
                 if request.prefixes is not None:
@@ -154,7 +160,11 @@ class SharedDecoder(Decoder):
                 if request.phrases is not None:
                     phrases = select(request.phrases, numbers)
                 results = super().generate(
-                    sources, request.source, request.target, prefixes=prefixes, phrases=phrases
+                    sources,
+                    request.source,
+                    request.target,
+                    prefixes=prefixes,
+                    phrases=phrases,
                 )
         except MasscliError as error:
             return error

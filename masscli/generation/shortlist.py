@@ -62,7 +62,9 @@ class Shortlist:
                     allowed[ids] = True
 
 
-def read_shortlist(path: Path, names: Sequence[str], ranges: IdRanges | None = None) -> Shortlist:
+def read_shortlist(
+    path: Path, names: Sequence[str], ranges: IdRanges | None = None
+) -> Shortlist:
     """Read a shortlist from a file in the format of CTranslate2; `names` are the pieces by id.
 
     `ranges` are the ids of source and target (default: all ids are both), since a model with a vocabulary for
@@ -76,7 +78,10 @@ def read_shortlist(path: Path, names: Sequence[str], ranges: IdRanges | None = N
     for number, line in enumerate(iter_lines(path), 1):
         source, tab, target = line.partition("\t")
         if not tab:
-            raise MasscliError(f"{path}:{number}: expected source pieces, a tab and target pieces", HINT)
+            raise MasscliError(
+                f"{path}:{number}: expected source pieces, a tab and target pieces",
+                HINT,
+            )
         rows = []
         for text, id_of in ((source, source_ids), (target, target_ids)):
             row = []
@@ -87,7 +92,8 @@ def read_shortlist(path: Path, names: Sequence[str], ranges: IdRanges | None = N
             for piece in pieces:
                 if piece not in id_of:
                     raise MasscliError(
-                        f"{path}:{number}: {piece!r} is not in the vocabulary of the model", HINT
+                        f"{path}:{number}: {piece!r} is not in the vocabulary of the model",
+                        HINT,
                     )
                 row.append(id_of[piece])
             rows.append(row)
@@ -109,7 +115,9 @@ def write_shortlist(path: Path, shortlist: Shortlist, names: Sequence[str]) -> N
         target = [names[number] for number in ids]
         for name in (*source, *target):
             if not name or " " in name or "\t" in name or "\n" in name:
-                raise MasscliError(f"the piece {name!r} has white space, so no shortlist can name it")
+                raise MasscliError(
+                    f"the piece {name!r} has white space, so no shortlist can name it"
+                )
         lines.append(f"{' '.join(source)}\t{' '.join(target)}\n")
     write_atomic(path, "".join(lines).encode())
 
@@ -145,7 +153,8 @@ class ReducedVocabulary:
         is_used[sorted(vocabulary.special_ids)] = True
         used = np.flatnonzero(is_used)
         self.candidates = Candidates(
-            torch.from_numpy(used).to(device), torch.from_numpy(allowed[:, used]).to(device)
+            torch.from_numpy(used).to(device),
+            torch.from_numpy(allowed[:, used]).to(device),
         )
         # The number of each id that is used; the other entries are never looked up.
         self._numbers = np.zeros(vocabulary.size, np.int64)
@@ -171,7 +180,10 @@ class ReducedVocabulary:
         roles = (vocabulary.pad, vocabulary.bos, vocabulary.eos, vocabulary.unk)
         pad, bos, eos, unk = self.numbers(roles)
         mask, cls, sep = self.numbers((vocabulary.mask, vocabulary.cls, vocabulary.sep))
-        languages = {name: self.numbers([number])[0] for name, number in vocabulary.languages.items()}
+        languages = {
+            name: self.numbers([number])[0]
+            for name, number in vocabulary.languages.items()
+        }
         return replace(
             vocabulary,
             size=len(self._ids),

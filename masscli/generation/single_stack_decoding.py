@@ -33,7 +33,9 @@ from masscli.models.stack import Stack
 from masscli.models.transformer import Transformer
 
 
-def extract_stack(model: Transformer, stack: Literal["encoder", "decoder"]) -> Transformer:
+def extract_stack(
+    model: Transformer, stack: Literal["encoder", "decoder"]
+) -> Transformer:
     """Return a model that has only this stack of `model`, whose weights it shares.
 
     `model` itself keeps both stacks. This is for an encoder and a decoder of which one was not trained to
@@ -46,7 +48,9 @@ def extract_stack(model: Transformer, stack: Literal["encoder", "decoder"]) -> T
     return single
 
 
-def forward_with_cache(model: Transformer, source: Tokens, width: int) -> tuple[Tensor, Cache]:
+def forward_with_cache(
+    model: Transformer, source: Tokens, width: int
+) -> tuple[Tensor, Cache]:
     """Read S sources with the only stack of a model, and cache their keys and values.
 
     Return the state (S, D) of the last token of each source, and a cache for decoding `width` rows (beams)
@@ -63,16 +67,33 @@ def forward_with_cache(model: Transformer, source: Tokens, width: int) -> tuple[
     for attention_layer, ffn_layer in stack.layer_halves:
         x_SLD, (keys, values) = attention_layer.attention_block_with_cache(x_SLD, mask)
         # Views of the projection would keep it in memory as a whole, queries included.
-        layer_caches.append(LayerCache(keys.to(cache_dtype, copy=True), values.to(cache_dtype, copy=True)))
+        layer_caches.append(
+            LayerCache(
+                keys.to(cache_dtype, copy=True), values.to(cache_dtype, copy=True)
+            )
+        )
         x_SLD = ffn_layer.ffn_block(x_SLD)
     positions = torch.arange(length, device=x_SLD.device).expand(batch_size, -1)
-    visible = (positions < source.lengths[:, None])[:, None].expand(-1, width, -1).contiguous()
+    visible = (
+        (positions < source.lengths[:, None])[:, None]
+        .expand(-1, width, -1)
+        .contiguous()
+    )
     hidden_SLD = stack.apply_norm(x_SLD)
-    last_SD = hidden_SLD[torch.arange(batch_size, device=x_SLD.device), source.lengths - 1]
+    last_SD = hidden_SLD[
+        torch.arange(batch_size, device=x_SLD.device), source.lengths - 1
+    ]
     # The output goes on from the position of the last slot, so that one must be the last real position.
     # The positions of other padding slots are never used.
     slot_positions = torch.cat([positions[:, :-1], source.lengths[:, None] - 1], 1)
-    cache = Cache(width, layer_caches, None, visible, prompt_slots=length, slot_positions=slot_positions)
+    cache = Cache(
+        width,
+        layer_caches,
+        None,
+        visible,
+        prompt_slots=length,
+        slot_positions=slot_positions,
+    )
     return last_SD, cache
 
 
@@ -91,8 +112,12 @@ def decode_step(model: Transformer, token: Tokens, cache: Cache) -> Tensor:
         mask = bias if mask is None else bias + mask
     positions = current_position.repeat_interleave(cache.width, 0)
     x_N1D = model.inputs(replace(token, positions=positions), name)
-    for (attention_layer, ffn_layer), layer_cache in zip(stack.layer_halves, cache.layers, strict=True):
-        x_N1D = ffn_layer.ffn_block(attention_layer.attention_block_step(x_N1D, mask, cache, layer_cache, 0))
+    for (attention_layer, ffn_layer), layer_cache in zip(
+        stack.layer_halves, cache.layers, strict=True
+    ):
+        x_N1D = ffn_layer.ffn_block(
+            attention_layer.attention_block_step(x_N1D, mask, cache, layer_cache, 0)
+        )
     return stack.apply_norm(x_N1D)
 
 
@@ -125,7 +150,9 @@ class SingleStackStepper(CachedStepper):
         self.mask_id = vocab.mask
         self.uses_pseudo_masks = model.decoder is None
         if self.uses_pseudo_masks:
-            prompts = [np.concatenate([[vocab.cls], ids, [vocab.sep]]) for ids in sources]
+            prompts = [
+                np.concatenate([[vocab.cls], ids, [vocab.sep]]) for ids in sources
+            ]
         else:
             # A decoder's prompt ends with the token before the first of the output.
             start = [framing.decoder_start(language), *framing.forced_tokens(language)]

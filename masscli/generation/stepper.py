@@ -88,7 +88,9 @@ class CachedStepper:
             scores = self.subset(hidden)
         else:
             # Sums of log-probabilities need fp32, whatever the model computes in.
-            scores = torch.log_softmax(self.model.logits(hidden), -1, dtype=torch.float32)
+            scores = torch.log_softmax(
+                self.model.logits(hidden), -1, dtype=torch.float32
+            )
         # A single NaN or inf in a row makes all of its log-probabilities NaN, so one column tells.
         if bool(scores[:, 0].isnan().any()):
             raise MasscliError(
@@ -124,7 +126,9 @@ class ModelStepper(CachedStepper):
         language: Tensor | None = None,
         candidates: Candidates | None = None,
     ) -> None:
-        super().__init__(model, model.prefill(source, width), width, language, candidates)
+        super().__init__(
+            model, model.prefill(source, width), width, language, candidates
+        )
 
     def __call__(self, ids: Tensor) -> Tensor:
         """Read the last ids (N,) of all rows; return the log-probabilities (N, V) of their next tokens."""

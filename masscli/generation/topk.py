@@ -18,7 +18,9 @@ LOW_BITS = 0xFFFFFFFF
 """The mask of the low 32 bits of a 64-bit key, which hold an index."""
 
 
-def best_in_rows(offsets: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+def best_in_rows(
+    offsets: Tensor, scores: Tensor, k: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return, for each sentence, the k largest sums of an offset (S, W) and a score (S, W, V) of a row.
 
     The result is (sums, rows, columns), each (S, k), best first. All S * W * V scores are read once, to find
@@ -34,15 +36,21 @@ def best_in_rows(offsets: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tenso
     chosen = chosen.sort().values
     row = chosen // blocks
     # (S, k, BLOCK): the columns of the chosen blocks. The last block may reach beyond the vocabulary.
-    column = (chosen % blocks)[..., None] * BLOCK + torch.arange(BLOCK, device=scores.device)
+    column = (chosen % blocks)[..., None] * BLOCK + torch.arange(
+        BLOCK, device=scores.device
+    )
     beyond = column >= v
     # Clamped indices stay inside the scores; what they fetch is masked below.
     column = column.clamp(max=v - 1)
     sentence = torch.arange(s, device=scores.device)[:, None]
     flat_index = ((sentence * w + row) * v)[..., None] + column
     # index_select is many times faster than indexing with three tensors.
-    candidates = scores.flatten().index_select(0, flat_index.flatten()).view_as(flat_index)
-    candidates = (candidates + offsets.gather(1, row)[..., None]).masked_fill_(beyond, -torch.inf)
+    candidates = (
+        scores.flatten().index_select(0, flat_index.flatten()).view_as(flat_index)
+    )
+    candidates = (candidates + offsets.gather(1, row)[..., None]).masked_fill_(
+        beyond, -torch.inf
+    )
     sums, index = best(candidates.flatten(1), min(k, w * v))
     return sums, row.gather(1, index // BLOCK), column.flatten(1).gather(1, index)
 

@@ -181,8 +181,12 @@ class Translator:
         count = 0
         for first, texts in self._buffers(lines):
             count += len(texts)
-            prefix_ids = self._read_prefixes(remaining_prefixes, first, len(texts), target)
-            phrases = self._read_phrases(remaining_constraints, first, len(texts), target)
+            prefix_ids = self._read_prefixes(
+                remaining_prefixes, first, len(texts), target
+            )
+            phrases = self._read_phrases(
+                remaining_constraints, first, len(texts), target
+            )
             ids = self._source_ids(texts, first, source)
             # The model is asked for lines that are not empty only.
             not_empty = [i for i, row in enumerate(ids) if len(row)]
@@ -242,16 +246,22 @@ class Translator:
         count = 0
         for first, texts in self._buffers(lines):
             count += len(texts)
-            reference_texts = _take_lines(remaining, first, len(texts), "--score-reference")
+            reference_texts = _take_lines(
+                remaining, first, len(texts), "--score-reference"
+            )
             ids = self._source_ids(texts, first, source)
             targets = self._encode(reference_texts, target)
-            self._count_unknown("--score-reference", first, [row.tolist() for row in targets])
+            self._count_unknown(
+                "--score-reference", first, [row.tolist() for row in targets]
+            )
             # A reference that is too long is refused before anything is scored.
             for i, row in enumerate(targets):
                 self._check_target_length(first + i, len(row), len(ids[i]))
             scored = self.decoder.score(ids, targets, source, target)
             if self.alignment_head is not None:
-                aligned = self._align(ids, [[hypothesis] for hypothesis in scored], source, target)
+                aligned = self._align(
+                    ids, [[hypothesis] for hypothesis in scored], source, target
+                )
                 scored = [hypothesis for [hypothesis] in aligned]
             for i, hypothesis in enumerate(scored):
                 self._count(first + i, hypothesis)
@@ -262,19 +272,29 @@ class Translator:
         _require_end(remaining, count, "--score-reference")
 
     def _align(
-        self, sources: Sequence[Ids], n_best: Sequence[Sequence[Hypothesis]], source: str, target: str
+        self,
+        sources: Sequence[Ids],
+        n_best: Sequence[Sequence[Hypothesis]],
+        source: str,
+        target: str,
     ) -> list[list[Hypothesis]]:
         """Return the hypotheses of each source with their alignments; `source` and `target` are languages."""
         assert self.alignment_head is not None
         # Each hypothesis is aligned by itself, as a pair with its source.
         repeated, outputs = pair_with_sources(sources, n_best)
-        links = iter(self.decoder.align(repeated, outputs, source, target, self.alignment_head))
+        links = iter(
+            self.decoder.align(repeated, outputs, source, target, self.alignment_head)
+        )
         aligned = []
         for hypotheses in n_best:
-            aligned.append([replace(hypothesis, links=next(links)) for hypothesis in hypotheses])
+            aligned.append(
+                [replace(hypothesis, links=next(links)) for hypothesis in hypotheses]
+            )
         return aligned
 
-    def _translations(self, line: int, hypotheses: list[Hypothesis] | None, target: str) -> list[Translation]:
+    def _translations(
+        self, line: int, hypotheses: list[Hypothesis] | None, target: str
+    ) -> list[Translation]:
         """Return the translations of a line (a number, from 1) from its hypotheses, best first, at least one.
 
         `hypotheses` are None for an empty line, which has an empty translation. The line is counted in the
@@ -293,8 +313,12 @@ class Translator:
             text = self.tokenizer.decode(hypothesis.ids, target)
             translations.append(self._translation(text, hypothesis))
         if self.config.mbr:
-            ranking = rank_by_utility([translation.text for translation in translations])
-            translations = [translations[number] for number in ranking[: self.config.nbest]]
+            ranking = rank_by_utility(
+                [translation.text for translation in translations]
+            )
+            translations = [
+                translations[number] for number in ranking[: self.config.nbest]
+            ]
         self._count(line, translations[0].hypothesis)
         # A line is reported once: as one for which nothing was found, or as one that the model left empty.
         if not nothing_found and not translations[0].text.strip():
@@ -306,7 +330,11 @@ class Translator:
         pieces: tuple[str, ...] = ()
         # What was not searched for, since the options left nothing, has not even a score for its end.
         if hypothesis.token_scores:
-            pieces = tuple(self.tokenizer.ids_to_pieces([*hypothesis.ids, self.tokenizer.vocab.eos]))
+            pieces = tuple(
+                self.tokenizer.ids_to_pieces(
+                    [*hypothesis.ids, self.tokenizer.vocab.eos]
+                )
+            )
         return Translation(text, hypothesis, pieces)
 
     def _phrases(self, line: str, language: str) -> list[list[int]]:
@@ -326,7 +354,8 @@ class Translator:
         if self.decoder.single_stack:
             limit += f" behind a source of {source_length}"
         raise MasscliError(
-            f"--score-reference: line {line} has {length} pieces, {limit}", "leave out the pair"
+            f"--score-reference: line {line} has {length} pieces, {limit}",
+            "leave out the pair",
         )
 
     def _buffers(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
@@ -370,9 +399,14 @@ class Translator:
 
     def _encode(self, texts: Sequence[str], language: str) -> list[Ids]:
         """Return the token ids of each text, without special tokens."""
-        return [np.asarray(row, np.int64) for row in self.tokenizer.encode_lines(texts, language)]
+        return [
+            np.asarray(row, np.int64)
+            for row in self.tokenizer.encode_lines(texts, language)
+        ]
 
-    def _count_unknown(self, name: str, first: int, encoded: Sequence[list[int]]) -> None:
+    def _count_unknown(
+        self, name: str, first: int, encoded: Sequence[list[int]]
+    ) -> None:
         """Add the unknown pieces of lines to the report, under the name of where the lines were read.
 
         `encoded` are the token ids of each line, and `first` is the number of the first line.
@@ -391,14 +425,18 @@ class Translator:
             self.report.hit_max_len.append(line)
 
 
-def _take_lines(remaining: Iterator[str], first: int, count: int, flag: str) -> list[str]:
+def _take_lines(
+    remaining: Iterator[str], first: int, count: int, flag: str
+) -> list[str]:
     """Return the next `count` lines of a second file, which belong to the input from line `first` on.
 
     Raises MasscliError if there are fewer; `flag` is the option that names the file.
     """
     lines = list(islice(remaining, count))
     if len(lines) < count:
-        raise MasscliError(f"{flag} has {first + len(lines) - 1} lines, the input has more", ONE_EACH)
+        raise MasscliError(
+            f"{flag} has {first + len(lines) - 1} lines, the input has more", ONE_EACH
+        )
     return lines
 
 
@@ -408,4 +446,6 @@ def _require_end(remaining: Iterator[str], count: int, flag: str) -> None:
     `flag` is the option that names the file of these lines.
     """
     if next(remaining, None) is not None:
-        raise MasscliError(f"{flag} has more than the {count} lines of the input", ONE_EACH)
+        raise MasscliError(
+            f"{flag} has more than the {count} lines of the input", ONE_EACH
+        )

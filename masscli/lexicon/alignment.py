@@ -38,9 +38,15 @@ def align_spaces(
     for round_number in range(ROUNDS):
         a, b = _rotate(x, y, first, second)
         # The vectors of rare words are too noisy to learn from.
-        scores = csls(a[:LEARNED_WORDS], b[:LEARNED_WORDS]) + spelling[:LEARNED_WORDS, :LEARNED_WORDS]
+        scores = (
+            csls(a[:LEARNED_WORDS], b[:LEARNED_WORDS])
+            + spelling[:LEARNED_WORDS, :LEARNED_WORDS]
+        )
         if round_number < THINNED_ROUNDS:
-            kept_share = FIRST_KEPT_SHARE + (1 - FIRST_KEPT_SHARE) * round_number / THINNED_ROUNDS
+            kept_share = (
+                FIRST_KEPT_SHARE
+                + (1 - FIRST_KEPT_SHARE) * round_number / THINNED_ROUNDS
+            )
             # Thinning lets the dictionary leave a local optimum (section 3.3 of the paper).
             dropped = torch.rand(scores.shape, generator=generator) >= kept_share
             scores = scores.masked_fill(dropped, -torch.inf)
@@ -51,7 +57,9 @@ def align_spaces(
     return _rotate(x, y, first, second)
 
 
-def _rotate(x: Tensor, y: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+def _rotate(
+    x: Tensor, y: Tensor, first: Tensor, second: Tensor
+) -> tuple[Tensor, Tensor]:
     """Rotate the vectors x (N, D) and y (M, D) so that rows `first` of x are close to rows `second` of y.
 
     Return both, with each axis weighted by how well the pairs agree on it, and vectors scaled to length 1.

@@ -36,7 +36,9 @@ OTHER_WORD = -1
 """The number that stands for a word of several pieces, and for the gap between lines."""
 
 
-def iter_words(data: DataFolder, language: str, pieces: Sequence[str], limit: int | None) -> Iterator[Ids]:
+def iter_words(
+    data: DataFolder, language: str, pieces: Sequence[str], limit: int | None
+) -> Iterator[Ids]:
     """Yield the words of a language's training text, in chunks of lines, as one number for each word.
 
     Only the first `limit` lines are read (None: all). The number is the id of the word's piece, whose names
@@ -44,7 +46,9 @@ def iter_words(data: DataFolder, language: str, pieces: Sequence[str], limit: in
     no window reaches across.
     """
     # A piece that is the marker alone begins a word but is not one.
-    begins_word = np.array([piece.startswith(SENTENCEPIECE_SPACE) and len(piece) > 1 for piece in pieces])
+    begins_word = np.array(
+        [piece.startswith(SENTENCEPIECE_SPACE) and len(piece) > 1 for piece in pieces]
+    )
     column = data.monolingual("train", language)
     rows = len(column) if limit is None else min(limit, len(column))
     gap = np.full(max(WINDOWS), OTHER_WORD, np.int64)
@@ -73,7 +77,9 @@ def word_vectors(chunks: Iterable[Ids], words: Ids) -> Tensor:
     `words` are piece ids, the commonest word first, and `chunks` is the text, as `iter_words` yields it.
     """
     counts = count_cooccurrences(chunks, words)
-    return torch.cat([centre_and_normalize(reduce_counts(table)) for table in counts], 1)
+    return torch.cat(
+        [centre_and_normalize(reduce_counts(table)) for table in counts], 1
+    )
 
 
 def count_cooccurrences(chunks: Iterable[Ids], words: Ids) -> list[NDArray[np.float64]]:

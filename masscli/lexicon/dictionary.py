@@ -33,7 +33,10 @@ class WordPair(NamedTuple):
 
 def write_dictionary(path: Path, pairs: Sequence[WordPair]) -> None:
     """Write word pairs to a text file: a line for each, with both words and the score, separated by tabs."""
-    lines = [f"{one_cell(pair.first)}\t{one_cell(pair.second)}\t{pair.score:.3f}\n" for pair in pairs]
+    lines = [
+        f"{one_cell(pair.first)}\t{one_cell(pair.second)}\t{pair.score:.3f}\n"
+        for pair in pairs
+    ]
     write_atomic(path, "".join(lines).encode())
 
 
@@ -89,11 +92,14 @@ def check_languages(data: DataFolder, languages: Sequence[str]) -> None:
     for language in languages:
         if language not in data.languages:
             raise MasscliError(
-                f"{data.folder}: has no language {language!r}", f"it has {', '.join(data.languages)}"
+                f"{data.folder}: has no language {language!r}",
+                f"it has {', '.join(data.languages)}",
             )
 
 
-def _read_piece_pairs(path: Path, data: DataFolder) -> tuple[list[tuple[int, int]], int]:
+def _read_piece_pairs(
+    path: Path, data: DataFolder
+) -> tuple[list[tuple[int, int]], int]:
     """Return the pairs of a dictionary file whose words are one piece each, and how many pairs it has in all.
 
     A pair is two piece ids. Raises MasscliError for a line with a single word.
@@ -112,7 +118,8 @@ def _read_piece_pairs(path: Path, data: DataFolder) -> tuple[list[tuple[int, int
             continue
         if len(words) < 2:
             raise MasscliError(
-                f"{path}:{number}: expected two words, got {line.strip()!r}", "a line is WORD WORD"
+                f"{path}:{number}: expected two words, got {line.strip()!r}",
+                "a line is WORD WORD",
             )
         total += 1
         first = ids.get(SENTENCEPIECE_SPACE + words[0])

@@ -22,12 +22,20 @@ from masscli.text.markers import SENTENCEPIECE_SPACE
 OWN_SHARE = 0.8
 """A piece is a word of a language if at least this share of the sum of its relative frequencies is in that
 language."""
-EMBEDDING_NAMES = ("token_embeddings.shared", "token_embeddings.encoder", "token_embeddings.decoder")
+EMBEDDING_NAMES = (
+    "token_embeddings.shared",
+    "token_embeddings.encoder",
+    "token_embeddings.decoder",
+)
 """Names of the weights that may hold the embeddings; the first one that the model has is taken."""
 
 
 def induce(
-    weights: Mapping[str, Tensor], data: DataFolder, languages: Sequence[str], max_words: int, min_count: int
+    weights: Mapping[str, Tensor],
+    data: DataFolder,
+    languages: Sequence[str],
+    max_words: int,
+    min_count: int,
 ) -> list[WordPair]:
     """Return word pairs whose token embeddings are each other's nearest neighbours, the highest score first.
 
@@ -72,7 +80,10 @@ def induce(
 
 
 def _commonest_words(
-    counts: NDArray[np.int64], is_candidate: NDArray[np.bool_], pieces: Sequence[str], data: DataFolder
+    counts: NDArray[np.int64],
+    is_candidate: NDArray[np.bool_],
+    pieces: Sequence[str],
+    data: DataFolder,
 ) -> list[int]:
     """Return the ids of the candidates that begin a word, the commonest first, without special pieces.
 

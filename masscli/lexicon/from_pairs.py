@@ -40,7 +40,9 @@ def induce(
     pieces = vocabulary_pieces(data)
     first_lines, first_words = _read_words(columns[0], rows, pieces)
     second_lines, second_words = _read_words(columns[1], rows, pieces)
-    scores = _combine(model1(first_lines, second_lines), model1(second_lines, first_lines))
+    scores = _combine(
+        model1(first_lines, second_lines), model1(second_lines, first_lines)
+    )
     best_of_first: dict[int, float] = {}
     best_of_second: dict[int, float] = {}
     for (first, second), score in scores.items():
@@ -61,7 +63,9 @@ def induce(
     return sorted(pairs, key=lambda pair: (-pair.score, pair.first, pair.second))
 
 
-def _read_words(column: Column, rows: int, pieces: Sequence[str]) -> tuple[list[list[int]], list[str]]:
+def _read_words(
+    column: Column, rows: int, pieces: Sequence[str]
+) -> tuple[list[list[int]], list[str]]:
     """Return the first `rows` lines of a column as lists of word numbers, and the words by number.
 
     Words are numbered in the order in which they first occur. `pieces` are the names of pieces by id.

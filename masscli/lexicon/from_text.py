@@ -23,7 +23,12 @@ from masscli.core.files import write_atomic
 from masscli.data.batches.batch import Ids
 from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.alignment import align_spaces
-from masscli.lexicon.cooccurrence import centre_and_normalize, count_words, iter_words, word_vectors
+from masscli.lexicon.cooccurrence import (
+    centre_and_normalize,
+    count_words,
+    iter_words,
+    word_vectors,
+)
 from masscli.lexicon.csls import csls, mutual_nearest_pairs
 from masscli.lexicon.dictionary import WordPair, check_languages, vocabulary_pieces
 from masscli.lexicon.spelling import spelling_similarity
@@ -57,7 +62,11 @@ class InducedDictionary(NamedTuple):
 
 
 def induce(
-    data: DataFolder, languages: Sequence[str], max_words: int, min_count: int, limit: int | None = None
+    data: DataFolder,
+    languages: Sequence[str],
+    max_words: int,
+    min_count: int,
+    limit: int | None = None,
 ) -> InducedDictionary:
     """Return a dictionary made from unaligned text of two languages: words that are nearest neighbours.
 
@@ -108,24 +117,31 @@ def induce(
     return InducedDictionary(pairs, agreement, words, aligned)
 
 
-def write_vectors(prefix: Path, languages: Sequence[str], induced: InducedDictionary, dim: int) -> None:
+def write_vectors(
+    prefix: Path, languages: Sequence[str], induced: InducedDictionary, dim: int
+) -> None:
     """Write the vectors of each language to the text file PREFIX.LANGUAGE, in the format of word2vec.
 
     Only the `dim` axes are written on which the languages agree most. Raises MasscliError when there are
     fewer.
     """
-    for language, words, vectors in zip(languages, induced.words, induced.vectors, strict=True):
+    for language, words, vectors in zip(
+        languages, induced.words, induced.vectors, strict=True
+    ):
         axes = vectors.shape[1]
         # More axes than there are would have to be made up.
         if dim > axes:
             raise MasscliError(
-                f"--dim {dim}: the vectors have {axes} dimensions", f"give --dim {axes} at most"
+                f"--dim {dim}: the vectors have {axes} dimensions",
+                f"give --dim {axes} at most",
             )
         lines = [f"{len(words)} {dim}\n"]
         for word, row in zip(words, vectors[:, :dim].tolist(), strict=True):
             values = " ".join(f"{value:.5f}" for value in row)
             lines.append(f"{word} {values}\n")
-        write_atomic(prefix.with_name(f"{prefix.name}.{language}"), "".join(lines).encode())
+        write_atomic(
+            prefix.with_name(f"{prefix.name}.{language}"), "".join(lines).encode()
+        )
 
 
 def _commonest_words(counts: NDArray[np.int64], max_words: int, min_count: int) -> Ids:
@@ -149,7 +165,9 @@ def _find_anchors(
         if piece not in row_in_second:
             continue
         word = pieces[piece].removeprefix(SENTENCEPIECE_SPACE)
-        long_enough = len(word) >= MIN_ANCHOR_LETTERS or not any(c.isalpha() for c in word)
+        long_enough = len(word) >= MIN_ANCHOR_LETTERS or not any(
+            c.isalpha() for c in word
+        )
         # A word of both lists occurs in both languages, so neither rate is 0.
         ratio = rates[0][piece] / rates[1][piece]
         if long_enough and 1 / MAX_FREQUENCY_RATIO < ratio < MAX_FREQUENCY_RATIO:
@@ -158,7 +176,9 @@ def _find_anchors(
     return first, second
 
 
-def _agreement(matches: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]) -> float:
+def _agreement(
+    matches: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]
+) -> float:
     """Return the share, from 0 to 1, of the pairs in `matches` that `others` has, too.
 
     Only pairs whose words are both among the COMMON_WORDS commonest of their languages are counted. A pair is

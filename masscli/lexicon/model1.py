@@ -28,7 +28,9 @@ Probabilities = dict[tuple[int, int], float]
 """Translation probabilities t(f | e) by (e, f), the numbers of a source word and a target word."""
 
 
-def model1(source_lines: Sequence[Sequence[int]], target_lines: Sequence[Sequence[int]]) -> Probabilities:
+def model1(
+    source_lines: Sequence[Sequence[int]], target_lines: Sequence[Sequence[int]]
+) -> Probabilities:
     """Return t(f | e) of every source word e and target word f that share a line, as {(e, f): t}.
 
     The lines hold words as numbers; lines with the same index are translations. Training takes ROUNDS rounds
@@ -63,7 +65,10 @@ def align_pieces(
     by e and f, without pairs that have the empty source word NULL.
     """
     # Chunk by chunk, since all tokens together would take too much memory.
-    keys_of_chunks = [np.unique(chunk_keys) for chunk_keys, _ in _chunks(source, target, rows, vocab_size)]
+    keys_of_chunks = [
+        np.unique(chunk_keys)
+        for chunk_keys, _ in _chunks(source, target, rows, vocab_size)
+    ]
     keys = np.unique(np.concatenate(keys_of_chunks))
     e, f = np.divmod(keys, vocab_size)
     t = np.ones(len(keys))
@@ -131,6 +136,12 @@ def _cooccurrences(
         with_null = np.array([-1, *source], np.int64) + 1
         source_words.append(np.tile(with_null, len(target)))
         target_words.append(np.repeat(np.array(target, np.int64), len(with_null)))
-        target_tokens.append(np.repeat(np.arange(seen, seen + len(target)), len(with_null)))
+        target_tokens.append(
+            np.repeat(np.arange(seen, seen + len(target)), len(with_null))
+        )
         seen += len(target)
-    return np.concatenate(source_words), np.concatenate(target_words), np.concatenate(target_tokens)
+    return (
+        np.concatenate(source_words),
+        np.concatenate(target_words),
+        np.concatenate(target_tokens),
+    )

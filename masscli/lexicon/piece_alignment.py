@@ -44,7 +44,9 @@ def align_lines(source: Column, target: Column, vocab_size: int) -> Iterator[Lin
 class _Table:
     """The translation probabilities t(f | e) of pieces that share a line in the first `rows` lines."""
 
-    def __init__(self, source: Column, target: Column, rows: int, vocab_size: int) -> None:
+    def __init__(
+        self, source: Column, target: Column, rows: int, vocab_size: int
+    ) -> None:
         self.vocab_size = vocab_size
         e, f, self._t = align_pieces(source, target, rows, vocab_size)
         # Sorted, as e and f are.
@@ -65,7 +67,9 @@ def _diagonal(source_length: int, target_length: int) -> NDArray[np.float64]:
     return preference
 
 
-def _mutual_links(by_target: NDArray[np.float64], by_source: NDArray[np.float64]) -> Links:
+def _mutual_links(
+    by_target: NDArray[np.float64], by_source: NDArray[np.float64]
+) -> Links:
     """Return the links (source, target) that are the best of their target and the best of their source.
 
     Both arrays are (source, target): the first compares the sources of a target, the second the targets of a

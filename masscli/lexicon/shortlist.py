@@ -30,7 +30,12 @@ class Coverage(NamedTuple):
 
 
 def learn_shortlist(
-    data: DataFolder, source: str, target: str, per_piece: int, frequent: int, limit: int | None
+    data: DataFolder,
+    source: str,
+    target: str,
+    per_piece: int,
+    frequent: int,
+    limit: int | None,
 ) -> Shortlist:
     """Return a shortlist for translating from `source` to `target`, from the training pairs of a data folder.
 
@@ -62,7 +67,9 @@ def learn_shortlist(
     return Shortlist(candidates)
 
 
-def measure_coverage(shortlist: Shortlist, data: DataFolder, source: str, target: str) -> Coverage:
+def measure_coverage(
+    shortlist: Shortlist, data: DataFolder, source: str, target: str
+) -> Coverage:
     """Return how well a shortlist fits the validation pairs of a data folder.
 
     Raises MissingDataError if the folder has no validation pairs of the two languages.

@@ -40,7 +40,9 @@ def _letter_ngrams(word: str) -> Counter[str]:
     """Return how often a word has each pair and triple of letters; none if short or not only letters."""
     # Decomposition separates letters from their accents.
     decomposed = unicodedata.normalize("NFKD", word)
-    letters = [character for character in decomposed if not unicodedata.combining(character)]
+    letters = [
+        character for character in decomposed if not unicodedata.combining(character)
+    ]
     plain = "".join(letters)
     if len(plain) < MIN_LETTERS or not plain.isalpha():
         return Counter()
@@ -53,7 +55,9 @@ def _letter_ngrams(word: str) -> Counter[str]:
     return ngrams
 
 
-def _normalized_counts(counts: Sequence[Counter[str]], columns: Mapping[str, int]) -> Tensor:
+def _normalized_counts(
+    counts: Sequence[Counter[str]], columns: Mapping[str, int]
+) -> Tensor:
     """Return a table (words, columns) of the n-gram counts of each word, divided by their norm.
 
     `columns` has the column of each n-gram; n-grams without a column are left out of the table.

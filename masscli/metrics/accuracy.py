@@ -48,9 +48,13 @@ class Accuracy(MeanMetric):
             fields["nogold"] = self.no_gold
         return fields
 
-    def _compute_segment_statistics(self, hypothesis: str, ref_kwargs: dict[str, Any]) -> list[float]:
+    def _compute_segment_statistics(
+        self, hypothesis: str, ref_kwargs: dict[str, Any]
+    ) -> list[float]:
         """Return the score of a line and its count of 1, or zeros for a line that is blank on both sides."""
-        is_blank = not hypothesis.strip() and not any(line.strip() for line in ref_kwargs["references"])
+        is_blank = not hypothesis.strip() and not any(
+            line.strip() for line in ref_kwargs["references"]
+        )
         if is_blank:
             # A line that is no example has neither a score nor a count.
             return [0.0, 0.0]

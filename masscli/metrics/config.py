@@ -57,7 +57,15 @@ class ScoreConfig:
     plain_romanian: bool = False
     """multi-bleu with --lang ro: first remove the marks on Romanian letters, as papers on WMT16 do."""
     tokenize: Literal[
-        "13a", "intl", "zh", "char", "none", "ja-mecab", "ko-mecab", "flores101", "flores200"
+        "13a",
+        "intl",
+        "zh",
+        "char",
+        "none",
+        "ja-mecab",
+        "ko-mecab",
+        "flores101",
+        "flores200",
     ] = "13a"
     """bleu: tokenizer of sacreBLEU."""
     confidence: bool = False
@@ -76,21 +84,50 @@ class ScoreConfig:
         """The options that can have no effect, each with a condition that is true if it has none, and why."""
         metrics = set(self.metric)
         has_rouge = any(name.startswith("rouge") for name in metrics)
-        ignore_case = {"rouge", "rouge-1", "rouge-2", "rouge-l", "rouge-lsum", "pearson", "spearman", "squad"}
-        needs_language = has_rouge or "multi-bleu" in metrics or any(":" in name for name in metrics)
+        ignore_case = {
+            "rouge",
+            "rouge-1",
+            "rouge-2",
+            "rouge-l",
+            "rouge-lsum",
+            "pearson",
+            "spearman",
+            "squad",
+        }
+        needs_language = (
+            has_rouge or "multi-bleu" in metrics or any(":" in name for name in metrics)
+        )
         return (
             UnusedOption("bleu" not in metrics, "tokenize", "it is for --metric bleu"),
-            UnusedOption(not needs_language, "lang", "only --metric multi-bleu has rules for languages"),
-            UnusedOption(not has_rouge, "summary_separator", "it is for --metric rouge and rouge-lsum"),
+            UnusedOption(
+                not needs_language,
+                "lang",
+                "only --metric multi-bleu has rules for languages",
+            ),
+            UnusedOption(
+                not has_rouge,
+                "summary_separator",
+                "it is for --metric rouge and rouge-lsum",
+            ),
             UnusedOption("f1" not in metrics, "positive", "it is for --metric f1"),
-            UnusedOption(metrics <= ignore_case, "lowercase", "case does not count in these metrics"),
             UnusedOption(
-                not (self.confidence or self.paired), "bootstrap", "add --confidence or --paired to resample"
+                metrics <= ignore_case,
+                "lowercase",
+                "case does not count in these metrics",
             ),
             UnusedOption(
-                "squad" not in metrics, "na_prob na_prob_thresh missing", "they are for --metric squad"
+                not (self.confidence or self.paired),
+                "bootstrap",
+                "add --confidence or --paired to resample",
             ),
-            UnusedOption("squad" in metrics, "choices_column", "answers are no choices"),
+            UnusedOption(
+                "squad" not in metrics,
+                "na_prob na_prob_thresh missing",
+                "they are for --metric squad",
+            ),
+            UnusedOption(
+                "squad" in metrics, "choices_column", "answers are no choices"
+            ),
         )
 
     def __post_init__(self) -> None:
@@ -98,7 +135,9 @@ class ScoreConfig:
         # These options change what one metric reads, so they must not stand beside others, which would ignore
         # them.
         is_romanian_multi_bleu = self.lang == "ro" and metrics == {"multi-bleu"}
-        is_english_rouge = self.lang == "en" and any(name.startswith("rouge") for name in metrics)
+        is_english_rouge = self.lang == "en" and any(
+            name.startswith("rouge") for name in metrics
+        )
         check(
             (len(metrics) > 0, "metric", "name at least one"),
             (self.bootstrap > 1, "bootstrap", f"must be above 1, got {self.bootstrap}"),
@@ -122,8 +161,16 @@ class ScoreConfig:
                 "no_gold",
                 "goes with --metric accuracy, f1, mcc",
             ),
-            (not self.stem or is_english_rouge, "stem", "goes with --metric rouge and English text"),
-            (self.summary_separator.strip() != "", "summary_separator", "must not be blank"),
+            (
+                not self.stem or is_english_rouge,
+                "stem",
+                "goes with --metric rouge and English text",
+            ),
+            (
+                self.summary_separator.strip() != "",
+                "summary_separator",
+                "must not be blank",
+            ),
             (
                 not (self.paired and self.sentence_level),
                 "paired",

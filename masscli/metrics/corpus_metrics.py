@@ -43,25 +43,33 @@ class CorpusMetric(SignedMetric):
     def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
         """Return the value of the metric on these lines, from 0 to 1, or from -1 to 1 for a correlation."""
 
-    def resampling_units(self, gold: Sequence[str], predicted: Sequence[str]) -> list[Unit]:
+    def resampling_units(
+        self, gold: Sequence[str], predicted: Sequence[str]
+    ) -> list[Unit]:
         """Return the units that bootstrap resampling draws: single lines, unless a subclass differs."""
         return [([a], [b]) for a, b in zip(gold, predicted, strict=True)]
 
-    def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
+    def corpus_score(
+        self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1
+    ) -> Score:
         """Return the score (times 100) of a corpus; `references` must have exactly one list of lines.
 
         If `n_bootstrap` is above 1, the score has the mean and the 95% confidence interval of that many
         bootstrap samples. Raises MasscliError for several references.
         """
         if len(references) != 1:
-            raise MasscliError(f"{self.title}: takes one reference, got {len(references)}")
+            raise MasscliError(
+                f"{self.title}: takes one reference, got {len(references)}"
+            )
         # sacreBLEU writes this number into the signature.
         self.num_refs = 1
         predicted = list(map(str.strip, hypotheses))
         gold = list(map(str.strip, references[0]))
         score = Score(self.title, 100 * self.compute(gold, predicted))
         if n_bootstrap > 1:
-            values = self._bootstrap(self.resampling_units(gold, predicted), n_bootstrap)
+            values = self._bootstrap(
+                self.resampling_units(gold, predicted), n_bootstrap
+            )
             # The interval of 95%, as sacreBLEU computes it.
             low, high = np.percentile(values, [2.5, 97.5])
             score._mean = float(np.mean(values))
@@ -89,7 +97,8 @@ class CorpusMetric(SignedMetric):
     def sentence_score(self, hypothesis: str, references: Sequence[str]) -> Score:
         """Raise MasscliError, because the metric is not defined for a single line."""
         raise MasscliError(
-            f"{self.title}: is defined for a whole corpus, not for a line", "leave out --sentence-level"
+            f"{self.title}: is defined for a whole corpus, not for a line",
+            "leave out --sentence-level",
         )
 
     # sacreBLEU's interface for comparing systems, which needs statistics of single lines.
@@ -97,10 +106,13 @@ class CorpusMetric(SignedMetric):
     def _extract_reference_info(self, refs: Sequence[str]) -> dict[str, Any]:
         """Raise MasscliError, because paired resampling needs statistics of single lines."""
         raise MasscliError(
-            f"{self.title}: cannot be compared line by line", "leave out --paired, or use --metric accuracy"
+            f"{self.title}: cannot be compared line by line",
+            "leave out --paired, or use --metric accuracy",
         )
 
-    def _compute_segment_statistics(self, hypothesis: str, ref_kwargs: dict[str, Any]) -> list[float]:
+    def _compute_segment_statistics(
+        self, hypothesis: str, ref_kwargs: dict[str, Any]
+    ) -> list[float]:
         """Raise NotImplementedError: a single line has no statistics."""
         # Never called: the method above refuses to compare line by line.
         raise NotImplementedError
@@ -120,7 +132,9 @@ class LabelMetric(CorpusMetric):
     Lines that are blank on both sides are left out: they separate the sentences of tagged words.
     """
 
-    def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
+    def corpus_score(
+        self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1
+    ) -> Score:
         """Return the score (times 100) over all lines that are not blank on both sides.
 
         If `n_bootstrap` is above 1, the score has a mean and a 95% confidence interval. Raises MasscliError
@@ -168,7 +182,9 @@ class F1(LabelMetric):
             return label_measures.macro_f1(gold, predicted)
         return label_measures.f1(gold, predicted, self._positive)
 
-    def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
+    def corpus_score(
+        self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1
+    ) -> Score:
         """Choose the positive label by all lines, and return the score (times 100).
 
         If `n_bootstrap` is above 1, the score has a mean and a 95% confidence interval. Raises MasscliError
@@ -192,8 +208,16 @@ class F1(LabelMetric):
 
     def signature_fields(self) -> dict[str, str]:
         """Return the settings for the signature: positive label or macro average, and number of labels."""
-        fields = {"average": "macro"} if self._positive is None else {"positive": self._positive}
-        return {**fields, "labels": str(self._label_count), **super().signature_fields()}
+        fields = (
+            {"average": "macro"}
+            if self._positive is None
+            else {"positive": self._positive}
+        )
+        return {
+            **fields,
+            "labels": str(self._label_count),
+            **super().signature_fields(),
+        }
 
 
 class Matthews(LabelMetric):
@@ -222,7 +246,9 @@ class Pearson(CorpusMetric):
         self, gold: Sequence[str], predicted: Sequence[str]
     ) -> tuple[Sequence[float], Sequence[float]]:
         """Return the numbers in gold and predicted lines. Raises MasscliError if a line is not a number."""
-        return self._parse(gold, "the reference"), self._parse(predicted, "the hypothesis")
+        return self._parse(gold, "the reference"), self._parse(
+            predicted, "the hypothesis"
+        )
 
     def _parse(self, lines: Sequence[str], side: str) -> list[float]:
         """Return the numbers in lines; `side` is how the error message calls them.
@@ -267,9 +293,13 @@ class EntityF1(CorpusMetric):
 
     def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
         """Return micro-averaged F1 of entities in CoNLL lines, from 0 to 1."""
-        return entities.entity_f1(entities.split_sentences(gold), entities.split_sentences(predicted))
+        return entities.entity_f1(
+            entities.split_sentences(gold), entities.split_sentences(predicted)
+        )
 
-    def resampling_units(self, gold: Sequence[str], predicted: Sequence[str]) -> list[Unit]:
+    def resampling_units(
+        self, gold: Sequence[str], predicted: Sequence[str]
+    ) -> list[Unit]:
         """Return the units that bootstrap resampling draws, which are sentences.
 
         A unit has the gold and the predicted lines of a sentence, and the blank line after it in the

@@ -41,7 +41,9 @@ def entity_spans(tags: Sequence[str]) -> list[Span]:
     return spans
 
 
-def entity_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
+def entity_f1(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
+) -> float:
     """Return micro-averaged F1 of entities, from 0 to 1; an entity is right if span and type are equal.
 
     Both sides have a list of tags for each sentence. F1 is 0 if neither side has an entity.

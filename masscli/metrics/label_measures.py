@@ -26,7 +26,9 @@ def accuracy(gold: Labels, predicted: Labels) -> float:
 
 def f1(gold: Labels, predicted: Labels, positive: str) -> float:
     """Return F1 of the label `positive`, from 0 to 1; it is 0 if neither list has this label."""
-    true_positives = sum(a == b == positive for a, b in zip(gold, predicted, strict=True))
+    true_positives = sum(
+        a == b == positive for a, b in zip(gold, predicted, strict=True)
+    )
     # The sum of both counts is 2 tp + fp + fn.
     return _ratio(2 * true_positives, gold.count(positive) + predicted.count(positive))
 
@@ -46,10 +48,14 @@ def matthews(gold: Labels, predicted: Labels) -> float:
     gold_counts = Counter(gold)
     predicted_counts = Counter(predicted)
     # A label that only one side has adds nothing, so the labels of one side are enough.
-    expected = sum(predicted_counts[label] * gold_counts[label] for label in gold_counts)
+    expected = sum(
+        predicted_counts[label] * gold_counts[label] for label in gold_counts
+    )
     covariance = _count_equal(gold, predicted) * n - expected
     gold_variance = n * n - sum(count * count for count in gold_counts.values())
-    predicted_variance = n * n - sum(count * count for count in predicted_counts.values())
+    predicted_variance = n * n - sum(
+        count * count for count in predicted_counts.values()
+    )
     return _ratio(covariance, math.sqrt(predicted_variance) * math.sqrt(gold_variance))
 
 
@@ -61,7 +67,9 @@ def pearson(gold: Sequence[float], predicted: Sequence[float]) -> float:
     predicted_mean = math.fsum(predicted) / n
     gold_deviations = [value - gold_mean for value in gold]
     predicted_deviations = [value - predicted_mean for value in predicted]
-    covariance = math.fsum(a * b for a, b in zip(gold_deviations, predicted_deviations, strict=True))
+    covariance = math.fsum(
+        a * b for a, b in zip(gold_deviations, predicted_deviations, strict=True)
+    )
     gold_variance = math.fsum(deviation**2 for deviation in gold_deviations)
     predicted_variance = math.fsum(deviation**2 for deviation in predicted_deviations)
     return _ratio(covariance, math.sqrt(gold_variance) * math.sqrt(predicted_variance))

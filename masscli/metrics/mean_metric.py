@@ -47,9 +47,17 @@ class MeanMetric(SignedMetric):
         """Return the references of a line, as an argument for `_compute_segment_statistics`."""
         return {"references": list(refs)}
 
-    def _compute_segment_statistics(self, hypothesis: str, ref_kwargs: dict[str, Any]) -> list[float]:
+    def _compute_segment_statistics(
+        self, hypothesis: str, ref_kwargs: dict[str, Any]
+    ) -> list[float]:
         """Return the best score of a line over its references, and 1.0 for the number of lines."""
-        return [max(self.line_score(hypothesis, reference) for reference in ref_kwargs["references"]), 1.0]
+        return [
+            max(
+                self.line_score(hypothesis, reference)
+                for reference in ref_kwargs["references"]
+            ),
+            1.0,
+        ]
 
     def _compute_score_from_stats(self, stats: Sequence[float]) -> Score:
         """Return 100 times the mean score, given the sum of scores and the number of lines."""

@@ -27,7 +27,9 @@ class MultiBleu(BLEU):
 
     title: ClassVar[str] = "multi-BLEU"
 
-    def __init__(self, language: str, preprocessing: TextPreprocessing, effective_order: bool) -> None:
+    def __init__(
+        self, language: str, preprocessing: TextPreprocessing, effective_order: bool
+    ) -> None:
         """Set up BLEU without smoothing, to which `preprocessing` is applied on both sides before.
 
         `language` decides the Moses rules. With `effective_order`, orders of n-grams without a match are left
@@ -66,7 +68,9 @@ class MultiBleu(BLEU):
     def get_signature(self) -> Signature:
         """Return sacreBLEU's signature with the versions of masscli and sacremoses added."""
         signature = super().get_signature()
-        signature.update("version", f"masscli-{__version__},sacremoses-{version('sacremoses')}")
+        signature.update(
+            "version", f"masscli-{__version__},sacremoses-{version('sacremoses')}"
+        )
         return signature
 
     def _preprocess_segment(self, sent: str) -> str:

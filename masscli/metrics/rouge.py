@@ -89,12 +89,19 @@ class Rouge(MeanMetric):
         sentences = line.replace(self.separator, "\n").split("\n")
         words_of_sentences = list(map(rouge_words, sentences))
         if self.stem:
-            words_of_sentences = [list(map(_stem_if_long, words)) for words in words_of_sentences]
+            words_of_sentences = [
+                list(map(_stem_if_long, words)) for words in words_of_sentences
+            ]
         return words_of_sentences
 
     def signature_fields(self) -> dict[str, str]:
         """Return the settings for the signature: case, tokenization, stemming, and that F1 is reported."""
-        return {"case": "lc", "tok": "words", "stem": "nltk" if self.stem else "no", "score": "f1"}
+        return {
+            "case": "lc",
+            "tok": "words",
+            "stem": "nltk" if self.stem else "no",
+            "score": "f1",
+        }
 
 
 class RougeN(Rouge):

@@ -16,7 +16,10 @@ from sacrebleu.metrics.ter import TER
 from masscli.core.errors import MasscliError
 from masscli.metrics.config import ScoreConfig
 
-TOKENIZER_MODELS = {"flores101": "sacrebleu_tokenizer_spm.model", "flores200": "flores200sacrebleuspm"}
+TOKENIZER_MODELS = {
+    "flores101": "sacrebleu_tokenizer_spm.model",
+    "flores200": "flores200sacrebleuspm",
+}
 """The file name of the SentencePiece model that each of these tokenizers of sacreBLEU needs."""
 
 
@@ -97,5 +100,6 @@ def _check_installed(tokenizer: str) -> None:
         module = tokenizer_ja_mecab if tokenizer == "ja-mecab" else tokenizer_ko_mecab
         if module.MeCab is None:
             raise MasscliError(
-                f"--tokenize {tokenizer}: MeCab is not installed", f"pip install 'sacrebleu[{tokenizer[:2]}]'"
+                f"--tokenize {tokenizer}: MeCab is not installed",
+                f"pip install 'sacrebleu[{tokenizer[:2]}]'",
             )

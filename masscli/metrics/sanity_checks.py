@@ -20,8 +20,18 @@ MOSTLY = 0.9
 one."""
 SPELLINGS = (
     ("Romanian ş and ţ with a cedilla", "ŞşŢţ", "ș and ț with a comma", "ȘșȚț"),
-    ("typographic apostrophes (\N{RIGHT SINGLE QUOTATION MARK})", "\u2019", "straight ones (')", "'"),
-    ("typographic quotation marks", "\u201c\u201d\u201e\u00ab\u00bb", 'straight ones (")', '"'),
+    (
+        "typographic apostrophes (\N{RIGHT SINGLE QUOTATION MARK})",
+        "\u2019",
+        "straight ones (')",
+        "'",
+    ),
+    (
+        "typographic quotation marks",
+        "\u201c\u201d\u201e\u00ab\u00bb",
+        'straight ones (")',
+        '"',
+    ),
 )
 """Pairs of spellings of the same text that metrics count as different: name and characters of the first, then
 of the second."""
@@ -29,7 +39,11 @@ INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 """Characters without a width: soft hyphen, zero-width space, joiners, marks of direction, byte order mark."""
 SCRIPTS_WITHOUT_SPACES = (
     ("Japanese", re.compile("[\u3040-\u30ff]"), "--tokenize ja-mecab"),
-    ("Chinese", re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"), "--tokenize zh"),
+    (
+        "Chinese",
+        re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"),
+        "--tokenize zh",
+    ),
     (
         "Thai, Lao, Burmese or Khmer",
         re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"),
@@ -69,7 +83,11 @@ def check_text(
                 "they look tokenized"
             )
         # Lower-cased output against cased references costs points that have nothing to do with quality.
-        if not lowercase and _has_no_capitals(hypotheses) and not _has_no_capitals(lines):
+        if (
+            not lowercase
+            and _has_no_capitals(hypotheses)
+            and not _has_no_capitals(lines)
+        ):
             yield (
                 f"{name}: has no capital letter, but {reference_name} does; "
                 "with --lowercase case does not count"
@@ -86,7 +104,9 @@ def _check_hypotheses(
     total = len(hypotheses)
     # A hypothesis may be empty if all of its references are.
     empty = 0
-    for hypothesis, *line_references in zip(hypotheses, *references.values(), strict=True):
+    for hypothesis, *line_references in zip(
+        hypotheses, *references.values(), strict=True
+    ):
         if not hypothesis.strip() and any(line.strip() for line in line_references):
             empty += 1
     if empty:
@@ -150,7 +170,9 @@ def _check_characters(
             yield f"{reference_name}: {theirs} lines have {description}, but none of {name} has"
 
 
-def check_tokenization(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
+def check_tokenization(
+    references: Mapping[str, Sequence[str]], options: ScoreConfig
+) -> Iterator[str]:
     """Yield a warning if BLEU's tokenizer does not find words in references, whose script has no spaces."""
     if "bleu" not in options.metric or options.tokenize not in ("13a", "intl", "none"):
         return
@@ -167,7 +189,10 @@ def check_tokenization(references: Mapping[str, Sequence[str]], options: ScoreCo
 
 
 def check_numbers(
-    name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
+    name: str,
+    hypotheses: Sequence[str],
+    references: Mapping[str, Sequence[str]],
+    options: ScoreConfig,
 ) -> Iterator[str]:
     """Yield a warning if all numbers of a file are equal, since their correlation is then not defined.
 
@@ -183,7 +208,9 @@ def check_numbers(
             yield f"{side}: every line is {value}: a correlation is not defined, and 0 stands for it"
 
 
-def check_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
+def check_metrics(
+    references: Mapping[str, Sequence[str]], options: ScoreConfig
+) -> Iterator[str]:
     """Yield warnings about metrics that do not suit the references.
 
     These are entity F1 of labels that are not entity tags, and metrics of text on labels.
@@ -191,7 +218,9 @@ def check_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig)
     for name, lines in references.items():
         # Blank lines separate sentences of tagged words, and are no labels.
         labels = {line.strip() for line in lines if line.strip()}
-        if "entity-f1" in options.metric and not any(label[1:2] == "-" for label in labels):
+        if "entity-f1" in options.metric and not any(
+            label[1:2] == "-" for label in labels
+        ):
             yield (
                 f"{name}: no label begins or continues an entity (B-, I-); "
                 "such labels are for --metric accuracy or f1"
@@ -204,7 +233,10 @@ def check_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig)
 
 
 def check_labels(
-    name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
+    name: str,
+    hypotheses: Sequence[str],
+    references: Mapping[str, Sequence[str]],
+    options: ScoreConfig,
 ) -> Iterator[str]:
     """Yield warnings about predicted labels that differ from those of the references as a whole.
 
@@ -222,7 +254,9 @@ def check_labels(
         # Only the first of these problems is reported, since it explains the others.
         if spellings:
             count = sum(_normalize(line, options) in spellings for line in hypotheses)
-            examples = [f"{own!r} is {other!r} there" for own, other in spellings.items()]
+            examples = [
+                f"{own!r} is {other!r} there" for own, other in spellings.items()
+            ]
             yield (
                 f"{name}: {count} of {len(hypotheses)} labels are numbers that {reference_name} spells "
                 f"differently: {', '.join(examples[:MAX_NAMED_LABELS])}"
@@ -267,7 +301,9 @@ def _other_spellings(ours: set[str], theirs: set[str]) -> dict[str, str]:
     return spellings
 
 
-def _check_f1(name: str, ours: set[str], reference_name: str, theirs: set[str]) -> Iterator[str]:
+def _check_f1(
+    name: str, ours: set[str], reference_name: str, theirs: set[str]
+) -> Iterator[str]:
     """Yield warnings if F1 is probably not that of the label which the user has in mind.
 
     This is so if one side has at most two labels and the other one has more, which makes it a mean, or if
@@ -292,7 +328,10 @@ def _check_f1(name: str, ours: set[str], reference_name: str, theirs: set[str]) 
 
 
 def check_summaries(
-    name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
+    name: str,
+    hypotheses: Sequence[str],
+    references: Mapping[str, Sequence[str]],
+    options: ScoreConfig,
 ) -> Iterator[str]:
     """Yield a warning if files of summaries never separate sentences, which ROUGE-Lsum needs."""
     if "rouge-lsum" not in options.metric:
@@ -323,7 +362,11 @@ def _looks_tokenized(line: str) -> bool:
 
 def _has_subword_marks(line: str) -> bool:
     """Return whether a line contains marks of subwords: `@@` at the end of a word, or U+2581."""
-    return f"{BPE_CONTINUATION} " in line or line.endswith(BPE_CONTINUATION) or SENTENCEPIECE_SPACE in line
+    return (
+        f"{BPE_CONTINUATION} " in line
+        or line.endswith(BPE_CONTINUATION)
+        or SENTENCEPIECE_SPACE in line
+    )
 
 
 def _has_unknown_piece(line: str) -> bool:

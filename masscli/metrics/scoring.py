@@ -60,12 +60,16 @@ class Score:
     p: float | None = None
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[str], lowercase: bool = False) -> Score:
+def bleu(
+    hypotheses: Sequence[str], references: Sequence[str], lowercase: bool = False
+) -> Score:
     """Return corpus BLEU of detokenized text with one reference per line, computed by sacreBLEU (13a)."""
     return score(hypotheses, [references], ScoreConfig(lowercase=lowercase))[0]
 
 
-def rouge_scores(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
+def rouge_scores(
+    hypotheses: Sequence[str], references: Sequence[str]
+) -> dict[str, Score]:
     """Return ROUGE-1, ROUGE-2 and ROUGE-L of summaries with one reference per line.
 
     The keys are the names of the metrics: `rouge-1`, `rouge-2` and `rouge-l`.
@@ -112,7 +116,9 @@ def score_lines(
 
 
 def compare(
-    systems: Mapping[str, Sequence[str]], references: Sequence[Sequence[str]], options: ScoreConfig
+    systems: Mapping[str, Sequence[str]],
+    references: Sequence[Sequence[str]],
+    options: ScoreConfig,
 ) -> dict[str, list[Score]]:
     """Compare systems with the first one, the baseline, by paired bootstrap resampling.
 
@@ -137,7 +143,11 @@ def compare(
         ((title, signature),) = signatures.items()
         for name, result in zip(systems, table[title], strict=True):
             # The types of sacreBLEU allow for tests without resampling.
-            assert isinstance(result, Result) and result.mean is not None and result.ci is not None
+            assert (
+                isinstance(result, Result)
+                and result.mean is not None
+                and result.ci is not None
+            )
             p = None if result.p_value is None else float(result.p_value)
             # sacreBLEU counts the samples whose difference is above that of the systems. For two equal
             # systems there is no such sample, so it would call them significantly different.
@@ -177,7 +187,9 @@ def build_metrics(options: ScoreConfig) -> list[tuple[type[MetricClass], Metric]
     return [(cls, cls.from_options(options)) for cls in classes]
 
 
-def _to_score(cls: type[MetricClass], metric: Metric, result: SacrebleuScore, resampled: bool) -> Score:
+def _to_score(
+    cls: type[MetricClass], metric: Metric, result: SacrebleuScore, resampled: bool
+) -> Score:
     """Turn a score of sacreBLEU into a Score; `resampled` says whether it has a mean and an interval."""
     mean = ci = None
     if resampled:
@@ -188,7 +200,9 @@ def _to_score(cls: type[MetricClass], metric: Metric, result: SacrebleuScore, re
     return Score(cls.title, float(result.score), signature, result._verbose, mean, ci)
 
 
-def _check_lengths(systems: Mapping[str, Sequence[str]], references: Sequence[Sequence[str]]) -> None:
+def _check_lengths(
+    systems: Mapping[str, Sequence[str]], references: Sequence[Sequence[str]]
+) -> None:
     """Raise MasscliError if a system has no lines, or not as many as each reference."""
     for name, lines in systems.items():
         for number, reference in enumerate(references, 1):

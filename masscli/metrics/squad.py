@@ -80,7 +80,10 @@ def gold_answers(question: Question, v2: bool) -> Sequence[str]:
 
 
 def score_questions(
-    questions: Sequence[Question], predictions: Mapping[str, str], v2: bool, missing_is_wrong: bool
+    questions: Sequence[Question],
+    predictions: Mapping[str, str],
+    v2: bool,
+    missing_is_wrong: bool,
 ) -> Scores:
     """Return exact match and F1 of each question; `predictions` maps ids of questions to answers.
 
@@ -144,13 +147,17 @@ def evaluate_squad(
     if not v2:
         return results
     for prefix, answerable in (("HasAns_", True), ("NoAns_", False)):
-        group = {key: final_scores[key] for key in scores if has_answer[key] is answerable}
+        group = {
+            key: final_scores[key] for key in scores if has_answer[key] is answerable
+        }
         results |= _means(prefix, group)
     if no_answer_probabilities is not None:
         # The thresholds are found for the answers as predicted, before the given threshold is applied.
         for index, name in enumerate(("exact", "f1")):
             values = {key: score[index] for key, score in scores.items()}
-            best, best_at = best_threshold(values, predictions, has_answer, probabilities)
+            best, best_at = best_threshold(
+                values, predictions, has_answer, probabilities
+            )
             results |= {f"best_{name}": best, f"best_{name}_thresh": best_at}
     return results
 
@@ -169,7 +176,9 @@ def best_threshold(
     just below the least probability if that is negative.
     """
     # With no question answered, only those without an answer are right.
-    current = float(sum(not has_answer[key] for key in has_answer if key in predictions))
+    current = float(
+        sum(not has_answer[key] for key in has_answer if key in predictions)
+    )
     lowest = min(probabilities.values(), default=0.0)
     best = current
     best_at = 0.0
@@ -218,4 +227,8 @@ def _means(prefix: str, scores: Mapping[str, tuple[float, float]]) -> dict[str, 
         return {}
     exact = 100 * sum(score[0] for score in scores.values()) / total
     mean_f1 = 100 * sum(score[1] for score in scores.values()) / total
-    return {f"{prefix}exact": exact, f"{prefix}f1": mean_f1, f"{prefix}total": float(total)}
+    return {
+        f"{prefix}exact": exact,
+        f"{prefix}f1": mean_f1,
+        f"{prefix}total": float(total),
+    }

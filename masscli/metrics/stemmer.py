@@ -69,10 +69,32 @@ _STEP_2 = {
     "logi": "log",
 }
 """The endings that step 2 replaces, and what replaces them."""
-_STEP_3 = {"icate": "ic", "ative": "", "alize": "al", "iciti": "ic", "ical": "ic", "ful": "", "ness": ""}
+_STEP_3 = {
+    "icate": "ic",
+    "ative": "",
+    "alize": "al",
+    "iciti": "ic",
+    "ical": "ic",
+    "ful": "",
+    "ness": "",
+}
 """The endings that step 3 replaces, and what replaces them."""
 _STEP_4 = (
-    *("al", "ance", "ence", "er", "ic", "able", "ible", "ant", "ement", "ment", "ent", "ion", "ou"),
+    *(
+        "al",
+        "ance",
+        "ence",
+        "er",
+        "ic",
+        "able",
+        "ible",
+        "ant",
+        "ement",
+        "ment",
+        "ent",
+        "ion",
+        "ou",
+    ),
     *("ism", "ate", "iti", "ous", "ive", "ize"),
 )
 """The endings that step 4 removes."""
@@ -113,7 +135,9 @@ def step_1a(word: str) -> str:
     # NLTK's addition: `ties` becomes `tie`.
     if word.endswith("ies") and len(word) == 4:
         return word[:-1]
-    return _replace_ending(word, {"sses": "ss", "ies": "i", "ss": "ss", "s": ""}, min_measure=0)
+    return _replace_ending(
+        word, {"sses": "ss", "ies": "i", "ss": "ss", "s": ""}, min_measure=0
+    )
 
 
 def step_1b(word: str) -> str:

@@ -60,12 +60,17 @@ def drop_unlabelled(
     # The scores of lines would no longer be those of the lines of the files.
     if options.sentence_level and len(kept) < total:
         missing = f"{total - len(kept)} of {total} examples have no gold label ({options.no_gold!r})"
-        raise MasscliError(f"--sentence-level: {missing}", "take them out of both files")
+        raise MasscliError(
+            f"--sentence-level: {missing}", "take them out of both files"
+        )
     return options, kept
 
 
 def check_blank_labels(
-    name: str, predictions: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
+    name: str,
+    predictions: Sequence[str],
+    references: Mapping[str, Sequence[str]],
+    options: ScoreConfig,
 ) -> None:
     """Raise MasscliError if an example has a prediction but a blank gold label, so that none can be right.
 

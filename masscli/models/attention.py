@@ -45,7 +45,9 @@ class SelfAttention(nn.Module):
         p = self.attention_dropout if self.training else 0.0
         # The projection is passed on as it is, so that no view or copy of it is made outside that function.
         if _use_short_attention(x, x):
-            return self._project_out(short_attention(self.qkv(x), None, self.heads, mask, p))
+            return self._project_out(
+                short_attention(self.qkv(x), None, self.heads, mask, p)
+            )
         q_BHTK, k_BHTK, v_BHTK = self._project_in(x)
         return self._project_out(_join_heads(attend(q_BHTK, k_BHTK, v_BHTK, mask, p)))
 
@@ -58,9 +60,18 @@ class SelfAttention(nn.Module):
         None hides nothing.
         """
         q_BHTK, k_BHTK, v_BHTK = self._project_in(x)
-        return self._project_out(_join_heads(attend(q_BHTK, k_BHTK, v_BHTK, mask, 0.0))), (k_BHTK, v_BHTK)
+        return self._project_out(
+            _join_heads(attend(q_BHTK, k_BHTK, v_BHTK, mask, 0.0))
+        ), (k_BHTK, v_BHTK)
 
-    def step(self, x: Tensor, mask: Tensor | None, cache: LayerCache, first_slot: int, width: int) -> Tensor:
+    def step(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        cache: LayerCache,
+        first_slot: int,
+        width: int,
+    ) -> Tensor:
         """Return the self-attention output (S*W, 1, D) of one new token for each of W rows of S sentences.
 
         x (S*W, 1, D) are the new tokens, and `width` is W. Their keys and values are stored in `cache`, in
@@ -71,7 +82,9 @@ class SelfAttention(nn.Module):
         # The W rows of a sentence attend as W queries to one set of keys.
         q_SHWK, k_SHWK, v_SHWK = self._project_in(x.view(rows // width, width, dim))
         keys, values = cache.append(k_SHWK, v_SHWK, first_slot)
-        return self._project_out(_join_heads(attend(q_SHWK, keys, values, mask, 0.0))).view(rows, 1, dim)
+        return self._project_out(
+            _join_heads(attend(q_SHWK, keys, values, mask, 0.0))
+        ).view(rows, 1, dim)
 
     def _project_in(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Project x (B, T, D) to queries, keys and values, each (B, H, T, K)."""
@@ -93,7 +106,9 @@ class CrossAttention(nn.Module):
     variant of MASS). `dim` is the width D of both stacks.
     """
 
-    def __init__(self, dim: int, heads: int, attention_dropout: float, languages: tuple[str, ...]) -> None:
+    def __init__(
+        self, dim: int, heads: int, attention_dropout: float, languages: tuple[str, ...]
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.attention_dropout = attention_dropout
@@ -111,7 +126,9 @@ class CrossAttention(nn.Module):
         k_BHLK, v_BHLK = kv.permute(2, 0, 3, 1, 4)
         return k_BHLK, v_BHLK
 
-    def forward(self, x: Tensor, hidden: Tensor, mask: Tensor | None, language: int) -> Tensor:
+    def forward(
+        self, x: Tensor, hidden: Tensor, mask: Tensor | None, language: int
+    ) -> Tensor:
         """Attend from decoder states x (B, T, D) to encoder states `hidden` (B, L, D); return (B, T, D).
 
         `mask` is added to the attention scores, and broadcastable to (B, H, T, L); None hides nothing.
@@ -125,9 +142,13 @@ class CrossAttention(nn.Module):
             return self._project_out(mixed, language)
         q_BHTK = self._queries(x)
         k_BHLK, v_BHLK = self.memory(hidden)
-        return self._project_out(_join_heads(attend(q_BHTK, k_BHLK, v_BHLK, mask, p)), language)
+        return self._project_out(
+            _join_heads(attend(q_BHTK, k_BHLK, v_BHLK, mask, p)), language
+        )
 
-    def log_weights(self, x: Tensor, hidden: Tensor, mask: Tensor | None, heads: int) -> Tensor:
+    def log_weights(
+        self, x: Tensor, hidden: Tensor, mask: Tensor | None, heads: int
+    ) -> Tensor:
         """Return the logarithms of the attention weights of the first `heads` heads: (B, heads, T, L), fp32.
 
         The weights are those of `forward` with the same decoder states x (B, T, D), encoder states `hidden`
@@ -140,7 +161,13 @@ class CrossAttention(nn.Module):
             scores = scores + mask
         return torch.log_softmax(scores, -1)
 
-    def step(self, x: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor | None, language: int) -> Tensor:
+    def step(
+        self,
+        x: Tensor,
+        memory: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        language: int,
+    ) -> Tensor:
         """Attend from one new token of each row, x (S, W, D), to the sources, without dropout: (S, W, D).
 
         `memory` are the projected keys and values (S, H, L, K) of the S sources, `mask` is additive and
@@ -148,7 +175,9 @@ class CrossAttention(nn.Module):
         output projection (0 if there is only one).
         """
         k_SHLK, v_SHLK = memory
-        return self._project_out(_join_heads(attend(self._queries(x), k_SHLK, v_SHLK, mask, 0.0)), language)
+        return self._project_out(
+            _join_heads(attend(self._queries(x), k_SHLK, v_SHLK, mask, 0.0)), language
+        )
 
     def _queries(self, x: Tensor) -> Tensor:
         """Project x (B, T, D) to queries (B, H, T, K)."""
@@ -185,11 +214,17 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Te
     q = q.reshape(-1, queries, size)
     k = k.reshape(-1, keys, size)
     v = v.reshape(-1, keys, size)
-    scores = torch.bmm(q * size**-0.5, k.transpose(1, 2)).view(rows, heads, queries, keys)
+    scores = torch.bmm(q * size**-0.5, k.transpose(1, 2)).view(
+        rows, heads, queries, keys
+    )
     if mask is not None:
         scores += mask
     weights = dropout(scores.softmax(-1), p, training=p > 0)
-    return torch.bmm(weights.view(-1, queries, keys), v).view(rows, heads, queries, size).to(dtype)
+    return (
+        torch.bmm(weights.view(-1, queries, keys), v)
+        .view(rows, heads, queries, size)
+        .to(dtype)
+    )
 
 
 def _use_short_attention(x: Tensor, keys: Tensor) -> bool:

@@ -33,7 +33,9 @@ class LayerCache:
     values: Tensor
     cross: tuple[Tensor, Tensor] | None = None
 
-    def append(self, keys: Tensor, values: Tensor, first_slot: int) -> tuple[Tensor, Tensor]:
+    def append(
+        self, keys: Tensor, values: Tensor, first_slot: int
+    ) -> tuple[Tensor, Tensor]:
         """Store the keys and values (S, H, W, K) of one step in the W slots from `first_slot` on.
 
         The cache grows if it has too few slots. Return the keys and the values of all slots up to and
@@ -43,7 +45,9 @@ class LayerCache:
         end = first_slot + width
         # Capacity grows by several steps at once, because every growth copies the whole cache.
         if end > self.keys.shape[2]:
-            extra = keys.new_zeros(*keys.shape[:2], STEPS_OF_GROWTH * width, keys.shape[3])
+            extra = keys.new_zeros(
+                *keys.shape[:2], STEPS_OF_GROWTH * width, keys.shape[3]
+            )
             self.keys = torch.cat([self.keys, extra], 2)
             self.values = torch.cat([self.values, extra], 2)
         self.keys[:, :, first_slot:end] = keys
@@ -89,14 +93,18 @@ class Cache:
         """
         device = self.ancestor_mask.device
         # Each row attends to its own new slot, and to none of the other rows' slots.
-        new_slots = torch.eye(self.width, dtype=torch.bool, device=device).expand(self.sentences, -1, -1)
+        new_slots = torch.eye(self.width, dtype=torch.bool, device=device).expand(
+            self.sentences, -1, -1
+        )
         self.ancestor_mask = torch.cat([self.ancestor_mask, new_slots], 2)
         self.length += 1
         # Rows of a sentence are at the same step, so their new slots share a position.
         if self.slot_positions is not None:
             # The first step follows the last token of the prompt, which stands in its last slot.
             if self.length == 1:
-                previous = self.slot_positions[:, self.prompt_slots - 1 : self.prompt_slots]
+                previous = self.slot_positions[
+                    :, self.prompt_slots - 1 : self.prompt_slots
+                ]
             else:
                 previous = self.slot_positions[:, -1:]
             new_positions = (previous + 1).expand(-1, self.width)
@@ -123,7 +131,9 @@ class Cache:
         """
         # A single row has no other row to continue.
         if self.width > 1:
-            self.ancestor_mask = self.ancestor_mask.flatten(0, 1)[parents].view_as(self.ancestor_mask)
+            self.ancestor_mask = self.ancestor_mask.flatten(0, 1)[parents].view_as(
+                self.ancestor_mask
+            )
 
     def keep(self, sentences: Tensor) -> None:
         """Drop all sentences but those with these indices (1-D), and order these as the indices are."""

@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from masscli.core.config import Flags, below_one, check, config, not_negative, positive, to_dict
+from masscli.core.config import (
+    Flags,
+    below_one,
+    check,
+    config,
+    not_negative,
+    positive,
+    to_dict,
+)
 
 _DECODER_FIELDS = {
     "ffn_dim": "decoder_ffn_dim",
@@ -135,13 +143,21 @@ class ModelConfig:
         layers = self.encoder_layers + self.decoder_layers
         divides_dim = self.heads > 0 and self.dim % self.heads == 0
         # With 0 the decoder has as many heads as the encoder.
-        decoder_divides_dim = self.decoder_heads == 0 or self.dim % self.decoder_heads == 0
+        decoder_divides_dim = (
+            self.decoder_heads == 0 or self.dim % self.decoder_heads == 0
+        )
         # Half of the buckets are for each direction, and half of those are exact (see relative_positions.py).
         valid_buckets = self.relative_buckets >= 8 and self.relative_buckets % 4 == 0
         check(
-            *not_negative(self, "encoder_layers", "decoder_layers", "embedding_dim", "segments"),
             *not_negative(
-                self, "position_offset", "decoder_ffn_dim", "decoder_heads", "decoder_max_positions"
+                self, "encoder_layers", "decoder_layers", "embedding_dim", "segments"
+            ),
+            *not_negative(
+                self,
+                "position_offset",
+                "decoder_ffn_dim",
+                "decoder_heads",
+                "decoder_max_positions",
             ),
             *positive(self, "dim", "ffn_dim", "max_positions", "norm_eps"),
             *below_one(self, "dropout", "attention_dropout", "activation_dropout"),

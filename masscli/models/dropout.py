@@ -42,6 +42,8 @@ def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
     threshold = min(LEVELS - 1, max(1, round(p * LEVELS)))
     size = shape.numel()
     # Numbers are drawn over all of int64, so that each of their eight bytes is uniform.
-    random_int64 = torch.empty((size + 7) // 8, dtype=torch.int64).random_(INT64_MIN, None)
+    random_int64 = torch.empty((size + 7) // 8, dtype=torch.int64).random_(
+        INT64_MIN, None
+    )
     keep = random_int64.view(torch.uint8)[:size].view(shape) >= threshold
     return keep.to(dtype).mul_(LEVELS / (LEVELS - threshold))

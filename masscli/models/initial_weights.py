@@ -32,7 +32,9 @@ def draw_module_weights(model: nn.Module, kind: str, dim: int) -> None:
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             draw_embedding(module.weight, kind, dim)
-        elif isinstance(module, nn.LayerNorm) or (isinstance(module, Linear) and kind == "xlm"):
+        elif isinstance(module, nn.LayerNorm) or (
+            isinstance(module, Linear) and kind == "xlm"
+        ):
             module.reset_parameters()
         elif isinstance(module, Linear):
             # Self-attention keeps queries, keys and values in one matrix, so its bound is that of the fused

@@ -39,12 +39,18 @@ class InputEmbedding(nn.Module):
             self.positions = _empty_embedding(rows, dim)
         elif config.positions == "sinusoidal":
             # Sinusoids follow from the configuration, so checkpoints do not hold them.
-            self.register_buffer("sinusoids", sinusoids(rows, dim, config.sinusoids), persistent=False)
+            self.register_buffer(
+                "sinusoids", sinusoids(rows, dim, config.sinusoids), persistent=False
+            )
         self.languages = _empty_embedding(languages, dim) if languages else None
-        self.segments = _empty_embedding(config.segments, dim) if config.segments else None
+        self.segments = (
+            _empty_embedding(config.segments, dim) if config.segments else None
+        )
         self.norm = LayerNorm(dim, config.norm_eps) if config.norm_embedding else None
 
-    def forward(self, tokens: Tokens, token_embedding: Tensor, offset: int, dtype: torch.dtype) -> Tensor:
+    def forward(
+        self, tokens: Tokens, token_embedding: Tensor, offset: int, dtype: torch.dtype
+    ) -> Tensor:
         """Return the embeddings (B, L, D) of `tokens` in `dtype`, after layer norm (if any) and dropout.
 
         `token_embedding` is the table (V, D) of token embeddings. Positions are those of `tokens.positions`,
@@ -102,7 +108,9 @@ def sinusoids(positions: int, dim: int, layout: str = "tensor2tensor") -> Tensor
         rates = np.exp(np.arange(half) * (-math.log(10_000) / max(1, half - 1)))
         # tensor2tensor pads an odd width with a column of zeros.
         odd_column = np.zeros((positions, dim - 2 * half))
-        waves = np.concatenate([np.sin(numbers * rates), np.cos(numbers * rates), odd_column], 1)
+        waves = np.concatenate(
+            [np.sin(numbers * rates), np.cos(numbers * rates), odd_column], 1
+        )
     else:
         # Vaswani et al. 2017, section 3.5: columns 2i and 2i + 1 are sine and cosine of one frequency.
         rates = np.exp(np.arange(0, dim, 2) * (-math.log(10_000) / dim))

@@ -46,7 +46,9 @@ class Int8Linear(nn.Module):
         with warnings.catch_warnings():
             # PyTorch 2.13 warns that other ways of making quantized tensors will replace this one.
             warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)
-            quantized = torch.quantize_per_channel(weight.float(), scales, zero_points, 0, torch.qint8)
+            quantized = torch.quantize_per_channel(
+                weight.float(), scales, zero_points, 0, torch.qint8
+            )
         torch.backends.quantized.engine = ENGINE
         # The bias is added afterwards, since the products are still to be scaled row by row.
         self.packed: Any = torch.ops.quantized.linear_prepack(quantized, None)
@@ -56,8 +58,10 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out), both in fp32."""
         largest = x.abs().amax(-1, keepdim=True).clamp_(min=SMALLEST_SCALE)
-        product: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-            x / largest, 1 / self.steps, ZERO_POINT, self.packed
+        product: Tensor = (
+            torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+                x / largest, 1 / self.steps, ZERO_POINT, self.packed
+            )
         )
         if self.bias is None:
             return product.mul_(largest)
@@ -76,7 +80,10 @@ def input_steps() -> int:
 def check_int8(device: torch.device) -> None:
     """Raise MasscliError unless the device is a CPU, and this build of PyTorch has 8-bit kernels for it."""
     if device.type != "cpu":
-        raise MasscliError(f"--precision int8: is for CPUs, not for {device}", "use --precision fp16 or bf16")
+        raise MasscliError(
+            f"--precision int8: is for CPUs, not for {device}",
+            "use --precision fp16 or bf16",
+        )
     if ENGINE not in torch.backends.quantized.supported_engines:
         raise MasscliError(
             "--precision int8: this build of PyTorch has no 8-bit kernels for this processor",
@@ -92,9 +99,13 @@ def to_int8(model: Transformer) -> Transformer:
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, Linear):
-                setattr(module, name, Int8Linear(child.weight.detach(), child.bias.detach()))
+                setattr(
+                    module, name, Int8Linear(child.weight.detach(), child.bias.detach())
+                )
     # The output layer may have the token embeddings as its weights, which are still read in fp32.
     for owner in model.token_embeddings:
         weight, bias = model.output_weight(owner)
-        model.int8_outputs[owner] = Int8Linear(weight.detach(), None if bias is None else bias.detach())
+        model.int8_outputs[owner] = Int8Linear(
+            weight.detach(), None if bias is None else bias.detach()
+        )
     return model

@@ -31,7 +31,11 @@ GPU_CHUNKS = 16
 
 
 def linear_cross_entropy(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, smoothing: float = 0.0
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Return the cross-entropy with label smoothing, and the negative log-likelihood, of `labels` (N,).
 
@@ -40,8 +44,12 @@ def linear_cross_entropy(
     one backward pass is possible, since it scales the gradient in place.
     """
     # The gradient is computed in the forward pass, so evaluation must say that it needs none.
-    needs_gradient = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
-    loss, nll = _LinearCrossEntropy.apply(hidden, weight, bias, labels, smoothing, needs_gradient)  # type: ignore[no-untyped-call]
+    needs_gradient = torch.is_grad_enabled() and (
+        hidden.requires_grad or weight.requires_grad
+    )
+    loss, nll = _LinearCrossEntropy.apply(
+        hidden, weight, bias, labels, smoothing, needs_gradient
+    )  # type: ignore[no-untyped-call]
     return loss, nll.detach()
 
 
@@ -56,7 +64,9 @@ class _Gradients:
         if bias is not None:
             self.bias = torch.zeros_like(bias, dtype=torch.float32)
 
-    def add_chunk(self, start: int, hidden_CD: Tensor, grad_CV: Tensor, weight: Tensor) -> None:
+    def add_chunk(
+        self, start: int, hidden_CD: Tensor, grad_CV: Tensor, weight: Tensor
+    ) -> None:
         """Add what one chunk of C rows contributes to the gradients, in place.
 
         `hidden_CD` are its hidden states, the rows from `start` on, and `grad_CV` is the gradient of its
@@ -71,7 +81,9 @@ class _Gradients:
         else:
             self.weight.add_(grad_CV.t() @ hidden_CD)
 
-    def add_smoothing(self, smoothing: float, hidden_sum: Tensor, weight_sum: Tensor) -> None:
+    def add_smoothing(
+        self, smoothing: float, hidden_sum: Tensor, weight_sum: Tensor
+    ) -> None:
         """Add to the gradients, in place, what follows from giving each token the target probability eps / V.
 
         eps is `smoothing`, `hidden_sum` (D,) the sum of the hidden states of all rows, and `weight_sum` (D,)
@@ -128,7 +140,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if gradients is not None:
                 # The buffer of probabilities becomes the gradient of the logits.
                 grad_CV = probs_CV
-                grad_CV.scatter_add_(1, labels_C1, grad_CV.new_full((size, 1), smoothing - 1.0))
+                grad_CV.scatter_add_(
+                    1, labels_C1, grad_CV.new_full((size, 1), smoothing - 1.0)
+                )
                 gradients.add_chunk(start, hidden_CD, grad_CV, cast_weight)
 
         # The backward pass scales the gradients in place, so they are plain attributes, not saved tensors.
@@ -146,11 +160,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if gradients is not None:
             gradients.add_smoothing(smoothing, hidden_sum, weight_sum)
         # The cross-entropy with the uniform distribution is log Z minus the mean logit.
-        loss = (1 - smoothing) * nll + smoothing * (log_normalizers.float() - mean_logits)
+        loss = (1 - smoothing) * nll + smoothing * (
+            log_normalizers.float() - mean_logits
+        )
         return loss, nll
 
     @staticmethod
-    def backward(ctx: Any, grad_loss: Tensor, grad_nll: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, grad_loss: Tensor, grad_nll: Tensor
+    ) -> tuple[Tensor | None, ...]:
         # The gradients are those of a loss with gradient 1, and are scaled in place to save a copy of each.
         grad_hidden = ctx.gradients.hidden
         grad_weight = ctx.gradients.weight
@@ -162,7 +180,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return grad_hidden, grad_weight, grad_bias, None, None, None
 
 
-def _write_logits(hidden_CD: Tensor, weight: Tensor, bias: Tensor | None, logits_CV: Tensor) -> None:
+def _write_logits(
+    hidden_CD: Tensor, weight: Tensor, bias: Tensor | None, logits_CV: Tensor
+) -> None:
     """Write the logits (C, V) of hidden states (C, D) into the buffer `logits_CV`, without another buffer."""
     if bias is None:
         torch.mm(hidden_CD, weight.t(), out=logits_CV)

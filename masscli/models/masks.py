@@ -82,7 +82,9 @@ def causal_mask(tokens: Tokens) -> Tensor:
     comes after the last real token, where no real token looks.
     """
     length = tokens.ids.shape[1]
-    visible = torch.ones(length, length, dtype=torch.bool, device=tokens.ids.device).tril()[None]
+    visible = torch.ones(
+        length, length, dtype=torch.bool, device=tokens.ids.device
+    ).tril()[None]
     if tokens.documents is not None:
         visible = visible & _same_document(tokens.documents)
     return additive_mask(visible)[:, None]
@@ -90,7 +92,9 @@ def causal_mask(tokens: Tokens) -> Tensor:
 
 def additive_mask(visible: Tensor) -> Tensor:
     """Return an fp32 mask of the shape of `visible` (bool): 0 where it is true, else MASKED_SCORE."""
-    return torch.zeros(visible.shape, device=visible.device).masked_fill_(~visible, MASKED_SCORE)
+    return torch.zeros(visible.shape, device=visible.device).masked_fill_(
+        ~visible, MASKED_SCORE
+    )
 
 
 def _both(visible: Tensor | None, rule: Tensor) -> Tensor:

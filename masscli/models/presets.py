@@ -11,14 +11,19 @@ from typing import Any
 from masscli.core.config import ConfigError, Problem, from_dict, suggest
 from masscli.models.config import ModelConfig
 
-WITHOUT_OTHER_STACK = {"encoder": {"decoder_layers": 0}, "decoder": {"encoder_layers": 0}}
+WITHOUT_OTHER_STACK = {
+    "encoder": {"decoder_layers": 0},
+    "decoder": {"encoder_layers": 0},
+}
 """The options that leave out the stack that is not needed, by the name of the only stack that is."""
 
 
 @functools.cache
 def presets() -> dict[str, dict[str, Any]]:
     """Return the options of every named size in presets.toml, by its name."""
-    return tomllib.loads(files("masscli.models").joinpath("presets.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(
+        files("masscli.models").joinpath("presets.toml").read_text(encoding="utf-8")
+    )
 
 
 def resolve(options: Mapping[str, Any], stacks: str = "encoder-decoder") -> ModelConfig:
@@ -33,5 +38,10 @@ def resolve(options: Mapping[str, Any], stacks: str = "encoder-decoder") -> Mode
         suggestion = suggest(str(arch), list(presets()))
         raise ConfigError(Problem("model.arch", f"no size called {arch!r}{suggestion}"))
     # Later entries win: what the user gave beats what the objective needs, which beats the named size.
-    values = {"arch": arch, **presets()[arch], **WITHOUT_OTHER_STACK.get(stacks, {}), **options}
+    values = {
+        "arch": arch,
+        **presets()[arch],
+        **WITHOUT_OTHER_STACK.get(stacks, {}),
+        **options,
+    }
     return from_dict(ModelConfig, values, "model")

@@ -38,7 +38,9 @@ class RelativeBias(nn.Module):
         """
         positions = tokens.positions
         if positions is None:
-            positions = torch.arange(tokens.ids.shape[1], device=tokens.ids.device)[None]
+            positions = torch.arange(tokens.ids.shape[1], device=tokens.ids.device)[
+                None
+            ]
         bias: Tensor = self(positions, positions)
         if mask is None:
             return bias
@@ -57,7 +59,9 @@ def bucket(distance: Tensor, buckets: int, max_distance: int) -> Tensor:
     exact = half // 2
     size = distance.abs()
     # float64 keeps distances at a boundary in the same bucket on every device.
-    log_ratio = torch.log(size.clamp(min=1).double() / exact) / math.log(max_distance / exact)
+    log_ratio = torch.log(size.clamp(min=1).double() / exact) / math.log(
+        max_distance / exact
+    )
     wide = exact + (log_ratio * (half - exact)).long()
     # As in T5, keys after the query have the upper half.
     direction = torch.where(distance > 0, half, 0)

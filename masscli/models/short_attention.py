@@ -44,7 +44,12 @@ class _ShortAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, fused: Tensor, memory: Tensor | None, heads: int, mask: Tensor | None, p: float
+        ctx: Any,
+        fused: Tensor,
+        memory: Tensor | None,
+        heads: int,
+        mask: Tensor | None,
+        p: float,
     ) -> Tensor:
         rows, queries, width = fused.shape
         size = width // heads
@@ -64,7 +69,9 @@ class _ShortAttention(torch.autograd.Function):
         v_GPK = _copy_for_products(v_BHLK, padding)
         # The copy may be scaled in place.
         q_GTK *= size**-0.5
-        scores_BHTP = torch.bmm(q_GTK, k_GPK.transpose(1, 2)).view(rows, heads, queries, keys + padding)
+        scores_BHTP = torch.bmm(q_GTK, k_GPK.transpose(1, 2)).view(
+            rows, heads, queries, keys + padding
+        )
         if mask is not None:
             scores_BHTP += mask
         weights_BHTP = torch._softmax(scores_BHTP, -1, False)
@@ -86,7 +93,9 @@ class _ShortAttention(torch.autograd.Function):
         if mask is not None and ctx.needs_input_grad[3]:
             ctx.mask_shape = mask.shape
         # One copy transposes and casts.
-        out = mixed_BTHK.to(fused.dtype, memory_format=torch.contiguous_format, copy=True)
+        out = mixed_BTHK.to(
+            fused.dtype, memory_format=torch.contiguous_format, copy=True
+        )
         return out.view(rows, queries, heads * size)
 
     @staticmethod
@@ -94,13 +103,19 @@ class _ShortAttention(torch.autograd.Function):
         q_GTK, k_GPK, v_GPK, weights_BHTP, keep = ctx.saved_tensors
         rows, heads, queries, padded_keys = weights_BHTP.shape
         size = q_GTK.shape[-1]
-        grad_mixed_GTK = _copy_for_products(grad_out.view(rows, queries, heads, size).transpose(1, 2), 0)
+        grad_mixed_GTK = _copy_for_products(
+            grad_out.view(rows, queries, heads, size).transpose(1, 2), 0
+        )
         # The dropped weights are computed again instead of being kept.
         dropped_BHTP = weights_BHTP
         if keep is not None:
             dropped_BHTP = weights_BHTP * keep
-        grad_v_GPK = torch.bmm(dropped_BHTP.view(-1, queries, padded_keys).transpose(1, 2), grad_mixed_GTK)
-        grad_weights_BHTP = torch.bmm(grad_mixed_GTK, v_GPK.transpose(1, 2)).view_as(weights_BHTP)
+        grad_v_GPK = torch.bmm(
+            dropped_BHTP.view(-1, queries, padded_keys).transpose(1, 2), grad_mixed_GTK
+        )
+        grad_weights_BHTP = torch.bmm(grad_mixed_GTK, v_GPK.transpose(1, 2)).view_as(
+            weights_BHTP
+        )
         if keep is not None:
             grad_weights_BHTP *= keep
         # Gradients of the scores, then of what they were made of.

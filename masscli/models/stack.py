@@ -44,7 +44,11 @@ class Layer(nn.Module):
     """
 
     def __init__(
-        self, config: ModelConfig, cross: bool, languages: tuple[str, ...], parts: Parts = "both"
+        self,
+        config: ModelConfig,
+        cross: bool,
+        languages: tuple[str, ...],
+        parts: Parts = "both",
     ) -> None:
         super().__init__()
         dim = config.dim
@@ -54,19 +58,25 @@ class Layer(nn.Module):
         self.activation_dropout = config.activation_dropout
         self.activation = activation(config.activation)
         if parts != "ffn":
-            self.self_attention = SelfAttention(dim, config.heads, config.attention_dropout)
+            self.self_attention = SelfAttention(
+                dim, config.heads, config.attention_dropout
+            )
             self.self_norm = LayerNorm(dim, eps)
             self.cross_attention: CrossAttention | None = None
             self.cross_norm: LayerNorm | None = None
             if cross:
-                self.cross_attention = CrossAttention(dim, config.heads, config.attention_dropout, languages)
+                self.cross_attention = CrossAttention(
+                    dim, config.heads, config.attention_dropout, languages
+                )
                 self.cross_norm = LayerNorm(dim, eps)
         if parts != "attention":
             self.fc1 = Linear(dim, config.ffn_dim)
             self.fc2 = Linear(config.ffn_dim, dim)
             self.ffn_norm = LayerNorm(dim, eps)
 
-    def forward(self, x: Tensor, mask: Tensor | None, memory: Memory | None, language: int) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | None, memory: Memory | None, language: int
+    ) -> Tensor:
         """Apply attention and the feed-forward network to x (B, T, D); return (B, T, D).
 
         `mask` is the additive self-attention mask. Cross-attention is left out if `memory` is None.
@@ -75,7 +85,9 @@ class Layer(nn.Module):
         """
         return self.ffn_block(self.attention_block(x, mask, memory, language))
 
-    def attention_block(self, x: Tensor, mask: Tensor | None, memory: Memory | None, language: int) -> Tensor:
+    def attention_block(
+        self, x: Tensor, mask: Tensor | None, memory: Memory | None, language: int
+    ) -> Tensor:
         """Apply self-attention, and cross-attention if there is any and `memory` is given: (B, T, D).
 
         x is (B, T, D), `mask` the additive self-attention mask, and `language` the index of the target
@@ -84,7 +96,11 @@ class Layer(nn.Module):
         y = self.self_attention(self._norm_before(x, self.self_norm), mask)
         x = self._add(x, y, self.self_norm)
         # A decoder may be run without memory, as a language model.
-        if self.cross_attention is not None and self.cross_norm is not None and memory is not None:
+        if (
+            self.cross_attention is not None
+            and self.cross_norm is not None
+            and memory is not None
+        ):
             query = self._norm_before(x, self.cross_norm)
             y = self.cross_attention(query, memory.hidden, memory.mask, language)
             x = self._add(x, y, self.cross_norm)
@@ -102,7 +118,9 @@ class Layer(nn.Module):
         y = self.self_attention(self._norm_before(x, self.self_norm), mask)
         x = self._add(x, y, self.self_norm)
         query = self._norm_before(x, self.cross_norm)
-        log_weights = self.cross_attention.log_weights(query, memory.hidden, memory.mask, heads)
+        log_weights = self.cross_attention.log_weights(
+            query, memory.hidden, memory.mask, heads
+        )
         y = self.cross_attention(query, memory.hidden, memory.mask, language)
         return self._add(x, y, self.cross_norm), log_weights
 
@@ -118,7 +136,12 @@ class Layer(nn.Module):
         return self._add(x, y, self.self_norm), keys_values
 
     def attention_block_step(
-        self, x: Tensor, mask: Tensor | None, cache: Cache, layer: LayerCache, language: int
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        cache: Cache,
+        layer: LayerCache,
+        language: int,
     ) -> Tensor:
         """Apply self-attention and cross-attention (if any) to one new token x (S*W, 1, D) of each row.
 
@@ -127,12 +150,22 @@ class Layer(nn.Module):
         `language` the index of the target language.
         """
         normed = self._norm_before(x, self.self_norm)
-        y = self.self_attention.step(normed, mask, layer, cache.current_slot, cache.width)
+        y = self.self_attention.step(
+            normed, mask, layer, cache.current_slot, cache.width
+        )
         x = self._add(x, y, self.self_norm)
-        if self.cross_attention is not None and self.cross_norm is not None and layer.cross is not None:
+        if (
+            self.cross_attention is not None
+            and self.cross_norm is not None
+            and layer.cross is not None
+        ):
             # Rows of one sentence share the memory, so they attend as W queries of one batch entry.
-            query = self._norm_before(x, self.cross_norm).view(cache.sentences, cache.width, -1)
-            y = self.cross_attention.step(query, layer.cross, cache.cross_mask, language).view_as(x)
+            query = self._norm_before(x, self.cross_norm).view(
+                cache.sentences, cache.width, -1
+            )
+            y = self.cross_attention.step(
+                query, layer.cross, cache.cross_mask, language
+            ).view_as(x)
             x = self._add(x, y, self.cross_norm)
         return x
 
@@ -183,7 +216,11 @@ class Stack(nn.Module):
         """Whether layers run again in the backward pass, so that their inner activations need not be kept."""
         layers = [Layer(config, cross, languages)]
         # What a layer after the first one has of its own, by what all layers share.
-        own_parts: dict[str, Parts] = {"none": "both", "attention": "ffn", "ffn": "attention"}
+        own_parts: dict[str, Parts] = {
+            "none": "both",
+            "attention": "ffn",
+            "ffn": "attention",
+        }
         # With "all", the first layer is the only one.
         if self.share in own_parts:
             for _ in range(num_layers - 1):
@@ -205,7 +242,11 @@ class Stack(nn.Module):
         return [(layer, layer) for layer in layers]
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, memory: Memory | None = None, language: int = 0
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        memory: Memory | None = None,
+        language: int = 0,
     ) -> Tensor:
         """Apply all layers and the final layer norm (if any) to x (B, T, D); return (B, T, D).
 
@@ -217,7 +258,13 @@ class Stack(nn.Module):
         return self.apply_norm(x)
 
     def forward_with_weights(
-        self, x: Tensor, mask: Tensor | None, memory: Memory, language: int, layer: int, heads: int
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        memory: Memory,
+        language: int,
+        layer: int,
+        heads: int,
     ) -> tuple[Tensor, Tensor]:
         """Do as `forward`, and return its result (B, T, D) and log-weights of cross-attention.
 
@@ -232,7 +279,9 @@ class Stack(nn.Module):
                 )
                 x = ffn_layer.ffn_block(x)
             else:
-                x = self._run_layer(attention_layer, ffn_layer, x, mask, memory, language)
+                x = self._run_layer(
+                    attention_layer, ffn_layer, x, mask, memory, language
+                )
         assert log_weights is not None
         return self.apply_norm(x), log_weights
 
@@ -253,7 +302,14 @@ class Stack(nn.Module):
             return _run_halves(attention_layer, ffn_layer, x, mask, memory, language)
         # The state of the random generator is restored, so dropout is the same both times.
         y: Tensor = checkpoint(
-            _run_halves, attention_layer, ffn_layer, x, mask, memory, language, use_reentrant=False
+            _run_halves,
+            attention_layer,
+            ffn_layer,
+            x,
+            mask,
+            memory,
+            language,
+            use_reentrant=False,
         )
         return y
 
@@ -278,4 +334,6 @@ def _run_halves(
         # A call of the whole layer, so that hooks and per-layer compilation apply.
         y: Tensor = attention_layer(x, mask, memory, language)
         return y
-    return ffn_layer.ffn_block(attention_layer.attention_block(x, mask, memory, language))
+    return ffn_layer.ffn_block(
+        attention_layer.attention_block(x, mask, memory, language)
+    )

@@ -73,9 +73,13 @@ class Transformer(nn.Module):
             self.output_biases = _empty_parameters(rows)
         self.embeddings = nn.ModuleDict()
         for stack in config.stacks:
-            self.embeddings[stack] = InputEmbedding(config.for_stack(stack), language_vectors)
+            self.embeddings[stack] = InputEmbedding(
+                config.for_stack(stack), language_vectors
+            )
         projected = config.stacks if config.projects_embeddings else ()
-        self.embedding_projections = nn.ModuleDict({stack: Linear(width, config.dim) for stack in projected})
+        self.embedding_projections = nn.ModuleDict(
+            {stack: Linear(width, config.dim) for stack in projected}
+        )
         transformed = owners if config.head_transform else ()
         self.head_transforms = nn.ModuleDict(
             {owner: HeadTransform(config, config.dim, width) for owner in transformed}
@@ -85,7 +89,9 @@ class Transformer(nn.Module):
         output_languages = languages if config.cross_output == "language" else ()
         self.encoder = _build_stack(config, "encoder", False, ())
         # A decoder without an encoder has nothing to cross-attend to.
-        self.decoder = _build_stack(config, "decoder", config.encoder_layers > 0, output_languages)
+        self.decoder = _build_stack(
+            config, "decoder", config.encoder_layers > 0, output_languages
+        )
 
         # Filled by `to_int8` (see masscli/models/int8.py) in a model that only generates.
         self.int8_outputs = nn.ModuleDict()
@@ -106,7 +112,9 @@ class Transformer(nn.Module):
         first_id = self.id_ranges.embedded(self._embedding_owner(stack)).start
         if first_id:
             tokens = replace(tokens, ids=tokens.ids - first_id)
-        x: Tensor = self.embeddings[stack](tokens, self.token_embedding(stack), offset, self.compute_dtype)
+        x: Tensor = self.embeddings[stack](
+            tokens, self.token_embedding(stack), offset, self.compute_dtype
+        )
         return x
 
     def inputs(self, tokens: Tokens, stack: str, offset: int = 0) -> Tensor:
@@ -132,7 +140,10 @@ class Transformer(nn.Module):
         mask = self_attention_mask(source)
         if self.relative is not None:
             mask = self.relative.add_to(mask, source)
-        return Memory(self.encoder(self.inputs(source, "encoder"), mask), cross_attention_mask(source))
+        return Memory(
+            self.encoder(self.inputs(source, "encoder"), mask),
+            cross_attention_mask(source),
+        )
 
     def pool(self, hidden: Tensor) -> Tensor:
         """Return one vector (B, D) for each text from its hidden states (B, L, D).
@@ -144,7 +155,9 @@ class Transformer(nn.Module):
             return first
         return torch.tanh(self.pooler(first))
 
-    def decode(self, target: Tokens, memory: Memory | None, cache: Cache | None = None) -> Tensor:
+    def decode(
+        self, target: Tokens, memory: Memory | None, cache: Cache | None = None
+    ) -> Tensor:
         """Return the hidden states (B, T, D) that predict the token after each token of `target`.
 
         `memory` is the encoded source, or None for a decoder that is used as a language model. With a cache,
@@ -162,8 +175,12 @@ class Transformer(nn.Module):
         x = self.inputs(target, "decoder", cache.length)
         # The position must be read before the cache is advanced, which counts the new token.
         mask = cache.advance()
-        for (attention_layer, ffn_layer), layer in zip(self.decoder.layer_halves, cache.layers, strict=True):
-            x = ffn_layer.ffn_block(attention_layer.attention_block_step(x, mask, cache, layer, language))
+        for (attention_layer, ffn_layer), layer in zip(
+            self.decoder.layer_halves, cache.layers, strict=True
+        ):
+            x = ffn_layer.ffn_block(
+                attention_layer.attention_block_step(x, mask, cache, layer, language)
+            )
         return self.decoder.apply_norm(x)
 
     def decode_with_weights(
@@ -177,7 +194,9 @@ class Transformer(nn.Module):
         assert self.decoder is not None
         x = self.inputs(target, "decoder")
         language = self._output_language(target)
-        return self.decoder.forward_with_weights(x, causal_mask(target), memory, language, layer, heads)
+        return self.decoder.forward_with_weights(
+            x, causal_mask(target), memory, language, layer, heads
+        )
 
     def _output_language(self, target: Tokens) -> int:
         """Return the index of the target language, by which cross-attention selects its output projection.
@@ -215,7 +234,9 @@ class Transformer(nn.Module):
             # off.
             cross_keys = keys.to(dtype, memory_format=torch.contiguous_format)
             cross_values = values.to(dtype, memory_format=torch.contiguous_format)
-            layers.append(LayerCache(empty.clone(), empty.clone(), (cross_keys, cross_values)))
+            layers.append(
+                LayerCache(empty.clone(), empty.clone(), (cross_keys, cross_values))
+            )
         no_slots = torch.zeros(rows, width, 0, dtype=torch.bool, device=device)
         return Cache(width, layers, memory.mask, no_slots)
 
@@ -240,10 +261,18 @@ class Transformer(nn.Module):
         if len(predicted) == self.vocab_size:
             return logits
         # What the model does not predict has no probability.
-        return F.pad(logits, (predicted.start, self.vocab_size - predicted.stop), value=-torch.inf)
+        return F.pad(
+            logits,
+            (predicted.start, self.vocab_size - predicted.stop),
+            value=-torch.inf,
+        )
 
     def loss(
-        self, hidden: Tensor, labels: Tensor, smoothing: float = 0.0, stack: str | None = None
+        self,
+        hidden: Tensor,
+        labels: Tensor,
+        smoothing: float = 0.0,
+        stack: str | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy with label smoothing and the negative log-likelihood, as sums in nats.
 
@@ -256,7 +285,9 @@ class Transformer(nn.Module):
         first_id = self.id_ranges.predicted_by(owner).start
         if first_id:
             labels = labels - first_id
-        return linear_cross_entropy(self.output_input(hidden, stack), weight, bias, labels, smoothing)
+        return linear_cross_entropy(
+            self.output_input(hidden, stack), weight, bias, labels, smoothing
+        )
 
     def output_weight(self, owner: str) -> tuple[Tensor, Tensor | None]:
         """Return the weight (P, E) and the bias (P,), or None, of an output layer that predicts P ids.
@@ -277,7 +308,9 @@ class Transformer(nn.Module):
             bias = bias[part]
         return weight[part], bias
 
-    def output_rows(self, ids: Tensor, stack: str | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
+    def output_rows(
+        self, ids: Tensor, stack: str | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return the output weights (U, E) and biases (U,), or None, of U ids, and which are predicted (U,).
 
         `stack` is as for `logits`. An id that the stack does not predict has the weights of another one.
@@ -339,7 +372,10 @@ class Transformer(nn.Module):
             for projection in self.embedding_projections.values():
                 assert isinstance(projection, Linear)
                 nn.init.xavier_uniform_(projection.weight)
-        for embedding in (*self.token_embeddings.values(), *self.output_weights.values()):
+        for embedding in (
+            *self.token_embeddings.values(),
+            *self.output_weights.values(),
+        ):
             draw_embedding(embedding, kind, self.config.dim)
         for bias in self.output_biases.values():
             nn.init.zeros_(bias)
@@ -347,10 +383,14 @@ class Transformer(nn.Module):
 
 def _empty_parameters(rows: Mapping[str, int], *shape: int) -> nn.ParameterDict:
     """Return a parameter of shape (rows[name], *shape) for each name, not initialized, to be filled later."""
-    return nn.ParameterDict({name: nn.Parameter(torch.empty(count, *shape)) for name, count in rows.items()})
+    return nn.ParameterDict(
+        {name: nn.Parameter(torch.empty(count, *shape)) for name, count in rows.items()}
+    )
 
 
-def _build_stack(config: ModelConfig, name: str, cross: bool, languages: tuple[str, ...]) -> Stack | None:
+def _build_stack(
+    config: ModelConfig, name: str, cross: bool, languages: tuple[str, ...]
+) -> Stack | None:
     """Return the stack called `name` (`encoder` or `decoder`), or None if it has no layers in `config`.
 
     `cross` says whether its layers have cross-attention, and `languages` names the target languages with
@@ -359,7 +399,13 @@ def _build_stack(config: ModelConfig, name: str, cross: bool, languages: tuple[s
     if name not in config.stacks:
         return None
     num_layers = config.encoder_layers if name == "encoder" else config.decoder_layers
-    return Stack(config.for_stack(name), num_layers, cross, languages, config.has_final_norm(name))
+    return Stack(
+        config.for_stack(name),
+        num_layers,
+        cross,
+        languages,
+        config.has_final_norm(name),
+    )
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -47,7 +47,11 @@ class InputKind(ABC):
 
     @abstractmethod
     def auxiliary_datasets(
-        self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
+        self,
+        objective: str,
+        datasets: Sequence[str],
+        data: DataFolder,
+        separate_folder: bool,
     ) -> list[str]:
         """Return the names of the datasets that the streams of `--auxiliary OBJECTIVE` read.
 
@@ -57,7 +61,9 @@ class InputKind(ABC):
         """
 
     @abstractmethod
-    def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
+    def check(
+        self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder
+    ) -> None:
         """Raise MasscliError if the data folder does not have `dataset`, or if the objective cannot read it.
 
         `stream` is the name of the training stream, for the error.
@@ -81,17 +87,24 @@ class Sentences(InputKind):
         _refuse_tables(objective, flags)
         if flags.source_lang or flags.target_lang or flags.pairs:
             raise MasscliError(
-                f"{objective.name} reads one language at a time", "choose languages with --langs"
+                f"{objective.name} reads one language at a time",
+                "choose languages with --langs",
             )
         return list(flags.langs or data.languages)
 
     def auxiliary_datasets(
-        self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
+        self,
+        objective: str,
+        datasets: Sequence[str],
+        data: DataFolder,
+        separate_folder: bool,
     ) -> list[str]:
         """Return every language that the names of the main streams' `datasets` contain."""
         return languages_of(datasets)
 
-    def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
+    def check(
+        self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder
+    ) -> None:
         """Raise MasscliError if `dataset` is not the name of a language of the data."""
         _check_languages(stream, dataset, 1, data)
 
@@ -117,7 +130,11 @@ class Pairs(InputKind):
         return list(flags.pairs) or [_only_direction(flags, data)]
 
     def auxiliary_datasets(
-        self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
+        self,
+        objective: str,
+        datasets: Sequence[str],
+        data: DataFolder,
+        separate_folder: bool,
     ) -> list[str]:
         """Return the directions of the main streams for which `data` has sentence pairs.
 
@@ -127,7 +144,9 @@ class Pairs(InputKind):
         """
         languages = languages_of(datasets)
         # Main streams that read one language each, as in pre-training, say nothing of directions.
-        wanted = [dataset for dataset in datasets if "-" in dataset] or _all_directions(languages)
+        wanted = [dataset for dataset in datasets if "-" in dataset] or _all_directions(
+            languages
+        )
         known = set(data.pairs)
         # In a separate folder one side may be synthetic, and a model should not learn to write that side.
         if not separate_folder:
@@ -140,7 +159,9 @@ class Pairs(InputKind):
             )
         return available
 
-    def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
+    def check(
+        self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder
+    ) -> None:
         """Raise MasscliError if `dataset` is no direction, or the data has no such pair in either order."""
         _check_languages(stream, dataset, 2, data)
         # A pair is stored once, and read in both directions.
@@ -189,12 +210,18 @@ class BackTranslation(InputKind):
         return _all_directions(languages)
 
     def auxiliary_datasets(
-        self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
+        self,
+        objective: str,
+        datasets: Sequence[str],
+        data: DataFolder,
+        separate_folder: bool,
     ) -> list[str]:
         """Return all directions between the languages that the main streams' `datasets` contain."""
         return _all_directions(languages_of(datasets))
 
-    def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
+    def check(
+        self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder
+    ) -> None:
         """Raise MasscliError if `dataset` is not a direction between two different languages of the data."""
         _check_languages(stream, dataset, 2, data)
         source, target = dataset.split("-")
@@ -231,7 +258,11 @@ class Table(InputKind):
         return list(flags.table) or [_only_table(objective, data)]
 
     def auxiliary_datasets(
-        self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
+        self,
+        objective: str,
+        datasets: Sequence[str],
+        data: DataFolder,
+        separate_folder: bool,
     ) -> list[str]:
         """Return the languages of the main streams, each as the name of a table.
 
@@ -239,7 +270,9 @@ class Table(InputKind):
         """
         return languages_of(datasets)
 
-    def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
+    def check(
+        self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder
+    ) -> None:
         """Raise MasscliError if no table is called `dataset`, or if the objective cannot read its format."""
         table_format = data.table_formats.get(dataset)
         if table_format is None:
@@ -266,7 +299,11 @@ TABLE = Table()
 
 def languages_of(datasets: Sequence[str]) -> list[str]:
     """Return the languages that occur in the names of datasets (languages or directions), each once."""
-    return list(dict.fromkeys(language for dataset in datasets for language in dataset.split("-")))
+    return list(
+        dict.fromkeys(
+            language for dataset in datasets for language in dataset.split("-")
+        )
+    )
 
 
 def _all_directions(languages: Sequence[str]) -> list[str]:
@@ -279,7 +316,10 @@ def _reverse(direction: str) -> str:
 
 def _refuse_tables(objective: ObjectiveConfig, flags: StreamSelection) -> None:
     if flags.table:
-        raise MasscliError(f"--table: {objective.name} does not learn from labelled examples", "leave it out")
+        raise MasscliError(
+            f"--table: {objective.name} does not learn from labelled examples",
+            "leave it out",
+        )
 
 
 def _check_languages(stream: str, dataset: str, count: int, data: DataFolder) -> None:
@@ -297,7 +337,8 @@ def _check_languages(stream: str, dataset: str, count: int, data: DataFolder) ->
     for language in languages:
         if language not in data.languages:
             raise MasscliError(
-                f"{data.folder}: has no language {language!r}", f"it has {', '.join(data.languages)}"
+                f"{data.folder}: has no language {language!r}",
+                f"it has {', '.join(data.languages)}",
             )
 
 
@@ -321,7 +362,10 @@ def _only_direction(flags: StreamSelection, data: DataFolder) -> str:
         # A single flag, or none, can be completed to the only pair, in either order.
         for direction in (data.pairs[0], _reverse(data.pairs[0])):
             source, target = direction.split("-")
-            if flags.source_lang in (None, source) and flags.target_lang in (None, target):
+            if flags.source_lang in (None, source) and flags.target_lang in (
+                None,
+                target,
+            ):
                 return direction
     raise MasscliError(
         "the direction is not clear",
@@ -337,7 +381,11 @@ def _only_table(objective: ObjectiveConfig, data: DataFolder) -> str:
     readable: list[str] = []
     # A table of the usual format is preferred to those of others.
     for table_format in objective.formats:
-        tables = [table for table, its_format in data.table_formats.items() if its_format == table_format]
+        tables = [
+            table
+            for table, its_format in data.table_formats.items()
+            if its_format == table_format
+        ]
         # Several tables in a better format leave open which is meant, even if this format has only one.
         if len(tables) == 1 and not readable:
             return tables[0]
@@ -347,7 +395,9 @@ def _only_table(objective: ObjectiveConfig, data: DataFolder) -> str:
             "the data has several tables that fit",
             f"choose one with --table; {objective.name} can read {', '.join(readable)}",
         )
-    existing = [f"{table} ({its_format})" for table, its_format in data.table_formats.items()]
+    existing = [
+        f"{table} ({its_format})" for table, its_format in data.table_formats.items()
+    ]
     raise MasscliError(
         f"{data.folder}: has no table that {objective.name} reads ({', '.join(objective.formats)})",
         f"its tables: {', '.join(existing) or 'none'}",

@@ -69,7 +69,9 @@ class ObjectiveConfig(PlugIn):
         """The format in which this objective teaches an encoder to read pairs of texts."""
         return "bert"
 
-    def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: PairFormatName) -> Self:
+    def adapt_to_model(
+        self, encoder: bool, decoder: bool, pair_format: PairFormatName
+    ) -> Self:
         """Return the options, in which values `auto` may be replaced by those that suit the model.
 
         `encoder` and `decoder` say which stacks the model has. `pair_format` is the format in which the

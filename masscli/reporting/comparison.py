@@ -84,7 +84,10 @@ def compare_outputs(
     computed only with `references`. Raises MasscliError if there are no lines, or if the numbers of sources,
     outputs and references differ.
     """
-    _check_lengths(len(sources), {"the old outputs": old, "the new outputs": new, "--ref": references})
+    _check_lengths(
+        len(sources),
+        {"the old outputs": old, "the new outputs": new, "--ref": references},
+    )
     lines = _changed_lines(sources, old, new, references)
     lost = [line for line in lines if line.new_score < line.old_score]
     lost.sort(key=lambda line: line.new_score - line.old_score)
@@ -103,7 +106,10 @@ def compare_outputs(
 
 
 def _changed_lines(
-    sources: Sequence[str], old: Sequence[str], new: Sequence[str], references: Sequence[str] | None
+    sources: Sequence[str],
+    old: Sequence[str],
+    new: Sequence[str],
+    references: Sequence[str] | None,
 ) -> list[ChangedLine]:
     """Return the lines whose output changed, in their order, with the chrF of both outputs.
 
@@ -141,7 +147,9 @@ def _line_scores(outputs: Sequence[str], references: Sequence[str]) -> list[floa
     # No line has changed, and there is nothing to score.
     if not outputs:
         return []
-    return [scores[0].value for scores in score_lines(outputs, [references], LINE_METRIC)]
+    return [
+        scores[0].value for scores in score_lines(outputs, [references], LINE_METRIC)
+    ]
 
 
 def _check_lengths(count: int, texts: dict[str, Sequence[str] | None]) -> None:
@@ -150,5 +158,6 @@ def _check_lengths(count: int, texts: dict[str, Sequence[str] | None]) -> None:
     for name, lines in texts.items():
         if lines is not None and len(lines) != count:
             raise MasscliError(
-                f"{name}: {len(lines)} lines, but --input has {count}", "each line of the input needs one"
+                f"{name}: {len(lines)} lines, but --input has {count}",
+                "each line of the input needs one",
             )

@@ -34,7 +34,9 @@ VARIABLES = (
     "PYTHONPATH",
 )
 """Environment variables that affect masscli. No others are reported, since some may hold secrets."""
-_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)[^;]*(?:;.*extra\s*==\s*['\"](?P<extra>[\w.-]+)['\"])?")
+_REQUIREMENT = re.compile(
+    r"(?P<name>[\w.-]+)[^;]*(?:;.*extra\s*==\s*['\"](?P<extra>[\w.-]+)['\"])?"
+)
 """Matches a requirement in the metadata of a package, such as `tensorboard>=2; extra == 'tb'`."""
 
 
@@ -59,7 +61,9 @@ def describe_environment(folder: Path) -> dict[str, Any]:
         "device": _describe_device(),
         "memory": {"free": free_memory(), "total": _total_memory()},
         "disk": {"folder": str(folder.resolve()), **_disk(folder)},
-        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "environment": {
+            name: os.environ[name] for name in VARIABLES if name in os.environ
+        },
     }
 
 
@@ -121,7 +125,11 @@ def _describe_device() -> dict[str, Any]:
     """
     import torch
 
-    from masscli.training.precision import choose_device, choose_dtype, measure_matrix_products
+    from masscli.training.precision import (
+        choose_device,
+        choose_dtype,
+        measure_matrix_products,
+    )
 
     device = choose_device("auto")
     gflops = {}
@@ -148,7 +156,9 @@ def _describe_device() -> dict[str, Any]:
             described["gpus"].append(
                 {
                     "name": torch.cuda.get_device_name(number),
-                    "capability": ".".join(map(str, torch.cuda.get_device_capability(number))),
+                    "capability": ".".join(
+                        map(str, torch.cuda.get_device_capability(number))
+                    ),
                     "free": free / GIB,
                     "total": total / GIB,
                 }

@@ -38,7 +38,11 @@ class LogFile:
 
     def write(self, event: Event) -> None:
         """Append an event to the file as one line of JSON."""
-        fields = {"event": _event_name(event), "time": round(time.time(), 3), **asdict(event)}
+        fields = {
+            "event": _event_name(event),
+            "time": round(time.time(), 3),
+            **asdict(event),
+        }
         self._file.write(json.dumps(_to_json(fields)) + "\n")
 
     def close(self) -> None:

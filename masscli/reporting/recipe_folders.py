@@ -54,10 +54,14 @@ def find_recipe(name: str) -> Path:
         return recipes_folder() / name
     if steps_of(Path(name)):
         return Path(name)
-    raise MasscliError(f"no recipe called {name!r}{suggest(name, known)}", "masscli recipe list")
+    raise MasscliError(
+        f"no recipe called {name!r}{suggest(name, known)}", "masscli recipe list"
+    )
 
 
-def run_recipe(name: str, scale: str | None, data: Path | None, output: Path | None) -> int:
+def run_recipe(
+    name: str, scale: str | None, data: Path | None, output: Path | None
+) -> int:
     """Run the scripts of a recipe one after another, and return the exit status of the last one that ran.
 
     A script that fails, with a status other than 0, ends the recipe. `scale`, `data` and `output` are passed
@@ -67,16 +71,23 @@ def run_recipe(name: str, scale: str | None, data: Path | None, output: Path | N
     """
     folder = find_recipe(name)
     if scale is not None and scale not in SCALES:
-        raise MasscliError(f"--scale {scale}: expected {', '.join(SCALES)}", "masscli recipe show NAME")
+        raise MasscliError(
+            f"--scale {scale}: expected {', '.join(SCALES)}", "masscli recipe show NAME"
+        )
     shell = shutil.which("bash")
     if shell is None:
-        raise MasscliError("recipes are shell scripts, and there is no bash on this machine", "install bash")
+        raise MasscliError(
+            "recipes are shell scripts, and there is no bash on this machine",
+            "install bash",
+        )
     environment = dict(os.environ)
     for variable, value in (("SCALE", scale), ("DATA", data), ("OUTPUT", output)):
         if value is not None:
             environment[variable] = str(value)
     for script in steps_of(folder):
-        status = subprocess.run([shell, str(script)], env=environment, check=False).returncode
+        status = subprocess.run(
+            [shell, str(script)], env=environment, check=False
+        ).returncode
         if status != 0:
             return status
     return 0

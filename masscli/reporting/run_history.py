@@ -88,13 +88,19 @@ def _add_event(history: RunHistory, event: Mapping[str, Any]) -> None:
         case "stepped":
             # An event has more fields than a report shows.
             names = [field.name for field in fields(cast(Any, _Updates))]
-            _add_updates(history, from_dict(_Updates, {name: event[name] for name in names}))
+            _add_updates(
+                history, from_dict(_Updates, {name: event[name] for name in names})
+            )
         case "evaluated":
-            made = from_dict(LoggedValidation, {"step": event["step"], "metrics": event["metrics"]})
+            made = from_dict(
+                LoggedValidation, {"step": event["step"], "metrics": event["metrics"]}
+            )
             _add_points(history.validation, made.step, made.metrics)
             # Logs of older runs have no samples.
             for sample in event.get("samples", ()):
-                history.samples.append(from_dict(LoggedSample, {"step": made.step, **sample}))
+                history.samples.append(
+                    from_dict(LoggedSample, {"step": made.step, **sample})
+                )
 
 
 def _add_updates(history: RunHistory, made: _Updates) -> None:
@@ -109,7 +115,9 @@ def _add_updates(history: RunHistory, made: _Updates) -> None:
         history.warnings.setdefault(kind_of_warning(warning), []).append(made.step)
 
 
-def _add_points(curves: dict[str, Points], step: int, values: Mapping[str, float | None]) -> None:
+def _add_points(
+    curves: dict[str, Points], step: int, values: Mapping[str, float | None]
+) -> None:
     for name, value in values.items():
         # A value that is not finite leaves a gap.
         if value is not None:

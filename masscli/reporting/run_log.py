@@ -46,7 +46,8 @@ class RunLog:
         if step is None or metric not in self.metrics[step]:
             known = sorted(set().union(*self.metrics.values()))
             raise MasscliError(
-                f"{self.name}: its log has no metric {metric!r}", f"it has: {', '.join(known) or 'none'}"
+                f"{self.name}: its log has no metric {metric!r}",
+                f"it has: {', '.join(known) or 'none'}",
             )
         return self.metrics[step][metric]
 
@@ -65,7 +66,9 @@ def read_events(folder: Path, add: Callable[[Mapping[str, Any]], None]) -> None:
     """
     path = folder / "log.jsonl"
     if not path.is_file():
-        raise MasscliError(f"{path}: no such file", "name folders of runs, or a log of scores")
+        raise MasscliError(
+            f"{path}: no such file", "name folders of runs, or a log of scores"
+        )
     for number, line in enumerate(read_text(path).split("\n"), 1):
         try:
             event = parse_json(line)
@@ -74,9 +77,17 @@ def read_events(folder: Path, add: Callable[[Mapping[str, Any]], None]) -> None:
             continue
         try:
             add(event)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ConfigError):
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+            ConfigError,
+        ):
             raise MasscliError(
-                f"{path}:{number}: is not an event of a run", "was it changed by hand? delete the line"
+                f"{path}:{number}: is not an event of a run",
+                "was it changed by hand? delete the line",
             ) from None
 
 
@@ -107,9 +118,13 @@ def add_event(log: RunLog, event: Mapping[str, Any]) -> None:
     match event.get("event"):
         case "stepped":
             fields = ("step", "seconds", "targets", "memory")
-            _add_updates(log, from_dict(_Updates, {name: event[name] for name in fields}))
+            _add_updates(
+                log, from_dict(_Updates, {name: event[name] for name in fields})
+            )
         case "evaluated":
-            made = from_dict(LoggedValidation, {name: event[name] for name in ("step", "metrics")})
+            made = from_dict(
+                LoggedValidation, {name: event[name] for name in ("step", "metrics")}
+            )
             metrics = {}
             for name, value in made.metrics.items():
                 # JSON has no number for what is not finite.
@@ -141,7 +156,9 @@ def _steps_of_curve(logs: Sequence[RunLog], metric: str) -> list[int]:
     return sorted(steps)
 
 
-def cost_rows(logs: Sequence[RunLog], metrics: Sequence[str], curve: str | None) -> list[list[str]]:
+def cost_rows(
+    logs: Sequence[RunLog], metrics: Sequence[str], curve: str | None
+) -> list[list[str]]:
     """Return the cells of a table of runs: the heading, then a row for each run.
 
     The columns are the name, updates, minutes, speeds (medians over the log), peak memory in GiB, each metric
@@ -156,8 +173,12 @@ def cost_rows(logs: Sequence[RunLog], metrics: Sequence[str], curve: str | None)
     for log in logs:
         # Medians, since validation and the load of the machine make single updates slow.
         row = [log.name, str(log.updates), f"{log.seconds / 60:.1f}"]
-        row.append(f"{statistics.median(log.update_seconds):.2f}" if log.update_seconds else "")
-        row.append(f"{statistics.median(log.target_rates):.0f}" if log.target_rates else "")
+        row.append(
+            f"{statistics.median(log.update_seconds):.2f}" if log.update_seconds else ""
+        )
+        row.append(
+            f"{statistics.median(log.target_rates):.0f}" if log.target_rates else ""
+        )
         row.append(f"{log.memory:.1f}")
         row += [f"{log.best(metric):.4g}" for metric in metrics]
         for step in steps:

@@ -19,7 +19,16 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """The content security policy of the page: a browser may load nothing but the style sheet inside it."""
 SAMPLE_ROWS = 8
 """Largest number of validations whose outputs are shown for a sample line, evenly spread over the run."""
-MAIN_METRICS = ("loss", "ppl", "bleu", "roundtrip", "rouge-l", "accuracy", "f1", "retrieval")
+MAIN_METRICS = (
+    "loss",
+    "ppl",
+    "bleu",
+    "roundtrip",
+    "rouge-l",
+    "accuracy",
+    "f1",
+    "retrieval",
+)
 """Validation metrics whose charts are shown at once, in this order; others are folded away."""
 
 
@@ -30,7 +39,10 @@ def run_page(histories: Sequence[RunHistory], metrics: Sequence[str]) -> str:
     sections = [
         ("Runs", html_table(cost_rows(logs, metrics, None), text_columns=1)),
         ("Validation", _validation(histories)),
-        ("Training", _charts(histories, lambda history: history.losses | history.speed)),
+        (
+            "Training",
+            _charts(histories, lambda history: history.losses | history.speed),
+        ),
         ("What objectives measure", _objectives(histories)),
         ("Sample outputs", _samples(histories)),
         ("Settings that differ", _differing_settings(histories)),
@@ -79,7 +91,9 @@ def _validation(histories: Sequence[RunHistory]) -> str:
     names = _names(histories, lambda history: history.validation)
     # A metric of a single stream or task repeats the value of the more general one.
     names = [name for name in names if not _repeats(histories, name, names)]
-    main = sorted((name for name in names if name in MAIN_METRICS), key=MAIN_METRICS.index)
+    main = sorted(
+        (name for name in names if name in MAIN_METRICS), key=MAIN_METRICS.index
+    )
     others = [name for name in names if name not in MAIN_METRICS]
     # Without any of the main metrics nothing is worth folding away.
     if not main:
@@ -87,7 +101,9 @@ def _validation(histories: Sequence[RunHistory]) -> str:
     body = _chart_grid(histories, main, lambda history: history.validation)
     if others:
         rest = _chart_grid(histories, others, lambda history: history.validation)
-        body += f"<details><summary>{len(others)} more metrics</summary>{rest}</details>"
+        body += (
+            f"<details><summary>{len(others)} more metrics</summary>{rest}</details>"
+        )
     return body
 
 
@@ -100,7 +116,10 @@ def _repeats(histories: Sequence[RunHistory], name: str, names: Sequence[str]) -
     parts = name.split(".")
     general = [other for other in names if other != name and other in parts]
     for other in general:
-        if all(history.validation.get(name) == history.validation.get(other) for history in histories):
+        if all(
+            history.validation.get(name) == history.validation.get(other)
+            for history in histories
+        ):
             return True
     return False
 
@@ -111,7 +130,15 @@ def _objectives(histories: Sequence[RunHistory]) -> str:
     rows = [["run", "alarm", "from update", "to update", "times"]]
     for history in histories:
         for text, steps in history.warnings.items():
-            rows.append([history.log.name, text, f"{steps[0]:,}", f"{steps[-1]:,}", str(len(steps))])
+            rows.append(
+                [
+                    history.log.name,
+                    text,
+                    f"{steps[0]:,}",
+                    f"{steps[-1]:,}",
+                    str(len(steps)),
+                ]
+            )
     alarms = ""
     if len(rows) > 1:
         alarms = f'<div class="alarms">{html_table(rows, text_columns=2)}</div>'
@@ -120,7 +147,10 @@ def _objectives(histories: Sequence[RunHistory]) -> str:
     return alarms + charts
 
 
-def _charts(histories: Sequence[RunHistory], curves: Callable[[RunHistory], Mapping[str, Points]]) -> str:
+def _charts(
+    histories: Sequence[RunHistory],
+    curves: Callable[[RunHistory], Mapping[str, Points]],
+) -> str:
     return _chart_grid(histories, _names(histories, curves), curves)
 
 
@@ -140,7 +170,9 @@ def _chart_grid(
 
 
 def _chart(
-    histories: Sequence[RunHistory], name: str, curves: Callable[[RunHistory], Mapping[str, Points]]
+    histories: Sequence[RunHistory],
+    name: str,
+    curves: Callable[[RunHistory], Mapping[str, Points]],
 ) -> str:
     """Return the chart of the figure `name`, with a curve for each run that has it, as SVG.
 
@@ -156,12 +188,15 @@ def _chart(
         drawn.append(Curve(history.log.name, tuple(points), number))
         # Of a single run the checkpoint that was chosen is marked.
         if len(histories) == 1 and curves(history) is history.validation:
-            best = next((point for point in points if point[0] == history.log.best_step), None)
+            best = next(
+                (point for point in points if point[0] == history.log.best_step), None
+            )
     return line_chart(name, drawn, best)
 
 
 def _names(
-    histories: Sequence[RunHistory], curves: Callable[[RunHistory], Mapping[str, Points]]
+    histories: Sequence[RunHistory],
+    curves: Callable[[RunHistory], Mapping[str, Points]],
 ) -> list[str]:
     """Return the names of the curves of all runs, each once; `curves` returns those of a run by name."""
     # A dictionary serves as a set that keeps the order.
@@ -176,7 +211,9 @@ def _samples(histories: Sequence[RunHistory]) -> str:
     cards: dict[tuple[str, str, str], list[tuple[int, LoggedSample]]] = {}
     for number, history in enumerate(histories):
         for sample in history.samples:
-            cards.setdefault((sample.task, sample.source, sample.reference), []).append((number, sample))
+            cards.setdefault((sample.task, sample.source, sample.reference), []).append(
+                (number, sample)
+            )
     parts = []
     for (task, source, reference), outputs in cards.items():
         rows = ""
@@ -190,7 +227,9 @@ def _samples(histories: Sequence[RunHistory]) -> str:
     return "".join(parts)
 
 
-def _spread(outputs: Sequence[tuple[int, LoggedSample]]) -> list[tuple[int, LoggedSample]]:
+def _spread(
+    outputs: Sequence[tuple[int, LoggedSample]],
+) -> list[tuple[int, LoggedSample]]:
     """Return the outputs of up to SAMPLE_ROWS evenly spread validations, in order of updates, then runs.
 
     Outputs are (number of the run, sample). The first and the last validation are always among them.
@@ -198,16 +237,23 @@ def _spread(outputs: Sequence[tuple[int, LoggedSample]]) -> list[tuple[int, Logg
     steps = sorted({sample.step for _, sample in outputs})
     if len(steps) > SAMPLE_ROWS:
         last = len(steps) - 1
-        steps = [steps[position * last // (SAMPLE_ROWS - 1)] for position in range(SAMPLE_ROWS)]
+        steps = [
+            steps[position * last // (SAMPLE_ROWS - 1)]
+            for position in range(SAMPLE_ROWS)
+        ]
     kept = [(number, sample) for number, sample in outputs if sample.step in steps]
     return sorted(kept, key=lambda output: (output[1].step, output[0]))
 
 
-def _sample_row(histories: Sequence[RunHistory], number: int, sample: LoggedSample) -> str:
+def _sample_row(
+    histories: Sequence[RunHistory], number: int, sample: LoggedSample
+) -> str:
     run = ""
     if len(histories) > 1:
         name = escape(histories[number].log.name)
-        run = f'<td class="run"><span class="dot p{number % COLOURS}"></span>{name}</td>'
+        run = (
+            f'<td class="run"><span class="dot p{number % COLOURS}"></span>{name}</td>'
+        )
     output = escape(sample.output) or '<span class="empty">empty</span>'
     return f'<tr><td class="number">{sample.step:,}</td>{run}<td>{output}</td></tr>'
 

@@ -82,7 +82,9 @@ def parse_tags(items: Sequence[str] | None, flag: str) -> dict[str, str]:
     for item in items or []:
         name, equals, value = item.partition("=")
         if not name or not equals:
-            raise MasscliError(f"{flag} {item}: expected NAME=VALUE", f"such as {flag} method=mass")
+            raise MasscliError(
+                f"{flag} {item}: expected NAME=VALUE", f"such as {flag} method=mass"
+            )
         if name in tags:
             raise MasscliError(f"{flag} {name}: given twice", "give each tag once")
         tags[name] = value
@@ -120,7 +122,9 @@ def read_scores(path: Path) -> list[LoggedScore]:
             continue
         score = _parse(line, f"{path}:{number}")
         # The first score of a metric says how it is computed; the others are compared with it.
-        signature, first = signatures.setdefault(score.metric, (score.signature, number))
+        signature, first = signatures.setdefault(
+            score.metric, (score.signature, number)
+        )
         if score.signature != signature:
             raise MasscliError(
                 f"{path}:{number}: {score.metric} was computed with other settings than in line {first}",
@@ -128,7 +132,9 @@ def read_scores(path: Path) -> list[LoggedScore]:
             )
         scores[score.metric, score.tags] = score
     if not scores:
-        raise MasscliError(f"{path}: holds no scores", "masscli score --append FILE writes them")
+        raise MasscliError(
+            f"{path}: holds no scores", "masscli score --append FILE writes them"
+        )
     return list(scores.values())
 
 
@@ -158,7 +164,8 @@ def compare_with_baseline(
     if not any(_replace_tags(group, baseline) == group for group, _ in groups):
         wanted = ", ".join(f"{name}={value}" for name, value in baseline.items())
         raise MasscliError(
-            f"--baseline {wanted}: no score has this tag", "masscli report FILE shows the tags"
+            f"--baseline {wanted}: no score has this tag",
+            "masscli report FILE shows the tags",
         )
     tests = {}
     for (group, metric), values in groups.items():
@@ -177,7 +184,9 @@ def _replace_tags(group: Tags, values: Mapping[str, str]) -> Tags:
     return tuple((name, values.get(name, value)) for name, value in group)
 
 
-def _by_group(scores: Sequence[LoggedScore]) -> dict[tuple[Tags, str], dict[str, float]]:
+def _by_group(
+    scores: Sequence[LoggedScore],
+) -> dict[tuple[Tags, str], dict[str, float]]:
     """Return a mapping from (group, metric) to the scores of the group by seed."""
     groups: dict[tuple[Tags, str], dict[str, float]] = {}
     for score in scores:
@@ -230,7 +239,11 @@ def student_t_p_value(t: float, degrees: int) -> float:
 def _parse(line: str, where: str) -> LoggedScore:
     try:
         fields = parse_json(line)
-        metric, value, signature = str(fields["metric"]), fields["value"], str(fields["signature"])
+        metric, value, signature = (
+            str(fields["metric"]),
+            fields["value"],
+            str(fields["signature"]),
+        )
         tags = tuple((str(name), str(tag)) for name, tag in fields["tags"].items())
     except (ValueError, KeyError, TypeError, AttributeError):
         raise MasscliError(
@@ -238,5 +251,7 @@ def _parse(line: str, where: str) -> LoggedScore:
         ) from None
     # JSON has NaN and Infinity in Python, and True is a number to it.
     if type(value) not in (int, float) or not abs(value) <= LARGEST:
-        raise MasscliError(f"{where}: the value of {metric} is not a finite number", "delete the line")
+        raise MasscliError(
+            f"{where}: the value of {metric} is not a finite number", "delete the line"
+        )
     return LoggedScore(metric, float(value), signature, tags)

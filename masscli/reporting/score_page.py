@@ -6,14 +6,22 @@ from collections.abc import Mapping
 
 from masscli.reporting.run_page import html_table, page
 from masscli.reporting.score_log import PairedTest, Summary, Tags
-from masscli.reporting.score_table import lines_of, places_on_axis, table_rows, with_x_tag
+from masscli.reporting.score_table import (
+    lines_of,
+    places_on_axis,
+    table_rows,
+    with_x_tag,
+)
 from masscli.reporting.svg_chart import Curve, line_chart
 
 Summaries = Mapping[tuple[Tags, str], Summary]
 
 
 def score_page(
-    title: str, summaries: Summaries, tests: Mapping[tuple[Tags, str], PairedTest], x_tag: str | None
+    title: str,
+    summaries: Summaries,
+    tests: Mapping[tuple[Tags, str], PairedTest],
+    x_tag: str | None,
 ) -> str:
     """Return an HTML page with the table of scores; with `x_tag`, also a chart of each metric over that tag.
 
@@ -34,7 +42,9 @@ def _charts(summaries: Summaries, x_tag: str) -> str:
     # A dictionary serves as a set that keeps the order of the log.
     for metric in dict.fromkeys(metric for _, metric in summaries):
         curves = []
-        for number, (name, points) in enumerate(lines_of(summaries, metric, x_tag).items()):
+        for number, (name, points) in enumerate(
+            lines_of(summaries, metric, x_tag).items()
+        ):
             drawn = sorted((places[label], summary.mean) for label, summary in points)
             curves.append(Curve(name or metric, tuple(drawn), number))
         charts.append(line_chart(metric, curves))

@@ -13,7 +13,8 @@ from masscli.text.single_line import one_line
 
 
 def markdown_table(
-    summaries: Mapping[tuple[Tags, str], Summary], tests: Mapping[tuple[Tags, str], PairedTest]
+    summaries: Mapping[tuple[Tags, str], Summary],
+    tests: Mapping[tuple[Tags, str], PairedTest],
 ) -> str:
     """Return a Markdown table with a row for each group and a column for each tag and metric.
 
@@ -24,7 +25,8 @@ def markdown_table(
 
 
 def table_rows(
-    summaries: Mapping[tuple[Tags, str], Summary], tests: Mapping[tuple[Tags, str], PairedTest]
+    summaries: Mapping[tuple[Tags, str], Summary],
+    tests: Mapping[tuple[Tags, str], PairedTest],
 ) -> tuple[list[list[str]], int]:
     """Return (rows of a table of scores with the heading first, number of leading columns that hold text).
 
@@ -42,10 +44,16 @@ def table_rows(
         tags = dict(group)
         row = [tags.get(name, "") for name in tag_names]
         # Such as 2/3 if a metric was logged by fewer runs than another.
-        counts = {summaries[group, metric].count for metric in metrics if (group, metric) in summaries}
+        counts = {
+            summaries[group, metric].count
+            for metric in metrics
+            if (group, metric) in summaries
+        }
         row.append("/".join(str(count) for count in sorted(counts)))
         for metric in metrics:
-            row.append(_cell(summaries.get((group, metric)), tests.get((group, metric))))
+            row.append(
+                _cell(summaries.get((group, metric)), tests.get((group, metric)))
+            )
         rows.append(row)
     return rows, len(tag_names)
 
@@ -96,7 +104,9 @@ def align_table(rows: Sequence[Sequence[str]], text_columns: int) -> str:
     return "\n".join(lines)
 
 
-def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, path: Path) -> None:
+def plot_summaries(
+    summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, path: Path
+) -> None:
     """Draw each metric over the values of the tag `x_tag` into the picture `path`, a panel for each metric.
 
     `x_tag` may also be a metric, over whose means the others are drawn. Error bars are standard deviations.
@@ -111,13 +121,20 @@ def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, pa
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ModuleNotFoundError:
-        raise MasscliError("--plot needs matplotlib", "pip install 'masscli[plot]'") from None
+        raise MasscliError(
+            "--plot needs matplotlib", "pip install 'masscli[plot]'"
+        ) from None
     summaries = with_x_tag(summaries, x_tag)
     places = places_on_axis(summaries, x_tag)
     # A dictionary serves as a set that keeps the order of the log.
     metrics = dict.fromkeys(metric for _, metric in summaries)
     figure, axes = pyplot.subplots(
-        len(metrics), 1, sharex=True, squeeze=False, figsize=(7, 1 + 2.5 * len(metrics)), layout="constrained"
+        len(metrics),
+        1,
+        sharex=True,
+        squeeze=False,
+        figsize=(7, 1 + 2.5 * len(metrics)),
+        layout="constrained",
     )
     for axis, metric in zip(axes[:, 0], metrics, strict=True):
         lines = lines_of(summaries, metric, x_tag)
@@ -127,7 +144,9 @@ def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, pa
             x_values = [places[label] for label, _ in points]
             means = [summary.mean for _, summary in points]
             deviations = [summary.deviation for _, summary in points]
-            axis.errorbar(x_values, means, deviations, marker="o", capsize=3, label=name)
+            axis.errorbar(
+                x_values, means, deviations, marker="o", capsize=3, label=name
+            )
         axis.set_ylabel(metric)
         axis.grid(alpha=0.3)
         # If no other tag tells lines apart, the only line has no name, and a legend would be empty.
@@ -142,14 +161,17 @@ def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, pa
     except ValueError:
         known = "png, svg or pdf"
         raise MasscliError(
-            f"--plot {path}: unknown kind of picture", f"give a name that ends in {known}"
+            f"--plot {path}: unknown kind of picture",
+            f"give a name that ends in {known}",
         ) from None
     finally:
         # pyplot keeps every figure until it is closed.
         pyplot.close(figure)
 
 
-def with_x_tag(summaries: Mapping[tuple[Tags, str], Summary], x: str) -> Mapping[tuple[Tags, str], Summary]:
+def with_x_tag(
+    summaries: Mapping[tuple[Tags, str], Summary], x: str
+) -> Mapping[tuple[Tags, str], Summary]:
     """Return summaries in groups that have the tag `x`.
 
     These are the given ones, unless no group has the tag and `x` is a metric, such as a speed. Its means then
@@ -165,7 +187,9 @@ def with_x_tag(summaries: Mapping[tuple[Tags, str], Summary], x: str) -> Mapping
     return tagged
 
 
-def places_on_axis(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str) -> dict[str, float]:
+def places_on_axis(
+    summaries: Mapping[tuple[Tags, str], Summary], x_tag: str
+) -> dict[str, float]:
     """Return the position on the horizontal axis of each value of the tag `x_tag`, in the order of the log.
 
     It is the value itself if all values are finite numbers, otherwise the number of values before it. Raises
@@ -177,7 +201,9 @@ def places_on_axis(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str) ->
         if x_tag in tags:
             indices.setdefault(tags[x_tag], float(len(indices)))
     if not indices:
-        raise MasscliError(f"--x {x_tag}: no score has this tag", "masscli report FILE shows the tags")
+        raise MasscliError(
+            f"--x {x_tag}: no score has this tag", "masscli report FILE shows the tags"
+        )
     try:
         numbers = {label: float(label) for label in indices}
     except ValueError:

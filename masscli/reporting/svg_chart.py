@@ -42,10 +42,14 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        return self.begin + (value - self.low) / (self.high - self.low) * (self.end - self.begin)
+        return self.begin + (value - self.low) / (self.high - self.low) * (
+            self.end - self.begin
+        )
 
 
-def line_chart(title: str, curves: Sequence[Curve], best: tuple[float, float] | None = None) -> str:
+def line_chart(
+    title: str, curves: Sequence[Curve], best: tuple[float, float] | None = None
+) -> str:
     """Return a line chart as an SVG element; `best` is a point (x, y) to mark with a ring.
 
     Points that are not finite are left out. A chart without points shows a note instead.
@@ -57,7 +61,10 @@ def line_chart(title: str, curves: Sequence[Curve], best: tuple[float, float] | 
             drawn.append(thinned)
     heading = f'<text class="title" x="{LEFT}" y="16">{escape(title)}</text>'
     if not drawn:
-        return _svg(title, f'{heading}<text class="tick" x="{LEFT}" y="60">nothing was logged</text>')
+        return _svg(
+            title,
+            f'{heading}<text class="tick" x="{LEFT}" y="60">nothing was logged</text>',
+        )
     # All curves share both axes, so that they can be compared.
     xs: list[float] = []
     ys: list[float] = []
@@ -119,7 +126,9 @@ def _thinned(curve: Curve) -> Curve:
     return Curve(curve.name, tuple(points), curve.colour, curve.dashed)
 
 
-def _scale(values: Sequence[float], begin: float, end: float, margin: float = 0.0) -> Scale:
+def _scale(
+    values: Sequence[float], begin: float, end: float, margin: float = 0.0
+) -> Scale:
     low, high = min(values), max(values)
     # One value alone needs an interval around it.
     if low == high:

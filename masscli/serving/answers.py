@@ -38,7 +38,9 @@ def languages(directions: Sequence[Direction]) -> list[dict[str, Any]]:
         targets.setdefault(direction.source, set()).add(direction.target)
     answer = []
     for code, reached in sorted(targets.items()):
-        answer.append({"code": code, "name": language_name(code), "targets": sorted(reached)})
+        answer.append(
+            {"code": code, "name": language_name(code), "targets": sorted(reached)}
+        )
     return answer
 
 
@@ -57,7 +59,9 @@ def models(directions: Sequence[Direction]) -> list[dict[str, Any]]:
 
 
 def translation(
-    request: TranslationRequest, direction: Direction, translated: Sequence[TextTranslation]
+    request: TranslationRequest,
+    direction: Direction,
+    translated: Sequence[TextTranslation],
 ) -> dict[str, Any]:
     """Return the answer to POST /translate: the best translations, in LibreTranslate's format.
 
@@ -96,7 +100,12 @@ def _line(line: LineTranslation) -> dict[str, Any]:
             }
         )
     pieces = [_pieces(hypotheses[0]) for hypotheses in line.sentences]
-    return {"source": line.source, "translations": translations, "flags": list(line.flags), "pieces": pieces}
+    return {
+        "source": line.source,
+        "translations": translations,
+        "flags": list(line.flags),
+        "pieces": pieces,
+    }
 
 
 def _pieces(sentence: Translation) -> list[dict[str, Any]]:

@@ -21,7 +21,12 @@ from starlette.routing import Route
 
 from masscli.core.errors import MasscliError
 from masscli.serving import answers
-from masscli.serving.batcher import Batcher, OverloadedError, QueueFullError, StoppingError
+from masscli.serving.batcher import (
+    Batcher,
+    OverloadedError,
+    QueueFullError,
+    StoppingError,
+)
 from masscli.serving.config import LOCAL_HOSTS, ServeConfig
 from masscli.serving.metrics import Metrics
 from masscli.serving.requests import RefusedError, parse_request, read_body
@@ -29,7 +34,10 @@ from masscli.version import __version__
 
 Result = TypeVar("Result")
 Message = MutableMapping[str, Any]
-ASGIApp = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Any]
+ASGIApp = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Any,
+]
 
 SECURITY_HEADERS = {
     # Nothing is loaded from elsewhere, no code within the page is run, and no other page may show it.
@@ -73,10 +81,14 @@ class Service:
         except MasscliError as error:
             raise RefusedError(400, error.message) from None
         except QueueFullError:
-            raise RefusedError(429, "too many requests are waiting; try again later", 1) from None
+            raise RefusedError(
+                429, "too many requests are waiting; try again later", 1
+            ) from None
         except OverloadedError as error:
             retry = math.ceil(error.late_seconds)
-            message = f"would not be done within {seconds:g} seconds; try again in {retry} s"
+            message = (
+                f"would not be done within {seconds:g} seconds; try again in {retry} s"
+            )
             raise RefusedError(429, message, retry) from None
         except StoppingError:
             raise RefusedError(503, "the server is stopping", 1) from None
@@ -90,12 +102,16 @@ class Service:
         """
         models = self.batcher.models
         body = await read_body(request, models.config.max_body_bytes)
-        asked = parse_request(body, request.headers.get("content-type", ""), models.config.max_text_length)
+        asked = parse_request(
+            body, request.headers.get("content-type", ""), models.config.max_text_length
+        )
         direction = models.choose(asked.model, asked.source, asked.target)
         most = models.max_alternatives(direction)
         if asked.alternatives > most:
             raise RefusedError(400, f"alternatives: at most {most} are found")
-        translating = self.batcher.translate(asked.texts, direction, 1 + asked.alternatives, deadline)
+        translating = self.batcher.translate(
+            asked.texts, direction, 1 + asked.alternatives, deadline
+        )
         translated = await _unless_client_leaves(request, translating)
         return JSONResponse(answers.translation(asked, direction, translated))
 
@@ -113,7 +129,11 @@ class Service:
         The HTTP status is 200, or 503 if the server is stopping, so that a load balancer sends nothing more.
         """
         status = "stopping" if self.batcher.stopping else "ok"
-        content = {"status": status, "version": __version__, "waiting": len(self.batcher)}
+        content = {
+            "status": status,
+            "version": __version__,
+            "waiting": len(self.batcher),
+        }
         return JSONResponse(content, 503 if self.batcher.stopping else 200)
 
     async def render_metrics(self, request: Request) -> Response:
@@ -135,7 +155,11 @@ def build_app(batcher: Batcher, metrics: Metrics) -> ASGIApp:
         routes.append(Route(path, _page_file(name, media_type), methods=["GET"]))
     app = Starlette(
         routes=routes,
-        exception_handlers={RefusedError: _refuse, HTTPException: _refuse_http, Exception: _apologise},
+        exception_handlers={
+            RefusedError: _refuse,
+            HTTPException: _refuse_http,
+            Exception: _apologise,
+        },
     )
     # A redirect would repeat the Host header.
     app.router.redirect_slashes = False
@@ -163,7 +187,9 @@ def _page_file(name: str, media_type: str) -> Callable[[Request], Awaitable[Resp
     return answer
 
 
-async def _unless_client_leaves(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+async def _unless_client_leaves(
+    request: Request, work: Coroutine[Any, Any, Result]
+) -> Result:
     """Return the result of `work`; cancel it if the client closes its connection before.
 
     The body of the request must have been read. Raises RefusedError, which nobody will read, if the client
@@ -195,7 +221,9 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 async def _refuse_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+    return JSONResponse(
+        {"error": error.detail}, error.status_code, headers=error.headers
+    )
 
 
 async def _apologise(request: Request, error: Exception) -> Response:
@@ -205,7 +233,9 @@ async def _apologise(request: Request, error: Exception) -> Response:
 
 def _with_headers(app: ASGIApp) -> ASGIApp:
     """Return an application that answers as `app` does, and adds the security headers to every answer."""
-    extra = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+    extra = [
+        (name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()
+    ]
 
     async def wrapped(scope: Message, receive: Any, send: Any) -> None:
         async def send_with_headers(message: Message) -> None:
@@ -234,8 +264,14 @@ def _counted(app: ASGIApp, metrics: Metrics, paths: set[str]) -> ASGIApp:
 
         async def send_counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                metrics.add("masscli_requests_total", path=path, status=message["status"])
-                metrics.add("masscli_request_seconds_total", time.monotonic() - started, path=path)
+                metrics.add(
+                    "masscli_requests_total", path=path, status=message["status"]
+                )
+                metrics.add(
+                    "masscli_request_seconds_total",
+                    time.monotonic() - started,
+                    path=path,
+                )
             await send(message)
 
         await app(scope, receive, send_counted)

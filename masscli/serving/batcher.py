@@ -126,14 +126,18 @@ class Batcher:
 
         Raises MasscliError if one of them cannot be loaded; the old models then stay.
         """
-        await asyncio.get_running_loop().run_in_executor(self._thread, self.models.reload)
+        await asyncio.get_running_loop().run_in_executor(
+            self._thread, self.models.reload
+        )
         # The new models may be faster or slower.
         self._throughput = Throughput()
 
     def stop(self) -> None:
         """Refuse new requests from now on, and after `stop_seconds` also those that still wait."""
         self.stopping = True
-        asyncio.get_running_loop().call_later(self.models.config.stop_seconds, self._refuse_waiting)
+        asyncio.get_running_loop().call_later(
+            self.models.config.stop_seconds, self._refuse_waiting
+        )
 
     def close(self) -> None:
         """Refuse all waiting requests, and let the thread end after its current batch; do not wait for it."""
@@ -158,7 +162,9 @@ class Batcher:
                 continue
             is_full = any(request.kind == batch[0].kind for request in self._waiting)
             # The event loop goes on accepting requests while the thread translates.
-            answers, seconds = await loop.run_in_executor(self._thread, self._timed_translate, batch)
+            answers, seconds = await loop.run_in_executor(
+                self._thread, self._timed_translate, batch
+            )
             characters = sum(request.characters for request in batch)
             self._throughput.record(batch[0].kind, characters, seconds, is_full=is_full)
             self.metrics.add("masscli_batches_total")
@@ -181,7 +187,9 @@ class Batcher:
         alone is tried in any case, since that delays no other.
         """
         # Requests whose time is over are not worth translating.
-        self._waiting = [request for request in self._waiting if not request.answer.done()]
+        self._waiting = [
+            request for request in self._waiting if not request.answer.done()
+        ]
         can_refuse = len(self._waiting) > 1
         end = asyncio.get_running_loop().time()
         batches: list[list[_Request]] = []
@@ -191,7 +199,9 @@ class Batcher:
             in_time = []
             for request in batch:
                 if can_refuse and batch_end > request.deadline:
-                    request.answer.set_exception(OverloadedError(batch_end - request.deadline))
+                    request.answer.set_exception(
+                        OverloadedError(batch_end - request.deadline)
+                    )
                 else:
                     in_time.append(request)
             if in_time:
@@ -218,7 +228,9 @@ class Batcher:
             if kind not in room or request.characters > room[kind]:
                 last_of_kind[kind] = []
                 batches.append(last_of_kind[kind])
-                room[kind] = self._throughput.characters(kind, longest, config.batch_characters)
+                room[kind] = self._throughput.characters(
+                    kind, longest, config.batch_characters
+                )
             last_of_kind[kind].append(request)
             room[kind] -= request.characters
         return batches
@@ -231,7 +243,9 @@ class Batcher:
         answers = self._translate(batch)
         return answers, time.monotonic() - started
 
-    def _translate(self, batch: Sequence[_Request]) -> list[list[TextTranslation] | Exception]:
+    def _translate(
+        self, batch: Sequence[_Request]
+    ) -> list[list[TextTranslation] | Exception]:
         """Translate a batch; return for each request its translations, or the exception that it caused.
 
         If a batch of several requests fails, each of them is tried alone.

@@ -47,11 +47,29 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         check(
-            *positive(self, "max_text_length", "max_body_bytes", "max_queue", "request_seconds"),
+            *positive(
+                self,
+                "max_text_length",
+                "max_body_bytes",
+                "max_queue",
+                "request_seconds",
+            ),
             *positive(self, "batch_characters"),
-            (self.stop_seconds >= 0, "stop_seconds", f"must not be negative, got {self.stop_seconds}"),
-            (all(map(_is_host, self.allowed_hosts)), "allowed_hosts", "expected names, *.NAME or *"),
-            (0 <= self.port < 65536, "port", f"must lie between 0 and 65535, got {self.port}"),
+            (
+                self.stop_seconds >= 0,
+                "stop_seconds",
+                f"must not be negative, got {self.stop_seconds}",
+            ),
+            (
+                all(map(_is_host, self.allowed_hosts)),
+                "allowed_hosts",
+                "expected names, *.NAME or *",
+            ),
+            (
+                0 <= self.port < 65536,
+                "port",
+                f"must lie between 0 and 65535, got {self.port}",
+            ),
         )
 
 

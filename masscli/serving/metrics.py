@@ -37,9 +37,21 @@ class Metrics:
                 if key == name:
                     lines.append(f"{name}{labels} {value:.6g}")
         gauges = (
-            ("masscli_waiting_requests", "Requests that wait for their translation.", waiting),
-            ("masscli_start_time_seconds", "When the server was started, in Unix time.", self.started),
+            (
+                "masscli_waiting_requests",
+                "Requests that wait for their translation.",
+                waiting,
+            ),
+            (
+                "masscli_start_time_seconds",
+                "When the server was started, in Unix time.",
+                self.started,
+            ),
         )
         for name, text, number in gauges:
-            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {number:.15g}"]
+            lines += [
+                f"# HELP {name} {text}",
+                f"# TYPE {name} gauge",
+                f"{name} {number:.15g}",
+            ]
         return "\n".join(lines) + "\n"

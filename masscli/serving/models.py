@@ -30,7 +30,9 @@ class ServedModels:
     imported with a model, or else its default.
     """
 
-    def __init__(self, paths: Sequence[Path], config: ServeConfig, search: Mapping[str, Any]) -> None:
+    def __init__(
+        self, paths: Sequence[Path], config: ServeConfig, search: Mapping[str, Any]
+    ) -> None:
         self.paths = _name_models(paths)
         self.config = config
         self.search = search
@@ -63,10 +65,14 @@ class ServedModels:
         """All directions that the models were trained for, model by model."""
         directions = []
         for name, model in self.models.items():
-            directions += [Direction(name, *languages) for languages in trained_directions(model)]
+            directions += [
+                Direction(name, *languages) for languages in trained_directions(model)
+            ]
         return directions
 
-    def choose(self, model: str | None, source: str | None, target: str | None) -> Direction:
+    def choose(
+        self, model: str | None, source: str | None, target: str | None
+    ) -> Direction:
         """Return the first direction with this model name, source and target language; None fits all.
 
         Raises MasscliError if no direction fits, or if those that fit differ in their languages.
@@ -74,11 +80,17 @@ class ServedModels:
         # What a request leaves out fits every direction.
         fitting = []
         for direction in self.directions:
-            wanted = ((model, direction.model), (source, direction.source), (target, direction.target))
+            wanted = (
+                (model, direction.model),
+                (source, direction.source),
+                (target, direction.target),
+            )
             if all(asked in (None, known) for asked, known in wanted):
                 fitting.append(direction)
         if not fitting:
-            known = ", ".join(f"{d.model}: {d.source}-{d.target}" for d in self.directions)
+            known = ", ".join(
+                f"{d.model}: {d.source}-{d.target}" for d in self.directions
+            )
             raise MasscliError(f"no model translates so; there is {known}")
         languages = {(direction.source, direction.target) for direction in fitting}
         if len(languages) > 1:
@@ -86,17 +98,25 @@ class ServedModels:
             raise MasscliError(f"source and target are needed; there is {listed}")
         return fitting[0]
 
-    def translate(self, direction: Direction, texts: Sequence[str], nbest: int) -> list[TextTranslation]:
+    def translate(
+        self, direction: Direction, texts: Sequence[str], nbest: int
+    ) -> list[TextTranslation]:
         """Return the translation of each text by the model of a direction, with up to `nbest` outputs."""
         model = self.models[direction.model]
-        return self._translator(model, direction.source, direction.target, nbest).translate(texts)
+        return self._translator(
+            model, direction.source, direction.target, nbest
+        ).translate(texts)
 
     def max_alternatives(self, direction: Direction) -> int:
         """Return how many translations a search finds besides the best one: the width of the beam minus 1."""
-        model = self.models[direction.model].text_model(None, direction.source, direction.target)
+        model = self.models[direction.model].text_model(
+            None, direction.source, direction.target
+        )
         return model.search_config(self.search).beam - 1
 
-    def _translator(self, model: Model, source: str, target: str, nbest: int) -> TextTranslator:
+    def _translator(
+        self, model: Model, source: str, target: str, nbest: int
+    ) -> TextTranslator:
         text_model = model.text_model(None, source, target)
         return TextTranslator(
             text_model,
@@ -114,7 +134,8 @@ def trained_directions(model: Model) -> Iterator[tuple[str, str]]:
     checkpoint = model.ensemble.first
     if not checkpoint.directions:
         raise MasscliError(
-            f"{model.ensemble.paths[0]}: was not trained to translate", "fine-tune it: --task translate"
+            f"{model.ensemble.paths[0]}: was not trained to translate",
+            "fine-tune it: --task translate",
         )
     yield from checkpoint.directions
 

@@ -17,7 +17,9 @@ MAX_FIELDS = 1000
 class RefusedError(Exception):
     """Raised to answer a request with an HTTP error status and a message."""
 
-    def __init__(self, status: int, message: str, retry_seconds: int | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, retry_seconds: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
@@ -66,13 +68,18 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def parse_request(body: bytes, content_type: str, max_text_length: int) -> TranslationRequest:
+def parse_request(
+    body: bytes, content_type: str, max_text_length: int
+) -> TranslationRequest:
     """Parse and check the body of POST /translate, a form if `content_type` says so, otherwise JSON.
 
     Raises RefusedError if it is malformed (400), or if its texts have more than `max_text_length` characters
     together (413).
     """
-    if content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
+    if (
+        content_type.partition(";")[0].strip().lower()
+        == "application/x-www-form-urlencoded"
+    ):
         fields = _parse_form(body)
     else:
         fields = _parse_json(body)
@@ -86,9 +93,15 @@ def parse_request(body: bytes, content_type: str, max_text_length: int) -> Trans
         _check_unicode(text)
     length = sum(len(text) for text in texts)
     if length > max_text_length:
-        raise RefusedError(413, f"q: {length} characters, at most {max_text_length} are translated at once")
+        raise RefusedError(
+            413,
+            f"q: {length} characters, at most {max_text_length} are translated at once",
+        )
     if len(texts) > max_text_length:
-        raise RefusedError(413, f"q: {len(texts)} texts, at most {max_text_length} are translated at once")
+        raise RefusedError(
+            413,
+            f"q: {len(texts)} texts, at most {max_text_length} are translated at once",
+        )
     source = _name(fields, "source")
     return TranslationRequest(
         texts=texts,
@@ -115,9 +128,16 @@ def _parse_json(body: bytes) -> Mapping[str, Any]:
 def _parse_form(body: bytes) -> Mapping[str, Any]:
     """Return the fields of a URL-encoded form by name; several fields `q` become a list."""
     try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
+        pairs = parse_qsl(
+            body.decode(),
+            keep_blank_values=True,
+            max_num_fields=MAX_FIELDS,
+            errors="strict",
+        )
     except ValueError as error:
-        raise RefusedError(400, f"the body is not a form ({str(error)[:100]})") from None
+        raise RefusedError(
+            400, f"the body is not a form ({str(error)[:100]})"
+        ) from None
     fields: dict[str, Any] = dict(pairs)
     texts = [value for name, value in pairs if name == "q"]
     if len(texts) > 1:
@@ -151,7 +171,12 @@ def _whole_number(fields: Mapping[str, Any], key: str) -> int:
     Raises RefusedError if it is not a whole number from 0.
     """
     value = fields.get(key, 0)
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 6:
+    if (
+        isinstance(value, str)
+        and value.isascii()
+        and value.isdigit()
+        and len(value) < 6
+    ):
         value = int(value)
     if type(value) is not int or value < 0:
         raise RefusedError(400, f"{key}: expected a whole number")

@@ -21,7 +21,9 @@ from masscli.serving.metrics import Metrics
 from masscli.serving.models import ServedModels
 
 
-def run_server(paths: Sequence[Path], config: ServeConfig, search: Mapping[str, Any]) -> None:
+def run_server(
+    paths: Sequence[Path], config: ServeConfig, search: Mapping[str, Any]
+) -> None:
     """Load the models in `paths` and serve them until SIGTERM or Ctrl-C.
 
     `search` are the search options that the user gave, by field name of `GenerationConfig`.
@@ -55,7 +57,8 @@ async def _serve(models: ServedModels, listening: socket.socket) -> None:
             # Beside those that wait, some are read or answered; more connections are refused (503).
             limit_concurrency=2 * config.max_queue + 100,
             # By then every request has been answered or refused.
-            timeout_graceful_shutdown=int(config.stop_seconds + config.request_seconds) + 1,
+            timeout_graceful_shutdown=int(config.stop_seconds + config.request_seconds)
+            + 1,
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listening]))

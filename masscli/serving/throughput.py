@@ -17,7 +17,9 @@ class Throughput:
     def __init__(self) -> None:
         self._seconds_per_character: dict[Hashable, float] = {}
 
-    def record(self, kind: Hashable, characters: int, seconds: float, *, is_full: bool) -> None:
+    def record(
+        self, kind: Hashable, characters: int, seconds: float, *, is_full: bool
+    ) -> None:
         """Note that a batch of this kind, with so many characters, took so many seconds.
 
         `is_full` says that more requests of the kind waited than the batch could hold. A small batch is

@@ -31,7 +31,13 @@ from masscli.text.subword_model import BadModelError, pieces_of
 
 HEADER = b"masscli bpe-codes\n"
 WORD_END = "</w>"
-XLM_SPECIAL_PIECES = ("<s>", "</s>", "<pad>", "<unk>", *(f"<special{n}>" for n in range(10)))
+XLM_SPECIAL_PIECES = (
+    "<s>",
+    "</s>",
+    "<pad>",
+    "<unk>",
+    *(f"<special{n}>" for n in range(10)),
+)
 """XLM's special pieces in the order of their ids, which are 0 to 13."""
 MASK_ID = XLM_SPECIAL_PIECES.index("<special1>")
 UNKNOWN_ID = XLM_SPECIAL_PIECES.index("<unk>")
@@ -68,18 +74,26 @@ def _read_vocabulary(path: Path, min_count: int) -> list[str]:
     for number, line in _numbered_lines(path, "--bpe-vocab"):
         fields = line.split()
         # XLM's reader skips such lines as well, and gives them no id.
-        if "\u2028" in line or len(fields) != 2 or fields[0] in pieces or fields[0] in XLM_SPECIAL_PIECES:
+        if (
+            "\u2028" in line
+            or len(fields) != 2
+            or fields[0] in pieces
+            or fields[0] in XLM_SPECIAL_PIECES
+        ):
             continue
         piece, digits = fields
         count = parse_digits(digits)
         if count is None:
-            raise MasscliError(f"{path}:{number}: expected PIECE COUNT, got {line!r}", hint)
+            raise MasscliError(
+                f"{path}:{number}: expected PIECE COUNT, got {line!r}", hint
+            )
         # XLM drops rare pieces as well; the ids of the others close up.
         if count >= min_count:
             pieces[piece] = None
     if not pieces and min_count:
         raise MasscliError(
-            f"--bpe-vocab {path}: no piece has a count of {min_count}", "lower --bpe-min-count"
+            f"--bpe-vocab {path}: no piece has a count of {min_count}",
+            "lower --bpe-min-count",
         )
     if not pieces:
         raise MasscliError(f"--bpe-vocab {path}: has no line PIECE COUNT", hint)
@@ -116,7 +130,9 @@ def _is_merge(fields: Sequence[str]) -> bool:
     # Two spaces in a row would make an empty piece.
     if "" in fields:
         return False
-    return len(fields) == 2 or (len(fields) == 3 and parse_digits(fields[2]) is not None)
+    return len(fields) == 2 or (
+        len(fields) == 3 and parse_digits(fields[2]) is not None
+    )
 
 
 def _numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
@@ -139,16 +155,26 @@ class BpeCodesModel:
     def __init__(self, data: bytes) -> None:
         """Load the bytes that `pack_bpe_codes` returned. Raises BadModelError if they are damaged."""
         try:
-            count, *lines = data.removeprefix(HEADER).decode("utf-8").removesuffix("\n").split("\n")
+            count, *lines = (
+                data.removeprefix(HEADER).decode("utf-8").removesuffix("\n").split("\n")
+            )
             piece_count = int(count)
         except ValueError:
-            raise BadModelError("is not made of BPE codes", "make it anew with --bpe-codes") from None
+            raise BadModelError(
+                "is not made of BPE codes", "make it anew with --bpe-codes"
+            ) from None
         self._pieces = [*XLM_SPECIAL_PIECES, *lines[:piece_count]]
         # Special pieces have no entry here, so text never becomes one of them.
-        self._ids = {piece: i for i, piece in enumerate(self._pieces) if i >= len(XLM_SPECIAL_PIECES)}
+        self._ids = {
+            piece: i
+            for i, piece in enumerate(self._pieces)
+            if i >= len(XLM_SPECIAL_PIECES)
+        }
         self._ranks = rank_merges(lines[piece_count:])
         # From which two halves each merged part was made, to take it apart again.
-        self._halves = {first + second: (first, second) for first, second in self._ranks}
+        self._halves = {
+            first + second: (first, second) for first, second in self._ranks
+        }
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -156,20 +182,30 @@ class BpeCodesModel:
     @property
     def special_ids(self) -> Mapping[str, int]:
         """The id of each special piece, by masscli's name for it, such as `<mask>`."""
-        ids = {name: XLM_SPECIAL_PIECES.index(name) for name in ("<s>", "</s>", "<pad>", "<unk>")}
+        ids = {
+            name: XLM_SPECIAL_PIECES.index(name)
+            for name in ("<s>", "</s>", "<pad>", "<unk>")
+        }
         return {**ids, "<mask>": MASK_ID}
 
     @property
     def free_ids(self) -> Sequence[int]:
         """The ids of XLM's pieces `<special0>` to `<special9>` without `<special1>`, which is the mask."""
-        special = [i for i, piece in enumerate(XLM_SPECIAL_PIECES) if piece.startswith("<special")]
+        special = [
+            i
+            for i, piece in enumerate(XLM_SPECIAL_PIECES)
+            if piece.startswith("<special")
+        ]
         # One of them is the mask.
         special.remove(MASK_ID)
         return special
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""
-        return [[self._ids.get(piece, UNKNOWN_ID) for piece in self.cut(line)] for line in lines]
+        return [
+            [self._ids.get(piece, UNKNOWN_ID) for piece in self.cut(line)]
+            for line in lines
+        ]
 
     def cut(self, line: str) -> list[str]:
         """Return the pieces of a line; a character that the vocabulary lacks is a piece of its own."""
@@ -226,7 +262,9 @@ class BpeCodesModel:
         if piece in self._ids or part not in self._halves:
             return [piece]
         first, second = self._halves[part]
-        return self._known_pieces(first, ends_word=False) + self._known_pieces(second, ends_word)
+        return self._known_pieces(first, ends_word=False) + self._known_pieces(
+            second, ends_word
+        )
 
 
 def join_bpe_pieces(pieces: Sequence[str]) -> str:
@@ -265,7 +303,9 @@ def merge_marked_word(word: str, ranks: Ranks) -> list[str]:
     # Greater than every rank, so that pairs without a merge come last.
     no_merge = len(ranks)
     while len(parts) > 1:
-        best = min(itertools.pairwise(parts), key=lambda pair: ranks.get(pair, no_merge))
+        best = min(
+            itertools.pairwise(parts), key=lambda pair: ranks.get(pair, no_merge)
+        )
         if best not in ranks:
             break
         parts = merge_in_word(parts, best, "".join(best))

@@ -46,7 +46,9 @@ class BpeDropout(Resegmenter):
         This holds for all pieces that a BPE made of text.
         """
         piece = self.pieces[number]
-        return piece in self._scores and all(character in self._ids for character in piece)
+        return piece in self._scores and all(
+            character in self._ids for character in piece
+        )
 
     def segment_word(self, word: str, rng: np.random.Generator) -> list[int]:
         """Split `word`, which includes its start marker, by BPE-dropout; return the ids of the pieces."""

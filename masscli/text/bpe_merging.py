@@ -31,7 +31,11 @@ def merge_in_word(parts: Sequence[str], pair: Pair, result: str) -> list[str]:
     position = 0
     while position < end:
         # Every word of a text comes here many times, and slices would take longer.
-        if parts[position] == first and position + 1 < end and parts[position + 1] == second:
+        if (
+            parts[position] == first
+            and position + 1 < end
+            and parts[position + 1] == second
+        ):
             merged.append(result)
             position += 2
         else:

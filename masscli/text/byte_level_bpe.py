@@ -20,7 +20,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from masscli.text.bpe_merging import last_ranks, merge_pairs
 from masscli.text.markers import UNKNOWN_TEXT
 from masscli.text.packed_model import PackedModel
-from masscli.text.packed_vocabulary import PackedVocabulary, damaged, read_merges, unpack
+from masscli.text.packed_vocabulary import (
+    PackedVocabulary,
+    damaged,
+    read_merges,
+    unpack,
+)
 from masscli.text.subword_model import BadModelError, pieces_of
 from masscli.text.word_cache import remember
 
@@ -95,7 +100,10 @@ def pack_byte_level_bpe(
     first. `special_ids` maps masscli's names of special pieces to ids. `unused_ids` are the ids of pieces
     that no text is encoded into. With `add_prefix_space` a line is encoded as if it began with a space.
     """
-    rest = {"merges": [list(pair) for pair in merges], "add_prefix_space": add_prefix_space}
+    rest = {
+        "merges": [list(pair) for pair in merges],
+        "add_prefix_space": add_prefix_space,
+    }
     return PackedVocabulary(pieces, special_ids, unused_ids, rest).pack(HEADER)
 
 
@@ -194,7 +202,9 @@ class ByteLevelModel(PackedModel):
         """Return the token ids of a word, from the cache if it has the word."""
         ids = self._cache.get(word)
         if ids is None:
-            ids = [self._ids.get(piece, self._unknown) for piece in self._cut_word(word)]
+            ids = [
+                self._ids.get(piece, self._unknown) for piece in self._cut_word(word)
+            ]
             remember(self._cache, word, ids)
         return ids
 

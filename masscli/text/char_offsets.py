@@ -62,7 +62,9 @@ def encode_with_offsets(
         for i, token_id in enumerate(word_ids):
             if token_id == tokenizer.vocab.unk:
                 piece_texts[i] = _UNKNOWN
-        for token_id, (begin, end) in zip(word_ids, char_offsets(word[0], piece_texts), strict=True):
+        for token_id, (begin, end) in zip(
+            word_ids, char_offsets(word[0], piece_texts), strict=True
+        ):
             ids.append(token_id)
             begins.append(word.start() + begin)
             ends.append(word.start() + end)
@@ -89,7 +91,9 @@ def char_offsets(word: str, piece_texts: Sequence[str]) -> list[Span]:
             letters.append(letter.letter)
             owners.append(number)
     spans: dict[int, Span] = {}
-    for owner, span in zip(owners, _align(list(_common_form(word)), letters), strict=True):
+    for owner, span in zip(
+        owners, _align(list(_common_form(word)), letters), strict=True
+    ):
         if span is not None:
             # A piece stands for everything from its first letter to its last.
             begin, end = spans.get(owner, span)
@@ -127,7 +131,9 @@ def _is_ignored(character: str) -> bool:
     """Return whether a character is left out when text and pieces are compared."""
     if character == _UNKNOWN:
         return False
-    return character in _IGNORED or unicodedata.category(character) in _IGNORED_CATEGORIES
+    return (
+        character in _IGNORED or unicodedata.category(character) in _IGNORED_CATEGORIES
+    )
 
 
 def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:

@@ -26,7 +26,11 @@ class _Decompressed(io.RawIOBase):
     """
 
     def __init__(
-        self, path: Path, begin_frame: Callable[[], Any], error: type[Exception], padding: bytes = b""
+        self,
+        path: Path,
+        begin_frame: Callable[[], Any],
+        error: type[Exception],
+        padding: bytes = b"",
     ) -> None:
         """Open the file.
 
@@ -107,10 +111,13 @@ def open_zstd(path: Path, name: str) -> io.BufferedReader:
         import zstandard
     except ImportError:
         raise MasscliError(
-            f"{name}: reading .zst needs the package zstandard", "pip install 'masscli[zstd]'"
+            f"{name}: reading .zst needs the package zstandard",
+            "pip install 'masscli[zstd]'",
         ) from None
     return io.BufferedReader(
-        _Decompressed(path, zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError)
+        _Decompressed(
+            path, zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError
+        )
     )
 
 
@@ -120,4 +127,6 @@ def open_xz(path: Path) -> io.BufferedReader:
     def begin_stream() -> lzma.LZMADecompressor:
         return lzma.LZMADecompressor(lzma.FORMAT_XZ)
 
-    return io.BufferedReader(_Decompressed(path, begin_stream, lzma.LZMAError, padding=b"\0"))
+    return io.BufferedReader(
+        _Decompressed(path, begin_stream, lzma.LZMAError, padding=b"\0")
+    )

@@ -87,9 +87,13 @@ def open_bytes(path: Path) -> BinaryIO:
             return open_zstd(path, display_path(path))
         return open(path, "rb")
     except FileNotFoundError:
-        raise MasscliError(f"{display_path(path)}: no such file", similar_names_hint(path)) from None
+        raise MasscliError(
+            f"{display_path(path)}: no such file", similar_names_hint(path)
+        ) from None
     except IsADirectoryError:
-        raise MasscliError(f"{display_path(path)}: is a folder, expected a text file") from None
+        raise MasscliError(
+            f"{display_path(path)}: is a folder, expected a text file"
+        ) from None
     except PermissionError:
         raise MasscliError(f"{display_path(path)}: may not be read") from None
 
@@ -101,10 +105,14 @@ def _standard_input() -> BinaryIO:
     """
     # The caller may have closed it: `masscli ... <&-`.
     if sys.stdin is None:
-        raise MasscliError("standard input (-) is closed", "give a file, or leave it open")
+        raise MasscliError(
+            "standard input (-) is closed", "give a file, or leave it open"
+        )
     # Whoever read standard input first has closed it.
     if sys.stdin.buffer.closed:
-        raise MasscliError("standard input (-) is read twice", "give one of the two as a file")
+        raise MasscliError(
+            "standard input (-) is read twice", "give one of the two as a file"
+        )
     return sys.stdin.buffer
 
 
@@ -261,7 +269,9 @@ def scan_file(path: Path) -> FileScan:
         offset += len(block)
         last_byte = block[-1:]
     if offset == 0:
-        raise MasscliError(f"{display_path(path)}: is empty", "give it some text, or leave it out")
+        raise MasscliError(
+            f"{display_path(path)}: is empty", "give it some text, or leave it out"
+        )
     # The end of the text is an offset of its own, unless a line of the stride would start just there.
     all_offsets = np.concatenate(offsets)
     if all_offsets[-1] != offset:

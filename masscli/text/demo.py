@@ -27,7 +27,9 @@ def draw_sentences(count: int, seed: int = 1) -> list[dict[str, str]]:
 
     No text occurs twice in any language. The same `seed` gives the same sentences.
     """
-    tables = tomllib.loads(files("masscli.text").joinpath("demo.toml").read_text(encoding="utf-8"))
+    tables = tomllib.loads(
+        files("masscli.text").joinpath("demo.toml").read_text(encoding="utf-8")
+    )
     rng = random.Random(seed)
     sentences: list[dict[str, str]] = []
     seen: set[str] = set()
@@ -47,12 +49,16 @@ def write(folder: Path, seed: int = 1) -> list[Path]:
     monolingual line is the translation of a line of another file. Raises MasscliError if a file with other
     contents exists already or the folder cannot be written.
     """
-    remaining = iter(draw_sentences(sum(SIZES.values()) + MONOLINGUAL_LINES * len(LANGUAGES), seed))
+    remaining = iter(
+        draw_sentences(sum(SIZES.values()) + MONOLINGUAL_LINES * len(LANGUAGES), seed)
+    )
     contents: dict[str, str] = {}
     for part, size in SIZES.items():
         pairs = [next(remaining) for _ in range(size)]
         for language in LANGUAGES:
-            contents[f"{part}.{language}"] = "".join(f"{pair[language]}\n" for pair in pairs)
+            contents[f"{part}.{language}"] = "".join(
+                f"{pair[language]}\n" for pair in pairs
+            )
     for language in LANGUAGES:
         lines = [next(remaining)[language] for _ in range(MONOLINGUAL_LINES)]
         contents[f"mono.{language}.txt"] = "".join(f"{line}\n" for line in lines)
@@ -60,7 +66,10 @@ def write(folder: Path, seed: int = 1) -> list[Path]:
     for name, text in contents.items():
         path = folder / name
         if path.exists() and read_regular(path) != text.encode():
-            raise MasscliError(f"{path}: exists and holds something else", "choose a new or empty folder")
+            raise MasscliError(
+                f"{path}: exists and holds something else",
+                "choose a new or empty folder",
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in contents.items():
@@ -70,7 +79,9 @@ def write(folder: Path, seed: int = 1) -> list[Path]:
     return [folder / name for name in contents]
 
 
-def _draw_sentence(tables: dict[str, list[list[str]]], rng: random.Random) -> dict[str, str]:
+def _draw_sentence(
+    tables: dict[str, list[list[str]]], rng: random.Random
+) -> dict[str, str]:
     """Draw a sentence pattern and words for its slots, and return the sentence in each language.
 
     `tables` is the contents of demo.toml: lists of rows with a column for each language.
@@ -79,7 +90,12 @@ def _draw_sentence(tables: dict[str, list[list[str]]], rng: random.Random) -> di
     # Two different people.
     subject, friend = rng.sample(tables["who"], 2)
     verb = rng.randrange(len(tables["verb"]))
-    slots = {"who": subject, "friend": friend, "verb": tables["verb"][verb], "deny": tables["deny"][verb]}
+    slots = {
+        "who": subject,
+        "friend": friend,
+        "verb": tables["verb"][verb],
+        "deny": tables["deny"][verb],
+    }
     for name in ("what", "where", "when"):
         slots[name] = rng.choice(tables[name])
     sentence = {}

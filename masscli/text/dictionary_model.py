@@ -52,7 +52,11 @@ class DictionaryModel(PackedModel):
         valid = "<unk>" in vocabulary.special_ids
         # Without merges, text is only cut at white space.
         if merges is not None:
-            valid = valid and is_list_of(merges, str) and all(merge.count(" ") == 1 for merge in merges)
+            valid = (
+                valid
+                and is_list_of(merges, str)
+                and all(merge.count(" ") == 1 for merge in merges)
+            )
         if not valid:
             raise damaged(HEADER)
         super().__init__(vocabulary)
@@ -65,7 +69,9 @@ class DictionaryModel(PackedModel):
         """Return a list of token ids for each line, without start and end symbols."""
         encoded = []
         for line in lines:
-            encoded.append([self._ids.get(piece, self._unknown) for piece in self.cut(line)])
+            encoded.append(
+                [self._ids.get(piece, self._unknown) for piece in self.cut(line)]
+            )
         return encoded
 
     def cut(self, line: str) -> list[str]:

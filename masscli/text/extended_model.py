@@ -74,7 +74,10 @@ class Extension:
 
 
 def pack_extended(
-    base: bytes, special_ids: Mapping[str, int], new_pieces: Sequence[str], extensions: Sequence[Extension]
+    base: bytes,
+    special_ids: Mapping[str, int],
+    new_pieces: Sequence[str],
+    extensions: Sequence[Extension],
 ) -> bytes:
     """Return the bytes of a file that holds an extended model, for ExtendedModel to read.
 
@@ -84,7 +87,13 @@ def pack_extended(
     """
     entries = []
     for extension in extensions:
-        entries.append({"languages": extension.languages, "merges": extension.merges, "size": extension.size})
+        entries.append(
+            {
+                "languages": extension.languages,
+                "merges": extension.merges,
+                "size": extension.size,
+            }
+        )
     content = {
         # The base model may be binary, which JSON cannot hold.
         "base": base64.b64encode(base).decode(),
@@ -92,7 +101,9 @@ def pack_extended(
         "new_pieces": list(new_pieces),
         "extensions": entries,
     }
-    return HEADER + json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return (
+        HEADER + json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    )
 
 
 class ExtendedModel:
@@ -146,7 +157,9 @@ class ExtendedModel:
                 # A piece that was merged from itself and nothing would have no end of parts.
                 if piece is None or piece in pair:
                     raise damaged(HEADER)
-                ids = [self.text_ids.get(name, extension.size) for name in (piece, *pair)]
+                ids = [
+                    self.text_ids.get(name, extension.size) for name in (piece, *pair)
+                ]
                 if max(ids) >= extension.size:
                     raise damaged(HEADER)
                 # Several merges may have one result, of which the first one learned counts.
@@ -178,7 +191,9 @@ class ExtendedModel:
         unknown = UNKNOWN_TEXT
         if self.marker == SENTENCEPIECE_SPACE:
             unknown = f"{SENTENCEPIECE_SPACE}{UNKNOWN_TEXT}{SENTENCEPIECE_SPACE}"
-        return self.pieces_to_text([self._spelled.get(number, unknown) for number in ids])
+        return self.pieces_to_text(
+            [self._spelled.get(number, unknown) for number in ids]
+        )
 
     def pieces_to_text(self, pieces: Sequence[str]) -> str:
         """Return the text that pieces stand for."""
@@ -227,7 +242,9 @@ class ExtendedSide:
 
     def __init__(self, model: ExtendedModel, extension: Extension) -> None:
         self._model = model
-        self._known = {piece: i for piece, i in model.text_ids.items() if i < extension.size}
+        self._known = {
+            piece: i for piece, i in model.text_ids.items() if i < extension.size
+        }
         self._unknown = model.special_ids["<unk>"]
         self._ranks = first_ranks(extension.merges)
         # Where only a language was added, its text is cut as the base model cuts it.
@@ -254,7 +271,9 @@ class ExtendedSide:
         encoded = []
         for line in lines:
             ids: list[int] = []
-            for word in words_of_pieces(self._model.cut(line), self._model.spelling, self._known):
+            for word in words_of_pieces(
+                self._model.cut(line), self._model.spelling, self._known
+            ):
                 ids += self.encode_word(word)
             encoded.append(ids)
         return encoded
@@ -292,7 +311,9 @@ class ExtendedSide:
             pieces = merge_in_word(pieces, pair, piece)
 
 
-def words_of_pieces(pieces: Sequence[str], spelling: PieceSpelling, known: Container[str]) -> Iterator[Word]:
+def words_of_pieces(
+    pieces: Sequence[str], spelling: PieceSpelling, known: Container[str]
+) -> Iterator[Word]:
     """Yield the words of a line, which is given as pieces of a base model, each as a tuple of pieces.
 
     A piece that is not in `known` is cut into the longest pieces that are, and into single characters where

@@ -38,7 +38,9 @@ MARKERS = {
 
 
 def pack_fast_tokenizer(
-    content: Mapping[str, Any], role_ids: Callable[[Sequence[str]], Mapping[str, int]], size: int
+    content: Mapping[str, Any],
+    role_ids: Callable[[Sequence[str]], Mapping[str, int]],
+    size: int,
 ) -> tuple[bytes, int]:
     """Return a tokenizer.json packed as a vocabulary file, and its largest id plus one.
 
@@ -58,7 +60,9 @@ def pack_fast_tokenizer(
     for piece, i in ids.items():
         pieces[i] = piece
     unused = sorted(set(range(size)).difference(ids.values()))
-    packed = PackedVocabulary(pieces, role_ids(pieces), unused, {"tokenizer": content}).pack(HEADER)
+    packed = PackedVocabulary(
+        pieces, role_ids(pieces), unused, {"tokenizer": content}
+    ).pack(HEADER)
     return packed, count
 
 
@@ -75,7 +79,9 @@ def find_marker(content: Mapping[str, Any]) -> str | None:
     if isinstance(steps, list):
         kinds += [step.get("type") for step in steps if isinstance(step, Mapping)]
     # In a damaged file a type may be anything.
-    known = [MARKERS[kind] for kind in kinds if isinstance(kind, str) and kind in MARKERS]
+    known = [
+        MARKERS[kind] for kind in kinds if isinstance(kind, str) and kind in MARKERS
+    ]
     if not known:
         return None
     return known[0]
@@ -108,7 +114,9 @@ class FastTokenizerModel(PackedModel):
         try:
             return _encode(self._tokenizer, lines)
         except BadModelError as error:
-            raise MasscliError(f"tokenizer.json of this vocabulary {error.message}", error.hint) from None
+            raise MasscliError(
+                f"tokenizer.json of this vocabulary {error.message}", error.hint
+            ) from None
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that the ids stand for.
@@ -122,7 +130,10 @@ class FastTokenizerModel(PackedModel):
                 known.append([])
             else:
                 known[-1].append(i)
-        texts = [self._tokenizer.decode(stretch, skip_special_tokens=False) for stretch in known]
+        texts = [
+            self._tokenizer.decode(stretch, skip_special_tokens=False)
+            for stretch in known
+        ]
         return f" {UNKNOWN_TEXT} ".join(texts).strip(" ")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
@@ -162,7 +173,9 @@ def _load(text: str) -> Any:
 
 def _encode(tokenizer: Any, lines: Sequence[str]) -> list[list[int]]:
     """Return a list of token ids for each line. Raises BadModelError if the library fails."""
-    encoded = _call(lambda: tokenizer.encode_batch(list(lines), add_special_tokens=False))
+    encoded = _call(
+        lambda: tokenizer.encode_batch(list(lines), add_special_tokens=False)
+    )
     return [encoding.ids for encoding in encoded]
 
 
@@ -179,5 +192,6 @@ def _call(function: Callable[[], Any]) -> Any:
     # The library raises plain exceptions, and a panic in it is no Exception at all.
     except BaseException as error:
         raise BadModelError(
-            f"is refused by Hugging Face's tokenizers ({error})", "was it written by a newer version of it?"
+            f"is refused by Hugging Face's tokenizers ({error})",
+            "was it written by a newer version of it?",
         ) from None

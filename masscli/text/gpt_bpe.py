@@ -12,7 +12,12 @@ from collections.abc import Container, Mapping, Sequence
 from masscli.text.bpe_merging import last_ranks, merge_pairs
 from masscli.text.markers import BPE_CONTINUATION, UNKNOWN_TEXT
 from masscli.text.packed_model import PackedModel
-from masscli.text.packed_vocabulary import PackedVocabulary, damaged, read_merges, unpack
+from masscli.text.packed_vocabulary import (
+    PackedVocabulary,
+    damaged,
+    read_merges,
+    unpack,
+)
 from masscli.text.subword_model import pieces_of
 from masscli.text.wordpiece import basic_tokens
 

@@ -114,7 +114,9 @@ def detect_kind(data: bytes) -> str:
     return SENTENCEPIECE
 
 
-def open_model(data: bytes, kind: str, preprocessing: TextPreprocessing) -> SubwordModel:
+def open_model(
+    data: bytes, kind: str, preprocessing: TextPreprocessing
+) -> SubwordModel:
     """Return the subword model of a known kind from the bytes of its file.
 
     `preprocessing` only says whether WordPiece removes accents. Raises BadModelError if the bytes are damaged
@@ -125,13 +127,20 @@ def open_model(data: bytes, kind: str, preprocessing: TextPreprocessing) -> Subw
         return model_class(data)
     if kind == TWO_VOCABULARIES:
         # These two contain models of other kinds, which are opened by this function in turn.
-        return TwoVocabularies(data, lambda part: open_model(part, detect_kind(part), preprocessing))
+        return TwoVocabularies(
+            data, lambda part: open_model(part, detect_kind(part), preprocessing)
+        )
     if kind == EXTENDED:
         return ExtendedModel(data, lambda base: _open_base(base, preprocessing))
     if kind == WORDPIECE:
-        return WordPieceModel(data, keep_accents=not preprocessing.wordpiece_strips_accents)
+        return WordPieceModel(
+            data, keep_accents=not preprocessing.wordpiece_strips_accents
+        )
     if kind not in (TRAINED_BPE, SENTENCEPIECE):
-        raise BadModelError(f"{kind!r} is not a kind of model", "was it made by another version of masscli?")
+        raise BadModelError(
+            f"{kind!r} is not a kind of model",
+            "was it made by another version of masscli?",
+        )
     return SentencePieceModel(data)
 
 
@@ -142,7 +151,9 @@ def _open_base(data: bytes, preprocessing: TextPreprocessing) -> OpenedBase:
     """
     kind = detect_kind(data)
     if kind not in EXTENSIBLE_KINDS:
-        raise BadModelError(f"is an extension of a {kind} vocabulary", "this kind cannot be extended")
+        raise BadModelError(
+            f"is an extension of a {kind} vocabulary", "this kind cannot be extended"
+        )
     model = open_model(data, kind, preprocessing)
     # Models of these kinds have the methods that extending needs.
     return OpenedBase(cast(ExtensibleModel, model), kind, marker_of(model, kind))

@@ -43,7 +43,9 @@ MARKS = (
 )
 """Corrections of detokenized text, as (pattern, replacement): marks that Moses' detokenizer leaves detached,
 or attaches to the wrong word."""
-ENGLISH_APOSTROPHE = re.compile(r"(?<=\w) \u2019 ?(?=(?:s|t|re|ve|ll|d|m)\b)|(?<=\b[OD]) \u2019 (?=[A-Z])")
+ENGLISH_APOSTROPHE = re.compile(
+    r"(?<=\w) \u2019 ?(?=(?:s|t|re|ve|ll|d|m)\b)|(?<=\b[OD]) \u2019 (?=[A-Z])"
+)
 """A typographic apostrophe with spaces around it that belongs to an English word, as in `it ’ s`. Elsewhere
 it may be a closing quotation mark, or the apostrophe of a plural."""
 APOSTROPHE = re.compile(r"(?<=[^\W\d_]) \u2019 (?=[^\W\d_])")
@@ -142,7 +144,9 @@ def _attach_quotes(text: str, language: str) -> str:
     for opening, closing in QUOTES:
         # One pair only, since the closing mark of German is the opening one of English.
         if opening in text:
-            text = re.sub(f" ([{closing}])", r"\1", text.replace(f"{opening} ", opening))
+            text = re.sub(
+                f" ([{closing}])", r"\1", text.replace(f"{opening} ", opening)
+            )
             break
     left, right = "\u00ab", "\u00bb"
     # If a line has both marks, the first one opens; else the language decides.
@@ -166,7 +170,9 @@ def _normalizer(language: str) -> Any:
     """Return sacremoses' normalizer of punctuation for a language."""
     from sacremoses import MosesPunctNormalizer
 
-    return MosesPunctNormalizer(lang=language, pre_replace_unicode_punct=True, perl_parity=True)
+    return MosesPunctNormalizer(
+        lang=language, pre_replace_unicode_punct=True, perl_parity=True
+    )
 
 
 @functools.cache

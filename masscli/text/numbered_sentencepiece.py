@@ -99,7 +99,9 @@ class NumberedSentencePieceModel(PackedModel):
         pieces = []
         for i in ids:
             if i == self._unknown or i >= len(self._pieces):
-                pieces.append(f"{SENTENCEPIECE_SPACE}{UNKNOWN_TEXT}{SENTENCEPIECE_SPACE}")
+                pieces.append(
+                    f"{SENTENCEPIECE_SPACE}{UNKNOWN_TEXT}{SENTENCEPIECE_SPACE}"
+                )
             else:
                 pieces.append(self._pieces[i])
         return self.pieces_to_text(pieces)

@@ -57,13 +57,29 @@ SCRIPTS = {
 }  # fmt: skip
 """The names in Unicode of the scripts of languages that are not, or not only, written in Latin letters."""
 
-LATIN_LANGUAGES = frozenset(SHORT_WORDS) | {"et", "ga", "is", "lt", "lv", "sk", "sl", "tr", "vi", "id", "hr"}
+LATIN_LANGUAGES = frozenset(SHORT_WORDS) | {
+    "et",
+    "ga",
+    "is",
+    "lt",
+    "lv",
+    "sk",
+    "sl",
+    "tr",
+    "vi",
+    "id",
+    "hr",
+}
 """Languages that are known to be written in Latin letters. For languages in neither this set nor SCRIPTS,
 scripts are not checked."""
 
 
 def output_flags(
-    source: str, output: str, source_language: str, target_language: str, languages: Sequence[str] = ()
+    source: str,
+    output: str,
+    source_language: str,
+    target_language: str,
+    languages: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Return the names of the rules by which a translation is probably wrong, or none.
 
@@ -78,7 +94,9 @@ def output_flags(
         flags.append("looping")
     if source_language != target_language:
         # Case and punctuation do not make a copy a translation.
-        if len(source.split()) >= COPIED_WORDS and _bare_words(source) == _bare_words(output):
+        if len(source.split()) >= COPIED_WORDS and _bare_words(source) == _bare_words(
+            output
+        ):
             flags.append("copied")
         elif _in_other_script(output, target_language) or _in_other_language(
             output, target_language, languages
@@ -130,9 +148,13 @@ def _in_other_language(text: str, language: str, languages: Sequence[str]) -> bo
         return False
     words = Counter(_bare_words(text))
     expected = _count_short_words(words, language)
-    others = [other for other in languages if other != language and other in SHORT_WORDS]
+    others = [
+        other for other in languages if other != language and other in SHORT_WORDS
+    ]
     # Languages share short words, such as `de` and `in`.
-    return any(_count_short_words(words, other) - expected >= WRONG_WORDS for other in others)
+    return any(
+        _count_short_words(words, other) - expected >= WRONG_WORDS for other in others
+    )
 
 
 def _count_short_words(words: Counter[str], language: str) -> int:

@@ -39,7 +39,10 @@ class PackedVocabulary:
             "special_ids": dict(self.special_ids),
             "unused_ids": list(self.unused_ids),
         }
-        return header + json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        return (
+            header
+            + json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        )
 
     @property
     def text_ids(self) -> dict[str, int]:

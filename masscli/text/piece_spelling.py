@@ -80,7 +80,11 @@ class PieceSpelling:
         """Return whether the text of a piece has only letters, combining marks, and parts of characters."""
         if self.marker == BYTE_LEVEL_SPACE:
             # A part of a character, of which more bytes follow, is left out.
-            text = letters_to_bytes(piece).decode("utf-8", errors="ignore").removeprefix(" ")
+            text = (
+                letters_to_bytes(piece)
+                .decode("utf-8", errors="ignore")
+                .removeprefix(" ")
+            )
         else:
             text = self.text(piece)
         return all(unicodedata.category(character)[0] in "LM" for character in text)
@@ -97,8 +101,12 @@ class PieceSpelling:
     def _part(self, piece: str, text: str, start: int, end: int) -> str:
         """Return `text[start:end]`, a part of the text of `piece`, with the marker that it needs there."""
         part = text[start:end]
-        if self.marker == BPE_CONTINUATION and (end < len(text) or piece.endswith(BPE_CONTINUATION)):
+        if self.marker == BPE_CONTINUATION and (
+            end < len(text) or piece.endswith(BPE_CONTINUATION)
+        ):
             return part + BPE_CONTINUATION
-        if self.marker == WORDPIECE_CONTINUATION and (start or piece.startswith(WORDPIECE_CONTINUATION)):
+        if self.marker == WORDPIECE_CONTINUATION and (
+            start or piece.startswith(WORDPIECE_CONTINUATION)
+        ):
             return WORDPIECE_CONTINUATION + part
         return part

@@ -19,7 +19,9 @@ from masscli.text import moses
 CEDILLAS_TO_COMMAS = str.maketrans("şţŞŢ", "șțȘȚ")
 MARKED_TO_PLAIN = str.maketrans("şţŞŢșțȘȚăĂâÂîÎ", "stSTstSTaAaAiI")
 
-PublishedRules = Literal["strip-accents", "keep-accents", "albert", "albert-keep-accents", "fsmt"]
+PublishedRules = Literal[
+    "strip-accents", "keep-accents", "albert", "albert-keep-accents", "fsmt"
+]
 """Rules of an imported tokenizer. BERT's either removes accents or keeps them; ALBERT's (`albert`, which
 removes accents, and `albert-keep-accents`) also replaces quotation marks of TeX; FSMT's are those of Moses
 with names for characters that XML reserves (`&apos;`), and they split words at dashes."""
@@ -50,7 +52,9 @@ class TextPreprocessing:
     def apply(self, lines: Sequence[str], language: str) -> Sequence[str]:
         """Return the preprocessed lines, ready to be split into pieces; Moses rules depend on `language`."""
         if self.normalize:
-            lines = [_blank_non_printing(moses.normalize(line, language)) for line in lines]
+            lines = [
+                _blank_non_printing(moses.normalize(line, language)) for line in lines
+            ]
         lines = self.map_letters(lines, language)
         if self.published in ("albert", "albert-keep-accents"):
             lines = [_as_albert(line, self.published == "albert") for line in lines]
@@ -94,7 +98,9 @@ def _as_albert(line: str, strip_accents: bool) -> str:
     if strip_accents:
         decomposed = unicodedata.normalize("NFKD", line)
         # All marks, and not only those of the category Mn, as BERT does.
-        letters = [letter for letter in decomposed if unicodedata.category(letter)[0] != "M"]
+        letters = [
+            letter for letter in decomposed if unicodedata.category(letter)[0] != "M"
+        ]
         line = "".join(letters)
     return line
 

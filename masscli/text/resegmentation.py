@@ -32,7 +32,9 @@ class Resegmenter(ABC):
         segmented: list[int] = []
         for word in self._words(ids.tolist()):
             if self.is_splittable(word[0]):
-                segmented += self.segment_word("".join(self.pieces[number] for number in word), rng)
+                segmented += self.segment_word(
+                    "".join(self.pieces[number] for number in word), rng
+                )
             else:
                 segmented += word
         if len(segmented) > self.max_length:
@@ -58,7 +60,11 @@ class Resegmenter(ABC):
         word: list[int] = []
         for number in ids:
             starts_word = self.pieces[number].startswith(self.word_start)
-            splittable = self.is_splittable(number) and bool(word) and self.is_splittable(word[-1])
+            splittable = (
+                self.is_splittable(number)
+                and bool(word)
+                and self.is_splittable(word[-1])
+            )
             if word and (starts_word or not splittable):
                 yield word
                 word = []

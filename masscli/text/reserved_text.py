@@ -22,7 +22,9 @@ _UNKNOWN_LETTER = "\ufdd2"
 """Replaces U+2585, which SentencePiece's trainer writes for an unknown character."""
 _NAME = re.compile(r"<(?=(?:unk|s|/s|pad|mask|cls|sep|spare[0-9]|lang:[^<>\s]+)>)")
 _ESCAPES = {SENTENCEPIECE_SPACE: _SPACE_LETTER, "\u2585": _UNKNOWN_LETTER}
-_TO_TEXT = str.maketrans({_OPEN: "<", _SPACE_LETTER: SENTENCEPIECE_SPACE, _UNKNOWN_LETTER: "\u2585"})
+_TO_TEXT = str.maketrans(
+    {_OPEN: "<", _SPACE_LETTER: SENTENCEPIECE_SPACE, _UNKNOWN_LETTER: "\u2585"}
+)
 _TO_PIECE = str.maketrans({_OPEN: "<", _UNKNOWN_LETTER: "\u2585"})
 
 

@@ -15,7 +15,13 @@ from masscli.text.markers import SENTENCEPIECE_SPACE
 from masscli.text.reserved_text import ReservedText, readable_piece
 from masscli.text.subword_model import BadModelError, pieces_of
 
-ALBERT_NAMES = {"<mask>": "[MASK]", "<cls>": "[CLS]", "<sep>": "[SEP]", "<s>": "[CLS]", "</s>": "[SEP]"}
+ALBERT_NAMES = {
+    "<mask>": "[MASK]",
+    "<cls>": "[CLS]",
+    "<sep>": "[SEP]",
+    "<s>": "[CLS]",
+    "</s>": "[SEP]",
+}
 """The special pieces of ALBERT's SentencePiece model, by masscli's names for them. As in BERT, [CLS] and
 [SEP] are also the start and the end symbol."""
 _TRAINING_THREADS = 2
@@ -39,9 +45,13 @@ class SentencePieceModel:
         if len(self.processor) == 0:
             raise BadModelError("has no pieces", "is the file empty?")
         try:
-            pieces: list[str] = self.processor.id_to_piece(list(range(len(self.processor))))
+            pieces: list[str] = self.processor.id_to_piece(
+                list(range(len(self.processor)))
+            )
         except UnicodeDecodeError:
-            raise BadModelError("has a piece that is not UTF-8", "was the file damaged?") from None
+            raise BadModelError(
+                "has a piece that is not UTF-8", "was the file damaged?"
+            ) from None
         self._reserved_text = ReservedText(pieces)
         self._pieces = list(map(readable_piece, pieces))
 
@@ -57,8 +67,14 @@ class SentencePieceModel:
         masscli's names too.
         """
         processor = self.processor
-        controls = {piece: i for i, piece in enumerate(self._pieces) if processor.is_control(i)}
-        renamed = {name: controls[albert] for name, albert in ALBERT_NAMES.items() if albert in controls}
+        controls = {
+            piece: i for i, piece in enumerate(self._pieces) if processor.is_control(i)
+        }
+        renamed = {
+            name: controls[albert]
+            for name, albert in ALBERT_NAMES.items()
+            if albert in controls
+        }
         # These four may have any spelling; a model that lacks one says -1.
         roles = {
             "<pad>": processor.pad_id(),
@@ -76,12 +92,16 @@ class SentencePieceModel:
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""
-        ids: list[list[int]] = self.processor.encode(list(map(self._reserved_text.escape, lines)))
+        ids: list[list[int]] = self.processor.encode(
+            list(map(self._reserved_text.escape, lines))
+        )
         return ids
 
     def cut(self, line: str) -> list[str]:
         """Return the pieces of a line as the model stores them; a run of unknown characters is one piece."""
-        pieces: list[str] = self.processor.encode(self._reserved_text.escape(line), out_type=str)
+        pieces: list[str] = self.processor.encode(
+            self._reserved_text.escape(line), out_type=str
+        )
         return pieces
 
     @cached_property
@@ -138,7 +158,12 @@ class SentencePieceModel:
     def is_text(self, number: int) -> bool:
         """Return whether the piece with id `number` is text: not a control, byte, unknown or unused piece."""
         processor = self.processor
-        is_other = (processor.is_control, processor.is_byte, processor.is_unknown, processor.is_unused)
+        is_other = (
+            processor.is_control,
+            processor.is_byte,
+            processor.is_unknown,
+            processor.is_unused,
+        )
         return not any(is_kind(number) for is_kind in is_other)
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
@@ -147,7 +172,10 @@ class SentencePieceModel:
 
 
 def train_sentencepiece(
-    lines: Iterator[str], vocab_size: int, character_coverage: float, control_pieces: Sequence[str]
+    lines: Iterator[str],
+    vocab_size: int,
+    character_coverage: float,
+    control_pieces: Sequence[str],
 ) -> bytes:
     """Train a SentencePiece BPE on lines of text, and return the bytes of the model file.
 

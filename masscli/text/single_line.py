@@ -16,7 +16,9 @@ LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 """The characters at which `str.splitlines` splits."""
 _UNSAFE = LINE_ENDS + "\0"
 _UNSAFE_RUN = re.compile(f"[{_UNSAFE}]+")
-_JSON_ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"})
+_JSON_ESCAPES = str.maketrans(
+    {character: f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
+)
 """Escapes for the line ends that may stand in a JSON string as they are; `json.dumps` escapes the others."""
 
 

@@ -84,7 +84,9 @@ class Tokenizer:
         # Some languages may have models of their own.
         self._language_models: dict[str, SubwordModel] = {}
         self._language_words: dict[str, WordCache] = {}
-        if isinstance(self._model, (TwoVocabularies, NumberedSentencePieceModel, ExtendedModel)):
+        if isinstance(
+            self._model, (TwoVocabularies, NumberedSentencePieceModel, ExtendedModel)
+        ):
             for language, side in self._model.sides.items():
                 self._language_models[language] = side
                 self._language_words[language] = WordCache(side, by_words)
@@ -106,13 +108,24 @@ class Tokenizer:
         `languages` gets an id. Raises MasscliError if there is no text, or if it does not allow `vocab_size`.
         """
         # Control pieces get ids, but no text is ever encoded into them.
-        control_pieces = [*RESERVED_PIECES, *map(language_piece, languages), *SPARE_PIECES]
-        data = train_sentencepiece(lines, vocab_size, character_coverage, control_pieces)
+        control_pieces = [
+            *RESERVED_PIECES,
+            *map(language_piece, languages),
+            *SPARE_PIECES,
+        ]
+        data = train_sentencepiece(
+            lines, vocab_size, character_coverage, control_pieces
+        )
         return cls._create(data, TRAINED_BPE, preprocessing, languages, folder)
 
     @classmethod
     def from_model_file(
-        cls, path: Path, *, preprocessing: TextPreprocessing, languages: Sequence[str], folder: Path
+        cls,
+        path: Path,
+        *,
+        preprocessing: TextPreprocessing,
+        languages: Sequence[str],
+        folder: Path,
     ) -> Tokenizer:
         """Make a tokenizer from an existing subword model, save it into `folder`, and return it.
 
@@ -125,14 +138,20 @@ class Tokenizer:
         stored = find_tokenizer_folder(path)
         if stored is not None:
             tokenizer = cls.load(stored)
-            _check_compatible(tokenizer._card, preprocessing, languages, path, model_file)
+            _check_compatible(
+                tokenizer._card, preprocessing, languages, path, model_file
+            )
             tokenizer.save(folder)
             return tokenizer
         data = read_named(model_file, "--spm-model")
         try:
-            return cls._create(data, detect_kind(data), preprocessing, languages, folder)
+            return cls._create(
+                data, detect_kind(data), preprocessing, languages, folder
+            )
         except BadModelError as error:
-            raise MasscliError(f"--spm-model {model_file}: {error.message}", error.hint) from None
+            raise MasscliError(
+                f"--spm-model {model_file}: {error.message}", error.hint
+            ) from None
 
     @classmethod
     def from_bpe_codes(
@@ -155,7 +174,11 @@ class Tokenizer:
 
     @classmethod
     def from_bytes(
-        cls, path: Path, data: bytes, preprocessing: TextPreprocessing, languages: Sequence[str]
+        cls,
+        path: Path,
+        data: bytes,
+        preprocessing: TextPreprocessing,
+        languages: Sequence[str],
     ) -> Tokenizer:
         """Make a tokenizer from the bytes of a subword model, without saving it.
 
@@ -179,7 +202,9 @@ class Tokenizer:
         try:
             data = read_regular(folder / MODEL_FILE)
         except FileNotFoundError:
-            raise MasscliError(f"{folder / MODEL_FILE}: no such file", "the folder is incomplete") from None
+            raise MasscliError(
+                f"{folder / MODEL_FILE}: no such file", "the folder is incomplete"
+            ) from None
         # With another model, all ids would mean something else.
         if hashlib.sha256(data).hexdigest() != card.model_sha256:
             raise MasscliError(
@@ -189,7 +214,9 @@ class Tokenizer:
         try:
             return cls(data, card)
         except BadModelError as error:
-            raise MasscliError(f"{folder / MODEL_FILE}: {error.message}", error.hint) from None
+            raise MasscliError(
+                f"{folder / MODEL_FILE}: {error.message}", error.hint
+            ) from None
 
     @classmethod
     def _create(
@@ -301,7 +328,9 @@ class Tokenizer:
         model = self._language_models.get(language, self._model)
         return ids[:1] + model.encode([f" {word}" for word in prepared])
 
-    def encode_flat(self, lines: Sequence[str], language: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def encode_flat(
+        self, lines: Sequence[str], language: str
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the token ids of all lines in one array, and an array with the number of ids of each line.
 
         Lines are preprocessed first; start and end symbols are not added.
@@ -333,7 +362,9 @@ class Tokenizer:
         discarded, and the ids stay as they are. Raises MasscliError unless the model is a SentencePiece BPE
         that masscli trained.
         """
-        if self.model_kind != TRAINED_BPE or not isinstance(self._model, SentencePieceModel):
+        if self.model_kind != TRAINED_BPE or not isinstance(
+            self._model, SentencePieceModel
+        ):
             raise MasscliError(
                 f"--bpe-dropout: the vocabulary is {self.model_kind}, not a BPE of SentencePiece",
                 "leave it out, or make a vocabulary with `masscli preprocess`",
@@ -456,13 +487,16 @@ def _check_compatible(
         if language not in card.languages:
             known = ", ".join(card.languages)
             raise MasscliError(
-                f"--spm-model {path}: its vocabulary has no language {language!r}", f"it has {known}"
+                f"--spm-model {path}: its vocabulary has no language {language!r}",
+                f"it has {known}",
             )
     hint = f"leave it out, or use the subword model alone: --spm-model {model_file}"
     check_preparation(card, preprocessing, f"--spm-model {path}", hint)
 
 
-def check_preparation(card: TokenizerCard, preprocessing: TextPreprocessing, given: str, hint: str) -> None:
+def check_preparation(
+    card: TokenizerCard, preprocessing: TextPreprocessing, given: str, hint: str
+) -> None:
     """Raise MasscliError, with the hint, if `preprocessing` is on where that of a stored vocabulary is not.
 
     `given` is the option that named the vocabulary, with its value.
@@ -477,5 +511,6 @@ def check_preparation(card: TokenizerCard, preprocessing: TextPreprocessing, giv
     for option, requested, stored in options:
         if requested and requested != stored:
             raise MasscliError(
-                f"--{option}: differs from the preparation of text for the vocabulary of {given}", hint
+                f"--{option}: differs from the preparation of text for the vocabulary of {given}",
+                hint,
             )

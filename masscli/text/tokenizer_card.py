@@ -95,7 +95,9 @@ class TokenizerCard:
     @property
     def preprocessing(self) -> TextPreprocessing:
         """The preprocessing of text that the card describes."""
-        return TextPreprocessing(self.normalize, self.moses, self.lowercase, self.romanian, self.published)
+        return TextPreprocessing(
+            self.normalize, self.moses, self.lowercase, self.romanian, self.published
+        )
 
     def vocabulary(self) -> Vocabulary:
         """Return the Vocabulary that models see: number of ids, special ids and languages, but no pieces."""
@@ -131,11 +133,21 @@ class TokenizerCard:
             return f"it has {len(self.languages)} languages, but {len(self.language_ids)} of their ids"
         if self.pieces > self.size:
             return f"it has {self.pieces} pieces, but only {self.size} ids"
-        special_ids = [self.pad, self.bos, self.eos, self.unk, self.mask, self.cls, self.sep]
+        special_ids = [
+            self.pad,
+            self.bos,
+            self.eos,
+            self.unk,
+            self.mask,
+            self.cls,
+            self.sep,
+        ]
         if self.decoder_start is not None:
             special_ids.append(self.decoder_start)
         special_ids += self.forced_prefix or ()
-        for id_range in filter(None, (self.source_ids, self.target_ids, self.predicted_ids)):
+        for id_range in filter(
+            None, (self.source_ids, self.target_ids, self.predicted_ids)
+        ):
             if len(id_range) != 2 or not 0 <= id_range[0] < id_range[1] <= self.size:
                 return f"{list(id_range)} is not a range of ids from 0 to {self.size}"
         for special_id in (*special_ids, *self.spare, *self.language_ids):
@@ -171,7 +183,11 @@ class TokenizerCard:
 
 
 def make_card(
-    model: SubwordModel, data: bytes, kind: str, preprocessing: TextPreprocessing, languages: Sequence[str]
+    model: SubwordModel,
+    data: bytes,
+    kind: str,
+    preprocessing: TextPreprocessing,
+    languages: Sequence[str],
 ) -> TokenizerCard:
     """Return the card of a subword model, for which an id of every special piece is found or added.
 
@@ -193,7 +209,9 @@ def make_card(
         return size - 1
 
     # The order of these calls decides which piece gets which new id.
-    roles: dict[str, Any] = {role: id_of(piece) for role, piece in SPECIAL_PIECES.items()}
+    roles: dict[str, Any] = {
+        role: id_of(piece) for role, piece in SPECIAL_PIECES.items()
+    }
     language_ids = tuple(id_of(language_piece(language)) for language in languages)
     spare = tuple(map(id_of, SPARE_PIECES))
     card = TokenizerCard(
@@ -225,16 +243,24 @@ def read_card(folder: Path) -> TokenizerCard:
     try:
         card = from_dict(TokenizerCard, parse_json(read_regular_text(path)))
     except (FileNotFoundError, NotADirectoryError):
-        raise MasscliError(f"{path}: no such file", "expected a data folder or a checkpoint") from None
+        raise MasscliError(
+            f"{path}: no such file", "expected a data folder or a checkpoint"
+        ) from None
     except (ValueError, ConfigError) as error:
-        raise MasscliError(f"{path}: is damaged ({str(error).splitlines()[0]})") from None
+        raise MasscliError(
+            f"{path}: is damaged ({str(error).splitlines()[0]})"
+        ) from None
     if card.format != FORMAT:
         raise MasscliError(
-            f"{path}: has format {card.format}, this masscli reads {FORMAT}", "use the masscli that wrote it"
+            f"{path}: has format {card.format}, this masscli reads {FORMAT}",
+            "use the masscli that wrote it",
         )
     damage = card.find_damage()
     if damage is not None:
         raise MasscliError(f"{path}: is damaged ({damage})")
     if card.fingerprint != card.compute_fingerprint():
-        raise MasscliError(f"{path}: does not match its fingerprint", "it was changed after it was written")
+        raise MasscliError(
+            f"{path}: does not match its fingerprint",
+            "it was changed after it was written",
+        )
     return card

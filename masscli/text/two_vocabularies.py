@@ -34,7 +34,9 @@ def is_two_vocabularies(data: bytes) -> bool:
     return data.startswith(HEADER)
 
 
-def pack_two_vocabularies(source: tuple[str, bytes], target: tuple[str, bytes]) -> bytes:
+def pack_two_vocabularies(
+    source: tuple[str, bytes], target: tuple[str, bytes]
+) -> bytes:
     """Return the bytes of a file that holds two subword models, for TwoVocabularies to read.
 
     `source` and `target` are each a language and the bytes of its model.
@@ -63,7 +65,9 @@ class Side:
     @property
     def special_ids(self) -> Mapping[str, int]:
         """The common id of each special piece, by masscli's name for it, such as `<mask>`."""
-        return {name: self.ids[own_id] for name, own_id in self.model.special_ids.items()}
+        return {
+            name: self.ids[own_id] for name, own_id in self.model.special_ids.items()
+        }
 
     @property
     def free_ids(self) -> Sequence[int]:
@@ -103,7 +107,9 @@ class TwoVocabularies:
     overlap in the special ids, as the picture above shows.
     """
 
-    def __init__(self, data: bytes, open_model: Callable[[bytes], SubwordModel]) -> None:
+    def __init__(
+        self, data: bytes, open_model: Callable[[bytes], SubwordModel]
+    ) -> None:
         """Load the bytes that `pack_two_vocabularies` returned; `open_model` loads the bytes of each part.
 
         Raises BadModelError if they are damaged, or if the two models have different special pieces.
@@ -111,14 +117,18 @@ class TwoVocabularies:
         languages, parts = unpack_two_vocabularies(data)
         source, target = map(open_model, parts)
         if source.special_ids.keys() != target.special_ids.keys():
-            raise BadModelError("has other special pieces for the source than for the target", _HINT)
+            raise BadModelError(
+                "has other special pieces for the source than for the target", _HINT
+            )
         first_free = len(source) - _count_special(source)
         first_special = first_free + FREE_IDS
         # Roles may share an id, as [SEP] is the end symbol in BERT's vocabularies.
         numbers: dict[int, int] = {}
         for own_id in source.special_ids.values():
             numbers.setdefault(own_id, first_special + len(numbers))
-        self._special_ids = {name: numbers[own_id] for name, own_id in source.special_ids.items()}
+        self._special_ids = {
+            name: numbers[own_id] for name, own_id in source.special_ids.items()
+        }
         first_target = first_special + len(numbers)
         end = first_target + len(target) - _count_special(target)
         self.free_ids: Sequence[int] = range(first_free, first_special)
@@ -132,7 +142,9 @@ class TwoVocabularies:
         # Names of the free ids; all others are replaced by those of the two models.
         self._pieces = [f"<{number}>" for number in range(end)]
         for side in self.sides.values():
-            for our_id, piece in zip(side.ids, side.model.id_to_piece(range(len(side))), strict=True):
+            for our_id, piece in zip(
+                side.ids, side.model.id_to_piece(range(len(side))), strict=True
+            ):
                 self._pieces[our_id] = piece
         # Both sides are of one kind, which shows in their pieces.
         self.marker = BPE_CONTINUATION
@@ -170,7 +182,9 @@ def _count_special(model: SubwordModel) -> int:
     return len(set(model.special_ids.values()))
 
 
-def _place(model: SubwordModel, special_ids: Mapping[str, int], first: int) -> list[int]:
+def _place(
+    model: SubwordModel, special_ids: Mapping[str, int], first: int
+) -> list[int]:
     """Return the common id for each id of a model.
 
     Special pieces get the common ids in `special_ids`, and the others get `first`, `first` + 1, ... in order.

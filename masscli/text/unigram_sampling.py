@@ -60,7 +60,9 @@ class UnigramSampling(Resegmenter):
             end = start
         return sampled[::-1]
 
-    def _last_pieces(self, word: str, end: int, totals: Sequence[float]) -> list[tuple[int, float]]:
+    def _last_pieces(
+        self, word: str, end: int, totals: Sequence[float]
+    ) -> list[tuple[int, float]]:
         """Return the possible last pieces of the prefix `word[:end]`, as pairs of start and log-sum.
 
         The log-sum is the log of the summed weights of all segmentations that end with this piece. `totals`

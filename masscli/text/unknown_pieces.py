@@ -67,9 +67,13 @@ def lacks_capitals(tokenizer: Tokenizer) -> bool:
     for piece in tokenizer.all_pieces():
         small.update(letter for letter in piece if letter.islower())
     # Some small letters, such as ß, have no capital of one letter.
-    probed = [letter for letter in sorted(small) if len(letter.upper()) == 1][:PROBED_LETTERS]
+    probed = [letter for letter in sorted(small) if len(letter.upper()) == 1][
+        :PROBED_LETTERS
+    ]
     encoded_small = tokenizer.encode_lines(probed, language)
-    encoded_capitals = tokenizer.encode_lines([letter.upper() for letter in probed], language)
+    encoded_capitals = tokenizer.encode_lines(
+        [letter.upper() for letter in probed], language
+    )
     unknown = tokenizer.vocab.unk
     # A vocabulary that knows no small letters either, such as one of Chinese, does not lack capitals.
     knows_small = any(unknown not in ids for ids in encoded_small)

@@ -43,7 +43,10 @@ class IdRanges:
         """
         if owner == "shared":
             # With two vocabularies nothing is shared; otherwise both ranges are the same.
-            return range(min(self.source.start, self.target.start), max(self.source.stop, self.target.stop))
+            return range(
+                min(self.source.start, self.target.start),
+                max(self.source.stop, self.target.stop),
+            )
         return self.source if owner == "encoder" else self.target
 
     def predicted_by(self, owner: str) -> range:
@@ -119,7 +122,9 @@ class Vocabulary:
     @property
     def special_ids(self) -> frozenset[int]:
         """All special ids, including that of unknown pieces, the spare ones and those of languages."""
-        return frozenset((*self.role_ids.values(), *self.spare, *self.languages.values()))
+        return frozenset(
+            (*self.role_ids.values(), *self.spare, *self.languages.values())
+        )
 
     @property
     def ordinary_ids(self) -> NDArray[np.int64]:

@@ -48,7 +48,9 @@ class ExtensionReport:
     pieces_per_word_after: float
 
 
-def load_to_extend(path: Path, preprocessing: TextPreprocessing, languages: Sequence[str]) -> Tokenizer:
+def load_to_extend(
+    path: Path, preprocessing: TextPreprocessing, languages: Sequence[str]
+) -> Tokenizer:
     """Return the tokenizer of the data folder, run or imported checkpoint that --extend names.
 
     `preprocessing` and `languages` are what the user asks for. Raises MasscliError if there is no tokenizer,
@@ -76,9 +78,13 @@ def load_to_extend(path: Path, preprocessing: TextPreprocessing, languages: Sequ
             f"--extend {path}: its vocabulary {obstacle}, and cannot be extended",
             "train a model with a vocabulary for all languages, or choose another one to begin with",
         )
-    _check_tags(tokenizer, [language for language in languages if language not in known], path)
+    _check_tags(
+        tokenizer, [language for language in languages if language not in known], path
+    )
     if "ro" not in known:
-        preprocessing = replace(preprocessing, romanian=tokenizer.preprocessing.romanian)
+        preprocessing = replace(
+            preprocessing, romanian=tokenizer.preprocessing.romanian
+        )
     hint = "leave it out: all text is prepared as it was for the old vocabulary"
     check_preparation(tokenizer.card, preprocessing, f"--extend {path}", hint)
     return tokenizer
@@ -109,10 +115,14 @@ def extend_vocabulary(
     words = _count_words(model, old.base_kind in KINDS_OF_WORDS, lines, spelling)
     characters: list[str] = []
     if new_pieces:
-        characters = _choose_characters(words, model.text_ids, spelling, character_coverage, new_pieces)
+        characters = _choose_characters(
+            words, model.text_ids, spelling, character_coverage, new_pieces
+        )
     known = model.text_ids.keys() | set(characters)
     learnable = _without_unknown(words, known)
-    merges, merged = learn_merges(learnable, new_pieces - len(characters), spelling, known)
+    merges, merged = learn_merges(
+        learnable, new_pieces - len(characters), spelling, known
+    )
 
     # New ids begin behind all old ones, so that the rows of a trained model keep their places.
     first_id = old.card.size
@@ -120,7 +130,9 @@ def extend_vocabulary(
     pieces = [*map(language_piece, languages), *characters, *merged]
     size = first_id + len(pieces)
     extension = Extension(tuple(languages), tuple(merges), size)
-    data = _pack(old, model, dict(zip(languages, language_ids, strict=True)), pieces, extension)
+    data = _pack(
+        old, model, dict(zip(languages, language_ids, strict=True)), pieces, extension
+    )
     extended = old.with_extension(data, size, languages, language_ids, romanian)
     extended_model = extended.subword_model
     assert isinstance(extended_model, ExtendedModel)
@@ -207,7 +219,10 @@ def _check_tags(tokenizer: Tokenizer, languages: Sequence[str], path: Path) -> N
 
 
 def _count_words(
-    model: ExtensibleModel, by_words: bool, lines: Iterable[str], spelling: PieceSpelling
+    model: ExtensibleModel,
+    by_words: bool,
+    lines: Iterable[str],
+    spelling: PieceSpelling,
 ) -> dict[Word, int]:
     """Return the words of some lines, cut into pieces of the old vocabulary, and how often each occurs.
 
@@ -260,7 +275,9 @@ def _choose_characters(
     return characters
 
 
-def _without_unknown(words: Mapping[Word, int], known: Container[str]) -> dict[Word, int]:
+def _without_unknown(
+    words: Mapping[Word, int], known: Container[str]
+) -> dict[Word, int]:
     """Return the words with their counts, cut where a piece is not known; such pieces are left out."""
     parts: Counter[Word] = Counter()
     for word, count in words.items():
@@ -295,7 +312,9 @@ def _pack(
     # A further extension is stored beside the earlier ones, so that files are not nested in each other.
     if isinstance(model, ExtendedModel):
         new_pieces = [*model.new_pieces, *pieces]
-        return pack_extended(model.base_bytes, special_ids, new_pieces, [*model.extensions, extension])
+        return pack_extended(
+            model.base_bytes, special_ids, new_pieces, [*model.extensions, extension]
+        )
     # Special symbols that the old model lacks have ids behind its own.
     names = {number: name for name, number in special_ids.items()}
     behind = [names[number] for number in range(card.pieces, card.size)]
@@ -304,7 +323,10 @@ def _pack(
 
 def _special_ids(card: TokenizerCard) -> dict[str, int]:
     """Return the id of each special symbol of a card, by masscli's name for it."""
-    ids = {SPECIAL_PIECES[role]: role_id for role, role_id in card.vocabulary().role_ids.items()}
+    ids = {
+        SPECIAL_PIECES[role]: role_id
+        for role, role_id in card.vocabulary().role_ids.items()
+    }
     for language, language_id in zip(card.languages, card.language_ids, strict=True):
         ids[language_piece(language)] = language_id
     for number, spare_id in enumerate(card.spare):

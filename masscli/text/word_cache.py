@@ -49,23 +49,31 @@ class WordCache:
         self._ids = np.zeros(0, np.int32)
         self._ends = np.zeros(1, np.int64)
 
-    def encode(self, lines: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def encode(
+        self, lines: Sequence[str]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the ids of all lines in one array, and an array with the number of ids of each line."""
         if not self._by_words or any(SENTENCEPIECE_SPACE in line for line in lines):
             return _concatenate(self._model.encode(lines))
         # Each new word is encoded once, all of them in one call.
         words_of_lines = [line.split(" ") for line in lines]
-        new_words = set(chain.from_iterable(words_of_lines)).difference(self._word_numbers)
+        new_words = set(chain.from_iterable(words_of_lines)).difference(
+            self._word_numbers
+        )
         self._add(list(new_words))
         counts = np.fromiter(map(len, words_of_lines), np.int64, len(words_of_lines))
-        numbers = map(self._word_numbers.__getitem__, chain.from_iterable(words_of_lines))
+        numbers = map(
+            self._word_numbers.__getitem__, chain.from_iterable(words_of_lines)
+        )
         words = np.fromiter(numbers, np.int64, int(counts.sum()))
 
         # Copy the ids of all words at once: entry i of the result comes from the word's start in the memory,
         # plus the distance of i from the word's start in the result.
         lengths = self._ends[words + 1] - self._ends[words]
         ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        ids = self._ids[np.repeat(self._ends[words] - ends[:-1], lengths) + np.arange(ends[-1])]
+        ids = self._ids[
+            np.repeat(self._ends[words] - ends[:-1], lengths) + np.arange(ends[-1])
+        ]
         # Forgetting everything at once is simple, and the common words are back after a few lines.
         if len(self._ids) > MAX_CACHED_IDS:
             self._word_numbers = {}
@@ -77,7 +85,9 @@ class WordCache:
         """Encode words that are not in the cache yet, and add them to it."""
         ids, lengths = _concatenate(self._model.encode(words))
         first = len(self._word_numbers)
-        self._word_numbers.update(zip(words, range(first, first + len(words)), strict=True))
+        self._word_numbers.update(
+            zip(words, range(first, first + len(words)), strict=True)
+        )
         new_ends = np.cumsum(lengths, dtype=np.int64) + len(self._ids)
         self._ends = np.concatenate([self._ends, new_ends])
         self._ids = np.concatenate([self._ids, ids])
@@ -91,7 +101,9 @@ def remember(cache: dict[W, list[int]], word: W, ids: list[int]) -> None:
     cache[word] = ids
 
 
-def _concatenate(ids: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _concatenate(
+    ids: Sequence[Sequence[int]],
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return all ids in one array, and an array with the number of ids of each list."""
     lengths = np.fromiter(map(len, ids), np.int32, len(ids))
     return np.fromiter(chain.from_iterable(ids), np.int32, int(lengths.sum())), lengths

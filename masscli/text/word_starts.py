@@ -106,5 +106,6 @@ def _is_sign_in_albert(piece: str) -> bool:
     if piece in ALBERT_PUNCTUATION:
         return True
     return not all(
-        letter in ALBERT_PUNCTUATION or (letter.isascii() and letter.isalpha()) for letter in piece
+        letter in ALBERT_PUNCTUATION or (letter.isascii() and letter.isalpha())
+        for letter in piece
     )

@@ -69,7 +69,9 @@ class WordPieceModel:
             raise BadModelError(f"is not UTF-8 (byte {error.start})", hint) from None
         # The file keeps its byte order mark, since its bytes are copied unchanged.
         text = text.removeprefix("\ufeff")
-        self._pieces = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+        self._pieces = [
+            line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")
+        ]
         self._ids = {piece: i for i, piece in enumerate(self._pieces)}
         self._keep_accents = keep_accents
         self._check()
@@ -87,7 +89,8 @@ class WordPieceModel:
         for i, piece in enumerate(self._pieces):
             if self._ids[piece] != i:
                 raise BadModelError(
-                    f"the piece {piece!r} occurs twice", "a vocab.txt has one piece a line, each once"
+                    f"the piece {piece!r} occurs twice",
+                    "a vocab.txt has one piece a line, each once",
                 )
 
     def __len__(self) -> int:
@@ -110,14 +113,20 @@ class WordPieceModel:
     @property
     def free_ids(self) -> Sequence[int]:
         """The ids of the pieces [unused0], [unused1], ... in increasing order."""
-        return [i for i, piece in enumerate(self._pieces) if re.fullmatch(r"\[unused\d+\]", piece)]
+        return [
+            i
+            for i, piece in enumerate(self._pieces)
+            if re.fullmatch(r"\[unused\d+\]", piece)
+        ]
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""
         unknown = self._ids[_UNKNOWN]
         encoded = []
         for line in lines:
-            encoded.append([self.text_ids.get(piece, unknown) for piece in self.cut(line)])
+            encoded.append(
+                [self.text_ids.get(piece, unknown) for piece in self.cut(line)]
+            )
         return encoded
 
     def cut(self, line: str) -> list[str]:
@@ -134,7 +143,9 @@ class WordPieceModel:
         ids = {}
         for piece, i in self._ids.items():
             # As in BERT, a longer word is unknown, even if the vocabulary has it.
-            is_short = len(remove_marker(piece, WORDPIECE_CONTINUATION)) <= MAX_WORD_LENGTH
+            is_short = (
+                len(remove_marker(piece, WORDPIECE_CONTINUATION)) <= MAX_WORD_LENGTH
+            )
             if is_short and i not in not_text:
                 ids[piece] = i
         return ids
@@ -193,7 +204,9 @@ def basic_tokens(line: str, keep_accents: bool) -> list[str]:
     line = "".join(map(_clean, line))
     if not keep_accents:
         decomposed = unicodedata.normalize("NFD", line)
-        line = "".join(letter for letter in decomposed if unicodedata.category(letter) != "Mn")
+        line = "".join(
+            letter for letter in decomposed if unicodedata.category(letter) != "Mn"
+        )
     # Spaces around a mark make it a token of its own.
     spaced = []
     for letter in line:

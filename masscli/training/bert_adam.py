@@ -32,7 +32,13 @@ class BertAdam(EagerOptimizer):
         layerwise: bool,
         corrected: bool = False,
     ) -> None:
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "layerwise": layerwise, "corrected": corrected}
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "layerwise": layerwise,
+            "corrected": corrected,
+        }
         super().__init__(groups, defaults)
 
     @torch.no_grad()
@@ -59,7 +65,9 @@ class BertAdam(EagerOptimizer):
         square.mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
         # As in the released code, epsilon is added to the root, and decay is a part of the step that lr
         # scales.
-        step = mean / square.sqrt().add_(group["eps"]) + group["weight_decay"] * parameter
+        step = (
+            mean / square.sqrt().add_(group["eps"]) + group["weight_decay"] * parameter
+        )
         rate = group["lr"]
         if group["corrected"]:
             state["step"] += 1

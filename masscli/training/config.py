@@ -10,7 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from masscli.core.config import Flags, Rule, below_one, check, config, not_negative, positive
+from masscli.core.config import (
+    Flags,
+    Rule,
+    below_one,
+    check,
+    config,
+    not_negative,
+    positive,
+)
 from masscli.core.digits import parse_digits
 from masscli.training.expected_curve import parse_expected_curve
 
@@ -24,7 +32,9 @@ FREEZABLE = ("embeddings", OLD_EMBEDDINGS, "encoder", "decoder")
 class OptimConfig:
     """Optimizer and learning rate."""
 
-    optimizer: Literal["adamw", "adam", "adamw_bert", "adam_openai", "lamb", "adafactor"] = "adamw"
+    optimizer: Literal[
+        "adamw", "adam", "adamw_bert", "adam_openai", "lamb", "adafactor"
+    ] = "adamw"
     """adamw: decoupled weight decay. adam: weight decay as a part of the gradient. adamw_bert: adamw without
     bias correction. adam_openai: GPT's adamw, which multiplies the decay by the bias correction too. lamb:
     adamw_bert with a trust ratio for each layer. adafactor: second moments by rows and columns, which take
@@ -33,7 +43,14 @@ class OptimConfig:
     """Peak learning rate (default: 5e-4 for a width of 512, and in inverse proportion to the width of the
     model)."""
     lr_scheduler: Literal[
-        "inverse_sqrt", "linear", "poly_tf", "poly_mult", "cosine", "constant", "wsd", "reduce_lr_on_plateau"
+        "inverse_sqrt",
+        "linear",
+        "poly_tf",
+        "poly_mult",
+        "cosine",
+        "constant",
+        "wsd",
+        "reduce_lr_on_plateau",
     ] = "inverse_sqrt"
     """Shape of the learning rate after warm-up. wsd (warm-up, stable, decay) stays at --lr and falls within
     the last --decay-updates. reduce_lr_on_plateau falls when validations do not improve."""
@@ -86,14 +103,31 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         # An empty tuple stands for the defaults of the optimizer.
-        betas_fit = len(self.adam_betas) in (0, 2) and all(0 <= beta < 1 for beta in self.adam_betas)
+        betas_fit = len(self.adam_betas) in (0, 2) and all(
+            0 <= beta < 1 for beta in self.adam_betas
+        )
         check(
             *positive(self, "lr", "adam_eps"),
-            *not_negative(self, "warmup_updates", "clip_norm", "weight_decay", "end_lr", "warmup_init_lr"),
+            *not_negative(
+                self,
+                "warmup_updates",
+                "clip_norm",
+                "weight_decay",
+                "end_lr",
+                "warmup_init_lr",
+            ),
             *not_negative(self, "decay_updates", "lr_patience", "lr_threshold"),
             *below_one(self, "ema_decay"),
-            (0 < self.lr_shrink < 1, "lr_shrink", f"must lie between 0 and 1, got {self.lr_shrink}"),
-            (0 < self.layer_decay <= 1, "layer_decay", f"must lie above 0, up to 1, got {self.layer_decay}"),
+            (
+                0 < self.lr_shrink < 1,
+                "lr_shrink",
+                f"must lie between 0 and 1, got {self.lr_shrink}",
+            ),
+            (
+                0 < self.layer_decay <= 1,
+                "layer_decay",
+                f"must lie above 0, up to 1, got {self.layer_decay}",
+            ),
             (betas_fit, "adam_betas", "expected two numbers in [0, 1)"),
         )
         for part in self.freeze:
@@ -117,7 +151,9 @@ class TrainConfig:
     update_freq: int | None = None
     """Number of micro-batches in an update (default: the number of processes when the run starts; it is
     stored with the run)."""
-    reduction: Literal["global_token_mean", "sentence_mean", "batch_mean"] = "global_token_mean"
+    reduction: Literal["global_token_mean", "sentence_mean", "batch_mean"] = (
+        "global_token_mean"
+    )
     """How losses are averaged. global_token_mean: over all targets of an update, so that it does not matter
     how they are divided into micro-batches, as in fairseq. sentence_mean: the sum over the targets of an
     example, averaged over the examples of an update, as fairseq's --sentence-avg. batch_mean: over the
@@ -182,7 +218,14 @@ class TrainConfig:
         check(
             *positive(self, "max_tokens", "batch_size", "update_freq", "batch_reuse"),
             *positive(self, "batch_size_multiple", "length_multiple"),
-            *positive(self, "max_update", "max_epoch", "stop_time_hours", "threads", "process_timeout"),
+            *positive(
+                self,
+                "max_update",
+                "max_epoch",
+                "stop_time_hours",
+                "threads",
+                "process_timeout",
+            ),
             *positive(self, "unigram_alpha"),
             (
                 self.unigram_alpha is None or not self.bpe_dropout,
@@ -190,7 +233,13 @@ class TrainConfig:
                 "cannot be combined with bpe_dropout",
             ),
             *positive(self, "stop_min_lr"),
-            *positive(self, "max_source_positions", "max_target_positions", "min_loss_scale", "log_interval"),
+            *positive(
+                self,
+                "max_source_positions",
+                "max_target_positions",
+                "min_loss_scale",
+                "log_interval",
+            ),
             *not_negative(self, "num_workers"),
             *below_one(self, "bpe_dropout"),
             (
@@ -241,7 +290,13 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         check(
             *positive(self, "save_interval", "keep_last", "keep_optimizer_states"),
-            *not_negative(self, "save_interval_updates", "keep_best", "keep_last_epochs", "patience"),
+            *not_negative(
+                self,
+                "save_interval_updates",
+                "keep_best",
+                "keep_last_epochs",
+                "patience",
+            ),
         )
 
 
@@ -292,8 +347,19 @@ class ValidConfig:
 
     def __post_init__(self) -> None:
         check(
-            *positive(self, "validate_interval", "max_tokens_valid", "max_valid_rows", "eval_beam"),
-            *not_negative(self, "validate_interval_updates", "validate_after_updates", "eval_samples"),
+            *positive(
+                self,
+                "validate_interval",
+                "max_tokens_valid",
+                "max_valid_rows",
+                "eval_beam",
+            ),
+            *not_negative(
+                self,
+                "validate_interval_updates",
+                "validate_after_updates",
+                "eval_samples",
+            ),
             *self._curve_rules(),
             (bool(self.valid_subset), "valid_subset", "expected at least one split"),
         )

@@ -18,7 +18,10 @@ from masscli.data.batches.batch import Ids
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchSampler
 from masscli.models.transformer import Transformer
-from masscli.objectives.shared.evaluable_objective import EvaluableObjective, ExampleOutput
+from masscli.objectives.shared.evaluable_objective import (
+    EvaluableObjective,
+    ExampleOutput,
+)
 from masscli.training.metric_averager import out_of_memory
 
 T = TypeVar("T")
@@ -26,7 +29,10 @@ T = TypeVar("T")
 
 @torch.no_grad()
 def evaluate_outputs(
-    model: Transformer, objective: EvaluableObjective, batch_builder: BatchBuilder, sampler: BatchSampler
+    model: Transformer,
+    objective: EvaluableObjective,
+    batch_builder: BatchBuilder,
+    sampler: BatchSampler,
 ) -> list[ExampleOutput]:
     """Return the output of the model for every example of a dataset, in the order of the dataset.
 
@@ -43,7 +49,11 @@ def evaluate_outputs(
     mine: dict[int, ExampleOutput] = {}
     for position, numbers in enumerate(sampler.epoch()):
         if position % distributed.world_size == distributed.rank:
-            outputs = [output for part in with_less_memory(numbers, outputs_of) for output in part]
+            outputs = [
+                output
+                for part in with_less_memory(numbers, outputs_of)
+                for output in part
+            ]
             mine.update(zip(numbers.tolist(), outputs, strict=True))
     return exchange_outputs(mine, sampler.num_examples, device)
 
@@ -94,7 +104,9 @@ def exchange_outputs(
     return [all_values[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
-def exchange_lines(mine: range, lines: Sequence[str], count: int, device: torch.device) -> list[str]:
+def exchange_lines(
+    mine: range, lines: Sequence[str], count: int, device: torch.device
+) -> list[str]:
     """Return lines 0 to `count` - 1, gathered from all processes.
 
     `lines` are those of this process, and `mine` has their numbers. All processes must call this together.
@@ -103,4 +115,7 @@ def exchange_lines(mine: range, lines: Sequence[str], count: int, device: torch.
     for number, line in zip(mine, lines, strict=True):
         # Bytes travel as numbers, so that text needs no exchange of its own. float64 holds them exactly.
         encoded[number] = np.frombuffer(line.encode(), np.uint8).astype(np.float64)
-    return [line.astype(np.uint8).tobytes().decode() for line in exchange_outputs(encoded, count, device)]
+    return [
+        line.astype(np.uint8).tobytes().decode()
+        for line in exchange_outputs(encoded, count, device)
+    ]

@@ -27,7 +27,9 @@ class FrozenRows:
     after its own rows.
     """
 
-    def __init__(self, model: Transformer, state: RunState, frozen: Sequence[str]) -> None:
+    def __init__(
+        self, model: Transformer, state: RunState, frozen: Sequence[str]
+    ) -> None:
         self._tables: list[tuple[nn.Parameter, Tensor]] = []
         self.notes: list[str] = []
         """A line for the user on how many parameters are frozen, if any."""
@@ -49,7 +51,9 @@ class FrozenRows:
             is_old[:count] = True
             # A shard consists of whole rows in their order, so that its old ones come first, if it has any.
             own_count = int(local_part(shard_like(is_old, parameter)).sum()) // row_size
-            self._tables.append((parameter, local_part(parameter.detach())[:own_count].clone()))
+            self._tables.append(
+                (parameter, local_part(parameter.detach())[:own_count].clone())
+            )
         self.notes.append(f"frozen: old rows of the embeddings ({total:,} parameters)")
 
     @torch.no_grad()

@@ -62,9 +62,13 @@ def check_can_shard(recipe: Recipe, update_freq: int) -> None:
             "run it with a number of processes that divides --update-freq",
         )
     if recipe.train.compile:
-        raise MasscliError("--shard-model: does not go with --compile", "leave one of them out")
+        raise MasscliError(
+            "--shard-model: does not go with --compile", "leave one of them out"
+        )
     if recipe.optim.ema_decay:
-        raise MasscliError("--shard-model: does not go with --ema-decay", "leave one of them out")
+        raise MasscliError(
+            "--shard-model: does not go with --ema-decay", "leave one of them out"
+        )
     if recipe.optim.optimizer == "adafactor":
         raise MasscliError(
             "--shard-model: does not go with --optimizer adafactor",
@@ -93,8 +97,14 @@ def _check_no_guided_alignment(recipe: Recipe) -> None:
     The layer whose attention is read runs in two halves, so that FSDP2 would not gather its weights.
     """
     for stream in recipe.stream.values():
-        if isinstance(stream.objective, TranslateOptions) and stream.objective.guided_alignment is not None:
-            raise MasscliError("--shard-model: does not go with --guided-alignment", "leave one of them out")
+        if (
+            isinstance(stream.objective, TranslateOptions)
+            and stream.objective.guided_alignment is not None
+        ):
+            raise MasscliError(
+                "--shard-model: does not go with --guided-alignment",
+                "leave one of them out",
+            )
 
 
 def _use_same_parameters(first: ObjectiveConfig, second: ObjectiveConfig) -> bool:
@@ -104,7 +114,9 @@ def _use_same_parameters(first: ObjectiveConfig, second: ObjectiveConfig) -> boo
     """
     if first == second:
         return True
-    return bool(first.parameter_group) and first.parameter_group == second.parameter_group
+    return (
+        bool(first.parameter_group) and first.parameter_group == second.parameter_group
+    )
 
 
 def shard_model(train_step: TrainStep, device: torch.device) -> None:
@@ -146,8 +158,12 @@ def gathered_model(train_step: TrainStep) -> Iterator[Transformer]:
     for group in groups:
         group.unshard()
     with torch.device("meta"):
-        copy = Transformer(model.config, model.vocab_size, model.languages, model.id_ranges)
-    copy.load_state_dict({name: p.detach() for name, p in model.named_parameters()}, assign=True)
+        copy = Transformer(
+            model.config, model.vocab_size, model.languages, model.id_ranges
+        )
+    copy.load_state_dict(
+        {name: p.detach() for name, p in model.named_parameters()}, assign=True
+    )
     copy.compute_dtype = model.compute_dtype
     device = next(model.parameters()).device
     yield copy.to(device).requires_grad_(False).train(model.training)
@@ -189,7 +205,10 @@ def shard_like(value: Tensor, parameter: Tensor) -> Tensor:
         from torch.distributed.tensor import distribute_tensor
 
         return distribute_tensor(
-            value.to(parameter.device), parameter.device_mesh, parameter.placements, src_data_rank=None
+            value.to(parameter.device),
+            parameter.device_mesh,
+            parameter.placements,
+            src_data_rank=None,
         )
     return value.clone().to(parameter.device)
 
@@ -211,7 +230,9 @@ def total_norm(tensors: Iterable[Tensor], device: torch.device) -> float:
         squares = distributed.all_reduce_sum(squares)
         # Whole tensors are the same in all processes, and count once.
         if whole:
-            squares = squares + nn.utils.get_total_norm(whole).to(device).double().square()
+            squares = (
+                squares + nn.utils.get_total_norm(whole).to(device).double().square()
+            )
         return float(squares.sqrt())
     return float(nn.utils.get_total_norm(whole)) if whole else 0.0
 
@@ -231,7 +252,9 @@ def block_norms(tensor: Tensor, blocks: int) -> Tensor:
         first_row = min(rows, distributed.rank * rows_per_process)
     block = (torch.arange(len(local), device=local.device) + first_row) * blocks // rows
     row_squares = local.double().square().flatten(1).sum(1)
-    squares = torch.zeros(blocks, dtype=torch.float64, device=local.device).index_add_(0, block, row_squares)
+    squares = torch.zeros(blocks, dtype=torch.float64, device=local.device).index_add_(
+        0, block, row_squares
+    )
     # A block may lie on several processes.
     if is_sharded(tensor):
         squares = distributed.all_reduce_sum(squares)

@@ -143,14 +143,20 @@ class Gradients:
         """
         generates = any(s.objective.generates_in_prepare for s in self.streams.values())
         # Generation runs the model at a pace of its own in each process, which sharded layers do not allow.
-        context = gathered_model(self.train_step) if generates else nullcontext(self.train_step.model)
+        context = (
+            gathered_model(self.train_step)
+            if generates
+            else nullcontext(self.train_step.model)
+        )
         work = []
         with context as model:
             for item in prepared:
                 work.append((item.planned, self._prepare_pieces(model, item, pieces)))
         return work
 
-    def _prepare_pieces(self, model: Transformer, prepared: PreparedBatch, pieces: int) -> list[Batch]:
+    def _prepare_pieces(
+        self, model: Transformer, prepared: PreparedBatch, pieces: int
+    ) -> list[Batch]:
         """Complete a micro-batch by `Objective.prepare`; return it as up to `pieces` batches.
 
         Smaller batches have the same examples with the same noise. The result is on the device of the model.
@@ -161,10 +167,15 @@ class Gradients:
         if pieces > 1:
             # The noise belongs to each example, so smaller batches hold the same corrupted examples.
             groups = np.array_split(planned.numbers, min(pieces, len(planned.numbers)))
-            batches = [stream.batch_builder(numbers, planned.epoch) for numbers in groups]
+            batches = [
+                stream.batch_builder(numbers, planned.epoch) for numbers in groups
+            ]
         started = time.monotonic()
         with torch.no_grad():
-            batches = [stream.objective.prepare(model, batch.to(self.device)) for batch in batches]
+            batches = [
+                stream.objective.prepare(model, batch.to(self.device))
+                for batch in batches
+            ]
         if stream.objective.generates_in_prepare:
             self.generation_seconds += time.monotonic() - started
         return batches
@@ -185,7 +196,9 @@ class Gradients:
                 targets[planned.stream, term] += count
                 micro_batches[planned.stream, term] += count > 0
                 examples[planned.stream, term] += len(planned.numbers)
-        rows = [list(counted.values()) for counted in (targets, micro_batches, examples)]
+        rows = [
+            list(counted.values()) for counted in (targets, micro_batches, examples)
+        ]
         counts = torch.tensor(rows, dtype=torch.float64, device=self.device)
         return distributed.all_reduce_sum(counts).cpu()
 
@@ -196,19 +209,25 @@ class Gradients:
         smoothing. `counts` is the (3, terms) tensor of targets, micro-batches and examples over all
         processes.
         """
-        loss_sums = torch.zeros(len(self.terms), dtype=torch.float64, device=self.device)
+        loss_sums = torch.zeros(
+            len(self.terms), dtype=torch.float64, device=self.device
+        )
         self.micro_losses = []
         index = {term: position for position, term in enumerate(self.terms)}
         for planned, batches in work:
             # Dropout belongs to the micro-batch, whichever process computes it and however often.
-            torch.manual_seed(dropout_seed(self.recipe.seed, self.state.step, planned.micro))
+            torch.manual_seed(
+                dropout_seed(self.recipe.seed, self.state.step, planned.micro)
+            )
             objective = self.streams[planned.stream].objective
             factors = self._loss_factors(planned, batches, counts)
             for batch in batches:
                 losses = self.train_step(objective, batch)
                 self.micro_losses.append((planned, sum_losses(losses)))
                 # One backward pass over the sum goes through the shared layers once for all terms.
-                weighted = [value.loss * factors[term] for term, value in losses.items()]
+                weighted = [
+                    value.loss * factors[term] for term, value in losses.items()
+                ]
                 torch.autograd.backward(torch.stack(weighted).sum())
                 for term, value in losses.items():
                     # Reports are without label smoothing, so that runs can be compared.
@@ -231,7 +250,9 @@ class Gradients:
         own_targets = _count_targets(batches)
         factors = {}
         for term, term_weight in stream.objective.weights.items():
-            targets, micro_batches, examples = counts[:, self.terms.index((planned.stream, term))].tolist()
+            targets, micro_batches, examples = counts[
+                :, self.terms.index((planned.stream, term))
+            ].tolist()
             divisor = targets
             if train.reduction == "sentence_mean":
                 divisor = examples
@@ -252,7 +273,9 @@ class Gradients:
             return
         parameters = [p for p in self.parameters if not is_sharded(p)]
         # Streams use different parameters, so processes must agree on those that take part.
-        used_here = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
+        used_here = torch.tensor(
+            [float(p.grad is not None) for p in parameters], device=self.device
+        )
         users = distributed.all_reduce_sum(used_here).tolist()
         gradients: list[Tensor] = []
         for parameter, count in zip(parameters, users, strict=True):
@@ -263,7 +286,9 @@ class Gradients:
                 gradients.append(parameter.grad)
         # A few large messages are faster than many small ones.
         for bucket in _buckets(gradients):
-            summed = distributed.all_reduce_sum(torch.cat([gradient.flatten() for gradient in bucket]))
+            summed = distributed.all_reduce_sum(
+                torch.cat([gradient.flatten() for gradient in bucket])
+            )
             parts = torch.split(summed, [gradient.numel() for gradient in bucket])
             for gradient, part in zip(bucket, parts, strict=True):
                 gradient.copy_(part.view_as(gradient))
@@ -306,5 +331,10 @@ def dropout_seed(seed: int, update: int, micro: int) -> int:
     The multipliers are the constants of splitmix64 (Steele et al. 2014).
     """
     # Large odd factors keep the seeds of neighbouring updates and micro-batches apart.
-    mixed = (seed * 0x9E3779B97F4A7C15 + update * 0xBF58476D1CE4E5B9 + micro * 0x94D049BB133111EB + 1) % 2**64
+    mixed = (
+        seed * 0x9E3779B97F4A7C15
+        + update * 0xBF58476D1CE4E5B9
+        + micro * 0x94D049BB133111EB
+        + 1
+    ) % 2**64
     return (mixed ^ (mixed >> 31)) % 2**63

@@ -20,14 +20,19 @@ class KeptCheckpoints:
     """
 
     def __init__(
-        self, folder: Path, config: CheckpointConfig, checkpoints: Mapping[int, Checkpoint] | None = None
+        self,
+        folder: Path,
+        config: CheckpointConfig,
+        checkpoints: Mapping[int, Checkpoint] | None = None,
     ) -> None:
         self.folder = folder
         self.config = config
         self.scores: dict[int, float | None] = {}
         self.epoch_ends: set[int] = set()
         for step, saved in (checkpoints or {}).items():
-            self.add(step, saved.metrics.get(config.best_metric), saved.state.ends_epoch)
+            self.add(
+                step, saved.metrics.get(config.best_metric), saved.state.ends_epoch
+            )
 
     def add(self, step: int, score: float | None, ends_epoch: bool) -> None:
         """Register a checkpoint that was saved after update `step`, with its score or None.

@@ -8,7 +8,10 @@ from masscli.training.config import OptimConfig
 
 
 def learning_rate(
-    config: OptimConfig, update: int, max_update: int | None, plateau_factor: float = 1.0
+    config: OptimConfig,
+    update: int,
+    max_update: int | None,
+    plateau_factor: float = 1.0,
 ) -> float:
     """Return the learning rate of the update before which `update` updates were made.
 
@@ -34,7 +37,10 @@ def learning_rate(
     t = float(update)
     if schedule in ("inverse_sqrt", "reduce_lr_on_plateau"):
         if t < config.warmup_updates:
-            return config.warmup_init_lr + (config.lr - config.warmup_init_lr) * t / config.warmup_updates
+            return (
+                config.warmup_init_lr
+                + (config.lr - config.warmup_init_lr) * t / config.warmup_updates
+            )
         if schedule == "reduce_lr_on_plateau":
             return max(config.end_lr, config.lr * plateau_factor)
         # Without warm-up the rate falls from the first update on, as with a warm-up of one.

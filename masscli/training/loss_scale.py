@@ -12,7 +12,9 @@ class LossScale:
     overflow. If `enabled` is false, its value is 1, and `record_overflow` must not be called.
     """
 
-    def __init__(self, enabled: bool, value: float, updates_since_overflow: int) -> None:
+    def __init__(
+        self, enabled: bool, value: float, updates_since_overflow: int
+    ) -> None:
         self.enabled = enabled
         # The state of every run has a scale, which counts in fp16 only.
         self.value = value if enabled else 1.0

@@ -33,7 +33,12 @@ class MetricAverager:
         self.real_tokens = 0
         self.padded_tokens = 0
 
-    def add(self, loss_sums: Tensor, target_counts: Tensor, prepared: Sequence[PreparedBatch]) -> None:
+    def add(
+        self,
+        loss_sums: Tensor,
+        target_counts: Tensor,
+        prepared: Sequence[PreparedBatch],
+    ) -> None:
         """Add the results of an update, except for its seconds, which the caller adds.
 
         The losses (in nats, summed) and the batches are those of this process, the targets those of all
@@ -53,8 +58,12 @@ class MetricAverager:
 
         All processes must call this together.
         """
-        counts = torch.tensor([self.real_tokens, self.padded_tokens], dtype=torch.float64)
-        real, padded = distributed.all_reduce_sum(counts.to(self._zeros.device)).tolist()
+        counts = torch.tensor(
+            [self.real_tokens, self.padded_tokens], dtype=torch.float64
+        )
+        real, padded = distributed.all_reduce_sum(
+            counts.to(self._zeros.device)
+        ).tolist()
         if padded == 0:
             return 0.0
         return float(1 - real / padded)
@@ -72,4 +81,6 @@ def peak_memory(device: torch.device) -> float:
 def out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that the GPU or the machine has run out of memory."""
     # PyTorch has no class of its own for lack of memory on a CPU.
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(
+        error
+    )

@@ -82,12 +82,16 @@ def make_optimizer(
     members: dict[GroupKey, list[nn.Parameter]] = {}
     for name, parameter in parameters:
         if parameter.requires_grad:
-            members.setdefault(_group_key(config, name, parameter, layers), []).append(parameter)
+            members.setdefault(_group_key(config, name, parameter, layers), []).append(
+                parameter
+            )
     if not members:
         raise MasscliError("no parameter is left to train", "freeze less")
     # Sorted, so that groups have the same order in every process and every run.
     groups = []
-    for key in sorted(members, key=lambda key: (-key.scale, not key.decays, key.sharded, key.blocks)):
+    for key in sorted(
+        members, key=lambda key: (-key.scale, not key.decays, key.sharded, key.blocks)
+    ):
         weight_decay = settings.weight_decay if key.decays else 0.0
         groups.append(
             {
@@ -107,24 +111,37 @@ def make_optimizer(
         return Adam(groups, lr=lr, betas=betas, eps=eps, fused=True)
     if name == "adafactor":
         return Adafactor(groups, lr)
-    return BertAdam(groups, lr, betas, eps, layerwise=name == "lamb", corrected=name == "adam_openai")
+    return BertAdam(
+        groups,
+        lr,
+        betas,
+        eps,
+        layerwise=name == "lamb",
+        corrected=name == "adam_openai",
+    )
 
 
-def _group_key(config: OptimConfig, name: str, parameter: nn.Parameter, layers: int) -> GroupKey:
+def _group_key(
+    config: OptimConfig, name: str, parameter: nn.Parameter, layers: int
+) -> GroupKey:
     """Return the key of the optimizer group to which the parameter called `name` belongs.
 
     Biases, layer norms and relative positions have no weight decay unless `config.decay_all`. `layers` is the
     number of layers of the taller stack.
     """
     # The table of relative positions has two dimensions, but its entries are biases.
-    decays = config.decay_all or (parameter.dim() > 1 and not name.startswith("relative."))
+    decays = config.decay_all or (
+        parameter.dim() > 1 and not name.startswith("relative.")
+    )
     blocks = 1
     if config.optimizer in ("lamb", "adafactor") and parameter.dim() > 1:
         # LAMB's trust ratio and Adafactor's moments are of each matrix of the published model, which keeps
         # queries, keys and values apart.
         layer_name = name.removesuffix(".weight").rpartition(".")[2]
         blocks = BLOCKS.get(layer_name, 1)
-    return GroupKey(layer_scale(config, name, layers), decays, is_sharded(parameter), blocks)
+    return GroupKey(
+        layer_scale(config, name, layers), decays, is_sharded(parameter), blocks
+    )
 
 
 _HEAD_PARTS = ("objective.", "pooler.", "head_transforms.", "output_weights.")
@@ -151,11 +168,15 @@ def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
     below_all_layers = (
         "token_embeddings.", "embeddings.", "embedding_projections.", "relative.", "output_biases."
     )  # fmt: skip
-    assert name.startswith(below_all_layers), f"{name}: its distance from the head is unknown"
+    assert name.startswith(below_all_layers), (
+        f"{name}: its distance from the head is unknown"
+    )
     return config.layer_decay**top
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]) -> dict[str, Tensor]:
+def optimizer_state(
+    optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]
+) -> dict[str, Tensor]:
     """Return the state of the optimizer as tensors for a checkpoint, called `NAME/exp_avg` and so on.
 
     `names` has the name of each parameter.
@@ -169,7 +190,9 @@ def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[nn.Paramete
 
 
 def restore_optimizer_state(
-    optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], tensors: Mapping[str, Tensor]
+    optimizer: torch.optim.Optimizer,
+    names: Mapping[nn.Parameter, str],
+    tensors: Mapping[str, Tensor],
 ) -> None:
     """Load tensors called `NAME/exp_avg` and so on, as `optimizer_state` returns them, into the optimizer.
 

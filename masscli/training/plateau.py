@@ -11,7 +11,9 @@ from masscli.checkpoint.checkpoint import RunState
 from masscli.training.config import OptimConfig
 
 
-def record_validation(state: RunState, score: float, config: OptimConfig, lower_is_better: bool) -> None:
+def record_validation(
+    state: RunState, score: float, config: OptimConfig, lower_is_better: bool
+) -> None:
     """Record the score of a validation in `state`, and lower the learning rate if scores do not improve.
 
     If more than `config.lr_patience` validations, since the best one or since the rate last fell, were not
@@ -31,7 +33,9 @@ def record_validation(state: RunState, score: float, config: OptimConfig, lower_
         state.plateau_validations = 0
 
 
-def _is_better(score: float, best: float | None, threshold: float, lower_is_better: bool) -> bool:
+def _is_better(
+    score: float, best: float | None, threshold: float, lower_is_better: bool
+) -> bool:
     """Return whether a score is better than the best one by more than the share `threshold` of the latter.
 
     If `best` is None, every score is better. As in PyTorch, a slightly worse score counts as better, too, if

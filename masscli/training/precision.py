@@ -65,7 +65,8 @@ def _check_gpu(name: str, device: torch.device) -> None:
         )
     if (device.index or 0) >= torch.cuda.device_count():
         raise MasscliError(
-            f"--device {name}: there are {torch.cuda.device_count()} GPUs", "count from cuda:0"
+            f"--device {name}: there are {torch.cuda.device_count()} GPUs",
+            "count from cuda:0",
         )
     if distributed.world_size > 1:
         raise MasscliError(
@@ -118,4 +119,6 @@ def measure_matrix_products(device: torch.device) -> dict[torch.dtype, float]:
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             best[dtype] = min(best[dtype], time.perf_counter() - start)
-    return {dtype: 2.0 * rows * rows * width / seconds for dtype, seconds in best.items()}
+    return {
+        dtype: 2.0 * rows * rows * width / seconds for dtype, seconds in best.items()
+    }

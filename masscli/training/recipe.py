@@ -18,7 +18,13 @@ from masscli.core.config import ConfigError, Flags, Problem, check, config, posi
 from masscli.core.schedule import parse_schedule
 from masscli.models.config import ModelConfig
 from masscli.objectives.registry import ObjectiveConfig
-from masscli.training.config import OLD_EMBEDDINGS, CheckpointConfig, OptimConfig, TrainConfig, ValidConfig
+from masscli.training.config import (
+    OLD_EMBEDDINGS,
+    CheckpointConfig,
+    OptimConfig,
+    TrainConfig,
+    ValidConfig,
+)
 
 
 @config
@@ -98,8 +104,16 @@ class Recipe:
         takes_stack = self.init_stacks != "both"
         takes_decoder = self.init_decoder_from is not None
         check(
-            (self.init_from is not None or not takes_stack, "init_stacks", "goes with init_from"),
-            (self.init_from is not None or not takes_decoder, "init_decoder_from", "goes with init_from"),
+            (
+                self.init_from is not None or not takes_stack,
+                "init_stacks",
+                "goes with init_from",
+            ),
+            (
+                self.init_from is not None or not takes_decoder,
+                "init_decoder_from",
+                "goes with init_from",
+            ),
             (
                 self.init_from is not None or OLD_EMBEDDINGS not in self.optim.freeze,
                 "optim.freeze",
@@ -110,7 +124,15 @@ class Recipe:
                 "init_stacks",
                 "cannot be combined with init_decoder_from",
             ),
-            (all("=" in entry for entry in self.init_vectors), "init_vectors", "expected LANG=FILE"),
+            (
+                all("=" in entry for entry in self.init_vectors),
+                "init_vectors",
+                "expected LANG=FILE",
+            ),
             # Seeds are signed numbers of 64 bits in torch.
-            (0 <= self.seed < 2**63, "seed", f"must lie between 0 and 2^63 - 1, got {self.seed}"),
+            (
+                0 <= self.seed < 2**63,
+                "seed",
+                f"must lie between 0 and 2^63 - 1, got {self.seed}",
+            ),
         )

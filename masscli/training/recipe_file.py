@@ -25,4 +25,6 @@ def read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise MasscliError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise MasscliError(f"{path}: {error}", "the file must be TOML in UTF-8") from None
+        raise MasscliError(
+            f"{path}: {error}", "the file must be TOML in UTF-8"
+        ) from None

@@ -43,7 +43,9 @@ class Signals:
         # Python delivers signals to the main thread alone, and only that one may handle them.
         if threading.current_thread() is not threading.main_thread():
             return self
-        self._previous[int(signal.SIGUSR1)] = signal.signal(signal.SIGUSR1, request_save)
+        self._previous[int(signal.SIGUSR1)] = signal.signal(
+            signal.SIGUSR1, request_save
+        )
         for number in self._stop_signals:
             previous = signal.signal(number, remember)
             self._previous.setdefault(int(number), previous)

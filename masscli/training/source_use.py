@@ -32,7 +32,10 @@ from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchSampler
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective
-from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequence_pair_batch
+from masscli.objectives.shared.sequence_to_sequence import (
+    sequence_loss,
+    sequence_pair_batch,
+)
 from masscli.training.evaluate_outputs import with_less_memory
 
 SEAM = 2
@@ -89,7 +92,9 @@ class SourceUseTask:
         self.objective.train()
         *sums, targets = distributed.all_reduce_sum(totals.to(device)).tolist()
         own, *others = [value / targets for value in sums]
-        return {name: other - own for name, other in zip(self.names, others, strict=True)}
+        return {
+            name: other - own for name, other in zip(self.names, others, strict=True)
+        }
 
     def _losses(self, model: Transformer, device: torch.device, numbers: Ids) -> Tensor:
         """Return the summed loss of some examples with each kind of source, and the number of targets.
@@ -98,8 +103,12 @@ class SourceUseTask:
         the last entry of the tensor.
         """
         batch = self.objective.prepare(model, self.batch_builder(numbers, 0).to(device))
-        other_numbers = np.array([self._other_examples[int(number)] for number in numbers])
-        other = self.objective.prepare(model, self.batch_builder(other_numbers, 0).to(device))
+        other_numbers = np.array(
+            [self._other_examples[int(number)] for number in numbers]
+        )
+        other = self.objective.prepare(
+            model, self.batch_builder(other_numbers, 0).to(device)
+        )
         sums = []
         for source in self._sources(batch, other.source):
             losses = self.objective(model, replace(batch, source=source))
@@ -117,11 +126,18 @@ class SourceUseTask:
         yield other
         neighbours = self.objective.visible_neighbours(batch, SEAM)
         if neighbours is not None:
-            yield _with_tokens_of(other, batch.source, neighbours, self.framing.suffix_length)
+            yield _with_tokens_of(
+                other, batch.source, neighbours, self.framing.suffix_length
+            )
         vocab = self.framing.vocab
-        ordinary = torch.zeros(vocab.size, dtype=torch.bool, device=batch.source.ids.device)
+        ordinary = torch.zeros(
+            vocab.size, dtype=torch.bool, device=batch.source.ids.device
+        )
         ordinary[torch.from_numpy(vocab.ordinary_ids)] = True
-        yield replace(batch.source, ids=batch.source.ids.masked_fill(ordinary[batch.source.ids], vocab.mask))
+        yield replace(
+            batch.source,
+            ids=batch.source.ids.masked_fill(ordinary[batch.source.ids], vocab.mask),
+        )
 
     @cached_property
     def _other_examples(self) -> dict[int, int]:
@@ -167,12 +183,20 @@ class CrossUseTask:
         forward, backward = self.names
         first, second = self.pair
         return {
-            forward: self._difference(model, self.sides[0], self.sides[1], (first, second)),
-            backward: self._difference(model, self.sides[1], self.sides[0], (second, first)),
+            forward: self._difference(
+                model, self.sides[0], self.sides[1], (first, second)
+            ),
+            backward: self._difference(
+                model, self.sides[1], self.sides[0], (second, first)
+            ),
         }
 
     def _difference(
-        self, model: Transformer, sources: Sequence[Ids], targets: Sequence[Ids], languages: tuple[str, str]
+        self,
+        model: Transformer,
+        sources: Sequence[Ids],
+        targets: Sequence[Ids],
+        languages: tuple[str, str],
     ) -> float:
         """Return the loss with random sources minus the loss with translations, in nats per piece.
 
@@ -182,7 +206,9 @@ class CrossUseTask:
         device = next(model.parameters()).device
         # In a random order, each line reads the source of the next one, so none reads its own.
         order = np.random.default_rng(0).permutation(len(targets))
-        random_sources = dict(zip(order.tolist(), np.roll(order, -1).tolist(), strict=True))
+        random_sources = dict(
+            zip(order.tolist(), np.roll(order, -1).tolist(), strict=True)
+        )
 
         def losses(numbers: Ids) -> Tensor:
             lines = [targets[int(number)] for number in numbers]
@@ -190,8 +216,13 @@ class CrossUseTask:
             random_numbers = [random_sources[number] for number in own_numbers]
             sums = []
             for source_numbers in (random_numbers, own_numbers):
-                inputs = [self.framing.encoder_input(sources[n], *languages) for n in source_numbers]
-                batch = sequence_pair_batch(self.framing, inputs, lines, languages, "cross", own_numbers)
+                inputs = [
+                    self.framing.encoder_input(sources[n], *languages)
+                    for n in source_numbers
+                ]
+                batch = sequence_pair_batch(
+                    self.framing, inputs, lines, languages, "cross", own_numbers
+                )
                 words = _words_alone(batch.labels["cross"], self.framing)
                 batch = replace(batch, labels={"cross": words})
                 sums.append(float(sequence_loss(model, batch.to(device), "cross").nll))
@@ -200,16 +231,26 @@ class CrossUseTask:
 
         totals = torch.zeros(3, dtype=torch.float64)
         # Sentences of similar length need little padding.
-        by_length = np.array(sorted(range(len(targets)), key=lambda number: len(targets[number])))
-        for start in range(BATCH_SIZE * distributed.rank, len(targets), BATCH_SIZE * distributed.world_size):
+        by_length = np.array(
+            sorted(range(len(targets)), key=lambda number: len(targets[number]))
+        )
+        for start in range(
+            BATCH_SIZE * distributed.rank,
+            len(targets),
+            BATCH_SIZE * distributed.world_size,
+        ):
             numbers = by_length[start : start + BATCH_SIZE]
             totals += torch.stack(with_less_memory(numbers, losses)).sum(0)
-        with_random, with_translation, words = distributed.all_reduce_sum(totals.to(device)).tolist()
+        with_random, with_translation, words = distributed.all_reduce_sum(
+            totals.to(device)
+        ).tolist()
         difference: float = (with_random - with_translation) / max(1.0, words)
         return difference
 
 
-def _with_tokens_of(source: Tokens, other: Tokens, chosen: Tensor, suffix_length: int) -> Tokens:
+def _with_tokens_of(
+    source: Tokens, other: Tokens, chosen: Tensor, suffix_length: int
+) -> Tokens:
     """Return a copy of `source` that has the tokens of `other` at the places marked in `chosen`.
 
     `chosen` is a mask (B, L), where L is the length of `other`. The last `suffix_length` tokens of each text
@@ -232,8 +273,12 @@ def _with_tokens_of(source: Tokens, other: Tokens, chosen: Tensor, suffix_length
     return replace(
         source,
         ids=mixed(source.ids, other.ids),
-        cross_attention_mask=mixed_masks(source.cross_attention_mask, other.cross_attention_mask),
-        self_attention_mask=mixed_masks(source.self_attention_mask, other.self_attention_mask),
+        cross_attention_mask=mixed_masks(
+            source.cross_attention_mask, other.cross_attention_mask
+        ),
+        self_attention_mask=mixed_masks(
+            source.self_attention_mask, other.self_attention_mask
+        ),
     )
 
 

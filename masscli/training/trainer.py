@@ -34,7 +34,13 @@ from masscli.text.tokenizer import Tokenizer
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.expected_curve import parse_expected_curve
 from masscli.training.frozen_rows import FrozenRows
-from masscli.training.fsdp import TrainStep, gather_tensors, gathered_model, local_part, total_norm
+from masscli.training.fsdp import (
+    TrainStep,
+    gather_tensors,
+    gathered_model,
+    local_part,
+    total_norm,
+)
 from masscli.training.gradients import Gradients
 from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.learning_rate import learning_rate
@@ -127,8 +133,12 @@ class Trainer:
                 if parameter.requires_grad:
                     self.names[parameter] = f"objective.{stream.name}.{name}"
         uses_fp16 = self.model.compute_dtype == torch.float16
-        self.scale = LossScale(uses_fp16, state.loss_scale, state.updates_since_overflow)
-        self.gradients = Gradients(recipe, train_step, self.streams, list(self.names), self.scale, state)
+        self.scale = LossScale(
+            uses_fp16, state.loss_scale, state.updates_since_overflow
+        )
+        self.gradients = Gradients(
+            recipe, train_step, self.streams, list(self.names), self.scale, state
+        )
         self.average: WeightAverage | None = None
         if recipe.optim.ema_decay:
             self.average = WeightAverage(self.names, recipe.optim.ema_decay)
@@ -166,7 +176,9 @@ class Trainer:
             else:
                 yield from self._save({})
         reason = progress.reason or "done"
-        yield Finished(self.state.step, reason, self.state.seconds, progress.interrupted)
+        yield Finished(
+            self.state.step, reason, self.state.seconds, progress.interrupted
+        )
 
     def try_update(self) -> tuple[list[PreparedBatch], dict[str, float]]:
         """Compute the gradient of the next update and discard it, without a step of the optimizer.
@@ -186,7 +198,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         return prepared, self._mean_losses(loss_sums, target_counts.cpu())
 
-    def _mean_losses(self, loss_sums: Tensor, target_counts: Tensor) -> dict[str, float]:
+    def _mean_losses(
+        self, loss_sums: Tensor, target_counts: Tensor
+    ) -> dict[str, float]:
         """Return the mean losses over all processes as `STREAM.TERM` to nats per target.
 
         `loss_sums` are the sums of this process and `target_counts` the targets of all processes, in the
@@ -194,7 +208,9 @@ class Trainer:
         """
         losses = {}
         all_loss_sums = distributed.all_reduce_sum(loss_sums).cpu()
-        for term, loss_sum, count in zip(self.gradients.terms, all_loss_sums, target_counts, strict=True):
+        for term, loss_sum, count in zip(
+            self.gradients.terms, all_loss_sums, target_counts, strict=True
+        ):
             if count:
                 losses[".".join(term)] = float(loss_sum / count)
         return losses
@@ -228,7 +244,9 @@ class Trainer:
                     yield from self._save({})
                     progress.saved_at = self.state.step
                 if progress.interrupted:
-                    progress.reason = f"stopped by {signal.Signals(progress.interrupted).name}"
+                    progress.reason = (
+                        f"stopped by {signal.Signals(progress.interrupted).name}"
+                    )
                     return
 
     def _validate_or_save_if_due(self, progress: Progress) -> Iterator[Event]:
@@ -242,7 +260,9 @@ class Trainer:
         if validate_interval is None:
             validate_interval = saving.save_interval_updates
         validate_epochs = valid.validate_interval or saving.save_interval
-        if self._may_validate() and self._is_due(validate_interval, validate_epochs, progress):
+        if self._may_validate() and self._is_due(
+            validate_interval, validate_epochs, progress
+        ):
             yield from self._validate_and_save(on_schedule=True)
             progress.saved_at = self.state.step
         # A validation saves as well.
@@ -272,7 +292,14 @@ class Trainer:
         # what is consumed.
         def planned_batches() -> Iterator[PlannedBatch]:
             weights = self._sampling_weights
-            return plan(samplers, weights, self.recipe.seed, state.update_freq, first_draw, state.positions)
+            return plan(
+                samplers,
+                weights,
+                self.recipe.seed,
+                state.update_freq,
+                first_draw,
+                state.positions,
+            )
 
         mine = load(
             {name: stream.batch_builder for name, stream in self.streams.items()},
@@ -287,7 +314,11 @@ class Trainer:
                 return
             planned = list(group)
             # Processes may have unequal shares, or none.
-            own = [batch for batch in planned if batch.micro % distributed.world_size == distributed.rank]
+            own = [
+                batch
+                for batch in planned
+                if batch.micro % distributed.world_size == distributed.rank
+            ]
             prepared = [next(mine) for _ in own]
             self.gradients.forget()
             for _ in range(reuse):
@@ -300,8 +331,14 @@ class Trainer:
         all streams have loss weight 0, all keep their sampling weights.
         """
         update = draw * self.recipe.train.batch_reuse
-        weights = {name: stream.sampling_weight for name, stream in self.streams.items()}
-        inactive = [name for name, stream in self.streams.items() if not stream.loss_weight.value_at(update)]
+        weights = {
+            name: stream.sampling_weight for name, stream in self.streams.items()
+        }
+        inactive = [
+            name
+            for name, stream in self.streams.items()
+            if not stream.loss_weight.value_at(update)
+        ]
         # A stream that adds nothing to the loss need not be read, unless there is no other one.
         if len(inactive) < len(weights):
             for name in inactive:
@@ -329,7 +366,9 @@ class Trainer:
             return f"read {first_stream} {train.max_epoch} times"
         if train.stop_time_hours is not None:
             # Clocks differ, so the first process decides for all.
-            over = torch.tensor(float(seconds >= train.stop_time_hours * 3600), device=self.device)
+            over = torch.tensor(
+                float(seconds >= train.stop_time_hours * 3600), device=self.device
+            )
             if float(distributed.broadcast(over)):
                 return f"{train.stop_time_hours} hours are over"
         return ""
@@ -342,12 +381,18 @@ class Trainer:
         lowest = self.recipe.train.stop_min_lr
         warmup = self.recipe.optim.warmup_updates or 0
         # Rates within the warm-up are low as well.
-        return lowest is not None and self.state.step >= warmup and self._learning_rate() <= lowest
+        return (
+            lowest is not None
+            and self.state.step >= warmup
+            and self._learning_rate() <= lowest
+        )
 
     def _learning_rate(self) -> float:
         """Return the learning rate of the next update."""
         max_update = self.recipe.train.max_update
-        return learning_rate(self.recipe.optim, self.state.step, max_update, self.state.lr_factor)
+        return learning_rate(
+            self.recipe.optim, self.state.step, max_update, self.state.lr_factor
+        )
 
     def _between_lists(self) -> bool:
         """Return whether the next update begins a new list of micro-batches.
@@ -358,7 +403,10 @@ class Trainer:
 
     def _may_validate(self) -> bool:
         """Return whether there is validation data and `--validate-after-updates` updates have been made."""
-        return bool(self.validator) and self.state.step >= self.recipe.valid.validate_after_updates
+        return (
+            bool(self.validator)
+            and self.state.step >= self.recipe.valid.validate_after_updates
+        )
 
     def _is_due(self, interval: int, epochs: int | None, progress: Progress) -> bool:
         """Return whether something is due after this update, by its interval in updates or in epochs.
@@ -372,7 +420,10 @@ class Trainer:
         # With lists that are reused, the exact multiple may lie within a list.
         if interval and self.state.step % interval < self.recipe.train.batch_reuse:
             return True
-        return epochs is not None and progress.epochs_now // epochs > progress.epochs_before // epochs
+        return (
+            epochs is not None
+            and progress.epochs_now // epochs > progress.epochs_before // epochs
+        )
 
     def _complete_epochs(self) -> int:
         """Return how often the first stream has been read to its end."""
@@ -447,7 +498,9 @@ class Trainer:
 
     def _gradient_norm(self) -> float:
         """Return the L2 norm of the gradient of all trained parameters, with the loss scale divided out."""
-        gradients = (parameter.grad for parameter in self.names if parameter.grad is not None)
+        gradients = (
+            parameter.grad for parameter in self.names if parameter.grad is not None
+        )
         return total_norm(gradients, self.device) / self.scale.value
 
     def _clip_and_step(self, grad_norm: float) -> None:
@@ -492,7 +545,9 @@ class Trainer:
         """
         first_bad = "none"
         for parameter, name in self.names.items():
-            if parameter.grad is not None and not bool(torch.isfinite(local_part(parameter.grad)).all()):
+            if parameter.grad is not None and not bool(
+                torch.isfinite(local_part(parameter.grad)).all()
+            ):
                 first_bad = name
                 break
         losses = []
@@ -511,7 +566,11 @@ class Trainer:
         micro-batches if all losses are finite. At most `MOST_SUSPECTS` micro-batches, and as many examples of
         each, are named.
         """
-        suspects = [planned for planned, loss in self.gradients.micro_losses if not bool(loss.isfinite())]
+        suspects = [
+            planned
+            for planned, loss in self.gradients.micro_losses
+            if not bool(loss.isfinite())
+        ]
         if not suspects:
             suspects = [planned for planned, _ in self.gradients.micro_losses]
         named = []
@@ -535,7 +594,11 @@ class Trainer:
         `target_counts` of all processes.
         """
         # These are the losses of this process and the targets of all, so this estimates the mean.
-        loss = float(loss_sums.sum()) / max(1.0, float(target_counts.sum())) * distributed.world_size
+        loss = (
+            float(loss_sums.sum())
+            / max(1.0, float(target_counts.sum()))
+            * distributed.world_size
+        )
         if self._first_loss is None:
             # A model that knows nothing has the loss of a uniform guess.
             self._first_loss = max(loss, math.log(self.model.vocab_size))
@@ -571,12 +634,21 @@ class Trainer:
             )
         seconds = time.monotonic() - started
         expected = self._expected_values()
-        yield Evaluated(self.state.step, metrics, result.signatures, seconds, result.samples, expected)
+        yield Evaluated(
+            self.state.step,
+            metrics,
+            result.signatures,
+            seconds,
+            result.samples,
+            expected,
+        )
         best_metric = self.recipe.checkpoint.best_metric
         # An extra validation at the end must not change the rates of a run that is made longer.
         if on_schedule and self.recipe.optim.lr_scheduler == "reduce_lr_on_plateau":
             lower = lower_is_better(best_metric)
-            record_validation(self.state, metrics[best_metric], self.recipe.optim, lower)
+            record_validation(
+                self.state, metrics[best_metric], self.recipe.optim, lower
+            )
         yield from self._save(metrics)
 
     def _expected_values(self) -> dict[str, tuple[float, float]]:
@@ -697,7 +769,8 @@ class Trainer:
             overflows=self.state.overflows,
             oom_retries=self.state.oom_retries,
             memory=peak_memory(self.device),
-            generation_share=self.gradients.generation_seconds / max(averager.seconds, 1e-9),
+            generation_share=self.gradients.generation_seconds
+            / max(averager.seconds, 1e-9),
             objective_metrics=objective_metrics,
             warnings=warnings,
         )
@@ -719,7 +792,9 @@ class Trainer:
                 continue
             measured = stream.objective.take_training_metrics()
             sums_and_counts = torch.tensor(
-                [measured[name] for name in names], dtype=torch.float64, device=self.device
+                [measured[name] for name in names],
+                dtype=torch.float64,
+                device=self.device,
             )
             metrics = {}
             for name, (total, count) in zip(

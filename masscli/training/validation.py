@@ -25,7 +25,10 @@ from masscli.generation.inference_copy import inference_copy
 from masscli.metrics import METRIC_FAMILIES, Score
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective
-from masscli.objectives.shared.evaluable_objective import EvaluableObjective, PredictiveObjective
+from masscli.objectives.shared.evaluable_objective import (
+    EvaluableObjective,
+    PredictiveObjective,
+)
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.evaluate_outputs import evaluate_outputs, with_less_memory
 from masscli.training.events import Sample
@@ -202,16 +205,22 @@ class Validator:
             losses = self._losses_by_term(model, stream)
             # The same weights as in training, so that both losses can be compared.
             weights = stream.objective.weights
-            metrics[f"{stream.name}.loss"] = sum(loss * weights[term] for term, loss in losses.items())
+            metrics[f"{stream.name}.loss"] = sum(
+                loss * weights[term] for term, loss in losses.items()
+            )
             if stream.term_losses:
-                term_losses |= dict(zip(stream.term_losses, losses.values(), strict=True))
+                term_losses |= dict(
+                    zip(stream.term_losses, losses.values(), strict=True)
+                )
         # Losses of single terms are added afterwards, so they are not part of the mean.
         metrics["loss"] = sum(metrics.values()) / len(self.streams)
         if self._has_perplexity:
             metrics["ppl"] = math.exp(min(metrics["loss"], MAX_EXPONENT))
         return metrics | term_losses
 
-    def _losses_by_term(self, model: Transformer, stream: ValidationStream) -> dict[str, float]:
+    def _losses_by_term(
+        self, model: Transformer, stream: ValidationStream
+    ) -> dict[str, float]:
         """Return the mean loss of each term of a stream in nats per target; 0 if it has no target.
 
         Raises MasscliError if no term has any target. All processes must call this together.
@@ -222,7 +231,9 @@ class Validator:
 
         def sums_and_counts(numbers: Ids) -> Tensor:
             """Return (2, terms): the summed losses and the target counts of the examples `numbers`."""
-            batch = objective.prepare(model, stream.batch_builder(numbers, 0).to(device))
+            batch = objective.prepare(
+                model, stream.batch_builder(numbers, 0).to(device)
+            )
             losses = objective(model, batch)
             sums = [float(losses[term].nll) for term in terms]
             counts = [batch.counts[term] for term in terms]
@@ -254,27 +265,40 @@ class Validator:
         unambiguous: dict[str, float] = {}
         names = self._unambiguous_metrics
         for stream in self.streams:
-            if not isinstance(stream.objective, EvaluableObjective) or stream.table is None:
+            if (
+                not isinstance(stream.objective, EvaluableObjective)
+                or stream.table is None
+            ):
                 continue
             stream.objective.eval()
-            outputs = evaluate_outputs(model, stream.objective, stream.batch_builder, stream.sampler)
+            outputs = evaluate_outputs(
+                model, stream.objective, stream.batch_builder, stream.sampler
+            )
             stream.objective.train()
-            for metric, value in stream.objective.compute_metrics(stream.table, outputs).items():
+            for metric, value in stream.objective.compute_metrics(
+                stream.table, outputs
+            ).items():
                 metrics[f"{stream.name}.{metric}"] = value
                 if metric in names:
                     unambiguous[metric] = value
         return metrics | unambiguous
 
-    def _measure_translations(self, model: Transformer, result: ValidationResult) -> None:
+    def _measure_translations(
+        self, model: Transformer, result: ValidationResult
+    ) -> None:
         """Run all translation tasks; add their scores, their means by metric and samples to `result`."""
         # One copy in the compute dtype serves all tasks; without tasks none is made.
         copy = inference_copy(model) if self.translations else model
         values: dict[str, list[float]] = {}
         for task in self.translations:
-            translated = task.measure(copy, self.tokenizer, self.framing, self.beam, self.lowercase)
+            translated = task.measure(
+                copy, self.tokenizer, self.framing, self.beam, self.lowercase
+            )
             result.add_scores(translated.scores)
             result.samples += translated.samples
-            values.setdefault(task.metric, []).append(translated.scores[task.name].value)
+            values.setdefault(task.metric, []).append(
+                translated.scores[task.name].value
+            )
         for metric, scores in values.items():
             result.metrics[metric] = sum(scores) / len(scores)
 

@@ -33,7 +33,11 @@ class Translated(NamedTuple):
 
 
 def take_samples(
-    task: str, sources: Sequence[str], references: Sequence[str], outputs: Sequence[str], count: int
+    task: str,
+    sources: Sequence[str],
+    references: Sequence[str],
+    outputs: Sequence[str],
+    count: int,
 ) -> tuple[Sample, ...]:
     """Return samples for at most `count` lines, spread evenly over a validation set.
 
@@ -44,7 +48,9 @@ def take_samples(
     samples = []
     for position in range(count):
         number = position * len(sources) // count
-        samples.append(Sample(task, sources[number], references[number], outputs[number]))
+        samples.append(
+            Sample(task, sources[number], references[number], outputs[number])
+        )
     return tuple(samples)
 
 
@@ -79,7 +85,12 @@ class TranslationTask:
         return f"{self.metric}.{'-'.join(self.path)}"
 
     def measure(
-        self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int, lowercase: bool
+        self,
+        model: Transformer,
+        tokenizer: Tokenizer,
+        framing: Framing,
+        beam: int,
+        lowercase: bool,
     ) -> Translated:
         """Translate the sources with beam search, and return the BLEU score and sample outputs.
 
@@ -97,7 +108,9 @@ class TranslationTask:
         sources = [self.sources[number] for number in mine]
         lines = sources
         for step, (source, target) in enumerate(pairwise(self.path)):
-            translator = Translator([writer], tokenizer, framing, config, allowed=self.allowed.get(target))
+            translator = Translator(
+                [writer], tokenizer, framing, config, allowed=self.allowed.get(target)
+            )
             outputs = translator.translate(lines, source, target)
             lines = [hypotheses[0].text for hypotheses in outputs]
             if step == 0 and self.metric == "roundtrip":
@@ -112,12 +125,18 @@ class TranslationTask:
         romanian = tokenizer.preprocessing.romanian if target == "ro" else None
         if romanian:
             score = replace(score, signature=f"{score.signature}|romanian:{romanian}")
-        samples = take_samples(self.name, self.sources, self.references, hypotheses, self.samples)
+        samples = take_samples(
+            self.name, self.sources, self.references, hypotheses, self.samples
+        )
         return Translated({self.name: score}, samples)
 
 
 def _without_copies(
-    lines: Sequence[str], sources: Sequence[str], source: str, target: str, tokenizer: Tokenizer
+    lines: Sequence[str],
+    sources: Sequence[str],
+    source: str,
+    target: str,
+    tokenizer: Tokenizer,
 ) -> list[str]:
     """Return the translations `lines`, with an empty line in place of each one that copies its source.
 
@@ -151,7 +170,9 @@ class WritingTask:
     samples: int = 0
     """How many sample outputs `measure` returns."""
 
-    def measure(self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int) -> Translated:
+    def measure(
+        self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int
+    ) -> Translated:
         """Generate an output for each source with beam search, and return ROUGE scores and samples.
 
         Every process generates a part of the outputs, so all must call this together; all get the scores of
@@ -161,7 +182,9 @@ class WritingTask:
         config = GenerationConfig(beam=beam, max_len_a=0, max_len_b=self.max_length)
         writer = extract_stack(model, "encoder") if self.by_encoder else model
         mine = range(distributed.rank, len(self.sources), distributed.world_size)
-        translator = Translator([writer], tokenizer, framing, config, truncation=self.truncation)
+        translator = Translator(
+            [writer], tokenizer, framing, config, truncation=self.truncation
+        )
         sources = [self.sources[number] for number in mine]
         outputs = translator.translate(sources, self.language, self.language)
         lines = [hypotheses[0].text for hypotheses in outputs]
@@ -169,7 +192,10 @@ class WritingTask:
         written = exchange_lines(mine, lines, len(self.sources), device)
         scores = rouge_scores(written, self.references)
         name = f"{self.stream}.rouge"
-        return Translated(scores, take_samples(name, self.sources, self.references, written, self.samples))
+        return Translated(
+            scores,
+            take_samples(name, self.sources, self.references, written, self.samples),
+        )
 
 
 class Probe(Protocol):
@@ -213,4 +239,7 @@ class RetrievalTask:
         first = sentence_vectors(model, self.framing, self.sides[0], self.pair[0])
         second = sentence_vectors(model, self.framing, self.sides[1], self.pair[1])
         forward, backward = self.names
-        return {forward: precision_at_1(first, second), backward: precision_at_1(second, first)}
+        return {
+            forward: precision_at_1(first, second),
+            backward: precision_at_1(second, first),
+        }

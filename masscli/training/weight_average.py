@@ -24,7 +24,9 @@ class WeightAverage:
     def __init__(self, parameters: Mapping[nn.Parameter, str], decay: float) -> None:
         self.parameters = parameters
         self.decay = decay
-        self.values = {name: parameter.detach().clone() for parameter, name in parameters.items()}
+        self.values = {
+            name: parameter.detach().clone() for parameter, name in parameters.items()
+        }
 
     @torch.no_grad()
     def update(self, updates: int) -> None:

@@ -26,7 +26,9 @@ def test_every_objective_is_checked() -> None:
     assert set(device_checks.CASES) == set(OBJECTIVES.names())
 
 
-def test_a_cpu_agrees_with_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_agrees_with_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     some = {name: device_checks.CASES[name] for name in ("translate", "extract")}
     monkeypatch.setattr(device_checks, "CASES", some)
     checks = list(device_checks.check_device(CPU, tmp_path))
@@ -47,10 +49,14 @@ def test_another_dropout_is_noticed(data: Path, tmp_path: Path) -> None:
     wrong = replace(case, model={"dropout": 0.3})
     runs = []
     for name, variant in (("right", case), ("wrong", wrong)):
-        request = device_checks._request("translate", variant, data, tmp_path / name, "cpu")
+        request = device_checks._request(
+            "translate", variant, data, tmp_path / name, "cpu"
+        )
         runs.append(device_checks._train(request))
     right, other = runs
-    assert not device_checks._compare("translate", other, right, device_checks.TOLERANCES["bf16"]).passed
+    assert not device_checks._compare(
+        "translate", other, right, device_checks.TOLERANCES["bf16"]
+    ).passed
     assert device_checks._compare("translate", right, right, 0.0).passed
 
 
@@ -71,7 +77,9 @@ def test_gradients_that_a_sharded_model_sums_wrongly_are_noticed(
 ) -> None:
     def sum_wrongly(train_step: torch.nn.Module, device: torch.device) -> None:
         """Multiply the gradient of the last parameter alone, so that all others are right."""
-        list(train_step.parameters())[-1].register_hook(lambda gradient: gradient * factor)
+        list(train_step.parameters())[-1].register_hook(
+            lambda gradient: gradient * factor
+        )
 
     monkeypatch.setattr(device_checks, "shard_model", sum_wrongly)
     assert not device_checks._check_sharding(data, tmp_path, CPU).passed

@@ -15,10 +15,21 @@ from masscli.objectives.shared.table_options import TableOptions
 
 @pytest.mark.parametrize("options", [ClassifyOptions(), TagOptions(word_column="1")])
 @pytest.mark.parametrize(
-    "example", [3, None, b"ba", ["ba", 3], {"1": {"2": "ba"}}, {"1": 3}, {"1": "ba", "2": ["bo", None]}]
+    "example",
+    [
+        3,
+        None,
+        b"ba",
+        ["ba", 3],
+        {"1": {"2": "ba"}},
+        {"1": 3},
+        {"1": "ba", "2": ["bo", None]},
+    ],
 )
 def test_what_is_no_text_is_refused(example: Any, options: TableOptions) -> None:
-    with pytest.raises(MasscliError, match=r"^examples:2: a \w+ is neither a text nor a list of texts$"):
+    with pytest.raises(
+        MasscliError, match=r"^examples:2: a \w+ is neither a text nor a list of texts$"
+    ):
         records_of(["ba", example], options)
 
 

@@ -45,7 +45,9 @@ def load(folder: Path) -> masscli.Model:
 
 def test_importing_masscli_imports_no_torch() -> None:
     code = "import sys, masscli; print('torch' in sys.modules, 'load' in dir(masscli), masscli.load.__name__, 'torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "False True load True\n"
 
 
@@ -67,13 +69,26 @@ def test_translations_are_those_of_the_command(
         == command(capsys, *at, "--beam", "3").split("\n")[:-1]
     )
     n_best = model.translate_nbest(iter(LINES), beam=3, lenpen=0.5)
-    printed = command(capsys, *at, "--beam", "3", "--nbest", "3", "--lenpen", "0.5", "--format", "jsonl")
+    printed = command(
+        capsys,
+        *at,
+        "--beam",
+        "3",
+        "--nbest",
+        "3",
+        "--lenpen",
+        "0.5",
+        "--format",
+        "jsonl",
+    )
     for translations, row in zip(n_best, printed.splitlines(), strict=False):
         expected = json.loads(row)["hypotheses"]
         assert [t.text for t in translations] == [h["text"] for h in expected]
         assert [t.score for t in translations] == [h["score"] for h in expected]
         assert [list(t.pieces) for t in translations] == [h["tokens"] for h in expected]
-        assert [list(t.piece_scores) for t in translations] == [h["token_scores"] for h in expected]
+        assert [list(t.piece_scores) for t in translations] == [
+            h["token_scores"] for h in expected
+        ]
 
 
 def test_scores_of_given_texts_are_those_of_the_search(ende: Path) -> None:
@@ -92,7 +107,9 @@ def test_scores_of_given_texts_are_those_of_the_search(ende: Path) -> None:
 
 
 def test_a_language_model_scores_text_alone(toy: Path, tmp_path: Path) -> None:
-    streams = {"lm": {"dataset": "en", "objective": {"name": "gpt", "tokens_per_sample": 32}}}
+    streams = {
+        "lm": {"dataset": "en", "objective": {"name": "gpt", "tokens_per_sample": 32}}
+    }
     changes = ["model.encoder_layers=0", "train.max_update=30"]
     list(masscli.pretrain(recipe(toy, tmp_path / "gpt", *changes, streams=streams)))
     model = load(tmp_path / "gpt")
@@ -118,7 +135,11 @@ def test_wrong_requests_are_refused(ende: Path, labelled: Path) -> None:
         model.translate(LINES[:1], "de", "en")
     with pytest.warns(UserWarning, match="line 2 was cut to the 31 pieces"):
         model.translate([LINES[0], " ".join(LINES)])
-    for option, value in (("precision", "half"), ("backend", "ctranslate"), ("device", "gpu")):
+    for option, value in (
+        ("precision", "half"),
+        ("backend", "ctranslate"),
+        ("device", "gpu"),
+    ):
         with pytest.raises(MasscliError, match=f"^--{option} {value}: "):
             masscli.load(ende, **{option: value})  # type: ignore[arg-type]
     with pytest.raises(MasscliError, match="nothing-here"):
@@ -150,34 +171,61 @@ def test_labels_are_those_of_the_command(
         "--format", "jsonl",
     )  # fmt: skip
     predictions = load(tmp_path / "run").predict(examples)
-    for number, (prediction, row) in enumerate(zip(predictions, printed.splitlines(), strict=True), 1):
+    for number, (prediction, row) in enumerate(
+        zip(predictions, printed.splitlines(), strict=True), 1
+    ):
         assert {"line": number, **prediction.details} == json.loads(row)
         assert prediction.text == prediction.details["label"]
-    with pytest.raises(MasscliError, match=r"examples:4: has 1, 2, 3, the first example has 1"):
+    with pytest.raises(
+        MasscliError, match=r"examples:4: has 1, 2, 3, the first example has 1"
+    ):
         load(tmp_path / "run").predict([*examples, *examples, ("ba", "bo", "di")][-4:])
 
 
-def test_tags_answers_and_choices(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tags_answers_and_choices(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     finetune(labelled, tmp_path / "tag", "--task", "tag", "--table", "conll", *ENCODER)
     tagger = load(tmp_path / "tag")
     tags = tagger.predict(["ba ga di", ["fe", "bo"]])
-    with pytest.warns(UserWarning, match="^no piece of the text is known in examples:2$"):
+    with pytest.warns(
+        UserWarning, match="^no piece of the text is known in examples:2$"
+    ):
         tagger.predict(["ba ga di", "\u4e16\u754c"])
     assert [tag.details["words"] for tag in tags] == [["ba", "ga", "di"], ["fe", "bo"]]
     assert all(len(tag.details["tags"]) == len(tag.details["words"]) for tag in tags)
 
-    finetune(labelled, tmp_path / "choose", "--task", "choose", "--table", "jsonl", *ENCODER)
-    rows = [json.loads(line) for line in (labelled / "valid.jsonl").read_text().splitlines()]
+    finetune(
+        labelled, tmp_path / "choose", "--task", "choose", "--table", "jsonl", *ENCODER
+    )
+    rows = [
+        json.loads(line) for line in (labelled / "valid.jsonl").read_text().splitlines()
+    ]
     examples = [{"context": row["context"], "choices": row["choices"]} for row in rows]
     chosen = load(tmp_path / "choose").predict(examples)
-    printed = command(capsys, "predict", str(tmp_path / "choose"), "-i", str(labelled / "valid.jsonl"))
+    printed = command(
+        capsys, "predict", str(tmp_path / "choose"), "-i", str(labelled / "valid.jsonl")
+    )
     assert [choice.text for choice in chosen] == printed.splitlines()
 
-    finetune(labelled, tmp_path / "squad", "--task", "extract", "--table", "squad", *ENCODER, *SHORT)
+    finetune(
+        labelled,
+        tmp_path / "squad",
+        "--task",
+        "extract",
+        "--table",
+        "squad",
+        *ENCODER,
+        *SHORT,
+    )
     asked = json.loads((labelled / "valid.json").read_text())["data"][0]["paragraphs"]
-    questions = [{"question": "bo?", "context": paragraph["context"]} for paragraph in asked]
+    questions = [
+        {"question": "bo?", "context": paragraph["context"]} for paragraph in asked
+    ]
     answers = load(tmp_path / "squad").predict(questions)
-    printed = command(capsys, "predict", str(tmp_path / "squad"), "-i", str(labelled / "valid.json"))
+    printed = command(
+        capsys, "predict", str(tmp_path / "squad"), "-i", str(labelled / "valid.json")
+    )
     assert [answer.text for answer in answers] == printed.splitlines()
     with pytest.raises(MasscliError, match="examples:1: lacks 'question'"):
         load(tmp_path / "squad").predict([{"context": "ba"}])

@@ -12,7 +12,11 @@ from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.app import dispatch
 from masscli.objectives.extract.options import ExtractOptions
-from masscli.objectives.labelled.options import ChooseOptions, ClassifyOptions, TagOptions
+from masscli.objectives.labelled.options import (
+    ChooseOptions,
+    ClassifyOptions,
+    TagOptions,
+)
 from masscli.objectives.shared.table_options import TableOptions
 from masscli.text.tokenizer import Tokenizer
 from tests.task_commands import predict, refused
@@ -21,9 +25,13 @@ from tests.toy_tasks import ENCODER, TINY, finetune
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
-def test_a_checkpoint_without_a_task_predicts_nothing(labelled: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_task_predicts_nothing(
+    labelled: Path, tmp_path: Path
+) -> None:
     at = [str(labelled / "data"), "--max-update", "1", *TINY]
-    dispatch(["pretrain", *at, "--objective", "mass", "--save-dir", str(tmp_path / "mass")])
+    dispatch(
+        ["pretrain", *at, "--objective", "mass", "--save-dir", str(tmp_path / "mass")]
+    )
     assert (
         refused("predict", tmp_path / "mass")[0]
         == f"{tmp_path / 'mass'}: was not trained for a task that has predictions"
@@ -46,7 +54,9 @@ def test_a_checkpoint_without_a_task_predicts_nothing(labelled: Path, tmp_path: 
     )
 
 
-def test_two_tasks_on_one_model(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_tasks_on_one_model(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     toml = f"""
 data = "{labelled / "data"}"
 save_dir = "{tmp_path / "run"}"
@@ -58,7 +68,19 @@ dataset = "conll"
 objective = {{ name = "tag" }}
 """
     (tmp_path / "r.toml").write_text(toml)
-    assert dispatch(["finetune", "--config", str(tmp_path / "r.toml"), "--max-update", "6", *ENCODER]) == 0
+    assert (
+        dispatch(
+            [
+                "finetune",
+                "--config",
+                str(tmp_path / "r.toml"),
+                "--max-update",
+                "6",
+                *ENCODER,
+            ]
+        )
+        == 0
+    )
     metrics = Checkpoint.open(tmp_path / "run").metrics
     assert {
         "sentiment.accuracy",
@@ -76,7 +98,12 @@ objective = {{ name = "tag" }}
     assert (
         len(
             predict(
-                capsys, tmp_path / "run", "--stream", "sentiment", "-i", labelled / "valid.tsv"
+                capsys,
+                tmp_path / "run",
+                "--stream",
+                "sentiment",
+                "-i",
+                labelled / "valid.tsv",
             ).splitlines()
         )
         == 12
@@ -99,12 +126,19 @@ STRANGE = "\u4e16\u754c"
     ],
 )  # fmt: skip
 def test_examples_of_which_nothing_is_known_are_found(
-    labelled: Path, tmp_path: Path, options: TableOptions, format: str, text: str, examples: list[int]
+    labelled: Path,
+    tmp_path: Path,
+    options: TableOptions,
+    format: str,
+    text: str,
+    examples: list[int],
 ) -> None:
     """Labels do not count, since no model reads them as text."""
     tokenizer = Tokenizer.load(labelled / "data")
     nothing: Any = None
-    model = TaskModel(nothing, nothing, replace(options, language="en"), tokenizer, "task")
+    model = TaskModel(
+        nothing, nothing, replace(options, language="en"), tokenizer, "task"
+    )
     path = tmp_path / "input"
     path.write_text(text, encoding="utf-8")
     counts = model.count_unknown(model.read(path, format))

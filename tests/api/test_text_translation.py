@@ -40,12 +40,18 @@ class Dictionary:
             n_best = []
             for suffix in ("", "!"):
                 text = line.upper().replace("{", "").replace("}", "") + suffix
-                n_best.append(Translation(text, Hypothesis((), -0.5, scores, False), tuple(line.split())))
+                n_best.append(
+                    Translation(
+                        text, Hypothesis((), -0.5, scores, False), tuple(line.split())
+                    )
+                )
             yield n_best if line else n_best[:1]
 
 
 def translator(model: Dictionary, **options: Any) -> TextTranslator:
-    return TextTranslator(cast(TextModel, model), GenerationConfig(beam=2, nbest=2), **options)
+    return TextTranslator(
+        cast(TextModel, model), GenerationConfig(beam=2, nbest=2), **options
+    )
 
 
 SHAPES = [
@@ -67,7 +73,10 @@ def test_white_space_stays_and_everything_is_translated(text: str) -> None:
 def test_sentences_of_all_texts_are_translated_together() -> None:
     model = Dictionary()
     texts = ["One. Two.", "Three."]
-    assert [t.text for t in translator(model).translate(texts)] == ["ONE. TWO.", "THREE."]
+    assert [t.text for t in translator(model).translate(texts)] == [
+        "ONE. TWO.",
+        "THREE.",
+    ]
     assert model.asked[0] == ["One.", "Two.", "Three."]
     whole = Dictionary()
     translator(whole, split=False).translate(texts)
@@ -86,7 +95,9 @@ def test_alternatives_join_the_sentences_of_a_rank() -> None:
 def test_placeholders_pass_unchanged() -> None:
     text = "Hi {name}, <B>you</B> have {n} new.\n{only}\n <I>all</I> "
     translated = translator(Dictionary()).translate([text])[0]
-    assert translated.text == "HI {name}, <B>YOU</B> HAVE {n} NEW.\n{only}\n <I>ALL</I> "
+    assert (
+        translated.text == "HI {name}, <B>YOU</B> HAVE {n} NEW.\n{only}\n <I>ALL</I> "
+    )
     lost = translator(Dictionary(), keep_placeholders=False).translate([text])[0]
     assert "{name}" not in lost.text
     # Nothing was generated for the second line.
@@ -97,10 +108,16 @@ def test_a_part_of_a_sentence_does_not_end_as_one() -> None:
     class WithStops(Dictionary):
         def translate(self, lines: list[str], source: str, target: str) -> Any:
             for translations in super().translate(lines, source, target):
-                yield [Translation(f"{t.text.rstrip(',.')}.", t.hypothesis, t.pieces) for t in translations]
+                yield [
+                    Translation(f"{t.text.rstrip(',.')}.", t.hypothesis, t.pieces)
+                    for t in translations
+                ]
 
     text = "Go to {x}, now. See {y} and {z}!"
-    assert translator(WithStops()).translate([text])[0].text == "GO TO {x}, NOW. SEE {y} AND {z}!"
+    assert (
+        translator(WithStops()).translate([text])[0].text
+        == "GO TO {x}, NOW. SEE {y} AND {z}!"
+    )
 
 
 def test_confidence_is_the_mean_of_a_line() -> None:
@@ -120,7 +137,11 @@ def test_with_a_model(toy: Path, tmp_path: Path) -> None:
     from tests.toy import recipe
 
     streams = {"pairs": {"dataset": "en-de", "objective": {"name": "translate"}}}
-    list(masscli.finetune(recipe(toy, tmp_path / "run", "train.max_update=10", streams=streams)))
+    list(
+        masscli.finetune(
+            recipe(toy, tmp_path / "run", "train.max_update=10", streams=streams)
+        )
+    )
     model = masscli.load(tmp_path / "run", device="cpu", precision="fp32")
     translated = model.translate_text("ba be bi.\n\n{x} bo bu", nbest=2)
     assert translated.lines[0].text == model.translate(["ba be bi."])[0]

@@ -17,15 +17,42 @@ from masscli.models.config import ModelConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
-SMALL = {"encoder_layers": 1, "decoder_layers": 1, "dim": 16, "ffn_dim": 32, "heads": 2, "max_positions": 32}
-TRAIN = {"max_update": 6, "max_tokens": 150, "num_workers": 0, "precision": "fp32", "log_interval": 2}
+SMALL = {
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "dim": 16,
+    "ffn_dim": 32,
+    "heads": 2,
+    "max_positions": 32,
+}
+TRAIN = {
+    "max_update": 6,
+    "max_tokens": 150,
+    "num_workers": 0,
+    "precision": "fp32",
+    "log_interval": 2,
+}
 
 
-def test_a_run_from_python_equals_that_of_the_command(toy: Path, tmp_path: Path) -> None:
-    options = {"data": str(toy), "save_dir": str(tmp_path / "python"), "model": SMALL, "train": TRAIN}
-    recipe = masscli.compose_recipe(options, objective="mass", objective_options={"k": 0.4})
+def test_a_run_from_python_equals_that_of_the_command(
+    toy: Path, tmp_path: Path
+) -> None:
+    options = {
+        "data": str(toy),
+        "save_dir": str(tmp_path / "python"),
+        "model": SMALL,
+        "train": TRAIN,
+    }
+    recipe = masscli.compose_recipe(
+        options, objective="mass", objective_options={"k": 0.4}
+    )
     events = list(masscli.pretrain(recipe))
-    assert [event.step for event in events if type(event).__name__ == "Stepped"] == [1, 2, 4, 6]
+    assert [event.step for event in events if type(event).__name__ == "Stepped"] == [
+        1,
+        2,
+        4,
+        6,
+    ]
     flags = ["--k", "0.4"]
     for key, value in {**SMALL, **TRAIN}.items():
         flags += [f"--{key.replace('_', '-')}", str(value)]
@@ -41,8 +68,15 @@ def test_a_run_from_python_equals_that_of_the_command(toy: Path, tmp_path: Path)
     assert list(masscli.pretrain(again)) == []
 
 
-def test_a_run_stops_when_its_events_are_not_read_and_goes_on_later(toy: Path, tmp_path: Path) -> None:
-    options = {"data": str(toy), "save_dir": str(tmp_path / "run"), "model": SMALL, "train": TRAIN}
+def test_a_run_stops_when_its_events_are_not_read_and_goes_on_later(
+    toy: Path, tmp_path: Path
+) -> None:
+    options = {
+        "data": str(toy),
+        "save_dir": str(tmp_path / "run"),
+        "model": SMALL,
+        "train": TRAIN,
+    }
     options["checkpoint"] = {"save_interval_updates": 2}
     recipe = masscli.compose_recipe(options, objective="mass")
     events = masscli.pretrain(recipe)
@@ -54,12 +88,19 @@ def test_a_run_stops_when_its_events_are_not_read_and_goes_on_later(toy: Path, t
     assert min(event.step for event in later) == 3
     whole = replace(recipe, save_dir=tmp_path / "whole")
     list(masscli.pretrain(whole))
-    checksums = [Checkpoint.open(tmp_path / name).checksums for name in ("run", "whole")]
+    checksums = [
+        Checkpoint.open(tmp_path / name).checksums for name in ("run", "whole")
+    ]
     assert checksums[0]["model.safetensors"] == checksums[1]["model.safetensors"]
 
 
 def test_training_works_in_a_thread(toy: Path, tmp_path: Path) -> None:
-    options = {"data": str(toy), "save_dir": str(tmp_path / "run"), "model": SMALL, "train": TRAIN}
+    options = {
+        "data": str(toy),
+        "save_dir": str(tmp_path / "run"),
+        "model": SMALL,
+        "train": TRAIN,
+    }
     recipe = masscli.compose_recipe(options, objective="mass")
     events: list[object] = []
     thread = threading.Thread(target=lambda: events.extend(masscli.pretrain(recipe)))
@@ -70,7 +111,9 @@ def test_training_works_in_a_thread(toy: Path, tmp_path: Path) -> None:
 
 def test_a_named_size_without_its_sizes_is_refused(toy: Path) -> None:
     recipe = masscli.Recipe(data=toy, model=ModelConfig(arch="base"))
-    with pytest.raises(MasscliError, match=r"model\.arch base: the recipe has the sizes of tiny"):
+    with pytest.raises(
+        MasscliError, match=r"model\.arch base: the recipe has the sizes of tiny"
+    ):
         next(masscli.pretrain(recipe))
     options = {"data": str(toy), "model": {"arch": "base", "dropout": 0.3}}
     composed = masscli.compose_recipe(options, objective="mass")
@@ -78,7 +121,10 @@ def test_a_named_size_without_its_sizes_is_refused(toy: Path) -> None:
 
 
 def test_options_without_effect_are_named(toy: Path) -> None:
-    options = {"data": str(toy), "optim": {"warmup_init_lr": 0.1, "lr_scheduler": "constant"}}
+    options = {
+        "data": str(toy),
+        "optim": {"warmup_init_lr": 0.1, "lr_scheduler": "constant"},
+    }
     with pytest.warns(UserWarning, match=r"optim\.warmup_init_lr has no effect"):
         masscli.compose_recipe(options, objective="mass")
 
@@ -92,8 +138,12 @@ def test_options_without_effect_are_named(toy: Path) -> None:
         (".", "is not a file"),
     ],
 )
-def test_a_recipe_file_that_cannot_be_read_is_named(name: str, message: str, tmp_path: Path) -> None:
+def test_a_recipe_file_that_cannot_be_read_is_named(
+    name: str, message: str, tmp_path: Path
+) -> None:
     (tmp_path / "broken.toml").write_text("model = [")
     (tmp_path / "deep.toml").write_text(f"model = {'[' * 5000}{']' * 5000}")
-    with pytest.raises(MasscliError, match=f"^{re.escape(str(tmp_path / name))}: .*{message}"):
+    with pytest.raises(
+        MasscliError, match=f"^{re.escape(str(tmp_path / name))}: .*{message}"
+    ):
         masscli.compose_recipe(tmp_path / name)

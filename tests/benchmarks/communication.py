@@ -30,9 +30,7 @@ from masscli.text import demo
 
 FEW = 3
 """The updates of the run that is subtracted."""
-MODEL = (
-    "--arch tiny --max-tokens 200 --precision fp32 --threads 1 --num-workers 0 --validate-interval-updates 0"
-)
+MODEL = "--arch tiny --max-tokens 200 --precision fp32 --threads 1 --num-workers 0 --validate-interval-updates 0"
 
 
 def loopback_bytes() -> int:
@@ -51,9 +49,13 @@ def run(arguments: Sequence[str]) -> None:
         sys.exit(done.stdout + done.stderr)
 
 
-def bytes_of_training(data: Path, folder: Path, processes: int, updates: int, flags: Sequence[str]) -> int:
+def bytes_of_training(
+    data: Path, folder: Path, processes: int, updates: int, flags: Sequence[str]
+) -> int:
     """Train for so many updates, and return the bytes that all processes have sent."""
-    launcher = f"-m torch.distributed.run --standalone --nproc-per-node {processes} -m masscli"
+    launcher = (
+        f"-m torch.distributed.run --standalone --nproc-per-node {processes} -m masscli"
+    )
     command = f"pretrain {data} --objective mass {MODEL} --max-update {updates} --save-dir {folder}"
     before = loopback_bytes()
     run([*launcher.split(), *command.split(), *flags])
@@ -93,14 +95,20 @@ def main() -> None:
         demo.write(folder / "demo")
         data = folder / "data"
         text = f"--trainpref {folder}/demo/train --validpref {folder}/demo/valid"
-        run(f"-m masscli preprocess --langs en,de {text} --vocab-size 400 --destdir {data}".split())
-        print(f"{'processes':>9} {'model':<8} {'parameters':>10} {'MB, each process':>17} {'formula':>8}")
+        run(
+            f"-m masscli preprocess --langs en,de {text} --vocab-size 400 --destdir {data}".split()
+        )
+        print(
+            f"{'processes':>9} {'model':<8} {'parameters':>10} {'MB, each process':>17} {'formula':>8}"
+        )
         for processes in map(int, arguments.processes.split(",")):
             for model, flags in (("whole", []), ("sharded", ["--shard-model"])):
                 sent = []
                 for updates in (FEW, FEW + arguments.updates):
                     runs = folder / f"{processes}-{model}-{updates}"
-                    sent.append(bytes_of_training(data, runs, processes, updates, flags))
+                    sent.append(
+                        bytes_of_training(data, runs, processes, updates, flags)
+                    )
                 whole, outside = parameter_counts(runs)
                 measured = (sent[1] - sent[0]) / arguments.updates / processes
                 formula = expected(processes, whole, outside, bool(flags))

@@ -31,7 +31,11 @@ def main() -> None:
     args = parser.parse_args()
     found, gold = read(args.found), read(args.gold)
     counts = Counter(
-        args.text.read_text(encoding="utf-8").lower().replace(".", " . ").replace(",", " , ").split()
+        args.text.read_text(encoding="utf-8")
+        .lower()
+        .replace(".", " . ")
+        .replace(",", " , ")
+        .split()
     )
     common = [word for word, _ in counts.most_common() if word in gold]
     both = [word for word in common if word in found]
@@ -40,9 +44,12 @@ def main() -> None:
     for most in (100, 200, 500, 1000):
         known, every = both[:most], common[:most]
         right = [
-            sum(bool(found[word] & gold[word]) for word in words if word in found) for words in (known, every)
+            sum(bool(found[word] & gold[word]) for word in words if word in found)
+            for words in (known, every)
         ]
-        print(f"{most:5}   {right[0] / len(known):20.1%}   {right[1] / len(every):12.1%}")
+        print(
+            f"{most:5}   {right[0] / len(known):20.1%}   {right[1] / len(every):12.1%}"
+        )
 
 
 if __name__ == "__main__":

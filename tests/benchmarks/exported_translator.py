@@ -68,11 +68,25 @@ def main() -> None:
     direction = ["-s", options.s, "-t", options.t]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for to, precision in (("huggingface", "fp32"), ("ctranslate2", "fp32"), ("ctranslate2", "int8")):
+        for to, precision in (
+            ("huggingface", "fp32"),
+            ("ctranslate2", "fp32"),
+            ("ctranslate2", "int8"),
+        ):
             extra = ["--precision", precision] if to == "ctranslate2" else []
             output = str(folder / f"{to}-{precision}")
             subprocess.run(
-                [*MASSCLI, "export", str(options.run), "--to", to, *direction, *extra, "--output", output],
+                [
+                    *MASSCLI,
+                    "export",
+                    str(options.run),
+                    "--to",
+                    to,
+                    *direction,
+                    *extra,
+                    "--output",
+                    output,
+                ],
                 check=True,
             )
         from masscli.checkpoint.checkpoint import Checkpoint
@@ -97,12 +111,26 @@ def main() -> None:
         texts = {}
         for name, more in (
             ("masscli", ["--precision", "fp32"]),
-            ("masscli --backend, first", ["--backend", "ctranslate2", "--precision", "fp32"]),
-            ("masscli --backend, again", ["--backend", "ctranslate2", "--precision", "fp32"]),
-            ("masscli --backend, int8", ["--backend", "ctranslate2", "--precision", "int8"]),
+            (
+                "masscli --backend, first",
+                ["--backend", "ctranslate2", "--precision", "fp32"],
+            ),
+            (
+                "masscli --backend, again",
+                ["--backend", "ctranslate2", "--precision", "fp32"],
+            ),
+            (
+                "masscli --backend, int8",
+                ["--backend", "ctranslate2", "--precision", "int8"],
+            ),
         ):
-            texts[name] = timed(name, [*generate, *more, "--output", str(file(name))], file(name))
-        for kind, name in (("fp32", "CTranslate2 alone"), ("int8", "CTranslate2 alone, int8")):
+            texts[name] = timed(
+                name, [*generate, *more, "--output", str(file(name))], file(name)
+            )
+        for kind, name in (
+            ("fp32", "CTranslate2 alone"),
+            ("int8", "CTranslate2 alone, int8"),
+        ):
             compute_type = {"fp32": "float32", "int8": "int8"}[kind]
             arguments = [
                 str(folder / f"ctranslate2-{kind}"),
@@ -112,10 +140,19 @@ def main() -> None:
                 options.beam,
                 compute_type,
             ]
-            texts[name] = timed(name, [sys.executable, "-c", CTRANSLATE2, *arguments], file(name))
-        arguments = [str(folder / "huggingface-fp32"), source, str(file("transformers")), options.beam]
+            texts[name] = timed(
+                name, [sys.executable, "-c", CTRANSLATE2, *arguments], file(name)
+            )
+        arguments = [
+            str(folder / "huggingface-fp32"),
+            source,
+            str(file("transformers")),
+            options.beam,
+        ]
         texts["transformers"] = timed(
-            "transformers alone", [sys.executable, "-c", TRANSFORMERS, *arguments], file("transformers")
+            "transformers alone",
+            [sys.executable, "-c", TRANSFORMERS, *arguments],
+            file("transformers"),
         )
 
         ours = texts["masscli"].splitlines()

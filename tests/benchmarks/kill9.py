@@ -44,9 +44,16 @@ def preprocess(text: Path) -> Stage:
 
     def found(folder: Path) -> str:
         files = [path for path in (folder / "data").rglob("*") if path.is_file()]
-        return f"{len(files)} files, {sum(path.stat().st_size for path in files):,} bytes"
+        return (
+            f"{len(files)} files, {sum(path.stat().st_size for path in files):,} bytes"
+        )
 
-    return Stage("preprocess", command, lambda folder: sha256(sorted((folder / "data").iterdir())), found)
+    return Stage(
+        "preprocess",
+        command,
+        lambda folder: sha256(sorted((folder / "data").iterdir())),
+        found,
+    )
 
 
 def training(data: Path) -> Stage:
@@ -61,8 +68,13 @@ def training(data: Path) -> Stage:
         return sha256([last / "model.safetensors", last / "optimizer.safetensors"])
 
     def found(folder: Path) -> str:
-        names = sorted(path.name for path in (folder / "run/checkpoints").glob("*step-*"))
-        return ", ".join(name.replace("step-00000", "") for name in names) or "nothing saved"
+        names = sorted(
+            path.name for path in (folder / "run/checkpoints").glob("*step-*")
+        )
+        return (
+            ", ".join(name.replace("step-00000", "") for name in names)
+            or "nothing saved"
+        )
 
     return Stage("training", command, digest, found)
 
@@ -71,11 +83,15 @@ def sha256(paths: Sequence[Path]) -> str:
     """Of the names and contents of files."""
     total = hashlib.sha256()
     for path in paths:
-        total.update(f"{path.name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+        total.update(
+            f"{path.name}\0{path.stat().st_size}\0".encode() + path.read_bytes()
+        )
     return total.hexdigest()
 
 
-def run(command: Sequence[str], delay: float | None = None) -> tuple[float, float] | None:
+def run(
+    command: Sequence[str], delay: float | None = None
+) -> tuple[float, float] | None:
     """Run masscli to its end, and say when its first line and its end came; or kill it `delay` seconds after its first line: None."""
     start = time.monotonic()
     with subprocess.Popen([sys.executable, "-m", "masscli", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -102,7 +118,8 @@ def trials(stage: Stage, kills: int, draw: random.Random, work: Path) -> int:
     assert times is not None
     wanted, different = stage.digest(whole), 0
     print(
-        f"{stage.name:<10} {'unbroken':>8} {times[1] - times[0]:>7.2f} s  {'':<44} {wanted[:16]}", flush=True
+        f"{stage.name:<10} {'unbroken':>8} {times[1] - times[0]:>7.2f} s  {'':<44} {wanted[:16]}",
+        flush=True,
     )
     for number in range(1, kills + 1):
         folder = work / f"{stage.name}-{number}"
@@ -111,14 +128,17 @@ def trials(stage: Stage, kills: int, draw: random.Random, work: Path) -> int:
             delay = draw.random() * (times[1] - times[0])
             if run(stage.command(folder), delay) is None:
                 break
-            shutil.rmtree(folder)  # it was quicker than the unbroken run, and done: another moment is drawn
+            shutil.rmtree(
+                folder
+            )  # it was quicker than the unbroken run, and done: another moment is drawn
         found = stage.found(folder)
         run(stage.command(folder))
         digest = stage.digest(folder)
         different += digest != wanted
         said = "same" if digest == wanted else "DIFFERENT"
         print(
-            f"{stage.name:<10} {number:>8} {delay:>7.2f} s  {found:<44.44} {digest[:16]} {said}", flush=True
+            f"{stage.name:<10} {number:>8} {delay:>7.2f} s  {found:<44.44} {digest[:16]} {said}",
+            flush=True,
         )
         shutil.rmtree(folder)
     return different
@@ -131,7 +151,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--kills", type=int, default=10, metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
-    parser.add_argument("--lines", type=int, default=12000, metavar="N", help="lines of train to use")
+    parser.add_argument(
+        "--lines", type=int, default=12000, metavar="N", help="lines of train to use"
+    )
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as name:
@@ -139,13 +161,24 @@ def main() -> None:
         for split in ("train", "valid"):
             for language in ("en", "de"):
                 lines = (
-                    (args.data / f"{split}.{language}").read_text(encoding="utf-8").split("\n")[: args.lines]
+                    (args.data / f"{split}.{language}")
+                    .read_text(encoding="utf-8")
+                    .split("\n")[: args.lines]
                 )
-                (work / f"{split}.{language}").write_text("\n".join(lines), encoding="utf-8")
-        print(f"{'stage':<10} {'kill':>8} {'after':>9}  {'what it left':<44} sha256 when done", flush=True)
+                (work / f"{split}.{language}").write_text(
+                    "\n".join(lines), encoding="utf-8"
+                )
+        print(
+            f"{'stage':<10} {'kill':>8} {'after':>9}  {'what it left':<44} sha256 when done",
+            flush=True,
+        )
         different = trials(preprocess(work), args.kills, draw, work)
-        different += trials(training(work / "preprocess-whole/data"), args.kills, draw, work)
-        print(f"{2 * args.kills} kills, {different} with another result; {time.monotonic() - started:.0f} s")
+        different += trials(
+            training(work / "preprocess-whole/data"), args.kills, draw, work
+        )
+        print(
+            f"{2 * args.kills} kills, {different} with another result; {time.monotonic() - started:.0f} s"
+        )
     sys.exit(different > 0)
 
 

@@ -60,7 +60,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "objectives/test_objectives.py",
     ),
     "masscli.objectives.shared.pseudo_masking": ("objectives/unilm/test_unilm.py",),
-    "masscli.objectives.shared.segment_pairs": ("objectives/shared/test_segment_pairs.py",),
+    "masscli.objectives.shared.segment_pairs": (
+        "objectives/shared/test_segment_pairs.py",
+    ),
     "masscli.objectives.shared.token_loss": (
         "objectives/test_objectives.py",
         "objectives/masked_lm/test_encoders.py",
@@ -102,7 +104,10 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "objectives/test_objectives.py",
         f"{GOLDEN}[bert+lm]",
     ),
-    "masscli.objectives.electra.objective": ("objectives/electra/test_electra.py", f"{GOLDEN}[electra]"),
+    "masscli.objectives.electra.objective": (
+        "objectives/electra/test_electra.py",
+        f"{GOLDEN}[electra]",
+    ),
     "masscli.objectives.electra.corruption": ("objectives/electra/test_corruption.py",),
     "masscli.objectives.unilm.corruption": (
         "objectives/unilm/test_corruption.py",
@@ -113,7 +118,10 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "objectives/unilm/test_unilm.py",
         f"{GOLDEN}[unilm]",
     ),
-    "masscli.objectives.translate.objective": ("objectives/test_objectives.py", f"{GOLDEN}[translate]"),
+    "masscli.objectives.translate.objective": (
+        "objectives/test_objectives.py",
+        f"{GOLDEN}[translate]",
+    ),
     "masscli.objectives.backtranslate.objective": (
         "objectives/backtranslate/test_backtranslate.py",
         f"{GOLDEN}[backtranslate]",
@@ -192,7 +200,9 @@ def mutants(tree: ast.Module) -> Iterator[tuple[str, ast.Module]]:
             continue
         for kind in _faults(node):
             changed = copy.deepcopy(tree)
-            target = [other for other in ast.walk(changed) if isinstance(other, ast.AST)][number]
+            target = [
+                other for other in ast.walk(changed) if isinstance(other, ast.AST)
+            ][number]
             _apply(target, kind)
             yield (
                 f"line {getattr(node, 'lineno', '?')}: {kind}: {ast.unparse(node)[:70]}",
@@ -227,9 +237,11 @@ def _faults(node: ast.AST) -> list[str]:
     match node:
         case ast.Compare(ops=[operator]) if type(operator) in SWAPS:
             return ["comparison"]
-        case ast.BinOp(op=operator) | ast.AugAssign(op=operator) | ast.BoolOp(op=operator) if (
-            type(operator) in SWAPS
-        ):
+        case (
+            ast.BinOp(op=operator)
+            | ast.AugAssign(op=operator)
+            | ast.BoolOp(op=operator)
+        ) if type(operator) in SWAPS:
             return ["operator"]
         case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert()):
             return ["sign"]
@@ -272,7 +284,9 @@ class MutantFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, name: str, path: Path, tree: ast.Module) -> None:
         self.name, self.path, self.tree = name, path, tree
 
-    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> Any:
+    def find_spec(
+        self, fullname: str, path: Any, target: ModuleType | None = None
+    ) -> Any:
         if fullname != self.name:
             return None
         return importlib.util.spec_from_file_location(fullname, self.path, loader=self)
@@ -289,7 +303,11 @@ def is_noticed(name: str, path: Path, tree: ast.Module, tests: Sequence[str]) ->
     child = os.fork()
     if child == 0:
         resource.setrlimit(
-            resource.RLIMIT_CPU, (int(time.process_time()) + SECONDS, int(time.process_time()) + SECONDS + 5)
+            resource.RLIMIT_CPU,
+            (
+                int(time.process_time()) + SECONDS,
+                int(time.process_time()) + SECONDS + 5,
+            ),
         )
         code = 1
         try:
@@ -326,10 +344,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--each", type=int, default=10, metavar="N", help="faults for each module")
+    parser.add_argument(
+        "--each", type=int, default=10, metavar="N", help="faults for each module"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--module", action="append", choices=list(TARGETS), help="only this module; can be repeated"
+        "--module",
+        action="append",
+        choices=list(TARGETS),
+        help="only this module; can be repeated",
     )
     options = parser.parse_args()
     import torch
@@ -339,16 +362,22 @@ def main() -> None:
     for name in options.module or TARGETS:
         path = ROOT / (name.replace(".", "/") + ".py")
         tree = ast.parse(path.read_text())
-        assert not is_noticed(name, path, tree, TARGETS[name]), f"the tests of {name} fail without any fault"
+        assert not is_noticed(name, path, tree, TARGETS[name]), (
+            f"the tests of {name} fail without any fault"
+        )
         every = list(mutants(tree))
-        chosen = random.Random(f"{options.seed} {name}").sample(every, min(options.each, len(every)))
+        chosen = random.Random(f"{options.seed} {name}").sample(
+            every, min(options.each, len(every))
+        )
         found = 0
         for label, changed in chosen:
             if is_noticed(name, path, changed, TARGETS[name]):
                 found += 1
             else:
                 print(f"  not noticed: {name} {label}", flush=True)
-        rows.append(f"{name:40} {len(every):4} possible {len(chosen):4} tried {found:4} noticed")
+        rows.append(
+            f"{name:40} {len(every):4} possible {len(chosen):4} tried {found:4} noticed"
+        )
         print(rows[-1], flush=True)
         total, noticed = total + len(chosen), noticed + found
     print(f"{'all':40} {total:18} tried {noticed:4} noticed: {noticed / total:.1%}")

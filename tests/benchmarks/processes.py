@@ -49,11 +49,19 @@ objective = {{ name = "translate" }}
 """
 
 
-def train(recipe: Path, data: Path, folder: Path, processes: int, updates: int) -> float:
+def train(
+    recipe: Path, data: Path, folder: Path, processes: int, updates: int
+) -> float:
     """Train, or go on, up to so many updates; the seconds it took."""
     begun = time.monotonic()
     launcher = (
-        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        [
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            str(processes),
+        ]
         if processes > 1
         else []
     )
@@ -69,7 +77,9 @@ def train(recipe: Path, data: Path, folder: Path, processes: int, updates: int) 
         "--max-update",
         str(updates),
     ]
-    done = subprocess.run([sys.executable, *launcher, *args], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *launcher, *args], capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(done.stderr)
     return time.monotonic() - begun
@@ -77,7 +87,11 @@ def train(recipe: Path, data: Path, folder: Path, processes: int, updates: int) 
 
 def losses(folder: Path) -> dict[tuple[int, str], float]:
     """By update and stream."""
-    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
+    events = [
+        json.loads(line)
+        for line in (folder / "log.jsonl").read_text().split("\n")
+        if line
+    ]
     return {
         (e["step"], name): loss
         for e in events
@@ -91,8 +105,13 @@ def compare(folder: Path, alone: Path) -> tuple[float, float]:
     a, b = losses(folder), losses(alone)
     if a.keys() != b.keys():
         sys.exit(f"{folder.name}: other streams were drawn, or other updates made")
-    x, y = (load_file(path / "checkpoints/last/model.safetensors") for path in (folder, alone))
-    return max(abs(a[key] - b[key]) for key in b), max(float((x[name] - y[name]).abs().max()) for name in y)
+    x, y = (
+        load_file(path / "checkpoints/last/model.safetensors")
+        for path in (folder, alone)
+    )
+    return max(abs(a[key] - b[key]) for key in b), max(
+        float((x[name] - y[name]).abs().max()) for name in y
+    )
 
 
 def main() -> None:
@@ -118,11 +137,18 @@ def main() -> None:
         worst = 0.0
         for number, plan in enumerate(plans):
             folder = Path(name) / str(number)
-            seconds = sum(train(recipe, args.data, folder, processes, updates) for processes, updates in plan)
+            seconds = sum(
+                train(recipe, args.data, folder, processes, updates)
+                for processes, updates in plan
+            )
             loss, weight = compare(folder, Path(name) / "0")
             worst = max(worst, loss)
-            said = ", then ".join(f"{processes} ({updates})" for processes, updates in plan)
-            print(f"{said:<28} {loss:>16.2e} {weight:>18.2e} {seconds:>8.1f}", flush=True)
+            said = ", then ".join(
+                f"{processes} ({updates})" for processes, updates in plan
+            )
+            print(
+                f"{said:<28} {loss:>16.2e} {weight:>18.2e} {seconds:>8.1f}", flush=True
+            )
     print(f"largest difference of a loss over {args.updates} updates: {worst:.2e}")
     sys.exit(worst > 1e-5)
 

@@ -29,7 +29,9 @@ PASSES = {
 }
 
 
-def run(args: argparse.Namespace, objective: dict[str, str], folder: Path) -> Iterator[Event]:
+def run(
+    args: argparse.Namespace, objective: dict[str, str], folder: Path
+) -> Iterator[Event]:
     """A training run, an update at a time."""
     said = {
         "arch": args.arch,
@@ -44,7 +46,9 @@ def run(args: argparse.Namespace, objective: dict[str, str], folder: Path) -> It
         "checkpoint": {"save_interval_updates": 100 * args.updates},
         "stream": {"text": {"dataset": args.lang, "objective": {**objective, "tokens_per_sample": args.length}}},
     }  # fmt: skip
-    return build(replace(from_dict(Recipe, raw), model=resolve(said, "encoder")))[0].run()
+    return build(replace(from_dict(Recipe, raw), model=resolve(said, "encoder")))[
+        0
+    ].run()
 
 
 def main() -> None:
@@ -59,7 +63,10 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=20, metavar="N")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        runs = {kind: run(args, objective, Path(name) / kind) for kind, objective in PASSES.items()}
+        runs = {
+            kind: run(args, objective, Path(name) / kind)
+            for kind, objective in PASSES.items()
+        }
         seconds: dict[str, list[float]] = {kind: [] for kind in runs}
         for turn in range(args.updates + 3):  # the first ones are not counted
             for kind, events in runs.items():

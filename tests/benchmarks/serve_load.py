@@ -60,14 +60,20 @@ def parse(answer: Answer) -> tuple[str, str]:
         return "refused", answer
     head, _, body = answer.partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
-    lengths = [int(line.partition(":")[2]) for line in lines if line.lower().startswith("content-length:")]
+    lengths = [
+        int(line.partition(":")[2])
+        for line in lines
+        if line.lower().startswith("content-length:")
+    ]
     if not lengths or len(body) != lengths[0]:
         return "half", answer.decode(errors="replace")
     content = json.loads(body) if body.startswith(b"{") else {"error": body.decode()}
     return lines[0].split()[1], content.get("translatedText", content.get("error"))
 
 
-async def at_once(port: int, requests: list[bytes], after: object = None) -> list[tuple[str, str]]:
+async def at_once(
+    port: int, requests: list[bytes], after: object = None
+) -> list[tuple[str, str]]:
     gate = asyncio.Event()
     tasks = [asyncio.create_task(send(port, request, gate)) for request in requests]
     await asyncio.sleep(1)
@@ -153,13 +159,19 @@ async def malformed(port: int, valid: list[bytes], count: int) -> Counter[str]:
                 return
             statuses[answer[9:12].decode(errors="replace") if answer else "closed"] += 1
 
-    await asyncio.gather(*(one(*damage(draw.choice(valid), draw)) for _ in range(count)))
+    await asyncio.gather(
+        *(one(*damage(draw.choice(valid), draw)) for _ in range(count))
+    )
     return statuses
 
 
 def count_wrong(answers: list[tuple[str, str]], expected: list[str]) -> int:
     """Return how many answers are not those of the Python API, and print why."""
-    wrong = [answer for answer, text in zip(answers, expected, strict=True) if answer != ("200", text)]
+    wrong = [
+        answer
+        for answer, text in zip(answers, expected, strict=True)
+        if answer != ("200", text)
+    ]
     if wrong:
         print(Counter(status for status, _ in wrong), wrong[0])
     return len(wrong)
@@ -178,11 +190,22 @@ def main() -> int:
     languages = (options.source, options.target)
     lines = options.sources.read_text(encoding="utf-8").split("\n")[:-1]
     # Numbers make texts differ, so that an answer to another request is noticed.
-    texts = [f"{lines[number % len(lines)]} {number // len(lines)}" for number in range(options.requests)]
-    model = masscli.load(options.run, device="cpu", precision="fp32").text_model(None, *languages)
-    expected = [translated.text for translated in TextTranslator(model, GenerationConfig()).translate(texts)]
+    texts = [
+        f"{lines[number % len(lines)]} {number // len(lines)}"
+        for number in range(options.requests)
+    ]
+    model = masscli.load(options.run, device="cpu", precision="fp32").text_model(
+        None, *languages
+    )
+    expected = [
+        translated.text
+        for translated in TextTranslator(model, GenerationConfig()).translate(texts)
+    ]
     del model
-    requests = [http({"q": text, "source": languages[0], "target": languages[1]}) for text in texts]
+    requests = [
+        http({"q": text, "source": languages[0], "target": languages[1]})
+        for text in texts
+    ]
     failures = 0
 
     with Server(options.run, "--request-seconds", SECONDS) as server:
@@ -200,7 +223,9 @@ def main() -> int:
             )
         statuses = asyncio.run(malformed(server.port, requests, options.malformed))
         bad = sum(
-            count for status, count in statuses.items() if status.startswith("5") or "Timeout" in status
+            count
+            for status, count in statuses.items()
+            if status.startswith("5") or "Timeout" in status
         )
         failures += bad
         print(
@@ -210,13 +235,22 @@ def main() -> int:
         answers = asyncio.run(at_once(server.port, requests))
         wrong = count_wrong(answers, expected)
         failures += wrong
-        print(f"afterwards: {wrong} of {len(answers)} lost or wrong, {server.memory():.0f} MiB", flush=True)
+        print(
+            f"afterwards: {wrong} of {len(answers)} lost or wrong, {server.memory():.0f} MiB",
+            flush=True,
+        )
 
     # A time limit of a third of what all of them take: what comes too late must be known early.
     limit = round(seconds / 3, 1)
-    with Server(options.run, "--batch-characters", 500, "--request-seconds", limit) as server:
+    with Server(
+        options.run, "--batch-characters", 500, "--request-seconds", limit
+    ) as server:
         waited = asyncio.run(seconds_by_status(server.port, requests))
-        failures += sum(len(times) for status, times in waited.items() if status not in ("200", "429", "504"))
+        failures += sum(
+            len(times)
+            for status, times in waited.items()
+            if status not in ("200", "429", "504")
+        )
         for status, times in sorted(waited.items()):
             middle = statistics.median(times)
             print(
@@ -234,10 +268,16 @@ def main() -> int:
         counted: Counter[str] = Counter()
         for (status, text), right in zip(answers, expected, strict=True):
             counted[status if status != "200" or text == right else "wrong"] += 1
-        failures += sum(count for status, count in counted.items() if status not in ("200", "503", "refused"))
+        failures += sum(
+            count
+            for status, count in counted.items()
+            if status not in ("200", "503", "refused")
+        )
         status = server.process.wait(timeout=60)
         failures += status != 0
-        print(f"stopped in the middle: {dict(counted)}, exit status {status}", flush=True)
+        print(
+            f"stopped in the middle: {dict(counted)}, exit status {status}", flush=True
+        )
     print("all is well" if not failures else f"{failures} failures")
     return int(failures > 0)
 

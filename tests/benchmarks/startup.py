@@ -61,8 +61,19 @@ def make_vocabulary_folder(folder: Path) -> Path:
     text = folder / "demo"
     demo.write(text)
     data = folder / "demo-bin"
-    command = ["preprocess", "--langs", "en,de", "--trainpref", text / "train", "--validpref", text / "valid"]
-    run_until(["-m", "masscli", *command, "--vocab-size", "400", "--destdir", data], "vocabulary of")
+    command = [
+        "preprocess",
+        "--langs",
+        "en,de",
+        "--trainpref",
+        text / "train",
+        "--validpref",
+        text / "valid",
+    ]
+    run_until(
+        ["-m", "masscli", *command, "--vocab-size", "400", "--destdir", data],
+        "vocabulary of",
+    )
     return data
 
 
@@ -77,32 +88,51 @@ def make_folder(vocabulary: Path, folder: Path, rows: int) -> None:
     for language in ("en", "de"):
         columns.append(_write_column(folder, f"train.en-de.{language}", rows, source))
     replaced = {column.name: column for column in columns}
-    files = [file for file in source.manifest.files if not file.name.startswith("train.")]
+    files = [
+        file for file in source.manifest.files if not file.name.startswith("train.")
+    ]
     for column in columns:
         for shard in column.shards:
             for suffix in (".bin", ".idx"):
                 path = folder / f"{shard.name}{suffix}"
-                files.append(FileEntry(name=path.name, size=path.stat().st_size, sha256=sha256_of(path)))
+                files.append(
+                    FileEntry(
+                        name=path.name, size=path.stat().st_size, sha256=sha256_of(path)
+                    )
+                )
     replace(
         source.manifest,
-        columns=tuple(replaced.get(column.name, column) for column in source.manifest.columns),
+        columns=tuple(
+            replaced.get(column.name, column) for column in source.manifest.columns
+        ),
         files=tuple(files),
     ).write(folder)
     DataFolder.open(folder).verify()
 
 
-def _write_column(folder: Path, name: str, rows: int, source: DataFolder) -> ColumnEntry:
+def _write_column(
+    folder: Path, name: str, rows: int, source: DataFolder
+) -> ColumnEntry:
     """Write a column of random rows of 3 to 20 pieces, and return its entry for the manifest."""
     rng = np.random.default_rng(1)
-    writer = ColumnWriter(folder / name, "ids", "<u2", source.vocab.fingerprint, 256 << 20)
+    writer = ColumnWriter(
+        folder / name, "ids", "<u2", source.vocab.fingerprint, 256 << 20
+    )
     for start in range(0, rows, WRITE_BLOCK):
         lengths = rng.integers(3, 21, min(WRITE_BLOCK, rows - start)).astype(np.int32)
-        values = rng.integers(source.vocab.size // 2, source.vocab.size, lengths.sum(), dtype=np.uint16)
-        writer.append(RowBlock(values, lengths), range(0, len(lengths), ROWS_PER_DOCUMENT))
+        values = rng.integers(
+            source.vocab.size // 2, source.vocab.size, lengths.sum(), dtype=np.uint16
+        )
+        writer.append(
+            RowBlock(values, lengths), range(0, len(lengths), ROWS_PER_DOCUMENT)
+        )
     shards = writer.finish()
     for path in [*folder.glob(f"{name}*.len"), *folder.glob(f"{name}*.doc")]:
         path.unlink()
-    entries = [ShardEntry(name=shard.file, rows=shard.rows, values=shard.values) for shard in shards]
+    entries = [
+        ShardEntry(name=shard.file, rows=shard.rows, values=shard.values)
+        for shard in shards
+    ]
     return ColumnEntry(name=name, kind="ids", shards=tuple(entries))
 
 
@@ -161,8 +191,12 @@ def measure(args: Sequence[object], sign: str, repetitions: int) -> Start:
         imports.append(run_until(["-c", IMPORT_TORCH], "imported"))
         starts.append(run_until(["-m", "masscli", *args], sign))
     return Start(
-        statistics.median(a.seconds - b.seconds for a, b in zip(starts, imports, strict=True)),
-        statistics.median(a.cpu_seconds - b.cpu_seconds for a, b in zip(starts, imports, strict=True)),
+        statistics.median(
+            a.seconds - b.seconds for a, b in zip(starts, imports, strict=True)
+        ),
+        statistics.median(
+            a.cpu_seconds - b.cpu_seconds for a, b in zip(starts, imports, strict=True)
+        ),
         max(start.memory for start in starts),
     )
 
@@ -175,7 +209,9 @@ def main() -> None:
     parser.add_argument("--rows", default="100000,1000000,10000000", metavar="N,N,...")
     parser.add_argument("--only", default=",".join(COMMANDS), metavar="NAME,NAME,...")
     parser.add_argument("--repetitions", type=int, default=3, metavar="N")
-    parser.add_argument("--folder", type=Path, metavar="FOLDER", help="where data folders are made")
+    parser.add_argument(
+        "--folder", type=Path, metavar="FOLDER", help="where data folders are made"
+    )
     args = parser.parse_args()
     numbers = [int(number) for number in args.rows.split(",")]
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
@@ -187,12 +223,21 @@ def main() -> None:
         run_until(["-c", IMPORT_TORCH], "imported")
         alone = run_until(["-c", IMPORT_TORCH], "imported")
         print(f"import torch: {alone.seconds:.2f} s, {alone.memory:.0f} MB")
-        print(f"{'command':<14} {'rows':>11} {'seconds':>8} {'CPU':>6} {'memory (MB)':>12}", flush=True)
+        print(
+            f"{'command':<14} {'rows':>11} {'seconds':>8} {'CPU':>6} {'memory (MB)':>12}",
+            flush=True,
+        )
         for rows in numbers:
             data = folder / str(rows)
             make_folder(vocabulary, data, rows)
             for command in args.only.split(","):
-                line = [*COMMANDS[command], data, *MODEL.split(), "--save-dir", folder / "run"]
+                line = [
+                    *COMMANDS[command],
+                    data,
+                    *MODEL.split(),
+                    "--save-dir",
+                    folder / "run",
+                ]
                 # Compiles the modules that this command is the first to import.
                 if rows == numbers[0]:
                     run_until(["-m", "masscli", *line], FIRST_UPDATE)

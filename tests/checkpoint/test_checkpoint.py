@@ -88,7 +88,9 @@ def deeds_before_a_kill(number: int, monkeypatch: pytest.MonkeyPatch) -> list[st
     return done
 
 
-def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_goes_on(toy: Path, tmp_path: Path) -> None:
+def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_goes_on(
+    toy: Path, tmp_path: Path
+) -> None:
     """The second save also removes the first checkpoint; the run is killed before each thing it does to the disk."""
     start, whole = tmp_path / "start", tmp_path / "whole"
     changes = (
@@ -115,9 +117,12 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_goes_on(toy: Path, tmp
         assert same_run(folder, whole)
         best = Checkpoint.open(folder)
         assert best.metrics["loss"] == min(
-            Checkpoint.open(path).metrics["loss"] for path in saved_checkpoints(folder).values()
+            Checkpoint.open(path).metrics["loss"]
+            for path in saved_checkpoints(folder).values()
         )
-        assert not [p.name for p in (folder / "checkpoints").iterdir() if p.name.startswith(".")]
+        assert not [
+            p.name for p in (folder / "checkpoints").iterdir() if p.name.startswith(".")
+        ]
         number += 1
     assert set(done) == {name for _, name in DEEDS}
     assert number == len(done)
@@ -133,7 +138,12 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_goes_on(toy: Path, tmp
     ],
 )  # fmt: skip
 def test_a_full_disk_costs_the_save_and_nothing_else(
-    error: Exception, why: str, toy: Path, run: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception,
+    why: str,
+    toy: Path,
+    run: Path,
+    whole: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def full(tensors: object, path: Path, metadata: object) -> None:
         path.write_bytes(b"half")
@@ -143,7 +153,11 @@ def test_a_full_disk_costs_the_save_and_nothing_else(
         patch.setattr("masscli.checkpoint.tensor_file.save_file", full)
         message, hint = refused(lambda: train(recipe(toy, run, "train.max_update=12")))
     assert message == f"{run / 'checkpoints/step-0000012'}: cannot be written ({why})"
-    remedy = "raise the limit of the size of files (ulimit -f)" if why == "File too large" else "make room"
+    remedy = (
+        "raise the limit of the size of files (ulimit -f)"
+        if why == "File too large"
+        else "make room"
+    )
     assert hint == f"{remedy}, then run the same command again"
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == [
         "best",
@@ -185,7 +199,9 @@ def test_a_run_keeps_its_best_and_latest_checkpoints(toy: Path, tmp_path: Path) 
     )
     train(recipe(toy, tmp_path, *changes, "train.max_update=7"))
     steps = saved_checkpoints(tmp_path)
-    scores = {step: Checkpoint.open(path).metrics.get("loss") for step, path in steps.items()}
+    scores = {
+        step: Checkpoint.open(path).metrics.get("loss") for step, path in steps.items()
+    }
     assert [step for step in steps if scores[step] is not None] == [3, 6]
     assert list(steps) == [3, 6, 7]
     assert (tmp_path / "checkpoints/last").resolve() == steps[7].resolve()
@@ -195,19 +211,25 @@ def test_a_run_keeps_its_best_and_latest_checkpoints(toy: Path, tmp_path: Path) 
 
 
 def test_other_things_in_the_folder_are_let_alone(toy: Path, run: Path) -> None:
-    shutil.copytree(run / "checkpoints/step-0000004", run / "checkpoints/step-0000004-copy")
+    shutil.copytree(
+        run / "checkpoints/step-0000004", run / "checkpoints/step-0000004-copy"
+    )
     train(recipe(toy, run, "train.max_update=11", "checkpoint.keep_last=1"))
     assert (run / "checkpoints/step-0000004-copy").is_dir()
     assert not (run / "checkpoints/step-0000004").exists()
 
 
-def test_reading_a_run_leaves_an_unfinished_save_to_its_writer(run: Path, tmp_path: Path) -> None:
+def test_reading_a_run_leaves_an_unfinished_save_to_its_writer(
+    run: Path, tmp_path: Path
+) -> None:
     (run / "checkpoints/.step-0000012.new").mkdir()
     average(open_members([run], 2), tmp_path / "mean")
     assert (run / "checkpoints/.step-0000012.new").exists()
 
 
-def test_a_kill_at_any_moment_of_an_average_is_repaired_or_accepted(run: Path, tmp_path: Path) -> None:
+def test_a_kill_at_any_moment_of_an_average_is_repaired_or_accepted(
+    run: Path, tmp_path: Path
+) -> None:
     number = 0
     while True:
         output = tmp_path / str(number)
@@ -230,10 +252,15 @@ def test_a_kill_at_any_moment_of_an_average_is_repaired_or_accepted(run: Path, t
 
 def test_averages_of_runs_that_began_differently_are_pointed_out(run: Path) -> None:
     first = Checkpoint.open(run)
-    other_seed = replace(first, recipe=replace(first.recipe, seed=first.recipe.seed + 1))
+    other_seed = replace(
+        first, recipe=replace(first.recipe, seed=first.recipe.seed + 1)
+    )
     assert mixture_warnings([first, first]) == []
     (warning,) = mixture_warnings([first, other_seed, first])
-    assert "began with different weights (--seed, --init-from, --init-decoder-from)" in warning
+    assert (
+        "began with different weights (--seed, --init-from, --init-decoder-from)"
+        in warning
+    )
     # Both were fine-tuned from one checkpoint, however it is named.
     paths = (run, run / "checkpoints" / "..")
     members = [
@@ -242,7 +269,9 @@ def test_averages_of_runs_that_began_differently_are_pointed_out(run: Path) -> N
     ]
     assert mixture_warnings(members) == []
     assert len(mixture_warnings([members[0], first])) == 1
-    other_decoder = replace(members[0], recipe=replace(members[0].recipe, init_decoder_from=run))
+    other_decoder = replace(
+        members[0], recipe=replace(members[0].recipe, init_decoder_from=run)
+    )
     assert len(mixture_warnings([members[0], other_decoder])) == 1
 
 
@@ -250,7 +279,10 @@ def test_all_files_have_the_permissions_of_new_files(run: Path, tmp_path: Path) 
     """safetensors makes files that only their owner may read, and a group could not use the run."""
     (tmp_path / "other").touch()
     expected = (tmp_path / "other").stat().st_mode
-    modes = {path.name: path.stat().st_mode for path in (run / "checkpoints/step-0000010").iterdir()}
+    modes = {
+        path.name: path.stat().st_mode
+        for path in (run / "checkpoints/step-0000010").iterdir()
+    }
     assert modes == dict.fromkeys(modes, expected)
     assert len(modes) > 4
 
@@ -265,7 +297,9 @@ def everything(path: Path) -> object:
     return found.weights(), found.objective_state(), found.optimizer_state()
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "recipe.toml", "vocab.model"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.safetensors", "recipe.toml", "vocab.model"]
+)
 def test_damage_is_found_and_the_file_named(name: str, run: Path) -> None:
     path = run / "checkpoints/step-0000010" / name
     content = bytearray(path.read_bytes())
@@ -280,7 +314,9 @@ def test_damage_is_found_and_the_file_named(name: str, run: Path) -> None:
         f"{name}: damaged or missing (its checksum differs)"
     )
     path.unlink()
-    assert refused(lambda: last(run))[0].endswith(f"{name}: damaged or missing (its checksum differs)")
+    assert refused(lambda: last(run))[0].endswith(
+        f"{name}: damaged or missing (its checksum differs)"
+    )
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -291,7 +327,10 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "no weights": lambda step: (step / "model.safetensors").unlink(),
     "an empty recipe": lambda step: (step / "recipe.toml").write_bytes(b""),
     "an empty folder": lambda step: [path.unlink() for path in step.iterdir()],
-    "a folder for a file": lambda step: [(step / "vocab.model").unlink(), (step / "vocab.model").mkdir()],
+    "a folder for a file": lambda step: [
+        (step / "vocab.model").unlink(),
+        (step / "vocab.model").mkdir(),
+    ],
 }
 
 
@@ -319,7 +358,9 @@ def test_after_damage_a_run_goes_on_from_the_checkpoint_before(
     assert same_run(run, whole)
 
 
-def test_two_damaged_checkpoints_leave_the_first_and_three_leave_none(toy: Path, run: Path) -> None:
+def test_two_damaged_checkpoints_leave_the_first_and_three_leave_none(
+    toy: Path, run: Path
+) -> None:
     steps = run / "checkpoints"
     flip(steps / "step-0000010/model.safetensors")
     flip(steps / "step-0000008/state.json")
@@ -327,10 +368,14 @@ def test_two_damaged_checkpoints_leave_the_first_and_three_leave_none(toy: Path,
     flip(steps / "step-0000004/optimizer.safetensors")
     message, hint = refused(lambda: build(recipe(toy, run)))
     assert len(message.split("\n")) == 3
-    assert hint == f"no checkpoint of {run} is whole: begin anew with another --save-dir"
+    assert (
+        hint == f"no checkpoint of {run} is whole: begin anew with another --save-dir"
+    )
 
 
-def test_a_checkpoint_of_another_format_is_not_taken_for_damaged(toy: Path, run: Path) -> None:
+def test_a_checkpoint_of_another_format_is_not_taken_for_damaged(
+    toy: Path, run: Path
+) -> None:
     state = run / "checkpoints/step-0000010/state.json"
     state.write_text(state.read_text().replace('"format": 2', '"format": 99'))
     assert "checkpoint format 99" in refused(lambda: build(recipe(toy, run)))[0]
@@ -366,15 +411,31 @@ def test_what_is_no_checkpoint_is_said(run: Path, tmp_path: Path) -> None:
         )
     deep = "[" * 100_000
     huge = text.replace('"step": 10', '"step": 1' + "0" * 5000)
-    for broken in (text[:100], "[]", "{}", deep, huge, text.replace('"step"', '"stepp"')):
+    for broken in (
+        text[:100],
+        "[]",
+        "{}",
+        deep,
+        huge,
+        text.replace('"step"', '"stepp"'),
+    ):
         state.write_text(broken)
-        assert refused(lambda: Checkpoint.open(state.parent))[0].startswith(f"{state}: damaged (")
+        assert refused(lambda: Checkpoint.open(state.parent))[0].startswith(
+            f"{state}: damaged ("
+        )
 
 
 def test_no_changed_value_of_the_state_is_accepted(run: Path) -> None:
     state = run / "checkpoints/step-0000010/state.json"
     text = state.read_text()
-    for key in ("step", "targets", "update_freq", "seconds", "loss_scale", "oom_retries"):
+    for key in (
+        "step",
+        "targets",
+        "update_freq",
+        "seconds",
+        "loss_scale",
+        "oom_retries",
+    ):
         changed = re.sub(rf'("{key}": )[\d.]+', r"\g<1>7", text)
         assert changed != text
         state.write_text(changed)
@@ -394,21 +455,32 @@ def test_no_changed_value_of_the_state_is_accepted(run: Path) -> None:
         ({"seconds": "long"}, "seconds: expected float, got 'long'"),
         ({"languages": {"en": 1}}, "languages: expected a list, got {'en': 1}"),
         ({"positions": {"en-de": [1, 2]}}, "the position of en-de is not 3 numbers"),
-        ({"positions": {"en-de": [1, 2, True]}}, "the position of en-de is not 3 numbers"),
+        (
+            {"positions": {"en-de": [1, 2, True]}},
+            "the position of en-de is not 3 numbers",
+        ),
         ({"positions": {"en-de": [0, -1, 0]}}, "a count is below 0"),
         ({"positions": []}, "positions is not a table"),
         ({"cpu_precision": "fp8"}, "cpu_precision: 'fp8' is not one of , bf16, fp32"),
         ({"stepp": 1}, "stepp: unknown key, did you mean 'step'?"),
     ],
 )
-def test_types_of_the_state_are_checked(run: Path, values: dict[str, object], reason: str) -> None:
+def test_types_of_the_state_are_checked(
+    run: Path, values: dict[str, object], reason: str
+) -> None:
     """A state with a wrong value is refused even if its checksum was computed anew."""
     folder = run / "checkpoints/step-0000010"
     good = read_state_file(folder)
     write_state_file(
-        folder, StateFile(state={**good.state, **values}, metrics=good.metrics, files=good.files)
+        folder,
+        StateFile(
+            state={**good.state, **values}, metrics=good.metrics, files=good.files
+        ),
     )
-    assert refused(lambda: Checkpoint.open(folder))[0] == f"{folder / 'state.json'}: damaged ({reason})"
+    assert (
+        refused(lambda: Checkpoint.open(folder))[0]
+        == f"{folder / 'state.json'}: damaged ({reason})"
+    )
 
 
 @pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "a/b"])
@@ -416,9 +488,14 @@ def test_files_of_other_folders_are_refused(run: Path, name: str) -> None:
     folder = run / "checkpoints/step-0000010"
     good = read_state_file(folder)
     write_state_file(
-        folder, StateFile(state=good.state, metrics=good.metrics, files={**good.files, name: "0" * 64})
+        folder,
+        StateFile(
+            state=good.state, metrics=good.metrics, files={**good.files, name: "0" * 64}
+        ),
     )
-    assert refused(lambda: Checkpoint.open(folder))[0].endswith("is not the name of a file)")
+    assert refused(lambda: Checkpoint.open(folder))[0].endswith(
+        "is not the name of a file)"
+    )
 
 
 # -- continuing ----------------------------------------------------------------------------------------------------------------------------
@@ -435,9 +512,13 @@ def test_a_run_is_not_continued_with_another_recipe(toy: Path, run: Path) -> Non
         (["stream.mass.objective.k=0.3"], "stream.mass.objective.k is 0.3, was None"),
         (["stream.pairs.max_examples=9"], "stream.pairs.max_examples is 9, was None"),
     ):
-        message, hint = refused(lambda changes=changes: build(recipe(toy, run, *changes)))  # type: ignore[misc]
+        message, hint = refused(
+            lambda changes=changes: build(recipe(toy, run, *changes))
+        )  # type: ignore[misc]
         assert message == f"{run}: holds a run with another recipe ({said})"
-        assert hint.endswith("start another run with --save-dir, or begin from its weights with --init-from")
+        assert hint.endswith(
+            "start another run with --save-dir, or begin from its weights with --init-from"
+        )
     freq = refused(lambda: build(recipe(toy, run, "train.update_freq=3")))
     assert freq == (
         "--update-freq 3 differs from the 2 that the run began with",
@@ -455,7 +536,9 @@ def test_a_run_is_not_continued_with_another_recipe(toy: Path, run: Path) -> Non
     )
 
 
-def test_a_run_is_not_continued_with_another_vocabulary(run: Path, tmp_path: Path) -> None:
+def test_a_run_is_not_continued_with_another_vocabulary(
+    run: Path, tmp_path: Path
+) -> None:
     other = make_data(tmp_path / "other", vocab_size=90)
     path = run / "checkpoints/step-0000010"
     assert refused(lambda: build(recipe(other, run))) == (
@@ -468,7 +551,8 @@ def test_another_metric_finds_its_best_among_what_is_kept(toy: Path, run: Path) 
     """Losses fell, so the last is best; of a metric that is better high, it is the worst."""
     trainer, _ = build(recipe(toy, run, "checkpoint.best_metric=mass.loss"))
     scores = {
-        step: Checkpoint.open(path).metrics["mass.loss"] for step, path in saved_checkpoints(run).items()
+        step: Checkpoint.open(path).metrics["mass.loss"]
+        for step, path in saved_checkpoints(run).items()
     }
     assert trainer.state.best_score == min(scores.values())
     assert Checkpoint.open(run).metrics["mass.loss"] == min(scores.values())
@@ -477,7 +561,9 @@ def test_another_metric_finds_its_best_among_what_is_kept(toy: Path, run: Path) 
 def command(run: Recipe, path: Path, *args: str) -> int:
     """`masscli finetune` with that recipe, without its rate and its warm-up."""
     raw = to_dict(run)
-    raw["optim"] = {k: v for k, v in raw["optim"].items() if k not in ("lr", "warmup_updates")}
+    raw["optim"] = {
+        k: v for k, v in raw["optim"].items() if k not in ("lr", "warmup_updates")
+    }
     path.write_text(to_toml(raw), encoding="utf-8")
     return masscli(["finetune", "--config", str(path), *args])
 
@@ -487,37 +573,60 @@ def test_a_longer_run_keeps_the_rate_it_began_with(
 ) -> None:
     """Default warm-up depends on --max-update; a run that is made longer does not begin to warm up again, or refuse."""
     short = recipe(
-        toy, tmp_path / "run", "train.max_update=20", "checkpoint.save_interval_updates=50", streams=PAIRS
+        toy,
+        tmp_path / "run",
+        "train.max_update=20",
+        "checkpoint.save_interval_updates=50",
+        streams=PAIRS,
     )
     assert command(short, tmp_path / "a.toml") == 0
     begun = last(tmp_path / "run").recipe.optim
     assert (begun.warmup_updates, begun.lr) == (2, 0.016)
     assert command(short, tmp_path / "a.toml", "--max-update", "30") == 0
     assert "continuing" in capsys.readouterr().err
-    assert (last(tmp_path / "run").state.step, last(tmp_path / "run").recipe.optim) == (30, begun)
+    assert (last(tmp_path / "run").state.step, last(tmp_path / "run").recipe.optim) == (
+        30,
+        begun,
+    )
     assert command(short, tmp_path / "a.toml", "--max-update", "30") == 0
-    assert "has already made 30 updates; raise --max-update to go on" in capsys.readouterr().err
+    assert (
+        "has already made 30 updates; raise --max-update to go on"
+        in capsys.readouterr().err
+    )
 
 
 # -- beginning from other weights ----------------------------------------------------------------------------------------------------------
 
 
-def test_weights_are_taken_over_and_the_rest_begins_anew(toy: Path, whole: Path, tmp_path: Path) -> None:
-    trainer, notes = build(recipe(toy, tmp_path, f"init_from={whole}", "seed=5", streams=PAIRS))
+def test_weights_are_taken_over_and_the_rest_begins_anew(
+    toy: Path, whole: Path, tmp_path: Path
+) -> None:
+    trainer, notes = build(
+        recipe(toy, tmp_path, f"init_from={whole}", "seed=5", streams=PAIRS)
+    )
     best = Checkpoint.open(whole)
     assert notes == [f"{len(best.weights())} tensors from {best.path}"]
     assert all(
-        torch.equal(tensor, best.weights()[name]) for name, tensor in trainer.model.state_dict().items()
+        torch.equal(tensor, best.weights()[name])
+        for name, tensor in trainer.model.state_dict().items()
     )
-    assert (trainer.state.step, trainer.state.positions, len(trainer.optimizer.state)) == (0, {}, 0)
+    assert (
+        trainer.state.step,
+        trainer.state.positions,
+        len(trainer.optimizer.state),
+    ) == (0, {}, 0)
 
 
-def test_languages_are_taken_over_by_name(toy: Path, whole: Path, tmp_path: Path) -> None:
+def test_languages_are_taken_over_by_name(
+    toy: Path, whole: Path, tmp_path: Path
+) -> None:
     """The weights know de and fr; the data, en and de."""
     other = shutil.copytree(whole, tmp_path / "other", symlinks=True)
     path = other / "checkpoints/step-0000010"
     rename_languages(path, ("de", "fr"))
-    trainer, notes = build(recipe(toy, tmp_path / "run", f"init_from={path}", streams=PAIRS))
+    trainer, notes = build(
+        recipe(toy, tmp_path / "run", f"init_from={path}", streams=PAIRS)
+    )
     assert trainer.model.languages == ("de", "fr", "en")
     theirs, ours = Checkpoint.open(path).weights(), trainer.model.state_dict()
     for stack in ("encoder", "decoder"):
@@ -529,19 +638,35 @@ def test_languages_are_taken_over_by_name(toy: Path, whole: Path, tmp_path: Path
 def rename_languages(path: Path, languages: tuple[str, ...]) -> None:
     contents = read_state_file(path)
     changed = StateFile(
-        state={**contents.state, "languages": languages}, metrics=contents.metrics, files=contents.files
+        state={**contents.state, "languages": languages},
+        metrics=contents.metrics,
+        files=contents.files,
     )
     write_state_file(path, changed)
 
 
-def test_weights_of_another_shape_or_vocabulary_are_refused(toy: Path, whole: Path, tmp_path: Path) -> None:
+def test_weights_of_another_shape_or_vocabulary_are_refused(
+    toy: Path, whole: Path, tmp_path: Path
+) -> None:
     path = Checkpoint.open(whole).path
-    shape = refused(lambda: build(recipe(toy, tmp_path / "a", f"init_from={whole}", "model.ffn_dim=48")))
-    assert shape[0] == f"{path}: encoder.layers.0.fc1.weight is (32, 16), the model needs (48, 16)"
+    shape = refused(
+        lambda: build(
+            recipe(toy, tmp_path / "a", f"init_from={whole}", "model.ffn_dim=48")
+        )
+    )
+    assert (
+        shape[0]
+        == f"{path}: encoder.layers.0.fc1.weight is (32, 16), the model needs (48, 16)"
+    )
     other = make_data(tmp_path / "other", vocab_size=90)
-    message, hint = refused(lambda: build(recipe(other, tmp_path / "b", f"init_from={whole}")))
+    message, hint = refused(
+        lambda: build(recipe(other, tmp_path / "b", f"init_from={whole}"))
+    )
     assert message == f"{path}: was trained with another vocabulary than the data"
-    assert hint == f"preprocess the text with --spm-model {path}, or for a new language with --extend"
+    assert (
+        hint
+        == f"preprocess the text with --spm-model {path}, or for a new language with --extend"
+    )
 
 
 @pytest.mark.parametrize("objective", ["mlm", "clm"])
@@ -549,11 +674,36 @@ def test_half_a_model_is_completed(
     objective: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An encoder, or a decoder, is a good beginning for translation; what it lacks is as large as one says."""
-    common = [str(toy), "--max-update", "2", "--max-tokens", "200", "--num-workers", "0", "--threads", "1"]
+    common = [
+        str(toy),
+        "--max-update",
+        "2",
+        "--max-tokens",
+        "200",
+        "--num-workers",
+        "0",
+        "--threads",
+        "1",
+    ]
     half = tmp_path / objective
-    present, lacking = ("encoder", "decoder") if objective == "mlm" else ("decoder", "encoder")
+    present, lacking = (
+        ("encoder", "decoder") if objective == "mlm" else ("decoder", "encoder")
+    )
     size = ["--dim", "16", "--heads", "2", f"--{present}-layers", "1"]
-    assert masscli(["pretrain", *common, "--objective", objective, *size, "--save-dir", str(half)]) == 0
+    assert (
+        masscli(
+            [
+                "pretrain",
+                *common,
+                "--objective",
+                objective,
+                *size,
+                "--save-dir",
+                str(half),
+            ]
+        )
+        == 0
+    )
     more = [
         "--task",
         "translate",
@@ -566,16 +716,39 @@ def test_half_a_model_is_completed(
         f"--{lacking}-layers",
         "2",
     ]
-    assert masscli(["finetune", *common, *more, "--save-dir", str(tmp_path / "run")]) == 0
+    assert (
+        masscli(["finetune", *common, *more, "--save-dir", str(tmp_path / "run")]) == 0
+    )
     [new] = [
-        line for line in capsys.readouterr().err.split("\n") if line.startswith("new, drawn at random: ")
+        line
+        for line in capsys.readouterr().err.split("\n")
+        if line.startswith("new, drawn at random: ")
     ]
     assert f"{lacking} (" in new
     model = last(tmp_path / "run").recipe.model
-    assert (model.encoder_layers, model.decoder_layers) == ((1, 2) if objective == "mlm" else (2, 1))
-    wrong = ["--task", "translate", "-s", "en", "-t", "de", "--init-from", str(half), "--dim", "32"]
-    assert masscli(["finetune", *common, *wrong, "--save-dir", str(tmp_path / "wrong")]) == 2
-    assert f"error: --dim 32 differs from the weights in {half}: their dim is 16" in capsys.readouterr().err
+    assert (model.encoder_layers, model.decoder_layers) == (
+        (1, 2) if objective == "mlm" else (2, 1)
+    )
+    wrong = [
+        "--task",
+        "translate",
+        "-s",
+        "en",
+        "-t",
+        "de",
+        "--init-from",
+        str(half),
+        "--dim",
+        "32",
+    ]
+    assert (
+        masscli(["finetune", *common, *wrong, "--save-dir", str(tmp_path / "wrong")])
+        == 2
+    )
+    assert (
+        f"error: --dim 32 differs from the weights in {half}: their dim is 16"
+        in capsys.readouterr().err
+    )
 
 
 # -- averaging -----------------------------------------------------------------------------------------------------------------------------
@@ -585,26 +758,41 @@ def test_the_average_is_the_mean_in_any_order(run: Path, tmp_path: Path) -> None
     chosen = open_members([run], 3)
     assert [c.state.step for c in chosen] == [4, 8, 10]
     forward, backward = (
-        average(order, tmp_path / name) for order, name in ((chosen, "a"), (chosen[::-1], "b"))
+        average(order, tmp_path / name)
+        for order, name in ((chosen, "a"), (chosen[::-1], "b"))
     )
     weights = [load_file(c.path / "model.safetensors") for c in chosen]
     for name, tensor in Checkpoint.open(tmp_path / "a").weights().items():
-        mean = np.mean([w[name].numpy().astype(np.float64) for w in weights], axis=0).astype(np.float32)
+        mean = np.mean(
+            [w[name].numpy().astype(np.float64) for w in weights], axis=0
+        ).astype(np.float32)
         assert np.array_equal(tensor.numpy(), mean)
-    assert (forward / "model.safetensors").read_bytes() == (backward / "model.safetensors").read_bytes()
+    assert (forward / "model.safetensors").read_bytes() == (
+        backward / "model.safetensors"
+    ).read_bytes()
 
 
-def test_an_average_is_a_run_to_use_and_not_to_continue(toy: Path, run: Path, tmp_path: Path) -> None:
-    average(open_members([run / "checkpoints/step-0000004", run], None), tmp_path / "mean")
-    _, notes = build(recipe(toy, tmp_path / "next", f"init_from={tmp_path / 'mean'}", streams=MASS))
-    assert notes[0].endswith(f"tensors from {tmp_path / 'mean/checkpoints/step-0000010'}")
+def test_an_average_is_a_run_to_use_and_not_to_continue(
+    toy: Path, run: Path, tmp_path: Path
+) -> None:
+    average(
+        open_members([run / "checkpoints/step-0000004", run], None), tmp_path / "mean"
+    )
+    _, notes = build(
+        recipe(toy, tmp_path / "next", f"init_from={tmp_path / 'mean'}", streams=MASS)
+    )
+    assert notes[0].endswith(
+        f"tensors from {tmp_path / 'mean/checkpoints/step-0000010'}"
+    )
     assert refused(lambda: build(recipe(toy, tmp_path / "mean"))) == (
         f"{tmp_path / 'mean/checkpoints/step-0000010'}: has no optimizer state to continue from",
         "start anew from its weights with --init-from",
     )
 
 
-def test_only_checkpoints_of_one_model_are_averaged(toy: Path, run: Path, tmp_path: Path) -> None:
+def test_only_checkpoints_of_one_model_are_averaged(
+    toy: Path, run: Path, tmp_path: Path
+) -> None:
     train(recipe(toy, tmp_path / "wide", "model.ffn_dim=48", "train.max_update=1"))
     mixed = open_members([run, tmp_path / "wide"], None)
     assert (
@@ -612,7 +800,10 @@ def test_only_checkpoints_of_one_model_are_averaged(toy: Path, run: Path, tmp_pa
         == f"{mixed[1].path}: is not the same model as {mixed[0].path}"
     )
     few = refused(lambda: open_members([run], 4))
-    assert few == (f"{run}: holds 3 checkpoints, not 4", "keep more of them with --keep-last")
+    assert few == (
+        f"{run}: holds 3 checkpoints, not 4",
+        "keep more of them with --keep-last",
+    )
     assert refused(lambda: average(open_members([run], 2), run)) == (
         f"{run}: is not empty",
         "choose another folder with --output",
@@ -646,7 +837,9 @@ def test_an_average_that_was_killed_is_made_again(run: Path, tmp_path: Path) -> 
     assert [path.name for path in (tmp_path / "mean").iterdir()] == ["checkpoints"]
 
 
-def test_what_a_checkpoint_says_of_itself(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_checkpoint_says_of_itself(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert masscli(["inspect", str(run)]) == 0
     shown = capsys.readouterr().out
     found = Checkpoint.open(run)
@@ -663,7 +856,9 @@ def test_nothing_in_a_checkpoint_can_run(run: Path) -> None:
     assert kinds == {".safetensors", ".toml", ".json", ".model"}
     path = run / "checkpoints/step-0000010/model.safetensors"
     save_file({"x": torch.zeros(1)}, path)
-    assert refused(lambda: last(run).model())[0].endswith("damaged or missing (its checksum differs)")
+    assert refused(lambda: last(run).model())[0].endswith(
+        "damaged or missing (its checksum differs)"
+    )
 
 
 def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_or_the_new_one(
@@ -678,7 +873,14 @@ def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_or_the_new_one(
             deeds_before_a_kill(number, patch)
             try:
                 checkpoint.save_checkpoint(
-                    folder / "checkpoints", old.recipe, state, {}, old.tokenizer(), old.weights(), {}, {}
+                    folder / "checkpoints",
+                    old.recipe,
+                    state,
+                    {},
+                    old.tokenizer(),
+                    old.weights(),
+                    {},
+                    {},
                 )
                 break
             except Killed:
@@ -686,7 +888,9 @@ def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_or_the_new_one(
         checkpoint.remove_partial_saves(folder)
         assert last(folder).state.targets in (old.state.targets, state.targets)
         assert last(folder).verify()
-        assert not [p.name for p in (folder / "checkpoints").iterdir() if p.name.startswith(".")]
+        assert not [
+            p.name for p in (folder / "checkpoints").iterdir() if p.name.startswith(".")
+        ]
         number += 1
     assert last(folder).state.targets == state.targets
     assert number > 6

@@ -34,18 +34,33 @@ def runs(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("clm", ("model.encoder_layers=0",)),
     ):
         streams = {"text": {"dataset": "en", "objective": {"name": name}}}
-        train(recipe(toy, folder / name, ONE, f"seed={len(name) + len(layers)}", *layers, streams=streams))
+        train(
+            recipe(
+                toy,
+                folder / name,
+                ONE,
+                f"seed={len(name) + len(layers)}",
+                *layers,
+                streams=streams,
+            )
+        )
     return folder
 
 
-def taken(toy: Path, tmp_path: Path, *changes: str) -> tuple[dict[str, torch.Tensor], list[str]]:
+def taken(
+    toy: Path, tmp_path: Path, *changes: str
+) -> tuple[dict[str, torch.Tensor], list[str]]:
     trainer, notes = build(recipe(toy, tmp_path / "new", *changes, streams=PAIRS))
     return dict(trainer.model.state_dict()), notes
 
 
 @pytest.mark.parametrize("stack", ["encoder", "decoder"])
-def test_one_stack_is_taken_and_the_token_table(stack: str, runs: Path, toy: Path, tmp_path: Path) -> None:
-    ours, notes = taken(toy, tmp_path, f"init_from={runs / 'mass'}", f"init_stacks={stack}", "seed=9")
+def test_one_stack_is_taken_and_the_token_table(
+    stack: str, runs: Path, toy: Path, tmp_path: Path
+) -> None:
+    ours, notes = taken(
+        toy, tmp_path, f"init_from={runs / 'mass'}", f"init_stacks={stack}", "seed=9"
+    )
     theirs = Checkpoint.open(runs / "mass").weights()
     for name, tensor in ours.items():
         learned = (
@@ -56,7 +71,9 @@ def test_one_stack_is_taken_and_the_token_table(stack: str, runs: Path, toy: Pat
         )
         if learned:
             other = {"encoder": "decoder", "decoder": "encoder"}[stack]
-            assert torch.equal(tensor, theirs[name]) == (other not in name.split(".")[:2]), name
+            assert torch.equal(tensor, theirs[name]) == (
+                other not in name.split(".")[:2]
+            ), name
     assert any(note.startswith("left behind: ") for note in notes)
     [new] = [note for note in notes if note.startswith("new, drawn at random: ")]
     assert (
@@ -64,7 +81,9 @@ def test_one_stack_is_taken_and_the_token_table(stack: str, runs: Path, toy: Pat
     ) in new and f"{stack} (" not in new  # what did not come is named, too
 
 
-def test_more_positions_than_were_learned_are_the_learned_ones_again(toy: Path, tmp_path: Path) -> None:
+def test_more_positions_than_were_learned_are_the_learned_ones_again(
+    toy: Path, tmp_path: Path
+) -> None:
     learned = ("model.positions=learned", "model.max_positions=20")
     train(recipe(toy, tmp_path / "old", ONE, *learned, streams=PAIRS))
     args = [
@@ -107,7 +126,9 @@ def test_more_positions_than_were_learned_are_the_learned_ones_again(toy: Path, 
     )
     for stack in ("encoder", "decoder"):
         name = f"embeddings.{stack}.positions.weight"
-        assert torch.equal(ours[name], torch.cat([theirs[name], theirs[name], theirs[name][:10]]))
+        assert torch.equal(
+            ours[name], torch.cat([theirs[name], theirs[name], theirs[name][:10]])
+        )
     assert "positions 20 to 49 are those from 0 on again" in notes
     assert Checkpoint.open(tmp_path / "new").recipe.model.max_positions == 50
 
@@ -122,10 +143,16 @@ def test_bert_and_a_language_model_make_an_encoder_and_a_decoder(
         f"init_decoder_from={runs / 'clm'}",
         "model.decoder_layers=1",
     )
-    encoder, decoder = (Checkpoint.open(runs / name).weights() for name in ("mlm", "clm"))
-    assert torch.equal(ours["token_embeddings.shared"], encoder["token_embeddings.shared"])
+    encoder, decoder = (
+        Checkpoint.open(runs / name).weights() for name in ("mlm", "clm")
+    )
+    assert torch.equal(
+        ours["token_embeddings.shared"], encoder["token_embeddings.shared"]
+    )
     assert all(
-        torch.equal(ours[name], tensor) for name, tensor in encoder.items() if name.startswith("encoder.")
+        torch.equal(ours[name], tensor)
+        for name, tensor in encoder.items()
+        if name.startswith("encoder.")
     )
     assert all(
         torch.equal(ours[name], tensor)
@@ -140,20 +167,29 @@ def test_a_stack_that_a_run_has_not(runs: Path, toy: Path, tmp_path: Path) -> No
     assert error.value.message.endswith(": has no encoder")
 
 
-def test_a_masked_language_model_on_both_sides(runs: Path, toy: Path, tmp_path: Path) -> None:
+def test_a_masked_language_model_on_both_sides(
+    runs: Path, toy: Path, tmp_path: Path
+) -> None:
     """XLM's beginning: the decoder is the encoder, but for attention to the source."""
-    both = f"init_from={runs / 'mlm'}", f"init_decoder_from={runs / 'mlm'}", "model.decoder_layers=1"
+    both = (
+        f"init_from={runs / 'mlm'}",
+        f"init_decoder_from={runs / 'mlm'}",
+        "model.decoder_layers=1",
+    )
     ours, notes = taken(toy, tmp_path, *both)
     theirs = Checkpoint.open(runs / "mlm").weights()
     for name, tensor in theirs.items():
         assert torch.equal(ours[name], tensor), name
         if "encoder" in name.split(".")[:2]:
-            assert torch.equal(ours[name.replace("encoder", "decoder", 1)], tensor), name
+            assert torch.equal(ours[name.replace("encoder", "decoder", 1)], tensor), (
+                name
+            )
     [new] = [note for note in notes if note.startswith("new, drawn at random: ")]
     crossing = [
         name
         for name in ours
-        if name.startswith("decoder.") and name.replace("decoder", "encoder", 1) not in theirs
+        if name.startswith("decoder.")
+        and name.replace("decoder", "encoder", 1) not in theirs
     ]
     assert new == f"new, drawn at random: decoder ({len(crossing)})" and all(
         "cross" in name for name in crossing
@@ -161,18 +197,37 @@ def test_a_masked_language_model_on_both_sides(runs: Path, toy: Path, tmp_path: 
     assert any(note.endswith(", of its encoder: it has no decoder") for note in notes)
 
 
-def test_what_begins_with_all_of_a_run_begins_with_its_loss(runs: Path, toy: Path, tmp_path: Path) -> None:
+def test_what_begins_with_all_of_a_run_begins_with_its_loss(
+    runs: Path, toy: Path, tmp_path: Path
+) -> None:
     """What was validated last there is validated first here."""
     still = "optim.lr=1e-30", "optim.warmup_init_lr=0", "model.decoder_layers=0"
     streams = {"text": {"dataset": "en", "objective": {"name": "mlm"}}}
-    events = train(recipe(toy, tmp_path, f"init_from={runs / 'mlm'}", "seed=9", ONE, *still, streams=streams))
+    events = train(
+        recipe(
+            toy,
+            tmp_path,
+            f"init_from={runs / 'mlm'}",
+            "seed=9",
+            ONE,
+            *still,
+            streams=streams,
+        )
+    )
     measured = next(e.metrics for e in events if isinstance(e, Evaluated))
     assert measured == pytest.approx(Checkpoint.open(runs / "mlm").metrics, rel=1e-6)
 
 
-def test_a_head_that_the_checkpoint_lacks_is_named_once(runs: Path, toy: Path, tmp_path: Path) -> None:
+def test_a_head_that_the_checkpoint_lacks_is_named_once(
+    runs: Path, toy: Path, tmp_path: Path
+) -> None:
     """BERT's two-way head, and a pooler; all else comes from the masked language model."""
-    streams = {"pairs": {"dataset": "en", "objective": {"name": "bert", "tokens_per_sample": 24}}}
+    streams = {
+        "pairs": {
+            "dataset": "en",
+            "objective": {"name": "bert", "tokens_per_sample": 24},
+        }
+    }
     _, notes = build(
         recipe(
             toy,
@@ -214,16 +269,24 @@ def test_word_vectors_are_rows_of_the_table(toy: Path, tmp_path: Path) -> None:
     tokenizer = data.tokenizer()
     ids = data.monolingual("train", "de")[0].tolist()
     pieces = zip(ids, tokenizer.ids_to_pieces(ids), strict=True)
-    whole, word = next((i, piece[1:]) for i, piece in pieces if piece.startswith("▁") and len(piece) > 2)
+    whole, word = next(
+        (i, piece[1:])
+        for i, piece in pieces
+        if piece.startswith("▁") and len(piece) > 2
+    )
     path = tmp_path / "de.vec"
     path.write_text(
-        f"2 16\nnosuchword {' '.join(['9'] * 16)}\n{word} {' '.join(map(str, range(16)))}\n", encoding="utf-8"
+        f"2 16\nnosuchword {' '.join(['9'] * 16)}\n{word} {' '.join(map(str, range(16)))}\n",
+        encoding="utf-8",
     )
     before, _ = taken(toy, tmp_path / "a")
     after, notes = taken(toy, tmp_path / "b", f"init_vectors=de={path}")
     table, old = after["token_embeddings.shared"], before["token_embeddings.shared"]
     assert torch.nonzero((table != old).any(1)).flatten().tolist() == [whole]
-    assert torch.allclose(table[whole] / table[whole].norm(), torch.arange(16.0) / torch.arange(16.0).norm())
+    assert torch.allclose(
+        table[whole] / table[whole].norm(),
+        torch.arange(16.0) / torch.arange(16.0).norm(),
+    )
     assert table[whole].norm() == pytest.approx(float(old[whole].norm()), rel=1e-5)
     assert notes[0].startswith(f"{path}: vectors for 1 of ")
 
@@ -232,16 +295,29 @@ def test_word_vectors_are_rows_of_the_table(toy: Path, tmp_path: Path) -> None:
     ("lines", "message"),
     [
         ("dog 1 2 3\n", "{path}:1: a vector of 3 numbers, the model has a width of 16"),
-        (f"{{word}} {' '.join(['nan'] * 16)}\n", "{path}:1: '{word}' has a number that is not finite"),
-        (f"{{word}} {' '.join(['0'] * 16)}\n", "--init-vectors en={path}: all its vectors are zero"),
-        (f"qqq {' '.join(['1'] * 16)}\n", "--init-vectors en={path}: knows none of the "),
+        (
+            f"{{word}} {' '.join(['nan'] * 16)}\n",
+            "{path}:1: '{word}' has a number that is not finite",
+        ),
+        (
+            f"{{word}} {' '.join(['0'] * 16)}\n",
+            "--init-vectors en={path}: all its vectors are zero",
+        ),
+        (
+            f"qqq {' '.join(['1'] * 16)}\n",
+            "--init-vectors en={path}: knows none of the ",
+        ),
     ],
 )
-def test_word_vectors_that_do_not_fit(lines: str, message: str, toy: Path, tmp_path: Path) -> None:
+def test_word_vectors_that_do_not_fit(
+    lines: str, message: str, toy: Path, tmp_path: Path
+) -> None:
     data, path = DataFolder.open(toy), tmp_path / "x.vec"
     word = next(
         piece[1:]
-        for piece in data.tokenizer().ids_to_pieces(data.monolingual("train", "en")[0].tolist())
+        for piece in data.tokenizer().ids_to_pieces(
+            data.monolingual("train", "en")[0].tolist()
+        )
         if len(piece) > 2
     )
     path.write_text(lines.format(word=word), encoding="utf-8")
@@ -250,10 +326,15 @@ def test_word_vectors_that_do_not_fit(lines: str, message: str, toy: Path, tmp_p
     assert error.value.message.startswith(message.format(path=path, word=word))
 
 
-def test_an_adopted_vocabulary_of_ours_fits_the_weights_made_with_it(toy: Path, tmp_path: Path) -> None:
+def test_an_adopted_vocabulary_of_ours_fits_the_weights_made_with_it(
+    toy: Path, tmp_path: Path
+) -> None:
     from masscli.text.preprocessing import TextPreprocessing
 
     made = Tokenizer.from_model_file(
-        toy / "vocab.model", preprocessing=TextPreprocessing(), languages=("en", "de"), folder=tmp_path
+        toy / "vocab.model",
+        preprocessing=TextPreprocessing(),
+        languages=("en", "de"),
+        folder=tmp_path,
     )
     assert made.vocab == DataFolder.open(toy).vocab

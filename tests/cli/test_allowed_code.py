@@ -43,7 +43,9 @@ def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rename_objective(run_folder: Path, name: str) -> None:
     """Let the recipes of a run name another objective, with right checksums."""
     for path in run_folder.rglob("recipe.toml"):
-        path.write_text(path.read_text().replace('name = "translate"', f'name = "{name}"'))
+        path.write_text(
+            path.read_text().replace('name = "translate"', f'name = "{name}"')
+        )
         if (path.parent / "state.json").exists():
             contents = read_state_file(path.parent)
             files = {**contents.files, "recipe.toml": sha256_of(path)}
@@ -79,15 +81,56 @@ COMMANDS = {
     "ensemble": ["generate", "run", "run"],
     "score": ["score", "run", "--gen-subset", "valid"],
     "compare": ["compare", "run", "run", "--input", "in.txt"],
-    "filter": ["filter", "in.txt", "in.txt", "-s", "en", "-t", "de", "--forward", "run", "-o", "kept"],
+    "filter": [
+        "filter",
+        "in.txt",
+        "in.txt",
+        "-s",
+        "en",
+        "-t",
+        "de",
+        "--forward",
+        "run",
+        "-o",
+        "kept",
+    ],
     "mine": ["mine", "run", "-i", "in.txt", "-j", "in.txt", "-s", "en", "-t", "de"],
     "show": ["recipe", "show", "run"],
     "check": ["recipe", "check", "run/recipe.toml"],
     "diff": ["recipe", "diff", "run", "run"],
-    "init": ["finetune", "DATA", "--task", "translate", "-s", "en", "-t", "de", "--init-from", "run"],
-    "go-on": ["finetune", "DATA", "--task", "translate", "-s", "en", "-t", "de", "--save-dir", "run"],
+    "init": [
+        "finetune",
+        "DATA",
+        "--task",
+        "translate",
+        "-s",
+        "en",
+        "-t",
+        "de",
+        "--init-from",
+        "run",
+    ],
+    "go-on": [
+        "finetune",
+        "DATA",
+        "--task",
+        "translate",
+        "-s",
+        "en",
+        "-t",
+        "de",
+        "--save-dir",
+        "run",
+    ],
     "config": ["pretrain", "DATA", "--config", "run/recipe.toml"],
-    "set": ["pretrain", "DATA", "--set", "stream.a.dataset=en", "--set", "stream.a.objective.name=NAME"],
+    "set": [
+        "pretrain",
+        "DATA",
+        "--set",
+        "stream.a.dataset=en",
+        "--set",
+        "stream.a.objective.name=NAME",
+    ],
 }
 
 
@@ -96,20 +139,33 @@ def test_no_command_imports_what_a_recipe_names(
     command: str, place: Path, toy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = plant(place, f"planted_{command.replace('-', '_')}")
-    args = [{"DATA": str(toy)}.get(arg, arg).replace("NAME", name) for arg in COMMANDS[command]]
+    args = [
+        {"DATA": str(toy)}.get(arg, arg).replace("NAME", name)
+        for arg in COMMANDS[command]
+    ]
     assert run(args) == 2
     *errors, hint = capsys.readouterr().err.splitlines()
-    end = f"objective '{name}' is neither built in nor installed, so its code is not run"
+    end = (
+        f"objective '{name}' is neither built in nor installed, so its code is not run"
+    )
     assert errors[-1].startswith("error: ") and errors[-1].endswith(end)
     assert hint == f"hint: if you trust this code, add --allow-code {name}"
     assert not (place / "trace").exists()
-    assert not {path.name for path in place.iterdir()} & {"averaged", "exported", "runs"}
+    assert not {path.name for path in place.iterdir()} & {
+        "averaged",
+        "exported",
+        "runs",
+    }
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_hint_can_be_followed(command: str, place: Path) -> None:
     name, *args = COMMANDS[command]
-    options = {option for parameter in build_command(name, args).params for option in parameter.opts}
+    options = {
+        option
+        for parameter in build_command(name, args).params
+        for option in parameter.opts
+    }
     assert "--allow-code" in options
 
 
@@ -122,7 +178,9 @@ def test_what_the_command_line_names_is_imported(
     assert (place / "trace").exists()
 
 
-def test_another_name_allows_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_name_allows_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plant(place, "planted_other")
     assert run(["inspect", "run", "--allow-code", "planted_other:Other"]) == 2
     assert not (place / "trace").exists()
@@ -140,15 +198,21 @@ def test_the_error_names_the_file(place: Path) -> None:
 
 def test_metadata_beside_a_checkpoint_installs_nothing(place: Path) -> None:
     """`python -m` puts the current folder on the import path, but what lies there is not an installed package."""
-    (place / "planted_package.py").write_text(CODE.format(trace=place / "trace", name="Mine"))
+    (place / "planted_package.py").write_text(
+        CODE.format(trace=place / "trace", name="Mine")
+    )
     (place / "planted-1.dist-info").mkdir()
-    (place / "planted-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1\n")
+    (place / "planted-1.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: planted\nVersion: 1\n"
+    )
     (place / "planted-1.dist-info/entry_points.txt").write_text(
         "[masscli.objectives]\nplanted = planted_package:Mine\n"
     )
     rename_objective(place / "run", "planted")
     command = [sys.executable, "-m", "masscli", "inspect", "run"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=place, env={**os.environ})
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=place, env={**os.environ}
+    )
     assert done.returncode == 2, done.stderr
     assert "no objective called 'planted'" in done.stderr
     assert not (place / "trace").exists()

@@ -36,12 +36,19 @@ from masscli.version import __version__
 
 Seen = list[Any]
 PRETRAIN_HELP = "hint: masscli pretrain --help"
-CONTRADICTION = ["error: --fp16, --bf16 and --precision contradict each other", "hint: give one of them"]
+CONTRADICTION = [
+    "error: --fp16, --bf16 and --precision contradict each other",
+    "hint: give one of them",
+]
 
 
-def command(monkeypatch: pytest.MonkeyPatch, name: str, run_: Callable[..., None]) -> None:
+def command(
+    monkeypatch: pytest.MonkeyPatch, name: str, run_: Callable[..., None]
+) -> None:
     """Put `run_` in the place of a command."""
-    module = types.ModuleType(f"masscli.cli.{name}", f"{COMMANDS[name]}\n\nExamples:\n  masscli {name}\n")
+    module = types.ModuleType(
+        f"masscli.cli.{name}", f"{COMMANDS[name]}\n\nExamples:\n  masscli {name}\n"
+    )
     module.run = run_  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, f"masscli.cli.{name}", module)
 
@@ -54,7 +61,10 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Seen:
     def take(request: Annotated[TrainRequest, TrainingOptions]) -> None:
         from_dict(Recipe, request.recipe_options)
         if request.objective is not None:
-            options = {"name": request.objective, **request.options_for(request.objective)}
+            options = {
+                "name": request.objective,
+                **request.options_for(request.objective),
+            }
             from_dict(OBJECTIVES.load(request.objective), options)
         seen.append(request)
 
@@ -77,7 +87,9 @@ def test_help_lists_every_command_and_imports_none(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in COMMANDS:
-        monkeypatch.setitem(sys.modules, module_of(name), None)  # importing it now fails
+        monkeypatch.setitem(
+            sys.modules, module_of(name), None
+        )  # importing it now fails
     for args in (["--help"], []):
         assert run(args) == 0
         out = capsys.readouterr().out
@@ -94,7 +106,9 @@ def test_the_summary_is_the_first_line_of_the_docstring(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [[], *([name] for name in COMMANDS), ["pretrain", "--objective", "mass"]], ids=" ".join
+    "args",
+    [[], *([name] for name in COMMANDS), ["pretrain", "--objective", "mass"]],
+    ids=" ".join,
 )
 def test_help_fits_a_terminal_of_80_columns(
     args: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -107,7 +121,9 @@ def test_help_fits_a_terminal_of_80_columns(
     assert examples and err == "" and "\x1b" not in out
 
 
-def test_help_has_a_panel_for_each_section(capsys: pytest.CaptureFixture[str], requests: Seen) -> None:
+def test_help_has_a_panel_for_each_section(
+    capsys: pytest.CaptureFixture[str], requests: Seen
+) -> None:
     assert run(["pretrain", "--objective", "mass", "--help"]) == 0
     out = capsys.readouterr().out
     for title in (
@@ -124,7 +140,9 @@ def test_help_has_a_panel_for_each_section(capsys: pytest.CaptureFixture[str], r
 
 
 @pytest.mark.parametrize("args", [[], ["pretrain"], ["score"], ["recipe"]], ids=str)
-def test_h_is_short_for_help(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_h_is_short_for_help(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run([*args, "-h"]) == 0
     short = capsys.readouterr().out
     assert run([*args, "--help"]) == 0
@@ -138,8 +156,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_both_spellings_of_the_program() -> None:
     outputs = [
-        subprocess.run([*program, "--version"], capture_output=True, text=True, check=True).stdout
-        for program in ([sys.executable, "-m", "masscli"], [str(Path(sys.executable).parent / "masscli")])
+        subprocess.run(
+            [*program, "--version"], capture_output=True, text=True, check=True
+        ).stdout
+        for program in (
+            [sys.executable, "-m", "masscli"],
+            [str(Path(sys.executable).parent / "masscli")],
+        )
     ]
     assert outputs == [f"masscli {__version__}\n"] * 2
 
@@ -163,7 +186,12 @@ def test_completion(typed: str, offered: list[str]) -> None:
         "COMP_WORDS": typed,
         "COMP_CWORD": str(len(typed.split()) - 1),
     }
-    done = subprocess.run([sys.executable, "-m", "masscli"], capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-m", "masscli"],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
     assert (done.stdout.split(), done.stderr) == (offered, "")
 
 
@@ -198,7 +226,10 @@ def test_completion(typed: str, offered: list[str]) -> None:
     ],
 )  # fmt: skip
 def test_mistakes_word_for_word(
-    args: list[str], lines: list[str], capsys: pytest.CaptureFixture[str], requests: Seen
+    args: list[str],
+    lines: list[str],
+    capsys: pytest.CaptureFixture[str],
+    requests: Seen,
 ) -> None:
     assert told(capsys, *args) == lines
     assert requests == []
@@ -209,7 +240,8 @@ def test_a_misspelt_flag_is_met_with_its_neighbours(
 ) -> None:
     first, hint = told(capsys, "pretrain", "--max-tokenz", "3")
     assert (
-        first.startswith("error: no such option: --max-tokenz") and "--max-tokens" in first
+        first.startswith("error: no such option: --max-tokenz")
+        and "--max-tokens" in first
     )  # the words are the parser's
     assert hint == PRETRAIN_HELP
 
@@ -246,7 +278,9 @@ def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> N
         run(["inspect"])
 
 
-def test_the_codes_of_leaving(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_codes_of_leaving(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
@@ -278,7 +312,10 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "masscli", "--help"], stdout=writing, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "masscli", "--help"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
@@ -288,7 +325,10 @@ def test_a_reader_that_leaves_is_no_error() -> None:
 def test_results_that_do_not_fit_are_not_a_success() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "masscli", "--help"], stdout=full, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "masscli", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
         )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
@@ -327,7 +367,10 @@ def test_only_what_was_given_is_in_the_request(requests: Seen) -> None:
     )
     assert "optim.adam_betas" in full.flag_keys and "train.max_tokens" in full.flag_keys
     assert full.names["train.max_tokens"] == "--set train.max_tokens"
-    assert full.names["model.scale_embedding"] == "--no-scale-embedding" and full.names["k"] == "--k"
+    assert (
+        full.names["model.scale_embedding"] == "--no-scale-embedding"
+        and full.names["k"] == "--k"
+    )
 
 
 STREAMS = """
@@ -344,11 +387,26 @@ def test_flags_win_over_the_file(tmp_path: Path, requests: Seen) -> None:
     path = tmp_path / "run.toml"
     path.write_text("seed = 3\n[optim]\nlr = 1e-3\nclip_norm = 2.0\n" + STREAMS)
     assert (
-        run(["pretrain", "--config", str(path), "--lr", "5e-4", "--k", "0.7", "--label-smoothing", "0.2"])
+        run(
+            [
+                "pretrain",
+                "--config",
+                str(path),
+                "--lr",
+                "5e-4",
+                "--k",
+                "0.7",
+                "--label-smoothing",
+                "0.2",
+            ]
+        )
         == 0
     )
     (request,) = requests
-    assert request.recipe_options == {"seed": 3, "optim": {"lr": "5e-4", "clip_norm": 2.0}}
+    assert request.recipe_options == {
+        "seed": 3,
+        "optim": {"lr": "5e-4", "clip_norm": 2.0},
+    }
     assert list(request.stream_tables) == ["en", "pairs"]
     assert (request.options_for("mass"), request.options_for("translate")) == (
         {"k": "0.7"},
@@ -379,7 +437,9 @@ def test_a_mistake_in_the_file_is_told_with_the_file(
 
 def test_the_objective_is_found_before_the_line_is_parsed() -> None:
     assert peek_option([], "--objective") is None
-    assert peek_option(["x", "--objective", "mass", "--k", "1"], "--objective") == "mass"
+    assert (
+        peek_option(["x", "--objective", "mass", "--k", "1"], "--objective") == "mass"
+    )
     assert peek_option(["--objective=a", "--objective=b"], "--objective") == "b"
     assert peek_option(["--objective"], "--objective") is None
     assert peek_option(["--", "--objective", "mass"], "--objective") is None
@@ -429,11 +489,15 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "# The first.\n[model]\narch = 'base'\n[optim]\nlr = 1e-3\n" + STREAMS
     )
     (tmp_path / "recipes" / "more" / "second.toml").write_text("[optim]\nlr = 2e-3\n")
-    (tmp_path / "recipes" / "wrong.toml").write_text("[optim]\nlrr = 2e-3\nlr = 'high'\n")
+    (tmp_path / "recipes" / "wrong.toml").write_text(
+        "[optim]\nlrr = 2e-3\nlr = 'high'\n"
+    )
     return tmp_path
 
 
-def test_settings_are_shown_checked_and_compared(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_are_shown_checked_and_compared(
+    recipes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["recipe", "check", "recipes/first.toml", "recipes/wrong.toml"]) == 2
     out, err = capsys.readouterr()
     assert out == "recipes/first.toml: ok\n"
@@ -443,7 +507,9 @@ def test_settings_are_shown_checked_and_compared(recipes: Path, capsys: pytest.C
     ]
     assert run(["recipe", "show", "recipes/first.toml"]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert "lr = 0.001" in shown and "seed = 1  # default" in shown and "k = 0.3" in shown
+    assert (
+        "lr = 0.001" in shown and "seed = 1  # default" in shown and "k = 0.3" in shown
+    )
     assert "dim = 512  # default" in shown  # what base stands for
     (recipes / "shown.toml").write_text("\n".join(shown))
     assert run(["recipe", "diff", "recipes/first.toml", "shown.toml"]) == 0
@@ -462,7 +528,10 @@ def flags() -> Iterator[str]:
     commands: dict[str, list[type]] = {
         "preprocess": [PreprocessConfig],
         "pretrain, finetune": [StreamSelection, Recipe],
-        **{f"pretrain, finetune: {name}": [OBJECTIVES.load(name)] for name in OBJECTIVES.builtin_names()},
+        **{
+            f"pretrain, finetune: {name}": [OBJECTIVES.load(name)]
+            for name in OBJECTIVES.builtin_names()
+        },
         "generate": [GenerateConfig, GenerationConfig],
         "score": [ScoreConfig],
     }
@@ -470,7 +539,9 @@ def flags() -> Iterator[str]:
         yield f"[{command_}]"
         for row in (row for cls in classes for row in iter_options(cls)):
             if row.key not in ("name", "stream"):
-                spellings = " ".join(["--" + row.key.rpartition(".")[2].replace("_", "-"), *row.flags])
+                spellings = " ".join(
+                    ["--" + row.key.rpartition(".")[2].replace("_", "-"), *row.flags]
+                )
                 yield f"{row.key:<40} {spellings:<50} {row.type}"
         yield ""
 
@@ -488,10 +559,23 @@ if __name__ == "__main__":
 
 def test_files_of_the_current_folder_are_not_imported(tmp_path: Path) -> None:
     """`python -m` puts this folder first on the path of imports; a downloaded one may hold a typing.py."""
-    for name in ("typing", "json", "torch", "masscli_plugin", "sitecustomize_of_nobody"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('code of the current folder was run')")
-    environment = {**os.environ, "PYTHONPATH": str(Path(masscli_package.__file__).parents[1])}
+    for name in (
+        "typing",
+        "json",
+        "torch",
+        "masscli_plugin",
+        "sitecustomize_of_nobody",
+    ):
+        (tmp_path / f"{name}.py").write_text(
+            "raise SystemExit('code of the current folder was run')"
+        )
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(masscli_package.__file__).parents[1]),
+    }
     command = [sys.executable, "-m", "masscli", "inspect", "nowhere"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env=environment
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert "code of the current folder" not in done.stderr

@@ -13,7 +13,9 @@ from masscli.__main__ import run
 SOURCES = [f"source {number}" for number in range(40)]
 REFERENCES = [f"the reference number {number} says something" for number in range(40)]
 GOOD = [line.replace("says", "tells") for line in REFERENCES]
-BAD = [line if number % 4 else "nothing of the kind" for number, line in enumerate(GOOD)]
+BAD = [
+    line if number % 4 else "nothing of the kind" for number, line in enumerate(GOOD)
+]
 
 
 @pytest.fixture
@@ -26,15 +28,38 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "bad": BAD,
         "short": GOOD[:-1],
     }.items():
-        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        (tmp_path / name).write_text(
+            "".join(f"{line}\n" for line in lines), encoding="utf-8"
+        )
     return tmp_path
 
 
-def test_a_worse_model_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["compare", "good", "bad", "--input", "input", "--ref", "ref", "--format=json"]) == 3
+def test_a_worse_model_is_refused(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        run(
+            [
+                "compare",
+                "good",
+                "bad",
+                "--input",
+                "input",
+                "--ref",
+                "ref",
+                "--format=json",
+            ]
+        )
+        == 3
+    )
     out, err = capsys.readouterr()
     report = json.loads(out)
-    assert (report["lines"], report["changed"], report["better"], report["worse"]) == (40, 10, 0, 10)
+    assert (report["lines"], report["changed"], report["better"], report["worse"]) == (
+        40,
+        10,
+        0,
+        10,
+    )
     assert [one["name"] for one in report["new_scores"]] == ["BLEU", "chrF2"]
     assert "bad is worse than good: BLEU is lower (p < 0.05)" in err
     # The lines are ranked by what sacreBLEU's own chrF says of them.
@@ -43,17 +68,27 @@ def test_a_worse_model_is_refused(place: Path, capsys: pytest.CaptureFixture[str
     losses = {}
     for number in range(0, 40, 4):
         before, after = (
-            metric.sentence_score(text[number], [REFERENCES[number]]).score for text in (GOOD, BAD)
+            metric.sentence_score(text[number], [REFERENCES[number]]).score
+            for text in (GOOD, BAD)
         )
         losses[number + 1] = after - before
     assert losses[worst["number"]] == pytest.approx(min(losses.values()))
-    assert (worst["old"], worst["new"]) == (GOOD[worst["number"] - 1], "nothing of the kind")
+    assert (worst["old"], worst["new"]) == (
+        GOOD[worst["number"] - 1],
+        "nothing of the kind",
+    )
 
 
-def test_a_better_or_equal_model_passes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_better_or_equal_model_passes(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["compare", "bad", "good", "--input", "input", "--ref", "ref"]) == 0
     out, err = capsys.readouterr()
-    assert "changed  10 (25.0%): 10 better, 0 worse by chrF" in out and "regressions" not in out and err == ""
+    assert (
+        "changed  10 (25.0%): 10 better, 0 worse by chrF" in out
+        and "regressions" not in out
+        and err == ""
+    )
     assert run(["compare", "good", "good", "--input", "input", "--ref", "ref"]) == 0
     out = capsys.readouterr().out
     assert "changed  0 (0.0%)" in out and "(p = 1.0000)" in out
@@ -64,8 +99,14 @@ def test_without_references_the_share_of_changed_lines_counts(
 ) -> None:
     assert run(["compare", "good", "bad", "--input", "input", "--worst", "2"]) == 0
     out = capsys.readouterr().out
-    assert "changed  10 (25.0%)\n" in out and out.count("nothing of the kind") == 2 and "BLEU" not in out
-    assert run(["compare", "good", "bad", "--input", "input", "--max-changed", "0.2"]) == 3
+    assert (
+        "changed  10 (25.0%)\n" in out
+        and out.count("nothing of the kind") == 2
+        and "BLEU" not in out
+    )
+    assert (
+        run(["compare", "good", "bad", "--input", "input", "--max-changed", "0.2"]) == 3
+    )
     assert "25.0% of the lines changed (--max-changed 0.2)" in capsys.readouterr().err
 
 
@@ -92,7 +133,18 @@ def test_runs_translate_the_lines(
             "--max-update=2",
             f"--seed={number}",
         ]
-        assert run([*command, *sizes, "--precision=fp32", "--save-dir", str(tmp_path / number)]) == 0
+        assert (
+            run(
+                [
+                    *command,
+                    *sizes,
+                    "--precision=fp32",
+                    "--save-dir",
+                    str(tmp_path / number),
+                ]
+            )
+            == 0
+        )
     first, second = str(tmp_path / "1"), str(tmp_path / "2")
     lines = str(toy.parent / "valid.en")
     capsys.readouterr()
@@ -101,7 +153,21 @@ def test_runs_translate_the_lines(
     assert run(["compare", first, first, *options]) == 0
     assert "changed  0 (0.0%)" in capsys.readouterr().out
     output = str(tmp_path / "output")
-    assert run(["generate", first, "--beam=2", "--precision=fp32", "--input", lines, "--output", output]) == 0
+    assert (
+        run(
+            [
+                "generate",
+                first,
+                "--beam=2",
+                "--precision=fp32",
+                "--input",
+                lines,
+                "--output",
+                output,
+            ]
+        )
+        == 0
+    )
     assert run(["compare", first, output, *options]) == 0
     out = capsys.readouterr().out
     assert "changed  0 (0.0%)" in out and "sentences/s" in out
@@ -113,11 +179,16 @@ def test_runs_translate_the_lines(
     [
         (["good", "short"], "the new outputs: 39 lines, but --input has 40"),
         (["good", "bad", "--ref", "short"], "--ref: 39 lines, but --input has 40"),
-        (["good", "bad", "--metric=blue", "--ref=ref"], "--metric: no metric called 'blue'"),
+        (
+            ["good", "bad", "--metric=blue", "--ref=ref"],
+            "--metric: no metric called 'blue'",
+        ),
         (["good", "bad", "--format=xml"], "--format: 'xml' is not one of text, json"),
         (["good", "nowhere"], "nowhere: "),
     ],
 )
-def test_mistakes(args: list[str], message: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes(
+    args: list[str], message: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["compare", *args, "--input", "input"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {message}")

@@ -34,7 +34,9 @@ def lines(path: Path) -> list[str]:
     return text[:-1].split("\n")
 
 
-def test_there_are_many_sentences_and_no_text_twice(found: list[dict[str, str]]) -> None:
+def test_there_are_many_sentences_and_no_text_twice(
+    found: list[dict[str, str]],
+) -> None:
     assert len(found) == 400 + 4 * MONO
     for language in LANGUAGES:
         assert len({sentence[language] for sentence in found}) == len(found)
@@ -48,19 +50,33 @@ def test_each_part_has_its_lines(folder: Path) -> None:
         assert len(lines(folder / name)) == MONO
 
 
-def test_lines_of_a_part_are_translations(folder: Path, found: list[dict[str, str]]) -> None:
+def test_lines_of_a_part_are_translations(
+    folder: Path, found: list[dict[str, str]]
+) -> None:
     known = {tuple(sentence.values()) for sentence in found}
     for part in SIZES:
-        for row in zip(*(lines(folder / f"{part}.{language}") for language in LANGUAGES), strict=True):
+        for row in zip(
+            *(lines(folder / f"{part}.{language}") for language in LANGUAGES),
+            strict=True,
+        ):
             assert row in known
 
 
-def test_no_sentence_is_in_two_files_in_any_language(folder: Path, found: list[dict[str, str]]) -> None:
+def test_no_sentence_is_in_two_files_in_any_language(
+    folder: Path, found: list[dict[str, str]]
+) -> None:
     """A line stands for its sentence in all four languages: neither it nor a translation of it may be elsewhere."""
-    number = {(language, sentence[language]): n for n, sentence in enumerate(found) for language in LANGUAGES}
-    groups = [[number["en", line] for line in lines(folder / f"{part}.en")] for part in SIZES]
+    number = {
+        (language, sentence[language]): n
+        for n, sentence in enumerate(found)
+        for language in LANGUAGES
+    }
+    groups = [
+        [number["en", line] for line in lines(folder / f"{part}.en")] for part in SIZES
+    ]
     groups += [
-        [number[language, line] for line in lines(folder / f"mono.{language}.txt")] for language in LANGUAGES
+        [number[language, line] for line in lines(folder / f"mono.{language}.txt")]
+        for language in LANGUAGES
     ]
     everything = [n for group in groups for n in group]
     assert len(set(everything)) == len(everything) == 400 + 4 * MONO
@@ -87,7 +103,9 @@ def test_the_command_writes_and_may_be_repeated(
     assert (target / "test.ro").read_bytes() == (folder / "test.ro").read_bytes()
 
 
-def test_text_of_the_user_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_of_the_user_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "valid.fr").write_text("à moi\n", encoding="utf-8")
     assert run(["demo", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
@@ -100,7 +118,9 @@ def test_text_of_the_user_is_not_replaced(tmp_path: Path, capsys: pytest.Capture
     assert (tmp_path / "valid.fr").read_text(encoding="utf-8") == "à moi\n"
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_made_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("")
     assert run(["demo", str(tmp_path / "file")]) == 2
     assert capsys.readouterr().err.splitlines() == [

@@ -33,14 +33,20 @@ def test_the_report_names_versions_device_memory_and_disk(
     assert "very secret" not in out
     assert run(["doctor"]) == 0
     text = capsys.readouterr().out
-    assert f"masscli      {__version__}\n" in text and f"torch {torch.__version__}" in text
+    assert (
+        f"masscli      {__version__}\n" in text and f"torch {torch.__version__}" in text
+    )
     assert "very secret" not in text
 
 
 def test_a_missing_extra_says_how_to_install_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = ["torch>=2.11", "wonders[fast]>=2,<3 ; extra == 'magic'", "pytest; extra == 'dev'"]
+    lines = [
+        "torch>=2.11",
+        "wonders[fast]>=2,<3 ; extra == 'magic'",
+        "pytest; extra == 'dev'",
+    ]
     monkeypatch.setattr(environment.metadata, "requires", lambda name: lines)
     assert run(["doctor"]) == 0
     out = capsys.readouterr().out
@@ -48,7 +54,9 @@ def test_a_missing_extra_says_how_to_install_it(
     assert "extra dev" not in out
 
 
-def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_a_container_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = environment.free_memory()
     monkeypatch.setattr(environment, "_container_limit", lambda: before / 4)
     assert environment.free_memory() == pytest.approx(before / 4)

@@ -9,7 +9,16 @@ import pytest
 
 from masscli.__main__ import run
 
-SMALL = ["--dim", "16", "--ffn-dim", "32", "--heads", "2", "--precision=fp32", "--num-workers=0"]
+SMALL = [
+    "--dim",
+    "16",
+    "--ffn-dim",
+    "32",
+    "--heads",
+    "2",
+    "--precision=fp32",
+    "--num-workers=0",
+]
 
 
 def disk(folder: Path) -> dict[str, tuple[int, int]]:
@@ -22,7 +31,10 @@ def disk(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def test_nothing_is_written_and_the_first_batch_is_shown(
-    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = disk(toy)
@@ -90,19 +102,49 @@ def test_the_loss_is_that_of_the_first_update(
 
 
 def test_mistakes_are_found_by_a_dry_run(
-    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(["pretrain", str(toy), "--objective", "mass", "--heads", "3", "--dim", "16", "--dry-run"]) == 2
+    assert (
+        run(
+            [
+                "pretrain",
+                str(toy),
+                "--objective",
+                "mass",
+                "--heads",
+                "3",
+                "--dim",
+                "16",
+                "--dry-run",
+            ]
+        )
+        == 2
+    )
     assert "--heads: must divide dim (16), got 3" in capsys.readouterr().err
     assert disk(tmp_path) == {}
 
 
 def test_the_memory_is_that_of_the_optimizer(
-    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    wide = ["--dim", "512", "--ffn-dim", "2048", "--heads", "2", "--precision=fp32", "--num-workers=0"]
+    wide = [
+        "--dim",
+        "512",
+        "--ffn-dim",
+        "2048",
+        "--heads",
+        "2",
+        "--precision=fp32",
+        "--num-workers=0",
+    ]
     command = [
         "pretrain",
         str(toy),
@@ -118,7 +160,10 @@ def test_the_memory_is_that_of_the_optimizer(
     for optimizer in ("adamw", "adafactor"):
         assert run([*command, "--optimizer", optimizer]) == 0
         lines = capsys.readouterr().err.splitlines()
-        sizes = re.search(r"weights (\d+) MiB, gradients (\d+) MiB, optimizer (\d+) MiB", "\n".join(lines))
+        sizes = re.search(
+            r"weights (\d+) MiB, gradients (\d+) MiB, optimizer (\d+) MiB",
+            "\n".join(lines),
+        )
         assert sizes is not None
         shown[optimizer] = [int(size) for size in sizes.groups()]
     (model,) = [line for line in lines if " parameters, " in line]

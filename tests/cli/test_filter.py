@@ -34,7 +34,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write(place: Path, pairs: list[tuple[str, str]]) -> None:
     for language, lines in zip(("en", "de"), zip(*pairs, strict=True), strict=True):
-        (place / f"noisy.{language}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        (place / f"noisy.{language}").write_text(
+            "".join(f"{line}\n" for line in lines), encoding="utf-8"
+        )
 
 
 def read(path: Path) -> list[str]:
@@ -47,14 +49,29 @@ def long_pairs(count: int) -> list[tuple[str, str]]:
     return [(text("en", walk), text("de", walk)) for walk in walks]
 
 
-COMMAND = ["filter", "noisy.en", "noisy.de", "-s", "en", "-t", "de", "--output", "clean"]
+COMMAND = [
+    "filter",
+    "noisy.en",
+    "noisy.de",
+    "-s",
+    "en",
+    "-t",
+    "de",
+    "--output",
+    "clean",
+]
 
 
-def test_each_rule_drops_what_it_should(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_rule_drops_what_it_should(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = long_pairs(60)
     bad = {
         "empty": ("", good[0][1]),
-        "source and target are the same": ("https://example.org/x", "https://example.org/x"),
+        "source and target are the same": (
+            "https://example.org/x",
+            "https://example.org/x",
+        ),
         "too short": ("one", good[1][1]),
         "too long": (good[2][0], " ".join(["abx"] * 41)),
         "lengths differ too much": (good[3][0], " ".join(good[3][1].split()[:2])),
@@ -65,17 +82,22 @@ def test_each_rule_drops_what_it_should(place: Path, capsys: pytest.CaptureFixtu
     assert run([*COMMAND, "--min-len=2", "--max-len=40", "--scores", "scores.tsv"]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert list(zip(read(place / "clean.en"), read(place / "clean.de"), strict=True)) == good
+    assert (
+        list(zip(read(place / "clean.en"), read(place / "clean.de"), strict=True))
+        == good
+    )
     rows = [row.split("\t") for row in read(place / "scores.tsv")]
-    assert rows[0] == ["line", "verdict", "score", "forward", "backward"] and len(rows) == 1 + len(
-        good
-    ) + len(bad)
+    assert rows[0] == ["line", "verdict", "score", "forward", "backward"] and len(
+        rows
+    ) == 1 + len(good) + len(bad)
     assert [row[1] for row in rows[31 : 31 + len(bad)]] == list(bad)
     assert "kept                                       60   89.55%" in err
     assert "line 31: '' | " in err
 
 
-def test_languages_are_judged_by_clean_text(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_languages_are_judged_by_clean_text(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = long_pairs(20)
     # Most of the source side is in the wrong language, so that it cannot show what English looks like.
     write(place, [(target, target + " x") for _, target in good[:15]] + good[15:])
@@ -86,13 +108,22 @@ def test_languages_are_judged_by_clean_text(place: Path, capsys: pytest.CaptureF
     assert len(read(place / "clean.en")) == 20
 
 
-def test_a_third_language_is_recognised_by_its_text(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_third_language_is_recognised_by_its_text(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = long_pairs(40)
     draw = random.Random(2)
-    third = [" ".join("".join(draw.choice("čšžůř") for _ in range(5)) for _ in range(14)) for _ in range(60)]
-    mixed = [(source, third[number]) for number, (source, _) in enumerate(good[:5])] + good[5:]
+    third = [
+        " ".join("".join(draw.choice("čšžůř") for _ in range(5)) for _ in range(14))
+        for _ in range(60)
+    ]
+    mixed = [
+        (source, third[number]) for number, (source, _) in enumerate(good[:5])
+    ] + good[5:]
     write(place, mixed)
-    (place / "cs.txt").write_text("".join(f"{line}\n" for line in third[20:]), encoding="utf-8")
+    (place / "cs.txt").write_text(
+        "".join(f"{line}\n" for line in third[20:]), encoding="utf-8"
+    )
     assert run(COMMAND) == 0
     assert len(read(place / "clean.de")) == 40
     assert run([*COMMAND, "--other-lang", "cs=cs.txt"]) == 0
@@ -125,22 +156,43 @@ def test_scores_are_dual_cross_entropies(
     # A line for which the models have no positions gets no score.
     pairs.append((" ".join(["ba"] * 40), " ".join(["abx"] * 40)))
     write(place, pairs)
-    options = ["--no-filter-lang", "--forward=both", "--precision=fp32", "--scores=scores.tsv"]
+    options = [
+        "--no-filter-lang",
+        "--forward=both",
+        "--precision=fp32",
+        "--scores=scores.tsv",
+    ]
     assert run([*COMMAND, *options, "--keep-best=0.5"]) == 0
     rows = [row.split("\t") for row in read(place / "scores.tsv")[1:]]
     assert rows[-1][1:] == ["too long for the models", "", "", ""]
     # The same lines, scored by `generate --score-reference`: the mean log-probability of a piece.
     entropies = []
     for name, side in (("en", 0), ("de", 1)):
-        (place / f"fit.{name}").write_text("".join(f"{pair[side]}\n" for pair in pairs[:-1]))
+        (place / f"fit.{name}").write_text(
+            "".join(f"{pair[side]}\n" for pair in pairs[:-1])
+        )
     for first, second in (("en", "de"), ("de", "en")):
-        score = ["generate", "both", "-s", first, "-t", second, "--input", f"fit.{first}", "--precision=fp32"]
-        assert run([*score, "--score-reference", f"fit.{second}", "--output", "out"]) == 0
+        score = [
+            "generate",
+            "both",
+            "-s",
+            first,
+            "-t",
+            second,
+            "--input",
+            f"fit.{first}",
+            "--precision=fp32",
+        ]
+        assert (
+            run([*score, "--score-reference", f"fit.{second}", "--output", "out"]) == 0
+        )
         entropies.append([-float(line) for line in read(place / "out")])
     expected = []
     for row, forward, backward in zip(rows, *entropies, strict=False):
         score = math.exp(-(abs(forward - backward) + (forward + backward) / 2))
-        assert [float(cell) for cell in row[2:]] == pytest.approx([score, forward, backward], abs=2e-5)
+        assert [float(cell) for cell in row[2:]] == pytest.approx(
+            [score, forward, backward], abs=2e-5
+        )
         expected.append(score)
     # Half of the twelve that have a score are kept, the best ones, in the order of the files.
     best = sorted(range(12), key=lambda number: -expected[number])[:6]
@@ -152,7 +204,10 @@ def test_scores_are_dual_cross_entropies(
     write(place, [*pairs[:2], ("\u4e16\u754c \u4e16\u754c", pairs[2][1])])
     assert run([*COMMAND, *options]) == 0
     err = capsys.readouterr().err
-    assert "warning: both: line 3 was not understood: in noisy.en no piece of it is known\n" in err
+    assert (
+        "warning: both: line 3 was not understood: in noisy.en no piece of it is known\n"
+        in err
+    )
     assert re.search(r"\nboth: [1-9]\d* of \d+ pieces of noisy.en unknown\n", err)
     assert re.search(r"\nboth: 0 of \d+ pieces of noisy.de unknown\n", err)
 
@@ -162,11 +217,16 @@ def test_scores_are_dual_cross_entropies(
     [
         (["--keep-best=0.5"], "--keep-best: pairs have scores only with --forward"),
         (["--max-ratio=0.5"], "--max-ratio: must be at least 1, got 0.5"),
-        (["--clean=fr=x"], "--clean fr=x: 'fr' is neither of the languages of the pair"),
+        (
+            ["--clean=fr=x"],
+            "--clean fr=x: 'fr' is neither of the languages of the pair",
+        ),
         (["-t", "en"], "--target-lang: is the source language, too"),
     ],
 )
-def test_mistakes(args: list[str], message: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes(
+    args: list[str], message: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(place, long_pairs(3))
     assert run([*COMMAND, *args]) == 2
     assert capsys.readouterr().err.startswith(f"error: {message}")

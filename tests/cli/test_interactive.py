@@ -27,7 +27,10 @@ def run_folder(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_pipe_is_answered_line_by_line(
-    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], preloaded: Preloaded
+    run_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    preloaded: Preloaded,
 ) -> None:
     lines = ["ba be bi", "", "bo bu  ", "di\tgu"]
     (tmp_path / "in").write_text("".join(f"{line}\n" for line in lines))
@@ -46,7 +49,9 @@ def test_a_pipe_is_answered_line_by_line(
         process.stdin.flush()
         # Reading would wait for ever if the answer waited for another line.
         answers = [process.stdout.readline().rstrip("\n").strip() for _ in range(2)]
-        assert answers == [answer.strip() for answer in expected[2 * number : 2 * number + 2]]
+        assert answers == [
+            answer.strip() for answer in expected[2 * number : 2 * number + 2]
+        ]
     rest, messages = process.communicate(timeout=60)
     assert (rest, messages, process.returncode) == ("", "", 0)
 
@@ -71,13 +76,25 @@ def test_a_terminal_is_answered_line_by_line(run_folder: Path) -> None:
 
 
 def test_scores_and_placeholders(
-    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "in").write_text("ba {x} be\n\n")
     with open(tmp_path / "in") as typed:
         monkeypatch.setattr(sys, "stdin", typed)
         capsys.readouterr()
-        dispatch(["interactive", str(run_folder), "--scores", "--keep-placeholders", "--precision", "fp32"])
+        dispatch(
+            [
+                "interactive",
+                str(run_folder),
+                "--scores",
+                "--keep-placeholders",
+                "--precision",
+                "fp32",
+            ]
+        )
     first, second = (line.split("\t") for line in capsys.readouterr().out.splitlines())
     assert float(first[0]) < 0 < float(first[1]) < 1
     assert first[3].count("{x}") == 1
@@ -85,9 +102,14 @@ def test_scores_and_placeholders(
 
 
 def test_lines_that_the_model_cannot_read_are_named(
-    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "in").write_text(f"ba be\n\u4e16\u754c\n{'ba be ' * 40}\n", encoding="utf-8")
+    (tmp_path / "in").write_text(
+        f"ba be\n\u4e16\u754c\n{'ba be ' * 40}\n", encoding="utf-8"
+    )
     with open(tmp_path / "in", encoding="utf-8") as typed:
         monkeypatch.setattr(sys, "stdin", typed)
         capsys.readouterr()

@@ -58,11 +58,17 @@ def entries() -> list[Entry]:
 
 def test_generate(entries: list[Entry]) -> None:
     tokenizer = cast(Tokenizer, Pieces())
-    assert len("".join(as_text(entry, nbest=3) for entry in entries).splitlines()) == 3 * len(entries)
+    assert len(
+        "".join(as_text(entry, nbest=3) for entry in entries).splitlines()
+    ) == 3 * len(entries)
     rows = "".join(as_json(entry) for entry in entries).splitlines()
     assert [json.loads(row)["hypotheses"][0]["text"] for row in rows] == BROKEN
-    lines = "".join(as_fairseq(entry, tokenizer, "en") for entry in entries).splitlines()
-    assert [line[:2] for line in lines] == ["S-", "T-", *["H-", "D-", "P-"] * 2] * len(entries)
+    lines = "".join(
+        as_fairseq(entry, tokenizer, "en") for entry in entries
+    ).splitlines()
+    assert [line[:2] for line in lines] == ["S-", "T-", *["H-", "D-", "P-"] * 2] * len(
+        entries
+    )
 
 
 class Labels:
@@ -81,7 +87,9 @@ class Labels:
 @pytest.mark.parametrize("format", ["text", "tsv", "jsonl"])
 @pytest.mark.parametrize("input_format", ["lines", "squad", "jsonl"])
 def test_predict(format: str, input_format: str) -> None:
-    predictions = [Prediction(label, {"label": label, "probability": 0.5}) for label in BROKEN]
+    predictions = [
+        Prediction(label, {"label": label, "probability": 0.5}) for label in BROKEN
+    ]
     table = Labels()
     table.format = input_format
     text = _format_predictions(format, cast(Table, table), predictions)

@@ -34,7 +34,9 @@ def corpus(lines: int, seed: int) -> tuple[list[str], list[str], list[str]]:
 
     def noisy(line: str) -> str:
         return " ".join(
-            rng.choice(WORDS) if rng.random() < 0.15 else word for word in line.split() if rng.random() > 0.05
+            rng.choice(WORDS) if rng.random() < 0.15 else word
+            for word in line.split()
+            if rng.random() > 0.05
         )
 
     return [noisy(line) for line in first], first, [noisy(line) for line in first]
@@ -46,7 +48,12 @@ HYP, REF, REF2 = corpus(120, seed=1)
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for name, lines in {"hyp": HYP, "ref": REF, "ref2": REF2, "hyp2": corpus(120, seed=1)[2]}.items():
+    for name, lines in {
+        "hyp": HYP,
+        "ref": REF,
+        "ref2": REF2,
+        "hyp2": corpus(120, seed=1)[2],
+    }.items():
         Path(name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return tmp_path
 
@@ -54,7 +61,12 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def sacrebleu_cli(folder: Path, *args: str) -> list[dict[str, str]]:
     command = [sys.executable, "-m", "sacrebleu", *args, "-w", "8", "-f", "json"]
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=True, env={**os.environ, "NO_COLOR": "1"}
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "NO_COLOR": "1"},
     )
     found = json.loads(done.stdout)
     return found if isinstance(found, list) else [found]
@@ -64,7 +76,10 @@ def sacrebleu_cli(folder: Path, *args: str) -> list[dict[str, str]]:
     ("ours", "theirs"),
     [
         (["-m", "bleu,chrf,ter"], ["-m", "bleu", "chrf", "ter"]),
-        (["-m", "bleu,chrf", "--lowercase"], ["-m", "bleu", "chrf", "--lowercase", "--chrf-lowercase"]),
+        (
+            ["-m", "bleu,chrf", "--lowercase"],
+            ["-m", "bleu", "chrf", "--lowercase", "--chrf-lowercase"],
+        ),
         (["-m", "bleu", "--tokenize", "intl"], ["-m", "bleu", "--tokenize", "intl"]),
         (["-m", "bleu", "--tokenize", "char"], ["-m", "bleu", "--tokenize", "char"]),
         (["-m", "chrf++"], ["-m", "chrf", "--chrf-word-order", "2"]),
@@ -77,7 +92,11 @@ def sacrebleu_cli(folder: Path, *args: str) -> list[dict[str, str]]:
 )
 @pytest.mark.parametrize("references", [["ref"], ["ref", "ref2"]], ids=["one", "two"])
 def test_numbers_and_signatures_are_those_of_sacrebleu(
-    files: Path, capsys: pytest.CaptureFixture[str], references: list[str], ours: list[str], theirs: list[str]
+    files: Path,
+    capsys: pytest.CaptureFixture[str],
+    references: list[str],
+    ours: list[str],
+    theirs: list[str],
 ) -> None:
     assert (
         run(
@@ -96,14 +115,23 @@ def test_numbers_and_signatures_are_those_of_sacrebleu(
     expected = sacrebleu_cli(files, *references, "-i", "hyp", *theirs)
     assert len(found) == len(expected)
     for score_, peer in zip(found, expected, strict=True):
-        assert (score_["name"], score_["signature"]) == (peer["name"], peer["signature"])
+        assert (score_["name"], score_["signature"]) == (
+            peer["name"],
+            peer["signature"],
+        )
         assert score_["value"] == pytest.approx(float(peer["score"]), abs=1e-7)
         if "confidence_var" in peer:
-            assert score_["mean"] == pytest.approx(float(peer["confidence_mean"]), abs=1e-7)
-            assert score_["ci"] == pytest.approx(float(peer["confidence_var"]), abs=1e-7)
+            assert score_["mean"] == pytest.approx(
+                float(peer["confidence_mean"]), abs=1e-7
+            )
+            assert score_["ci"] == pytest.approx(
+                float(peer["confidence_var"]), abs=1e-7
+            )
 
 
-def papers_bleu(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]) -> float:
+def papers_bleu(
+    hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
+) -> float:
     """BLEU by its definition: clipped n-gram counts, geometric mean, brevity penalty against the closest reference length."""
     log_precision, ours, theirs = 0.0, 0, 0
     for n in range(1, 5):
@@ -113,7 +141,8 @@ def papers_bleu(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequen
             total += len(grams)
             for gram in set(grams):
                 best = max(
-                    sum(tuple(ref[i : i + n]) == gram for i in range(len(ref) - n + 1)) for ref in refs
+                    sum(tuple(ref[i : i + n]) == gram for i in range(len(ref) - n + 1))
+                    for ref in refs
                 )
                 matches += min(grams.count(gram), best)
         if matches == 0:
@@ -140,9 +169,14 @@ def test_multi_bleu_is_the_definition_on_moses_tokens(
         return [token.lower() for token in found] if lowercase else list(found)
 
     expected = papers_bleu(
-        [tokens(h) for h in HYP], [[tokens(r) for r in refs] for refs in zip(*references, strict=True)]
+        [tokens(h) for h in HYP],
+        [[tokens(r) for r in refs] for refs in zip(*references, strict=True)],
     )
-    (found,) = score(HYP, references, ScoreConfig(metric=("multi-bleu",), lang=lang, lowercase=lowercase))
+    (found,) = score(
+        HYP,
+        references,
+        ScoreConfig(metric=("multi-bleu",), lang=lang, lowercase=lowercase),
+    )
     assert found.value == pytest.approx(expected, abs=1e-9)
     assert 5 < found.value < 95
     case = "lc" if lowercase else "mixed"
@@ -153,7 +187,9 @@ def test_multi_bleu_is_the_definition_on_moses_tokens(
 
 def test_multi_bleu_is_not_smoothed() -> None:
     hypotheses, references = ["a b c x"], [["a b c d"]]
-    assert score(hypotheses, references, ScoreConfig(metric=("multi-bleu",)))[0].value == 0
+    assert (
+        score(hypotheses, references, ScoreConfig(metric=("multi-bleu",)))[0].value == 0
+    )
     assert score(hypotheses, references, ScoreConfig(metric=("bleu",)))[0].value > 0
 
 
@@ -169,23 +205,43 @@ def test_what_training_reports_is_what_the_command_prints(
 @pytest.mark.parametrize(
     ("hypothesis", "reference", "expected"),
     [
-        ("police killed the gunman", "police kill the gunman", (3 / 4, 1 / 3, 3 / 4)),  # Lin 2004, section 3
+        (
+            "police killed the gunman",
+            "police kill the gunman",
+            (3 / 4, 1 / 3, 3 / 4),
+        ),  # Lin 2004, section 3
         ("the gunman kill police", "police kill the gunman", (1, 1 / 3, 2 / 4)),
-        ("the the the cat", "the cat sat", (2 * 2 / 7, 2 * 1 / 5, 2 * 2 / 7)),  # a repeated word counts once
+        (
+            "the the the cat",
+            "the cat sat",
+            (2 * 2 / 7, 2 * 1 / 5, 2 * 2 / 7),
+        ),  # a repeated word counts once
         ("The CAT, sat!", "the cat sat", (1, 1, 1)),
-        ("Frère élève", "frère eleve", (1 / 2, 0, 1 / 2)),  # letters outside a-z are letters
+        (
+            "Frère élève",
+            "frère eleve",
+            (1 / 2, 0, 1 / 2),
+        ),  # letters outside a-z are letters
         ("", "the cat", (0, 0, 0)),
         ("the", "the", (1, 0, 1)),  # one word has no bigram
     ],
 )
-def test_rouge_by_hand(hypothesis: str, reference: str, expected: tuple[float, float, float]) -> None:
+def test_rouge_by_hand(
+    hypothesis: str, reference: str, expected: tuple[float, float, float]
+) -> None:
     found = score([hypothesis], [[reference]], ScoreConfig(metric=("rouge",)))
     assert [s.name for s in found] == ["ROUGE-1", "ROUGE-2", "ROUGE-L"]
-    assert [s.value for s in found] == pytest.approx([100 * value for value in expected])
+    assert [s.value for s in found] == pytest.approx(
+        [100 * value for value in expected]
+    )
 
 
 def test_rouge_is_the_mean_over_lines_of_the_best_reference() -> None:
-    (found,) = score(["a b", "c d"], [["a x", "x y"], ["a b", "c y"]], ScoreConfig(metric=("rouge-1",)))
+    (found,) = score(
+        ["a b", "c d"],
+        [["a x", "x y"], ["a b", "c y"]],
+        ScoreConfig(metric=("rouge-1",)),
+    )
     assert found.value == pytest.approx(100 * (1 + 1 / 2) / 2)
 
 
@@ -194,7 +250,10 @@ def test_the_longest_common_subsequence_is_the_longest() -> None:
     for _ in range(50):
         a, b = (rng.choices("abc", k=rng.randint(0, 7)) for _ in range(2))
         subsequences = (
-            {"".join(s[i] for i in range(len(s)) if mask >> i & 1) for mask in range(1 << len(s))}
+            {
+                "".join(s[i] for i in range(len(s)) if mask >> i & 1)
+                for mask in range(1 << len(s))
+            }
             for s in (a, b)
         )
         first, second = subsequences
@@ -204,10 +263,15 @@ def test_the_longest_common_subsequence_is_the_longest() -> None:
 def test_accuracy() -> None:
     def value(lowercase: bool) -> float:
         return score(
-            ["a", "B ", "c"], [["a", "b", "x"]], ScoreConfig(metric=("accuracy",), lowercase=lowercase)
+            ["a", "B ", "c"],
+            [["a", "b", "x"]],
+            ScoreConfig(metric=("accuracy",), lowercase=lowercase),
         )[0].value
 
-    assert (value(False), value(True)) == (pytest.approx(100 / 3), pytest.approx(200 / 3))
+    assert (value(False), value(True)) == (
+        pytest.approx(100 / 3),
+        pytest.approx(200 / 3),
+    )
 
 
 def test_a_line_is_scored_as_a_corpus_of_one_line() -> None:
@@ -223,19 +287,50 @@ def test_a_system_does_not_differ_from_itself_and_differs_from_a_bad_one() -> No
     assert [s.p for s in found["base"]] == [None, None]
     assert all(s.p is not None and s.p > 0.5 for s in found["same"])
     assert all(s.p is not None and s.p < 0.05 for s in found["bad"])
-    assert [s.value for s in found["same"]] == [s.value for s in score(HYP, [REF], options)]
-    assert [s.signature.split("|")[:3] for s in found["bad"]] == [["nrefs:1", "bs:100", "seed:12345"]] * 2
+    assert [s.value for s in found["same"]] == [
+        s.value for s in score(HYP, [REF], options)
+    ]
+    assert [s.signature.split("|")[:3] for s in found["bad"]] == [
+        ["nrefs:1", "bs:100", "seed:12345"]
+    ] * 2
 
 
-def test_the_paired_test_is_sacrebleus(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_paired_test_is_sacrebleus(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert (
-        run(["score", "hyp", "hyp2", "--ref", "ref", "--paired", "--bootstrap", "60", "--format", "json"])
+        run(
+            [
+                "score",
+                "hyp",
+                "hyp2",
+                "--ref",
+                "ref",
+                "--paired",
+                "--bootstrap",
+                "60",
+                "--format",
+                "json",
+            ]
+        )
         == 0
     )
     ours = json.loads(capsys.readouterr().out)
-    args = ["ref", "-i", "hyp", "hyp2", "-m", "bleu", "--paired-bs", "--paired-bs-n", "60"]
+    args = [
+        "ref",
+        "-i",
+        "hyp",
+        "hyp2",
+        "-m",
+        "bleu",
+        "--paired-bs",
+        "--paired-bs-n",
+        "60",
+    ]
     peers = sacrebleu_cli(files, *args)
-    assert [s["value"] for s in ours] == pytest.approx([p["BLEU"]["score"] for p in peers], abs=1e-6)
+    assert [s["value"] for s in ours] == pytest.approx(
+        [p["BLEU"]["score"] for p in peers], abs=1e-6
+    )
     assert ours[1]["p"] == pytest.approx(peers[1]["BLEU"]["p_value"], abs=1e-6)
 
 
@@ -244,15 +339,39 @@ def test_columns(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("BLEU    = ") and second.startswith("ROUGE-1 = ")
     assert first.index("nrefs:2") == second.index("nrefs:2")
-    assert run(["score", "hyp", "hyp2", "--ref", "ref", "--paired", "--bootstrap", "10"]) == 0
+    assert (
+        run(["score", "hyp", "hyp2", "--ref", "ref", "--paired", "--bootstrap", "10"])
+        == 0
+    )
     table = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in table if line] == ["BLEU", "hyp", "hyp2", "BLEU"]
+    assert [line.split()[0] for line in table if line] == [
+        "BLEU",
+        "hyp",
+        "hyp2",
+        "BLEU",
+    ]
     assert "(p = " in table[2] and "(p = " not in table[1]
 
 
-def test_a_language_without_moses_rules_is_said(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_language_without_moses_rules_is_said(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for language, warned in (("xx", True), ("de", False)):
-        assert run(["score", "hyp", "--ref", "ref", "--metric", "multi-bleu", "--lang", language]) == 0
+        assert (
+            run(
+                [
+                    "score",
+                    "hyp",
+                    "--ref",
+                    "ref",
+                    "--metric",
+                    "multi-bleu",
+                    "--lang",
+                    language,
+                ]
+            )
+            == 0
+        )
         found = (
             f"warning: --lang {language}: the Moses tokenizer has no rules for it and takes those of English"
             in capsys.readouterr().err
@@ -263,14 +382,23 @@ def test_a_language_without_moses_rules_is_said(files: Path, capsys: pytest.Capt
 def test_one_number_a_line(
     files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the cat\nsat down\n")))
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the cat\nsat down\n"))
+    )
     (files / "two").write_text("the cat\nsat up\n")
-    assert run(["score", "-", "--ref", "two", "--sentence-level", "-m", "rouge-1,accuracy"]) == 0
+    assert (
+        run(
+            ["score", "-", "--ref", "two", "--sentence-level", "-m", "rouge-1,accuracy"]
+        )
+        == 0
+    )
     assert capsys.readouterr().out == "100.00\t100.00\n50.00\t0.00\n"
 
 
 DETACHED = "end in a detached full stop; they look tokenized"
-PIECES = "hyp: 4 of 4 hypotheses contain subword marks (@@ or \u2581); join the pieces first"
+PIECES = (
+    "hyp: 4 of 4 hypotheses contain subword marks (@@ or \u2581); join the pieces first"
+)
 MISTAKES = {
     "tokenised": (
         "Ein Hund .",
@@ -279,7 +407,11 @@ MISTAKES = {
     ),
     "subwords": ("Ein Hu@@ nd.", "Ein Hund.", PIECES),
     "pieces": ("\u2581Ein \u2581Hund.", "Ein Hund.", PIECES),
-    "unknown": ("Ein <unk>.", "Ein Hund.", "hyp: 4 of 4 hypotheses contain unknown pieces (<unk> or \u2047)"),
+    "unknown": (
+        "Ein <unk>.",
+        "Ein Hund.",
+        "hyp: 4 of 4 hypotheses contain unknown pieces (<unk> or \u2047)",
+    ),
     "empty": ("", "Ein Hund.", "hyp: 4 of 4 hypotheses are empty"),
     "same": ("Ein Hund.", "Ein Hund.", "hyp: every line is equal to the reference ref"),
     "case": (
@@ -293,9 +425,15 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("hypothesis", "reference", "warning"), MISTAKES.values(), ids=list(MISTAKES))
+@pytest.mark.parametrize(
+    ("hypothesis", "reference", "warning"), MISTAKES.values(), ids=list(MISTAKES)
+)
 def test_classical_mistakes_are_pointed_out(
-    files: Path, capsys: pytest.CaptureFixture[str], hypothesis: str, reference: str, warning: str | None
+    files: Path,
+    capsys: pytest.CaptureFixture[str],
+    hypothesis: str,
+    reference: str,
+    warning: str | None,
 ) -> None:
     for name, line in {"hyp": hypothesis, "ref": reference, "src": "A dog."}.items():
         Path(name).write_text(f"{line}\n" * 4, encoding="utf-8")
@@ -336,7 +474,9 @@ def test_bad_input_is_one_line_and_a_hint(
 def test_no_tokenizer_is_downloaded(
     files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("masscli.metrics.sacrebleu_metrics.SACREBLEU_DIR", str(files / "home"))
+    monkeypatch.setattr(
+        "masscli.metrics.sacrebleu_metrics.SACREBLEU_DIR", str(files / "home")
+    )
     assert run(["score", "hyp", "--ref", "ref", "--tokenize", "flores200"]) == 2
     path = files / "home" / "models" / "flores200sacrebleuspm"
     assert capsys.readouterr().err.splitlines() == [

@@ -16,12 +16,18 @@ from masscli.__main__ import run
 from tests.toy_tasks import ENCODER, save
 
 
-def scored(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[dict[str, float], list[str]]:
+def scored(
+    capsys: pytest.CaptureFixture[str], *args: object
+) -> tuple[dict[str, float], list[str]]:
     """Values by the name of their metric, and the lines on standard error."""
     capsys.readouterr()
-    assert run(["score", *map(str, args), "--format", "json"]) == 0, capsys.readouterr().err
+    assert run(["score", *map(str, args), "--format", "json"]) == 0, (
+        capsys.readouterr().err
+    )
     out, err = capsys.readouterr()
-    return {score["name"]: score["value"] for score in json.loads(out)}, err.splitlines()
+    return {
+        score["name"]: score["value"] for score in json.loads(out)
+    }, err.splitlines()
 
 
 def refused(capsys: pytest.CaptureFixture[str], *args: object) -> list[str]:
@@ -44,7 +50,12 @@ def objects(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
 # -- from end to end -----------------------------------------------------------------------------------------------------------------------
 
 RUNS = {
-    "classify": (["--table", "one"], "valid.tsv", ["--column", "label"], ("text", "tsv", "jsonl")),
+    "classify": (
+        ["--table", "one"],
+        "valid.tsv",
+        ["--column", "label"],
+        ("text", "tsv", "jsonl"),
+    ),
     "regress": (
         ["--table", "two", "--label-column", "score"],
         "valid.pairs.tsv",
@@ -88,9 +99,14 @@ def test_whatever_predict_writes_has_the_same_score(
         str(tmp_path / "run"),
     ]
     assert run(at) == 0
-    gold, metric = gold_of(labelled, task), "pearson" if task == "regress" else "accuracy"
+    gold, metric = (
+        gold_of(labelled, task),
+        "pearson" if task == "regress" else "accuracy",
+    )
     for form in formats:
-        made = tmp_path / f"{task}.{form}"  # .text says nothing; .tsv and .jsonl say what they are
+        made = (
+            tmp_path / f"{task}.{form}"
+        )  # .text says nothing; .tsv and .jsonl say what they are
         asked = [
             "predict",
             str(tmp_path / "run"),
@@ -108,56 +124,101 @@ def test_whatever_predict_writes_has_the_same_score(
         if form == "text":
             told = [row.split("\t")[-1] for row in text.splitlines() if row]
             assert len(told) == len(gold)
-        found, err = scored(capsys, made, "--ref", labelled / name, *column, "-m", metric)
+        found, err = scored(
+            capsys, made, "--ref", labelled / name, *column, "-m", metric
+        )
         if metric == "accuracy":
             assert found == {"accuracy": pytest.approx(share(gold, told))}
         else:
             x, y = [float(a) for a in gold], [float(b) for b in told]
             mx, my = sum(x) / len(x), sum(y) / len(y)
-            below = (sum((a - mx) ** 2 for a in x) * sum((b - my) ** 2 for b in y)) ** 0.5
-            expected = 100 * sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / below
+            below = (
+                sum((a - mx) ** 2 for a in x) * sum((b - my) ** 2 for b in y)
+            ) ** 0.5
+            expected = (
+                100
+                * sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True))
+                / below
+            )
             assert found == {
                 "Pearson": pytest.approx(expected, abs=0.5)
             }  # text has four digits of numbers that hardly differ yet
         assert not any("words" in line or "same labels" in line for line in err)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-        assert scored(capsys, "-", "--ref", labelled / name, *column, "-m", metric)[0] == found
+        assert (
+            scored(capsys, "-", "--ref", labelled / name, *column, "-m", metric)[0]
+            == found
+        )
 
 
 # -- fields of JSONL -----------------------------------------------------------------------------------------------------------------------
 
 
-def test_fields_of_jsonl_on_either_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    gold = [{"text": "a", "gold": label, "n": n} for n, label in enumerate(["x", "y", "y", "x"])]
+def test_fields_of_jsonl_on_either_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gold = [
+        {"text": "a", "gold": label, "n": n}
+        for n, label in enumerate(["x", "y", "y", "x"])
+    ]
     told = [
         {"line": n, "label": label, "second": "x", "probability": 0.5}
         for n, label in enumerate(["x", "x", "y", "y"], 1)
     ]
-    ref, hyp = objects(tmp_path / "ref.jsonl", gold), objects(tmp_path / "hyp.jsonl", told)
-    assert scored(capsys, hyp, "--ref", ref, "--column", "gold", "-m", "accuracy")[0] == {"accuracy": 50}
+    ref, hyp = (
+        objects(tmp_path / "ref.jsonl", gold),
+        objects(tmp_path / "hyp.jsonl", told),
+    )
+    assert scored(capsys, hyp, "--ref", ref, "--column", "gold", "-m", "accuracy")[
+        0
+    ] == {"accuracy": 50}
     assert (
-        scored(capsys, hyp, "--ref", ref, "--column", "gold", "--hyp-column", "second", "-m", "accuracy,f1")[
-            0
-        ]["accuracy"]
+        scored(
+            capsys,
+            hyp,
+            "--ref",
+            ref,
+            "--column",
+            "gold",
+            "--hyp-column",
+            "second",
+            "-m",
+            "accuracy,f1",
+        )[0]["accuracy"]
         == 50
     )
-    numbers = objects(tmp_path / "numbers.jsonl", [{"line": n, "value": 2.5 - n} for n in range(4)])
+    numbers = objects(
+        tmp_path / "numbers.jsonl", [{"line": n, "value": 2.5 - n} for n in range(4)]
+    )
     assert scored(capsys, numbers, "--ref", ref, "--column", "n", "-m", "pearson") == (
         {"Pearson": pytest.approx(-100)},
         [],
     )
     packed = tmp_path / "ref.jsonl.gz"
     packed.write_bytes(gzip.compress(ref.read_bytes()))
-    assert scored(capsys, hyp, "--ref", packed, "--column", "gold", "-m", "accuracy")[0] == {"accuracy": 50}
+    assert scored(capsys, hyp, "--ref", packed, "--column", "gold", "-m", "accuracy")[
+        0
+    ] == {"accuracy": 50}
     renamed = objects(tmp_path / "ref.json", gold)
-    assert scored(capsys, hyp, "--ref", renamed, "--column", "gold", "-m", "accuracy")[0] == {"accuracy": 50}
+    assert scored(capsys, hyp, "--ref", renamed, "--column", "gold", "-m", "accuracy")[
+        0
+    ] == {"accuracy": 50}
     ended = save(tmp_path / "ended.jsonl", [*ref.read_text().splitlines(), "", ""])
-    assert scored(capsys, hyp, "--ref", ended, "--column", "GOLD", "-m", "accuracy")[0] == {"accuracy": 50}, (
-        "in whatever case"
-    )
+    assert scored(capsys, hyp, "--ref", ended, "--column", "GOLD", "-m", "accuracy")[
+        0
+    ] == {"accuracy": 50}, "in whatever case"
     strange = objects(tmp_path / "ref.txt", gold)
     assert scored(
-        capsys, hyp, "--ref", strange, "--ref-format", "jsonl", "--column", "gold", "-m", "accuracy"
+        capsys,
+        hyp,
+        "--ref",
+        strange,
+        "--ref-format",
+        "jsonl",
+        "--column",
+        "gold",
+        "-m",
+        "accuracy",
     )[0] == {"accuracy": 50}
 
 
@@ -167,7 +228,10 @@ def test_jsonl_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         objects(tmp_path / "ref.jsonl", [{"gold": "x"}]),
         objects(tmp_path / "hyp.jsonl", [{"guess": "x", "sure": 0.5}]),
     )
-    labels, other = save(tmp_path / "labels", ["x"]), objects(tmp_path / "other", [{"guess": "x"}])
+    labels, other = (
+        save(tmp_path / "labels", ["x"]),
+        objects(tmp_path / "other", [{"guess": "x"}]),
+    )
     assert refused(capsys, labels, "--ref", gold, "-m", "accuracy") == [
         f"error: {gold}: is JSONL, but no field is chosen",
         "hint: choose with --column; it has gold",
@@ -176,7 +240,9 @@ def test_jsonl_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         f"error: {told}: is JSONL, but no field is chosen",
         "hint: choose with --hyp-column; it has guess, sure",
     ]
-    assert refused(capsys, told, "--ref", labels, "--hyp-column", "label", "-m", "accuracy") == [
+    assert refused(
+        capsys, told, "--ref", labels, "--hyp-column", "label", "-m", "accuracy"
+    ) == [
         f"error: {told}:1: has no field 'label'",
         "hint: it has guess, sure; choose with --hyp-column",
     ]
@@ -194,9 +260,9 @@ def test_jsonl_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         f"warning: {other}: {bare}--column reads a field"
         in scored(capsys, labels, "--ref", other, "-m", "accuracy")[1]
     )
-    assert scored(capsys, other, "--ref", labels, "--hyp-column", "guess", "-m", "accuracy")[0] == {
-        "accuracy": 100
-    }
+    assert scored(
+        capsys, other, "--ref", labels, "--hyp-column", "guess", "-m", "accuracy"
+    )[0] == {"accuracy": 100}
 
 
 def test_what_generate_has_written_is_scored_by_its_best(
@@ -206,7 +272,16 @@ def test_what_generate_has_written_is_scored_by_its_best(
     rows = [{"line": n, "source": "x", "reference": r, "hypotheses": [{"text": t, "score": -1}, {"text": "b"}]}
             for n, (r, t) in enumerate([("a b c", "a b c"), ("d e", "d f")], 1)]  # fmt: skip
     written = objects(tmp_path / "written.jsonl", rows)
-    found, _ = scored(capsys, written, "--ref", written, "--column", "reference", "-m", "accuracy,rouge-1")
+    found, _ = scored(
+        capsys,
+        written,
+        "--ref",
+        written,
+        "--column",
+        "reference",
+        "-m",
+        "accuracy,rouge-1",
+    )
     assert found == {"accuracy": 50, "ROUGE-1": 75}
     broken = objects(tmp_path / "broken.jsonl", [*rows, {"line": 3, "hypotheses": []}])
     assert refused(capsys, broken, "--ref", written, "--column", "reference") == [
@@ -218,16 +293,34 @@ def test_what_generate_has_written_is_scored_by_its_best(
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (['{"gold": "x"}', "x"], "2: not JSON (Expecting value: line 1 column 1 (char 0))"),
+        (
+            ['{"gold": "x"}', "x"],
+            "2: not JSON (Expecting value: line 1 column 1 (char 0))",
+        ),
         (['{"gold": "x"}', '["x"]'], '2: expected an object, got ["x"]'),
-        (['{"gold": "x"}', '{"gold": null}'], "2: 'gold' is null, expected a string or a number"),
-        (['{"gold": "x"}', '{"gold": {"x": 1}}'], "2: 'gold' is {\"x\": 1}, expected a string or a number"),
+        (
+            ['{"gold": "x"}', '{"gold": null}'],
+            "2: 'gold' is null, expected a string or a number",
+        ),
+        (
+            ['{"gold": "x"}', '{"gold": {"x": 1}}'],
+            "2: 'gold' is {\"x\": 1}, expected a string or a number",
+        ),
         (['{"gold": "x"}', '{"gold": ["x"]}'], "2: 'gold' is a list, unlike in line 1"),
-        (['{"gold": ["x"]}', '{"gold": "x"}'], "2: 'gold' is no list, unlike in line 1"),
-        (['{"gold": ["x", null]}', '{"gold": ["x"]}'], "1: 'gold' is null, expected a string or a number"),
+        (
+            ['{"gold": ["x"]}', '{"gold": "x"}'],
+            "2: 'gold' is no list, unlike in line 1",
+        ),
+        (
+            ['{"gold": ["x", null]}', '{"gold": ["x"]}'],
+            "1: 'gold' is null, expected a string or a number",
+        ),
         (['{"gold": "x"}', '{"told": "x"}'], "2: has no field 'gold'"),
         (['{"gold": "x"}', "", '{"gold": "x"}'], "2: is blank"),
-        (['{"gold": "x"}', '{"gold": "\\ud800"}'], "2: '\\ud800' is half of a surrogate pair"),
+        (
+            ['{"gold": "x"}', '{"gold": "\\ud800"}'],
+            "2: '\\ud800' is half of a surrogate pair",
+        ),
     ],
 )
 def test_a_bad_line_of_jsonl_is_named(
@@ -256,27 +349,33 @@ def test_a_table_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         f"error: {table}: is a table, but no column is chosen",
         "hint: choose with --hyp-column; it has label, sentence",
     ]
-    assert scored(capsys, table, "--ref", labels, "--hyp-column", "label", "-m", "accuracy")[0] == {
-        "accuracy": 100
-    }
+    assert scored(
+        capsys, table, "--ref", labels, "--hyp-column", "label", "-m", "accuracy"
+    )[0] == {"accuracy": 100}
     three = save(tmp_path / "three", ["label\tsentence", "x\ta", "z\tb"])
-    assert scored(capsys, three, "--ref", table, "--ref-format", "lines", "-m", "accuracy")[0] == {
-        "accuracy": pytest.approx(200 / 3)
-    }
-    alone = save(tmp_path / "alone.tsv", ["x", "y"])  # one column has no tab, and may be without a header
-    assert scored(capsys, labels, "--ref", alone, "-m", "accuracy")[0] == {"accuracy": 100}
-    upper = save(tmp_path / "upper.tsv", ["Label\tsentence", "x\ta", "y\tb"])
-    assert scored(capsys, labels, "--ref", upper, "--column", "label", "-m", "accuracy")[0] == {
+    assert scored(
+        capsys, three, "--ref", table, "--ref-format", "lines", "-m", "accuracy"
+    )[0] == {"accuracy": pytest.approx(200 / 3)}
+    alone = save(
+        tmp_path / "alone.tsv", ["x", "y"]
+    )  # one column has no tab, and may be without a header
+    assert scored(capsys, labels, "--ref", alone, "-m", "accuracy")[0] == {
         "accuracy": 100
     }
+    upper = save(tmp_path / "upper.tsv", ["Label\tsentence", "x\ta", "y\tb"])
+    assert scored(
+        capsys, labels, "--ref", upper, "--column", "label", "-m", "accuracy"
+    )[0] == {"accuracy": 100}
     twice = save(tmp_path / "twice.tsv", ["label\tlabel", "x\ty", "y\ty"])
     assert (
-        refused(capsys, labels, "--ref", twice, "--column", "label", "-m", "accuracy")[0]
+        refused(capsys, labels, "--ref", twice, "--column", "label", "-m", "accuracy")[
+            0
+        ]
         == f"error: {twice}: has two columns called 'label'"
     )
-    assert refused(capsys, labels, "--ref", alone, "--column", "x", "--ref-format", "lines")[0] == (
-        "error: --column: the references have none, with --ref-format lines"
-    )
+    assert refused(
+        capsys, labels, "--ref", alone, "--column", "x", "--ref-format", "lines"
+    )[0] == ("error: --column: the references have none, with --ref-format lines")
 
 
 # -- CoNLL ---------------------------------------------------------------------------------------------------------------------------------
@@ -296,7 +395,16 @@ def test_a_column_of_conllu_is_compared_word_by_word(
 ) -> None:
     """Comments, ranges and empty nodes are no words; two of six tags are wrong, and the lines between are no seventh."""
     ref = save(tmp_path / "dev.conllu", UD)
-    told = ["vamos\tVERB", "nos\tNOUN", "a\tADP", "el\tDET", "mar\tADJ", "", "sí\tINTJ", ""]
+    told = [
+        "vamos\tVERB",
+        "nos\tNOUN",
+        "a\tADP",
+        "el\tDET",
+        "mar\tADJ",
+        "",
+        "sí\tINTJ",
+        "",
+    ]
     hyp = save(tmp_path / "told", told)
     assert scored(capsys, hyp, "--ref", ref, "--column", 4, "-m", "accuracy") == (
         {"accuracy": pytest.approx(400 / 6)},
@@ -305,7 +413,9 @@ def test_a_column_of_conllu_is_compared_word_by_word(
     found, _ = scored(capsys, hyp, "--ref", ref, "--column", 4, "-m", "f1,mcc")
     # VERB, ADP, DET and INTJ are right (F1 1), PRON, NOUN and ADJ have none
     assert found["F1"] == pytest.approx(400 / 7) and 0 < found["Matthews"] < 100
-    assert scored(capsys, hyp, "--ref", ref, "--column", 5, "-m", "accuracy")[0] == {"accuracy": 0}
+    assert scored(capsys, hyp, "--ref", ref, "--column", 5, "-m", "accuracy")[0] == {
+        "accuracy": 0
+    }
     same = objects(
         tmp_path / "told.jsonl",
         [
@@ -320,40 +430,59 @@ def test_a_column_of_conllu_is_compared_word_by_word(
     assert scored(capsys, same, "--ref", ref, "--column", 4, "-m", "accuracy")[0] == {
         "accuracy": pytest.approx(400 / 6)
     }
-    assert scored(capsys, hyp, "--ref", ref, "-m", "accuracy")[0] == {"accuracy": pytest.approx(400 / 6)}, (
-        "UPOS if none is named"
-    )
+    assert scored(capsys, hyp, "--ref", ref, "-m", "accuracy")[0] == {
+        "accuracy": pytest.approx(400 / 6)
+    }, "UPOS if none is named"
     ten = save(
-        tmp_path / "ten.conll", ["w\t" + "\t".join("abcdefghi"), "v\t" + "\t".join("abcdefghj")]
+        tmp_path / "ten.conll",
+        ["w\t" + "\t".join("abcdefghi"), "v\t" + "\t".join("abcdefghj")],
     )  # ten columns are not CoNLL-U
     last = save(tmp_path / "last", ["w\ti", "v\ti"])
     assert scored(capsys, last, "--ref", ten, "-m", "accuracy")[0] == {"accuracy": 50}
     odd = save(tmp_path / "dev.txt", UD[3:5])
-    assert refused(capsys, hyp, "--ref", odd, "--column", 4, "-m", "accuracy")[1].endswith(
-        "; or are these CoNLL lines? --ref-format conll"
-    )
+    assert refused(capsys, hyp, "--ref", odd, "--column", 4, "-m", "accuracy")[
+        1
+    ].endswith("; or are these CoNLL lines? --ref-format conll")
     two = save(tmp_path / "two", ["vamos\tVERB", "nos\tADP"])
-    assert scored(capsys, two, "--ref", odd, "--column", 4, "--ref-format", "conll", "-m", "accuracy")[0] == {
-        "accuracy": 50
-    }
+    assert scored(
+        capsys,
+        two,
+        "--ref",
+        odd,
+        "--column",
+        4,
+        "--ref-format",
+        "conll",
+        "-m",
+        "accuracy",
+    )[0] == {"accuracy": 50}
     for column in ("0", "11", "upos"):
-        assert refused(capsys, hyp, "--ref", ref, "--column", column, "-m", "accuracy") == [
+        assert refused(
+            capsys, hyp, "--ref", ref, "--column", column, "-m", "accuracy"
+        ) == [
             f"error: {ref}: has no column '{column}'",
             "hint: columns of CoNLL lines are numbers, here 1 to 10; see --column",
         ]
-    assert scored(capsys, ref, "--ref", ref, "--column", 4, "--hyp-column", 5, "-m", "accuracy")[0] == {
-        "accuracy": 0
-    }
+    assert scored(
+        capsys, ref, "--ref", ref, "--column", 4, "--hyp-column", 5, "-m", "accuracy"
+    )[0] == {"accuracy": 0}
 
 
-@pytest.mark.parametrize(("column", "expected"), [("2", 100.0), ("3", 200 / 3), (None, 200 / 3)])
+@pytest.mark.parametrize(
+    ("column", "expected"), [("2", 100.0), ("3", 200 / 3), (None, 200 / 3)]
+)
 def test_entities_are_those_of_the_column_that_is_named(
-    column: str | None, expected: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    column: str | None,
+    expected: float,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Whatever the file is called; the last by default."""
     hyp = save(tmp_path / "told.tsv", ["a\tB-X", "b\tI-X", "", "c\tB-Y"])
     lines = ["a\tB-X\tB-X", "b\tI-X\tI-X", "", "c\tB-Y\tO"]
-    for name in ("gold", "gold.tsv", "gold.conll") if column is None else ("gold", "gold.conll"):
+    for name in (
+        ("gold", "gold.tsv", "gold.conll") if column is None else ("gold", "gold.conll")
+    ):
         at = [
             "--ref",
             save(tmp_path / name, lines),
@@ -363,11 +492,15 @@ def test_entities_are_those_of_the_column_that_is_named(
         ]
         assert scored(capsys, hyp, *at)[0] == {"entity F1": pytest.approx(expected)}
     told = save(tmp_path / "two.conll", ["a\tB-X\tO", "b\tI-X\tO", "", "c\tB-Y\tO"])
-    assert scored(capsys, told, *at, "--hyp-column", 2)[0] == {"entity F1": pytest.approx(expected)}
-    listed = objects(tmp_path / "gold.jsonl", [{"gold": ["B-X", "I-X"]}, {"gold": ["B-Y"]}])
-    assert scored(capsys, hyp, "--ref", listed, "--column", "gold", "-m", "entity-f1")[0] == {
-        "entity F1": 100
+    assert scored(capsys, told, *at, "--hyp-column", 2)[0] == {
+        "entity F1": pytest.approx(expected)
     }
+    listed = objects(
+        tmp_path / "gold.jsonl", [{"gold": ["B-X", "I-X"]}, {"gold": ["B-Y"]}]
+    )
+    assert scored(capsys, hyp, "--ref", listed, "--column", "gold", "-m", "entity-f1")[
+        0
+    ] == {"entity F1": 100}
 
 
 def test_other_sentences_are_refused_and_other_words_counted(
@@ -396,15 +529,23 @@ def test_other_sentences_are_refused_and_other_words_counted(
     found, err = scored(capsys, other, "--ref", ref, "-m", "accuracy")
     assert found == {"accuracy": pytest.approx(200 / 3)}
     assert err == [f"warning: {other}: 1 of 3 words are not those of {ref}"]
-    bare = save(tmp_path / "bare", ["X", "Y", "", "Y"])  # tags alone have no words to compare
-    assert scored(capsys, bare, "--ref", ref, "-m", "accuracy") == ({"accuracy": pytest.approx(200 / 3)}, [])
+    bare = save(
+        tmp_path / "bare", ["X", "Y", "", "Y"]
+    )  # tags alone have no words to compare
+    assert scored(capsys, bare, "--ref", ref, "-m", "accuracy") == (
+        {"accuracy": pytest.approx(200 / 3)},
+        [],
+    )
 
 
 # -- choices -------------------------------------------------------------------------------------------------------------------------------
 
 
 def choose(path: Path, labels: Sequence[object], **beside: object) -> Path:
-    rows = [{"context": "c", "choices": list("pqr"), "label": label, **beside} for label in labels]
+    rows = [
+        {"context": "c", "choices": list("pqr"), "label": label, **beside}
+        for label in labels
+    ]
     return objects(path, rows)
 
 
@@ -420,21 +561,26 @@ def test_letters_and_numbers_of_choices_are_the_same(
         "letter": save(tmp_path / "letter", list("ACAB")),
         "jsonl": objects(
             tmp_path / "told.jsonl",
-            [{"line": n, "label": label, "choice": "p"} for n, label in enumerate([0, 2, 0, 1])],
+            [
+                {"line": n, "label": label, "choice": "p"}
+                for n, label in enumerate([0, 2, 0, 1])
+            ],
         ),
     }
     for ref in (numbers, letters):
         for kind, hyp in told.items():
-            found, err = scored(capsys, hyp, "--ref", ref, "--column", "label", "-m", "accuracy")
+            found, err = scored(
+                capsys, hyp, "--ref", ref, "--column", "label", "-m", "accuracy"
+            )
             assert found == {"accuracy": 75}
             differ = (ref is letters) is not (kind == "letter")
-            said = (
-                f"warning: {hyp} and {ref}: numbers of choices from 0 and letters from A are the same labels"
-            )
+            said = f"warning: {hyp} and {ref}: numbers of choices from 0 and letters from A are the same labels"
             assert err == ([said] if differ else [])
     for bad in ("3", "D", "p", "-1"):
         hyp = save(tmp_path / "bad", ["0", bad, "0", "1"])
-        assert refused(capsys, hyp, "--ref", letters, "--column", "label", "-m", "accuracy") == [
+        assert refused(
+            capsys, hyp, "--ref", letters, "--column", "label", "-m", "accuracy"
+        ) == [
             f"error: {hyp}:2: '{bad}' is none of the 3 choices in {letters}",
             "hint: it must be a number from 0, or a letter from A",
         ]
@@ -450,44 +596,72 @@ def test_labels_that_are_no_choices_are_left_alone(
         save(tmp_path / "ref.tsv", ["label\tx", "A\t", "B\t"]),
     )
     elsewhere = objects(
-        tmp_path / "other.jsonl", [{"label": letter, "endings": ["p", "q"]} for letter in "AB"]
+        tmp_path / "other.jsonl",
+        [{"label": letter, "endings": ["p", "q"]} for letter in "AB"],
     )
     for ref in (plain, table, elsewhere):
-        found, err = scored(capsys, hyp, "--ref", ref, "--column", "label", "-m", "accuracy")
+        found, err = scored(
+            capsys, hyp, "--ref", ref, "--column", "label", "-m", "accuracy"
+        )
         assert found == {"accuracy": 0}
-        assert f"warning: {hyp}: has no label in common with {ref}: '0', '1' against 'A', 'B'" in err
+        assert (
+            f"warning: {hyp}: has no label in common with {ref}: '0', '1' against 'A', 'B'"
+            in err
+        )
     at = ["--ref", elsewhere, "--column", "label", "--choices-column", "endings"]
     assert scored(capsys, hyp, *at, "-m", "accuracy")[0] == {"accuracy": 100}
     texts = choose(tmp_path / "texts.jsonl", [0, 1], answer="p")
     chosen = objects(
         tmp_path / "chosen.jsonl",
-        [{"line": 1, "label": 0, "choice": "p"}, {"line": 2, "label": 1, "choice": "q"}],
+        [
+            {"line": 1, "label": 0, "choice": "p"},
+            {"line": 2, "label": 1, "choice": "q"},
+        ],
     )
     found, _ = scored(
-        capsys, chosen, "--hyp-column", "choice", "--ref", texts, "--column", "answer", "-m", "accuracy"
+        capsys,
+        chosen,
+        "--hyp-column",
+        "choice",
+        "--ref",
+        texts,
+        "--column",
+        "answer",
+        "-m",
+        "accuracy",
     )
     assert found == {"accuracy": 50}
 
 
-def test_a_csv_that_is_not_swag_may_be_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_csv_that_is_not_swag_may_be_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its name is taken for SWAG's, and it is said how to say otherwise."""
-    labels, hyp = save(tmp_path / "labels.csv", ["x", "y"]), save(tmp_path / "hyp", ["x", "x"])
+    labels, hyp = (
+        save(tmp_path / "labels.csv", ["x", "y"]),
+        save(tmp_path / "hyp", ["x", "x"]),
+    )
     message, hint = refused(capsys, hyp, "--ref", labels, "-m", "accuracy")
     assert message == f"error: {labels}:2: has no 'sent1'" and hint.endswith(
         "it is taken for swag by its name, see --ref-format"
     )
-    assert scored(capsys, hyp, "--ref", labels, "--ref-format", "lines", "-m", "accuracy")[0] == {
-        "accuracy": 50
-    }
+    assert scored(
+        capsys, hyp, "--ref", labels, "--ref-format", "lines", "-m", "accuracy"
+    )[0] == {"accuracy": 50}
 
 
-def test_swag_and_race_as_they_are_distributed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_swag_and_race_as_they_are_distributed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """SWAG's right choice is a number, RACE's a letter; predictions are numbers.  The label is the default, and a format may be said."""
     head, rows = (
         ["sent1", "sent2", "ending0", "ending1", "label"],
         [["a, b", "c", "d", "e", "1"], ["f", "g", "h", "i", "0"]],
     )
-    swag = save(tmp_path / "val.csv", [",".join(f'"{value}"' for value in row) for row in (head, *rows)])
+    swag = save(
+        tmp_path / "val.csv",
+        [",".join(f'"{value}"' for value in row) for row in (head, *rows)],
+    )
     tabs = save(tmp_path / "val.tsv", ["\t".join(row) for row in (head, *rows)])
     articles = [
         {
@@ -501,8 +675,13 @@ def test_swag_and_race_as_they_are_distributed(tmp_path: Path, capsys: pytest.Ca
     objects(tmp_path / "race" / "1.txt", articles)
     race = objects(tmp_path / "race.jsonl", articles)
     hyp = save(tmp_path / "hyp", ["1", "1"])
-    assert scored(capsys, hyp, "--ref", swag, "-m", "accuracy") == ({"accuracy": 50}, [])
-    assert scored(capsys, hyp, "--ref", tabs, "--ref-format", "swag", "-m", "accuracy") == (
+    assert scored(capsys, hyp, "--ref", swag, "-m", "accuracy") == (
+        {"accuracy": 50},
+        [],
+    )
+    assert scored(
+        capsys, hyp, "--ref", tabs, "--ref-format", "swag", "-m", "accuracy"
+    ) == (
         {"accuracy": 50},
         [],
     )
@@ -512,16 +691,27 @@ def test_swag_and_race_as_they_are_distributed(tmp_path: Path, capsys: pytest.Ca
         assert err == [
             f"warning: {hyp} and {ref[0]}: numbers of choices from 0 and letters from A are the same labels"
         ]
-    assert refused(capsys, save(tmp_path / "two", ["1", "3"]), "--ref", tmp_path / "race", "-m", "accuracy")[
-        0
-    ] == (f"error: {tmp_path / 'two'}:2: '3' is none of the 3 choices in {tmp_path / 'race'}")
-    assert refused(capsys, hyp, "--ref", swag, "--column", "gold", "-m", "accuracy") == [
+    assert refused(
+        capsys,
+        save(tmp_path / "two", ["1", "3"]),
+        "--ref",
+        tmp_path / "race",
+        "-m",
+        "accuracy",
+    )[0] == (
+        f"error: {tmp_path / 'two'}:2: '3' is none of the 3 choices in {tmp_path / 'race'}"
+    )
+    assert refused(
+        capsys, hyp, "--ref", swag, "--column", "gold", "-m", "accuracy"
+    ) == [
         f"error: {swag}: has no column 'gold'",
         "hint: choose with --column; it has context, question, label",
     ]
 
 
-def test_squad_takes_no_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_squad_takes_no_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     answers = save(tmp_path / "told.json", ["{}"])
     for option in (["--column", "x"], ["--hyp-column", "x"], ["--ref-format", "jsonl"]):
         assert (

@@ -34,7 +34,9 @@ def sides(gold: Sequence[str], told: Sequence[str]) -> list[object]:
 def test_numbers_that_are_spelt_otherwise_are_pointed_out(
     metric: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found, err = scored(capsys, *sides(["0", "1", "1", "2"], ["0.0", "1.0", "1e0", "2"]), metric)
+    found, err = scored(
+        capsys, *sides(["0", "1", "1", "2"], ["0.0", "1.0", "1e0", "2"]), metric
+    )
     assert err == [
         "warning: hyp: 3 of 4 labels are numbers that ref spells differently: '0.0' is '0' there, '1.0' is '1' there, '1e0' is '1' there"
     ]
@@ -43,17 +45,28 @@ def test_numbers_that_are_spelt_otherwise_are_pointed_out(
     assert err == [
         "warning: hyp: 2 of 2 labels are numbers that ref spells differently: '0' is '0.0' there, '1' is '1.0' there"
     ]
-    assert scored(capsys, *sides(["0", "1", "nan", "x"], ["1", "0", "NaN", "x"]), metric)[1] == []
+    assert (
+        scored(capsys, *sides(["0", "1", "nan", "x"], ["1", "0", "NaN", "x"]), metric)[
+            1
+        ]
+        == []
+    )
 
 
-def test_correlations_do_not_care_how_numbers_are_spelt(capsys: pytest.CaptureFixture[str]) -> None:
-    assert scored(capsys, *sides(["0", "1", "2"], ["0.0", "1.0", "2.0"]), "pearson") == (
+def test_correlations_do_not_care_how_numbers_are_spelt(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert scored(
+        capsys, *sides(["0", "1", "2"], ["0.0", "1.0", "2.0"]), "pearson"
+    ) == (
         {"Pearson": pytest.approx(100)},
         [],
     )
 
 
-def test_labels_that_are_all_others_or_columns_are_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_labels_that_are_all_others_or_columns_are_pointed_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert (
         "warning: hyp: has no label in common with ref: 'no', 'yes' against 'neg', 'pos'"
         in (scored(capsys, *sides(["pos", "neg"], ["yes", "no"]), "accuracy,f1")[1])
@@ -67,7 +80,9 @@ def test_labels_that_are_all_others_or_columns_are_pointed_out(capsys: pytest.Ca
         f"warning: {name}: its labels contain tabs; are these columns? see --column, --hyp-column and --ref-format"
         for name in ("hyp", "ref")
     ]
-    assert scored(capsys, *sides(["A", "b"], ["a", "B"]), "accuracy", "--lowercase") == (
+    assert scored(
+        capsys, *sides(["A", "b"], ["a", "B"]), "accuracy", "--lowercase"
+    ) == (
         {"accuracy": 100},
         [],
     )
@@ -79,20 +94,32 @@ NLI = ["entailment", "-", "neutral", "contradiction", "-"]
 TOLD = ["entailment", "neutral", "neutral", "neutral", "entailment"]
 
 
-def test_examples_without_a_gold_label_are_left_out_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_examples_without_a_gold_label_are_left_out_and_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Two of three that have one are right.  The measure says so in its signature."""
     found, err = scored(capsys, *sides(NLI, TOLD), "accuracy,f1,mcc")
     kept = [n for n, label in enumerate(NLI) if label != "-"]
-    alone, _ = scored(capsys, *sides([NLI[n] for n in kept], [TOLD[n] for n in kept]), "accuracy,f1,mcc")
+    alone, _ = scored(
+        capsys,
+        *sides([NLI[n] for n in kept], [TOLD[n] for n in kept]),
+        "accuracy,f1,mcc",
+    )
     assert found == alone and found["accuracy"] == pytest.approx(200 / 3)
     assert "warning: ref: 2 of 5 examples have no gold label ('-'): left out" in err
-    assert scored(capsys, *sides(NLI, TOLD), "accuracy", "--no-gold", "")[0] == {"accuracy": 40}
+    assert scored(capsys, *sides(NLI, TOLD), "accuracy", "--no-gold", "")[0] == {
+        "accuracy": 40
+    }
 
 
-def test_a_dash_is_a_label_where_it_is_no_convention(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dash_is_a_label_where_it_is_no_convention(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     signs = [label.replace("neutral", "+") for label in NLI]
     assert scored(capsys, *sides(signs, signs), "f1")[0] == {"F1": 100}
-    assert not any("gold" in line for line in scored(capsys, *sides(signs, TOLD), "accuracy")[1])
+    assert not any(
+        "gold" in line for line in scored(capsys, *sides(signs, TOLD), "accuracy")[1]
+    )
     assert scored(capsys, *sides(signs, TOLD), "accuracy")[0] == {"accuracy": 20}
     found, err = scored(capsys, *sides(signs, TOLD), "accuracy", "--no-gold", "-")
     assert found == {"accuracy": pytest.approx(100 / 3)}
@@ -101,20 +128,29 @@ def test_a_dash_is_a_label_where_it_is_no_convention(capsys: pytest.CaptureFixtu
         "warning: ref: 0 of 5 examples have no gold label ('?'): left out"
         in scored(capsys, *sides(NLI, TOLD), "accuracy", "--no-gold", "?")[1]
     )
-    assert not any("gold" in line for line in scored(capsys, *sides(NLI, NLI), "chrf")[1])
+    assert not any(
+        "gold" in line for line in scored(capsys, *sides(NLI, NLI), "chrf")[1]
+    )
 
 
 def test_the_signature_says_that_examples_are_left_out() -> None:
     for metric in ("accuracy", "f1", "mcc"):
         signatures = [
-            score(["a", "b"], [["a", "b"]], ScoreConfig(metric=(metric,), no_gold=mark))[0].signature
+            score(
+                ["a", "b"], [["a", "b"]], ScoreConfig(metric=(metric,), no_gold=mark)
+            )[0].signature
             for mark in (None, "-")
         ]
-        assert "|nogold:-|" in signatures[1] and signatures[1].replace("|nogold:-", "") == signatures[0]
+        assert (
+            "|nogold:-|" in signatures[1]
+            and signatures[1].replace("|nogold:-", "") == signatures[0]
+        )
 
 
 def test_what_no_gold_cannot_do(capsys: pytest.CaptureFixture[str]) -> None:
-    assert refused(capsys, *sides(["-", "-"], ["a", "b"]), "accuracy", "--no-gold", "-") == [
+    assert refused(
+        capsys, *sides(["-", "-"], ["a", "b"]), "accuracy", "--no-gold", "-"
+    ) == [
         "error: ref: no example has a gold label",
         "hint: all are '-'; is it the right column?",
     ]
@@ -122,7 +158,9 @@ def test_what_no_gold_cannot_do(capsys: pytest.CaptureFixture[str]) -> None:
         "error: --sentence-level: 2 of 5 examples have no gold label ('-')",
         "hint: take them out of both files",
     ]
-    with pytest.raises(ConfigError, match="no_gold: goes with --metric accuracy, f1, mcc"):
+    with pytest.raises(
+        ConfigError, match="no_gold: goes with --metric accuracy, f1, mcc"
+    ):
         ScoreConfig(metric=("pearson",), no_gold="-")
 
 
@@ -136,10 +174,17 @@ def f1(gold: Sequence[str], told: Sequence[str], label: str) -> float:
 
 def test_f1_says_what_it_is_of(capsys: pytest.CaptureFixture[str]) -> None:
     gold, told, other = list("01101"), list("01011"), list("01021")
-    assert scored(capsys, *sides(gold, told), "f1") == ({"F1": pytest.approx(f1(gold, told, "1"))}, [])
+    assert scored(capsys, *sides(gold, told), "f1") == (
+        {"F1": pytest.approx(f1(gold, told, "1"))},
+        [],
+    )
     found, err = scored(capsys, *sides(gold, other), "f1")
-    assert found == {"F1": pytest.approx((f1(gold, other, "0") + f1(gold, other, "1") + 0) / 3)}
-    of_all = "F1 is the mean over all 3 labels, not that of one; choose one with --positive"
+    assert found == {
+        "F1": pytest.approx((f1(gold, other, "0") + f1(gold, other, "1") + 0) / 3)
+    }
+    of_all = (
+        "F1 is the mean over all 3 labels, not that of one; choose one with --positive"
+    )
     assert err == [f"warning: hyp: has labels that ref lacks ('2'): {of_all}"]
     assert scored(capsys, *sides(other, gold), "f1")[1] == [
         f"warning: ref: has labels that hyp lacks ('2'): {of_all}"
@@ -151,24 +196,36 @@ def test_f1_says_what_it_is_of(capsys: pytest.CaptureFixture[str]) -> None:
     assert scored(capsys, *sides(["1", "1"], ["1", "1"]), "f1")[1][-1] == (
         "warning: hyp: '1' is the only label on both sides, and F1 is that of this label; choose another with --positive"
     )
-    assert scored(capsys, *sides(list("abc"), list("acb")), "f1")[1] == []  # a task of three labels is one
+    assert (
+        scored(capsys, *sides(list("abc"), list("acb")), "f1")[1] == []
+    )  # a task of three labels is one
     assert (
         scored(capsys, *sides(list("abcd"), list("acba")), "f1")[1] == []
     )  # one that is never predicted does not change what it is
-    for rows, expected in ((told, "positive:1|labels:2"), (other, "average:macro|labels:3")):
-        assert f"nrefs:1|{expected}|version:" in score(rows, [gold], ScoreConfig(metric=("f1",)))[0].signature
+    for rows, expected in (
+        (told, "positive:1|labels:2"),
+        (other, "average:macro|labels:3"),
+    ):
+        assert (
+            f"nrefs:1|{expected}|version:"
+            in score(rows, [gold], ScoreConfig(metric=("f1",)))[0].signature
+        )
 
 
 def test_a_missing_prediction_is_no_label(capsys: pytest.CaptureFixture[str]) -> None:
     gold, told = list("0110"), ["0", "", "1", "0"]
-    assert scored(capsys, *sides(gold, told), "f1")[0] == {"F1": pytest.approx(f1(gold, told, "1"))}
+    assert scored(capsys, *sides(gold, told), "f1")[0] == {
+        "F1": pytest.approx(f1(gold, told, "1"))
+    }
     gold, told = list("abcab"), ["a", "", "c", "b", "b"]
     assert scored(capsys, *sides(gold, told), "f1")[0] == {
         "F1": pytest.approx(sum(f1(gold, told, label) for label in "abc") / 3)
     }
 
 
-def test_lines_between_sentences_are_no_labels(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_between_sentences_are_no_labels(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """F1 and Matthews of tagged words are those of the words in one row."""
     gold, told = ["X", "Y", "", "X", "Z", "", "Y"], ["X", "Z", "", "Y", "Z", "", "Y"]
     words = [[label for label in rows if label] for rows in (gold, told)]
@@ -182,7 +239,9 @@ def test_lines_between_sentences_are_no_labels(capsys: pytest.CaptureFixture[str
 def test_what_f1_is_of_does_not_change_from_draw_to_draw(positive: str) -> None:
     """`c` is rare: many a draw has two labels only, or not the one that is meant.  Macro F1 of a perfect copy is 100 in every draw."""
     rows = ["a"] * 8 + ["b"] * 8 + ["c"]
-    options = ScoreConfig(metric=("f1",), confidence=True, bootstrap=100, positive=positive)
+    options = ScoreConfig(
+        metric=("f1",), confidence=True, bootstrap=100, positive=positive
+    )
     (found,) = score(rows, [rows], options)
     assert found.value == 100
     (bad,) = score(["a"] * 16 + ["c"], [rows], options)
@@ -199,9 +258,15 @@ def test_case_does_not_count_where_it_is_said_so(metric: str) -> None:
     gold, told = ["Yes", "no", "yes", "No"], ["yes", "no", "no", "No"]
     low = [[label.lower() for label in rows] for rows in (told, gold)]
     (found,) = score(
-        told, [gold], ScoreConfig(metric=(metric,), lowercase=True, positive="YES" if metric == "f1" else "")
+        told,
+        [gold],
+        ScoreConfig(
+            metric=(metric,), lowercase=True, positive="YES" if metric == "f1" else ""
+        ),
     )
-    assert found.value == score(low[0], [low[1]], ScoreConfig(metric=(metric,)))[0].value
+    assert (
+        found.value == score(low[0], [low[1]], ScoreConfig(metric=(metric,)))[0].value
+    )
     assert found.value != score(told, [gold], ScoreConfig(metric=(metric,)))[0].value
     assert "|case:lc|" in found.signature
 
@@ -211,7 +276,9 @@ def test_positive_must_be_a_label() -> None:
         score(["a"], [["b"]], ScoreConfig(metric=("f1",), positive="z"))
 
 
-def test_a_metric_of_something_else_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_metric_of_something_else_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     labels = save(tmp_path / "labels", ["yes", "no"] * 20)
     text = save(tmp_path / "text", [f"word{n}" for n in range(40)])
     tagged = save(tmp_path / "x.conll", ["a\tB-X", "b\tO"])
@@ -223,7 +290,10 @@ def test_a_metric_of_something_else_is_said(tmp_path: Path, capsys: pytest.Captu
         capsys.readouterr()
         assert run(["score", str(path), "--ref", str(path), "--metric", metric]) == 0
         err = capsys.readouterr().err
-        assert (f"warning: {path}: {few}" in err, f"warning: {path}: {tags}" in err) == (
+        assert (
+            f"warning: {path}: {few}" in err,
+            f"warning: {path}: {tags}" in err,
+        ) == (
             expected == few,
             expected == tags,
         )

@@ -30,7 +30,12 @@ SMALL = [
     "--decoder-layers=1",
     "--precision=fp32",
 ]
-SHORT = ["--max-update=4", "--num-workers=0", "--save-interval-updates=4", "--max-tokens=300"]
+SHORT = [
+    "--max-update=4",
+    "--num-workers=0",
+    "--save-interval-updates=4",
+    "--max-tokens=300",
+]
 
 
 def measured(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, float]:
@@ -58,7 +63,9 @@ def test_a_run_is_measured_as_in_its_validation(
     expected = Checkpoint.open(tmp_path / "run").metrics
     capsys.readouterr()
     log = tmp_path / "scores.jsonl"
-    metrics = measured(capsys, folder, "--gen-subset=valid", "--append", str(log), "--tag=seed=1")
+    metrics = measured(
+        capsys, folder, "--gen-subset=valid", "--append", str(log), "--tag=seed=1"
+    )
     assert metrics == {name: pytest.approx(value) for name, value in expected.items()}
     assert {score.metric: score.value for score in read_scores(log)} == metrics
     assert run(["score", folder, "--gen-subset=valid", "--precision=fp32"]) == 0
@@ -77,19 +84,40 @@ def test_a_run_with_two_vocabularies_is_measured(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_sync: None
 ) -> None:
     special = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
-    sides = [(language, pack_dictionary([*special, *words], special)) for language, words in WORDS.items()]
+    sides = [
+        (language, pack_dictionary([*special, *words], special))
+        for language, words in WORDS.items()
+    ]
     packed = pack_two_vocabularies(*sides)
-    tokenizer = Tokenizer.from_bytes(tmp_path, packed, TextPreprocessing(), tuple(WORDS))
-    vocabulary, data, folder = (tmp_path / name for name in ("vocabulary", "data", "run"))
+    tokenizer = Tokenizer.from_bytes(
+        tmp_path, packed, TextPreprocessing(), tuple(WORDS)
+    )
+    vocabulary, data, folder = (
+        tmp_path / name for name in ("vocabulary", "data", "run")
+    )
     vocabulary.mkdir()
     tokenizer.with_own_ranges().save(vocabulary)
     texts = [f"--{split}pref={toy.parent / split}" for split in ("train", "valid")]
-    assert run(["preprocess", f"--spm-model={vocabulary}", *texts, f"--destdir={data}"]) == 0
-    command = ["finetune", str(data), "--task=translate", "-s", "en", "-t", "de", "--embeddings=separate"]
+    assert (
+        run(["preprocess", f"--spm-model={vocabulary}", *texts, f"--destdir={data}"])
+        == 0
+    )
+    command = [
+        "finetune",
+        str(data),
+        "--task=translate",
+        "-s",
+        "en",
+        "-t",
+        "de",
+        "--embeddings=separate",
+    ]
     assert run([*command, *SMALL, *SHORT, "--save-dir", str(folder)]) == 0
     expected = Checkpoint.open(folder).metrics
     capsys.readouterr()
-    assert measured(capsys, str(folder), "--gen-subset=valid")["loss"] == pytest.approx(expected["loss"])
+    assert measured(capsys, str(folder), "--gen-subset=valid")["loss"] == pytest.approx(
+        expected["loss"]
+    )
 
 
 def test_labels_are_measured_with_the_stored_head(
@@ -116,9 +144,12 @@ def test_labels_are_measured_with_the_stored_head(
 
 
 @pytest.mark.parametrize(
-    ("length", "size", "context"), [(10, 4, 0), (10, 4, 3), (3, 8, 5), (9, 3, 1), (1, 1, 0)]
+    ("length", "size", "context"),
+    [(10, 4, 0), (10, 4, 3), (3, 8, 5), (9, 3, 1), (1, 1, 0)],
 )
-def test_every_token_is_predicted_once_from_enough_context(length: int, size: int, context: int) -> None:
+def test_every_token_is_predicted_once_from_enough_context(
+    length: int, size: int, context: int
+) -> None:
     predicted = []
     for begin, first, end in windows(length, size, context):
         assert end - begin <= size and first - begin >= min(context, first)
@@ -126,7 +157,9 @@ def test_every_token_is_predicted_once_from_enough_context(length: int, size: in
     assert predicted == list(range(length))
 
 
-def test_running_text(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_sync: None) -> None:
+def test_running_text(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_sync: None
+) -> None:
     folder = str(tmp_path / "run")
     command = [
         "pretrain",
@@ -137,18 +170,25 @@ def test_running_text(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         *SMALL[:3],
         *SHORT,
     ]
-    assert run([*command, "--decoder-layers=1", "--precision=fp32", "--save-dir", folder]) == 0
+    assert (
+        run([*command, "--decoder-layers=1", "--precision=fp32", "--save-dir", folder])
+        == 0
+    )
     checkpoint = Checkpoint.open(tmp_path / "run")
     stream = next(iter(checkpoint.recipe.stream))
     capsys.readouterr()
     # Without overlap it is the perplexity of validation.
     plain = measured(capsys, folder, "--gen-subset=valid", "--context-window=0")
-    assert plain[f"{stream}.ppl-piece"] == pytest.approx(math.exp(checkpoint.metrics["loss"]), rel=1e-5)
+    assert plain[f"{stream}.ppl-piece"] == pytest.approx(
+        math.exp(checkpoint.metrics["loss"]), rel=1e-5
+    )
     # With as much context as a window has, each token is predicted by a forward pass of its own.
     sliding = measured(capsys, folder, "--gen-subset=valid", "--context-window=11")
     data = DataFolder.open(toy)
     column = data.monolingual("valid", "en")
-    text = np.concatenate([[*column[row], data.vocab.eos] for row in range(len(column))])
+    text = np.concatenate(
+        [[*column[row], data.vocab.eos] for row in range(len(column))]
+    )
     model, framing = checkpoint.model(), checkpoint.framing()
     nats = 0.0
     for place in range(len(text)):
@@ -156,17 +196,33 @@ def test_running_text(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         ids = torch.tensor([[framing.decoder_start("en"), *seen]])
         with torch.inference_mode():
             hidden = model.decode(
-                Tokens(ids, torch.tensor([ids.shape[1]]), language=framing.language_tensor("en", 1)), None
+                Tokens(
+                    ids,
+                    torch.tensor([ids.shape[1]]),
+                    language=framing.language_tensor("en", 1),
+                ),
+                None,
             )
-            nats -= float(torch.log_softmax(model.logits(hidden[0, -1]), -1)[text[place]])
-    assert sliding[f"{stream}.ppl-piece"] == pytest.approx(math.exp(nats / len(text)), rel=1e-4)
+            nats -= float(
+                torch.log_softmax(model.logits(hidden[0, -1]), -1)[text[place]]
+            )
+    assert sliding[f"{stream}.ppl-piece"] == pytest.approx(
+        math.exp(nats / len(text)), rel=1e-4
+    )
     lines = data.original_lines("valid", "en", "en")
     words = sum(len(line.split()) + 1 for line in lines)
-    assert sliding[f"{stream}.ppl-word"] == pytest.approx(math.exp(nats / words), rel=1e-4)
+    assert sliding[f"{stream}.ppl-word"] == pytest.approx(
+        math.exp(nats / words), rel=1e-4
+    )
     size = sum(len(line) + 1 for line in lines)
-    assert sliding[f"{stream}.bits-per-byte"] == pytest.approx(nats / math.log(2) / size, rel=1e-4)
+    assert sliding[f"{stream}.bits-per-byte"] == pytest.approx(
+        nats / math.log(2) / size, rel=1e-4
+    )
     for number in ("12", "-1"):
-        assert run(["score", folder, "--gen-subset=valid", f"--context-window={number}"]) == 2
+        assert (
+            run(["score", folder, "--gen-subset=valid", f"--context-window={number}"])
+            == 2
+        )
         assert "a window of" in capsys.readouterr().err
 
 
@@ -179,11 +235,19 @@ def test_running_text(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
             ["x", "--gen-subset=test", "--ref=y"],
             "--ref: the references of --gen-subset are those of the data",
         ),
-        (["x", "--gen-subset=test", "--lowercase"], "--lowercase: a run is measured as validation does it"),
+        (
+            ["x", "--gen-subset=test", "--lowercase"],
+            "--lowercase: a run is measured as validation does it",
+        ),
         (["nowhere", "--gen-subset=test"], "nowhere: is no run or checkpoint"),
-        (["nowhere", "--gen-subset=test", "--precision=fp8"], "--precision: 'fp8' is not one of"),
+        (
+            ["nowhere", "--gen-subset=test", "--precision=fp8"],
+            "--precision: 'fp8' is not one of",
+        ),
     ],
 )
-def test_mistakes(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes(
+    args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["score", *args]) == 2
     assert capsys.readouterr().err.startswith(f"error: {message}")

@@ -24,14 +24,22 @@ def run_folder(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def shell(command: str, place: Path, text: str = "") -> subprocess.CompletedProcess[str]:
+def shell(
+    command: str, place: Path, text: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run a shell command in which `masscli` stands for this program."""
     whole = command.replace("masscli", f"{sys.executable} -m masscli")
-    return subprocess.run(["bash", "-c", whole], capture_output=True, text=True, cwd=place, input=text)
+    return subprocess.run(
+        ["bash", "-c", whole], capture_output=True, text=True, cwd=place, input=text
+    )
 
 
-def test_without_stderr_the_summary_is_not_among_the_results(run_folder: Path, tmp_path: Path) -> None:
-    done = shell(f"masscli generate {run_folder} --max-len-b 3 2>&-", tmp_path, "bab\nbab\n\n")
+def test_without_stderr_the_summary_is_not_among_the_results(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    done = shell(
+        f"masscli generate {run_folder} --max-len-b 3 2>&-", tmp_path, "bab\nbab\n\n"
+    )
     assert (done.returncode, done.stdout.count("\n")) == (0, 3)
     assert "translated" not in done.stdout
 
@@ -50,8 +58,12 @@ def test_without_stdin_the_command_says_so(run_folder: Path, tmp_path: Path) -> 
     ]
 
 
-@pytest.mark.parametrize("command", ["--version", "--help", "recipe list", "generate RUN --input in.en"])
-def test_without_stdout_results_are_an_error(command: str, run_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command", ["--version", "--help", "recipe list", "generate RUN --input in.en"]
+)
+def test_without_stdout_results_are_an_error(
+    command: str, run_folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "in.en").write_text("bab\n")
     done = shell(f"masscli {command.replace('RUN', str(run_folder))} >&-", tmp_path)
     assert done.returncode == 2
@@ -61,8 +73,12 @@ def test_without_stdout_results_are_an_error(command: str, run_folder: Path, tmp
     ]
 
 
-def test_without_stdout_a_file_is_written_all_the_same(run_folder: Path, tmp_path: Path) -> None:
-    command = f"masscli generate {run_folder} --max-len-b 3 --output out 0<in.en >&- 2>&-"
+def test_without_stdout_a_file_is_written_all_the_same(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    command = (
+        f"masscli generate {run_folder} --max-len-b 3 --output out 0<in.en >&- 2>&-"
+    )
     (tmp_path / "in.en").write_text("bab\nbab\n")
     assert shell(command, tmp_path).returncode == 0
     assert (tmp_path / "out").read_text().count("\n") == 2
@@ -72,7 +88,13 @@ def test_without_stdout_a_file_is_written_all_the_same(run_folder: Path, tmp_pat
 def test_each_line_of_a_pipe_is_answered_at_once(
     format: str, run_folder: Path, tmp_path: Path, preloaded: Preloaded
 ) -> None:
-    command = [str(preloaded.program), "generate", str(run_folder), "--buffer-size", "1"]
+    command = [
+        str(preloaded.program),
+        "generate",
+        str(run_folder),
+        "--buffer-size",
+        "1",
+    ]
     with subprocess.Popen(
         [*command, "--max-len-b", "3", "--format", format],
         stdin=subprocess.PIPE,

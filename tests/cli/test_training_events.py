@@ -14,7 +14,23 @@ from masscli.training.events import Event, Finished, Stepped
 
 
 def stepped(step: int) -> Stepped:
-    return Stepped(step, 0, {"mass.mass": 3.0}, 1e-3, 1.0, 100, 0.0, 10.0, 1.0, 0, 0, 1.0, 0.0, {}, ())
+    return Stepped(
+        step,
+        0,
+        {"mass.mass": 3.0},
+        1e-3,
+        1.0,
+        100,
+        0.0,
+        10.0,
+        1.0,
+        0,
+        0,
+        1.0,
+        0.0,
+        {},
+        (),
+    )
 
 
 def shown(last: int | None, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -26,18 +42,26 @@ def shown(last: int | None, monkeypatch: pytest.MonkeyPatch) -> str:
             yield stepped(100 + 100 * number)
         yield Finished(400, "done", 3000.0)
 
-    monkeypatch.setattr(training_events, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    monkeypatch.setattr(
+        training_events, "time", SimpleNamespace(monotonic=lambda: float(next(clock)))
+    )
     output = io.StringIO()
     training_events.follow(events(), 100, last, Console(file=output, soft_wrap=True))
     return output.getvalue()
 
 
-def test_the_time_left_follows_the_speed_of_this_session(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_left_follows_the_speed_of_this_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lines = shown(1000, monkeypatch).splitlines()
     # Ten seconds an update: of 800, 700 and 600 updates.
-    for line, left in zip(lines, ("2 h 13 min left", "1 h 57 min left", "1 h 40 min left"), strict=True):
+    for line, left in zip(
+        lines, ("2 h 13 min left", "1 h 57 min left", "1 h 40 min left"), strict=True
+    ):
         assert left in line
 
 
-def test_without_a_last_update_no_time_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_last_update_no_time_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert "left" not in shown(None, monkeypatch)

@@ -15,17 +15,35 @@ pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
 
 def learn(
-    folder: Path, cipher: Cipher, lines: int, vocabulary: int, pretrain: int, backtranslate: int, *model: str
+    folder: Path,
+    cipher: Cipher,
+    lines: int,
+    vocabulary: int,
+    pretrain: int,
+    backtranslate: int,
+    *model: str,
 ) -> list[dict[str, float]]:
     """The real commands, from text to BLEU in both directions at each validation; valid is parallel, training text is not."""
     cipher.write(folder, lines, 200)
     data = str(folder / "data")
     mono = [
-        word for language in ("aa", "bb") for word in ("--mono", f"{language}={folder / f'mono.{language}'}")
+        word
+        for language in ("aa", "bb")
+        for word in ("--mono", f"{language}={folder / f'mono.{language}'}")
     ]
     assert masscli(["preprocess", "--langs", "aa,bb", *mono, "--validpref", str(folder / "valid"), "--dedup", "--drop-held-out",
                     "--vocab-size", str(vocabulary), "--destdir", data]) == 0  # fmt: skip
-    common = ["--arch", "tiny", *model, "--max-tokens", "2000", "--precision", "fp32", "--num-workers", "0"]
+    common = [
+        "--arch",
+        "tiny",
+        *model,
+        "--max-tokens",
+        "2000",
+        "--precision",
+        "fp32",
+        "--num-workers",
+        "0",
+    ]
     assert masscli(["pretrain", data, "--objective", "mass", "--auxiliary", "denoise", "--languages", "tag", *common, "--lr", "0.003",
                     "--warmup-updates", "100", "--max-update", str(pretrain), "--save-dir", str(folder / "mass")]) == 0  # fmt: skip
     fade = f"denoise=0:1,{backtranslate // 2}:0.1,{backtranslate}:0"
@@ -35,7 +53,9 @@ def learn(
                     "--eval-bleu", "--eval-beam", "1", "--eval-roundtrip", "--best-metric", "roundtrip",
                     "--save-dir", str(folder / "bt")]) == 0  # fmt: skip
     log = [
-        json.loads(line) for line in (folder / "bt/log.jsonl").read_text(encoding="utf-8").split("\n") if line
+        json.loads(line)
+        for line in (folder / "bt/log.jsonl").read_text(encoding="utf-8").split("\n")
+        if line
     ]
     return [event["metrics"] for event in log if event["event"] == "evaluated"]
 
@@ -56,7 +76,9 @@ def test_a_small_cipher_is_broken(tmp_path: Path) -> None:
     )
     found = learn(tmp_path, Cipher(9, 3), 2000, 140, 300, 200, *small)
     text = {
-        language: (tmp_path / f"valid.{language}").read_text(encoding="utf-8").split("\n")[:-1]
+        language: (tmp_path / f"valid.{language}")
+        .read_text(encoding="utf-8")
+        .split("\n")[:-1]
         for language in ("aa", "bb")
     }
     for source, target in (("aa", "bb"), ("bb", "aa")):
@@ -64,13 +86,25 @@ def test_a_small_cipher_is_broken(tmp_path: Path) -> None:
         assert masscli(["generate", str(tmp_path / "mass"), "-s", source, "-t", target, "--beam", "1", "--input",
                         str(tmp_path / f"valid.{source}"), "--output", str(before)]) == 0  # fmt: skip
         written = before.read_text(encoding="utf-8").split("\n")[:-1]
-        others = bleu(text[source], text[target]).value, bleu(written, text[target]).value
+        others = (
+            bleu(text[source], text[target]).value,
+            bleu(written, text[target]).value,
+        )
         assert found[-1][f"bleu.{source}-{target}"] > max(others) + 10
 
 
 @pytest.mark.slow
 def test_a_cipher_is_broken(tmp_path: Path) -> None:
     """Some four minutes of a CPU."""
-    shape = ("--dim", "64", "--ffn-dim", "128", "--encoder-layers", "2", "--decoder-layers", "2")
+    shape = (
+        "--dim",
+        "64",
+        "--ffn-dim",
+        "128",
+        "--encoder-layers",
+        "2",
+        "--decoder-layers",
+        "2",
+    )
     found = learn(tmp_path, Cipher(18, 6), 5000, 190, 1200, 800, *shape)
     assert min(found[-1]["bleu.aa-bb"], found[-1]["bleu.bb-aa"]) > 90

@@ -66,7 +66,9 @@ def told(capsys: pytest.CaptureFixture[str], *args: object) -> str:
 
 @pytest.mark.parametrize("kind", DAMAGE)
 @pytest.mark.parametrize("name", ["manifest.json", "tokenizer.json", "vocab.model"])
-def test_files_of_a_data_folder(toy: Path, tmp_path: Path, kind: str, name: str) -> None:
+def test_files_of_a_data_folder(
+    toy: Path, tmp_path: Path, kind: str, name: str
+) -> None:
     folder = shutil.copytree(toy, tmp_path / "data")
     DAMAGE[kind](folder / name)
     with no_waiting(), pytest.raises((MasscliError, OSError)) as caught:
@@ -77,7 +79,9 @@ def test_files_of_a_data_folder(toy: Path, tmp_path: Path, kind: str, name: str)
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_an_unreadable_resume_state_only_means_to_start_anew(tmp_path: Path, kind: str) -> None:
+def test_an_unreadable_resume_state_only_means_to_start_anew(
+    tmp_path: Path, kind: str
+) -> None:
     from masscli.data.prepare.resume_state import RESUME_FILE, ResumeState
 
     path = tmp_path / RESUME_FILE
@@ -88,7 +92,9 @@ def test_an_unreadable_resume_state_only_means_to_start_anew(tmp_path: Path, kin
 
 
 @pytest.mark.parametrize("kind", sorted(set(DAMAGE) - {"a pipe", "empty"}))
-def test_settings_in_a_file(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+def test_settings_in_a_file(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text("")
     DAMAGE[kind](path)
@@ -99,7 +105,9 @@ def test_settings_in_a_file(toy: Path, tmp_path: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("kind", sorted(set(DAMAGE) - {"a pipe", "an object"}))
 @pytest.mark.parametrize("which", ["predictions", "references", "probabilities"])
-def test_files_of_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, which: str) -> None:
+def test_files_of_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, which: str
+) -> None:
     question = {"id": "a", "question": "?", "answers": [], "is_impossible": True}
     contents = {
         "predictions": {"a": ""},
@@ -109,12 +117,21 @@ def test_files_of_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str], ki
     for name, content in contents.items():
         (tmp_path / name).write_text(json.dumps(content))
     DAMAGE[kind](tmp_path / which)
-    command = ["score", tmp_path / "predictions", "--ref", tmp_path / "references", "--metric", "squad"]
+    command = [
+        "score",
+        tmp_path / "predictions",
+        "--ref",
+        tmp_path / "references",
+        "--metric",
+        "squad",
+    ]
     assert which in told(capsys, *command, "--na-prob", tmp_path / "probabilities")
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_logs_of_runs_and_of_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+def test_logs_of_runs_and_of_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
     path = tmp_path / "run/log.jsonl"
     path.parent.mkdir()
     path.write_text("{}")
@@ -127,8 +144,12 @@ def test_logs_of_runs_and_of_scores(tmp_path: Path, capsys: pytest.CaptureFixtur
             told(capsys, "report", path)
 
 
-@pytest.mark.parametrize("place", ["folder", "missing/scores.jsonl", "file/scores.jsonl"])
-def test_a_log_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str) -> None:
+@pytest.mark.parametrize(
+    "place", ["folder", "missing/scores.jsonl", "file/scores.jsonl"]
+)
+def test_a_log_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("a\n")
     text = tmp_path / "file"
@@ -138,11 +159,23 @@ def test_a_log_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("option", ["--mono en=", "--tsv train=", "--race train="])
-def test_pipes_are_not_read_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+def test_pipes_are_not_read_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
     os.mkfifo(tmp_path / "pipe")
     flag, _, key = option.partition(" ")
-    args = ["preprocess", "--langs", "en", flag, f"{key}{tmp_path / 'pipe'}", "--destdir", tmp_path / "out"]
-    assert "is a pipe or a device, but text is read more than once" in told(capsys, *args)
+    args = [
+        "preprocess",
+        "--langs",
+        "en",
+        flag,
+        f"{key}{tmp_path / 'pipe'}",
+        "--destdir",
+        tmp_path / "out",
+    ]
+    assert "is a pipe or a device, but text is read more than once" in told(
+        capsys, *args
+    )
 
 
 UNUSABLE: dict[str, Callable[[], torch.Tensor]] = {
@@ -161,13 +194,15 @@ def test_tensors_without_plain_numbers(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "pytorch_model.bin"
     torch.save({"good": torch.ones(2), "bad": UNUSABLE[kind]()}, path)
     with pytest.raises(
-        MasscliError, match=r"bad is a sparse, quantized or meta tensor|holds other things than tensors"
+        MasscliError,
+        match=r"bad is a sparse, quantized or meta tensor|holds other things than tensors",
     ):
         read_weights(tmp_path, allow_pickle=True)
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"PK\x03\x04", b"\x80\x05}.", b"\x80\x02(X", b"(" * 10_000, b"\x80\x05N."]
+    "content",
+    [b"", b"PK\x03\x04", b"\x80\x05}.", b"\x80\x02(X", b"(" * 10_000, b"\x80\x05N."],
 )
 def test_pickles_that_are_damaged(tmp_path: Path, content: bytes) -> None:
     from masscli.checkpoint.convert.folder import read_weights
@@ -177,7 +212,9 @@ def test_pickles_that_are_damaged(tmp_path: Path, content: bytes) -> None:
         read_weights(tmp_path, allow_pickle=True)
 
 
-def test_a_long_line_is_not_quoted_as_a_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_line_is_not_quoted_as_a_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "text.tsv"
     path.write_bytes(b"\0" * (1 << 20) + b"\t\n")
     message = told(capsys, "score", path, "--ref", path, "--column", "x")
@@ -186,7 +223,9 @@ def test_a_long_line_is_not_quoted_as_a_whole(tmp_path: Path, capsys: pytest.Cap
 
 def test_arguments_that_are_not_utf8(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["score", "a\udcff.txt", "--ref", "b"]) == 2
-    assert capsys.readouterr().err.startswith("error: a\\xff.txt: the argument is not UTF-8\n")
+    assert capsys.readouterr().err.startswith(
+        "error: a\\xff.txt: the argument is not UTF-8\n"
+    )
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
@@ -221,10 +260,19 @@ def test_messages_and_results_in_any_locale(tmp_path: Path, encoding: str) -> No
         "--format",
         "json",
     ]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=True)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
     assert json.loads(done.stdout)[0]["file"] == name
     command[4] = "größe \u2713"
-    failed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+    failed = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, timeout=60
+    )
     assert failed.returncode == 2
     assert b"\\u2713: no such file" in failed.stderr
 
@@ -234,8 +282,24 @@ def test_messages_and_results_in_any_locale(tmp_path: Path, encoding: str) -> No
     "args",
     [
         ["preprocess", "--mono", "en=TEXT", "--spm-model", "PATH"],
-        ["preprocess", "--mono", "en=TEXT", "--bpe-codes", "PATH", "--bpe-vocab", "TEXT"],
-        ["preprocess", "--mono", "en=TEXT", "--bpe-codes", "CODES", "--bpe-vocab", "PATH"],
+        [
+            "preprocess",
+            "--mono",
+            "en=TEXT",
+            "--bpe-codes",
+            "PATH",
+            "--bpe-vocab",
+            "TEXT",
+        ],
+        [
+            "preprocess",
+            "--mono",
+            "en=TEXT",
+            "--bpe-codes",
+            "CODES",
+            "--bpe-vocab",
+            "PATH",
+        ],
         ["pretrain", "--config", "PATH"],
         ["recipe", "check", "PATH"],
         ["import", "PATH", "--output", "OUT"],
@@ -248,9 +312,15 @@ def test_files_that_options_name(
 ) -> None:
     for name, content in {"PATH": "", "TEXT": "a 1\n", "CODES": "a b\n"}.items():
         (tmp_path / name).write_text(content)
-    torch.save({"args": {"arch": "transformer", "task": "translation"}, "model": {}}, tmp_path / "SAMPLE")
+    torch.save(
+        {"args": {"arch": "transformer", "task": "translation"}, "model": {}},
+        tmp_path / "SAMPLE",
+    )
     DAMAGE[kind](tmp_path / "PATH")
-    replaced = [re.sub(r"\b(PATH|TEXT|CODES|SAMPLE|OUT)\b", rf"{tmp_path}/\1", arg) for arg in args]
+    replaced = [
+        re.sub(r"\b(PATH|TEXT|CODES|SAMPLE|OUT)\b", rf"{tmp_path}/\1", arg)
+        for arg in args
+    ]
     message = told(capsys, *replaced)
     if "SAMPLE" not in args:
         assert f"{tmp_path}/PATH" in message

@@ -64,10 +64,16 @@ def everything(toy: Path, labelled: Path, place: Path) -> Iterator[list[str]]:
     place.mkdir()
     for method, (texts, changes) in METHODS.items():
         streams = {
-            f"of-{text}": {"dataset": text, "objective": objective} for text, objective in texts.items()
+            f"of-{text}": {"dataset": text, "objective": objective}
+            for text, objective in texts.items()
         }
         made: Recipe = recipe(
-            toy, place / method, "train.max_update=2", "model.dropout=0", *changes, streams=streams
+            toy,
+            place / method,
+            "train.max_update=2",
+            "model.dropout=0",
+            *changes,
+            streams=streams,
         )
         (place / f"{method}.toml").write_text(to_toml(to_dict(made)), encoding="utf-8")
         yield ["finetune", "--config", str(place / f"{method}.toml")]
@@ -86,8 +92,12 @@ def everything(toy: Path, labelled: Path, place: Path) -> Iterator[list[str]]:
                "--save-dir", str(place / task)]  # fmt: skip
 
 
-def test_a_device_of_its_own_changes_nothing(toy: Path, labelled: Path, tmp_path: Path) -> None:
-    here, there = (list(everything(toy, labelled, tmp_path / name)) for name in ("cpu", "device"))
+def test_a_device_of_its_own_changes_nothing(
+    toy: Path, labelled: Path, tmp_path: Path
+) -> None:
+    here, there = (
+        list(everything(toy, labelled, tmp_path / name)) for name in ("cpu", "device")
+    )
     assert all(masscli(command) == 0 for command in here)
     ended = subprocess.run(
         [sys.executable, "-m", "tests.pretend"],
@@ -102,12 +112,18 @@ def test_a_device_of_its_own_changes_nothing(toy: Path, labelled: Path, tmp_path
         # The loss is summed in fp64 on a CPU and in fp32 elsewhere, and half precision rounds at 1 in 500.
         assert logged(found).keys() == logged(wanted).keys()
         for step, losses in logged(wanted).items():
-            assert logged(found)[step] == pytest.approx(losses, abs=2e-3 if name in HALF else 1e-4), name
+            assert logged(found)[step] == pytest.approx(
+                losses, abs=2e-3 if name in HALF else 1e-4
+            ), name
         assert measured(found).keys() == measured(wanted).keys() and measured(wanted)
         for step, metrics in measured(wanted).items():
-            assert measured(found)[step] == pytest.approx(metrics, rel=1e-3, abs=1e-3), name
+            assert measured(found)[step] == pytest.approx(
+                metrics, rel=1e-3, abs=1e-3
+            ), name
     for written in ("mass", "gpt", "s2s"):
-        found, wanted = (_texts(tmp_path / name / f"{written}.jsonl") for name in ("device", "cpu"))
+        found, wanted = (
+            _texts(tmp_path / name / f"{written}.jsonl") for name in ("device", "cpu")
+        )
         assert found == wanted and any(wanted)
 
 
@@ -115,7 +131,10 @@ def test_to_mix_the_devices_is_a_mistake() -> None:
     """The pretended device is good for something."""
     code = "import torch; from tests import pretend; pretend.register(); torch.ones(3).to('pretend') + torch.ones(3)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert ended.returncode and "add: tensors of the CPU among those of the device: [(3,)]" in ended.stderr
+    assert (
+        ended.returncode
+        and "add: tensors of the CPU among those of the device: [(3,)]" in ended.stderr
+    )
 
 
 @pytest.mark.parametrize(

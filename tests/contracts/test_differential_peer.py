@@ -79,7 +79,9 @@ def line(draw: random.Random, most: int = 12, words: Sequence[str] = WORDS) -> s
 
 def similar(draw: random.Random, text: str, words: Sequence[str] = WORDS) -> str:
     """Return a text with some words of another one, in another order."""
-    words = [word for word in text.split() if draw.random() < 0.8] + line(draw, 3, words).split()
+    words = [word for word in text.split() if draw.random() < 0.8] + line(
+        draw, 3, words
+    ).split()
     if draw.random() < 0.3:
         draw.shuffle(words)
     return " ".join(words)
@@ -103,23 +105,35 @@ def test_sacrebleu(metric: str) -> None:
         # The options of one metric are refused for another.
         options = ScoreConfig(metric=(metric,), lowercase=lowercase)
         if metric == "bleu":
-            options = ScoreConfig(metric=(metric,), lowercase=lowercase, tokenize=tokenize)  # type: ignore[arg-type]
+            options = ScoreConfig(
+                metric=(metric,), lowercase=lowercase, tokenize=tokenize
+            )  # type: ignore[arg-type]
         (found,) = score(hypotheses, references, options)
-        assert found.value == pytest.approx(peer.corpus_score(hypotheses, references).score, abs=1e-9)
+        assert found.value == pytest.approx(
+            peer.corpus_score(hypotheses, references).score, abs=1e-9
+        )
 
 
 @pytest.mark.parametrize("stem", [False, True])
 def test_rouge_score(stem: bool) -> None:
     scorers = pytest.importorskip("rouge_score.rouge_scorer")
-    peer = scorers.RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], use_stemmer=stem)
-    options = ScoreConfig(metric=("rouge-1", "rouge-2", "rouge-l", "rouge-lsum"), stem=stem)
+    peer = scorers.RougeScorer(
+        ["rouge1", "rouge2", "rougeL", "rougeLsum"], use_stemmer=stem
+    )
+    options = ScoreConfig(
+        metric=("rouge-1", "rouge-2", "rouge-l", "rouge-lsum"), stem=stem
+    )
     for draw in cases("rouge"):
         # Their words are those of ASCII, and ours those of every alphabet.
         sentences = [line(draw, 8, ASCII_WORDS) for _ in range(draw.randint(1, 4))]
         others = [similar(draw, sentence, ASCII_WORDS) for sentence in sentences]
         reference, hypothesis = "\n".join(sentences), "\n".join(others)
         wanted = peer.score(reference, hypothesis)
-        found = score([hypothesis.replace("\n", "<q>")], [[reference.replace("\n", "<q>")]], options)
+        found = score(
+            [hypothesis.replace("\n", "<q>")],
+            [[reference.replace("\n", "<q>")]],
+            options,
+        )
         for ours, theirs in zip(found, wanted.values(), strict=True):
             assert ours.value == pytest.approx(100 * theirs.fmeasure, abs=1e-9), (
                 ours.name,
@@ -133,36 +147,55 @@ def test_seqeval(prefixes: str) -> None:
     measures = pytest.importorskip("seqeval.metrics")
     tags = [
         "O",
-        *(f"{prefix}-{kind}" for prefix in prefixes if prefix != "O" for kind in ("PER", "LOC", "X-Y")),
+        *(
+            f"{prefix}-{kind}"
+            for prefix in prefixes
+            if prefix != "O"
+            for kind in ("PER", "LOC", "X-Y")
+        ),
     ]
     for draw in cases(prefixes):
-        gold = [draw.choices(tags, k=draw.randint(1, 10)) for _ in range(draw.randint(1, 4))]
+        gold = [
+            draw.choices(tags, k=draw.randint(1, 10)) for _ in range(draw.randint(1, 4))
+        ]
         predicted = [
-            [tag if draw.random() < 0.7 else draw.choice(tags) for tag in sentence] for sentence in gold
+            [tag if draw.random() < 0.7 else draw.choice(tags) for tag in sentence]
+            for sentence in gold
         ]
         wanted = measures.f1_score(gold, predicted, zero_division=0)
-        assert entity_f1(gold, predicted) == pytest.approx(wanted, abs=1e-12), (gold, predicted)
+        assert entity_f1(gold, predicted) == pytest.approx(wanted, abs=1e-12), (
+            gold,
+            predicted,
+        )
 
 
 def labels(draw: random.Random, names: Sequence[str]) -> tuple[list[str], list[str]]:
     gold = draw.choices(names, k=draw.randint(1, 30))
-    return gold, [label if draw.random() < 0.6 else draw.choice(names) for label in gold]
+    return gold, [
+        label if draw.random() < 0.6 else draw.choice(names) for label in gold
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learn() -> None:
     measures = pytest.importorskip("sklearn.metrics")
     for draw in cases("labels"):
-        gold, predicted = labels(draw, ["yes", "no", "maybe", "é"][: draw.randint(2, 4)])
+        gold, predicted = labels(
+            draw, ["yes", "no", "maybe", "é"][: draw.randint(2, 4)]
+        )
         assert label_measures.accuracy(gold, predicted) == pytest.approx(
             measures.accuracy_score(gold, predicted)
         )
         wanted = measures.f1_score(gold, predicted, average="macro", zero_division=0)
         assert label_measures.macro_f1(gold, predicted) == pytest.approx(wanted)
-        wanted = measures.f1_score(gold, predicted, labels=["yes"], average="macro", zero_division=0)
+        wanted = measures.f1_score(
+            gold, predicted, labels=["yes"], average="macro", zero_division=0
+        )
         assert label_measures.f1(gold, predicted, "yes") == pytest.approx(wanted)
         wanted = measures.matthews_corrcoef(gold, predicted)
-        assert label_measures.matthews(gold, predicted) == pytest.approx(wanted, abs=1e-12)
+        assert label_measures.matthews(gold, predicted) == pytest.approx(
+            wanted, abs=1e-12
+        )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -172,10 +205,15 @@ def test_scipy_correlations() -> None:
         size = draw.randint(2, 40)
         # Few values give ties; large ones with small differences lose digits.
         values = [
-            draw.choice((0.0, 1.0, 2.5, -3.0)) if draw.random() < 0.5 else draw.gauss(0, 1)
+            draw.choice((0.0, 1.0, 2.5, -3.0))
+            if draw.random() < 0.5
+            else draw.gauss(0, 1)
             for _ in range(size)
         ]
-        other = [value + draw.gauss(0, 1) if draw.random() < 0.8 else draw.choice(values) for value in values]
+        other = [
+            value + draw.gauss(0, 1) if draw.random() < 0.8 else draw.choice(values)
+            for value in values
+        ]
         assert label_measures.ranks(values) == stats.rankdata(values).tolist()
         for ours, theirs in (
             (label_measures.pearson, stats.pearsonr),
@@ -193,7 +231,9 @@ def test_scipy_t_test() -> None:
         first = [draw.gauss(20, 2) for _ in range(draw.randint(2, 25))]
         second = [value + draw.gauss(draw.choice((0, 0.5, 3)), 1) for value in first]
         differences = [one - other for one, other in zip(first, second, strict=True)]
-        t = statistics.fmean(differences) / (statistics.stdev(differences) / math.sqrt(len(differences)))
+        t = statistics.fmean(differences) / (
+            statistics.stdev(differences) / math.sqrt(len(differences))
+        )
         wanted = stats.ttest_rel(first, second).pvalue
         assert student_t_p_value(t, len(first) - 1) == pytest.approx(wanted, abs=1e-12)
 
@@ -206,7 +246,9 @@ def test_transformers_wordpiece(lowercase: bool, tmp_path: Path) -> None:
               "##ning", "the", "strasse", "##ra"]  # fmt: skip
     text = "".join(f"{piece}\n" for piece in dict.fromkeys(pieces))
     (tmp_path / "vocab.txt").write_text(text, encoding="utf-8")
-    peer = transformers.BertTokenizer(str(tmp_path / "vocab.txt"), do_lower_case=lowercase)
+    peer = transformers.BertTokenizer(
+        str(tmp_path / "vocab.txt"), do_lower_case=lowercase
+    )
     ours = WordPieceModel(text.encode(), keep_accents=not lowercase)
     extra = [
         "\t",

@@ -117,7 +117,9 @@ INSTEAD = {" --from text": "", " --vectors vectors": ""}
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preloaded: Preloaded) -> Path:
+def place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preloaded: Preloaded
+) -> Path:
     """A folder with small corpora under the names that the documentation uses, and a `masscli` that trains for three updates."""
     monkeypatch.setenv("MASSCLI", str(preloaded.program))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
@@ -128,12 +130,30 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preloaded: Preloaded)
         (tmp_path / folder).mkdir()
     run("masscli demo text", tmp_path)
     for language in ("en", "de"):
-        for name, split in (("train", "train"), ("valid", "valid"), ("test", "test2016")):
-            lines = (tmp_path / f"text/{name}.{language}").read_text(encoding="utf-8").split("\n")[:60]
-            (tmp_path / f"multi30k/{split}.{language}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        for name, split in (
+            ("train", "train"),
+            ("valid", "valid"),
+            ("test", "test2016"),
+        ):
+            lines = (
+                (tmp_path / f"text/{name}.{language}")
+                .read_text(encoding="utf-8")
+                .split("\n")[:60]
+            )
+            (tmp_path / f"multi30k/{split}.{language}").write_text(
+                "\n".join(lines) + "\n", encoding="utf-8"
+            )
         mono = (tmp_path / f"text/mono.{language}.txt").read_bytes().split(b"\n")[:200]
-        (tmp_path / f"novels/{language}.txt.gz").write_bytes(gzip.compress(b"\n".join(mono) + b"\n"))
-        words = sorted(set((tmp_path / f"multi30k/train.{language}").read_text(encoding="utf-8").split()))
+        (tmp_path / f"novels/{language}.txt.gz").write_bytes(
+            gzip.compress(b"\n".join(mono) + b"\n")
+        )
+        words = sorted(
+            set(
+                (tmp_path / f"multi30k/train.{language}")
+                .read_text(encoding="utf-8")
+                .split()
+            )
+        )
         vectors = "".join(f"{word} {' '.join(['0.5'] * 128)}\n" for word in words)
         (tmp_path / f"vectors.{language}").write_text(vectors, encoding="utf-8")
     write_labelled(tmp_path)
@@ -145,12 +165,19 @@ def write_labelled(folder: Path) -> None:
     lines = (folder / "multi30k/train.en").read_text(encoding="utf-8").split("\n")[:40]
     rows = "".join(f"{number % 2}\t{line}\n" for number, line in enumerate(lines))
     for split in ("train", "valid", "test"):
-        (folder / f"sst2/{split}.tsv").write_text("label\tsentence\n" + rows, encoding="utf-8")
+        (folder / f"sst2/{split}.tsv").write_text(
+            "label\tsentence\n" + rows, encoding="utf-8"
+        )
     questions = []
     for number, line in enumerate(lines):
         word = line.split()[0]
         answers = [{"text": word, "answer_start": 0}] if number % 2 else []
-        question = {"id": str(number), "question": "who?", "answers": answers, "is_impossible": not answers}
+        question = {
+            "id": str(number),
+            "question": "who?",
+            "answers": answers,
+            "is_impossible": not answers,
+        }
         questions.append({"context": line, "qas": [question]})
     for split in ("train", "dev"):
         data = {"version": "v2.0", "data": [{"title": "", "paragraphs": questions}]}
@@ -174,7 +201,9 @@ def test_the_tour_of_the_readme(place: Path, monkeypatch: pytest.MonkeyPatch) ->
     """It starts the real program for each command, as a user does; the other pages use one that is preloaded."""
     monkeypatch.setenv("MASSCLI", f"{sys.executable} -m masscli")
     tour, bare = BASH.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert re.search(r"^BLEU += [\d.]+ .*\n^chrF2 = [\d.]+", run(tour, place), re.MULTILINE)
+    assert re.search(
+        r"^BLEU += [\d.]+ .*\n^chrF2 = [\d.]+", run(tour, place), re.MULTILINE
+    )
     assert (place / "hyp.de").read_text(encoding="utf-8").count("\n") == 60
     # The second block needs a data folder at its default place.
     (place / "data-bin/m30k").rename(place / "shards")
@@ -191,7 +220,9 @@ def test_the_tour_of_the_readme(place: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_blocks_of_a_page(page: Path, place: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for number, block in enumerate(TOML.findall(text)):
-        (place / ("run.toml" if number == 0 else f"run{number}.toml")).write_text(block, encoding="utf-8")
+        (place / ("run.toml" if number == 0 else f"run{number}.toml")).write_text(
+            block, encoding="utf-8"
+        )
     script = BEFORE.get(str(page.relative_to(ROOT / "docs")), "") + "\n"
     script += "\n".join(BASH.findall(text))
     for typed, run_instead in INSTEAD.items():
@@ -227,7 +258,9 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
         tmp_path / "site",
     ]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=environment
+    )
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "site/reference/commands/index.html").read_text(encoding="utf-8")
     assert "Usage: masscli pretrain" in page

@@ -25,5 +25,11 @@ def test_every_command_and_flag_exists() -> None:
             known |= {*parameter.opts, *parameter.secondary_opts}
     known |= {"--help"}
     for feature, use, _ in ROWS:
-        assert [flag for flag in re.findall(r"--[a-z][a-z0-9-]+", use) if flag not in known] == [], feature
-        assert [name for name in re.findall(r"masscli ([a-z-]+)", use) if name not in COMMANDS] == [], feature
+        assert [
+            flag for flag in re.findall(r"--[a-z][a-z0-9-]+", use) if flag not in known
+        ] == [], feature
+        assert [
+            name
+            for name in re.findall(r"masscli ([a-z-]+)", use)
+            if name not in COMMANDS
+        ] == [], feature

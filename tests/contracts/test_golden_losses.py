@@ -121,57 +121,123 @@ def write_text(place: Path, english: list[str], german: list[str]) -> None:
     """Write pairs, documents of five lines, summaries and dialogues."""
     save(place.with_suffix(".en"), english)
     save(place.with_suffix(".de"), german)
-    lines = [line for i, text in enumerate(english) for line in ([text, ""] if i % 5 == 4 else [text])]
+    lines = [
+        line
+        for i, text in enumerate(english)
+        for line in ([text, ""] if i % 5 == 4 else [text])
+    ]
     save(place.with_suffix(".documents"), lines)
     save(place.with_suffix(".short"), [" ".join(text.split()[:2]) for text in english])
-    save(place.with_suffix(".talks"), ["\t".join(english[i : i + 3]) for i in range(len(english) - 2)])
+    save(
+        place.with_suffix(".talks"),
+        ["\t".join(english[i : i + 3]) for i in range(len(english) - 2)],
+    )
 
 
 def write_tables(place: Path, found: list[list[int]], english: list[str]) -> None:
     """Write labelled texts, tagged words, multiple choice and questions."""
-    rows = [f"{'ab'[walk[0] % 2]}\t{text}\t{len(walk)}" for walk, text in zip(found, english, strict=True)]
+    rows = [
+        f"{'ab'[walk[0] % 2]}\t{text}\t{len(walk)}"
+        for walk, text in zip(found, english, strict=True)
+    ]
     save(place.with_suffix(".tsv"), ["label\tsentence\tscore", *rows])
-    tagged = [[*(f"{WORDS[i]}\t{'B-X' if i % 3 else 'O'}" for i in walk), ""] for walk in found]
+    tagged = [
+        [*(f"{WORDS[i]}\t{'B-X' if i % 3 else 'O'}" for i in walk), ""]
+        for walk in found
+    ]
     save(place.with_suffix(".conll"), [line for lines in tagged for line in lines])
     chosen = []
     for i, (walk, text) in enumerate(zip(found, english, strict=True)):
         choices = [WORDS[i % 30], WORDS[(walk[-1] + 1) % 30]]
         chosen.append(json.dumps({"context": text, "choices": choices, "label": 1}))
     save(place.with_suffix(".jsonl"), chosen)
-    paragraphs = [{"context": text, "qas": [question(i, text)]} for i, text in enumerate(english)]
-    save(place.with_suffix(".json"), [json.dumps({"data": [{"paragraphs": paragraphs}]})])
+    paragraphs = [
+        {"context": text, "qas": [question(i, text)]} for i, text in enumerate(english)
+    ]
+    save(
+        place.with_suffix(".json"), [json.dumps({"data": [{"paragraphs": paragraphs}]})]
+    )
 
 
 def question(number: int, text: str) -> dict[str, Any]:
     """Return a question about a text, in the form of SQuAD 2.0; every third has no answer."""
     first, second, *_ = text.split()
     answers = [{"text": second, "answer_start": len(first) + 1}] if number % 3 else []
-    return {"id": str(number), "question": first, "is_impossible": not answers, "answers": answers}
+    return {
+        "id": str(number),
+        "question": first,
+        "is_impossible": not answers,
+        "answers": answers,
+    }
 
 
 def make_data(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     """Make a data folder of two languages and of tables, and return its path."""
     train, valid = folder / "train", folder / "valid"
-    words = ["preprocess", "--langs", "en,de", "--trainpref", str(train), "--validpref", str(valid)]
+    words = [
+        "preprocess",
+        "--langs",
+        "en,de",
+        "--trainpref",
+        str(train),
+        "--validpref",
+        str(valid),
+    ]
     for place, count in ((train, 60), (valid, 8)):
         found = walks(place.name, count)
         english = [" ".join(WORDS[i] for i in walk) for walk in found]
-        write_text(place, english, [" ".join(WORDS[i][::-1] for i in walk) for walk in found])
+        write_text(
+            place, english, [" ".join(WORDS[i][::-1] for i in walk) for walk in found]
+        )
         write_tables(place, found, english)
-        words += ["--mono", f"{place.name}.en={place}.documents", "--tsv", f"rows.{place.name}={place}.tsv"]
-        words += ["--conll", f"{place.name}={place}.conll", "--jsonl", f"{place.name}={place}.jsonl"]
-        words += ["--squad", f"{place.name}={place}.json", "--dialogues", f"{place.name}={place}.talks"]
+        words += [
+            "--mono",
+            f"{place.name}.en={place}.documents",
+            "--tsv",
+            f"rows.{place.name}={place}.tsv",
+        ]
+        words += [
+            "--conll",
+            f"{place.name}={place}.conll",
+            "--jsonl",
+            f"{place.name}={place}.jsonl",
+        ]
+        words += [
+            "--squad",
+            f"{place.name}={place}.json",
+            "--dialogues",
+            f"{place.name}={place}.talks",
+        ]
         words += ["--aligned", f"heads.{place.name}={place}.en:{place}.short"]
     run([*words, "--vocab-size", "70", "--destdir", str(folder / "data")], patch)
     return folder / "data"
 
 
-def losses(objective: str, data: Path, save_dir: Path, patch: pytest.MonkeyPatch) -> Losses:
+def losses(
+    objective: str, data: Path, save_dir: Path, patch: pytest.MonkeyPatch
+) -> Losses:
     """Return the losses of each update."""
-    command, chooser = ("finetune", "--task") if objective in TASKS else ("pretrain", "--objective")
+    command, chooser = (
+        ("finetune", "--task") if objective in TASKS else ("pretrain", "--objective")
+    )
     options = (PRETRAINING | TASKS)[objective].split()
-    run([command, str(data), chooser, objective, *options, *LOOP.split(), "--save-dir", str(save_dir)], patch)
-    events = [json.loads(line) for line in (save_dir / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    run(
+        [
+            command,
+            str(data),
+            chooser,
+            objective,
+            *options,
+            *LOOP.split(),
+            "--save-dir",
+            str(save_dir),
+        ],
+        patch,
+    )
+    events = [
+        json.loads(line)
+        for line in (save_dir / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     return [event["losses"] for event in events if "losses" in event]
 
 

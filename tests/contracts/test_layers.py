@@ -25,7 +25,9 @@ def imports(node: ast.AST) -> Iterator[str]:
             assert child.level == 0, "relative import"
             module = child.module or ""
             yield from (
-                (f"masscli.{alias.name}" for alias in child.names) if module == "masscli" else (module,)
+                (f"masscli.{alias.name}" for alias in child.names)
+                if module == "masscli"
+                else (module,)
             )
 
 
@@ -34,7 +36,9 @@ def top(path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in FILES if p.name == "__init__.py"], ids=lambda p: str(p.relative_to(PACKAGE))
+    "path",
+    [p for p in FILES if p.name == "__init__.py"],
+    ids=lambda p: str(p.relative_to(PACKAGE)),
 )
 def test_nothing_has_the_name_of_a_module_beside_it(path: Path) -> None:
     """`from package import name` would be the one or the other, by what has been imported before."""
@@ -49,7 +53,9 @@ def test_nothing_has_the_name_of_a_module_beside_it(path: Path) -> None:
 LIGHT_NAMES = ("options.py", "config.py", "recipe.py", "registry.py", "presets.py")
 """Files that help screens need. Importing torch would make each of them answer a second later."""
 LIGHT = [
-    path for path in FILES if top(path) in ("core", "text", "metrics", "cli") or path.name in LIGHT_NAMES
+    path
+    for path in FILES
+    if top(path) in ("core", "text", "metrics", "cli") or path.name in LIGHT_NAMES
 ]
 
 
@@ -75,6 +81,8 @@ def test_the_help_of_training_imports_no_torch() -> None:
         "import sys, masscli.__main__ as m; code = m.run(['pretrain', '--objective', 'mass', '--help']); "
         "print('TORCH' if 'torch' in sys.modules else 'light', code)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert "Options of mass" in done.stdout
     assert done.stdout.endswith("light 0\n")

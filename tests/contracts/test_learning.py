@@ -50,7 +50,9 @@ WHOLE = {"bert", "albert", "electra", "unilm"}
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
-def build(name: str, relative_buckets: int = 0, **options: Any) -> tuple[Objective, Transformer]:
+def build(
+    name: str, relative_buckets: int = 0, **options: Any
+) -> tuple[Objective, Transformer]:
     torch.manual_seed(1)
     config: Any = from_dict(OBJECTIVES.load(name), {"name": name, **options})
     shape: dict[str, Any] = {"dim": 64, "ffn_dim": 128, "heads": 4, "encoder_layers": 2, "decoder_layers": 2, "segments": 2, "dropout": 0.0,
@@ -58,7 +60,9 @@ def build(name: str, relative_buckets: int = 0, **options: Any) -> tuple[Objecti
     model = ModelConfig(**(shape | STACKS[config.stacks]))
     cls: Any = objective_class(name)
     context = ObjectiveContext(
-        Framing(VOCAB, False, False, ()), model, "en-de" if config.input_kind.has_direction else "en"
+        Framing(VOCAB, False, False, ()),
+        model,
+        "en-de" if config.input_kind.has_direction else "en",
     )
     return cls(config, context), Transformer(model, VOCAB.size, ())
 
@@ -70,16 +74,24 @@ def examples(name: str) -> list[Example]:
     for row in range(EXAMPLES):
         a, b = draw.integers(10, 60, 10), draw.integers(10, 60, 9)
         if name in WHOLE:
-            made.append(Example(row, (a, b, np.array([row % 2]), np.ones(19, np.int64))))
+            made.append(
+                Example(row, (a, b, np.array([row % 2]), np.ones(19, np.int64)))
+            )
         elif name == "roberta":
             made.append(Example(row, (a, np.ones(10, np.int64))))
         else:
-            made.append(Example(row, (a, b) if name in ("translate", "tlm", "s2s") else (a,)))
+            made.append(
+                Example(row, (a, b) if name in ("translate", "tlm", "s2s") else (a,))
+            )
     return made
 
 
 def learn(
-    made: Objective, model: Transformer, batches: list[Batch], steps: int, only: str | None = None
+    made: Objective,
+    model: Transformer,
+    batches: list[Batch],
+    steps: int,
+    only: str | None = None,
 ) -> list[dict[str, float]]:
     """Losses by term of every step; the batches are gone through in turn.  `only`: what is learned of several terms."""
     weights = made.weights if only is None else {only: 1.0}
@@ -92,15 +104,21 @@ def learn(
         terms = made(model, batch)
         mean = {term: t.loss / batch.counts[term] for term, t in terms.items()}
         optimizer.zero_grad()
-        torch.autograd.backward(torch.stack([mean[term] * weight for term, weight in weights.items()]).sum())
+        torch.autograd.backward(
+            torch.stack([mean[term] * weight for term, weight in weights.items()]).sum()
+        )
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        history.append({term: float(t.nll) / batch.counts[term] for term, t in terms.items()})
+        history.append(
+            {term: float(t.nll) / batch.counts[term] for term, t in terms.items()}
+        )
     return history
 
 
 def batch(made: Objective, rows: list[Example], epoch: int = 0) -> Batch:
-    return made.collator()(rows, [example_generator(1, "s", epoch, e.number) for e in rows])
+    return made.collator()(
+        rows, [example_generator(1, "s", epoch, e.number) for e in rows]
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,8 +130,12 @@ def batch(made: Objective, rows: list[Example], epoch: int = 0) -> Batch:
         ("translate", {"translate": 0.1}), ("tlm", {"mlm": 0.1}), ("s2s", {"s2s": 0.1}),
     ],
 )  # fmt: skip
-def test_thirty_two_examples_are_learned_by_heart(name: str, bounds: dict[str, float]) -> None:
-    made, model = build(name, **({"label_smoothing": 0.0} if name in ("translate", "s2s") else {}))
+def test_thirty_two_examples_are_learned_by_heart(
+    name: str, bounds: dict[str, float]
+) -> None:
+    made, model = build(
+        name, **({"label_smoothing": 0.0} if name in ("translate", "s2s") else {})
+    )
     last = learn(made, model, [batch(made, examples(name))], 300)[-1]
     for term, bound in bounds.items():
         assert last[term] < bound, last
@@ -133,7 +155,9 @@ def test_the_detector_does_better_than_the_share_of_fakes() -> None:
     assert history[-1]["rtd"] < 0.3 * entropy
     read: list[Tensor] = []
     scores: list[Tensor] = []
-    model.embeddings["encoder"].register_forward_hook(lambda module, inputs, out: read.append(inputs[0].ids))
+    model.embeddings["encoder"].register_forward_hook(
+        lambda module, inputs, out: read.append(inputs[0].ids)
+    )
     made.detector.register_forward_hook(lambda module, inputs, out: scores.append(out))
     with torch.no_grad():
         made(model, fixed)
@@ -148,7 +172,9 @@ def test_a_mask_that_changes_is_not_learned_by_heart() -> None:
     for masks in ("static", "dynamic"):
         made, model = build("bert", masks=masks, tokens_per_sample=64)
         batches = [batch(made, examples("bert"), epoch) for epoch in range(200)]
-        last[masks] = np.mean([h["mlm"] for h in learn(made, model, batches, 200)[-20:]])
+        last[masks] = np.mean(
+            [h["mlm"] for h in learn(made, model, batches, 200)[-20:]]
+        )
     assert last["dynamic"] > last["static"] + 0.5
 
 
@@ -161,7 +187,10 @@ def test_blocks_that_depend_on_each_other_are_better_predicted_in_steps() -> Non
     for epoch in range(150):
         kinds = enumerate(draw.integers(10, 60, EXAMPLES))
         rows = [
-            Example(r, (np.full(4, t), np.full(3, t), np.array([0]), np.ones(7, np.int64))) for r, t in kinds
+            Example(
+                r, (np.full(4, t), np.full(3, t), np.array([0]), np.ones(7, np.int64))
+            )
+            for r, t in kinds
         ]
         batches.append(batch(made, rows, epoch))
     assert {b.counts["ae"] for b in batches} == {7.0 * EXAMPLES}
@@ -192,11 +221,14 @@ def copies(seed: int, count: int = 64) -> list[Example]:
     """A B A B A B A B A B, with other A and B in every line: 20 words."""
     draw = np.random.default_rng(seed)
     return [
-        Example(row, (np.tile(draw.choice(np.arange(10, 30), 2, replace=False), 5),)) for row in range(count)
+        Example(row, (np.tile(draw.choice(np.arange(10, 30), 2, replace=False), 5),))
+        for row in range(count)
     ]
 
 
-def test_what_comes_again_is_known_from_both_sides_and_from_the_left_once_it_has_been() -> None:
+def test_what_comes_again_is_known_from_both_sides_and_from_the_left_once_it_has_been() -> (
+    None
+):
     options = {"mask_prob": 0.3, "leave_unmasked_prob": 0.0, "random_token_prob": 0.0}
     made, model = build("mlm", relative_buckets=16, **options)
     learn(made, model, [batch(made, copies(seed), seed) for seed in range(350)], 350)
@@ -207,7 +239,10 @@ def test_what_comes_again_is_known_from_both_sides_and_from_the_left_once_it_has
     made, model = build("clm")
     learn(made, model, [batch(made, copies(seed), seed) for seed in range(150)], 150)
     new = batch(made, copies(1_000, 200))
-    loss, place = nll(made, model, new, "clm"), new.labels["clm"].positions % new.source.ids.shape[1]
+    loss, place = (
+        nll(made, model, new, "clm"),
+        new.labels["clm"].positions % new.source.ids.shape[1],
+    )
     assert float(loss[place < 2].mean()) > 0.9 * math.log(20)
     assert float(loss[place >= 2].mean()) < 0.1
 
@@ -223,16 +258,25 @@ def passage(topic: int, start: int) -> np.ndarray:
     return 10 + RING * topic + (start + np.arange(4)) % RING
 
 
-def segments(kind: str, seed: int, count: int, topics: Sequence[int] = TOPICS) -> list[Example]:
+def segments(
+    kind: str, seed: int, count: int, topics: Sequence[int] = TOPICS
+) -> list[Example]:
     """A and what follows it (0); or another topic (1, nsp), or the two exchanged (1, sop)."""
     draw, made = np.random.default_rng(seed), []
     for row in range(count):
-        topic, start, label = int(draw.choice(topics)), int(draw.integers(RING)), int(draw.integers(2))
+        topic, start, label = (
+            int(draw.choice(topics)),
+            int(draw.integers(RING)),
+            int(draw.integers(2)),
+        )
         a, b = passage(topic, start), passage(topic, start + 4)
         if label and kind == "sop":
             a, b = b, a
         elif label:
-            b = passage(int(draw.choice([t for t in topics if t != topic])), int(draw.integers(RING)))
+            b = passage(
+                int(draw.choice([t for t in topics if t != topic])),
+                int(draw.integers(RING)),
+            )
         made.append(Example(row, (a, b, np.array([label]), np.ones(8, np.int64))))
     return made
 
@@ -251,7 +295,9 @@ def probe(model: Transformer, kind: str) -> float:
     optimizer = torch.optim.Adam(linear.parameters(), lr=0.05, weight_decay=1e-3)
     for _ in range(200):
         optimizer.zero_grad()
-        torch.autograd.backward(torch.nn.functional.cross_entropy(linear(x), known.labels[kind].ids))
+        torch.autograd.backward(
+            torch.nn.functional.cross_entropy(linear(x), known.labels[kind].ids)
+        )
         optimizer.step()
     return float((linear(y).argmax(-1) == new.labels[kind].ids).float().mean())
 
@@ -262,7 +308,13 @@ def test_who_knows_the_order_knows_what_follows_and_not_the_other_way_round() ->
     for kind, name in NAMES.items():
         made, model = build(name, leave_unmasked_prob=1.0, random_token_prob=0.0)
         assert probe(model, "nsp") < 0.6  # before it has learned anything
-        learn(made, model, [batch(made, segments(kind, seed, 64)) for seed in range(130)], 130, kind)
+        learn(
+            made,
+            model,
+            [batch(made, segments(kind, seed, 64)) for seed in range(130)],
+            130,
+            kind,
+        )
         found[kind] = {other: probe(model, other) for other in NAMES}
     assert min(found["nsp"]["nsp"], found["sop"]["sop"]) > 0.95, found
     assert found["sop"]["nsp"] > 0.65, found

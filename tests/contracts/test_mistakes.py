@@ -75,7 +75,11 @@ def told(capsys: pytest.CaptureFixture[str], args: list[str]) -> list[str]:
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )  # fmt: skip
 def test_numbers_out_of_bounds(
-    flags: list[str], line: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    flags: list[str],
+    line: str,
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     args = [
         "pretrain",
@@ -108,7 +112,10 @@ def test_numbers_out_of_bounds(
         ),
         (["--device", "mps"], "--device mps: no such device"),
         (["--prefix", "-", "--prefix-size", "2"], "standard input (-) is read twice"),
-        (["-i", "x.en", "-o", "x.en"], "--output: is the input, which it would replace"),
+        (
+            ["-i", "x.en", "-o", "x.en"],
+            "--output: is the input, which it would replace",
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -123,7 +130,10 @@ def test_search_that_cannot_be(
     import sys
 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ba be\n")))
-    assert told(capsys, ["generate", str(trained), "-i", "-", *flags])[0] == f"error: {line}"
+    assert (
+        told(capsys, ["generate", str(trained), "-i", "-", *flags])[0]
+        == f"error: {line}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,13 +143,20 @@ def test_search_that_cannot_be(
             ["--diverse-beam-strength", "2"],
             "--diverse-beam-strength has no effect: there are no groups without --diverse-beam-groups",
         ),
-        (["--temperature", "1"], "--temperature has no effect: nothing is sampled without --sampling"),
+        (
+            ["--temperature", "1"],
+            "--temperature has no effect: nothing is sampled without --sampling",
+        ),
         (["--seed", "3"], "--seed has no effect: nothing is drawn without --sampling"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_a_search_with_one_flag_too_many_runs(
-    flags: list[str], warning: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    flags: list[str],
+    warning: str,
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "x.en").write_text("ba be\n", encoding="utf-8")
     capsys.readouterr()
@@ -169,8 +186,12 @@ def test_averages_of_different_things(
         )
         == 0
     )
-    first, hint = told(capsys, ["average", str(trained), str(other), "-o", str(tmp_path / "mean")])
-    assert first.endswith(f"is not the same model as {(trained / 'checkpoints/last').resolve()}")
+    first, hint = told(
+        capsys, ["average", str(trained), str(other), "-o", str(tmp_path / "mean")]
+    )
+    assert first.endswith(
+        f"is not the same model as {(trained / 'checkpoints/last').resolve()}"
+    )
     assert hint == "hint: average checkpoints of one run"
     file = tmp_path / "file"
     file.touch()
@@ -182,10 +203,21 @@ def test_averages_of_different_things(
 
 
 def test_processes_without_torchrun(
-    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("masscli.core.distributed.world_size", 2)
-    args = ["pretrain", str(toy), "--objective", "mass", *SMALL, "--save-dir", str(tmp_path / "run")]
+    args = [
+        "pretrain",
+        str(toy),
+        "--objective",
+        "mass",
+        *SMALL,
+        "--save-dir",
+        str(tmp_path / "run"),
+    ]
     assert told(capsys, args) == ["error: WORLD_SIZE is 2, but RANK, MASTER_ADDR, MASTER_PORT are not set",
                                   "hint: start with torchrun, or unset WORLD_SIZE"]  # fmt: skip
 
@@ -206,8 +238,12 @@ def test_a_failure_before_anything_was_saved_promises_nothing(
         "--max-update",
         "9",
     ]
-    first, hint = told(capsys, [*args, "--clip-norm", "0", "--save-dir", str(tmp_path / "run")])
-    assert first.startswith("error: update ") and hint.endswith("nothing was saved yet: the run begins anew")
+    first, hint = told(
+        capsys, [*args, "--clip-norm", "0", "--save-dir", str(tmp_path / "run")]
+    )
+    assert first.startswith("error: update ") and hint.endswith(
+        "nothing was saved yet: the run begins anew"
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,7 +251,10 @@ def test_a_failure_before_anything_was_saved_promises_nothing(
     [
         (["--objective", "clm"], "the recipe trains mass, not clm"),
         (["--langs", "en"], "--langs chooses streams, and the recipe has its own"),
-        (["--lang-temperature", "5"], "--lang-temperature chooses streams, and the recipe has its own"),
+        (
+            ["--lang-temperature", "5"],
+            "--lang-temperature chooses streams, and the recipe has its own",
+        ),
         (["--set", "stream=5"], "--set stream: expected a table, got '5'"),
         (
             ["--set", "stream.mass-en.objective=mass"],
@@ -225,7 +264,11 @@ def test_a_failure_before_anything_was_saved_promises_nothing(
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_recipe_and_flags_that_say_otherwise(
-    flags: list[str], line: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    flags: list[str],
+    line: str,
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     begun = tmp_path / "mass"
     assert (
@@ -244,7 +287,13 @@ def test_a_recipe_and_flags_that_say_otherwise(
         )
         == 0
     )
-    args = ["pretrain", "--config", str(begun / "recipe.toml"), "--save-dir", str(tmp_path / "other")]
+    args = [
+        "pretrain",
+        "--config",
+        str(begun / "recipe.toml"),
+        "--save-dir",
+        str(tmp_path / "other"),
+    ]
     assert told(capsys, [*args, *flags])[0] == f"error: {line}"
     assert (
         run(
@@ -269,7 +318,10 @@ def test_a_recipe_and_flags_that_say_otherwise(
             ["finetune", "--task", "translate", "--langs", "en,de,fr"],
             "--langs en,de,fr: a direction has two languages",
         ),
-        (["pretrain", "--objective", "mass", "--langs", "en,en"], "--langs: names a language twice: en,en"),
+        (
+            ["pretrain", "--objective", "mass", "--langs", "en,en"],
+            "--langs: names a language twice: en,en",
+        ),
         (
             ["pretrain", "--objective", "mlm", "--decoder-layers", "1"],
             "--decoder-layers: mlm-en, mlm-de would never train the decoder",
@@ -286,9 +338,24 @@ def test_a_recipe_and_flags_that_say_otherwise(
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_wishes_that_cannot_be_met(
-    flags: list[str], line: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    flags: list[str],
+    line: str,
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    small = ["--dim", "16", "--ffn-dim", "16", "--heads", "2", "--num-workers", "0", "--max-update", "1"]
+    small = [
+        "--dim",
+        "16",
+        "--ffn-dim",
+        "16",
+        "--heads",
+        "2",
+        "--num-workers",
+        "0",
+        "--max-update",
+        "1",
+    ]
     args = [flags[0], str(toy), *small, "--save-dir", str(tmp_path / "run"), *flags[1:]]
     assert told(capsys, args)[0] == f"error: {line.format(toy=toy)}"
 
@@ -296,10 +363,21 @@ def test_wishes_that_cannot_be_met(
 def test_a_run_is_not_continued_on_other_text_or_another_task(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = [f"ba be bi {word}\n" for word in ("bo", "bu", "da", "de", "di", "do", "du", "fa", "fe", "fi")]
+    lines = [
+        f"ba be bi {word}\n"
+        for word in ("bo", "bu", "da", "de", "di", "do", "du", "fa", "fe", "fi")
+    ]
 
     def preprocess(*more: str) -> None:
-        args = ["preprocess", "--langs", "en", "--mono", f"en={text}", "--destdir", str(tmp_path / "bin")]
+        args = [
+            "preprocess",
+            "--langs",
+            "en",
+            "--mono",
+            f"en={text}",
+            "--destdir",
+            str(tmp_path / "bin"),
+        ]
         assert run([*args, *more]) == 0
 
     text = tmp_path / "text.en"
@@ -327,11 +405,18 @@ def test_a_run_is_not_continued_on_other_text_or_another_task(
             str(tmp_path / "run"),
         ],
     )
-    assert said[0] == f"error: {tmp_path / 'run'}: holds a run of mass-en, not of denoise-en"
+    assert (
+        said[0]
+        == f"error: {tmp_path / 'run'}: holds a run of mass-en, not of denoise-en"
+    )
     text.write_text("".join(reversed(lines)), encoding="utf-8")
-    preprocess("--overwrite", "--spm-model", str(tmp_path / "run/checkpoints/last/vocab.model"))
+    preprocess(
+        "--overwrite", "--spm-model", str(tmp_path / "run/checkpoints/last/vocab.model")
+    )
     said = told(capsys, [*args, "--max-update", "2"])
-    assert said[0].endswith(f"the run was made of other text than is in {tmp_path / 'bin'} now")
+    assert said[0].endswith(
+        f"the run was made of other text than is in {tmp_path / 'bin'} now"
+    )
 
 
 def test_inspect_verifies_what_training_alone_reads(
@@ -342,7 +427,10 @@ def test_inspect_verifies_what_training_alone_reads(
     copy = tmp_path / "copy"
     shutil.copytree((trained / "checkpoints/last").resolve(), copy)
     assert run(["inspect", str(copy), "--verify"]) == 0
-    assert f"# all {len(list(copy.iterdir())) - 1} files match their checksums\n" in capsys.readouterr().out
+    assert (
+        f"# all {len(list(copy.iterdir())) - 1} files match their checksums\n"
+        in capsys.readouterr().out
+    )
     moments = copy / "optimizer.safetensors"
     damaged = bytearray(moments.read_bytes())
     damaged[-1] ^= 1

@@ -21,8 +21,18 @@ PLUGIN = ROOT / "examples/masscli-plugin"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which pip has installed the example, without its dependencies and without the network."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    done = subprocess.run([*command, "--target", folder, PLUGIN], capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
+    done = subprocess.run(
+        [*command, "--target", folder, PLUGIN], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -40,20 +50,37 @@ def program(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 
 
 def masscli(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run(
+        [program, *map(str, arguments)], capture_output=True, text=True
+    )
 
 
 def test_its_options_are_in_the_help(program: Path) -> None:
     done = masscli(program, "pretrain", "--objective", "prefix-lm", "--help")
     assert done.returncode == 0, done.stderr
     assert "--prefix-share" in done.stdout
-    assert "Share of each sentence that the encoder reads" in " ".join(done.stdout.replace("│", " ").split())
+    assert "Share of each sentence that the encoder reads" in " ".join(
+        done.stdout.replace("│", " ").split()
+    )
 
 
-def test_it_is_trained_and_continued_and_written_with(program: Path, toy: Path, tmp_path: Path) -> None:
+def test_it_is_trained_and_continued_and_written_with(
+    program: Path, toy: Path, tmp_path: Path
+) -> None:
     """The loss falls, the recipe keeps the option, and `generate` accepts the run."""
     run = tmp_path / "run"
-    shape = ["--dim", 32, "--ffn-dim", 64, "--heads", 2, "--encoder-layers", 1, "--decoder-layers", 1]
+    shape = [
+        "--dim",
+        32,
+        "--ffn-dim",
+        64,
+        "--heads",
+        2,
+        "--encoder-layers",
+        1,
+        "--decoder-layers",
+        1,
+    ]
     loop = [
         "--lr",
         0.01,
@@ -67,11 +94,28 @@ def test_it_is_trained_and_continued_and_written_with(program: Path, toy: Path, 
         0,
     ]
     for updates in (10, 30):
-        command = ["pretrain", toy, "--objective", "prefix-lm", "--prefix-share", 0.4, "--langs", "en"]
-        done = masscli(program, *command, *shape, *loop, "--max-update", updates, "--save-dir", run)
+        command = [
+            "pretrain",
+            toy,
+            "--objective",
+            "prefix-lm",
+            "--prefix-share",
+            0.4,
+            "--langs",
+            "en",
+        ]
+        done = masscli(
+            program, *command, *shape, *loop, "--max-update", updates, "--save-dir", run
+        )
         assert done.returncode == 0, done.stderr
-    reports = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    losses = [report["losses"]["prefix-lm-en.prefix-lm"] for report in reports if "losses" in report]
+    reports = [
+        json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()
+    ]
+    losses = [
+        report["losses"]["prefix-lm-en.prefix-lm"]
+        for report in reports
+        if "losses" in report
+    ]
     assert losses[-1] < losses[0]
     assert "prefix_share = 0.4" in (run / "recipe.toml").read_text()
     done = masscli(program, "generate", run, "--input", toy / "no such file")
@@ -85,7 +129,9 @@ def test_it_is_trained_and_continued_and_written_with(program: Path, toy: Path, 
     assert "a plug-in that is not installed" in done.stderr
 
 
-def test_a_wrong_value_is_refused_by_name(program: Path, toy: Path, tmp_path: Path) -> None:
+def test_a_wrong_value_is_refused_by_name(
+    program: Path, toy: Path, tmp_path: Path
+) -> None:
     command = [
         "pretrain",
         toy,
@@ -98,4 +144,7 @@ def test_a_wrong_value_is_refused_by_name(program: Path, toy: Path, tmp_path: Pa
     ]
     done = masscli(program, *command)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[0] == "error: --prefix-share: must lie between 0 and 1, got 1.5"
+    assert (
+        done.stderr.splitlines()[0]
+        == "error: --prefix-share: must lie between 0 and 1, got 1.5"
+    )

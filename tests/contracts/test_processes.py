@@ -44,7 +44,11 @@ def typed(run: Recipe, path: Path) -> list[str]:
 def started(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     """A process, and its children, in a process group of their own; nothing of it is left in the end."""
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
     ) as process:
         try:
             yield process
@@ -59,20 +63,38 @@ TWO = ["--standalone", "--nproc-per-node", "2"]
 
 def torchrun(args: Sequence[str], restarts: int = 0) -> list[str]:
     """The command of two processes, which torchrun starts again so often when one of them dies."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", *TWO, "--max-restarts", str(restarts)]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        *TWO,
+        "--max-restarts",
+        str(restarts),
+    ]
     return [*launcher, "-m", "masscli", *args]
 
 
-def run_two(preloaded: Preloaded, args: Sequence[str], restarts: int = 0) -> subprocess.CompletedProcess[str]:
+def run_two(
+    preloaded: Preloaded, args: Sequence[str], restarts: int = 0
+) -> subprocess.CompletedProcess[str]:
     """Two processes under torchrun, to their end. All three are forked from one that has imported everything."""
-    launcher = [*preloaded.module("torch.distributed.run"), *TWO, "--max-restarts", str(restarts)]
+    launcher = [
+        *preloaded.module("torch.distributed.run"),
+        *TWO,
+        "--max-restarts",
+        str(restarts),
+    ]
     command = [*launcher, "--no-python", str(preloaded.program), *args]
     return subprocess.run(command, capture_output=True, text=True, timeout=200)
 
 
-def run_one(preloaded: Preloaded, args: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def run_one(
+    preloaded: Preloaded, args: Sequence[str]
+) -> subprocess.CompletedProcess[str]:
     """One process, to its end."""
-    return subprocess.run([str(preloaded.program), *args], capture_output=True, text=True, timeout=200)
+    return subprocess.run(
+        [str(preloaded.program), *args], capture_output=True, text=True, timeout=200
+    )
 
 
 def finish(preloaded: Preloaded, args: Sequence[str]) -> None:
@@ -98,25 +120,43 @@ def read(process: subprocess.Popen[str], beginning: str | None = None) -> str:
 
 def logged(folder: Path) -> dict[int, dict[str, float]]:
     """Losses by update."""
-    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
+    events = [
+        json.loads(line)
+        for line in (folder / "log.jsonl").read_text().split("\n")
+        if line
+    ]
     return {e["step"]: e["losses"] for e in events if e["event"] == "stepped"}
 
 
 def norms(folder: Path) -> list[float]:
     """Of the gradients, update by update."""
-    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
+    events = [
+        json.loads(line)
+        for line in (folder / "log.jsonl").read_text().split("\n")
+        if line
+    ]
     return [e["grad_norm"] for e in events if e["event"] == "stepped"]
 
 
 def measured(folder: Path) -> dict[int, dict[str, float]]:
     """Metrics of the validation set by update."""
-    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
+    events = [
+        json.loads(line)
+        for line in (folder / "log.jsonl").read_text().split("\n")
+        if line
+    ]
     return {e["step"]: e["metrics"] for e in events if e["event"] == "evaluated"}
 
 
-def alike(found: dict[int, dict[str, float]], wanted: dict[int, dict[str, float]]) -> bool:
+def alike(
+    found: dict[int, dict[str, float]], wanted: dict[int, dict[str, float]]
+) -> bool:
     """The same streams in the same updates, and losses equal to 1e-5."""
-    pairs = [(found[step], wanted[step]) for step in wanted] if found.keys() == wanted.keys() else []
+    pairs = (
+        [(found[step], wanted[step]) for step in wanted]
+        if found.keys() == wanted.keys()
+        else []
+    )
     return bool(pairs) and all(a == pytest.approx(b, abs=1e-5) for a, b in pairs)
 
 
@@ -124,7 +164,9 @@ def alike(found: dict[int, dict[str, float]], wanted: dict[int, dict[str, float]
 def alone(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One process from the first update to the last."""
     folder = tmp_path_factory.mktemp("alone")
-    run = recipe(toy, folder / "run", f"train.max_update={UPDATES}", "valid.eval_bleu=true")
+    run = recipe(
+        toy, folder / "run", f"train.max_update={UPDATES}", "valid.eval_bleu=true"
+    )
     assert masscli(typed(run, folder / "recipe.toml")) == 0
     return folder / "run"
 
@@ -134,7 +176,10 @@ def test_a_run_begun_by_one_process_is_continued_by_two(
     shared_out: str, toy: Path, tmp_path: Path, alone: Path, preloaded: Preloaded
 ) -> None:
     folder = tmp_path / "run"
-    assert masscli(typed(recipe(toy, folder, "train.max_update=3"), tmp_path / "a.toml")) == 0
+    assert (
+        masscli(typed(recipe(toy, folder, "train.max_update=3"), tmp_path / "a.toml"))
+        == 0
+    )
     more = (
         f"train.max_update={UPDATES}",
         "train.num_workers=1",
@@ -150,15 +195,26 @@ def test_a_run_begun_by_one_process_is_continued_by_two(
     )  # each process has translated half of the lines
 
 
-def test_frozen_rows_of_a_model_that_is_shared_out(preloaded: Preloaded, toy: Path, tmp_path: Path) -> None:
+def test_frozen_rows_of_a_model_that_is_shared_out(
+    preloaded: Preloaded, toy: Path, tmp_path: Path
+) -> None:
     """Two processes with a share of the model each keep the old rows bit by bit, and learn what one learns."""
     text = {"text": {"dataset": "en", "objective": {"name": "mass"}}}
     assert (
-        masscli(typed(recipe(toy, tmp_path / "old", "train.max_update=2", streams=text), tmp_path / "a.toml"))
+        masscli(
+            typed(
+                recipe(toy, tmp_path / "old", "train.max_update=2", streams=text),
+                tmp_path / "a.toml",
+            )
+        )
         == 0
     )
     grown = extend(toy, tmp_path, "\u0219")
-    changes = ["optim.freeze=old-embeddings", f"init_from={tmp_path / 'old'}", "optim.weight_decay=0.1"]
+    changes = [
+        "optim.freeze=old-embeddings",
+        f"init_from={tmp_path / 'old'}",
+        "optim.weight_decay=0.1",
+    ]
     for name, shared_out in (("one", "false"), ("two", "true")):
         made = recipe(grown, tmp_path / name, *changes, "train.max_update=6", f"train.shard_model={shared_out}",
                       streams={"pairs": {"dataset": "en-ro", "objective": {"name": "translate"}}})  # fmt: skip
@@ -174,7 +230,8 @@ def test_frozen_rows_of_a_model_that_is_shared_out(preloaded: Preloaded, toy: Pa
         assert torch.equal(table[: len(before)], before)
         assert torch.allclose(table, weights[0]["token_embeddings.shared"], atol=1e-4)
         assert torch.equal(
-            found["embeddings.decoder.languages.weight"][:2], before_languages(tmp_path / "old")
+            found["embeddings.decoder.languages.weight"][:2],
+            before_languages(tmp_path / "old"),
         )
     assert alike(logged(tmp_path / "two"), logged(tmp_path / "one"))
 
@@ -190,13 +247,16 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize(("method", "optimizer"), [("heads", "lamb"), ("searching", "adamw")])
+@pytest.mark.parametrize(
+    ("method", "optimizer"), [("heads", "lamb"), ("searching", "adamw")]
+)
 def test_a_model_that_is_shared_out_learns_the_same(
     method: str, optimizer: str, toy: Path, tmp_path: Path, preloaded: Preloaded
 ) -> None:
     """Two processes with a share of the model each, then one with all of it: as one process from the first update to the last."""
     streams = {
-        f"of-{text}": {"dataset": text, "objective": objective} for text, objective in METHODS[method].items()
+        f"of-{text}": {"dataset": text, "objective": objective}
+        for text, objective in METHODS[method].items()
     }
 
     def run(folder: str, last: int, *more: str) -> list[str]:
@@ -230,7 +290,11 @@ def test_a_model_that_is_shared_out_learns_the_same(
     ],
 )  # fmt: skip
 def test_what_cannot_be_shared_out(
-    change: tuple[str, ...], message: str, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: tuple[str, ...],
+    message: str,
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(distributed, "world_size", 2)
     made = recipe(toy, tmp_path / "run", *change)
@@ -239,16 +303,25 @@ def test_what_cannot_be_shared_out(
     assert caught.value.message == message and caught.value.hint
 
 
-def test_two_processes_stop_together_and_one_goes_on(toy: Path, tmp_path: Path, alone: Path) -> None:
+def test_two_processes_stop_together_and_one_goes_on(
+    toy: Path, tmp_path: Path, alone: Path
+) -> None:
     """SIGTERM to one of two: both end after the same update, with a checkpoint."""
     folder = tmp_path / "run"
     long = typed(
-        recipe(toy, folder, "train.max_update=100000", "checkpoint.save_interval_updates=100000"),
+        recipe(
+            toy,
+            folder,
+            "train.max_update=100000",
+            "checkpoint.save_interval_updates=100000",
+        ),
         tmp_path / "a.toml",
     )
     with started(torchrun(long)) as process:
         read(process, "3: ")
-        ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        ranks = (
+            Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        )
         os.kill(int(ranks[-1]), signal.SIGTERM)
         assert "stopped by SIGTERM after" in read(process)
         assert process.wait() != 0
@@ -265,11 +338,14 @@ def test_a_killed_process_is_started_again_and_the_run_goes_on(
     """kill -9 of one of two, under `torchrun --max-restarts`: as though nothing had happened."""
     folder = tmp_path / "run"
     args = typed(
-        recipe(toy, folder, f"train.max_update={UPDATES}", "valid.eval_bleu=true"), tmp_path / "recipe.toml"
+        recipe(toy, folder, f"train.max_update={UPDATES}", "valid.eval_bleu=true"),
+        tmp_path / "recipe.toml",
     )
     with started(torchrun(args, restarts=1)) as process:
         said = read(process, "saved ")
-        ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        ranks = (
+            Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        )
         os.kill(int(ranks[-1]), signal.SIGKILL)
         said += read(process)
         assert process.wait() == 0, said
@@ -277,12 +353,17 @@ def test_a_killed_process_is_started_again_and_the_run_goes_on(
     assert alike(logged(folder), logged(alone))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
 def test_an_interrupted_command_says_so_and_goes_on(
     number: signal.Signals, code: int, toy: Path, tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    args = typed(recipe(toy, tmp_path / "run", f"train.max_update={UPDATES}"), tmp_path / "recipe.toml")
+    args = typed(
+        recipe(toy, tmp_path / "run", f"train.max_update={UPDATES}"),
+        tmp_path / "recipe.toml",
+    )
     at(5, lambda trainer: signal.raise_signal(number), monkeypatch)
     with pytest.raises(SystemExit) as stop:
         masscli(args)
@@ -305,7 +386,10 @@ def test_the_log_drops_what_will_be_done_again(
     def die(trainer: Trainer) -> None:
         raise Killed
 
-    args = typed(recipe(toy, tmp_path / "run", f"train.max_update={UPDATES}"), tmp_path / "recipe.toml")
+    args = typed(
+        recipe(toy, tmp_path / "run", f"train.max_update={UPDATES}"),
+        tmp_path / "recipe.toml",
+    )
     at(7, die, monkeypatch)
     with pytest.raises(Killed):
         masscli(args)
@@ -316,14 +400,22 @@ def test_the_log_drops_what_will_be_done_again(
 
 
 def test_a_folder_is_trained_into_by_one_run_at_a_time(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    args = typed(recipe(toy, tmp_path / "run", "train.max_update=1"), tmp_path / "recipe.toml")
+    args = typed(
+        recipe(toy, tmp_path / "run", "train.max_update=1"), tmp_path / "recipe.toml"
+    )
     second: list[int] = []
     at(1, lambda trainer: second.append(masscli(args)), monkeypatch)
     assert masscli(args) == 0
     assert second == [2]
-    assert f"error: {tmp_path / 'run'}: another process is training into it\n" in capsys.readouterr().err
+    assert (
+        f"error: {tmp_path / 'run'}: another process is training into it\n"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -333,10 +425,19 @@ def test_a_folder_is_trained_into_by_one_run_at_a_time(
         (["--max-update", "0"], "--max-update: must be above 0, got 0"),
         (["--seed", "-1"], "--seed: must lie between 0 and 2^63 - 1, got -1"),
         (["--max-examples", "0"], "--max-examples: must be above 0, got 0"),
-        (["--lang-temperature", "0"], "--lang-temperature: must be at least 0.01, got 0.0"),
+        (
+            ["--lang-temperature", "0"],
+            "--lang-temperature: must be at least 0.01, got 0.0",
+        ),
         (["--max-valid-rows", "0"], "--max-valid-rows: must be above 0, got 0"),
-        (["--max-tokens", "5"], "stream mass-en: an example of 11 tokens does not fit --max-tokens 5"),
-        (["--max-source-positions", "5"], "stream mass-en: all 240 examples are too long"),
+        (
+            ["--max-tokens", "5"],
+            "stream mass-en: an example of 11 tokens does not fit --max-tokens 5",
+        ),
+        (
+            ["--max-source-positions", "5"],
+            "stream mass-en: all 240 examples are too long",
+        ),
         (["--init-from", "nowhere"], "nowhere: no such run or checkpoint"),
         (["--device", "cuda:7"], "--device cuda:7: this PyTorch sees no GPU"),
         (["--device", "gpu"], "--device gpu: no such device"),
@@ -345,7 +446,11 @@ def test_a_folder_is_trained_into_by_one_run_at_a_time(
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_mistakes_in_one_line(
-    change: list[str], message: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    change: list[str],
+    message: str,
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     args = [
         "pretrain",
@@ -369,13 +474,18 @@ def translating(toy: Path, tmp_path: Path) -> Path:
     """A run that translates, and in.en with lines of all lengths, two of them empty."""
     streams = {"pairs": {"dataset": "en-de", "objective": {"name": "translate"}}}
     train(recipe(toy, tmp_path / "run", "train.max_update=4", streams=streams))
-    lines = [" ".join(["bab", "deg", "fik"][: number % 4] * (number % 3 + 1)) for number in range(21)]
+    lines = [
+        " ".join(["bab", "deg", "fik"][: number % 4] * (number % 3 + 1))
+        for number in range(21)
+    ]
     (tmp_path / "in.en").write_text("\n".join(["", *lines]) + "\n")
     return tmp_path
 
 
 @pytest.mark.parametrize(
-    "args", [["--nbest", "2"], ["--sampling", "--beam", "2"], ["--score-reference"]], ids=str
+    "args",
+    [["--nbest", "2"], ["--sampling", "--beam", "2"], ["--score-reference"]],
+    ids=str,
 )
 def test_generate_shares_the_lines_and_keeps_their_order(
     args: list[str], translating: Path, preloaded: Preloaded
@@ -384,7 +494,14 @@ def test_generate_shares_the_lines_and_keeps_their_order(
     place = translating
     if "--score-reference" in args:
         args = ["--score-reference", str(place / "in.en")]
-    command = ["generate", str(place / "run"), "--input", str(place / "in.en"), "--precision", "fp32"]
+    command = [
+        "generate",
+        str(place / "run"),
+        "--input",
+        str(place / "in.en"),
+        "--precision",
+        "fp32",
+    ]
     command += ["--buffer-size", "9", *args]
     alone, together = run_one(preloaded, command), run_two(preloaded, command)
     assert (alone.returncode, together.returncode) == (0, 0), together.stderr
@@ -395,7 +512,16 @@ def test_generate_shares_the_lines_and_keeps_their_order(
 def test_predict_shares_the_examples_and_keeps_their_order(
     labelled: Path, tmp_path: Path, preloaded: Preloaded
 ) -> None:
-    finetune(labelled, tmp_path / "run", "--task", "classify", "--table", "one", *ENCODER, updates=2)
+    finetune(
+        labelled,
+        tmp_path / "run",
+        "--task",
+        "classify",
+        "--table",
+        "one",
+        *ENCODER,
+        updates=2,
+    )
     command = [
         "predict",
         str(tmp_path / "run"),
@@ -411,7 +537,10 @@ def test_predict_shares_the_examples_and_keeps_their_order(
     assert together.stderr.count("predicted 12 examples") == 1
     command[3] = "-"
     refused = run_two(preloaded, command)
-    assert refused.stderr.count("error: --input -: processes cannot share standard input") == 1
+    assert (
+        refused.stderr.count("error: --input -: processes cannot share standard input")
+        == 1
+    )
 
 
 def test_other_commands_run_once(preloaded: Preloaded) -> None:
@@ -423,7 +552,9 @@ def test_other_commands_run_once(preloaded: Preloaded) -> None:
 def test_a_mistake_is_reported_once(tmp_path: Path, preloaded: Preloaded) -> None:
     done = run_two(preloaded, ["generate", str(tmp_path / "nothing")])
     assert done.returncode != 0
-    assert done.stderr.count("error: ") == 1 and "no such run or checkpoint" in done.stderr
+    assert (
+        done.stderr.count("error: ") == 1 and "no such run or checkpoint" in done.stderr
+    )
 
 
 def test_a_run_that_fails_tells_the_losses_of_all_processes(
@@ -438,7 +569,9 @@ def test_a_run_that_fails_tells_the_losses_of_all_processes(
         "optim.clip_norm=0",
     )
     assert masscli(typed(run, tmp_path / "recipe.toml")) == 2
-    alone = re.search(r"update \d+: the gradient is .* \(losses: [^;]*", capsys.readouterr().err)
+    alone = re.search(
+        r"update \d+: the gradient is .* \(losses: [^;]*", capsys.readouterr().err
+    )
     assert alone is not None
     args = [*typed(run, tmp_path / "recipe.toml"), "--save-dir", str(tmp_path / "two")]
     ended = subprocess.run(torchrun(args), capture_output=True, text=True, timeout=200)

@@ -49,14 +49,22 @@ def model(stack: str) -> Transformer:
 def classifier(stack: str, **options: Any) -> Classify:
     torch.manual_seed(4)
     columns = {"labels": ("no", "yes"), "text_columns": ("a", "b"), "head_dropout": 0.0}
-    return Classify(ClassifyOptions(**(columns | options)), ObjectiveContext(LONE, sized(stack), "table"))
+    return Classify(
+        ClassifyOptions(**(columns | options)),
+        ObjectiveContext(LONE, sized(stack), "table"),
+    )
 
 
 def texts(*pairs: tuple[Sequence[int], Sequence[int]]) -> list[Example]:
-    return [Example(row, (np.array(a), np.array(b), np.array([row % 2]))) for row, (a, b) in enumerate(pairs)]
+    return [
+        Example(row, (np.array(a), np.array(b), np.array([row % 2])))
+        for row, (a, b) in enumerate(pairs)
+    ]
 
 
-RAGGED = texts((words(1, 7), words(2, 2)), (words(3, 1), words(4, 3)), (words(5, 4), words(6, 9)))
+RAGGED = texts(
+    (words(1, 7), words(2, 2)), (words(3, 1), words(4, 3)), (words(5, 4), words(6, 9))
+)
 
 
 # -- GPT -----------------------------------------------------------------------------------------------------------------------------------
@@ -66,7 +74,9 @@ RAGGED = texts((words(1, 7), words(2, 2)), (words(3, 1), words(4, 3)), (words(5,
 def test_a_language_model_reads_from_left_to_right(layers: int) -> None:
     deep = Transformer(replace(sized("decoder"), decoder_layers=layers), VOCAB.size, ())
     for t in range(6):
-        assert reach(deep, Tokens(torch.tensor([words(1, 6)]), torch.tensor([6])), t) == set(range(t + 1))
+        assert reach(
+            deep, Tokens(torch.tensor([words(1, 6)]), torch.tensor([6])), t
+        ) == set(range(t + 1))
 
 
 def test_the_worked_string_of_gpt() -> None:
@@ -79,15 +89,24 @@ def test_the_worked_string_of_gpt() -> None:
     assert found.labels["lm"].ids.tolist() == sequence[1:]
     assert found.labels["lm"].positions.tolist() == [0, 1, 2, 3, 4, 5]
     states = torch.randn(1, 7, 16)
-    assert torch.equal(task.reader.sequence_state(model("decoder"), found, states), states[:, 6])
+    assert torch.equal(
+        task.reader.sequence_state(model("decoder"), found, states), states[:, 6]
+    )
 
 
 def test_without_a_weight_there_is_no_language_model() -> None:
     """Equation 5 with lambda 0 is the task alone; its own loss is the same with any other lambda."""
-    network, alone, beside = model("decoder"), classifier("decoder"), classifier("decoder", lm_weight=0.5)
+    network, alone, beside = (
+        model("decoder"),
+        classifier("decoder"),
+        classifier("decoder", lm_weight=0.5),
+    )
     losses = [task(network, task.collator()(RAGGED, [])) for task in (alone, beside)]
     assert (alone.weights, set(losses[0])) == ({"classify": 1.0}, {"classify"})
-    assert (beside.weights, set(losses[1])) == ({"classify": 1.0, "lm": 0.5}, {"classify", "lm"})
+    assert (beside.weights, set(losses[1])) == (
+        {"classify": 1.0, "lm": 0.5},
+        {"classify", "lm"},
+    )
     assert torch.equal(losses[0]["classify"].loss, losses[1]["classify"].loss)
 
 
@@ -96,8 +115,14 @@ def test_padding_is_in_no_loss_of_the_language_model() -> None:
     network, task = model("decoder"), classifier("decoder", lm_weight=0.5)
     found = task.collator()(RAGGED, [])
     padding = torch.arange(found.source.ids.shape[1]) >= found.source.lengths[:, None]
-    junk = replace(found, source=replace(found.source, ids=torch.where(padding, 33, found.source.ids)))
-    alone = [float(task(network, task.collator()([example], []))["lm"].loss) for example in RAGGED]
+    junk = replace(
+        found,
+        source=replace(found.source, ids=torch.where(padding, 33, found.source.ids)),
+    )
+    alone = [
+        float(task(network, task.collator()([example], []))["lm"].loss)
+        for example in RAGGED
+    ]
     assert float(task(network, found)["lm"].loss) == pytest.approx(sum(alone), rel=1e-5)
     assert float(task(network, junk)["lm"].loss) == pytest.approx(sum(alone), rel=1e-5)
 
@@ -106,12 +131,15 @@ def test_padding_is_in_no_loss_of_the_language_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stack", "pair_format"), [("decoder", "gpt"), ("encoder", "bert"), ("encoder", "roberta")]
+    ("stack", "pair_format"),
+    [("decoder", "gpt"), ("encoder", "bert"), ("encoder", "roberta")],
 )
 def test_padding_is_in_no_score(stack: str, pair_format: str) -> None:
     network, task = model(stack), classifier(stack, pair_format=pair_format)
     together, _ = task.scores(network, task.collator()(RAGGED, []))
-    alone = [task.scores(network, task.collator()([example], []))[0] for example in RAGGED]
+    alone = [
+        task.scores(network, task.collator()([example], []))[0] for example in RAGGED
+    ]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
 
 
@@ -123,17 +151,25 @@ def test_only_who_reads_both_orders_does_not_know_the_order(stack: str) -> None:
     )
     for both in (True, False):
         task = classifier(stack, both_orders=both)
-        scores = [task.scores(network, task.collator()(examples, []))[0] for examples in (RAGGED, turned)]
+        scores = [
+            task.scores(network, task.collator()(examples, []))[0]
+            for examples in (RAGGED, turned)
+        ]
         assert torch.allclose(*scores, atol=1e-5) is both
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("stack", ["decoder", "encoder"])
-def test_choices_in_another_order_have_the_same_scores_in_that_order(stack: str) -> None:
+def test_choices_in_another_order_have_the_same_scores_in_that_order(
+    stack: str,
+) -> None:
     """Of two questions with three and with two choices; the loss stays the same when the right ones move along."""
     network, task = (
         model(stack),
-        Choose(ChooseOptions(head_dropout=0.0), ObjectiveContext(LONE, sized(stack), "table")),
+        Choose(
+            ChooseOptions(head_dropout=0.0),
+            ObjectiveContext(LONE, sized(stack), "table"),
+        ),
     )
     contexts, choices, right = (
         [words(1, 6), words(2, 3)],
@@ -145,13 +181,20 @@ def test_choices_in_another_order_have_the_same_scores_in_that_order(stack: str)
     def ask(orders: Sequence[Sequence[int]]) -> Any:
         examples = []
         for row, order in enumerate(orders):
-            fields = [np.array(x) for n in order for x in (contexts[row], choices[row][n])]
-            examples.append(Example(row, (*fields, np.array([order.index(right[row])]))))
+            fields = [
+                np.array(x) for n in order for x in (contexts[row], choices[row][n])
+            ]
+            examples.append(
+                Example(row, (*fields, np.array([order.index(right[row])])))
+            )
         return task.collator()(examples, [])
 
     first, moved = ask([[0, 1, 2], [0, 1]]), ask(orders)
     for before, after, order in zip(
-        task.scores(network, first)[0], task.scores(network, moved)[0], orders, strict=True
+        task.scores(network, first)[0],
+        task.scores(network, moved)[0],
+        orders,
+        strict=True,
     ):
         assert torch.allclose(before[order], after, atol=1e-5)
         assert before.unique().numel() == len(order)
@@ -163,9 +206,13 @@ def test_choices_in_another_order_have_the_same_scores_in_that_order(stack: str)
 @torch.no_grad()
 def test_the_language_model_of_choices_is_that_of_each_of_their_sequences() -> None:
     """L1 of equation 5: each sequence read alone, token after token; a mean over its tokens; summed over all of them."""
-    network, context = model("decoder"), ObjectiveContext(LONE, sized("decoder"), "table")
+    network, context = (
+        model("decoder"),
+        ObjectiveContext(LONE, sized("decoder"), "table"),
+    )
     alone, beside = (
-        Choose(ChooseOptions(head_dropout=0.0, lm_weight=weight), context) for weight in (0.0, 0.5)
+        Choose(ChooseOptions(head_dropout=0.0, lm_weight=weight), context)
+        for weight in (0.0, 0.5)
     )
     beside.load_state_dict(alone.state_dict())
     contexts, choices = (
@@ -175,19 +222,33 @@ def test_the_language_model_of_choices_is_that_of_each_of_their_sequences() -> N
     examples, expected = [], 0.0
     for row, (context, options) in enumerate(zip(contexts, choices, strict=True)):
         examples.append(
-            Example(row, (*(np.array(x) for option in options for x in (context, option)), np.array([1])))
+            Example(
+                row,
+                (
+                    *(np.array(x) for option in options for x in (context, option)),
+                    np.array([1]),
+                ),
+            )
         )
         for option in options:
             ids = [VOCAB.bos, *context, VOCAB.sep, *option, VOCAB.cls]
             losses = []
             for t in range(1, len(ids)):
-                last = network.decode(Tokens(torch.tensor([ids[:t]]), torch.tensor([t])), None)[0, -1]
-                losses.append(-float(torch.log_softmax(network.logits(last), -1)[ids[t]]))
+                last = network.decode(
+                    Tokens(torch.tensor([ids[:t]]), torch.tensor([t])), None
+                )[0, -1]
+                losses.append(
+                    -float(torch.log_softmax(network.logits(last), -1)[ids[t]])
+                )
             expected += sum(losses) / len(losses)
     batch = beside.collator()(examples, [])
-    found, plain = beside(network, batch), alone(network, alone.collator()(examples, []))
+    found, plain = (
+        beside(network, batch),
+        alone(network, alone.collator()(examples, [])),
+    )
     assert (
-        float(found["lm"].loss) == pytest.approx(expected, rel=1e-5) and found["lm"].nll == found["lm"].loss
+        float(found["lm"].loss) == pytest.approx(expected, rel=1e-5)
+        and found["lm"].nll == found["lm"].loss
     )
     assert batch.counts == {"choose": 2.0, "lm": 5.0}
     assert (beside.weights, alone.weights, set(plain)) == (

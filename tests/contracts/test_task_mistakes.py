@@ -52,7 +52,9 @@ def told(
 
 def asked(*questions: dict[str, object], context: str = "ba bo") -> str:
     """A file of questions about one text."""
-    return json.dumps({"data": [{"paragraphs": [{"context": context, "qas": list(questions)}]}]})
+    return json.dumps(
+        {"data": [{"paragraphs": [{"context": context, "qas": list(questions)}]}]}
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,14 +107,44 @@ def test_a_threshold_of_who_always_answers_is_refused(
     """Where all questions it was trained on have answers, no score of there being none is ever compared with it."""
     answered, threshold = tmp_path / "all.json", ["--null-threshold", "1"]
     answered.write_text(
-        asked({"id": "a", "question": "bo", "answers": [{"text": "ba", "answer_start": 0}]}), encoding="utf-8"
+        asked(
+            {
+                "id": "a",
+                "question": "bo",
+                "answers": [{"text": "ba", "answer_start": 0}],
+            }
+        ),
+        encoding="utf-8",
     )
-    told(capsys, finetuned(labelled / "data", tmp_path, answered, answered, "squad", "extract", *SMALL), 0)
-    out, err = told(capsys, ["predict", tmp_path / "run", "-i", answered, *threshold], 2)
+    told(
+        capsys,
+        finetuned(
+            labelled / "data", tmp_path, answered, answered, "squad", "extract", *SMALL
+        ),
+        0,
+    )
+    out, err = told(
+        capsys, ["predict", tmp_path / "run", "-i", answered, *threshold], 2
+    )
     message = f"--null-threshold: all questions that {tmp_path / 'run'} was trained on have answers, so it always gives an answer"
-    assert (out, err) == ([], [f"error: {message}", "hint: leave it out, or train with --unanswerable"])
+    assert (out, err) == (
+        [],
+        [f"error: {message}", "hint: leave it out, or train with --unanswerable"],
+    )
     assert (
-        len(told(capsys, ["predict", trained / "extract", "-i", labelled / "valid.json", *threshold], 0)[0])
+        len(
+            told(
+                capsys,
+                [
+                    "predict",
+                    trained / "extract",
+                    "-i",
+                    labelled / "valid.json",
+                    *threshold,
+                ],
+                0,
+            )[0]
+        )
         == 12
     )
 
@@ -147,13 +179,30 @@ def test_a_form_that_does_not_suit_the_task_is_refused(
     assert (out, err) == ([], [f"error: {message.format(x=path)}", f"hint: {hint}"])
 
 
-def test_columns_beside_lines(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_columns_beside_lines(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Lines have no header; their columns are called 1 and 2."""
     path = save(tmp_path / "x.txt", ["ba ga", "", "bo"])
     out, _ = told(
-        capsys, ["predict", trained / "classify", "-i", path, "--input-format", "lines", "--format", "tsv"], 0
+        capsys,
+        [
+            "predict",
+            trained / "classify",
+            "-i",
+            path,
+            "--input-format",
+            "lines",
+            "--format",
+            "tsv",
+        ],
+        0,
     )
-    text, _ = told(capsys, ["predict", trained / "classify", "-i", path, "--input-format", "lines"], 0)
+    text, _ = told(
+        capsys,
+        ["predict", trained / "classify", "-i", path, "--input-format", "lines"],
+        0,
+    )
     assert out[0].split("\t") == ["1", "prediction", "probability"]
     assert [row.split("\t")[:2] for row in out[1:]] == [
         list(row) for row in zip(["ba ga", "", "bo"], text, strict=True)
@@ -170,7 +219,9 @@ def test_columns_beside_lines(trained: Path, tmp_path: Path, capsys: pytest.Capt
         (
             "extract",
             "x.json",
-            asked({"id": "a", "question": ""}, {"id": "b", "question": "bo"}, context=""),
+            asked(
+                {"id": "a", "question": ""}, {"id": "b", "question": "bo"}, context=""
+            ),
             2,
         ),
         ("extract", "x.json", asked({"id": "a", "question": "bo"}, context=" \n"), 1),
@@ -188,18 +239,34 @@ def test_what_is_empty_or_unlabelled_has_a_prediction(
 ) -> None:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    out, err = told(capsys, ["predict", trained / task, "-i", path, "--precision", "fp32"], 0)
+    out, err = told(
+        capsys, ["predict", trained / task, "-i", path, "--precision", "fp32"], 0
+    )
     assert len(out) == count
     assert len(err) == 1 and err[0].startswith(f"predicted {count} example")
 
 
-def test_what_is_cut_is_counted(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_cut_is_counted(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A long question loses its end, a long text is read in windows, and every question has its answer."""
     (tmp_path / "x.json").write_text(
-        asked(*({"id": str(n), "question": "bo " * 30} for n in range(3)), context="ba " * 40)
+        asked(
+            *({"id": str(n), "question": "bo " * 30} for n in range(3)),
+            context="ba " * 40,
+        )
     )
     out, err = told(
-        capsys, ["predict", trained / "extract", "-i", tmp_path / "x.json", "--format", "jsonl"], 0
+        capsys,
+        [
+            "predict",
+            trained / "extract",
+            "-i",
+            tmp_path / "x.json",
+            "--format",
+            "jsonl",
+        ],
+        0,
     )
     assert [json.loads(line)["id"] for line in out] == ["0", "1", "2"]
     assert err[0] == "warning: 3 of 3 questions are cut to 6 tokens (--max-query)"
@@ -211,7 +278,19 @@ def finetuned(
 ) -> list[object]:
     """A command that fine-tunes on two files."""
     files = [f"--{kind}", f"train={train},valid={valid}"]
-    assert run(["preprocess", "--spm-model", str(data), *files, "--destdir", str(folder / "data")]) == 0
+    assert (
+        run(
+            [
+                "preprocess",
+                "--spm-model",
+                str(data),
+                *files,
+                "--destdir",
+                str(folder / "data"),
+            ]
+        )
+        == 0
+    )
     return [
         "finetune",
         folder / "data",
@@ -225,14 +304,18 @@ def finetuned(
     ]
 
 
-def test_labels_that_are_missing(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_labels_that_are_missing(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     both = save(tmp_path / "both.tsv", ["label\tsentence", "no\tba", "yes\tbo"])
     one = save(tmp_path / "one.tsv", ["label\tsentence", "no\tba", "no\tbo"])
     empty = save(tmp_path / "empty.tsv", ["label\tsentence", "no\tba", " \tbo"])
     found = {}
     for name, train, valid in (("a", one, both), ("b", empty, both), ("c", both, one)):
         (tmp_path / name).mkdir()
-        args = finetuned(labelled / "data", tmp_path / name, train, valid, "tsv", "classify")
+        args = finetuned(
+            labelled / "data", tmp_path / name, train, valid, "tsv", "classify"
+        )
         found[name] = told(capsys, args, 0 if name == "c" else 2)[1]
     hint = "hint: there is nothing to learn; is it the right column?"
     assert found["a"] == [f"error: {one}: has one label only, 'no'", hint]
@@ -240,7 +323,9 @@ def test_labels_that_are_missing(labelled: Path, tmp_path: Path, capsys: pytest.
         f"error: {empty}:3: its 'label' is empty",
         "hint: fill it in, or leave such rows out: masscli preprocess --check-columns label=filled --bad-rows skip",
     ]
-    asked_for = told(capsys, [*args, "--labels", "no,yes,maybe", "--save-dir", tmp_path / "more"], 0)[1]
+    asked_for = told(
+        capsys, [*args, "--labels", "no,yes,maybe", "--save-dir", tmp_path / "more"], 0
+    )[1]
     remark = "classify-tsv: no example of label 'maybe' is in the training part: it is not learned"
     assert remark in asked_for
     assert not any("no example of" in line for line in found["c"])
@@ -251,26 +336,38 @@ def test_labels_of_validation_that_were_never_learned(
 ) -> None:
     """They count as wrong, have no loss, and change nothing else: the loss and the number of right answers are those without them."""
     train = ["label\tsentence", *["no\tba bo", "yes\tga bo"] * 8]
-    valid = ["label\tsentence", "no\tbo", "maybe\tba", "yes\tga", "no\tba", "perhaps\tga bo"]
+    valid = [
+        "label\tsentence",
+        "no\tbo",
+        "maybe\tba",
+        "yes\tga",
+        "no\tba",
+        "perhaps\tga bo",
+    ]
     known = [row for row in valid if row[:2] in ("la", "no", "ye")]
     found = {}
-    for name, rows in (("all", valid), ("known", known), ("none", [valid[0], valid[2]])):
+    for name, rows in (
+        ("all", valid),
+        ("known", known),
+        ("none", [valid[0], valid[2]]),
+    ):
         (tmp_path / name).mkdir()
         args = finetuned(labelled / "data", tmp_path / name, save(tmp_path / f"{name}-train.tsv", train),
                          save(tmp_path / f"{name}.tsv", rows), "tsv", "classify", "--max-update", 12)  # fmt: skip
         found[name] = told(capsys, args, 2 if name == "none" else 0)[1]
     remark = f"2 of 5 labels do not occur in the training part (first 'maybe', {tmp_path / 'all.tsv'}:3) and count as wrong in the metrics"
-    assert [line for line in found["all"] if "count as wrong" in line] == [f"classify-tsv, valid: {remark}"]
+    assert [line for line in found["all"] if "count as wrong" in line] == [
+        f"classify-tsv, valid: {remark}"
+    ]
     assert not any("count as wrong" in line for line in found["known"])
-    message = (
-        f"{tmp_path / 'none.tsv'}:2: label 'maybe' does not occur in the training part, and no other one does"
-    )
+    message = f"{tmp_path / 'none.tsv'}:2: label 'maybe' does not occur in the training part, and no other one does"
     assert found["none"][0] == f"error: {message}"
     metrics = {name: [json.loads(line)["metrics"] for line in (tmp_path / name / "run" / "log.jsonl").read_text().splitlines()
                       if json.loads(line)["event"] == "evaluated"][-1] for name in ("all", "known")}  # fmt: skip
     assert metrics["all"]["loss"] == pytest.approx(metrics["known"]["loss"], rel=1e-6)
     assert (
-        5 * metrics["all"]["accuracy"] == pytest.approx(3 * metrics["known"]["accuracy"])
+        5 * metrics["all"]["accuracy"]
+        == pytest.approx(3 * metrics["known"]["accuracy"])
         and metrics["known"]["accuracy"] > 0
     )
 
@@ -290,9 +387,9 @@ def test_a_place_for_questions_that_are_not_there(
         "choose",
     ]
     _, err = told(capsys, [*at, "--question-at", "context"], 2)
-    assert err[0].startswith("error: --question-at context: the examples in ") and err[0].endswith(
-        " have no 'question'"
-    )
+    assert err[0].startswith("error: --question-at context: the examples in ") and err[
+        0
+    ].endswith(" have no 'question'")
     assert err[1:] == ["hint: leave it out"]
     assert not (tmp_path / "run").exists()  # nothing of a run that was refused
 
@@ -302,19 +399,38 @@ def test_an_answer_that_no_window_holds_is_counted(
 ) -> None:
     text = "ba " * 40 + "bo"
     answers = [{"text": "bo", "answer_start": 120}], [{"text": text, "answer_start": 0}]
-    questions = [{"id": str(n), "question": "?", "answers": answer} for n, answer in enumerate(answers)]
+    questions = [
+        {"id": str(n), "question": "?", "answers": answer}
+        for n, answer in enumerate(answers)
+    ]
     path = tmp_path / "x.json"
     path.write_text(
-        asked(*questions, {"id": "none", "question": "?", "is_impossible": True}, context=text),
+        asked(
+            *questions,
+            {"id": "none", "question": "?", "is_impossible": True},
+            context=text,
+        ),
         encoding="utf-8",
     )
     args = finetuned(
-        labelled / "data", tmp_path, path, path, "squad", "extract", "--max-length", 30, "--max-query", 6
+        labelled / "data",
+        tmp_path,
+        path,
+        path,
+        "squad",
+        "extract",
+        "--max-length",
+        30,
+        "--max-query",
+        6,
     )
     _, err = told(capsys, args, 0)
     said = [line for line in err if "lie in no window" in line]
     remark = ": 1 answers lie in no window as a whole (--max-length, --doc-stride) and are not learned"
-    assert [line.partition("extract-squad")[2] for line in said] == [remark, f", valid{remark}"]
+    assert [line.partition("extract-squad")[2] for line in said] == [
+        remark,
+        f", valid{remark}",
+    ]
 
 
 def test_predictions_that_cannot_be_written_are_not_made(
@@ -329,12 +445,16 @@ def test_predictions_that_cannot_be_written_are_not_made(
     assert told(capsys, [*at, "-o", tmp_path / "no/x"], 2)[1] == [
         f"error: --output {tmp_path / 'no/x'}: No such file or directory"
     ]
-    _, err = told(capsys, [*at, "-o", tmp_path / "x", "--na-prob", tmp_path / "no/o"], 2)
+    _, err = told(
+        capsys, [*at, "-o", tmp_path / "x", "--na-prob", tmp_path / "no/o"], 2
+    )
     assert err == [f"error: --na-prob {tmp_path / 'no/o'}: No such file or directory"]
     assert not (tmp_path / "x").exists()
 
 
-def test_another_kind_of_file(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_kind_of_file(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = save(tmp_path / "words", ["label\tsentence", *["1\tba"] * 2100])
     semicolons = save(tmp_path / "semicolons", ["label;sentence", "1;ba"])
     found = {
@@ -372,7 +492,9 @@ def test_the_label_is_no_text_and_a_wrong_column_has_a_short_hint(
     ]
     _, err = told(capsys, [*at, "--text-columns", "Label,sentence1"], 2)
     assert err[0] == "error: --text-columns Label,sentence1: label is the label"
-    _, err = told(capsys, [*at, "--label-column", "sentence1", "--text-columns", "sentence2"], 2)
+    _, err = told(
+        capsys, [*at, "--label-column", "sentence1", "--text-columns", "sentence2"], 2
+    )
     assert (
         "does not occur in the training part" in err[0]
         and err[1].endswith(" more; is it the right column?")
@@ -380,7 +502,9 @@ def test_the_label_is_no_text_and_a_wrong_column_has_a_short_hint(
     )
 
 
-def test_a_vocabulary_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_vocabulary_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = save(tmp_path / "x.tsv", ["label\ttext", "1\tba"])
     _, err = told(
         capsys,
@@ -402,15 +526,28 @@ def test_questions_are_scored_wherever_their_answers_stand(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The official scores never look at answer_start; predictions may be lines of JSON; SQuAD 1.1 has no odds."""
-    answered = [{"id": n, "question": "?", "answers": [{"text": "bo", "answer_start": 1}]} for n in "ab"]
+    answered = [
+        {"id": n, "question": "?", "answers": [{"text": "bo", "answer_start": 1}]}
+        for n in "ab"
+    ]
     reference = save(tmp_path / "dev.json", [asked(*answered)])
-    answers = [{"line": 1, "id": "a", "answer": "bo"}, {"line": 2, "id": "b", "answer": "x"}]
+    answers = [
+        {"line": 1, "id": "a", "answer": "bo"},
+        {"line": 2, "id": "b", "answer": "x"},
+    ]
     lines = save(tmp_path / "told.jsonl", [json.dumps(answer) for answer in answers])
     odds = save(tmp_path / "odds.json", ['{"a": 0.1, "b": 0.2}'])
     out, _ = told(capsys, ["score", lines, "--ref", reference, "--metric", "squad"], 0)
     assert [row.split()[2] for row in out[:2]] == ["50.00", "50.00"]
-    _, err = told(capsys, ["score", lines, "--ref", reference, "--metric", "squad", "--na-prob", odds], 2)
-    assert err == [f"error: --na-prob: all questions of {reference} have answers", "hint: leave it out"]
+    _, err = told(
+        capsys,
+        ["score", lines, "--ref", reference, "--metric", "squad", "--na-prob", odds],
+        2,
+    )
+    assert err == [
+        f"error: --na-prob: all questions of {reference} have answers",
+        "hint: leave it out",
+    ]
     _, err = told(capsys, ["score", lines, "--ref", reference, "--metric", "f1"], 2)
     assert err == [
         f"error: {reference}: is in the format of SQuAD",
@@ -429,24 +566,48 @@ def test_examples_without_a_gold_label_are_left_out(
 ) -> None:
     """SNLI's mark is no label to learn, in training or in the metrics, unless the user says that it is one."""
     train = ["label\tsentence", *["neutral\tba bo", "-\tda", "entailment\tga bo"] * 8]
-    valid = ["label\tsentence", "neutral\tbo", "-\tba", "entailment\tga", "neutral\tba", "-\tga bo"]
+    valid = [
+        "label\tsentence",
+        "neutral\tbo",
+        "-\tba",
+        "entailment\tga",
+        "neutral\tba",
+        "-\tga bo",
+    ]
     some = [row for row in valid if not row.startswith("-")]
 
-    def learned(name: str, rows: Sequence[str], *more: str, status: int = 0) -> list[str]:
+    def learned(
+        name: str, rows: Sequence[str], *more: str, status: int = 0
+    ) -> list[str]:
         (tmp_path / name).mkdir()
         args = finetuned(labelled / "data", tmp_path / name, save(tmp_path / f"{name}-train.tsv", train),
                          save(tmp_path / f"{name}.tsv", rows), "tsv", "classify", "--max-update", "12", *more)  # fmt: skip
         return told(capsys, args, status)[1]
 
     def recorded(name: str) -> tuple[dict[str, float], tuple[str, ...]]:
-        log = [json.loads(line) for line in (tmp_path / name / "run" / "log.jsonl").read_text().splitlines()]
-        options = Checkpoint.open(tmp_path / name / "run").recipe.stream["classify-tsv"].objective
+        log = [
+            json.loads(line)
+            for line in (tmp_path / name / "run" / "log.jsonl").read_text().splitlines()
+        ]
+        options = (
+            Checkpoint.open(tmp_path / name / "run")
+            .recipe.stream["classify-tsv"]
+            .objective
+        )
         assert isinstance(options, ClassifyOptions)
-        return [event["metrics"] for event in log if event["event"] == "evaluated"][-1], options.labels
+        return [event["metrics"] for event in log if event["event"] == "evaluated"][
+            -1
+        ], options.labels
 
     said = learned("all", valid)
-    assert "classify-tsv: 8 of 24 examples have no gold label (--no-gold) and are left out" in said
-    assert "classify-tsv, valid: 2 of 5 examples have no gold label (--no-gold) and are left out" in said
+    assert (
+        "classify-tsv: 8 of 24 examples have no gold label (--no-gold) and are left out"
+        in said
+    )
+    assert (
+        "classify-tsv, valid: 2 of 5 examples have no gold label (--no-gold) and are left out"
+        in said
+    )
     learned("some", some)
     (metrics, labels), (wanted, _) = recorded("all"), recorded("some")
     assert (
@@ -454,10 +615,14 @@ def test_examples_without_a_gold_label_are_left_out(
         and metrics == pytest.approx(wanted, rel=1e-6)
         and wanted["accuracy"] > 0
     )
-    assert not any("no gold label" in line for line in learned("label", valid, "--no-gold", ""))
+    assert not any(
+        "no gold label" in line for line in learned("label", valid, "--no-gold", "")
+    )
     assert recorded("label")[1] == ("-", "entailment", "neutral")
     said = learned("none", [valid[0], valid[2]], status=2)
     assert said[-2:] == [f"error: {tmp_path / 'none.tsv'}: no example has a gold label",
                          "hint: all are '-' (--no-gold); is it the right column?"]  # fmt: skip
-    said = learned("both", valid, "--labels", "-,neutral,entailment", "--no-gold", "-", status=2)
+    said = learned(
+        "both", valid, "--labels", "-,neutral,entailment", "--no-gold", "-", status=2
+    )
     assert said[0] == "error: --no-gold -: is among --labels, too"

@@ -115,11 +115,19 @@ def test_a_recipe_survives_a_file(raw: dict[str, Any]) -> None:
     assert (recipe == from_dict(Recipe, {})) is (raw == {})
 
 
-NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(
+    allow_nan=False, allow_infinity=False
+)
 VALUES = st.text() | NUMBERS | st.booleans() | st.lists(st.text())
 
 
-@given(st.recursive(VALUES, lambda inner: st.dictionaries(st.text(), inner, max_size=3), max_leaves=6))
+@given(
+    st.recursive(
+        VALUES,
+        lambda inner: st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=6,
+    )
+)
 def test_any_plain_data_survives_toml(value: Any) -> None:
     assert tomllib.loads(to_toml({"key": value})) == {"key": value}
 
@@ -157,7 +165,10 @@ class EveryKind:
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]))
-LABELS = st.lists(WORDS | st.sampled_from(["pos ", "pos\u00a0", "a,b", "", " ", "#", "]", '"']), max_size=3)
+LABELS = st.lists(
+    WORDS | st.sampled_from(["pos ", "pos\u00a0", "a,b", "", " ", "#", "]", '"']),
+    max_size=3,
+)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 PATHS = WORDS.filter(lambda text: "\0" not in text).map(Path)
 INNERS = st.builds(
@@ -223,7 +234,13 @@ def test_what_is_typed_on_a_command_line_means_what_a_file_says() -> None:
 
 def test_all_mistakes_are_named_at_once() -> None:
     inner = {"size": "many", "kind": "square", "rat": 2}
-    raw = {"need": 1, "inner": inner, "flag": "yes", "many": {"x": {"size": 0, "rate": 3}}, "place": 4}
+    raw = {
+        "need": 1,
+        "inner": inner,
+        "flag": "yes",
+        "many": {"x": {"size": 0, "rate": 3}},
+        "place": 4,
+    }
     assert complaints(raw) == [
         "need: unknown key, did you mean 'needed'?",
         "inner.rat: unknown key, did you mean 'rate'?",
@@ -242,18 +259,35 @@ def test_all_mistakes_are_named_at_once() -> None:
     [
         ({"needed": 1.5}, "needed: expected int, got 1.5"),
         ({"needed": True}, "needed: expected int, got True"),
-        ({"needed": "__import__('os').getpid()"}, "needed: expected int, got \"__import__('os').getpid()\""),
-        ({"needed": 1, "inner": {"rate": "0.5x"}}, "inner.rate: expected float, got '0.5x'"),
-        ({"needed": 1, "inner": {"rate": True}}, "inner.rate: expected float, got True"),
+        (
+            {"needed": "__import__('os').getpid()"},
+            "needed: expected int, got \"__import__('os').getpid()\"",
+        ),
+        (
+            {"needed": 1, "inner": {"rate": "0.5x"}},
+            "inner.rate: expected float, got '0.5x'",
+        ),
+        (
+            {"needed": 1, "inner": {"rate": True}},
+            "inner.rate: expected float, got True",
+        ),
         ({"needed": 1, "inner": 3}, "inner: expected a table, got 3"),
         ({"needed": 1, "many": [1]}, "many: expected a table, got [1]"),
         ({"needed": 1, "inner": {"names": 3}}, "inner.names: expected a list, got 3"),
-        ({"needed": 1, "inner": {"names": ["a", 3]}}, "inner.names: expected str, got 3"),
+        (
+            {"needed": 1, "inner": {"names": ["a", 3]}},
+            "inner.names: expected str, got 3",
+        ),
         ({"needed": 1, "flag": 1}, "flag: expected bool, got 1"),
-        ({"needed": 1, "zzz": 1}, "zzz: unknown key (known: flag, inner, many, needed, place)"),
+        (
+            {"needed": 1, "zzz": 1},
+            "zzz: unknown key (known: flag, inner, many, needed, place)",
+        ),
     ],
 )
-def test_a_value_of_another_type_is_refused(raw: dict[str, Any], complaint: str) -> None:
+def test_a_value_of_another_type_is_refused(
+    raw: dict[str, Any], complaint: str
+) -> None:
     assert complaints(raw) == [complaint]
 
 
@@ -263,8 +297,12 @@ def test_the_name_of_a_plug_in_decides_its_keys() -> None:
     assert complaints({**stream, "objective": {"name": "mas"}}, StreamConfig) == [
         "objective.name: no objective called 'mas', did you mean 'mass'?"
     ]
-    assert complaints({**stream, "objective": {"k": 0.5}}, StreamConfig) == ["objective.name: required"]
-    (line,) = complaints({**stream, "objective": {"name": "translate", "k": 0.5}}, StreamConfig)
+    assert complaints({**stream, "objective": {"k": 0.5}}, StreamConfig) == [
+        "objective.name: required"
+    ]
+    (line,) = complaints(
+        {**stream, "objective": {"name": "translate", "k": 0.5}}, StreamConfig
+    )
     assert line.startswith("objective.k: unknown key")
 
 
@@ -301,20 +339,34 @@ def test_rows_tell_all_that_a_help_screen_needs() -> None:
         "many",
     ]
     size, kind = found["inner.size"], found["inner.kind"]
-    assert (size.type, size.default, size.help, size.flags) == ("int", 3, "How many.", ("-n", "--width"))
+    assert (size.type, size.default, size.help, size.flags) == (
+        "int",
+        3,
+        "How many.",
+        ("-n", "--width"),
+    )
     assert (kind.type, kind.help) == ("flat|round", "Which shape.")
     assert (found["place"].type, found["inner.names"].type) == ("Path", "str,...")
 
 
-@pytest.mark.parametrize("cls", [*SECTIONS, *OBJECTIVE_SCHEMAS.values()], ids=lambda c: c.__name__)
+@pytest.mark.parametrize(
+    "cls", [*SECTIONS, *OBJECTIVE_SCHEMAS.values()], ids=lambda c: c.__name__
+)
 def test_every_key_has_a_sentence(cls: type) -> None:
     for row in iter_options(cls):
         if row.key == "name" and cls in OBJECTIVE_SCHEMAS.values():
             continue
         assert row.help, f"{cls.__name__}.{row.key} has no sentence"
-        assert row.help[-1] in ".)", f"{cls.__name__}.{row.key}: {row.help!r} is not a sentence"
+        assert row.help[-1] in ".)", (
+            f"{cls.__name__}.{row.key}: {row.help!r} is not a sentence"
+        )
     for name in typing.get_type_hints(cls):
-        assert name in field_docs(cls) or name in ("registry", "input_kind", "stacks", "name")
+        assert name in field_docs(cls) or name in (
+            "registry",
+            "input_kind",
+            "stacks",
+            "name",
+        )
 
 
 COMMANDS: dict[str, list[type]] = {
@@ -322,7 +374,10 @@ COMMANDS: dict[str, list[type]] = {
     "generate": [GenerateConfig, GenerationConfig],
     "score": [ScoreConfig],
     "training": [Recipe, StreamSelection],
-    **{name: [Recipe, StreamSelection, schema] for name, schema in OBJECTIVE_SCHEMAS.items()},
+    **{
+        name: [Recipe, StreamSelection, schema]
+        for name, schema in OBJECTIVE_SCHEMAS.items()
+    },
 }
 
 
@@ -330,21 +385,35 @@ COMMANDS: dict[str, list[type]] = {
 def test_a_flag_means_one_thing_in_one_command(classes: list[type]) -> None:
     """The options of a command share one name space, without prefixes."""
     options = [row for cls in classes for row in iter_options(cls) if row.key != "name"]
-    spellings = Counter("--" + row.key.rpartition(".")[2].replace("_", "-") for row in options)
+    spellings = Counter(
+        "--" + row.key.rpartition(".")[2].replace("_", "-") for row in options
+    )
     spellings += Counter(flag for row in options for flag in row.flags)
     reserved = Counter(
-        ["--objective", "--task", "--config", "--set", "--fp16", "--bf16", "--help", "--ref", "-r", "--src"]
+        [
+            "--objective",
+            "--task",
+            "--config",
+            "--set",
+            "--fp16",
+            "--bf16",
+            "--help",
+            "--ref",
+            "-r",
+            "--src",
+        ]
     )
     assert [flag for flag, times in (spellings + reserved).items() if times > 1] == []
 
 
 def test_a_weight_may_be_a_schedule() -> None:
     objective = {"name": "translate"}
-    assert complaints({"dataset": "en-de", "objective": objective, "loss_weight": "a"}, StreamConfig) == [
-        "loss_weight: expected a number or UPDATE:VALUE,..., got 'a'"
-    ]
     assert complaints(
-        {"dataset": "en-de", "objective": objective, "loss_weight": "5:1,3:2"}, StreamConfig
+        {"dataset": "en-de", "objective": objective, "loss_weight": "a"}, StreamConfig
+    ) == ["loss_weight: expected a number or UPDATE:VALUE,..., got 'a'"]
+    assert complaints(
+        {"dataset": "en-de", "objective": objective, "loss_weight": "5:1,3:2"},
+        StreamConfig,
     ) == ["loss_weight: updates must rise from 0, got '5:1,3:2'"]
 
 
@@ -361,8 +430,12 @@ def test_options_without_effect_are_found_by_their_rules() -> None:
         @property
         def unused_options(self) -> tuple[UnusedOption, ...]:
             return (
-                UnusedOption(not self.sampling, "topk", "nothing is sampled", misleading=True),
-                UnusedOption(True, "topk folder", "nothing is written", misleading=True),
+                UnusedOption(
+                    not self.sampling, "topk", "nothing is sampled", misleading=True
+                ),
+                UnusedOption(
+                    True, "topk folder", "nothing is written", misleading=True
+                ),
             )
 
     assert {key: rule.reason for key, rule in find_unused(Search()).items()} == {
@@ -374,6 +447,8 @@ def test_options_without_effect_are_found_by_their_rules() -> None:
         Problem("topk", "nothing is sampled"),
         Problem("folder", "nothing is written"),
     ]
-    with pytest.raises(ConfigError, match=r"^topk: would have no effect: nothing is sampled$"):
+    with pytest.raises(
+        ConfigError, match=r"^topk: would have no effect: nothing is sampled$"
+    ):
         refuse_misleading(find_unused(Search(topk=3)))
     assert "topk" in find_unused(Search(sampling=True))

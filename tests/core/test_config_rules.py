@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from masscli.core.config import ConfigError, below_one, check, config, not_negative, positive
+from masscli.core.config import (
+    ConfigError,
+    below_one,
+    check,
+    config,
+    not_negative,
+    positive,
+)
 
 
 @config
@@ -19,7 +26,11 @@ class Section:
     """A rate."""
 
     def __post_init__(self) -> None:
-        check(*positive(self, "size"), *not_negative(self, "count"), *below_one(self, "rate"))
+        check(
+            *positive(self, "size"),
+            *not_negative(self, "count"),
+            *below_one(self, "rate"),
+        )
 
 
 def test_values_at_the_bounds_are_accepted() -> None:

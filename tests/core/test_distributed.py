@@ -36,12 +36,21 @@ distributed.stop()
 def two_tasks(*args: str) -> list[tuple[int, str, str]]:
     """Run the script in two processes as srun starts them; return status, output and errors of each."""
     job = str(random.SystemRandom().randrange(20_000))
-    step = {"SLURM_JOB_ID": job, "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost"}
+    step = {
+        "SLURM_JOB_ID": job,
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NODELIST": "localhost",
+    }
     results = []
     with ExitStack() as stack:
         processes = []
         for rank in ("0", "1"):
-            environment = {**os.environ, **step, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}
+            environment = {
+                **os.environ,
+                **step,
+                "SLURM_PROCID": rank,
+                "SLURM_LOCALID": rank,
+            }
             process = stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, "-c", SCRIPT, *args],
@@ -71,7 +80,9 @@ def test_tasks_of_srun_find_each_other() -> None:
 
 def test_a_process_that_does_not_respond_is_named_and_shows_its_stack() -> None:
     (status, out, err), (_, _, stack) = two_tasks("hang")
-    assert (status, out) == (2, "sum 3.0\nprocess 0 has waited 4 s for process 1\n"), err
+    assert (status, out) == (2, "sum 3.0\nprocess 0 has waited 4 s for process 1\n"), (
+        err
+    )
     assert "in wait_forever" in stack
     # Whoever waits is where all are to be, and shows nothing.
     assert "most recent call first" not in err

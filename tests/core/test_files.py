@@ -66,9 +66,13 @@ def test_pipes_and_folders_are_neither_locked_nor_appended_to(tmp_path: Path) ->
     """To open a pipe would wait for somebody who reads from it."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path):
-        with pytest.raises(MasscliError, match="is not a file, but a folder, a pipe or a device"):
+        with pytest.raises(
+            MasscliError, match="is not a file, but a folder, a pipe or a device"
+        ):
             acquire_lock(path)
-        with pytest.raises(MasscliError, match="is not a file, but a folder, a pipe or a device"):
+        with pytest.raises(
+            MasscliError, match="is not a file, but a folder, a pipe or a device"
+        ):
             append_json_lines(path, b"{}\n")
 
 
@@ -94,7 +98,10 @@ def test_a_folder_that_is_there_is_not_replaced(tmp_path: Path) -> None:
         (second / "a").write_bytes(b"second")
         with new_folder(tmp_path / "x") as first:
             (first / "a").write_bytes(b"first")
-    assert error.value.message == f"{tmp_path / 'x'}: another process has written it meanwhile"
+    assert (
+        error.value.message
+        == f"{tmp_path / 'x'}: another process has written it meanwhile"
+    )
     assert (tmp_path / "x/a").read_bytes() == b"first"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
@@ -111,11 +118,17 @@ def test_two_writers_do_not_meet(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("name", ["x" * 255, "ä" * 127, "[a]*"], ids=["ascii", "umlauts", "pattern"])
+@pytest.mark.parametrize(
+    "name", ["x" * 255, "ä" * 127, "[a]*"], ids=["ascii", "umlauts", "pattern"]
+)
 def test_any_name_that_a_disk_takes(name: str, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", KILLED.replace('"file"', repr(name))], cwd=tmp_path)
+    subprocess.run(
+        [sys.executable, "-c", KILLED.replace('"file"', repr(name))], cwd=tmp_path
+    )
     write_atomic(tmp_path / name, b"new")
-    assert [path.name for path in tmp_path.iterdir() if "folder" not in path.name] == [name]
+    assert [path.name for path in tmp_path.iterdir() if "folder" not in path.name] == [
+        name
+    ]
 
 
 KILLED = """
@@ -151,12 +164,17 @@ for _ in range(40):
 
 
 def test_many_processes_write_at_once(tmp_path: Path) -> None:
-    processes = [subprocess.Popen([sys.executable, "-c", MANY, letter], cwd=tmp_path) for letter in "abc"]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", MANY, letter], cwd=tmp_path)
+        for letter in "abc"
+    ]
     assert [process.wait() for process in processes] == [0, 0, 0]
     content = (tmp_path / "file").read_bytes()
     assert content in (b"a" * 100_000, b"b" * 100_000, b"c" * 100_000)
     lines = (tmp_path / "log").read_bytes().splitlines()
-    assert len(lines) == 120 and all(len(line) == 20_002 and len(set(line)) == 2 for line in lines)
+    assert len(lines) == 120 and all(
+        len(line) == 20_002 and len(set(line)) == 2 for line in lines
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "log"]
 
 
@@ -171,7 +189,9 @@ def test_many_processes_write_at_once(tmp_path: Path) -> None:
         ('{"a": "\\ud800"}', '{"a": "\\ud800"}\n{"b": 2}\n'),
     ],
 )
-def test_half_a_line_at_the_end_of_a_log_is_removed(before: str, after: str, tmp_path: Path) -> None:
+def test_half_a_line_at_the_end_of_a_log_is_removed(
+    before: str, after: str, tmp_path: Path
+) -> None:
     path = tmp_path / "log"
     path.write_text(before, encoding="utf-8")
     append_json_lines(path, b'{"b": 2}\n')

@@ -9,7 +9,9 @@ import pytest
 from masscli.core.json_text import HalfCharacterError, parse_json
 
 
-@pytest.mark.parametrize("value", [{"a": [1, 2.5, None, True, "é𝔘\u2028"]}, "\\ud800", [], 10**400])
+@pytest.mark.parametrize(
+    "value", [{"a": [1, 2.5, None, True, "é𝔘\u2028"]}, "\\ud800", [], 10**400]
+)
 def test_what_was_written_is_read(value: object) -> None:
     for ensure_ascii in (True, False):
         text = json.dumps(value, ensure_ascii=ensure_ascii)
@@ -19,7 +21,16 @@ def test_what_was_written_is_read(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[" * 100_000, '{"a":' * 100_000, "1" * 5000, b"\xff", '"a"'.encode("utf-16")]
+    "text",
+    [
+        "",
+        "{",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "1" * 5000,
+        b"\xff",
+        '"a"'.encode("utf-16"),
+    ],
 )
 def test_what_is_no_json_is_one_line(text: str | bytes) -> None:
     with pytest.raises(ValueError) as caught:
@@ -27,13 +38,17 @@ def test_what_is_no_json_is_one_line(text: str | bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ['"a \\ud800"', '{"\\uDC00": 1}', '[{"a": ["\\udfff\\ud800"]}]'])
+@pytest.mark.parametrize(
+    "text", ['"a \\ud800"', '{"\\uDC00": 1}', '[{"a": ["\\udfff\\ud800"]}]']
+)
 def test_half_a_character_is_refused_wherever_it_is(text: str) -> None:
     with pytest.raises(HalfCharacterError, match="is half of a surrogate pair"):
         parse_json(text)
     # As bytes of its own it is not UTF-8.
     with pytest.raises(ValueError):
-        parse_json(text.encode().decode("unicode_escape").encode("utf-8", "surrogatepass"))
+        parse_json(
+            text.encode().decode("unicode_escape").encode("utf-8", "surrogatepass")
+        )
 
 
 def test_both_halves_are_a_character() -> None:

@@ -9,7 +9,13 @@ from masscli.core.listing import list_some
 
 @pytest.mark.parametrize(
     ("names", "listed"),
-    [([], ""), (["a"], "a"), ([3, 7], "3, 7"), ([3, 7, 9], "3, 7 and 1 more"), (range(9), "0, 1 and 7 more")],
+    [
+        ([], ""),
+        (["a"], "a"),
+        ([3, 7], "3, 7"),
+        ([3, 7, 9], "3, 7 and 1 more"),
+        (range(9), "0, 1 and 7 more"),
+    ],
 )
 def test_what_is_not_named_is_counted(names: list[object], listed: str) -> None:
     assert list_some(names, 2) == listed

@@ -36,7 +36,9 @@ def install(folder: Path, package: str, source: str, points: str) -> None:
     (folder / f"{package}.py").write_text(source.replace("MODULE", package))
     info = folder / f"{package}-0.1.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.1\n")
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.1\n"
+    )
     (info / "entry_points.txt").write_text(f"[masscli.objectives]\n{points}\n")
 
 
@@ -48,7 +50,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_installed_plug_in_is_found_by_its_name(site: Path) -> None:
     install(site, "plug_one", PLUGIN, "spanbert = plug_one:SpanBertOptions")
-    stream = from_dict(StreamConfig, {"dataset": "en", "objective": {"name": "spanbert", "max_span": "4"}})
+    stream = from_dict(
+        StreamConfig,
+        {"dataset": "en", "objective": {"name": "spanbert", "max_span": "4"}},
+    )
     assert stream.objective.name == "spanbert"
     assert vars(stream.objective)["max_span"] == 4
     assert OBJECTIVES.names()["spanbert"] == "plug_one:SpanBertOptions"
@@ -62,7 +67,10 @@ def test_a_module_needs_no_packaging(site: Path) -> None:
         Recipe,
         {
             "stream": {
-                "en": {"dataset": "en", "objective": {"name": "plug_two:SpanBertOptions", "max_span": 3}}
+                "en": {
+                    "dataset": "en",
+                    "objective": {"name": "plug_two:SpanBertOptions", "max_span": 3},
+                }
             }
         },
     )
@@ -78,7 +86,10 @@ def test_a_module_that_nobody_allowed_is_not_imported(site: Path) -> None:
         "objective.name: objective 'plug_nine:SpanBertOptions' is neither built in nor installed, "
         "so its code is not run"
     )
-    assert error.value.hint == "if you trust this code, add --allow-code plug_nine:SpanBertOptions"
+    assert (
+        error.value.hint
+        == "if you trust this code, add --allow-code plug_nine:SpanBertOptions"
+    )
     assert "plug_nine" not in sys.modules
 
 
@@ -88,9 +99,15 @@ def test_keys_of_another_objective_are_unknown_keys(site: Path) -> None:
     with pytest.raises(ConfigError) as error:
         from_dict(
             StreamConfig,
-            {"dataset": "en", "objective": {"name": "plug_three:SpanBertOptions", "max_spam": 3}},
+            {
+                "dataset": "en",
+                "objective": {"name": "plug_three:SpanBertOptions", "max_spam": 3},
+            },
         )
-    assert error.value.message == "objective.max_spam: unknown key, did you mean 'max_span'?"
+    assert (
+        error.value.message
+        == "objective.max_spam: unknown key, did you mean 'max_span'?"
+    )
 
 
 def test_two_packages_that_claim_one_name_are_both_named(site: Path) -> None:
@@ -115,7 +132,12 @@ def test_a_built_in_cannot_be_hidden(site: Path) -> None:
 
 
 def test_nothing_is_imported_before_it_is_named(site: Path) -> None:
-    install(site, "plug_seven", "raise RuntimeError('the plug-in is broken')", "broken = plug_seven:Broken")
+    install(
+        site,
+        "plug_seven",
+        "raise RuntimeError('the plug-in is broken')",
+        "broken = plug_seven:Broken",
+    )
     OBJECTIVES.load("mass")
     assert "broken" in OBJECTIVES.names()
     assert "plug_seven" not in sys.modules
@@ -134,11 +156,17 @@ def test_names_that_lead_nowhere(site: Path) -> None:
         with pytest.raises(ConfigError) as error:
             METRICS.load(name)
         assert error.value.message == message
-    with pytest.raises(ConfigError, match=r"name: no metric called 'comet' \(known: accuracy, bleu, .*\)"):
+    with pytest.raises(
+        ConfigError,
+        match=r"name: no metric called 'comet' \(known: accuracy, bleu, .*\)",
+    ):
         METRICS.load("comet")
     # The plug-in's own trouble keeps its traceback, whatever the missing module is called.
     (site / "plug_nine.py").write_text("import plug_ni\n")
-    for name, missing in {"plug_eight:Thing": "no_such_dependency", "plug_nine:Thing": "plug_ni"}.items():
+    for name, missing in {
+        "plug_eight:Thing": "no_such_dependency",
+        "plug_nine:Thing": "plug_ni",
+    }.items():
         METRICS.allow(name)
         with pytest.raises(ModuleNotFoundError, match=missing):
             METRICS.load(name)
@@ -153,7 +181,9 @@ def test_every_built_in_objective_has_its_class_and_options() -> None:
     for name in OBJECTIVES.builtin_names():
         options = OBJECTIVES.load(name)
         assert options(name=name).name == name
-        assert objective_class(name).__module__ == options.implementation.partition(":")[0]
+        assert (
+            objective_class(name).__module__ == options.implementation.partition(":")[0]
+        )
 
 
 def test_an_attribute_error_inside_a_plug_in_keeps_its_traceback(site: Path) -> None:

@@ -14,7 +14,14 @@ def test_a_number_is_the_same_for_all_updates() -> None:
 
 def test_schedules_are_straight_lines_between_their_points() -> None:
     schedule = parse_schedule("0:1,100:0.5,300:0")
-    assert [schedule.value_at(n) for n in (0, 50, 100, 200, 300, 999)] == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    assert [schedule.value_at(n) for n in (0, 50, 100, 200, 300, 999)] == [
+        1.0,
+        0.75,
+        0.5,
+        0.25,
+        0.0,
+        0.0,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,12 @@ def test_a_task_of_srun_knows_its_place() -> None:
 def test_other_processes_are_alone_or_torchruns() -> None:
     assert torchrun_variables({}) == {}
     # A batch script of a job with eight tasks, before srun.
-    assert torchrun_variables({"SLURM_JOB_ID": "1", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"}) == {}
+    assert (
+        torchrun_variables(
+            {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"}
+        )
+        == {}
+    )
     assert torchrun_variables({**STEP, "SLURM_STEP_NUM_TASKS": "1"}) == {}
     # torchrun under srun, one on each machine.
     assert torchrun_variables({**STEP, "RANK": "0", "WORLD_SIZE": "16"}) == {}

@@ -51,14 +51,21 @@ def test_the_bounds_themselves_are_read() -> None:
 
 
 plain = st.recursive(
-    st.text() | st.booleans() | st.integers(-MAX_INTEGER - 1, MAX_INTEGER) | st.floats(allow_nan=False),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    st.text()
+    | st.booleans()
+    | st.integers(-MAX_INTEGER - 1, MAX_INTEGER)
+    | st.floats(allow_nan=False),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+    ),
     max_leaves=10,
 )
 
 
 @given(st.dictionaries(st.text(), plain, max_size=4))
-def test_everything_else_is_read_as_by_the_standard_library(raw: dict[str, object]) -> None:
+def test_everything_else_is_read_as_by_the_standard_library(
+    raw: dict[str, object],
+) -> None:
     try:
         text = to_toml(raw)
         expected = tomllib.loads(text)

@@ -21,7 +21,15 @@ os.environ["TZ"] = "UTC"
 from masscli.core.files import append_json_lines
 from tests.fuzz import forks
 from tests.fuzz.branches import SLOWER, Recorder
-from tests.fuzz.forks import FAILURES, Outcome, digest_of, judge, prepare, run_cases, watch
+from tests.fuzz.forks import (
+    FAILURES,
+    Outcome,
+    digest_of,
+    judge,
+    prepare,
+    run_cases,
+    watch,
+)
 from tests.fuzz.readers import READERS, Reader
 
 BATCH = 25
@@ -34,13 +42,21 @@ def main() -> int:
         prog="python -m tests.fuzz", description="Mutate everything that masscli reads."
     )
     parser.add_argument(
-        "--cases", type=int, default=1000, help="cases in all, shared evenly among the readers"
+        "--cases",
+        type=int,
+        default=1000,
+        help="cases in all, shared evenly among the readers",
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--reader", action="append", choices=list(READERS), help="one reader; can be repeated"
+        "--reader",
+        action="append",
+        choices=list(READERS),
+        help="one reader; can be repeated",
     )
-    parser.add_argument("--case", type=int, help="only this case of one reader, in this process")
+    parser.add_argument(
+        "--case", type=int, help="only this case of one reader, in this process"
+    )
     parser.add_argument(
         "--log",
         type=_absolute,
@@ -110,20 +126,26 @@ class Log:
 def _commit() -> str:
     """Return the commit of this checkout, or nothing outside of one."""
     command = ["git", "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False
+    )
     return done.stdout.strip()
 
 
 COMMIT = _commit()
 
 
-def _all_cases(readers: list[Reader], cases: int, seed: int, folder: Path, log: Log) -> int:
+def _all_cases(
+    readers: list[Reader], cases: int, seed: int, folder: Path, log: Log
+) -> int:
     """Run some cases of each reader in turn, so that a run that is ended early has seen all of them alike."""
     sound, expected = {}, {}
     pending: dict[str, list[int]] = {}
     for place, reader in enumerate(readers):
         share = cases // len(readers) + (place < cases % len(readers))
-        pending[reader.name] = [number for number in range(share) if number not in log.outcomes[reader.name]]
+        pending[reader.name] = [
+            number for number in range(share) if number not in log.outcomes[reader.name]
+        ]
         sound[reader.name] = sound_folder(reader, folder)
         expected[reader.name] = read_sound(reader, sound[reader.name], folder / "case")
     # The collector would write to all that the children share with this process, and so copy it.
@@ -135,10 +157,14 @@ def _all_cases(readers: list[Reader], cases: int, seed: int, folder: Path, log: 
             name = reader.name
             numbers, pending[name] = pending[name][:BATCH], pending[name][BATCH:]
             start = time.monotonic()
-            outcomes = run_cases(reader, seed, numbers, sound[name], expected[name], folder / "case")
+            outcomes = run_cases(
+                reader, seed, numbers, sound[name], expected[name], folder / "case"
+            )
             for number, outcome in zip(numbers, outcomes, strict=True):
                 # The name of the temporary folder differs from run to run.
-                outcome = outcome._replace(reason=outcome.reason.replace(str(folder), ""))
+                outcome = outcome._replace(
+                    reason=outcome.reason.replace(str(folder), "")
+                )
                 log.add(name, number, outcome)
                 _print_failure(name, number, outcome)
             seconds[name] += time.monotonic() - start
@@ -189,7 +215,9 @@ def _one_case(reader: Reader, seed: int, number: int, folder: Path) -> int:
 
 
 def _row(name: str, counts: Counter[str], seconds: float) -> str:
-    failures = ", ".join(f"{counts[verdict]} {verdict}" for verdict in FAILURES if counts[verdict])
+    failures = ", ".join(
+        f"{counts[verdict]} {verdict}" for verdict in FAILURES if counts[verdict]
+    )
     return (
         f"{name:18} {sum(counts.values()):8,} cases {counts['read']:8,} read {counts['refused']:8,} refused "
         f"{seconds:8.0f} s  {failures or 'no failure'}"

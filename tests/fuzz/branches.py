@@ -18,7 +18,14 @@ SLOWER = 6
 """How many times longer a case may take while its branches are counted."""
 
 CONVERT = "checkpoint/convert/"
-WRITERS = ("export", "ctranslate2", "translator_export", "vocabulary_export", "plain_export", "attribution")
+WRITERS = (
+    "export",
+    "ctranslate2",
+    "translator_export",
+    "vocabulary_export",
+    "plain_export",
+    "attribution",
+)
 """Beginnings of the names of modules beside the importers that write other formats."""
 
 
@@ -38,19 +45,33 @@ class Part(NamedTuple):
         return reader in self.readers or reader.startswith(prefixes)
 
 
-_FORMATS = ("data/formats/json_text", "core/json_text", "data/formats/bad_rows", "data/formats/record")
+_FORMATS = (
+    "data/formats/json_text",
+    "core/json_text",
+    "data/formats/bad_rows",
+    "data/formats/record",
+)
 PARTS: dict[str, Part] = {
     "data folders": Part(
-        ("data-sealed", "data"), ("data/storage/", "core/sealed_json", "text/tokenizer_card")
+        ("data-sealed", "data"),
+        ("data/storage/", "core/sealed_json", "text/tokenizer_card"),
     ),
     "partial work of preprocess": Part(
-        ("resume",), ("data/prepare/resume_state", "data/prepare/shard_builder", "data/storage/column_writer")
+        ("resume",),
+        (
+            "data/prepare/resume_state",
+            "data/prepare/shard_builder",
+            "data/storage/column_writer",
+        ),
     ),
     "checkpoints": Part(
         ("checkpoint-sealed", "checkpoint"),
         ("checkpoint/checkpoint.py", "checkpoint/state_file", "checkpoint/tensor_file"),
     ),
-    "runs": Part(("inspect-run", "continue-run"), ("training/setup/run_folder", "reporting/event_sinks")),
+    "runs": Part(
+        ("inspect-run", "continue-run"),
+        ("training/setup/run_folder", "reporting/event_sinks"),
+    ),
     "recipes": Part(("recipe", "config"), ("core/config/", "training/recipe")),
     "text": Part(("text", "text.gz", "text.xz"), ("text/corpus", "text/compressed")),
     **{
@@ -61,7 +82,12 @@ PARTS: dict[str, Part] = {
     "conll": Part(("conll", "conllu"), ("data/formats/conll", *_FORMATS)),
     "swag, race": Part(
         ("swag", "swag-tsv", "swag-jsonl", "race", "race-folder"),
-        ("data/formats/swag", "data/formats/race", "data/formats/multiple_choice", *_FORMATS),
+        (
+            "data/formats/swag",
+            "data/formats/race",
+            "data/formats/multiple_choice",
+            *_FORMATS,
+        ),
     ),
     "vocabularies": Part(
         ("sentencepiece", "wordpiece", "bpe-codes"),
@@ -81,14 +107,23 @@ PARTS: dict[str, Part] = {
     "models of Hugging Face": Part(
         ("hf-", "weights-"),
         (CONVERT,),
-        tuple(CONVERT + name for name in (*WRITERS, "torch_file", "xlm", "fairseq", "import_file")),
+        tuple(
+            CONVERT + name
+            for name in (*WRITERS, "torch_file", "xlm", "fairseq", "import_file")
+        ),
     ),
     "models of XLM and MASS": Part(
         ("xlm", "xlm-old", "xlm-file", "xlm-old-file", "weights-xlm"),
         (f"{CONVERT}xlm", f"{CONVERT}torch_file"),
     ),
     "models of fairseq": Part(
-        ("fairseq", "fairseq-bart", "fairseq-a-file", "fairseq-b-file", "weights-fairseq"),
+        (
+            "fairseq",
+            "fairseq-bart",
+            "fairseq-a-file",
+            "fairseq-b-file",
+            "weights-fairseq",
+        ),
         (f"{CONVERT}fairseq", f"{CONVERT}torch_file"),
     ),
 }
@@ -117,7 +152,11 @@ class Recorder:
         names = list(names)
         for title, part in PARTS.items():
             chosen = filter(part.has, names)
-            files = [str(path) for name in chosen for path in sorted(self.folder.glob(f"{name}+*"))]
+            files = [
+                str(path)
+                for name in chosen
+                for path in sorted(self.folder.glob(f"{name}+*"))
+            ]
             if files:
                 yield from self._table(title, part, files)
 
@@ -139,7 +178,8 @@ class Recorder:
                 entered += 1
                 branches += summary["num_branches"]
                 missed += [
-                    f"    {name} {function}: {here} -> {there}" for here, there in found["missing_branches"]
+                    f"    {name} {function}: {here} -> {there}"
+                    for here, there in found["missing_branches"]
                 ]
         taken = branches - len(missed)
         yield (
@@ -152,4 +192,6 @@ class Recorder:
         import coverage
 
         include = [f"{ROOT}/masscli/*"]
-        return coverage.Coverage(str(self.folder / name), branch=True, include=include, config_file=False)
+        return coverage.Coverage(
+            str(self.folder / name), branch=True, include=include, config_file=False
+        )

@@ -33,7 +33,9 @@ def mutate_folder(draw: Random, folder: Path, pipes: bool) -> str:
         if not paths:
             break
         # A folder has many shards and one manifest, in which there is more to be changed.
-        described = [path for path in paths if path.suffix in (".json", ".toml", ".jsonl")]
+        described = [
+            path for path in paths if path.suffix in (".json", ".toml", ".jsonl")
+        ]
         path = draw.choice(described if described and draw.random() < 0.4 else paths)
         if draw.random() < 0.04:
             what = _mutate_file(draw, path, paths, pipes)
@@ -55,7 +57,9 @@ def replace(path: Path, data: bytes) -> None:
 
 def _mutate_content(draw: Random, path: Path) -> str:
     data = path.read_bytes()
-    mutators = MUTATORS.get(path.suffix, (mutate_lines, mutate_lines, mutate_lines, mutate_bytes))
+    mutators = MUTATORS.get(
+        path.suffix, (mutate_lines, mutate_lines, mutate_lines, mutate_bytes)
+    )
     # Shards of a data folder have the same suffix.
     if path.name == "pytorch_model.bin":
         mutators = (mutate_torch_file,)
@@ -129,9 +133,9 @@ def mutate_index(draw: Random, data: bytes) -> tuple[bytes, str]:
     if draw.random() < 0.5:
         return mutate_words(draw, data, 8, INDEX_HEADER)
     place = draw.choice((0, 8, 12, 16, 28, 29, 30, 31, 32, 40, 48, 60, 96, 127))
-    return data[:place] + draw.choice((b"\0", b"\1", b"\xff", b"<u4\0", b"int\0", b"float\0")) + data[
-        place + 1 :
-    ], f"header at {place}"
+    return data[:place] + draw.choice(
+        (b"\0", b"\1", b"\xff", b"<u4\0", b"int\0", b"float\0")
+    ) + data[place + 1 :], f"header at {place}"
 
 
 def mutate_values(draw: Random, data: bytes) -> tuple[bytes, str]:
@@ -141,20 +145,41 @@ def mutate_values(draw: Random, data: bytes) -> tuple[bytes, str]:
     return mutate_words(draw, data, draw.choice((2, 4, 8)), 0)
 
 
-def mutate_words(draw: Random, data: bytes, width: int, start: int) -> tuple[bytes, str]:
+def mutate_words(
+    draw: Random, data: bytes, width: int, start: int
+) -> tuple[bytes, str]:
     """Change, repeat or remove one number of an array."""
     form = WORDS[width]
     place = start + width * draw.randrange((len(data) - start) // width)
     (value,) = struct.unpack_from(form, data, place)
-    new = draw.choice((0, 1, -1, value + 1, value - 1, value * 2, 2 ** (8 * width - 1) - 1, 255, 1 << 15))
+    new = draw.choice(
+        (
+            0,
+            1,
+            -1,
+            value + 1,
+            value - 1,
+            value * 2,
+            2 ** (8 * width - 1) - 1,
+            255,
+            1 << 15,
+        )
+    )
     if form != "<q":
         new %= 1 << (8 * width)
     elif not -(2**63) <= new < 2**63:
         new = -1
     piece = draw.choice(
-        (struct.pack(form, new), struct.pack(form, new), b"", data[place : place + width] * 2)
+        (
+            struct.pack(form, new),
+            struct.pack(form, new),
+            b"",
+            data[place : place + width] * 2,
+        )
     )
-    return data[:place] + piece + data[place + width :], f"{value} at {place} becomes {piece.hex()}"
+    return data[:place] + piece + data[
+        place + width :
+    ], f"{value} at {place} becomes {piece.hex()}"
 
 
 def _compressed(module: object, mutator: Mutator) -> Mutator:

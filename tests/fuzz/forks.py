@@ -55,14 +55,24 @@ class Outcome(NamedTuple):
 
 
 OK = ("refused", "read")
-FAILURES = ("traceback", "hang", "memory", "crash", "executed", "wrote outside", "silent change")
+FAILURES = (
+    "traceback",
+    "hang",
+    "memory",
+    "crash",
+    "executed",
+    "wrote outside",
+    "silent change",
+)
 
 
 class Alarm(BaseException):
     """Raised where the input causes what it must not cause."""
 
 
-def run_case(reader: Reader, seed: int, number: int, sound: Path, expected: str, work: Path) -> Outcome:
+def run_case(
+    reader: Reader, seed: int, number: int, sound: Path, expected: str, work: Path
+) -> Outcome:
     """Fork, and let the child mutate and read a copy of the folder `sound` in the folder `work`.
 
     `expected` is what the reader makes of the sound folder.
@@ -71,7 +81,12 @@ def run_case(reader: Reader, seed: int, number: int, sound: Path, expected: str,
 
 
 def run_cases(
-    reader: Reader, seed: int, numbers: Sequence[int], sound: Path, expected: str, work: Path
+    reader: Reader,
+    seed: int,
+    numbers: Sequence[int],
+    sound: Path,
+    expected: str,
+    work: Path,
 ) -> list[Outcome]:
     """Run several cases in one forked process, which saves most of the time, and return an outcome for each.
 
@@ -81,7 +96,9 @@ def run_cases(
     """
     outcomes: list[Outcome] = []
     while len(outcomes) < len(numbers):
-        outcomes += _run_in_one_fork(reader, seed, numbers[len(outcomes) :], sound, expected, work)
+        outcomes += _run_in_one_fork(
+            reader, seed, numbers[len(outcomes) :], sound, expected, work
+        )
     if len(numbers) == 1:
         return outcomes
     for place, outcome in enumerate(outcomes):
@@ -96,7 +113,12 @@ def run_cases(
 
 
 def _run_in_one_fork(
-    reader: Reader, seed: int, numbers: Sequence[int], sound: Path, expected: str, work: Path
+    reader: Reader,
+    seed: int,
+    numbers: Sequence[int],
+    sound: Path,
+    expected: str,
+    work: Path,
 ) -> list[Outcome]:
     """Run cases until all are done or the process has ended; at least one is."""
     receive, send = os.pipe()
@@ -109,7 +131,9 @@ def _run_in_one_fork(
     os.close(receive)
     status = os.waitpid(child, 0)[1]
     shutil.rmtree(work, ignore_errors=True)
-    outcomes = [Outcome(*answer) for answer in answers if len(answer) == len(Outcome._fields)]
+    outcomes = [
+        Outcome(*answer) for answer in answers if len(answer) == len(Outcome._fields)
+    ]
     if len(outcomes) == len(numbers):
         return outcomes
     # The last answer is the mutation of the case that ended the process.
@@ -151,7 +175,13 @@ def _activity(process: int) -> tuple[bool, int]:
 
 
 def _be_child(
-    reader: Reader, seed: int, numbers: Sequence[int], sound: Path, expected: str, work: Path, send: int
+    reader: Reader,
+    seed: int,
+    numbers: Sequence[int],
+    sound: Path,
+    expected: str,
+    work: Path,
+    send: int,
 ) -> None:
     """Run the cases, write two lines about each, its mutation and its outcome, and end the process."""
     code = 1
@@ -161,7 +191,9 @@ def _be_child(
             os.dup2(null, stream)
         with recorder.recording(reader.name) if recorder else nullcontext():
             for place, number in enumerate(numbers):
-                mutation = prepare(reader, Random(f"{seed} {reader.name} {number}"), sound, work)
+                mutation = prepare(
+                    reader, Random(f"{seed} {reader.name} {number}"), sound, work
+                )
                 _write_line(send, [mutation])
                 _limit()
                 if place == 0:
@@ -219,9 +251,9 @@ def watch(work: Path) -> None:
             and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
         ):
             path = arguments[0]
-            if isinstance(path, (str, bytes)) and not str(Path(os.fsdecode(path)).absolute()).startswith(
-                inside
-            ):
+            if isinstance(path, (str, bytes)) and not str(
+                Path(os.fsdecode(path)).absolute()
+            ).startswith(inside):
                 raise Alarm(f"wrote outside {path!r}")
 
     # The module is known from here on, so that unpickling needs no import; its functions raise instead.
@@ -263,25 +295,39 @@ def _judge_message(error: MasscliError) -> tuple[str, str]:
     return "refused", error.message
 
 
-def _judge_result(reader: Reader, work: Path, found: str, expected: str) -> tuple[str, str]:
+def _judge_result(
+    reader: Reader, work: Path, found: str, expected: str
+) -> tuple[str, str]:
     """Compare what was read with what the sound folder holds, or with what an independent reader finds."""
     if found == expected:
         return "read", ""
     if reader.oracle is None:
-        return ("silent change", _difference(found, expected)) if reader.sealed else ("read", "")
+        return (
+            ("silent change", _difference(found, expected))
+            if reader.sealed
+            else ("read", "")
+        )
     try:
         wanted = reader.oracle(work)
     except UnreadableError as error:
         return "silent change", f"an independent reader refuses it: {error}"
     except Exception:
         return "silent change", f"an independent reader fails: {traceback.format_exc()}"
-    return ("read", "") if found == wanted else ("silent change", _difference(found, wanted))
+    return (
+        ("read", "")
+        if found == wanted
+        else ("silent change", _difference(found, wanted))
+    )
 
 
 def _difference(found: str, wanted: str) -> str:
     """Return both texts around the first place where they differ."""
     place = next(
-        (i for i, (one, other) in enumerate(zip(found, wanted, strict=False)) if one != other),
+        (
+            i
+            for i, (one, other) in enumerate(zip(found, wanted, strict=False))
+            if one != other
+        ),
         min(len(found), len(wanted)),
     )
     start = max(0, place - 150)

@@ -48,4 +48,6 @@ def preprocess(folder: Path) -> str:
         for path in sorted((folder / "made").iterdir())
         if path.is_file() and path.name != "manifest.json"
     ]
-    return json.dumps({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in made})
+    return json.dumps(
+        {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in made}
+    )

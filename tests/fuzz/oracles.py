@@ -20,7 +20,15 @@ from typing import Any
 
 import numpy as np
 
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "?"}
+DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "U8": "u1",
+    "BOOL": "?",
+}
 
 
 class UnreadableError(Exception):
@@ -54,7 +62,9 @@ def xz(data: bytes) -> bytes:
     return found
 
 
-def example(line: int, texts: Any = (), lists: Any = (), numbers: Any = (), shared: Any = ()) -> Any:
+def example(
+    line: int, texts: Any = (), lists: Any = (), numbers: Any = (), shared: Any = ()
+) -> Any:
     """Return an example in the form in which all are compared."""
     return [
         line,
@@ -67,19 +77,29 @@ def example(line: int, texts: Any = (), lists: Any = (), numbers: Any = (), shar
 
 def tsv(path: Path) -> list[Any]:
     header, *rows = [line.split("\t") for line in plain_lines(path.read_bytes())]
-    require(all(len(row) == len(header) for row in rows), "a row is too short or too long")
+    require(
+        all(len(row) == len(header) for row in rows), "a row is too short or too long"
+    )
     return [example(n, zip(header, row, strict=True)) for n, row in enumerate(rows, 2)]
 
 
 def lines(path: Path) -> list[Any]:
     rows = [line.split("\t") for line in plain_lines(path.read_bytes())]
-    require(all(len(row) == len(rows[0]) for row in rows), "a row is too short or too long")
-    return [example(n, {str(c): value for c, value in enumerate(row, 1)}) for n, row in enumerate(rows, 1)]
+    require(
+        all(len(row) == len(rows[0]) for row in rows), "a row is too short or too long"
+    )
+    return [
+        example(n, {str(c): value for c, value in enumerate(row, 1)})
+        for n, row in enumerate(rows, 1)
+    ]
 
 
 def as_text(value: Any) -> str:
     """A string as it is, a number as JSON writes it."""
-    require(value is not None and not isinstance(value, (list, dict)), "neither a string nor a number")
+    require(
+        value is not None and not isinstance(value, (list, dict)),
+        "neither a string nor a number",
+    )
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -89,15 +109,23 @@ def jsonl(path: Path) -> list[Any]:
         if not line.strip():
             continue
         value = json.loads(line)
-        texts = {key: as_text(item) for key, item in value.items() if not isinstance(item, list)}
+        texts = {
+            key: as_text(item)
+            for key, item in value.items()
+            if not isinstance(item, list)
+        }
         lists = {
-            key: [as_text(part) for part in item] for key, item in value.items() if isinstance(item, list)
+            key: [as_text(part) for part in item]
+            for key, item in value.items()
+            if isinstance(item, list)
         }
         if "question" in texts:
             for key in list(lists):
                 question = texts["question"]
                 joined = [
-                    question.replace("_", part) if "_" in question else f"{question} {part}"
+                    question.replace("_", part)
+                    if "_" in question
+                    else f"{question} {part}"
                     for part in lists[key]
                 ]
                 lists[f"{key}+question"] = joined
@@ -108,21 +136,33 @@ def jsonl(path: Path) -> list[Any]:
 def conll(path: Path) -> list[Any]:
     rows = plain_lines(path.read_bytes())
     words = [row for row in rows if row.strip(" \t\r")]
-    first = next((row for row in words if not row.startswith(("#", "-DOCSTART-"))), words[0] if words else "")
+    first = next(
+        (row for row in words if not row.startswith(("#", "-DOCSTART-"))),
+        words[0] if words else "",
+    )
 
     def split(row: str) -> list[str]:
-        return row.split("\t") if "\t" in first else [part for part in re.split("[ \r]", row) if part]
+        return (
+            row.split("\t")
+            if "\t" in first
+            else [part for part in re.split("[ \r]", row) if part]
+        )
 
     found, sentence, start = [], [], 0
     for number, row in enumerate([*rows, ""], 1):
         if not row.strip(" \t\r"):
             if sentence:
-                columns = {str(c): list(column) for c, column in enumerate(zip(*sentence, strict=True), 1)}
+                columns = {
+                    str(c): list(column)
+                    for c, column in enumerate(zip(*sentence, strict=True), 1)
+                }
                 found.append(example(start, lists=columns))
             sentence = []
             continue
         values = split(row)
-        is_comment = row.startswith("#") and not sentence and len(values) != len(split(first))
+        is_comment = (
+            row.startswith("#") and not sentence and len(values) != len(split(first))
+        )
         is_extra = len(values) == 10 and re.fullmatch(r"\d+[-.]\d+", values[0])
         if is_comment or row.startswith("-DOCSTART-") or is_extra:
             continue
@@ -143,7 +183,8 @@ def squad(path: Path) -> list[Any]:
                 for answer in answers:
                     start = int(answer["answer_start"])
                     require(
-                        paragraph["context"][start:].startswith(answer["text"]), "an answer that is not there"
+                        paragraph["context"][start:].startswith(answer["text"]),
+                        "an answer that is not there",
                     )
                 found.append(example(
                     len(found) + 1, {"id": str(question["id"]), "question": question["question"]},
@@ -161,17 +202,33 @@ def dialogues(path: Path) -> list[Any]:
             turns = [turn.strip() for turn in line.split("\t")]
             require(all(turns), "an empty turn")
             for last in range(1, len(turns)):
-                found.append(example(number, {"response": turns[last]}, {"context": turns[:last]}))
+                found.append(
+                    example(
+                        number, {"response": turns[last]}, {"context": turns[:last]}
+                    )
+                )
     return found
 
 
 def aligned(sources: Path, targets: Path) -> list[Any]:
-    both = zip(plain_lines(sources.read_bytes()), plain_lines(targets.read_bytes()), strict=True)
-    return [example(n, {"source": source, "target": target}) for n, (source, target) in enumerate(both, 1)]
+    both = zip(
+        plain_lines(sources.read_bytes()),
+        plain_lines(targets.read_bytes()),
+        strict=True,
+    )
+    return [
+        example(n, {"source": source, "target": target})
+        for n, (source, target) in enumerate(both, 1)
+    ]
 
 
 def multiple_choice(
-    line: int, context: str, question: str, choices: list[str], joined: list[str], more: Any
+    line: int,
+    context: str,
+    question: str,
+    choices: list[str],
+    joined: list[str],
+    more: Any,
 ) -> Any:
     """Return an example of SWAG or RACE."""
     texts = {"context": context, "question": question, **more}
@@ -191,10 +248,14 @@ def swag(path: Path) -> list[Any]:
 
 
 def _swag_row(line: int, values: dict[str, str]) -> Any:
-    endings = [values[f"ending{n}"] for n in range(len(values)) if f"ending{n}" in values]
+    endings = [
+        values[f"ending{n}"] for n in range(len(values)) if f"ending{n}" in values
+    ]
     joined = [f"{values['sent2']} {ending}" for ending in endings]
     label = {"label": values["label"]} if "label" in values else {}
-    return multiple_choice(line, values["sent1"], values["sent2"], endings, joined, label)
+    return multiple_choice(
+        line, values["sent1"], values["sent2"], endings, joined, label
+    )
 
 
 def swag_tsv(path: Path) -> list[Any]:
@@ -227,13 +288,21 @@ def _race_article(article: Any, name: str) -> list[Any]:
     for number, question in enumerate(article["questions"]):
         choices = article["options"][number]
         joined = [
-            question.replace("_", choice) if "_" in question else f"{question} {choice}" for choice in choices
+            question.replace("_", choice) if "_" in question else f"{question} {choice}"
+            for choice in choices
         ]
         more = {"id": f"{name}-{number + 1}"}
         if "answers" in article:
-            require(len(article["answers"]) == len(article["questions"]), "not an answer for each question")
+            require(
+                len(article["answers"]) == len(article["questions"]),
+                "not an answer for each question",
+            )
             more["label"] = article["answers"][number]
-        found.append(multiple_choice(number + 1, article["article"], question, choices, joined, more))
+        found.append(
+            multiple_choice(
+                number + 1, article["article"], question, choices, joined, more
+            )
+        )
     return found
 
 
@@ -264,7 +333,10 @@ def shard_rows(folder: Path, name: str, kind: str) -> Iterator[list[int]]:
     rows, values, _ = struct.unpack_from("<QQQ", index, 28)
     offsets = np.frombuffer(index, "<i8", rows + 1, 128)
     numbers = np.frombuffer((folder / f"{name}.bin").read_bytes(), dtype)
-    require(len(numbers) == values and offsets[0] == 0 and offsets[-1] == values, "offsets and values differ")
+    require(
+        len(numbers) == values and offsets[0] == 0 and offsets[-1] == values,
+        "offsets and values differ",
+    )
     for start, end in itertools.pairwise(offsets.tolist()):
         require(start <= end, "offsets that go back")
         yield numbers[start:end].tolist()
@@ -272,7 +344,9 @@ def shard_rows(folder: Path, name: str, kind: str) -> Iterator[list[int]]:
 
 def data_folder(folder: Path) -> Any:
     """Return the rows of every text, pair and table of a data folder."""
-    manifest = json.loads((folder / "manifest.json").read_bytes().decode("utf-8").removeprefix("\ufeff"))
+    manifest = json.loads(
+        (folder / "manifest.json").read_bytes().decode("utf-8").removeprefix("\ufeff")
+    )
     columns = {}
     for column in manifest["columns"]:
         rows: list[list[int]] = []
@@ -282,9 +356,19 @@ def data_folder(folder: Path) -> Any:
     texts = []
     for text in manifest["texts"]:
         original = text.get("original")
-        kept = None if original is None else [bytes(row).decode() for row in columns[original]]
+        kept = (
+            None
+            if original is None
+            else [bytes(row).decode() for row in columns[original]]
+        )
         texts.append(
-            [text["split"], text["language"], bool(text["monolingual"]), columns[text["column"]], kept]
+            [
+                text["split"],
+                text["language"],
+                bool(text["monolingual"]),
+                columns[text["column"]],
+                kept,
+            ]
         )
     pairs = []
     for pair in manifest["aligned"]:
@@ -297,7 +381,9 @@ def data_folder(folder: Path) -> Any:
     return [texts, pairs, tables]
 
 
-def _side(columns: dict[str, list[list[int]]], pair: dict[str, Any], side: str) -> list[list[int]]:
+def _side(
+    columns: dict[str, list[list[int]]], pair: dict[str, Any], side: str
+) -> list[list[int]]:
     rows = columns[pair[f"{side}_column"]]
     selection = pair.get(f"{side}_rows")
     if selection is None:

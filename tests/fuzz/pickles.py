@@ -59,11 +59,17 @@ def mutate_pickle(draw: Random, data: bytes) -> tuple[bytes, str]:
         case 2:
             other = draw.randrange(len(operations))
             piece = data[starts[other] : starts[other + 1]]
-            return data[:start] + piece + data[end:], f"{operations[other][0].name} for {name} at {start}"
+            return data[:start] + piece + data[
+                end:
+            ], f"{operations[other][0].name} for {name} at {start}"
         case 3:
-            return data[:start] + draw.choice(VALUES) + data[end:], f"a value for {name} at {start}"
+            return data[:start] + draw.choice(VALUES) + data[
+                end:
+            ], f"a value for {name} at {start}"
         case 4:
-            return data[:start] + draw.choice(NAMES) + data[end:], f"a name for {name} at {start}"
+            return data[:start] + draw.choice(NAMES) + data[
+                end:
+            ], f"a name for {name} at {start}"
         case 5:
             return mutate_bytes(draw, data)
     # Not before the protocol.
@@ -89,7 +95,9 @@ def mutate_torch_file(draw: Random, data: bytes) -> tuple[bytes, str]:
         what = f"{name} twice"
     else:
         name = next((other for other in members if other.endswith("data.pkl")), name)
-        members[name], what = mutate_pickle(draw, members[name]) if members[name] else (b"", "empty")
+        members[name], what = (
+            mutate_pickle(draw, members[name]) if members[name] else (b"", "empty")
+        )
     made = io.BytesIO()
     compression = zipfile.ZIP_DEFLATED if draw.random() < 0.02 else zipfile.ZIP_STORED
     with zipfile.ZipFile(made, "w", compression) as archive:

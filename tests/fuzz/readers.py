@@ -79,7 +79,11 @@ def text_of(value: Any) -> str:
 def digest(tensor: Tensor) -> list[Any]:
     """Return the type, the shape and a checksum of a tensor."""
     raw = tensor.detach().contiguous().flatten().view(-1)
-    data = raw.view(dtype=__import__("torch").uint8).numpy().tobytes() if raw.numel() else b""
+    data = (
+        raw.view(dtype=__import__("torch").uint8).numpy().tobytes()
+        if raw.numel()
+        else b""
+    )
     return [str(tensor.dtype), list(tensor.shape), hashlib.sha256(data).hexdigest()]
 
 
@@ -111,10 +115,17 @@ def read_data(folder: Path) -> str:
                 *([side[n].tolist() for n in range(len(side))] for side in sides),
             ]
         )
-    tables = [_table_rows(data.table(table.name, table.split)) for table in data.manifest.tables]
+    tables = [
+        _table_rows(data.table(table.name, table.split))
+        for table in data.manifest.tables
+    ]
     for split in data.splits():
         for language in data.languages:
-            _use(lambda split=split, language=language: data.monolingual(split, language).document_starts)
+            _use(
+                lambda split=split, language=language: (
+                    data.monolingual(split, language).document_starts
+                )
+            )
     return text_of([texts, pairs, tables])
 
 
@@ -197,7 +208,13 @@ def checkpoint_plainly(folder: Path) -> str:
     model = oracles.toml(place / "recipe.toml")["model"]
     dim = int(model["dim"]) if "dim" in model else resolve(model).dim
     return text_of(
-        [tensors, *numbers, dim, {name: float(value) for name, value in state["metrics"].items()}, encoded]
+        [
+            tensors,
+            *numbers,
+            dim,
+            {name: float(value) for name, value in state["metrics"].items()},
+            encoded,
+        ]
     )
 
 
@@ -206,7 +223,11 @@ def _tensor_digests(path: Path) -> dict[str, Any]:
              "I32": "torch.int32", "U8": "torch.uint8", "BOOL": "torch.bool"}  # fmt: skip
     found = {}
     for name, (dtype, shape, values) in oracles.safetensors(path).items():
-        found[name] = [names[dtype], shape, hashlib.sha256(bytes.fromhex(values)).hexdigest()]
+        found[name] = [
+            names[dtype],
+            shape,
+            hashlib.sha256(bytes.fromhex(values)).hexdigest(),
+        ]
     return found
 
 
@@ -221,7 +242,15 @@ def continue_run(folder: Path) -> str:
         option if option != "2" or sound.TINY[n - 1] != "--max-update" else "3"
         for n, option in enumerate(sound.TINY)
     ]
-    command("pretrain", folder / "data", "--objective", "mass", *options, "--save-dir", folder / "run")
+    command(
+        "pretrain",
+        folder / "data",
+        "--objective",
+        "mass",
+        *options,
+        "--save-dir",
+        folder / "run",
+    )
     return ""
 
 
@@ -256,7 +285,13 @@ def train_recipe(folder: Path) -> str:
 def _examples(records: list[Record]) -> str:
     return text_of(
         [
-            oracles.example(r.line, r.texts, r.lists, {k: list(v) for k, v in r.numbers.items()}, r.shared)
+            oracles.example(
+                r.line,
+                r.texts,
+                r.lists,
+                {k: list(v) for k, v in r.numbers.items()},
+                r.shared,
+            )
             for r in records
         ]
     )
@@ -354,7 +389,9 @@ def vocabulary_reader(name: str, *files: str) -> Reader:
             "folder": folder / "made",
         }
         if len(files) == 2:
-            tokenizer = Tokenizer.from_bpe_codes(folder / files[0], folder / files[1], **settings)  # type: ignore[arg-type]
+            tokenizer = Tokenizer.from_bpe_codes(
+                folder / files[0], folder / files[1], **settings
+            )  # type: ignore[arg-type]
         else:
             tokenizer = Tokenizer.from_model_file(folder / files[0], **settings)  # type: ignore[arg-type]
         encoded = tokenizer.encode_lines(SAMPLE, "en")
@@ -372,11 +409,22 @@ def vocabulary_reader(name: str, *files: str) -> Reader:
 
 def import_model(folder: Path, languages: tuple[str, ...] = ("en",)) -> str:
     """Import a folder, and read what was made of it."""
-    path, notes = import_folder(folder / "model", folder / "made", languages, allow_pickle=True)
+    path, notes = import_folder(
+        folder / "model", folder / "made", languages, allow_pickle=True
+    )
     checkpoint = Checkpoint.open(path)
-    model = {key: digest(tensor) for key, tensor in checkpoint.model().state_dict().items()}
+    model = {
+        key: digest(tensor) for key, tensor in checkpoint.model().state_dict().items()
+    }
     encoded = checkpoint.tokenizer().encode_lines(SAMPLE, languages[0])
-    return text_of([model, encoded, notes[0].partition(" from ")[0], asdict(checkpoint.recipe.model)])
+    return text_of(
+        [
+            model,
+            encoded,
+            notes[0].partition(" from ")[0],
+            asdict(checkpoint.recipe.model),
+        ]
+    )
 
 
 def import_checkpoint(folder: Path, name: str, codes: str | None = None) -> str:
@@ -386,9 +434,18 @@ def import_checkpoint(folder: Path, name: str, codes: str | None = None) -> str:
         request = replace(request, bpe_codes=folder / "model" / codes)
     path, notes = import_file(request, None, folder / "made")
     checkpoint = Checkpoint.open(path)
-    model = {key: digest(tensor) for key, tensor in checkpoint.model().state_dict().items()}
+    model = {
+        key: digest(tensor) for key, tensor in checkpoint.model().state_dict().items()
+    }
     encoded = checkpoint.tokenizer().encode_lines(SAMPLE, "en")
-    return text_of([model, encoded, notes[0].partition(" from ")[0], asdict(checkpoint.recipe.model)])
+    return text_of(
+        [
+            model,
+            encoded,
+            notes[0].partition(" from ")[0],
+            asdict(checkpoint.recipe.model),
+        ]
+    )
 
 
 import_translator = partial(import_model, languages=("en", "de"))
@@ -414,11 +471,20 @@ def peer_readers() -> tuple[Reader, ...]:
     pieces = ("dict.en.txt", "dict.de.txt", "sentencepiece.bpe.model")
     readers = [
         _peer_reader("xlm-file", xlm, "xlm/sample-english-only.pth"),
-        _peer_reader("xlm-old-file", ("--bpe-codes", "{}/codes"), "xlm/sample-legacy.pth", "xlm/codes"),
+        _peer_reader(
+            "xlm-old-file",
+            ("--bpe-codes", "{}/codes"),
+            "xlm/sample-legacy.pth",
+            "xlm/codes",
+        ),
     ]
     for name in ("fairseq-a", "fairseq-b"):
         readers.append(
-            _peer_reader(f"{name}-file", fairseq, *(f"{name}/{file}" for file in ("checkpoint.pt", *pieces)))
+            _peer_reader(
+                f"{name}-file",
+                fairseq,
+                *(f"{name}/{file}" for file in ("checkpoint.pt", *pieces)),
+            )
         )
     return tuple(readers)
 
@@ -434,7 +500,10 @@ def _peer_reader(name: str, options: tuple[str, ...], *files: str) -> Reader:
             *(option.replace("{}", str(place)) for option in options),
         )
         return text_of(
-            {key: digest(tensor) for key, tensor in Checkpoint.open(made).model().state_dict().items()}
+            {
+                key: digest(tensor)
+                for key, tensor in Checkpoint.open(made).model().state_dict().items()
+            }
         )
 
     return Reader(name, sound.make_peer(*files), read, "model", writes=True, pipes=True)
@@ -488,37 +557,66 @@ class Weights:
 
 
 def weights_reader(
-    name: str, make: Callable[[Path], None], file: str, run: Callable[[Path], tuple[Path, list[str]]]
+    name: str,
+    make: Callable[[Path], None],
+    file: str,
+    run: Callable[[Path], tuple[Path, list[str]]],
 ) -> Reader:
     """Return the reader of numbered weights of one kind."""
     kind = Weights(make, file, run)
-    return Reader(f"weights-{name}", kind.write_numbered, kind.read, "weights", kind.plainly, writes=True)
+    return Reader(
+        f"weights-{name}",
+        kind.write_numbered,
+        kind.read,
+        "weights",
+        kind.plainly,
+        writes=True,
+    )
 
 
 def _import_folder(folder: Path, languages: tuple[str, ...]) -> tuple[Path, list[str]]:
-    return import_folder(folder / "model", folder / "made", languages, allow_pickle=True)
+    return import_folder(
+        folder / "model", folder / "made", languages, allow_pickle=True
+    )
 
 
 def _import_mass_file(folder: Path) -> tuple[Path, list[str]]:
     place = folder / "model"
-    request = ImportRequest(place / "mass_ende_1024.pth", bpe_codes=place / "codes_ende")
+    request = ImportRequest(
+        place / "mass_ende_1024.pth", bpe_codes=place / "codes_ende"
+    )
     return import_file(request, None, folder / "made")
 
 
 def _import_fairseq_file(folder: Path) -> tuple[Path, list[str]]:
-    return import_file(ImportRequest(folder / "model/checkpoint_best.pt"), None, folder / "made")
+    return import_file(
+        ImportRequest(folder / "model/checkpoint_best.pt"), None, folder / "made"
+    )
 
 
 def weights_readers() -> tuple[Reader, ...]:
     """Return the readers of the weights of other programs."""
     english, file = partial(_import_folder, languages=("en",)), "model.safetensors"
-    readers = [weights_reader(kind, sound.make_huggingface(kind), file, english) for kind in published.SHAPES]
+    readers = [
+        weights_reader(kind, sound.make_huggingface(kind), file, english)
+        for kind in published.SHAPES
+    ]
     for kind, form in published_seq2seq.SEQ2SEQ.items():
         languages = partial(_import_folder, languages=form.languages)
-        readers.append(weights_reader(kind, sound.make_encoder_decoder(kind), file, languages))
-    readers.append(weights_reader("pickle", sound.make_pickle, "pytorch_model.bin", english))
-    readers.append(weights_reader("xlm", sound.make_mass, "mass_ende_1024.pth", _import_mass_file))
-    readers.append(weights_reader("fairseq", sound.make_fairseq, "checkpoint_best.pt", _import_fairseq_file))
+        readers.append(
+            weights_reader(kind, sound.make_encoder_decoder(kind), file, languages)
+        )
+    readers.append(
+        weights_reader("pickle", sound.make_pickle, "pytorch_model.bin", english)
+    )
+    readers.append(
+        weights_reader("xlm", sound.make_mass, "mass_ende_1024.pth", _import_mass_file)
+    )
+    readers.append(
+        weights_reader(
+            "fairseq", sound.make_fairseq, "checkpoint_best.pt", _import_fairseq_file
+        )
+    )
     return tuple(readers)
 
 
@@ -527,20 +625,28 @@ def weights_readers() -> tuple[Reader, ...]:
 
 def read_pairs(folder: Path) -> str:
     """Read a dictionary."""
-    pairs = read_dictionary(folder / "input/pairs.txt", DataFolder.open(folder / "data"))
+    pairs = read_dictionary(
+        folder / "input/pairs.txt", DataFolder.open(folder / "data")
+    )
     return text_of({str(piece): ids.tolist() for piece, ids in pairs.items()})
 
 
 def read_vectors(folder: Path) -> str:
     """Start a model from word vectors."""
     data = DataFolder.open(folder / "data")
-    model = Transformer(resolve({"arch": "tiny", "dim": 16, "heads": 2, "ffn_dim": 16}), data.vocab.size, ())
+    model = Transformer(
+        resolve({"arch": "tiny", "dim": 16, "heads": 2, "ffn_dim": 16}),
+        data.vocab.size,
+        (),
+    )
     return text_of(load_vectors(model, [f"en={folder}/input/vectors.vec"], data))
 
 
 def report_scores(folder: Path) -> str:
     """Summarise a log of scores."""
-    return command("report", folder / "scores/scores.jsonl", "--baseline", "method=base")
+    return command(
+        "report", folder / "scores/scores.jsonl", "--baseline", "method=base"
+    )
 
 
 def report_runs(folder: Path) -> str:
@@ -588,8 +694,26 @@ SCORES: tuple[tuple[str, ...], ...] = (
         "label",
     ),
     ("labels.jsonl", "--ref", "labels.txt", "--metric", "accuracy"),
-    ("answers.jsonl", "--ref", "train.json", "--metric", "squad", "--na-prob", "probabilities.jsonl"),
-    ("train.conll", "--ref", "train.conll", "--metric", "accuracy", "--column", "2", "--hyp-column", "2"),
+    (
+        "answers.jsonl",
+        "--ref",
+        "train.json",
+        "--metric",
+        "squad",
+        "--na-prob",
+        "probabilities.jsonl",
+    ),
+    (
+        "train.conll",
+        "--ref",
+        "train.conll",
+        "--metric",
+        "accuracy",
+        "--column",
+        "2",
+        "--hyp-column",
+        "2",
+    ),
 )
 
 
@@ -610,8 +734,12 @@ def score_all(folder: Path) -> str:
     found = []
     for hypotheses, *options in SCORES:
         # An option with a point in it is a file.
-        named = [str(folder / option) if "." in option else option for option in options]
-        found.append(output_of("score", folder / hypotheses, *named).replace(str(folder), ""))
+        named = [
+            str(folder / option) if "." in option else option for option in options
+        ]
+        found.append(
+            output_of("score", folder / hypotheses, *named).replace(str(folder), "")
+        )
     return text_of(found)
 
 
@@ -619,7 +747,12 @@ def predict(folder: Path) -> str:
     """Predict labels for tables in two formats."""
     options = ("--precision", "fp32")
     tables = [folder / "input" / name for name in ("rows.tsv", "rows.jsonl")]
-    return text_of([output_of("predict", folder / "run", "--input", path, *options) for path in tables])
+    return text_of(
+        [
+            output_of("predict", folder / "run", "--input", path, *options)
+            for path in tables
+        ]
+    )
 
 
 def generate(folder: Path) -> str:
@@ -650,10 +783,29 @@ other_form = partial(examples_reader, make_all=sound.make_other_forms)
 READERS: dict[str, Reader] = {
     reader.name: reader
     for reader in (
-        Reader("data-sealed", sound.make_data, read_data, "data", sealed=True, pipes=True),
-        Reader("data", sound.make_data, read_data, "data", data_plainly, reseal=reseal_data, pipes=True),
-        Reader("resume", make_partial, preprocess, "made/.partial", writes=True, pipes=True),
-        Reader("checkpoint-sealed", sound.make_run, read_checkpoint, CHECKPOINT, sealed=True, pipes=True),
+        Reader(
+            "data-sealed", sound.make_data, read_data, "data", sealed=True, pipes=True
+        ),
+        Reader(
+            "data",
+            sound.make_data,
+            read_data,
+            "data",
+            data_plainly,
+            reseal=reseal_data,
+            pipes=True,
+        ),
+        Reader(
+            "resume", make_partial, preprocess, "made/.partial", writes=True, pipes=True
+        ),
+        Reader(
+            "checkpoint-sealed",
+            sound.make_run,
+            read_checkpoint,
+            CHECKPOINT,
+            sealed=True,
+            pipes=True,
+        ),
         Reader(
             "checkpoint",
             sound.make_run,
@@ -664,7 +816,9 @@ READERS: dict[str, Reader] = {
             pipes=True,
         ),
         Reader("inspect-run", sound.make_run, inspect_run, "run", pipes=True),
-        Reader("continue-run", sound.make_run, continue_run, "run", writes=True, pipes=True),
+        Reader(
+            "continue-run", sound.make_run, continue_run, "run", writes=True, pipes=True
+        ),
         Reader("recipe", sound.make_recipe, read_recipe),
         Reader("config", _make_config, train_recipe, "input", writes=True),
         text_reader("text.en"),
@@ -695,28 +849,65 @@ READERS: dict[str, Reader] = {
         Reader("predict", sound.make_classifier, predict, "input"),
         Reader("generate", sound.make_translator, generate, "input", generate_plainly),
         *(
-            Reader(f"hf-{kind}", sound.make_huggingface(kind), import_model, "model", writes=True, pipes=True)
+            Reader(
+                f"hf-{kind}",
+                sound.make_huggingface(kind),
+                import_model,
+                "model",
+                writes=True,
+                pipes=True,
+            )
             for kind in published.SHAPES
         ),
         *(
             Reader(
                 f"hf-{kind}",
                 sound.make_encoder_decoder(kind),
-                partial(import_model, languages=published_seq2seq.SEQ2SEQ[kind].languages),
+                partial(
+                    import_model, languages=published_seq2seq.SEQ2SEQ[kind].languages
+                ),
                 "model",
                 writes=True,
                 pipes=True,
             )
             for kind in published_seq2seq.SEQ2SEQ
         ),
-        Reader("hf-shards", sound.make_shards, import_model, "model", writes=True, pipes=True),
-        Reader("hf-pickle", sound.make_pickle, import_model, "model", writes=True, pipes=True),
+        Reader(
+            "hf-shards",
+            sound.make_shards,
+            import_model,
+            "model",
+            writes=True,
+            pipes=True,
+        ),
+        Reader(
+            "hf-pickle",
+            sound.make_pickle,
+            import_model,
+            "model",
+            writes=True,
+            pipes=True,
+        ),
         Reader("xlm", sound.make_mass, import_mass, "model", writes=True),
         Reader("xlm-old", sound.make_old_mass, import_mass, "model", writes=True),
         Reader("fairseq", sound.make_fairseq, import_fairseq, "model", writes=True),
         Reader("fairseq-bart", sound.make_bart, import_fairseq, "model", writes=True),
-        Reader("hf-own", sound.make_export, import_translator, "model", writes=True, pipes=True),
-        Reader("hf-old-pickle", sound.make_old_pickle, import_model, "model", writes=True, pipes=True),
+        Reader(
+            "hf-own",
+            sound.make_export,
+            import_translator,
+            "model",
+            writes=True,
+            pipes=True,
+        ),
+        Reader(
+            "hf-old-pickle",
+            sound.make_old_pickle,
+            import_model,
+            "model",
+            writes=True,
+            pipes=True,
+        ),
         *weights_readers(),
         *peer_readers(),
     )

@@ -62,7 +62,11 @@ def reseal_tokenizer(folder: Path) -> str | None:
     if not card or model is None:
         return None
     card["model_sha256"] = _sha256(model)
-    content = {key: value for key, value in card.items() if key != "fingerprint" and value is not None}
+    content = {
+        key: value
+        for key, value in card.items()
+        if key != "fingerprint" and value is not None
+    }
     try:
         languages = sorted(zip(card["language_ids"], card["languages"], strict=True))
         content["language_ids"] = [number for number, _ in languages]

@@ -51,7 +51,10 @@ class RefusedCommandError(Exception):
 
 def sentences(count: int, language: str, seed: int) -> list[str]:
     """Return sentences of the toy language."""
-    return [" ".join(toy.WORDS[language][word] for word in walk) for walk in toy.sentences(count, seed)]
+    return [
+        " ".join(toy.WORDS[language][word] for word in walk)
+        for walk in toy.sentences(count, seed)
+    ]
 
 
 def make_text(folder: Path) -> None:
@@ -81,7 +84,9 @@ def make_examples(folder: Path) -> None:
                 "answers": ["A", "B"],
             }
         )
-    (folder / "train.race").write_text("".join(json.dumps(article) + "\n" for article in articles))
+    (folder / "train.race").write_text(
+        "".join(json.dumps(article) + "\n" for article in articles)
+    )
 
 
 def make_other_forms(folder: Path) -> None:
@@ -91,27 +96,48 @@ def make_other_forms(folder: Path) -> None:
     for text in texts:
         rows.append(f"# text = {text}")
         for number, word in enumerate(text.split(), 1):
-            rows.append("\t".join([str(number), word, word, "NOUN", "_", "_", "0", "root", "_", "_"]))
+            rows.append(
+                "\t".join(
+                    [str(number), word, word, "NOUN", "_", "_", "0", "root", "_", "_"]
+                )
+            )
         rows += ["\t".join(["1.1", "x", *"________"]), ""]
     toy_tasks.save(folder / "train.conllu", rows)
     questions: list[Any] = []
     for number, text in enumerate(texts):
         questions.append(
-            {"context": text, "question": ("bo _ ?", "be?")[number % 2], "choices": ["ba", "bi"], "label": 1}
+            {
+                "context": text,
+                "question": ("bo _ ?", "be?")[number % 2],
+                "choices": ["ba", "bi"],
+                "label": 1,
+            }
         )
     toy_tasks.save(folder / "train.jsonl", [json.dumps(row) for row in questions])
     endings: list[Any] = []
     for number, text in enumerate(texts):
         endings.append(
-            {"sent1": text, "sent2": "ba", "ending0": "bi", "ending1": "bo", "label": str(number % 2)}
+            {
+                "sent1": text,
+                "sent2": "ba",
+                "ending0": "bi",
+                "ending1": "bo",
+                "label": str(number % 2),
+            }
         )
     toy_tasks.save(folder / "swag.jsonl", [json.dumps(row) for row in endings])
     toy_tasks.save(
-        folder / "swag.tsv", ["\t".join(endings[0]), *("\t".join(row.values()) for row in endings)]
+        folder / "swag.tsv",
+        ["\t".join(endings[0]), *("\t".join(row.values()) for row in endings)],
     )
     (folder / "race/more").mkdir(parents=True)
     for name, text in zip(("1.txt", "more/2.txt", "more/3.txt"), texts, strict=False):
-        article = {"article": text, "questions": ["ba _ ?"], "options": [["bi", "be"]], "answers": ["A"]}
+        article = {
+            "article": text,
+            "questions": ["ba _ ?"],
+            "options": [["bi", "be"]],
+            "answers": ["A"],
+        }
         (folder / "race" / name).write_text(json.dumps(article))
 
 
@@ -121,8 +147,13 @@ def make_data(folder: Path) -> None:
     text.mkdir()
     for split, count, seed in (("train", 40, 1), ("valid", 6, 2)):
         for language in ("en", "de"):
-            toy_tasks.save(text / f"{split}.{language}", sentences(count, language, seed))
-    toy_tasks.save(text / "mono.en", [*sentences(20, "en", 5), "", *sentences(5, "en", 6), "bagabo dig"])
+            toy_tasks.save(
+                text / f"{split}.{language}", sentences(count, language, seed)
+            )
+    toy_tasks.save(
+        text / "mono.en",
+        [*sentences(20, "en", 5), "", *sentences(5, "en", 6), "bagabo dig"],
+    )
     make_examples(text)
     options: list[object] = [
         "--trainpref",
@@ -160,7 +191,15 @@ def make_data(folder: Path) -> None:
 def make_run(folder: Path) -> None:
     """A data folder, and a run on it with a head, an optimizer and two streams."""
     make_data(folder)
-    command("pretrain", folder / "data", "--objective", "mass", *TINY, "--save-dir", folder / "run")
+    command(
+        "pretrain",
+        folder / "data",
+        "--objective",
+        "mass",
+        *TINY,
+        "--save-dir",
+        folder / "run",
+    )
 
 
 def make_classifier(folder: Path) -> None:
@@ -171,10 +210,27 @@ def make_classifier(folder: Path) -> None:
     (folder / "input/rows.tsv").write_text(table)
     header, *rows = [line.split("\t") for line in table.splitlines()]
     toy_tasks.save(
-        folder / "input/rows.jsonl", [json.dumps(dict(zip(header, row, strict=True))) for row in rows]
+        folder / "input/rows.jsonl",
+        [json.dumps(dict(zip(header, row, strict=True))) for row in rows],
     )
-    options = ["--table", "tsv", "--text-columns", "sentence1", "--label-column", "label"]
-    command("finetune", folder / "data", "--task", "classify", *options, *TINY, "--save-dir", folder / "run")
+    options = [
+        "--table",
+        "tsv",
+        "--text-columns",
+        "sentence1",
+        "--label-column",
+        "label",
+    ]
+    command(
+        "finetune",
+        folder / "data",
+        "--task",
+        "classify",
+        *options,
+        *TINY,
+        "--save-dir",
+        folder / "run",
+    )
     shutil.rmtree(folder / "text")
 
 
@@ -210,7 +266,10 @@ def make_recipe(folder: Path) -> None:
 RECIPE_STREAMS: dict[str, Any] = {
     "pairs": {"dataset": "en-de", "objective": {"name": "translate"}},
     "mass": {"dataset": "en", "objective": {"name": "mass"}, "loss_weight": "0.5"},
-    "labels": {"dataset": "tsv", "objective": {"name": "classify", "labels": ["yes", "no "]}},
+    "labels": {
+        "dataset": "tsv",
+        "objective": {"name": "classify", "labels": ["yes", "no "]},
+    },
 }
 
 
@@ -233,7 +292,13 @@ def make_huggingface(kind: str) -> Callable[[Path], None]:
         else:
             published.write(place, kind, **more)
             (place / "tokenizer_config.json").write_text(
-                json.dumps({"do_lower_case": True, "strip_accents": None, "tokenizer_class": "BertTokenizer"})
+                json.dumps(
+                    {
+                        "do_lower_case": True,
+                        "strip_accents": None,
+                        "tokenizer_class": "BertTokenizer",
+                    }
+                )
             )
 
     return make
@@ -256,7 +321,9 @@ def make_pickle(folder: Path, *, legacy: bool = False) -> None:
     place.mkdir()
     weights = published.write(place, "bert")
     (place / "model.safetensors").unlink()
-    torch.save(weights, place / "pytorch_model.bin", _use_new_zipfile_serialization=not legacy)
+    torch.save(
+        weights, place / "pytorch_model.bin", _use_new_zipfile_serialization=not legacy
+    )
 
 
 def make_old_pickle(folder: Path) -> None:
@@ -284,13 +351,20 @@ def make_fairseq(folder: Path) -> None:
 
 def make_bart(folder: Path) -> None:
     """A model of fairseq with the options of its BART."""
-    write_fairseq(folder / "model", ["bab deg fik ga", "dog ba"], arch="bart_base", task="denoising")
+    write_fairseq(
+        folder / "model",
+        ["bab deg fik ga", "dog ba"],
+        arch="bart_base",
+        task="denoising",
+    )
 
 
 def make_export(folder: Path) -> None:
     """A translator as masscli exports it where no tokenizer of Hugging Face gives the same ids."""
     make_translator(folder)
-    command("export", folder / "run", "-s", "en", "-t", "de", "--output", folder / "model")
+    command(
+        "export", folder / "run", "-s", "en", "-t", "de", "--output", folder / "model"
+    )
     checkpoint = Checkpoint.open(folder / "run")
     place, directed = folder / "model", fold_direction(checkpoint, "en", "de")
     config = json.loads((place / "config.json").read_text())
@@ -308,10 +382,17 @@ def make_shards(folder: Path) -> None:
     place.mkdir()
     weights = published.write(place, "bert")
     (place / "model.safetensors").unlink()
-    names, files = sorted(weights), ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+    names, files = (
+        sorted(weights),
+        ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"),
+    )
     weight_map = {name: files[number % 2] for number, name in enumerate(names)}
     for file in files:
-        chosen = {name: weights[name].contiguous() for name in names if weight_map[name] == file}
+        chosen = {
+            name: weights[name].contiguous()
+            for name in names
+            if weight_map[name] == file
+        }
         published.save_file(chosen, place / file)
     (place / "model.safetensors.index.json").write_text(
         json.dumps({"metadata": {}, "weight_map": weight_map})
@@ -325,12 +406,19 @@ def make_vocabularies(folder: Path) -> None:
         leftover.unlink()
     published.write_wordpiece(folder)
     words = sentences(20, "en", 1)
-    merges = sorted({f"{word[0]} {word[1]}</w>" for line in words for word in line.split()})
-    (folder / "codes").write_text("#version: 0.2\n" + "".join(f"{merge}\n" for merge in merges))
+    merges = sorted(
+        {f"{word[0]} {word[1]}</w>" for line in words for word in line.split()}
+    )
+    (folder / "codes").write_text(
+        "#version: 0.2\n" + "".join(f"{merge}\n" for merge in merges)
+    )
     pieces = sorted({word for line in words for word in line.split()})
     letters = sorted({letter for piece in pieces for letter in piece})
     (folder / "counts").write_text(
-        "".join(f"{piece} 9\n" for piece in [*pieces, *(f"{letter}@@" for letter in letters), *letters])
+        "".join(
+            f"{piece} 9\n"
+            for piece in [*pieces, *(f"{letter}@@" for letter in letters), *letters]
+        )
     )
 
 
@@ -340,7 +428,8 @@ def make_dictionary(folder: Path) -> None:
     (folder / "input").mkdir()
     pairs = zip(toy.WORDS["en"], toy.WORDS["de"], strict=True)
     toy_tasks.save(
-        folder / "input/pairs.txt", [*(f"{one}\t{other}\t0.5" for one, other in pairs), "ba\tba\t1"]
+        folder / "input/pairs.txt",
+        [*(f"{one}\t{other}\t0.5" for one, other in pairs), "ba\tba\t1"],
     )
     vectors = [
         " ".join([word, *(f"{(number * i) % 7 / 7:.3f}" for i in range(1, 17))])
@@ -382,18 +471,26 @@ def make_score_input(folder: Path) -> None:
     labels = [json.dumps({"line": n, "label": "yes"}) for n in range(1, LINES + 1)]
     toy_tasks.save(folder / "labels.jsonl", labels)
     toy_tasks.save(folder / "labels.txt", ["yes"] * LINES)
-    toy_tasks.save(folder / "rows.jsonl", [json.dumps({"label": "yes", "score": n}) for n in range(LINES)])
     toy_tasks.save(
-        folder / "answers.jsonl", [json.dumps({"id": name, "answer": text}) for name, text in answers.items()]
+        folder / "rows.jsonl",
+        [json.dumps({"label": "yes", "score": n}) for n in range(LINES)],
     )
     toy_tasks.save(
-        folder / "probabilities.jsonl", [json.dumps({"id": name, "na_prob": 0.5}) for name in answers]
+        folder / "answers.jsonl",
+        [json.dumps({"id": name, "answer": text}) for name, text in answers.items()],
+    )
+    toy_tasks.save(
+        folder / "probabilities.jsonl",
+        [json.dumps({"id": name, "na_prob": 0.5}) for name in answers],
     )
 
 
 def _questions(path: Path) -> Sequence[Any]:
     return [
-        q for article in json.loads(path.read_text())["data"] for p in article["paragraphs"] for q in p["qas"]
+        q
+        for article in json.loads(path.read_text())["data"]
+        for p in article["paragraphs"]
+        for q in p["qas"]
     ]
 
 

@@ -9,7 +9,16 @@ from typing import Any
 
 from tests.fuzz.trees import mutate_tree, to_json
 
-SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
+SIZES = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I64": 8,
+    "I32": 4,
+    "U8": 1,
+    "BOOL": 1,
+}
 FLOATS = (float("nan"), float("inf"), -float("inf"), 3e38, -3e38, 0.0, 1e-40)
 
 
@@ -44,14 +53,26 @@ def mutate_safetensors(draw: Random, data: bytes) -> tuple[bytes, str]:
 
 
 def _change_tensor(
-    draw: Random, kind: int, name: str, header: dict[str, Any], tensors: dict[str, bytes]
+    draw: Random,
+    kind: int,
+    name: str,
+    header: dict[str, Any],
+    tensors: dict[str, bytes],
 ) -> str:
     entry = header[name]
     if kind == 2:
         del header[name], tensors[name]
         return "dropped"
     if kind == 3:
-        other = draw.choice((f"{name}x", f"module.{name}", "unknown.weight", "", draw.choice(list(tensors))))
+        other = draw.choice(
+            (
+                f"{name}x",
+                f"module.{name}",
+                "unknown.weight",
+                "",
+                draw.choice(list(tensors)),
+            )
+        )
         header[other], tensors[other] = header.pop(name), tensors.pop(name)
         return f"renamed {other}"
     if kind == 4:
@@ -61,7 +82,9 @@ def _change_tensor(
         count = 1
         for length in entry["shape"]:
             count *= length
-        tensors[name] = (tensors[name] + bytes(count * 8))[: count * SIZES[entry["dtype"]]]
+        tensors[name] = (tensors[name] + bytes(count * 8))[
+            : count * SIZES[entry["dtype"]]
+        ]
         return f"of shape {entry['shape']}"
     if kind == 5:
         dtype = draw.choice(list(SIZES))
@@ -71,7 +94,11 @@ def _change_tensor(
         return f"of type {dtype}"
     if kind == 6 and entry["dtype"] == "F32" and tensors[name]:
         value, place = draw.choice(FLOATS), draw.randrange(len(tensors[name]) // 4) * 4
-        tensors[name] = tensors[name][:place] + struct.pack("<f", value) + tensors[name][place + 4 :]
+        tensors[name] = (
+            tensors[name][:place]
+            + struct.pack("<f", value)
+            + tensors[name][place + 4 :]
+        )
         return f"{value} at {place}"
     rows = entry["shape"][0] if entry["shape"] else 0
     if not rows:
@@ -83,8 +110,13 @@ def _change_tensor(
 
 def _repack(header: dict[str, Any], tensors: dict[str, bytes]) -> bytes:
     values = b""
-    packed: dict[str, Any] = {key: value for key, value in header.items() if key == "__metadata__"}
+    packed: dict[str, Any] = {
+        key: value for key, value in header.items() if key == "__metadata__"
+    }
     for name, data in tensors.items():
-        packed[name] = {**header[name], "data_offsets": [len(values), len(values) + len(data)]}
+        packed[name] = {
+            **header[name],
+            "data_offsets": [len(values), len(values) + len(data)],
+        }
         values += data
     return pack(packed, values)

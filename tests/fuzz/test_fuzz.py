@@ -24,11 +24,22 @@ QUICK = (
 
 def test_a_small_run_finds_nothing() -> None:
     readers = [option for name in QUICK for option in ("--reader", name)]
-    command = [sys.executable, "-m", "tests.fuzz", "--cases", "132", "--seed", "20", *readers]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fuzz",
+        "--cases",
+        "132",
+        "--seed",
+        "20",
+        *readers,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr + done.stdout
     last = done.stdout.splitlines()[-1]
-    assert last.startswith("all") and " 132 cases" in last and last.endswith("no failure")
+    assert (
+        last.startswith("all") and " 132 cases" in last and last.endswith("no failure")
+    )
 
 
 def write_file(folder: Path) -> None:
@@ -36,7 +47,11 @@ def write_file(folder: Path) -> None:
 
 
 def read_file(folder: Path) -> str:
-    return (folder / "file.txt").read_text(errors="replace") if (folder / "file.txt").is_file() else ""
+    return (
+        (folder / "file.txt").read_text(errors="replace")
+        if (folder / "file.txt").is_file()
+        else ""
+    )
 
 
 def outcome(read: Callable[[Path], str], tmp_path: Path, **options: object) -> str:
@@ -97,7 +112,10 @@ def keep_a_bug(folder: Path) -> str:
     ],
 )
 def test_verdicts(
-    read: Callable[[Path], str], verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    read: Callable[[Path], str],
+    verdict: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(forks, "SECONDS", 1)
     assert outcome(read, tmp_path) == verdict
@@ -108,7 +126,8 @@ def test_a_silent_change_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("oracle", "verdict"), [(read_file, "read"), (lambda folder: "else", "silent change")]
+    ("oracle", "verdict"),
+    [(read_file, "read"), (lambda folder: "else", "silent change")],
 )
 def test_what_is_not_sealed_is_compared_with_an_independent_reader(
     oracle: Callable[[Path], str], verdict: str, tmp_path: Path
@@ -132,14 +151,22 @@ def die_at_the_third(folder: Path) -> str:
     return ""
 
 
-def test_a_case_that_ends_the_process_ends_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_that_ends_the_process_ends_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     sound = tmp_path / "sound"
     sound.mkdir()
     write_file(sound)
     reader = Reader("file", write_file, die_at_the_third)
     outcomes = forks.run_cases(reader, 1, range(5), sound, "", tmp_path / "case")
-    assert [outcome.verdict for outcome in outcomes] == ["read", "read", "crash", "read", "read"]
+    assert [outcome.verdict for outcome in outcomes] == [
+        "read",
+        "read",
+        "crash",
+        "read",
+        "read",
+    ]
     # Alone it does not fail.
     assert outcomes[2].reason.startswith("only after the cases")
     assert all(outcome.mutation for outcome in outcomes)
@@ -160,21 +187,38 @@ def test_the_same_log_continues_a_run(tmp_path: Path) -> None:
         "--log",
         os.path.relpath(log),
     ]
-    whole = subprocess.run([*command, "--cases", "8"], capture_output=True, text=True, timeout=500)
+    whole = subprocess.run(
+        [*command, "--cases", "8"], capture_output=True, text=True, timeout=500
+    )
     assert whole.returncode == 0, whole.stderr
     lines = log.read_text().splitlines(keepends=True)
     assert len(lines) == 8
     log.write_text("".join(lines[:3]) + lines[3][:10])
-    again = subprocess.run([*command, "--cases", "8"], capture_output=True, text=True, timeout=500)
+    again = subprocess.run(
+        [*command, "--cases", "8"], capture_output=True, text=True, timeout=500
+    )
     assert again.returncode == 0, again.stderr
     assert sorted(log.read_text().splitlines(keepends=True)) == sorted(lines)
 
 
 def test_branches_are_counted(tmp_path: Path) -> None:
     pytest.importorskip("coverage")
-    command = [sys.executable, "-m", "tests.fuzz", "--seed", "3", "--reader", "tsv", "--cases", "20"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fuzz",
+        "--seed",
+        "3",
+        "--reader",
+        "tsv",
+        "--cases",
+        "20",
+    ]
     done = subprocess.run(
-        [*command, "--branches", str(tmp_path)], capture_output=True, text=True, timeout=500
+        [*command, "--branches", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     [row] = [line for line in done.stdout.splitlines() if "functions entered" in line]

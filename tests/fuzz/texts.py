@@ -122,11 +122,15 @@ def mutate_bytes(draw: Random, data: bytes) -> tuple[bytes, str]:
         case 1:
             return data[:place], f"cut at {place}"
         case 2:
-            return data[:place] + draw.randbytes(size) + data[place:], f"insert {size} bytes at {place}"
+            return data[:place] + draw.randbytes(size) + data[
+                place:
+            ], f"insert {size} bytes at {place}"
         case 3:
             return data[:place] + draw.randbytes(size) + data[
                 place + size :
             ], f"replace {size} bytes at {place}"
         case 4:
-            return data[:place] + data[place + size :], f"delete {size} bytes at {place}"
+            return data[:place] + data[
+                place + size :
+            ], f"delete {size} bytes at {place}"
     return data + data[place:], f"repeat the end from {place}"

@@ -88,7 +88,11 @@ def _nudge(draw: Random, container: Any, key: Any, found: list[Node]) -> None:
         container[key] = value + draw.choice((-2, -1, 1, 2, 100))
     elif isinstance(value, str) and value:
         place = draw.randrange(len(value))
-        container[key] = value[:place] + draw.choice("aZ0 ,\0é/.") + value[place + draw.randint(0, 1) :]
+        container[key] = (
+            value[:place]
+            + draw.choice("aZ0 ,\0é/.")
+            + value[place + draw.randint(0, 1) :]
+        )
     elif isinstance(value, list) and value:
         value.insert(draw.randrange(len(value)), copy.deepcopy(draw.choice(value)))
     else:
@@ -98,7 +102,9 @@ def _nudge(draw: Random, container: Any, key: Any, found: list[Node]) -> None:
 def _rename(draw: Random, container: Any, key: Any, found: list[Node]) -> None:
     if isinstance(container, dict):
         names = [other for _, other in found if isinstance(other, str)]
-        container[draw.choice([*names, "", "unknown", f"{key}x", "a.b", "\ud800"])] = container.pop(key)
+        container[draw.choice([*names, "", "unknown", f"{key}x", "a.b", "\ud800"])] = (
+            container.pop(key)
+        )
     else:
         container.append(container.pop(key))
 
@@ -110,7 +116,9 @@ def _retype(draw: Random, container: Any, key: Any, found: list[Node]) -> None:
             (value.encode(errors="replace").hex(), [value], {value: value}, list(value))
         )
     elif isinstance(value, (int, float)):
-        container[key] = draw.choice((str(value), float(value) if abs(value) < 1e300 else value, [value]))
+        container[key] = draw.choice(
+            (str(value), float(value) if abs(value) < 1e300 else value, [value])
+        )
     else:
         container[key] = json.dumps(value, default=str)
 
@@ -129,7 +137,11 @@ def to_json(tree: Any, with_escapes: bool = False) -> bytes:
 
 def to_toml(tree: Mapping[str, Any]) -> bytes:
     """Return the TOML text of a table. TOML has no null, so that such items are left out."""
-    lines = [f"{_key(key)} = {_toml(value)}\n" for key, value in tree.items() if value is not None]
+    lines = [
+        f"{_key(key)} = {_toml(value)}\n"
+        for key, value in tree.items()
+        if value is not None
+    ]
     return _fill("".join(lines)).encode("utf-8", "surrogatepass")
 
 
@@ -140,7 +152,11 @@ def _toml(value: Any) -> str:
         case float():
             return repr(value)
         case dict():
-            items = [f"{_key(key)} = {_toml(item)}" for key, item in value.items() if item is not None]
+            items = [
+                f"{_key(key)} = {_toml(item)}"
+                for key, item in value.items()
+                if item is not None
+            ]
             return f"{{{', '.join(items)}}}"
         case list():
             return f"[{', '.join(_toml(item) for item in value if item is not None)}]"

@@ -24,10 +24,24 @@ from tests.fuzz.oracles import require
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "?"}
+DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "U8": "u1",
+    "BOOL": "?",
+}
 STORAGES = {"DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2", "LongStorage": "<i8", "IntStorage": "<i4",
             "ByteStorage": "u1", "BoolStorage": "?"}  # fmt: skip
-BUFFERS = ("position_ids", "token_type_ids", "final_logits_bias", "version", "_float_tensor")
+BUFFERS = (
+    "position_ids",
+    "token_type_ids",
+    "final_logits_bias",
+    "version",
+    "_float_tensor",
+)
 """Ends of the names of what is no weight, and may be left unsaid."""
 
 
@@ -111,11 +125,17 @@ def read_torch_zip(path: Path) -> tuple[Arrays, str]:
 
 
 def _rebuild(
-    storage: Array, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *more: Any
+    storage: Array,
+    offset: int,
+    shape: tuple[int, ...],
+    stride: tuple[int, ...],
+    *more: Any,
 ) -> Array:
     places = np.full(shape, offset, np.int64)
     for axis, step in enumerate(stride):
-        places += step * np.arange(shape[axis]).reshape([-1 if n == axis else 1 for n in range(len(shape))])
+        places += step * np.arange(shape[axis]).reshape(
+            [-1 if n == axis else 1 for n in range(len(shape))]
+        )
     return storage[places.reshape(-1)].reshape(shape)
 
 
@@ -125,7 +145,10 @@ def _collect(value: Any, tensors: Arrays, name: str = "") -> Any:
         tensors[name] = value
         return "tensor"
     if isinstance(value, Mapping):
-        return [[str(key), _collect(item, tensors, f"{name}.{key}")] for key, item in value.items()]
+        return [
+            [str(key), _collect(item, tensors, f"{name}.{key}")]
+            for key, item in value.items()
+        ]
     if isinstance(value, (list, tuple)):
         return [_collect(item, tensors, f"{name}[{n}]") for n, item in enumerate(value)]
     if isinstance(value, _Other):
@@ -180,17 +203,24 @@ def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
             yield from _tensors(item, f"{name}.{key}")
 
 
-def keep_sources(folder: Path, weights: Path, imported: Mapping[str, torch.Tensor]) -> None:
+def keep_sources(
+    folder: Path, weights: Path, imported: Mapping[str, torch.Tensor]
+) -> None:
     """Write down what the import makes of sound, numbered weights."""
     tensors, rest = read_weights(weights)
-    np.savez(folder / "sound.npz", **{name: value.numpy() for name, value in imported.items()})
+    np.savez(
+        folder / "sound.npz",
+        **{name: value.numpy() for name, value in imported.items()},
+    )
     layout = {}
     for name, tensor in tensors.items():
         layout[name] = [int(tensor.flat[0]) if tensor.size else 0, list(tensor.shape)]
     (folder / "layout.json").write_text(json.dumps([layout, rest]))
 
 
-def check_sources(folder: Path, weights: Path, imported: Mapping[str, torch.Tensor], notes: str) -> None:
+def check_sources(
+    folder: Path, weights: Path, imported: Mapping[str, torch.Tensor], notes: str
+) -> None:
     """Raise UnreadableError if a number of the import is not that of the file, and nothing was said of it.
 
     The notes of the import must name tensors that the file lacks or has in excess.
@@ -206,7 +236,10 @@ def check_sources(folder: Path, weights: Path, imported: Mapping[str, torch.Tens
         # Notes name tensors without the part of the file that they are in.
         inner = name.lstrip(".").partition(".")[2]
         is_said = name in notes or (inner != "" and inner in notes)
-        require(is_said or name.endswith(BUFFERS), f"{name} is not read, and nothing is said")
+        require(
+            is_said or name.endswith(BUFFERS),
+            f"{name} is not read, and nothing is said",
+        )
     sound = np.load(folder / "sound.npz")
     for name in sound.files:
         if name not in imported and _is_optional(sound[name], layout, tensors):
@@ -217,11 +250,16 @@ def check_sources(folder: Path, weights: Path, imported: Mapping[str, torch.Tens
         is_numbered = (places > 0) & (places == np.round(places))
         at = np.where(is_numbered, places, 0).astype(np.int64)
         if np.isnan(numbers[at][is_numbered]).any():
-            require(name in notes, f"{name} does not come from the file, and nothing is said")
+            require(
+                name in notes,
+                f"{name} does not come from the file, and nothing is said",
+            )
             continue
         wanted = np.where(is_numbered, numbers[at], places)
         other = np.where(is_numbered, others[at], places)
-        is_right = np.array_equal(found, wanted.astype("<f4")) or np.array_equal(found, other.astype("<f4"))
+        is_right = np.array_equal(found, wanted.astype("<f4")) or np.array_equal(
+            found, other.astype("<f4")
+        )
         require(is_right, f"{name} is not what the file holds")
 
 

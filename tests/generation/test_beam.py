@@ -51,20 +51,29 @@ class Table:
             assert ids.tolist() == [BOS] * len(ids)
             self.histories = [()] * len(ids)
         else:
-            self.histories = [(*h, v) for h, v in zip(self.histories, ids.tolist(), strict=True)]
+            self.histories = [
+                (*h, v) for h, v in zip(self.histories, ids.tolist(), strict=True)
+            ]
         return torch.tensor(
-            [self.row(self.sentences[n // self.width], h) for n, h in enumerate(self.histories)]
+            [
+                self.row(self.sentences[n // self.width], h)
+                for n, h in enumerate(self.histories)
+            ]
         )
 
     def reorder(self, parents: Tensor) -> None:
         assert self.histories is not None
-        assert all(n // self.width == p // self.width for n, p in enumerate(parents.tolist()))
+        assert all(
+            n // self.width == p // self.width for n, p in enumerate(parents.tolist())
+        )
         self.histories = [self.histories[p] for p in parents.tolist()]
 
     def keep(self, sentences: Tensor) -> None:
         assert self.histories is not None
         self.histories = [
-            self.histories[s * self.width + w] for s in sentences.tolist() for w in range(self.width)
+            self.histories[s * self.width + w]
+            for s in sentences.tolist()
+            for w in range(self.width)
         ]
         self.sentences = [self.sentences[s] for s in sentences.tolist()]
 
@@ -90,13 +99,18 @@ def noise(seed: int, sharpness: float = 1.5, levels: int = 0) -> Row:
 def script(probabilities: dict[tuple[int, ...], dict[int, float]]) -> Row:
     """Hand-written probabilities of what follows each history; anything else is impossible."""
     return lambda _, pieces: [
-        math.log(p) if (p := probabilities.get(pieces, {EOS: 1.0}).get(v, 0.0)) else -math.inf
+        math.log(p)
+        if (p := probabilities.get(pieces, {EOS: 1.0}).get(v, 0.0))
+        else -math.inf
         for v in range(12)
     ]
 
 
 def run(
-    row: Row, limits: list[int], prefixes: list[tuple[int, ...]] | None = None, **options: Any
+    row: Row,
+    limits: list[int],
+    prefixes: list[tuple[int, ...]] | None = None,
+    **options: Any,
 ) -> list[list[Hypothesis]]:
     """Search every sentence in one batch."""
     config = GenerationConfig(**options)
@@ -111,9 +125,13 @@ def run(
     )
 
 
-def check_same(found: list[Hypothesis], wanted: list[tuple[float, tuple[int, ...]]]) -> None:
+def check_same(
+    found: list[Hypothesis], wanted: list[tuple[float, tuple[int, ...]]]
+) -> None:
     assert [h.ids for h in found] == [ids for _, ids in wanted]
-    assert [h.score for h in found] == pytest.approx([score for score, _ in wanted], abs=1e-5)
+    assert [h.score for h in found] == pytest.approx(
+        [score for score, _ in wanted], abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("lenpen", [0.0, 0.6, 1.0, 2.0, -0.5])
@@ -173,7 +191,9 @@ def test_search_equals_the_slow_search(options: dict[str, Any], levels: int) -> 
     row, limits = noise(11, levels=levels), [7, 3, 9, 0, 5, 8, 1, 6]
     config = GenerationConfig(**options)
     for s, found in enumerate(run(row, limits, **options)):
-        check_same(found, slow_beam(row, s, VOCABULARY, limits[s], config)[: config.nbest])
+        check_same(
+            found, slow_beam(row, s, VOCABULARY, limits[s], config)[: config.nbest]
+        )
 
 
 @pytest.mark.parametrize("levels", [0, 3], ids=["distinct", "ties"])
@@ -183,11 +203,19 @@ def test_batch_of_1_equals_batch_of_n(options: dict[str, Any], levels: int) -> N
     together = run(row, limits, **options)
     config = GenerationConfig(**options)
     for s, limit in enumerate(limits):
-        assert search(Table(row, [s], config.beam), torch.tensor([BOS]), [limit], config, VOCABULARY) == [
-            together[s]
-        ]
+        assert search(
+            Table(row, [s], config.beam),
+            torch.tensor([BOS]),
+            [limit],
+            config,
+            VOCABULARY,
+        ) == [together[s]]
     backwards = search(
-        Table(row, list(range(8))[::-1], config.beam), torch.full((8,), BOS), limits[::-1], config, VOCABULARY
+        Table(row, list(range(8))[::-1], config.beam),
+        torch.full((8,), BOS),
+        limits[::-1],
+        config,
+        VOCABULARY,
     )
     assert backwards[::-1] == together
 
@@ -195,17 +223,28 @@ def test_batch_of_1_equals_batch_of_n(options: dict[str, Any], levels: int) -> N
 def test_prefixes_are_forced_sentence_by_sentence() -> None:
     row, prefixes = noise(3), [(C, C), (), (B,), (UNK, A, A, A, B)]
     config = GenerationConfig(beam=4, nbest=4, no_repeat_ngram_size=2, unkpen=5.0)
-    found = run(row, [5, 5, 5, 5], prefixes, beam=4, nbest=4, no_repeat_ngram_size=2, unkpen=5.0)
+    found = run(
+        row, [5, 5, 5, 5], prefixes, beam=4, nbest=4, no_repeat_ngram_size=2, unkpen=5.0
+    )
     for s, prefix in enumerate(prefixes):
         assert all(h.ids[: len(prefix)] == prefix for h in found[s])
         check_same(found[s], slow_beam(row, s, VOCABULARY, 5, config, prefix)[:4])
 
 
 def test_scores_are_sums_over_length_to_the_penalty() -> None:
-    row = script({(): {A: 0.6, B: 0.4}, (A,): {EOS: 0.5, B: 0.5}, (A, B): {EOS: 1.0}, (B,): {EOS: 1.0}})
+    row = script(
+        {
+            (): {A: 0.6, B: 0.4},
+            (A,): {EOS: 0.5, B: 0.5},
+            (A, B): {EOS: 1.0},
+            (B,): {EOS: 1.0},
+        }
+    )
     [found] = run(row, [4], beam=3, nbest=3, lenpen=0.0)
     assert [h.ids for h in found] == [(B,), (A,), (A, B)]
-    assert [h.score for h in found] == pytest.approx([math.log(0.4), math.log(0.3), math.log(0.3)])
+    assert [h.score for h in found] == pytest.approx(
+        [math.log(0.4), math.log(0.3), math.log(0.3)]
+    )
     [found] = run(row, [4], beam=3, nbest=3, lenpen=1.0)
     assert [h.ids for h in found] == [(A, B), (B,), (A,)]
     assert [h.score for h in found] == pytest.approx(
@@ -215,13 +254,17 @@ def test_scores_are_sums_over_length_to_the_penalty() -> None:
 
 
 def test_a_wider_beam_finds_what_greedy_search_misses() -> None:
-    row = script({(): {A: 0.6, B: 0.4}, (A,): {A: 0.4, B: 0.3, C: 0.3}, (B,): {EOS: 1.0}})
+    row = script(
+        {(): {A: 0.6, B: 0.4}, (A,): {A: 0.4, B: 0.3, C: 0.3}, (B,): {EOS: 1.0}}
+    )
     assert [h.ids for h in run(row, [4], beam=1, lenpen=0.0)[0]] == [(A, A)]
     assert [h.ids for h in run(row, [4], beam=2, lenpen=0.0)[0]] == [(B,)]
 
 
 def test_the_length_limit_forces_the_end_and_says_so() -> None:
-    row = script({(): {A: 1.0}, (A,): {A: 0.75, EOS: 0.25}, (A, A): {A: 0.75, EOS: 0.25}})
+    row = script(
+        {(): {A: 1.0}, (A,): {A: 0.75, EOS: 0.25}, (A, A): {A: 0.75, EOS: 0.25}}
+    )
     [found] = run(row, [2], beam=2, nbest=2, lenpen=0.0)
     assert [(h.ids, h.hit_max_len) for h in found] == [((A,), False), ((A, A), True)]
     assert found[1].score == pytest.approx(math.log(0.75 * 0.25))
@@ -240,15 +283,32 @@ def test_the_search_goes_on_while_something_better_may_come() -> None:
 
 
 def test_early_stop_leaves_when_beam_hypotheses_have_ended() -> None:
-    row = script({(): {A: 0.5, B: 0.5}, (A,): {EOS: 0.6, C: 0.4}, (B,): {EOS: 0.6, C: 0.4}})
-    thorough, hasty = run(row, [4], beam=2, nbest=2), run(row, [4], beam=2, nbest=2, early_stop=True)
+    row = script(
+        {(): {A: 0.5, B: 0.5}, (A,): {EOS: 0.6, C: 0.4}, (B,): {EOS: 0.6, C: 0.4}}
+    )
+    thorough, hasty = (
+        run(row, [4], beam=2, nbest=2),
+        run(row, [4], beam=2, nbest=2, early_stop=True),
+    )
     assert [h.ids for h in thorough[0]] == [(A, C), (B, C)]
     assert [h.ids for h in hasty[0]] == [(A,), (B,)]
 
 
 def test_special_ids_are_never_generated() -> None:
     row = script(
-        {(): {PAD: 0.1, BOS: 0.1, MASK: 0.1, CLS: 0.1, SEP: 0.1, SPARE: 0.1, EN: 0.1, UNK: 0.2, A: 0.1}}
+        {
+            (): {
+                PAD: 0.1,
+                BOS: 0.1,
+                MASK: 0.1,
+                CLS: 0.1,
+                SEP: 0.1,
+                SPARE: 0.1,
+                EN: 0.1,
+                UNK: 0.2,
+                A: 0.1,
+            }
+        }
     )
     [found] = run(row, [3], beam=10, nbest=10)
     assert {h.ids for h in found} == {(UNK,), (A,)}
@@ -263,7 +323,9 @@ def test_nothing_left_to_say_is_an_empty_list() -> None:
 def test_diverse_groups_differ_where_a_plain_beam_does_not() -> None:
     row = script({(): {A: 0.9, B: 0.06, C: 0.04}, (A,): {A: 0.5, B: 0.5}})
     plain = run(row, [2], beam=2, nbest=2)[0]
-    diverse = run(row, [2], beam=2, nbest=2, diverse_beam_groups=2, diverse_beam_strength=5.0)[0]
+    diverse = run(
+        row, [2], beam=2, nbest=2, diverse_beam_groups=2, diverse_beam_strength=5.0
+    )[0]
     assert {h.ids[0] for h in plain} == {A}
     assert {h.ids[0] for h in diverse} == {A, B}
     assert {h.ids[0]: h.score for h in diverse}[B] == pytest.approx(
@@ -272,7 +334,9 @@ def test_diverse_groups_differ_where_a_plain_beam_does_not() -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(ConfigError, match=r"^diverse_beam_groups: must divide beam \(5\), got 2$"):
+    with pytest.raises(
+        ConfigError, match=r"^diverse_beam_groups: must divide beam \(5\), got 2$"
+    ):
         GenerationConfig(diverse_beam_groups=2)
 
 
@@ -281,7 +345,9 @@ def test_an_ensemble_of_one_model_twice_is_that_model() -> None:
     double: Stepper = EnsembleStepper([Table(row, [0, 1], 4), Table(row, [0, 1], 4)])
     single = run(row, [6, 4], beam=4, nbest=4)
     for one, two in zip(
-        single, search(double, torch.full((2,), BOS), [6, 4], config, VOCABULARY), strict=True
+        single,
+        search(double, torch.full((2,), BOS), [6, 4], config, VOCABULARY),
+        strict=True,
     ):
         check_same(two, [(h.score, h.ids) for h in one])
 
@@ -291,7 +357,11 @@ def test_an_ensemble_averages_probabilities() -> None:
     two = script({(): {A: 0.2, B: 0.8}})
     ensemble = EnsembleStepper([Table(one, [0], 2), Table(two, [0], 2)])
     [found] = search(
-        ensemble, torch.tensor([BOS]), [3], GenerationConfig(beam=2, nbest=2, lenpen=0.0), VOCABULARY
+        ensemble,
+        torch.tensor([BOS]),
+        [3],
+        GenerationConfig(beam=2, nbest=2, lenpen=0.0),
+        VOCABULARY,
     )
     check_same(found, [(math.log(0.55), (A,)), (math.log(0.45), (B,))])
 
@@ -301,14 +371,27 @@ def test_best_breaks_ties_by_index_and_sees_every_block() -> None:
     for v in (5, 64, 130, 1000):
         scores = torch.randint(-6, 3, (4, 3, v), generator=generator).float()
         offsets = torch.tensor(
-            [[0.0, -1.0, -torch.inf], [0.0, 0.0, 0.0], [-3.0, 0.5, 0.5], [-0.0, 0.0, -2.0]]
+            [
+                [0.0, -1.0, -torch.inf],
+                [0.0, 0.0, 0.0],
+                [-3.0, 0.5, 0.5],
+                [-0.0, 0.0, -2.0],
+            ]
         )
         sums, rows, columns = best_in_rows(offsets, scores, 5)
         for s in range(4):
-            flat = [(-(offsets[s, w] + scores[s, w, c]).item(), w, c) for w in range(3) for c in range(v)]
+            flat = [
+                (-(offsets[s, w] + scores[s, w, c]).item(), w, c)
+                for w in range(3)
+                for c in range(v)
+            ]
             wanted = sorted(flat)[:5]
             assert [
                 (-x, w, c)
-                for x, w, c in zip(sums[s].tolist(), rows[s].tolist(), columns[s].tolist(), strict=True)
+                for x, w, c in zip(
+                    sums[s].tolist(), rows[s].tolist(), columns[s].tolist(), strict=True
+                )
             ] == wanted
-    assert best(torch.tensor([[-0.0, 0.0, -torch.inf, 1e-30]]), 3)[1].tolist() == [[3, 0, 1]]
+    assert best(torch.tensor([[-0.0, 0.0, -torch.inf, 1e-30]]), 3)[1].tolist() == [
+        [3, 0, 1]
+    ]

@@ -28,9 +28,13 @@ VOCABULARY = Vocabulary(
 )
 
 
-def rules(limits: list[int], prefixes: list[list[int]] | None = None, **options: Any) -> Constraints:
+def rules(
+    limits: list[int], prefixes: list[list[int]] | None = None, **options: Any
+) -> Constraints:
     config = GenerationConfig(**options)
-    return Constraints(config, VOCABULARY, torch.tensor(limits), prefixes, torch.device("cpu"))
+    return Constraints(
+        config, VOCABULARY, torch.tensor(limits), prefixes, torch.device("cpu")
+    )
 
 
 def flat(sentences: int, width: int = 1) -> Tensor:
@@ -66,15 +70,20 @@ def test_the_limit_forces_the_end_of_those_sentences_that_reach_it() -> None:
     scores = flat(3, 2)
     blocks = torch.full((3, 2, 2), A)
     rules([2, 4, 1], min_len=4).apply(scores, blocks)
-    assert [allowed(scores[s, w]) for s in range(3) for w in range(2)] == [[EOS]] * 2 + [
-        [UNK, A, B, C]
-    ] * 2 + [[EOS]] * 2
+    assert [allowed(scores[s, w]) for s in range(3) for w in range(2)] == [
+        [EOS]
+    ] * 2 + [[UNK, A, B, C]] * 2 + [[EOS]] * 2
     assert torch.equal(scores[0, 0, EOS], flat(1)[0, 0, EOS])
 
 
 def test_a_prefix_beats_every_rule_but_the_limit() -> None:
     scores = flat(4)
-    given = rules([3, 3, 3, 1], [[A, A, A], [C, UNK], [], [A, A, A]], no_repeat_ngram_size=1, unkpen=9.0)
+    given = rules(
+        [3, 3, 3, 1],
+        [[A, A, A], [C, UNK], [], [A, A, A]],
+        no_repeat_ngram_size=1,
+        unkpen=9.0,
+    )
     given.apply(scores, history([A], [C], [B], [A]))
     assert [allowed(row[0]) for row in scores] == [[A], [UNK], [EOS, UNK, A, C], [EOS]]
     assert torch.equal(scores[1, 0, UNK], flat(1)[0, 0, UNK])
@@ -98,20 +107,28 @@ def test_repeats_are_forbidden_exactly() -> None:
             for w in range(2):
                 seen = rows[s, w].tolist()
                 grams = {tuple(seen[i : i + n]) for i in range(len(seen) - n + 1)}
-                wanted = [v for v in range(12) if (*seen[len(seen) - n + 1 :], v) not in grams]
+                wanted = [
+                    v for v in range(12) if (*seen[len(seen) - n + 1 :], v) not in grams
+                ]
                 assert allowed(scores[s, w]) == wanted
 
 
 def test_forced_tokens_come_first_and_cost_nothing() -> None:
     config = GenerationConfig(min_len=1)
-    made = Constraints(config, VOCABULARY, torch.tensor([2]), [[B]], torch.device("cpu"), None, (8, 1))
+    made = Constraints(
+        config, VOCABULARY, torch.tensor([2]), [[B]], torch.device("cpu"), None, (8, 1)
+    )
     for step, forced in enumerate((8, 1)):
         scores = flat(1)
         made.apply(scores, history([8, 1][:step]))
         assert allowed(scores[0, 0]) == [forced]
         assert scores[0, 0, forced] == 0.0
     # The prefix, one free piece, and the end at the limit.
-    for pieces, rest in (([8, 1], [B]), ([8, 1, B], [EOS, UNK, A, B, C]), ([8, 1, B, C], [EOS])):
+    for pieces, rest in (
+        ([8, 1], [B]),
+        ([8, 1, B], [EOS, UNK, A, B, C]),
+        ([8, 1, B, C], [EOS]),
+    ):
         scores = flat(1)
         made.apply(scores, history(pieces))
         assert allowed(scores[0, 0]) == rest
@@ -126,7 +143,9 @@ def test_what_the_output_has_already_pays() -> None:
     assert scores[0, 0, C] == expected[C] * 1.5
     assert torch.equal(scores[0, 0, [EOS, UNK, B]], expected[[EOS, UNK, B]])
     first = flat(1)
-    rules([9], repetition_penalty=1.5).apply(first, torch.zeros(1, 1, 0, dtype=torch.int64))
+    rules([9], repetition_penalty=1.5).apply(
+        first, torch.zeros(1, 1, 0, dtype=torch.int64)
+    )
     assert torch.equal(first[0, 0, A:], expected[A:])
 
 
@@ -138,4 +157,6 @@ def test_the_penalty_is_that_of_transformers() -> None:
     processor = transformers.RepetitionPenaltyLogitsProcessor(1.3)
     expected = processor(so_far.view(6, 4), scores.view(6, 12).clone()).view(3, 2, 12)
     rules([9, 9, 9], repetition_penalty=1.3).apply(scores, so_far)
-    assert torch.equal(scores[..., [EOS, UNK, A, B, C]], expected[..., [EOS, UNK, A, B, C]])
+    assert torch.equal(
+        scores[..., [EOS, UNK, A, B, C]], expected[..., [EOS, UNK, A, B, C]]
+    )

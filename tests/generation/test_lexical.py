@@ -18,7 +18,17 @@ from masscli.generation.lexical import Progress
 from masscli.generation.search import search
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
-from tests.generation.test_beam import BOS, UNK, VOCABULARY, A, B, C, Table, check_same, noise
+from tests.generation.test_beam import (
+    BOS,
+    UNK,
+    VOCABULARY,
+    A,
+    B,
+    C,
+    Table,
+    check_same,
+    noise,
+)
 from tests.generation.test_beam import run as plain_run
 from tests.generation.test_translator import LINES, make, model, save_run, tokenizer
 from tests.oracles import every_output
@@ -27,7 +37,9 @@ __all__ = ["model", "tokenizer"]
 Phrases = Sequence[Sequence[int]]
 
 
-def run(seed: int, limits: list[int], phrases: Sequence[Phrases], **options: Any) -> list[list[Hypothesis]]:
+def run(
+    seed: int, limits: list[int], phrases: Sequence[Phrases], **options: Any
+) -> list[list[Hypothesis]]:
     config = GenerationConfig(**options)
     table = Table(noise(seed), list(range(len(limits))), config.beam)
     starts = torch.full((len(limits),), BOS)
@@ -36,10 +48,15 @@ def run(seed: int, limits: list[int], phrases: Sequence[Phrases], **options: Any
 
 def contains(pieces: tuple[int, ...], phrase: Sequence[int]) -> bool:
     size = len(phrase)
-    return any(pieces[start : start + size] == tuple(phrase) for start in range(len(pieces) - size + 1))
+    return any(
+        pieces[start : start + size] == tuple(phrase)
+        for start in range(len(pieces) - size + 1)
+    )
 
 
-@pytest.mark.parametrize("phrases", [[[A]], [[B, A]], [[C], [A]], [[A, B], [C]], [[UNK, UNK, A]]], ids=str)
+@pytest.mark.parametrize(
+    "phrases", [[[A]], [[B, A]], [[C], [A]], [[A, B], [C]], [[UNK, UNK, A]]], ids=str
+)
 @pytest.mark.parametrize("lenpen", [0.0, 1.0])
 def test_a_beam_as_wide_as_the_tree_finds_the_best_outputs_with_the_phrases(
     phrases: Phrases, lenpen: float
@@ -47,7 +64,11 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_outputs_with_the_phrases(
     (found,) = run(1, [3], [phrases], beam=64, nbest=3, lenpen=lenpen)
     everything = every_output(noise(1), 0, VOCABULARY, 3, lenpen)
     # A piece is in one phrase only here, so phrases cannot share any.
-    wanted = [output for output in everything if all(contains(output[1], phrase) for phrase in phrases)]
+    wanted = [
+        output
+        for output in everything
+        if all(contains(output[1], phrase) for phrase in phrases)
+    ]
     check_same(found, wanted[: len(found)])
     assert len(found) == min(3, len(wanted))
 
@@ -70,7 +91,13 @@ def test_phrases_that_do_not_fit_leave_nothing() -> None:
 
 def test_progress_is_given_up_and_begun_anew() -> None:
     progress = Progress(((A, B), (A, A, C), (B,)))
-    for piece, pieces, missing in ((A, 1, 3), (A, 2, 3), (B, 1, 2), (A, 2, 2), (B, 3, 1)):
+    for piece, pieces, missing in (
+        (A, 1, 3),
+        (A, 2, 3),
+        (B, 1, 2),
+        (A, 2, 2),
+        (B, 3, 1),
+    ):
         progress = progress.extended(piece)
         assert (progress.pieces, len(progress.missing)) == (pieces, missing)
     assert progress.missing == ((A, A, C),)
@@ -91,11 +118,37 @@ def test_the_command_writes_what_is_asked_for(
     constraints = ["red\tsmall tree" if line.strip() else "" for line in LINES]
     constraints[3] = ""
     (tmp_path / "phrases").write_text("\n".join(constraints) + "\n", encoding="utf-8")
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(LINES).encode())))
-    command = ["generate", "run", "--device", "cpu", "--precision", "fp32", "--beam", "4"]
-    assert masscli([*command, "--constraints", "phrases", "--max-len-a", "0.7", "--max-len-b", "8"]) == 0
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(LINES).encode()))
+    )
+    command = [
+        "generate",
+        "run",
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+        "--beam",
+        "4",
+    ]
+    assert (
+        masscli(
+            [
+                *command,
+                "--constraints",
+                "phrases",
+                "--max-len-a",
+                "0.7",
+                "--max-len-b",
+                "8",
+            ]
+        )
+        == 0
+    )
     lines = capfd.readouterr().out.splitlines()
-    plain = [best[0].text for best in make(tokenizer, model).translate(LINES, "en", "de")]
+    plain = [
+        best[0].text for best in make(tokenizer, model).translate(LINES, "en", "de")
+    ]
     for line, phrases, unconstrained in zip(lines, constraints, plain, strict=True):
         if phrases:
             assert "red" in line.split() and "small tree" in line

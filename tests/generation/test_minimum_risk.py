@@ -15,7 +15,19 @@ from masscli.generation.minimum_risk import chrf_matrix, rank_by_utility
 
 def random_texts(count: int, seed: int) -> list[str]:
     draw = random.Random(seed)
-    words = ["ein", "Hund", "läuft", "über", "die", "grüne", "Wiese", "a", "🙂", ".", ","]
+    words = [
+        "ein",
+        "Hund",
+        "läuft",
+        "über",
+        "die",
+        "grüne",
+        "Wiese",
+        "a",
+        "🙂",
+        ".",
+        ",",
+    ]
     texts = [" ".join(draw.choices(words, k=draw.randint(1, 9))) for _ in range(count)]
     return [*texts, "", "x", texts[0]]
 
@@ -27,14 +39,20 @@ def test_likeness_is_sentence_chrf_of_sacrebleu() -> None:
     for row, hypothesis in enumerate(texts):
         for column, reference in enumerate(texts):
             expected = chrf.sentence_score(hypothesis, [reference]).score
-            assert matrix[row, column] == pytest.approx(expected, abs=1e-9), (hypothesis, reference)
+            assert matrix[row, column] == pytest.approx(expected, abs=1e-9), (
+                hypothesis,
+                reference,
+            )
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_best_text_is_the_one_that_is_most_like_all(seed: int) -> None:
     texts = random_texts(8, seed)
     chrf = CHRF()
-    utilities = [sum(chrf.sentence_score(text, [other]).score for other in texts) for text in texts]
+    utilities = [
+        sum(chrf.sentence_score(text, [other]).score for other in texts)
+        for text in texts
+    ]
     ranking = rank_by_utility(texts)
     assert sorted(ranking) == list(range(len(texts)))
     assert utilities[ranking[0]] == pytest.approx(max(utilities))
@@ -43,7 +61,9 @@ def test_the_best_text_is_the_one_that_is_most_like_all(seed: int) -> None:
 
 
 def test_an_outlier_loses_and_the_first_of_equals_wins() -> None:
-    assert rank_by_utility(["the dog runs", "zzz", "the dog ran", "the dog runs"])[0] == 0
+    assert (
+        rank_by_utility(["the dog runs", "zzz", "the dog ran", "the dog runs"])[0] == 0
+    )
     assert rank_by_utility(["same", "same"]) == [0, 1]
     assert rank_by_utility(["", ""]) == [0, 1]
 

@@ -13,7 +13,9 @@ from masscli.generation.mining import NEIGHBOURS, SMALLEST_MEAN, mine_pairs
 
 
 def vectors(count: int, seed: int) -> torch.Tensor:
-    return torch.randn(count, 24, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(
+        count, 24, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 def test_planted_pairs_are_found_and_strangers_are_not() -> None:
@@ -23,8 +25,12 @@ def test_planted_pairs_are_found_and_strangers_are_not() -> None:
     sources = torch.cat([shared, vectors(20, 3)]) + 5
     targets = torch.cat([shared[order] + 0.1 * vectors(30, 4), vectors(25, 5)]) - 3
     mined = mine_pairs(sources, targets, 1.5)
-    assert {(source, target) for _, source, target in mined} == {(int(order[n]), n) for n in range(30)}
-    assert [margin for margin, _, _ in mined] == sorted((margin for margin, _, _ in mined), reverse=True)
+    assert {(source, target) for _, source, target in mined} == {
+        (int(order[n]), n) for n in range(30)
+    }
+    assert [margin for margin, _, _ in mined] == sorted(
+        (margin for margin, _, _ in mined), reverse=True
+    )
 
 
 def test_margins_are_those_of_the_formula() -> None:
@@ -50,7 +56,10 @@ def test_margins_are_those_of_the_formula() -> None:
 def test_no_sentence_is_in_two_pairs() -> None:
     mined = mine_pairs(vectors(40, 8), vectors(11, 9), -9.0)
     assert (
-        len({source for _, source, _ in mined}) == len({target for _, _, target in mined}) == len(mined) <= 11
+        len({source for _, source, _ in mined})
+        == len({target for _, _, target in mined})
+        == len(mined)
+        <= 11
     )
 
 
@@ -67,10 +76,30 @@ def test_the_command_writes_a_line_for_each_pair(
     ]
     folder = str(tmp_path / "run")
     assert (
-        run(["pretrain", str(toy), "--objective=mass", "--max-update=2", *sizes, "--save-dir", folder]) == 0
+        run(
+            [
+                "pretrain",
+                str(toy),
+                "--objective=mass",
+                "--max-update=2",
+                *sizes,
+                "--save-dir",
+                folder,
+            ]
+        )
+        == 0
     )
     capsys.readouterr()
-    files = ["-i", str(toy.parent / "valid.en"), "-j", str(toy.parent / "valid.de"), "-s", "en", "-t", "de"]
+    files = [
+        "-i",
+        str(toy.parent / "valid.en"),
+        "-j",
+        str(toy.parent / "valid.de"),
+        "-s",
+        "en",
+        "-t",
+        "de",
+    ]
     assert run(["mine", folder, *files, "--min-margin=0.5", "--precision=fp32"]) == 0
     out, err = capsys.readouterr()
     sources = (toy.parent / "valid.en").read_text().splitlines()
@@ -84,7 +113,12 @@ def test_the_command_writes_a_line_for_each_pair(
     assert "knows no language 'fr'" in capsys.readouterr().err
     unknown = tmp_path / "unknown.en"
     unknown.write_text("ba\n漢字\n")
-    assert run(["mine", folder, "-i", str(unknown), *files[2:], "--precision=fp32"]) == 0
+    assert (
+        run(["mine", folder, "-i", str(unknown), *files[2:], "--precision=fp32"]) == 0
+    )
     err = capsys.readouterr().err
-    assert f"warning: line 2 was not understood: in {unknown} no piece of it is known" in err
+    assert (
+        f"warning: line 2 was not understood: in {unknown} no piece of it is known"
+        in err
+    )
     assert f"pieces of {unknown} unknown" in err

@@ -7,7 +7,9 @@ import pytest
 from masscli.generation.running_text import windows
 
 
-@pytest.mark.parametrize(("size", "context"), [(1, 0), (7, 0), (7, 3), (7, 6), (100, 50)])
+@pytest.mark.parametrize(
+    ("size", "context"), [(1, 0), (7, 0), (7, 3), (7, 6), (100, 50)]
+)
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 40])
 def test_every_token_is_predicted_once(length: int, size: int, context: int) -> None:
     predicted = []

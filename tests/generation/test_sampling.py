@@ -68,7 +68,11 @@ def draw(
 
 def shares(**options: Any) -> dict[int, float]:
     """How often each piece comes first in 4000 samples."""
-    found = [h.ids[0] for hypotheses in draw([1] * 40, beam=100, nbest=100, **options) for h in hypotheses]
+    found = [
+        h.ids[0]
+        for hypotheses in draw([1] * 40, beam=100, nbest=100, **options)
+        for h in hypotheses
+    ]
     assert len(found) == 4000
     return {v: found.count(v) / 4000 for v in (UNK, A, B, C, D)}
 
@@ -77,7 +81,10 @@ def check(found: dict[int, float], wanted: dict[int, float]) -> None:
     """Pearson's chi-square over the possible pieces, at the 1e-6 level for 4 degrees of freedom."""
     total = sum(wanted.values())
     assert all(found[v] == 0 for v in found if v not in wanted)
-    assert sum(4000 * (found[v] - p / total) ** 2 / (p / total) for v, p in wanted.items()) < 33.4
+    assert (
+        sum(4000 * (found[v] - p / total) ** 2 / (p / total) for v, p in wanted.items())
+        < 33.4
+    )
 
 
 def test_pieces_come_as_often_as_they_should() -> None:
@@ -85,7 +92,9 @@ def test_pieces_come_as_often_as_they_should() -> None:
     check(shares(), words)
     check(shares(temperature=2.0), {v: p**0.5 for v, p in words.items()})
     check(shares(sampling_topk=2), {A: 0.4, B: 0.3})
-    check(shares(sampling_topp=0.7), {A: 0.4, B: 0.3})  # 0.412 + 0.309 of what is allowed
+    check(
+        shares(sampling_topp=0.7), {A: 0.4, B: 0.3}
+    )  # 0.412 + 0.309 of what is allowed
     check(shares(sampling_topp=0.75), {A: 0.4, B: 0.3, C: 0.2})
     check(shares(sampling_topk=3, sampling_topp=0.4), {A: 0.4})
     check(shares(sampling_topk=99), words)
@@ -94,7 +103,9 @@ def test_pieces_come_as_often_as_they_should() -> None:
 def test_scores_are_those_of_the_model() -> None:
     for hypothesis in draw([4], beam=20, nbest=20, temperature=3.0, sampling_topk=4)[0]:
         parts = [math.log(PROBABILITIES[v]) for v in (*hypothesis.ids, EOS)]
-        torch.testing.assert_close(torch.tensor(hypothesis.token_scores), torch.tensor(parts))
+        torch.testing.assert_close(
+            torch.tensor(hypothesis.token_scores), torch.tensor(parts)
+        )
         assert math.isclose(hypothesis.score, sum(parts) / len(parts), rel_tol=1e-5)
         assert hypothesis.hit_max_len == (len(hypothesis.ids) == 4)
 

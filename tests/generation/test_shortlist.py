@@ -39,7 +39,9 @@ def random_shortlist(run: Checkpoint, share: float = 0.2) -> Shortlist:
     ordinary = run.tokenizer().vocab.ordinary_ids.tolist()
     candidates = {(): np.array(sorted(draw.sample(ordinary, 3)))}
     for piece in ordinary:
-        candidates[(piece,)] = np.array(sorted(draw.sample(ordinary, int(share * len(ordinary)))))
+        candidates[(piece,)] = np.array(
+            sorted(draw.sample(ordinary, int(share * len(ordinary))))
+        )
     for first, second in pairwise(ordinary):
         candidates[(first, second)] = np.array([draw.choice(ordinary)])
     return Shortlist(candidates)
@@ -53,7 +55,9 @@ class SlowStepper:
 
     def __call__(self, ids: Tensor) -> Tensor:
         log_probabilities: Tensor = self.stepper(ids)
-        return torch.log_softmax(log_probabilities.masked_fill(~self.allowed, -torch.inf), -1)
+        return torch.log_softmax(
+            log_probabilities.masked_fill(~self.allowed, -torch.inf), -1
+        )
 
     def reorder(self, parents: Tensor) -> None:
         self.stepper.reorder(parents)
@@ -63,7 +67,11 @@ class SlowStepper:
 
 
 def slow_generate(
-    decoder: Decoder, shortlist: Shortlist, source: Ids, prefix: list[int], phrases: list[list[int]]
+    decoder: Decoder,
+    shortlist: Shortlist,
+    source: Ids,
+    prefix: list[int],
+    phrases: list[list[int]],
 ) -> list[Hypothesis]:
     """The n best outputs of one sentence, with candidates that are collected by a plain loop."""
     vocab, framing = decoder.framing.vocab, decoder.framing
@@ -81,10 +89,14 @@ def slow_generate(
     pieces = framing.encoder_input(source, "en").tolist()
     for first in range(len(pieces)):
         for stop in range(first, len(pieces) + 1):
-            allowed.update(map(int, shortlist.candidates.get(tuple(pieces[first:stop]), ())))
+            allowed.update(
+                map(int, shortlist.candidates.get(tuple(pieces[first:stop]), ()))
+            )
     mask = torch.zeros(vocab.size, dtype=torch.bool)
     mask[sorted(allowed)] = True
-    stepper: Stepper = SlowStepper(decoder._stepper([source], "en", "de", decoder.config.beam), mask)
+    stepper: Stepper = SlowStepper(
+        decoder._stepper([source], "en", "de", decoder.config.beam), mask
+    )
     limit = int(decoder.config.length_limit(len(source)))
     (found,) = search(
         stepper,
@@ -108,20 +120,26 @@ def test_each_sentence_is_searched_over_its_own_candidates(
     shortlist = random_shortlist(run)
     tokenizer, framing = run.tokenizer(), run.framing()
     sources = [np.array(ids) for ids in tokenizer.encode_lines(LINES, "en")]
-    config = GenerationConfig(beam=4, nbest=3, max_len_b=6, prefix_size=2 if constrained else 0)
+    config = GenerationConfig(
+        beam=4, nbest=3, max_len_b=6, prefix_size=2 if constrained else 0
+    )
     prefixes: list[list[int]] = [[] for _ in sources]
     phrases: list[list[list[int]]] = [[] for _ in sources]
     if constrained:
         # What an output must have is a candidate, whatever the shortlist says.
         ordinary = tokenizer.vocab.ordinary_ids.tolist()
         prefixes = [ordinary[number : number + 2] for number in range(len(sources))]
-        phrases = [[ordinary[-number - 3 : -number - 1]] for number in range(len(sources))]
+        phrases = [
+            [ordinary[-number - 3 : -number - 1]] for number in range(len(sources))
+        ]
     decoder = Decoder([run.model()], framing, config, shortlist=shortlist)
     found = decoder.generate(sources, "en", "de", prefixes=prefixes, phrases=phrases)
     lists = zip(sources, prefixes, phrases, strict=True)
     for n_best, arguments in zip(found, lists, strict=True):
         expected = slow_generate(decoder, shortlist, *arguments)
-        assert [hypothesis.ids for hypothesis in n_best] == [hypothesis.ids for hypothesis in expected]
+        assert [hypothesis.ids for hypothesis in n_best] == [
+            hypothesis.ids for hypothesis in expected
+        ]
         for one, other in zip(n_best, expected, strict=True):
             assert one.token_scores == pytest.approx(other.token_scores, abs=1e-4)
     if not constrained:
@@ -131,7 +149,9 @@ def test_each_sentence_is_searched_over_its_own_candidates(
 
 @pytest.mark.parametrize("int8", [False, pytest.param(True, marks=pytest.mark.skipif(
     ENGINE not in torch.backends.quantized.supported_engines, reason="no 8-bit kernels"))])  # fmt: skip
-def test_results_do_not_depend_on_the_batch(int8: bool, toy: Path, tmp_path: Path) -> None:
+def test_results_do_not_depend_on_the_batch(
+    int8: bool, toy: Path, tmp_path: Path
+) -> None:
     run = random_translator("default", toy, tmp_path / "run")
     sources = [np.array(ids) for ids in run.tokenizer().encode_lines(LINES, "en")]
     model = to_int8(run.model()) if int8 else run.model()
@@ -139,7 +159,11 @@ def test_results_do_not_depend_on_the_batch(int8: bool, toy: Path, tmp_path: Pat
     outputs = []
     for batch_size in (1, 5, 50):
         decoder = Decoder(
-            [model], run.framing(), config, batch_size=batch_size, shortlist=random_shortlist(run)
+            [model],
+            run.framing(),
+            config,
+            batch_size=batch_size,
+            shortlist=random_shortlist(run),
         )
         found = decoder.generate(sources, "en", "de")
         outputs.append([[hypothesis.ids for hypothesis in n_best] for n_best in found])
@@ -147,7 +171,8 @@ def test_results_do_not_depend_on_the_batch(int8: bool, toy: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"sampling": True}, {"diverse_beam_groups": 2}, {"beam": 1, "nbest": 1}]
+    "options",
+    [{}, {"sampling": True}, {"diverse_beam_groups": 2}, {"beam": 1, "nbest": 1}],
 )
 def test_a_shortlist_of_everything_changes_nothing(
     options: dict[str, Any], toy: Path, tmp_path: Path
@@ -158,12 +183,21 @@ def test_a_shortlist_of_everything_changes_nothing(
     config = GenerationConfig(**{"beam": 4, "nbest": 2, "max_len_b": 6, **options})
     models = [run.model(), run.model()]
     plain = Decoder(models, run.framing(), config).generate(sources, "en", "de")
-    assert Decoder(models, run.framing(), config, shortlist=everything).generate(sources, "en", "de") == plain
+    assert (
+        Decoder(models, run.framing(), config, shortlist=everything).generate(
+            sources, "en", "de"
+        )
+        == plain
+    )
 
 
-def test_the_tag_that_the_encoder_reads_has_candidates(toy: Path, tmp_path: Path) -> None:
+def test_the_tag_that_the_encoder_reads_has_candidates(
+    toy: Path, tmp_path: Path
+) -> None:
     """As in Marian's models of several target languages, whose sources begin with the tag of the target."""
-    run = random_translator("tag", toy, tmp_path / "run", source_tag="target", target_tag="none")
+    run = random_translator(
+        "tag", toy, tmp_path / "run", source_tag="target", target_tag="none"
+    )
     vocab = run.tokenizer().vocab
     tag = vocab.languages["de"]
     chosen = vocab.ordinary_ids[[7, 30, 41]]
@@ -171,15 +205,24 @@ def test_the_tag_that_the_encoder_reads_has_candidates(toy: Path, tmp_path: Path
     framing = replace(run.framing(), vocab=replace(vocab, languages={"de": tag}))
     sources = [np.array(ids) for ids in run.tokenizer().encode_lines(LINES, "en")]
     config = GenerationConfig(beam=2, max_len_b=6, unkpen=100.0)
-    decoder = Decoder([run.model()], framing, config, shortlist=Shortlist({(tag,): chosen}))
-    written = {piece for [best] in decoder.generate(sources, "en", "de") for piece in best.ids}
+    decoder = Decoder(
+        [run.model()], framing, config, shortlist=Shortlist({(tag,): chosen})
+    )
+    written = {
+        piece for [best] in decoder.generate(sources, "en", "de") for piece in best.ids
+    }
     assert written and written <= set(chosen.tolist())
 
 
 def test_files_are_those_of_ctranslate2(tmp_path: Path) -> None:
     names = ["<unk>", "</s>", "▁a", "▁b", "c"]
     shortlist = Shortlist(
-        {(): np.array([4]), (2,): np.array([3, 4]), (2, 4): np.array([2]), (3,): np.array([], int)}
+        {
+            (): np.array([4]),
+            (2,): np.array([3, 4]),
+            (2, 4): np.array([2]),
+            (3,): np.array([], int),
+        }
     )
     write_shortlist(tmp_path / "list.txt", shortlist, names)
     assert (tmp_path / "list.txt").read_text() == "\tc\n▁a\t▁b c\n▁a c\t▁a\n▁b\t\n"
@@ -194,12 +237,21 @@ def test_files_are_those_of_ctranslate2(tmp_path: Path) -> None:
     # With a vocabulary for each side, a name that both have is another piece on each.
     both = ["x", "▁a", "x", "▁b"]
     (tmp_path / "two.txt").write_text("x\tx ▁b\n")
-    two = read_shortlist(tmp_path / "two.txt", both, IdRanges(range(2), range(2, 4), range(2, 4)))
-    assert {ngram: ids.tolist() for ngram, ids in two.candidates.items()} == {(0,): [2, 3]}
+    two = read_shortlist(
+        tmp_path / "two.txt", both, IdRanges(range(2), range(2, 4), range(2, 4))
+    )
+    assert {ngram: ids.tolist() for ngram, ids in two.candidates.items()} == {
+        (0,): [2, 3]
+    }
     with pytest.raises(MasscliError, match="'two words' has white space"):
-        write_shortlist(tmp_path / "list.txt", Shortlist({(): np.array([0])}), ["two words"])
+        write_shortlist(
+            tmp_path / "list.txt", Shortlist({(): np.array([0])}), ["two words"]
+        )
     for text, message in (
-        ("▁a\t▁b\n▁b c\n", r"bad.txt:2: expected source pieces, a tab and target pieces"),
+        (
+            "▁a\t▁b\n▁b c\n",
+            r"bad.txt:2: expected source pieces, a tab and target pieces",
+        ),
         ("▁a\t▁b ▁x\n", r"bad.txt:1: '▁x' is not in the vocabulary of the model"),
         ("▁a\t▁b  c\n", r"bad.txt:1: '' is not in the vocabulary"),
         ("", r"bad.txt: is empty"),
@@ -210,19 +262,44 @@ def test_files_are_those_of_ctranslate2(tmp_path: Path) -> None:
 
 
 def test_from_pairs_to_outputs(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """By the commands: a model that was never trained can only choose among the words that the source stands beside."""
     monkeypatch.chdir(tmp_path)
     run = random_translator("default", toy, tmp_path / "run")
-    made = ["shortlist", str(toy), "-s", "en", "-t", "de", "--per-piece", "1", "--frequent", "0"]
+    made = [
+        "shortlist",
+        str(toy),
+        "-s",
+        "en",
+        "-t",
+        "de",
+        "--per-piece",
+        "1",
+        "--frequent",
+        "0",
+    ]
     assert masscli(made) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("shortlist.txt: a sentence of valid has ")
     # The toy's words stand for each other, one by one.
-    assert printed.endswith("and among them are 100.00% of the pieces of its reference\n")
+    assert printed.endswith(
+        "and among them are 100.00% of the pieces of its reference\n"
+    )
     (tmp_path / "in.en").write_text("\n".join(LINES) + "\n")
-    search = ["--beam", "2", "--max-len-b", "4", "--device", "cpu", "--precision", "fp32"]
+    search = [
+        "--beam",
+        "2",
+        "--max-len-b",
+        "4",
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+    ]
     command = ["generate", str(run.path), *search, "-i", "in.en", "-o"]
     assert masscli([*command, "short.de", "--shortlist", "shortlist.txt"]) == 0
     assert masscli([*command, "plain.de"]) == 0
@@ -235,9 +312,36 @@ def test_from_pairs_to_outputs(
     model = load(run.path, device="cpu", precision="fp32", shortlist="shortlist.txt")
     assert model.translate(LINES, beam=2, max_len_b=4) == outputs
     capsys.readouterr()
-    assert masscli([*command, "x", "--shortlist", "shortlist.txt", "--score-reference", "in.en"]) == 2
+    assert (
+        masscli(
+            [
+                *command,
+                "x",
+                "--shortlist",
+                "shortlist.txt",
+                "--score-reference",
+                "in.en",
+            ]
+        )
+        == 2
+    )
     assert "cannot be combined with --shortlist" in capsys.readouterr().err
     assert masscli([*made, "--output", "no/list.txt"]) == 2
     assert "--output no/list.txt: its folder does not exist" in capsys.readouterr().err
-    assert masscli(["export", str(run.path), "--shortlist", "shortlist.txt", "--output", "exported"]) == 2
-    assert "--shortlist has no effect on a translator with --to huggingface" in capsys.readouterr().err
+    assert (
+        masscli(
+            [
+                "export",
+                str(run.path),
+                "--shortlist",
+                "shortlist.txt",
+                "--output",
+                "exported",
+            ]
+        )
+        == 2
+    )
+    assert (
+        "--shortlist has no effect on a translator with --to huggingface"
+        in capsys.readouterr().err
+    )

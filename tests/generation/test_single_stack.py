@@ -64,15 +64,21 @@ def plain(model: Transformer, source: Any, target: Any) -> torch.Tensor:
     wanted = torch.tensor([*target.tolist(), VOCAB.eos])
     if model.decoder is None:
         ids = np.append(target, VOCAB.eos)
-        x = build_example(np.array([VOCAB.cls, *source, VOCAB.sep]), ids, ids, VOCAB.mask, "s2s")
+        x = build_example(
+            np.array([VOCAB.cls, *source, VOCAB.sep]), ids, ids, VOCAB.mask, "s2s"
+        )
         batch = pseudo_mask_batch([x], ("s2s",), FRAMING, "en", [0])
-        hidden = model.encode(batch.source).hidden.flatten(0, 1)[batch.labels["s2s"].positions]
+        hidden = model.encode(batch.source).hidden.flatten(0, 1)[
+            batch.labels["s2s"].positions
+        ]
     else:
         row = torch.tensor([[VOCAB.bos, *source, *target]])
-        hidden = model.decode(Tokens(row, torch.tensor([row.shape[1]]), language=torch.tensor([1])), None)[
-            0, len(source) :
-        ]
-    return torch.log_softmax(model.logits(hidden), -1)[torch.arange(len(wanted)), wanted]
+        hidden = model.decode(
+            Tokens(row, torch.tensor([row.shape[1]]), language=torch.tensor([1])), None
+        )[0, len(source) :]
+    return torch.log_softmax(model.logits(hidden), -1)[
+        torch.arange(len(wanted)), wanted
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -85,7 +91,9 @@ def test_steps_are_one_pass(kind: str) -> None:
     wanted = torch.tensor([*target.tolist(), VOCAB.eos])
     for row in range(6):
         scores = found[row, torch.arange(6), wanted]
-        assert torch.allclose(scores, plain(model, sources[row // 2], target), atol=1e-4)
+        assert torch.allclose(
+            scores, plain(model, sources[row // 2], target), atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -94,7 +102,9 @@ def test_what_is_written_has_the_score_that_is_reported_alone_and_in_a_batch(
     kind: str, sampling: bool
 ) -> None:
     model = make(kind)
-    config = GenerationConfig(beam=3, nbest=2, max_len_a=0.0, max_len_b=6, sampling=sampling)
+    config = GenerationConfig(
+        beam=3, nbest=2, max_len_a=0.0, max_len_b=6, sampling=sampling
+    )
     decoder = Decoder([model], FRAMING, config)
     sources = [words(n, n) for n in (7, 3, 1, 5)]
     together = decoder.generate(sources, "en", "en")
@@ -104,14 +114,18 @@ def test_what_is_written_has_the_score_that_is_reported_alone_and_in_a_batch(
         for h in hypotheses:
             ids = np.array(h.ids, np.int64)
             scores = plain(model, source, ids)
-            assert math.isclose(float(scores.sum()) / len(scores), h.score, abs_tol=1e-4)
+            assert math.isclose(
+                float(scores.sum()) / len(scores), h.score, abs_tol=1e-4
+            )
             again = decoder.score([source], [ids], "en", "en")[0]
             assert math.isclose(again.score, h.score, abs_tol=1e-4)
 
 
 def test_an_output_ends_where_positions_do() -> None:
     model = make("gpt")
-    decoder = Decoder([model], FRAMING, GenerationConfig(beam=1, min_len=40, max_len_b=400))
+    decoder = Decoder(
+        [model], FRAMING, GenerationConfig(beam=1, min_len=40, max_len_b=400)
+    )
     assert decoder.max_source_length == 44
     found = decoder.generate([words(44, 1), words(9, 2)], "en", "en")
     assert [len(h[0].ids) for h in found] == [1, 36]
@@ -144,11 +158,15 @@ def test_a_prompt_may_be_empty() -> None:
         .score([words(0, 1)], [words(3, 1)], "en", "en")[0]
         .token_scores
     )
-    assert torch.allclose(torch.tensor(scores), plain(model, words(0, 1), words(3, 1)), atol=1e-4)
+    assert torch.allclose(
+        torch.tensor(scores), plain(model, words(0, 1), words(3, 1)), atol=1e-4
+    )
 
 
 @pytest.mark.usefixtures("no_sync", "one_thread")
-def test_from_the_command_line(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_the_command_line(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from masscli.__main__ import run
 
     tiny = [
@@ -220,4 +238,7 @@ def test_from_the_command_line(toy: Path, tmp_path: Path, capsys: pytest.Capture
     )
     capsys.readouterr()
     assert run(["generate", three, "--input", str(prompts)]) == 2
-    assert f"{three}: has no decoder, so it cannot turn text into text" in capsys.readouterr().err
+    assert (
+        f"{three}: has no decoder, so it cannot turn text into text"
+        in capsys.readouterr().err
+    )

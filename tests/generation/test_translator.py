@@ -62,7 +62,9 @@ MAX_POSITIONS = 40
 
 def sentences(count: int, seed: int, longest: int = 12) -> list[str]:
     draw = random.Random(seed)
-    return [" ".join(draw.choices(WORDS, k=draw.randint(1, longest))) for _ in range(count)]
+    return [
+        " ".join(draw.choices(WORDS, k=draw.randint(1, longest))) for _ in range(count)
+    ]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,7 +96,9 @@ def make_model(tokenizer: Tokenizer, seed: int = 1, **options: Any) -> Transform
         "dropout": 0.0,
         **options,
     }
-    config = ModelConfig(dim=32, ffn_dim=64, heads=2, encoder_layers=2, decoder_layers=2, **chosen)
+    config = ModelConfig(
+        dim=32, ffn_dim=64, heads=2, encoder_layers=2, decoder_layers=2, **chosen
+    )
     return Transformer(config, tokenizer.vocab.size, ("en", "de")).eval()
 
 
@@ -105,7 +109,8 @@ def model(tokenizer: Tokenizer) -> Transformer:
     optimizer = torch.optim.Adam(learner.parameters(), 5e-3)
     for step in range(120):
         ids = [
-            np.asarray(row, np.int64) for row in tokenizer.encode_lines(sentences(32, 100 + step, 8), "en")
+            np.asarray(row, np.int64)
+            for row in tokenizer.encode_lines(sentences(32, 100 + step, 8), "en")
         ]
         source, lengths = pad([np.append(row, vocab.eos) for row in ids], vocab.pad)
         read, _ = pad([np.insert(row, 0, vocab.bos) for row in ids], vocab.pad)
@@ -113,7 +118,9 @@ def model(tokenizer: Tokenizer) -> Transformer:
         memory = learner.encode(Tokens(source, lengths, language=languages))
         hidden = learner.decode(Tokens(read, lengths, language=languages + 1), memory)
         loss = nn.functional.cross_entropy(
-            learner.logits(hidden).flatten(0, 1), source.flatten(), ignore_index=vocab.pad
+            learner.logits(hidden).flatten(0, 1),
+            source.flatten(),
+            ignore_index=vocab.pad,
         )
         optimizer.zero_grad()
         loss.backward()
@@ -133,10 +140,19 @@ def make_framing(tokenizer: Tokenizer, **options: Any) -> Framing:
     )
 
 
-def make(tokenizer: Tokenizer, *models: Transformer, batch_tokens: int = 8000, **options: Any) -> Translator:
-    config = GenerationConfig(**{"beam": 4, "max_len_a": 0.7, "max_len_b": 8, **options})
+def make(
+    tokenizer: Tokenizer, *models: Transformer, batch_tokens: int = 8000, **options: Any
+) -> Translator:
+    config = GenerationConfig(
+        **{"beam": 4, "max_len_a": 0.7, "max_len_b": 8, **options}
+    )
     return Translator(
-        models, tokenizer, make_framing(tokenizer), config, batch_tokens=batch_tokens, buffer_size=12
+        models,
+        tokenizer,
+        make_framing(tokenizer),
+        config,
+        batch_tokens=batch_tokens,
+        buffer_size=12,
     )
 
 
@@ -166,19 +182,28 @@ def test_results_do_not_depend_on_batches_or_order(
         if line.strip()
     )
     ids = [[t.hypothesis.ids for t in found] for found in together]
-    alone = make(tokenizer, model, batch_tokens=1, **options).translate(LINES, "en", "de")
+    alone = make(tokenizer, model, batch_tokens=1, **options).translate(
+        LINES, "en", "de"
+    )
     assert [[t.hypothesis.ids for t in found] for found in alone] == ids
     order = random.Random(5).sample(range(len(LINES)), len(LINES))
     shuffled = list(
-        make(tokenizer, model, batch_tokens=300, **options).translate([LINES[i] for i in order], "en", "de")
+        make(tokenizer, model, batch_tokens=300, **options).translate(
+            [LINES[i] for i in order], "en", "de"
+        )
     )
-    assert [[t.hypothesis.ids for t in found] for found in shuffled] == [ids[i] for i in order]
+    assert [[t.hypothesis.ids for t in found] for found in shuffled] == [
+        ids[i] for i in order
+    ]
 
 
 @pytest.mark.skipif(
-    ENGINE not in torch.backends.quantized.supported_engines, reason="no 8-bit kernels for this processor"
+    ENGINE not in torch.backends.quantized.supported_engines,
+    reason="no 8-bit kernels for this processor",
 )
-def test_results_in_8_bits_do_not_depend_on_batches(tokenizer: Tokenizer, model: Transformer) -> None:
+def test_results_in_8_bits_do_not_depend_on_batches(
+    tokenizer: Tokenizer, model: Transformer
+) -> None:
     rounded = to_int8(copy.deepcopy(model))
     together = list(make(tokenizer, rounded).translate(LINES, "en", "de"))
     alone = list(make(tokenizer, rounded, batch_tokens=1).translate(LINES, "en", "de"))
@@ -194,8 +219,12 @@ def test_every_line_is_accounted_for(tokenizer: Tokenizer, model: Transformer) -
     report = translator.report
     assert (report.lines, report.empty, report.truncated) == (19, [1, 9], [18])
     assert [outputs[n - 1][0].text for n in report.empty] == ["", ""]
-    assert report.hit_max_len == [n for n, found in enumerate(outputs, 1) if found[0].hypothesis.hit_max_len]
-    assert report.tokens == sum(len(found[0].hypothesis.token_scores) for found in outputs)
+    assert report.hit_max_len == [
+        n for n, found in enumerate(outputs, 1) if found[0].hypothesis.hit_max_len
+    ]
+    assert report.tokens == sum(
+        len(found[0].hypothesis.token_scores) for found in outputs
+    )
 
 
 def test_the_length_limit_follows_from_the_source(tokenizer: Tokenizer) -> None:
@@ -203,9 +232,9 @@ def test_the_length_limit_follows_from_the_source(tokenizer: Tokenizer) -> None:
     with torch.no_grad():
         never.output_biases["shared"][tokenizer.vocab.eos] = -1000.0
     for a, b, limit in ((2.0, 3, 17), (0.0, 5, 5), (0.0, 500, MAX_POSITIONS - 1)):
-        found = make(tokenizer, never, max_len_a=a, max_len_b=b, min_len=limit).decoder.generate(
-            [np.arange(20, 27)], "en", "de"
-        )
+        found = make(
+            tokenizer, never, max_len_a=a, max_len_b=b, min_len=limit
+        ).decoder.generate([np.arange(20, 27)], "en", "de")
         assert len(found[0][0].ids) == limit
         assert found[0][0].hit_max_len
 
@@ -216,10 +245,16 @@ def test_scoring_an_output_gives_its_score(
     tokenizer: Tokenizer, model: Transformer, count: int, lenpen: float
 ) -> None:
     """The cached search and teacher forcing agree, piece by piece."""
-    decoder = make(tokenizer, *[model, make_model(tokenizer, 2)][:count], lenpen=lenpen, nbest=2).decoder
-    sources = [np.asarray(ids) for ids in tokenizer.encode_lines(sentences(12, 3), "en")]
+    decoder = make(
+        tokenizer, *[model, make_model(tokenizer, 2)][:count], lenpen=lenpen, nbest=2
+    ).decoder
+    sources = [
+        np.asarray(ids) for ids in tokenizer.encode_lines(sentences(12, 3), "en")
+    ]
     found = [hypotheses[1] for hypotheses in decoder.generate(sources, "en", "de")]
-    scored = decoder.score(sources, [np.asarray(h.ids, np.int64) for h in found], "en", "de")
+    scored = decoder.score(
+        sources, [np.asarray(h.ids, np.int64) for h in found], "en", "de"
+    )
     for one, two in zip(found, scored, strict=True):
         assert one.ids == two.ids
         assert one.score == pytest.approx(two.score, abs=1e-4)
@@ -231,7 +266,10 @@ def test_scoring_an_output_gives_its_score(
     [
         ({"languages": "none"}, {"languages": ()}),
         ({"languages": "tag"}, {"languages": (), "language_tag": True}),
-        ({"norm": "pre", "positions": "learned", "cross_output": "language"}, {"source_bos": True}),
+        (
+            {"norm": "pre", "positions": "learned", "cross_output": "language"},
+            {"source_bos": True},
+        ),
     ],
     ids=["none", "tag", "xlm"],
 )
@@ -245,21 +283,33 @@ def test_every_way_of_saying_the_language_agrees(
     )
     sources = [np.asarray(ids) for ids in tokenizer.encode_lines(sentences(6, 4), "en")]
     found = [hypotheses[0] for hypotheses in decoder.generate(sources, "en", "de")]
-    scored = decoder.score(sources, [np.asarray(h.ids, np.int64) for h in found], "en", "de")
-    assert [h.score for h in found] == pytest.approx([h.score for h in scored], abs=1e-4)
+    scored = decoder.score(
+        sources, [np.asarray(h.ids, np.int64) for h in found], "en", "de"
+    )
+    assert [h.score for h in found] == pytest.approx(
+        [h.score for h in scored], abs=1e-4
+    )
 
 
 def test_the_target_language_matters(tokenizer: Tokenizer, model: Transformer) -> None:
     decoder = make(tokenizer, model).decoder
     sources = [np.asarray(ids) for ids in tokenizer.encode_lines(sentences(6, 4), "en")]
-    assert decoder.generate(sources, "en", "de") != decoder.generate(sources, "en", "en")
+    assert decoder.generate(sources, "en", "de") != decoder.generate(
+        sources, "en", "en"
+    )
 
 
-def test_an_ensemble_of_one_model_twice_is_that_model(tokenizer: Tokenizer, model: Transformer) -> None:
+def test_an_ensemble_of_one_model_twice_is_that_model(
+    tokenizer: Tokenizer, model: Transformer
+) -> None:
     one = [found[0] for found in make(tokenizer, model).translate(LINES, "en", "de")]
-    two = [found[0] for found in make(tokenizer, model, model).translate(LINES, "en", "de")]
+    two = [
+        found[0] for found in make(tokenizer, model, model).translate(LINES, "en", "de")
+    ]
     assert [t.text for t in one] == [t.text for t in two]
-    assert [t.hypothesis.score for t in one] == pytest.approx([t.hypothesis.score for t in two], abs=1e-5)
+    assert [t.hypothesis.score for t in one] == pytest.approx(
+        [t.hypothesis.score for t in two], abs=1e-5
+    )
 
 
 def test_a_model_in_training_is_lent_and_given_back(tokenizer: Tokenizer) -> None:
@@ -281,14 +331,23 @@ def test_a_broken_model_is_an_error_not_a_translation(tokenizer: Tokenizer) -> N
 
 def test_prefixes_begin_each_output(tokenizer: Tokenizer, model: Transformer) -> None:
     prefixes = sentences(len(LINES), 9)
-    outputs = make(tokenizer, model, prefix_size=2).translate(LINES, "en", "de", prefixes)
+    outputs = make(tokenizer, model, prefix_size=2).translate(
+        LINES, "en", "de", prefixes
+    )
     for line, prefix, found in zip(LINES, prefixes, outputs, strict=True):
         wanted = tuple(tokenizer.encode(prefix, "de")[:2]) if line.strip() else ()
         assert found[0].hypothesis.ids[: len(wanted)] == wanted
     fewer = (prefixes[1:], "--prefix has 18 lines, the input has more")
-    for wrong, message in (fewer, ([*prefixes, "x"], "--prefix has more than the 19 lines of the input")):
+    for wrong, message in (
+        fewer,
+        ([*prefixes, "x"], "--prefix has more than the 19 lines of the input"),
+    ):
         with pytest.raises(MasscliError) as error:
-            list(make(tokenizer, model, prefix_size=2).translate(LINES, "en", "de", wrong))
+            list(
+                make(tokenizer, model, prefix_size=2).translate(
+                    LINES, "en", "de", wrong
+                )
+            )
         assert error.value.message == message
 
 
@@ -296,10 +355,14 @@ def test_prefixes_begin_each_output(tokenizer: Tokenizer, model: Transformer) ->
 
 
 def save_run(
-    folder: Path, tokenizer: Tokenizer, model: Transformer, streams: tuple[str, ...] = ("en-de",)
+    folder: Path,
+    tokenizer: Tokenizer,
+    model: Transformer,
+    streams: tuple[str, ...] = ("en-de",),
 ) -> None:
     stream = {
-        name: StreamConfig(dataset=name, objective=TranslateOptions(name="translate")) for name in streams
+        name: StreamConfig(dataset=name, objective=TranslateOptions(name="translate"))
+        for name in streams
     }
     recipe = Recipe(model=model.config, stream=stream)
     state = RunState(step=5, languages=("en", "de"))
@@ -310,7 +373,12 @@ def save_run(
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer, model: Transformer) -> Path:
+def folder(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tokenizer: Tokenizer,
+    model: Transformer,
+) -> Path:
     """A working folder with a run in runs/ende and LINES in in.en."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
@@ -322,69 +390,109 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer
 SEARCH = ["--beam", "3", "--max-len-a", "0.7", "--max-len-b", "8"]
 
 
-def generate(capfd: pytest.CaptureFixture[str], *args: str) -> tuple[int, list[str], str]:
+def generate(
+    capfd: pytest.CaptureFixture[str], *args: str
+) -> tuple[int, list[str], str]:
     search = [] if "--score-reference" in args else SEARCH
-    code = masscli(["generate", *args, *search, "--device", "cpu", "--precision", "fp32"])
+    code = masscli(
+        ["generate", *args, *search, "--device", "cpu", "--precision", "fp32"]
+    )
     out, err = capfd.readouterr()
     return code, out.splitlines(), err
 
 
 def test_lines_in_lines_out(
-    folder: Path, tokenizer: Tokenizer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    tokenizer: Tokenizer,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     code, out, err = generate(capfd, "--input", "in.en")
     assert code == 0 and len(out) == len(LINES) and out[0] == out[8] == ""
     assert "run: runs/ende\n" in err
     assert "warning: line 18 was cut to the 39 pieces the model reads\n" in err
     assert "translated 19 lines in " in err and "; 2 empty, 1 truncated, " in err
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(("\n".join(LINES)).encode())))
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO(("\n".join(LINES)).encode()))
+    )
     assert generate(capfd, "runs/ende", "-s", "en", "-t", "de")[1] == out
     assert generate(capfd, "runs/ende", "-i", "in.en", "-o", "hyp.de")[1] == []
     assert (folder / "hyp.de").read_text(encoding="utf-8").splitlines() == out
-    assert len(generate(capfd, "runs/ende", "--input", "in.en", "--nbest", "3")[1]) == 3 * len(LINES)
+    assert len(
+        generate(capfd, "runs/ende", "--input", "in.en", "--nbest", "3")[1]
+    ) == 3 * len(LINES)
     step = "runs/ende/checkpoints/step-0000005"
     assert generate(capfd, f"{step}:{step}", "--input", "in.en")[1] == out
 
 
-def test_formats(folder: Path, tokenizer: Tokenizer, capfd: pytest.CaptureFixture[str]) -> None:
+def test_formats(
+    folder: Path, tokenizer: Tokenizer, capfd: pytest.CaptureFixture[str]
+) -> None:
     plain = generate(capfd, "--input", "in.en")[1]
     rows = [
         json.loads(line)
-        for line in generate(capfd, "--input", "in.en", "--nbest", "2", "--format", "jsonl")[1]
+        for line in generate(
+            capfd, "--input", "in.en", "--nbest", "2", "--format", "jsonl"
+        )[1]
     ]
     assert [row["line"] for row in rows] == list(range(1, 20))
     assert [row["source"] for row in rows] == LINES
     assert [row["hypotheses"][0]["text"] for row in rows] == plain
     best = rows[1]["hypotheses"][0]
     assert best["tokens"][-1] == "</s>"
-    assert best["score"] == pytest.approx(sum(best["token_scores"]) / len(best["tokens"]), abs=1e-5)
+    assert best["score"] == pytest.approx(
+        sum(best["token_scores"]) / len(best["tokens"]), abs=1e-5
+    )
     (folder / "ref.de").write_text("\n".join(LINES) + "\n", encoding="utf-8")
-    fairseq = generate(capfd, "--input", "in.en", "--format", "fairseq", "--reference", "ref.de")[1]
+    fairseq = generate(
+        capfd, "--input", "in.en", "--format", "fairseq", "--reference", "ref.de"
+    )[1]
     assert [line[0] for line in fairseq] == list("STHDP") * 19
     fields = dict(line.split("\t", 1) for line in fairseq)
-    assert fields["S-1"] == " ".join(tokenizer.ids_to_pieces(tokenizer.encode(LINES[1], "en")))
+    assert fields["S-1"] == " ".join(
+        tokenizer.ids_to_pieces(tokenizer.encode(LINES[1], "en"))
+    )
     assert fields["T-1"] == LINES[1]
     score, text = fields["D-1"].split("\t")
-    assert text == plain[1] and float(score) * math.log(2) == pytest.approx(best["score"])
+    assert text == plain[1] and float(score) * math.log(2) == pytest.approx(
+        best["score"]
+    )
     assert [float(p) * math.log(2) for p in fields["P-1"].split()] == pytest.approx(
         best["token_scores"], abs=1e-4
     )
 
 
 def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    rows = [json.loads(line) for line in generate(capfd, "--input", "in.en", "--format", "jsonl")[1]]
+    rows = [
+        json.loads(line)
+        for line in generate(capfd, "--input", "in.en", "--format", "jsonl")[1]
+    ]
     hypotheses = [row["hypotheses"][0] for row in rows]
-    (folder / "hyp.de").write_text("".join(f"{h['text']}\n" for h in hypotheses), encoding="utf-8")
-    code, scores, err = generate(capfd, "--input", "in.en", "--score-reference", "hyp.de")
+    (folder / "hyp.de").write_text(
+        "".join(f"{h['text']}\n" for h in hypotheses), encoding="utf-8"
+    )
+    code, scores, err = generate(
+        capfd, "--input", "in.en", "--score-reference", "hyp.de"
+    )
     assert code == 0 and len(scores) == 19 and "scored 19 lines" in err
     rows = [
         json.loads(line)
-        for line in generate(capfd, "-i", "in.en", "--score-reference", "hyp.de", "--format", "jsonl")[1]
+        for line in generate(
+            capfd, "-i", "in.en", "--score-reference", "hyp.de", "--format", "jsonl"
+        )[1]
     ]
     again = [row["hypotheses"][0] for row in rows]
-    same = [n for n in range(1, 19) if LINES[n].strip() and again[n]["tokens"] == hypotheses[n]["tokens"]]
-    assert len(same) > 10  # the text of an output may be cut into other pieces than those it was made of
-    assert [float(scores[n]) for n in same] == pytest.approx([hypotheses[n]["score"] for n in same], abs=1e-4)
+    same = [
+        n
+        for n in range(1, 19)
+        if LINES[n].strip() and again[n]["tokens"] == hypotheses[n]["tokens"]
+    ]
+    assert (
+        len(same) > 10
+    )  # the text of an output may be cut into other pieces than those it was made of
+    assert [float(scores[n]) for n in same] == pytest.approx(
+        [hypotheses[n]["score"] for n in same], abs=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -417,7 +525,15 @@ def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) 
             "masscli generate --help",
         ),
         (
-            ["-i", "in.en", "--reference", "in.en", "--closest-to-reference", "chrf", "--mbr"],
+            [
+                "-i",
+                "in.en",
+                "--reference",
+                "in.en",
+                "--closest-to-reference",
+                "chrf",
+                "--mbr",
+            ],
             "--closest-to-reference chooses among several outputs",
             "give --beam 5, without --mbr",
         ),
@@ -426,7 +542,11 @@ def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) 
             "--tag: would have no effect: tags are written to the log of --append",
             None,
         ),
-        (["-i", "in.en", "-o", "no/hyp.de"], "--output no/hyp.de: No such file or directory", None),
+        (
+            ["-i", "in.en", "-o", "no/hyp.de"],
+            "--output no/hyp.de: No such file or directory",
+            None,
+        ),
         (
             ["-i", "in.en", "--nbest", "9"],
             "--nbest: must lie between 1 and beam (3), got 9",
@@ -436,19 +556,31 @@ def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) 
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_mistakes(
-    folder: Path, capfd: pytest.CaptureFixture[str], args: list[str], message: str, hint: str | None
+    folder: Path,
+    capfd: pytest.CaptureFixture[str],
+    args: list[str],
+    message: str,
+    hint: str | None,
 ) -> None:
     code, out, err = generate(capfd, *args)
     assert (code, out) == (2, [])
     said = [line for line in err.splitlines() if line.startswith(("error: ", "hint: "))]
     assert said[0] == f"error: {message}"
-    assert hint is None or said[1] in (f"hint: {hint}", f"hint: {hint.format(folder='.')}")
+    assert hint is None or said[1] in (
+        f"hint: {hint}",
+        f"hint: {hint.format(folder='.')}",
+    )
 
 
 def test_other_mistakes(
-    folder: Path, tokenizer: Tokenizer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    folder: Path,
+    tokenizer: Tokenizer,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    save_run(folder / "runs" / "both", tokenizer, make_model(tokenizer), ("en-de", "de-en"))
+    save_run(
+        folder / "runs" / "both", tokenizer, make_model(tokenizer), ("en-de", "de-en")
+    )
     assert (
         "hint: choose it with -s and -t; the run was trained for en-de, de-en\n"
         in generate(capfd, "runs/both", "-i", "in.en")[2]
@@ -466,13 +598,22 @@ def test_other_mistakes(
     assert message in generate(capfd, "runs/ende", "runs/other", "-i", "in.en")[2]
 
 
-def test_no_half_written_output(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_half_written_output(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (folder / "bad.en").write_bytes(b"red dog\n" * 5000 + b"\xff\xfe\n")
     (folder / "hyp.de").write_text("what was there\n", encoding="utf-8")
-    code, _, err = generate(capfd, "-i", "bad.en", "-o", "hyp.de", "--buffer-size", "10")
+    code, _, err = generate(
+        capfd, "-i", "bad.en", "-o", "hyp.de", "--buffer-size", "10"
+    )
     assert code == 2 and "error: bad.en:5001: not UTF-8" in err
     assert (folder / "hyp.de").read_text(encoding="utf-8") == "what was there\n"
-    assert sorted(p.name for p in folder.iterdir()) == ["bad.en", "hyp.de", "in.en", "runs"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "bad.en",
+        "hyp.de",
+        "in.en",
+        "runs",
+    ]
 
 
 def test_no_run_at_all(
@@ -487,13 +628,17 @@ def test_no_run_at_all(
     )
 
 
-def test_a_split_of_the_data_the_run_was_trained_on(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_split_of_the_data_the_run_was_trained_on(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     plain = generate(capfd, "-i", "in.en")[1]
     for language in ("en", "de"):
         (folder / f"train.{language}").write_text(
             "".join(f"{line}\n" for line in sentences(300, 3)), encoding="utf-8"
         )
-        (folder / f"test.{language}").write_text("".join(f"{line}\n" for line in LINES), encoding="utf-8")
+        (folder / f"test.{language}").write_text(
+            "".join(f"{line}\n" for line in LINES), encoding="utf-8"
+        )
     assert (
         masscli(
             [
@@ -515,38 +660,59 @@ def test_a_split_of_the_data_the_run_was_trained_on(folder: Path, capfd: pytest.
     fairseq = generate(capfd, "--gen-subset", "test", "--format", "fairseq")[1]
     assert [line.split("\t")[1] for line in fairseq if line.startswith("T-")] == LINES
     code, out, err = generate(capfd, "--gen-subset", "tset")
-    assert (code, out) == (2, []) and "error: data-bin: has no tset text of en-de\n" in err
+    assert (code, out) == (
+        2,
+        [],
+    ) and "error: data-bin: has no tset text of en-de\n" in err
 
 
-def test_lines_of_which_nothing_is_known_are_named(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_which_nothing_is_known_are_named(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     strange = "\u4e16\u754c \u4e16"
-    (folder / "strange.en").write_text(f"{LINES[1]}\n{strange}\n\n{strange}\n", encoding="utf-8")
+    (folder / "strange.en").write_text(
+        f"{LINES[1]}\n{strange}\n\n{strange}\n", encoding="utf-8"
+    )
     code, out, err = generate(capfd, "--input", "strange.en")
     assert code == 0 and len(out) == 4
-    assert "warning: lines 2, 4 were not understood: in the input no piece of it is known\n" in err
+    assert (
+        "warning: lines 2, 4 were not understood: in the input no piece of it is known\n"
+        in err
+    )
     assert re.search(r", [1-9]\d* of \d+ pieces of the input unknown\n", err)
     code, _, err = generate(capfd, "--input", "in.en")
     assert "not understood" not in err
     (folder / "strange.de").write_text(f"{strange}\n" * 4, encoding="utf-8")
-    code, _, err = generate(capfd, "--input", "strange.en", "--score-reference", "strange.de")
+    code, _, err = generate(
+        capfd, "--input", "strange.en", "--score-reference", "strange.de"
+    )
     assert code == 0
     assert "lines 1, 2, 3, 4 were not understood: in --score-reference no piece" in err
-    code, _, err = generate(capfd, "--input", "strange.en", "--prefix", "strange.de", "--prefix-size", "2")
+    code, _, err = generate(
+        capfd, "--input", "strange.en", "--prefix", "strange.de", "--prefix-size", "2"
+    )
     assert code == 0
     assert "lines 1, 2, 3, 4 were not understood: in --prefix no piece" in err
 
 
-def test_minimum_risk_chooses_among_all_outputs(tokenizer: Tokenizer, model: Transformer) -> None:
+def test_minimum_risk_chooses_among_all_outputs(
+    tokenizer: Tokenizer, model: Transformer
+) -> None:
     """The same samples as with --nbest 8, ranked by their mean chrF against all of them."""
     options: dict[str, Any] = {"beam": 8, "sampling": True, "temperature": 1.5}
-    samples = list(make(tokenizer, model, nbest=8, **options).translate(LINES, "en", "de"))
+    samples = list(
+        make(tokenizer, model, nbest=8, **options).translate(LINES, "en", "de")
+    )
     translator = make(tokenizer, model, nbest=2, mbr=True, **options)
     chosen = list(translator.translate(LINES, "en", "de"))
     chrf = CHRF()
     different = 0
     for all_of_line, best in zip(samples, chosen, strict=True):
         texts = [translation.text for translation in all_of_line]
-        utilities = {text: sum(chrf.sentence_score(text, [other]).score for other in texts) for text in texts}
+        utilities = {
+            text: sum(chrf.sentence_score(text, [other]).score for other in texts)
+            for text in texts
+        }
         assert utilities[best[0].text] == pytest.approx(max(utilities.values()))
         assert len(best) == min(2, len(texts))
         different += best[0].text != texts[0]
@@ -565,11 +731,20 @@ def test_the_output_closest_to_the_reference_comes_first(
     moved = 0
     scorers = {"chrf": CHRF(), "bleu": BLEU(effective_order=True)}
     for metric, scorer in scorers.items():
-        args = ["-i", "in.en", "--reference", "ref.de", "--closest-to-reference", metric]
+        args = [
+            "-i",
+            "in.en",
+            "--reference",
+            "ref.de",
+            "--closest-to-reference",
+            metric,
+        ]
         code, ranked, err = generate(capfd, *args, "--nbest", "3")
         assert code == 0 and "warning: --reference" not in err
         for line, reference in enumerate(references):
-            before, after = (outputs[3 * line : 3 * line + 3] for outputs in (plain, ranked))
+            before, after = (
+                outputs[3 * line : 3 * line + 3] for outputs in (plain, ranked)
+            )
             assert sorted(after) == sorted(before)
             scores = [scorer.sentence_score(text, [reference]).score for text in after]
             # Lines with fewer outputs are filled up at the end.
@@ -579,19 +754,40 @@ def test_the_output_closest_to_the_reference_comes_first(
     assert moved > 5
 
 
-def test_the_speed_is_logged_like_a_score(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_speed_is_logged_like_a_score(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     tags = ["--tag", "model=ende", "--tag", "precision=fp32"]
     assert generate(capfd, "-i", "in.en", "--append", "scores.jsonl", *tags)[0] == 0
     (score,) = read_scores(folder / "scores.jsonl")
-    assert (score.metric, score.tags) == ("sentences/s", (("model", "ende"), ("precision", "fp32")))
+    assert (score.metric, score.tags) == (
+        "sentences/s",
+        (("model", "ende"), ("precision", "fp32")),
+    )
     assert score.value > 0 and score.signature.startswith("beam:3|batch-tokens:8000|")
     # Another search has another speed, and is not compared with this one.
-    masscli(["generate", "-i", "in.en", "--beam", "2", "--append", "scores.jsonl", "--quiet"])
+    masscli(
+        [
+            "generate",
+            "-i",
+            "in.en",
+            "--beam",
+            "2",
+            "--append",
+            "scores.jsonl",
+            "--quiet",
+        ]
+    )
     assert masscli(["report", "scores.jsonl"]) == 2
-    assert "sentences/s was computed with other settings than in line 1" in capfd.readouterr().err
+    assert (
+        "sentences/s was computed with other settings than in line 1"
+        in capfd.readouterr().err
+    )
 
 
-def test_half_precision_writes_nearly_the_same(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_half_precision_writes_nearly_the_same(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     outputs = []
     for precision in ("fp32", "fp16"):
         command = [

@@ -19,15 +19,26 @@ from tests.kills.sweep import Sound, fill_at, kill_at, prepare, run_together
 def main() -> int:
     """Run the sweep, and return 1 if something was not repaired."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.kills", description="Kill commands at every call that writes."
+        prog="python -m tests.kills",
+        description="Kill commands at every call that writes.",
     )
     parser.add_argument(
-        "--command", action="append", choices=list(CASES), help="one command; can be repeated"
+        "--command",
+        action="append",
+        choices=list(CASES),
+        help="one command; can be repeated",
     )
     parser.add_argument("--at", type=int, help="only the call of this number")
-    parser.add_argument("--full", action="store_true", help="instead, let the disk be full from each call on")
     parser.add_argument(
-        "--together", type=int, metavar="N", help="instead, run each command N times in two processes at once"
+        "--full",
+        action="store_true",
+        help="instead, let the disk be full from each call on",
+    )
+    parser.add_argument(
+        "--together",
+        type=int,
+        metavar="N",
+        help="instead, run each command N times in two processes at once",
     )
     options = parser.parse_args()
     failures = 0
@@ -52,7 +63,9 @@ def main() -> int:
                         flush=True,
                     )
             kinds = Counter(call.split()[0].removeprefix("os.") for call in sound.calls)
-            shown = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+            shown = ", ".join(
+                f"{count} {kind}" for kind, count in sorted(kinds.items())
+            )
             print(
                 f"{command:16} {len(numbers):5} {faults} {broken:5} not repaired {time.monotonic() - start:6.0f} s  {shown}",
                 flush=True,
@@ -67,7 +80,10 @@ def together(command: str, sound: Sound, rounds: int, place: Path) -> int:
     broken = [problem for problem in problems if problem is not None]
     for problem in broken:
         print(f"  {command}: {problem}", file=sys.stderr, flush=True)
-    print(f"{command:16} {rounds:5} times in two processes {len(broken):5} with another result", flush=True)
+    print(
+        f"{command:16} {rounds:5} times in two processes {len(broken):5} with another result",
+        flush=True,
+    )
     return len(broken)
 
 

@@ -16,9 +16,25 @@ from safetensors import SafetensorError
 
 DIED = 77
 """Exit code of a process that was ended here."""
-EVENTS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate")
+EVENTS = (
+    "os.rename",
+    "os.remove",
+    "os.mkdir",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+)
 """Events of Python's audit hooks that announce a change of the disk."""
-NEEDS_ROOM = ("open", "write", "fsync", "os.rename", "os.mkdir", "os.link", "os.symlink")
+NEEDS_ROOM = (
+    "open",
+    "write",
+    "fsync",
+    "os.rename",
+    "os.mkdir",
+    "os.link",
+    "os.symlink",
+)
 """The calls that fail on a full disk; files can still be removed."""
 
 
@@ -70,7 +86,11 @@ def watch(last: int, is_full_from: bool = False) -> Calls:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in EVENTS:
             calls.end_at(f"{event} {_name(arguments[0])}", arguments[0])
-        elif event == "open" and _is_for_writing(arguments[2]) and not _is_device(arguments[0]):
+        elif (
+            event == "open"
+            and _is_for_writing(arguments[2])
+            and not _is_device(arguments[0])
+        ):
             calls.end_at(f"open {_name(arguments[0])}", arguments[0])
 
     fsync = os.fsync
@@ -87,7 +107,9 @@ def watch(last: int, is_full_from: bool = False) -> Calls:
 
 
 def _is_for_writing(flags: Any) -> bool:
-    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    return isinstance(flags, int) and bool(
+        flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    )
 
 
 def _is_device(path: Any) -> bool:
@@ -96,7 +118,11 @@ def _is_device(path: Any) -> bool:
 
 
 def _name(path: Any) -> str:
-    return Path(os.fsdecode(path)).name if isinstance(path, (str, bytes, os.PathLike)) else str(path)
+    return (
+        Path(os.fsdecode(path)).name
+        if isinstance(path, (str, bytes, os.PathLike))
+        else str(path)
+    )
 
 
 def _count_writes(calls: Calls) -> None:
@@ -105,7 +131,9 @@ def _count_writes(calls: Calls) -> None:
     class CountedFile(io.FileIO):
         def write(self, data: Any) -> int:
             if calls.add(f"write {_name(self.name)}"):
-                super().write(memoryview(data).cast("B")[: len(memoryview(data).cast("B")) // 2])
+                super().write(
+                    memoryview(data).cast("B")[: len(memoryview(data).cast("B")) // 2]
+                )
                 calls.fail()
             return super().write(data) or 0
 
@@ -114,14 +142,18 @@ def _count_writes(calls: Calls) -> None:
     def counted_open(file: Any, mode: str = "r", buffering: int = -1, encoding: str | None = None,
                      errors: str | None = None, newline: str | None = None, *more: Any, **options: Any) -> Any:  # fmt: skip
         if not set(mode) & set("wax+") or isinstance(file, int) or _is_device(file):
-            return plain(file, mode, buffering, encoding, errors, newline, *more, **options)
+            return plain(
+                file, mode, buffering, encoding, errors, newline, *more, **options
+            )
         raw = CountedFile(file, mode.replace("b", "").replace("t", ""))
         if buffering == 0:
             return raw
         binary = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
         if "b" in mode:
             return binary
-        return io.TextIOWrapper(binary, encoding, errors, newline, line_buffering=buffering == 1)
+        return io.TextIOWrapper(
+            binary, encoding, errors, newline, line_buffering=buffering == 1
+        )
 
     builtins.open = io.open = counted_open  # type: ignore[assignment]
 
@@ -168,7 +200,9 @@ def fork(action: Callable[[], object]) -> Fork:
             os.dup2(null, 0)
             os.dup2(null, 1)
             os.dup2(send, 2)
-            sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", write_through=True)
+            sys.stderr = io.TextIOWrapper(
+                io.FileIO(2, "w", closefd=False), "utf-8", write_through=True
+            )
             action()
             code = 0
         except SystemExit as stop:

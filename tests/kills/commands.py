@@ -66,9 +66,15 @@ def outputs(*names: str) -> Callable[[Path], Any]:
             place = folder / name
             if place.is_dir() and not files(place):
                 raise FileNotFoundError(place)
-            found[name] = files(place) if place.is_dir() else hashlib.sha256(place.read_bytes()).hexdigest()
+            found[name] = (
+                files(place)
+                if place.is_dir()
+                else hashlib.sha256(place.read_bytes()).hexdigest()
+            )
         # Nothing else may be left, whatever its name.
-        hidden = [path.name for path in folder.rglob("*.new") if "text" not in path.parts]
+        hidden = [
+            path.name for path in folder.rglob("*.new") if "text" not in path.parts
+        ]
         return found, hidden
 
     return read
@@ -89,7 +95,9 @@ def run_result(folder: Path) -> Any:
         is_timed = path.name in ("state.json", "log.jsonl", "recipe.toml")
         if not is_timed and (last in path.parts or path.parent.name == "checkpoints"):
             found[name] = checksum
-    state = json.loads((run / "checkpoints" / last / "state.json").read_text())["state"]["step"]
+    state = json.loads((run / "checkpoints" / last / "state.json").read_text())[
+        "state"
+    ]["step"]
     return found, state, [path.name for path in run.rglob("*.new")]
 
 
@@ -104,7 +112,10 @@ def scores_result(name: str) -> Callable[[Path], Any]:
     """Return what reads a log of scores. A command that was killed after it had written writes its line again."""
 
     def read(folder: Path) -> Any:
-        return [[score.metric, score.value, score.tags] for score in scores_of(folder / name)]
+        return [
+            [score.metric, score.value, score.tags]
+            for score in scores_of(folder / name)
+        ]
 
     return read
 
@@ -112,7 +123,9 @@ def scores_result(name: str) -> Callable[[Path], Any]:
 def speed_result(folder: Path) -> Any:
     """Return the outputs of a split and their references, and whose speed was logged."""
     # A command that was killed after it had written logs its speed again.
-    logged = {(score.metric, str(score.tags)) for score in scores_of(folder / "speed.jsonl")}
+    logged = {
+        (score.metric, str(score.tags)) for score in scores_of(folder / "speed.jsonl")
+    }
     return outputs("made.txt", "made.ref")(folder), logged
 
 
@@ -150,7 +163,12 @@ def make_parts(folder: Path) -> None:
     """Text in two parts that are encoded with a given vocabulary."""
     sound.make_data(folder)
     for part in (1, 2):
-        command("preprocess", *part_options(folder, part), "--destdir", folder / f"parts/{part}")
+        command(
+            "preprocess",
+            *part_options(folder, part),
+            "--destdir",
+            folder / f"parts/{part}",
+        )
 
 
 def part_options(folder: Path | str, part: int) -> list[str]:
@@ -176,7 +194,12 @@ DATA = [
     "--mono",
     "en={}/text/mono.en",
 ]
-TABLES = ["--tsv", "pairs.train={}/text/train.pairs.tsv", "--conll", "tags.train={}/text/train.conll"]
+TABLES = [
+    "--tsv",
+    "pairs.train={}/text/train.pairs.tsv",
+    "--conll",
+    "tags.train={}/text/train.conll",
+]
 TRAIN = [*TINY, "--keep-last", "1", "--save-dir", "{}/made"]
 
 CASES = {
@@ -245,5 +268,8 @@ if importlib.util.find_spec("ctranslate2"):
         "export-ctranslate2", sound.make_translator, to_ctranslate2, outputs("made")
     )
     CASES["generate-ctranslate2"] = Case(
-        "generate-ctranslate2", sound.make_translator, with_ctranslate2, outputs("made.txt")
+        "generate-ctranslate2",
+        sound.make_translator,
+        with_ctranslate2,
+        outputs("made.txt"),
     )

@@ -33,7 +33,11 @@ def prepare(case: Case, place: Path) -> Sound:
     shutil.rmtree(work)
     work = _copy(folder, place)
     names = place / "calls.txt"
-    code, said = in_fork(lambda: _run(case, work, 0, lambda calls: names.write_text("\n".join(calls.names))))
+    code, said = in_fork(
+        lambda: _run(
+            case, work, 0, lambda calls: names.write_text("\n".join(calls.names))
+        )
+    )
     assert code == 0, said
     result = case.result(work)
     shutil.rmtree(work)
@@ -62,9 +66,16 @@ def fill_at(case: Case, sound: Sound, number: int, place: Path) -> str | None:
         code, said = in_fork(lambda: _run(case, work, number, is_full_from=True))
         if code not in (0, 2) or "Traceback" in said:
             return f"on a full disk it ends with {code}: {said[-1500:]}"
-        if code == 2 and sum(line.startswith("error: ") for line in said.split("\n")) != 1:
+        if (
+            code == 2
+            and sum(line.startswith("error: ") for line in said.split("\n")) != 1
+        ):
             return f"on a full disk it says: {said[-500:]}"
-        if code == 2 and not case.is_gradual and case.result_if_any(work) not in (before, sound.result):
+        if (
+            code == 2
+            and not case.is_gradual
+            and case.result_if_any(work) not in (before, sound.result)
+        ):
             return "on a full disk it leaves half of its output"
         if list(work.rglob("*.new")):
             return f"on a full disk it leaves {list(work.rglob('*.new'))}"
@@ -101,7 +112,9 @@ def run_together(case: Case, sound: Sound, place: Path, count: int = 2) -> str |
     work = _copy(sound.folder, place)
     try:
         ready, go = os.pipe()
-        processes = [fork(lambda: _run_when_told(case, work, ready, go)) for _ in range(count)]
+        processes = [
+            fork(lambda: _run_when_told(case, work, ready, go)) for _ in range(count)
+        ]
         os.close(ready)
         # All of them wait for the end of this pipe.
         os.close(go)
@@ -147,5 +160,7 @@ def _run(
 
 def _difference(found: Any, wanted: Any) -> str:
     one, other = str(found), str(wanted)
-    place = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+    place = next(
+        (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0
+    )
     return f"...{one[max(0, place - 80) : place + 120]}... instead of ...{other[max(0, place - 80) : place + 120]}..."

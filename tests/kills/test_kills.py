@@ -23,16 +23,24 @@ def test_the_same_command_repairs_what_a_kill_left(name: str, tmp_path: Path) ->
     case = CASES[name]
     sound = prepare(case, tmp_path)
     step = max(1, len(sound.calls) // SAMPLE[name])
-    problems = [kill_at(case, sound, number, tmp_path) for number in range(step, len(sound.calls) + 1, step)]
+    problems = [
+        kill_at(case, sound, number, tmp_path)
+        for number in range(step, len(sound.calls) + 1, step)
+    ]
     assert problems == [None] * len(problems)
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(name: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
+    name: str, tmp_path: Path
+) -> None:
     case = CASES[name]
     sound = prepare(case, tmp_path)
     step = max(1, len(sound.calls) // FULL[name])
-    problems = [fill_at(case, sound, number, tmp_path) for number in range(step, len(sound.calls) + 1, step)]
+    problems = [
+        fill_at(case, sound, number, tmp_path)
+        for number in range(step, len(sound.calls) + 1, step)
+    ]
     assert problems == [None] * len(problems)
 
 

@@ -54,7 +54,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
 def path(tmp_path: Path) -> Path:
     found = tmp_path / "en-de.txt"
     found.write_text(
-        "".join(f"{a}\t{b}\t0.5\n" for a, b in zip(WORDS["en"], WORDS["de"], strict=True)), encoding="utf-8"
+        "".join(
+            f"{a}\t{b}\t0.5\n" for a, b in zip(WORDS["en"], WORDS["de"], strict=True)
+        ),
+        encoding="utf-8",
     )
     return found
 
@@ -64,10 +67,14 @@ def words(data: DataFolder, ids: np.ndarray) -> list[str]:
 
 
 def test_words_become_their_translations(data: DataFolder, path: Path) -> None:
-    always, never, often = (CodeSwitcher(read_dictionary(path, data), share) for share in (1.0, 0.0, 0.3))
+    always, never, often = (
+        CodeSwitcher(read_dictionary(path, data), share) for share in (1.0, 0.0, 0.3)
+    )
     line = data.monolingual("train", "en")[0]
     there = always(line, np.random.default_rng(1))
-    assert words(data, there) == [WORDS["de"][WORDS["en"].index(word)] for word in words(data, line)]
+    assert words(data, there) == [
+        WORDS["de"][WORDS["en"].index(word)] for word in words(data, line)
+    ]
     assert always(there, np.random.default_rng(1)).tolist() == line.tolist()
     assert never(line, np.random.default_rng(1)).tolist() == line.tolist()
     many = np.tile(line, 500)
@@ -92,9 +99,14 @@ def test_the_encoder_alone_sees_them(
     batches = []
     for given in (options, replace(options, switch_dictionary=path, switch_share=1.0)):
         made = kind(given, ObjectiveContext(frame, ModelConfig(), text))
-        batches.append(BatchBuilder("s", *made.dataset(data, "train"), 1)(np.arange(8), 0))
+        batches.append(
+            BatchBuilder("s", *made.dataset(data, "train"), 1)(np.arange(8), 0)
+        )
     plain, switched = batches
-    assert all(torch.equal(labels.ids, switched.labels[term].ids) for term, labels in plain.labels.items())
+    assert all(
+        torch.equal(labels.ids, switched.labels[term].ids)
+        for term, labels in plain.labels.items()
+    )
     assert (plain.target is None) == (switched.target is None)
     if plain.target is not None and switched.target is not None:
         assert torch.equal(plain.target.ids, switched.target.ids)
@@ -106,17 +118,24 @@ def test_the_encoder_alone_sees_them(
     changed = plain.source.ids != switched.source.ids
     assert changed.any() and set(switched.source.ids[changed].tolist()) <= foreign
     known = set(read_dictionary(path, data))
-    assert not known & set(switched.source.ids[~changed].tolist())  # each word that could be exchanged was
+    assert not known & set(
+        switched.source.ids[~changed].tolist()
+    )  # each word that could be exchanged was
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("dog\n", "{path}:1: expected two words, got 'dog'"),
-        ("qqq zzz\n", "{path}: none of its 1 pairs are pieces of the vocabulary of {data}"),
+        (
+            "qqq zzz\n",
+            "{path}: none of its 1 pairs are pieces of the vocabulary of {data}",
+        ),
     ],
 )
-def test_what_is_no_dictionary(text: str, message: str, data: DataFolder, tmp_path: Path) -> None:
+def test_what_is_no_dictionary(
+    text: str, message: str, data: DataFolder, tmp_path: Path
+) -> None:
     path = tmp_path / "x"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(MasscliError) as error:
@@ -124,14 +143,18 @@ def test_what_is_no_dictionary(text: str, message: str, data: DataFolder, tmp_pa
     assert error.value.message == message.format(path=path, data=data.folder)
 
 
-def test_pairs_that_cannot_be_exchanged_are_counted(data: DataFolder, tmp_path: Path) -> None:
+def test_pairs_that_cannot_be_exchanged_are_counted(
+    data: DataFolder, tmp_path: Path
+) -> None:
     path = tmp_path / "x"
     path.write_text(
-        "".join(f"{a} {b}\n" for a, b in zip(WORDS["en"], WORDS["de"], strict=True)), encoding="utf-8"
+        "".join(f"{a} {b}\n" for a, b in zip(WORDS["en"], WORDS["de"], strict=True)),
+        encoding="utf-8",
     )
     assert unusable_entries(path, data) is None
     path.write_text(
-        path.read_text(encoding="utf-8") + "qqq zzz\n" + f"{WORDS['en'][0]} zzz\n\n", encoding="utf-8"
+        path.read_text(encoding="utf-8") + "qqq zzz\n" + f"{WORDS['en'][0]} zzz\n\n",
+        encoding="utf-8",
     )
     count = len(WORDS["en"]) + 2
     assert (
@@ -140,12 +163,17 @@ def test_pairs_that_cannot_be_exchanged_are_counted(data: DataFolder, tmp_path: 
     )
 
 
-def test_aligned_tables_give_the_dictionary_and_random_ones_do_not(data: DataFolder) -> None:
+def test_aligned_tables_give_the_dictionary_and_random_ones_do_not(
+    data: DataFolder,
+) -> None:
     torch.manual_seed(1)
     table = torch.randn(data.vocab.size, 24)
     tokenizer = data.tokenizer()
     random = {
-        (a, b) for a, b, _ in of_table.induce({"token_embeddings.shared": table}, data, ("en", "de"), 100, 1)
+        (a, b)
+        for a, b, _ in of_table.induce(
+            {"token_embeddings.shared": table}, data, ("en", "de"), 100, 1
+        )
     }
     truth = set(zip(WORDS["en"], WORDS["de"], strict=True))
     assert len(random & truth) < 6
@@ -153,15 +181,22 @@ def test_aligned_tables_give_the_dictionary_and_random_ones_do_not(data: DataFol
         table[tokenizer.encode(b, "de")[0]] = (
             table[tokenizer.encode(a, "en")[0]] + 0.3 * torch.randn(24) + 2
         )  # a language stands apart
-    found = of_table.induce({"token_embeddings.shared": table}, data, ("en", "de"), 100, 1)
+    found = of_table.induce(
+        {"token_embeddings.shared": table}, data, ("en", "de"), 100, 1
+    )
     assert {(a, b) for a, b, _ in found} == truth
-    assert [score for *_, score in found] == sorted((score for *_, score in found), reverse=True)
+    assert [score for *_, score in found] == sorted(
+        (score for *_, score in found), reverse=True
+    )
 
 
 def test_the_command_and_a_run_with_what_it_makes(
     data: DataFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made, streams = tmp_path / "made.txt", {"mass": {"dataset": "en", "objective": {"name": "mass"}}}
+    made, streams = (
+        tmp_path / "made.txt",
+        {"mass": {"dataset": "en", "objective": {"name": "mass"}}},
+    )
     train(recipe(data.folder, tmp_path / "run", "train.max_update=1", streams=streams))
     assert (
         masscli(
@@ -183,7 +218,9 @@ def test_the_command_and_a_run_with_what_it_makes(
         len(line.split("\t")) == 3 for line in lines
     )
     streams["mass"]["objective"] = {"name": "mass", "switch_dictionary": str(made)}
-    trainer, _ = build(recipe(data.folder, tmp_path / "next", "train.max_update=1", streams=streams))
+    trainer, _ = build(
+        recipe(data.folder, tmp_path / "next", "train.max_update=1", streams=streams)
+    )
     assert len(list(trainer.run())) > 1
     assert masscli(["dictionary", str(tmp_path / "run"), "--langs", "en"]) == 2
     assert (
@@ -192,7 +229,9 @@ def test_the_command_and_a_run_with_what_it_makes(
     )
 
 
-def em(given: list[list[int]], written: list[list[int]]) -> dict[tuple[int, int], float]:
+def em(
+    given: list[list[int]], written: list[list[int]]
+) -> dict[tuple[int, int], float]:
     """Model 1 as section 4.2 of Brown et al. (1993) tells it, a token at a time; -1 is NULL."""
     t = {
         (e, f): 1.0
@@ -227,29 +266,71 @@ def test_pairs_give_the_dictionary(
 ) -> None:
     truth = set(zip(WORDS["en"], WORDS["de"], strict=True))
     found = from_pairs.induce(data, ("en", "de"), 2)
-    assert {(a, b) for a, b, _ in found} == truth and all(score > 0.9 for *_, score in found)
-    assert {(b, a) for b, a, _ in from_pairs.induce(data, ("de", "en"), 2)} == {(b, a) for a, b, _ in found}
+    assert {(a, b) for a, b, _ in found} == truth and all(
+        score > 0.9 for *_, score in found
+    )
+    assert {(b, a) for b, a, _ in from_pairs.induce(data, ("de", "en"), 2)} == {
+        (b, a) for a, b, _ in found
+    }
     few = from_pairs.induce(data, ("en", "de"), 2, 6)
     assert 0 < len(few) < len(truth)
-    assert masscli(["dictionary", str(data.folder), "--langs", "en,de", "--min-count", "10000"]) == 2
-    assert "no words of en and de were found to mean the same" in capsys.readouterr().err
+    assert (
+        masscli(
+            ["dictionary", str(data.folder), "--langs", "en,de", "--min-count", "10000"]
+        )
+        == 2
+    )
+    assert (
+        "no words of en and de were found to mean the same" in capsys.readouterr().err
+    )
     made = tmp_path / "made.txt"
     assert (
-        masscli(["dictionary", str(data.folder), "--langs", "en,de", "--limit", "6", "--output", str(made)])
+        masscli(
+            [
+                "dictionary",
+                str(data.folder),
+                "--langs",
+                "en,de",
+                "--limit",
+                "6",
+                "--output",
+                str(made),
+            ]
+        )
         == 0
     )
-    assert capsys.readouterr().out == f"{made}: {len(few)} pairs of words, from 6 pairs of 240\n"
-    assert [tuple(line.split("\t")[:2]) for line in made.read_text(encoding="utf-8").splitlines()] == [
-        (a, b) for a, b, _ in few
-    ]
+    assert (
+        capsys.readouterr().out
+        == f"{made}: {len(few)} pairs of words, from 6 pairs of 240\n"
+    )
+    assert [
+        tuple(line.split("\t")[:2])
+        for line in made.read_text(encoding="utf-8").splitlines()
+    ] == [(a, b) for a, b, _ in few]
     unused = ["--max-words", "50", "--dim", "8"]
-    assert masscli(["dictionary", str(data.folder), "--langs", "en,de", *unused, "--output", str(made)]) == 0
+    assert (
+        masscli(
+            [
+                "dictionary",
+                str(data.folder),
+                "--langs",
+                "en,de",
+                *unused,
+                "--output",
+                str(made),
+            ]
+        )
+        == 0
+    )
     assert capsys.readouterr().err.splitlines() == [
         "warning: --max-words has no effect: with pairs all words are considered",
         "warning: --dim has no effect: it is the width of --vectors",
     ]
     for args, message in (
-        ([str(data.folder), "--langs", "en,fr", "--from", "pairs"], "has no train pairs en-fr"),
+        (
+            [str(data.folder), "--langs", "en,fr", "--from", "pairs"],
+            "has no train pairs en-fr",
+        ),
         (
             [str(data.folder), "--langs", "en,de", "--vectors", "v"],
             "error: --vectors: would have no effect: a dictionary from pairs has none",
@@ -271,7 +352,15 @@ def test_pairs_give_the_dictionary(
             "en and de spell 0 words alike, too few to begin with",
         ),
         (
-            [str(data.folder), "--langs", "en,de", "--from", "text", "--min-count", "9999"],
+            [
+                str(data.folder),
+                "--langs",
+                "en,de",
+                "--from",
+                "text",
+                "--min-count",
+                "9999",
+            ],
             "has 0 words of en that occur 9999 times",
         ),
         ([str(data.folder), "--langs", "en,fr"], "has no language 'fr'"),
@@ -291,10 +380,13 @@ def test_a_dictionary_that_means_little_is_warned_of(
             *(f"name{c}" for c in "abcdefghijkl"),
         ]
         (tmp_path / f"mono.{language}").write_text(
-            "".join(" ".join(rng.choices(words, k=8)) + "\n" for _ in range(600)), encoding="utf-8"
+            "".join(" ".join(rng.choices(words, k=8)) + "\n" for _ in range(600)),
+            encoding="utf-8",
         )
     mono = [
-        arg for language in ("aa", "bb") for arg in ("--mono", f"{language}={tmp_path / f'mono.{language}'}")
+        arg
+        for language in ("aa", "bb")
+        for arg in ("--mono", f"{language}={tmp_path / f'mono.{language}'}")
     ]
     for options, advice in ((["--moses", "--lowercase"], False), ([], True)):
         folder = str(tmp_path / f"data{advice}")
@@ -316,10 +408,23 @@ def test_a_dictionary_that_means_little_is_warned_of(
         )
         capsys.readouterr()
         assert (
-            masscli(["dictionary", folder, "--langs", "aa,bb", "--output", str(tmp_path / "made.txt")]) == 0
+            masscli(
+                [
+                    "dictionary",
+                    folder,
+                    "--langs",
+                    "aa,bb",
+                    "--output",
+                    str(tmp_path / "made.txt"),
+                ]
+            )
+            == 0
         )
         warned = capsys.readouterr().err
-        assert "% only: the texts are too small or too different; do not trust this dictionary" in warned
+        assert (
+            "% only: the texts are too small or too different; do not trust this dictionary"
+            in warned
+        )
         assert ("hint: preprocess with --moses --lowercase" in warned) == advice
 
 
@@ -330,31 +435,76 @@ def test_text_alone_gives_the_dictionary_of_a_cipher(
     cipher = Cipher(90, 30)
     cipher.write(tmp_path, 4000, 10)
     mono = [
-        arg for language in ("aa", "bb") for arg in ("--mono", f"{language}={tmp_path / f'mono.{language}'}")
+        arg
+        for language in ("aa", "bb")
+        for arg in ("--mono", f"{language}={tmp_path / f'mono.{language}'}")
     ]
     folder, made = tmp_path / "data", tmp_path / "made.txt"
     assert (
-        masscli(["preprocess", "--langs", "aa,bb", *mono, "--vocab-size", "540", "--destdir", str(folder)])
+        masscli(
+            [
+                "preprocess",
+                "--langs",
+                "aa,bb",
+                *mono,
+                "--vocab-size",
+                "540",
+                "--destdir",
+                str(folder),
+            ]
+        )
         == 0
     )
     capsys.readouterr()
     vectors = ["--vectors", str(tmp_path / "vec"), "--dim", "48"]
-    assert masscli(["dictionary", str(folder), "--langs", "aa,bb", "--output", str(made), *vectors]) == 0
+    assert (
+        masscli(
+            [
+                "dictionary",
+                str(folder),
+                "--langs",
+                "aa,bb",
+                "--output",
+                str(made),
+                *vectors,
+            ]
+        )
+        == 0
+    )
     share = re.search(
         r"pairs of words, from text; (\d+)% of the common ones are found again by a second alignment\n$",
         capsys.readouterr().out,
     )
     assert share is not None and int(share[1]) > 75
-    found = {tuple(line.split("\t")[:2]) for line in made.read_text(encoding="utf-8").splitlines()}
-    truth = {(a, b) for a, b in zip(cipher.words("aa"), cipher.words("bb"), strict=True) if a not in ANCHORS}
+    found = {
+        tuple(line.split("\t")[:2])
+        for line in made.read_text(encoding="utf-8").splitlines()
+    }
+    truth = {
+        (a, b)
+        for a, b in zip(cipher.words("aa"), cipher.words("bb"), strict=True)
+        if a not in ANCHORS
+    }
     assert len(found & truth) > 0.75 * max(len(truth), len(found))
     spaces = []
     for language in ("aa", "bb"):
-        head, *rows = (tmp_path / f"vec.{language}").read_text(encoding="utf-8").splitlines()
+        head, *rows = (
+            (tmp_path / f"vec.{language}").read_text(encoding="utf-8").splitlines()
+        )
         assert head == f"{len(rows)} 48"
-        spaces.append({word: np.array(values, float) for word, *values in (row.split(" ") for row in rows)})
-    second = {word: vector / np.linalg.norm(vector) for word, vector in spaces[1].items()}
-    near = {(a, max(second, key=lambda b: float(second[b] @ vector))) for a, vector in spaces[0].items()}
+        spaces.append(
+            {
+                word: np.array(values, float)
+                for word, *values in (row.split(" ") for row in rows)
+            }
+        )
+    second = {
+        word: vector / np.linalg.norm(vector) for word, vector in spaces[1].items()
+    }
+    near = {
+        (a, max(second, key=lambda b: float(second[b] @ vector)))
+        for a, vector in spaces[0].items()
+    }
     assert len(near & truth) > 0.6 * len(truth)  # in one space
     init = [
         arg
@@ -394,10 +544,18 @@ def test_text_alone_gives_the_dictionary_of_a_cipher(
 
 
 def test_csls_prefers_what_is_near_to_little_else() -> None:
-    a, b = torch.tensor([[1.0, 0.0], [0.8, 0.6]]), torch.tensor([[0.8, 0.6], [0.0, 1.0]])
+    a, b = (
+        torch.tensor([[1.0, 0.0], [0.8, 0.6]]),
+        torch.tensor([[0.8, 0.6], [0.0, 1.0]]),
+    )
     cosine = a @ b.T
     wanted = [
-        [2 * float(cosine[i, j]) - float(cosine[i].mean()) - float(cosine[:, j].mean()) for j in range(2)]
+        [
+            2 * float(cosine[i, j])
+            - float(cosine[i].mean())
+            - float(cosine[:, j].mean())
+            for j in range(2)
+        ]
         for i in range(2)
     ]
     assert csls(a, b).tolist() == [pytest.approx(row) for row in wanted]
@@ -406,19 +564,27 @@ def test_csls_prefers_what_is_near_to_little_else() -> None:
 def test_words_that_are_spelt_nearly_alike() -> None:
     """Counts by hand: <abcd> has 5 pairs and 4 triples; <abce> shares <a, ab, bc, <ab, abc with it."""
     found = spelling_similarity(
-        ["abcd", "securit\u0103\u021bi", "and", "1999"], ["abce", "abcd", "securitati", "zzzz", "and", "1999"]
+        ["abcd", "securit\u0103\u021bi", "and", "1999"],
+        ["abce", "abcd", "securitati", "zzzz", "and", "1999"],
     )
     assert found[0].tolist() == pytest.approx([5 / 9 - 0.3, 1 - 0.3, 0, 0, 0, 0])
-    assert found[1].tolist() == pytest.approx([0, 0, 0.7, 0, 0, 0])  # accents do not count
-    assert not found[2:].any()  # short words are false friends, and numbers are anchors already
-    assert spelling_similarity(["word"], ["\u0441\u043b\u043e\u0432\u043e"]).tolist() == [
-        [0.0]
-    ]  # another script
+    assert found[1].tolist() == pytest.approx(
+        [0, 0, 0.7, 0, 0, 0]
+    )  # accents do not count
+    assert not found[
+        2:
+    ].any()  # short words are false friends, and numbers are anchors already
+    assert spelling_similarity(
+        ["word"], ["\u0441\u043b\u043e\u0432\u043e"]
+    ).tolist() == [[0.0]]  # another script
 
 
-def test_wordpiece_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wordpiece_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "vocab.txt").write_text(
-        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "##c", ""]), encoding="utf-8"
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "##c", ""]),
+        encoding="utf-8",
     )
     for language in ("en", "de"):
         (tmp_path / f"train.{language}").write_text("a b\nac b\n", encoding="utf-8")
@@ -427,22 +593,43 @@ def test_wordpiece_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]
                     "--destdir", folder]) == 0  # fmt: skip
     capsys.readouterr()
     for origin in ("pairs", "text"):
-        assert masscli(["dictionary", folder, "--langs", "en,de", "--from", origin]) == 2
+        assert (
+            masscli(["dictionary", folder, "--langs", "en,de", "--from", origin]) == 2
+        )
         assert capsys.readouterr().err == (f"error: {folder}: its vocabulary does not mark where words begin\n"
                                            "hint: dictionaries need a SentencePiece vocabulary\n")  # fmt: skip
 
 
-def test_sides_of_unequal_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sides_of_unequal_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Vectors have one width even where a language has few words; the folder of the output must exist."""
     Cipher(90, 30).write(tmp_path, 3000, 10)
-    few = "".join((tmp_path / "mono.bb").read_text(encoding="utf-8").splitlines(keepends=True)[:60])
+    few = "".join(
+        (tmp_path / "mono.bb")
+        .read_text(encoding="utf-8")
+        .splitlines(keepends=True)[:60]
+    )
     (tmp_path / "mono.bb").write_text(few, encoding="utf-8")
     mono = [
-        arg for language in ("aa", "bb") for arg in ("--mono", f"{language}={tmp_path / f'mono.{language}'}")
+        arg
+        for language in ("aa", "bb")
+        for arg in ("--mono", f"{language}={tmp_path / f'mono.{language}'}")
     ]
     folder = tmp_path / "data"
     assert (
-        masscli(["preprocess", "--langs", "aa,bb", *mono, "--vocab-size", "400", "--destdir", str(folder)])
+        masscli(
+            [
+                "preprocess",
+                "--langs",
+                "aa,bb",
+                *mono,
+                "--vocab-size",
+                "400",
+                "--destdir",
+                str(folder),
+            ]
+        )
         == 0
     )
     assert (
@@ -465,5 +652,13 @@ def test_sides_of_unequal_size(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (tmp_path / "nowhere/made.txt", "its folder does not exist"),
     ):
         capsys.readouterr()
-        assert masscli(["dictionary", str(folder), "--langs", "aa,bb", "--output", str(place)]) == 2
-        assert capsys.readouterr().err == f"error: --output {place}: {said}\nhint: name a file\n"
+        assert (
+            masscli(
+                ["dictionary", str(folder), "--langs", "aa,bb", "--output", str(place)]
+            )
+            == 2
+        )
+        assert (
+            capsys.readouterr().err
+            == f"error: --output {place}: {said}\nhint: name a file\n"
+        )

@@ -41,7 +41,9 @@ def test_candidates_are_the_likeliest_pieces(toy: Path) -> None:
     )
     for piece in data.vocab.ordinary_ids.tolist():
         likeliest = sorted((-t[n], f[n]) for n in np.flatnonzero(e == piece))[:3]
-        assert made.candidates[(piece,)].tolist() == sorted({piece, *(int(n) for _, n in likeliest)})
+        assert made.candidates[(piece,)].tolist() == sorted(
+            {piece, *(int(n) for _, n in likeliest)}
+        )
 
 
 def test_coverage_is_counted_piece_by_piece(toy: Path) -> None:
@@ -50,7 +52,9 @@ def test_coverage_is_counted_piece_by_piece(toy: Path) -> None:
     sources, targets = data.pair("valid", "en", "de")
     sizes, covered, pieces = [], 0, 0
     for row in range(len(sources)):
-        allowed = {int(n) for piece in sources[row].tolist() for n in made.candidates[(piece,)]}
+        allowed = {
+            int(n) for piece in sources[row].tolist() for n in made.candidates[(piece,)]
+        }
         sizes.append(len(allowed))
         covered += sum(piece in allowed for piece in targets[row].tolist())
         pieces += len(targets[row])

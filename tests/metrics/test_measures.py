@@ -33,16 +33,25 @@ def test_two_labels(seed: int) -> None:
     draw = random.Random(seed)
     gold, predicted = ([draw.randint(0, 1) for _ in range(17)] for _ in range(2))
     a, b = [str(x) for x in gold], [str(x) for x in predicted]
-    assert label_measures.matthews(a, b) == pytest.approx(slow_matthews(gold, predicted))
-    assert label_measures.accuracy(a, b) == sum(x == y for x, y in zip(gold, predicted, strict=True)) / 17
-    precision = sum(x == y == 1 for x, y in zip(gold, predicted, strict=True)) / max(1, sum(predicted))
-    recall = sum(x == y == 1 for x, y in zip(gold, predicted, strict=True)) / max(1, sum(gold))
+    assert label_measures.matthews(a, b) == pytest.approx(
+        slow_matthews(gold, predicted)
+    )
+    assert (
+        label_measures.accuracy(a, b)
+        == sum(x == y for x, y in zip(gold, predicted, strict=True)) / 17
+    )
+    precision = sum(x == y == 1 for x, y in zip(gold, predicted, strict=True)) / max(
+        1, sum(predicted)
+    )
+    recall = sum(x == y == 1 for x, y in zip(gold, predicted, strict=True)) / max(
+        1, sum(gold)
+    )
     assert label_measures.f1(a, b, "1") == pytest.approx(
         2 * precision * recall / (precision + recall) if precision + recall else 0.0
     )
-    assert label_measures.pearson([float(x) for x in gold], [float(x) for x in predicted]) == pytest.approx(
-        slow_matthews(gold, predicted)
-    )
+    assert label_measures.pearson(
+        [float(x) for x in gold], [float(x) for x in predicted]
+    ) == pytest.approx(slow_matthews(gold, predicted))
 
 
 def test_a_constant_prediction_has_no_correlation() -> None:
@@ -58,7 +67,9 @@ def test_matthews_of_three_labels_is_that_of_gorodkin() -> None:
     y = [[float(g == n) for n in names] for g in gold]
 
     def cov(u: list[list[float]], v: list[list[float]]) -> float:
-        mu, mv = ([sum(column) / len(u) for column in zip(*w, strict=True)] for w in (u, v))
+        mu, mv = (
+            [sum(column) / len(u) for column in zip(*w, strict=True)] for w in (u, v)
+        )
         return sum(
             (a - p) * (b - q)
             for r, s in zip(u, v, strict=True)
@@ -78,7 +89,9 @@ def test_equal_values_share_their_rank() -> None:
 
 
 def test_macro_f1_is_the_mean_over_labels() -> None:
-    assert label_measures.macro_f1(list("aab"), list("abb")) == pytest.approx((2 / 3 + 2 / 3) / 2)
+    assert label_measures.macro_f1(list("aab"), list("abb")) == pytest.approx(
+        (2 / 3 + 2 / 3) / 2
+    )
 
 
 def test_entities_are_exact_spans() -> None:
@@ -112,12 +125,22 @@ def test_entities_are_those_of_conlleval(seed: int, marks: str) -> None:
     draw = random.Random(seed)
     tags = ["O", *(f"{mark}-{kind}" for mark in marks for kind in ("X", "Y"))]
     gold = [draw.choices(tags, k=draw.randint(0, 9)) for _ in range(60)]
-    found = [[draw.choice(tags) if draw.random() < 0.3 else tag for tag in sentence] for sentence in gold]
+    found = [
+        [draw.choice(tags) if draw.random() < 0.3 else tag for tag in sentence]
+        for sentence in gold
+    ]
     for sentence in (*gold, *found):
         assert entities.entity_spans(sentence) == chunks(sentence)
-    right = sum(len(set(chunks(a)) & set(chunks(b))) for a, b in zip(gold, found, strict=True))
-    precision, recall = right / sum(len(chunks(b)) for b in found), right / sum(len(chunks(a)) for a in gold)
-    assert entities.entity_f1(gold, found) == pytest.approx(2 * precision * recall / (precision + recall))
+    right = sum(
+        len(set(chunks(a)) & set(chunks(b))) for a, b in zip(gold, found, strict=True)
+    )
+    precision, recall = (
+        right / sum(len(chunks(b)) for b in found),
+        right / sum(len(chunks(a)) for a in gold),
+    )
+    assert entities.entity_f1(gold, found) == pytest.approx(
+        2 * precision * recall / (precision + recall)
+    )
     assert 0.2 < entities.entity_f1(gold, found) < 0.95
 
 
@@ -128,10 +151,20 @@ def test_conllevals_own_example() -> None:
     assert entities.entity_f1(gold, found) == pytest.approx(0.4)
 
 
-def test_score_reads_a_column_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "gold.tsv").write_text('label\tsentence\n1\tone "two\n0\tb\n1\tc\n0\td\n', encoding="utf-8")
+def test_score_reads_a_column_of_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gold.tsv").write_text(
+        'label\tsentence\n1\tone "two\n0\tb\n1\tc\n0\td\n', encoding="utf-8"
+    )
     (tmp_path / "told").write_text("1\n1\n0\n0\n", encoding="utf-8")
-    at = ["score", str(tmp_path / "told"), "--ref", str(tmp_path / "gold.tsv"), "--column"]
+    at = [
+        "score",
+        str(tmp_path / "told"),
+        "--ref",
+        str(tmp_path / "gold.tsv"),
+        "--column",
+    ]
     assert dispatch([*at, "label", "--metric", "accuracy,f1,mcc,pearson,spearman"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("nrefs")[0].split() for line in lines] == [
@@ -146,17 +179,31 @@ def test_score_reads_a_column_of_a_table(tmp_path: Path, capsys: pytest.CaptureF
     )
     with pytest.raises(MasscliError) as caught:
         dispatch([*at, "sentence", "--metric", "pearson"])
-    assert caught.value.message == "Pearson: line 1 of the reference is not a number: 'one \"two'"
+    assert (
+        caught.value.message
+        == "Pearson: line 1 of the reference is not a number: 'one \"two'"
+    )
     with pytest.raises(MasscliError) as caught:
         dispatch([*at, "label", "--metric", "f1", "--sentence-level"])
     assert caught.value.message == "F1: is defined for a whole corpus, not for a line"
 
 
-def test_score_of_tagged_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_score_of_tagged_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "gold").write_text("a\tB-X\nb\tI-X\n\nc\tB-Y\n", encoding="utf-8")
     (tmp_path / "told").write_text("a\tB-X\nb\tI-X\n\nc\tO\n\n", encoding="utf-8")
     assert (
-        dispatch(["score", str(tmp_path / "told"), "--ref", str(tmp_path / "gold"), "--metric", "entity-f1"])
+        dispatch(
+            [
+                "score",
+                str(tmp_path / "told"),
+                "--ref",
+                str(tmp_path / "gold"),
+                "--metric",
+                "entity-f1",
+            ]
+        )
         == 0
     )
     assert capsys.readouterr().out.startswith(
@@ -170,9 +217,20 @@ def test_what_a_file_of_columns_holds_besides_words_is_not_scored(
     """As CoNLL-2003 is distributed; predictions have words alone."""
     gold = "-DOCSTART- -X- -X- O\n\nEU NNP I-NP B-ORG\n# # I-NP O\nrejects VBZ I-VP O\n\n\n# # I-NP B-MISC\n"
     (tmp_path / "gold").write_text(gold, encoding="utf-8")
-    (tmp_path / "told").write_text("EU\tB-ORG\n#\tO\nrejects\tO\n\n#\tO\n\n", encoding="utf-8")
+    (tmp_path / "told").write_text(
+        "EU\tB-ORG\n#\tO\nrejects\tO\n\n#\tO\n\n", encoding="utf-8"
+    )
     assert (
-        dispatch(["score", str(tmp_path / "told"), "--ref", str(tmp_path / "gold"), "--metric", "entity-f1"])
+        dispatch(
+            [
+                "score",
+                str(tmp_path / "told"),
+                "--ref",
+                str(tmp_path / "gold"),
+                "--metric",
+                "entity-f1",
+            ]
+        )
         == 0
     )
     assert capsys.readouterr().out.startswith("entity F1 = 66.67  ")
@@ -185,13 +243,30 @@ def test_blank_lines_between_sentences_are_no_words(
     gold, found = tmp_path / "gold.conll", tmp_path / "found.conll"
     gold.write_text("a\tB-X\nb\tO\n\nc\tO\n", encoding="utf-8")
     found.write_text("a\tB-X\nb\tB-X\n\nc\tO\n", encoding="utf-8")
-    assert masscli(["score", str(found), "--ref", str(gold), "--metric", "entity-f1,accuracy"]) == 0
+    assert (
+        masscli(
+            ["score", str(found), "--ref", str(gold), "--metric", "entity-f1,accuracy"]
+        )
+        == 0
+    )
     out, err = capsys.readouterr()
     assert re.search(r"^accuracy +=  *66\.67 ", out, re.MULTILINE) and err == ""
     told = tmp_path / "labels.txt"
     told.write_text("1\n", encoding="utf-8")
     (tmp_path / "gold").write_text("label\tsentence\n1\ta film\n", encoding="utf-8")
-    assert masscli(["score", str(told), "--ref", str(tmp_path / "gold"), "--metric", "accuracy"]) == 2
+    assert (
+        masscli(
+            [
+                "score",
+                str(told),
+                "--ref",
+                str(tmp_path / "gold"),
+                "--metric",
+                "accuracy",
+            ]
+        )
+        == 2
+    )
     assert capsys.readouterr().err.endswith(
         "hint: is that a table with a header? name its column: --column label\n"
     )
@@ -200,10 +275,22 @@ def test_blank_lines_between_sentences_are_no_words(
 
 
 @pytest.mark.parametrize("metric", ["pearson", "spearman"])
-def test_what_is_no_finite_number_has_no_correlation(metric: str, tmp_path: Path) -> None:
+def test_what_is_no_finite_number_has_no_correlation(
+    metric: str, tmp_path: Path
+) -> None:
     for name, lines in (("ref", "1\n2\n3\n"), ("hyp", "0.5\nnan\n2\n")):
         (tmp_path / name).write_text(lines, encoding="utf-8")
     with pytest.raises(
-        MasscliError, match=f"^{metric.title()}: line 2 of the hypothesis is not a number: 'nan'$"
+        MasscliError,
+        match=f"^{metric.title()}: line 2 of the hypothesis is not a number: 'nan'$",
     ):
-        dispatch(["score", str(tmp_path / "hyp"), "--ref", str(tmp_path / "ref"), "--metric", metric])
+        dispatch(
+            [
+                "score",
+                str(tmp_path / "hyp"),
+                "--ref",
+                str(tmp_path / "ref"),
+                "--metric",
+                metric,
+            ]
+        )

@@ -19,16 +19,31 @@ def test_the_papers_references_are_normalized() -> None:
         score(told, [real], ScoreConfig(metric=("multi-bleu",), normalize=asked))[0]
         for asked in (False, True)
     )
-    assert plain.value < normal.value == pytest.approx(100) and "tok:moses-en-normalized|" in normal.signature
+    assert (
+        plain.value < normal.value == pytest.approx(100)
+        and "tok:moses-en-normalized|" in normal.signature
+    )
 
 
 def test_romanian_is_scored_as_in_the_papers() -> None:
-    hypotheses, references = ["Tara si campul sunt aici ."], [["Ţara şi câmpul sunt aici."]]
+    hypotheses, references = (
+        ["Tara si campul sunt aici ."],
+        [["Ţara şi câmpul sunt aici."]],
+    )
     plain = score(
-        hypotheses, references, ScoreConfig(metric=("multi-bleu",), lang="ro", plain_romanian=True)
+        hypotheses,
+        references,
+        ScoreConfig(metric=("multi-bleu",), lang="ro", plain_romanian=True),
     )[0]
-    assert plain.value == pytest.approx(100.0) and "moses-ro-normalized-no-diacritics" in plain.signature
-    marked = score(hypotheses, references, ScoreConfig(metric=("multi-bleu",), lang="ro"))[0]
+    assert (
+        plain.value == pytest.approx(100.0)
+        and "moses-ro-normalized-no-diacritics" in plain.signature
+    )
+    marked = score(
+        hypotheses, references, ScoreConfig(metric=("multi-bleu",), lang="ro")
+    )[0]
     assert marked.value < 50 and "diacritics" not in marked.signature
-    with pytest.raises(ConfigError, match="plain_romanian: goes with --metric multi-bleu --lang ro"):
+    with pytest.raises(
+        ConfigError, match="plain_romanian: goes with --metric multi-bleu --lang ro"
+    ):
         from_dict(ScoreConfig, {"plain_romanian": True})

@@ -15,24 +15,36 @@ import pytest
 from masscli.core.config import ConfigError
 from masscli.metrics import score
 from masscli.metrics.config import ScoreConfig
-from masscli.metrics.rouge import common_subsequence_length, common_subsequence_positions, rouge_words
+from masscli.metrics.rouge import (
+    common_subsequence_length,
+    common_subsequence_positions,
+    rouge_words,
+)
 from tests.cli.test_score_forms import refused, scored
 from tests.toy_tasks import save
 
 
 def test_stems_are_compared_where_that_is_asked_for() -> None:
-    hypothesis, reference = ["connected generalizations was"], [["connections generalization wa"]]
-    for stem, expected in ((False, 0), (True, 2 / 3)):  # a word of three letters is left as it is
+    hypothesis, reference = (
+        ["connected generalizations was"],
+        [["connections generalization wa"]],
+    )
+    for stem, expected in (
+        (False, 0),
+        (True, 2 / 3),
+    ):  # a word of three letters is left as it is
         options = ScoreConfig(metric=("rouge-1", "rouge-l", "rouge-lsum"), stem=stem)
         for found in score(hypothesis, reference, options):
             assert found.value == pytest.approx(100 * expected)
             assert f"|stem:{'nltk' if stem else 'no'}|" in found.signature
     for words_ in (("naïves",), ("naïve",)):
-        assert score(list(words_), [["naïve"]], ScoreConfig(metric=("rouge-1",), stem=True))[0].value == (
-            100 if words_ == ("naïve",) else 0
-        )
+        assert score(
+            list(words_), [["naïve"]], ScoreConfig(metric=("rouge-1",), stem=True)
+        )[0].value == (100 if words_ == ("naïve",) else 0)
     for bad in ({"metric": ("bleu",)}, {"metric": ("rouge",), "lang": "de"}):
-        with pytest.raises(ConfigError, match="stem: goes with --metric rouge and English text"):
+        with pytest.raises(
+            ConfigError, match="stem: goes with --metric rouge and English text"
+        ):
             ScoreConfig(stem=True, **bad)  # type: ignore[arg-type]
 
 
@@ -40,19 +52,29 @@ def test_stems_are_compared_where_that_is_asked_for() -> None:
 
 
 def lsum(hypothesis: str, reference: str, **options: str) -> float:
-    return score([hypothesis], [[reference]], ScoreConfig(metric=("rouge-lsum",), **options))[0].value / 100  # type: ignore[arg-type]
+    return (
+        score(
+            [hypothesis], [[reference]], ScoreConfig(metric=("rouge-lsum",), **options)
+        )[0].value
+        / 100
+    )  # type: ignore[arg-type]
 
 
 def test_the_union_of_lins_example() -> None:
     """w1 w2 w3 w4 w5 against w1 w2 w6 w7 w8 and w1 w3 w8 w9 w5: w1 w2 w3 w5, a recall of 4/5; precision 4/10."""
     hypothesis = "w1 w2 w6 w7 w8<q>w1 w3 w8 w9 w5"
-    assert lsum(hypothesis, "w1 w2 w3 w4 w5") == pytest.approx(2 * (4 / 5) * (4 / 10) / (4 / 5 + 4 / 10))
+    assert lsum(hypothesis, "w1 w2 w3 w4 w5") == pytest.approx(
+        2 * (4 / 5) * (4 / 10) / (4 / 5 + 4 / 10)
+    )
 
 
 def longest(a: Sequence[str], b: Sequence[str]) -> list[frozenset[int]]:
     """Every set of places in `a` whose words are a longest common subsequence with `b`."""
     for size in range(min(len(a), len(b)), -1, -1):
-        theirs = {tuple(b[j] for j in at) for at in itertools.combinations(range(len(b)), size)}
+        theirs = {
+            tuple(b[j] for j in at)
+            for at in itertools.combinations(range(len(b)), size)
+        }
         if found := [
             frozenset(at)
             for at in itertools.combinations(range(len(a)), size)
@@ -65,12 +87,16 @@ def longest(a: Sequence[str], b: Sequence[str]) -> list[frozenset[int]]:
 def unions(hypothesis: list[list[str]], reference: list[list[str]]) -> Iterator[float]:
     """F1 for every choice among longest common subsequences."""
     ours, theirs = (Counter(itertools.chain(*side)) for side in (hypothesis, reference))
-    for choice in itertools.product(*(longest(r, h) for r in reference for h in hypothesis)):
+    for choice in itertools.product(
+        *(longest(r, h) for r in reference for h in hypothesis)
+    ):
         hits: Counter[str] = Counter()
         for n, sentence in enumerate(reference):
             hits.update(
                 sentence[at]
-                for at in frozenset().union(*choice[n * len(hypothesis) : (n + 1) * len(hypothesis)])
+                for at in frozenset().union(
+                    *choice[n * len(hypothesis) : (n + 1) * len(hypothesis)]
+                )
             )
         shared = sum(min(hits[w], ours[w], theirs[w]) for w in hits)
         yield 2 * shared / (ours.total() + theirs.total()) if shared else 0.0
@@ -81,9 +107,12 @@ def test_rouge_lsum_is_its_definition() -> None:
     draw, clear = random.Random(5), 0
     for _ in range(150):
         hypothesis, reference = (
-            [draw.choices("abcde", k=draw.randint(1, 4)) for _ in range(2)] for _ in range(2)
+            [draw.choices("abcde", k=draw.randint(1, 4)) for _ in range(2)]
+            for _ in range(2)
         )
-        found = lsum("<q>".join(map(" ".join, hypothesis)), "<q>".join(map(" ".join, reference)))
+        found = lsum(
+            "<q>".join(map(" ".join, hypothesis)), "<q>".join(map(" ".join, reference))
+        )
         possible = {round(value, 9) for value in unions(hypothesis, reference)}
         assert round(found, 9) in possible
         clear += len(possible) == 1
@@ -102,7 +131,10 @@ def test_the_places_of_a_common_subsequence() -> None:
 
 def test_sentences_without_order_and_a_repeated_one() -> None:
     assert lsum("c d<q>a b", "a b<q>c d") == 1, "the order of sentences does not matter"
-    assert score(["c d a b"], [["a b c d"]], ScoreConfig(metric=("rouge-l",)))[0].value == 50
+    assert (
+        score(["c d a b"], [["a b c d"]], ScoreConfig(metric=("rouge-l",)))[0].value
+        == 50
+    )
     assert lsum("a b", "a b<q>a b") == pytest.approx(2 * 1 * (2 / 4) / (1 + 2 / 4)), (
         "a word counts no more often than both have it"
     )
@@ -112,10 +144,12 @@ def test_sentences_without_order_and_a_repeated_one() -> None:
 def test_one_sentence_is_rouge_l() -> None:
     draw = random.Random(7)
     hypotheses, references = (
-        [" ".join(draw.choices("abcd", k=draw.randint(1, 9))) for _ in range(30)] for _ in range(2)
+        [" ".join(draw.choices("abcd", k=draw.randint(1, 9))) for _ in range(30)]
+        for _ in range(2)
     )
     one, other = (
-        score(hypotheses, [references], ScoreConfig(metric=(name,)))[0] for name in ("rouge-l", "rouge-lsum")
+        score(hypotheses, [references], ScoreConfig(metric=(name,)))[0]
+        for name in ("rouge-l", "rouge-lsum")
     )
     assert one.value == pytest.approx(other.value) and 20 < one.value < 80
     assert "|lcs:union|" in other.signature and "lcs" not in one.signature
@@ -141,17 +175,31 @@ def test_how_sentences_are_marked(
     metrics = ["-m", "rouge-lsum,rouge-1,rouge-2"]
     assert scored(capsys, hyp, "--ref", ref, *metrics) == (expected, [])
     other = [
-        save(Path(f"{path}.other"), [path.read_text().strip().replace("<q>", " \\n ")]) for path in (hyp, ref)
+        save(Path(f"{path}.other"), [path.read_text().strip().replace("<q>", " \\n ")])
+        for path in (hyp, ref)
     ]
-    assert scored(capsys, other[0], "--ref", other[1], *metrics, "--summary-separator", "\\n") == (
+    assert scored(
+        capsys, other[0], "--ref", other[1], *metrics, "--summary-separator", "\\n"
+    ) == (
         expected,
         [],
     )
     gold = save(Path("ref.jsonl"), [json.dumps({"summary": "a b\nc d"})])
-    assert scored(capsys, hyp, "--ref", gold, "--column", "summary", *metrics) == (expected, [])
+    assert scored(capsys, hyp, "--ref", gold, "--column", "summary", *metrics) == (
+        expected,
+        [],
+    )
     told = save(Path("hyp.jsonl"), [json.dumps({"summary": "c d\na b"})])
     assert scored(
-        capsys, told, "--hyp-column", "summary", "--ref", gold, "--column", "summary", *metrics
+        capsys,
+        told,
+        "--hyp-column",
+        "summary",
+        "--ref",
+        gold,
+        "--column",
+        "summary",
+        *metrics,
     ) == (expected, [])
     see = "so ROUGE-Lsum takes each for one sentence; see --summary-separator"
     bare = save(Path("bare"), ["c d a b"])
@@ -201,7 +249,12 @@ def test_plain_text_has_the_words_it_had() -> None:
 
 
 def test_composed_and_decomposed_spellings_are_the_same_word() -> None:
-    assert score(["tiê\u0301ng"], [["ti\u1ebfng"]], ScoreConfig(metric=("rouge-1",)))[0].value == 100
-    assert score(["हिन्दी"], [["हिन्दु"]], ScoreConfig(metric=("rouge-1",)))[0].value == 0, (
-        "vowel signs tell words apart"
+    assert (
+        score(["tiê\u0301ng"], [["ti\u1ebfng"]], ScoreConfig(metric=("rouge-1",)))[
+            0
+        ].value
+        == 100
     )
+    assert (
+        score(["हिन्दी"], [["हिन्दु"]], ScoreConfig(metric=("rouge-1",)))[0].value == 0
+    ), "vowel signs tell words apart"

@@ -9,13 +9,21 @@ import pytest
 
 from masscli.__main__ import run
 from masscli.metrics.config import ScoreConfig
-from masscli.metrics.sanity_checks import check_numbers, check_spelling, check_tokenization
+from masscli.metrics.sanity_checks import (
+    check_numbers,
+    check_spelling,
+    check_tokenization,
+)
 
 INVISIBLE_DIFFERENCES = {
     "cedillas": ("Aceşti oameni", "Acești oameni", "with a cedilla"),
     "capital cedillas": ("ŢARA", "ȚARA", "with a cedilla"),
     "apostrophes": ("it's", "it\u2019s", "typographic apostrophes"),
-    "quotation marks": ('"so" he said', "\u201cso\u201d he said", "typographic quotation marks"),
+    "quotation marks": (
+        '"so" he said',
+        "\u201cso\u201d he said",
+        "typographic quotation marks",
+    ),
     "German quotation marks": ('"so"', "\u201eso\u201c", "typographic quotation marks"),
     "guillemets": ('"oui"', "\u00ab oui \u00bb", "typographic quotation marks"),
     "composition": (unicodedata.normalize("NFD", "größer"), "größer", "Unicode NFC"),
@@ -49,7 +57,10 @@ def test_both_ways_of_writing_on_one_side_are_no_mistake() -> None:
 @pytest.mark.parametrize(
     ("line", "advice"),
     [
-        ("我喜欢猫。", "Chinese, of which --tokenize 13a makes no words; BLEU needs --tokenize zh"),
+        (
+            "我喜欢猫。",
+            "Chinese, of which --tokenize 13a makes no words; BLEU needs --tokenize zh",
+        ),
         ("私は猫が好きです。", "BLEU needs --tokenize ja-mecab"),
         ("カタカナ", "BLEU needs --tokenize ja-mecab"),
         ("ผมชอบแมว", "BLEU needs --tokenize char"),
@@ -66,17 +77,28 @@ def test_bleu_of_scripts_without_spaces(line: str, advice: str | None) -> None:
         assert len(warnings) == 1
         assert advice in warnings[0]
     assert not list(check_tokenization({"ref": [line] * 3}, ScoreConfig(tokenize="zh")))
-    assert not list(check_tokenization({"ref": [line] * 3}, ScoreConfig(metric=("chrf",))))
+    assert not list(
+        check_tokenization({"ref": [line] * 3}, ScoreConfig(metric=("chrf",)))
+    )
 
 
 def test_a_constant_has_no_correlation() -> None:
     options = ScoreConfig(metric=("pearson",))
     (warning,) = check_numbers("hyp", ["2.5", "2.50 "], {"ref": ["1", "2"]}, options)
-    assert warning == "hyp: every line is 2.5: a correlation is not defined, and 0 stands for it"
-    assert len(list(check_numbers("hyp", ["1", "2"], {"ref": ["3", "3"]}, options))) == 1
+    assert (
+        warning
+        == "hyp: every line is 2.5: a correlation is not defined, and 0 stands for it"
+    )
+    assert (
+        len(list(check_numbers("hyp", ["1", "2"], {"ref": ["3", "3"]}, options))) == 1
+    )
     assert not list(check_numbers("hyp", ["1", "2"], {"ref": ["3", "4"]}, options))
     assert not list(check_numbers("hyp", ["one", "two"], {"ref": ["1", "2"]}, options))
-    assert not list(check_numbers("hyp", ["1", "1"], {"ref": ["3", "4"]}, ScoreConfig(metric=("f1",))))
+    assert not list(
+        check_numbers(
+            "hyp", ["1", "1"], {"ref": ["3", "4"]}, ScoreConfig(metric=("f1",))
+        )
+    )
 
 
 @pytest.mark.parametrize("metric", ["f1", "accuracy", "mcc", "f1,accuracy"])
@@ -86,9 +108,19 @@ def test_a_blank_gold_label_is_refused(
     """It would be left out of the mean over labels, but would count as wrong for the label that is predicted."""
     (tmp_path / "hyp").write_text("a\nb\nc\n")
     (tmp_path / "ref").write_text("a\n \nc\n")
-    command = ["score", str(tmp_path / "hyp"), "--ref", str(tmp_path / "ref"), "--metric", metric]
+    command = [
+        "score",
+        str(tmp_path / "hyp"),
+        "--ref",
+        str(tmp_path / "ref"),
+        "--metric",
+        metric,
+    ]
     assert run(command) == 2
-    assert f"{tmp_path / 'ref'}: example 2 has no label, but 'b' in " in capsys.readouterr().err
+    assert (
+        f"{tmp_path / 'ref'}: example 2 has no label, but 'b' in "
+        in capsys.readouterr().err
+    )
     # Lines that are blank on both sides stand between sentences.
     (tmp_path / "hyp").write_text("a\n\nc\n")
     assert run(command) == 0
@@ -113,12 +145,18 @@ def test_a_blank_gold_label_is_refused(
     ],
 )
 def test_options_without_effect_are_named(
-    metric: str, option: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    metric: str,
+    option: str,
+    reason: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "hyp").write_text("a\nb\n")
     path = str(tmp_path / "hyp")
     assert run(["score", path, "--ref", path, "--metric", metric, *option.split()]) == 0
-    warnings = [line for line in capsys.readouterr().err.splitlines() if "has no effect" in line]
+    warnings = [
+        line for line in capsys.readouterr().err.splitlines() if "has no effect" in line
+    ]
     assert len(warnings) == 1
     assert warnings[0].startswith(f"warning: {option.split()[0]} has no effect: ")
     assert reason in warnings[0]

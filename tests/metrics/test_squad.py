@@ -18,11 +18,21 @@ from tests.oracles import squad_means, squad_words
 # -- windows -------------------------------------------------------------------------------------------------------------------------------
 
 
-SHAPES = [(0, 10, 4), (1, 10, 4), (10, 10, 4), (11, 10, 4), (57, 10, 4), (400, 300, 128), (30, 5, 9)]
+SHAPES = [
+    (0, 10, 4),
+    (1, 10, 4),
+    (10, 10, 4),
+    (11, 10, 4),
+    (57, 10, 4),
+    (400, 300, 128),
+    (30, 5, 9),
+]
 
 
 @pytest.mark.parametrize(("length", "room", "stride"), SHAPES)
-def test_windows_cover_every_token_and_one_of_them_owns_it(length: int, room: int, stride: int) -> None:
+def test_windows_cover_every_token_and_one_of_them_owns_it(
+    length: int, room: int, stride: int
+) -> None:
     found = windows.split_into_windows(length, room, stride)
     seen = [
         {n for n, (start, size) in enumerate(found) if start <= token < start + size}
@@ -38,11 +48,15 @@ def test_windows_cover_every_token_and_one_of_them_owns_it(length: int, room: in
             return min(token - start, start + size - 1 - token) + 0.01 * size
 
         assert context(int(owner[token])) == max(context(n) for n in seen[token])
-        assert owner[token] == min(n for n in seen[token] if context(n) == context(int(owner[token])))
+        assert owner[token] == min(
+            n for n in seen[token] if context(n) == context(int(owner[token]))
+        )
 
 
 def test_how_many_windows_there_are() -> None:
-    for length, room in itertools.product((0, 1, 100, 128, 129, 300, 511, 1000), (128, 200, 317)):
+    for length, room in itertools.product(
+        (0, 1, 100, 128, 129, 300, 511, 1000), (128, 200, 317)
+    ):
         assert len(windows.split_into_windows(length, room, 128)) == 1 + math.ceil(
             max(0, length - room) / 128
         )
@@ -72,11 +86,17 @@ def test_how_many_windows_there_are() -> None:
     ],
 )
 def test_normal_forms(gold: str, predicted: str, exact: float, f1: float) -> None:
-    assert (squad.exact_match(gold, predicted), squad.f1(gold, predicted)) == (exact, pytest.approx(f1))
+    assert (squad.exact_match(gold, predicted), squad.f1(gold, predicted)) == (
+        exact,
+        pytest.approx(f1),
+    )
 
 
 def test_articles_are_words_of_their_own() -> None:
-    assert normalize_answer("Another theatre; an anthem of THE-man") == "another theatre anthem of theman"
+    assert (
+        normalize_answer("Another theatre; an anthem of THE-man")
+        == "another theatre anthem of theman"
+    )
 
 
 def test_without_a_shared_word_there_is_no_f1_in_version_1() -> None:
@@ -90,7 +110,11 @@ def test_gold_answers_that_normalise_to_nothing_are_dropped_in_version_2() -> No
         v2=True,
     )
     assert found["exact"] == pytest.approx(200 / 3)
-    assert (found["HasAns_total"], found["NoAns_total"], found["NoAns_exact"]) == (2, 1, 100)
+    assert (found["HasAns_total"], found["NoAns_total"], found["NoAns_exact"]) == (
+        2,
+        1,
+        100,
+    )
 
 
 def test_nothing_everywhere_scores_the_share_of_questions_without_an_answer() -> None:
@@ -105,7 +129,10 @@ def test_a_question_without_a_prediction_is_refused_or_wrong() -> None:
     with pytest.raises(MasscliError) as caught:
         evaluate_squad(asked, {"a": "x"}, v2=False)
     assert caught.value.message == "no prediction for question 'b'"
-    assert evaluate_squad(asked, {"a": "x"}, v2=False, missing_is_wrong=True)["exact"] == 50
+    assert (
+        evaluate_squad(asked, {"a": "x"}, v2=False, missing_is_wrong=True)["exact"]
+        == 50
+    )
 
 
 WORDS = [
@@ -132,8 +159,13 @@ def drawn(seed: int) -> tuple[list[Question], dict[str, str]]:
     def text() -> str:
         return " ".join(draw.choices(WORDS, k=draw.randint(1, 4)))
 
-    asked = [Question(str(n), tuple(text() for _ in range(draw.choice([0, 1, 1, 3])))) for n in range(40)]
-    told = {q.id: draw.choice([text(), draw.choice([*q.answers, ""]), ""]) for q in asked}
+    asked = [
+        Question(str(n), tuple(text() for _ in range(draw.choice([0, 1, 1, 3]))))
+        for n in range(40)
+    ]
+    told = {
+        q.id: draw.choice([text(), draw.choice([*q.answers, ""]), ""]) for q in asked
+    }
     return asked, told
 
 
@@ -164,7 +196,12 @@ def test_version_2_is_that_of_an_oracle(seed: int, missing: bool) -> None:
     limit = sorted(odds.values())[25]
     golds = {q.id: list(q.answers) for q in asked}
     found = evaluate_squad(
-        asked, told, v2=True, no_answer_probabilities=odds, threshold=limit, missing_is_wrong=missing
+        asked,
+        told,
+        v2=True,
+        no_answer_probabilities=odds,
+        threshold=limit,
+        missing_is_wrong=missing,
     )
     parts = {
         "": golds,
@@ -178,31 +215,50 @@ def test_version_2_is_that_of_an_oracle(seed: int, missing: bool) -> None:
         assert found[f"{name}total"] == len(part)
     # The official search takes a prediction such as "the", a normal form without a word, for an answer; scores take it for none.
     told = {key: text if squad_words(text) else "" for key, text in told.items()}
-    found = evaluate_squad(asked, told, v2=True, no_answer_probabilities=odds, missing_is_wrong=missing)
-    every = [squad_means(golds, told, True, odds, at) for at in (-math.inf, *odds.values())]
+    found = evaluate_squad(
+        asked, told, v2=True, no_answer_probabilities=odds, missing_is_wrong=missing
+    )
+    every = [
+        squad_means(golds, told, True, odds, at) for at in (-math.inf, *odds.values())
+    ]
     for side, name in enumerate(("exact", "f1")):
-        assert found[f"best_{name}"] == pytest.approx(max(means[side] for means in every))
+        assert found[f"best_{name}"] == pytest.approx(
+            max(means[side] for means in every)
+        )
         at_best = squad_means(golds, told, True, odds, found[f"best_{name}_thresh"])
         assert at_best[side] == pytest.approx(found[f"best_{name}"])
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_empty_predictions_score_the_share_of_questions_without_an_answer(seed: int) -> None:
+def test_empty_predictions_score_the_share_of_questions_without_an_answer(
+    seed: int,
+) -> None:
     asked, _ = drawn(seed)
-    share = 100 * sum(not any(normalize_answer(a) for a in q.answers) for q in asked) / len(asked)
+    share = (
+        100
+        * sum(not any(normalize_answer(a) for a in q.answers) for q in asked)
+        / len(asked)
+    )
     found = evaluate_squad(asked, {q.id: "" for q in asked}, v2=True)
     assert (found["exact"], found["f1"]) == (pytest.approx(share), pytest.approx(share))
 
 
 def test_where_nothing_should_be_answered_the_threshold_found_answers_nothing() -> None:
     asked = [Question(str(n), ()) for n in range(4)]
-    told, odds = {q.id: "x" for q in asked}, {q.id: -5.0 - n for n, q in enumerate(asked)}
+    told, odds = (
+        {q.id: "x" for q in asked},
+        {q.id: -5.0 - n for n, q in enumerate(asked)},
+    )
     found = evaluate_squad(asked, told, v2=True, no_answer_probabilities=odds)
     assert (found["f1"], found["best_f1"]) == (0, 100)
     assert (
-        evaluate_squad(asked, told, v2=True, no_answer_probabilities=odds, threshold=found["best_f1_thresh"])[
-            "f1"
-        ]
+        evaluate_squad(
+            asked,
+            told,
+            v2=True,
+            no_answer_probabilities=odds,
+            threshold=found["best_f1_thresh"],
+        )["f1"]
         == 100
     )
 
@@ -215,7 +271,9 @@ DATA = (
 )
 
 
-def test_score_reads_the_official_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_score_reads_the_official_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from masscli.cli.app import dispatch
 
     for name, text in (
@@ -224,8 +282,26 @@ def test_score_reads_the_official_files(tmp_path: Path, capsys: pytest.CaptureFi
         ("odds.json", '{"a": 0.1, "b": 0.9}'),
     ):
         (tmp_path / name).write_text(text, encoding="utf-8")
-    at = [str(tmp_path / "told.json"), "--ref", str(tmp_path / "gold.json"), "--metric", "squad"]
-    assert dispatch(["score", *at, "--na-prob", str(tmp_path / "odds.json"), "--na-prob-thresh", "0.5"]) == 0
+    at = [
+        str(tmp_path / "told.json"),
+        "--ref",
+        str(tmp_path / "gold.json"),
+        "--metric",
+        "squad",
+    ]
+    assert (
+        dispatch(
+            [
+                "score",
+                *at,
+                "--na-prob",
+                str(tmp_path / "odds.json"),
+                "--na-prob-thresh",
+                "0.5",
+            ]
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert "exact             = 100.00\n" in out
     assert "best_exact_thresh = 0.1\n" in out
@@ -236,7 +312,10 @@ def test_score_reads_the_official_files(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def score_files(
-    folder: Path, predictions: str, probabilities: str = '{"a": 0.1, "b": 0.9}', *more: str
+    folder: Path,
+    predictions: str,
+    probabilities: str = '{"a": 0.1, "b": 0.9}',
+    *more: str,
 ) -> int:
     """Run `masscli score` on DATA."""
     from masscli.cli.app import dispatch
@@ -244,36 +323,54 @@ def score_files(
     paths = {"gold.json": DATA, "told.json": predictions, "odds.json": probabilities}
     for name, text in paths.items():
         (folder / name).write_text(text, encoding="utf-8")
-    told, gold, odds = (str(folder / name) for name in ("told.json", "gold.json", "odds.json"))
-    return dispatch(["score", told, "--ref", gold, "--metric", "squad", "--na-prob", odds, *more])
+    told, gold, odds = (
+        str(folder / name) for name in ("told.json", "gold.json", "odds.json")
+    )
+    return dispatch(
+        ["score", told, "--ref", gold, "--metric", "squad", "--na-prob", odds, *more]
+    )
 
 
-@pytest.mark.parametrize("answer", ["null", "1912", "true", '["red"]', '{"text": "red"}'])
+@pytest.mark.parametrize(
+    "answer", ["null", "1912", "true", '["red"]', '{"text": "red"}']
+)
 def test_an_answer_that_is_no_text_is_refused(tmp_path: Path, answer: str) -> None:
     """A null scored as the word "None" would be right where the gold answer is "None"."""
-    with pytest.raises(MasscliError, match=r"told\.json: the answer to question 'a' is .*, expected a text"):
+    with pytest.raises(
+        MasscliError,
+        match=r"told\.json: the answer to question 'a' is .*, expected a text",
+    ):
         score_files(tmp_path, f'{{"a": {answer}, "b": ""}}')
     lines = f'{{"id": "a", "answer": {answer}}}\n{{"id": "b", "answer": ""}}\n'
-    with pytest.raises(MasscliError, match=r"the answer to question 'a' is .*, expected a text"):
+    with pytest.raises(
+        MasscliError, match=r"the answer to question 'a' is .*, expected a text"
+    ):
         score_files(tmp_path, lines)
 
 
 @pytest.mark.parametrize(
-    "value", ['"high"', '"0.5"', "null", "true", "NaN", "Infinity", "[0.5]", "1" + "0" * 400]
+    "value",
+    ['"high"', '"0.5"', "null", "true", "NaN", "Infinity", "[0.5]", "1" + "0" * 400],
 )
 def test_a_probability_that_is_no_number_is_refused(tmp_path: Path, value: str) -> None:
-    with pytest.raises(MasscliError, match=r"--na-prob .*odds\.json: question 'a' has .*, expected a number"):
+    with pytest.raises(
+        MasscliError,
+        match=r"--na-prob .*odds\.json: question 'a' has .*, expected a number",
+    ):
         score_files(tmp_path, '{"a": "red", "b": ""}', f'{{"a": {value}, "b": 0.9}}')
 
 
 def test_a_question_without_a_probability_is_refused(tmp_path: Path) -> None:
     """With 0 for it, the best threshold would be that of other predictions."""
     with pytest.raises(
-        MasscliError, match="no probability of no answer for 1 of 2 predicted questions, such as 'b'"
+        MasscliError,
+        match="no probability of no answer for 1 of 2 predicted questions, such as 'b'",
     ):
         score_files(tmp_path, '{"a": "red", "b": ""}', '{"a": 0.1}')
     # What has no prediction is wrong at any threshold.
-    assert score_files(tmp_path, '{"a": "red"}', '{"a": 0.1}', "--missing", "wrong") == 0
+    assert (
+        score_files(tmp_path, '{"a": "red"}', '{"a": 0.1}', "--missing", "wrong") == 0
+    )
 
 
 @pytest.mark.parametrize("text", ['{"a": ', "[" * 100_000, '{"a": ' + "1" * 5000 + "}"])

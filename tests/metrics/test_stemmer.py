@@ -97,7 +97,9 @@ def test_the_examples_of_porters_paper(step: Callable[[str], str]) -> None:
         assert step(word) == expected, word
 
 
-@pytest.mark.parametrize("words", [NLTK_DEPARTURES, NLTK_OTHERS], ids=["departures", "others"])
+@pytest.mark.parametrize(
+    "words", [NLTK_DEPARTURES, NLTK_OTHERS], ids=["departures", "others"]
+)
 def test_stems_are_those_of_nltk(words: str) -> None:
     for word, expected in pairs(words):
         assert stemmer.stem(word) == expected, word
@@ -110,10 +112,16 @@ def test_words_of_two_letters_are_left_as_they_are(word: str) -> None:
 
 @pytest.mark.parametrize(
     ("measure", "examples"),
-    [(0, "tr ee tree y by"), (1, "trouble oats trees ivy"), (2, "troubles private oaten orrery")],
+    [
+        (0, "tr ee tree y by"),
+        (1, "trouble oats trees ivy"),
+        (2, "troubles private oaten orrery"),
+    ],
 )
 def test_the_measures_of_porters_paper(measure: int, examples: str) -> None:
-    assert [stemmer.measure(word) for word in examples.split()] == [measure] * len(examples.split())
+    assert [stemmer.measure(word) for word in examples.split()] == [measure] * len(
+        examples.split()
+    )
 
 
 def test_only_the_longest_ending_counts() -> None:

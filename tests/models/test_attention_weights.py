@@ -17,27 +17,49 @@ from masscli.models.transformer import Transformer
 def test_the_weights_are_those_that_values_are_mixed_with() -> None:
     torch.manual_seed(2)
     attention = CrossAttention(12, 3, 0.0, ()).double()
-    x, hidden = torch.randn(2, 4, 12, dtype=torch.float64), torch.randn(2, 5, 12, dtype=torch.float64)
+    x, hidden = (
+        torch.randn(2, 4, 12, dtype=torch.float64),
+        torch.randn(2, 5, 12, dtype=torch.float64),
+    )
     mask = additive_mask(torch.arange(5) < torch.tensor([5, 3])[:, None])[:, None, None]
     weights = attention.log_weights(x, hidden, mask, 3).exp()
-    assert torch.allclose(weights.sum(-1), torch.ones(2, 3, 4)) and not weights[1, :, :, 3:].any()
+    assert (
+        torch.allclose(weights.sum(-1), torch.ones(2, 3, 4))
+        and not weights[1, :, :, 3:].any()
+    )
     values = attention.memory(hidden)[1].float()
     mixed = (weights @ values).transpose(1, 2).flatten(2).double()
     expected = attention(x, hidden, mask, 0)
     assert torch.allclose(attention.out["shared"](mixed), expected, atol=1e-5)
-    assert torch.allclose(attention.log_weights(x, hidden, mask, 1)[:, 0].exp(), weights[:, 0])
+    assert torch.allclose(
+        attention.log_weights(x, hidden, mask, 1)[:, 0].exp(), weights[:, 0]
+    )
 
 
 @pytest.mark.parametrize("layer", [0, 2])
 @pytest.mark.parametrize(
-    "changes", [{}, {"norm": "post"}, {"share_layers": "ffn"}, {"share_layers": "all"}], ids=str
+    "changes",
+    [{}, {"norm": "post"}, {"share_layers": "ffn"}, {"share_layers": "all"}],
+    ids=str,
 )
-def test_telling_the_weights_changes_nothing(changes: dict[str, Any], layer: int) -> None:
+def test_telling_the_weights_changes_nothing(
+    changes: dict[str, Any], layer: int
+) -> None:
     torch.manual_seed(3)
-    shape = {"dim": 12, "ffn_dim": 16, "heads": 3, "encoder_layers": 1, "decoder_layers": 3, "dropout": 0.2}
+    shape = {
+        "dim": 12,
+        "ffn_dim": 16,
+        "heads": 3,
+        "encoder_layers": 1,
+        "decoder_layers": 3,
+        "dropout": 0.2,
+    }
     model = Transformer(ModelConfig(**(shape | changes)), 30, ())
     ids = torch.randint(0, 30, (2, 6))
-    source, target = Tokens(ids, torch.tensor([6, 4])), Tokens(ids[:, :5], torch.tensor([5, 2]))
+    source, target = (
+        Tokens(ids, torch.tensor([6, 4])),
+        Tokens(ids[:, :5], torch.tensor([5, 2])),
+    )
     gradients = []
     for told in (False, True):
         for keeps in (True, False):
@@ -46,11 +68,15 @@ def test_telling_the_weights_changes_nothing(changes: dict[str, Any], layer: int
             torch.manual_seed(4)
             memory = model.encode(source)
             if told:
-                hidden, log_weights = model.decode_with_weights(target, memory, layer, 2)
+                hidden, log_weights = model.decode_with_weights(
+                    target, memory, layer, 2
+                )
                 assert log_weights.shape == (2, 2, 5, 6)
             else:
                 hidden = model.decode(target, memory)
             gradients.append(
-                torch.autograd.grad(hidden.square().sum(), model.encoder.layers[0].fc1.weight)[0]
+                torch.autograd.grad(
+                    hidden.square().sum(), model.encoder.layers[0].fc1.weight
+                )[0]
             )  # type: ignore[union-attr,arg-type]
     assert all(torch.equal(gradients[0], other) for other in gradients)

@@ -15,7 +15,8 @@ from masscli.models.int8 import ENGINE, Int8Linear, check_int8, input_steps, to_
 from masscli.models.transformer import Transformer
 
 pytestmark = pytest.mark.skipif(
-    ENGINE not in torch.backends.quantized.supported_engines, reason="no 8-bit kernels for this processor"
+    ENGINE not in torch.backends.quantized.supported_engines,
+    reason="no 8-bit kernels for this processor",
 )
 
 
@@ -70,7 +71,13 @@ def test_a_row_does_not_depend_on_its_batch() -> None:
 def test_a_model_in_8_bits_is_close_to_itself(options: dict[str, Any]) -> None:
     torch.manual_seed(3)
     config = ModelConfig(
-        dim=64, ffn_dim=128, heads=4, encoder_layers=2, decoder_layers=2, dropout=0.0, **options
+        dim=64,
+        ffn_dim=128,
+        heads=4,
+        encoder_layers=2,
+        decoder_layers=2,
+        dropout=0.0,
+        **options,
     )
     model = Transformer(config, 50, ()).eval().requires_grad_(False)
     ids = torch.randint(5, 50, (6, 9))

@@ -67,7 +67,10 @@ def block(*lengths: int, width: int = 0, **fields: Tensor) -> Tokens:
 
 
 def close(found: Tensor, wanted: Tensor, within: float = 2e-5) -> bool:
-    return found.shape == wanted.shape and float((found - wanted).detach().abs().max()) < within
+    return (
+        found.shape == wanted.shape
+        and float((found - wanted).detach().abs().max()) < within
+    )
 
 
 # -- sizes ------------------------------------------------------------------------------------------
@@ -86,24 +89,44 @@ def close(found: Tensor, wanted: Tensor, within: float = 2e-5) -> bool:
         ("mass-middle-uncased", 30_522, (), 208_666_624),
         # By hand, with D the width and F that of the FFN: attention 4 D^2 + 4 D, feed-forward 2 D F + D + F, norm 2 D
         # And a last norm on each stack.
-        ("tiny", 8_000, (), 8_000 * 128 + 4 * (3 * 66_048 + 2 * 65_920 + 5 * 256) + 2 * 256),
-        ("base", 8_000, (), 8_000 * 512 + 6 * (3 * 1_050_624 + 2 * 2_099_712 + 5 * 1_024) + 2 * 1_024),
+        (
+            "tiny",
+            8_000,
+            (),
+            8_000 * 128 + 4 * (3 * 66_048 + 2 * 65_920 + 5 * 256) + 2 * 256,
+        ),
+        (
+            "base",
+            8_000,
+            (),
+            8_000 * 512 + 6 * (3 * 1_050_624 + 2 * 2_099_712 + 5 * 1_024) + 2 * 1_024,
+        ),
     ],
 )
 def test_parameters_are_as_many_as_published(
     arch: str, vocab: int, languages: tuple[str, ...], count: int
 ) -> None:
     with torch.device("meta"):
-        assert count_parameters(Transformer(resolve({"arch": arch}), vocab, languages)) == count
+        assert (
+            count_parameters(Transformer(resolve({"arch": arch}), vocab, languages))
+            == count
+        )
 
 
 def test_a_size_says_less_than_the_user() -> None:
     config = resolve({"arch": "base", "dim": "64"}, "decoder")
-    assert (config.dim, config.ffn_dim, config.encoder_layers, config.decoder_layers) == (64, 2048, 0, 6)
+    assert (
+        config.dim,
+        config.ffn_dim,
+        config.encoder_layers,
+        config.decoder_layers,
+    ) == (64, 2048, 0, 6)
     assert resolve({"arch": "tiny"}, "encoder").decoder_layers == 0
     with pytest.raises(ConfigError) as error:
         resolve({"arch": "bass"})
-    assert error.value.message == "model.arch: no size called 'bass', did you mean 'base'?"
+    assert (
+        error.value.message == "model.arch: no size called 'bass', did you mean 'base'?"
+    )
 
 
 def test_every_size_can_be_built() -> None:
@@ -115,16 +138,24 @@ def test_every_size_can_be_built() -> None:
 # -- attention --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plain", [True, False], ids=["two products", "PyTorch's kernel"])
-def test_attention_is_the_equation(plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "plain", [True, False], ids=["two products", "PyTorch's kernel"]
+)
+def test_attention_is_the_equation(
+    plain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(attention, "SHORT", 100 if plain else 0)
-    q, k, v = (torch.randn(2, 3, length, 4, dtype=torch.float64) for length in (5, 7, 7))
+    q, k, v = (
+        torch.randn(2, 3, length, 4, dtype=torch.float64) for length in (5, 7, 7)
+    )
     sees = torch.rand(2, 1, 5, 7) < 0.6
     sees[..., 2] = True
     mask = torch.zeros(sees.shape).masked_fill(~sees, -1e30)
     found = attend(q, k, v, mask, 0.0)
     for b, h in itertools.product(range(2), range(3)):
-        wanted = slow_attention(q[b, h].tolist(), k[b, h].tolist(), v[b, h].tolist(), sees[b, 0].tolist())
+        wanted = slow_attention(
+            q[b, h].tolist(), k[b, h].tolist(), v[b, h].tolist(), sees[b, 0].tolist()
+        )
         assert close(found[b, h], torch.tensor(wanted, dtype=torch.float64), 1e-12)
 
 
@@ -137,10 +168,16 @@ def test_short_attention_has_the_values_and_gradients_of_plain_products(
     """Compare with autograd on the equation; keys below 16 are padded, and a mask may be learned."""
     rows, heads, size = 3, 2, 4
     queries = 6 if cross else keys
-    fused = torch.randn(rows, queries, heads * size * (1 if cross else 3), requires_grad=True)
-    memory = torch.randn(rows, keys, 2 * heads * size, requires_grad=True) if cross else None
+    fused = torch.randn(
+        rows, queries, heads * size * (1 if cross else 3), requires_grad=True
+    )
+    memory = (
+        torch.randn(rows, keys, 2 * heads * size, requires_grad=True) if cross else None
+    )
     mask = (
-        torch.randn(rows, 1, 1, keys).masked_fill_(torch.rand(rows, 1, 1, keys) < 0.3, -1e30).requires_grad_()
+        torch.randn(rows, 1, 1, keys)
+        .masked_fill_(torch.rand(rows, 1, 1, keys) < 0.3, -1e30)
+        .requires_grad_()
     )
     slope = torch.randn(rows, queries, heads * size)
     torch.manual_seed(5)
@@ -158,7 +195,9 @@ def test_short_attention_has_the_values_and_gradients_of_plain_products(
     weights = (q @ k.mT / size**0.5 + mask).softmax(-1)
     torch.manual_seed(5)
     keep = (
-        keep_mask(torch.Size((rows, heads, queries, max(16, keys))), p, torch.float32)[..., :keys]
+        keep_mask(torch.Size((rows, heads, queries, max(16, keys))), p, torch.float32)[
+            ..., :keys
+        ]
         if p
         else 1.0
     )
@@ -176,7 +215,14 @@ def test_a_layer_is_the_published_one(norm: str, activation: str) -> None:
     ours = model.encoder.layers[0]
     functions = {"relu": F.relu, "gelu": F.gelu, "swish": F.silu}
     theirs = torch.nn.TransformerEncoderLayer(
-        16, 2, 24, 0.0, functions[activation], 1e-5, batch_first=True, norm_first=norm == "pre"
+        16,
+        2,
+        24,
+        0.0,
+        functions[activation],
+        1e-5,
+        batch_first=True,
+        norm_first=norm == "pre",
     ).eval()
     a, n = (
         ours.self_attention,
@@ -187,9 +233,19 @@ def test_a_layer_is_the_published_one(norm: str, activation: str) -> None:
             (ours.ffn_norm, "norm2"),
         ],
     )
-    renamed = {f"{theirs_}.{k}": t for module, theirs_ in n for k, t in module.state_dict().items()}
-    renamed |= {"self_attn.in_proj_weight": a.qkv.weight, "self_attn.in_proj_bias": a.qkv.bias}
-    renamed |= {"self_attn.out_proj.weight": a.out.weight, "self_attn.out_proj.bias": a.out.bias}
+    renamed = {
+        f"{theirs_}.{k}": t
+        for module, theirs_ in n
+        for k, t in module.state_dict().items()
+    }
+    renamed |= {
+        "self_attn.in_proj_weight": a.qkv.weight,
+        "self_attn.in_proj_bias": a.qkv.bias,
+    }
+    renamed |= {
+        "self_attn.out_proj.weight": a.out.weight,
+        "self_attn.out_proj.bias": a.out.bias,
+    }
     theirs.load_state_dict(renamed)
     theirs.requires_grad_(False)
     x = torch.randn(3, 6, 16)
@@ -210,10 +266,15 @@ def test_padding_changes_nothing(norm: str) -> None:
         for ids, part in zip(wide, (source, target), strict=True):
             for row, length in enumerate(part.lengths):
                 ids[row, :length] = part.ids[row, :length]
-        other = model.decode(Tokens(wide[1], target.lengths), model.encode(Tokens(wide[0], source.lengths)))
+        other = model.decode(
+            Tokens(wide[1], target.lengths),
+            model.encode(Tokens(wide[0], source.lengths)),
+        )
         for row, length in enumerate(target.lengths):
             assert close(other[row, :length], hidden[row, :length])
-    for row, (n, m) in enumerate(zip(source.lengths, target.lengths, strict=True)):  # each row alone
+    for row, (n, m) in enumerate(
+        zip(source.lengths, target.lengths, strict=True)
+    ):  # each row alone
         alone = model.decode(
             Tokens(target.ids[row : row + 1, :m], m[None]),
             model.encode(Tokens(source.ids[row : row + 1, :n], n[None])),
@@ -250,10 +311,13 @@ def test_hidden_keys_are_unseen_from_outside_only() -> None:
     blind = replace(memory, hidden=memory.hidden.clone())
     blind.hidden[0, 1] = 99.0
     assert (
-        changed(model.decode(target, memory), model.decode(target, blind)) == [False] * 3
+        changed(model.decode(target, memory), model.decode(target, blind))
+        == [False] * 3
     )  # the decoder does not
     blind.hidden[0, 2] = 99.0
-    assert changed(model.decode(target, memory), model.decode(target, blind)) == [True] * 3
+    assert (
+        changed(model.decode(target, memory), model.decode(target, blind)) == [True] * 3
+    )
 
 
 def test_unseen_tokens_are_unseen_within_their_stack() -> None:
@@ -261,19 +325,28 @@ def test_unseen_tokens_are_unseen_within_their_stack() -> None:
     source = block(4, self_attention_mask=torch.tensor([[True, False, True, True]]))
     other = replace(source, ids=source.ids.clone())
     other.ids[0, 1] = (source.ids[0, 1] + 1) % V
-    assert changed(model.encode(source).hidden, model.encode(other).hidden) == [False, True, False, False]
+    assert changed(model.encode(source).hidden, model.encode(other).hidden) == [
+        False,
+        True,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("stack", ["encoder", "decoder"])
 def test_packed_documents_do_not_see_each_other(stack: str) -> None:
     model = make(**{f"{'decoder' if stack == 'encoder' else 'encoder'}_layers": 0})
     packed = block(
-        7, documents=torch.tensor([[0, 0, 0, 1, 1, 1, 1]]), positions=torch.tensor([[0, 1, 2, 0, 1, 2, 3]])
+        7,
+        documents=torch.tensor([[0, 0, 0, 1, 1, 1, 1]]),
+        positions=torch.tensor([[0, 1, 2, 0, 1, 2, 3]]),
     )
     hidden = model.read(packed)
     for span in (slice(0, 3), slice(3, 7)):
         ids = packed.ids[:, span]
-        assert close(model.read(Tokens(ids, torch.tensor([ids.shape[1]]))), hidden[:, span])
+        assert close(
+            model.read(Tokens(ids, torch.tensor([ids.shape[1]]))), hidden[:, span]
+        )
 
 
 # -- languages, positions, outputs ------------------------------------------------------------------
@@ -284,7 +357,9 @@ def test_languages_have_vectors_and_cross_attention_outputs_of_their_own() -> No
     source, target = block(4, 4), block(3, 3)
 
     def decode(language: int) -> Tensor:
-        return model.decode(replace(target, language=torch.full((2,), language)), model.encode(source))
+        return model.decode(
+            replace(target, language=torch.full((2,), language)), model.encode(source)
+        )
 
     before = [decode(0), decode(1)]
     assert not close(*before, 1e-3)
@@ -302,9 +377,13 @@ def test_positions_are_added_where_they_are_said_to_be() -> None:
     for kind in ("sinusoidal", "learned"):
         model = make(positions=kind, encoder_layers=0)
         text = block(6)
-        assert close(model.read(replace(text, positions=torch.arange(6)[None])), model.read(text))
+        assert close(
+            model.read(replace(text, positions=torch.arange(6)[None])), model.read(text)
+        )
         assert not close(
-            model.read(replace(text, positions=torch.arange(3, 9)[None])), model.read(text), 1e-3
+            model.read(replace(text, positions=torch.arange(3, 9)[None])),
+            model.read(text),
+            1e-3,
         )
 
 
@@ -336,7 +415,10 @@ def test_positions_begin_at_the_row_of_their_offset(kind: str) -> None:
     moved = make(positions=kind, position_offset=3, max_positions=37)
     moved.load_state_dict(plain.state_dict())
     source, target = block(5, 2), block(4, 4)
-    rows = [torch.arange(text.ids.shape[1]).expand(text.ids.shape) + 3 for text in (source, target)]
+    rows = [
+        torch.arange(text.ids.shape[1]).expand(text.ids.shape) + 3
+        for text in (source, target)
+    ]
     memory = plain.encode(replace(source, positions=rows[0]))
     found = moved.decode(target, moved.encode(source))
     assert close(found, plain.decode(replace(target, positions=rows[1]), memory), 1e-6)
@@ -355,22 +437,36 @@ def test_a_model_without_positions_does_not_know_the_order() -> None:
 @pytest.mark.parametrize("final_norm", ["auto", "both", "encoder", "decoder", "none"])
 def test_stacks_may_differ(final_norm: str) -> None:
     """Each stack is that of a model with its own values for both."""
-    own = {"ffn_dim": 40, "heads": 4, "norm": "post", "positions": "learned", "max_positions": 9}
+    own = {
+        "ffn_dim": 40,
+        "heads": 4,
+        "norm": "post",
+        "positions": "learned",
+        "max_positions": 9,
+    }
     decoder = {f"decoder_{field}": value for field, value in own.items()}
     decoder["decoder_position_type"] = decoder.pop("decoder_positions")
     both = make(final_norm=final_norm, **decoder)
     encoder_only = make(decoder_layers=0, final_norm=final_norm)
-    like_decoder = make(**(own | {"final_norm": "both" if both.decoder.norm is not None else "none"}))
+    like_decoder = make(
+        **(own | {"final_norm": "both" if both.decoder.norm is not None else "none"})
+    )
     states = both.state_dict()
-    encoder_only.load_state_dict({name: states[name] for name in encoder_only.state_dict()})
+    encoder_only.load_state_dict(
+        {name: states[name] for name in encoder_only.state_dict()}
+    )
     like_decoder.decoder.load_state_dict(both.decoder.state_dict())
-    like_decoder.embeddings["decoder"].load_state_dict(both.embeddings["decoder"].state_dict())
+    like_decoder.embeddings["decoder"].load_state_dict(
+        both.embeddings["decoder"].state_dict()
+    )
     like_decoder.token_embeddings.load_state_dict(both.token_embeddings.state_dict())
     source, target = block(5, 2), block(4, 3)
     memory = both.encode(source)
     assert close(memory.hidden, encoder_only.encode(source).hidden)
     assert close(both.decode(target, memory), like_decoder.decode(target, memory))
-    has_norm = {"auto": "encoder", "both": "encoder decoder", "none": ""}.get(final_norm, final_norm)
+    has_norm = {"auto": "encoder", "both": "encoder decoder", "none": ""}.get(
+        final_norm, final_norm
+    )
     for stack in ("encoder", "decoder"):
         assert (getattr(both, stack).norm is not None) == (stack in has_norm)
 
@@ -380,11 +476,17 @@ def test_an_output_layer_may_have_weights_of_its_own() -> None:
     hidden, labels = torch.randn(3, 16), torch.tensor([4, 7, 1])
     logits = hidden @ model.output_weights["shared"].T
     assert close(model.logits(hidden), logits)
-    assert close(model.loss(hidden, labels)[1], F.cross_entropy(logits, labels, reduction="sum"), 1e-4)
+    assert close(
+        model.loss(hidden, labels)[1],
+        F.cross_entropy(logits, labels, reduction="sum"),
+        1e-4,
+    )
 
 
 @pytest.mark.parametrize("tie_output", [True, False])
-def test_parts_that_know_fewer_ids_are_slices_of_those_that_know_all(tie_output: bool) -> None:
+def test_parts_that_know_fewer_ids_are_slices_of_those_that_know_all(
+    tie_output: bool,
+) -> None:
     """Tables of ranges of ids give the states, logits and losses of whole tables."""
     ranges = IdRanges(range(20), range(12, V), range(15, V))
     config = {"embeddings": "separate", "output_bias": True, "tie_output": tie_output}
@@ -406,18 +508,25 @@ def test_parts_that_know_fewer_ids_are_slices_of_those_that_know_all(tie_output:
     assert close(found[..., 15:], whole.logits(hidden)[..., 15:])
     assert bool((found[..., :15] == -torch.inf).all())
     labels = torch.randint(15, V, (8,))
-    wanted = F.cross_entropy(found[..., 15:].flatten(0, 1), labels - 15, reduction="sum", label_smoothing=0.1)
+    wanted = F.cross_entropy(
+        found[..., 15:].flatten(0, 1), labels - 15, reduction="sum", label_smoothing=0.1
+    )
     assert close(part.loss(hidden.flatten(0, 1), labels, 0.1)[0], wanted, 1e-4)
 
 
 def test_tied_tables_are_one_and_separate_ones_two() -> None:
     assert set(make().token_embeddings) == {"shared"}
     model = make(embeddings="separate", output_bias=True)
-    assert set(model.token_embeddings) == set(model.output_biases) == {"encoder", "decoder"}
+    assert (
+        set(model.token_embeddings)
+        == set(model.output_biases)
+        == {"encoder", "decoder"}
+    )
     hidden = torch.randn(3, 16)
     for stack in ("encoder", "decoder"):
         assert close(
-            model.logits(hidden, stack), hidden @ model.token_embeddings[stack].T + model.output_biases[stack]
+            model.logits(hidden, stack),
+            hidden @ model.token_embeddings[stack].T + model.output_biases[stack],
         )
     assert torch.equal(model.logits(hidden), model.logits(hidden, "decoder"))
 
@@ -425,25 +534,42 @@ def test_tied_tables_are_one_and_separate_ones_two() -> None:
 def test_initial_weights_have_the_published_spread() -> None:
     for kind, products, tables in (("bert", 0.02, 0.02), ("fairseq", math.sqrt(6 / (4 * 128)) / math.sqrt(3), 128**-0.5),
                                    ("xlm", 1 / math.sqrt(3 * 128), 128**-0.5)):  # fmt: skip
-        model = Transformer(ModelConfig(dim=128, ffn_dim=128, init=kind), 500, ()).requires_grad_(False)
-        assert float(model.decoder.layers[0].self_attention.qkv.weight.std()) == pytest.approx(
-            products, rel=0.02
+        model = Transformer(
+            ModelConfig(dim=128, ffn_dim=128, init=kind), 500, ()
+        ).requires_grad_(False)
+        assert float(
+            model.decoder.layers[0].self_attention.qkv.weight.std()
+        ) == pytest.approx(products, rel=0.02)
+        assert float(
+            model.decoder.layers[0].cross_attention.kv.weight.std()
+        ) == pytest.approx(products, rel=0.02)
+        assert float(model.token_embeddings["shared"].std()) == pytest.approx(
+            tables, rel=0.02
         )
-        assert float(model.decoder.layers[0].cross_attention.kv.weight.std()) == pytest.approx(
-            products, rel=0.02
+        assert (float(model.encoder.layers[0].fc1.bias.abs().max()) == 0) == (
+            kind != "xlm"
         )
-        assert float(model.token_embeddings["shared"].std()) == pytest.approx(tables, rel=0.02)
-        assert (float(model.encoder.layers[0].fc1.bias.abs().max()) == 0) == (kind != "xlm")
 
 
 def test_the_projection_of_narrow_embeddings_is_drawn_as_released() -> None:
     """ELECTRA's is xavier-uniform; ALBERT's is a normal cut off at two standard deviations, like the rest."""
-    for arch, spread in (("electra-small", math.sqrt(2 / (128 + 256))), ("albert-base", 0.88 * 0.02)):
-        config = replace(resolve({"arch": arch, "encoder_layers": 1}, "encoder"), languages="none")
+    for arch, spread in (
+        ("electra-small", math.sqrt(2 / (128 + 256))),
+        ("albert-base", 0.88 * 0.02),
+    ):
+        config = replace(
+            resolve({"arch": arch, "encoder_layers": 1}, "encoder"), languages="none"
+        )
         model = Transformer(config, 500, ()).requires_grad_(False)
-        assert float(model.embedding_projections["encoder"].weight.std()) == pytest.approx(spread, rel=0.02)
-        table = model.token_embeddings["encoder" if "encoder" in model.token_embeddings else "shared"]
-        assert float(table.abs().max()) <= 0.04 and float(table.std()) == pytest.approx(0.88 * 0.02, rel=0.02)
+        assert float(
+            model.embedding_projections["encoder"].weight.std()
+        ) == pytest.approx(spread, rel=0.02)
+        table = model.token_embeddings[
+            "encoder" if "encoder" in model.token_embeddings else "shared"
+        ]
+        assert float(table.abs().max()) <= 0.04 and float(table.std()) == pytest.approx(
+            0.88 * 0.02, rel=0.02
+        )
 
 
 # -- decoding a token at a time ---------------------------------------------------------------------
@@ -455,7 +581,12 @@ def test_the_projection_of_narrow_embeddings_is_drawn_as_released() -> None:
         {},
         {"norm": "pre", "positions": "learned"},
         {"languages": "embedding", "cross_output": "language"},
-        {"position_offset": 2, "decoder_heads": 4, "decoder_ffn_dim": 20, "decoder_norm": "post"},
+        {
+            "position_offset": 2,
+            "decoder_heads": 4,
+            "decoder_ffn_dim": 20,
+            "decoder_norm": "post",
+        },
     ],
 )
 def test_cached_states_are_those_without_cache(options: dict[str, Any]) -> None:
@@ -469,12 +600,19 @@ def test_cached_states_are_those_without_cache(options: dict[str, Any]) -> None:
     for step in range(steps):
         sentences = len(rows) // width
         language = torch.ones(len(rows), dtype=torch.int64) if names else None
-        found = model.decode(Tokens(rows[:, -1:], torch.ones(len(rows)), language=language), None, cache)
-        repeated = Tokens(source.ids.repeat_interleave(width, 0), source.lengths.repeat_interleave(width))
+        found = model.decode(
+            Tokens(rows[:, -1:], torch.ones(len(rows)), language=language), None, cache
+        )
+        repeated = Tokens(
+            source.ids.repeat_interleave(width, 0),
+            source.lengths.repeat_interleave(width),
+        )
         whole = Tokens(rows, torch.full((len(rows),), rows.shape[1]), language=language)
         assert close(found[:, 0], model.decode(whole, model.encode(repeated))[:, -1])
         parents = torch.from_numpy(
-            np.concatenate([s * width + rng.integers(width, size=width) for s in range(sentences)])
+            np.concatenate(
+                [s * width + rng.integers(width, size=width) for s in range(sentences)]
+            )
         )
         cache.reorder(parents)
         rows = rows[parents]
@@ -490,10 +628,18 @@ def test_cached_states_are_those_without_cache(options: dict[str, Any]) -> None:
 
 
 def reference(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, smoothing: float
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    smoothing: float,
 ) -> list[Tensor]:
     """Loss, plain loss and gradients by torch, in float64."""
-    leaves = [t.detach().double().requires_grad_() for t in (hidden, weight, bias) if t is not None]
+    leaves = [
+        t.detach().double().requires_grad_()
+        for t in (hidden, weight, bias)
+        if t is not None
+    ]
     logits = F.linear(leaves[0], leaves[1], leaves[2] if bias is not None else None)
     loss = F.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
     return [
@@ -506,21 +652,36 @@ def reference(
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize(
-    ("dtype", "within"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float16, 3e-3)]
+    ("dtype", "within"),
+    [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float16, 3e-3)],
 )
 def test_linear_cross_entropy_is_cross_entropy(
-    smoothing: float, with_bias: bool, dtype: torch.dtype, within: float, monkeypatch: pytest.MonkeyPatch
+    smoothing: float,
+    with_bias: bool,
+    dtype: torch.dtype,
+    within: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loss_module, "CHUNK", 7 * V)  # 23 rows are three chunks and a bit
-    hidden, weight, labels = torch.randn(23, 16).to(dtype), torch.randn(V, 16), torch.randint(V, (23,))
+    monkeypatch.setattr(
+        loss_module, "CHUNK", 7 * V
+    )  # 23 rows are three chunks and a bit
+    hidden, weight, labels = (
+        torch.randn(23, 16).to(dtype),
+        torch.randn(V, 16),
+        torch.randint(V, (23,)),
+    )
     bias = torch.randn(V) if with_bias else None
-    leaves = [t.clone().requires_grad_() for t in (hidden, weight, bias) if t is not None]
+    leaves = [
+        t.clone().requires_grad_() for t in (hidden, weight, bias) if t is not None
+    ]
     loss, nll = linear_cross_entropy(
         leaves[0], leaves[1], leaves[2] if with_bias else None, labels, smoothing
     )
     (3 * loss).backward()
     found = [loss.detach(), nll, *(leaf.grad for leaf in leaves)]
-    for ours, theirs in zip(found, reference(hidden, weight, bias, labels, smoothing), strict=True):
+    for ours, theirs in zip(
+        found, reference(hidden, weight, bias, labels, smoothing), strict=True
+    ):
         assert ours is not None
         assert float((ours.double() - theirs).norm() / theirs.norm()) < within
     assert leaves[1].grad is not None and leaves[1].grad.dtype == torch.float32
@@ -528,10 +689,16 @@ def test_linear_cross_entropy_is_cross_entropy(
 
 
 def test_linear_cross_entropy_without_gradients_or_labels() -> None:
-    hidden, weight, labels = torch.randn(5, 16), torch.randn(V, 16), torch.randint(V, (5,))
+    hidden, weight, labels = (
+        torch.randn(5, 16),
+        torch.randn(V, 16),
+        torch.randint(V, (5,)),
+    )
     loss, nll = linear_cross_entropy(hidden, weight, None, labels)
     assert not loss.requires_grad
-    assert close(loss, F.cross_entropy(hidden @ weight.T, labels, reduction="sum")) and torch.equal(loss, nll)
+    assert close(
+        loss, F.cross_entropy(hidden @ weight.T, labels, reduction="sum")
+    ) and torch.equal(loss, nll)
     weight.requires_grad_()
     loss, _ = linear_cross_entropy(hidden[:0], weight, None, labels[:0])
     loss.backward()
@@ -542,9 +709,13 @@ def test_linear_cross_entropy_of_a_label_that_is_next_to_impossible() -> None:
     """Its probability is below what fp32 can hold; its loss is not."""
     hidden, weight = torch.tensor([[300.0]]), torch.tensor([[1.0], [0.5], [0.0]])
     for dtype, within in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2)):
-        loss, nll = linear_cross_entropy(hidden.to(dtype), weight, None, torch.tensor([2]), 0.1)
+        loss, nll = linear_cross_entropy(
+            hidden.to(dtype), weight, None, torch.tensor([2]), 0.1
+        )
         assert float(nll) == pytest.approx(300.0, rel=within)
-        assert float(loss) == pytest.approx(0.9 * 300 + 0.1 * (0 + 150 + 300) / 3, rel=within)
+        assert float(loss) == pytest.approx(
+            0.9 * 300 + 0.1 * (0 + 150 + 300) / 3, rel=within
+        )
 
 
 # -- dropout ----------------------------------------------------------------------------------------
@@ -556,9 +727,15 @@ def test_dropout_drops_its_share_and_keeps_the_expectation() -> None:
         y = dropout(x, p, True)
         dropped = float((y == 0).float().mean())
         assert abs(dropped - p) < 1 / 512 + 0.002
-        assert abs(float(y.double().mean()) - 1) < 0.004  # four standard deviations at p = 0.5
+        assert (
+            abs(float(y.double().mean()) - 1) < 0.004
+        )  # four standard deviations at p = 0.5
         kept = y[y != 0]
-        assert float(kept.min()) == float(kept.max()) == pytest.approx(1 / (1 - round(p * 256) / 256))
+        assert (
+            float(kept.min())
+            == float(kept.max())
+            == pytest.approx(1 / (1 - round(p * 256) / 256))
+        )
         for axis in (0, 1):  # no row or column is favoured
             assert float((y == 0).float().mean(axis).std()) < 0.025
 
@@ -576,9 +753,14 @@ def test_no_dropout_is_nothing_at_all() -> None:
     x = torch.randn(4, 5)
     assert dropout(x, 0.0, True) is x
     assert dropout(x, 0.9, False) is x
-    model, source = make(dropout=0.5, attention_dropout=0.5, activation_dropout=0.5), block(5, 3)
+    model, source = (
+        make(dropout=0.5, attention_dropout=0.5, activation_dropout=0.5),
+        block(5, 3),
+    )
     assert torch.equal(model.encode(source).hidden, model.encode(source).hidden)
-    assert not torch.equal(model.train().encode(source).hidden, model.encode(source).hidden)
+    assert not torch.equal(
+        model.train().encode(source).hidden, model.encode(source).hidden
+    )
 
 
 @pytest.mark.parametrize("p", [0.001, 0.999])

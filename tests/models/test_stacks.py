@@ -33,13 +33,32 @@ def whole(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         str(place),
         *TINY,
     ]
-    assert dispatch([*at, "--norm", "post", "--positions", "learned", "--embeddings", "separate"]) == 0
+    assert (
+        dispatch(
+            [
+                *at,
+                "--norm",
+                "post",
+                "--positions",
+                "learned",
+                "--embeddings",
+                "separate",
+            ]
+        )
+        == 0
+    )
     return place
 
 
-@pytest.mark.parametrize("how", [["--decoder-layers", "0"], ["--init-stacks", "encoder"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "how", [["--decoder-layers", "0"], ["--init-stacks", "encoder"]], ids=" ".join
+)
 def test_a_task_that_reads_one_stack_takes_that_one(
-    how: list[str], whole: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    how: list[str],
+    whole: Path,
+    labelled: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The encoder alone has the run's weights, and predicts what the whole model predicts."""
     at = [
@@ -58,7 +77,10 @@ def test_a_task_that_reads_one_stack_takes_that_one(
     finetune(labelled, tmp_path / "half", *at, *how, updates=1)
     told = capsys.readouterr().err
     ours, theirs = Checkpoint.open(tmp_path / "half"), Checkpoint.open(whole).weights()
-    assert (ours.recipe.model.encoder_layers, ours.recipe.model.decoder_layers) == (1, 0)
+    assert (ours.recipe.model.encoder_layers, ours.recipe.model.decoder_layers) == (
+        1,
+        0,
+    )
     own = {name for name in theirs if "encoder" in name.split(".")[:2]}
     assert set(ours.weights()) == own and all(
         torch.equal(tensor, theirs[name]) for name, tensor in ours.weights().items()
@@ -69,16 +91,28 @@ def test_a_task_that_reads_one_stack_takes_that_one(
 
     finetune(labelled, tmp_path / "whole", *at, updates=1)
     one, both = (
-        load(tmp_path / name, device="cpu", precision="fp32").task_model() for name in ("half", "whole")
+        load(tmp_path / name, device="cpu", precision="fp32").task_model()
+        for name in ("half", "whole")
     )
     both.objective.load_state_dict(one.objective.state_dict())
     table = one.read(labelled / "valid.tsv", "tsv")
-    for a, b in zip(one.outputs(table, 600)[0], both.outputs(table, 600)[0], strict=True):
+    for a, b in zip(
+        one.outputs(table, 600)[0], both.outputs(table, 600)[0], strict=True
+    ):
         np.testing.assert_allclose(a, b, atol=1e-6)
-    assert len(predict(capsys, tmp_path / "half", "-i", labelled / "valid.tsv").splitlines()) == 12
+    assert (
+        len(
+            predict(
+                capsys, tmp_path / "half", "-i", labelled / "valid.tsv"
+            ).splitlines()
+        )
+        == 12
+    )
 
 
-def test_stacks_that_are_not_there_or_are_needed(whole: Path, labelled: Path, tmp_path: Path) -> None:
+def test_stacks_that_are_not_there_or_are_needed(
+    whole: Path, labelled: Path, tmp_path: Path
+) -> None:
     at = [
         "finetune",
         labelled / "data",
@@ -97,10 +131,27 @@ def test_stacks_that_are_not_there_or_are_needed(whole: Path, labelled: Path, tm
         == "--init-stacks decoder: the model has no decoder"
     )
     nothing = f"--init-decoder-from {whole}: the model has no decoder"
-    assert refused(*read, "--init-decoder-from", whole, "--decoder-layers", "0") == (nothing, "leave it out")
-    write = refused(*at, "summarize", "--table", "heads", "--writer", "decoder", "--decoder-layers", "0")[0]
-    assert write == f"--decoder-layers 0 differs from the weights in {whole}: their decoder_layers is 1"
-    assert refused(*read, "--decoder-layers", "2")[0] == write.replace("layers 0", "layers 2")
+    assert refused(*read, "--init-decoder-from", whole, "--decoder-layers", "0") == (
+        nothing,
+        "leave it out",
+    )
+    write = refused(
+        *at,
+        "summarize",
+        "--table",
+        "heads",
+        "--writer",
+        "decoder",
+        "--decoder-layers",
+        "0",
+    )[0]
+    assert (
+        write
+        == f"--decoder-layers 0 differs from the weights in {whole}: their decoder_layers is 1"
+    )
+    assert refused(*read, "--decoder-layers", "2")[0] == write.replace(
+        "layers 0", "layers 2"
+    )
     own = [
         "--task",
         "classify",
@@ -121,17 +172,46 @@ def test_stacks_that_are_not_there_or_are_needed(whole: Path, labelled: Path, tm
 
 
 @pytest.mark.parametrize(
-    "how", [["--decoder-layers", "0"], ["--init-stacks", "encoder", "--writer", "encoder"]], ids=" ".join
+    "how",
+    [["--decoder-layers", "0"], ["--init-stacks", "encoder", "--writer", "encoder"]],
+    ids=" ".join,
 )
 def test_an_encoder_that_is_taken_alone_can_learn_to_write(
     how: list[str], whole: Path, labelled: Path, tmp_path: Path
 ) -> None:
-    short = ["--max-source", "60", "--max-target", "20", "--table", "heads", "--init-from", str(whole)]
-    finetune(labelled, tmp_path / "run", "--task", "summarize", *short, *REST, *how, updates=1)
+    short = [
+        "--max-source",
+        "60",
+        "--max-target",
+        "20",
+        "--table",
+        "heads",
+        "--init-from",
+        str(whole),
+    ]
+    finetune(
+        labelled,
+        tmp_path / "run",
+        "--task",
+        "summarize",
+        *short,
+        *REST,
+        *how,
+        updates=1,
+    )
     model = Checkpoint.open(tmp_path / "run").recipe.model
     assert (model.encoder_layers, model.decoder_layers) == (1, 0)
     assert (
-        dispatch(["generate", str(tmp_path / "run"), "--input", str(labelled / "valid.src"), "--beam", "1"])
+        dispatch(
+            [
+                "generate",
+                str(tmp_path / "run"),
+                "--input",
+                str(labelled / "valid.src"),
+                "--beam",
+                "1",
+            ]
+        )
         == 0
     )
 
@@ -145,7 +225,16 @@ def test_a_run_that_was_not_trained_to_write_says_so(
         capsys.readouterr()
         assert (
             dispatch(
-                ["generate", str(run_folder), "--input", str(line), "--precision", "fp32", "--beam", "1"]
+                [
+                    "generate",
+                    str(run_folder),
+                    "--input",
+                    str(line),
+                    "--precision",
+                    "fp32",
+                    "--beam",
+                    "1",
+                ]
             )
             == 0
         )
@@ -168,11 +257,21 @@ def test_a_run_that_was_not_trained_to_write_says_so(
         *REST,
         updates=1,
     )
-    finetune(labelled, tmp_path / "tags", "--task", "tag", "--init-from", str(whole), *REST, updates=1)
+    finetune(
+        labelled,
+        tmp_path / "tags",
+        "--task",
+        "tag",
+        "--init-from",
+        str(whole),
+        *REST,
+        updates=1,
+    )
     assert warned(tmp_path / "tags", "tag")
     gpt = ["--task", "classify", "--table", "one", *TINY, "--encoder-layers", "0"]
     finetune(labelled, tmp_path / "beside", *gpt, "--lm-weight", "0.5", updates=1)
     finetune(labelled, tmp_path / "alone", *gpt, updates=1)
     assert [
-        warned(place) for place in (tmp_path / "read", tmp_path / "alone", tmp_path / "beside", whole)
+        warned(place)
+        for place in (tmp_path / "read", tmp_path / "alone", tmp_path / "beside", whole)
     ] == [True, True, False, False]

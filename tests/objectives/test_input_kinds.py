@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from masscli.core.errors import MasscliError
-from masscli.objectives.input_kinds import BACK_TRANSLATION, PAIRS, SENTENCES, TABLE, InputKind
+from masscli.objectives.input_kinds import (
+    BACK_TRANSLATION,
+    PAIRS,
+    SENTENCES,
+    TABLE,
+    InputKind,
+)
 from masscli.objectives.stream_selection import StreamSelection
 
 DATA: Any = SimpleNamespace(
@@ -33,18 +39,26 @@ OBJECTIVE: Any = SimpleNamespace(name="task", formats=("tsv", "jsonl"))
         (PAIRS, StreamSelection(langs=("ro", "en")), ["ro-en"]),
         (PAIRS, StreamSelection(pairs=("en-de", "de-en")), ["en-de", "de-en"]),
         (BACK_TRANSLATION, StreamSelection(langs=("en", "de")), ["en-de", "de-en"]),
-        (BACK_TRANSLATION, StreamSelection(source_lang="ro", target_lang="en"), ["ro-en"]),
+        (
+            BACK_TRANSLATION,
+            StreamSelection(source_lang="ro", target_lang="en"),
+            ["ro-en"],
+        ),
         (TABLE, StreamSelection(), ["one"]),
         (TABLE, StreamSelection(table=("two",)), ["two"]),
     ],
 )
-def test_flags_select_datasets(kind: InputKind, flags: StreamSelection, datasets: list[str]) -> None:
+def test_flags_select_datasets(
+    kind: InputKind, flags: StreamSelection, datasets: list[str]
+) -> None:
     assert kind.select_datasets(OBJECTIVE, flags, DATA) == datasets
 
 
 @pytest.mark.parametrize("kind", [SENTENCES, PAIRS, BACK_TRANSLATION])
 def test_only_tasks_on_tables_take_a_table(kind: InputKind) -> None:
-    with pytest.raises(MasscliError, match=r"^--table: task does not learn from labelled examples$"):
+    with pytest.raises(
+        MasscliError, match=r"^--table: task does not learn from labelled examples$"
+    ):
         kind.select_datasets(OBJECTIVE, StreamSelection(table=("one",)), DATA)
 
 
@@ -64,14 +78,21 @@ def test_auxiliary_streams_have_the_languages_of_the_main_ones(
 
 def test_pairs_of_a_separate_folder_are_learned_in_one_direction() -> None:
     """The other side of a pair may be synthetic there."""
-    assert PAIRS.auxiliary_datasets("translate", ["en-de", "de-en"], DATA, True) == ["en-de"]
+    assert PAIRS.auxiliary_datasets("translate", ["en-de", "de-en"], DATA, True) == [
+        "en-de"
+    ]
     with pytest.raises(MasscliError, match="has no pairs of de, en"):
         PAIRS.auxiliary_datasets("translate", ["de-en"], DATA, True)
 
 
 @pytest.mark.parametrize(
     ("kind", "dataset", "count"),
-    [(SENTENCES, "de", 4), (PAIRS, "en-de", 2), (BACK_TRANSLATION, "en-ro", 3), (TABLE, "one", 7)],
+    [
+        (SENTENCES, "de", 4),
+        (PAIRS, "en-de", 2),
+        (BACK_TRANSLATION, "en-ro", 3),
+        (TABLE, "one", 7),
+    ],
 )
 def test_examples_are_counted(kind: InputKind, dataset: str, count: int) -> None:
     kind.check("stream", dataset, OBJECTIVE, DATA)
@@ -90,7 +111,9 @@ def test_examples_are_counted(kind: InputKind, dataset: str, count: int) -> None
         (TABLE, "words", "stream s: task does not read conll"),
     ],
 )
-def test_datasets_that_do_not_fit_are_refused(kind: InputKind, dataset: str, message: str) -> None:
+def test_datasets_that_do_not_fit_are_refused(
+    kind: InputKind, dataset: str, message: str
+) -> None:
     with pytest.raises(MasscliError) as refused:
         kind.check("s", dataset, OBJECTIVE, DATA)
     assert refused.value.message == message

@@ -21,11 +21,15 @@ from tests.training.test_trainer import steps, train
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
 
-def batch_of(data: Path, folder: Path, dataset: str, **objective: Any) -> tuple[Trainer, Batch]:
+def batch_of(
+    data: Path, folder: Path, dataset: str, **objective: Any
+) -> tuple[Trainer, Batch]:
     streams = {"only": {"dataset": dataset, "objective": objective}}
     trainer, _ = build(recipe(data, folder, streams=streams))
     stream = trainer.streams["only"]
-    batch = stream.objective.train().prepare(trainer.model, stream.batch_builder(np.arange(6), 0))
+    batch = stream.objective.train().prepare(
+        trainer.model, stream.batch_builder(np.arange(6), 0)
+    )
     return trainer, batch
 
 
@@ -34,10 +38,14 @@ def test_denoise_infills_its_source(toy: Path, tmp_path: Path) -> None:
     trainer, batch = batch_of(toy, tmp_path, "en", name="denoise", **alone)
     assert batch.target is not None
     mask = trainer.validator.framing.vocab.mask
-    for source, target in zip(batch.source.ids.tolist(), batch.target.ids.tolist(), strict=True):
+    for source, target in zip(
+        batch.source.ids.tolist(), batch.target.ids.tolist(), strict=True
+    ):
         assert mask in source
         special = trainer.validator.framing.vocab.special_ids
-        words, original = ([id_ for id_ in row if id_ not in special] for row in (source, target))
+        words, original = (
+            [id_ for id_ in row if id_ not in special] for row in (source, target)
+        )
         assert len(words) == len(original) - round(0.5 * len(original))
         # What is left is in order.
         places = iter(original)
@@ -58,21 +66,33 @@ def test_mlm_masks_spans(toy: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["translate", "backtranslate"])
-def test_tagged_sources_begin_with_a_symbol_of_their_own(name: str, toy: Path, tmp_path: Path) -> None:
+def test_tagged_sources_begin_with_a_symbol_of_their_own(
+    name: str, toy: Path, tmp_path: Path
+) -> None:
     _, plain = batch_of(toy, tmp_path / "plain", "en-de", name=name)
-    trainer, tagged = batch_of(toy, tmp_path / "tagged", "en-de", name=name, tag_sources=True)
+    trainer, tagged = batch_of(
+        toy, tmp_path / "tagged", "en-de", name=name, tag_sources=True
+    )
     tag = trainer.validator.framing.vocab.spare[-1]
     assert tag not in plain.source.ids
     assert torch.equal(tagged.source.ids[:, 0], torch.full((6,), tag))
     assert torch.equal(tagged.source.ids[:, 1:], plain.source.ids)
     assert torch.equal(tagged.source.lengths, plain.source.lengths + 1)
     assert torch.equal(tagged.labels[name].ids, plain.labels[name].ids)
-    streams = {"only": {"dataset": "en-de", "objective": {"name": name, "tag_sources": True}}}
-    assert steps(train(recipe(toy, tmp_path / "run", "train.max_update=2", streams=streams)))
+    streams = {
+        "only": {"dataset": "en-de", "objective": {"name": name, "tag_sources": True}}
+    }
+    assert steps(
+        train(recipe(toy, tmp_path / "run", "train.max_update=2", streams=streams))
+    )
 
 
 @pytest.mark.parametrize("share", ["leave_unmasked_prob", "random_token_prob"])
 def test_a_negative_share_is_refused_whatever_the_other_one_is(share: str) -> None:
-    shares: dict[str, Any] = {"leave_unmasked_prob": 0.2, "random_token_prob": 0.2, share: -0.1}
+    shares: dict[str, Any] = {
+        "leave_unmasked_prob": 0.2,
+        "random_token_prob": 0.2,
+        share: -0.1,
+    }
     with pytest.raises(ConfigError, match=rf"{share}: must lie in \[0, 1\], got -0.1"):
         MaskedLMOptions(**shares)

@@ -55,7 +55,11 @@ def said(options: Any) -> str:
     return " ".join(
         [
             options.name,
-            *(f"{key}={value}" for key, value in to_dict(options).items() if plain.get(key) != value),
+            *(
+                f"{key}={value}"
+                for key, value in to_dict(options).items()
+                if plain.get(key) != value
+            ),
         ]
     )
 
@@ -74,7 +78,11 @@ def framing(data: DataFolder) -> Framing:
 def objective(options: Any, framing: Framing) -> Objective:
     return CLASSES[type(options)](
         options,
-        ObjectiveContext(framing, ModelConfig(), "en-de" if options.input_kind.has_direction else "en"),
+        ObjectiveContext(
+            framing,
+            ModelConfig(),
+            "en-de" if options.input_kind.has_direction else "en",
+        ),
     )  # type: ignore[call-arg]
 
 
@@ -83,7 +91,9 @@ def batch_builder(options: Any, framing: Framing, data: DataFolder) -> BatchBuil
     return BatchBuilder("stream", *made.dataset(data, "train"), 1)
 
 
-def batch(options: Any, framing: Framing, *lines: Sequence[int], seed: int = 1) -> Batch:
+def batch(
+    options: Any, framing: Framing, *lines: Sequence[int], seed: int = 1
+) -> Batch:
     """A batch of given ids; pairs translate a line into itself backwards."""
     fields = [(np.array(line), np.array(line[::-1])) for line in lines]
     rngs = [example_generator(seed, "stream", 0, row) for row in range(len(lines))]
@@ -102,7 +112,9 @@ def make(size: int = 96, **options: Any) -> Transformer:
         "decoder_layers": 2,
         "languages": "embedding",
     }
-    return Transformer(ModelConfig(**(values | {"dropout": 0.0} | options)), size, ("de", "fr", "en"))
+    return Transformer(
+        ModelConfig(**(values | {"dropout": 0.0} | options)), size, ("de", "fr", "en")
+    )
 
 
 WORDS = list(range(40, 52))
@@ -114,12 +126,29 @@ WORDS = list(range(40, 52))
 def test_translate_shifts_the_target_by_one(framing: Framing) -> None:
     vocab = framing.vocab
     made = batch(TranslateOptions(), framing, [40, 41, 42], [50])
-    assert made.source.ids.tolist() == [[40, 41, 42, vocab.eos], [50, vocab.eos, vocab.pad, vocab.pad]]
+    assert made.source.ids.tolist() == [
+        [40, 41, 42, vocab.eos],
+        [50, vocab.eos, vocab.pad, vocab.pad],
+    ]
     assert made.target is not None
-    assert made.target.ids.tolist() == [[vocab.bos, 42, 41, 40], [vocab.bos, 50, vocab.pad, vocab.pad]]
-    assert made.labels["translate"].ids.tolist() == [42, 41, 40, vocab.eos, 50, vocab.eos]
+    assert made.target.ids.tolist() == [
+        [vocab.bos, 42, 41, 40],
+        [vocab.bos, 50, vocab.pad, vocab.pad],
+    ]
+    assert made.labels["translate"].ids.tolist() == [
+        42,
+        41,
+        40,
+        vocab.eos,
+        50,
+        vocab.eos,
+    ]
     assert made.labels["translate"].positions.tolist() == [0, 1, 2, 3, 4, 5]
-    assert (made.source.lengths.tolist(), made.target.lengths.tolist(), made.counts) == (
+    assert (
+        made.source.lengths.tolist(),
+        made.target.lengths.tolist(),
+        made.counts,
+    ) == (
         [4, 2],
         [4, 2],
         {"translate": 6.0},
@@ -135,7 +164,11 @@ def test_mass_keeps_the_places_of_what_it_hides(framing: Framing) -> None:
     row = [vocab.bos, 40, 41, 42, 43, 44, 45, vocab.eos]
     begins = [ids.tolist().index(vocab.mask) + 1 for ids in made.source.ids]
     for n, u in enumerate(begins):
-        assert made.source.ids[n].tolist() == [*row[1:u], *[vocab.mask] * 3, *row[u + 3 :]]
+        assert made.source.ids[n].tolist() == [
+            *row[1:u],
+            *[vocab.mask] * 3,
+            *row[u + 3 :],
+        ]
         assert made.target.ids[n].tolist() == row[u - 1 : u + 2]
         assert made.target.positions[n].tolist() == [u - 1, u, u + 1]
         assert made.labels["mass"].ids[3 * n : 3 * n + 3].tolist() == row[u : u + 3]
@@ -161,7 +194,10 @@ def test_every_objective_counts_its_labels_and_names_its_rows(
         assert made.counts[term] == len(label.ids) == len(label.positions)
         assert len(set(label.positions.tolist())) == len(label.positions)
         read = made.target or made.source
-        row, column = label.positions // read.ids.shape[1], label.positions % read.ids.shape[1]
+        row, column = (
+            label.positions // read.ids.shape[1],
+            label.positions % read.ids.shape[1],
+        )
         assert bool((column < read.lengths[row]).all())
 
 
@@ -182,21 +218,34 @@ def test_what_is_hidden_is_what_is_written_in_rows_of_any_length(
         written = iter(made.labels["mass"].ids.tolist())
         for n, line in enumerate(lines):
             row = [vocab.bos, *line, vocab.eos]
-            hidden = [at + 1 for at, shown in enumerate(made.source.ids[n].tolist()) if shown == vocab.mask]
+            hidden = [
+                at + 1
+                for at, shown in enumerate(made.source.ids[n].tolist())
+                if shown == vocab.mask
+            ]
             length = int(made.target.lengths[n])
-            positions = list(range(length)) if options.preset == "fairseq" else [at - 1 for at in hidden]
+            positions = (
+                list(range(length))
+                if options.preset == "fairseq"
+                else [at - 1 for at in hidden]
+            )
             assert made.source.ids[n, : len(row) - 1].tolist() == [
                 vocab.mask if at in hidden else row[at] for at in range(1, len(row))
             ]
             assert [next(written) for _ in range(length)] == [row[at] for at in hidden]
-            assert made.target.ids[n, :length].tolist() == [row[at - 1] for at in hidden]
+            assert made.target.ids[n, :length].tolist() == [
+                row[at - 1] for at in hidden
+            ]
             assert made.target.positions[n, :length].tolist() == positions
         assert next(written, None) is None
 
 
 def test_a_frame_may_begin_with_a_symbol_or_with_a_tag(framing: Framing) -> None:
     vocab = framing.vocab
-    started, tagged = replace(framing, source_bos=True), replace(framing, language_tag=True)
+    started, tagged = (
+        replace(framing, source_bos=True),
+        replace(framing, language_tag=True),
+    )
     en, de = vocab.languages["en"], vocab.languages["de"]
     for frame, source, target in ((started, vocab.bos, vocab.bos), (tagged, en, de)):
         made = batch(TranslateOptions(), frame, [40, 41])
@@ -205,7 +254,9 @@ def test_a_frame_may_begin_with_a_symbol_or_with_a_tag(framing: Framing) -> None
         assert made.target.ids.tolist() == [[target, 41, 40]]
         masked = batch(MassOptions(k=1.0, **PLAIN), frame, [40, 41])
         assert masked.target is not None
-        assert masked.source.ids.tolist() == [[source, vocab.mask, vocab.mask, vocab.eos]]
+        assert masked.source.ids.tolist() == [
+            [source, vocab.mask, vocab.mask, vocab.eos]
+        ]
         assert masked.target.ids.tolist() == [[source, 40]]
 
 
@@ -216,7 +267,9 @@ def test_languages_go_by_name(options: Any, framing: Framing) -> None:
     assert made.source.language.tolist() == [2, 2]
     if made.target is not None:
         assert made.target.language is not None
-        assert made.target.language.tolist() == ([0, 0] if options.input_kind.has_direction else [2, 2])
+        assert made.target.language.tolist() == (
+            [0, 0] if options.input_kind.has_direction else [2, 2]
+        )
     assert batch(options, replace(framing, languages=()), WORDS).source.language is None
 
 
@@ -224,7 +277,8 @@ def test_languages_go_by_name(options: Any, framing: Framing) -> None:
 
 
 @pytest.mark.parametrize(
-    ("preset", "outside", "inside"), [("paper", False, False), ("xlm", True, False), ("fairseq", True, True)]
+    ("preset", "outside", "inside"),
+    [("paper", False, False), ("xlm", True, False), ("fairseq", True, True)],
 )
 def test_presets_hide_masks_from_cross_attention_or_from_the_encoder_too(
     preset: Any, outside: bool, inside: bool, data: DataFolder, framing: Framing
@@ -242,15 +296,23 @@ def test_presets_hide_masks_from_cross_attention_or_from_the_encoder_too(
 
 
 def test_a_row_that_is_hidden_whole_stays_visible(framing: Framing) -> None:
-    made = batch(MassOptions(preset="xlm", k=1.0, **PLAIN), framing, WORDS[:3], WORDS[:5])
+    made = batch(
+        MassOptions(preset="xlm", k=1.0, **PLAIN), framing, WORDS[:3], WORDS[:5]
+    )
     assert bool((made.source.ids[0, :4] == framing.vocab.mask).all())
-    assert made.source.cross_attention_mask is not None and bool(made.source.cross_attention_mask.all())
+    assert made.source.cross_attention_mask is not None and bool(
+        made.source.cross_attention_mask.all()
+    )
 
 
 def test_a_mask_drawn_at_random_is_hidden_as_well(framing: Framing) -> None:
     """xlm draws random ids from all of them; its test is the id, not how it came there."""
     tiny = replace(framing, vocab=replace(framing.vocab, size=6, mask=4))
-    made = batch(MassOptions(preset="xlm", mask_share=0.0, random_share=1.0), tiny, *[[3] * 12] * 20)
+    made = batch(
+        MassOptions(preset="xlm", mask_share=0.0, random_share=1.0),
+        tiny,
+        *[[3] * 12] * 20,
+    )
     assert made.source.cross_attention_mask is not None
     assert torch.equal(made.source.cross_attention_mask, made.source.ids != 4)
     assert not bool(made.source.cross_attention_mask.all())
@@ -269,13 +331,21 @@ def test_nothing_leaks_from_what_is_hidden(options: Any, framing: Framing) -> No
     states = read(model, before)
     assert before.target is not None
     for n, (label, place) in enumerate(
-        zip(before.labels["mass"].ids.tolist(), before.labels["mass"].positions.tolist(), strict=True)
+        zip(
+            before.labels["mass"].ids.tolist(),
+            before.labels["mass"].positions.tolist(),
+            strict=True,
+        )
     ):
         if label == framing.vocab.eos:
             continue
-        after = batch(options, framing, [60 if word == label else word for word in WORDS])
+        after = batch(
+            options, framing, [60 if word == label else word for word in WORDS]
+        )
         assert torch.equal(after.source.ids, before.source.ids)
-        assert torch.nonzero(after.labels["mass"].ids != before.labels["mass"].ids).tolist() == [[n]]
+        assert torch.nonzero(
+            after.labels["mass"].ids != before.labels["mass"].ids
+        ).tolist() == [[n]]
         assert torch.equal(read(model, after)[:, : place + 1], states[:, : place + 1])
 
 
@@ -303,52 +373,90 @@ def losses(
     found = objective(options, framing)(model, made)
     wanted = list(model.parameters())
     gradients = torch.autograd.grad(
-        sum((t.loss for t in found.values()), torch.zeros(())), wanted, allow_unused=True
+        sum((t.loss for t in found.values()), torch.zeros(())),
+        wanted,
+        allow_unused=True,
     )
     sums = [float(x) for term in found.values() for x in (term.loss.detach(), term.nll)]
-    return sums, [g if g is not None else torch.zeros_like(p) for g, p in zip(gradients, wanted, strict=True)]
+    return sums, [
+        g if g is not None else torch.zeros_like(p)
+        for g, p in zip(gradients, wanted, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("options", ALL, ids=said)
-def test_a_batch_is_the_sum_of_its_rows(options: Any, data: DataFolder, framing: Framing) -> None:
+def test_a_batch_is_the_sum_of_its_rows(
+    options: Any, data: DataFolder, framing: Framing
+) -> None:
     model, collate = make(), batch_builder(options, framing, data)
     rows = np.array([5, 60, 31, 2, 9])
     sums, gradients = losses(options, framing, model, collate(rows, 2))
-    parts = [losses(options, framing, model, collate(rows[i : i + 1], 2)) for i in range(len(rows))]
+    parts = [
+        losses(options, framing, model, collate(rows[i : i + 1], 2))
+        for i in range(len(rows))
+    ]
     assert sums == pytest.approx(
         [sum(values) for values in zip(*(p[0] for p in parts), strict=True)], rel=1e-5
     )
     for i, whole in enumerate(gradients):
-        assert float((whole - sum(p[1][i] for p in parts)).norm()) <= 1e-5 * float(whole.norm()) + 1e-6
-
-
-def test_label_smoothing_is_in_the_loss_and_not_in_the_report(framing: Framing) -> None:
-    model, made = make(), batch(TranslateOptions(label_smoothing=0.2), framing, WORDS, WORDS[:4])
-    logits = (
-        model.logits(read(model, made)).detach().flatten(0, 1)[made.labels["translate"].positions].double()
-    )
-    term = objective(TranslateOptions(label_smoothing=0.2), framing)(model, made)["translate"]
-    wanted = made.labels["translate"].ids
-    for found, smoothing in ((term.loss.detach(), 0.2), (term.nll, 0.0)):
-        assert float(found) == pytest.approx(
-            float(F.cross_entropy(logits, wanted, reduction="sum", label_smoothing=smoothing)), rel=1e-5
+        assert (
+            float((whole - sum(p[1][i] for p in parts)).norm())
+            <= 1e-5 * float(whole.norm()) + 1e-6
         )
 
 
-def test_mass_of_everything_is_a_causal_language_model(data: DataFolder, framing: Framing) -> None:
+def test_label_smoothing_is_in_the_loss_and_not_in_the_report(framing: Framing) -> None:
+    model, made = (
+        make(),
+        batch(TranslateOptions(label_smoothing=0.2), framing, WORDS, WORDS[:4]),
+    )
+    logits = (
+        model.logits(read(model, made))
+        .detach()
+        .flatten(0, 1)[made.labels["translate"].positions]
+        .double()
+    )
+    term = objective(TranslateOptions(label_smoothing=0.2), framing)(model, made)[
+        "translate"
+    ]
+    wanted = made.labels["translate"].ids
+    for found, smoothing in ((term.loss.detach(), 0.2), (term.nll, 0.0)):
+        assert float(found) == pytest.approx(
+            float(
+                F.cross_entropy(
+                    logits, wanted, reduction="sum", label_smoothing=smoothing
+                )
+            ),
+            rel=1e-5,
+        )
+
+
+def test_mass_of_everything_is_a_causal_language_model(
+    data: DataFolder, framing: Framing
+) -> None:
     """k = n, the end included: with an encoder that says nothing, the loss is that of the same decoder on its own (spec item 15)."""
     model = make(norm="pre")
     with torch.no_grad():
         for layer in model.decoder.layers:  # type: ignore[union-attr]
             layer.cross_attention.out["shared"].weight.zero_()  # type: ignore[index, operator, union-attr]
             layer.cross_attention.out["shared"].bias.zero_()  # type: ignore[index, operator, union-attr]
-    rows, whole = np.arange(8), MassOptions(k=1.0, mask_eos=True, k_of="sequence", **PLAIN)
+    rows, whole = (
+        np.arange(8),
+        MassOptions(k=1.0, mask_eos=True, k_of="sequence", **PLAIN),
+    )
     masked, causal = (
         batch_builder(whole, framing, data)(rows, 0),
         batch_builder(CausalLMOptions(), framing, data)(rows, 0),
     )
-    assert bool(((masked.source.ids == framing.vocab.mask) | (masked.source.ids == framing.vocab.pad)).all())
-    assert masked.target is not None and torch.equal(masked.target.ids, causal.source.ids)
+    assert bool(
+        (
+            (masked.source.ids == framing.vocab.mask)
+            | (masked.source.ids == framing.vocab.pad)
+        ).all()
+    )
+    assert masked.target is not None and torch.equal(
+        masked.target.ids, causal.source.ids
+    )
     found = (
         objective(whole, framing)(model, masked)["mass"],
         objective(CausalLMOptions(), framing)(model, causal)["clm"],
@@ -357,7 +465,9 @@ def test_mass_of_everything_is_a_causal_language_model(data: DataFolder, framing
     assert float(found[0].nll) == pytest.approx(float(found[1].nll), rel=1e-6)
 
 
-def test_mass_of_one_token_is_a_masked_language_model_with_one_mask(framing: Framing) -> None:
+def test_mass_of_one_token_is_a_masked_language_model_with_one_mask(
+    framing: Framing,
+) -> None:
     """The same texts with one [M], and the same tokens to write (spec item 15)."""
     one, few = (
         MassOptions(k_tokens=1, **PLAIN),
@@ -367,16 +477,25 @@ def test_mass_of_one_token_is_a_masked_language_model_with_one_mask(framing: Fra
     for options, term in ((one, "mass"), (few, "mlm")):
         made = batch(options, framing, *[WORDS] * 200)
         found.append(
-            set(zip(map(tuple, made.source.ids.tolist()), made.labels[term].ids.tolist(), strict=True))
+            set(
+                zip(
+                    map(tuple, made.source.ids.tolist()),
+                    made.labels[term].ids.tolist(),
+                    strict=True,
+                )
+            )
         )
     assert found[0] == found[1]
     assert len(found[0]) == len(WORDS)
 
 
-def test_an_encoder_of_nothing_but_masks_knows_the_length_alone(framing: Framing) -> None:
+def test_an_encoder_of_nothing_but_masks_knows_the_length_alone(
+    framing: Framing,
+) -> None:
     whole, model = MassOptions(k=1.0, mask_eos=True, k_of="sequence", **PLAIN), make()
     these, those, longer = (
-        model.encode(batch(whole, framing, line).source).hidden for line in (WORDS[:6], WORDS[6:], WORDS[:7])
+        model.encode(batch(whole, framing, line).source).hidden
+        for line in (WORDS[:6], WORDS[6:], WORDS[:7])
     )
     assert torch.equal(these, those)
     assert not torch.allclose(these, longer[:, :7], atol=1e-3)
@@ -396,9 +515,13 @@ def test_text_without_a_target_has_a_loss_of_nothing(framing: Framing) -> None:
 LINE, MASK = np.arange(100, 400), 4
 
 
-def noisy(shuffle: float, drop: float, blank: float, draws: int = 200) -> list[list[int]]:
+def noisy(
+    shuffle: float, drop: float, blank: float, draws: int = 200
+) -> list[list[int]]:
     return [
-        add_noise(LINE, shuffle, drop, blank, MASK, example_generator(1, "en", 0, i)).tolist()
+        add_noise(
+            LINE, shuffle, drop, blank, MASK, example_generator(1, "en", 0, i)
+        ).tolist()
         for i in range(draws)
     ]
 
@@ -406,20 +529,29 @@ def noisy(shuffle: float, drop: float, blank: float, draws: int = 200) -> list[l
 def test_denoise_drops_and_blanks_at_the_given_rates() -> None:
     assert noisy(0, 0, 0, 1) == [LINE.tolist()]
     assert abs(np.mean([len(line) for line in noisy(0, 0.1, 0)]) / 300 - 0.9) < 0.005
-    assert abs(np.mean([line.count(MASK) for line in noisy(0, 0, 0.2)]) / 300 - 0.2) < 0.007
+    assert (
+        abs(np.mean([line.count(MASK) for line in noisy(0, 0, 0.2)]) / 300 - 0.2)
+        < 0.007
+    )
     both = noisy(0, 0.1, 0.2)
-    assert abs(sum(line.count(MASK) for line in both) / sum(map(len, both)) - 0.2) < 0.007
+    assert (
+        abs(sum(line.count(MASK) for line in both) / sum(map(len, both)) - 0.2) < 0.007
+    )
     for line in both:
         assert [x for x in line if x != MASK] == sorted(x for x in line if x != MASK)
 
 
 def test_denoise_moves_no_word_further_than_three_places() -> None:
-    moves = np.concatenate([np.abs(np.array(line) - 100 - np.arange(300)) for line in noisy(3, 0, 0)])
+    moves = np.concatenate(
+        [np.abs(np.array(line) - 100 - np.arange(300)) for line in noisy(3, 0, 0)]
+    )
     assert moves.max() == 3
     assert np.mean(moves > 0) > 0.5
 
 
-def noisy_words(shuffle: float, drop: float, blank: float, draws: int = 200) -> list[list[list[int]]]:
+def noisy_words(
+    shuffle: float, drop: float, blank: float, draws: int = 200
+) -> list[list[list[int]]]:
     """Noise on words of three tokens, as triples."""
     starts = np.arange(300) % 3 == 0
     found = []
@@ -465,30 +597,54 @@ def test_the_shuffle_of_xlm_and_fairseq_has_one_more(k: int) -> None:
     for _ in range(300):
         order = np.argsort(np.arange(300) + rng.uniform(0, k, 300))
         theirs.append(np.abs(order - np.arange(300)))
-    ours = [np.abs(np.array(line) - 100 - np.arange(300)) for line in noisy(k - 1, 0, 0, 300)]
+    ours = [
+        np.abs(np.array(line) - 100 - np.arange(300))
+        for line in noisy(k - 1, 0, 0, 300)
+    ]
     for distance in range(k + 1):
-        assert abs(np.mean(np.array(theirs) == distance) - np.mean(np.array(ours) == distance)) < 0.01
+        assert (
+            abs(
+                np.mean(np.array(theirs) == distance)
+                - np.mean(np.array(ours) == distance)
+            )
+            < 0.01
+        )
 
 
 def test_denoise_keeps_at_least_a_word() -> None:
     assert all(len(line) == 1 for line in noisy(3, 1.0, 0, 20))
-    assert add_noise(LINE[:0], 3, 0.5, 0.5, MASK, example_generator(1, "en", 0, 0)).tolist() == []
+    assert (
+        add_noise(
+            LINE[:0], 3, 0.5, 0.5, MASK, example_generator(1, "en", 0, 0)
+        ).tolist()
+        == []
+    )
 
 
 def test_mlm_chooses_fifteen_percent_and_shows_eighty_ten_ten() -> None:
     choosable = np.ones(300, np.bool_)
     choosable[::10] = False
-    masker = TokenMasker("sentence-tokens", 0.15, 0.1, 0.1, MASK, np.arange(500, 900), 900)
+    masker = TokenMasker(
+        "sentence-tokens", 0.15, 0.1, 0.1, MASK, np.arange(500, 900), 900
+    )
     counts, kinds = [], []
     for i in range(400):
-        shown, places = masker(LINE, choosable, None, i, example_generator(1, "en", 0, i))
+        shown, places = masker(
+            LINE, choosable, None, i, example_generator(1, "en", 0, i)
+        )
         assert bool(choosable[places].all())
         untouched = np.setdiff1d(np.arange(300), places)
         assert np.array_equal(shown[untouched], LINE[untouched])
         counts.append(len(places))
         kinds.append(
             np.select(
-                [shown[places] == MASK, shown[places] == LINE[places], shown[places] >= 500], [0, 1, 2], 3
+                [
+                    shown[places] == MASK,
+                    shown[places] == LINE[places],
+                    shown[places] >= 500,
+                ],
+                [0, 1, 2],
+                3,
             )
         )
     assert set(counts) == {40, 41}  # 0.15 * 270 = 40.5, rounded up or down by chance
@@ -496,30 +652,50 @@ def test_mlm_chooses_fifteen_percent_and_shows_eighty_ten_ten() -> None:
     assert np.abs(shares - [0.8, 0.1, 0.1]).max() < 0.01
 
 
-def test_mlm_chooses_at_least_one_word_and_never_a_special(data: DataFolder, framing: Framing) -> None:
+def test_mlm_chooses_at_least_one_word_and_never_a_special(
+    data: DataFolder, framing: Framing
+) -> None:
     for row in range(60):
-        made = batch_builder(MaskedLMOptions(mask_prob=0.01), replace(framing, source_bos=True), data)(
-            np.array([row]), 0
-        )
+        made = batch_builder(
+            MaskedLMOptions(mask_prob=0.01), replace(framing, source_bos=True), data
+        )(np.array([row]), 0)
         assert made.counts == {"mlm": 1.0}
         assert not set(made.labels["mlm"].ids.tolist()) & framing.vocab.special_ids
 
 
-def test_noise_is_fresh_every_epoch_and_the_same_in_every_batch(data: DataFolder, framing: Framing) -> None:
+def test_noise_is_fresh_every_epoch_and_the_same_in_every_batch(
+    data: DataFolder, framing: Framing
+) -> None:
     for options in (MassOptions(), DenoiseOptions(), MaskedLMOptions()):
         collate = batch_builder(options, framing, data)
-        one, many = collate(np.array([7]), 0).source, collate(np.array([3, 7, 4]), 0).source
+        one, many = (
+            collate(np.array([7]), 0).source,
+            collate(np.array([3, 7, 4]), 0).source,
+        )
         assert many.ids[1, : int(many.lengths[1])].tolist() == one.ids[0].tolist()
-        assert len({tuple(collate(np.array([7]), n).source.ids[0].tolist()) for n in range(8)}) > 1
+        assert (
+            len(
+                {
+                    tuple(collate(np.array([7]), n).source.ids[0].tolist())
+                    for n in range(8)
+                }
+            )
+            > 1
+        )
 
 
-def test_translation_blanks_words_of_either_side_in_training_only(data: DataFolder, framing: Framing) -> None:
+def test_translation_blanks_words_of_either_side_in_training_only(
+    data: DataFolder, framing: Framing
+) -> None:
     options, model = TranslateOptions(source_blank=0.3, target_blank=0.6), make()
     taught, rows = objective(options, framing), np.arange(200)
     given = batch_builder(options, framing, data)(rows, 0)
     made = taught.prepare(model, given)
     assert given.target is not None and made.target is not None
-    for before, after, share in ((given.source, made.source, 0.3), (given.target, made.target, 0.6)):
+    for before, after, share in (
+        (given.source, made.source, 0.3),
+        (given.target, made.target, 0.6),
+    ):
         changed = before.ids != after.ids
         assert bool((after.ids[changed] == framing.vocab.mask).all())
         words = ~torch.isin(before.ids, torch.tensor(sorted(framing.vocab.special_ids)))
@@ -529,7 +705,10 @@ def test_translation_blanks_words_of_either_side_in_training_only(data: DataFold
         )
     assert torch.equal(made.labels["translate"].ids, given.labels["translate"].ids)
     alone = taught.prepare(model, batch_builder(options, framing, data)(rows[9:10], 0))
-    assert alone.source.ids[0].tolist() == made.source.ids[9, : int(made.source.lengths[9])].tolist()
+    assert (
+        alone.source.ids[0].tolist()
+        == made.source.ids[9, : int(made.source.lengths[9])].tolist()
+    )
     again = taught.prepare(model, batch_builder(options, framing, data)(rows, 1))
     assert not torch.equal(again.source.ids, made.source.ids)
     taught.eval()

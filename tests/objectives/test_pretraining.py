@@ -54,7 +54,11 @@ VOCAB = Vocabulary(
 FRAMING = Framing(VOCAB, False, False, ("de", "en"))
 SHAPE: dict[str, Any] = {"dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 2, "decoder_layers": 2, "languages": "embedding",
                          "segments": 2, "dropout": 0.0}  # fmt: skip
-STACKS = {"encoder": {"decoder_layers": 0}, "decoder": {"encoder_layers": 0}, "encoder-decoder": {}}
+STACKS = {
+    "encoder": {"decoder_layers": 0},
+    "decoder": {"encoder_layers": 0},
+    "encoder-decoder": {},
+}
 TERMS = {
     "bert": {"mlm", "nsp"}, "roberta": {"mlm"}, "albert": {"mlm", "sop"}, "electra": {"mlm", "rtd"}, "gpt": {"lm"},
     "unilm": {"ae", "par"}, "bert+lm": {"mlm", "clm"}, "tlm": {"mlm"}, "s2s": {"s2s"},
@@ -68,7 +72,10 @@ def objective(name: str, framing: Framing = FRAMING, **options: Any) -> Objectiv
     model = ModelConfig(**(SHAPE | STACKS[config.stacks]))
     cls: Any = objective_class(name)
     made: Objective = cls(
-        config, ObjectiveContext(framing, model, "en-de" if config.input_kind.has_direction else "en")
+        config,
+        ObjectiveContext(
+            framing, model, "en-de" if config.input_kind.has_direction else "en"
+        ),
     )
     return made
 
@@ -80,7 +87,13 @@ def make(made: Objective, size: int = VOCAB.size, **options: Any) -> Transformer
 
 def pair(a: Sequence[int], b: Sequence[int], label: int = 0, row: int = 0) -> Example:
     return Example(
-        row, (np.array(a), np.array(b, np.int64), np.array([label]), np.ones(len(a) + len(b), np.int64))
+        row,
+        (
+            np.array(a),
+            np.array(b, np.int64),
+            np.array([label]),
+            np.ones(len(a) + len(b), np.int64),
+        ),
     )
 
 
@@ -94,7 +107,10 @@ def rngs(n: int, seed: int = 1) -> list[np.random.Generator]:
 
 def batch(made: Objective, *lengths: tuple[int, int]) -> Batch:
     return made.collator()(
-        [pair(words(i, a), words(99 + i, b), i % 2, i) for i, (a, b) in enumerate(lengths)],
+        [
+            pair(words(i, a), words(99 + i, b), i % 2, i)
+            for i, (a, b) in enumerate(lengths)
+        ],
         rngs(len(lengths)),
     )
 
@@ -108,7 +124,10 @@ def test_a_pair_is_framed_as_published() -> None:
     assert made.segments.tolist() == [0, 0, 0, 0, 1, 1, 1]
     assert made.is_text.tolist() == [False, True, True, False, True, True, False]
     alone = add_special_tokens(pair([10, 11], []), FRAMING)
-    assert (alone.ids.tolist(), alone.segments.tolist()) == ([5, 10, 11, 6], [0, 0, 0, 0])
+    assert (alone.ids.tolist(), alone.segments.tolist()) == (
+        [5, 10, 11, 6],
+        [0, 0, 0, 0],
+    )
 
 
 def test_an_exchanged_pair_is_framed_as_it_is_shown() -> None:
@@ -120,10 +139,13 @@ def test_an_exchanged_pair_is_framed_as_it_is_shown() -> None:
     made = objective("albert", leave_unmasked_prob=1.0, random_token_prob=0.0)
     found = made.collator()([view[row] for row in range(20)], rngs(20))
     assert (
-        found.source.segments is not None and found.source.segments.tolist() == [[0, 0, 0, 0, 1, 1, 1]] * 20
+        found.source.segments is not None
+        and found.source.segments.tolist() == [[0, 0, 0, 0, 1, 1, 1]] * 20
     )
     shown = {0: [5, a, b, 6, c, d, 6], 1: [5, c, d, 6, a, b, 6]}
-    assert found.source.ids.tolist() == [shown[label] for label in found.labels["sop"].ids.tolist()]
+    assert found.source.ids.tolist() == [
+        shown[label] for label in found.labels["sop"].ids.tolist()
+    ]
     assert set(found.labels["sop"].ids.tolist()) == {0, 1}
 
 
@@ -131,13 +153,17 @@ def test_an_exchanged_pair_is_framed_as_it_is_shown() -> None:
 def test_special_symbols_are_never_predicted(name: str) -> None:
     made = objective(name)
     for seed in range(20):
-        wanted = made.collator()([pair(words(seed, 9), words(seed + 1, 7), 1, seed)], rngs(1))
+        wanted = made.collator()(
+            [pair(words(seed, 9), words(seed + 1, 7), 1, seed)], rngs(1)
+        )
         assert wanted.counts[(name == "bert" and "nsp") or "sop"] == 1.0
         assert min(wanted.labels["mlm"].ids.tolist()) >= 10
 
 
 def test_roberta_begins_a_block_with_the_start_symbol() -> None:
-    made = objective("roberta", mask_prob=0.01, leave_unmasked_prob=1.0, random_token_prob=0.0)
+    made = objective(
+        "roberta", mask_prob=0.01, leave_unmasked_prob=1.0, random_token_prob=0.0
+    )
     block = Example(0, (np.array([10, 11, 2, 12, 2]), np.ones(5, np.int64)))
     found = made.collator()([block], rngs(1))
     assert found.source.ids.tolist() == [[1, 10, 11, 2, 12, 2]]
@@ -158,7 +184,9 @@ def test_electra_keeps_the_originals_beside_what_the_generator_reads() -> None:
 
 
 def test_a_text_window_is_predicted_from_its_start() -> None:
-    found = objective("gpt").collator()([Example(0, (np.array([10, 11, 2, 12]),))], rngs(1))
+    found = objective("gpt").collator()(
+        [Example(0, (np.array([10, 11, 2, 12]),))], rngs(1)
+    )
     assert found.source.ids.tolist() == [[1, 10, 11, 2]]
     assert found.labels["lm"].ids.tolist() == [10, 11, 2, 12]
 
@@ -179,7 +207,10 @@ def test_both_sides_of_a_translation_count_from_0_in_their_own_language() -> Non
     model = make(made)
     once = replace(found.source, language=torch.tensor([1]))
     assert not torch.equal(model.read(found.source), model.read(once))
-    assert torch.allclose(model.read(replace(found.source, language=torch.full((1, 7), 1))), model.read(once))
+    assert torch.allclose(
+        model.read(replace(found.source, language=torch.full((1, 7), 1))),
+        model.read(once),
+    )
 
 
 def test_the_encoder_masks_and_the_decoder_goes_on_without_it() -> None:
@@ -188,14 +219,18 @@ def test_the_encoder_masks_and_the_decoder_goes_on_without_it() -> None:
     model = make(made)
     terms = made(model, found)
     torch.autograd.backward(terms["clm"].loss)
-    assert all(p.grad is None for n, p in model.named_parameters() if n.startswith("encoder"))
+    assert all(
+        p.grad is None for n, p in model.named_parameters() if n.startswith("encoder")
+    )
     assert all(p.grad is None for n, p in model.named_parameters() if "cross" in n)
     assert found.target is not None and found.target.ids[0, 0] == VOCAB.bos
 
 
 @pytest.mark.parametrize("name", ["bert", "albert", "electra", "unilm", "s2s"])
 def test_tags_have_no_place_in_a_frame(name: str) -> None:
-    with pytest.raises(MasscliError, match=f"^{name} has no place for a language's tag$"):
+    with pytest.raises(
+        MasscliError, match=f"^{name} has no place for a language's tag$"
+    ):
         objective(name, replace(FRAMING, language_tag=True))
 
 
@@ -205,31 +240,54 @@ def test_tags_have_no_place_in_a_frame(name: str) -> None:
 @pytest.mark.parametrize(
     ("arch", "size", "count"),
     [
-        ({"dim": 256, "ffn_dim": 1024, "heads": 4, "embedding_dim": 128}, 0.25, 14_196_219),
+        (
+            {"dim": 256, "ffn_dim": 1024, "heads": 4, "embedding_dim": 128},
+            0.25,
+            14_196_219,
+        ),
         ({"dim": 768, "ffn_dim": 3072, "heads": 12}, 1 / 3, 119_386_427),
-        ({"dim": 1024, "ffn_dim": 4096, "heads": 16, "encoder_layers": 24}, 0.25, 354_655_291),
+        (
+            {"dim": 1024, "ffn_dim": 4096, "heads": 16, "encoder_layers": 24},
+            0.25,
+            354_655_291,
+        ),
     ],
 )
-def test_electra_has_as_many_parameters_as_published(arch: dict[str, Any], size: float, count: int) -> None:
+def test_electra_has_as_many_parameters_as_published(
+    arch: dict[str, Any], size: float, count: int
+) -> None:
     vocab = replace(VOCAB, size=30_522)
     model = ModelConfig(**({"encoder_layers": 12, "decoder_layers": 0, "norm": "post", "positions": "learned", "max_positions": 512,
                             "segments": 2, "norm_embedding": True, "languages": "none"} | arch))  # fmt: skip
-    config: Any = from_dict(OBJECTIVES.load("electra"), {"name": "electra", "generator_size": size})
+    config: Any = from_dict(
+        OBJECTIVES.load("electra"), {"name": "electra", "generator_size": size}
+    )
     with torch.device("meta"):
-        whole = Electra(config, ObjectiveContext(Framing(vocab, False, False, ()), model, "en"))
-        assert count_parameters(whole) + count_parameters(Transformer(model, 30_522, ())) == count
+        whole = Electra(
+            config, ObjectiveContext(Framing(vocab, False, False, ()), model, "en")
+        )
+        assert (
+            count_parameters(whole) + count_parameters(Transformer(model, 30_522, ()))
+            == count
+        )
 
 
 def test_the_head_of_pairs_is_the_objectives() -> None:
     assert count_parameters(objective("bert")) == 2 * 16 + 2
     assert count_parameters(objective("roberta")) == 0
-    assert count_parameters(objective("roberta", input_form="sentence-pair")) == 2 * 16 + 2
+    assert (
+        count_parameters(objective("roberta", input_form="sentence-pair")) == 2 * 16 + 2
+    )
 
 
 def test_the_generator_is_narrower() -> None:
     config = generator_config(ModelConfig(dim=768, heads=12), 1 / 3)
     assert (config.dim, config.heads, config.ffn_dim) == (256, 4, 1024)
-    for arch, width in (("electra-small", 64), ("electra-base", 256), ("electra-large", 256)):
+    for arch, width in (
+        ("electra-small", 64),
+        ("electra-base", 256),
+        ("electra-large", 256),
+    ):
         model = replace(resolve({"arch": arch}, "encoder"), languages="none")
         with torch.device("meta"):
             made = Electra(
@@ -238,7 +296,13 @@ def test_the_generator_is_narrower() -> None:
             )
         assert made.generator.width == width
     assert (
-        count_parameters(Generator(ModelConfig(dim=32, heads=2, encoder_layers=1, decoder_layers=0), 1.0, 60))
+        count_parameters(
+            Generator(
+                ModelConfig(dim=32, heads=2, encoder_layers=1, decoder_layers=0),
+                1.0,
+                60,
+            )
+        )
         > 0
     )
 
@@ -251,7 +315,10 @@ def test_losses_at_the_start_are_those_of_knowing_nothing(name: str) -> None:
     made = objective(name, **({"mask_prob": 0.3} if name == "electra" else {}))
     model = make(made, init="bert", scale_embedding=False, norm_embedding=True)
     found = batch(made, (20, 18), (15, 15), (20, 20))
-    per_target = {term: float(t.nll) / found.counts[term] for term, t in made(model, found).items()}
+    per_target = {
+        term: float(t.nll) / found.counts[term]
+        for term, t in made(model, found).items()
+    }
     assert set(per_target) == TERMS[name]
     for term, value in per_target.items():
         assert value == pytest.approx(
@@ -283,13 +350,18 @@ def test_the_discriminator_has_the_models_non_linearity() -> None:
         ("gelu_tanh", tanh),
     ):
         made: Any = Electra(
-            options, ObjectiveContext(FRAMING, from_dict(ModelConfig, {"activation": activation}), "en")
+            options,
+            ObjectiveContext(
+                FRAMING, from_dict(ModelConfig, {"activation": activation}), "en"
+            ),
         )
         for parameter in made.detector.parameters():
             torch.nn.init.constant_(parameter, 0.0)
         torch.nn.init.constant_(made.detector.dense.bias, -1.0)
         torch.nn.init.constant_(made.detector.out.weight, 1 / 128)
-        assert made.detector(torch.ones(1, 128)).item() == pytest.approx(wanted, abs=1e-6)
+        assert made.detector(torch.ones(1, 128)).item() == pytest.approx(
+            wanted, abs=1e-6
+        )
 
 
 def test_a_right_guess_is_real(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,10 +369,16 @@ def test_a_right_guess_is_real(monkeypatch: pytest.MonkeyPatch) -> None:
     the, chef, cooked, ate = 20, 21, 22, 23
     made = objective("electra", mask_keep=0.0)
     assert isinstance(made, Electra) and made.detector is not None
-    monkeypatch.setattr(electra_objective, "choose_positions", lambda *args: np.array([1, 3]))
-    monkeypatch.setattr(made, "_sample", lambda states, table, batch: torch.tensor([the, ate]))
+    monkeypatch.setattr(
+        electra_objective, "choose_positions", lambda *args: np.array([1, 3])
+    )
+    monkeypatch.setattr(
+        made, "_sample", lambda states, table, batch: torch.tensor([the, ate])
+    )
     found = made.collator()([pair([the, chef, cooked], [])], rngs(1))
-    assert found.source.ids.tolist() == [[VOCAB.cls, VOCAB.mask, chef, VOCAB.mask, VOCAB.sep]]
+    assert found.source.ids.tolist() == [
+        [VOCAB.cls, VOCAB.mask, chef, VOCAB.mask, VOCAB.sep]
+    ]
     assert found.labels["mlm"].ids.tolist() == [the, cooked]
     model, read, judged = make(made), [], []
     model.embeddings["encoder"].register_forward_hook(
@@ -331,7 +409,9 @@ def test_the_ablations_of_electra_have_gradients_everywhere(variant: str) -> Non
 
 def test_all_tokens_are_a_mixture_of_copying_and_predicting() -> None:
     made = objective("electra", variant="all-tokens-mlm")
-    assert isinstance(made, Electra) and made.gate is not None and made.output is not None
+    assert (
+        isinstance(made, Electra) and made.gate is not None and made.output is not None
+    )
     model = make(made)
     hidden, shown, labels = (
         torch.randn(5, 16),
@@ -340,10 +420,12 @@ def test_all_tokens_are_a_mixture_of_copying_and_predicting() -> None:
     )
     table = model.token_embedding("encoder")
     gate = torch.sigmoid(made.gate(hidden)[:, 0])
-    p = (1 - gate) * made.output.logits(hidden, table).softmax(-1)[torch.arange(5), labels] + gate * (
-        shown == labels
+    p = (1 - gate) * made.output.logits(hidden, table).softmax(-1)[
+        torch.arange(5), labels
+    ] + gate * (shown == labels)
+    assert torch.allclose(
+        made._copy_loss(hidden, shown, labels, table).loss, -p.log().sum(), atol=1e-5
     )
-    assert torch.allclose(made._copy_loss(hidden, shown, labels, table).loss, -p.log().sum(), atol=1e-5)
 
 
 def test_validation_draws_the_same_samples_each_time() -> None:
@@ -354,7 +436,9 @@ def test_validation_draws_the_same_samples_each_time() -> None:
 
 # -- rows of a batch -----------------------------------------------------------------------------------------------------------------------
 
-OPTIONS: dict[str, dict[str, Any]] = {name: {} for name in TERMS} | {"electra": {"temperature": 1e-6}}
+OPTIONS: dict[str, dict[str, Any]] = {name: {} for name in TERMS} | {
+    "electra": {"temperature": 1e-6}
+}
 """Nothing may be drawn in a loss; the generator of ELECTRA takes what it thinks best."""
 
 
@@ -369,7 +453,9 @@ def ragged(name: str) -> list[Example]:
     return made
 
 
-def taught(made: Objective, model: Transformer, found: Batch) -> tuple[dict[str, float], list[Tensor]]:
+def taught(
+    made: Objective, model: Transformer, found: Batch
+) -> tuple[dict[str, float], list[Tensor]]:
     """The sum of every term, and the gradients of their total."""
     terms = made(model, found)
     wanted = [*model.parameters(), *made.parameters()]
@@ -377,26 +463,38 @@ def taught(made: Objective, model: Transformer, found: Batch) -> tuple[dict[str,
         torch.stack([t.loss for t in terms.values()]).sum(), wanted, allow_unused=True
     )
     return {term: float(t.nll) for term, t in terms.items()}, [
-        torch.zeros_like(p) if g is None else g for g, p in zip(gradients, wanted, strict=True)
+        torch.zeros_like(p) if g is None else g
+        for g, p in zip(gradients, wanted, strict=True)
     ]
 
 
 @pytest.mark.parametrize("name", TERMS)
-def test_a_batch_is_the_sum_of_its_rows_whatever_stands_in_its_padding(name: str) -> None:
+def test_a_batch_is_the_sum_of_its_rows_whatever_stands_in_its_padding(
+    name: str,
+) -> None:
     made, rows = objective(name, **OPTIONS[name]), ragged(name)
     model, collate = make(made), made.collator()
     whole = collate(rows, rngs(4))
     sums, gradients = taught(made, model, whole)
-    parts = [taught(made, model, collate(rows[n : n + 1], rngs(4)[n : n + 1])) for n in range(4)]
-    assert sums == pytest.approx({term: sum(p[0][term] for p in parts) for term in TERMS[name]}, rel=1e-5)
+    parts = [
+        taught(made, model, collate(rows[n : n + 1], rngs(4)[n : n + 1]))
+        for n in range(4)
+    ]
+    assert sums == pytest.approx(
+        {term: sum(p[0][term] for p in parts) for term in TERMS[name]}, rel=1e-5
+    )
     for n, gradient in enumerate(gradients):
-        assert torch.allclose(gradient, torch.stack([p[1][n] for p in parts]).sum(0), rtol=1e-3, atol=1e-4)
+        assert torch.allclose(
+            gradient, torch.stack([p[1][n] for p in parts]).sum(0), rtol=1e-3, atol=1e-4
+        )
     for side, block in (("source", whole.source), ("target", whole.target)):
         if block is not None:
             padding = torch.arange(block.ids.shape[1]) >= block.lengths[:, None]
             junk = replace(block, ids=torch.where(padding, 33, block.ids))
             assert padding.any()
-            assert taught(made, model, replace(whole, **{side: junk}))[0] == pytest.approx(sums, rel=1e-6)
+            assert taught(made, model, replace(whole, **{side: junk}))[
+                0
+            ] == pytest.approx(sums, rel=1e-6)
 
 
 # -- the whole way -------------------------------------------------------------------------------------------------------------------------
@@ -423,17 +521,31 @@ def streams(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("no_sync", "one_thread")
 @pytest.mark.parametrize(
-    ("name", "options"), RUNS, ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v.values()))
+    ("name", "options"),
+    RUNS,
+    ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v.values())),
 )
 def test_every_objective_trains_validates_and_goes_on_where_it_stopped(
     name: str, options: dict[str, Any], toy: Path, tmp_path: Path
 ) -> None:
-    halves = {"encoder": ["model.decoder_layers=0"], "decoder": ["model.encoder_layers=0"]}
+    halves = {
+        "encoder": ["model.decoder_layers=0"],
+        "decoder": ["model.encoder_layers=0"],
+    }
     stacks = halves.get(OBJECTIVES.load(name).stacks, [])  # type: ignore[attr-defined]
-    changes = [*stacks, "model.segments=2", "model.max_positions=64", "train.max_tokens=200"]
+    changes = [
+        *stacks,
+        "model.segments=2",
+        "model.max_positions=64",
+        "train.max_tokens=200",
+    ]
 
     def run(folder: str, *more: str) -> Any:
-        trainer, _ = build(recipe(toy, tmp_path / folder, *changes, *more, streams=streams(name, options)))
+        trainer, _ = build(
+            recipe(
+                toy, tmp_path / folder, *changes, *more, streams=streams(name, options)
+            )
+        )
         events = list(trainer.run())
         return (
             trainer,
@@ -442,21 +554,32 @@ def test_every_objective_trains_validates_and_goes_on_where_it_stopped(
         )
 
     whole, steps, valid = run("whole", "train.max_update=6")
-    assert {key.partition(".")[2] for key in steps[-1].losses} == set(whole.streams["one"].objective.weights)
+    assert {key.partition(".")[2] for key in steps[-1].losses} == set(
+        whole.streams["one"].objective.weights
+    )
     assert all(math.isfinite(v) for s in steps for v in s.losses.values())
     assert valid and all(math.isfinite(v) for v in valid[-1].metrics.values())
     terms = whole.streams["one"].objective.weights
     parts = {f"one.{term}.loss" for term in terms} if len(terms) > 1 else {"ppl"}
     assert set(valid[-1].metrics) == {"loss", "one.loss"} | parts
-    if len(terms) > 1:  # the loss is the weighted sum of those of the terms; there is no perplexity of it
-        total = sum(weight * valid[-1].metrics[f"one.{term}.loss"] for term, weight in terms.items())
+    if (
+        len(terms) > 1
+    ):  # the loss is the weighted sum of those of the terms; there is no perplexity of it
+        total = sum(
+            weight * valid[-1].metrics[f"one.{term}.loss"]
+            for term, weight in terms.items()
+        )
         assert valid[-1].metrics["loss"] == pytest.approx(total)
     run("parts", "train.max_update=4")
     again, _, _ = run("parts", "train.max_update=6")
-    for (n, p), q in zip(whole.model.named_parameters(), again.model.parameters(), strict=True):
+    for (n, p), q in zip(
+        whole.model.named_parameters(), again.model.parameters(), strict=True
+    ):
         assert torch.equal(p, q), n
     for p, q in zip(
-        whole.streams["one"].objective.parameters(), again.streams["one"].objective.parameters(), strict=True
+        whole.streams["one"].objective.parameters(),
+        again.streams["one"].objective.parameters(),
+        strict=True,
     ):
         assert torch.equal(p, q)
 
@@ -465,7 +588,9 @@ def test_collations_do_not_depend_on_what_else_is_in_the_batch(toy: Path) -> Non
     data = DataFolder.open(toy)
     framing = Framing(data.vocab, False, False, ("de", "en"))
     for name, options in RUNS:
-        made = objective(**{"framing": framing, **streams(name, options)["one"]["objective"]})
+        made = objective(
+            **{"framing": framing, **streams(name, options)["one"]["objective"]}
+        )
         batch_builder = BatchBuilder("one", *made.dataset(data, "train"), 1)
         rows = np.arange(5) if len(batch_builder.dataset) > 5 else np.arange(2)
         together, alone = batch_builder(rows, 1), batch_builder(rows[1:2], 1)
@@ -485,7 +610,11 @@ def test_collations_do_not_depend_on_what_else_is_in_the_batch(toy: Path) -> Non
 )  # fmt: skip
 @pytest.mark.usefixtures("no_sync", "one_thread")
 def test_text_that_teaches_no_order_is_remarked(
-    lines: str, options: list[str], remark: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lines: str,
+    options: list[str],
+    remark: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "text").write_text(lines, encoding="utf-8")
     assert (
@@ -516,13 +645,23 @@ def test_text_that_teaches_no_order_is_remarked(
         "--num-workers",
         "0",
     ]
-    at = [*small, "--max-tokens", "400", "--tokens-per-sample", "32", "--save-dir", str(tmp_path / "run")]
+    at = [
+        *small,
+        "--max-tokens",
+        "400",
+        "--tokens-per-sample",
+        "32",
+        "--save-dir",
+        str(tmp_path / "run"),
+    ]
     capsys.readouterr()
     code = masscli(["pretrain", str(tmp_path / "data"), "--objective", *options, *at])
     told = capsys.readouterr().err
     assert code == (2 if "--strict-sop" in options else 0)
     assert (remark or "bert-en") in told
-    assert ("same label" in told or "no blank line" in told) == (remark is not None and code == 0)
+    assert ("same label" in told or "no blank line" in told) == (
+        remark is not None and code == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -531,7 +670,9 @@ def test_text_that_teaches_no_order_is_remarked(
      ("unilm", {"variant": "ar"}), ("unilm", {"variant": "ae"}), ("unilm", {"mask_prob": 0.5, "max_ngram": 9})],
     ids=str,
 )  # fmt: skip
-def test_no_batch_is_larger_than_max_tokens(name: str, options: dict[str, Any], toy: Path) -> None:
+def test_no_batch_is_larger_than_max_tokens(
+    name: str, options: dict[str, Any], toy: Path
+) -> None:
     """Whatever an objective adds to the text, such as pseudo-masks, counts."""
     stream = streams(name, options)["one"]
     if name in ("translate", "backtranslate"):
@@ -539,17 +680,28 @@ def test_no_batch_is_larger_than_max_tokens(name: str, options: dict[str, Any], 
     data = DataFolder.open(toy)
     config = from_dict(OBJECTIVES.load(name), stream["objective"])
     context = ObjectiveContext(
-        Framing(data.vocab, False, False, ("de", "en")), resolve({**SHAPE, "arch": "tiny"}), stream["dataset"]
+        Framing(data.vocab, False, False, ("de", "en")),
+        resolve({**SHAPE, "arch": "tiny"}),
+        stream["dataset"],
     )
     made = objective_class(name)(config, context)  # type: ignore[call-arg]
     dataset, collator = made.dataset(data, "train")
     builder = BatchBuilder("one", dataset, collator, 1)
     sampler = BatchSampler(
-        len(dataset), dataset.sizes, BatchLimits(90), 1, "one", batch_lengths=made.batch_lengths
+        len(dataset),
+        dataset.sizes,
+        BatchLimits(90),
+        1,
+        "one",
+        batch_lengths=made.batch_lengths,
     )
     sizes = []
     for numbers in sampler.epoch()[:40]:
         batch = builder(numbers, 0)
-        sizes += [tokens.ids.numel() for tokens in (batch.source, batch.target) if tokens is not None]
+        sizes += [
+            tokens.ids.numel()
+            for tokens in (batch.source, batch.target)
+            if tokens is not None
+        ]
     assert max(sizes) <= 90
     assert max(sizes) > 45, "batches are filled"

@@ -62,18 +62,43 @@ SAMPLES = {
         "transformer",
         "args",
         "joined",
-        {**PRE, "layernorm_embedding": True, "share_all_embeddings": True, "activation_fn": "gelu"},
+        {
+            **PRE,
+            "layernorm_embedding": True,
+            "share_all_embeddings": True,
+            "activation_fn": "gelu",
+        },
     ),
-    "learned-unshared": ("transformer", "cfg", "joined", {**LEARNED, "no_scale_embedding": True}),
+    "learned-unshared": (
+        "transformer",
+        "cfg",
+        "joined",
+        {**LEARNED, "no_scale_embedding": True},
+    ),
     "two-dictionaries": (
         "transformer",
         "args",
         "two",
         {"share_decoder_input_output_embed": True, "activation_fn": "gelu"},
     ),
-    "two-dictionaries-unshared": ("transformer", "omegaconf", "two", {**PRE, **LEARNED}),
-    "no-final-norm": ("transformer", "args", "joined", {**PRE, "no_decoder_final_norm": True}),
-    "no-positions": ("transformer", "cfg", "joined", {"no_token_positional_embeddings": True}),
+    "two-dictionaries-unshared": (
+        "transformer",
+        "omegaconf",
+        "two",
+        {**PRE, **LEARNED},
+    ),
+    "no-final-norm": (
+        "transformer",
+        "args",
+        "joined",
+        {**PRE, "no_decoder_final_norm": True},
+    ),
+    "no-positions": (
+        "transformer",
+        "cfg",
+        "joined",
+        {"no_token_positional_embeddings": True},
+    ),
     "stacks-differ": (
         "transformer",
         "cfg",
@@ -91,10 +116,25 @@ SAMPLES = {
             "activation_fn": "gelu_accurate",
         },
     ),
-    "half-precision": ("transformer", "cfg", "joined", {"share_all_embeddings": True, "fp16": True}),
+    "half-precision": (
+        "transformer",
+        "cfg",
+        "joined",
+        {"share_all_embeddings": True, "fp16": True},
+    ),
     "bart": ("bart_base", "args", "one", {"task": "denoising"}),
-    "bart-fine-tuned": ("bart_large", "cfg", "joined", {"activation_fn": "relu", "decoder_layers": 3}),
-    "bart-pre-norm": ("bart_large", "omegaconf", "joined", {**PRE, "share_all_embeddings": False}),
+    "bart-fine-tuned": (
+        "bart_large",
+        "cfg",
+        "joined",
+        {"activation_fn": "relu", "decoder_layers": 3},
+    ),
+    "bart-pre-norm": (
+        "bart_large",
+        "omegaconf",
+        "joined",
+        {**PRE, "share_all_embeddings": False},
+    ),
     "mbart": (
         "mbart_base",
         "cfg",
@@ -106,14 +146,22 @@ SAMPLES = {
         "transformer_lm",
         "omegaconf",
         "one",
-        {"decoder_normalize_before": True, "decoder_learned_pos": True, "activation_fn": "gelu_fast"},
+        {
+            "decoder_normalize_before": True,
+            "decoder_learned_pos": True,
+            "activation_fn": "gelu_fast",
+        },
     ),
     "roberta": ("roberta", "args", "one", {}),
     "roberta-pre-norm": (
         "roberta",
         "cfg",
         "one",
-        {"encoder_normalize_before": True, "layernorm_embedding": False, "untie_weights_roberta": True},
+        {
+            "encoder_normalize_before": True,
+            "layernorm_embedding": False,
+            "untie_weights_roberta": True,
+        },
     ),
 }
 SOURCES = [[10, 20, 11, 30, 5], [8, 9], [15]]
@@ -160,13 +208,22 @@ def options(form, args):
     """The options in one of the forms of checkpoints."""
     if form == "args":
         return {"args": args}
-    task = {"_name": "translation", "source_lang": args.source_lang, "target_lang": args.target_lang}
+    task = {
+        "_name": "translation",
+        "source_lang": args.source_lang,
+        "target_lang": args.target_lang,
+    }
     if form == "cfg":
         return {"args": None, "cfg": {"_name": None, "model": args, "task": task}}
     plain = {
-        key: value for key, value in vars(args).items() if isinstance(value, (str, int, float, type(None)))
+        key: value
+        for key, value in vars(args).items()
+        if isinstance(value, (str, int, float, type(None)))
     }
-    return {"args": None, "cfg": OmegaConf.create({"_name": None, "model": plain, "task": task})}
+    return {
+        "args": None,
+        "cfg": OmegaConf.create({"_name": None, "model": plain, "task": task}),
+    }
 
 
 def run(arch, model):
@@ -184,7 +241,12 @@ def run(arch, model):
         lengths = source.ne(pad_id).sum(1)
         encoder = model.encoder(source, lengths)["encoder_out"][0].transpose(0, 1)
         logits = model(source, lengths, target)[0]
-        return {"source": source, "target": target, "encoder": encoder, "logits": logits}
+        return {
+            "source": source,
+            "target": target,
+            "encoder": encoder,
+            "logits": logits,
+        }
 
 
 def make(folder, arch, form, dictionaries, switches):
@@ -205,7 +267,9 @@ def make(folder, arch, form, dictionaries, switches):
     languages = {"source_lang": "en", "target_lang": "de"}
     if switches.get("task") == "denoising":
         languages = {"source_lang": None, "target_lang": None}
-    args = argparse.Namespace(arch=arch, **{"task": "translation", **languages, **sizes_of(arch), **switches})
+    args = argparse.Namespace(
+        arch=arch, **{"task": "translation", **languages, **sizes_of(arch), **switches}
+    )
     ARCH_CONFIG_REGISTRY[arch](args)
     if arch == "transformer_lm":
         add_defaults(args)
@@ -220,7 +284,10 @@ def make(folder, arch, form, dictionaries, switches):
     state = model.state_dict()
     if switches.get("fp16"):
         state = {name: tensor.half() for name, tensor in state.items()}
-    optimizer = {"state": {0: {"step": 3, "exp_avg": torch.zeros(4)}}, "param_groups": [{"lr": 0.1}]}
+    optimizer = {
+        "state": {0: {"step": 3, "exp_avg": torch.zeros(4)}},
+        "param_groups": [{"lr": 0.1}],
+    }
     content = {
         **options(form, args),
         "model": state,

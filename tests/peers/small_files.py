@@ -17,14 +17,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-XLM_SPECIAL = ["<s>", "</s>", "<pad>", "<unk>", *(f"<special{number}>" for number in range(10))]
+XLM_SPECIAL = [
+    "<s>",
+    "</s>",
+    "<pad>",
+    "<unk>",
+    *(f"<special{number}>" for number in range(10)),
+]
 
 
 def random_tensors(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     return {name: torch.randn(shape) * 0.3 for name, shape in shapes.items()}
 
 
-def xlm_stack(dim: int, layers: int, words: int, langs: int, cross: str, shared: bool) -> dict[str, Tensor]:
+def xlm_stack(
+    dim: int, layers: int, words: int, langs: int, cross: str, shared: bool
+) -> dict[str, Tensor]:
     """Random tensors of one stack of XLM; `cross` is empty, plain or languages (MASS)."""
     shapes: dict[str, tuple[int, ...]] = {
         "embeddings.weight": (words, dim),
@@ -52,7 +60,11 @@ def xlm_stack(dim: int, layers: int, words: int, langs: int, cross: str, shared:
                 linear(output, dim, dim)
         linear(f"ffns.{i}.lin1", 4 * dim, dim)
         linear(f"ffns.{i}.lin2", dim, 4 * dim)
-        for norm in ("layer_norm1", "layer_norm2", *(["layer_norm15"] if cross else [])):
+        for norm in (
+            "layer_norm1",
+            "layer_norm2",
+            *(["layer_norm15"] if cross else []),
+        ):
             shapes[f"{norm}.{i}.weight"] = shapes[f"{norm}.{i}.bias"] = (dim,)
     state = random_tensors(shapes)
     if shared:
@@ -65,9 +77,15 @@ def write_mass(folder: Path, texts: Sequence[str]) -> None:
     words = Counter(word for text in texts for word in text.lower().split())
     pairs = Counter(word[:2] for word in words if len(word) > 2)
     merges = [f"{first} {second}" for (first, second), _ in pairs.most_common(30)]
-    (folder / "codes_ende").write_text("".join(f"{merge} 1\n" for merge in merges), encoding="utf-8")
+    (folder / "codes_ende").write_text(
+        "".join(f"{merge} 1\n" for merge in merges), encoding="utf-8"
+    )
     letters = sorted({letter for word in words for letter in word})
-    pieces = [*letters, *(f"{letter}@@" for letter in letters), *(f"{pair[0]}{pair[2]}@@" for pair in merges)]
+    pieces = [
+        *letters,
+        *(f"{letter}@@" for letter in letters),
+        *(f"{pair[0]}{pair[2]}@@" for pair in merges),
+    ]
     vocabulary = [*XLM_SPECIAL, *pieces]
     torch.manual_seed(1)
     size = len(vocabulary)
@@ -75,12 +93,19 @@ def write_mass(folder: Path, texts: Sequence[str]) -> None:
         "encoder": xlm_stack(16, 2, size, 2, "", True),
         "decoder": xlm_stack(16, 2, size, 2, "languages", True),
         "dico_id2word": dict(enumerate(vocabulary)),
-        "params": {"n_heads": 2, "gelu_activation": True, "lang2id": {"de": 0, "en": 1}, "n_words": size},
+        "params": {
+            "n_heads": 2,
+            "gelu_activation": True,
+            "lang2id": {"de": 0, "en": 1},
+            "n_words": size,
+        },
     }
     torch.save(content, folder / "mass_ende_1024.pth")
 
 
-def fairseq_stack(dim: int, ffn_dim: int, layers: int, decoder: bool) -> dict[str, Tensor]:
+def fairseq_stack(
+    dim: int, ffn_dim: int, layers: int, decoder: bool
+) -> dict[str, Tensor]:
     """Random tensors of one post-norm stack of fairseq, without its token embeddings."""
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -124,7 +149,10 @@ def write_fairseq(folder: Path, texts: Sequence[str], **changes: str) -> None:
         "share_all_embeddings": True,
         **changes,
     }
-    torch.save({"args": argparse.Namespace(**options), "model": state}, folder / "checkpoint_best.pt")
+    torch.save(
+        {"args": argparse.Namespace(**options), "model": state},
+        folder / "checkpoint_best.pt",
+    )
 
 
 def main() -> None:

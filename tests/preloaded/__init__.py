@@ -24,7 +24,9 @@ class Preloaded:
         self.bin = folder / "bin"
         self.program = self.bin / "masscli"
         self.bin.mkdir()
-        self.program.write_text(f'#!/bin/sh\nexec {shlex.join(self.module("masscli"))} "$@"\n')
+        self.program.write_text(
+            f'#!/bin/sh\nexec {shlex.join(self.module("masscli"))} "$@"\n'
+        )
         self.program.chmod(0o755)
         # The server ends with its standard input, so that nothing is left of it however the tests end.
         self._server = subprocess.Popen(

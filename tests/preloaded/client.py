@@ -30,7 +30,9 @@ def main(address: str, module: str, arguments: list[str]) -> None:
         "environment": dict(os.environ),
         "folder": os.getcwd(),  # noqa: PTH109
         "umask": os.umask(0),
-        "ignored": [number for number in FORWARDED if signal.getsignal(number) == signal.SIG_IGN],
+        "ignored": [
+            number for number in FORWARDED if signal.getsignal(number) == signal.SIG_IGN
+        ],
     }
     os.umask(request["umask"])
     content = json.dumps(request).encode("ascii")

@@ -72,7 +72,9 @@ def main(address: str) -> None:
 
 def import_everything() -> None:
     """Import the modules of masscli, but for those that need an extra which is not installed."""
-    names = {module.name for module in pkgutil.walk_packages(masscli.__path__, "masscli.")}
+    names = {
+        module.name for module in pkgutil.walk_packages(masscli.__path__, "masscli.")
+    }
     # Python warns of a main module that is there already.
     for name in (*(names - {"masscli.__main__"}), *BESIDES):
         try:
@@ -121,7 +123,11 @@ class Server:
             process = os.fork()
         if process == 0:
             self._selector.close()
-            for each in (self._listener, connection, *(one.connection for one in self._running)):
+            for each in (
+                self._listener,
+                connection,
+                *(one.connection for one in self._running),
+            ):
                 each.close()
             take_over(streams)
             return request
@@ -139,7 +145,9 @@ class Server:
 
     def _report_end(self, ended: Running) -> None:
         """Pass on the exit code of a process that has ended: -15 if SIGTERM has ended it."""
-        answer(ended.connection, os.waitstatus_to_exitcode(os.waitpid(ended.process, 0)[1]))
+        answer(
+            ended.connection, os.waitstatus_to_exitcode(os.waitpid(ended.process, 0)[1])
+        )
         self._running.remove(ended)
         self._selector.unregister(ended.end)
         os.close(ended.end)
@@ -152,7 +160,11 @@ class Server:
 def start_up(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that Python and PyTorch read when they start, too early for a forked process."""
     beginnings = ("PYTHON", "LC_", "LANG", "OMP_", "MKL_")
-    return {name: value for name, value in environment.items() if name.startswith(beginnings)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(beginnings)
+    }
 
 
 def receive(connection: socket.socket) -> tuple[Request, list[int]]:

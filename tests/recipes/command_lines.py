@@ -28,7 +28,9 @@ INTRODUCTIONS = {"", "-m", "then", "else", "do", "{", "!", "$", "time"}
 
 def fenced_blocks(page: str) -> list[str]:
     """Return the shell blocks of a Markdown page; of a block with prompts only what was typed."""
-    blocks = re.findall(r"^```(?:bash|sh|shell|console)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(
+        r"^```(?:bash|sh|shell|console)\n(.*?)^```", page, re.MULTILINE | re.DOTALL
+    )
     typed = []
     for block in blocks:
         # A command continues on the next line after a backslash.
@@ -62,7 +64,9 @@ def _calls_of_line(line: str) -> Iterator[list[str]]:
             call = None
         elif call is not None:
             call.append(word)
-        elif word == "masscli" and (before in INTRODUCTIONS or SEPARATORS.fullmatch(before)):
+        elif word == "masscli" and (
+            before in INTRODUCTIONS or SEPARATORS.fullmatch(before)
+        ):
             call = []
         before = word
     if call is not None:
@@ -77,7 +81,14 @@ def flags_of(call: Sequence[str]) -> list[str]:
 def known_flags(call: Sequence[str]) -> set[str]:
     """Return the flags that the real command of a call takes."""
     command = build_command(call[0], call[1:])
-    return {"--help", *(name for param in command.params for name in (*param.opts, *param.secondary_opts))}
+    return {
+        "--help",
+        *(
+            name
+            for param in command.params
+            for name in (*param.opts, *param.secondary_opts)
+        ),
+    }
 
 
 def accept(call: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +107,10 @@ def _decode(**given: object) -> None:
         if isinstance(request, TrainRequest):
             from_dict(Recipe, request.recipe_options)
             if request.objective is not None:
-                options = {"name": request.objective, **request.options_for(request.objective)}
+                options = {
+                    "name": request.objective,
+                    **request.options_for(request.objective),
+                }
                 from_dict(OBJECTIVES.load(request.objective), options)
 
 
@@ -105,10 +119,17 @@ def value(call: Sequence[str], flag: str) -> str:
     return call[call.index(flag) + 1] if flag in call else ""
 
 
-def bash(*args: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def bash(
+    *args: object, cwd: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run bash without standard input, and find commands first in this interpreter's environment, or in the path that is given."""
     search_path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    variables = {"PATH": search_path, "MASSCLI_NO_VENV": "1", "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    variables = {
+        "PATH": search_path,
+        "MASSCLI_NO_VENV": "1",
+        "OMP_NUM_THREADS": "1",
+        "NO_COLOR": "1",
+    }
     return subprocess.run(
         ["bash", *map(str, args)],
         cwd=cwd,

@@ -43,7 +43,12 @@ def stubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put scripts in the place of masscli and of the programs that download; return where calls are written down."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    programs = {"masscli": MASSCLI, "torchrun": TORCHRUN, "sacrebleu": SACREBLEU, "curl": CURL}
+    programs = {
+        "masscli": MASSCLI,
+        "torchrun": TORCHRUN,
+        "sacrebleu": SACREBLEU,
+        "curl": CURL,
+    }
     for name, text in programs.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
@@ -61,18 +66,28 @@ def write(path: Path, text: str) -> None:
 def corpora(tmp_path: Path) -> Path:
     """A folder with every corpus that a recipe reads; training texts have eight lines, novels nine."""
     folder = tmp_path / "corpora"
-    for corpus, splits in (("multi30k", ("train", "valid", "test2016")), ("rosts", ("train", "valid"))):
+    for corpus, splits in (
+        ("multi30k", ("train", "valid", "test2016")),
+        ("rosts", ("train", "valid")),
+    ):
         for split in splits:
             count = 8 if split == "train" else 1002
             for language in LANGUAGES:
-                lines = [f"{language} {split} {number}\n" for number in range(1, count + 1)]
+                lines = [
+                    f"{language} {split} {number}\n" for number in range(1, count + 1)
+                ]
                 write(folder / corpus / f"{split}.{language}", "".join(lines))
     (folder / "novels").mkdir()
     for language in LANGUAGES:
         lines = [f"{language} novel {number}\n" for number in range(9)]
-        (folder / f"novels/{language}.txt.gz").write_bytes(gzip.compress("".join(lines).encode()))
+        (folder / f"novels/{language}.txt.gz").write_bytes(
+            gzip.compress("".join(lines).encode())
+        )
     for split in ("train", "valid"):
-        write(folder / f"dialogue/{split}.en.txt", f"{split} hello\thow are you ?\tfine\nyes\tno\n")
+        write(
+            folder / f"dialogue/{split}.en.txt",
+            f"{split} hello\thow are you ?\tfine\nyes\tno\n",
+        )
         write(folder / f"headlines/{split}.src", f"{split} one\n{split} two\n")
         write(folder / f"headlines/{split}.tgt", "a\nb\n")
     return folder

@@ -22,12 +22,21 @@ Calls = list[list[str]]
 
 
 def run_script(
-    script: Path, corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch, scale: str = "tiny"
+    script: Path,
+    corpora: Path,
+    stubs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scale: str = "tiny",
 ) -> Calls:
     """Run a script, or all steps of a recipe, check that the real commands accept the calls, and return them."""
     stubs.unlink(missing_ok=True)
     stubs.touch()
-    variables = {"DATA": str(corpora), "OUTPUT": "out", "SCALE": scale, "CALLS": str(stubs)}
+    variables = {
+        "DATA": str(corpora),
+        "OUTPUT": "out",
+        "SCALE": scale,
+        "CALLS": str(stubs),
+    }
     for step in steps_of(script) or [script]:
         done = bash(step, cwd=corpora.parent, **variables)
         assert done.returncode == 0, done.stderr
@@ -35,7 +44,9 @@ def run_script(
     # Of calls that differ in paths and seeds alone, one is enough.
     kinds = {}
     for call in calls:
-        kinds[call[0], *flags_of(call), value(call, "--objective"), value(call, "--task")] = call
+        kinds[
+            call[0], *flags_of(call), value(call, "--objective"), value(call, "--task")
+        ] = call
     for call in kinds.values():
         accept(call, monkeypatch)
     return calls
@@ -52,7 +63,11 @@ def of_command(calls: Calls, name: str) -> Calls:
 
 def by_folder(calls: Calls) -> dict[str, list[str]]:
     """Return training calls by the name of the run's folder."""
-    return {Path(value(call, "--save-dir")).name: call for call in calls if "--save-dir" in call}
+    return {
+        Path(value(call, "--save-dir")).name: call
+        for call in calls
+        if "--save-dir" in call
+    }
 
 
 def values(calls: Calls, flag: str) -> list[str]:
@@ -61,14 +76,21 @@ def values(calls: Calls, flag: str) -> list[str]:
 
 def settings(calls: Calls, free: set[str]) -> set[tuple[tuple[str, str], ...]]:
     """Return the flags of calls with their values, but for those that may differ."""
-    return {tuple((flag, value(call, flag)) for flag in flags_of(call) if flag not in free) for call in calls}
+    return {
+        tuple((flag, value(call, flag)) for flag in flags_of(call) if flag not in free)
+        for call in calls
+    }
 
 
 def text_of(corpora: Path, name: str) -> str:
     return (corpora.parent / "out/text" / name).read_text(encoding="utf-8")
 
 
-TRANSLATION = "preprocess dictionary pretrain finetune " + "generate score report " * 2 + "inspect report"
+TRANSLATION = (
+    "preprocess dictionary pretrain finetune "
+    + "generate score report " * 2
+    + "inspect report"
+)
 ENRO = TRANSLATION.replace("pretrain", "pretrain dictionary pretrain")
 PAPER = TRANSLATION.replace("dictionary ", "")
 STUDY = "preprocess dictionary pretrain finetune"
@@ -101,14 +123,23 @@ def student_steps(models: int) -> str:
     ],
 )  # fmt: skip
 def test_the_steps_of_a_recipe(
-    recipe: str, scale: str, expected: str, corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: str,
+    scale: str,
+    expected: str,
+    corpora: Path,
+    stubs: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if scale == "paper" and recipe != "multi30k":
         # The downloads are there already.
         monkeypatch.setenv("SERVERS", "/nowhere")
         language = recipe.removeprefix("en")
         names = [f"mono.{side}.gz" for side in ("en", language)]
-        names += [f"{part}.{side}" for part in ("valid", "test", "pairs") for side in ("en", language)]
+        names += [
+            f"{part}.{side}"
+            for part in ("valid", "test", "pairs")
+            for side in ("en", language)
+        ]
         for name in [*names, "codes", "vocab"]:
             write(corpora / f"wmt-{recipe}/{name}", "x\n")
     calls = run_script(RECIPES / recipe, corpora, stubs, monkeypatch, scale)
@@ -122,18 +153,28 @@ def test_what_is_finished_is_not_made_again(
     """Commands of preprocessing and training see for themselves that they are complete."""
     run_script(RECIPES / recipe, corpora, stubs, monkeypatch)
     again = run_script(RECIPES / recipe, corpora, stubs, monkeypatch)
-    assert {call[0] for call in again} <= {"preprocess", "pretrain", "finetune", "score", "inspect", "report"}
+    assert {call[0] for call in again} <= {
+        "preprocess",
+        "pretrain",
+        "finetune",
+        "score",
+        "inspect",
+        "report",
+    }
 
 
 @pytest.mark.parametrize(
-    "recipe", ["lowres", "k_study", "ablations", "summarization", "dialogue", "understanding"]
+    "recipe",
+    ["lowres", "k_study", "ablations", "summarization", "dialogue", "understanding"],
 )
-def test_the_scale_of_a_gpu(recipe: str, corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scale_of_a_gpu(
+    recipe: str, corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for step in ("2-preprocess.sh", "3-pretrain.sh"):
         calls = run_script(RECIPES / recipe / step, corpora, stubs, monkeypatch, "gpu")
-    assert {Path(value(call, "--config")).name for call in of_command(calls, "pretrain")} == {
-        "pretrain.gpu.toml"
-    }
+    assert {
+        Path(value(call, "--config")).name for call in of_command(calls, "pretrain")
+    } == {"pretrain.gpu.toml"}
 
 
 def test_an_unknown_scale_is_refused(corpora: Path, stubs: Path) -> None:
@@ -148,13 +189,20 @@ def test_an_unknown_scale_is_refused(corpora: Path, stubs: Path) -> None:
         "dialogue",
         "student",
     ):
-        done = bash(steps_of(RECIPES / recipe)[0], cwd=corpora.parent, DATA=str(corpora), SCALE="huge")
+        done = bash(
+            steps_of(RECIPES / recipe)[0],
+            cwd=corpora.parent,
+            DATA=str(corpora),
+            SCALE="huge",
+        )
         assert done.returncode != 0
         assert done.stderr.startswith("error: SCALE=huge: this recipe has tiny")
     assert not stubs.exists()
 
 
-def test_no_pair_is_ever_seen(corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_pair_is_ever_seen(
+    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = run_script(RECIPES / "enfr", corpora, stubs, monkeypatch, "small")
     novels = [f"novel {number}" for number in range(9)]
     assert text_of(corpora, "mono.en").splitlines() == [
@@ -164,13 +212,19 @@ def test_no_pair_is_ever_seen(corpora: Path, stubs: Path, monkeypatch: pytest.Mo
         f"fr {x}" for x in [*(f"train {n}" for n in range(5, 9)), *novels]
     ]
     everything, captions, _ = of_command(calls, "preprocess")
-    assert "en=out/text/half.en" in captions and "--trainpref" not in {*everything, *captions}
+    assert "en=out/text/half.en" in captions and "--trainpref" not in {
+        *everything,
+        *captions,
+    }
     dictionary, pretrain, finetune = calls[3:6]
     assert value(dictionary, "--from") == "text"
     assert value(dictionary, "--output") == value(pretrain, "--switch-dictionary")
     vectors = value(dictionary, "--vectors")
     assert value(pretrain, "--init-vectors") == f"en={vectors}.en,fr={vectors}.fr"
-    assert (pretrain[1], finetune[1]) == (value(everything, "--destdir"), value(captions, "--destdir"))
+    assert (pretrain[1], finetune[1]) == (
+        value(everything, "--destdir"),
+        value(captions, "--destdir"),
+    )
     assert value(finetune, "--init-from") == value(pretrain, "--save-dir")
     assert value(finetune, "--auxiliary") == "denoise=0:1,600:0.1,1800:0"
     # Without pairs there is no other fine-tuning.
@@ -184,14 +238,21 @@ def test_few_pairs_from_scratch_and_from_mass(
     calls = run_script(RECIPES / recipe, corpora, stubs, monkeypatch)
     runs = by_folder(calls)
     pairs = ["scratch-1000", "mass-1000"] + ["pairs-and-bt"] * (recipe == "enro")
-    assert [name for name, call in runs.items() if value(call, "--task") == "translate"] == pairs
+    assert [
+        name for name, call in runs.items() if value(call, "--task") == "translate"
+    ] == pairs
     language = recipe.removeprefix("en")
-    assert {value(runs[name], "--pairs") for name in pairs} == {f"en-{language},{language}-en"}
+    assert {value(runs[name], "--pairs") for name in pairs} == {
+        f"en-{language},{language}-en"
+    }
     assert "--init-from" not in runs["scratch-1000"]
     # So little text connects English and Romanian that a dictionary of the pairs begins another pre-training.
     base = "out/mass-pairs" if recipe == "enro" else "out/mass"
     assert {value(runs[name], "--init-from") for name in pairs[1:]} == {base}
-    assert len(settings([runs[name] for name in pairs[:2]], {"--init-from", "--save-dir"})) == 1
+    assert (
+        len(settings([runs[name] for name in pairs[:2]], {"--init-from", "--save-dir"}))
+        == 1
+    )
     without_marks = ["--plain-romanian" in call for call in of_command(calls, "score")]
     assert any(without_marks) == (recipe == "enro")
 
@@ -199,20 +260,41 @@ def test_few_pairs_from_scratch_and_from_mass(
 def test_the_settings_of_the_paper_are_visible() -> None:
     for recipe in ("enfr", "enro"):
         pretrain = read_toml(RECIPES / recipe / "pretrain.paper.toml")
-        assert pretrain["model"] == {"arch": "mass-xlm", "languages": "embedding", "dropout": 0.1}
-        assert pretrain["optim"] == {"lr": 1e-4, "lr_scheduler": "inverse_sqrt", "clip_norm": 5.0}
+        assert pretrain["model"] == {
+            "arch": "mass-xlm",
+            "languages": "embedding",
+            "dropout": 0.1,
+        }
+        assert pretrain["optim"] == {
+            "lr": 1e-4,
+            "lr_scheduler": "inverse_sqrt",
+            "clip_norm": 5.0,
+        }
         assert pretrain["train"] == {"max_tokens": 3000, "max_update": 600_000}
         backtranslate = read_toml(RECIPES / recipe / "backtranslate.paper.toml")
-        assert backtranslate["train"] == {"max_tokens": 2000, "max_update": 200_000, "batch_reuse": 1}
+        assert backtranslate["train"] == {
+            "max_tokens": 2000,
+            "max_update": 200_000,
+            "batch_reuse": 1,
+        }
     published = read_toml(RECIPES / "multi30k/finetune.paper.toml")
-    assert published["optim"] == {"lr": 0.005, "lr_scheduler": "inverse_sqrt", "warmup_updates": 2000}
+    assert published["optim"] == {
+        "lr": 0.005,
+        "lr_scheduler": "inverse_sqrt",
+        "warmup_updates": 2000,
+    }
     assert published["train"] == {"max_tokens": 4096, "max_update": 8000}
 
 
-def test_stories_are_mixed_two_by_two(corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stories_are_mixed_two_by_two(
+    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """rosts goes from captions to headlines, and two lines in a row are paraphrases, which stay in one half."""
     for side in ("en", "ro"):
-        write(corpora / f"rosts/train.{side}", "".join(f"{side} {n}\n" for n in range(400)))
+        write(
+            corpora / f"rosts/train.{side}",
+            "".join(f"{side} {n}\n" for n in range(400)),
+        )
     run_script(RECIPES / "enro/2-preprocess.sh", corpora, stubs, monkeypatch)
     english, romanian = (
         [int(line.split()[1]) for line in text_of(corpora, f"half.{side}").splitlines()]
@@ -222,7 +304,10 @@ def test_stories_are_mixed_two_by_two(corpora: Path, stubs: Path, monkeypatch: p
     assert not {n // 2 for n in english} & {n // 2 for n in romanian}
     assert english[1::2] == [n + 1 for n in english[::2]]
     assert 0.3 < sum(n < 200 for n in english) / len(english) < 0.7
-    mixed = [text_of(corpora, f"mixed-train.{side}").replace(side, "") for side in ("en", "ro")]
+    mixed = [
+        text_of(corpora, f"mixed-train.{side}").replace(side, "")
+        for side in ("en", "ro")
+    ]
     assert mixed[0] == mixed[1]
 
 
@@ -255,14 +340,19 @@ def test_a_second_round_begins_with_what_the_first_model_writes(
     auxiliary = [word for before, word in pairwise(again) if before == "--auxiliary"]
     assert auxiliary == [
         "denoise=0:1,166:0.1,500:0",
-        *(f"translate@out/data-offline-{way}=0:1,250:0.1,500:0" for way in ("en-de", "de-en")),
+        *(
+            f"translate@out/data-offline-{way}=0:1,250:0.1,500:0"
+            for way in ("en-de", "de-en")
+        ),
     ]
 
 
 def test_the_control_is_back_translation_alone(
     corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretrain, finetune = run_script(RECIPES / "enfr/control.sh", corpora, stubs, monkeypatch)
+    pretrain, finetune = run_script(
+        RECIPES / "enfr/control.sh", corpora, stubs, monkeypatch
+    )
     helpers = {
         "--auxiliary",
         "--switch-dictionary",
@@ -279,33 +369,53 @@ def test_few_pairs_compare_like_with_like(
     calls = run_script(RECIPES / "lowres", corpora, stubs, monkeypatch)
     everything, novels = of_command(calls, "preprocess")
     assert "--no-pairs-as-mono" in novels and "--no-pairs-as-mono" not in everything
-    assert value(novels, "--spm-model") == f"{value(everything, '--destdir')}/vocab.model"
+    assert (
+        value(novels, "--spm-model") == f"{value(everything, '--destdir')}/vocab.model"
+    )
     tuned = of_command(calls, "finetune")
     assert values(tuned, "--init-from") == ["", "out/mass", "out/novels", "out/plain"]
     assert len(settings(tuned, {"--init-from", "--save-dir"})) == 1
     assert "--switch-dictionary" not in by_folder(calls)["plain"]
 
 
-def test_the_study_of_k(corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_study_of_k(
+    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = run_script(RECIPES / "k_study", corpora, stubs, monkeypatch)
     pretrain, tuned = of_command(calls, "pretrain"), of_command(calls, "finetune")
     shares = ["", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1.0"]
     assert values(pretrain, "--k") == shares and value(pretrain[0], "--k-tokens") == "1"
     assert len(settings(pretrain, {"--k", "--k-tokens", "--save-dir"})) == 1
     assert values(tuned, "--init-from") == values(pretrain, "--save-dir")
-    assert {value(call, "--metric") for call in of_command(calls, "report")} == {"ppl", ""}
+    assert {value(call, "--metric") for call in of_command(calls, "report")} == {
+        "ppl",
+        "",
+    }
 
 
-def test_the_ablations(corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ablations(
+    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = run_script(RECIPES / "ablations", corpora, stubs, monkeypatch)
     pretrain = of_command(calls, "pretrain")
     objectives = ["mass", "mass", "mass", "denoise", "bert+lm"]
     assert values(pretrain, "--objective") == objectives
-    assert len(settings(pretrain, {"--objective", "--k", "--span", "--feed", "--save-dir"})) == 1
+    assert (
+        len(
+            settings(pretrain, {"--objective", "--k", "--span", "--feed", "--save-dir"})
+        )
+        == 1
+    )
     runs = by_folder(of_command(calls, "finetune")[:9])
     assert "--init-from" not in {*runs["scratch.1"], *runs["vectors.1"]}
-    assert value(runs["vectors.1"], "--init-vectors") == value(pretrain[0], "--init-vectors") != ""
-    assert [value(runs[f"{stack}.1"], "--init-stacks") for stack in ("encoder", "decoder")] == [
+    assert (
+        value(runs["vectors.1"], "--init-vectors")
+        == value(pretrain[0], "--init-vectors")
+        != ""
+    )
+    assert [
+        value(runs[f"{stack}.1"], "--init-stacks") for stack in ("encoder", "decoder")
+    ] == [
         "encoder",
         "decoder",
     ]
@@ -316,25 +426,39 @@ def test_the_ablations(corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPat
     assert values(alone, "--init-from") == ["out/dae", "out/bertlm", "out/mass"]
 
 
-def test_headlines_from_every_beginning(corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headlines_from_every_beginning(
+    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = run_script(RECIPES / "summarization", corpora, stubs, monkeypatch)
     dialogues = "train hello\nhow are you ?\nfine\n\nyes\nno\n\n"
-    assert text_of(corpora, "mono.en").endswith(f"en novel 8\n\n{dialogues}train one\n\ntrain two\n\n")
+    assert text_of(corpora, "mono.en").endswith(
+        f"en novel 8\n\n{dialogues}train one\n\ntrain two\n\n"
+    )
     pretrain, tuned = of_command(calls, "pretrain"), of_command(calls, "finetune")
-    assert values(pretrain, "--objective") == ["mass", "mass", "bert+lm", "denoise", "unilm"]
+    assert values(pretrain, "--objective") == [
+        "mass",
+        "mass",
+        "bert+lm",
+        "denoise",
+        "unilm",
+    ]
     assert values(pretrain[:2], "--preset") == ["summarization", "paper"]
     assert len(tuned) == 6 * 3
     assert len(settings(tuned, {"--init-from", "--seed", "--save-dir"})) == 1
     assert {value(call, "--metric") for call in of_command(calls, "score")} == {"rouge"}
 
 
-def test_gigaword_as_it_is_distributed(corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gigaword_as_it_is_distributed(
+    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = corpora / "sumdata"
     write(folder / "Giga/input.txt", "test article\n")
     write(folder / "Giga/task1_ref0.txt", "test title\n")
     for kind in ("article", "title"):
         write(folder / f"train/valid.{kind}.filter.txt", f"valid {kind}\n")
-        (folder / f"train/train.{kind}.txt.gz").write_bytes(gzip.compress(f"train {kind}\n".encode()))
+        (folder / f"train/train.{kind}.txt.gz").write_bytes(
+            gzip.compress(f"train {kind}\n".encode())
+        )
     run_script(RECIPES / "summarization/2-preprocess.sh", corpora, stubs, monkeypatch)
     for part in ("train", "valid", "test"):
         assert text_of(corpora, f"{part}.en") == f"{part} article\n"
@@ -346,13 +470,17 @@ def test_the_next_turn_from_every_beginning(
 ) -> None:
     calls = run_script(RECIPES / "dialogue", corpora, stubs, monkeypatch)
     tuned = of_command(calls, "finetune")
-    assert {value(call, "--task") for call in tuned} == {"respond"} and len(tuned) == 6 * 3
+    assert {value(call, "--task") for call in tuned} == {"respond"} and len(
+        tuned
+    ) == 6 * 3
     assert len(settings(tuned, {"--init-from", "--seed", "--save-dir"})) == 1
     reports = of_command(calls, "report")
     assert all({"ppl-piece", "ppl-word"} <= {*call} for call in reports[:-1])
 
 
-def test_cornell_as_it_is_distributed(corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cornell_as_it_is_distributed(
+    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mark = " +++$+++ "
     turns = [
         ("L1", "Caf\xe9?"),
@@ -362,12 +490,24 @@ def test_cornell_as_it_is_distributed(corpora: Path, stubs: Path, monkeypatch: p
         ("L5", "Why?"),
         ("L6", "So."),
     ]
-    lines = "".join(f"{mark.join((name, 'u0', 'm0', 'BIANCA', turn))}\n" for name, turn in reversed(turns))
-    conversations = [["L1", "L2"], ["L2", "L3", "L4"], *([["L1", "L2"]] * 12), ["L4", "L5", "L6"]]
-    talks = "".join(f"{mark.join(('u0', 'u2', 'm0', str(names)))}\n" for names in conversations)
+    lines = "".join(
+        f"{mark.join((name, 'u0', 'm0', 'BIANCA', turn))}\n"
+        for name, turn in reversed(turns)
+    )
+    conversations = [
+        ["L1", "L2"],
+        ["L2", "L3", "L4"],
+        *([["L1", "L2"]] * 12),
+        ["L4", "L5", "L6"],
+    ]
+    talks = "".join(
+        f"{mark.join(('u0', 'u2', 'm0', str(names)))}\n" for names in conversations
+    )
     (corpora / "cornell").mkdir()
     (corpora / "cornell/movie_lines.txt").write_bytes(lines.encode("windows-1252"))
-    (corpora / "cornell/movie_conversations.txt").write_bytes(talks.encode("windows-1252"))
+    (corpora / "cornell/movie_conversations.txt").write_bytes(
+        talks.encode("windows-1252")
+    )
     run_script(RECIPES / "dialogue/2-preprocess.sh", corpora, stubs, monkeypatch)
     # A conversation of one turn is left out; the fourteenth of the others is for validation.
     assert text_of(corpora, "train.txt") == "Caf\xe9?\tYes here.\n" * 13
@@ -382,13 +522,19 @@ def all_tasks(tmp_path: Path, corpora: Path) -> Path:
     rows = [line.lstrip("#") for line in lines if not line.startswith("# ")]
     write(tmp_path / "understanding/tasks.txt", "".join(f"{row}\n" for row in rows))
     finetune = (RECIPES / "understanding/4-finetune.sh").read_text()
-    write(tmp_path / "understanding/4-finetune.sh", finetune.replace("for seed in 1 2 3", "for seed in 1"))
+    write(
+        tmp_path / "understanding/4-finetune.sh",
+        finetune.replace("for seed in 1 2 3", "for seed in 1"),
+    )
     for row in rows:
         for name in row.split()[3:5]:
             if ".header." not in name:
                 write(corpora / name, "x\n")
     for split in ("train", "dev"):
-        write(corpora / f"MRPC/{split}.tsv", "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t2\t3\ta\tb\n")
+        write(
+            corpora / f"MRPC/{split}.tsv",
+            "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t2\t3\ta\tb\n",
+        )
         write(corpora / f"CoLA/{split}.tsv", "gj04\t1\t\tOur friends.\n")
     return tmp_path / "understanding"
 
@@ -405,7 +551,9 @@ def test_understanding_gives_every_system_the_same_budget(
 ) -> None:
     calls = run_script(RECIPES / "understanding", corpora, stubs, monkeypatch)
     assert text_of(corpora, "valid.en").startswith("en novel 0\n")
-    assert text_of(corpora, "mono.en").endswith("\ntrain hello\nhow are you ?\nfine\n\nyes\nno\n\n")
+    assert text_of(corpora, "mono.en").endswith(
+        "\ntrain hello\nhow are you ?\nfine\n\nyes\nno\n\n"
+    )
     pretrain = of_command(calls, "pretrain")
     systems = ["bert", "roberta", "albert", "electra", "gpt", "unilm", "mlm", "mass"]
     assert values(pretrain, "--objective") == systems
@@ -415,7 +563,10 @@ def test_understanding_gives_every_system_the_same_budget(
             "--double-unordered", "--seed", "--save-dir"}  # fmt: skip
     for tuned in tasks.values():
         assert len(tuned) == 9 * 3 and len(settings(tuned, free)) == 1
-        assert values(tuned[::3], "--init-from") == ["", *(f"out/{system}" for system in systems)]
+        assert values(tuned[::3], "--init-from") == [
+            "",
+            *(f"out/{system}" for system in systems),
+        ]
     tables = of_command(calls, "preprocess")[1:]
     assert values(tables, "--spm-model") == ["out/data"] * 4
     assert values(tables, "--table-lang") == ["en", "en", "en", "ro"]
@@ -436,7 +587,10 @@ def test_every_task_is_learned_and_scored_in_its_own_way(
     kinds = {"cola": ("classify", "mcc"), "wnut17": ("tag", "entity-f1"), "ud-romanian": ("tag", "accuracy"),
              "nextturn": ("choose", "accuracy"), "squad2": ("extract", "f1"), "STS-B": ("regress", "pearson")}  # fmt: skip
     for name, expected in kinds.items():
-        assert (value(tasks[name][0], "--task"), value(tasks[name][0], "--best-metric")) == expected
+        assert (
+            value(tasks[name][0], "--task"),
+            value(tasks[name][0], "--best-metric"),
+        ) == expected
     assert value(tasks["MRPC"][0], "--label-column") == "Quality"
     # ALBERT's head is for questions that may have no answer; without them it has BERT's.
     heads = {}
@@ -448,9 +602,18 @@ def test_every_task_is_learned_and_scored_in_its_own_way(
     }
     scored = {}
     for call in of_command(calls, "score"):
-        scored[Path(call[1]).parents[1].name] = (value(call, "--metric"), value(call, "--column"))
-    assert (scored["cola"], scored["wnut17"]) == (("mcc,accuracy", "label"), ("entity-f1", ""))
-    assert (scored["nextturn"], scored["squad2"]) == (("accuracy", "label"), ("squad", ""))
+        scored[Path(call[1]).parents[1].name] = (
+            value(call, "--metric"),
+            value(call, "--column"),
+        )
+    assert (scored["cola"], scored["wnut17"]) == (
+        ("mcc,accuracy", "label"),
+        ("entity-f1", ""),
+    )
+    assert (scored["nextturn"], scored["squad2"]) == (
+        ("accuracy", "label"),
+        ("squad", ""),
+    )
 
 
 def test_a_student_learns_what_the_teacher_says(
@@ -458,32 +621,58 @@ def test_a_student_learns_what_the_teacher_says(
 ) -> None:
     calls = run_script(RECIPES / "student", corpora, stubs, monkeypatch, "gpu")
     runs = by_folder(calls)
-    students = {name: call for name, call in runs.items() if name.startswith("student-")}
-    assert len(students) == 4 and {call[1] for call in students.values()} == {"out/data-distilled"}
+    students = {
+        name: call for name, call in runs.items() if name.startswith("student-")
+    }
+    assert len(students) == 4 and {call[1] for call in students.values()} == {
+        "out/data-distilled"
+    }
     assert runs["control-12-1-512"][1] == "out/data"
     free = {"--save-dir"}
-    assert len(settings([runs["control-12-1-512"], runs["student-12-1-512"]], free)) == 1
+    assert (
+        len(settings([runs["control-12-1-512"], runs["student-12-1-512"]], free)) == 1
+    )
     distill = next(call for call in calls if "--closest-to-reference" in call)
     # All teachers translate together, and read what the students read.
     assert distill[1:4] == ["out/teacher-1", "out/teacher-2", "out/teacher-3"]
     assert (corpora.parent / "out/text/distilled.en").read_text() == (
         corpora / "multi30k/train.en"
     ).read_text()
-    shortlists = {value(call, "--shortlist") for call in of_command(calls, "generate") if "--append" in call}
+    shortlists = {
+        value(call, "--shortlist")
+        for call in of_command(calls, "generate")
+        if "--append" in call
+    }
     assert shortlists == {"", value(of_command(calls, "shortlist")[0], "--output")}
 
 
 def test_sweeps(corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = run_script(RECIPES / "understanding/sweep-rates.sh", corpora, stubs, monkeypatch)
+    calls = run_script(
+        RECIPES / "understanding/sweep-rates.sh", corpora, stubs, monkeypatch
+    )
     rates = ["0.0001", "0.0003", "0.001", "0.003"]
     assert values(of_command(calls, "finetune")[::3], "--lr") == rates
-    calls = run_script(RECIPES / "understanding/sweep-masks.sh", corpora, stubs, monkeypatch)
+    calls = run_script(
+        RECIPES / "understanding/sweep-masks.sh", corpora, stubs, monkeypatch
+    )
     pretrain = of_command(calls, "pretrain")
-    assert values(pretrain, "--mask-prob") == ["0.05", "0.1", "0.15", "0.2", "0.3", "0.4", "0.5"]
-    assert values(of_command(calls, "finetune")[::3], "--init-from") == values(pretrain, "--save-dir")
+    assert values(pretrain, "--mask-prob") == [
+        "0.05",
+        "0.1",
+        "0.15",
+        "0.2",
+        "0.3",
+        "0.4",
+        "0.5",
+    ]
+    assert values(of_command(calls, "finetune")[::3], "--init-from") == values(
+        pretrain, "--save-dir"
+    )
 
 
-def test_curves_of_objectives(corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_curves_of_objectives(
+    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = run_script(RECIPES / "objectives", corpora, stubs, monkeypatch)
     pretrain = of_command(calls, "pretrain")
     names = [
@@ -504,7 +693,13 @@ def test_curves_of_objectives(corpora: Path, stubs: Path, monkeypatch: pytest.Mo
     # Only TLM reads pairs.
     assert [call[1] for call in pretrain if call[1] != "out/data"] == ["out/pairs"]
     calls = run_script(RECIPES / "objectives/electra.sh", corpora, stubs, monkeypatch)
-    variants = ["two-stage", "adversarial", "electra-15", "replace-mlm", "all-tokens-mlm"]
+    variants = [
+        "two-stage",
+        "adversarial",
+        "electra-15",
+        "replace-mlm",
+        "all-tokens-mlm",
+    ]
     assert values(of_command(calls, "pretrain"), "--variant") == variants
 
 
@@ -519,7 +714,10 @@ def pack_pairs(folder: Path, archive: str, name: str, count: int) -> None:
     """Write an archive with a file of pairs in each of two languages; the languages stand at the end of `name`."""
     sides = name.rpartition(".")[2].split("-")
     for side in sides:
-        write(folder / f"{name}.{side}", "".join(f"{name} {n}\t{side}\n" for n in range(count)))
+        write(
+            folder / f"{name}.{side}",
+            "".join(f"{name} {n}\t{side}\n" for n in range(count)),
+        )
     if archive.endswith(".zip"):
         with zipfile.ZipFile(folder / archive, "w") as packed:
             for side in sides:
@@ -531,7 +729,9 @@ def pack_pairs(folder: Path, archive: str, name: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("language", ["fr", "ro"])
-def test_text_of_the_papers_scale_is_downloaded(language: str, corpora: Path, stubs: Path) -> None:
+def test_text_of_the_papers_scale_is_downloaded(
+    language: str, corpora: Path, stubs: Path
+) -> None:
     servers = corpora.parent / "servers"
     servers.mkdir()
     for side in ("en", language):
@@ -541,8 +741,12 @@ def test_text_of_the_papers_scale_is_downloaded(language: str, corpora: Path, st
     for name in ("codes", "vocab"):
         write(servers / f"{name}_en{language}", f"{name}\n")
     if language == "fr":
-        pack_pairs(servers, "training-parallel-europarl-v7.tgz", "europarl-v7.fr-en", 50)
-        pack_pairs(servers, "training-parallel-commoncrawl.tgz", "commoncrawl.fr-en", 50)
+        pack_pairs(
+            servers, "training-parallel-europarl-v7.tgz", "europarl-v7.fr-en", 50
+        )
+        pack_pairs(
+            servers, "training-parallel-commoncrawl.tgz", "commoncrawl.fr-en", 50
+        )
     else:
         pack_pairs(servers, "training-parallel-ep-v8.tgz", "europarl-v8.ro-en", 50)
         pack_pairs(servers, "en-ro.txt.zip", "SETIMES.en-ro", 50)
@@ -553,9 +757,12 @@ def test_text_of_the_papers_scale_is_downloaded(language: str, corpora: Path, st
     assert gzip.decompress((out / f"mono.{language}.gz").read_bytes()).decode() == lines
     tests = {"fr": "wmt14", "ro": "wmt16"}
     assert (
-        out / f"test.{language}"
-    ).read_text() == f"--test-set {tests[language]} --language-pair en-{language} --echo ref\n"
-    english, other = ((out / f"pairs.{side}").read_text().splitlines() for side in ("en", language))
+        (out / f"test.{language}").read_text()
+        == f"--test-set {tests[language]} --language-pair en-{language} --echo ref\n"
+    )
+    english, other = (
+        (out / f"pairs.{side}").read_text().splitlines() for side in ("en", language)
+    )
     # Drawn from both archives, in another order than theirs, side by side, and with no tab that would shift the columns.
     assert len(english) == len(set(english)) == 100 and english != sorted(english)
     assert [line.removesuffix(" en") for line in english] == [

@@ -25,7 +25,11 @@ from tests.recipes.command_lines import (
 )
 
 SCRIPTS = [*sorted(ROOT.glob("recipes/*.sh")), ROOT / "tests/run.sh", ROOT / ".ci/run"]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("recipes/**/*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+    *sorted(ROOT.glob("recipes/**/*.md")),
+]
 RECIPES = sorted(path.parent for path in ROOT.glob("recipes/*/README.md"))
 
 
@@ -35,22 +39,31 @@ def test_calls_are_found_in_scripts() -> None:
         ["score", "a.de", "--ref", "$x/b c", "--metric", "bleu,chrf"],
         ["generate", "-s", "en"],
     ]
-    assert flags_of(["score", "-", "--temperature=-1", "-1", "-s"]) == ["--temperature", "-s"]
+    assert flags_of(["score", "-", "--temperature=-1", "-1", "-s"]) == [
+        "--temperature",
+        "-s",
+    ]
 
 
 def test_a_wrong_flag_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {"--nosuch"} == set(flags_of(["finetune", "--nosuch", "--lr"])) - known_flags(["finetune"])
+    assert {"--nosuch"} == set(
+        flags_of(["finetune", "--nosuch", "--lr"])
+    ) - known_flags(["finetune"])
     accept(["pretrain", "--objective", "mass", "--k", "0.5"], monkeypatch)
     with pytest.raises(MasscliError, match=r"k: must lie above 0"):
         accept(["pretrain", "--objective", "mass", "--k", "5"], monkeypatch)
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_scripts_parse_and_their_flags_exist(script: Path, tmp_path: Path) -> None:
     parsed = bash("-n", script, cwd=tmp_path)
     assert (parsed.returncode, parsed.stderr) == (0, "")
     for call in find_calls(script.read_text(encoding="utf-8")):
-        assert set(flags_of(call)) <= known_flags(call), f"{script}: masscli {shlex.join(call)}"
+        assert set(flags_of(call)) <= known_flags(call), (
+            f"{script}: masscli {shlex.join(call)}"
+        )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -83,12 +96,18 @@ def test_recipes_can_be_listed_and_their_settings_are_known(
 
 def test_quickstart_runs_and_runs_again(tmp_path: Path, preloaded: Preloaded) -> None:
     place = tmp_path / "first contact"
-    variables = {"QUICKSTART_UPDATES": "3", "PATH": f"{preloaded.bin}:{os.environ['PATH']}"}
+    variables = {
+        "QUICKSTART_UPDATES": "3",
+        "PATH": f"{preloaded.bin}:{os.environ['PATH']}",
+    }
     first = bash(ROOT / "recipes/quickstart.sh", place, cwd=tmp_path, **variables)
     assert first.returncode == 0, first.stderr
 
     names = ("text/test.en", "text/test.de", "scratch.de", "finetuned.de")
-    text = {name: (place / name).read_text(encoding="utf-8").split("\n")[:-1] for name in names}
+    text = {
+        name: (place / name).read_text(encoding="utf-8").split("\n")[:-1]
+        for name in names
+    }
     assert len({len(lines) for lines in text.values()}) == 1
     table = ""
     for number in range(6):
@@ -98,7 +117,9 @@ def test_quickstart_runs_and_runs_again(tmp_path: Path, preloaded: Preloaded) ->
     assert first.stdout.startswith(table)
     bleu = {}
     for name in ("scratch.de", "finetuned.de"):
-        bleu[name] = round(score(text[name], [text["text/test.de"]], ScoreConfig())[0].value, 2)
+        bleu[name] = round(
+            score(text[name], [text["text/test.de"]], ScoreConfig())[0].value, 2
+        )
     gain = bleu["finetuned.de"] - bleu["scratch.de"]
     assert first.stdout.endswith(f"\nMASS pre-training: {gain:+.1f} BLEU\n")
 
@@ -109,4 +130,6 @@ def test_quickstart_runs_and_runs_again(tmp_path: Path, preloaded: Preloaded) ->
     assert len(made) == 5
     again = bash(ROOT / "recipes/quickstart.sh", place, cwd=tmp_path, **variables)
     assert (again.returncode, again.stdout) == (0, first.stdout), again.stderr
-    assert {path: path.stat().st_mtime_ns for path in made} == made, "what was finished was made again"
+    assert {path: path.stat().st_mtime_ns for path in made} == made, (
+        "what was finished was made again"
+    )

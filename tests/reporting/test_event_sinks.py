@@ -26,7 +26,17 @@ SMALL = [
 
 
 def train(toy: Path, folder: Path, *args: str) -> int:
-    command = ["finetune", str(toy), "--task=translate", "-s", "en", "-t", "de", *SMALL, "--precision=fp32"]
+    command = [
+        "finetune",
+        str(toy),
+        "--task=translate",
+        "-s",
+        "en",
+        "-t",
+        "de",
+        *SMALL,
+        "--precision=fp32",
+    ]
     return run(
         [
             *command,
@@ -78,7 +88,10 @@ def test_a_plug_in_gets_the_events_of_the_log(
     lines = (tmp_path / "run/log.jsonl").read_text().splitlines()
     assert names == [json.loads(line)["event"] for line in lines] and not Kept.is_open
     assert train(toy, tmp_path / "other", "--event-sinks=keep") == 2
-    assert "--event-sinks: no event sink called 'keep', did you mean 'kept'?" in capsys.readouterr().err
+    assert (
+        "--event-sinks: no event sink called 'keep', did you mean 'kept'?"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "other").exists()
 
 
@@ -107,7 +120,11 @@ def test_weights_and_biases(
     module.init = init  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wandb", module)
     assert train(toy, tmp_path / "run", "--wandb-project=toys") == 0
-    assert (seen["settings"]["project"], seen["settings"]["name"], seen["finished"]) == ("toys", "run", True)
+    assert (
+        seen["settings"]["project"],
+        seen["settings"]["name"],
+        seen["finished"],
+    ) == ("toys", "run", True)
     assert seen["settings"]["config"]["optim"]["lr"] > 0
     losses = {
         step: values["stepped/translate-en-de.translate"]
@@ -120,7 +137,9 @@ def test_weights_and_biases(
     }
     first = seen["settings"]
     assert train(toy, tmp_path / "run", "--wandb-project=toys", "--max-update=6") == 0
-    assert seen["settings"]["id"] == first["id"] and seen["settings"]["resume"] == "allow"
+    assert (
+        seen["settings"]["id"] == first["id"] and seen["settings"]["resume"] == "allow"
+    )
     assert train(toy, tmp_path / "another", "--wandb-project=toys") == 0
     assert seen["settings"]["id"] != first["id"]
     monkeypatch.setitem(sys.modules, "wandb", None)
@@ -135,14 +154,20 @@ def test_tensorboard(toy: Path, tmp_path: Path, no_sync: None) -> None:
     assert list((tmp_path / "run/tensorboard").glob("events.*"))
 
 
-def test_the_log_keeps_the_same_lines_at_every_validation(toy: Path, tmp_path: Path, no_sync: None) -> None:
+def test_the_log_keeps_the_same_lines_at_every_validation(
+    toy: Path, tmp_path: Path, no_sync: None
+) -> None:
     assert train(toy, tmp_path / "run", "--eval-bleu", "--eval-samples=3") == 0
     first, second = logged(tmp_path / "run", "evaluated")
     sources = (toy.parent / "valid.en").read_text().splitlines()
     references = (toy.parent / "valid.de").read_text().splitlines()
     for event in (first, second):
         assert [sample["task"] for sample in event["samples"]] == ["bleu.en-de"] * 3
-        assert [sample["source"] for sample in event["samples"]] == [sources[0], sources[8], sources[16]]
+        assert [sample["source"] for sample in event["samples"]] == [
+            sources[0],
+            sources[8],
+            sources[16],
+        ]
         assert [sample["reference"] for sample in event["samples"]] == [
             references[0],
             references[8],
@@ -156,5 +181,10 @@ def test_the_log_keeps_the_same_lines_at_every_validation(toy: Path, tmp_path: P
 def test_numbers_have_the_names_of_the_log() -> None:
     from masscli.training.events import Evaluated, Sample
 
-    event = Evaluated(3, {"loss": 1.5}, {"bleu": "x"}, 2.0, (Sample("bleu", "a", "b", "c"),))
-    assert event_sinks.numbers(event) == {"evaluated/loss": 1.5, "evaluated/seconds": 2.0}
+    event = Evaluated(
+        3, {"loss": 1.5}, {"bleu": "x"}, 2.0, (Sample("bleu", "a", "b", "c"),)
+    )
+    assert event_sinks.numbers(event) == {
+        "evaluated/loss": 1.5,
+        "evaluated/seconds": 2.0,
+    }

@@ -14,11 +14,18 @@ from masscli.reporting import recipe_folders
 @pytest.fixture
 def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with two recipes, and one folder that is none."""
-    for name, title in {"small": "# A small experiment", "other": "# Another one"}.items():
+    for name, title in {
+        "small": "# A small experiment",
+        "other": "# Another one",
+    }.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "README.md").write_text(f"{title}\n\nIts description.\n")
-        (tmp_path / name / "1-first.sh").write_text('echo "$SCALE $DATA $OUTPUT" > "$OUTPUT"\n')
-        (tmp_path / name / "2-fails.sh").write_text('echo second >> "$OUTPUT"\nexit 3\n')
+        (tmp_path / name / "1-first.sh").write_text(
+            'echo "$SCALE $DATA $OUTPUT" > "$OUTPUT"\n'
+        )
+        (tmp_path / name / "2-fails.sh").write_text(
+            'echo second >> "$OUTPUT"\nexit 3\n'
+        )
         (tmp_path / name / "3-never.sh").write_text('echo third >> "$OUTPUT"\n')
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "README.md").write_text("# No recipe\n")
@@ -26,12 +33,16 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_recipes_are_listed_with_their_titles(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recipes_are_listed_with_their_titles(
+    recipes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["recipe", "list"]) == 0
     assert capsys.readouterr().out == "other  Another one\nsmall  A small experiment\n"
 
 
-def test_a_recipe_is_shown_with_its_scripts(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recipe_is_shown_with_its_scripts(
+    recipes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["recipe", "show", "small"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("# A small experiment\n\nIts description.\n")
@@ -45,7 +56,9 @@ def test_a_recipe_is_told_its_scale_and_folders(recipes: Path, tmp_path: Path) -
     with pytest.raises(SystemExit) as stop:
         run([*command, "--output", str(tmp_path / "written")])
     assert stop.value.code == 3
-    assert (tmp_path / "written").read_text() == f"tiny corpora {tmp_path / 'written'}\nsecond\n"
+    assert (
+        tmp_path / "written"
+    ).read_text() == f"tiny corpora {tmp_path / 'written'}\nsecond\n"
 
 
 def test_a_copied_recipe_is_run_by_its_folder(
@@ -58,7 +71,10 @@ def test_a_copied_recipe_is_run_by_its_folder(
     (here / "mine/2-fails.sh").unlink()
     monkeypatch.chdir(here)
     monkeypatch.delenv("DATA", raising=False)
-    for name, written in (("mine", "tiny  out\nthird\n"), ("other", "tiny  out\nsecond\n")):
+    for name, written in (
+        ("mine", "tiny  out\nthird\n"),
+        ("other", "tiny  out\nsecond\n"),
+    ):
         with pytest.raises(SystemExit):
             run(["recipe", "run", name, "--scale", "tiny", "--output", "out"])
         assert (here / "out").read_text() == written
@@ -67,8 +83,17 @@ def test_a_copied_recipe_is_run_by_its_folder(
 def test_mistakes_are_named(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command, message in {
         ("run", "smal"): "no recipe called 'smal', did you mean 'small'?",
-        ("run", "small", "--scale", "huge"): "--scale huge: expected tiny, small, gpu, paper",
-        ("list", "--scale", "tiny"): "--scale, --data, --output: are for `masscli recipe run`",
+        (
+            "run",
+            "small",
+            "--scale",
+            "huge",
+        ): "--scale huge: expected tiny, small, gpu, paper",
+        (
+            "list",
+            "--scale",
+            "tiny",
+        ): "--scale, --data, --output: are for `masscli recipe run`",
         ("run",): "recipe run: expected 1 recipe, got 0",
     }.items():
         assert run(["recipe", *command]) == 2

@@ -21,10 +21,22 @@ def folder(tmp_path: Path) -> Path:
         (100, 10.0, 900, 1.5),
         (150, 30.0, 3000, 0.5),
     ]:
-        event = {"event": "stepped", "step": step, "seconds": seconds, "targets": targets, "memory": memory}
+        event = {
+            "event": "stepped",
+            "step": step,
+            "seconds": seconds,
+            "targets": targets,
+            "memory": memory,
+        }
         events.append(event)
     for step, loss in ((100, 7.25), (150, 8.5)):
-        events.append({"event": "evaluated", "step": step, "metrics": {"loss": loss, "ppl-word": 40.0}})
+        events.append(
+            {
+                "event": "evaluated",
+                "step": step,
+                "metrics": {"loss": loss, "ppl-word": 40.0},
+            }
+        )
         events.append({"event": "saved", "step": step, "best": step == 100})
     events.append({"event": "finished", "step": 150, "seconds": 90.0})
     (tmp_path / "mass").mkdir()
@@ -34,10 +46,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 def cells(printed: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines()]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in printed.splitlines()
+    ]
 
 
-def test_costs_and_metrics_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_costs_and_metrics_of_a_run(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["report", str(folder), "--metric", "loss", "--curve", "loss"]) == 0
     head, _, row = cells(capsys.readouterr().out)
     costs = ["run", "updates", "minutes", "s/update", "targets/s", "GiB"]
@@ -49,7 +66,21 @@ def test_metrics_are_added_to_a_log_of_scores(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "scores.jsonl"
-    assert run(["report", str(folder), "--metric", "ppl-word", "--append", str(log), "--tag", "k=0.5"]) == 0
+    assert (
+        run(
+            [
+                "report",
+                str(folder),
+                "--metric",
+                "ppl-word",
+                "--append",
+                str(log),
+                "--tag",
+                "k=0.5",
+            ]
+        )
+        == 0
+    )
     capsys.readouterr()
     assert run(["report", str(log)]) == 0
     assert cells(capsys.readouterr().out)[2] == ["0.5", "1", "40.00"]
@@ -60,7 +91,10 @@ def test_metrics_are_added_to_a_log_of_scores(
     [
         (["mass", "--metric", "bleu"], "mass: its log has no metric 'bleu'"),
         (["mass", "--append", "log"], "--append: adds the metrics of one run"),
-        (["mass", "--tag", "k=1"], "--tag: tags are written to the log of --append only"),
+        (
+            ["mass", "--tag", "k=1"],
+            "--tag: tags are written to the log of --append only",
+        ),
         (["mass", "--plot", "k.svg"], "--plot: is for logs of scores, not for runs"),
         (["other.jsonl", "--curve", "loss"], "--curve: is for folders of runs"),
         (["a.jsonl", "b.jsonl"], "report: expected one log of scores, got 2"),

@@ -53,7 +53,9 @@ def stepped(step: int, loss: float | None, **changes: Any) -> dict[str, Any]:
 
 def write_run(folder: Path, events: list[dict[str, Any]], recipe: str = "") -> Path:
     folder.mkdir(parents=True)
-    (folder / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    (folder / "log.jsonl").write_text(
+        "".join(json.dumps(event) + "\n" for event in events), encoding="utf-8"
+    )
     (folder / "recipe.toml").write_text(recipe, encoding="utf-8")
     return folder
 
@@ -76,8 +78,12 @@ def runs(tmp_path: Path) -> list[str]:
     first = [stepped(10, 3.0), stepped(20, None, warnings=alarms), evaluated, stepped(30, 2.0, warnings=alarms),
              {"event": "saved", "step": 20, "best": True}, {"event": "finished", "step": 30, "seconds": 60.0}]  # fmt: skip
     second = [stepped(10, 3.5), {**evaluated, "metrics": {"loss": 2.0}}]
-    one = write_run(tmp_path / "one", first, "seed = 1\nsave_dir = 'one'\n[optim]\nlr = 0.001\n")
-    two = write_run(tmp_path / "two", second, "seed = 1\nsave_dir = 'two'\n[optim]\nlr = 0.002\n")
+    one = write_run(
+        tmp_path / "one", first, "seed = 1\nsave_dir = 'one'\n[optim]\nlr = 0.001\n"
+    )
+    two = write_run(
+        tmp_path / "two", second, "seed = 1\nsave_dir = 'two'\n[optim]\nlr = 0.002\n"
+    )
     return [str(one), str(two)]
 
 
@@ -98,18 +104,30 @@ def test_a_page_shows_curves_alarms_samples_and_differing_settings(
         in "".join(cells)
     )
     assert "<td>optim.lr</td><td>0.001</td><td>0.002</td>" in "".join(cells)
-    differing = html.read_text().partition("Settings that differ</h2>")[2].partition("</section>")[0]
+    differing = (
+        html.read_text()
+        .partition("Settings that differ</h2>")[2]
+        .partition("</section>")[0]
+    )
     assert "seed" not in differing and "save_dir" not in differing
     assert "alert(1)" in "".join(page.text)
 
 
-def test_a_page_needs_nothing_from_elsewhere_and_runs_nothing(runs: list[str], tmp_path: Path) -> None:
+def test_a_page_needs_nothing_from_elsewhere_and_runs_nothing(
+    runs: list[str], tmp_path: Path
+) -> None:
     html = tmp_path / "report.html"
     assert run(["report", runs[0], "--html", str(html)]) == 0
     page = parse(html)
-    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert not {"script", "link", "img", "iframe", "object"} & {
+        tag for tag, _ in page.tags
+    }
     for _, attributes in page.tags:
-        assert not [name for name in attributes if name.startswith("on") or name in ("src", "style")]
+        assert not [
+            name
+            for name in attributes
+            if name.startswith("on") or name in ("src", "style")
+        ]
         assert (attributes.get("href") or "#").startswith("#")
     text = html.read_text()
     assert "url(" not in text and "@import" not in text and "default-src 'none'" in text
@@ -120,22 +138,36 @@ def test_a_page_of_scores(tmp_path: Path) -> None:
     log = tmp_path / "scores.jsonl"
     lines = []
     for k, value in (("0.5", 20.0), ("0.1", 10.0), ("0.9", 15.0)):
-        lines.append({"metric": "BLEU", "value": value, "signature": "s", "tags": {"k": k, "seed": "1"}})
+        lines.append(
+            {
+                "metric": "BLEU",
+                "value": value,
+                "signature": "s",
+                "tags": {"k": k, "seed": "1"},
+            }
+        )
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     html = tmp_path / "scores.html"
     assert run(["report", str(log), "--html", str(html), "--x", "k"]) == 0
     page = parse(html)
-    assert [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"] == ["BLEU"]
-    points = next(str(attributes["points"]) for tag, attributes in page.tags if tag == "polyline").split()
+    assert [
+        attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"
+    ] == ["BLEU"]
+    points = next(
+        str(attributes["points"]) for tag, attributes in page.tags if tag == "polyline"
+    ).split()
     xs, ys = zip(*(map(float, point.split(",")) for point in points), strict=True)
     assert xs == tuple(sorted(xs)) and len(xs) == 3
     # SVG counts from the top: 20 is above 15, and 15 above 10.
     assert ys[1] < ys[2] < ys[0]
 
 
-def test_mistakes(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     broken = write_run(
-        tmp_path / "broken", [{"event": "stepped", "step": 1, "seconds": 1.0, "targets": 1, "memory": 1.0}]
+        tmp_path / "broken",
+        [{"event": "stepped", "step": 1, "seconds": 1.0, "targets": 1, "memory": 1.0}],
     )
     assert run(["report", str(broken), "--html", str(tmp_path / "x.html")]) == 2
     assert f"{broken}/log.jsonl:1: is not an event of a run" in capsys.readouterr().err
@@ -146,12 +178,15 @@ def test_mistakes(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("low", "high"), [(0.0, 1.0), (-3.2, 11.0), (1e-7, 5e-4), (12.0, 12.001), (0.0, 123456.0)]
+    ("low", "high"),
+    [(0.0, 1.0), (-3.2, 11.0), (1e-7, 5e-4), (12.0, 12.001), (0.0, 123456.0)],
 )
 def test_ticks_are_round_and_inside(low: float, high: float) -> None:
     values = ticks(low, high)
     assert 3 <= len(values) <= 6
-    assert all(low - 1e-9 * abs(high) <= value <= high + 1e-9 * abs(high) for value in values)
+    assert all(
+        low - 1e-9 * abs(high) <= value <= high + 1e-9 * abs(high) for value in values
+    )
     step = values[1] - values[0]
     mantissa = float(f"{step:e}".split("e")[0])
     assert round(mantissa, 6) in (1, 2, 5, 10)
@@ -161,4 +196,6 @@ def test_a_long_curve_keeps_its_mean() -> None:
     points = tuple((float(x), float(x % 7)) for x in range(10_000))
     drawn = line_chart("x", [Curve("run", points, 0)])
     assert drawn.count("<circle") <= MAX_POINTS
-    assert "nothing was logged" in line_chart("x", [Curve("run", ((1.0, float("nan")),), 0)])
+    assert "nothing was logged" in line_chart(
+        "x", [Curve("run", ((1.0, float("nan")),), 0)]
+    )

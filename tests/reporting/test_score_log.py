@@ -10,23 +10,48 @@ import pytest
 
 from masscli.__main__ import run
 from masscli.core.errors import MasscliError
-from masscli.reporting.score_log import compare_with_baseline, read_scores, student_t_p_value, summarise
+from masscli.reporting.score_log import (
+    compare_with_baseline,
+    read_scores,
+    student_t_p_value,
+    summarise,
+)
 from masscli.reporting.score_table import with_x_tag
 
-SCORES = {("scratch", 1): 10.0, ("scratch", 2): 12.0, ("mass", 1): 14.5, ("mass", 2): 15.5, ("mass", 3): 30.0}
+SCORES = {
+    ("scratch", 1): 10.0,
+    ("scratch", 2): 12.0,
+    ("mass", 1): 14.5,
+    ("mass", 2): 15.5,
+    ("mass", 3): 30.0,
+}
 
 
 def write_log(path: Path, scores: dict[tuple[str, int], float] = SCORES) -> Path:
     lines = []
     for (method, seed), value in scores.items():
         tags = {"method": method, "seed": str(seed)}
-        lines.append(json.dumps({"metric": "BLEU", "value": value, "signature": "s", "tags": tags}) + "\n")
+        lines.append(
+            json.dumps(
+                {"metric": "BLEU", "value": value, "signature": "s", "tags": tags}
+            )
+            + "\n"
+        )
     path.write_text("".join(lines))
     return path
 
 
 @pytest.mark.parametrize(
-    ("t", "degrees"), [(12.706, 1), (4.303, 2), (3.182, 3), (2.776, 4), (2.262, 9), (2.228, 10), (2.000, 60)]
+    ("t", "degrees"),
+    [
+        (12.706, 1),
+        (4.303, 2),
+        (3.182, 3),
+        (2.776, 4),
+        (2.262, 9),
+        (2.228, 10),
+        (2.000, 60),
+    ],
 )
 def test_the_critical_values_of_printed_tables(t: float, degrees: int) -> None:
     """Two-sided 5% points, as any table of Student's t gives them."""
@@ -37,7 +62,10 @@ def test_the_critical_values_of_printed_tables(t: float, degrees: int) -> None:
 
 def test_mean_and_deviation_are_over_seeds(tmp_path: Path) -> None:
     summaries = summarise(read_scores(write_log(tmp_path / "log.jsonl")))
-    scratch, mass = summaries[(("method", "scratch"),), "BLEU"], summaries[(("method", "mass"),), "BLEU"]
+    scratch, mass = (
+        summaries[(("method", "scratch"),), "BLEU"],
+        summaries[(("method", "mass"),), "BLEU"],
+    )
     assert (scratch.mean, scratch.count) == (11.0, 2)
     assert scratch.deviation == pytest.approx(statistics.stdev([10.0, 12.0]))
     assert (mass.mean, mass.count) == (20.0, 3)
@@ -45,7 +73,9 @@ def test_mean_and_deviation_are_over_seeds(tmp_path: Path) -> None:
 
 def test_seeds_that_only_one_method_has_do_not_enter_the_test(tmp_path: Path) -> None:
     """Differences are 4.5 and 3.5: t = 4 / (0.7071 / sqrt(2)) = 8 with one degree of freedom, p = 1 - 2/pi * atan(8)."""
-    tests = compare_with_baseline(read_scores(write_log(tmp_path / "log.jsonl")), {"method": "scratch"})
+    tests = compare_with_baseline(
+        read_scores(write_log(tmp_path / "log.jsonl")), {"method": "scratch"}
+    )
     assert list(tests) == [((("method", "mass"),), "BLEU")]
     test = tests[(("method", "mass"),), "BLEU"]
     assert (test.difference, test.count) == (4.0, 2)
@@ -56,7 +86,12 @@ def test_a_run_that_is_scored_again_counts_once(tmp_path: Path) -> None:
     path = write_log(tmp_path / "log.jsonl")
     with path.open("a") as file:
         tags = {"method": "scratch", "seed": "1"}
-        file.write(json.dumps({"metric": "BLEU", "value": 20.0, "signature": "s", "tags": tags}) + "\n")
+        file.write(
+            json.dumps(
+                {"metric": "BLEU", "value": 20.0, "signature": "s", "tags": tags}
+            )
+            + "\n"
+        )
     assert summarise(read_scores(path))[(("method", "scratch"),), "BLEU"].mean == 16.0
 
 
@@ -81,20 +116,29 @@ def test_a_line_that_is_no_score_is_named(tmp_path: Path, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["NaN", "-Infinity", "1e400", "1e200", "1" + "0" * 400, "true", '"20"', "null"]
+    "value",
+    ["NaN", "-Infinity", "1e400", "1e200", "1" + "0" * 400, "true", '"20"', "null"],
 )
 def test_a_value_that_is_no_number_is_named(tmp_path: Path, value: str) -> None:
     path = write_log(tmp_path / "log.jsonl")
     with path.open("a") as file:
-        file.write(f'{{"metric": "BLEU", "value": {value}, "signature": "s", "tags": {{}}}}\n')
-    with pytest.raises(MasscliError, match=r"log.jsonl:6: the value of BLEU is not a finite number"):
+        file.write(
+            f'{{"metric": "BLEU", "value": {value}, "signature": "s", "tags": {{}}}}\n'
+        )
+    with pytest.raises(
+        MasscliError, match=r"log.jsonl:6: the value of BLEU is not a finite number"
+    ):
         read_scores(path)
 
 
 def test_the_largest_scores_have_a_mean_and_a_test(tmp_path: Path) -> None:
-    scores = {("scratch", n): -1e100 for n in range(4)} | {("mass", n): 1e100 - n * 1e98 for n in range(4)}
+    scores = {("scratch", n): -1e100 for n in range(4)} | {
+        ("mass", n): 1e100 - n * 1e98 for n in range(4)
+    }
     read = read_scores(write_log(tmp_path / "log.jsonl", scores))
-    assert summarise(read)[(("method", "mass"),), "BLEU"].mean == pytest.approx(0.985e100)
+    assert summarise(read)[(("method", "mass"),), "BLEU"].mean == pytest.approx(
+        0.985e100
+    )
     assert compare_with_baseline(read, {"method": "scratch"})[
         (("method", "mass"),), "BLEU"
     ].p == pytest.approx(0, abs=1e-4)
@@ -103,14 +147,22 @@ def test_the_largest_scores_have_a_mean_and_a_test(tmp_path: Path) -> None:
 def test_scores_of_different_signatures_are_not_mixed(tmp_path: Path) -> None:
     path = write_log(tmp_path / "log.jsonl")
     with path.open("a") as file:
-        file.write(json.dumps({"metric": "BLEU", "value": 1.0, "signature": "other", "tags": {}}) + "\n")
+        file.write(
+            json.dumps(
+                {"metric": "BLEU", "value": 1.0, "signature": "other", "tags": {}}
+            )
+            + "\n"
+        )
     with pytest.raises(
-        MasscliError, match=r"log.jsonl:6: BLEU was computed with other settings than in line 1"
+        MasscliError,
+        match=r"log.jsonl:6: BLEU was computed with other settings than in line 1",
     ):
         read_scores(path)
 
 
-def test_from_score_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_score_to_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The commands, as an experiment with three seeds would run them."""
     (tmp_path / "ref").write_text("a b c d e\nf g h i j\n")
     log = str(tmp_path / "scores.jsonl")
@@ -133,7 +185,8 @@ def test_from_score_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     capsys.readouterr()
     assert run(["report", log, "--baseline", "method=scratch"]) == 0
     rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in capsys.readouterr().out.splitlines()
     ]
     assert rows[0] == ["method", "runs", "BLEU", "chrF2"]
     assert [row[0] for row in rows[2:]] == ["scratch", "mass"]
@@ -146,11 +199,28 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     log = str(write_log(tmp_path / "log.jsonl"))
     (tmp_path / "empty").write_text("\n")
     for command, message in {
-        ("report", log, "--baseline", "method=other"): "--baseline method=other: no score has this tag",
-        ("report", log, "--baseline", "method"): "--baseline method: expected NAME=VALUE",
+        (
+            "report",
+            log,
+            "--baseline",
+            "method=other",
+        ): "--baseline method=other: no score has this tag",
+        (
+            "report",
+            log,
+            "--baseline",
+            "method",
+        ): "--baseline method: expected NAME=VALUE",
         ("report", log, "--plot", "k.svg"): "--plot needs --x",
         ("report", str(tmp_path / "empty")): f"{tmp_path / 'empty'}: holds no scores",
-        ("score", log, "--ref", log, "--tag", "a=1"): "--tag: tags are written to the log of --append only",
+        (
+            "score",
+            log,
+            "--ref",
+            log,
+            "--tag",
+            "a=1",
+        ): "--tag: tags are written to the log of --append only",
     }.items():
         assert run(command) == 2
         assert capsys.readouterr().err.splitlines()[0] == f"error: {message}"
@@ -163,7 +233,9 @@ def test_a_plot_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     text = picture.read_text()
     assert text.startswith("<?xml")
     assert "scratch" in text
-    assert run(["report", log, "--plot", str(tmp_path / "plot.xyz"), "--x", "method"]) == 2
+    assert (
+        run(["report", log, "--plot", str(tmp_path / "plot.xyz"), "--x", "method"]) == 2
+    )
     assert "unknown kind of picture" in capsys.readouterr().err
 
 
@@ -172,25 +244,56 @@ def test_a_metric_can_be_drawn_against_another_one(tmp_path: Path) -> None:
     with path.open("a") as file:
         for seed, speed in (("1", 40.0), ("2", 60.0)):
             row = {"metric": "sentences/s", "value": speed, "signature": "s"}
-            file.write(json.dumps({**row, "tags": {"method": "mass", "seed": seed}}) + "\n")
+            file.write(
+                json.dumps({**row, "tags": {"method": "mass", "seed": seed}}) + "\n"
+            )
     summaries = summarise(read_scores(path))
     [(group, metric)] = with_x_tag(summaries, "sentences/s")
     assert (dict(group), metric) == ({"method": "mass", "sentences/s": "50"}, "BLEU")
-    assert with_x_tag(summaries, "method") == summaries and with_x_tag(summaries, "nothing") == {}
-    assert run(["report", str(path), "--html", str(tmp_path / "page.html"), "--x", "sentences/s"]) == 0
+    assert (
+        with_x_tag(summaries, "method") == summaries
+        and with_x_tag(summaries, "nothing") == {}
+    )
+    assert (
+        run(
+            [
+                "report",
+                str(path),
+                "--html",
+                str(tmp_path / "page.html"),
+                "--x",
+                "sentences/s",
+            ]
+        )
+        == 0
+    )
     assert "By sentences/s" in (tmp_path / "page.html").read_text()
 
 
-def test_answers_to_questions_are_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_answers_to_questions_are_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     answer = {"text": "a dog", "answer_start": 0}
     question = {"id": "1", "question": "who?", "answers": [answer]}
     data = {
         "version": "1.1",
-        "data": [{"title": "", "paragraphs": [{"context": "a dog ran", "qas": [question]}]}],
+        "data": [
+            {"title": "", "paragraphs": [{"context": "a dog ran", "qas": [question]}]}
+        ],
     }
     (tmp_path / "dev.json").write_text(json.dumps(data))
     (tmp_path / "hyp.json").write_text(json.dumps({"1": "dog"}))
     log = tmp_path / "scores.jsonl"
-    command = ["score", str(tmp_path / "hyp.json"), "--ref", str(tmp_path / "dev.json"), "--metric", "squad"]
+    command = [
+        "score",
+        str(tmp_path / "hyp.json"),
+        "--ref",
+        str(tmp_path / "dev.json"),
+        "--metric",
+        "squad",
+    ]
     assert run([*command, "--append", str(log), "--tag", "seed=1"]) == 0
-    assert {score.metric: score.value for score in read_scores(log)} == {"exact": 100.0, "f1": 100.0}
+    assert {score.metric: score.value for score in read_scores(log)} == {
+        "exact": 100.0,
+        "f1": 100.0,
+    }

@@ -11,14 +11,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium")
+    or shutil.which("chromium-browser")
+    or shutil.which("google-chrome")
+)
 SECONDS = 60
 
 
 class Browser:
     """One page of a browser."""
 
-    def __init__(self, folder: Path, width: int = 1200, height: int = 860, dark: bool = False) -> None:
+    def __init__(
+        self, folder: Path, width: int = 1200, height: int = 860, dark: bool = False
+    ) -> None:
         assert CHROMIUM is not None
         to_browser, self._out = os.pipe()
         self._in, from_browser = os.pipe()
@@ -29,7 +35,13 @@ class Browser:
             "--remote-debugging-pipe",
             "--no-first-run",
         ]
-        command = [CHROMIUM, *options, "--disable-dev-shm-usage", f"--user-data-dir={folder}", "about:blank"]
+        command = [
+            CHROMIUM,
+            *options,
+            "--disable-dev-shm-usage",
+            f"--user-data-dir={folder}",
+            "about:blank",
+        ]
         # The browser reads from the descriptor 3 and writes to 4.
         script = f'exec 3<&{to_browser} 4>&{from_browser}; exec "$@"'
         self.process = subprocess.Popen(
@@ -47,10 +59,17 @@ class Browser:
         self.events: list[dict[str, Any]] = []
         pages = self.call("Target.getTargets")["targetInfos"]
         target = next(page["targetId"] for page in pages if page["type"] == "page")
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call(
+            "Target.attachToTarget", targetId=target, flatten=True
+        )["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        size = {
+            "width": width,
+            "height": height,
+            "deviceScaleFactor": 1,
+            "mobile": width < 600,
+        }
         self.call("Emulation.setDeviceMetricsOverride", **size)
         self.call("Emulation.setScrollbarsHidden", hidden=True)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -68,7 +87,11 @@ class Browser:
     def call(self, method: str, **parameters: Any) -> Any:
         """Send a command and return its result; events that come before it are kept."""
         self._number += 1
-        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        message: dict[str, Any] = {
+            "id": self._number,
+            "method": method,
+            "params": parameters,
+        }
         if self._session is not None:
             message["sessionId"] = self._session
         os.write(self._out, json.dumps(message).encode() + b"\0")
@@ -95,7 +118,9 @@ class Browser:
 
     def run(self, script: str) -> Any:
         """Return the value of an expression in the page."""
-        result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        result = self.call(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
@@ -114,19 +139,38 @@ class Browser:
     def press_control_enter(self) -> None:
         """Press the keys in the field that has the focus."""
         for kind in ("rawKeyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", modifiers=2)
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key="Enter",
+                code="Enter",
+                modifiers=2,
+            )
 
     def click(self, selector: str) -> None:
         """Click into the middle of an element, with the mouse."""
-        self.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+        self.run(
+            f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})"
+        )
         box = f"(() => {{ const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
-        x, y = self.run(box + " return [box.x + box.width / 2, box.y + box.height / 2]; })()")
+        x, y = self.run(
+            box + " return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+        )
         for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+            self.call(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=x,
+                y=y,
+                button="left",
+                clickCount=1,
+            )
 
     def screenshot(self, path: Path, whole: bool) -> None:
         """Save the page as PNG: the whole of it, or what the window shows."""
-        image = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        image = self.call(
+            "Page.captureScreenshot", format="png", captureBeyondViewport=whole
+        )
         path.write_bytes(base64.b64decode(image["data"]))
 
     def complaints(self) -> list[str]:
@@ -143,5 +187,9 @@ class Browser:
 
     def requests(self) -> list[str]:
         """Return the addresses that the page has asked for."""
-        sent = [event for event in self.events if event.get("method") == "Network.requestWillBeSent"]
+        sent = [
+            event
+            for event in self.events
+            if event.get("method") == "Network.requestWillBeSent"
+        ]
         return [event["params"]["request"]["url"] for event in sent]

@@ -23,8 +23,18 @@ class Server:
 
     def __init__(self, *arguments: object, program: Path | None = None) -> None:
         start = [sys.executable, "-m", "masscli"] if program is None else [program]
-        command = [*start, "serve", "--port", "0", "--precision", "fp32", *map(str, arguments)]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+        command = [
+            *start,
+            "serve",
+            "--port",
+            "0",
+            "--precision",
+            "fp32",
+            *map(str, arguments),
+        ]
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        )
         self.messages: list[str] = []
         self.port = 0
         self._said = threading.Condition()
@@ -48,7 +58,11 @@ class Server:
         """Return the first message that begins so."""
 
         def found() -> list[str]:
-            return [line for line in self.messages if line.startswith((beginning, "end of messages"))]
+            return [
+                line
+                for line in self.messages
+                if line.startswith((beginning, "end of messages"))
+            ]
 
         with self._said:
             assert self._said.wait_for(found, timeout=120), self.messages
@@ -66,7 +80,11 @@ class Server:
         self.process.stderr.close()
 
     def ask(
-        self, method: str, path: str, body: bytes | str | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | str | None = None,
+        headers: dict[str, str] | None = None,
     ) -> Answer:
         """Send one request on a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
@@ -82,9 +100,16 @@ class Server:
 
     def translate(self, **fields: Any) -> Answer:
         """POST fields to /translate as JSON."""
-        return self.ask("POST", "/translate", json.dumps(fields), {"content-type": "application/json"})
+        return self.ask(
+            "POST",
+            "/translate",
+            json.dumps(fields),
+            {"content-type": "application/json"},
+        )
 
-    def translate_all(self, requests: Sequence[dict[str, Any]], threads: int) -> list[Answer | OSError]:
+    def translate_all(
+        self, requests: Sequence[dict[str, Any]], threads: int
+    ) -> list[Answer | OSError]:
         """Send requests at the same time; a connection that is refused or closed is an OSError."""
 
         def one(fields: dict[str, Any]) -> Answer | OSError:

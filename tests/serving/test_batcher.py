@@ -35,7 +35,9 @@ class Clock(selectors.DefaultSelector):
         super().__init__()
         self.now = 0.0
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(
+        self, timeout: float | None = None
+    ) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             return super().select()
         self.now += max(0.0, timeout)
@@ -52,10 +54,14 @@ class ClockLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.clock.now
 
-    def run_in_executor(self, executor: Any, function: Any, *arguments: Any) -> asyncio.Task[Any]:  # type: ignore[override]
+    def run_in_executor(
+        self, executor: Any, function: Any, *arguments: Any
+    ) -> asyncio.Task[Any]:  # type: ignore[override]
         return self.create_task(self._run_slowly(function, arguments))
 
-    async def _run_slowly(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    async def _run_slowly(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> Any:
         before = self.models.seconds
         result = function(*arguments)
         await asyncio.sleep(self.models.seconds - before)
@@ -77,7 +83,9 @@ class SlowModels:
     def max_alternatives(self, direction: Direction) -> int:
         return 0
 
-    def translate(self, direction: Direction, texts: Sequence[str], nbest: int) -> list[Any]:
+    def translate(
+        self, direction: Direction, texts: Sequence[str], nbest: int
+    ) -> list[Any]:
         self.seconds += SECONDS_PER_CHARACTER * sum(map(len, texts))
         self.translated += texts
         return [SimpleNamespace(texts=[text], lines=()) for text in texts]
@@ -104,7 +112,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-def test_what_would_be_too_late_is_refused_early_and_the_rest_is_answered(run: Run) -> None:
+def test_what_would_be_too_late_is_refused_early_and_the_rest_is_answered(
+    run: Run,
+) -> None:
     models = SlowModels(ServeConfig(request_seconds=2.0, batch_characters=20))
     outcomes: list[tuple[str, float]] = []
 
@@ -122,7 +132,9 @@ def test_what_would_be_too_late_is_refused_early_and_the_rest_is_answered(run: R
             outcomes.append(("answered", asyncio.get_running_loop().time() - started))
 
     async def use(batcher: Batcher) -> None:
-        queue = [asyncio.create_task(ask(batcher, f"{number:05}")) for number in range(40)]
+        queue = [
+            asyncio.create_task(ask(batcher, f"{number:05}")) for number in range(40)
+        ]
         await asyncio.sleep(1.0)
         # By now the speed is known, so that a long text is refused when it arrives.
         await ask(batcher, "x" * 90)
@@ -149,7 +161,9 @@ def test_batches_take_no_more_than_a_part_of_the_time_limit(run: Run) -> None:
 
     async def use(batcher: Batcher) -> None:
         deadline = asyncio.get_running_loop().time() + 60
-        asked = [batcher.translate(["12345"], DIRECTION, 1, deadline) for _ in range(24)]
+        asked = [
+            batcher.translate(["12345"], DIRECTION, 1, deadline) for _ in range(24)
+        ]
         waiting = asyncio.gather(*asked)
         before = 0
         while not waiting.done():
@@ -164,10 +178,16 @@ def test_batches_take_no_more_than_a_part_of_the_time_limit(run: Run) -> None:
 
 
 def body_of(text: str) -> dict[str, Any]:
-    return {"type": "http.request", "body": json.dumps({"q": text}).encode(), "more_body": False}
+    return {
+        "type": "http.request",
+        "body": json.dumps({"q": text}).encode(),
+        "more_body": False,
+    }
 
 
-async def post(batcher: Batcher, text: str, leave_after: float | None = None) -> list[dict[str, Any]]:
+async def post(
+    batcher: Batcher, text: str, leave_after: float | None = None
+) -> list[dict[str, Any]]:
     """POST a text to /translate without a network; the client may leave so many seconds after it."""
     messages = [body_of(text)]
     sent: list[dict[str, Any]] = []
@@ -196,7 +216,9 @@ def test_an_early_refusal_says_when_to_try_again(run: Run) -> None:
         answers = await asyncio.gather(*(post(batcher, "12345") for _ in range(40)))
         statuses = Counter(start["status"] for start, _ in answers)
         assert set(statuses) == {200, 429}
-        start, content = next(answer for answer in answers if answer[0]["status"] == 429)
+        start, content = next(
+            answer for answer in answers if answer[0]["status"] == 429
+        )
         seconds = int(dict(start["headers"])[b"retry-after"])
         assert 1 <= seconds <= 4
         assert json.loads(content["body"]) == {

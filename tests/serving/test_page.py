@@ -27,11 +27,20 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def server(toy: Path, tmp_path_factory: pytest.TempPathFactory, preloaded: Preloaded) -> Iterator[Server]:
+def server(
+    toy: Path, tmp_path_factory: pytest.TempPathFactory, preloaded: Preloaded
+) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("page")
-    pairs = {name: {"dataset": name, "objective": {"name": "translate"}} for name in ("en-de", "de-en")}
+    pairs = {
+        name: {"dataset": name, "objective": {"name": "translate"}}
+        for name in ("en-de", "de-en")
+    }
     for name, streams in (("ende", {"en-de": pairs["en-de"]}), ("both", pairs)):
-        list(masscli.finetune(recipe(toy, folder / name, "train.max_update=20", streams=streams)))
+        list(
+            masscli.finetune(
+                recipe(toy, folder / name, "train.max_update=20", streams=streams)
+            )
+        )
     with Server(folder / "both", folder / "ende", program=preloaded.program) as running:
         yield running
 
@@ -58,7 +67,10 @@ def test_a_visitor_translates(server: Server, tmp_path: Path) -> None:
         assert browser.run("document.querySelectorAll('#models input').length") == 2
         browser.run("document.querySelector('#alternatives').value = '2'")
         browser.type("#text", text)
-        assert browser.run("document.querySelector('#count').textContent") == f"{len(text)} characters"
+        assert (
+            browser.run("document.querySelector('#count').textContent")
+            == f"{len(text)} characters"
+        )
         browser.press_control_enter()
         browser.wait("document.querySelectorAll('article').length === 2")
         for model, shown in results(browser).items():
@@ -68,9 +80,14 @@ def test_a_visitor_translates(server: Server, tmp_path: Path) -> None:
             # What is typed is text, never markup.
             assert "<img src=x onerror=alert(1)>" in shown
         assert browser.run("document.querySelectorAll('article img').length") == 0
-        assert browser.run("document.querySelectorAll('article .nbest[open] li').length") >= 8
+        assert (
+            browser.run("document.querySelectorAll('article .nbest[open] li').length")
+            >= 8
+        )
         browser.click(".scores summary")
-        assert browser.run("document.querySelectorAll('.scores[open] .piece').length") > 3
+        assert (
+            browser.run("document.querySelectorAll('.scores[open] .piece').length") > 3
+        )
 
         # One model less, the other way round, and a mistake.
         browser.click("#models input")
@@ -78,7 +95,9 @@ def test_a_visitor_translates(server: Server, tmp_path: Path) -> None:
         browser.wait("document.querySelectorAll('article').length === 1")
         browser.click("#swap")
         assert (
-            browser.run("document.querySelector('#source').value + document.querySelector('#target').value")
+            browser.run(
+                "document.querySelector('#source').value + document.querySelector('#target').value"
+            )
             == "deen"
         )
         browser.type("#text", " ba" * 5000)
@@ -89,12 +108,16 @@ def test_a_visitor_translates(server: Server, tmp_path: Path) -> None:
         )
 
         own = f"http://127.0.0.1:{server.port}/"
-        assert [address for address in browser.requests() if not address.startswith(own)] == []
+        assert [
+            address for address in browser.requests() if not address.startswith(own)
+        ] == []
         # The refused request itself is the only thing in the console.
         assert [line for line in browser.complaints() if "413" not in line] == []
 
 
-def test_every_control_has_a_name_and_is_reached_by_the_keyboard(server: Server, tmp_path: Path) -> None:
+def test_every_control_has_a_name_and_is_reached_by_the_keyboard(
+    server: Server, tmp_path: Path
+) -> None:
     with Browser(tmp_path / "profile") as browser:
         browser.open(f"http://127.0.0.1:{server.port}/")
         choose_source(browser, "de")
@@ -112,10 +135,21 @@ def test_every_control_has_a_name_and_is_reached_by_the_keyboard(server: Server,
         for _ in range(6):
             for kind in ("rawKeyDown", "keyUp"):
                 browser.call(
-                    "Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9
+                    "Input.dispatchKeyEvent",
+                    type=kind,
+                    key="Tab",
+                    code="Tab",
+                    windowsVirtualKeyCode=9,
                 )
             reached.append(browser.run("document.activeElement.id"))
-        assert reached == ["source", "swap", "target", "alternatives", "text", "translate"]
+        assert reached == [
+            "source",
+            "swap",
+            "target",
+            "alternatives",
+            "text",
+            "translate",
+        ]
 
 
 CONTRAST = """
@@ -142,7 +176,9 @@ CONTRAST = """
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_it_fits_a_phone_and_can_be_read(server: Server, tmp_path: Path, dark: bool) -> None:
+def test_it_fits_a_phone_and_can_be_read(
+    server: Server, tmp_path: Path, dark: bool
+) -> None:
     with Browser(tmp_path / "profile", 360, 740, dark) as browser:
         browser.open(f"http://127.0.0.1:{server.port}/")
         browser.type("#text", "ba be bi bo " * 30)
@@ -166,7 +202,10 @@ def save_screenshots(address: str, text: str, folder: Path) -> None:
         ("page-dark", 1200, 700, True),
         ("page-phone", 390, 1180, False),
     ):
-        with tempfile.TemporaryDirectory() as profile, Browser(Path(profile), width, height, dark) as browser:
+        with (
+            tempfile.TemporaryDirectory() as profile,
+            Browser(Path(profile), width, height, dark) as browser,
+        ):
             browser.open(address)
             choose_source(browser, "en")
             browser.run("document.querySelector('#alternatives').value = '1'")

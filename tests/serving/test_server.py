@@ -32,9 +32,16 @@ PAGE = Path(masscli.__file__).parent / "serving/page"
 def runs(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs `ende` and `both`, of one direction and of two."""
     folder = tmp_path_factory.mktemp("serving")
-    pairs = {name: {"dataset": name, "objective": {"name": "translate"}} for name in ("en-de", "de-en")}
+    pairs = {
+        name: {"dataset": name, "objective": {"name": "translate"}}
+        for name in ("en-de", "de-en")
+    }
     for name, streams in (("ende", {"en-de": pairs["en-de"]}), ("both", pairs)):
-        list(masscli.finetune(recipe(toy, folder / name, "train.max_update=30", streams=streams)))
+        list(
+            masscli.finetune(
+                recipe(toy, folder / name, "train.max_update=30", streams=streams)
+            )
+        )
     return folder
 
 
@@ -49,15 +56,26 @@ def test_texts_are_translated_as_by_the_api(server: Server, runs: Path) -> None:
     model = masscli.load(runs / "ende", device="cpu", precision="fp32")
     text = f"{LINES[0]}. {LINES[1].capitalize()}.\n\n  {LINES[2]} {{name}}"
     expected = model.translate_text(text, nbest=3)
-    fields = {"q": text, "source": "en", "target": "de", "format": "text", "api_key": ""}
-    assert server.translate(**fields) == (200, {"translatedText": model.translate_text(text).text})
+    fields = {
+        "q": text,
+        "source": "en",
+        "target": "de",
+        "format": "text",
+        "api_key": "",
+    }
+    assert server.translate(**fields) == (
+        200,
+        {"translatedText": model.translate_text(text).text},
+    )
     status, answer = server.translate(**fields, alternatives=2, details=True)
     assert status == 200
     assert [answer["translatedText"], *answer["alternatives"]] == expected.texts
     assert answer["model"] == "ende"
     for line, described in zip(expected.lines, answer["lines"][0], strict=True):
         assert [t["text"] for t in described["translations"]] == list(line.texts)
-        assert described["translations"][0]["confidence"] == pytest.approx(line.confidence)
+        assert described["translations"][0]["confidence"] == pytest.approx(
+            line.confidence
+        )
         assert described["flags"] == list(line.flags)
         pieces = [[p["piece"] for p in sentence] for sentence in described["pieces"]]
         assert pieces == [list(sentence[0].pieces) for sentence in line.sentences]
@@ -67,9 +85,13 @@ def test_texts_are_translated_as_by_the_api(server: Server, runs: Path) -> None:
     assert one == server.translate(q=LINES[3], source="auto", target="de")
     status, several = server.translate(q=LINES[:3], source="en", target="de")
     assert several["translatedText"] == [
-        server.translate(q=line, source="en", target="de")[1]["translatedText"] for line in LINES[:3]
+        server.translate(q=line, source="en", target="de")[1]["translatedText"]
+        for line in LINES[:3]
     ]
-    assert server.translate(q=[], source="en", target="de") == (200, {"translatedText": []})
+    assert server.translate(q=[], source="en", target="de") == (
+        200,
+        {"translatedText": []},
+    )
 
 
 def test_languages_models_and_health(server: Server) -> None:
@@ -78,7 +100,9 @@ def test_languages_models_and_health(server: Server) -> None:
         [{"code": "de", "name": "German", "targets": ["en"]}, {"code": "en", "name": "English", "targets": ["de"]}],
     )  # fmt: skip
     _, models = server.ask("GET", "/models")
-    known = {m["name"]: [(d["source"], d["target"]) for d in m["directions"]] for m in models}
+    known = {
+        m["name"]: [(d["source"], d["target"]) for d in m["directions"]] for m in models
+    }
     assert known == {"ende": [("en", "de")], "both": [("en", "de"), ("de", "en")]}
     status, health = server.ask("GET", "/health")
     assert (status, health["status"]) == (200, "ok")
@@ -103,12 +127,16 @@ def test_the_page_loads_nothing_from_elsewhere(server: Server) -> None:
         links = re.findall(r"https?://[^\s\"'<]+", content)
         assert [link for link in links if link != "http://www.w3.org/2000/svg"] == []
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        connection.sendall(
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
         head = connection.makefile("rb").read().partition(b"\r\n\r\n")[0].decode()
     for line in head.split("\r\n")[1:]:
         name, _, value = line.partition(": ")
         connection_headers[name] = value
-    assert connection_headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+    assert connection_headers["content-security-policy"].startswith(
+        "default-src 'none'; script-src 'self'"
+    )
     assert connection_headers["x-content-type-options"] == "nosniff"
     assert "server" not in connection_headers
     # What the policy forbids is not in the page: code and styles within it.
@@ -130,19 +158,29 @@ REFUSED = [
     (400, "source: expected a name", b'{"q": "a", "source": ["en"]}'),
     (400, "source: expected a name", b'{"q": "a", "source": "e\\nn"}'),
     (400, "no model translates so", b'{"q": "a", "source": "en", "target": "xx"}'),
-    (400, "no model translates so", b'{"q": "a", "source": "en", "target": "de", "model": "x"}'),
+    (
+        400,
+        "no model translates so",
+        b'{"q": "a", "source": "en", "target": "de", "model": "x"}',
+    ),
     (400, "source and target are needed", b'{"q": "a"}'),
     (400, "alternatives: expected a whole number", b'{"q": "a", "alternatives": -1}'),
     (400, "alternatives: expected a whole number", b'{"q": "a", "alternatives": true}'),
     (400, "alternatives: expected a whole number", b'{"q": "a", "alternatives": 1e99}'),
-    (400, "alternatives: at most 4", b'{"q": "a", "source": "en", "target": "de", "alternatives": 5}'),
+    (
+        400,
+        "alternatives: at most 4",
+        b'{"q": "a", "source": "en", "target": "de", "alternatives": 5}',
+    ),
     (413, "4001 characters, at most 4000", b'{"q": "' + b"a" * 4001 + b'"}'),
     (413, "longer than 20000 bytes", b'{"q": "' + b"a" * 20_000 + b'"}'),
 ]
 
 
 @pytest.mark.parametrize(("status", "message", "body"), REFUSED)
-def test_malformed_requests_are_refused(server: Server, status: int, message: str, body: bytes) -> None:
+def test_malformed_requests_are_refused(
+    server: Server, status: int, message: str, body: bytes
+) -> None:
     got, answer = server.ask("POST", "/translate", body)
     assert (got, list(answer)) == (status, ["error"])
     assert message in answer["error"]
@@ -172,27 +210,41 @@ def test_a_body_that_is_too_long_is_not_awaited(server: Server) -> None:
     # Nothing of the body is sent, and the answer comes all the same.
     assert b" 413 " in raw(server, head + b"Content-Length: 999999999999999999\r\n\r\n")
     chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
-    assert b" 413 " in raw(server, head + b"Transfer-Encoding: chunked\r\n\r\n" + 2 * chunk)
+    assert b" 413 " in raw(
+        server, head + b"Transfer-Encoding: chunked\r\n\r\n" + 2 * chunk
+    )
     assert b" 400 " in raw(server, b"\x16\x03\x01 what is this?\r\n\r\n")
     assert b" 400 " in raw(server, head + b"Content-Length: -1\r\n\r\n")
     assert server.ask("GET", "/health")[0] == 200
 
 
-def test_requests_at_the_same_time_share_batches_and_keep_their_answers(server: Server) -> None:
+def test_requests_at_the_same_time_share_batches_and_keep_their_answers(
+    server: Server,
+) -> None:
     alone = {
-        line: server.translate(q=line, source="en", target="de")[1]["translatedText"] for line in set(LINES)
+        line: server.translate(q=line, source="en", target="de")[1]["translatedText"]
+        for line in set(LINES)
     }
     asked = [{"q": line, "source": "en", "target": "de"} for line in LINES * 4]
     batches = server.metric("masscli_batches_total")
     answers = server.translate_all(asked, threads=40)
-    assert answers == [(200, {"translatedText": alone[fields["q"]]}) for fields in asked]
+    assert answers == [
+        (200, {"translatedText": alone[fields["q"]]}) for fields in asked
+    ]
     assert server.metric("masscli_batches_total") - batches < len(asked) / 2
 
 
-def test_a_full_queue_and_a_late_answer_are_refused(runs: Path, preloaded: Preloaded) -> None:
+def test_a_full_queue_and_a_late_answer_are_refused(
+    runs: Path, preloaded: Preloaded
+) -> None:
     asked = [{"q": LINES * 4, "source": "en", "target": "de"}] * 24
     with Server(
-        runs / "ende", "--max-queue", 2, "--batch-characters", 10, program=preloaded.program
+        runs / "ende",
+        "--max-queue",
+        2,
+        "--batch-characters",
+        10,
+        program=preloaded.program,
     ) as small:
         answers = small.translate_all(asked, threads=24)
         statuses = [answer[0] for answer in answers if not isinstance(answer, OSError)]
@@ -200,20 +252,32 @@ def test_a_full_queue_and_a_late_answer_are_refused(runs: Path, preloaded: Prelo
         assert set(statuses) == {200, 429}
         assert small.translate(q="ba")[0] == 200
     with Server(
-        runs / "ende", "--request-seconds", "0.001", "--beam", 5, program=preloaded.program
+        runs / "ende",
+        "--request-seconds",
+        "0.001",
+        "--beam",
+        5,
+        program=preloaded.program,
     ) as impatient:
-        assert impatient.translate(q=LINES * 4) == (504, {"error": "not done within 0.001 seconds"})
+        assert impatient.translate(q=LINES * 4) == (
+            504,
+            {"error": "not done within 0.001 seconds"},
+        )
         assert impatient.ask("GET", "/health")[0] == 200
 
 
-def test_a_hang_up_reads_the_models_again(runs: Path, tmp_path: Path, preloaded: Preloaded) -> None:
+def test_a_hang_up_reads_the_models_again(
+    runs: Path, tmp_path: Path, preloaded: Preloaded
+) -> None:
     shutil.copytree(runs / "both", tmp_path / "run", symlinks=True)
     with Server(tmp_path / "run", program=preloaded.program) as running:
         before = running.translate(q=LINES[:9], source="en", target="de")
         # The model is replaced by another one, as training into its folder does.
         for link in ("best", "last"):
             (tmp_path / "run/checkpoints" / link).unlink(missing_ok=True)
-        shutil.copytree(runs / "ende/checkpoints/best", tmp_path / "run/checkpoints/best")
+        shutil.copytree(
+            runs / "ende/checkpoints/best", tmp_path / "run/checkpoints/best"
+        )
         running.process.send_signal(signal.SIGHUP)
         running.wait_for("the models were read again")
         after = running.translate(q=LINES[:9], source="en", target="de")
@@ -226,12 +290,19 @@ def test_a_hang_up_reads_the_models_again(runs: Path, tmp_path: Path, preloaded:
         assert running.translate(q=LINES[:9], source="en", target="de") == after
 
 
-def test_a_stop_in_the_middle_answers_or_refuses_every_request(runs: Path, preloaded: Preloaded) -> None:
+def test_a_stop_in_the_middle_answers_or_refuses_every_request(
+    runs: Path, preloaded: Preloaded
+) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     asked = [{"q": LINES, "source": "en", "target": "de"}] * 40
     with Server(
-        runs / "ende", "--batch-characters", 10, "--stop-seconds", "0.2", program=preloaded.program
+        runs / "ende",
+        "--batch-characters",
+        10,
+        "--stop-seconds",
+        "0.2",
+        program=preloaded.program,
     ) as running:
         expected = running.translate(**asked[0])
         with ThreadPoolExecutor(1) as pool:
@@ -241,23 +312,43 @@ def test_a_stop_in_the_middle_answers_or_refuses_every_request(runs: Path, prelo
             assert running.stop() == 0
             results = answers.result(timeout=60)
     complete = [result for result in results if result == expected]
-    refused = [result for result in results if isinstance(result, OSError) or result[0] == 503]
+    refused = [
+        result for result in results if isinstance(result, OSError) or result[0] == 503
+    ]
     assert complete
     assert refused
     assert len(complete) + len(refused) == len(asked)
 
 
-def test_a_server_whose_messages_nobody_reads_serves_on_and_stops(runs: Path, preloaded: Preloaded) -> None:
-    command = [preloaded.program, "serve", "--port", "0", "--precision", "fp32", str(runs / "ende")]
+def test_a_server_whose_messages_nobody_reads_serves_on_and_stops(
+    runs: Path, preloaded: Preloaded
+) -> None:
+    command = [
+        preloaded.program,
+        "serve",
+        "--port",
+        "0",
+        "--precision",
+        "fp32",
+        str(runs / "ende"),
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
-        while not (match := re.search(r"serving on http://127.0.0.1:(\d+)", process.stderr.readline())):
+        while not (
+            match := re.search(
+                r"serving on http://127.0.0.1:(\d+)", process.stderr.readline()
+            )
+        ):
             assert process.poll() is None
         process.stderr.close()
         process.send_signal(signal.SIGHUP)
-        with socket.create_connection(("127.0.0.1", int(match[1])), timeout=30) as connection:
-            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        with socket.create_connection(
+            ("127.0.0.1", int(match[1])), timeout=30
+        ) as connection:
+            connection.sendall(
+                b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            )
             assert b" 200 " in connection.recv(1000)
         process.terminate()
         assert process.wait(timeout=60) == 0
@@ -266,7 +357,9 @@ def test_a_server_whose_messages_nobody_reads_serves_on_and_stops(runs: Path, pr
         process.wait()
 
 
-def test_what_cannot_be_served_is_refused_at_once(runs: Path, toy: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_served_is_refused_at_once(
+    runs: Path, toy: Path, tmp_path: Path
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -274,10 +367,16 @@ def test_what_cannot_be_served_is_refused_at_once(runs: Path, toy: Path, tmp_pat
         with pytest.raises(MasscliError, match=rf"--port {port}: cannot be used"):
             dispatch(["serve", str(runs / "ende"), "--port", str(port)])
     streams = {"mass": {"dataset": "en", "objective": {"name": "mass"}}}
-    list(masscli.pretrain(recipe(toy, tmp_path / "mass", "train.max_update=1", streams=streams)))
+    list(
+        masscli.pretrain(
+            recipe(toy, tmp_path / "mass", "train.max_update=1", streams=streams)
+        )
+    )
     with pytest.raises(MasscliError, match="was not trained to translate"):
         dispatch(["serve", str(tmp_path / "mass"), "--port", "0"])
-    with pytest.raises(MasscliError, match=r"--allowed-hosts: expected names, \*\.NAME or \*"):
+    with pytest.raises(
+        MasscliError, match=r"--allowed-hosts: expected names, \*\.NAME or \*"
+    ):
         dispatch(["serve", str(runs / "ende"), "--allowed-hosts", "a.*.example"])
     with pytest.raises(MasscliError, match="--prefix-size"):
         dispatch(["serve", str(runs / "ende"), "--prefix-size", "2"])

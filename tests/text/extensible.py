@@ -31,7 +31,18 @@ NEW = [
 ] * 4
 LANGUAGES = ("en", "de")
 SPECIAL = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": 4}
-MERGES = ["t h", "th e</w>", "h a", "ha us</w>", "u s</w>", "a t</w>", "c at</w>", "d o", "do g</w>", "s e"]
+MERGES = [
+    "t h",
+    "th e</w>",
+    "h a",
+    "ha us</w>",
+    "u s</w>",
+    "a t</w>",
+    "c at</w>",
+    "d o",
+    "do g</w>",
+    "s e",
+]
 
 
 def _letters() -> list[str]:
@@ -41,7 +52,11 @@ def _letters() -> list[str]:
 def _trained(folder: Path, preprocessing: TextPreprocessing) -> Tokenizer:
     lines = [*preprocessing.apply(OLD, "en")]
     return Tokenizer.train(
-        iter(lines), vocab_size=110, preprocessing=preprocessing, languages=LANGUAGES, folder=folder
+        iter(lines),
+        vocab_size=110,
+        preprocessing=preprocessing,
+        languages=LANGUAGES,
+        folder=folder,
     )
 
 
@@ -49,7 +64,11 @@ def foreign_sentencepiece(model_type: str, size: int) -> bytes:
     """A SentencePiece model as its own trainer makes it by default, with the unknown piece first."""
     model = BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(OLD), model_writer=model, model_type=model_type, vocab_size=size, minloglevel=2
+        sentence_iterator=iter(OLD),
+        model_writer=model,
+        model_type=model_type,
+        vocab_size=size,
+        minloglevel=2,
     )
     return model.getvalue()
 
@@ -60,7 +79,18 @@ def _from_bytes(data: bytes, preprocessing: TextPreprocessing) -> Tokenizer:
 
 def _wordpiece() -> bytes:
     letters = _letters()
-    pieces = ["[PAD]", "[unused0]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##den"]
+    pieces = [
+        "[PAD]",
+        "[unused0]",
+        "[unused1]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "the",
+        "cat",
+        "##den",
+    ]
     pieces += [*letters, *(f"##{letter}" for letter in letters)]
     return "\n".join(pieces).encode()
 
@@ -68,18 +98,42 @@ def _wordpiece() -> bytes:
 def _bpe_codes() -> bytes:
     letters = _letters()
     return pack_bpe_codes(
-        [*letters, *(f"{letter}@@" for letter in letters), "the", "th@@", "cat", "do@@", "dog"], MERGES
+        [
+            *letters,
+            *(f"{letter}@@" for letter in letters),
+            "the",
+            "th@@",
+            "cat",
+            "do@@",
+            "dog",
+        ],
+        MERGES,
     )
 
 
 def _dictionary() -> bytes:
     letters = _letters()
-    pieces = [*SPECIAL, *letters, *(f"{letter}@@" for letter in letters), "the", "cat", "dog", "th@@"]
+    pieces = [
+        *SPECIAL,
+        *letters,
+        *(f"{letter}@@" for letter in letters),
+        "the",
+        "cat",
+        "dog",
+        "th@@",
+    ]
     return pack_dictionary(pieces, SPECIAL, MERGES)
 
 
 def _byte_level() -> bytes:
-    merges = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("Ġ", "d"), ("Ġd", "o"), ("Ġdo", "g")]
+    merges = [
+        ("t", "h"),
+        ("th", "e"),
+        ("Ġ", "the"),
+        ("Ġ", "d"),
+        ("Ġd", "o"),
+        ("Ġdo", "g"),
+    ]
     pieces = [*SPECIAL, *BYTE_LETTERS, *(first + second for first, second in merges)]
     return pack_byte_level_bpe(pieces, merges, SPECIAL)
 
@@ -88,7 +142,9 @@ def _numbered() -> bytes:
     model = foreign_sentencepiece("unigram", 70)
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     # A dictionary in another order, without some of the pieces.
-    pieces = [processor.id_to_piece(number) for number in range(len(processor) - 3, 2, -1)]
+    pieces = [
+        processor.id_to_piece(number) for number in range(len(processor) - 3, 2, -1)
+    ]
     return pack_numbered_sentencepiece(
         model, [*SPECIAL, *pieces, "<de_DE>"], SPECIAL | {"de_DE": 5 + len(pieces)}
     )
@@ -97,13 +153,23 @@ def _numbered() -> bytes:
 PLAIN = TextPreprocessing()
 MAKERS: dict[str, Callable[[Path], Tokenizer]] = {
     "trained": lambda folder: _trained(folder, PLAIN),
-    "moses, lower case": lambda folder: _trained(folder, TextPreprocessing(moses=True, lowercase=True)),
-    "sentencepiece unigram": lambda folder: _from_bytes(foreign_sentencepiece("unigram", 70), PLAIN),
-    "sentencepiece bpe": lambda folder: _from_bytes(foreign_sentencepiece("bpe", 100), PLAIN),
+    "moses, lower case": lambda folder: _trained(
+        folder, TextPreprocessing(moses=True, lowercase=True)
+    ),
+    "sentencepiece unigram": lambda folder: _from_bytes(
+        foreign_sentencepiece("unigram", 70), PLAIN
+    ),
+    "sentencepiece bpe": lambda folder: _from_bytes(
+        foreign_sentencepiece("bpe", 100), PLAIN
+    ),
     "numbered": lambda folder: _from_bytes(_numbered(), PLAIN),
     "wordpiece": lambda folder: _from_bytes(_wordpiece(), PLAIN),
-    "wordpiece, lower case": lambda folder: _from_bytes(_wordpiece(), TextPreprocessing(lowercase=True)),
-    "bpe codes": lambda folder: _from_bytes(_bpe_codes(), TextPreprocessing(moses=True)),
+    "wordpiece, lower case": lambda folder: _from_bytes(
+        _wordpiece(), TextPreprocessing(lowercase=True)
+    ),
+    "bpe codes": lambda folder: _from_bytes(
+        _bpe_codes(), TextPreprocessing(moses=True)
+    ),
     "dictionary": lambda folder: _from_bytes(_dictionary(), PLAIN),
     "byte-level": lambda folder: _from_bytes(_byte_level(), PLAIN),
 }

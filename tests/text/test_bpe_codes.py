@@ -22,9 +22,15 @@ MERGES = ["r </w>", "l o", "lo w", "e r</w>"]
 """Of figure 1 in Sennrich et al. 2016, where the end of a word is a symbol of its own; in the files it is part of the last one."""
 
 
-def written(folder: Path, merges: list[str], pieces: list[str], count: str = "") -> tuple[Path, Path]:
-    (folder / "codes").write_text("".join(f"{merge}{count}\n" for merge in merges), encoding="utf-8")
-    (folder / "vocab").write_text("".join(f"{piece} 7\n" for piece in pieces), encoding="utf-8")
+def written(
+    folder: Path, merges: list[str], pieces: list[str], count: str = ""
+) -> tuple[Path, Path]:
+    (folder / "codes").write_text(
+        "".join(f"{merge}{count}\n" for merge in merges), encoding="utf-8"
+    )
+    (folder / "vocab").write_text(
+        "".join(f"{piece} 7\n" for piece in pieces), encoding="utf-8"
+    )
     return folder / "codes", folder / "vocab"
 
 
@@ -33,16 +39,23 @@ def cut(pieces: BpeCodesModel, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("head", "count"), [("#version: 0.2\n", ""), ("", " 12")], ids=["subword-nmt", "fastBPE"]
+    ("head", "count"),
+    [("#version: 0.2\n", ""), ("", " 12")],
+    ids=["subword-nmt", "fastBPE"],
 )
 def test_the_example_of_the_paper(head: str, count: str, tmp_path: Path) -> None:
     codes, vocab = written(
-        tmp_path, ["l o", "lo w", "e r</w>"], ["low@@", "er", "low", "l@@", "o@@", "w"], count
+        tmp_path,
+        ["l o", "lo w", "e r</w>"],
+        ["low@@", "er", "low", "l@@", "o@@", "w"],
+        count,
     )
     codes.write_text(head + codes.read_text(encoding="utf-8"), encoding="utf-8")
     pieces = BpeCodesModel(read_bpe_files(codes, vocab))
     assert cut(pieces, "lower  er") == ["low@@", "er", "er"]
-    assert cut(pieces, "low") == ["l@@", "o@@", "w"], "`low` was never made at the end of a word"
+    assert cut(pieces, "low") == ["l@@", "o@@", "w"], (
+        "`low` was never made at the end of a word"
+    )
     assert pieces.decode(pieces.encode(["lower er"])[0]) == "lower er"
 
 
@@ -67,7 +80,9 @@ def merged(parts: list[str], pair: tuple[str, str]) -> list[str]:
     out: list[str] = []
     for part in parts:
         if out and (out[-1], part) == pair:
-            out[-1] += f"\0{part}"  # marked, so that what was just made is no part of the next one
+            out[-1] += (
+                f"\0{part}"  # marked, so that what was just made is no part of the next one
+            )
         else:
             out.append(part)
     return [part.replace("\0", "") for part in out]
@@ -75,7 +90,9 @@ def merged(parts: list[str], pair: tuple[str, str]) -> list[str]:
 
 def test_words_are_cut_as_merges_one_after_the_other_cut_them(tmp_path: Path) -> None:
     rng = random.Random(1)
-    words = Counter("".join(rng.choices("aaabbcd", k=rng.randint(1, 9))) for _ in range(300))
+    words = Counter(
+        "".join(rng.choices("aaabbcd", k=rng.randint(1, 9))) for _ in range(300)
+    )
     codes = learned(words, 60)
     text = ["".join(rng.choices("aaabbcd", k=rng.randint(1, 12))) for _ in range(300)]
     expected = []
@@ -83,9 +100,13 @@ def test_words_are_cut_as_merges_one_after_the_other_cut_them(tmp_path: Path) ->
         parts = [*word[:-1], f"{word[-1]}</w>"]
         for pair in codes:
             parts = merged(parts, pair)
-        expected.append([*(f"{part}@@" for part in parts[:-1]), parts[-1].removesuffix("</w>")])
+        expected.append(
+            [*(f"{part}@@" for part in parts[:-1]), parts[-1].removesuffix("</w>")]
+        )
     pieces = sorted({piece for row in expected for piece in row})
-    found = BpeCodesModel(read_bpe_files(*written(tmp_path, [f"{a} {b}" for a, b in codes], pieces)))
+    found = BpeCodesModel(
+        read_bpe_files(*written(tmp_path, [f"{a} {b}" for a, b in codes], pieces))
+    )
     assert [cut(found, word) for word in text] == expected
     assert any(len(row) > 1 and len(row[0]) > 3 for row in expected)
     line = " ".join(text)
@@ -94,31 +115,55 @@ def test_words_are_cut_as_merges_one_after_the_other_cut_them(tmp_path: Path) ->
 
 def test_a_piece_that_the_vocabulary_lacks_is_taken_apart_again(tmp_path: Path) -> None:
     codes, vocab = written(
-        tmp_path, ["l o", "lo w", "low e", "lowe r</w>"], ["lo@@", "w@@", "e@@", "r</w>", "r"]
+        tmp_path,
+        ["l o", "lo w", "low e", "lowe r</w>"],
+        ["lo@@", "w@@", "e@@", "r</w>", "r"],
     )
     pieces = BpeCodesModel(read_bpe_files(codes, vocab))
     assert cut(pieces, "lower") == ["lo@@", "w@@", "e@@", "r"]
-    assert cut(pieces, "lowr") == ["lo@@", "w@@", "r"] and cut(pieces, "xr") == ["<unk>", "r"]
-    assert pieces.decode(pieces.encode(["xr <s> lowr"])[0]) == "\u2047 r \u2047 \u2047 \u2047 lowr"
+    assert cut(pieces, "lowr") == ["lo@@", "w@@", "r"] and cut(pieces, "xr") == [
+        "<unk>",
+        "r",
+    ]
+    assert (
+        pieces.decode(pieces.encode(["xr <s> lowr"])[0])
+        == "\u2047 r \u2047 \u2047 \u2047 lowr"
+    )
 
 
 def test_the_ids_are_those_of_xlm(tmp_path: Path) -> None:
     """<s>, </s>, <pad>, <unk>, ten special ones (the second is the mask), then the vocabulary (xlm/data/dictionary.py)."""
     codes, vocab = written(tmp_path, ["l o"], ["lo@@", "w"])
     tokenizer = Tokenizer.from_bpe_codes(
-        codes, vocab, preprocessing=TextPreprocessing(), languages=("en", "fr"), folder=tmp_path / "made"
+        codes,
+        vocab,
+        preprocessing=TextPreprocessing(),
+        languages=("en", "fr"),
+        folder=tmp_path / "made",
     )
     found = tokenizer.vocab
     assert (found.bos, found.eos, found.pad, found.unk, found.mask) == (0, 1, 2, 3, 5)
-    assert tokenizer.encode("low w", "en") == [14, 15, 15] and tokenizer.piece_texts([14, 15]) == ["lo", "w"]
-    assert len({found.cls, found.sep, *found.languages.values(), *found.spare} & set(range(4, 14))) == 9, (
-        "the free ones come first"
-    )
+    assert tokenizer.encode("low w", "en") == [14, 15, 15] and tokenizer.piece_texts(
+        [14, 15]
+    ) == ["lo", "w"]
+    assert (
+        len(
+            {found.cls, found.sep, *found.languages.values(), *found.spare}
+            & set(range(4, 14))
+        )
+        == 9
+    ), "the free ones come first"
     assert len(found.special_ids & {14, 15}) == 0 and found.size > 16
     again = Tokenizer.load(tmp_path / "made")
-    assert again.vocab == found and again.decode([14, 15, found.cls, 15, 3], "en") == "low w \u2047"
+    assert (
+        again.vocab == found
+        and again.decode([14, 15, found.cls, 15, 3], "en") == "low w \u2047"
+    )
     adopted = Tokenizer.from_model_file(
-        tmp_path / "made", preprocessing=TextPreprocessing(), languages=("fr",), folder=tmp_path / "other"
+        tmp_path / "made",
+        preprocessing=TextPreprocessing(),
+        languages=("fr",),
+        folder=tmp_path / "other",
     )
     assert adopted.vocab == found
 
@@ -126,13 +171,18 @@ def test_the_ids_are_those_of_xlm(tmp_path: Path) -> None:
 def test_lines_that_xlm_passes_over_have_no_id(tmp_path: Path) -> None:
     """XLM's Dictionary.read_vocab skips what is not two fields, U+2028, repeats and its own symbols; the ids of the others depend on it."""
     codes, vocab = written(tmp_path, ["l o"], [])
-    vocab.write_text("lo@@ 9\n\u2028 8\n 7\n\n<pad> 6\nlo@@ 5\n\u00a0 5\na b 3\nw 2\n", encoding="utf-8")
+    vocab.write_text(
+        "lo@@ 9\n\u2028 8\n 7\n\n<pad> 6\nlo@@ 5\n\u00a0 5\na b 3\nw 2\n",
+        encoding="utf-8",
+    )
     pieces = BpeCodesModel(read_bpe_files(codes, vocab))
     assert len(pieces) == 16 and pieces.id_to_piece([14, 15]) == ["lo@@", "w"]
 
 
 def test_the_last_piece_is_known_by_its_place(tmp_path: Path) -> None:
-    codes, vocab = written(tmp_path, ["< /", "</ w", "</w >"], ["</w>@@", "a", "<@@", "/@@"])
+    codes, vocab = written(
+        tmp_path, ["< /", "</ w", "</w >"], ["</w>@@", "a", "<@@", "/@@"]
+    )
     assert cut(BpeCodesModel(read_bpe_files(codes, vocab)), "</w>a") == ["</w>@@", "a"]
 
 
@@ -163,15 +213,27 @@ def test_a_data_folder_is_made_with_them(tmp_path: Path, no_sync: None) -> None:
     [
         ("l o\nlow\n", "low 3\n", "codes:2: expected PIECE PIECE [COUNT], got 'low'"),
         ("l o x\n", "low 3\n", "codes:1: expected PIECE PIECE [COUNT], got 'l o x'"),
-        ("e r </w>\n", "low 3\n", "codes:1: </w> stands alone, as in files of subword-nmt 0.1"),
+        (
+            "e r </w>\n",
+            "low 3\n",
+            "codes:1: </w> stands alone, as in files of subword-nmt 0.1",
+        ),
         ("l o ²\n", "low 3\n", "codes:1: expected PIECE PIECE [COUNT], got 'l o ²'"),
         ("l o\n", "low x\n", "vocab:1: expected PIECE COUNT, got 'low x'"),
         ("l o\n", "low ²\n", "vocab:1: expected PIECE COUNT, got 'low ²'"),
-        ("l o\n", f"low {'9' * 5000}\n", "vocab:1: expected PIECE COUNT, got 'low 99999"),
+        (
+            "l o\n",
+            f"low {'9' * 5000}\n",
+            "vocab:1: expected PIECE COUNT, got 'low 99999",
+        ),
     ],
 )
 def test_files_of_another_form(
-    codes: str, vocab: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    codes: str,
+    vocab: str,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "codes").write_text(codes, encoding="utf-8")
     (tmp_path / "vocab").write_text(vocab, encoding="utf-8")
@@ -208,12 +270,17 @@ def test_rare_pieces_are_left_out_and_taken_apart(tmp_path: Path) -> None:
     codes = tmp_path / "codes"
     codes.write_text("l o\nlo w\ne r</w>\n", encoding="utf-8")
     for name, least in (("all", 0), ("frequent", 5)):
-        lines = [f"{piece} {count}\n" for piece, count in counts.items() if count >= least]
+        lines = [
+            f"{piece} {count}\n" for piece, count in counts.items() if count >= least
+        ]
         (tmp_path / name).write_text("".join(lines), encoding="utf-8")
     cut_by_us = read_bpe_files(codes, tmp_path / "all", 5)
     assert cut_by_us == read_bpe_files(codes, tmp_path / "frequent")
     assert cut(BpeCodesModel(cut_by_us), "lower") == ["lo@@", "w@@", "er"]
-    assert cut(BpeCodesModel(read_bpe_files(codes, tmp_path / "all", 2)), "lower") == ["low@@", "er"]
+    assert cut(BpeCodesModel(read_bpe_files(codes, tmp_path / "all", 2)), "lower") == [
+        "low@@",
+        "er",
+    ]
     with pytest.raises(MasscliError) as error:
         read_bpe_files(codes, tmp_path / "all", 10)
     assert error.value.message.endswith("no piece has a count of 10")

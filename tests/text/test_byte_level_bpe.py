@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 
 from masscli.core.errors import MasscliError
-from masscli.text.byte_level_bpe import BYTE_LETTERS, ByteLevelModel, pack_byte_level_bpe, split_words
+from masscli.text.byte_level_bpe import (
+    BYTE_LETTERS,
+    ByteLevelModel,
+    pack_byte_level_bpe,
+    split_words,
+)
 from masscli.text.char_offsets import encode_with_offsets
 from masscli.text.markers import UNKNOWN_TEXT
 from masscli.text.preprocessing import TextPreprocessing
@@ -33,7 +38,9 @@ MERGES = [
 ]
 
 
-def model(merges: list[tuple[str, str]] = MERGES, prefix: bool = False) -> ByteLevelModel:
+def model(
+    merges: list[tuple[str, str]] = MERGES, prefix: bool = False
+) -> ByteLevelModel:
     return ByteLevelModel(packed(merges, prefix))
 
 
@@ -77,7 +84,11 @@ def test_merges_and_spaces() -> None:
 def merge_slowly(letters: list[str], merges: list[tuple[str, str]]) -> list[str]:
     """Look through the whole word for the leftmost pair with the earliest merge, again and again."""
     while True:
-        ranked = [(merges.index(pair), i) for i, pair in enumerate(pairwise(letters)) if pair in merges]
+        ranked = [
+            (merges.index(pair), i)
+            for i, pair in enumerate(pairwise(letters))
+            if pair in merges
+        ]
         if not ranked:
             return letters
         _, i = min(ranked)
@@ -97,18 +108,26 @@ def test_merging_against_a_slow_oracle() -> None:
                 parts.append("".join(pair))
         pieces = model(draw.sample(merges, len(merges)))
         word = "".join(draw.choice("abc") for _ in range(draw.randrange(1, 20)))
-        assert pieces.id_to_piece(pieces.encode([word])[0]) == merge_slowly(list(word), pieces.merges)
+        assert pieces.id_to_piece(pieces.encode([word])[0]) == merge_slowly(
+            list(word), pieces.merges
+        )
 
 
 def test_any_text_comes_back() -> None:
     draw = random.Random(5)
     pieces = model()
     for _ in range(300):
-        text = "".join(chr(draw.choice([*range(32, 127), 9, 0xE9, 0x4E2D, 0x1F600])) for _ in range(12))
+        text = "".join(
+            chr(draw.choice([*range(32, 127), 9, 0xE9, 0x4E2D, 0x1F600]))
+            for _ in range(12)
+        )
         [ids] = pieces.encode([text])
         assert pieces.decode(ids) == text
         assert not set(ids) & set(SPECIAL_IDS.values())
-    assert model(prefix=True).decode(model(prefix=True).encode(["the dog"])[0]) == "the dog"
+    assert (
+        model(prefix=True).decode(model(prefix=True).encode(["the dog"])[0])
+        == "the dog"
+    )
 
 
 def test_half_a_character_and_an_unknown_piece_are_seen() -> None:
@@ -146,10 +165,15 @@ def test_offsets_and_word_starts() -> None:
 def test_damage_is_one_line() -> None:
     def error(data: bytes) -> str:
         with pytest.raises(MasscliError) as caught:
-            Tokenizer.from_bytes(Path("vocab.model"), data, TextPreprocessing(), ("en",))
+            Tokenizer.from_bytes(
+                Path("vocab.model"), data, TextPreprocessing(), ("en",)
+            )
         return str(caught.value.args[0])
 
-    assert error(packed()[:-5]) == "vocab.model: is a damaged vocabulary of the kind byte-level-bpe"
+    assert (
+        error(packed()[:-5])
+        == "vocab.model: is a damaged vocabulary of the kind byte-level-bpe"
+    )
     header, _, content = packed().partition(b"\n")
     for key, value in (
         ("pieces", ["a", "a"]),
@@ -168,28 +192,52 @@ def test_damage_is_one_line() -> None:
         == "vocab.model: is a damaged vocabulary of the kind byte-level-bpe"
     )
     few = pack_byte_level_bpe(["a", "b"], [], {})
-    assert error(few) == "vocab.model: lacks 254 of the 256 bytes, and has no unknown piece"
+    assert (
+        error(few)
+        == "vocab.model: lacks 254 of the 256 bytes, and has no unknown piece"
+    )
 
 
 @pytest.mark.peer
 @pytest.mark.parametrize("prefix", [False, True])
 def test_ids_are_those_of_hugging_face(prefix: bool, tmp_path: Path) -> None:
-    tokenizers = pytest.importorskip("tokenizers", reason="Hugging Face's tokenizers is not installed")
+    tokenizers = pytest.importorskip(
+        "tokenizers", reason="Hugging Face's tokenizers is not installed"
+    )
     draw = random.Random(7)
-    alphabet = [*map(chr, range(32, 127)), *" \t\u00a0\x85\x1c\u2028\u3000\u200béßñ中文あ한😀½²'"]
-    lines = ["".join(draw.choice(alphabet) for _ in range(draw.randrange(40))) for _ in range(2000)]
+    alphabet = [
+        *map(chr, range(32, 127)),
+        *" \t\u00a0\x85\x1c\u2028\u3000\u200béßñ中文あ한😀½²'",
+    ]
+    lines = [
+        "".join(draw.choice(alphabet) for _ in range(draw.randrange(40)))
+        for _ in range(2000)
+    ]
     lines += ["  two", "it's we'll I'd've", "", " ", "A dog's tail, 3.50 €!"]
     peer = tokenizers.ByteLevelBPETokenizer(add_prefix_space=prefix)
-    peer.train_from_iterator(lines[:1000], vocab_size=600, special_tokens=SPECIAL, show_progress=False)
+    peer.train_from_iterator(
+        lines[:1000], vocab_size=600, special_tokens=SPECIAL, show_progress=False
+    )
     peer.save_model(str(tmp_path))
     ids = json.loads((tmp_path / "vocab.json").read_text(encoding="utf-8"))
-    listed = (tmp_path / "merges.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")[1:]
-    pairs = [(first, second) for first, _, second in (line.partition(" ") for line in listed)]
+    listed = (
+        (tmp_path / "merges.txt")
+        .read_text(encoding="utf-8")
+        .rstrip("\n")
+        .split("\n")[1:]
+    )
+    pairs = [
+        (first, second) for first, _, second in (line.partition(" ") for line in listed)
+    ]
     # Of a merge that a damaged list names twice, the last place counts.
     for repeated in ([], pairs[:5]):
         merges = [*pairs, *repeated]
         ours = ByteLevelModel(
-            pack_byte_level_bpe(sorted(ids, key=ids.get), merges, SPECIAL_IDS, add_prefix_space=prefix)
+            pack_byte_level_bpe(
+                sorted(ids, key=ids.get), merges, SPECIAL_IDS, add_prefix_space=prefix
+            )
         )
         peer = tokenizers.ByteLevelBPETokenizer(ids, merges, add_prefix_space=prefix)
-        assert ours.encode(lines) == [encoded.ids for encoded in peer.encode_batch(lines)]
+        assert ours.encode(lines) == [
+            encoded.ids for encoded in peer.encode_batch(lines)
+        ]

@@ -24,7 +24,11 @@ SQUAD = {
                 {
                     "context": "some text",
                     "qas": [
-                        {"id": "1", "question": "what?", "answers": [{"text": "some", "answer_start": 0}]}
+                        {
+                            "id": "1",
+                            "question": "what?",
+                            "answers": [{"text": "some", "answer_start": 0}],
+                        }
                     ],
                 }
             ]
@@ -37,7 +41,14 @@ TABLES = {
     "conll": "a\tX\nb\tY\n",
     "squad": json.dumps(SQUAD),
     "swag": "startphrase,sent1,sent2,ending0,ending1,ending2,ending3,label\na b,a,b,c,d,e,f,1\n",
-    "race": json.dumps({"article": "a", "questions": ["b _"], "options": [["c", "d"]], "answers": ["A"]}),
+    "race": json.dumps(
+        {
+            "article": "a",
+            "questions": ["b _"],
+            "options": [["c", "d"]],
+            "answers": ["A"],
+        }
+    ),
     "dialogues": "hello\thow are you\n",
     "lines": "a b\n",
 }
@@ -45,7 +56,9 @@ WORDPIECES = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##b\n"
 
 
 def read_wordpiece(path: Path) -> object:
-    return Tokenizer.from_bytes(path, path.read_bytes(), TextPreprocessing(), ()).all_pieces()
+    return Tokenizer.from_bytes(
+        path, path.read_bytes(), TextPreprocessing(), ()
+    ).all_pieces()
 
 
 def read_merges(path: Path) -> object:
@@ -69,7 +82,10 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "merges.txt": ("#version: 0.2\na b</w>\n", merges_txt.read_merges_txt),
 }
 for _format, _text in TABLES.items():
-    READERS[_format] = (_text, lambda path, format=_format: list(read_records(path, format)))  # type: ignore[misc]
+    READERS[_format] = (
+        _text,
+        lambda path, format=_format: list(read_records(path, format)),
+    )  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -85,7 +101,9 @@ def test_a_byte_order_mark_changes_nothing(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "latin-1"])
 @pytest.mark.parametrize("name", READERS)
-def test_other_encodings_give_one_line(name: str, encoding: str, tmp_path: Path) -> None:
+def test_other_encodings_give_one_line(
+    name: str, encoding: str, tmp_path: Path
+) -> None:
     text, read = READERS[name]
     path = tmp_path / name
     mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
@@ -109,7 +127,9 @@ def test_other_encodings_give_one_line(name: str, encoding: str, tmp_path: Path)
         ("run.toml", "a = " + "9" * 5000),
     ],
 )
-def test_deep_nesting_and_huge_numbers_give_one_line(name: str, text: str, tmp_path: Path) -> None:
+def test_deep_nesting_and_huge_numbers_give_one_line(
+    name: str, text: str, tmp_path: Path
+) -> None:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
     with pytest.raises(MasscliError) as caught:

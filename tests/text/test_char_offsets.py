@@ -73,13 +73,19 @@ VOCAB = [
 def trained(folder: Path, words: list[str], size: int, **options: Any) -> Tokenizer:
     lines = (" ".join(words) for _ in range(20))
     return Tokenizer.train(
-        lines, vocab_size=size, preprocessing=TextPreprocessing(**options), languages=("en",), folder=folder
+        lines,
+        vocab_size=size,
+        preprocessing=TextPreprocessing(**options),
+        languages=("en",),
+        folder=folder,
     )
 
 
 def drawn(draw: random.Random, words: list[str]) -> str:
     """Words with punctuation on them."""
-    return "".join(draw.choices([*words, ".", ",", "(", ")", "-"], k=draw.randint(1, 5)))
+    return "".join(
+        draw.choices([*words, ".", ",", "(", ")", "-"], k=draw.randint(1, 5))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -91,27 +97,42 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 @pytest.fixture(scope="module")
 def wordpieces(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("wordpieces")
-    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in VOCAB), encoding="utf-8")
+    (folder / "vocab.txt").write_text(
+        "".join(f"{piece}\n" for piece in VOCAB), encoding="utf-8"
+    )
     preprocessing = TextPreprocessing(lowercase=True)
     return Tokenizer.from_model_file(
-        folder / "vocab.txt", preprocessing=preprocessing, languages=("en",), folder=folder / "made"
+        folder / "vocab.txt",
+        preprocessing=preprocessing,
+        languages=("en",),
+        folder=folder / "made",
     )
 
 
-def test_places_are_those_that_sentencepiece_knows_of_its_own_normalisation(letters: Tokenizer) -> None:
+def test_places_are_those_that_sentencepiece_knows_of_its_own_normalisation(
+    letters: Tokenizer,
+) -> None:
     """Its table from letters of the normal form to those of the original; a letter that became several lends its place to all of them."""
     draw, changed = random.Random(1), 0
     for _ in range(400):
         word = drawn(draw, [*PLAIN, *ODD])
         ids, begins, ends = encode_with_offsets(letters, word, "en")
         normal, origin = letters._model.processor.normalize(word, with_offsets=True)
-        assert letters.vocab.unk not in ids and "".join(letters.ids_to_pieces(ids)) == normal
+        assert (
+            letters.vocab.unk not in ids
+            and "".join(letters.ids_to_pieces(ids)) == normal
+        )
         at = 0
-        for piece, begin, end in zip(letters.piece_texts(ids), begins, ends, strict=True):
+        for piece, begin, end in zip(
+            letters.piece_texts(ids), begins, ends, strict=True
+        ):
             at += normal[at] == "\u2581"
             if piece:
                 stop = at + len(piece)
-                assert (begin, end) == (origin[at], next(o for o in origin if o > origin[stop - 1])), (
+                assert (begin, end) == (
+                    origin[at],
+                    next(o for o in origin if o > origin[stop - 1]),
+                ), (
                     word,
                     piece,
                 )
@@ -120,7 +141,9 @@ def test_places_are_those_that_sentencepiece_knows_of_its_own_normalisation(lett
     assert changed > 100
 
 
-def test_what_is_unknown_stands_for_what_nothing_else_stands_for(letters: Tokenizer) -> None:
+def test_what_is_unknown_stands_for_what_nothing_else_stands_for(
+    letters: Tokenizer,
+) -> None:
     """Every other word of letters that the vocabulary lacks."""
     draw = random.Random(2)
     for _ in range(200):
@@ -133,7 +156,11 @@ def test_what_is_unknown_stands_for_what_nothing_else_stands_for(letters: Tokeni
         for n, part in enumerate(parts):
             wanted += [(at, at + len(part))] * (n % 2)
             at += len(part)
-        assert [(a, b) for i, a, b in zip(ids, begins, ends, strict=True) if i == letters.vocab.unk] == wanted
+        assert [
+            (a, b)
+            for i, a, b in zip(ids, begins, ends, strict=True)
+            if i == letters.vocab.unk
+        ] == wanted
         assert max(ends) == at
 
 
@@ -142,7 +169,10 @@ def test_what_is_unknown_stands_for_what_nothing_else_stands_for(letters: Tokeni
     [
         ("The Caf\u00e9, (\u00c9)", ["The", "Caf\u00e9", ",", "(", "\u00c9", ")"]),
         ("cafe\u0301-fine.", ["cafe\u0301", "-", "fin", "e", "."]),
-        ("\u201e\u0436\u0443\u043a\u201d, dog", ["\u201e", "\u0436\u0443\u043a", "\u201d", ",", "dog"]),
+        (
+            "\u201e\u0436\u0443\u043a\u201d, dog",
+            ["\u201e", "\u0436\u0443\u043a", "\u201d", ",", "dog"],
+        ),
         ("dog\u00bb,", ["dog", "\u00bb", ","]),
         ("\u4e2d\u6587dog", ["\u4e2d", "\u6587", "dog"]),
         ("(\u200bdog\u00ad)", ["(", "dog", ")"]),
@@ -159,9 +189,16 @@ def test_accents_that_are_taken_off_widen_nothing(
 
 def test_quotes_that_moses_makes_straight_and_turns_round(tmp_path: Path) -> None:
     straight = trained(tmp_path, [*PLAIN, *ODD], 64, normalize=True, moses=True)
-    for text in ("\u201edog\u201d", "\u201edog\u201d.", "\u2018dog\u2019,", "(dog\u2026)"):
+    for text in (
+        "\u201edog\u201d",
+        "\u201edog\u201d.",
+        "\u2018dog\u2019,",
+        "(dog\u2026)",
+    ):
         ids, begins, ends = encode_with_offsets(straight, text, "en")
-        known = [n for n, piece in enumerate(straight.piece_texts(ids)) if piece.isalpha()]
+        known = [
+            n for n, piece in enumerate(straight.piece_texts(ids)) if piece.isalpha()
+        ]
         first, last = known[0], known[-1]
         assert text[begins[first] : ends[last]] == "dog"
         assert (text[: ends[first - 1]], begins[last + 1], ends[-1]) == (
@@ -171,19 +208,30 @@ def test_quotes_that_moses_makes_straight_and_turns_round(tmp_path: Path) -> Non
         )
 
 
-def test_no_letter_is_lost_and_places_never_go_back(letters: Tokenizer, wordpieces: Tokenizer) -> None:
+def test_no_letter_is_lost_and_places_never_go_back(
+    letters: Tokenizer, wordpieces: Tokenizer
+) -> None:
     draw = random.Random(3)
     for tokenizer in (letters, wordpieces):
         for _ in range(200):
             text = " ".join(
-                drawn(draw, [*PLAIN, *ODD, "\u0436", "\u00a0", "\u0301", "\u4e2d", "\u2581"])
+                drawn(
+                    draw,
+                    [*PLAIN, *ODD, "\u0436", "\u00a0", "\u0301", "\u4e2d", "\u2581"],
+                )
                 for _ in range(3)
             )
             _, begins, ends = encode_with_offsets(tokenizer, text, "en")
             assert begins == sorted(begins) and ends == sorted(ends)
-            assert all(0 <= a <= b <= len(text) for a, b in zip(begins, ends, strict=True))
-            covered = {at for a, b in zip(begins, ends, strict=True) for at in range(a, b)}
-            assert [c for at, c in enumerate(text) if c.isalnum() and at not in covered] == [], text
+            assert all(
+                0 <= a <= b <= len(text) for a, b in zip(begins, ends, strict=True)
+            )
+            covered = {
+                at for a, b in zip(begins, ends, strict=True) for at in range(a, b)
+            }
+            assert [
+                c for at, c in enumerate(text) if c.isalnum() and at not in covered
+            ] == [], text
 
 
 def test_an_answer_is_cut_out_as_it_stands_wherever_pieces_allow_it(
@@ -194,8 +242,13 @@ def test_an_answer_is_cut_out_as_it_stands_wherever_pieces_allow_it(
     context = " ".join(drawn(draw, [*PLAIN, *ODD, "\u0436"]) for _ in range(120))
     words = list(SHARED_TEXT_WORD.finditer(context))
     for n in range(150):
-        first, last = sorted((draw.choice(words), draw.choice(words)), key=lambda word: word.start())
-        begin, end = draw.randrange(first.start(), first.end()), draw.randint(last.start() + 1, last.end())
+        first, last = sorted(
+            (draw.choice(words), draw.choice(words)), key=lambda word: word.start()
+        )
+        begin, end = (
+            draw.randrange(first.start(), first.end()),
+            draw.randint(last.start() + 1, last.end()),
+        )
         if begin < end:
             asked.append(
                 {
@@ -205,10 +258,14 @@ def test_an_answer_is_cut_out_as_it_stands_wherever_pieces_allow_it(
                 }
             )
     (tmp_path / "x.json").write_text(
-        json.dumps({"data": [{"paragraphs": [{"context": context, "qas": asked}]}]}), encoding="utf-8"
+        json.dumps({"data": [{"paragraphs": [{"context": context, "qas": asked}]}]}),
+        encoding="utf-8",
     )
     table = load_table(tmp_path / "x.json", "squad", letters, "en")
-    begins, ends = table.columns["context.begin"][0].tolist(), table.columns["context.end"][0].tolist()
+    begins, ends = (
+        table.columns["context.begin"][0].tolist(),
+        table.columns["context.end"][0].tolist(),
+    )
     for row in range(len(table)):
         found, answer, start = (
             answer_token_span(table, row),
@@ -219,7 +276,9 @@ def test_an_answer_is_cut_out_as_it_stands_wherever_pieces_allow_it(
         told = context[begins[found[0]] : ends[found[1]]]
         assert answer in told
         inside = any(
-            a < at < b for at in (start, start + len(answer)) for a, b in zip(begins, ends, strict=True)
+            a < at < b
+            for at in (start, start + len(answer))
+            for a, b in zip(begins, ends, strict=True)
         )
         assert inside or told == answer
         exact += told == answer

@@ -23,14 +23,20 @@ def test_without_the_package_one_line_says_what_to_install(
     (tmp_path / "a.zst").write_bytes(b"")
     with pytest.raises(MasscliError) as caught:
         list(iter_lines(tmp_path / "a.zst"))
-    assert caught.value.message == f"{tmp_path / 'a.zst'}: reading .zst needs the package zstandard"
+    assert (
+        caught.value.message
+        == f"{tmp_path / 'a.zst'}: reading .zst needs the package zstandard"
+    )
     assert caught.value.hint == "pip install 'masscli[zstd]'"
 
 
 def test_all_frames_are_read(tmp_path: Path) -> None:
     zstandard = pytest.importorskip("zstandard")
     middle = TEXT.index(b"line 30000")
-    frames = [zstandard.ZstdCompressor().compress(part) for part in (TEXT[:middle], b"", TEXT[middle:])]
+    frames = [
+        zstandard.ZstdCompressor().compress(part)
+        for part in (TEXT[:middle], b"", TEXT[middle:])
+    ]
     (tmp_path / "a.zst").write_bytes(b"".join(frames))
     (tmp_path / "a.gz").write_bytes(gzip.compress(TEXT))
     assert list(iter_lines(tmp_path / "a.zst")) == LINES
@@ -57,12 +63,16 @@ def test_what_is_not_zstd_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "padding", [b"", bytes(4), bytes(1 << 24)], ids=["none", "four zeros", "16 MiB of zeros"]
+    "padding",
+    [b"", bytes(4), bytes(1 << 24)],
+    ids=["none", "four zeros", "16 MiB of zeros"],
 )
 def test_zeros_may_follow_each_stream_of_xz(tmp_path: Path, padding: bytes) -> None:
     """Python's own reader takes minutes for so many zeros."""
     middle = TEXT.index(b"line 30000")
-    streams = [lzma.compress(part) + padding for part in (TEXT[:middle], b"", TEXT[middle:])]
+    streams = [
+        lzma.compress(part) + padding for part in (TEXT[:middle], b"", TEXT[middle:])
+    ]
     (tmp_path / "a.xz").write_bytes(b"".join(streams))
     assert list(iter_lines(tmp_path / "a.xz")) == LINES
 
@@ -73,7 +83,11 @@ def test_what_is_not_xz_is_named(tmp_path: Path, changed: int) -> None:
     second = bytearray(lzma.compress(TEXT[:3000]))
     second[changed] ^= 1
     for first in (b"", lzma.compress(TEXT[:3000])):
-        for rest in (bytes(second), lzma.compress(TEXT[:3000], lzma.FORMAT_ALONE), b"x"):
+        for rest in (
+            bytes(second),
+            lzma.compress(TEXT[:3000], lzma.FORMAT_ALONE),
+            b"x",
+        ):
             (tmp_path / "a.xz").write_bytes(first + rest)
             with pytest.raises(MasscliError, match=r"a\.xz: not a whole xz file"):
                 list(iter_lines(tmp_path / "a.xz"))

@@ -47,7 +47,9 @@ def test_archives_read_like_plain_files(tmp_path: Path) -> None:
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\r\nb"), encoding="ascii"))
+    monkeypatch.setattr(
+        "sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\r\nb"), encoding="ascii")
+    )
     assert list(corpus.iter_lines(Path("-"))) == ["a", "b"]
 
 
@@ -59,7 +61,9 @@ def test_a_byte_order_mark_is_left_out_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", [4, 1 << 20])
-@pytest.mark.parametrize("function", [lambda path: list(corpus.iter_lines(path)), corpus.scan_file])
+@pytest.mark.parametrize(
+    "function", [lambda path: list(corpus.iter_lines(path)), corpus.scan_file]
+)
 def test_undecodable_bytes_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, function: object
 ) -> None:
@@ -74,17 +78,24 @@ def test_undecodable_bytes_are_named(
 def test_utf16_is_guessed(tmp_path: Path) -> None:
     with pytest.raises(MasscliError) as caught:
         corpus.scan_file(write(tmp_path / "a", "text\n".encode("utf-16")))
-    assert caught.value.hint is not None and caught.value.hint.startswith("it looks like UTF-16")
+    assert caught.value.hint is not None and caught.value.hint.startswith(
+        "it looks like UTF-16"
+    )
 
 
 @pytest.mark.parametrize(
-    ("suffix", "kind", "pack"), [(".gz", "gzip", gzip.compress), (".xz", "xz", lzma.compress)]
+    ("suffix", "kind", "pack"),
+    [(".gz", "gzip", gzip.compress), (".xz", "xz", lzma.compress)],
 )
-def test_damaged_archives_are_named(tmp_path: Path, suffix: str, kind: str, pack: object) -> None:
+def test_damaged_archives_are_named(
+    tmp_path: Path, suffix: str, kind: str, pack: object
+) -> None:
     whole: bytes = pack(bytes(range(97, 123)) * 999 + b"\n")  # type: ignore[operator]
     for data in (whole[:-12], b"no archive at all"):
         path = write(tmp_path / f"a{suffix}", data)
-        with pytest.raises(MasscliError, match=re.escape(f"{path}: not a whole {kind} file (")):
+        with pytest.raises(
+            MasscliError, match=re.escape(f"{path}: not a whole {kind} file (")
+        ):
             corpus.scan_file(path)
 
 
@@ -131,7 +142,9 @@ def test_scan_finds_every_stride(
         patch.setattr(corpus, "BLOCK_BYTES", block)
         patch.setattr(corpus, "LINE_STRIDE", stride)
         found = corpus.scan_file(write(tmp_path / "a", data))
-    starts = [sum(len(line) + 1 for line in cut[:n]) for n in range(0, len(cut), stride)]
+    starts = [
+        sum(len(line) + 1 for line in cut[:n]) for n in range(0, len(cut), stride)
+    ]
     assert found.lines == len(cut)
     assert found.offsets.tolist() == [*starts, len(data)]
     assert found.size == found.text_size == len(data)

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from masscli.text.dictionary_model import HEADER, DictionaryModel, pack_dictionary
-from masscli.text.model_kinds import DICTIONARY, TWO_VOCABULARIES, detect_kind, open_model
+from masscli.text.model_kinds import (
+    DICTIONARY,
+    TWO_VOCABULARIES,
+    detect_kind,
+    open_model,
+)
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.subword_model import BadModelError
 from masscli.text.tokenizer import Tokenizer
@@ -29,17 +34,27 @@ def test_pieces_have_the_ids_of_the_dictionary() -> None:
 
 def test_merges_ignore_what_the_dictionary_has() -> None:
     merges = ["l o", "lo w</w>", "e r</w>"]
-    model = DictionaryModel(pack_dictionary([*NAMES, "low", "lo@@", "l@@"], SPECIAL, merges=merges))
+    model = DictionaryModel(
+        pack_dictionary([*NAMES, "low", "lo@@", "l@@"], SPECIAL, merges=merges)
+    )
     # subword-nmt without a vocabulary makes `er`, which is unknown, and does not take it apart again.
     assert model.encode(["low", "loer", "l"]) == [[4], [5, 3], [3]]
     assert model.decode([5, 4]) == "lolow"
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"[]", b'{"pieces": ["a"]}', b'{"pieces": ["<unk>"], "special_ids": {"<unk>": 7}}']
+    "data",
+    [
+        b"",
+        b"[]",
+        b'{"pieces": ["a"]}',
+        b'{"pieces": ["<unk>"], "special_ids": {"<unk>": 7}}',
+    ],
 )
 def test_a_damaged_dictionary_is_named(data: bytes) -> None:
-    with pytest.raises(BadModelError, match="damaged vocabulary of the kind dictionary"):
+    with pytest.raises(
+        BadModelError, match="damaged vocabulary of the kind dictionary"
+    ):
         DictionaryModel(HEADER + data)
 
 
@@ -55,21 +70,30 @@ def test_each_language_has_its_own_pieces(tmp_path: Path) -> None:
     assert detect_kind(data) == TWO_VOCABULARIES
     tokenizer = Tokenizer.from_bytes(tmp_path, data, TextPreprocessing(), ("en", "de"))
     vocab = tokenizer.vocab
-    english, german = (tokenizer.encode("dog in hund", language) for language in ("en", "de"))
+    english, german = (
+        tokenizer.encode("dog in hund", language) for language in ("en", "de")
+    )
     assert english == [0, 1, vocab.unk]
     assert german[0] == vocab.unk
     assert len({*english, *german}) == 5
     assert tokenizer.decode(english, "en") == "dog in \u2047"
     assert tokenizer.decode(german, "de") == "\u2047 in hund"
     # The ids of the target follow its dictionary, special pieces included.
-    assert [tokenizer.ids_to_pieces([vocab.unk + 1 + i])[0] for i in range(3)] == ["hund", "in", "der"]
+    assert [tokenizer.ids_to_pieces([vocab.unk + 1 + i])[0] for i in range(3)] == [
+        "hund",
+        "in",
+        "der",
+    ]
     tokenizer.save(tmp_path)
-    assert Tokenizer.load(tmp_path).encode("der hund", "de") == tokenizer.encode("der hund", "de")
+    assert Tokenizer.load(tmp_path).encode("der hund", "de") == tokenizer.encode(
+        "der hund", "de"
+    )
 
 
 def test_ranges_of_two_vocabularies_fit() -> None:
     model = TwoVocabularies(
-        two(["a", "b"], ["c"]), partial(open_model, kind=DICTIONARY, preprocessing=TextPreprocessing())
+        two(["a", "b"], ["c"]),
+        partial(open_model, kind=DICTIONARY, preprocessing=TextPreprocessing()),
     )
     shared = set(model.special_ids.values()) | set(model.free_ids)
     assert set(model.source_ids) & set(model.target_ids) == shared
@@ -88,4 +112,7 @@ def test_a_damaged_pair_is_named() -> None:
     ):
         assert broken != data
         with pytest.raises(BadModelError, match="damaged pair"):
-            TwoVocabularies(broken, partial(open_model, kind=DICTIONARY, preprocessing=TextPreprocessing()))
+            TwoVocabularies(
+                broken,
+                partial(open_model, kind=DICTIONARY, preprocessing=TextPreprocessing()),
+            )

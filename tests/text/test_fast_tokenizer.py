@@ -34,7 +34,9 @@ CONTENT: dict[str, Any] = {
 
 
 def packed(content: dict[str, Any], special_ids: dict[str, int]) -> bytes:
-    data, _ = pack_fast_tokenizer(content, lambda pieces: special_ids, len(content["model"]["vocab"]))
+    data, _ = pack_fast_tokenizer(
+        content, lambda pieces: special_ids, len(content["model"]["vocab"])
+    )
     return data
 
 
@@ -47,7 +49,9 @@ def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.peer
 def test_ids_text_and_special_pieces(tmp_path: Path) -> None:
-    pytest.importorskip("tokenizers", reason="Hugging Face's tokenizers is not installed")
+    pytest.importorskip(
+        "tokenizers", reason="Hugging Face's tokenizers is not installed"
+    )
     data = packed(CONTENT, {"<unk>": 0, "<mask>": 4})
     tokenizer = Tokenizer.from_bytes(tmp_path / "x", data, TextPreprocessing(), ("en",))
     # An added token is found inside a word, as there; the name of a special one is text.
@@ -61,7 +65,9 @@ def test_ids_text_and_special_pieces(tmp_path: Path) -> None:
 
 @pytest.mark.peer
 def test_ends_of_words_are_shown_as_continuations(tmp_path: Path) -> None:
-    pytest.importorskip("tokenizers", reason="Hugging Face's tokenizers is not installed")
+    pytest.importorskip(
+        "tokenizers", reason="Hugging Face's tokenizers is not installed"
+    )
     content = CONTENT | {
         "added_tokens": [],
         "decoder": {"type": "BPEDecoder", "suffix": "</w>"},
@@ -77,7 +83,9 @@ def test_ends_of_words_are_shown_as_continuations(tmp_path: Path) -> None:
 
 @pytest.mark.peer
 def test_damage_is_one_line() -> None:
-    pytest.importorskip("tokenizers", reason="Hugging Face's tokenizers is not installed")
+    pytest.importorskip(
+        "tokenizers", reason="Hugging Face's tokenizers is not installed"
+    )
 
     def error(data: bytes) -> str:
         with pytest.raises(MasscliError) as caught:
@@ -89,12 +97,19 @@ def test_damage_is_one_line() -> None:
     damaged = "x: is a damaged vocabulary of the kind fast-tokenizer"
     assert error(data[:-1]) == damaged
     for change in ({"tokenizer": 3}, {"special_ids": 3}, {"pieces": None}):
-        assert error(header + b"\n" + json.dumps(json.loads(content) | change).encode()) == damaged
+        assert (
+            error(header + b"\n" + json.dumps(json.loads(content) | change).encode())
+            == damaged
+        )
     for part in (
         {"model": CONTENT["model"] | {"unk_token": "x"}},
         {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}},
     ):
-        with pytest.raises(BadModelError, match="is refused by Hugging Face's tokenizers"):
+        with pytest.raises(
+            BadModelError, match="is refused by Hugging Face's tokenizers"
+        ):
             packed(CONTENT | part, {"<unk>": 0})
     wrong = json.loads(content) | {"tokenizer": CONTENT | {"model": {"type": "Magic"}}}
-    assert error(header + b"\n" + json.dumps(wrong).encode()).startswith("x: is refused by Hugging Face's")
+    assert error(header + b"\n" + json.dumps(wrong).encode()).startswith(
+        "x: is refused by Hugging Face's"
+    )

@@ -21,7 +21,11 @@ from masscli.text.preprocessing import TextPreprocessing
         ("de", "Heute ist der 18.", "Heute ist der 18 ."),
         ("fr", "C'est M.", "C' est M ."),
         # Elsewhere abbreviations keep theirs.
-        ("en", "Mr. Smith met Dr. Who at 4 p.m. on Monday.", "Mr. Smith met Dr. Who at 4 p.m. on Monday ."),
+        (
+            "en",
+            "Mr. Smith met Dr. Who at 4 p.m. on Monday.",
+            "Mr. Smith met Dr. Who at 4 p.m. on Monday .",
+        ),
         ("en", "So he waited...", "So he waited ..."),
         ("en", "A full stop .", "A full stop ."),
     ],
@@ -44,7 +48,9 @@ def test_the_last_full_stop(language: str, line: str, tokens: str) -> None:
         ("cs", 'Říká "ano."', 'Říká "ano."'),
     ],
 )
-def test_quotation_marks_beside_full_stops(language: str, line: str, expected: str) -> None:
+def test_quotation_marks_beside_full_stops(
+    language: str, line: str, expected: str
+) -> None:
     assert normalize(line, language) == expected
 
 
@@ -63,13 +69,16 @@ ROUND_TRIPS = {
 
 
 @pytest.mark.parametrize(
-    ("language", "line"), [(language, line) for language, lines in ROUND_TRIPS.items() for line in lines]
+    ("language", "line"),
+    [(language, line) for language, lines in ROUND_TRIPS.items() for line in lines],
 )
 def test_text_comes_back_as_it_was(language: str, line: str) -> None:
     assert detokenize(tokenize(line, language), language) == line
 
 
-@pytest.mark.parametrize("line", ["the dogs \u2019 tails", "5 @ home", "a & b", "one: 3 of them"])
+@pytest.mark.parametrize(
+    "line", ["the dogs \u2019 tails", "5 @ home", "a & b", "one: 3 of them"]
+)
 def test_marks_between_words_keep_their_spaces(line: str) -> None:
     assert detokenize(tokenize(line, "en"), "en") == line
 
@@ -78,7 +87,11 @@ def test_marks_between_words_keep_their_spaces(line: str) -> None:
     ("language", "tokens", "text"),
     [
         ("en", "it ' s an e - mail , is n ' t it ?", "it's an e-mail, is n't it?"),
-        ("en", "they paid $ 1 , 000 . 50 ( in cash ) .", "they paid $1,000.50 (in cash)."),
+        (
+            "en",
+            "they paid $ 1 , 000 . 50 ( in cash ) .",
+            "they paid $1,000.50 (in cash).",
+        ),
         ("en", 'he said : " yes " .', 'he said: "yes".'),
         ("fr", "l ' eau qu ' il boit .", "l'eau qu'il boit."),
         ("de", "die u - bahn um 10 : 30 uhr", "die u-bahn um 10:30 uhr"),
@@ -107,12 +120,25 @@ def test_the_rules_are_those_of_the_scripts(language: str, normalized: bool) -> 
     scripts = Path(os.environ["MASSCLI_MOSES"]) / "scripts/tokenizer"
     command = f"perl {scripts}/tokenizer.perl -l {language} -no-escape -q"
     if normalized:
-        steps = ("replace-unicode-punctuation.perl", f"normalize-punctuation.perl -l {language}")
+        steps = (
+            "replace-unicode-punctuation.perl",
+            f"normalize-punctuation.perl -l {language}",
+        )
         command = " | ".join(
-            [*(f"perl {scripts}/{step}" for step in (*steps, "remove-non-printing-char.perl")), command]
+            [
+                *(
+                    f"perl {scripts}/{step}"
+                    for step in (*steps, "remove-non-printing-char.perl")
+                ),
+                command,
+            ]
         )
     lines = LINES[language]
     text = "".join(f"{line}\n" for line in lines)
-    done = subprocess.run(["bash", "-c", command], input=text, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["bash", "-c", command], input=text, capture_output=True, text=True, check=True
+    )
     ours = TextPreprocessing(normalize=normalized, moses=True).apply(lines, language)
-    assert [line.split() for line in ours] == [line.split() for line in done.stdout.splitlines()]
+    assert [line.split() for line in ours] == [
+        line.split() for line in done.stdout.splitlines()
+    ]

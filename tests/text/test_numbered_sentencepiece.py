@@ -33,9 +33,19 @@ def test_ids_are_those_of_the_dictionary(tmp_path: Path) -> None:
     pieces = pieces_of_model(tmp_path / "spm.model")
     # In another order, and without one of the pieces.
     dictionary = ["<s>", "<pad>", "</s>", "<unk>", *reversed(pieces[3:-1]), "<mask>"]
-    special = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": len(dictionary) - 1}
-    packed = pack_numbered_sentencepiece((tmp_path / "spm.model").read_bytes(), dictionary, special)
-    tokenizer = Tokenizer.from_bytes(tmp_path / "x", packed, TextPreprocessing(), ("en",))
+    special = {
+        "<s>": 0,
+        "<pad>": 1,
+        "</s>": 2,
+        "<unk>": 3,
+        "<mask>": len(dictionary) - 1,
+    }
+    packed = pack_numbered_sentencepiece(
+        (tmp_path / "spm.model").read_bytes(), dictionary, special
+    )
+    tokenizer = Tokenizer.from_bytes(
+        tmp_path / "x", packed, TextPreprocessing(), ("en",)
+    )
     model = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "spm.model"))
     for line in LINES:
         ids = tokenizer.encode(line, "en")
@@ -46,7 +56,9 @@ def test_ids_are_those_of_the_dictionary(tmp_path: Path) -> None:
                 assert dictionary[i] == piece
             else:
                 assert i == 3
-    assert tokenizer.vocab.size == len(dictionary) + 1 + 8 + 2, "a language, spares, [CLS] and [SEP] are new"
+    assert tokenizer.vocab.size == len(dictionary) + 1 + 8 + 2, (
+        "a language, spares, [CLS] and [SEP] are new"
+    )
     known = tokenizer.encode("kuo ade", "en")
     assert tokenizer.decode([0, *known, 2], "en") == "kuo ade"
     assert tokenizer.decode([*known, 3], "en") == f"kuo ade {UNKNOWN_TEXT}"
@@ -68,7 +80,12 @@ def test_damage_is_one_line(tmp_path: Path) -> None:
         return str(caught.value.args[0])
 
     damaged = "x: is a damaged vocabulary of the kind numbered-sentencepiece"
-    for change in ({"model": 3}, {"model": "!"}, {"special_ids": {}}, {"pieces": ["a", "a"]}):
+    for change in (
+        {"model": 3},
+        {"model": "!"},
+        {"special_ids": {}},
+        {"pieces": ["a", "a"]},
+    ):
         assert error(**change) == damaged
     assert error(model="AAAA") == "x: is not a SentencePiece model"
 
@@ -77,19 +94,48 @@ def test_damage_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["XLMRoberta", "Camembert"])
 def test_ids_are_those_of_hugging_face(kind: str, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers", reason="Hugging Face's transformers is not installed")
-    pytest.importorskip("google.protobuf", reason="transformers reads SentencePiece models with protobuf")
+    transformers = pytest.importorskip(
+        "transformers", reason="Hugging Face's transformers is not installed"
+    )
+    pytest.importorskip(
+        "google.protobuf",
+        reason="transformers reads SentencePiece models with protobuf",
+    )
     pieces = pieces_of_model(tmp_path / "sentencepiece.bpe.model")
     peer = getattr(transformers, f"{kind}Tokenizer").from_pretrained(tmp_path)
     dictionary = ["<s>", "<pad>", "</s>", "<unk>", *pieces[3:], "<mask>"]
-    special = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": len(dictionary) - 1}
+    special = {
+        "<s>": 0,
+        "<pad>": 1,
+        "</s>": 2,
+        "<unk>": 3,
+        "<mask>": len(dictionary) - 1,
+    }
     if kind == "Camembert":
-        dictionary = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", *pieces[1:], "<mask>"]
-        special = {"<pad>": 1, "<unk>": 3, "<s>": 5, "</s>": 6, "<mask>": len(dictionary) - 1}
+        dictionary = [
+            "<s>NOTUSED",
+            "<pad>",
+            "</s>NOTUSED",
+            "<unk>",
+            "<unk>NOTUSED",
+            *pieces[1:],
+            "<mask>",
+        ]
+        special = {
+            "<pad>": 1,
+            "<unk>": 3,
+            "<s>": 5,
+            "</s>": 6,
+            "<mask>": len(dictionary) - 1,
+        }
     model = (tmp_path / "sentencepiece.bpe.model").read_bytes()
-    ours = NumberedSentencePieceModel(pack_numbered_sentencepiece(model, dictionary, special))
+    ours = NumberedSentencePieceModel(
+        pack_numbered_sentencepiece(model, dictionary, special)
+    )
     assert len(peer) == len(ours)
-    assert [peer.convert_tokens_to_ids(piece) for piece in dictionary] == list(range(len(dictionary)))
+    assert [peer.convert_tokens_to_ids(piece) for piece in dictionary] == list(
+        range(len(dictionary))
+    )
     for line in LINES:
         # There the names of special pieces in a text become those pieces; here they are text.
         line = line.replace("<", "")

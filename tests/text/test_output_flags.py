@@ -26,7 +26,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("source", "output", "target", "expected"), CASES)
-def test_flags(source: str, output: str, target: str, expected: tuple[str, ...]) -> None:
+def test_flags(
+    source: str, output: str, target: str, expected: tuple[str, ...]
+) -> None:
     """French is not flagged, since this model does not know it."""
     assert output_flags(source, output, "fr", target, LANGUAGES) == expected
 

@@ -6,7 +6,11 @@ import random
 
 import pytest
 
-from masscli.text.placeholders import find_placeholders, keeps_placeholders, split_at_placeholders
+from masscli.text.placeholders import (
+    find_placeholders,
+    keeps_placeholders,
+    split_at_placeholders,
+)
 
 FOUND = [
     ("Hi {name}, %s!", ["{name}", "%s"]),
@@ -14,7 +18,14 @@ FOUND = [
     ('<a href="x">link</a><br/> &nbsp;&#8211; <!-- a -->', ['<a href="x">', "</a>", "<br/>", "&nbsp;", "&#8211;", "<!-- a -->"]),
     ("See https://a.org/b?c=1&d=2. Or www.a.org, a.b@c.org!", ["https://a.org/b?c=1&d=2", "www.a.org", "a.b@c.org"]),
 ]  # fmt: skip
-NOT_FOUND = ["50% of all, 100%sure", "a < b and b > c", "AT&T; R&D", "{ an open brace", "5 %", "me @ home"]
+NOT_FOUND = [
+    "50% of all, 100%sure",
+    "a < b and b > c",
+    "AT&T; R&D",
+    "{ an open brace",
+    "5 %",
+    "me @ home",
+]
 
 
 @pytest.mark.parametrize(("text", "expected"), FOUND)

@@ -32,7 +32,9 @@ def test_normalization_is_that_of_xlm() -> None:
         (None, ROMANIAN, ROMANIAN),
     ],
 )
-def test_romanian_letters_are_replaced(romanian: str | None, line: str, expected: str) -> None:
+def test_romanian_letters_are_replaced(
+    romanian: str | None, line: str, expected: str
+) -> None:
     assert TextPreprocessing(romanian=romanian).apply([line], "ro") == [expected]
 
 
@@ -40,7 +42,9 @@ def test_letters_of_other_languages_are_left_as_they_are() -> None:
     assert TextPreprocessing(romanian="plain").apply([ROMANIAN], "fr") == [ROMANIAN]
 
 
-@pytest.mark.parametrize("line", ["The dog sees the cat.", 'He said, "It\'s late".', "3.5% of 1,000 (or so)"])
+@pytest.mark.parametrize(
+    "line", ["The dog sees the cat.", 'He said, "It\'s late".', "3.5% of 1,000 (or so)"]
+)
 def test_moses_tokens_are_joined_again(line: str) -> None:
     preprocessing = TextPreprocessing(moses=True)
     (tokenized,) = preprocessing.apply([line], "en")

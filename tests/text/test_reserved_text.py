@@ -44,7 +44,10 @@ def train(lines: list[str], folder: Path, size: int = 200) -> Tokenizer:
 def corpus(words: list[str]) -> list[str]:
     """Lines in the manner of the Penn Treebank, in which every seventh word is one of `words`."""
     draw = random.Random(3)
-    usual = ["".join(draw.choice("bcdfgh") + draw.choice("eio") for _ in range(2)) for _ in range(60)]
+    usual = [
+        "".join(draw.choice("bcdfgh") + draw.choice("eio") for _ in range(2))
+        for _ in range(60)
+    ]
     lines = []
     for _ in range(300):
         line = [draw.choice(usual) for _ in range(12)]
@@ -60,7 +63,9 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 @pytest.mark.parametrize("name", RESERVED)
-def test_text_of_one_reserved_name_has_no_unknown_piece(name: str, tmp_path: Path) -> None:
+def test_text_of_one_reserved_name_has_no_unknown_piece(
+    name: str, tmp_path: Path
+) -> None:
     lines = corpus([name])
     made = train(lines, tmp_path / "new", 120)
     for tokenizer in (made, Tokenizer.load(tmp_path / "new")):
@@ -73,7 +78,10 @@ def test_text_of_one_reserved_name_has_no_unknown_piece(name: str, tmp_path: Pat
 @settings(deadline=None, max_examples=200)
 @given(
     parts=st.lists(
-        st.sampled_from([*RESERVED, "<", ">", "unk>", "<unk", "be", "co", " ", "x", "<<s>>"]), max_size=12
+        st.sampled_from(
+            [*RESERVED, "<", ">", "unk>", "<unk", "be", "co", " ", "x", "<<s>>"]
+        ),
+        max_size=12,
     )
 )
 def test_any_mixture_comes_back(tokenizer: Tokenizer, parts: list[str]) -> None:
@@ -85,7 +93,9 @@ def test_any_mixture_comes_back(tokenizer: Tokenizer, parts: list[str]) -> None:
 
 def test_words_are_encoded_like_lines(tokenizer: Tokenizer) -> None:
     lines = corpus(RESERVED)
-    assert tokenizer.encode_lines(lines, "en") == [tokenizer.encode(line, "en") for line in lines]
+    assert tokenizer.encode_lines(lines, "en") == [
+        tokenizer.encode(line, "en") for line in lines
+    ]
 
 
 def test_offsets_of_pieces_of_reserved_names(tokenizer: Tokenizer) -> None:
@@ -121,12 +131,26 @@ def test_preprocessed_text_and_tables_have_no_unknown_pieces(
     assert data.piece_counts("en")[sorted(data.vocab.special_ids)].sum() == 0
 
 
-def test_unknown_pieces_of_tables_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_pieces_of_tables_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train(corpus(["word"]), tmp_path / "spm", 120)
     path = tmp_path / "a.tsv"
-    path.write_text("label\tsentence\n\u0436\tbebe \u0436\u0444 coco\n", encoding="utf-8")
+    path.write_text(
+        "label\tsentence\n\u0436\tbebe \u0436\u0444 coco\n", encoding="utf-8"
+    )
     model = tmp_path / "spm/vocab.model"
-    run(PreprocessConfig(langs=("en",), tsv=(f"train={path}",), spm_model=model, destdir=tmp_path / "data"))
+    run(
+        PreprocessConfig(
+            langs=("en",),
+            tsv=(f"train={path}",),
+            spm_model=model,
+            destdir=tmp_path / "data",
+        )
+    )
     said = " ".join(capsys.readouterr().err.split())
-    assert f"of the pieces of sentence in {path} are unknown; does the vocabulary suit it?" in said
+    assert (
+        f"of the pieces of sentence in {path} are unknown; does the vocabulary suit it?"
+        in said
+    )
     assert "pieces of label" not in said

@@ -27,7 +27,9 @@ CASES = [
 def test_where_sentences_end(language: str, marked: str) -> None:
     expected = [part for part in marked.split("|") if part]
     sentences = split_sentences(marked.replace("|", ""), language)
-    assert [sentence.strip() for sentence in sentences] == [part.strip() for part in expected]
+    assert [sentence.strip() for sentence in sentences] == [
+        part.strip() for part in expected
+    ]
 
 
 def test_sentences_joined_are_the_text() -> None:

@@ -12,7 +12,11 @@ from masscli.text.single_line import LINE_ENDS, json_line, one_cell, one_line
 
 
 def test_all_line_ends_of_python_are_known() -> None:
-    ends = [chr(code) for code in range(sys.maxunicode + 1) if len(f"a{chr(code)}b".splitlines()) > 1]
+    ends = [
+        chr(code)
+        for code in range(sys.maxunicode + 1)
+        if len(f"a{chr(code)}b".splitlines()) > 1
+    ]
     assert sorted(LINE_ENDS) == ends
 
 

@@ -7,11 +7,18 @@ from collections.abc import Callable
 import pytest
 
 from masscli.text.bpe_codes import BpeCodesModel, pack_bpe_codes
-from masscli.text.byte_level_bpe import BYTE_LETTERS, ByteLevelModel, pack_byte_level_bpe
+from masscli.text.byte_level_bpe import (
+    BYTE_LETTERS,
+    ByteLevelModel,
+    pack_byte_level_bpe,
+)
 from masscli.text.dictionary_model import DictionaryModel, pack_dictionary
 from masscli.text.gpt_bpe import GptBpeModel, pack_gpt_bpe
 from masscli.text.markers import UNKNOWN_TEXT
-from masscli.text.numbered_sentencepiece import NumberedSentencePieceModel, pack_numbered_sentencepiece
+from masscli.text.numbered_sentencepiece import (
+    NumberedSentencePieceModel,
+    pack_numbered_sentencepiece,
+)
 from masscli.text.sentencepiece_model import SentencePieceModel, train_sentencepiece
 from masscli.text.subword_model import BadModelError, SubwordModel
 from masscli.text.wordpiece import REQUIRED_PIECES, WordPieceModel
@@ -24,7 +31,11 @@ def sentencepiece() -> bytes:
 
 
 def numbered() -> NumberedSentencePieceModel:
-    pieces = ["<s>", "<unk>", *SentencePieceModel(sentencepiece()).pieces_and_scores()[0][5:]]
+    pieces = [
+        "<s>",
+        "<unk>",
+        *SentencePieceModel(sentencepiece()).pieces_and_scores()[0][5:],
+    ]
     return NumberedSentencePieceModel(
         pack_numbered_sentencepiece(sentencepiece(), pieces, {"<s>": 0, "<unk>": 1})
     )
@@ -33,14 +44,26 @@ def numbered() -> NumberedSentencePieceModel:
 MODELS: dict[str, Callable[[], SubwordModel]] = {
     "sentencepiece": lambda: SentencePieceModel(sentencepiece()),
     "numbered sentencepiece": numbered,
-    "bpe codes": lambda: BpeCodesModel(pack_bpe_codes(["ab", "a@@", "b", "c", "b@@"], ["a b</w>"])),
-    "gpt": lambda: GptBpeModel(
-        pack_gpt_bpe(["<unk>", "a", "b</w>", "ab</w>", "c</w>", "spare"], [("a", "b</w>")], {"<unk>": 0}, [5])
+    "bpe codes": lambda: BpeCodesModel(
+        pack_bpe_codes(["ab", "a@@", "b", "c", "b@@"], ["a b</w>"])
     ),
-    "byte-level": lambda: ByteLevelModel(pack_byte_level_bpe([*BYTE_LETTERS, "<s>"], [], {"<s>": 256})),
-    "dictionary": lambda: DictionaryModel(pack_dictionary(["<unk>", "ab", "c"], {"<unk>": 0})),
+    "gpt": lambda: GptBpeModel(
+        pack_gpt_bpe(
+            ["<unk>", "a", "b</w>", "ab</w>", "c</w>", "spare"],
+            [("a", "b</w>")],
+            {"<unk>": 0},
+            [5],
+        )
+    ),
+    "byte-level": lambda: ByteLevelModel(
+        pack_byte_level_bpe([*BYTE_LETTERS, "<s>"], [], {"<s>": 256})
+    ),
+    "dictionary": lambda: DictionaryModel(
+        pack_dictionary(["<unk>", "ab", "c"], {"<unk>": 0})
+    ),
     "wordpiece": lambda: WordPieceModel(
-        "".join(f"{piece}\n" for piece in (*REQUIRED_PIECES, "ab", "##c")).encode(), True
+        "".join(f"{piece}\n" for piece in (*REQUIRED_PIECES, "ab", "##c")).encode(),
+        True,
     ),
 }
 
@@ -58,7 +81,15 @@ def test_an_id_beyond_the_last_one_is_unknown(kind: str) -> None:
 
 def test_pieces_that_are_no_text_have_no_mark() -> None:
     model = MODELS["gpt"]()
-    assert model.id_to_piece(range(7)) == ["<unk>", "a@@", "b", "ab", "c", "spare", "<6>"]
+    assert model.id_to_piece(range(7)) == [
+        "<unk>",
+        "a@@",
+        "b",
+        "ab",
+        "c",
+        "spare",
+        "<6>",
+    ]
 
 
 def test_a_sentencepiece_model_with_a_piece_that_is_no_text_is_refused() -> None:

@@ -43,7 +43,11 @@ def make(folder: Path, vocab_size: int = 120, **options: Any) -> Tokenizer:
     preprocessing = TextPreprocessing(**options)
     folder.mkdir(parents=True, exist_ok=True)
     return Tokenizer.train(
-        text(), vocab_size=vocab_size, preprocessing=preprocessing, languages=LANGUAGES, folder=folder
+        text(),
+        vocab_size=vocab_size,
+        preprocessing=preprocessing,
+        languages=LANGUAGES,
+        folder=folder,
     )
 
 
@@ -90,9 +94,20 @@ def test_special_ids(tokenizer: Tokenizer) -> None:
 
 def test_no_text_becomes_a_special_symbol(tokenizer: Tokenizer) -> None:
     vocab = tokenizer.vocab
-    for name in ("<pad>", "<s>", "</s>", "<mask>", "<cls>", "<sep>", "<lang:en>", "<spare0>"):
+    for name in (
+        "<pad>",
+        "<s>",
+        "</s>",
+        "<mask>",
+        "<cls>",
+        "<sep>",
+        "<lang:en>",
+        "<spare0>",
+    ):
         for line in (name, f"the {name} dog", f"the{name}dog"):
-            assert not set(tokenizer.encode(line, "en")) & (vocab.special_ids - {vocab.unk})
+            assert not set(tokenizer.encode(line, "en")) & (
+                vocab.special_ids - {vocab.unk}
+            )
 
 
 def test_special_symbols_leave_no_trace(tokenizer: Tokenizer) -> None:
@@ -123,9 +138,13 @@ CHARACTERS = st.one_of(st.sampled_from(ODD), st.characters(exclude_categories=["
 @settings(max_examples=300, deadline=None)
 @given(lines=st.lists(st.text(CHARACTERS, max_size=20), max_size=6))
 @example(lines=["", " ", "  the  dog ", "a\u2581 b", "the dog", "fi\ufb01 \u0301x"])
-def test_word_by_word_gives_what_sentencepiece_gives(folder: Path, lines: list[str]) -> None:
+def test_word_by_word_gives_what_sentencepiece_gives(
+    folder: Path, lines: list[str]
+) -> None:
     """Against SentencePiece on whole lines, with one tokenizer whose memory fills up as the examples go by."""
-    reference = sentencepiece.SentencePieceProcessor(model_file=str(folder / "vocab.model"))
+    reference = sentencepiece.SentencePieceProcessor(
+        model_file=str(folder / "vocab.model")
+    )
     assert _kept(folder).encode_lines(lines, "en") == reference.encode(lines)
 
 
@@ -138,27 +157,42 @@ def _kept(folder: Path) -> Tokenizer:
     return _tokenizers[folder]
 
 
-def test_the_memory_for_words_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_for_words_is_bounded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("masscli.text.word_cache.MAX_CACHED_IDS", 50)
     tokenizer, whole = Tokenizer.load(folder), Tokenizer.load(folder)
     lines = list(text())
-    assert [tokenizer.encode(line, "en") for line in lines] == whole.encode_lines(lines, "en")
+    assert [tokenizer.encode(line, "en") for line in lines] == whole.encode_lines(
+        lines, "en"
+    )
 
 
-def test_the_order_of_languages_makes_no_other_vocabulary(folder: Path, tmp_path: Path) -> None:
+def test_the_order_of_languages_makes_no_other_vocabulary(
+    folder: Path, tmp_path: Path
+) -> None:
     model, adopted = next(folder.glob("vocab.model")), []
     for n, languages in enumerate((LANGUAGES, LANGUAGES[::-1])):
         (tmp_path / str(n)).mkdir()
         adopted.append(
             Tokenizer.from_model_file(
-                model, preprocessing=TextPreprocessing(), languages=languages, folder=tmp_path / str(n)
+                model,
+                preprocessing=TextPreprocessing(),
+                languages=languages,
+                folder=tmp_path / str(n),
             ).vocab
         )
-    assert adopted[0].fingerprint == adopted[1].fingerprint == Tokenizer.load(folder).vocab.fingerprint
+    assert (
+        adopted[0].fingerprint
+        == adopted[1].fingerprint
+        == Tokenizer.load(folder).vocab.fingerprint
+    )
     assert adopted[0].languages == adopted[1].languages
 
 
-def test_the_fingerprint_covers_settings_and_languages(folder: Path, tmp_path: Path) -> None:
+def test_the_fingerprint_covers_settings_and_languages(
+    folder: Path, tmp_path: Path
+) -> None:
     prints = {Tokenizer.load(folder).vocab.fingerprint}
     for n, options in enumerate(
         [{"lowercase": True}, {"moses": True}, {"normalize": True}, {"vocab_size": 121}]
@@ -177,7 +211,10 @@ def test_the_fingerprint_covers_settings_and_languages(folder: Path, tmp_path: P
 def test_lower_case(tmp_path: Path) -> None:
     tokenizer = Tokenizer.train((line.lower() for line in text()), vocab_size=110, preprocessing=TextPreprocessing(lowercase=True),
                                 languages=LANGUAGES, folder=tmp_path)  # fmt: skip
-    assert tokenizer.decode(tokenizer.encode("Die KATZE geht.", "de"), "de") == "die katze geht."
+    assert (
+        tokenizer.decode(tokenizer.encode("Die KATZE geht.", "de"), "de")
+        == "die katze geht."
+    )
     assert Tokenizer.load(tmp_path).encode("Die KATZE geht.", "de") == tokenizer.encode(
         "die katze geht.", "de"
     )
@@ -187,7 +224,11 @@ def test_moses_is_undone(tmp_path: Path) -> None:
     preprocessing = TextPreprocessing(moses=True, normalize=True)
     lines = [*text(), "the dog , the cat 's house ( small ) ! & < |", '" the dog "']
     tokenizer = Tokenizer.train(
-        iter(lines), vocab_size=130, preprocessing=preprocessing, languages=LANGUAGES, folder=tmp_path
+        iter(lines),
+        vocab_size=130,
+        preprocessing=preprocessing,
+        languages=LANGUAGES,
+        folder=tmp_path,
     )
     line = "the dog's house (small), the cat!"
     assert tokenizer.decode(tokenizer.encode(line, "en"), "en") == line
@@ -219,7 +260,11 @@ def test_too_small_a_vocabulary_says_how_small_it_may_be(tmp_path: Path) -> None
 def test_no_text_at_all(tmp_path: Path) -> None:
     with pytest.raises(MasscliError, match="there is no text to train a vocabulary on"):
         Tokenizer.train(
-            iter([]), vocab_size=8000, preprocessing=TextPreprocessing(), languages=LANGUAGES, folder=tmp_path
+            iter([]),
+            vocab_size=8000,
+            preprocessing=TextPreprocessing(),
+            languages=LANGUAGES,
+            folder=tmp_path,
         )
 
 
@@ -252,15 +297,24 @@ def test_an_adopted_model_keeps_its_ids(tmp_path: Path) -> None:
         tokenizer.vocab.sep,
         *tokenizer.vocab.languages.values(),
     ]
-    assert sorted([*new, *tokenizer.vocab.spare]) == list(range(50, tokenizer.vocab.size))
+    assert sorted([*new, *tokenizer.vocab.spare]) == list(
+        range(50, tokenizer.vocab.size)
+    )
     assert (tmp_path / "vocab.model").read_bytes() == model.read_bytes()
     ids = tokenizer.encode(lines[0], "en")
-    assert Tokenizer.load(tmp_path).decode([*new, *ids, *tokenizer.vocab.spare], "en") == lines[0]
+    assert (
+        Tokenizer.load(tmp_path).decode([*new, *ids, *tokenizer.vocab.spare], "en")
+        == lines[0]
+    )
 
 
-def test_an_adopted_piece_that_text_can_contain_is_not_taken_for_a_special_one(tmp_path: Path) -> None:
+def test_an_adopted_piece_that_text_can_contain_is_not_taken_for_a_special_one(
+    tmp_path: Path,
+) -> None:
     model = foreign_model(
-        tmp_path / "their.model", user_defined_symbols=["<mask>"], control_symbols=["<sep>"]
+        tmp_path / "their.model",
+        user_defined_symbols=["<mask>"],
+        control_symbols=["<sep>"],
     )
     tokenizer = Tokenizer.from_model_file(
         model, preprocessing=TextPreprocessing(), languages=LANGUAGES, folder=tmp_path
@@ -271,7 +325,9 @@ def test_an_adopted_piece_that_text_can_contain_is_not_taken_for_a_special_one(t
     assert theirs.piece_to_id("<mask>") in tokenizer.encode("the <mask> dog", "en")
 
 
-def test_the_symbols_of_an_albert_are_found_by_their_older_names(tmp_path: Path) -> None:
+def test_the_symbols_of_an_albert_are_found_by_their_older_names(
+    tmp_path: Path,
+) -> None:
     model = foreign_model(
         tmp_path / "spiece.model",
         pad_id=0,
@@ -287,15 +343,24 @@ def test_the_symbols_of_an_albert_are_found_by_their_older_names(tmp_path: Path)
     assert (vocab.bos, vocab.eos) == (vocab.cls, vocab.sep), (
         "the frame is the start and the end, as with WordPiece"
     )
-    assert sorted([*vocab.languages.values(), *vocab.spare]) == list(range(50, vocab.size))
+    assert sorted([*vocab.languages.values(), *vocab.spare]) == list(
+        range(50, vocab.size)
+    )
 
 
 def test_adopting_our_own_model_changes_no_id(folder: Path, tmp_path: Path) -> None:
     tokenizer = Tokenizer.from_model_file(
-        folder / "vocab.model", preprocessing=TextPreprocessing(), languages=LANGUAGES, folder=tmp_path
+        folder / "vocab.model",
+        preprocessing=TextPreprocessing(),
+        languages=LANGUAGES,
+        folder=tmp_path,
     )
     original = Tokenizer.load(folder).vocab
-    assert (tokenizer.vocab.special_ids, tokenizer.vocab.size, tokenizer.vocab.mask) == (
+    assert (
+        tokenizer.vocab.special_ids,
+        tokenizer.vocab.size,
+        tokenizer.vocab.mask,
+    ) == (
         original.special_ids,
         original.size,
         original.mask,
@@ -323,7 +388,9 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 
 def reseal(card: dict[str, Any], model: bytes) -> str:
     """Return the text of a tokenizer.json that matches its fingerprint and this model."""
-    made = from_dict(TokenizerCard, {**card, "model_sha256": hashlib.sha256(model).hexdigest()})
+    made = from_dict(
+        TokenizerCard, {**card, "model_sha256": hashlib.sha256(model).hexdigest()}
+    )
     if made.find_damage() is not None:
         return made.to_json()
     return replace(made, fingerprint=made.compute_fingerprint()).to_json()
@@ -348,12 +415,16 @@ def test_damage_under_a_right_seal_is_named(
     model = (folder / "vocab.model").read_bytes()
     card = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     (tmp_path / "vocab.model").write_bytes(model)
-    (tmp_path / "tokenizer.json").write_text(reseal(card | change, model), encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(
+        reseal(card | change, model), encoding="utf-8"
+    )
     with pytest.raises(MasscliError, match=message):
         Tokenizer.load(tmp_path)
 
 
-def test_an_empty_model_under_a_right_seal_is_named(folder: Path, tmp_path: Path) -> None:
+def test_an_empty_model_under_a_right_seal_is_named(
+    folder: Path, tmp_path: Path
+) -> None:
     card = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     (tmp_path / "vocab.model").touch()
     (tmp_path / "tokenizer.json").write_text(reseal(card, b""), encoding="utf-8")
@@ -374,11 +445,18 @@ def test_damage_is_named(folder: Path, tmp_path: Path) -> None:
         (folder / "tokenizer.json").read_text(encoding="utf-8"),
     )
     raw = json.loads(card)
-    assert load(model[:-1], card) == "vocab.model: is not the model that tokenizer.json describes"
-    assert load(model, card[:-20]).startswith("tokenizer.json: is damaged (")
-    assert load(model, json.dumps(raw | {"mask": 9})) == "tokenizer.json: does not match its fingerprint"
     assert (
-        load(model, json.dumps(raw | {"format": 99})) == "tokenizer.json: has format 99, this masscli reads 1"
+        load(model[:-1], card)
+        == "vocab.model: is not the model that tokenizer.json describes"
+    )
+    assert load(model, card[:-20]).startswith("tokenizer.json: is damaged (")
+    assert (
+        load(model, json.dumps(raw | {"mask": 9}))
+        == "tokenizer.json: does not match its fingerprint"
+    )
+    assert (
+        load(model, json.dumps(raw | {"format": 99}))
+        == "tokenizer.json: has format 99, this masscli reads 1"
     )
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(MasscliError, match=r"tokenizer\.json: no such file"):

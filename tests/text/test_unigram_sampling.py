@@ -41,7 +41,9 @@ def test_segmentations_have_their_probabilities(alpha: float) -> None:
     }
     total = sum(weights.values())
     rng = np.random.default_rng(1)
-    counts = Counter(tuple(sampling(np.array(word), rng).tolist()) for _ in range(20_000))
+    counts = Counter(
+        tuple(sampling(np.array(word), rng).tolist()) for _ in range(20_000)
+    )
     assert len(weights) == 6 and counts.keys() <= weights.keys()
     for ids, weight in weights.items():
         assert counts[ids] / 20_000 == pytest.approx(weight / total, abs=0.012), ids
@@ -56,7 +58,11 @@ def train_unigram(folder: Path, model_type: str) -> Path:
     lines = [" ".join(draw.choices(words, k=draw.randint(1, 10))) for _ in range(400)]
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines), model_writer=model, vocab_size=40, model_type=model_type, minloglevel=2
+        sentence_iterator=iter(lines),
+        model_writer=model,
+        vocab_size=40,
+        model_type=model_type,
+        minloglevel=2,
     )
     (folder / f"{model_type}.model").write_bytes(model.getvalue())
     return folder / f"{model_type}.model"
@@ -64,7 +70,10 @@ def train_unigram(folder: Path, model_type: str) -> Path:
 
 def open_tokenizer(path: Path, folder: Path) -> Tokenizer:
     return Tokenizer.from_model_file(
-        path, preprocessing=TextPreprocessing(), languages=["en"], folder=folder / f"{path.stem}-folder"
+        path,
+        preprocessing=TextPreprocessing(),
+        languages=["en"],
+        folder=folder / f"{path.stem}-folder",
     )
 
 
@@ -73,8 +82,13 @@ def test_a_real_model_keeps_its_text_and_prefers_its_best(tmp_path: Path) -> Non
     texts = ["lower newest", "wide lo ing", "lo€w newing"]
     rng = np.random.default_rng(2)
     for ids in tokenizer.encode_lines(texts, "en"):
-        sampled = [tokenizer.unigram_sampling(0.1, 100)(np.array(ids), rng).tolist() for _ in range(20)]
-        assert {tokenizer.decode(other, "en") for other in sampled} == {tokenizer.decode(ids, "en")}
+        sampled = [
+            tokenizer.unigram_sampling(0.1, 100)(np.array(ids), rng).tolist()
+            for _ in range(20)
+        ]
+        assert {tokenizer.decode(other, "en") for other in sampled} == {
+            tokenizer.decode(ids, "en")
+        }
         assert len({tuple(other) for other in sampled}) > 1
         # With a large exponent only the best segmentation is left, which is that of the model.
         best = tokenizer.unigram_sampling(200.0, 100)(np.array(ids), rng).tolist()
@@ -83,7 +97,12 @@ def test_a_real_model_keeps_its_text_and_prefers_its_best(tmp_path: Path) -> Non
 
 def test_other_vocabularies_are_refused(tmp_path: Path) -> None:
     tokenizer = open_tokenizer(train_unigram(tmp_path, "bpe"), tmp_path)
-    with pytest.raises(MasscliError, match=r"^--unigram-alpha: the vocabulary is not a unigram model"):
+    with pytest.raises(
+        MasscliError, match=r"^--unigram-alpha: the vocabulary is not a unigram model"
+    ):
         tokenizer.unigram_sampling(0.1, 100)
-    with pytest.raises(MasscliError, match=r"^--bpe-dropout: the vocabulary is sentencepiece, not a BPE"):
+    with pytest.raises(
+        MasscliError,
+        match=r"^--bpe-dropout: the vocabulary is sentencepiece, not a BPE",
+    ):
         tokenizer.bpe_dropout(0.1, 100)

@@ -43,13 +43,19 @@ def test_wordpiece_and_bpe_codes(tmp_path: Path) -> None:
     vocab = tmp_path / "vocab.txt"
     vocab.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nbe\n##ba\n", encoding="utf-8")
     wordpiece = Tokenizer.from_bytes(vocab, vocab.read_bytes(), TextPreprocessing(), ())
-    counts = count_unknown(wordpiece, [wordpiece.encode(line, "") for line in ("beba", "x y", "be x")])
+    counts = count_unknown(
+        wordpiece, [wordpiece.encode(line, "") for line in ("beba", "x y", "be x")]
+    )
     assert (counts.pieces, counts.unknown, counts.lines) == (6, 3, [2])
 
 
-def test_a_vocabulary_without_capitals_is_noticed(tmp_path: Path, tokenizer: Tokenizer) -> None:
+def test_a_vocabulary_without_capitals_is_noticed(
+    tmp_path: Path, tokenizer: Tokenizer
+) -> None:
     def wordpiece(pieces: str, **options: bool) -> Tokenizer:
-        text = "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces.split(), ""])
+        text = "\n".join(
+            ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces.split(), ""]
+        )
         return Tokenizer.from_bytes(
             tmp_path / "vocab.txt", text.encode(), TextPreprocessing(**options), ("en",)
         )
@@ -62,7 +68,9 @@ def test_a_vocabulary_without_capitals_is_noticed(tmp_path: Path, tokenizer: Tok
     assert lacks_capitals(tokenizer)
 
 
-def test_a_vocabulary_that_changes_case_itself_lacks_no_capitals(tmp_path: Path) -> None:
+def test_a_vocabulary_that_changes_case_itself_lacks_no_capitals(
+    tmp_path: Path,
+) -> None:
     import sentencepiece
 
     sentencepiece.SentencePieceTrainer.train(
@@ -74,4 +82,6 @@ def test_a_vocabulary_that_changes_case_itself_lacks_no_capitals(tmp_path: Path)
         minloglevel=2,
     )
     path = tmp_path / "folding.model"
-    assert not lacks_capitals(Tokenizer.from_bytes(path, path.read_bytes(), TextPreprocessing(), ("en",)))
+    assert not lacks_capitals(
+        Tokenizer.from_bytes(path, path.read_bytes(), TextPreprocessing(), ("en",))
+    )

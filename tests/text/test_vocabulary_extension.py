@@ -25,7 +25,10 @@ from masscli.text.vocabulary_extension import (
 )
 from tests.text.extensible import MAKERS, NEW, OLD, PLAIN, SPECIAL, prepared
 
-HUNGARIAN = ["az öreg kutya a kertben alszik, és a macska hazamegy őszre.", "új iskola, új ház, új kert"] * 3
+HUNGARIAN = [
+    "az öreg kutya a kertben alszik, és a macska hazamegy őszre.",
+    "új iskola, új ház, új kert",
+] * 3
 UNSEEN = "școlile țărilor noastre învață câini și pisici, Ștefan."
 
 
@@ -39,7 +42,10 @@ def pair(
 
 
 def extended(
-    old: Tokenizer, lines: Sequence[str] = NEW, languages: Sequence[str] = ("ro",), new_pieces: int = 60
+    old: Tokenizer,
+    lines: Sequence[str] = NEW,
+    languages: Sequence[str] = ("ro",),
+    new_pieces: int = 60,
 ) -> tuple[Tokenizer, ExtensionReport]:
     return extend_vocabulary(old, prepared(old, lines), languages, new_pieces)
 
@@ -59,7 +65,9 @@ def test_old_text_and_old_ids_stay(pair: tuple[Tokenizer, Tokenizer]) -> None:
     assert new.preprocessing == old.preprocessing and new.base_kind == old.model_kind
 
 
-def test_new_text_is_known_shorter_and_comes_back(pair: tuple[Tokenizer, Tokenizer]) -> None:
+def test_new_text_is_known_shorter_and_comes_back(
+    pair: tuple[Tokenizer, Tokenizer],
+) -> None:
     old, new = pair
     before, after = old.encode_lines(NEW, "en"), new.encode_lines(NEW, "ro")
     assert all(new.vocab.unk not in ids for ids in after)
@@ -76,12 +84,16 @@ def test_new_text_is_known_shorter_and_comes_back(pair: tuple[Tokenizer, Tokeniz
         assert new.decode(ids, "en").replace(" ", "") == text.replace(" ", "")
 
 
-def test_a_saved_extension_is_the_same(pair: tuple[Tokenizer, Tokenizer], tmp_path: Path) -> None:
+def test_a_saved_extension_is_the_same(
+    pair: tuple[Tokenizer, Tokenizer], tmp_path: Path
+) -> None:
     _, new = pair
     new.save(tmp_path)
     loaded = Tokenizer.load(tmp_path)
     assert loaded.vocab == new.vocab
-    assert loaded.encode_lines([*NEW, UNSEEN], "ro") == new.encode_lines([*NEW, UNSEEN], "ro")
+    assert loaded.encode_lines([*NEW, UNSEEN], "ro") == new.encode_lines(
+        [*NEW, UNSEEN], "ro"
+    )
     again = Tokenizer.from_model_file(
         tmp_path, preprocessing=PLAIN, languages=("ro", "en"), folder=tmp_path / "x"
     )
@@ -114,15 +126,23 @@ def test_merges_are_those_of_a_slow_learner(pair: tuple[Tokenizer, Tokenizer]) -
         counts: Counter[tuple[str, str]] = Counter()
         for line in lines:
             for word in line:
-                counts.update(pair for pair in pairwise(word) if spelling.joined(*pair) is not None)
+                counts.update(
+                    pair
+                    for pair in pairwise(word)
+                    if spelling.joined(*pair) is not None
+                )
         best = min(counts, key=lambda pair: (-counts[pair], pair))
         assert counts[best] >= 2
         learned.append(best)
-        lines = [[slowly_merged(word, best, spelling) for word in line] for line in lines]
+        lines = [
+            [slowly_merged(word, best, spelling) for word in line] for line in lines
+        ]
     assert learned == list(model.extensions[0].merges)
     # What the text has become in training is what encoding makes of it.
     for line, ids in zip(lines, new.encode_lines(NEW, "ro"), strict=True):
-        assert [piece for word in line for piece in word] == [spelled(model)[number] for number in ids]
+        assert [piece for word in line for piece in word] == [
+            spelled(model)[number] for number in ids
+        ]
     assert len(new_pieces) == len(model.new_pieces)
     assert new.vocab.size - old.vocab.size == 1 + 60
 
@@ -143,12 +163,18 @@ def words(model: ExtendedModel, line: str) -> list[list[str]]:
     return result
 
 
-def slowly_merged(word: list[str], pair: tuple[str, str], spelling: PieceSpelling) -> list[str]:
+def slowly_merged(
+    word: list[str], pair: tuple[str, str], spelling: PieceSpelling
+) -> list[str]:
     joined = spelling.joined(*pair)
     assert joined is not None
     for place in range(len(word) - 1):
         if (word[place], word[place + 1]) == pair:
-            return [*word[:place], joined, *slowly_merged(word[place + 2 :], pair, spelling)]
+            return [
+                *word[:place],
+                joined,
+                *slowly_merged(word[place + 2 :], pair, spelling),
+            ]
     return word
 
 
@@ -156,13 +182,17 @@ def spelled(model: ExtendedModel) -> dict[int, str]:
     return {number: piece for piece, number in model.text_ids.items()}
 
 
-def test_a_second_extension_leaves_the_first_alone(pair: tuple[Tokenizer, Tokenizer]) -> None:
+def test_a_second_extension_leaves_the_first_alone(
+    pair: tuple[Tokenizer, Tokenizer],
+) -> None:
     old, new = pair
     newer, _ = extended(new, HUNGARIAN, ("hu",), 40)
     assert why_not_extended(newer, new) is None and why_not_extended(newer, old) is None
     for lines, language in ((OLD, "de"), ([*NEW, *HUNGARIAN], "ro")):
         assert newer.encode_lines(lines, language) == new.encode_lines(lines, language)
-    assert all(newer.vocab.unk not in ids for ids in newer.encode_lines(HUNGARIAN, "hu"))
+    assert all(
+        newer.vocab.unk not in ids for ids in newer.encode_lines(HUNGARIAN, "hu")
+    )
     assert newer.vocab.languages["hu"] == new.vocab.size
     # Another extension of the first vocabulary has other pieces under the same ids.
     other, _ = extended(old, HUNGARIAN, ("hu",), 40)
@@ -178,7 +208,9 @@ def test_parts_spell_the_piece(pair: tuple[Tokenizer, Tokenizer]) -> None:
     spelling = PieceSpelling(model.marker)
     names = spelled(model)
     merged = {spelling.joined(*pair) for pair in model.extensions[0].merges}
-    new_letters = {spelling.text(piece) for piece in model.new_pieces if piece not in merged}
+    new_letters = {
+        spelling.text(piece) for piece in model.new_pieces if piece not in merged
+    }
     for number in range(old.vocab.size + 1, new.vocab.size):
         parts = model.parts(number, old.vocab.size)
         assert all(part < old.vocab.size for part in parts)
@@ -205,13 +237,21 @@ def test_fewer_pieces_than_asked_for_and_rare_characters(tmp_path: Path) -> None
     new, report = extend_vocabulary(old, lines, ("ro",), 50)
     # "▁ș" is all that occurs twice.
     assert (report.characters, report.merged_pieces) == (2, 1)
-    assert [new.ids_to_pieces(ids) for ids in new.encode_lines(["ș ț"], "ro")] == [["▁ș", "▁", "ț"]]
+    assert [new.ids_to_pieces(ids) for ids in new.encode_lines(["ș ț"], "ro")] == [
+        ["▁ș", "▁", "ț"]
+    ]
     new, report = extend_vocabulary(old, lines, ("ro",), 50, character_coverage=0.9)
     assert report.characters == 1 and new.vocab.unk in new.encode("ț", "ro")
     with pytest.raises(MasscliError) as error:
         extend_vocabulary(old, lines, ("ro",), 1)
-    assert error.value.message == "--new-pieces 1 is too small: 2 characters are not in the vocabulary"
-    assert error.value.hint == "give at least 2, or a lower --character-coverage such as 0.9995"
+    assert (
+        error.value.message
+        == "--new-pieces 1 is too small: 2 characters are not in the vocabulary"
+    )
+    assert (
+        error.value.hint
+        == "give at least 2, or a lower --character-coverage such as 0.9995"
+    )
 
 
 def test_romanian_letters_may_be_prepared_where_romanian_is_new(tmp_path: Path) -> None:
@@ -234,7 +274,10 @@ def test_romanian_letters_may_be_prepared_where_romanian_is_new(tmp_path: Path) 
     ],
 )
 def test_refused(
-    preprocessing: TextPreprocessing, languages: tuple[str, ...], message: str, tmp_path: Path
+    preprocessing: TextPreprocessing,
+    languages: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
 ) -> None:
     MAKERS["trained"](tmp_path)
     with pytest.raises(MasscliError) as error:
@@ -250,17 +293,22 @@ def test_vocabularies_that_cannot_be_extended(tmp_path: Path) -> None:
     found = {
         "is a dictionary of whole words, without merges": words,
         "is of the kind gpt-bpe": pack_gpt_bpe([*SPECIAL, "a</w>"], [], SPECIAL),
-        "is of the kind two-vocabularies": pack_two_vocabularies(("en", words), ("de", words)),
+        "is of the kind two-vocabularies": pack_two_vocabularies(
+            ("en", words), ("de", words)
+        ),
     }
     for obstacle, data in found.items():
         Tokenizer.from_bytes(Path("x"), data, PLAIN, ("en", "de")).save(tmp_path)
         with pytest.raises(MasscliError) as error:
             load_to_extend(tmp_path, PLAIN, ("ro",))
         assert (
-            error.value.message == f"--extend {tmp_path}: its vocabulary {obstacle}, and cannot be extended"
+            error.value.message
+            == f"--extend {tmp_path}: its vocabulary {obstacle}, and cannot be extended"
         )
     MAKERS["numbered"](tmp_path).save(tmp_path / "tags")
-    Tokenizer.load(tmp_path / "tags").with_card_fields(languages=("en", "fr")).save(tmp_path / "tags")
+    Tokenizer.load(tmp_path / "tags").with_card_fields(languages=("en", "fr")).save(
+        tmp_path / "tags"
+    )
     with pytest.raises(MasscliError) as error:
         load_to_extend(tmp_path / "tags", PLAIN, ("de",))
     assert "has the tag de_DE for de already" in error.value.message
@@ -275,10 +323,14 @@ def test_vocabularies_that_cannot_be_extended(tmp_path: Path) -> None:
 
 def test_of_a_merge_that_was_learned_twice_the_first_place_counts() -> None:
     """Two merges may have one result, whose merge with the next piece can then become frequent again."""
-    base = pack_dictionary([*SPECIAL, *"abcde", *(f"{letter}@@" for letter in "abcde")], SPECIAL, ["x y"])
+    base = pack_dictionary(
+        [*SPECIAL, *"abcde", *(f"{letter}@@" for letter in "abcde")], SPECIAL, ["x y"]
+    )
     merges = (("c@@", "d@@"), ("d@@", "e"), ("c@@", "d@@"))
     special = {**SPECIAL, "<lang:ro>": 15}
-    data = pack_extended(base, special, ["<lang:ro>", "cd@@", "de"], [Extension(("ro",), merges, 18)])
+    data = pack_extended(
+        base, special, ["<lang:ro>", "cd@@", "de"], [Extension(("ro",), merges, 18)]
+    )
     model = open_model(data, EXTENDED, PLAIN)
     assert isinstance(model, ExtendedModel)
     side = model.sides["ro"]
@@ -310,17 +362,24 @@ def test_damaged_extensions_are_refused(tmp_path: Path) -> None:
         data.replace(b'"base":"', b'"base":"?'),
     ):
         assert broken != data
-        with pytest.raises(MasscliError, match="is a damaged vocabulary of the kind extended-vocabulary"):
+        with pytest.raises(
+            MasscliError,
+            match="is a damaged vocabulary of the kind extended-vocabulary",
+        ):
             Tokenizer.from_bytes(Path("x"), broken, PLAIN, ("en", "ro"))
 
 
-@pytest.mark.skipif("MASSCLI_DATA" not in os.environ, reason="MASSCLI_DATA names no folder of corpora")
+@pytest.mark.skipif(
+    "MASSCLI_DATA" not in os.environ, reason="MASSCLI_DATA names no folder of corpora"
+)
 def test_old_real_text_is_cut_as_before(tmp_path: Path) -> None:
     """All of Multi30k in English and German, before and after Romanian was added; real Romanian is shorter."""
     corpora = Path(os.environ["MASSCLI_DATA"])
     lines = {}
     for language in ("en", "de"):
-        lines[language] = (corpora / f"multi30k/train.{language}").read_text("utf-8").split("\n")
+        lines[language] = (
+            (corpora / f"multi30k/train.{language}").read_text("utf-8").split("\n")
+        )
     romanian = (corpora / "rosts/train.ro").read_text("utf-8").split("\n")
     old = Tokenizer.train(
         iter([*lines["en"][:4000], *lines["de"][:4000]]),

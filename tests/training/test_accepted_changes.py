@@ -27,7 +27,9 @@ CHANGES = (
 
 
 def accepted(data: Path, folder: Path, *changes: str) -> tuple[list[Event], list[str]]:
-    trainer, notes = build(recipe(data, folder, *changes, streams=PAIRS), accept_changes=True)
+    trainer, notes = build(
+        recipe(data, folder, *changes, streams=PAIRS), accept_changes=True
+    )
     return list(trainer.run()), notes
 
 
@@ -45,7 +47,11 @@ def test_a_changed_run_goes_on_and_can_be_stopped(toy: Path, tmp_path: Path) -> 
     train(recipe(toy, tmp_path / "parts", *CHANGES, streams=PAIRS))
     assert same_run(tmp_path / "parts", tmp_path / "whole")
     saved = last(tmp_path / "whole")
-    assert (saved.recipe.model.dropout, saved.recipe.train.max_tokens, saved.state.update_freq) == (
+    assert (
+        saved.recipe.model.dropout,
+        saved.recipe.train.max_tokens,
+        saved.state.update_freq,
+    ) == (
         0.3,
         300,
         1,
@@ -55,12 +61,18 @@ def test_a_changed_run_goes_on_and_can_be_stopped(toy: Path, tmp_path: Path) -> 
 def test_the_share_of_the_epoch_is_kept(toy: Path, tmp_path: Path) -> None:
     train(recipe(toy, tmp_path, "train.max_update=4", streams=PAIRS))
     before, _ = build(recipe(toy, tmp_path, streams=PAIRS))
-    now, _ = build(recipe(toy, tmp_path, "train.max_tokens=450", streams=PAIRS), accept_changes=True)
+    now, _ = build(
+        recipe(toy, tmp_path, "train.max_tokens=450", streams=PAIRS),
+        accept_changes=True,
+    )
     shares = []
     for trainer in (before, now):
         position = trainer.state.positions["pairs"]
         assert (position.epoch, position.window) == (0, 0)
-        shares.append(position.batch / trainer.streams["pairs"].sampler.batches_in_window(Position()))
+        shares.append(
+            position.batch
+            / trainer.streams["pairs"].sampler.batches_in_window(Position())
+        )
     assert now.state.positions != before.state.positions
     assert shares[1] == pytest.approx(
         shares[0], abs=0.5 / now.streams["pairs"].sampler.batches_in_window(Position())
@@ -75,23 +87,36 @@ def test_the_share_of_the_epoch_is_kept(toy: Path, tmp_path: Path) -> None:
         (["train.batch_size=4"], "train.batch_size is 4, was None"),
     ],
 )
-def test_a_change_needs_the_flag(changes: Sequence[str], named: str, toy: Path, tmp_path: Path) -> None:
+def test_a_change_needs_the_flag(
+    changes: Sequence[str], named: str, toy: Path, tmp_path: Path
+) -> None:
     train(recipe(toy, tmp_path, "train.max_update=1"))
     with pytest.raises(MasscliError) as error:
         build(recipe(toy, tmp_path, *changes))
-    assert error.value.message == f"{tmp_path}: holds a run with another recipe ({named})"
-    assert error.value.hint.startswith("add --accept-changes to go on with it, or start another run")
+    assert (
+        error.value.message == f"{tmp_path}: holds a run with another recipe ({named})"
+    )
+    assert error.value.hint.startswith(
+        "add --accept-changes to go on with it, or start another run"
+    )
 
 
 def test_other_changes_are_refused_with_the_flag_too(toy: Path, tmp_path: Path) -> None:
     train(recipe(toy, tmp_path, "train.max_update=1"))
-    for change in ("model.ffn_dim=64", "seed=2", "optim.optimizer=adam", "stream.mass.objective.k=0.3"):
+    for change in (
+        "model.ffn_dim=64",
+        "seed=2",
+        "optim.optimizer=adam",
+        "stream.mass.objective.k=0.3",
+    ):
         with pytest.raises(MasscliError) as error:
             build(recipe(toy, tmp_path, change, "optim.lr=0.003"), accept_changes=True)
         assert "accept-changes" not in error.value.hint
 
 
-def test_the_flag_reaches_the_run(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_flag_reaches_the_run(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     size = [
         "--dim",
         "16",
@@ -104,8 +129,19 @@ def test_the_flag_reaches_the_run(toy: Path, tmp_path: Path, capsys: pytest.Capt
         "--decoder-layers",
         "1",
     ]
-    command = ["pretrain", str(toy), "--objective", "mass", *size, "--save-dir", str(tmp_path / "run")]
+    command = [
+        "pretrain",
+        str(toy),
+        "--objective",
+        "mass",
+        *size,
+        "--save-dir",
+        str(tmp_path / "run"),
+    ]
     assert masscli([*command, "--max-update", "2", "--lr", "0.01"]) == 0
     assert masscli([*command, "--max-update", "3", "--lr", "0.02"]) == 2
-    assert masscli([*command, "--max-update", "3", "--lr", "0.02", "--accept-changes"]) == 0
+    assert (
+        masscli([*command, "--max-update", "3", "--lr", "0.02", "--accept-changes"])
+        == 0
+    )
     assert "changed: optim.lr is 0.02, was 0.01" in capsys.readouterr().err

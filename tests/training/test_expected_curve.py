@@ -22,7 +22,12 @@ pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 def test_the_band_is_straight_between_its_points() -> None:
     curve = parse_expected_curve("bleu=100:1-3, 300:5.5-11")
     assert curve.metric == "bleu"
-    assert [curve.band_at(update) for update in (99, 100, 300, 301)] == [None, (1, 3), (5.5, 11), None]
+    assert [curve.band_at(update) for update in (99, 100, 300, 301)] == [
+        None,
+        (1, 3),
+        (5.5, 11),
+        None,
+    ]
     assert curve.band_at(150) == pytest.approx((1 + 4.5 / 4, 3 + 8 / 4))
     assert parse_expected_curve("loss=7:.5-.75").band_at(7) == (0.5, 0.75)
 
@@ -43,7 +48,9 @@ def test_what_is_no_curve_is_refused(text: str, why: str) -> None:
     assert error.value.message == f"expected_curve: {why}, got {text!r}"
 
 
-def test_each_validation_within_the_curve_is_compared(toy: Path, tmp_path: Path) -> None:
+def test_each_validation_within_the_curve_is_compared(
+    toy: Path, tmp_path: Path
+) -> None:
     run = recipe(toy, tmp_path, "valid.expected_curve=pairs.loss=4:1-9,8:1-5")
     events = [event for event in train(run) if isinstance(event, Evaluated)]
     assert [(event.step, dict(event.expected)) for event in events] == [
@@ -51,7 +58,9 @@ def test_each_validation_within_the_curve_is_compared(toy: Path, tmp_path: Path)
         (8, {"pairs.loss": (1, 5)}),
         (10, {}),
     ]
-    with pytest.raises(MasscliError, match=r"^--expected-curve nothing: is not measured$"):
+    with pytest.raises(
+        MasscliError, match=r"^--expected-curve nothing: is not measured$"
+    ):
         build(recipe(toy, tmp_path / "other", "valid.expected_curve=nothing=1:1-2"))
 
 
@@ -71,10 +80,25 @@ def test_a_run_says_whether_it_is_inside(
         "1",
     ]
     command = ["pretrain", str(toy), "--objective", "mass", *size, "--max-update", "3"]
-    every = ["--save-interval-updates", "1", "--expected-curve", "loss=1:1-20,2:90-99,3:0.1-0.2"]
+    every = [
+        "--save-interval-updates",
+        "1",
+        "--expected-curve",
+        "loss=1:1-20,2:90-99,3:0.1-0.2",
+    ]
     assert masscli([*command, *every, "--save-dir", str(tmp_path / "run")]) == 0
-    said = [line for line in capsys.readouterr().err.splitlines() if "earlier runs of this recipe" in line]
+    said = [
+        line
+        for line in capsys.readouterr().err.splitlines()
+        if "earlier runs of this recipe" in line
+    ]
     earlier = "which earlier runs of this recipe had at update"
-    assert said[0].endswith(f" is inside 1 to 20, {earlier} 1") and said[0].startswith("loss ")
-    assert said[1].endswith(f" is below 90 to 99, {earlier} 2") and said[1].startswith("warning: loss ")
-    assert said[2].endswith(f" is above 0.1 to 0.2, {earlier} 3") and said[2].startswith("warning: loss ")
+    assert said[0].endswith(f" is inside 1 to 20, {earlier} 1") and said[0].startswith(
+        "loss "
+    )
+    assert said[1].endswith(f" is below 90 to 99, {earlier} 2") and said[1].startswith(
+        "warning: loss "
+    )
+    assert said[2].endswith(f" is above 0.1 to 0.2, {earlier} 3") and said[
+        2
+    ].startswith("warning: loss ")

@@ -18,15 +18,35 @@ from tests.toy_tasks import ENCODER, REST, TINY, finetune
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
-def test_what_is_frozen_stays(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_frozen_stays(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     at = [*ENCODER, "--encoder-layers", "2"]
-    finetune(labelled, tmp_path / "a", "--task", "classify", "--table", "one", *at, updates=1)
+    finetune(
+        labelled, tmp_path / "a", "--task", "classify", "--table", "one", *at, updates=1
+    )
     rest = [*REST, "--init-from", str(tmp_path / "a")]
-    finetune(labelled, tmp_path / "b", "--task", "tag", *rest, "--freeze", "embeddings,1", updates=3)
+    finetune(
+        labelled,
+        tmp_path / "b",
+        "--task",
+        "tag",
+        *rest,
+        "--freeze",
+        "embeddings,1",
+        updates=3,
+    )
     assert "frozen: embeddings, 1 (" in capsys.readouterr().err
-    before, after = Checkpoint.open(tmp_path / "a").weights(), Checkpoint.open(tmp_path / "b").weights()
+    before, after = (
+        Checkpoint.open(tmp_path / "a").weights(),
+        Checkpoint.open(tmp_path / "b").weights(),
+    )
     same = {name for name in before if torch.equal(before[name], after[name])}
-    assert same == {name for name in before if name.startswith(("token_embeddings.", "encoder.layers.0."))}
+    assert same == {
+        name
+        for name in before
+        if name.startswith(("token_embeddings.", "encoder.layers.0."))
+    }
     assert refused(
         "finetune",
         labelled / "data",
@@ -41,7 +61,9 @@ def test_what_is_frozen_stays(labelled: Path, tmp_path: Path, capsys: pytest.Cap
         "--freeze decoder: the model has no such part",
         "name embeddings, a stack or layers that it has",
     )
-    assert refused("finetune", labelled / "data", "--task", "tag", *rest, "--freeze", "head")[0] == (
+    assert refused(
+        "finetune", labelled / "data", "--task", "tag", *rest, "--freeze", "head"
+    )[0] == (
         "--freeze: expected embeddings, old-embeddings, encoder, decoder or a number of layers, got 'head'"
     )
 
@@ -62,10 +84,25 @@ def test_an_encoder_and_a_decoder_of_two_runs(
             "0",
         ]
         dispatch(["pretrain", str(labelled / "data"), *at])
-    rest = [*REST, "--init-from", str(tmp_path / "mlm"), "--init-decoder-from", str(tmp_path / "clm")]
+    rest = [
+        *REST,
+        "--init-from",
+        str(tmp_path / "mlm"),
+        "--init-decoder-from",
+        str(tmp_path / "clm"),
+    ]
     capsys.readouterr()
     frozen = ["--freeze", "embeddings,encoder,decoder", "--save-dir", tmp_path / "x"]
-    found = refused("finetune", labelled / "data", "--task", "summarize", "--table", "heads", *rest, *frozen)
+    found = refused(
+        "finetune",
+        labelled / "data",
+        "--task",
+        "summarize",
+        "--table",
+        "heads",
+        *rest,
+        *frozen,
+    )
     assert found == ("no parameter is left to train", "freeze less")
     finetune(
         labelled,
@@ -82,7 +119,10 @@ def test_an_encoder_and_a_decoder_of_two_runs(
     assert "new, drawn at random: decoder (" in capsys.readouterr().err, (
         "a language model has no cross-attention"
     )
-    ours, mlm = Checkpoint.open(tmp_path / "run").weights(), Checkpoint.open(tmp_path / "mlm").weights()
+    ours, mlm = (
+        Checkpoint.open(tmp_path / "run").weights(),
+        Checkpoint.open(tmp_path / "mlm").weights(),
+    )
     assert all(torch.equal(ours[name], tensor) for name, tensor in mlm.items())
 
 
@@ -95,8 +135,15 @@ def test_the_rates_of_electra() -> None:
         "encoder.layers.0.fc1.weight",
         "token_embeddings.shared",
     ]
-    assert [round(layer_scale(config, name, 12), 4) for name in names] == [1, 0.64, 0.055, 0.044]
+    assert [round(layer_scale(config, name, 12), 4) for name in names] == [
+        1,
+        0.64,
+        0.055,
+        0.044,
+    ]
     every = [*(f"encoder.layers.{n}.fc1.weight" for n in range(12)), *names]
     assert len({layer_scale(config, name, 12) for name in every}) == 14
     plain = from_dict(OptimConfig, {"layer_decay": 0.5})
-    assert [layer_scale(plain, f"encoder.layers.{n}.fc1.weight", 2) for n in (1, 0)] == [0.5, 0.25]
+    assert [
+        layer_scale(plain, f"encoder.layers.{n}.fc1.weight", 2) for n in (1, 0)
+    ] == [0.5, 0.25]

@@ -28,7 +28,11 @@ NEW = {
     "pairs": {"dataset": "en-ro", "objective": {"name": "translate"}},
     "text": {"dataset": "ro", "objective": {"name": "mass"}},
 }
-UNTIED = ("model.tie_output=false", "model.output_bias=true", "model.embeddings=separate")
+UNTIED = (
+    "model.tie_output=false",
+    "model.output_bias=true",
+    "model.embeddings=separate",
+)
 OLD_ROWS = "optim.freeze=old-embeddings"
 TABLES = ("token_embeddings.", "output_weights.", "output_biases.")
 
@@ -38,9 +42,19 @@ def extend(toy: Path, folder: Path, accent: str, *options: str) -> Path:
     for split in ("train", "valid"):
         english = (toy.parent / f"{split}.en").read_text(encoding="utf-8")
         (folder / f"{split}.en").write_text(english, encoding="utf-8")
-        new = "".join(letter + accent if letter in "aeiou" else letter for letter in english)
+        new = "".join(
+            letter + accent if letter in "aeiou" else letter for letter in english
+        )
         (folder / f"{split}.ro").write_text(new, encoding="utf-8")
-    command = ["preprocess", "--extend", str(toy), "--langs", "en,ro", "--trainpref", f"{folder}/train"]
+    command = [
+        "preprocess",
+        "--extend",
+        str(toy),
+        "--langs",
+        "en,ro",
+        "--trainpref",
+        f"{folder}/train",
+    ]
     command += [
         "--validpref",
         f"{folder}/valid",
@@ -72,8 +86,12 @@ def begun(
     grown: Path, folder: Path, init: Path, *changes: str, streams: Any = NEW
 ) -> tuple[dict[str, Tensor], list[str]]:
     """The weights of a run before its first update, and the notes."""
-    trainer, notes = build(recipe(grown, folder, f"init_from={init}", *changes, streams=streams))
-    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}, notes
+    trainer, notes = build(
+        recipe(grown, folder, f"init_from={init}", *changes, streams=streams)
+    )
+    return {
+        name: tensor.clone() for name, tensor in trainer.model.state_dict().items()
+    }, notes
 
 
 @pytest.mark.parametrize("method", ["parts", "mean", "random"])
@@ -102,30 +120,50 @@ def test_old_rows_are_kept_and_new_ones_filled(
                 # The merges, taken apart by hand.
                 pieces = [model.id_to_piece([number])[0]]
                 pairs = {
-                    first + second: [first, second] for first, second in reversed(model.extensions[0].merges)
+                    first + second: [first, second]
+                    for first, second in reversed(model.extensions[0].merges)
                 }
                 while any(piece in pairs for piece in pieces):
-                    pieces = [part for piece in pieces for part in pairs.get(piece, [piece])]
-                parts = [model.text_ids[piece] for piece in pieces if model.text_ids[piece] < old.size]
+                    pieces = [
+                        part for piece in pieces for part in pairs.get(piece, [piece])
+                    ]
+                parts = [
+                    model.text_ids[piece]
+                    for piece in pieces
+                    if model.text_ids[piece] < old.size
+                ]
                 expected = before[parts].mean(0) if parts else mean
             # A bias has no random first value.
             if method != "random":
-                assert torch.allclose(after[number], expected, atol=1e-6), (name, number)
+                assert torch.allclose(after[number], expected, atol=1e-6), (
+                    name,
+                    number,
+                )
             elif not name.startswith("output_biases"):
                 assert not torch.allclose(after[number], expected, atol=1e-3)
     for stack in ("encoder", "decoder"):
         name = f"embeddings.{stack}.languages.weight"
         # The toy recipe gives a vector to both languages of the old data.
         assert torch.equal(ours[name][:2], theirs[name])
-        assert torch.allclose(ours[name][2], theirs[name].mean(0)) == (method != "random")
+        assert torch.allclose(ours[name][2], theirs[name].mean(0)) == (
+            method != "random"
+        )
     talk = "\n".join(notes)
-    assert f"vocabulary: {old.size} old rows kept, 21 new ones (1 of languages), " in talk
-    assert {"random": "drawn at random"}.get(method, "the mean of the others") + ": ro" in talk
+    assert (
+        f"vocabulary: {old.size} old rows kept, 21 new ones (1 of languages), " in talk
+    )
+    assert {"random": "drawn at random"}.get(
+        method, "the mean of the others"
+    ) + ": ro" in talk
 
 
-def test_old_text_is_read_as_before(runs: Path, toy: Path, grown: Path, tmp_path: Path) -> None:
+def test_old_text_is_read_as_before(
+    runs: Path, toy: Path, grown: Path, tmp_path: Path
+) -> None:
     """Encoder states of English are those of the old model, bit by bit."""
-    trainer, _ = build(recipe(grown, tmp_path, f"init_from={runs / 'tied'}", streams=NEW))
+    trainer, _ = build(
+        recipe(grown, tmp_path, f"init_from={runs / 'tied'}", streams=NEW)
+    )
     before = Checkpoint.open(runs / "tied").model()
     after = trainer.model.eval()
     ids = torch.tensor([DataFolder.open(toy).tokenizer().encode("ba da fe", "en")])
@@ -139,31 +177,52 @@ def test_the_vocabulary_must_be_an_extension_of_the_old_one(
 ) -> None:
     """The same number of pieces proves nothing: other pieces have the same ids."""
     other = extend(toy, tmp_path, "\u021b")
-    train(recipe(grown, tmp_path / "ro", "train.max_update=1", f"init_from={runs / 'tied'}", streams=NEW))
+    train(
+        recipe(
+            grown,
+            tmp_path / "ro",
+            "train.max_update=1",
+            f"init_from={runs / 'tied'}",
+            streams=NEW,
+        )
+    )
     with pytest.raises(MasscliError) as error:
         begun(other, tmp_path / "new", tmp_path / "ro")
     assert (
-        "was trained with another vocabulary than the data, which does not extend it: " in error.value.message
+        "was trained with another vocabulary than the data, which does not extend it: "
+        in error.value.message
     )
     assert error.value.hint is not None and "--extend" in error.value.hint
     # Back to the old vocabulary is no way either.
-    with pytest.raises(MasscliError, match="was trained with another vocabulary than the data"):
+    with pytest.raises(
+        MasscliError, match="was trained with another vocabulary than the data"
+    ):
         begun(toy, tmp_path / "back", tmp_path / "ro", streams=MASS)
 
 
-def test_word_vectors_are_for_new_pieces_alone(runs: Path, toy: Path, grown: Path, tmp_path: Path) -> None:
+def test_word_vectors_are_for_new_pieces_alone(
+    runs: Path, toy: Path, grown: Path, tmp_path: Path
+) -> None:
     old, data = DataFolder.open(toy).vocab.size, DataFolder.open(grown)
     pieces = data.tokenizer().all_pieces()
     used = set(data.piece_counts("ro").nonzero()[0].tolist()) - data.vocab.special_ids
     lines = []
-    for number, piece in enumerate(dict.fromkeys(piece.removeprefix("▁") for piece in pieces)):
+    for number, piece in enumerate(
+        dict.fromkeys(piece.removeprefix("▁") for piece in pieces)
+    ):
         if piece:
             lines.append(f"{piece} {' '.join([str(number + 1)] * 16)}\n")
     (tmp_path / "ro.vec").write_text("".join(lines), encoding="utf-8")
-    ours, notes = begun(grown, tmp_path / "run", runs / "tied", f"init_vectors=ro={tmp_path / 'ro.vec'}")
+    ours, notes = begun(
+        grown, tmp_path / "run", runs / "tied", f"init_vectors=ro={tmp_path / 'ro.vec'}"
+    )
     (name,) = (name for name in ours if name.startswith(TABLES))
     assert torch.equal(ours[name][:old], Checkpoint.open(runs / "tied").weights()[name])
-    changed = {number for number in range(old, len(ours[name])) if float(ours[name][number].std()) == 0}
+    changed = {
+        number
+        for number in range(old, len(ours[name]))
+        if float(ours[name][number].std()) == 0
+    }
     assert changed and changed <= used
     assert any("vectors for" in note for note in notes)
 
@@ -182,12 +241,21 @@ def test_old_rows_that_are_frozen_never_move(
     kind: str, optimizer: str, runs: Path, toy: Path, grown: Path, tmp_path: Path
 ) -> None:
     """Under weight decay, moments, accumulation and a moving average; and everything else learns."""
-    changes = [OLD_ROWS, f"optim.optimizer={optimizer}", "optim.ema_decay=0.5", "train.max_update=6"]
+    changes = [
+        OLD_ROWS,
+        f"optim.optimizer={optimizer}",
+        "optim.ema_decay=0.5",
+        "train.max_update=6",
+    ]
     if optimizer != "adafactor":
         changes.append("optim.weight_decay=0.1")
     changes += UNTIED if kind == "untied" else ()
     first, notes = begun(grown, tmp_path / "start", runs / kind, *changes)
-    train(recipe(grown, tmp_path / "run", f"init_from={runs / kind}", *changes, streams=NEW))
+    train(
+        recipe(
+            grown, tmp_path / "run", f"init_from={runs / kind}", *changes, streams=NEW
+        )
+    )
     saved = last(tmp_path / "run")
     old = DataFolder.open(toy).vocab.size
     for weights in (saved.weights(), saved.trained_weights()):
@@ -198,34 +266,48 @@ def test_old_rows_that_are_frozen_never_move(
             elif name.endswith("languages.weight"):
                 rows = 2
             # The encoder predicts nothing here, so that its output layer does not learn.
-            if rows is None or (name.startswith("output_") and name.endswith("encoder")):
+            if rows is None or (
+                name.startswith("output_") and name.endswith("encoder")
+            ):
                 continue
             assert torch.equal(tensor[:rows], first[name][:rows]), name
             assert not torch.equal(tensor[rows:], first[name][rows:]), name
     (name, *_) = [name for name in first if "fc1" in name]
     assert not torch.equal(saved.weights()[name], first[name])
-    assert any(note.startswith("frozen: old rows of the embeddings (") for note in notes)
+    assert any(
+        note.startswith("frozen: old rows of the embeddings (") for note in notes
+    )
 
 
-def test_frozen_rows_stay_frozen_in_a_run_that_continues(runs: Path, grown: Path, tmp_path: Path) -> None:
+def test_frozen_rows_stay_frozen_in_a_run_that_continues(
+    runs: Path, grown: Path, tmp_path: Path
+) -> None:
     """Resumed equals uninterrupted, also after the run that they came from is gone."""
     shutil.copytree(runs / "tied", tmp_path / "tied", symlinks=True)
     changes = (OLD_ROWS, f"init_from={tmp_path / 'tied'}", "optim.weight_decay=0.1")
     train(recipe(grown, tmp_path / "whole", *changes, streams=NEW))
-    train(recipe(grown, tmp_path / "parts", *changes, "train.max_update=4", streams=NEW))
+    train(
+        recipe(grown, tmp_path / "parts", *changes, "train.max_update=4", streams=NEW)
+    )
     shutil.rmtree(tmp_path / "tied")
     train(recipe(grown, tmp_path / "parts", *changes, streams=NEW))
     assert same_run(tmp_path / "parts", tmp_path / "whole")
 
 
 def test_rows_are_frozen_only_with_initial_weights(grown: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="old-embeddings are those of --init-from, which is not given"):
+    with pytest.raises(
+        ConfigError, match="old-embeddings are those of --init-from, which is not given"
+    ):
         recipe(grown, tmp_path, OLD_ROWS, streams=NEW)
 
 
-def test_the_gradient_that_is_clipped_is_that_of_what_learns(runs: Path, grown: Path, tmp_path: Path) -> None:
+def test_the_gradient_that_is_clipped_is_that_of_what_learns(
+    runs: Path, grown: Path, tmp_path: Path
+) -> None:
     """The norm that is reported leaves the old rows out."""
-    trainer, _ = build(recipe(grown, tmp_path, OLD_ROWS, f"init_from={runs / 'tied'}", streams=NEW))
+    trainer, _ = build(
+        recipe(grown, tmp_path, OLD_ROWS, f"init_from={runs / 'tied'}", streams=NEW)
+    )
     _, prepared = next(trainer._updates())
     trainer.gradients.compute(prepared)
     squares = 0.0

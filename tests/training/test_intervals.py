@@ -58,10 +58,22 @@ def test_epochs_are_validated_and_saved(toy: Path, tmp_path: Path) -> None:
     # Stopped at the end of an epoch, before it, and after it.
     parts: list[Event] = []
     for stop in (ends[0], ends[1] - 1, ends[2] + 1, 20):
-        parts += train(recipe(toy, tmp_path / "parts", *EPOCHS, f"train.max_update={stop}", streams=PAIRS))
+        parts += train(
+            recipe(
+                toy,
+                tmp_path / "parts",
+                *EPOCHS,
+                f"train.max_update={stop}",
+                streams=PAIRS,
+            )
+        )
     assert set(ends) <= set(validated(parts))
     assert same_run(tmp_path / "parts", tmp_path / "whole")
-    every_second = (*EPOCHS, "valid.validate_interval=2", "valid.validate_interval_updates=0")
+    every_second = (
+        *EPOCHS,
+        "valid.validate_interval=2",
+        "valid.validate_interval_updates=0",
+    )
     events = train(recipe(toy, tmp_path / "second", *every_second, streams=PAIRS))
     assert validated(events)[:-1] == [step for step in ends[1::2] if step < 20]
     assert saved(events) == sorted({*ends, 20})
@@ -73,7 +85,14 @@ def test_validation_waits_or_is_off(toy: Path, tmp_path: Path) -> None:
     events = train(recipe(toy, tmp_path / "off", "valid.disable_validation=true"))
     assert (validated(events), saved(events)) == ([], [4, 8, 10])
     with pytest.raises(MasscliError) as error:
-        build(recipe(toy, tmp_path / "refused", "valid.disable_validation=true", "checkpoint.patience=2"))
+        build(
+            recipe(
+                toy,
+                tmp_path / "refused",
+                "valid.disable_validation=true",
+                "checkpoint.patience=2",
+            )
+        )
     assert error.value.message == "--patience: validation is off"
 
 
@@ -85,7 +104,11 @@ def test_nothing_is_saved_without_a_wish_to(toy: Path, tmp_path: Path) -> None:
 
 def test_checkpoints_at_the_ends_of_epochs_are_kept(toy: Path, tmp_path: Path) -> None:
     ends = epoch_ends(toy, tmp_path / "plan")
-    kept = ("checkpoint.keep_last=1", "checkpoint.keep_best=0", "checkpoint.keep_last_epochs=2")
+    kept = (
+        "checkpoint.keep_last=1",
+        "checkpoint.keep_best=0",
+        "checkpoint.keep_last_epochs=2",
+    )
     options = (*EPOCHS, *kept, "checkpoint.save_interval_updates=1")
     # The second half is made by another process, which must know which checkpoints end an epoch.
     train(recipe(toy, tmp_path / "run", *options, "train.max_update=19", streams=PAIRS))
@@ -94,11 +117,21 @@ def test_checkpoints_at_the_ends_of_epochs_are_kept(toy: Path, tmp_path: Path) -
 
 
 def test_older_checkpoints_keep_their_weights_only(toy: Path, tmp_path: Path) -> None:
-    changes = ("checkpoint.save_interval_updates=2", "checkpoint.keep_optimizer_states=2")
+    changes = (
+        "checkpoint.save_interval_updates=2",
+        "checkpoint.keep_optimizer_states=2",
+    )
     train(recipe(toy, tmp_path / "run", *changes))
     train(recipe(toy, tmp_path / "plain"))
-    checkpoints = {step: Checkpoint.open(path) for step, path in saved_checkpoints(tmp_path / "run").items()}
-    complete = [step for step, saved in checkpoints.items() if "optimizer.safetensors" in saved.checksums]
+    checkpoints = {
+        step: Checkpoint.open(path)
+        for step, path in saved_checkpoints(tmp_path / "run").items()
+    }
+    complete = [
+        step
+        for step, saved in checkpoints.items()
+        if "optimizer.safetensors" in saved.checksums
+    ]
     assert (sorted(checkpoints), complete) == ([2, 4, 6, 8, 10], [8, 10])
     assert not (checkpoints[2].path / "optimizer.safetensors").exists()
     assert checkpoints[4].verify() and checkpoints[4].model()
@@ -109,16 +142,32 @@ def test_older_checkpoints_keep_their_weights_only(toy: Path, tmp_path: Path) ->
 
 
 def test_several_splits_are_measured_as_each_alone(toy: Path, tmp_path: Path) -> None:
-    still = ("train.max_update=1", "valid.eval_retrieval=true", "valid.max_valid_rows=6")
-    together = train(recipe(toy, tmp_path / "both", *still, "valid.valid_subset=valid,train"))
+    still = (
+        "train.max_update=1",
+        "valid.eval_retrieval=true",
+        "valid.max_valid_rows=6",
+    )
+    together = train(
+        recipe(toy, tmp_path / "both", *still, "valid.valid_subset=valid,train")
+    )
     (both,) = [event for event in together if isinstance(event, Evaluated)]
     for split, prefix in (("valid", ""), ("train", "train.")):
-        alone = train(recipe(toy, tmp_path / split, *still, f"valid.valid_subset={split}"))
+        alone = train(
+            recipe(toy, tmp_path / split, *still, f"valid.valid_subset={split}")
+        )
         (one,) = [event for event in alone if isinstance(event, Evaluated)]
-        assert one.metrics == {name: both.metrics[f"{prefix}{name}"] for name in one.metrics}
-        assert one.signatures == {name: both.signatures[f"{prefix}{name}"] for name in one.signatures}
+        assert one.metrics == {
+            name: both.metrics[f"{prefix}{name}"] for name in one.metrics
+        }
+        assert one.signatures == {
+            name: both.signatures[f"{prefix}{name}"] for name in one.signatures
+        }
     best = recipe(
-        toy, tmp_path / "both", *still, "valid.valid_subset=valid,train", "checkpoint.best_metric=train.loss"
+        toy,
+        tmp_path / "both",
+        *still,
+        "valid.valid_subset=valid,train",
+        "checkpoint.best_metric=train.loss",
     )
     assert build(best)[0].kept.scores == {1: both.metrics["train.loss"]}
     assert last(tmp_path / "both").metrics == both.metrics
@@ -127,12 +176,21 @@ def test_several_splits_are_measured_as_each_alone(toy: Path, tmp_path: Path) ->
     assert "--valid-subset valid,nonsense" in error.value.message
 
 
-def test_batches_of_validation_have_a_size_of_their_own(toy: Path, tmp_path: Path) -> None:
+def test_batches_of_validation_have_a_size_of_their_own(
+    toy: Path, tmp_path: Path
+) -> None:
     plain, _ = build(recipe(toy, tmp_path / "plain", streams=PAIRS))
-    large, _ = build(recipe(toy, tmp_path / "large", "valid.max_tokens_valid=1000", streams=PAIRS))
-    batches = [trainer.validator.streams[0].sampler.epoch() for trainer in (plain, large)]
+    large, _ = build(
+        recipe(toy, tmp_path / "large", "valid.max_tokens_valid=1000", streams=PAIRS)
+    )
+    batches = [
+        trainer.validator.streams[0].sampler.epoch() for trainer in (plain, large)
+    ]
     assert len(batches[0]) > len(batches[1]) == 1
     assert len(batches[1][0]) == 24
-    losses = [trainer.validator.measure(trainer.model).metrics["loss"] for trainer in (plain, large)]
+    losses = [
+        trainer.validator.measure(trainer.model).metrics["loss"]
+        for trainer in (plain, large)
+    ]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     shutil.rmtree(tmp_path / "plain")

@@ -16,7 +16,9 @@ def averager(*lengths: int) -> MetricAverager:
     made = MetricAverager(1, torch.device("cpu"))
     if lengths:
         ids = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
-        batch = Batch(Tokens(ids, torch.tensor(lengths)), None, {}, {}, torch.zeros(len(lengths)))
+        batch = Batch(
+            Tokens(ids, torch.tensor(lengths)), None, {}, {}, torch.zeros(len(lengths))
+        )
         planned = PlannedBatch(0, 0, "one", 0, np.zeros(1, np.int64), None)  # type: ignore[arg-type]
         made.add(torch.zeros(1), torch.zeros(1), [PreparedBatch(planned, batch)])
     return made
@@ -29,6 +31,8 @@ def test_without_batches_there_is_no_padding() -> None:
 
 def test_padding_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     # The other process has 10 tokens, of which 4 are padding.
-    monkeypatch.setattr(distributed, "all_reduce_sum", lambda counts: counts + torch.tensor([6.0, 10.0]))
+    monkeypatch.setattr(
+        distributed, "all_reduce_sum", lambda counts: counts + torch.tensor([6.0, 10.0])
+    )
     assert averager().padding_share() == pytest.approx(0.4)
     assert averager(4, 4).padding_share() == pytest.approx(4 / 18)

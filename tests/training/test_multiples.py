@@ -51,16 +51,27 @@ def test_padding_changes_no_loss(name: str, toy: Path, tmp_path: Path) -> None:
     widths = []
     for multiple in (1, 8):
         run = recipe(
-            toy, tmp_path / str(multiple), *size, f"train.length_multiple={multiple}", streams=streams
+            toy,
+            tmp_path / str(multiple),
+            *size,
+            f"train.length_multiple={multiple}",
+            streams=streams,
         )
         trainer, _ = build(run)
         stream = trainer.streams["only"]
         stream.objective.eval()
-        batch = stream.objective.prepare(trainer.model.eval(), stream.batch_builder(np.arange(5), 0))
-        losses.append(
-            {term: float(value.nll) for term, value in stream.objective(trainer.model, batch).items()}
+        batch = stream.objective.prepare(
+            trainer.model.eval(), stream.batch_builder(np.arange(5), 0)
         )
-        blocks = [tokens for tokens in (batch.source, batch.target) if tokens is not None]
+        losses.append(
+            {
+                term: float(value.nll)
+                for term, value in stream.objective(trainer.model, batch).items()
+            }
+        )
+        blocks = [
+            tokens for tokens in (batch.source, batch.target) if tokens is not None
+        ]
         widths.append([tokens.ids.shape[1] for tokens in blocks])
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     assert widths[0] != widths[1] == [-(-width // 8) * 8 for width in widths[0]]
@@ -82,8 +93,17 @@ def test_micro_batches_are_multiples_within_their_budget() -> None:
     assert sum(len(batch) % 4 == 0 for batch in batches) > len(batches) / 2
 
 
-def test_the_longest_example_must_not_be_padded_beyond_the_last_position(toy: Path) -> None:
-    command = (str(toy), "--objective", "mass", "--length-multiple", "8", "--max-positions")
+def test_the_longest_example_must_not_be_padded_beyond_the_last_position(
+    toy: Path,
+) -> None:
+    command = (
+        str(toy),
+        "--objective",
+        "mass",
+        "--length-multiple",
+        "8",
+        "--max-positions",
+    )
     assert composed(*command, "64").train.length_multiple == 8
     with pytest.raises(MasscliError) as error:
         composed(*command, "60")

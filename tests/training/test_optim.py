@@ -24,7 +24,11 @@ from masscli.training.config import OptimConfig
 from masscli.training.events import Stepped
 from masscli.training.learning_rate import learning_rate
 from masscli.training.loss_scale import LossScale
-from masscli.training.optim import make_optimizer, optimizer_state, restore_optimizer_state
+from masscli.training.optim import (
+    make_optimizer,
+    optimizer_state,
+    restore_optimizer_state,
+)
 from masscli.training.plateau import record_validation
 from masscli.training.setup.build import build
 from tests.toy import recipe
@@ -43,21 +47,29 @@ def schedule(name: str, warm: int, lr: float = 1.0, **options: float) -> OptimCo
         ("poly_mult", 10, {5: 0.475, 10: 0.9, 55: 0.45, 100: 0.0}),
         ("linear", 10, {5: 0.5, 10: 1.0, 55: 0.5, 100: 0.0, 110: 0.0}),
         ("linear", 0, {1: 0.99, 100: 0.0}),
-        ("cosine", 10, {5: 0.5, 50: 0.5, 10: 0.5 * (1 + math.cos(math.pi / 10)), 100: 0.0}),
+        (
+            "cosine",
+            10,
+            {5: 0.5, 50: 0.5, 10: 0.5 * (1 + math.cos(math.pi / 10)), 100: 0.0},
+        ),
         ("inverse_sqrt", 16, {8: 0.5, 16: 1.0, 64: 0.5, 1600: 0.1}),
         ("constant", 10, {5: 0.5, 10: 1.0, 1000: 1.0}),
         ("constant", 0, {1: 1.0}),
         ("wsd", 10, {5: 0.5, 10: 1.0, 89: 1.0, 90: 1.0, 95: 0.5, 100: 0.0, 110: 0.0}),
     ],
 )
-def test_schedules_pass_through_the_published_points(name: str, warm: int, points: dict[int, float]) -> None:
+def test_schedules_pass_through_the_published_points(
+    name: str, warm: int, points: dict[int, float]
+) -> None:
     for update, rate in points.items():
-        assert learning_rate(schedule(name, warm, warmup_init_lr=0.0), update, 100) == pytest.approx(
-            rate, abs=1e-12
-        ), update
+        assert learning_rate(
+            schedule(name, warm, warmup_init_lr=0.0), update, 100
+        ) == pytest.approx(rate, abs=1e-12), update
 
 
-def test_a_run_begins_and_ends_with_the_published_rates(toy: Path, tmp_path: Path) -> None:
+def test_a_run_begins_and_ends_with_the_published_rates(
+    toy: Path, tmp_path: Path
+) -> None:
     """No update is done before the first: it has the rate of t = 0, and the last one that of T - 1."""
     published = {
         "linear": [0.0, 0.005, 0.01, 0.0075, 0.005, 0.0025],
@@ -79,9 +91,13 @@ def test_a_run_begins_and_ends_with_the_published_rates(toy: Path, tmp_path: Pat
 
 
 def test_schedules_begin_and_end_where_they_are_told() -> None:
-    assert learning_rate(schedule("inverse_sqrt", 10, warmup_init_lr=0.5), 5, None) == pytest.approx(0.75)
+    assert learning_rate(
+        schedule("inverse_sqrt", 10, warmup_init_lr=0.5), 5, None
+    ) == pytest.approx(0.75)
     for name in ("linear", "cosine", "poly_tf"):
-        assert learning_rate(schedule(name, 10, end_lr=0.2), 100, 100) == pytest.approx(0.2)
+        assert learning_rate(schedule(name, 10, end_lr=0.2), 100, 100) == pytest.approx(
+            0.2
+        )
 
 
 def test_wsd_falls_as_it_is_told() -> None:
@@ -110,7 +126,13 @@ def test_plateaus_are_those_of_pytorch(lower: bool, patience: int) -> None:
         eps=0,
     )
     config = schedule(
-        "reduce_lr_on_plateau", 3, lr=0.5, lr_shrink=0.5, lr_patience=patience, lr_threshold=0.01, end_lr=0.01
+        "reduce_lr_on_plateau",
+        3,
+        lr=0.5,
+        lr_shrink=0.5,
+        lr_patience=patience,
+        lr_threshold=0.01,
+        end_lr=0.01,
     )
     state = RunState()
     score = 5.0
@@ -134,9 +156,9 @@ def test_the_schedule_that_gpt_was_fine_tuned_with_is_that_of_electra() -> None:
     for update in range(1, last + 1):
         x = update / last
         wanted = (x / share if x <= share else 1) * (1 - x)
-        assert learning_rate(schedule("poly_mult", round(share * last)), update, last) == pytest.approx(
-            wanted
-        )
+        assert learning_rate(
+            schedule("poly_mult", round(share * last)), update, last
+        ) == pytest.approx(wanted)
 
 
 # -- optimizers ----------------------------------------------------------------------------------------------------------------------------
@@ -151,7 +173,10 @@ def optim(kind: str, **options: Any) -> OptimConfig:
 
 
 def run(
-    config: OptimConfig, gradients: Sequence[Sequence[float]], lr: float, vector: bool = False
+    config: OptimConfig,
+    gradients: Sequence[Sequence[float]],
+    lr: float,
+    vector: bool = False,
 ) -> list[float]:
     """Where a (1, 3) matrix, or a vector, gets to from START."""
     p = nn.Parameter(torch.tensor(START if vector else [START]))
@@ -181,9 +206,17 @@ def slow_adam(
         for t, gradient in enumerate(gradients, 1):
             g = gradient[i] + (decay * p if kind == "adam" else 0.0)
             m, v = low * m + (1 - low) * g, high * v + (1 - high) * g * g
-            a, b = (m, v) if kind in ("adamw_bert", "adam_openai") else (m / (1 - low**t), v / (1 - high**t))
-            rate = lr * (math.sqrt(1 - high**t) / (1 - low**t) if kind == "adam_openai" else 1.0)
-            p -= rate * (a / (math.sqrt(b) + eps) + (0.0 if kind == "adam" else decay * p))
+            a, b = (
+                (m, v)
+                if kind in ("adamw_bert", "adam_openai")
+                else (m / (1 - low**t), v / (1 - high**t))
+            )
+            rate = lr * (
+                math.sqrt(1 - high**t) / (1 - low**t) if kind == "adam_openai" else 1.0
+            )
+            p -= rate * (
+                a / (math.sqrt(b) + eps) + (0.0 if kind == "adam" else decay * p)
+            )
         out.append(p)
     return out
 
@@ -211,11 +244,15 @@ for kind in ("adamw", "adam", "adamw_bert", "lamb", "adam_openai", "adafactor"):
     assert weight.grad is None and bool((weight < 1).all())
 print([name for name in ("torch._dynamo", "torch.distributed.tensor") if name in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True
+    )
     assert done.stdout == "[]\n", done.stderr
 
 
-@pytest.mark.parametrize(("kind", "size"), [("adamw", 1.0), ("adamw_bert", 0.1 / math.sqrt(0.001))])
+@pytest.mark.parametrize(
+    ("kind", "size"), [("adamw", 1.0), ("adamw_bert", 0.1 / math.sqrt(0.001))]
+)
 def test_the_first_step_is_as_long_as_published(kind: str, size: float) -> None:
     """3.162 lr without bias correction, lr with it, whatever the gradient."""
     config = optim(kind, adam_betas=(0.9, 0.999), adam_eps=1e-12, weight_decay=0.0)
@@ -232,11 +269,19 @@ def test_the_first_step_is_as_long_as_published(kind: str, size: float) -> None:
 def test_an_optimizer_comes_with_what_it_was_published_with(
     kind: str, betas: tuple[float, float], eps: float, decay: float
 ) -> None:
-    [group] = make_optimizer(optim(kind), [("p", nn.Parameter(torch.tensor([START])))]).param_groups
+    [group] = make_optimizer(
+        optim(kind), [("p", nn.Parameter(torch.tensor([START])))]
+    ).param_groups
     assert (group["betas"], group["eps"], group["weight_decay"]) == (betas, eps, decay)
     asked = optim(kind, adam_betas=(0.5, 0.6), adam_eps=0.1, weight_decay=0.0)
-    [group] = make_optimizer(asked, [("p", nn.Parameter(torch.tensor([START])))]).param_groups
-    assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.5, 0.6), 0.1, 0.0)
+    [group] = make_optimizer(
+        asked, [("p", nn.Parameter(torch.tensor([START])))]
+    ).param_groups
+    assert (group["betas"], group["eps"], group["weight_decay"]) == (
+        (0.5, 0.6),
+        0.1,
+        0.0,
+    )
 
 
 def test_lamb_moves_by_a_share_of_the_weights_norm() -> None:
@@ -251,20 +296,30 @@ def test_lamb_moves_by_a_share_of_the_weights_norm() -> None:
 
 def test_lamb_moves_queries_keys_and_values_each_by_its_own_norm() -> None:
     """They are one matrix here and three in ALBERT."""
-    layers = nn.ModuleDict({"qkv": SelfAttention(8, 2, 0.0).qkv, "kv": CrossAttention(8, 2, 0.0, ()).kv})
+    layers = nn.ModuleDict(
+        {"qkv": SelfAttention(8, 2, 0.0).qkv, "kv": CrossAttention(8, 2, 0.0, ()).kv}
+    )
     torch.manual_seed(1)
     with torch.no_grad():
         for p in layers.parameters():
             p.normal_().div_(
-                1 + torch.arange(len(p)).div(8, rounding_mode="floor").view(-1, *[1] * (p.dim() - 1))
+                1
+                + torch.arange(len(p))
+                .div(8, rounding_mode="floor")
+                .view(-1, *[1] * (p.dim() - 1))
             )
             p.grad = torch.randn_like(p)
     before = {name: p.detach().clone() for name, p in layers.named_parameters()}
     make_optimizer(optim("lamb"), layers.named_parameters()).step()
     for name, parts in (("qkv", 3), ("kv", 2)):
-        old, new = before[f"{name}.weight"].chunk(parts), layers[name].weight.detach().chunk(parts)  # type: ignore[union-attr, operator]
+        old, new = (
+            before[f"{name}.weight"].chunk(parts),
+            layers[name].weight.detach().chunk(parts),
+        )  # type: ignore[union-attr, operator]
         for a, b in zip(old, new, strict=True):
-            assert float((b - a).norm()) == pytest.approx(9.0 * float(a.norm()), rel=1e-4)
+            assert float((b - a).norm()) == pytest.approx(
+                9.0 * float(a.norm()), rel=1e-4
+            )
 
 
 def test_lamb_moves_as_without_it_where_a_norm_is_0() -> None:
@@ -283,7 +338,11 @@ def test_of_a_model_all_but_norms_and_biases_are_decayed() -> None:
                          norm_embedding=True, output_bias=True, head_transform=True, embedding_dim=8, relative_buckets=8)  # fmt: skip
     model = Transformer(config, 20, ())
     optimizer = make_optimizer(optim("adamw_bert"), model.named_parameters())
-    decayed = {id(p): group["weight_decay"] > 0 for group in optimizer.param_groups for p in group["params"]}
+    decayed = {
+        id(p): group["weight_decay"] > 0
+        for group in optimizer.param_groups
+        for p in group["params"]
+    }
     for name, p in model.named_parameters():
         assert decayed[id(p)] is (re.search(r"norm|bias|relative", name) is None), name
 
@@ -301,7 +360,9 @@ def test_biases_and_norms_are_not_decayed(kind: str) -> None:
 def test_restored_moments_go_on_as_if_nothing_had_happened(kind: str) -> None:
     config = optim(kind, weight_decay=0.1)
 
-    def step(optimizer: torch.optim.Optimizer, p: nn.Parameter, gradient: list[float]) -> None:
+    def step(
+        optimizer: torch.optim.Optimizer, p: nn.Parameter, gradient: list[float]
+    ) -> None:
         p.grad = torch.tensor([gradient])
         optimizer.step()
 
@@ -320,7 +381,9 @@ def test_restored_moments_go_on_as_if_nothing_had_happened(kind: str) -> None:
 
 @pytest.mark.usefixtures("no_sync", "one_thread")
 @pytest.mark.parametrize("decay", [1.0, 0.5])
-def test_every_layer_learns_at_its_own_rate(decay: float, toy: Path, tmp_path: Path) -> None:
+def test_every_layer_learns_at_its_own_rate(
+    decay: float, toy: Path, tmp_path: Path
+) -> None:
     """lr decay^(N + 2 - d) at depth d: with Adam, that is how far a first step goes; with 1 nothing changes."""
     streams = {"text": {"dataset": "en", "objective": {"name": "mlm"}}}
     changes = (
@@ -335,21 +398,34 @@ def test_every_layer_learns_at_its_own_rate(decay: float, toy: Path, tmp_path: P
         ("plain", ()),
         ("decayed", (f"optim.layer_decay={decay}", "optim.layer_decay_offset=2")),
     ):
-        trainer, _ = build(recipe(toy, tmp_path / name, *changes, *more, streams=streams))
-        before = {key: tensor.clone() for key, tensor in trainer.model.state_dict().items()}
+        trainer, _ = build(
+            recipe(toy, tmp_path / name, *changes, *more, streams=streams)
+        )
+        before = {
+            key: tensor.clone() for key, tensor in trainer.model.state_dict().items()
+        }
         list(trainer.run())
-        moved.append({key: tensor - before[key] for key, tensor in trainer.model.state_dict().items()})
+        moved.append(
+            {
+                key: tensor - before[key]
+                for key, tensor in trainer.model.state_dict().items()
+            }
+        )
     for depth, name in (
         (0, "token_embeddings.shared"),
         (1, "encoder.layers.0.fc1.weight"),
         (2, "encoder.layers.1.fc1.weight"),
     ):
         assert bool(moved[0][name].any())
-        assert torch.allclose(moved[1][name], moved[0][name] * decay ** (2 + 2 - depth), atol=1e-7)
+        assert torch.allclose(
+            moved[1][name], moved[0][name] * decay ** (2 + 2 - depth), atol=1e-7
+        )
         assert decay < 1 or torch.equal(moved[1][name], moved[0][name])
 
 
-def test_the_loss_scale_halves_on_overflow_and_doubles_after_two_thousand_updates() -> None:
+def test_the_loss_scale_halves_on_overflow_and_doubles_after_two_thousand_updates() -> (
+    None
+):
     scale = LossScale(True, 1024.0, 0)
     scale.record_overflow()
     assert (scale.value, scale.updates_since_overflow) == (512.0, 0)
@@ -372,19 +448,28 @@ def slow_adafactor(
     for t, gradient in enumerate(gradients, 1):
         keep = 1 - t**-0.8
         squares = [[g * g + 1e-30 for g in row] for row in gradient]
-        rows = [keep * old + (1 - keep) * sum(row) / len(row) for old, row in zip(rows, squares, strict=True)]
+        rows = [
+            keep * old + (1 - keep) * sum(row) / len(row)
+            for old, row in zip(rows, squares, strict=True)
+        ]
         by_column = list(zip(*squares, strict=True))
         columns = [
-            keep * old + (1 - keep) * sum(c) / len(c) for old, c in zip(columns, by_column, strict=True)
+            keep * old + (1 - keep) * sum(c) / len(c)
+            for old, c in zip(columns, by_column, strict=True)
         ]
         mean = sum(rows) / len(rows)
         step = [
             [g / math.sqrt(r * c / mean) for g, c in zip(row, columns, strict=True)]
             for row, r in zip(gradient, rows, strict=True)
         ]
-        size = math.sqrt(sum(u * u for row in step for u in row) / (len(step) * len(step[0])))
+        size = math.sqrt(
+            sum(u * u for row in step for u in row) / (len(step) * len(step[0]))
+        )
         p = [
-            [(1 - lr * decay) * w - lr * u / max(1.0, size) for w, u in zip(a, b, strict=True)]
+            [
+                (1 - lr * decay) * w - lr * u / max(1.0, size)
+                for w, u in zip(a, b, strict=True)
+            ]
             for a, b in zip(p, step, strict=True)
         ]
     return p
@@ -393,11 +478,15 @@ def slow_adafactor(
 def test_adafactor_is_that_of_the_paper() -> None:
     draw = random.Random(3)
     start = [[draw.gauss(0, 1) for _ in range(4)] for _ in range(6)]
-    gradients = [[[draw.gauss(0, 10**-t) for _ in range(4)] for _ in range(6)] for t in range(5)]
+    gradients = [
+        [[draw.gauss(0, 10**-t) for _ in range(4)] for _ in range(6)] for t in range(5)
+    ]
     # A fused projection is two matrices, one below the other.
     for name, blocks in (("layer.weight", 1), ("layer.kv.weight", 2)):
         parameter = nn.Parameter(torch.tensor(start, dtype=torch.float64))
-        optimizer = make_optimizer(optim("adafactor", weight_decay=0.1), [(name, parameter)])
+        optimizer = make_optimizer(
+            optim("adafactor", weight_decay=0.1), [(name, parameter)]
+        )
         for gradient in gradients:
             for group in optimizer.param_groups:
                 group["lr"] = 0.05
@@ -408,8 +497,13 @@ def test_adafactor_is_that_of_the_paper() -> None:
         for first in range(0, 6, size):
             part = [gradient[first : first + size] for gradient in gradients]
             expected += slow_adafactor(start[first : first + size], part, 0.05, 0.1)
-        assert torch.allclose(parameter, torch.tensor(expected, dtype=torch.float64), rtol=1e-6)
-        numbers = sum(tensor.numel() for tensor in optimizer_state(optimizer, {parameter: name}).values())
+        assert torch.allclose(
+            parameter, torch.tensor(expected, dtype=torch.float64), rtol=1e-6
+        )
+        numbers = sum(
+            tensor.numel()
+            for tensor in optimizer_state(optimizer, {parameter: name}).values()
+        )
         assert numbers == 1 + 6 + 4 * blocks
 
 
@@ -420,7 +514,9 @@ def test_adafactor_is_that_of_transformers() -> None:
         start = torch.randn(shape, generator=draw)
         ours, theirs = (nn.Parameter(start.clone()) for _ in range(2))
         optimizer = make_optimizer(optim("adafactor"), [("p", ours)])
-        reference = transformers.Adafactor([theirs], lr=0.02, scale_parameter=False, relative_step=False)
+        reference = transformers.Adafactor(
+            [theirs], lr=0.02, scale_parameter=False, relative_step=False
+        )
         for _ in range(6):
             gradient = torch.randn(shape, generator=draw)
             for group in optimizer.param_groups:

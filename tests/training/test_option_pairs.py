@@ -70,16 +70,30 @@ def pairs(count: int) -> list[tuple[str, str]]:
 def files_and_state(folder: Path) -> tuple[Mapping[str, str], dict[str, Any]]:
     """The checksums of all tensors of the last checkpoint, and all numbers but the time that it took."""
     saved: Checkpoint = last(folder)
-    tensors = {name: digest for name, digest in saved.checksums.items() if name.endswith(".safetensors")}
+    tensors = {
+        name: digest
+        for name, digest in saved.checksums.items()
+        if name.endswith(".safetensors")
+    }
     return tensors, {**asdict(saved.state), "seconds": 0.0}
 
 
-def check_pair(options: tuple[str, str], data: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream_names = [option.split(".")[1] for option in options if option.startswith("stream.")]
+def check_pair(
+    options: tuple[str, str], data: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream_names = [
+        option.split(".")[1] for option in options if option.startswith("stream.")
+    ]
     streams = merge(
-        TINY["stream"], {name: MORE_STREAMS[name] for name in stream_names if name in MORE_STREAMS}
+        TINY["stream"],
+        {name: MORE_STREAMS[name] for name in stream_names if name in MORE_STREAMS},
     )
-    changes = ("train.max_update=5", "checkpoint.save_interval_updates=2", "valid.max_valid_rows=4", *options)
+    changes = (
+        "train.max_update=5",
+        "checkpoint.save_interval_updates=2",
+        "valid.max_valid_rows=4",
+        *options,
+    )
     train(recipe(data, folder / "whole", *changes, streams=streams))
     stop = random.Random(repr(options)).randint(1, 4)
 

@@ -21,7 +21,9 @@ from tests.training.test_trainer import EXACT, no_memory_for
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
-BERT = {"one": {"dataset": "en", "objective": {"name": "bert", "tokens_per_sample": 24}}}
+BERT = {
+    "one": {"dataset": "en", "objective": {"name": "bert", "tokens_per_sample": 24}}
+}
 CAUSAL = {"one": {"dataset": "en", "objective": {"name": "clm"}}}
 PAIRS = {"one": {"dataset": "en-de", "objective": {"name": "translate"}}}
 BOTH = {"one": PAIRS["one"], "two": {**CAUSAL["one"], "loss_weight": "3"}}
@@ -32,7 +34,9 @@ Parts = Sequence[tuple[str, Sequence[int]]]
 def gradient(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """gradient(streams, parts, reduction): that of one update of such micro-batches, each a stream and its rows; and the trainer."""
 
-    def made(streams: Any, parts: Parts, reduction: str) -> tuple[dict[str, Tensor], Trainer]:
+    def made(
+        streams: Any, parts: Parts, reduction: str
+    ) -> tuple[dict[str, Tensor], Trainer]:
         def jobs(*args: Any) -> Iterator[PlannedBatch]:
             for micro, (stream, rows) in enumerate(parts):
                 yield PlannedBatch(0, micro, stream, 0, np.array(rows), Position())
@@ -40,7 +44,13 @@ def gradient(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         kept: dict[str, Tensor] = {}
 
         def norm(trainer: Trainer) -> float:
-            kept.update({name: p.grad.clone() for p, name in trainer.names.items() if p.grad is not None})
+            kept.update(
+                {
+                    name: p.grad.clone()
+                    for p, name in trainer.names.items()
+                    if p.grad is not None
+                }
+            )
             return 1.0
 
         monkeypatch.setattr(loop, "plan", jobs)
@@ -53,9 +63,13 @@ def gradient(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             f"train.reduction={reduction}",
             *EXACT,
         )
-        trainer, _ = build(recipe(toy, tmp_path / str(number), *changes, streams=streams))
+        trainer, _ = build(
+            recipe(toy, tmp_path / str(number), *changes, streams=streams)
+        )
         list(trainer.run())
-        return kept, build(recipe(toy, tmp_path / f"{number}-fresh", *changes, streams=streams))[0]
+        return kept, build(
+            recipe(toy, tmp_path / f"{number}-fresh", *changes, streams=streams)
+        )[0]
 
     return made
 
@@ -64,7 +78,8 @@ def far(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
     """The distance of two gradients, as a share of the first."""
     assert a.keys() == b.keys()
     return float(
-        sum((a[n] - b[n]).square().sum() for n in a) ** 0.5 / sum(x.square().sum() for x in a.values()) ** 0.5
+        sum((a[n] - b[n]).square().sum() for n in a) ** 0.5
+        / sum(x.square().sum() for x in a.values()) ** 0.5
     )
 
 
@@ -82,7 +97,9 @@ def by_hand(trainer: Trainer, parts: Parts, reduction: str) -> dict[str, Tensor]
         if reduction == "batch_mean":
             mean = torch.stack([x / count for x, count in found]).mean()
         else:
-            mean = torch.stack([x for x, _ in found]).sum() / sum(count for _, count in found)
+            mean = torch.stack([x for x, _ in found]).sum() / sum(
+                count for _, count in found
+            )
         loss = (
             loss
             + trainer.streams[stream].loss_weight.value_at(0)
@@ -97,35 +114,60 @@ def by_hand(trainer: Trainer, parts: Parts, reduction: str) -> dict[str, Tensor]
 UNEQUAL: Parts = [("one", range(3)), ("one", range(3, 14)), ("one", range(14, 20))]
 
 
-@pytest.mark.parametrize("reduction", ["global_token_mean", "sentence_mean", "batch_mean"])
-@pytest.mark.parametrize("streams", [BERT, PAIRS, BOTH], ids=["bert", "translate", "two streams"])
+@pytest.mark.parametrize(
+    "reduction", ["global_token_mean", "sentence_mean", "batch_mean"]
+)
+@pytest.mark.parametrize(
+    "streams", [BERT, PAIRS, BOTH], ids=["bert", "translate", "two streams"]
+)
 def test_the_gradient_is_that_of_the_loss_as_it_is_written(
     streams: Any, reduction: str, gradient: Any
 ) -> None:
     """Every term has its own mean; a stream's is over its own micro-batches."""
-    parts = [*UNEQUAL, ("two", range(20, 25)), ("two", range(7))] if streams is BOTH else UNEQUAL
+    parts = (
+        [*UNEQUAL, ("two", range(20, 25)), ("two", range(7))]
+        if streams is BOTH
+        else UNEQUAL
+    )
     found, trainer = gradient(streams, parts, reduction)
     assert far(by_hand(trainer, parts, reduction), found) < 1e-5
 
 
-def test_only_global_means_ignore_how_an_update_is_cut_into_micro_batches(gradient: Any) -> None:
+def test_only_global_means_ignore_how_an_update_is_cut_into_micro_batches(
+    gradient: Any,
+) -> None:
     whole = [("one", range(20))]
-    for reduction, same in (("global_token_mean", True), ("sentence_mean", True), ("batch_mean", False)):
-        cut, together = (gradient(PAIRS, parts, reduction)[0] for parts in (UNEQUAL, whole))
+    for reduction, same in (
+        ("global_token_mean", True),
+        ("sentence_mean", True),
+        ("batch_mean", False),
+    ):
+        cut, together = (
+            gradient(PAIRS, parts, reduction)[0] for parts in (UNEQUAL, whole)
+        )
         assert (far(together, cut) < 1e-5) is same
         assert same or far(together, cut) > 0.02
     assert (
-        far(*(gradient(PAIRS, whole, reduction)[0] for reduction in ("global_token_mean", "batch_mean"))) == 0
+        far(
+            *(
+                gradient(PAIRS, whole, reduction)[0]
+                for reduction in ("global_token_mean", "batch_mean")
+            )
+        )
+        == 0
     )
 
 
-def test_both_means_are_one_where_all_micro_batches_have_as_many_targets(gradient: Any) -> None:
+def test_both_means_are_one_where_all_micro_batches_have_as_many_targets(
+    gradient: Any,
+) -> None:
     _, trainer = gradient(CAUSAL, [("one", [0])], "batch_mean")
     view = trainer.streams["one"].batch_builder.dataset
     alike = np.flatnonzero(view.sizes(0, len(view))[:, 0] == 8)[:12]
     parts = [("one", alike[:4]), ("one", alike[4:8]), ("one", alike[8:])]
     found, wanted = (
-        gradient(CAUSAL, parts, reduction)[0] for reduction in ("batch_mean", "global_token_mean")
+        gradient(CAUSAL, parts, reduction)[0]
+        for reduction in ("batch_mean", "global_token_mean")
     )
     assert len(alike) == 12 and far(wanted, found) < 1e-6
 
@@ -135,7 +177,12 @@ def test_a_micro_batch_without_a_target_is_none(gradient: Any) -> None:
     streams = {
         "one": {
             "dataset": "en",
-            "objective": {"name": "mass", "preset": "summarization", "window": 9, "block": 9},
+            "objective": {
+                "name": "mass",
+                "preset": "summarization",
+                "window": 9,
+                "block": 9,
+            },
         }
     }
     _, trainer = gradient(streams, [("one", [0])], "batch_mean")

@@ -16,7 +16,11 @@ from tests.training.test_trainer import STILL, end, same_run, steps, train
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
-WSD = ("optim.lr_scheduler=wsd", "optim.warmup_updates=2", "checkpoint.save_interval_updates=2")
+WSD = (
+    "optim.lr_scheduler=wsd",
+    "optim.warmup_updates=2",
+    "checkpoint.save_interval_updates=2",
+)
 
 
 def rates(changes: Sequence[str], data: Path, folder: Path) -> list[float]:
@@ -28,21 +32,30 @@ def test_a_decay_branches_off_the_stable_part(toy: Path, tmp_path: Path) -> None
     """A long run is copied at update 6 and ended at 8: the same as a run that was to end there from the start."""
     long = ("train.max_update=20", "optim.decay_updates=4")
     short = ("train.max_update=8", "optim.decay_updates=2")
-    assert rates([*WSD, *short], toy, tmp_path / "short")[-3:] == pytest.approx([0.01, 0.01, 0.005])
+    assert rates([*WSD, *short], toy, tmp_path / "short")[-3:] == pytest.approx(
+        [0.01, 0.01, 0.005]
+    )
     train(recipe(toy, tmp_path / "long", *WSD, *long, "checkpoint.keep_last=20"))
     (tmp_path / "branch" / "checkpoints").mkdir(parents=True)
     stable = tmp_path / "long" / "checkpoints" / "step-0000006"
     shutil.copytree(stable, tmp_path / "branch" / "checkpoints" / stable.name)
     trainer, notes = build(recipe(toy, tmp_path / "branch", *WSD, *short))
-    assert notes[0].endswith("from update 6") and not any("learning rate" in note for note in notes)
+    assert notes[0].endswith("from update 6") and not any(
+        "learning rate" in note for note in notes
+    )
     list(trainer.run())
     assert same_run(tmp_path / "branch", tmp_path / "short")
 
 
 def test_a_rate_that_rises_again_is_told_of(toy: Path, tmp_path: Path) -> None:
     train(recipe(toy, tmp_path, *WSD, "train.max_update=4", "optim.decay_updates=2"))
-    _, notes = build(recipe(toy, tmp_path, *WSD, "train.max_update=8", "optim.decay_updates=2"))
-    assert "the learning rate goes on with 1.00e-02; by the options so far it would be 0.00e+00" in notes
+    _, notes = build(
+        recipe(toy, tmp_path, *WSD, "train.max_update=8", "optim.decay_updates=2")
+    )
+    assert (
+        "the learning rate goes on with 1.00e-02; by the options so far it would be 0.00e+00"
+        in notes
+    )
 
 
 def test_the_rate_falls_on_a_plateau_and_stays_low(toy: Path, tmp_path: Path) -> None:
@@ -58,7 +71,15 @@ def test_the_rate_falls_on_a_plateau_and_stays_low(toy: Path, tmp_path: Path) ->
     relative = [rate / 1e-30 for rate in rates(plateau, toy, tmp_path / "whole")]
     assert relative == pytest.approx([1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25])
     for stop in (3, 4, 6, 8):
-        train(recipe(toy, tmp_path / "parts", *plateau, f"train.max_update={stop}", "optim.lr=1e-30"))
+        train(
+            recipe(
+                toy,
+                tmp_path / "parts",
+                *plateau,
+                f"train.max_update={stop}",
+                "optim.lr=1e-30",
+            )
+        )
     stopped = recipe(toy, tmp_path / "stopped", *plateau, "train.stop_min_lr=3e-31")
     assert (end(train(stopped)).step, end(train(stopped)).reason) == (
         6,
@@ -83,10 +104,22 @@ def test_a_continued_plateau_is_an_unbroken_one(toy: Path, tmp_path: Path) -> No
     assert same_run(tmp_path / "parts", tmp_path / "whole")
 
 
-def test_what_a_schedule_lacks_is_said(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["pretrain", str(toy), "--objective", "mass", "--save-dir", str(tmp_path / "run")]
+def test_what_a_schedule_lacks_is_said(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "pretrain",
+        str(toy),
+        "--objective",
+        "mass",
+        "--save-dir",
+        str(tmp_path / "run"),
+    ]
     for options, message in (
-        (["--max-epoch", "2", "--lr-scheduler", "wsd"], "--lr-scheduler wsd needs to know the last update"),
+        (
+            ["--max-epoch", "2", "--lr-scheduler", "wsd"],
+            "--lr-scheduler wsd needs to know the last update",
+        ),
         (
             ["--max-update", "5", "--lr-scheduler", "wsd", "--decay-updates", "6"],
             "--decay-updates 6 is more than --max-update 5",
@@ -100,11 +133,18 @@ def test_what_a_schedule_lacks_is_said(toy: Path, tmp_path: Path, capsys: pytest
     assert "has no test split" in error.value.message
 
 
-def test_a_run_ends_when_its_hours_are_over_and_continues(toy: Path, tmp_path: Path) -> None:
+def test_a_run_ends_when_its_hours_are_over_and_continues(
+    toy: Path, tmp_path: Path
+) -> None:
     length = "train.max_update=6"
     train(recipe(toy, tmp_path / "whole", length))
-    events = train(recipe(toy, tmp_path / "parts", length, "train.stop_time_hours=1e-9"))
+    events = train(
+        recipe(toy, tmp_path / "parts", length, "train.stop_time_hours=1e-9")
+    )
     assert len(steps(events)) < 6
     assert "hours are over" in end(events).reason
-    assert "hours are over" not in end(train(recipe(toy, tmp_path / "parts", length))).reason
+    assert (
+        "hours are over"
+        not in end(train(recipe(toy, tmp_path / "parts", length))).reason
+    )
     assert same_run(tmp_path / "parts", tmp_path / "whole")

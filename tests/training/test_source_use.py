@@ -22,23 +22,42 @@ from tests.toy import recipe
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
 STREAMS = {
-    "mass": {"dataset": "en", "objective": {"name": "mass", "mask_share": 1.0, "random_share": 0.0}},
+    "mass": {
+        "dataset": "en",
+        "objective": {"name": "mass", "mask_share": 1.0, "random_share": 0.0},
+    },
     "tagged": {
         "dataset": "de",
-        "objective": {"name": "mass", "mask_visibility": "none", "mask_share": 1.0, "random_share": 0.0},
+        "objective": {
+            "name": "mass",
+            "mask_visibility": "none",
+            "mask_share": 1.0,
+            "random_share": 0.0,
+        },
     },
     "dae": {"dataset": "en", "objective": {"name": "denoise"}},
     "pairs": {"dataset": "en-de", "objective": {"name": "translate"}},
     "bt": {"dataset": "en-de", "objective": {"name": "backtranslate"}},
 }
-ASKED = ("valid.eval_source_use=true", "valid.eval_cross_use=true", "valid.max_valid_rows=7")
+ASKED = (
+    "valid.eval_source_use=true",
+    "valid.eval_cross_use=true",
+    "valid.max_valid_rows=7",
+)
 
 
 @pytest.fixture(scope="module")
 def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     """A few updates of every stream; the batches of validation are small."""
     folder = tmp_path_factory.mktemp("run")
-    run = recipe(toy, folder, *ASKED, "train.max_tokens=70", "train.update_freq=5", streams=STREAMS)
+    run = recipe(
+        toy,
+        folder,
+        *ASKED,
+        "train.max_tokens=70",
+        "train.update_freq=5",
+        streams=STREAMS,
+    )
     trainer, _ = build(run)
     list(trainer.run())
     trainer.model.eval()
@@ -46,7 +65,11 @@ def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
 
 
 def probes(trainer: Trainer) -> dict[str, SourceUseTask]:
-    return {probe.stream: probe for probe in trainer.validator.probes if isinstance(probe, SourceUseTask)}
+    return {
+        probe.stream: probe
+        for probe in trainer.validator.probes
+        if isinstance(probe, SourceUseTask)
+    }
 
 
 def loss(
@@ -62,15 +85,23 @@ def loss(
 
 
 def source_of(trainer: Trainer, task: SourceUseTask, number: int) -> Tokens:
-    return task.objective.eval().prepare(trainer.model, task.batch_builder(np.array([number]), 0)).source
+    return (
+        task.objective.eval()
+        .prepare(trainer.model, task.batch_builder(np.array([number]), 0))
+        .source
+    )
 
 
 @pytest.mark.parametrize("stream", STREAMS)
 @torch.no_grad()
-def test_each_example_reads_the_source_of_the_next_longer_one(stream: str, trained: Trainer) -> None:
+def test_each_example_reads_the_source_of_the_next_longer_one(
+    stream: str, trained: Trainer
+) -> None:
     task = probes(trained)[stream]
     # The length of the stored line: noise may shorten what is read.
-    lengths = {number: len(task.batch_builder.dataset[number].fields[0]) for number in range(7)}
+    lengths = {
+        number: len(task.batch_builder.dataset[number].fields[0]) for number in range(7)
+    }
     order = sorted(lengths, key=lambda number: (lengths[number], number))
     others = dict(zip(order, [*order[1:], order[-2]], strict=True))
     mask = task.framing.vocab.mask
@@ -90,7 +121,13 @@ def test_each_example_reads_the_source_of_the_next_longer_one(stream: str, train
         sums[3] += loss(trained, task, number, with_seams(own, other, mask))[0]
         targets += count
     own_loss, *others_losses = (sums / targets).tolist()
-    expected = dict(zip(("source_use", "source_use_masked", "source_use_far"), others_losses, strict=True))
+    expected = dict(
+        zip(
+            ("source_use", "source_use_masked", "source_use_far"),
+            others_losses,
+            strict=True,
+        )
+    )
     measured = task.measure(trained.model)
     is_mass = stream in ("mass", "tagged")
     assert len(measured) == (3 if is_mass else 2)
@@ -102,8 +139,14 @@ def test_each_example_reads_the_source_of_the_next_longer_one(stream: str, train
 def with_seams(own: Tokens, other: Tokens, mask: int) -> Tokens:
     """The other source, with the two words on each side of the own fragment at their places."""
     ids = other.ids.clone()
-    visible = other.cross_attention_mask.clone() if other.cross_attention_mask is not None else None
-    fragment = {place for place in range(own.ids.shape[1]) if int(own.ids[0, place]) == mask}
+    visible = (
+        other.cross_attention_mask.clone()
+        if other.cross_attention_mask is not None
+        else None
+    )
+    fragment = {
+        place for place in range(own.ids.shape[1]) if int(own.ids[0, place]) == mask
+    }
     # Neither end symbol is moved or overwritten.
     end = min(int(own.lengths[0]) - 1, int(other.lengths[0]) - 1)
     for place in range(end):
@@ -113,34 +156,52 @@ def with_seams(own: Tokens, other: Tokens, mask: int) -> Tokens:
             if visible is not None:
                 visible[0, place] = True
     hides = visible if other.self_attention_mask is not None else None
-    return replace(other, ids=ids, cross_attention_mask=visible, self_attention_mask=hides)
+    return replace(
+        other, ids=ids, cross_attention_mask=visible, self_attention_mask=hides
+    )
 
 
 @torch.no_grad()
-def test_a_sentence_is_predicted_from_its_translation_or_a_random_one(trained: Trainer) -> None:
-    (task,) = (probe for probe in trained.validator.probes if isinstance(probe, CrossUseTask))
+def test_a_sentence_is_predicted_from_its_translation_or_a_random_one(
+    trained: Trainer,
+) -> None:
+    (task,) = (
+        probe for probe in trained.validator.probes if isinstance(probe, CrossUseTask)
+    )
     order = np.random.default_rng(0).permutation(7).tolist()
     following = dict(zip(order, [*order[1:], order[0]], strict=True))
     for first, second, name in ((0, 1, "cross_use.en-de"), (1, 0, "cross_use.de-en")):
         languages = task.pair[first], task.pair[second]
         difference = words = 0.0
         for number, target in enumerate(task.sides[second]):
-            right, wrong = task.sides[first][number], task.sides[first][following[number]]
+            right, wrong = (
+                task.sides[first][number],
+                task.sides[first][following[number]],
+            )
             scores = [
-                slow_score(trained.model, task.framing, ids, target, languages) for ids in (right, wrong)
+                slow_score(trained.model, task.framing, ids, target, languages)
+                for ids in (right, wrong)
             ]
             difference += scores[0] - scores[1]
             words += len(target)
-        assert task.measure(trained.model)[name] == pytest.approx(difference / words, abs=2e-5)
+        assert task.measure(trained.model)[name] == pytest.approx(
+            difference / words, abs=2e-5
+        )
 
 
 def slow_score(
-    model: Transformer, framing: Framing, source: np.ndarray, target: np.ndarray, languages: tuple[str, str]
+    model: Transformer,
+    framing: Framing,
+    source: np.ndarray,
+    target: np.ndarray,
+    languages: tuple[str, str],
 ) -> float:
     """The log-probability of the words of a sentence, one at a time."""
     ids = torch.from_numpy(framing.encoder_input(source, languages[0]))[None]
     encoder_input = Tokens(
-        ids, torch.tensor([ids.shape[1]]), language=framing.language_tensor(languages[0], 1)
+        ids,
+        torch.tensor([ids.shape[1]]),
+        language=framing.language_tensor(languages[0], 1),
     )
     memory = model.encode(encoder_input)
     written = [framing.decoder_start(languages[1])]
@@ -148,7 +209,9 @@ def slow_score(
     for word in target.tolist():
         prefix = torch.tensor([written])
         tokens = Tokens(
-            prefix, torch.tensor([len(written)]), language=framing.language_tensor(languages[1], 1)
+            prefix,
+            torch.tensor([len(written)]),
+            language=framing.language_tensor(languages[1], 1),
         )
         logits: Tensor = model.logits(model.decode(tokens, memory)[0, -1])
         total += float(torch.log_softmax(logits.double(), 0)[word])
@@ -156,7 +219,9 @@ def slow_score(
     return total
 
 
-def test_a_decoder_that_does_not_read_has_no_use_of_its_source(toy: Path, tmp_path: Path) -> None:
+def test_a_decoder_that_does_not_read_has_no_use_of_its_source(
+    toy: Path, tmp_path: Path
+) -> None:
     trainer, _ = build(recipe(toy, tmp_path, *ASKED, streams=STREAMS))
     for name, parameter in trainer.model.named_parameters():
         if "cross_attention.out" in name:
@@ -175,8 +240,13 @@ def test_what_cannot_be_measured_is_said(toy: Path, tmp_path: Path) -> None:
     decoder = ("model.encoder_layers=0", "model.languages=none")
     _, notes = build(recipe(toy, tmp_path / "clm", *ASKED, *decoder, streams=clm))
     assert "no source use: no stream of the run predicts from a source" in notes
-    assert any(note.startswith("no cross-lingual use: the valid split") for note in notes)
+    assert any(
+        note.startswith("no cross-lingual use: the valid split") for note in notes
+    )
     single = ("valid.eval_source_use=true", "valid.max_valid_rows=1")
     with pytest.raises(MasscliError) as error:
         build(recipe(toy, tmp_path / "one", *single))
-    assert error.value.message == "--eval-source-use: pairs has a single validation example"
+    assert (
+        error.value.message
+        == "--eval-source-use: pairs has a single validation example"
+    )

@@ -86,7 +86,9 @@ def far(a: Path, b: Path) -> float:
     return max(float((x[name] - y[name]).abs().max()) for name in x)
 
 
-def at(step: int, act: Callable[[Trainer], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def at(
+    step: int, act: Callable[[Trainer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Do something in the middle of update `step`, once."""
     original = Trainer._gradient_norm
 
@@ -103,7 +105,9 @@ def at(step: int, act: Callable[[Trainer], None], monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture(scope="module")
-def whole(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event]]:
+def whole(
+    toy: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Event]]:
     """Ten updates of two streams, with dropout and validation, in one go."""
     folder = tmp_path_factory.mktemp("whole")
     return folder, train(recipe(toy, folder))
@@ -137,13 +141,19 @@ def test_a_signal_is_answered_after_the_update(
         number,
     )
     assert [e.step for e in events if isinstance(e, Saved)] == [4, 6]
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
+    assert (
+        signal.getsignal(signal.SIGTERM),
+        signal.getsignal(signal.SIGINT),
+    ) == handlers
     train(recipe(toy, tmp_path))
     assert same_run(tmp_path, whole[0])
 
 
 def test_sigusr1_saves_and_the_run_goes_on(
-    toy: Path, tmp_path: Path, whole: tuple[Path, list[Event]], monkeypatch: pytest.MonkeyPatch
+    toy: Path,
+    tmp_path: Path,
+    whole: tuple[Path, list[Event]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     handler = signal.getsignal(signal.SIGUSR1)
 
@@ -160,7 +170,10 @@ def test_sigusr1_saves_and_the_run_goes_on(
 
 
 def test_sigusr1_stops_the_run_if_asked_to(
-    toy: Path, tmp_path: Path, whole: tuple[Path, list[Event]], monkeypatch: pytest.MonkeyPatch
+    toy: Path,
+    tmp_path: Path,
+    whole: tuple[Path, list[Event]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     at(6, lambda trainer: signal.raise_signal(signal.SIGUSR1), monkeypatch)
     events = train(recipe(toy, tmp_path, "checkpoint.stop_on_signal=usr1"))
@@ -180,7 +193,9 @@ def heeded() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("heeded")
-def test_a_second_ctrl_c_acts_at_once(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_ctrl_c_acts_at_once(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def twice(trainer: Trainer) -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
@@ -193,14 +208,20 @@ def test_a_second_ctrl_c_acts_at_once(toy: Path, tmp_path: Path, monkeypatch: py
 
 def test_the_end_comes_after_so_many_epochs(toy: Path, tmp_path: Path) -> None:
     """Every row three times, whatever the batches."""
-    changes = "train.max_update=1000", "train.update_freq=1", "checkpoint.save_interval_updates=100"
+    changes = (
+        "train.max_update=1000",
+        "train.update_freq=1",
+        "checkpoint.save_interval_updates=100",
+    )
     events = train(recipe(toy, tmp_path, *changes, "train.max_epoch=3", streams=PAIRS))
     assert end(events).reason == "read pairs 3 times"
     one = recipe(toy, tmp_path / "one", *changes, "train.max_epoch=1", streams=PAIRS)
     assert last(tmp_path).state.targets == 3 * sum(e.targets for e in steps(train(one)))
     assert max(e.epoch for e in steps(events)[:-1]) == 2
     assert (
-        end(train(recipe(toy, tmp_path, *changes, "train.max_epoch=3", streams=PAIRS))).step
+        end(
+            train(recipe(toy, tmp_path, *changes, "train.max_epoch=3", streams=PAIRS))
+        ).step
         == end(events).step
     )
 
@@ -218,11 +239,16 @@ def test_a_warm_up_that_is_longer_than_the_epochs_is_told_of(
     ):
         capsys.readouterr()
         assert masscli([*args, *more, "--save-dir", str(tmp_path / name)]) == 0
-        said = [line for line in capsys.readouterr().err.splitlines() if "the warm-up takes" in line]
+        said = [
+            line
+            for line in capsys.readouterr().err.splitlines()
+            if "the warm-up takes" in line
+        ]
         assert bool(said) is told
         made = last(tmp_path / name).state.step
         assert not said or any(
-            f"warning: --max-epoch 2 is some {n} updates, the warm-up takes 4000;" in said[0]
+            f"warning: --max-epoch 2 is some {n} updates, the warm-up takes 4000;"
+            in said[0]
             for n in (made, made + 1)
         )
 
@@ -236,7 +262,9 @@ def test_limit_is_the_first_rows_only(toy: Path, tmp_path: Path) -> None:
     )
     trainer, _ = build(recipe(toy, tmp_path, *changes, streams=PAIRS))
     assert trainer.streams["pairs"].sampler.num_examples == 20
-    assert len(trainer.validator.streams[0].batch_builder.dataset) == 24  # validation is whole
+    assert (
+        len(trainer.validator.streams[0].batch_builder.dataset) == 24
+    )  # validation is whole
     seen: list[int] = []
     sampler = trainer.streams["pairs"].sampler
     position = Position()
@@ -247,11 +275,21 @@ def test_limit_is_the_first_rows_only(toy: Path, tmp_path: Path) -> None:
     assert end(list(trainer.run())).reason == "read pairs 1 times"
 
 
-def test_patience_is_counted_in_validations_and_stays_lost(toy: Path, tmp_path: Path) -> None:
+def test_patience_is_counted_in_validations_and_stays_lost(
+    toy: Path, tmp_path: Path
+) -> None:
     """With a rate of nearly nothing no validation is better than the first."""
-    changes = (*STILL, "checkpoint.patience=2", "train.max_update=50", "valid.validate_interval_updates=2")
+    changes = (
+        *STILL,
+        "checkpoint.patience=2",
+        "train.max_update=50",
+        "valid.validate_interval_updates=2",
+    )
     events = train(recipe(toy, tmp_path, *changes))
-    assert (end(events).step, end(events).reason) == (6, "no better loss in 2 validations")
+    assert (end(events).step, end(events).reason) == (
+        6,
+        "no better loss in 2 validations",
+    )
     again = train(recipe(toy, tmp_path, *changes))
     assert (end(again).step, len(again)) == (6, 1)
 
@@ -277,19 +315,35 @@ def test_micro_batches_are_one_batch_in_parts(
 ) -> None:
     """Three unequal micro-batches of an update, or their rows in one: a mean over all targets of a term is not a mean of means."""
     streams = {
-        "only": {"dataset": "en-de" if objective["name"] == "translate" else "en", "objective": objective}
+        "only": {
+            "dataset": "en-de" if objective["name"] == "translate" else "en",
+            "objective": objective,
+        }
     }
 
     def jobs(together: bool) -> Iterator[PlannedBatch]:
         rows = np.arange(TRAIN)
         for update in range(8):
             parts = np.split(rows[24 * update : 24 * update + 24], [3, 14])
-            for micro, part in enumerate([np.concatenate(parts)] if together else parts):
+            for micro, part in enumerate(
+                [np.concatenate(parts)] if together else parts
+            ):
                 yield PlannedBatch(update, micro, "only", 0, part, Position())
 
     for name, together in (("one", True), ("three", False)):
-        monkeypatch.setattr(loop, "plan", lambda *args, together=together: jobs(together))
-        train(recipe(toy, tmp_path / name, "train.max_update=8", *EXACT, *changes, streams=streams))
+        monkeypatch.setattr(
+            loop, "plan", lambda *args, together=together: jobs(together)
+        )
+        train(
+            recipe(
+                toy,
+                tmp_path / name,
+                "train.max_update=8",
+                *EXACT,
+                *changes,
+                streams=streams,
+            )
+        )
     assert far(tmp_path / "one", tmp_path / "three") < 2e-5
 
 
@@ -303,11 +357,19 @@ def test_gradients_are_clipped_by_their_norm(toy: Path, tmp_path: Path) -> None:
             "optim.lr=10",
             "optim.warmup_updates=0",
         )
-        run = recipe(toy, tmp_path / str(clip_norm), "train.max_update=1", "optim.weight_decay=0", *changes)
+        run = recipe(
+            toy,
+            tmp_path / str(clip_norm),
+            "train.max_update=1",
+            "optim.weight_decay=0",
+            *changes,
+        )
         trainer = build(run)[0]
         before = parameters_to_vector(trainer.model.parameters()).detach().clone()
         (stepped,) = steps(list(trainer.run()))
-        return stepped.grad_norm, parameters_to_vector(trainer.model.parameters()).detach() - before
+        return stepped.grad_norm, parameters_to_vector(
+            trainer.model.parameters()
+        ).detach() - before
 
     norm, free = first_step(0.0)
     for clip_norm, expected in ((norm / 4, free / 4), (norm * 4, free)):
@@ -343,9 +405,17 @@ def test_want_of_memory_is_met_by_smaller_pieces(
     assert [e.targets for e in steps(scarce)] == [e.targets for e in steps(plain)]
     assert last(tmp_path / "plain").state.oom_retries == 0
     with_pairs = [e.step for e in steps(plain) if "pairs.translate" in e.losses]
-    assert last(tmp_path / "scarce").state.oom_retries == len(with_pairs) == steps(scarce)[-1].oom_retries
-    measured, wanted = ([e.metrics for e in run if isinstance(e, Evaluated)] for run in (scarce, plain))
-    assert measured == [pytest.approx(metrics, rel=1e-5) for metrics in wanted] and wanted
+    assert (
+        last(tmp_path / "scarce").state.oom_retries
+        == len(with_pairs)
+        == steps(scarce)[-1].oom_retries
+    )
+    measured, wanted = (
+        [e.metrics for e in run if isinstance(e, Evaluated)] for run in (scarce, plain)
+    )
+    assert (
+        measured == [pytest.approx(metrics, rel=1e-5) for metrics in wanted] and wanted
+    )
 
 
 def test_no_memory_for_a_single_example_is_said(
@@ -374,7 +444,9 @@ def test_validation_falls_apart_as_far_as_it_must() -> None:
         with_less_memory(np.arange(3), work(0))
     assert error.value.message == "validation: not enough memory for a single example"
     with pytest.raises(RuntimeError, match=r"^a bug$"):
-        with_less_memory(np.arange(3), lambda rows: (_ for _ in ()).throw(RuntimeError("a bug")))
+        with_less_memory(
+            np.arange(3), lambda rows: (_ for _ in ()).throw(RuntimeError("a bug"))
+        )
 
 
 def test_other_errors_are_not_taken_for_want_of_memory(
@@ -393,11 +465,21 @@ def test_weights_of_streams_scale_their_gradients(toy: Path, tmp_path: Path) -> 
     still = (*STILL, "train.max_update=6", *EXACT)
     plain = steps(train(recipe(toy, tmp_path / "plain", *still, streams=MASS)))
     risen = steps(
-        train(recipe(toy, tmp_path / "risen", *still, "stream.mass.loss_weight=0:1,4:3,6:0", streams=MASS))
+        train(
+            recipe(
+                toy,
+                tmp_path / "risen",
+                *still,
+                "stream.mass.loss_weight=0:1,4:3,6:0",
+                streams=MASS,
+            )
+        )
     )
     ratios = [b.grad_norm / a.grad_norm for a, b in zip(plain, risen, strict=True)]
     assert ratios == pytest.approx([1, 1.5, 2, 2.5, 3, 1.5], rel=1e-4)
-    assert [e.losses for e in plain] == [e.losses for e in risen]  # what is reported is not weighted
+    assert [e.losses for e in plain] == [
+        e.losses for e in risen
+    ]  # what is reported is not weighted
     again = [steps(train(recipe(toy, tmp_path / f"{name}-again", *still, "train.batch_reuse=2", f"stream.mass.loss_weight={weight}", streams=MASS)))
              for name, weight in (("plain", "1"), ("risen", "0:1,4:3,6:0"))]  # fmt: skip
     ratios = [b.grad_norm / a.grad_norm for a, b in zip(*again, strict=True)]
@@ -408,18 +490,25 @@ def test_weights_of_streams_scale_their_gradients(toy: Path, tmp_path: Path) -> 
 
 def test_schedules_are_straight_lines_between_their_points() -> None:
     schedule = parse_schedule("0:1,100:0.1,300:0")
-    assert [schedule.value_at(n) for n in (0, 50, 100, 200, 300, 1000)] == pytest.approx(
-        [1, 0.55, 0.1, 0.05, 0, 0]
-    )
+    assert [
+        schedule.value_at(n) for n in (0, 50, 100, 200, 300, 1000)
+    ] == pytest.approx([1, 0.55, 0.1, 0.05, 0, 0])
     assert parse_schedule("0.5").value_at(7) == 0.5
 
 
-def test_an_update_without_any_target_teaches_nothing(toy: Path, tmp_path: Path) -> None:
+def test_an_update_without_any_target_teaches_nothing(
+    toy: Path, tmp_path: Path
+) -> None:
     """Windows too short for 15% of them."""
     streams = {
         "mass": {
             "dataset": "en",
-            "objective": {"name": "mass", "preset": "summarization", "window": 9, "block": 6},
+            "objective": {
+                "name": "mass",
+                "preset": "summarization",
+                "window": 9,
+                "block": 6,
+            },
         }
     }
     trainer, _ = build(recipe(toy, tmp_path, "train.max_update=2", streams=streams))
@@ -430,9 +519,13 @@ def test_an_update_without_any_target_teaches_nothing(toy: Path, tmp_path: Path)
     assert [e.step for e in steps(events)] == [1, 2]
     assert trainer.state.targets == 0
     assert all(torch.equal(p, before[n]) for n, p in trainer.model.named_parameters())
-    assert error.value.message == "validation: none of the 23 examples of mass has a target"
     assert (
-        error.value.hint == "preprocess more text to validate on, or have more of it predicted (--mask-prob)"
+        error.value.message
+        == "validation: none of the 23 examples of mass has a target"
+    )
+    assert (
+        error.value.hint
+        == "preprocess more text to validate on, or have more of it predicted (--mask-prob)"
     )
 
 
@@ -463,15 +556,25 @@ def test_the_examples_of_a_loss_that_is_no_number_are_named(
 
 
 def test_a_gradient_that_is_no_number_stops_the_run(
-    toy: Path, tmp_path: Path, whole: tuple[Path, list[Event]], monkeypatch: pytest.MonkeyPatch
+    toy: Path,
+    tmp_path: Path,
+    whole: tuple[Path, list[Event]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def spoil(trainer: Trainer) -> None:
-        next(p for p, name in trainer.names.items() if name == "decoder.layers.0.fc1.weight").grad[0, 0] = (
-            math.nan
-        )  # type: ignore[index]
+        next(
+            p
+            for p, name in trainer.names.items()
+            if name == "decoder.layers.0.fc1.weight"
+        ).grad[0, 0] = math.nan  # type: ignore[index]
 
     at(7, spoil, monkeypatch)
-    found = [f"{k} {v:.3g}" for e in steps(whole[1]) if e.step == 7 for k, v in e.losses.items()]
+    found = [
+        f"{k} {v:.3g}"
+        for e in steps(whole[1])
+        if e.step == 7
+        for k, v in e.losses.items()
+    ]
     with pytest.raises(MasscliError) as error:
         train(recipe(toy, tmp_path))
     assert error.value.message.startswith(
@@ -506,28 +609,46 @@ def test_weights_that_are_no_numbers_are_never_saved(
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
-def test_a_run_that_diverges_is_given_up(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_diverges_is_given_up(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(loop, "DIVERGENCE_PATIENCE", 3)
     # Twice the first loss, or twice that of guessing, 2 ln 96 = 9.1, where it is more.
     with pytest.raises(
         MasscliError,
         match=r"^update \d: the loss has been above (9|1\d)\.\d for 3 updates; the run diverges$",
     ):
-        train(recipe(toy, tmp_path, "optim.lr=30", "optim.warmup_updates=0", streams=PAIRS))
+        train(
+            recipe(
+                toy, tmp_path, "optim.lr=30", "optim.warmup_updates=0", streams=PAIRS
+            )
+        )
 
 
 # -- fp16 and bf16 -------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("precision", "within"), [("fp16", 0.01), ("bf16", 0.05)])
-def test_low_precision_learns_the_same(precision: str, within: float, toy: Path, tmp_path: Path) -> None:
+def test_low_precision_learns_the_same(
+    precision: str, within: float, toy: Path, tmp_path: Path
+) -> None:
     exact = steps(train(recipe(toy, tmp_path / "fp32", streams=PAIRS)))
-    other = steps(train(recipe(toy, tmp_path / precision, f"train.precision={precision}", streams=PAIRS)))
+    other = steps(
+        train(
+            recipe(
+                toy, tmp_path / precision, f"train.precision={precision}", streams=PAIRS
+            )
+        )
+    )
     for a, b in zip(exact, other, strict=True):
-        assert b.losses["pairs.translate"] == pytest.approx(a.losses["pairs.translate"], rel=within)
+        assert b.losses["pairs.translate"] == pytest.approx(
+            a.losses["pairs.translate"], rel=within
+        )
         assert b.grad_norm == pytest.approx(a.grad_norm, rel=10 * within)
     assert other[0].loss_scale == (2.0**15 if precision == "fp16" else 1.0)
-    assert all(t.dtype == torch.float32 for t in last(tmp_path / precision).weights().values())
+    assert all(
+        t.dtype == torch.float32 for t in last(tmp_path / precision).weights().values()
+    )
 
 
 def test_a_run_goes_on_in_the_arithmetic_it_began_in(
@@ -538,29 +659,44 @@ def test_a_run_goes_on_in_the_arithmetic_it_began_in(
         monkeypatch.setattr(assembly, "bf16_is_faster", lambda fast=fast: fast)
         trainer, _ = build(
             recipe(
-                toy, tmp_path, "train.precision=auto", f"train.max_update={2 if fast else 4}", streams=PAIRS
+                toy,
+                tmp_path,
+                "train.precision=auto",
+                f"train.max_update={2 if fast else 4}",
+                streams=PAIRS,
             )
         )
         assert trainer.model.compute_dtype == torch.bfloat16
         list(trainer.run())
     assert (
-        build(recipe(toy, tmp_path / "other", "train.precision=auto", streams=PAIRS))[0].model.compute_dtype
+        build(recipe(toy, tmp_path / "other", "train.precision=auto", streams=PAIRS))[
+            0
+        ].model.compute_dtype
         == torch.float32
     )
 
 
-def test_a_warm_up_that_followed_from_a_shorter_run_is_said_to_stay(toy: Path, tmp_path: Path) -> None:
-    short, long = (("optim.warmup_updates=2", f"train.max_update={last}") for last in (20, 40))
+def test_a_warm_up_that_followed_from_a_shorter_run_is_said_to_stay(
+    toy: Path, tmp_path: Path
+) -> None:
+    short, long = (
+        ("optim.warmup_updates=2", f"train.max_update={last}") for last in (20, 40)
+    )
     list(build(recipe(toy, tmp_path, *short, streams=PAIRS))[0].run())
     notes = build(recipe(toy, tmp_path, *long, streams=PAIRS))[1]
     assert (
         "the warm-up stays at 2 updates, as of the --max-update that the run began with; a new --save-dir would take 4"
         in notes
     )
-    assert not any("warm-up" in note for note in build(recipe(toy, tmp_path, *short, streams=PAIRS))[1])
+    assert not any(
+        "warm-up" in note
+        for note in build(recipe(toy, tmp_path, *short, streams=PAIRS))[1]
+    )
 
 
-def test_overflow_skips_the_update_and_halves_the_scale(toy: Path, tmp_path: Path) -> None:
+def test_overflow_skips_the_update_and_halves_the_scale(
+    toy: Path, tmp_path: Path
+) -> None:
     trainer, _ = build(recipe(toy, tmp_path, "train.precision=fp16", streams=PAIRS))
     trainer.scale.value = 2.0**28
     before = [p.detach().clone() for p in trainer.names]
@@ -568,7 +704,9 @@ def test_overflow_skips_the_update_and_halves_the_scale(toy: Path, tmp_path: Pat
     for event in trainer.run():
         events.append(event)
         if isinstance(event, Stepped) and event.overflows == event.step:
-            assert all(torch.equal(p, b) for p, b in zip(trainer.names, before, strict=True))
+            assert all(
+                torch.equal(p, b) for p, b in zip(trainer.names, before, strict=True)
+            )
             assert not event.losses and event.loss_scale == 2.0 ** (28 - event.step)
     skipped = steps(events)[-1].overflows
     assert 0 < skipped < 10
@@ -579,18 +717,30 @@ def test_overflow_skips_the_update_and_halves_the_scale(toy: Path, tmp_path: Pat
         10 - skipped,
     )
     assert (
-        build(recipe(toy, tmp_path, "train.precision=fp16", streams=PAIRS))[0].scale.value == state.loss_scale
+        build(recipe(toy, tmp_path, "train.precision=fp16", streams=PAIRS))[
+            0
+        ].scale.value
+        == state.loss_scale
     )
 
 
 def test_endless_overflow_is_given_up(toy: Path, tmp_path: Path) -> None:
     trainer, _ = build(
-        recipe(toy, tmp_path, "train.precision=fp16", "train.min_loss_scale=1e10", streams=PAIRS)
+        recipe(
+            toy,
+            tmp_path,
+            "train.precision=fp16",
+            "train.min_loss_scale=1e10",
+            streams=PAIRS,
+        )
     )
     trainer.scale.value = 2.0**34
     with pytest.raises(MasscliError) as error:
         list(trainer.run())
-    assert error.value.message == "update 1: the loss scale fell below 10000000000.0: gradients overflow fp16"
+    assert (
+        error.value.message
+        == "update 1: the loss scale fell below 10000000000.0: gradients overflow fp16"
+    )
 
 
 # -- what is measured ----------------------------------------------------------------------------------------------------------------------
@@ -600,7 +750,13 @@ def test_the_best_checkpoint_is_that_of_the_chosen_metric(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Losses are better low, BLEU is better high, and of two equals the earlier stays."""
-    for metric, best in (("loss", 4), ("ppl", 4), ("pairs.loss", 4), ("bleu", 6), ("bleu.en-de", 6)):
+    for metric, best in (
+        ("loss", 4),
+        ("ppl", 4),
+        ("pairs.loss", 4),
+        ("bleu", 6),
+        ("bleu.en-de", 6),
+    ):
         scores = iter([5.0, 3.0, 9.0, 3.0, 9.0])
 
         def measure(
@@ -621,7 +777,9 @@ def test_the_best_checkpoint_is_that_of_the_chosen_metric(
         assert Checkpoint.open(folder).state.step == best
 
 
-def test_an_unknown_metric_is_refused_before_training(toy: Path, tmp_path: Path) -> None:
+def test_an_unknown_metric_is_refused_before_training(
+    toy: Path, tmp_path: Path
+) -> None:
     with pytest.raises(MasscliError) as error:
         build(recipe(toy, tmp_path, "checkpoint.best_metric=blue"))
     assert error.value.message == "--best-metric blue: is not measured"
@@ -638,8 +796,12 @@ def test_validation_is_the_same_whenever_it_is_made(toy: Path, tmp_path: Path) -
     batch = stream.batch_builder(np.arange(24), 0)
     with torch.no_grad():
         term = stream.objective(trainer.model.eval(), batch)["translate"]
-    assert metrics["pairs.loss"] == pytest.approx(float(term.nll) / batch.counts["translate"], rel=1e-5)
-    assert metrics["loss"] == pytest.approx((metrics["pairs.loss"] + metrics["mass.loss"]) / 2)
+    assert metrics["pairs.loss"] == pytest.approx(
+        float(term.nll) / batch.counts["translate"], rel=1e-5
+    )
+    assert metrics["loss"] == pytest.approx(
+        (metrics["pairs.loss"] + metrics["mass.loss"]) / 2
+    )
     assert metrics["ppl"] == pytest.approx(math.exp(metrics["loss"]))
 
 
@@ -655,7 +817,14 @@ def test_translation_is_validated_with_bleu(toy: Path, tmp_path: Path) -> None:
         )
     )
     [measured] = [e for e in events if isinstance(e, Evaluated)]
-    assert set(measured.metrics) == {"loss", "ppl", "pairs.loss", "mass.loss", "bleu", "bleu.en-de"}
+    assert set(measured.metrics) == {
+        "loss",
+        "ppl",
+        "pairs.loss",
+        "mass.loss",
+        "bleu",
+        "bleu.en-de",
+    }
     assert measured.signatures["bleu.en-de"].startswith("nrefs:1|")
 
 
@@ -667,7 +836,14 @@ STRONGER = ("model.dim=32", "model.ffn_dim=64", "train.max_tokens=600", "train.u
 
 def test_a_word_for_word_translation_is_learned(toy: Path, tmp_path: Path) -> None:
     events = train(
-        recipe(toy, tmp_path, *STRONGER, "valid.eval_bleu=true", "valid.eval_beam=1", streams=PAIRS)
+        recipe(
+            toy,
+            tmp_path,
+            *STRONGER,
+            "valid.eval_bleu=true",
+            "valid.eval_beam=1",
+            streams=PAIRS,
+        )
     )
     [measured] = [e for e in events if isinstance(e, Evaluated)]
     assert measured.metrics["loss"] < 0.5
@@ -682,7 +858,9 @@ def test_mass_learns_what_follows_from_what(toy: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("languages", ["embedding", "tag", "none"])
-def test_every_target_language_learns_an_output_of_its_own(languages: str, toy: Path, tmp_path: Path) -> None:
+def test_every_target_language_learns_an_output_of_its_own(
+    languages: str, toy: Path, tmp_path: Path
+) -> None:
     """However the model is told the language, the projection is that of the target's."""
     streams = {"mass": {"dataset": "de", "objective": {"name": "mass"}}}
     train(
@@ -701,7 +879,8 @@ def test_every_target_language_learns_an_output_of_its_own(languages: str, toy: 
         if "cross_attention.out" in name and tensor.any()
     }
     assert moved == {
-        f"decoder.layers.0.cross_attention.out.language_de.{kind}" for kind in ("weight", "bias")
+        f"decoder.layers.0.cross_attention.out.language_de.{kind}"
+        for kind in ("weight", "bias")
     }
 
 
@@ -709,7 +888,14 @@ def test_any_name_may_be_that_of_a_stream(toy: Path, tmp_path: Path) -> None:
     """`train` is a method of every module, a dot separates names, `encoder` begins the names of weights."""
     streams = dict.fromkeys(("train", "a.b", "encoder"), PAIRS["pairs"])
     for stop in (2, 4):
-        assert end(train(recipe(toy, tmp_path, f"train.max_update={stop}", streams=streams))).step == stop
+        assert (
+            end(
+                train(
+                    recipe(toy, tmp_path, f"train.max_update={stop}", streams=streams)
+                )
+            ).step
+            == stop
+        )
 
 
 class Scaled(Translate):

@@ -29,25 +29,39 @@ def test_the_average_is_that_of_all_updates(toy: Path, tmp_path: Path) -> None:
     averaged = train(recipe(toy, tmp_path / "average", *EVERY, "optim.ema_decay=0.3"))
     # What is learned does not depend on the average.
     assert losses(averaged) == plain
-    average: dict[str, Tensor] = {name: tensor.double().clone() for name, tensor in initial.items()}
-    plain_runs, average_runs = (saved_checkpoints(tmp_path / name) for name in ("plain", "average"))
+    average: dict[str, Tensor] = {
+        name: tensor.double().clone() for name, tensor in initial.items()
+    }
+    plain_runs, average_runs = (
+        saved_checkpoints(tmp_path / name) for name in ("plain", "average")
+    )
     for step in range(1, 11):
         weights = Checkpoint.open(plain_runs[step]).weights()
         decay = min(0.3, step / (9 + step))
         average = {
-            name: decay * average[name] + (1 - decay) * tensor.double() for name, tensor in weights.items()
+            name: decay * average[name] + (1 - decay) * tensor.double()
+            for name, tensor in weights.items()
         }
         saved = Checkpoint.open(average_runs[step])
         for name, tensor in saved.weights().items():
-            assert torch.allclose(tensor.double(), average[name], atol=1e-6), (step, name)
+            assert torch.allclose(tensor.double(), average[name], atol=1e-6), (
+                step,
+                name,
+            )
         for name, tensor in saved.trained_weights().items():
             assert torch.equal(tensor, weights[name])
     assert far(tmp_path / "plain", tmp_path / "average") > 1e-3
     # Validation measures the average.
-    measured = {event.step: event.metrics["loss"] for event in averaged if isinstance(event, Evaluated)}
+    measured = {
+        event.step: event.metrics["loss"]
+        for event in averaged
+        if isinstance(event, Evaluated)
+    }
     trainer, _ = build(recipe(toy, tmp_path / "plain", *EVERY))
     trainer.model.load_state_dict(last(tmp_path / "average").weights())
-    assert trainer.validator.measure(trainer.model).metrics["loss"] == pytest.approx(measured[10], rel=1e-6)
+    assert trainer.validator.measure(trainer.model).metrics["loss"] == pytest.approx(
+        measured[10], rel=1e-6
+    )
 
 
 def test_a_continued_average_is_an_unbroken_one(toy: Path, tmp_path: Path) -> None:
@@ -61,15 +75,30 @@ def test_a_continued_average_is_an_unbroken_one(toy: Path, tmp_path: Path) -> No
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_weights_that_only_continue_a_run_go_with_the_optimizer(toy: Path, tmp_path: Path) -> None:
-    train(recipe(toy, tmp_path, *EVERY, "optim.ema_decay=0.5", "checkpoint.keep_optimizer_states=1"))
-    files = [set(Checkpoint.open(path).checksums) for path in saved_checkpoints(tmp_path).values()]
+def test_weights_that_only_continue_a_run_go_with_the_optimizer(
+    toy: Path, tmp_path: Path
+) -> None:
+    train(
+        recipe(
+            toy,
+            tmp_path,
+            *EVERY,
+            "optim.ema_decay=0.5",
+            "checkpoint.keep_optimizer_states=1",
+        )
+    )
+    files = [
+        set(Checkpoint.open(path).checksums)
+        for path in saved_checkpoints(tmp_path).values()
+    ]
     assert all("trained.safetensors" not in names for names in files[:-1])
     assert "trained.safetensors" in files[-1]
 
 
 @pytest.mark.parametrize("share", ["none", "all", "ffn"])
-def test_layers_that_run_twice_have_the_same_gradients(share: str, toy: Path, tmp_path: Path) -> None:
+def test_layers_that_run_twice_have_the_same_gradients(
+    share: str, toy: Path, tmp_path: Path
+) -> None:
     """With dropout, and bit for bit: the random numbers of the second run are those of the first."""
     size = (
         "model.encoder_layers=2",
@@ -78,7 +107,15 @@ def test_layers_that_run_twice_have_the_same_gradients(share: str, toy: Path, tm
         "train.max_update=4",
     )
     for name, option in (("plain", "false"), ("again", "true")):
-        train(recipe(toy, tmp_path / name, *size, f"train.checkpoint_activations={option}", streams=PAIRS))
+        train(
+            recipe(
+                toy,
+                tmp_path / name,
+                *size,
+                f"train.checkpoint_activations={option}",
+                streams=PAIRS,
+            )
+        )
     assert same_run(tmp_path / "plain", tmp_path / "again")
     # It changes nothing, so it may change when a run goes on.
     shutil.copytree(tmp_path / "plain", tmp_path / "on", symlinks=True)

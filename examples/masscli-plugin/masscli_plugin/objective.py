@@ -18,7 +18,10 @@ from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
-from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequence_pair_batch
+from masscli.objectives.shared.sequence_to_sequence import (
+    sequence_loss,
+    sequence_pair_batch,
+)
 from masscli_plugin.options import PrefixLMOptions
 
 
@@ -30,18 +33,25 @@ class PrefixCollator:
     framing: Framing
     language: str
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch. A collator with noise would draw it from `rngs`, one generator for each example."""
         sources, targets, numbers = [], [], []
         for example in examples:
             sentence = example.fields[0]
             # At least one token on each side, where there are two.
-            end = min(max(1, round(self.prefix_share * len(sentence))), max(1, len(sentence) - 1))
+            end = min(
+                max(1, round(self.prefix_share * len(sentence))),
+                max(1, len(sentence) - 1),
+            )
             sources.append(self.framing.encoder_input(sentence[:end], self.language))
             targets.append(sentence[end:])
             numbers.append(example.number)
         languages = (self.language, self.language)
-        return sequence_pair_batch(self.framing, sources, targets, languages, "prefix-lm", numbers)
+        return sequence_pair_batch(
+            self.framing, sources, targets, languages, "prefix-lm", numbers
+        )
 
 
 class PrefixLM(Objective):
@@ -59,7 +69,9 @@ class PrefixLM(Objective):
         """Return the sentences of a language, and how they become batches."""
         language = self.context.dataset_name
         sentences = LineDataset([data.monolingual(split, language)], max_examples)
-        return sentences, PrefixCollator(self.options.prefix_share, self.context.framing, language)
+        return sentences, PrefixCollator(
+            self.options.prefix_share, self.context.framing, language
+        )
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the summed cross-entropy of the rest of each sentence."""

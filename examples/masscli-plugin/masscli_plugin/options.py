@@ -18,5 +18,9 @@ class PrefixLMOptions(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         check(
-            (0 < self.prefix_share < 1, "prefix_share", f"must lie between 0 and 1, got {self.prefix_share}")
+            (
+                0 < self.prefix_share < 1,
+                "prefix_share",
+                f"must lie between 0 and 1, got {self.prefix_share}",
+            )
         )

@@ -70,5 +70,7 @@ def _read_text(path: Path) -> str:
 
 def _printable(text: str) -> str:
     """Return a text stripped, cut to MAX_LENGTH characters, and with spaces for unprintable ones."""
-    letters = [letter if letter.isprintable() else " " for letter in text.strip()[:MAX_LENGTH]]
+    letters = [
+        letter if letter.isprintable() else " " for letter in text.strip()[:MAX_LENGTH]
+    ]
     return "".join(letters)

@@ -62,10 +62,14 @@ def read_bart(
         read_merges_txt(folder / "merges.txt"),
         special_ids,
         unused_ids=unused,
-        add_prefix_space=read_flag(settings, "add_prefix_space", False, folder / TOKENIZER_CONFIG),
+        add_prefix_space=read_flag(
+            settings, "add_prefix_space", False, folder / TOKENIZER_CONFIG
+        ),
     )
     # Every output begins with <s>, which the decoder is given and does not choose.
-    return Seq2SeqVocabulary(path, model, {"source_bos": True}, forced_prefix=(ids["<s>"],))
+    return Seq2SeqVocabulary(
+        path, model, {"source_bos": True}, forced_prefix=(ids["<s>"],)
+    )
 
 
 def _read_tokenizer_json(folder: Path, size: int) -> Seq2SeqVocabulary:
@@ -77,6 +81,12 @@ def _read_tokenizer_json(folder: Path, size: int) -> Seq2SeqVocabulary:
     try:
         published = read_byte_level(files, size)
     except UnreadableError as error:
-        raise MasscliError(f"{folder / TOKENIZER}: {error}", "expected BART's tokenizer") from None
-    start = Tokenizer.from_bytes(published.path, published.model, TextPreprocessing(), ()).vocab.bos
-    return Seq2SeqVocabulary(published.path, published.model, {"source_bos": True}, forced_prefix=(start,))
+        raise MasscliError(
+            f"{folder / TOKENIZER}: {error}", "expected BART's tokenizer"
+        ) from None
+    start = Tokenizer.from_bytes(
+        published.path, published.model, TextPreprocessing(), ()
+    ).vocab.bos
+    return Seq2SeqVocabulary(
+        published.path, published.model, {"source_bos": True}, forced_prefix=(start,)
+    )

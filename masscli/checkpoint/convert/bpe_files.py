@@ -36,10 +36,19 @@ def read_byte_level(files: TokenizerFiles, vocab_size: int) -> PublishedVocabula
         _expect_bpe(files.part["model"], word_end="")
         expect(not files.part["normalizer"], "it has a normalizer")
         byte_level = files.part["pre_tokenizer"]
-        expect(is_type(byte_level, "ByteLevel"), f"it splits text by {byte_level.get('type')}")
-        expect(byte_level.get("use_regex", True) is True, "it does not split text into words")
+        expect(
+            is_type(byte_level, "ByteLevel"),
+            f"it splits text by {byte_level.get('type')}",
+        )
+        expect(
+            byte_level.get("use_regex", True) is True,
+            "it does not split text into words",
+        )
         add_prefix_space = byte_level.get("add_prefix_space")
-        expect(isinstance(add_prefix_space, bool), "it does not say whether text begins with a space")
+        expect(
+            isinstance(add_prefix_space, bool),
+            "it does not say whether text begins with a space",
+        )
     else:
         add_prefix_space = files.flag("add_prefix_space", False)
     path, pieces = read_dictionary(files, VOCAB)
@@ -47,15 +56,23 @@ def read_byte_level(files: TokenizerFiles, vocab_size: int) -> PublishedVocabula
     pieces = with_added_tokens(path, pieces, files, vocab_size)
     _check_merges(path, merges, pieces)
     special_ids = files.role_ids(pieces)
-    special_ids |= {token.content: i for i, token in files.added.items() if token.special}
+    special_ids |= {
+        token.content: i for i, token in files.added.items() if token.special
+    }
     # As published, such a tokenizer leaves out what it has no piece for.
     missing = [letter for letter in BYTE_LETTERS if letter not in pieces]
     expect(not missing, f"it lacks {len(missing)} of the 256 bytes")
     named, unused = with_unused_rows(pieces, vocab_size)
     model = pack_byte_level_bpe(
-        named, merges, special_ids, unused_ids=unused, add_prefix_space=bool(add_prefix_space)
+        named,
+        merges,
+        special_ids,
+        unused_ids=unused,
+        add_prefix_space=bool(add_prefix_space),
     )
-    return PublishedVocabulary(path, model, len(pieces), TextPreprocessing(), "bytes, cased")
+    return PublishedVocabulary(
+        path, model, len(pieces), TextPreprocessing(), "bytes, cased"
+    )
 
 
 def read_gpt(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
@@ -76,7 +93,9 @@ def read_gpt(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     expect("<unk>" in special_ids, "it has no unknown piece")
     named, unused = with_unused_rows(pieces, vocab_size)
     model = pack_gpt_bpe(named, merges, special_ids, unused)
-    return PublishedVocabulary(path, model, len(pieces), TextPreprocessing(lowercase=True))
+    return PublishedVocabulary(
+        path, model, len(pieces), TextPreprocessing(lowercase=True)
+    )
 
 
 def _expect_bpe(model: Mapping[str, Any], word_end: str) -> None:
@@ -86,7 +105,10 @@ def _expect_bpe(model: Mapping[str, Any], word_end: str) -> None:
     words, and none of byte_fallback, ignore_merges, dropout and fuse_unk.
     """
     expect(is_type(model, "BPE"), f"its pieces are a {model.get('type')}")
-    expect((model.get("end_of_word_suffix") or "") == word_end, "it marks the ends of words in another way")
+    expect(
+        (model.get("end_of_word_suffix") or "") == word_end,
+        "it marks the ends of words in another way",
+    )
     expect(not model.get("continuing_subword_prefix"), "it marks continued words")
     for flag in ("byte_fallback", "ignore_merges", "dropout", "fuse_unk"):
         expect(not model.get(flag), f"its BPE has {flag}")
@@ -107,7 +129,11 @@ def _read_merges(files: TokenizerFiles) -> Merges:
     for merge in merges:
         # Up to version 0.19 of the library a merge was one string.
         parts = merge.split(" ") if isinstance(merge, str) else merge
-        if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
+        if (
+            not isinstance(parts, list)
+            or len(parts) != 2
+            or not all(isinstance(part, str) for part in parts)
+        ):
             raise MasscliError(f"{path}: expected a merge of two pieces, got {merge!r}")
         pairs.append((parts[0], parts[1]))
     return pairs

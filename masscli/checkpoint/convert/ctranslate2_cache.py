@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.checkpoint.convert.ctranslate2_export import convert_directed, import_ctranslate2
+from masscli.checkpoint.convert.ctranslate2_export import (
+    convert_directed,
+    import_ctranslate2,
+)
 from masscli.checkpoint.convert.one_direction import fold_direction
 from masscli.checkpoint.convert.token_names import token_names
 from masscli.checkpoint.state_file import STATE_FILE
@@ -27,7 +30,12 @@ from masscli.core.json_text import parse_json
 CONVERSION = "conversion.json"
 FORMAT = "2"
 """Changes whenever a conversion of the same weights would have other contents."""
-_COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
+_COMPUTE_TYPES = {
+    "fp32": "float32",
+    "fp16": "float16",
+    "bf16": "bfloat16",
+    "int8": "int8",
+}
 
 
 class OpenedTranslator(NamedTuple):
@@ -88,7 +96,11 @@ def _compute_type(ctranslate2: Any, device: str, precision: str) -> str:
         precision = "fp16" if device == "cuda" else "fp32"
     possible = ctranslate2.get_supported_compute_types(device)
     if _COMPUTE_TYPES[precision] not in possible:
-        known = [name for name, their_name in _COMPUTE_TYPES.items() if their_name in possible]
+        known = [
+            name
+            for name, their_name in _COMPUTE_TYPES.items()
+            if their_name in possible
+        ]
         raise MasscliError(
             f"--precision {precision}: CTranslate2 does not have it on this {device}",
             f"it has {', '.join(known)}",
@@ -105,7 +117,10 @@ def _is_current(folder: Path, stamp: dict[str, str]) -> bool:
         conversion = parse_json(read_regular(folder / CONVERSION))
         if any(conversion[key] != value for key, value in stamp.items()):
             return False
-        return all(sha256_of(folder / name) == checksum for name, checksum in conversion["files"].items())
+        return all(
+            sha256_of(folder / name) == checksum
+            for name, checksum in conversion["files"].items()
+        )
     # Whatever is wrong with it, it is made anew.
     except (MasscliError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
@@ -134,10 +149,20 @@ def _convert(
         folder.parent.mkdir(exist_ok=True)
         with new_folder(folder) as aside:
             convert_directed(
-                ctranslate2, directed, names, vocab, aside, "fp32", stands_alone=False, shortlist=shortlist
+                ctranslate2,
+                directed,
+                names,
+                vocab,
+                aside,
+                "fp32",
+                stands_alone=False,
+                shortlist=shortlist,
             )
             files = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
-            write_synced(aside / CONVERSION, json.dumps({**stamp, "files": files}, indent=1).encode())
+            write_synced(
+                aside / CONVERSION,
+                json.dumps({**stamp, "files": files}, indent=1).encode(),
+            )
     except OSError as error:
         raise cannot_be_written(
             str(folder),

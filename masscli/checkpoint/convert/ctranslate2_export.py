@@ -20,7 +20,11 @@ from torch import Tensor
 
 from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
 from masscli.checkpoint.convert.attribution import notice_file
-from masscli.checkpoint.convert.one_direction import DirectedModel, fold_direction, output_layer
+from masscli.checkpoint.convert.one_direction import (
+    DirectedModel,
+    fold_direction,
+    output_layer,
+)
 from masscli.checkpoint.convert.token_names import token_names
 from masscli.core.errors import MasscliError, cannot_be_written
 from masscli.core.files import fsync_path, new_folder, write_synced
@@ -34,7 +38,12 @@ NEVER = -1e4
 never generated."""
 
 _QUANTIZATIONS = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
-_ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_tanh": "GELUTanh", "swish": "SWISH"}
+_ACTIVATIONS = {
+    "relu": "RELU",
+    "gelu": "GELU",
+    "gelu_tanh": "GELUTanh",
+    "swish": "SWISH",
+}
 
 
 def import_ctranslate2() -> Any:
@@ -42,7 +51,9 @@ def import_ctranslate2() -> Any:
     try:
         import ctranslate2
     except ImportError:
-        raise MasscliError("CTranslate2 is not installed", "install it: pip install 'masscli[ct2]'") from None
+        raise MasscliError(
+            "CTranslate2 is not installed", "install it: pip install 'masscli[ct2]'"
+        ) from None
     return ctranslate2
 
 
@@ -83,13 +94,19 @@ def export_ctranslate2(
             for name, content in notice_file(checkpoint.state.attribution).items():
                 write_synced(folder / name, content)
     except OSError as error:
-        raise cannot_be_written(f"--output {output}", error, "choose another folder") from None
+        raise cannot_be_written(
+            f"--output {output}", error, "choose another folder"
+        ) from None
     sizes = dict.fromkeys((len(directed.source_ids), len(directed.target_ids)))
     tokens = " and ".join(f"{size:,}" for size in sizes)
     notes = [f"CTranslate2, {source} to {target}, {quantization}: {tokens} tokens"]
-    notes.append("give sources as pieces, with max_input_length=0, else long ones are cut at 1,024")
+    notes.append(
+        "give sources as pieces, with max_input_length=0, else long ones are cut at 1,024"
+    )
     if shortlist is not None:
-        notes.append("translate with use_vmap=True; the candidates of a batch are those of all its lines")
+        notes.append(
+            "translate with use_vmap=True; the candidates of a batch are those of all its lines"
+        )
     if len(directed.source_suffix) > 1:
         around = " ".join(names[number] for number in directed.source_suffix)
         notes.append(f"end every source with {around}")
@@ -152,7 +169,10 @@ def _specification(specs: Any, directed: DirectedModel) -> Any:
     """
     config = directed.config
     parts = []
-    for stack, kind in (("encoder", specs.TransformerEncoderSpec), ("decoder", specs.TransformerDecoderSpec)):
+    for stack, kind in (
+        ("encoder", specs.TransformerEncoderSpec),
+        ("decoder", specs.TransformerDecoderSpec),
+    ):
         own = config.for_stack(stack)
         if own.norm == "post" and config.has_final_norm(stack):
             raise MasscliError(
@@ -190,20 +210,32 @@ def _fill_stack(spec: Any, stack: str, directed: DirectedModel) -> None:
     embeddings.weight = _array(tensors[f"token_embeddings.{owner}"])
     # CTranslate2 counts positions from 0, and has no rows that nothing reads.
     positions = tensors[f"embeddings.{stack}.positions.weight"]
-    spec.position_encodings.encodings = _array(positions[directed.config.position_offset :])
+    spec.position_encodings.encodings = _array(
+        positions[directed.config.position_offset :]
+    )
     if directed.config.norm_embedding:
         _fill_norm(spec.layernorm_embedding, tensors, f"embeddings.{stack}.norm")
     if directed.config.has_final_norm(stack):
         _fill_norm(spec.layer_norm, tensors, f"{stack}.norm")
     for number, layer in enumerate(spec.layer):
         name = f"{stack}.layers.{number}"
-        _fill_linear(layer.self_attention.linear[0], tensors, f"{name}.self_attention.qkv")
-        _fill_linear(layer.self_attention.linear[1], tensors, f"{name}.self_attention.out")
+        _fill_linear(
+            layer.self_attention.linear[0], tensors, f"{name}.self_attention.qkv"
+        )
+        _fill_linear(
+            layer.self_attention.linear[1], tensors, f"{name}.self_attention.out"
+        )
         _fill_norm(layer.self_attention.layer_norm, tensors, f"{name}.self_norm")
         if stack == "decoder":
-            _fill_linear(layer.attention.linear[0], tensors, f"{name}.cross_attention.q")
-            _fill_linear(layer.attention.linear[1], tensors, f"{name}.cross_attention.kv")
-            _fill_linear(layer.attention.linear[2], tensors, f"{name}.cross_attention.out.shared")
+            _fill_linear(
+                layer.attention.linear[0], tensors, f"{name}.cross_attention.q"
+            )
+            _fill_linear(
+                layer.attention.linear[1], tensors, f"{name}.cross_attention.kv"
+            )
+            _fill_linear(
+                layer.attention.linear[2], tensors, f"{name}.cross_attention.out.shared"
+            )
             _fill_norm(layer.attention.layer_norm, tensors, f"{name}.cross_norm")
         _fill_linear(layer.ffn.linear_0, tensors, f"{name}.fc1")
         _fill_linear(layer.ffn.linear_1, tensors, f"{name}.fc2")

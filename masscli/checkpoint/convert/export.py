@@ -12,7 +12,11 @@ from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
 from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.families import FAMILIES, Family
 from masscli.checkpoint.convert.folder import CONFIG, write_folder
-from masscli.checkpoint.convert.model_config import choose_family, position_offset, write_config
+from masscli.checkpoint.convert.model_config import (
+    choose_family,
+    position_offset,
+    write_config,
+)
 from masscli.checkpoint.convert.task_heads import convert_task_head
 from masscli.checkpoint.convert.tensors import Tensors, to_hf
 from masscli.checkpoint.convert.vocabulary_export import export_vocabulary
@@ -55,20 +59,33 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
         head = {theirs: objective_state[ours] for theirs, ours in head_names.items()}
         head_config = {}
         head_notes = []
-    exported = {name: tensor for name, tensor in weights.items() if name not in unused_weights}
+    exported = {
+        name: tensor for name, tensor in weights.items() if name not in unused_weights
+    }
     offset = position_offset(family, model, tokenizer.vocab)
     tensors = to_hf(family, model, exported, offset, vocabulary.size) | head
 
     count = sum(tensor.numel() for tensor in exported.values())
-    notes = [f"{class_name}: {len(tensors)} tensors, {count:,} parameters of the model", *head_notes]
-    left_behind = [name for name in objective_state if name not in used_names] + unused_weights
+    notes = [
+        f"{class_name}: {len(tensors)} tensors, {count:,} parameters of the model",
+        *head_notes,
+    ]
+    left_behind = [
+        name for name in objective_state if name not in used_names
+    ] + unused_weights
     if left_behind:
         notes.append(f"left behind: {_summarize(left_behind)}")
     # The library fills it with random numbers, and predicts nonsense until it is trained.
     if converted_head is None and family.lm_head and not model.head_transform:
-        notes.append(f"the model has no transform before its output layer, but {class_name} has one")
+        notes.append(
+            f"the model has no transform before its output layer, but {class_name} has one"
+        )
     config_file = _to_json({"architectures": [class_name], **config, **head_config})
-    files = {**vocabulary.files, **notice_file(checkpoint.state.attribution), CONFIG: config_file}
+    files = {
+        **vocabulary.files,
+        **notice_file(checkpoint.state.attribution),
+        CONFIG: config_file,
+    }
     write_folder(output, files, tensors)
     return notes + vocabulary.notes
 
@@ -76,11 +93,15 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
 def _named_family(name: str) -> Family:
     """Return the family with the `model_type` given by --family. Raises MasscliError if there is none."""
     if name not in FAMILIES:
-        raise MasscliError(f"--family {name}: no such family", f"expected one of {', '.join(FAMILIES)}")
+        raise MasscliError(
+            f"--family {name}: no such family", f"expected one of {', '.join(FAMILIES)}"
+        )
     return FAMILIES[name]
 
 
-def _objective_head_names(family: Family, checkpoint: Checkpoint, objective_state: Tensors) -> dict[str, str]:
+def _objective_head_names(
+    family: Family, checkpoint: Checkpoint, objective_state: Tensors
+) -> dict[str, str]:
     """Return masscli's name of each tensor of the pre-training objective's head, by its exported name.
 
     The result is empty unless exactly one stream has the objective that the family was published with, all

@@ -38,7 +38,13 @@ from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
 
-GENERATION = {"beam": 5, "lenpen": 1.0, "early_stop": True, "max_len_a": 0.0, "max_len_b": 200}
+GENERATION = {
+    "beam": 5,
+    "lenpen": 1.0,
+    "early_stop": True,
+    "max_len_a": 0.0,
+    "max_len_b": 200,
+}
 """The default search of fairseq-generate, as fields of `GenerationConfig`."""
 PRESETS: dict[Kind, str] = {
     "transformer": "base",
@@ -115,7 +121,11 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
     """
     weights = content.get("model")
     if not isinstance(weights, Mapping):
-        weights = {name: tensor for name, tensor in content.items() if isinstance(tensor, StoredTensor)}
+        weights = {
+            name: tensor
+            for name, tensor in content.items()
+            if isinstance(tensor, StoredTensor)
+        }
     options = _options(content)
     _check_request(request, options)
     _refuse_unsupported(request, options)
@@ -173,9 +183,13 @@ def _check_request(request: ImportRequest, options: Mapping[str, Any]) -> None:
     }
     given = [name for name, path in cutters.items() if path is not None]
     if len(given) > 1:
-        raise MasscliError(f"{' and '.join(given)}: text is cut by one of them", "leave the others out")
+        raise MasscliError(
+            f"{' and '.join(given)}: text is cut by one of them", "leave the others out"
+        )
     if (request.encoder_json is None) != (request.vocab_bpe is None):
-        raise MasscliError("--encoder-json and --vocab-bpe belong together", "give both")
+        raise MasscliError(
+            "--encoder-json and --vocab-bpe belong together", "give both"
+        )
     if request.bos and not is_bart(request, options):
         raise MasscliError("--bos: is for fairseq's BART alone", "leave it out")
 
@@ -208,11 +222,14 @@ def _refuse_unsupported(request: ImportRequest, options: Mapping[str, Any]) -> N
         # Layer drop of 0, an empty list and the like ask for nothing.
         if options.get(option) not in (None, False, 0, 0.0, "", "None"):
             raise MasscliError(
-                f"{request.path}: has {part} (--{option.replace('_', '-')})", "such models are not supported"
+                f"{request.path}: has {part} (--{option.replace('_', '-')})",
+                "such models are not supported",
             )
 
 
-def _stack_languages(request: ImportRequest, options: Mapping[str, Any], layout: Layout) -> dict[str, str]:
+def _stack_languages(
+    request: ImportRequest, options: Mapping[str, Any], layout: Layout
+) -> dict[str, str]:
     """Return the language by stack (`encoder`, `decoder`), from -s and -t or from the checkpoint's options.
 
     For models of one language it is that of -s or -t, or else `en`. Raises MasscliError if a translation
@@ -221,22 +238,37 @@ def _stack_languages(request: ImportRequest, options: Mapping[str, Any], layout:
     source, target = source_and_target(request, options)
     is_undirected = layout.kind == "bart" and (source is None or target is None)
     # Models of one language do not say which one it is.
-    if is_undirected or layout.kind in ("roberta", "transformer_lm", "mass_summarization"):
+    if is_undirected or layout.kind in (
+        "roberta",
+        "transformer_lm",
+        "mass_summarization",
+    ):
         language = str(request.source or request.target or "en")
         return dict.fromkeys(layout.prefixes, language)
     if source is None or target is None:
-        raise MasscliError(f"{request.path}: does not say its languages", "give them with -s and -t")
+        raise MasscliError(
+            f"{request.path}: does not say its languages", "give them with -s and -t"
+        )
     return {"encoder": source, "decoder": target}
 
 
 def _vocabulary(
-    request: ImportRequest, layout: Layout, languages: Mapping[str, str], sizes: Mapping[str, int]
+    request: ImportRequest,
+    layout: Layout,
+    languages: Mapping[str, str],
+    sizes: Mapping[str, int],
 ) -> FairseqVocabulary:
     if layout.kind == "mass_summarization":
-        request.refuse("MASS for summarization", "spm_model", "bpe_codes", "encoder_json")
+        request.refuse(
+            "MASS for summarization", "spm_model", "bpe_codes", "encoder_json"
+        )
         return read_bert_vocabulary(request, languages["encoder"], sizes["encoder"])
     request.refuse(f"fairseq's {layout.kind}", "vocab_file")
-    places: dict[str, MaskPlace] = {"mass_translation": "fifth", "roberta": "last", "bart": "last if room"}
+    places: dict[str, MaskPlace] = {
+        "mass_translation": "fifth",
+        "roberta": "last",
+        "bart": "last if room",
+    }
     place = places.get(layout.kind, "none")
     vocabulary = read_fairseq_vocabulary(request, languages, sizes, place, layout.tags)
     if layout.kind == "bart" and layout.has_bos:
@@ -281,24 +313,35 @@ def _config(
         "norm_eps": 1e-5,
         "activation": ACTIVATIONS[activation],
         "norm_embedding": first.has_embedding_norm,
-        "scale_embedding": not read_flag(options, "no_scale_embedding", is_unscaled, request.path),
+        "scale_embedding": not read_flag(
+            options, "no_scale_embedding", is_unscaled, request.path
+        ),
         "output_bias": is_lm_head,
         "head_transform": is_lm_head,
         "segments": 0,
         "source_bos": layout.has_bos,
         # fairseq counts positions from the row after that of padding.
         "position_offset": 1
-        + (vocabulary.tokenizer.vocab.pad if layout.kind == "mass_summarization" else PAD_ID),
+        + (
+            vocabulary.tokenizer.vocab.pad
+            if layout.kind == "mass_summarization"
+            else PAD_ID
+        ),
         "dropout": options.get("dropout", 0.1),
         "attention_dropout": options.get("attention_dropout", 0.0),
-        "activation_dropout": options.get("activation_dropout", options.get("relu_dropout", 0.0)),
+        "activation_dropout": options.get(
+            "activation_dropout", options.get("relu_dropout", 0.0)
+        ),
     }
     if layout.tags:
         values |= {"languages": "tag", "source_tag": "last", "target_tag": "start"}
     values |= _sharing(stacks, layout, table)
     values["final_norm"] = _final_norm(stacks)
     for name, stack in stacks.items():
-        if stack.dim != first.dim or stack.has_embedding_norm != first.has_embedding_norm:
+        if (
+            stack.dim != first.dim
+            or stack.has_embedding_norm != first.has_embedding_norm
+        ):
             raise MasscliError(
                 f"{request.path}: encoder and decoder differ in width or in layernorm_embedding",
                 "such models are not supported",
@@ -332,7 +375,11 @@ def _decoder_field(field: str) -> str:
 
 
 def _stack_values(
-    request: ImportRequest, options: Mapping[str, Any], name: str, stack: FairseqStack, offset: int
+    request: ImportRequest,
+    options: Mapping[str, Any],
+    name: str,
+    stack: FairseqStack,
+    offset: int,
 ) -> dict[str, Any]:
     """Return the fields of `ModelConfig` that may differ between stacks, for the stack `name`.
 
@@ -351,7 +398,9 @@ def _stack_values(
     if not isinstance(is_pre_norm, bool) or "sentence_encoder" in stack.prefix:
         is_pre_norm = stack.has_final_norm
     side = {"encoder": "source", "decoder": "target"}[name]
-    max_positions = options.get(f"max_{side}_positions") or options.get("tokens_per_sample") or 1024
+    max_positions = (
+        options.get(f"max_{side}_positions") or options.get("tokens_per_sample") or 1024
+    )
     positions = "sinusoidal"
     if stack.position_rows:
         positions, max_positions = "learned", stack.position_rows - offset
@@ -366,7 +415,9 @@ def _stack_values(
     }
 
 
-def _sharing(stacks: Mapping[str, FairseqStack], layout: Layout, table: TensorTable) -> dict[str, Any]:
+def _sharing(
+    stacks: Mapping[str, FairseqStack], layout: Layout, table: TensorTable
+) -> dict[str, Any]:
     """Return the fields `embeddings` and `tie_output` of `ModelConfig`, found by comparing the weights.
 
     RoBERTa's output weights are taken from `table` and set as `output` of its stack.
@@ -386,7 +437,9 @@ def _same(first: Tensor, second: Tensor) -> bool:
     return first.shape == second.shape and bool((first == second).all())
 
 
-def _lm_head(table: TensorTable, prefix: str, vocabulary: FairseqVocabulary) -> dict[str, Tensor]:
+def _lm_head(
+    table: TensorTable, prefix: str, vocabulary: FairseqVocabulary
+) -> dict[str, Tensor]:
     """Take RoBERTa's LM head, except its output weights, from the table; return it under masscli's names.
 
     It has the transform, its norm, and the output bias, with zeros for symbols that masscli adds. `prefix` is
@@ -396,10 +449,16 @@ def _lm_head(table: TensorTable, prefix: str, vocabulary: FairseqVocabulary) -> 
     tensors |= table.take_linear("head_transforms.shared.norm", f"{prefix}layer_norm")
     bias = table.take(f"{prefix}bias")
     size = vocabulary.tokenizer.vocab.size
-    return tensors | {"output_biases.shared": FairseqStack.place_rows(bias, range(len(bias)), range(size))}
+    return tensors | {
+        "output_biases.shared": FairseqStack.place_rows(
+            bias, range(len(bias)), range(size)
+        )
+    }
 
 
-def _streams(options: Mapping[str, Any], layout: Layout, languages: Mapping[str, str]) -> dict[str, Any]:
+def _streams(
+    options: Mapping[str, Any], layout: Layout, languages: Mapping[str, str]
+) -> dict[str, Any]:
     """Return the table `stream` of a recipe: one stream with the objective that the model was trained with.
 
     The dataset is named for the languages, such as `de-en` for translation and `en` for RoBERTa.
@@ -411,8 +470,13 @@ def _streams(options: Mapping[str, Any], layout: Layout, languages: Mapping[str,
     elif layout.kind == "transformer_lm":
         objective, dataset = "gpt", target
     # A model that was fine-tuned turns text into text of the same language.
-    elif layout.kind == "mass_summarization" and options.get("task") != "translation_mass":
+    elif (
+        layout.kind == "mass_summarization"
+        and options.get("task") != "translation_mass"
+    ):
         objective, dataset = "mass", source
     elif layout.kind == "bart" and source == target:
         objective, dataset = "denoise", source
-    return {f"{objective}-{dataset}": {"dataset": dataset, "objective": {"name": objective}}}
+    return {
+        f"{objective}-{dataset}": {"dataset": dataset, "objective": {"name": objective}}
+    }

@@ -14,7 +14,14 @@ from masscli.checkpoint.convert.foreign import ImportRequest, TensorTable
 from masscli.checkpoint.convert.published import add_unique, without_wrapper
 from masscli.core.errors import MasscliError
 
-Kind = Literal["transformer", "transformer_lm", "roberta", "bart", "mass_translation", "mass_summarization"]
+Kind = Literal[
+    "transformer",
+    "transformer_lm",
+    "roberta",
+    "bart",
+    "mass_translation",
+    "mass_summarization",
+]
 BART_NAMES = ("bart", "mbart", "denoising")
 """How fairseq's names of the architectures of BART begin."""
 _TAGGING_TASKS = ("translation_from_pretrained_bart", "multilingual_denoising")
@@ -69,7 +76,10 @@ def _is_stale_copy(name: str, weights: Mapping[str, Any]) -> bool:
 
     fairseq 0.12 saves such copies under names such as `encoder.layers.0.fc1_weight`, besides `fc1.weight`.
     """
-    match = re.fullmatch(r"(.*encoder\.(?:.*\.)?layers\.\d+\.)(in_proj|out_proj|fc1|fc2)_(weight|bias)", name)
+    match = re.fullmatch(
+        r"(.*encoder\.(?:.*\.)?layers\.\d+\.)(in_proj|out_proj|fc1|fc2)_(weight|bias)",
+        name,
+    )
     # In a file that has nothing else, it would be the real one.
     return match is not None and f"{match[1]}fc1.{match[3]}" in weights
 
@@ -97,14 +107,18 @@ def find_layout(
         layout, left_behind = _mass_translation(request, options, table)
         return layout, notes + left_behind
     if not table.count_layers("decoder.layers."):
-        raise MasscliError(f"{request.path}: holds no decoder", "expected a transformer of fairseq")
+        raise MasscliError(
+            f"{request.path}: holds no decoder", "expected a transformer of fairseq"
+        )
     if not table.count_layers("encoder.layers."):
         return Layout("transformer_lm", {"decoder": "decoder."}), notes
     prefixes = {"encoder": "encoder.", "decoder": "decoder."}
     if is_bart(request, options):
         tags = _language_tags(request, options)
         # The task translation adds no start symbol, the other tasks of BART and its interface in Python do.
-        has_bos = request.bos or (None in source_and_target(request, options) and not tags)
+        has_bos = request.bos or (
+            None in source_and_target(request, options) and not tags
+        )
         return Layout("bart", prefixes, has_bos=has_bos, tags=tags), notes
     if _is_mass_summarization(request, options, table):
         return Layout("mass_summarization", prefixes), notes
@@ -129,7 +143,9 @@ def _language_tags(request: ImportRequest, options: Mapping[str, Any]) -> list[s
     if options.get("task") not in _TAGGING_TASKS:
         return []
     tags = str(options.get("langs") or "").split(",")
-    if options.get("task") == "multilingual_denoising" and not options.get("add_lang_token"):
+    if options.get("task") == "multilingual_denoising" and not options.get(
+        "add_lang_token"
+    ):
         return []
     for language in source_and_target(request, options):
         if language not in tags:
@@ -139,24 +155,32 @@ def _language_tags(request: ImportRequest, options: Mapping[str, Any]) -> list[s
             )
     if request.bos or options.get("prepend_bos"):
         raise MasscliError(
-            f"{request.path}: begins texts with <s> and ends them with a tag", "such models are not supported"
+            f"{request.path}: begins texts with <s> and ends them with a tag",
+            "such models are not supported",
         )
     return tags
 
 
-def source_and_target(request: ImportRequest, options: Mapping[str, Any]) -> tuple[str | None, str | None]:
+def source_and_target(
+    request: ImportRequest, options: Mapping[str, Any]
+) -> tuple[str | None, str | None]:
     """Return the languages of source and target, from -s and -t or else from the file's options.
 
     One that neither of them names is None.
     """
     languages = []
-    for given, key in ((request.source, "source_lang"), (request.target, "target_lang")):
+    for given, key in (
+        (request.source, "source_lang"),
+        (request.target, "target_lang"),
+    ):
         language = given or options.get(key)
         languages.append(language if isinstance(language, str) else None)
     return languages[0], languages[1]
 
 
-def _is_mass_summarization(request: ImportRequest, options: Mapping[str, Any], table: TensorTable) -> bool:
+def _is_mass_summarization(
+    request: ImportRequest, options: Mapping[str, Any], table: TensorTable
+) -> bool:
     """Return whether a model is MASS for summarization, by its architecture or, if unknown, its tensors."""
     if architecture(request, options):
         return architecture(request, options).startswith("transformer_mass")
@@ -178,10 +202,13 @@ def _mass_translation(
     known = sorted({name.split(".")[1] for name in encoder_names})
     if source not in known or f"decoders.{target}.embed_tokens.weight" not in table:
         raise MasscliError(
-            f"{request.path}: has encoders and decoders of {', '.join(known)}", "choose with -s and -t"
+            f"{request.path}: has encoders and decoders of {', '.join(known)}",
+            "choose with -s and -t",
         )
     prefixes = {"encoder": f"encoders.{source}.", "decoder": f"decoders.{target}."}
-    left_behind = [name for name in table.names() if not name.startswith(tuple(prefixes.values()))]
+    left_behind = [
+        name for name in table.names() if not name.startswith(tuple(prefixes.values()))
+    ]
     for name in left_behind:
         table.drop(name)
     others = sorted({".".join(name.split(".")[:2]) for name in left_behind})

@@ -21,7 +21,9 @@ class FairseqStack:
     Construction takes its token embeddings and output weights from `table`, and `tensors` takes the rest.
     """
 
-    def __init__(self, name: str, prefix: str, table: TensorTable, vocabulary: FairseqVocabulary) -> None:
+    def __init__(
+        self, name: str, prefix: str, table: TensorTable, vocabulary: FairseqVocabulary
+    ) -> None:
         self.name = name
         self.prefix = prefix
         self._table = table
@@ -66,13 +68,21 @@ class FairseqStack:
         table, ours = self._table, f"embeddings.{self.name}"
         tensors = self._token_tables(config)
         if self.position_rows:
-            tensors[f"{ours}.positions.weight"] = table.take(f"{self.prefix}embed_positions.weight")
+            tensors[f"{ours}.positions.weight"] = table.take(
+                f"{self.prefix}embed_positions.weight"
+            )
         if self.has_embedding_norm:
-            tensors |= table.take_linear(f"{ours}.norm", f"{self.prefix}layernorm_embedding")
+            tensors |= table.take_linear(
+                f"{ours}.norm", f"{self.prefix}layernorm_embedding"
+            )
         if self.has_final_norm:
-            tensors |= table.take_linear(f"{self.name}.norm", f"{self.prefix}layer_norm")
+            tensors |= table.take_linear(
+                f"{self.name}.norm", f"{self.prefix}layer_norm"
+            )
         for layer in range(self.num_layers):
-            tensors |= self._layer(layer, cross=self.name == "decoder" and config.encoder_layers > 0)
+            tensors |= self._layer(
+                layer, cross=self.name == "decoder" and config.encoder_layers > 0
+            )
         return tensors
 
     def _token_tables(self, config: ModelConfig) -> dict[str, Tensor]:
@@ -86,7 +96,9 @@ class FairseqStack:
         ids = self._vocabulary.tokenizer.vocab.id_ranges
         assert ids is not None
         ours, rows = ids.embedded(owner), self._vocabulary.rows[self.name]
-        tensors = {f"token_embeddings.{owner}": self.place_rows(self.embedding, rows, ours)}
+        tensors = {
+            f"token_embeddings.{owner}": self.place_rows(self.embedding, rows, ours)
+        }
         if not config.tie_output:
             # An encoder has no output layer; its embeddings take the place, for objectives that need one.
             output = self.embedding if self.output is None else self.output
@@ -111,8 +123,12 @@ class FairseqStack:
         for part in ("weight", "bias"):
             fused = self._take_projections(f"{theirs}.self_attn", part)
             tensors[f"{ours}.self_attention.qkv.{part}"] = fused
-        tensors |= table.take_linear(f"{ours}.self_attention.out", f"{theirs}.self_attn.out_proj")
-        tensors |= table.take_linear(f"{ours}.self_norm", f"{theirs}.self_attn_layer_norm")
+        tensors |= table.take_linear(
+            f"{ours}.self_attention.out", f"{theirs}.self_attn.out_proj"
+        )
+        tensors |= table.take_linear(
+            f"{ours}.self_norm", f"{theirs}.self_attn_layer_norm"
+        )
         tensors |= table.take_linear(f"{ours}.fc1", f"{theirs}.fc1")
         tensors |= table.take_linear(f"{ours}.fc2", f"{theirs}.fc2")
         tensors |= table.take_linear(f"{ours}.ffn_norm", f"{theirs}.final_layer_norm")
@@ -123,8 +139,12 @@ class FairseqStack:
             # Queries are projected from other states than keys and values, which share one product here.
             tensors[f"{ours}.cross_attention.q.{part}"] = fused[: self.dim]
             tensors[f"{ours}.cross_attention.kv.{part}"] = fused[self.dim :]
-        tensors |= table.take_linear(f"{ours}.cross_attention.out.shared", f"{theirs}.encoder_attn.out_proj")
-        tensors |= table.take_linear(f"{ours}.cross_norm", f"{theirs}.encoder_attn_layer_norm")
+        tensors |= table.take_linear(
+            f"{ours}.cross_attention.out.shared", f"{theirs}.encoder_attn.out_proj"
+        )
+        tensors |= table.take_linear(
+            f"{ours}.cross_norm", f"{theirs}.encoder_attn_layer_norm"
+        )
         return tensors
 
     def _take_projections(self, attention: str, part: str) -> Tensor:
@@ -135,5 +155,7 @@ class FairseqStack:
         """
         if f"{attention}.in_proj_{part}" in self._table:
             return self._table.take(f"{attention}.in_proj_{part}")
-        names = [f"{attention}.{projection}_proj.{part}" for projection in ("q", "k", "v")]
+        names = [
+            f"{attention}.{projection}_proj.{part}" for projection in ("q", "k", "v")
+        ]
         return self._table.take_stacked(names)

@@ -81,7 +81,10 @@ def read_fairseq_vocabulary(
             "give the languages other names with -s and -t",
         )
     if tags and not has_one_dictionary:
-        raise MasscliError(f"{request.path}: has tags of languages, but two dictionaries", "give one --dict")
+        raise MasscliError(
+            f"{request.path}: has tags of languages, but two dictionaries",
+            "give one --dict",
+        )
     rows: dict[str, Sequence[int]] = {}
     if has_one_dictionary:
         shared = different[0]
@@ -93,14 +96,20 @@ def read_fairseq_vocabulary(
         data = _pack(request, shared, tag_ids)
         tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, names)
         # Symbols that masscli adds behind the dictionary are never predicted: the model did not learn them.
-        tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos, predicted_ids=(0, size))
+        tokenizer = tokenizer.with_card_fields(
+            decoder_start=tokenizer.vocab.eos, predicted_ids=(0, size)
+        )
         rows = dict.fromkeys(languages, range(size))
         note = f"vocabulary: {size:,} pieces"
     else:
         # Without tags: with them, there is one dictionary.
-        source, target = [(languages[stack], _pack(request, pieces[stack], {})) for stack in languages]
+        source, target = [
+            (languages[stack], _pack(request, pieces[stack], {})) for stack in languages
+        ]
         data = pack_two_vocabularies(source, target)
-        tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, names).with_own_ranges()
+        tokenizer = Tokenizer.from_bytes(
+            request.path, data, preprocessing, names
+        ).with_own_ranges()
         tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos)
         counts = []
         for stack, language in languages.items():
@@ -110,7 +119,9 @@ def read_fairseq_vocabulary(
     return FairseqVocabulary(tokenizer, rows, [f"{note}, {_how_cut(request)}"])
 
 
-def read_bert_vocabulary(request: ImportRequest, language: str, size: int) -> FairseqVocabulary:
+def read_bert_vocabulary(
+    request: ImportRequest, language: str, size: int
+) -> FairseqVocabulary:
     """Return the WordPiece vocabulary of MASS for summarization, which encoder and decoder share.
 
     It is read from --vocab-file, BERT's vocab.txt, or else from a dictionary of fairseq. Raises MasscliError
@@ -132,13 +143,21 @@ def read_bert_vocabulary(request: ImportRequest, language: str, size: int) -> Fa
             "expected the model's vocab.txt",
         )
     # Special pieces such as [CLS] are upper case in every vocabulary.
-    has_upper = any(piece != piece.lower() for piece in pieces if not piece.startswith("["))
-    preprocessing = TextPreprocessing(moses=request.moses, lowercase=request.lowercase or not has_upper)
+    has_upper = any(
+        piece != piece.lower() for piece in pieces if not piece.startswith("[")
+    )
+    preprocessing = TextPreprocessing(
+        moses=request.moses, lowercase=request.lowercase or not has_upper
+    )
     tokenizer = Tokenizer.from_bytes(path, data, preprocessing, (language,))
-    tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos, predicted_ids=(0, size))
+    tokenizer = tokenizer.with_card_fields(
+        decoder_start=tokenizer.vocab.eos, predicted_ids=(0, size)
+    )
     case = "lower-cased" if preprocessing.lowercase else "cased"
     rows = dict.fromkeys(("encoder", "decoder"), range(size))
-    return FairseqVocabulary(tokenizer, rows, [f"vocabulary: {size:,} pieces of WordPiece, {case}"])
+    return FairseqVocabulary(
+        tokenizer, rows, [f"vocabulary: {size:,} pieces of WordPiece, {case}"]
+    )
 
 
 def read_dictionary(path: Path) -> list[str]:
@@ -161,10 +180,15 @@ def read_dictionary(path: Path) -> list[str]:
             piece = _placeholder(number)
         elif overwrites and piece in pieces:
             # The earlier row keeps its place, since the later rows are numbered by it, but loses its name.
-            names = [_placeholder(number) if earlier == piece else earlier for earlier in pieces]
+            names = [
+                _placeholder(number) if earlier == piece else earlier
+                for earlier in pieces
+            ]
             pieces = dict.fromkeys(names)
         if piece in pieces or piece in SPECIAL_PIECES:
-            raise MasscliError(f"{path}:{number}: {piece!r} occurs twice", "give each piece one line")
+            raise MasscliError(
+                f"{path}:{number}: {piece!r} occurs twice", "give each piece one line"
+            )
         pieces[piece] = None
     return list(pieces)
 
@@ -193,7 +217,9 @@ def _dictionary_path(request: ImportRequest, language: str) -> Path:
     )
 
 
-def _complete(lines: Sequence[str], size: int, mask: MaskPlace, path: Path) -> list[str]:
+def _complete(
+    lines: Sequence[str], size: int, mask: MaskPlace, path: Path
+) -> list[str]:
     """Return the piece of each row of the token embeddings: special pieces, `lines`, and fairseq's fillers.
 
     `size` is the number of rows, and `mask` the place of `<mask>`, which is added unless `lines` have it.
@@ -223,7 +249,9 @@ def _complete(lines: Sequence[str], size: int, mask: MaskPlace, path: Path) -> l
     return pieces
 
 
-def _pack(request: ImportRequest, pieces: Sequence[str], tag_ids: Mapping[str, int]) -> bytes:
+def _pack(
+    request: ImportRequest, pieces: Sequence[str], tag_ids: Mapping[str, int]
+) -> bytes:
     """Return the vocabulary model to store in a run: `pieces` by id, and how text is split into them.
 
     `tag_ids` are the ids of the tags of languages, by masscli's names of the tags. Text is split by the
@@ -245,18 +273,26 @@ def _pack(request: ImportRequest, pieces: Sequence[str], tag_ids: Mapping[str, i
     return pack_dictionary(pieces, special, merges)
 
 
-def _pack_gpt2(request: ImportRequest, pieces: Sequence[str], special: Mapping[str, int]) -> bytes:
+def _pack_gpt2(
+    request: ImportRequest, pieces: Sequence[str], special: Mapping[str, int]
+) -> bytes:
     """Return masscli's byte-level BPE model for a dictionary that has ids of GPT-2, as text, for its pieces.
 
     The result has fairseq's ids. A row without a piece of GPT-2 that is not special is marked as unused.
     """
     assert request.encoder_json is not None and request.vocab_bpe is not None
-    text = decode_text(read_named(request.encoder_json, "--encoder-json"), request.encoder_json)
+    text = decode_text(
+        read_named(request.encoder_json, "--encoder-json"), request.encoder_json
+    )
     try:
         numbers = parse_json(text)
-        gpt2_pieces = {str(int(number)): str(piece) for piece, number in numbers.items()}
+        gpt2_pieces = {
+            str(int(number)): str(piece) for piece, number in numbers.items()
+        }
     except (ValueError, TypeError, AttributeError, OverflowError):
-        raise MasscliError(f"--encoder-json {request.encoder_json}: is not a table of pieces") from None
+        raise MasscliError(
+            f"--encoder-json {request.encoder_json}: is not a table of pieces"
+        ) from None
     merges = read_merges_txt(request.vocab_bpe)
     # Special pieces have names instead of numbers in the dictionary.
     named = [gpt2_pieces.get(piece, piece) for piece in pieces]
@@ -276,6 +312,12 @@ def _how_cut(request: ImportRequest) -> str:
             break
     else:
         cut = "cut at white space (see --spm-model, --bpe-codes, --encoder-json)"
-    moses = "tokenized by Moses' rules (--moses)" if request.moses else "not tokenized (see --moses)"
-    case = "lower-cased (--lowercase)" if request.lowercase else "cased (see --lowercase)"
+    moses = (
+        "tokenized by Moses' rules (--moses)"
+        if request.moses
+        else "not tokenized (see --moses)"
+    )
+    case = (
+        "lower-cased (--lowercase)" if request.lowercase else "cased (see --lowercase)"
+    )
     return f"{cut}; text is {moses} and {case}"

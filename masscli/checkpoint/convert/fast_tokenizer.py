@@ -18,7 +18,11 @@ from typing import Any
 import sentencepiece
 
 from masscli.checkpoint.convert.one_direction import DirectedModel
-from masscli.checkpoint.convert.sentencepiece_proto import BPE, UNIGRAM, read_normalizer_spec
+from masscli.checkpoint.convert.sentencepiece_proto import (
+    BPE,
+    UNIGRAM,
+    read_normalizer_spec,
+)
 from masscli.checkpoint.convert.token_names import token_names
 from masscli.text import numbered_sentencepiece
 from masscli.text.markers import SENTENCEPIECE_SPACE
@@ -45,7 +49,10 @@ class _SentencePiece:
 
 
 def fast_tokenizer_files(
-    tokenizer: Tokenizer, directed: DirectedModel, lines: Sequence[tuple[str, str]], tried: str
+    tokenizer: Tokenizer,
+    directed: DirectedModel,
+    lines: Sequence[tuple[str, str]],
+    tried: str,
 ) -> tuple[dict[str, bytes], str]:
     """Return the content of tokenizer.json and tokenizer_config.json by file name, and a note for the user.
 
@@ -59,14 +66,20 @@ def fast_tokenizer_files(
     try:
         import tokenizers
     except ImportError:
-        return {}, "no tokenizer: it needs the package tokenizers (pip install 'masscli[hf]')"
+        return (
+            {},
+            "no tokenizer: it needs the package tokenizers (pip install 'masscli[hf]')",
+        )
     names = token_names(tokenizer)[: len(directed.target_ids)]
     fast = _build(tokenizers, tokenizer, names, directed)
     for language, text in lines:
         expected = tokenizer.encode(text, language)
         got = fast.encode(text, add_special_tokens=False).ids
         if got != expected:
-            return {}, f"no tokenizer: one of Hugging Face's would give other ids for {text!r}"
+            return (
+                {},
+                f"no tokenizer: one of Hugging Face's would give other ids for {text!r}",
+            )
     vocab = tokenizer.vocab
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -82,9 +95,14 @@ def fast_tokenizer_files(
             settings[f"{role}_token"] = names[token_id]
     files = {
         "tokenizer.json": fast.to_str(pretty=True).encode(),
-        "tokenizer_config.json": (json.dumps(settings, indent=2, ensure_ascii=False) + "\n").encode(),
+        "tokenizer_config.json": (
+            json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+        ).encode(),
     }
-    return files, f"tokenizer.json: its ids were equal on all {len(lines):,} lines tried ({tried})"
+    return (
+        files,
+        f"tokenizer.json: its ids were equal on all {len(lines):,} lines tried ({tried})",
+    )
 
 
 def _obstacle(tokenizer: Tokenizer, directed: DirectedModel) -> str | None:
@@ -101,9 +119,8 @@ def _obstacle(tokenizer: Tokenizer, directed: DirectedModel) -> str | None:
     for number in range(len(processor)):
         is_text = not (processor.is_control(number) or processor.is_unknown(number))
         if is_text and processor.id_to_piece(number) not in model.ids:
-            return (
-                f"its dictionary lacks {processor.id_to_piece(number)!r}, a piece of its SentencePiece model"
-            )
+            piece = processor.id_to_piece(number)
+            return f"its dictionary lacks {piece!r}, a piece of its SentencePiece model"
     return None
 
 
@@ -117,10 +134,14 @@ def _sentencepiece_model(tokenizer: Tokenizer) -> _SentencePiece | None:
     vocabulary = unpack(tokenizer.model_bytes, numbered_sentencepiece.HEADER)
     if vocabulary.rest.get("language_models"):
         return None
-    return _SentencePiece(base64.b64decode(vocabulary.rest["model"]), vocabulary.text_ids)
+    return _SentencePiece(
+        base64.b64decode(vocabulary.rest["model"]), vocabulary.text_ids
+    )
 
 
-def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed: DirectedModel) -> Any:
+def _build(
+    tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed: DirectedModel
+) -> Any:
     """Return a `tokenizers.Tokenizer` that imitates `tokenizer`, whose pieces are those of SentencePiece.
 
     `names` are the token strings by id. It adds the special tokens that `directed` has around sources, unless
@@ -134,9 +155,13 @@ def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed
         ids = {name: number for number, name in enumerate(names)}
         merges = _merges(sentence_pieces)
         # SentencePiece writes a run of unknown characters as one unknown piece.
-        model = tokenizers.models.BPE(ids, merges, unk_token=names[unknown], fuse_unk=True)
+        model = tokenizers.models.BPE(
+            ids, merges, unk_token=names[unknown], fuse_unk=True
+        )
     else:
-        model = tokenizers.models.Unigram(_scored_pieces(sentence_pieces, names), unk_id=unknown)
+        model = tokenizers.models.Unigram(
+            _scored_pieces(sentence_pieces, names), unk_id=unknown
+        )
     fast = tokenizers.Tokenizer(model)
     steps: list[Any] = []
     if tokenizer.preprocessing.lowercase:
@@ -149,13 +174,17 @@ def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed
         steps.append(tokenizers.normalizers.Strip())
     fast.normalizer = tokenizers.normalizers.Sequence(steps)
     prepend = "always" if spec.add_dummy_prefix else "never"
-    fast.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(SENTENCEPIECE_SPACE, prepend)
+    fast.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(
+        SENTENCEPIECE_SPACE, prepend
+    )
     fast.decoder = tokenizers.decoders.Metaspace(SENTENCEPIECE_SPACE, prepend)
     around = [*directed.source_prefix, *directed.source_suffix]
     # A template cannot spell names with a colon, as <lang:en>, so that its tokens have names of its own.
     template_tokens = []
     for number in around:
-        template_tokens.append({"id": f"T{number}", "ids": [number], "tokens": [names[number]]})
+        template_tokens.append(
+            {"id": f"T{number}", "ids": [number], "tokens": [names[number]]}
+        )
     before = [f"T{number}" for number in directed.source_prefix]
     after = [f"T{number}" for number in directed.source_suffix]
     fast.post_processor = tokenizers.processors.TemplateProcessing(
@@ -163,11 +192,15 @@ def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed
     )
     # Of these, decoding leaves out all.
     special_ids = tokenizer.vocab.special_ids - {unknown}
-    fast.add_special_tokens([names[number] for number in sorted(special_ids) if number < len(names)])
+    fast.add_special_tokens(
+        [names[number] for number in sorted(special_ids) if number < len(names)]
+    )
     return fast
 
 
-def _scored_pieces(model: _SentencePiece, names: Sequence[str]) -> list[tuple[str, float]]:
+def _scored_pieces(
+    model: _SentencePiece, names: Sequence[str]
+) -> list[tuple[str, float]]:
     """Return the names of all ids, each with the score of its piece in a unigram model, else `NOT_TEXT`."""
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.model)
     scored = [(name, NOT_TEXT) for name in names]

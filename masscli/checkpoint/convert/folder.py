@@ -36,7 +36,8 @@ def read_json(path: Path) -> dict[str, Any]:
         content = parse_json(read_regular_text(path))
     except FileNotFoundError:
         raise MasscliError(
-            f"{path}: no such file", "name a folder as Hugging Face distributes it; nothing is downloaded"
+            f"{path}: no such file",
+            "name a folder as Hugging Face distributes it; nothing is downloaded",
         ) from None
     except (OSError, ValueError) as error:
         raise MasscliError(f"{path}: cannot be read ({error})") from None
@@ -84,7 +85,10 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
             )
         if (folder / name).is_file():
             return folder / name, _load(folder / name, _load_pickle)
-    raise MasscliError(f"{folder}: has no {WEIGHTS}", "weights of TensorFlow and Flax cannot be imported")
+    raise MasscliError(
+        f"{folder}: has no {WEIGHTS}",
+        "weights of TensorFlow and Flax cannot be imported",
+    )
 
 
 def _load(path: Path, load: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -98,7 +102,9 @@ def _load(path: Path, load: Callable[[Path], dict[str, Tensor]]) -> dict[str, Te
     tensors: dict[str, Tensor] = {}
     for name in _indexed_files(path):
         if not (path.parent / name).is_file():
-            raise MasscliError(f"{path}: lists {name}, which is not there", "is the download complete?")
+            raise MasscliError(
+                f"{path}: lists {name}, which is not there", "is the download complete?"
+            )
         for tensor_name, tensor in load(path.parent / name).items():
             add_unique(tensors, tensor_name, tensor, str(path.parent / name))
     return tensors
@@ -109,7 +115,9 @@ def _indexed_files(path: Path) -> list[str]:
 
     Raises MasscliError if it has none, or if one is not a plain name of a file in the same folder.
     """
-    error = MasscliError(f"{path}: has no weight_map from tensors to files of the folder")
+    error = MasscliError(
+        f"{path}: has no weight_map from tensors to files of the folder"
+    )
     weight_map = read_json(path).get("weight_map")
     if not isinstance(weight_map, Mapping) or not weight_map:
         raise error
@@ -137,9 +145,13 @@ def _load_pickle(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
         raise MasscliError(
-            f"{path}: holds other things than tensors, or is damaged", "only tensors are read from a pickle"
+            f"{path}: holds other things than tensors, or is damaged",
+            "only tensors are read from a pickle",
         ) from None
-    error = MasscliError(f"{path}: is not a table of tensors", "only a model's state_dict can be imported")
+    error = MasscliError(
+        f"{path}: is not a table of tensors",
+        "only a model's state_dict can be imported",
+    )
     if not isinstance(content, Mapping):
         raise error
     for name, tensor in content.items():
@@ -164,7 +176,9 @@ def _check_archive(path: Path) -> None:
                 raise zipfile.BadZipFile
 
 
-def write_folder(output: Path, files: Mapping[str, bytes], tensors: Mapping[str, Tensor]) -> None:
+def write_folder(
+    output: Path, files: Mapping[str, bytes], tensors: Mapping[str, Tensor]
+) -> None:
     """Write the folder `output` with `files` (content by name) and `tensors` in model.safetensors.
 
     The folder appears only when it is complete. Raises MasscliError if it cannot be written, or exists and is
@@ -182,4 +196,6 @@ def write_folder(output: Path, files: Mapping[str, bytes], tensors: Mapping[str,
                 write_synced(folder / name, content)
             fsync_path(folder / WEIGHTS)
     except OSError as error:
-        raise cannot_be_written(f"--output {output}", error, "choose another folder") from None
+        raise cannot_be_written(
+            f"--output {output}", error, "choose another folder"
+        ) from None

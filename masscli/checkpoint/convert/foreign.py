@@ -66,7 +66,8 @@ class ImportRequest:
             if values[option]:
                 name = flags.get(option, f"--{option.replace('_', '-')}")
                 raise MasscliError(
-                    f"{name}: {self.path} is of {title}, for which it has no meaning", "leave it out"
+                    f"{name}: {self.path} is of {title}, for which it has no meaning",
+                    "leave it out",
                 )
 
 
@@ -97,7 +98,10 @@ class TensorTable:
         self._path = path
         for name, tensor in tensors.items():
             if not isinstance(name, str) or not isinstance(tensor, StoredTensor):
-                raise MasscliError(f"{path}: {name!r} is not a tensor", "expected the weights of a model")
+                raise MasscliError(
+                    f"{path}: {name!r} is not a tensor",
+                    "expected the weights of a model",
+                )
         self._tensors: dict[str, StoredTensor] = without_wrapper(tensors, str(path))
 
     def __contains__(self, name: str) -> bool:
@@ -169,7 +173,8 @@ class TensorTable:
     def _require(self, name: str) -> StoredTensor:
         if name not in self._tensors:
             raise MasscliError(
-                f"{self._path}: has no tensor {name}", "is it the checkpoint of another model?"
+                f"{self._path}: has no tensor {name}",
+                "is it the checkpoint of another model?",
             )
         return self._tensors[name]
 
@@ -191,10 +196,14 @@ def check_tensors(model: ForeignModel, path: Path) -> None:
     vocab = model.tokenizer.vocab
     # On this device a model has names and shapes, but takes no memory.
     with torch.device("meta"):
-        expected = Transformer(model.config, vocab.size, model.languages, vocab.id_ranges).state_dict()
+        expected = Transformer(
+            model.config, vocab.size, model.languages, vocab.id_ranges
+        ).state_dict()
     for name, like in expected.items():
         if name not in model.tensors:
-            raise MasscliError(f"{path}: lacks {name}", "is it the checkpoint of another model?")
+            raise MasscliError(
+                f"{path}: lacks {name}", "is it the checkpoint of another model?"
+            )
         if model.tensors[name].shape != like.shape:
             raise MasscliError(
                 f"{path}: {name} would be {tuple(model.tensors[name].shape)}, but by its options it is "

@@ -51,7 +51,8 @@ def read_fsmt(
         )
     if read_json_if_present(folder / TOKENIZER_CONFIG).get("do_lower_case") is True:
         raise MasscliError(
-            f"{folder / TOKENIZER_CONFIG}: do_lower_case is true", "only cased models can be imported"
+            f"{folder / TOKENIZER_CONFIG}: do_lower_case is true",
+            "only cased models can be imported",
         )
     path, _ = read_model(folder, "merges.txt")
     merges = read_merges(path)
@@ -64,11 +65,15 @@ def read_fsmt(
     if packed[0] != packed[1]:
         model = pack_two_vocabularies((source, packed[0]), (target, packed[1]))
     return Seq2SeqVocabulary(
-        folder / "vocab-src.json", model, preprocessing=TextPreprocessing(published="fsmt")
+        folder / "vocab-src.json",
+        model,
+        preprocessing=TextPreprocessing(published="fsmt"),
     )
 
 
-def _read_dictionary(path: Path, size: int) -> tuple[list[str], dict[str, int], list[int]]:
+def _read_dictionary(
+    path: Path, size: int
+) -> tuple[list[str], dict[str, int], list[int]]:
     """Return the pieces of a dictionary by id, the ids of special pieces, and those that no piece has.
 
     Pieces are written with `@@`. `size` is the number of rows of the embeddings. Raises MasscliError, which
@@ -77,14 +82,18 @@ def _read_dictionary(path: Path, size: int) -> tuple[list[str], dict[str, int], 
     ids = read_ids(path)
     missing = [piece for piece in _SPECIAL if piece not in ids]
     if missing:
-        raise MasscliError(f"{path}: has no {missing[0]}", "expected a dictionary of FSMT")
+        raise MasscliError(
+            f"{path}: has no {missing[0]}", "expected a dictionary of FSMT"
+        )
     special_ids = {piece: ids[piece] for piece in _SPECIAL}
     renamed = {}
     for piece, number in ids.items():
         if piece not in special_ids:
             piece = _with_continuation(piece)
         if piece in renamed:
-            raise MasscliError(f"{path}: has two pieces that are written {piece} in fairseq")
+            raise MasscliError(
+                f"{path}: has two pieces that are written {piece} in fairseq"
+            )
         renamed[piece] = number
     pieces, unused = place_pieces(renamed, size, path)
     return pieces, special_ids, unused

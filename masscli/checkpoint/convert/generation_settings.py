@@ -58,18 +58,26 @@ def read_generation_settings(
             options[field] = settings[name]
     # It may also be "never", which searches even longer than false.
     if settings.get("early_stopping") not in (None, "never"):
-        options["early_stop"] = read_flag(settings, "early_stopping", False, folder / GENERATION_CONFIG)
+        options["early_stop"] = read_flag(
+            settings, "early_stopping", False, folder / GENERATION_CONFIG
+        )
     options |= _length_options(settings, forced, folder / GENERATION_CONFIG)
     try:
         from_dict(GenerationConfig, options)
     except ConfigError as error:
         reason = str(error).splitlines()[0]
-        raise MasscliError(f"{folder}: its generation settings are wrong: {reason}") from None
+        raise MasscliError(
+            f"{folder}: its generation settings are wrong: {reason}"
+        ) from None
     # In the form that is typed on a command line.
-    return {field: str(value).lower() for field, value in options.items()}, _left_out(settings)
+    return {field: str(value).lower() for field, value in options.items()}, _left_out(
+        settings
+    )
 
 
-def _length_options(settings: Mapping[str, Any], forced: int, path: Path) -> dict[str, Any]:
+def _length_options(
+    settings: Mapping[str, Any], forced: int, path: Path
+) -> dict[str, Any]:
     """Return the limits of length in generation settings, as fields of `GenerationConfig`.
 
     `forced` is the number of tokens that every output is forced to begin with. Raises MasscliError, which
@@ -78,7 +86,9 @@ def _length_options(settings: Mapping[str, Any], forced: int, path: Path) -> dic
     for name in ("max_length", "max_new_tokens", "min_length"):
         limit = settings.get(name)
         if limit is not None and type(limit) is not int:
-            raise MasscliError(f"{path}: its {name} is {limit!r}", "expected a number of tokens")
+            raise MasscliError(
+                f"{path}: its {name} is {limit!r}", "expected a number of tokens"
+            )
     options: dict[str, Any] = {}
     # Their lengths count the start symbol, forced tokens, and the end symbol.
     if settings.get("max_length") is not None:
@@ -98,7 +108,11 @@ def _left_out(settings: Mapping[str, Any]) -> list[str]:
 
     They change a search. A value of 0, 1, false or [] asks for nothing.
     """
-    unused = [name for name in _NOT_IMPORTED if settings.get(name) not in (None, False, 0, 1, [])]
+    unused = [
+        name
+        for name in _NOT_IMPORTED
+        if settings.get(name) not in (None, False, 0, 1, [])
+    ]
     if settings.get("do_sample") is True:
         unused.append("do_sample")
     if not unused:
@@ -106,7 +120,9 @@ def _left_out(settings: Mapping[str, Any]) -> list[str]:
     return [f"left out, since an import does not take them over: {', '.join(unused)}"]
 
 
-def write_generation_settings(options: Mapping[str, str], max_positions: int, forced: int) -> dict[str, Any]:
+def write_generation_settings(
+    options: Mapping[str, str], max_positions: int, forced: int
+) -> dict[str, Any]:
     """Return a search as entries of Hugging Face's generation_config.json.
 
     `options` are fields of `GenerationConfig` as text, and other fields have their defaults; early_stopping

@@ -20,7 +20,11 @@ from masscli.checkpoint.checkpoint import make_framing
 from masscli.checkpoint.convert.folder import CONFIG, read_json_if_present
 from masscli.checkpoint.convert.generation_settings import GENERATION_CONFIG
 from masscli.checkpoint.convert.one_direction import DirectedModel
-from masscli.checkpoint.convert.seq2seq_vocabulary import Seq2SeqVocabulary, Sizes, row_of
+from masscli.checkpoint.convert.seq2seq_vocabulary import (
+    Seq2SeqVocabulary,
+    Sizes,
+    row_of,
+)
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_named
 from masscli.data.batches.framing import Framing
@@ -43,7 +47,9 @@ def source_token_keys(directed: DirectedModel) -> dict[str, list[int]]:
     }
 
 
-def read_given_tokenizer(path: Path, sizes: Sizes, languages: Sequence[str]) -> Tokenizer:
+def read_given_tokenizer(
+    path: Path, sizes: Sizes, languages: Sequence[str]
+) -> Tokenizer:
     """Return the tokenizer of a run, a checkpoint or a data folder, or that of a SentencePiece model.
 
     `sizes` are the numbers of rows of the embeddings of source and target, which are `languages`. Raises
@@ -55,7 +61,9 @@ def read_given_tokenizer(path: Path, sizes: Sizes, languages: Sequence[str]) -> 
     else:
         model_file = find_model_file(path)
         data = read_named(model_file, "--spm-model")
-        tokenizer = Tokenizer.from_bytes(model_file, data, TextPreprocessing(), languages)
+        tokenizer = Tokenizer.from_bytes(
+            model_file, data, TextPreprocessing(), languages
+        )
     known = tokenizer.vocab.languages
     for language in languages:
         if known and language not in known:
@@ -115,7 +123,9 @@ def given_vocabulary(
         if settings.get("forced_bos_token_id") is not None:
             forced = [rows["decoder"][settings["forced_bos_token_id"]]]
     except (IndexError, TypeError):
-        raise MasscliError(f"{folder / CONFIG}: has ids of special tokens that the model lacks") from None
+        raise MasscliError(
+            f"{folder / CONFIG}: has ids of special tokens that the model lacks"
+        ) from None
     expected = (before + after, [start, *forced])
     for fields in _framing_fields(has_tags=bool(vocab.languages)):
         model = ModelConfig(**fields)
@@ -125,7 +135,9 @@ def given_vocabulary(
             continue
         # A forced token may be a tag or not.
         prefix = () if target_tag == "forced" else tuple(forced)
-        framing = make_framing(model, replace(vocab, decoder_start=start, forced_prefix=prefix), ())
+        framing = make_framing(
+            model, replace(vocab, decoder_start=start, forced_prefix=prefix), ()
+        )
         if _tokens_around(framing, languages) == expected:
             return Seq2SeqVocabulary(path, tokenizer.model_bytes, fields, prefix, pad)
     raise MasscliError(
@@ -141,15 +153,26 @@ def _framing_fields(has_tags: bool) -> Iterator[dict[str, Any]]:
     symbol.
     """
     if has_tags:
-        for source_tag, target_tag in product(("first", "last", "target"), ("start", "forced", "none")):
-            tags = {"languages": "tag", "source_tag": source_tag, "target_tag": target_tag}
+        for source_tag, target_tag in product(
+            ("first", "last", "target"), ("start", "forced", "none")
+        ):
+            tags = {
+                "languages": "tag",
+                "source_tag": source_tag,
+                "target_tag": target_tag,
+            }
             yield {"source_bos": False, **tags}
     yield {"source_bos": False}
     yield {"source_bos": True}
 
 
-def _tokens_around(framing: Framing, languages: Sequence[str]) -> tuple[list[int], list[int]]:
+def _tokens_around(
+    framing: Framing, languages: Sequence[str]
+) -> tuple[list[int], list[int]]:
     """Return the special tokens around a source without words, and those that begin its translation."""
     source, target = languages[0], languages[-1]
     around = framing.encoder_input(np.array([], np.int64), source, target)
-    return around.tolist(), [framing.decoder_start(target), *framing.forced_tokens(target)]
+    return around.tolist(), [
+        framing.decoder_start(target),
+        *framing.forced_tokens(target),
+    ]

@@ -49,31 +49,54 @@ def import_folder(
     config = read_json(folder / CONFIG)
     config.setdefault("model_type", _type_of_class(config))
     if str(config.get("model_type")) in SEQ2SEQ_FAMILIES:
-        return import_seq2seq(folder, config, output, languages, allow_pickle, given_vocabulary)
+        return import_seq2seq(
+            folder, config, output, languages, allow_pickle, given_vocabulary
+        )
     family = _family(folder, config.get("model_type"))
     if given_vocabulary is not None:
         raise MasscliError(
-            f"--spm-model: {folder} is no translator, for which alone it has a meaning", "leave it out"
+            f"--spm-model: {folder} is no translator, for which alone it has a meaning",
+            "leave it out",
         )
     weights_path, weights = read_weights(folder, allow_pickle)
     tensors = normalize_names(family, weights, str(weights_path))
     vocab_size = _vocab_size(folder, family, config, tensors, weights_path)
     vocabulary = read_vocabulary(folder, family.tokenizer_class, vocab_size, languages)
     tokenizer = vocabulary.tokenizer
-    model = read_config(family, config, find_contents(family, tensors), str(folder / CONFIG))
+    model = read_config(
+        family, config, find_contents(family, tensors), str(folder / CONFIG)
+    )
     check_padding(family, model, tokenizer.vocab, str(folder / CONFIG))
-    imported = from_hf(family, model, tensors, vocab_size, tokenizer.vocab.size, str(weights_path))
+    imported = from_hf(
+        family, model, tensors, vocab_size, tokenizer.vocab.size, str(weights_path)
+    )
 
     # A stream for the head of the objective; the recipe says that no update was made.
-    stream = {family.objective: {"dataset": languages[0], "objective": {"name": family.objective}}}
-    recipe = replace(from_dict(Recipe, {"save_dir": str(output), "stream": stream}), model=model)
-    state = RunState(
-        vocab_fingerprint=tokenizer.vocab.fingerprint, attribution=read_attribution(folder, config)
+    stream = {
+        family.objective: {
+            "dataset": languages[0],
+            "objective": {"name": family.objective},
+        }
+    }
+    recipe = replace(
+        from_dict(Recipe, {"save_dir": str(output), "stream": stream}), model=model
     )
-    objective = {f"{family.objective}.{name}": tensor for name, tensor in imported.objective.items()}
-    path = checkpoint.save_new_run(output, recipe, state, tokenizer, imported.model, objective)
+    state = RunState(
+        vocab_fingerprint=tokenizer.vocab.fingerprint,
+        attribution=read_attribution(folder, config),
+    )
+    objective = {
+        f"{family.objective}.{name}": tensor
+        for name, tensor in imported.objective.items()
+    }
+    path = checkpoint.save_new_run(
+        output, recipe, state, tokenizer, imported.model, objective
+    )
 
-    notes = [f"{family.title}: {len(weights)} tensors from {weights_path}", *vocabulary.notes]
+    notes = [
+        f"{family.title}: {len(weights)} tensors from {weights_path}",
+        *vocabulary.notes,
+    ]
     notes += imported.notes
     notes += _model_notes(family, model, config)
     if imported.new:
@@ -83,7 +106,9 @@ def import_folder(
     return path, notes
 
 
-def _model_notes(family: Family, model: ModelConfig, config: Mapping[str, Any]) -> list[str]:
+def _model_notes(
+    family: Family, model: ModelConfig, config: Mapping[str, Any]
+) -> list[str]:
     """Return notes for the user on where the imported model differs from the family or from its config.json.
 
     There is one if it lacks the family's pooler, and one if its embeddings had a dropout rate of their own.
@@ -110,7 +135,9 @@ def _type_of_class(config: Mapping[str, Any]) -> str | None:
     if not isinstance(classes, list) or not classes or not isinstance(classes[0], str):
         return None
     prefixes = {family.full_class: family.model_type for family in FAMILIES.values()}
-    prefixes |= {family.full_class: family.model_type for family in SEQ2SEQ_FAMILIES.values()}
+    prefixes |= {
+        family.full_class: family.model_type for family in SEQ2SEQ_FAMILIES.values()
+    }
     for full_class, model_type in prefixes.items():
         if _class_prefix(full_class) == _class_prefix(classes[0]):
             return model_type
@@ -119,23 +146,32 @@ def _type_of_class(config: Mapping[str, Any]) -> str | None:
 
 def _class_prefix(class_name: str) -> str:
     """Return how the names of all classes of a family begin, such as `Bert` of `BertForMaskedLM`."""
-    return re.sub("(For[A-Z]|LMHeadModel|MTModel|DoubleHeadsModel|Model).*", "", class_name)
+    return re.sub(
+        "(For[A-Z]|LMHeadModel|MTModel|DoubleHeadsModel|Model).*", "", class_name
+    )
 
 
 def _family(folder: Path, model_type: object) -> Family:
     """Return the family of the `model_type` in config.json. Raises MasscliError if it is None or unknown."""
     known = ", ".join([*FAMILIES, *SEQ2SEQ_FAMILIES])
     if model_type is None:
-        raise MasscliError(f"{folder / CONFIG}: has no model_type", f"add it: one of {known}")
+        raise MasscliError(
+            f"{folder / CONFIG}: has no model_type", f"add it: one of {known}"
+        )
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise MasscliError(
-            f"{folder / CONFIG}: models of type {model_type} cannot be imported", f"expected one of {known}"
+            f"{folder / CONFIG}: models of type {model_type} cannot be imported",
+            f"expected one of {known}",
         )
     return FAMILIES[model_type]
 
 
 def _vocab_size(
-    folder: Path, family: Family, config: Mapping[str, Any], tensors: Tensors, weights_path: Path
+    folder: Path,
+    family: Family,
+    config: Mapping[str, Any],
+    tensors: Tensors,
+    weights_path: Path,
 ) -> int:
     """Return the `vocab_size` of config.json.
 
@@ -143,10 +179,14 @@ def _vocab_size(
     """
     vocab_size = config.get("vocab_size")
     if type(vocab_size) is not int:
-        raise MasscliError(f"{folder / CONFIG}: has no vocab_size", f"{family.title} needs it")
+        raise MasscliError(
+            f"{folder / CONFIG}: has no vocab_size", f"{family.title} needs it"
+        )
     rows = embedding_rows(family, tensors)
     if rows is None:
-        raise MasscliError(f"{weights_path}: has no token embeddings", f"is it a {family.title}?")
+        raise MasscliError(
+            f"{weights_path}: has no token embeddings", f"is it a {family.title}?"
+        )
     if rows != vocab_size:
         raise MasscliError(
             f"{weights_path}: has {rows} token embeddings, by config.json {vocab_size}",

@@ -10,7 +10,11 @@ from typing import Any
 from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.fairseq import convert_fairseq, is_fairseq
-from masscli.checkpoint.convert.foreign import ForeignModel, ImportRequest, check_tensors
+from masscli.checkpoint.convert.foreign import (
+    ForeignModel,
+    ImportRequest,
+    check_tensors,
+)
 from masscli.checkpoint.convert.torch_file import read_torch_file
 from masscli.checkpoint.convert.xlm import convert_xlm, is_xlm
 from masscli.core.config import ConfigError, from_dict
@@ -26,7 +30,9 @@ FAMILIES: dict[str, tuple[Callable[[Any], bool], Converter]] = {
 """For each family a function that recognises the content of its files, and the one that converts it."""
 
 
-def import_file(request: ImportRequest, family: str | None, output: Path) -> tuple[Path, list[str]]:
+def import_file(
+    request: ImportRequest, family: str | None, output: Path
+) -> tuple[Path, list[str]]:
     """Import a checkpoint file as the run `output`; return the path of its checkpoint, and notes.
 
     The notes are lines for the user. If `family` is None, the content of the file shows it. Raises
@@ -37,18 +43,24 @@ def import_file(request: ImportRequest, family: str | None, output: Path) -> tup
     checkpoint.require_empty_folder(output)
     content = read_torch_file(request.path)
     if not isinstance(content, Mapping):
-        raise MasscliError(f"{request.path}: holds no checkpoint", "expected a file of fairseq, XLM or MASS")
+        raise MasscliError(
+            f"{request.path}: holds no checkpoint",
+            "expected a file of fairseq, XLM or MASS",
+        )
     convert = _converter(request, family, content)
     try:
         model = convert(request, content)
     except (ConfigError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise MasscliError(f"{request.path}: its options do not fit ({reason})") from None
+        raise MasscliError(
+            f"{request.path}: its options do not fit ({reason})"
+        ) from None
     # PyTorch raises these for tensors of other shapes than the model's.
     except (IndexError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise MasscliError(
-            f"{request.path}: its tensors do not fit each other ({reason})", "is the file damaged?"
+            f"{request.path}: its tensors do not fit each other ({reason})",
+            "is the file damaged?",
         ) from None
     check_tensors(model, request.path)
     settings = {"save_dir": str(output), "stream": model.streams}
@@ -58,14 +70,23 @@ def import_file(request: ImportRequest, family: str | None, output: Path) -> tup
         vocab_fingerprint=model.tokenizer.vocab.fingerprint,
         generation={name: str(value) for name, value in model.generation.items()},
     )
-    path = checkpoint.save_new_run(output, recipe, state, model.tokenizer, model.tensors, {})
-    notes = [f"{model.title}: {len(model.tensors)} tensors from {request.path}", *model.notes]
+    path = checkpoint.save_new_run(
+        output, recipe, state, model.tokenizer, model.tensors, {}
+    )
+    notes = [
+        f"{model.title}: {len(model.tensors)} tensors from {request.path}",
+        *model.notes,
+    ]
     if lacks_capitals(model.tokenizer):
-        notes.append("warning: the vocabulary has no capital letters, which will be unknown: add --lowercase")
+        notes.append(
+            "warning: the vocabulary has no capital letters, which will be unknown: add --lowercase"
+        )
     return path, notes
 
 
-def _converter(request: ImportRequest, family: str | None, content: Mapping[str, Any]) -> Converter:
+def _converter(
+    request: ImportRequest, family: str | None, content: Mapping[str, Any]
+) -> Converter:
     """Return the function that converts files of a family; if it is None, the content shows the family.
 
     Raises MasscliError if the family is unknown, or if the content is of none.

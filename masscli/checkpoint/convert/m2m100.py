@@ -49,7 +49,10 @@ def read_m2m100(
         ids = fairseq_ids(data)
     # Tags follow the pieces in the order in which they are listed, unless a file has their ids.
     first = max(ids.values()) + 1
-    tags = {name: first + number for number, name in enumerate(special_tokens_in_order(folder))}
+    tags = {
+        name: first + number
+        for number, name in enumerate(special_tokens_in_order(folder))
+    }
     for name, number in added_token_ids(folder).items():
         if name not in ids:
             tags[name] = number
@@ -70,9 +73,14 @@ def read_m2m100(
         special_ids["<mask>"] = mask
         all_ids["<mask>"] = mask
     pieces, unused = place_pieces(all_ids, size, path)
-    codes = {name.removeprefix("__").removesuffix("__"): number for name, number in tags.items()}
+    codes = {
+        name.removeprefix("__").removesuffix("__"): number
+        for name, number in tags.items()
+    }
     special_ids |= tags | language_ids(languages, codes, path)
-    is_legacy = read_flag(settings, "legacy_behaviour", False, folder / TOKENIZER_CONFIG)
+    is_legacy = read_flag(
+        settings, "legacy_behaviour", False, folder / TOKENIZER_CONFIG
+    )
     framing = {
         "languages": "tag",
         "source_tag": "last" if is_legacy else "first",
@@ -84,5 +92,7 @@ def read_m2m100(
 
 def _id_of(name: str, ids: dict[str, int], folder: Path) -> int:
     if name not in ids:
-        raise MasscliError(f"{folder / 'vocab.json'}: has no {name}", "expected M2M100's vocabulary")
+        raise MasscliError(
+            f"{folder / 'vocab.json'}: has no {name}", "expected M2M100's vocabulary"
+        )
     return ids[name]

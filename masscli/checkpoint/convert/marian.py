@@ -45,7 +45,9 @@ def read_marian(
     _, target_model = read_model(folder, "target.spm")
     codes = {piece[2:-2]: number for piece, number in ids.items() if _is_tag(piece)}
     if codes:
-        return _read_tagged(path, ids, source_model, target_model, codes, sizes, languages)
+        return _read_tagged(
+            path, ids, source_model, target_model, codes, sizes, languages
+        )
     source, target = direction(folder, languages)
     pieces, unused = place_pieces(ids, sizes[0], path)
     special_ids = _special_ids(ids, path)
@@ -56,17 +58,24 @@ def read_marian(
     # Without this setting, the library too has one table for both.
     if config.get("share_encoder_decoder_embeddings", True) is not False:
         return Seq2SeqVocabulary(
-            path, pack_numbered_sentencepiece(source_model, pieces, special_ids, unused, own_models)
+            path,
+            pack_numbered_sentencepiece(
+                source_model, pieces, special_ids, unused, own_models
+            ),
         )
     target_path = folder / _TARGET_VOCAB
     target_ids = read_ids(target_path)
     target_pieces, target_unused = place_pieces(target_ids, sizes[1], target_path)
     target_special_ids = _special_ids(target_ids, target_path)
-    source_packed = pack_numbered_sentencepiece(source_model, pieces, special_ids, unused)
+    source_packed = pack_numbered_sentencepiece(
+        source_model, pieces, special_ids, unused
+    )
     target_packed = pack_numbered_sentencepiece(
         target_model, target_pieces, target_special_ids, target_unused
     )
-    return Seq2SeqVocabulary(path, pack_two_vocabularies((source, source_packed), (target, target_packed)))
+    return Seq2SeqVocabulary(
+        path, pack_two_vocabularies((source, source_packed), (target, target_packed))
+    )
 
 
 def _read_tagged(
@@ -101,7 +110,9 @@ def _read_tagged(
         own_models = dict.fromkeys(written, target_model)
     return Seq2SeqVocabulary(
         path,
-        pack_numbered_sentencepiece(source_model, pieces, special_ids | tags, unused, own_models),
+        pack_numbered_sentencepiece(
+            source_model, pieces, special_ids | tags, unused, own_models
+        ),
         {"languages": "tag", "source_tag": "target", "target_tag": "none"},
         targets=tuple(targets),
     )
@@ -121,6 +132,8 @@ def _special_ids(ids: Mapping[str, int], path: Path) -> dict[str, int]:
     special_ids = {}
     for name in ("</s>", "<unk>", "<pad>"):
         if name not in ids:
-            raise MasscliError(f"{path}: has no {name}", "expected the vocabulary of a Marian model")
+            raise MasscliError(
+                f"{path}: has no {name}", "expected the vocabulary of a Marian model"
+            )
         special_ids[name] = ids[name]
     return special_ids

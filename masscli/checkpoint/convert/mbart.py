@@ -66,7 +66,9 @@ def read_mbart(
     framing = {"languages": "tag", "source_tag": "last", "target_tag": "start"}
     if is_mbart50:
         framing = {"languages": "tag", "source_tag": "first", "target_tag": "forced"}
-    return Seq2SeqVocabulary(path, pack_numbered_sentencepiece(data, pieces, special_ids, unused), framing)
+    return Seq2SeqVocabulary(
+        path, pack_numbered_sentencepiece(data, pieces, special_ids, unused), framing
+    )
 
 
 def fairseq_ids(model: bytes) -> dict[str, int]:

@@ -45,7 +45,14 @@ _FREE_FIELDS = (
 )  # fmt: skip
 """Fields of `ModelConfig` in which an exported model may differ from its family's preset: optional parts, and
 fields without effect in these models."""
-_SIZE_FIELDS = ("dim", "ffn_dim", "heads", "embedding_dim", "encoder_layers", "decoder_layers")
+_SIZE_FIELDS = (
+    "dim",
+    "ffn_dim",
+    "heads",
+    "embedding_dim",
+    "encoder_layers",
+    "decoder_layers",
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,9 @@ class Contents:
     """Total number of elements of all tensors."""
 
 
-def read_config(family: Family, raw: Mapping[str, Any], contents: Contents, path: str) -> ModelConfig:
+def read_config(
+    family: Family, raw: Mapping[str, Any], contents: Contents, path: str
+) -> ModelConfig:
     """Return the configuration of the model that a config.json describes, given as its content `raw`.
 
     `path` is named in errors. Raises MasscliError if a setting is missing, wrong, or cannot be imported.
@@ -74,14 +83,20 @@ def read_config(family: Family, raw: Mapping[str, Any], contents: Contents, path
                 f"{path}: {key} is {raw[key]}",
                 f"only {family.title} whose {key} is {required} can be imported",
             )
-    values: dict[str, Any] = {"arch": family.arch, "languages": "none", "pooler": contents.pooler}
+    values: dict[str, Any] = {
+        "arch": family.arch,
+        "languages": "none",
+        "pooler": contents.pooler,
+    }
     for field, key in family.config_keys.items():
         default = family.config_defaults.get(field)
         if key not in raw and default is None:
             raise MasscliError(f"{path}: has no {key}", f"{family.title} needs it")
         values[field] = raw.get(key, default)
         if isinstance(values[field], float) and not math.isfinite(values[field]):
-            raise MasscliError(f"{path}: {key} is {values[field]}", "is it as it was published?")
+            raise MasscliError(
+                f"{path}: {key} is {values[field]}", "is it as it was published?"
+            )
     _check_sizes(family, values, contents, path)
     # A model without an output layer has no weights to tie.
     is_tied = read_flag(raw, "tie_word_embeddings", True, Path(path))
@@ -96,7 +111,9 @@ def read_config(family: Family, raw: Mapping[str, Any], contents: Contents, path
     )
 
 
-def _check_sizes(family: Family, values: Mapping[str, Any], contents: Contents, path: str) -> None:
+def _check_sizes(
+    family: Family, values: Mapping[str, Any], contents: Contents, path: str
+) -> None:
     """Raise MasscliError if a size in `values` is impossible, before a model of this size uses up memory.
 
     Widths, positions and segments must not exceed the total number of weights, nor layers `MAX_LAYERS`.
@@ -111,10 +128,14 @@ def _check_sizes(family: Family, values: Mapping[str, Any], contents: Contents, 
             )
     layers = [values.get(field, 0) for field in ("encoder_layers", "decoder_layers")]
     if any(type(count) is int and count > MAX_LAYERS for count in layers):
-        raise MasscliError(f"{path}: has more than {MAX_LAYERS} layers", "is it as it was published?")
+        raise MasscliError(
+            f"{path}: has more than {MAX_LAYERS} layers", "is it as it was published?"
+        )
 
 
-def _has_head(family: Family, model: ModelConfig, contents: Contents, path: str) -> bool:
+def _has_head(
+    family: Family, model: ModelConfig, contents: Contents, path: str
+) -> bool:
     """Return whether the imported model gets an LM head: that of the weights, or a new one as in the preset.
 
     In some families the head always has the same activation. If the layers have another one, the result is
@@ -132,7 +153,9 @@ def _has_head(family: Family, model: ModelConfig, contents: Contents, path: str)
     return False
 
 
-def _resolve(family: Family, raw: Mapping[str, Any], values: dict[str, Any], path: str) -> ModelConfig:
+def _resolve(
+    family: Family, raw: Mapping[str, Any], values: dict[str, Any], path: str
+) -> ModelConfig:
     """Return the model configuration from settings of a config.json, given by the names of our fields.
 
     `values` are first adapted in place to what our fields mean: names of activations, positions without
@@ -188,7 +211,9 @@ def _read_position_offset(family: Family, raw: Mapping[str, Any], path: str) -> 
     return pad + 1
 
 
-def check_padding(family: Family, model: ModelConfig, vocab: Vocabulary, path: str) -> None:
+def check_padding(
+    family: Family, model: ModelConfig, vocab: Vocabulary, path: str
+) -> None:
     """Raise MasscliError if the id of config.json's padding is an ordinary piece of the vocabulary.
 
     This matters only to families whose positions begin after the id of padding: they do not count padding,
@@ -214,7 +239,9 @@ def position_offset(family: Family, model: ModelConfig, vocab: Vocabulary) -> in
     return model.position_offset or vocab.pad + 1
 
 
-def write_config(family: Family, model: ModelConfig, vocab: Vocabulary, size: int) -> dict[str, Any]:
+def write_config(
+    family: Family, model: ModelConfig, vocab: Vocabulary, size: int
+) -> dict[str, Any]:
     """Return the content of config.json for a model that is exported with `size` rows of token embeddings.
 
     Raises MasscliError, which names the setting, if the model has no counterpart in the family.
@@ -228,7 +255,11 @@ def write_config(family: Family, model: ModelConfig, vocab: Vocabulary, size: in
         )
     values = to_dict(model) | {"embedding_dim": model.embedding_dim or model.dim}
     # Several names may stand for an activation: the first is the usual one.
-    names = [name for name, activation in family.activations.items() if activation == model.activation]
+    names = [
+        name
+        for name, activation in family.activations.items()
+        if activation == model.activation
+    ]
     values["activation"] = names[0]
     config: dict[str, Any] = {
         "model_type": family.model_type,
@@ -263,7 +294,9 @@ def choose_family(model: ModelConfig) -> Family:
     named = _family_of_preset(model.arch)
     similar = _similar_family(model, named)
     # Without a counterpart at all, the error is about the family that the user has named.
-    if named is not None and (not export_obstacle(named, model) or export_obstacle(similar, model)):
+    if named is not None and (
+        not export_obstacle(named, model) or export_obstacle(similar, model)
+    ):
         return named
     return similar
 
@@ -285,7 +318,9 @@ def _similar_family(model: ModelConfig, named: Family | None) -> Family:
 def _family_of_preset(arch: str) -> Family | None:
     """Return the family that the preset `arch` belongs to, or None if it is not that of a published model."""
     # `gpt2` begins like `gpt`, so that the longest beginning counts.
-    matching = [family for family in FAMILIES.values() if arch.startswith(family.preset_prefix)]
+    matching = [
+        family for family in FAMILIES.values() if arch.startswith(family.preset_prefix)
+    ]
     if not matching:
         return None
     return max(matching, key=lambda family: len(family.preset_prefix))
@@ -321,7 +356,10 @@ def check_counterpart(family: Family, model: ModelConfig) -> None:
 def _check_fields(family: Family, model: ModelConfig) -> None:
     """Raise MasscliError if the model differs from the family's preset in a field that config.json lacks."""
     values = to_dict(model)
-    required = to_dict(resolve({"arch": family.arch})) | {"languages": "none", "embedding_dim": 0}
+    required = to_dict(resolve({"arch": family.arch})) | {
+        "languages": "none",
+        "embedding_dim": 0,
+    }
     # Embeddings as wide as the layers are the same as no width of their own.
     if model.embedding_dim == model.dim:
         values["embedding_dim"] = 0
@@ -332,7 +370,9 @@ def _check_fields(family: Family, model: ModelConfig) -> None:
     for field in ARCHITECTURE_FIELDS:
         is_free = field in _FREE_FIELDS or field in family.config_keys
         if not is_free and values[field] != required[field]:
-            raise _no_counterpart(family, field, values[field], f"has {required[field]}")
+            raise _no_counterpart(
+                family, field, values[field], f"has {required[field]}"
+            )
 
 
 def _check_parts(family: Family, model: ModelConfig) -> None:
@@ -344,18 +384,26 @@ def _check_parts(family: Family, model: ModelConfig) -> None:
     # Their LM heads have both or are absent.
     if model.head_transform is not model.output_bias:
         raise _no_counterpart(
-            family, "output_bias", model.output_bias, "has it with head_transform, or neither"
+            family,
+            "output_bias",
+            model.output_bias,
+            "has it with head_transform, or neither",
         )
     if model.head_transform and not family.lm_head:
         raise _no_counterpart(family, "head_transform", True, "has none")
-    if model.head_transform and family.fixed_head_activation not in (None, model.activation):
+    if model.head_transform and family.fixed_head_activation not in (
+        None,
+        model.activation,
+    ):
         rule = f"has {family.fixed_head_activation} in its LM head"
         raise _no_counterpart(family, "activation", model.activation, rule)
     if model.pooler and not family.pooler:
         raise _no_counterpart(family, "pooler", True, "has none")
     known = list(dict.fromkeys(family.activations.values()))
     if model.activation not in known:
-        raise _no_counterpart(family, "activation", model.activation, f"has {', '.join(known)}")
+        raise _no_counterpart(
+            family, "activation", model.activation, f"has {', '.join(known)}"
+        )
     if "segments" in family.config_keys and not model.segments:
         raise _no_counterpart(family, "segments", 0, "has at least one")
     # Narrower embeddings are always projected, whatever the option says.
@@ -376,7 +424,9 @@ def _check_projection(family: Family, model: ModelConfig) -> None:
         raise _no_counterpart(family, "project_embeddings", True, rule)
 
 
-def _no_counterpart(family: Family, field: str, value: object, theirs: str) -> MasscliError:
+def _no_counterpart(
+    family: Family, field: str, value: object, theirs: str
+) -> MasscliError:
     return MasscliError(
         f"{field} is {value}: Hugging Face's {family.title} {theirs}",
         f"models of --arch {family.arch}, of any size, can be exported",

@@ -79,7 +79,9 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
             tensors[name] = tensor
     for stack, language in (("encoder", source), ("decoder", target)):
         index = framing.language_index(language)
-        tensors[f"embeddings.{stack}.positions.weight"] = _position_table(model, stack, index)
+        tensors[f"embeddings.{stack}.positions.weight"] = _position_table(
+            model, stack, index
+        )
         tensors |= _layers(model, stack, index)
     # What has been folded into the tensors is no longer a property of the model.
     config = replace(
@@ -128,7 +130,9 @@ def _check_exportable(checkpoint: Checkpoint) -> None:
             )
 
 
-def _exported_ids(checkpoint: Checkpoint, source: str, target: str) -> tuple[Sequence[int], Sequence[int]]:
+def _exported_ids(
+    checkpoint: Checkpoint, source: str, target: str
+) -> tuple[Sequence[int], Sequence[int]]:
     """Return masscli's id of each row of an exported encoder's embeddings, and of a decoder's.
 
     With one vocabulary they are all ids that the model predicts, in their order; with two they are the ids of
@@ -141,7 +145,11 @@ def _exported_ids(checkpoint: Checkpoint, source: str, target: str) -> tuple[Seq
     if ranges.has_two_vocabularies:
         vocab.check_direction(source, target)
         return tokenizer.own_ids(source), tokenizer.own_ids(target)
-    needed = {"padding": vocab.pad, "the end symbol": vocab.eos, "the unknown piece": vocab.unk}
+    needed = {
+        "padding": vocab.pad,
+        "the end symbol": vocab.eos,
+        "the unknown piece": vocab.unk,
+    }
     for name, number in needed.items():
         if number not in ranges.predicted or ranges.predicted.start > 0:
             raise MasscliError(
@@ -157,7 +165,9 @@ def _unread_positions(config: ModelConfig) -> int:
     They are kept so that an imported model is written back as it was, but only if both stacks have learned
     positions, since other programs have as many in both stacks; otherwise the number is 0.
     """
-    both_learned = config.positions == config.for_stack("decoder").positions == "learned"
+    both_learned = (
+        config.positions == config.for_stack("decoder").positions == "learned"
+    )
     if both_learned:
         return config.position_offset
     return 0
@@ -203,7 +213,9 @@ def _layers(model: Transformer, stack: str, language: int | None) -> dict[str, T
     for number, (attention_layer, ffn_layer) in enumerate(layers.layer_halves):
         prefix = f"{stack}.layers.{number}."
         for name, tensor in attention_layer.state_dict().items():
-            if name.startswith(_ATTENTION_PARTS) and not name.startswith("cross_attention.out."):
+            if name.startswith(_ATTENTION_PARTS) and not name.startswith(
+                "cross_attention.out."
+            ):
                 tensors[prefix + name] = tensor
         if attention_layer.cross_attention is not None:
             cross = attention_layer.cross_attention

@@ -39,12 +39,15 @@ def read_pegasus(
     offset = read_json_if_present(folder / TOKENIZER_CONFIG).get("offset", OFFSET)
     if type(offset) is not int or not 0 <= offset < size:
         raise MasscliError(
-            f"{folder / TOKENIZER_CONFIG}: offset is {offset}", f"the vocabulary of Pegasus has {OFFSET}"
+            f"{folder / TOKENIZER_CONFIG}: offset is {offset}",
+            f"the vocabulary of Pegasus has {OFFSET}",
         )
     processor = SentencePieceModel(data).processor
     ids = {piece: number for number, piece in enumerate(_FIRST)}
     # The first of them is called <unk_2>, and follows what comes first.
-    fillers = {f"<unk_{number}>": number + len(_FIRST) - 2 for number in range(2, offset)}
+    fillers = {
+        f"<unk_{number}>": number + len(_FIRST) - 2 for number in range(2, offset)
+    }
     ids |= fillers
     for number in range(len(processor)):
         if not processor.is_control(number):
@@ -58,4 +61,6 @@ def read_pegasus(
     }
     # No text has them.
     unused += fillers.values()
-    return Seq2SeqVocabulary(path, pack_numbered_sentencepiece(data, pieces, special_ids, sorted(unused)))
+    return Seq2SeqVocabulary(
+        path, pack_numbered_sentencepiece(data, pieces, special_ids, sorted(unused))
+    )

@@ -33,7 +33,9 @@ def export_masscli(checkpoint: Checkpoint, output: Path) -> list[str]:
         checkpoint.weights(),
         checkpoint.objective_state(),
     )
-    return [f"{path}: every command accepts it; training starts anew from it with --init-from"]
+    return [
+        f"{path}: every command accepts it; training starts anew from it with --init-from"
+    ]
 
 
 def export_safetensors(checkpoint: Checkpoint, output: Path) -> list[str]:
@@ -62,10 +64,16 @@ def export_safetensors(checkpoint: Checkpoint, output: Path) -> list[str]:
             tokenizer.save(folder)
             for path in folder.iterdir():
                 fsync_path(path)
-            write_synced(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+            write_synced(
+                folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode()
+            )
             for name, content in notice_file(checkpoint.state.attribution).items():
                 write_synced(folder / name, content)
     except OSError as error:
-        raise cannot_be_written(f"--output {output}", error, "choose another folder") from None
+        raise cannot_be_written(
+            f"--output {output}", error, "choose another folder"
+        ) from None
     count = sum(tensor.numel() for tensor in tensors.values())
-    return [f"{len(tensors)} tensors, {count:,} parameters of the model; {len(heads)} tensors of objectives"]
+    return [
+        f"{len(tensors)} tensors, {count:,} parameters of the model; {len(heads)} tensors of objectives"
+    ]

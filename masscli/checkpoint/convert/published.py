@@ -19,10 +19,14 @@ def to_float32(name: str, tensor: Tensor, path: str) -> Tensor:
     Raises MasscliError, which names `path`, if its dtype is not floating-point, or if a number is not finite.
     """
     if not tensor.is_floating_point():
-        raise MasscliError(f"{path}: {name} holds {tensor.dtype}, not floating-point numbers")
+        raise MasscliError(
+            f"{path}: {name} holds {tensor.dtype}, not floating-point numbers"
+        )
     converted = tensor.float()
     if not bool(torch.isfinite(converted).all()):
-        raise MasscliError(f"{path}: {name} holds numbers that are not finite", "is the file damaged?")
+        raise MasscliError(
+            f"{path}: {name} holds numbers that are not finite", "is the file damaged?"
+        )
     return converted
 
 
@@ -45,6 +49,7 @@ def add_unique(tensors: dict[str, T], name: str, tensor: T, path: str) -> None:
     """
     if name in tensors:
         raise MasscliError(
-            f"{path}: has {name} twice, perhaps under an older and a newer name", "is the file damaged?"
+            f"{path}: has {name} twice, perhaps under an older and a newer name",
+            "is the file damaged?",
         )
     tensors[name] = tensor

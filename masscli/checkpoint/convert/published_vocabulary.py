@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint.convert.folder import read_json
-from masscli.checkpoint.convert.tokenizer_files import SETTINGS, TOKENIZER, TokenizerFiles
+from masscli.checkpoint.convert.tokenizer_files import (
+    SETTINGS,
+    TOKENIZER,
+    TokenizerFiles,
+)
 from masscli.core.errors import MasscliError
 from masscli.text.preprocessing import TextPreprocessing
 
@@ -54,16 +58,24 @@ def ordered_pieces(path: Path, ids: object) -> list[str]:
     Raises MasscliError, which names the file `path`, unless the ids are 0, 1, ... without gaps.
     """
     # True is an int to Python, so types are compared exactly.
-    if not isinstance(ids, dict) or not all(type(token_id) is int for token_id in ids.values()):
-        raise MasscliError(f"{path}: has no vocabulary from pieces to ids", "was it damaged on the way?")
+    if not isinstance(ids, dict) or not all(
+        type(token_id) is int for token_id in ids.values()
+    ):
+        raise MasscliError(
+            f"{path}: has no vocabulary from pieces to ids",
+            "was it damaged on the way?",
+        )
     if sorted(ids.values()) != list(range(len(ids))):
         raise MasscliError(
-            f"{path}: the ids of its pieces are not 0, 1, 2, ... without gaps", "was it damaged on the way?"
+            f"{path}: the ids of its pieces are not 0, 1, 2, ... without gaps",
+            "was it damaged on the way?",
         )
     return sorted(ids, key=ids.__getitem__)
 
 
-def with_added_tokens(path: Path, pieces: Sequence[str], files: TokenizerFiles, vocab_size: int) -> list[str]:
+def with_added_tokens(
+    path: Path, pieces: Sequence[str], files: TokenizerFiles, vocab_size: int
+) -> list[str]:
     """Return the pieces, followed by the special tokens that were added to the tokenizer.
 
     Raises UnreadableError if an added token is not special, and so would be found in text. Raises
@@ -97,7 +109,9 @@ def check_size(path: Path, pieces: int, vocab_size: int) -> None:
         )
 
 
-def with_unused_rows(pieces: Sequence[str], vocab_size: int) -> tuple[list[str], list[int]]:
+def with_unused_rows(
+    pieces: Sequence[str], vocab_size: int
+) -> tuple[list[str], list[int]]:
     """Return the pieces, filled up to `vocab_size` with names for unused rows, and the ids of these rows."""
     unused = list(range(len(pieces), vocab_size))
     # Names with spaces in them occur in no text that was split at spaces.
@@ -119,15 +133,26 @@ def expect_bert_normalizer(files: TokenizerFiles) -> tuple[bool, bool | None]:
     """
     normalizer = files.part["normalizer"]
     expect(normalizer.get("type") == "BertNormalizer", "its normalizer is not BERT's")
-    expect(normalizer.get("clean_text") is True, "its normalizer keeps control characters")
     expect(
-        normalizer.get("handle_chinese_chars") is True, "its normalizer leaves Chinese characters together"
+        normalizer.get("clean_text") is True, "its normalizer keeps control characters"
+    )
+    expect(
+        normalizer.get("handle_chinese_chars") is True,
+        "its normalizer leaves Chinese characters together",
     )
     pre_tokenizer = files.part["pre_tokenizer"].get("type")
     expect(pre_tokenizer == "BertPreTokenizer", f"it splits text by {pre_tokenizer}")
-    lowercase, strip_accents = normalizer.get("lowercase"), normalizer.get("strip_accents")
-    expect(isinstance(lowercase, bool), "its normalizer does not say whether it lower-cases")
-    expect(strip_accents in (None, True, False), "its normalizer has an odd strip_accents")
+    lowercase, strip_accents = (
+        normalizer.get("lowercase"),
+        normalizer.get("strip_accents"),
+    )
+    expect(
+        isinstance(lowercase, bool),
+        "its normalizer does not say whether it lower-cases",
+    )
+    expect(
+        strip_accents in (None, True, False), "its normalizer has an odd strip_accents"
+    )
     return bool(lowercase), strip_accents
 
 
@@ -146,7 +171,9 @@ def read_dictionary(files: TokenizerFiles, name: str) -> tuple[Path, list[str]]:
     json_path = files.folder / TOKENIZER
     pieces = ordered_pieces(json_path, files.part["model"].get("vocab"))
     if path.exists():
-        check_same_pieces(json_path, pieces, path, ordered_pieces(path, read_json(path)))
+        check_same_pieces(
+            json_path, pieces, path, ordered_pieces(path, read_json(path))
+        )
     return json_path, pieces
 
 
@@ -163,16 +190,21 @@ def missing_vocabulary(files: TokenizerFiles, name: str) -> MasscliError:
             f"tokenizer_class in {SETTINGS} says how pieces are numbered, such as XLMRobertaTokenizer",
         )
     return MasscliError(
-        f"{files.folder}: has no vocabulary", f"a {files.class_name} needs {name} or {TOKENIZER}"
+        f"{files.folder}: has no vocabulary",
+        f"a {files.class_name} needs {name} or {TOKENIZER}",
     )
 
 
-def check_same_pieces(path: Path, pieces: Sequence[str], other: Path, other_pieces: Sequence[str]) -> None:
+def check_same_pieces(
+    path: Path, pieces: Sequence[str], other: Path, other_pieces: Sequence[str]
+) -> None:
     """Raise MasscliError if two files of a vocabulary have different pieces for the same id.
 
     Ids that only the longer list has are not compared.
     """
-    for token_id, (piece, other_piece) in enumerate(zip(pieces, other_pieces, strict=False)):
+    for token_id, (piece, other_piece) in enumerate(
+        zip(pieces, other_pieces, strict=False)
+    ):
         if piece != other_piece:
             raise MasscliError(
                 f"{path}: the piece {token_id} is {piece!r}, but {other_piece!r} in {other.name}",

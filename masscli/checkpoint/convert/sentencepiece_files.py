@@ -20,7 +20,12 @@ from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.sentencepiece_model import SentencePieceModel
 from masscli.text.subword_model import BadModelError
 
-SENTENCEPIECE = ("spiece.model", "sentencepiece.bpe.model", "spm.model", "tokenizer.model")
+SENTENCEPIECE = (
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "tokenizer.model",
+)
 _FAIRSEQ_PIECES = ["<s>", "<pad>", "</s>", "<unk>"]
 _CAMEMBERT_PIECES = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED"]
 
@@ -49,7 +54,9 @@ def read_xlmr(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """
     path, model, pieces = _read_model(files)
     _check_first_pieces(path, pieces, "XLM-R")
-    return _numbered(files, path, model, xlmr_pieces(pieces), vocab_size, TextPreprocessing())
+    return _numbered(
+        files, path, model, xlmr_pieces(pieces), vocab_size, TextPreprocessing()
+    )
 
 
 def read_camembert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
@@ -60,7 +67,9 @@ def read_camembert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabular
     """
     path, model, pieces = _read_model(files)
     _check_first_pieces(path, pieces, "CamemBERT")
-    return _numbered(files, path, model, camembert_pieces(pieces), vocab_size, TextPreprocessing())
+    return _numbered(
+        files, path, model, camembert_pieces(pieces), vocab_size, TextPreprocessing()
+    )
 
 
 def _check_first_pieces(path: Path, pieces: Sequence[str], title: str) -> None:
@@ -93,7 +102,9 @@ def read_albert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
         lowercase = files.flag("do_lower_case", True)
         keep_accents = files.flag("keep_accents", False)
     if keep_accents:
-        preprocessing = TextPreprocessing(lowercase=lowercase, published="albert-keep-accents")
+        preprocessing = TextPreprocessing(
+            lowercase=lowercase, published="albert-keep-accents"
+        )
     else:
         preprocessing = TextPreprocessing(lowercase=lowercase, published="albert")
     return _numbered(files, path, model, pieces, vocab_size, preprocessing)
@@ -105,7 +116,9 @@ def _read_model(files: TokenizerFiles) -> tuple[Path, bytes, list[str]]:
     If there is none, raises UnreadableError if the folder has a tokenizer.json, else MasscliError. Raises
     MasscliError also if the model is damaged.
     """
-    paths = [files.folder / name for name in SENTENCEPIECE if (files.folder / name).exists()]
+    paths = [
+        files.folder / name for name in SENTENCEPIECE if (files.folder / name).exists()
+    ]
     if not paths:
         # The library can read tokenizer.json instead.
         expect(not files.content, "its SentencePiece model is in tokenizer.json alone")
@@ -116,7 +129,8 @@ def _read_model(files: TokenizerFiles) -> tuple[Path, bytes, list[str]]:
         pieces, _ = SentencePieceModel(model).pieces_and_scores()
     except (OSError, BadModelError):
         raise MasscliError(
-            f"{path}: is not a SentencePiece model", "Git LFS leaves a note in the place of a file"
+            f"{path}: is not a SentencePiece model",
+            "Git LFS leaves a note in the place of a file",
         ) from None
     return path, model, pieces
 
@@ -144,7 +158,9 @@ def _numbered(
                 f"{path}: has no piece {files.tokens.get(role)}, the {role}_token of a {files.class_name}",
                 f"is the tokenizer_class in {SETTINGS} right?",
             )
-    special_ids |= {token.content: i for i, token in files.added.items() if token.special}
+    special_ids |= {
+        token.content: i for i, token in files.added.items() if token.special
+    }
     # Control pieces are never made of text, whatever their names are.
     named, unused = with_unused_rows(pieces, vocab_size)
     packed = pack_numbered_sentencepiece(model, named, special_ids, unused)
@@ -157,10 +173,15 @@ def _expect_same_pieces(files: TokenizerFiles, pieces: Sequence[str]) -> None:
     Only the last piece may be missing in it.
     """
     vocabulary = files.part["model"].get("vocab")
-    expect(isinstance(vocabulary, list), "tokenizer.json is not of its SentencePiece model")
+    expect(
+        isinstance(vocabulary, list), "tokenizer.json is not of its SentencePiece model"
+    )
     assert isinstance(vocabulary, list)
     for entry, piece in zip(vocabulary, pieces, strict=False):
         same = isinstance(entry, list) and bool(entry) and entry[0] == piece
         expect(same, f"tokenizer.json has another piece than {piece!r} in its place")
     # The mask, which comes last, may be listed among the added tokens instead.
-    expect(len(vocabulary) >= len(pieces) - 1, "tokenizer.json has fewer pieces than its SentencePiece model")
+    expect(
+        len(vocabulary) >= len(pieces) - 1,
+        "tokenizer.json has fewer pieces than its SentencePiece model",
+    )

@@ -36,7 +36,9 @@ def read_normalizer_spec(model: bytes) -> NormalizerSpec:
     The library must have loaded the model before, since damaged bytes are not handled.
     """
     # A field that is repeated, as pieces are, keeps its last value only, and is not needed here.
-    sections = {number: value for number, value in _fields(model) if isinstance(value, bytes)}
+    sections = {
+        number: value for number, value in _fields(model) if isinstance(value, bytes)
+    }
     normalizer = dict(_fields(sections.get(_NORMALIZER_SPEC, b"")))
     trainer = dict(_fields(sections.get(_TRAINER_SPEC, b"")))
     charsmap = normalizer.get(_CHARSMAP, b"")

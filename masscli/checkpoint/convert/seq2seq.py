@@ -64,18 +64,28 @@ class Seq2SeqFamily:
             for ours, theirs in _layer_table(stack).items():
                 names |= _expand(ours, theirs, count)
             if self.sinusoids is None:
-                names[f"embeddings.{stack}.positions.weight"] = (f"model.{stack}.embed_positions.weight",)
+                names[f"embeddings.{stack}.positions.weight"] = (
+                    f"model.{stack}.embed_positions.weight",
+                )
             if self.norm == "pre":
                 names |= _expand(f"{stack}.norm.*", f"model.{stack}.layer_norm.*", 1)
             if self.norm_embedding:
-                names |= _expand(f"embeddings.{stack}.norm.*", f"model.{stack}.layernorm_embedding.*", 1)
+                names |= _expand(
+                    f"embeddings.{stack}.norm.*",
+                    f"model.{stack}.layernorm_embedding.*",
+                    1,
+                )
         names |= _embedding_names(config)
         return names
 
     @property
     def output_weight(self) -> str:
         """The name of the output weights."""
-        return "model.decoder.output_projection.weight" if self.own_tables else "lm_head.weight"
+        return (
+            "model.decoder.output_projection.weight"
+            if self.own_tables
+            else "lm_head.weight"
+        )
 
 
 _DEFAULTS: Mapping[str, Any] = MappingProxyType(
@@ -112,7 +122,11 @@ BART = Seq2SeqFamily(
     position_offset=2,
 )
 MBART = replace(
-    BART, model_type="mbart", title="mBART", full_class="MBartForConditionalGeneration", norm="pre"
+    BART,
+    model_type="mbart",
+    title="mBART",
+    full_class="MBartForConditionalGeneration",
+    norm="pre",
 )
 M2M100 = Seq2SeqFamily(
     model_type="m2m_100",
@@ -161,7 +175,10 @@ FSMT = Seq2SeqFamily(
 
 # Of two families that compute the same, the first one is chosen: it says more about where the model is from.
 SEQ2SEQ_FAMILIES: Mapping[str, Seq2SeqFamily] = MappingProxyType(
-    {family.model_type: family for family in (MARIAN, FSMT, M2M100, PEGASUS, BART, MBART)}
+    {
+        family.model_type: family
+        for family in (MARIAN, FSMT, M2M100, PEGASUS, BART, MBART)
+    }
 )
 
 
@@ -217,4 +234,6 @@ def _expand(ours: str, theirs: str, layers: int) -> dict[str, tuple[str, ...]]:
 
     `#` is replaced by each number of a layer, `*` by weight and bias; spaces separate the names in `theirs`.
     """
-    return {name: tuple(parts.split()) for name, parts in expand_names(ours, theirs, layers)}
+    return {
+        name: tuple(parts.split()) for name, parts in expand_names(ours, theirs, layers)
+    }

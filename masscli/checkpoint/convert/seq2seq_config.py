@@ -5,19 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from masscli.checkpoint.convert.one_direction import DirectedModel
-from masscli.checkpoint.convert.seq2seq import MARIAN, NORM_EPS, SEQ2SEQ_FAMILIES, Seq2SeqFamily
+from masscli.checkpoint.convert.seq2seq import (
+    MARIAN,
+    NORM_EPS,
+    SEQ2SEQ_FAMILIES,
+    Seq2SeqFamily,
+)
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.text.vocabulary import Vocabulary
 
-ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_tanh": "gelu_new", "swish": "swish"}
+ACTIVATIONS = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "gelu_tanh": "gelu_new",
+    "swish": "swish",
+}
 """Names of activations in config.json, by masscli's names in `ModelConfig.activation`."""
 
 _HINT = "CTranslate2 computes it: --to ctranslate2"
 
 
-def choose_seq2seq_family(model: ModelConfig, directed: DirectedModel, vocab: Vocabulary) -> Seq2SeqFamily:
+def choose_seq2seq_family(
+    model: ModelConfig, directed: DirectedModel, vocab: Vocabulary
+) -> Seq2SeqFamily:
     """Return the family of Hugging Face's that computes exactly what the model of one direction does.
 
     `model` is the configuration before it was reduced to one direction, and `vocab` its vocabulary. Raises
@@ -36,7 +48,10 @@ def choose_seq2seq_family(model: ModelConfig, directed: DirectedModel, vocab: Vo
             raise _no_family(model, field)
     # They force one token, such as the tag of the target.
     if len(directed.forced_tokens) > 1:
-        raise MasscliError("outputs begin with several forced tokens; Hugging Face's begin with one", _HINT)
+        raise MasscliError(
+            "outputs begin with several forced tokens; Hugging Face's begin with one",
+            _HINT,
+        )
     pad = directed.target_row(vocab.pad)
     if directed.has_two_vocabularies:
         _check_special_rows(directed, vocab)
@@ -64,11 +79,14 @@ def _check_special_rows(directed: DirectedModel, vocab: Vocabulary) -> None:
     for name, number in (("padding", vocab.pad), ("the end symbol", vocab.eos)):
         if directed.source_ids.index(number) != directed.target_ids.index(number):
             raise MasscliError(
-                f"{name} has different ids in source and target; in Hugging Face's library it has one", _HINT
+                f"{name} has different ids in source and target; in Hugging Face's library it has one",
+                _HINT,
             )
 
 
-def _fits(family: Seq2SeqFamily, model: ModelConfig, directed: DirectedModel, pad: int | None) -> bool:
+def _fits(
+    family: Seq2SeqFamily, model: ModelConfig, directed: DirectedModel, pad: int | None
+) -> bool:
     """Return whether a family can have the vocabularies, layer norms, output bias and positions of a model.
 
     `pad` is the row of padding. With learned positions any can be exported, and also language vectors and
@@ -100,7 +118,8 @@ def _final_norms(config: ModelConfig) -> tuple[bool, ...]:
 
 def _no_family(model: ModelConfig, field: str) -> MasscliError:
     return MasscliError(
-        f"{field} is {to_dict(model)[field]}: no translator of Hugging Face's computes this", _HINT
+        f"{field} is {to_dict(model)[field]}: no translator of Hugging Face's computes this",
+        _HINT,
     )
 
 
@@ -112,7 +131,10 @@ def seq2seq_config(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, 
     sizes: dict[str, Any] = {"vocab_size": len(directed.target_ids)}
     if family.own_tables:
         is_tied = False
-        sizes = {"src_vocab_size": len(directed.source_ids), "tgt_vocab_size": len(directed.target_ids)}
+        sizes = {
+            "src_vocab_size": len(directed.source_ids),
+            "tgt_vocab_size": len(directed.target_ids),
+        }
     elif directed.has_two_vocabularies:
         is_tied = config.tie_output
         sizes = {

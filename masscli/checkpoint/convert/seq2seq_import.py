@@ -16,10 +16,21 @@ from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.attribution import read_attribution
 from masscli.checkpoint.convert.bart import read_bart
-from masscli.checkpoint.convert.folder import CONFIG, read_flag, read_json_if_present, read_weights
+from masscli.checkpoint.convert.folder import (
+    CONFIG,
+    read_flag,
+    read_json_if_present,
+    read_weights,
+)
 from masscli.checkpoint.convert.fsmt import read_fsmt
-from masscli.checkpoint.convert.generation_settings import GENERATION_CONFIG, read_generation_settings
-from masscli.checkpoint.convert.given_vocabulary import given_vocabulary, read_given_tokenizer
+from masscli.checkpoint.convert.generation_settings import (
+    GENERATION_CONFIG,
+    read_generation_settings,
+)
+from masscli.checkpoint.convert.given_vocabulary import (
+    given_vocabulary,
+    read_given_tokenizer,
+)
 from masscli.checkpoint.convert.m2m100 import read_m2m100
 from masscli.checkpoint.convert.marian import read_marian
 from masscli.checkpoint.convert.mbart import read_mbart
@@ -30,7 +41,11 @@ from masscli.checkpoint.convert.seq2seq_tokenizer_json import (
     is_byte_level,
     read_tokenizer_json,
 )
-from masscli.checkpoint.convert.seq2seq_vocabulary import Seq2SeqVocabulary, Sizes, row_of
+from masscli.checkpoint.convert.seq2seq_vocabulary import (
+    Seq2SeqVocabulary,
+    Sizes,
+    row_of,
+)
 from masscli.checkpoint.convert.seq2seq_weights import (
     TokenTables,
     convert_weights,
@@ -49,7 +64,9 @@ from masscli.text.subword_model import BadModelError
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.recipe import Recipe
 
-VocabularyReader = Callable[[Path, Mapping[str, Any], Sizes, Sequence[str]], Seq2SeqVocabulary]
+VocabularyReader = Callable[
+    [Path, Mapping[str, Any], Sizes, Sequence[str]], Seq2SeqVocabulary
+]
 _READERS: Mapping[str, VocabularyReader] = MappingProxyType(
     {
         "bart": read_bart,
@@ -125,16 +142,27 @@ def import_seq2seq(
     if given is None:
         vocabulary = _read_vocabulary(family, folder, config, sizes, languages)
         preprocessing = vocabulary.preprocessing
-        tokenizer = Tokenizer.from_bytes(vocabulary.path, vocabulary.model, preprocessing, languages)
+        tokenizer = Tokenizer.from_bytes(
+            vocabulary.path, vocabulary.model, preprocessing, languages
+        )
         tokenizer, rows = _with_ranges(tokenizer, sizes, languages)
     else:
-        tokenizer, rows = _with_ranges(read_given_tokenizer(given, sizes, languages), sizes, languages)
+        tokenizer, rows = _with_ranges(
+            read_given_tokenizer(given, sizes, languages), sizes, languages
+        )
         vocabulary = given_vocabulary(given, tokenizer, folder, config, rows, languages)
     tokenizer = _with_special_ids(family, tokenizer, vocabulary, folder, config, rows)
-    model = _read_model_config(family, config, read.tensors, tables, vocabulary, rows, path)
-    imported = convert_weights(family, model, read.tensors, tables, tokenizer.vocab, rows, str(weights_path))
+    model = _read_model_config(
+        family, config, read.tensors, tables, vocabulary, rows, path
+    )
+    imported = convert_weights(
+        family, model, read.tensors, tables, tokenizer.vocab, rows, str(weights_path)
+    )
 
-    recipe = replace(from_dict(Recipe, _recipe(output, languages, model, vocabulary.targets)), model=model)
+    recipe = replace(
+        from_dict(Recipe, _recipe(output, languages, model, vocabulary.targets)),
+        model=model,
+    )
     forced = len(tokenizer.vocab.forced_prefix) + int(model.target_tag == "forced")
     generation, generation_notes = read_generation_settings(folder, config, forced)
     state = RunState(
@@ -150,7 +178,9 @@ def import_seq2seq(
     notes += [*vocabulary.notes, *tables.notes, *generation_notes]
     new = tokenizer.vocab.size - len({*rows["encoder"], *rows["decoder"]})
     if new:
-        notes.append(f"{new} ids are new, drawn at random: symbols that the vocabulary lacks")
+        notes.append(
+            f"{new} ids are new, drawn at random: symbols that the vocabulary lacks"
+        )
     if read.left_behind:
         notes.append(f"left behind: {', '.join(read.left_behind)}")
     return saved, notes
@@ -172,7 +202,9 @@ def _read_vocabulary(
             return read_tokenizer_json(folder, config, sizes[0], languages)
         return _READERS[family.model_type](folder, config, sizes, languages)
     except BadModelError as error:
-        raise MasscliError(f"{folder}: its SentencePiece model {error.message}", error.hint) from None
+        raise MasscliError(
+            f"{folder}: its SentencePiece model {error.message}", error.hint
+        ) from None
 
 
 def _check_config(family: Seq2SeqFamily, config: Mapping[str, Any], path: Path) -> None:
@@ -208,20 +240,29 @@ def _vocab_sizes(
     target = source
     if has_own_tables(family, config):
         target = config.get(keys[1]) or source
-    for key, size, table in zip(keys, (source, target), (tables.encoder, tables.decoder), strict=True):
+    for key, size, table in zip(
+        keys, (source, target), (tables.encoder, tables.decoder), strict=True
+    ):
         if type(size) is not int:
             raise MasscliError(f"{path}: has no {key}", f"{family.title} needs it")
         if table.dim() != 2 or len(table) != size:
             raise wrong_shape(
-                str(path), "the table of token embeddings", table, (size, config.get("d_model"))
+                str(path),
+                "the table of token embeddings",
+                table,
+                (size, config.get("d_model")),
             )
     if tables.output.shape != tables.decoder.shape:
-        raise wrong_shape(str(path), family.output_weight, tables.output, tuple(tables.decoder.shape))
+        raise wrong_shape(
+            str(path), family.output_weight, tables.output, tuple(tables.decoder.shape)
+        )
     assert isinstance(source, int) and isinstance(target, int)
     return source, target
 
 
-def _find_max_positions(family: Seq2SeqFamily, weights: Mapping[str, Tensor]) -> int | None:
+def _find_max_positions(
+    family: Seq2SeqFamily, weights: Mapping[str, Tensor]
+) -> int | None:
     """Return the number of positions of a model whose config.json does not say it, None if it is unknown.
 
     Tables of learned positions show it. Positions that are computed are as many as in Hugging Face's library.
@@ -230,7 +271,9 @@ def _find_max_positions(family: Seq2SeqFamily, weights: Mapping[str, Tensor]) ->
     for name, tensor in weights.items():
         if name.endswith("embed_positions.weight") and tensor.dim() == 2:
             lengths.add(len(tensor))
-    if family.sinusoids is not None or (family.computes_missing_positions and not lengths):
+    if family.sinusoids is not None or (
+        family.computes_missing_positions and not lengths
+    ):
         return DEFAULT_POSITIONS
     # Tables of different lengths do not show it.
     if len(lengths) != 1:
@@ -238,7 +281,9 @@ def _find_max_positions(family: Seq2SeqFamily, weights: Mapping[str, Tensor]) ->
     return lengths.pop() - family.offset(0)
 
 
-def _check_sizes(config: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> None:
+def _check_sizes(
+    config: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path
+) -> None:
     """Raise MasscliError if config.json has other numbers of layers than the weights, or too many positions.
 
     This is checked before a model of these sizes uses up memory.
@@ -256,11 +301,14 @@ def _check_sizes(config: Mapping[str, Any], weights: Mapping[str, Tensor], path:
     positions = config.get("max_position_embeddings")
     if type(positions) is not int or not 0 < positions <= MAX_POSITIONS:
         raise MasscliError(
-            f"{path}: max_position_embeddings is {positions}", f"expected 1 to {MAX_POSITIONS:,}"
+            f"{path}: max_position_embeddings is {positions}",
+            f"expected 1 to {MAX_POSITIONS:,}",
         )
     width = config.get("d_model")
     if type(width) is not int or not 0 < width <= MAX_WIDTH:
-        raise MasscliError(f"{path}: d_model is {width}", f"expected 1 to {MAX_WIDTH:,}")
+        raise MasscliError(
+            f"{path}: d_model is {width}", f"expected 1 to {MAX_WIDTH:,}"
+        )
 
 
 def _with_ranges(
@@ -270,10 +318,16 @@ def _with_ranges(
 
     The ids are listed for the encoder and the decoder. The model does not predict symbols which masscli adds.
     """
-    rows: dict[str, Sequence[int]] = {"encoder": range(sizes[0]), "decoder": range(sizes[1])}
+    rows: dict[str, Sequence[int]] = {
+        "encoder": range(sizes[0]),
+        "decoder": range(sizes[1]),
+    }
     if tokenizer.model_kind == TWO_VOCABULARIES:
         source, target = languages
-        rows = {"encoder": tokenizer.own_ids(source), "decoder": tokenizer.own_ids(target)}
+        rows = {
+            "encoder": tokenizer.own_ids(source),
+            "decoder": tokenizer.own_ids(target),
+        }
         return tokenizer.with_own_ranges(), rows
     if tokenizer.vocab.size > sizes[1]:
         tokenizer = tokenizer.with_card_fields(predicted_ids=(0, sizes[1]))
@@ -296,7 +350,9 @@ def _with_special_ids(
     for role in ("pad", "eos"):
         _check_role(role, config, tokenizer, rows["encoder"], vocabulary.path)
     fields: dict[str, Any] = {
-        "decoder_start": _decoder_start(family, folder, config, tokenizer, rows["decoder"])
+        "decoder_start": _decoder_start(
+            family, folder, config, tokenizer, rows["decoder"]
+        )
     }
     if vocabulary.source_start is not None:
         fields["bos"] = vocabulary.source_start
@@ -319,7 +375,9 @@ def _decoder_start(
     """
     start = config.get("decoder_start_token_id")
     if start is None:
-        start = read_json_if_present(folder / GENERATION_CONFIG).get("decoder_start_token_id")
+        start = read_json_if_present(folder / GENERATION_CONFIG).get(
+            "decoder_start_token_id"
+        )
     if type(start) is not int:
         return tokenizer.vocab.role_ids[family.decoder_start]
     if not 0 <= start < len(rows):
@@ -331,7 +389,11 @@ def _decoder_start(
 
 
 def _check_role(
-    role: str, config: Mapping[str, Any], tokenizer: Tokenizer, rows: Sequence[int], path: Path
+    role: str,
+    config: Mapping[str, Any],
+    tokenizer: Tokenizer,
+    rows: Sequence[int],
+    path: Path,
 ) -> None:
     """Raise MasscliError if the id of a special token (pad or eos) is another one by config.json, or missing.
 
@@ -376,7 +438,8 @@ def _read_model_config(
     activation = str(settings["activation_function"])
     if activation not in _ACTIVATIONS:
         raise MasscliError(
-            f"{path}: activation_function is {activation}", f"expected one of {', '.join(_ACTIVATIONS)}"
+            f"{path}: activation_function is {activation}",
+            f"expected one of {', '.join(_ACTIVATIONS)}",
         )
     # One table serves two vocabularies only if they have the same ids.
     one_embedding = tables.one_embedding and rows["encoder"] == rows["decoder"]
@@ -397,11 +460,16 @@ def _read_model_config(
     try:
         return resolve(values)
     except (TypeError, ValueError, ConfigError) as error:
-        raise MasscliError(f"{path}: {error}".replace("model.", ""), "is it as it was published?") from None
+        raise MasscliError(
+            f"{path}: {error}".replace("model.", ""), "is it as it was published?"
+        ) from None
 
 
 def _recipe(
-    output: Path, languages: Sequence[str], model: ModelConfig, targets: Sequence[str] | None
+    output: Path,
+    languages: Sequence[str],
+    model: ModelConfig,
+    targets: Sequence[str] | None,
 ) -> dict[str, Any]:
     """Return the recipe of the imported run as a table: `save_dir`, and a stream for each task of the model.
 
@@ -417,7 +485,10 @@ def _recipe(
     for source, target in directions:
         dataset = f"{source}-{target}"
         if targets is None or target in targets:
-            streams[f"translate-{dataset}"] = {"dataset": dataset, "objective": {"name": "translate"}}
+            streams[f"translate-{dataset}"] = {
+                "dataset": dataset,
+                "objective": {"name": "translate"},
+            }
     if not streams:
         # BART and Pegasus learned to write a text anew.
         streams["denoise"] = {"dataset": languages[0], "objective": {"name": "denoise"}}

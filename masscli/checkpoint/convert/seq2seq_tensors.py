@@ -47,7 +47,9 @@ def _with_unread_rows(table: Tensor, old: int, new: int) -> Tensor:
     return torch.cat([table.new_zeros(new, table.shape[1]), table[old:]])
 
 
-def _separate_embeddings(tensors: Mapping[str, Tensor], output_weight: Tensor) -> dict[str, Tensor]:
+def _separate_embeddings(
+    tensors: Mapping[str, Tensor], output_weight: Tensor
+) -> dict[str, Tensor]:
     """Return the embeddings of encoder, decoder and output layer under Hugging Face's names.
 
     This is for models that do not tie all of them; the shared table of Hugging Face's is the encoder's.
@@ -64,7 +66,9 @@ def _separate_embeddings(tensors: Mapping[str, Tensor], output_weight: Tensor) -
     }
 
 
-def _own_tables(family: Seq2SeqFamily, directed: DirectedModel, output_weight: Tensor) -> dict[str, Tensor]:
+def _own_tables(
+    family: Seq2SeqFamily, directed: DirectedModel, output_weight: Tensor
+) -> dict[str, Tensor]:
     """Return the tables of a model whose stacks do not share their embeddings, by Hugging Face's names.
 
     The output weights are left out if they are the decoder's embeddings, except for a family that always has
@@ -74,7 +78,10 @@ def _own_tables(family: Seq2SeqFamily, directed: DirectedModel, output_weight: T
     encoder = directed.tensors.get("token_embeddings.encoder", shared)
     decoder = directed.tensors.get("token_embeddings.decoder", shared)
     assert encoder is not None and decoder is not None
-    tables = {"model.encoder.embed_tokens.weight": encoder, "model.decoder.embed_tokens.weight": decoder}
+    tables = {
+        "model.encoder.embed_tokens.weight": encoder,
+        "model.decoder.embed_tokens.weight": decoder,
+    }
     if family.own_tables or not directed.config.tie_output:
         tables[family.output_weight] = output_weight
     return tables

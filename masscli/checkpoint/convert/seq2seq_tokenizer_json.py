@@ -13,8 +13,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from masscli.checkpoint.convert.seq2seq_vocabulary import Seq2SeqVocabulary, language_ids
-from masscli.checkpoint.convert.tokenizer_files import TOKENIZER, TokenizerFiles, read_tokenizer_files
+from masscli.checkpoint.convert.seq2seq_vocabulary import (
+    Seq2SeqVocabulary,
+    language_ids,
+)
+from masscli.checkpoint.convert.tokenizer_files import (
+    TOKENIZER,
+    TokenizerFiles,
+    read_tokenizer_files,
+)
 from masscli.core.errors import MasscliError
 from masscli.text.fast_tokenizer import find_marker, pack_fast_tokenizer
 from masscli.text.subword_model import BadModelError
@@ -40,7 +47,9 @@ class _Template(NamedTuple):
 
 def has_only_tokenizer_json(folder: Path) -> bool:
     """Return whether a folder has a tokenizer.json, and none of the files of the families' own tokenizers."""
-    return (folder / TOKENIZER).exists() and not any((folder / name).exists() for name in OWN_FILES)
+    return (folder / TOKENIZER).exists() and not any(
+        (folder / name).exists() for name in OWN_FILES
+    )
 
 
 def is_byte_level(folder: Path) -> bool:
@@ -71,7 +80,9 @@ def read_tokenizer_json(
     codes = _language_codes(files)
     template = _read_template(files, path)
     has_tags = not set(codes.values()).isdisjoint((*template.before, *template.after))
-    special_ids = {token.content: i for i, token in files.added.items() if token.special}
+    special_ids = {
+        token.content: i for i, token in files.added.items() if token.special
+    }
     if has_tags:
         special_ids |= language_ids(languages, codes, path)
 
@@ -85,7 +96,9 @@ def read_tokenizer_json(
         raise MasscliError(f"{path}: {error.message}", error.hint) from None
     pad = config.get("pad_token_id", 1)
     if has_tags:
-        return Seq2SeqVocabulary(path, model, _tag_framing(template, config, codes), pad=pad)
+        return Seq2SeqVocabulary(
+            path, model, _tag_framing(template, config, codes), pad=pad
+        )
     if len(template.before) > 1 or len(template.after) != 1:
         raise MasscliError(
             f"{path}: puts {len(template.before)} special tokens before a source and {len(template.after)} "
@@ -124,7 +137,9 @@ def _read_template(files: TokenizerFiles, path: Path) -> _Template:
     known: Any = part.get("special_tokens")
     items = part.get("single")
     if part.get("type") != "TemplateProcessing" or not isinstance(items, list):
-        raise MasscliError(f"{path}: has no template of special tokens (post_processor)")
+        raise MasscliError(
+            f"{path}: has no template of special tokens (post_processor)"
+        )
     before: list[int] = []
     after: list[int] = []
     current = before
@@ -137,11 +152,15 @@ def _read_template(files: TokenizerFiles, path: Path) -> _Template:
             token: Mapping[str, Any] = known[item["SpecialToken"]["id"]]
             current += [int(number) for number in token["ids"]]
         except (KeyError, TypeError, ValueError):
-            raise MasscliError(f"{path}: its template of special tokens is damaged") from None
+            raise MasscliError(
+                f"{path}: its template of special tokens is damaged"
+            ) from None
     return _Template(tuple(before), tuple(after))
 
 
-def _tag_framing(template: _Template, config: Mapping[str, Any], codes: Mapping[str, int]) -> dict[str, Any]:
+def _tag_framing(
+    template: _Template, config: Mapping[str, Any], codes: Mapping[str, int]
+) -> dict[str, Any]:
     """Return where tags of languages stand, as fields of `ModelConfig`; `codes` are their ids.
 
     The template shows it for sources. Targets begin with the tag if config.json says so, and in mBART-25,
@@ -149,7 +168,9 @@ def _tag_framing(template: _Template, config: Mapping[str, Any], codes: Mapping[
     """
     source_tag = "first" if template.before else "last"
     starts_with_tag = source_tag == "last" and config.get("model_type") == "mbart"
-    starts_with_tag = starts_with_tag or config.get("decoder_start_token_id") in codes.values()
+    starts_with_tag = (
+        starts_with_tag or config.get("decoder_start_token_id") in codes.values()
+    )
     return {
         "languages": "tag",
         "source_tag": source_tag,

@@ -98,7 +98,9 @@ def read_model(folder: Path, *names: str) -> tuple[Path, bytes]:
     raise MasscliError(f"{folder}: has no {names[0]}", _MISSING)
 
 
-def place_pieces(ids: Mapping[str, int], size: int, path: Path) -> tuple[list[str], list[int]]:
+def place_pieces(
+    ids: Mapping[str, int], size: int, path: Path
+) -> tuple[list[str], list[int]]:
     """Return a list with the piece of each of `size` ids, and the sorted ids that no piece has.
 
     In the list these have `<unusedN>`. Raises MasscliError, which names `path`, if an id is not below `size`.
@@ -123,13 +125,16 @@ def direction(folder: Path, languages: Sequence[str]) -> tuple[str, str]:
     """
     if len(languages) != 2:
         raise MasscliError(
-            f"{folder}: translates from one language to another", "name them, the source first: --langs en,de"
+            f"{folder}: translates from one language to another",
+            "name them, the source first: --langs en,de",
         )
     source, target = languages
     return source, target
 
 
-def language_ids(languages: Sequence[str], codes: Mapping[str, int], path: Path) -> dict[str, int]:
+def language_ids(
+    languages: Sequence[str], codes: Mapping[str, int], path: Path
+) -> dict[str, int]:
     """Return the id of the tag of each language, by the name that masscli gives to the language's tag.
 
     `codes` are the ids of all tags by code. A language is named by the whole code (`en_XX`), or by what comes
@@ -138,14 +143,20 @@ def language_ids(languages: Sequence[str], codes: Mapping[str, int], path: Path)
     """
     found = {}
     for language in languages:
-        fitting = [code for code in codes if code == language or code.split("_")[0] == language]
+        fitting = [
+            code for code in codes if code == language or code.split("_")[0] == language
+        ]
         if not fitting:
-            raise MasscliError(f"{path}: has no language {language!r}", f"it has {', '.join(sorted(codes))}")
+            raise MasscliError(
+                f"{path}: has no language {language!r}",
+                f"it has {', '.join(sorted(codes))}",
+            )
         found[language_piece(language)] = codes[min(fitting, key=len)]
     # `en` and `en_XX` name the same tag.
     if len(set(found.values())) < len(found):
         raise MasscliError(
-            f"{path}: some of the languages {', '.join(languages)} are the same", "name each of them once"
+            f"{path}: some of the languages {', '.join(languages)} are the same",
+            "name each of them once",
         )
     return found
 
@@ -182,7 +193,9 @@ def added_token_ids(folder: Path) -> dict[str, int]:
         for token in listed:
             if isinstance(token, dict) and type(token.get("id")) is int:
                 found[_text_of(token)] = token["id"]
-    by_number = read_json_if_present(folder / TOKENIZER_CONFIG).get("added_tokens_decoder")
+    by_number = read_json_if_present(folder / TOKENIZER_CONFIG).get(
+        "added_tokens_decoder"
+    )
     if isinstance(by_number, dict):
         for number, token in by_number.items():
             # Keys of JSON are strings.

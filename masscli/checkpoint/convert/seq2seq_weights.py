@@ -31,7 +31,9 @@ ENCODER = "model.encoder.embed_tokens.weight"
 DECODER = "model.decoder.embed_tokens.weight"
 OUTPUT = "lm_head.weight"
 """Names of the token embeddings of both stacks, of each, and of the output weights."""
-_POSITIONS = re.compile(r"model\.(encoder|decoder)\.embed_positions\.(weight|weights|_float_tensor)")
+_POSITIONS = re.compile(
+    r"model\.(encoder|decoder)\.embed_positions\.(weight|weights|_float_tensor)"
+)
 _BUFFERS = re.compile(r"(.*\.)?(version|position_ids)")
 _HEADS = ("classification_head.", "qa_outputs.")
 _NEW_STD = 0.02
@@ -48,7 +50,10 @@ class Seq2SeqWeights:
 
 
 def normalize_weights(
-    family: Seq2SeqFamily, config: Mapping[str, Any], weights: Mapping[str, Tensor], path: str
+    family: Seq2SeqFamily,
+    config: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    path: str,
 ) -> Seq2SeqWeights:
     """Return the weights in float32 under the names of the family's class with the output layer.
 
@@ -72,10 +77,14 @@ def normalize_weights(
         is_computed = family.sinusoids is not None and _POSITIONS.fullmatch(name)
         if not is_computed and not _BUFFERS.fullmatch(name):
             add_unique(tensors, name, to_float32(theirs, tensor, path), path)
-    positions = {f"model.{stack}.embed_positions.weight" for stack in ("encoder", "decoder")}
+    positions = {
+        f"model.{stack}.embed_positions.weight" for stack in ("encoder", "decoder")
+    }
     # A file that has one of the two tables is damaged, and the other one is missed later.
     if family.computes_missing_positions and positions.isdisjoint(tensors):
-        table = sinusoids(config["max_position_embeddings"], config["d_model"], "marian")
+        table = sinusoids(
+            config["max_position_embeddings"], config["d_model"], "marian"
+        )
         tensors |= dict.fromkeys(positions, table)
     return Seq2SeqWeights(tensors, sorted(left_behind))
 
@@ -96,7 +105,10 @@ class TokenTables:
 
 
 def read_tables(
-    family: Seq2SeqFamily, config: Mapping[str, Any], tensors: Mapping[str, Tensor], path: str
+    family: Seq2SeqFamily,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    path: str,
 ) -> TokenTables:
     """Return the token embeddings and output weights that the model of a config.json (`config`) has.
 
@@ -104,7 +116,9 @@ def read_tables(
     `tie_word_embeddings` is neither true nor false there.
     """
     tied_by_default = family.config_defaults["tie_word_embeddings"]
-    is_tied = read_flag(config, "tie_word_embeddings", tied_by_default, Path(path).with_name(CONFIG))
+    is_tied = read_flag(
+        config, "tie_word_embeddings", tied_by_default, Path(path).with_name(CONFIG)
+    )
     if has_own_tables(family, config):
         return _own_tables(family, tensors, is_tied, path)
     shared = tensors.get(SHARED)
@@ -112,22 +126,33 @@ def read_tables(
         encoder = _require(tensors.get(ENCODER, shared), SHARED, path)
         decoder = _require(tensors.get(DECODER, shared), SHARED, path)
         if OUTPUT not in tensors:
-            raise MasscliError(f"{path}: has no {OUTPUT}", "config.json says that it is not tied")
-        return TokenTables(encoder, decoder, tensors[OUTPUT], torch.equal(encoder, decoder), False)
+            raise MasscliError(
+                f"{path}: has no {OUTPUT}", "config.json says that it is not tied"
+            )
+        return TokenTables(
+            encoder, decoder, tensors[OUTPUT], torch.equal(encoder, decoder), False
+        )
     # Some files have only copies of what is tied.
-    copies = {name: tensors[name] for name in (ENCODER, DECODER, OUTPUT) if name in tensors}
+    copies = {
+        name: tensors[name] for name in (ENCODER, DECODER, OUTPUT) if name in tensors
+    }
     if shared is None:
         shared = _require(next(iter(copies.values()), None), SHARED, path)
     notes = []
     for name, copy in copies.items():
         if SHARED in tensors and not torch.equal(copy, shared):
-            notes.append(f"{name} differs from {SHARED}, which is used as in Hugging Face's model")
+            notes.append(
+                f"{name} differs from {SHARED}, which is used as in Hugging Face's model"
+            )
     return TokenTables(shared, shared, shared, True, True, notes)
 
 
 def has_own_tables(family: Seq2SeqFamily, config: Mapping[str, Any]) -> bool:
     """Return whether encoder and decoder have their own embeddings, according to config.json (`config`)."""
-    return family.own_tables or config.get("share_encoder_decoder_embeddings", True) is False
+    return (
+        family.own_tables
+        or config.get("share_encoder_decoder_embeddings", True) is False
+    )
 
 
 def _own_tables(
@@ -146,7 +171,9 @@ def _own_tables(
     if not is_tied:
         output = _require(tensors.get(OUTPUT), family.output_weight, path)
     same = encoder.shape == decoder.shape and torch.equal(encoder, decoder)
-    return TokenTables(encoder, decoder, output, same, is_tied or torch.equal(output, decoder))
+    return TokenTables(
+        encoder, decoder, output, same, is_tied or torch.equal(output, decoder)
+    )
 
 
 def _require(table: Tensor | None, name: str, path: str) -> Tensor:
@@ -173,7 +200,9 @@ def convert_weights(
     """
     # These are in `tables` already.
     of_tables = (SHARED, ENCODER, DECODER, OUTPUT)
-    remaining = {name: tensor for name, tensor in tensors.items() if name not in of_tables}
+    remaining = {
+        name: tensor for name, tensor in tensors.items() if name not in of_tables
+    }
     bias = torch.zeros(len(rows["decoder"]))
     if config.output_bias:
         bias = _take(remaining, "final_logits_bias", (1, len(bias)), path, family)[0]
@@ -192,7 +221,9 @@ def convert_weights(
             table = _table(tables, part, owner)
             if table.shape != (len(ids), like.shape[1]):
                 raise wrong_shape(path, name, table, (len(ids), like.shape[1]))
-            converted[name] = _with_new_rows(table, torch.tensor(ids) - first, len(like), generator)
+            converted[name] = _with_new_rows(
+                table, torch.tensor(ids) - first, len(like), generator
+            )
         elif part == "output_biases":
             converted[name] = torch.zeros(len(like))
             # An encoder with embeddings of its own predicts nothing.
@@ -202,7 +233,9 @@ def convert_weights(
             # What masscli stacks into one tensor are several of equal size there, such as query, key and
             # value.
             shape = (len(like) // len(names[name]), *like.shape[1:])
-            parts = [_take(remaining, theirs, shape, path, family) for theirs in names[name]]
+            parts = [
+                _take(remaining, theirs, shape, path, family) for theirs in names[name]
+            ]
             converted[name] = torch.cat(parts)
     if remaining:
         raise MasscliError(
@@ -212,13 +245,17 @@ def convert_weights(
     return converted
 
 
-def _with_new_rows(table: Tensor, places: Tensor, size: int, generator: torch.Generator) -> Tensor:
+def _with_new_rows(
+    table: Tensor, places: Tensor, size: int, generator: torch.Generator
+) -> Tensor:
     """Return a table (size, D) with the rows of `table` at `places`; other rows are drawn at random."""
     is_new = torch.ones(size, dtype=torch.bool)
     is_new[places] = False
     placed = torch.empty(size, table.shape[1])
     placed[places] = table
-    new = torch.empty(int(is_new.sum()), table.shape[1]).normal_(0, _NEW_STD, generator=generator)
+    new = torch.empty(int(is_new.sum()), table.shape[1]).normal_(
+        0, _NEW_STD, generator=generator
+    )
     placed[is_new] = new
     return placed
 
@@ -235,7 +272,9 @@ def _table(tables: TokenTables, part: str, owner: str) -> Tensor:
     return tables.decoder
 
 
-def wrong_shape(path: str, name: str, tensor: Tensor, expected: tuple[object, ...]) -> MasscliError:
+def wrong_shape(
+    path: str, name: str, tensor: Tensor, expected: tuple[object, ...]
+) -> MasscliError:
     """Return, without raising it, the error for a tensor with another shape than config.json asks for."""
     return MasscliError(
         f"{path}: {name} is {tuple(tensor.shape)}, by config.json {expected}",
@@ -244,14 +283,21 @@ def wrong_shape(path: str, name: str, tensor: Tensor, expected: tuple[object, ..
 
 
 def _take(
-    remaining: dict[str, Tensor], name: str, shape: tuple[int, ...], path: str, family: Seq2SeqFamily
+    remaining: dict[str, Tensor],
+    name: str,
+    shape: tuple[int, ...],
+    path: str,
+    family: Seq2SeqFamily,
 ) -> Tensor:
     """Remove a tensor from `remaining`, and return it.
 
     Raises MasscliError, which names `path`, if the tensor is missing or has another shape than `shape`.
     """
     if name not in remaining:
-        raise MasscliError(f"{path}: has no {name}", f"the {family.title} that config.json describes has one")
+        raise MasscliError(
+            f"{path}: has no {name}",
+            f"the {family.title} that config.json describes has one",
+        )
     tensor = remaining.pop(name)
     if tensor.shape != shape:
         raise wrong_shape(path, name, tensor, shape)

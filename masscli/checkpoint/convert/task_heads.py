@@ -62,7 +62,9 @@ _TEXT_CLASSES = {
     "roberta": _TANH,
     "xlm-roberta": _TANH,
     "camembert": _TANH,
-    "electra": _HeadClass("ForSequenceClassification", _TWO_LAYERS, head="gelu", pooler=False),
+    "electra": _HeadClass(
+        "ForSequenceClassification", _TWO_LAYERS, head="gelu", pooler=False
+    ),
 }
 _TAG_CLASS = _HeadClass("ForTokenClassification", _ONE_LAYER)
 _SPAN_CLASS = _HeadClass("ForQuestionAnswering", _SPAN_LAYER)
@@ -103,7 +105,9 @@ def convert_task_head(
     if not isinstance(options, TableOptions):
         return None
     head_class = _head_class(family, options)
-    if head_class is None or not _corresponds(head_class, options, checkpoint.recipe.model):
+    if head_class is None or not _corresponds(
+        head_class, options, checkpoint.recipe.model
+    ):
         return None
     names = {}
     for ours, theirs in head_class.layers.items():
@@ -167,7 +171,9 @@ def _head_class(family: Family, options: ObjectiveConfig) -> _HeadClass | None:
     return None
 
 
-def _corresponds(head_class: _HeadClass, options: TableOptions, model: ModelConfig) -> bool:
+def _corresponds(
+    head_class: _HeadClass, options: TableOptions, model: ModelConfig
+) -> bool:
     """Return whether a class computes the same as masscli's head with these options on this model."""
     return options.head == head_class.head and head_class.pooler in (None, model.pooler)
 

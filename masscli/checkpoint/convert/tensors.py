@@ -24,7 +24,9 @@ from masscli.models.transformer import Transformer
 
 Tensors = Mapping[str, Tensor]
 
-_BUFFERS = re.compile(r"(.*\.)?(position_ids|token_type_ids|attn\.bias|attn\.masked_bias)")
+_BUFFERS = re.compile(
+    r"(.*\.)?(position_ids|token_type_ids|attn\.bias|attn\.masked_bias)"
+)
 _OUTPUT_WEIGHT = "output_weights.shared"
 _VOCAB_SIZED = ("token_embeddings.shared", "output_biases.shared", _OUTPUT_WEIGHT)
 _DATA_PARALLEL = "module."
@@ -52,7 +54,9 @@ def normalize_names(family: Family, tensors: Tensors, path: str) -> dict[str, Te
     which names `path`, if two tensors have the same name then.
     """
     # One name that begins so may be a module of this name; all of them mean the wrapper.
-    is_parallel = bool(tensors) and all(name.startswith(_DATA_PARALLEL) for name in tensors)
+    is_parallel = bool(tensors) and all(
+        name.startswith(_DATA_PARALLEL) for name in tensors
+    )
     normalized: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if is_parallel:
@@ -102,7 +106,12 @@ def embedding_rows(family: Family, tensors: Tensors) -> int | None:
 
 
 def from_hf(
-    family: Family, config: ModelConfig, tensors: Tensors, vocab_size: int, size: int, path: str
+    family: Family,
+    config: ModelConfig,
+    tensors: Tensors,
+    vocab_size: int,
+    size: int,
+    path: str,
 ) -> ImportedTensors:
     """Convert published tensors to masscli's.
 
@@ -113,13 +122,16 @@ def from_hf(
     remaining, notes = _merge_tied(family, config, tensors, path)
     sources = _take_sources(family, config, remaining, vocab_size, path)
     objective = _take_objective_head(family, config, remaining, path)
-    left_behind = sorted(name for name in remaining if name.startswith(family.task_prefixes))
+    left_behind = sorted(
+        name for name in remaining if name.startswith(family.task_prefixes)
+    )
     # A tensor that is not understood may be a part that changes what the model computes.
     unknown = sorted(remaining.keys() - left_behind)
     if unknown:
         more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
         raise MasscliError(
-            f"{path}: {unknown[0]}{more} has no place in {family.title}", family.unknown_tensor_hint
+            f"{path}: {unknown[0]}{more} has no place in {family.title}",
+            family.unknown_tensor_hint,
         )
 
     # Tensors are drawn in the order of the model, so that the same file always gives the same run.
@@ -140,7 +152,11 @@ def from_hf(
 
 
 def to_hf(
-    family: Family, config: ModelConfig, tensors: Tensors, position_offset: int, size: int
+    family: Family,
+    config: ModelConfig,
+    tensors: Tensors,
+    position_offset: int,
+    size: int,
 ) -> dict[str, Tensor]:
     """Convert masscli's tensors of a model to Hugging Face's, with `size` rows of token embeddings.
 
@@ -152,13 +168,18 @@ def to_hf(
         if name not in tensors:
             continue
         tensor = tensors[name]
-        if name.endswith("positions.weight") and position_offset != config.position_offset:
+        if (
+            name.endswith("positions.weight")
+            and position_offset != config.position_offset
+        ):
             unused = tensor.new_zeros(position_offset, tensor.shape[1])
             tensor = torch.cat([unused, tensor[config.position_offset :]])
         if name in _VOCAB_SIZED:
             tensor = tensor[:size]
         # What masscli stacks into one tensor is cut into equal parts again.
-        for theirs, part in zip(their_names, tensor.chunk(len(their_names)), strict=True):
+        for theirs, part in zip(
+            their_names, tensor.chunk(len(their_names)), strict=True
+        ):
             converted[theirs] = part.T if _is_transposed(family, name) else part
     # Their output layer has a bias of its own if its weights are not tied.
     for second_name, name in family.tied_bias.items():
@@ -168,18 +189,30 @@ def to_hf(
 
 
 def _take_sources(
-    family: Family, config: ModelConfig, remaining: dict[str, Tensor], vocab_size: int, path: str
+    family: Family,
+    config: ModelConfig,
+    remaining: dict[str, Tensor],
+    vocab_size: int,
+    path: str,
 ) -> dict[str, Tensor]:
     """Remove the tensors of the model from `remaining`, and return them in float32 by Hugging Face's names.
 
     The LM head may be absent as a whole. Raises MasscliError, which names `path`, if another tensor is
     missing, or if one has another shape than `config` asks for, or numbers that are not finite.
     """
-    lm_head = {theirs for (theirs,) in family.tensor_names(family.lm_head, layers=0).values()}
+    lm_head = {
+        theirs for (theirs,) in family.tensor_names(family.lm_head, layers=0).values()
+    }
     # A bare model is saved without the whole LM head; half a head means a damaged file.
     optional = lm_head if lm_head.isdisjoint(remaining) else set()
     # The shapes that config.json describes, in their layout.
-    expected = to_hf(family, config, _meta_tensors(config, vocab_size), config.position_offset, vocab_size)
+    expected = to_hf(
+        family,
+        config,
+        _meta_tensors(config, vocab_size),
+        config.position_offset,
+        vocab_size,
+    )
     for second_name in family.tied_bias:
         expected.pop(second_name, None)
     sources = {}
@@ -188,7 +221,8 @@ def _take_sources(
             continue
         if name not in remaining:
             raise MasscliError(
-                f"{path}: has no {name}", f"the {family.title} that config.json describes has one"
+                f"{path}: has no {name}",
+                f"the {family.title} that config.json describes has one",
             )
         tensor = to_float32(name, remaining.pop(name), path)
         if tensor.shape != like.shape:
@@ -214,7 +248,10 @@ def _take_objective_head(
     objective = {}
     for name, (theirs,) in names.items():
         if theirs not in remaining:
-            raise MasscliError(f"{path}: has no {theirs}, but the rest of this head", "is the file damaged?")
+            raise MasscliError(
+                f"{path}: has no {theirs}, but the rest of this head",
+                "is the file damaged?",
+            )
         tensor = to_float32(theirs, remaining.pop(theirs), path)
         layer, _, kind = name.rpartition(".")
         outputs = family.objective_outputs.get(layer, config.dim)
@@ -241,7 +278,9 @@ def _concatenate(family: Family, name: str, parts: Sequence[Tensor]) -> Tensor:
 def _model_names(family: Family, config: ModelConfig) -> dict[str, tuple[str, ...]]:
     """Return the names of masscli's tensors, each with those of the published ones it is made of."""
     layers = max(config.encoder_layers, config.decoder_layers)
-    names = family.tensor_names(family.body, family.pooler, family.lm_head, layers=layers)
+    names = family.tensor_names(
+        family.body, family.pooler, family.lm_head, layers=layers
+    )
     if not config.tie_output:
         names[_OUTPUT_WEIGHT] = (family.output_weight,)
     return names
@@ -288,7 +327,9 @@ def _merge_tied(
         second = merged.pop(second_name)
         # Some files have the second name only.
         if not torch.equal(merged.setdefault(name, second), second):
-            notes.append(f"{second_name} differs from {name}, and is used, as Hugging Face's model does")
+            notes.append(
+                f"{second_name} differs from {name}, and is used, as Hugging Face's model does"
+            )
             merged[name] = second
     if config.tie_output and family.output_weight in merged:
         [name] = family.tensor_names(family.body, layers=0)["token_embeddings.shared"]

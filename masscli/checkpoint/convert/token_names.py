@@ -19,7 +19,12 @@ def token_names(tokenizer: Tokenizer) -> list[str]:
     else:
         names = tokenizer.all_pieces()
     vocab = tokenizer.vocab
-    roles = {vocab.pad: "<pad>", vocab.mask: "<mask>", vocab.cls: "<cls>", vocab.sep: "<sep>"}
+    roles = {
+        vocab.pad: "<pad>",
+        vocab.mask: "<mask>",
+        vocab.cls: "<cls>",
+        vocab.sep: "<sep>",
+    }
     # Later names win where roles share an id.
     roles |= {vocab.unk: "<unk>", vocab.bos: "<s>", vocab.eos: "</s>"}
     for number, spare in enumerate(vocab.spare):

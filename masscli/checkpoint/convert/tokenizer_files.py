@@ -19,10 +19,20 @@ TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
 ADDED_TOKENS = "added_tokens.json"
-GENERIC_CLASSES = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
+GENERIC_CLASSES = (
+    "PreTrainedTokenizer",
+    "PreTrainedTokenizerFast",
+    "TokenizersBackend",
+)
 """Names of classes that do not show the kind of a tokenizer, which is in tokenizer.json alone."""
 
-_BERT_TOKENS = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
+_BERT_TOKENS = {
+    "unk": "[UNK]",
+    "sep": "[SEP]",
+    "pad": "[PAD]",
+    "cls": "[CLS]",
+    "mask": "[MASK]",
+}
 _FAIRSEQ_TOKENS = {
     "bos": "<s>",
     "eos": "</s>",
@@ -32,7 +42,12 @@ _FAIRSEQ_TOKENS = {
     "cls": "<s>",
     "mask": "<mask>",
 }
-_ALBERT_TOKENS = _BERT_TOKENS | {"unk": "<unk>", "pad": "<pad>", "bos": "[CLS]", "eos": "[SEP]"}
+_ALBERT_TOKENS = _BERT_TOKENS | {
+    "unk": "<unk>",
+    "pad": "<pad>",
+    "bos": "[CLS]",
+    "eos": "[SEP]",
+}
 _DEFAULT_TOKENS: Mapping[str, Mapping[str, str]] = {
     "BertTokenizer": _BERT_TOKENS,
     "DistilBertTokenizer": _BERT_TOKENS,
@@ -44,7 +59,12 @@ _DEFAULT_TOKENS: Mapping[str, Mapping[str, str]] = {
     "MBart50Tokenizer": _FAIRSEQ_TOKENS,
     "NllbTokenizer": _FAIRSEQ_TOKENS,
     "M2M100Tokenizer": _FAIRSEQ_TOKENS,
-    "PegasusTokenizer": {"pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask_2>"},
+    "PegasusTokenizer": {
+        "pad": "<pad>",
+        "eos": "</s>",
+        "unk": "<unk>",
+        "mask": "<mask_2>",
+    },
     "CamembertTokenizer": _FAIRSEQ_TOKENS,
     "AlbertTokenizer": _ALBERT_TOKENS,
     "GPT2Tokenizer": dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>"),
@@ -104,7 +124,9 @@ class TokenizerFiles:
         as the end (GPT-2). Without a start or end token, `<s>` and `</s>` are those of [CLS] and [SEP].
         """
         ids = {piece: i for i, piece in enumerate(pieces)}
-        found = {role: ids[token] for role, token in self.tokens.items() if token in ids}
+        found = {
+            role: ids[token] for role, token in self.tokens.items() if token in ids
+        }
         named = {}
         for role in ("pad", "unk", "mask", "cls", "sep"):
             if role in found:
@@ -201,9 +223,18 @@ def _added_tokens(
     added: dict[int, AddedToken] = {}
     for token_id, text, is_special in listed:
         if not isinstance(is_special, bool):
-            raise MasscliError(f"{path}: special of the added token {text!r} is neither true nor false")
-        if type(token_id) is not int or token_id < 0 or not isinstance(text, str) or token_id in added:
-            raise MasscliError(f"{path}: an added token has no id of its own ({text!r}: {token_id!r})")
+            raise MasscliError(
+                f"{path}: special of the added token {text!r} is neither true nor false"
+            )
+        if (
+            type(token_id) is not int
+            or token_id < 0
+            or not isinstance(text, str)
+            or token_id in added
+        ):
+            raise MasscliError(
+                f"{path}: an added token has no id of its own ({text!r}: {token_id!r})"
+            )
         added[token_id] = AddedToken(text, is_special)
     return dict(sorted(added.items()))
 
@@ -220,7 +251,9 @@ def _list_added_tokens(
     if content:
         for entry in _as_list(content.get("added_tokens")):
             token = _as_dict(entry)
-            listed.append((token.get("id"), token.get("content"), token.get("special", False)))
+            listed.append(
+                (token.get("id"), token.get("content"), token.get("special", False))
+            )
         return folder / TOKENIZER, listed
     if isinstance(settings.get("added_tokens_decoder"), dict):
         for number, token in settings["added_tokens_decoder"].items():
@@ -228,7 +261,9 @@ def _list_added_tokens(
             flags = _as_dict(token)
             listed.append((token_id, flags.get("content"), flags.get("special", False)))
         return folder / SETTINGS, listed
-    special = _listed_specials(settings) | _listed_specials(read_json_if_present(folder / SPECIAL_TOKENS))
+    special = _listed_specials(settings) | _listed_specials(
+        read_json_if_present(folder / SPECIAL_TOKENS)
+    )
     for text, token_id in read_json_if_present(folder / ADDED_TOKENS).items():
         listed.append((token_id, text, text in special))
     return folder / ADDED_TOKENS, listed

@@ -34,7 +34,14 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 MAX_REPEATED = 1 << 26
 """Largest number of elements of a tensor that is larger than what the file holds of it."""
-_ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, struct.error)
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    struct.error,
+)
 """What Python raises for a damaged zip archive: also for a name that is not UTF-8, for a compression that it
 does not know, and for an entry that seems to be encrypted."""
 _STORAGE_TYPES = {
@@ -183,7 +190,9 @@ class _Storage:
         except (OSError, *_ZIP_ERRORS) as error:
             raise MasscliError(f"{self.path}: is damaged ({error})", _HINT) from None
         if len(data) < size:
-            raise MasscliError(f"{self.path}: is damaged (it ends before its last tensor)", _HINT)
+            raise MasscliError(
+                f"{self.path}: is damaged (it ends before its last tensor)", _HINT
+            )
         # A bytearray, since PyTorch warns of memory that cannot be written.
         return torch.frombuffer(bytearray(data), dtype=self.dtype)
 
@@ -214,7 +223,9 @@ def read_torch_file(path: Path) -> Any:
         _check_texts(content)
         return content
     except OSError as error:
-        raise MasscliError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise MasscliError(
+            f"{path}: cannot be read ({error.strerror or error})"
+        ) from None
     except _RefusedError as error:
         raise MasscliError(f"{path}: {error}", _HINT) from None
 
@@ -249,7 +260,11 @@ def plain(value: Any) -> Any:
     if isinstance(state, Mapping) and isinstance(state.get("_content"), list):
         return [plain(item) for item in state["_content"]]
     # An enumeration is made from its value.
-    if len(value.args) == 1 and isinstance(value.args[0], (str, int, float, bool)) and not state:
+    if (
+        len(value.args) == 1
+        and isinstance(value.args[0], (str, int, float, bool))
+        and not state
+    ):
         return value.args[0]
     return value
 
@@ -261,7 +276,11 @@ def _numpy_number(value: InertObject) -> Any:
     if isinstance(data, InertObject) and data.args and isinstance(data.args[0], str):
         data = data.args[0].encode("latin-1")
     code = _NUMPY_NUMBERS.get(str(name))
-    if code is None or not isinstance(data, bytes) or len(data) != struct.calcsize(f"<{code}"):
+    if (
+        code is None
+        or not isinstance(data, bytes)
+        or len(data) != struct.calcsize(f"<{code}")
+    ):
         return value
     return struct.unpack(f"<{code}", data)[0]
 
@@ -272,7 +291,9 @@ class _Unpickler(pickle.Unpickler):
     `storages` takes the key, the dtype and the number of elements of a storage, and returns the storage.
     """
 
-    def __init__(self, file: BinaryIO, storages: Callable[[str, torch.dtype, int], _Storage]) -> None:
+    def __init__(
+        self, file: BinaryIO, storages: Callable[[str, torch.dtype, int], _Storage]
+    ) -> None:
         super().__init__(file, encoding="utf-8")
         self._storages = storages
 
@@ -282,14 +303,23 @@ class _Unpickler(pickle.Unpickler):
             return _CONTAINERS[full_name]
         if module in ("torch", "torch.storage") and name in _STORAGE_TYPES:
             return _STORAGE_TYPES[name]
-        if full_name in ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"):
+        if full_name in (
+            "torch._utils._rebuild_tensor_v2",
+            "torch._utils._rebuild_tensor",
+        ):
             return _rebuild_tensor
-        if full_name in ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"):
+        if full_name in (
+            "torch._utils._rebuild_parameter",
+            "torch._utils._rebuild_parameter_with_state",
+        ):
             return _rebuild_parameter
         if full_name in ("copyreg._reconstructor", "copy_reg._reconstructor"):
             return _reconstruct
         package = module.partition(".")[0]
-        is_standard = package in sys.stdlib_module_names or package in ("__builtin__", "copy_reg")
+        is_standard = package in sys.stdlib_module_names or package in (
+            "__builtin__",
+            "copy_reg",
+        )
         if is_standard and full_name not in _INERT_STANDARD_CLASSES:
             raise _RefusedError(f"asks for {module}.{name}, which is not read")
         return type("InertObject", (InertObject,), {"kind": full_name})
@@ -297,19 +327,28 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, persistent_id: Any) -> _Storage:
         # Before PyTorch 2.0 there are six parts, of which the last one was for views.
         kind, dtype, key, _, count, *_ = persistent_id
-        if kind != "storage" or not isinstance(dtype, torch.dtype) or type(count) is not int or count < 0:
+        if (
+            kind != "storage"
+            or not isinstance(dtype, torch.dtype)
+            or type(count) is not int
+            or count < 0
+        ):
             raise _RefusedError("has a tensor of an unknown kind")
         return self._storages(str(key), dtype, count)
 
 
-def _unpickle(file: BinaryIO, storages: Callable[[str, torch.dtype, int], _Storage]) -> Any:
+def _unpickle(
+    file: BinaryIO, storages: Callable[[str, torch.dtype, int], _Storage]
+) -> Any:
     try:
         return _Unpickler(file, storages).load()
     except _RefusedError:
         raise
     # A pickle of somebody else's may fail in any way.
     except Exception as error:
-        raise _RefusedError(f"is damaged ({type(error).__name__} while it was read)") from None
+        raise _RefusedError(
+            f"is damaged ({type(error).__name__} while it was read)"
+        ) from None
 
 
 def _check_texts(content: Any) -> None:
@@ -321,7 +360,9 @@ def _check_texts(content: Any) -> None:
     while pending:
         value = pending.pop()
         if isinstance(value, str):
-            if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            if not value.isascii() and any(
+                "\ud800" <= letter <= "\udfff" for letter in value
+            ):
                 raise _RefusedError("has a text that is not Unicode")
         elif id(value) not in seen:
             # Pickles can name an object twice, also within itself.
@@ -351,14 +392,18 @@ def _rebuild_parameter(data: Any, *_: Any) -> Any:
     return data
 
 
-def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> StoredTensor:
+def _rebuild_tensor(
+    storage: Any, offset: Any, shape: Any, stride: Any, *_: Any
+) -> StoredTensor:
     """Return a tensor of a storage.
 
     Raises _RefusedError if it needs more elements than the storage has, or if it is larger than the storage
     because it repeats elements, as `Tensor.expand` does, and has more than `MAX_REPEATED` of them.
     """
     numbers = (offset, *shape, *stride)
-    if not isinstance(storage, _Storage) or any(type(n) is not int or n < 0 for n in numbers):
+    if not isinstance(storage, _Storage) or any(
+        type(n) is not int or n < 0 for n in numbers
+    ):
         raise _RefusedError("has a damaged tensor")
     size = math.prod(shape)
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
@@ -378,19 +423,26 @@ def _read_zip(path: Path) -> Any:
         if len(pickles) != 1:
             raise _RefusedError("is a zip archive, but not one of torch.save")
         folder = pickles[0].removesuffix("data.pkl")
-        if f"{folder}byteorder" in entries and archive.read(f"{folder}byteorder") != b"little":
+        if (
+            f"{folder}byteorder" in entries
+            and archive.read(f"{folder}byteorder") != b"little"
+        ):
             raise _RefusedError("was written on a big-endian machine")
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
             raise _RefusedError("is compressed, which torch.save never does")
         content = archive.read(pickles[0])
     except _ZIP_ERRORS as error:
-        raise _RefusedError(f"is damaged ({type(error).__name__} while it was read)") from None
+        raise _RefusedError(
+            f"is damaged ({type(error).__name__} while it was read)"
+        ) from None
 
     def storage(key: str, dtype: torch.dtype, count: int) -> _Storage:
         entry = entries.get(f"{folder}data/{key}")
         # Of a larger entry only a part would be read, and its checksum not be compared.
         if entry is None or entry.file_size != count * dtype.itemsize:
-            raise _RefusedError("lacks the numbers of a tensor, or has others in their place")
+            raise _RefusedError(
+                "lacks the numbers of a tensor, or has others in their place"
+            )
 
         def read_bytes(size: int) -> bytes:
             with archive.open(entry) as file:
@@ -409,7 +461,10 @@ def _read_legacy(path: Path) -> Any:
     """
     storages = _LegacyStorages(path)
     with path.open("rb") as file:
-        if _unpickle(file, storages.add) != LEGACY_MAGIC or _unpickle(file, storages.add) != LEGACY_PROTOCOL:
+        if (
+            _unpickle(file, storages.add) != LEGACY_MAGIC
+            or _unpickle(file, storages.add) != LEGACY_PROTOCOL
+        ):
             raise _RefusedError("is not a file of torch.save")
         system = _unpickle(file, storages.add)
         if not isinstance(system, dict) or system.get("little_endian") is not True:

@@ -15,10 +15,16 @@ from typing import Any
 from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
 from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.folder import CONFIG, write_folder
-from masscli.checkpoint.convert.generation_settings import GENERATION_CONFIG, write_generation_settings
+from masscli.checkpoint.convert.generation_settings import (
+    GENERATION_CONFIG,
+    write_generation_settings,
+)
 from masscli.checkpoint.convert.given_vocabulary import source_token_keys
 from masscli.checkpoint.convert.one_direction import DirectedModel, fold_direction
-from masscli.checkpoint.convert.seq2seq_config import choose_seq2seq_family, seq2seq_config
+from masscli.checkpoint.convert.seq2seq_config import (
+    choose_seq2seq_family,
+    seq2seq_config,
+)
 from masscli.checkpoint.convert.seq2seq_tensors import to_seq2seq
 from masscli.checkpoint.convert.translator_tokenizer import tokenizer_files
 from masscli.checkpoint.convert.vocabulary import OWN_VOCABULARY
@@ -31,7 +37,9 @@ from masscli.text.vocabulary import Vocabulary
 _DEMO_SENTENCES = 500
 
 
-def export_translator(checkpoint: Checkpoint, source: str, target: str, output: Path) -> list[str]:
+def export_translator(
+    checkpoint: Checkpoint, source: str, target: str, output: Path
+) -> list[str]:
     """Write the folder `output` for translation from `source` to `target`, and return notes for the user.
 
     Raises MasscliError if `output` is not empty, or if no family of Hugging Face's computes the same as the
@@ -47,16 +55,29 @@ def export_translator(checkpoint: Checkpoint, source: str, target: str, output: 
     config = {**seq2seq_config(family, directed), **special_ids}
     if family.own_tables:
         config["langs"] = [source, target]
-    generation = {**special_ids, **_search_settings(directed, vocab, checkpoint.state.generation)}
+    generation = {
+        **special_ids,
+        **_search_settings(directed, vocab, checkpoint.state.generation),
+    }
     lines, tried = _lines_to_try(checkpoint, source, target)
-    files, tokenizer_note = tokenizer_files(family, tokenizer, directed, (source, target), lines, tried)
-    notes = [f"{family.full_class}, {source} to {target}: {len(tensors)} tensors", tokenizer_note]
+    files, tokenizer_note = tokenizer_files(
+        family, tokenizer, directed, (source, target), lines, tried
+    )
+    notes = [
+        f"{family.full_class}, {source} to {target}: {len(tensors)} tensors",
+        tokenizer_note,
+    ]
     if not files:
         files = own_vocabulary_files(tokenizer)
         around = source_token_keys(directed)
         config |= around
-        notes.append(f"its vocabulary is in the folder {OWN_VOCABULARY}, which masscli import reads")
-        notes.append("special tokens around sources: " + ", ".join(f"{k} {v}" for k, v in around.items()))
+        notes.append(
+            f"its vocabulary is in the folder {OWN_VOCABULARY}, which masscli import reads"
+        )
+        notes.append(
+            "special tokens around sources: "
+            + ", ".join(f"{k} {v}" for k, v in around.items())
+        )
     files |= notice_file(checkpoint.state.attribution)
     files[CONFIG] = _to_json(config)
     files[GENERATION_CONFIG] = _to_json(generation)
@@ -91,16 +112,24 @@ def _search_settings(
     """
     forced = len(directed.forced_tokens)
     # Their library does not force a token that it suppresses.
-    never_generated = vocab.special_ids - {vocab.eos, vocab.unk, *directed.forced_tokens}
+    never_generated = vocab.special_ids - {
+        vocab.eos,
+        vocab.unk,
+        *directed.forced_tokens,
+    }
     return {
         **write_generation_settings(options, directed.config.max_positions, forced),
         "suppress_tokens": [
-            row for row, number in enumerate(directed.target_ids) if number in never_generated
+            row
+            for row, number in enumerate(directed.target_ids)
+            if number in never_generated
         ],
     }
 
 
-def _lines_to_try(checkpoint: Checkpoint, source: str, target: str) -> tuple[list[tuple[str, str]], str]:
+def _lines_to_try(
+    checkpoint: Checkpoint, source: str, target: str
+) -> tuple[list[tuple[str, str]], str]:
     """Return pairs (language, line) to compare two tokenizers on, and text for the user on their origin.
 
     They are sentences of the demo, and the validation and test sets of the run if its data still exists.

@@ -57,11 +57,15 @@ def tokenizer_files(
         parts = unpack_two_vocabularies(tokenizer.model_bytes)[1]
     kinds = {detect_kind(part) for part in parts}
     if kinds == {DICTIONARY} and tokenizer.preprocessing.published == "fsmt":
-        return _fsmt_files(parts, direction, settings), "FSMTTokenizer: the files that were imported"
+        return _fsmt_files(
+            parts, direction, settings
+        ), "FSMTTokenizer: the files that were imported"
     # None of these tokenizers changes text before it cuts it.
     if tokenizer.preprocessing == TextPreprocessing():
         if family is MARIAN and kinds == {NUMBERED_SENTENCEPIECE}:
-            return _marian_files(parts, direction, settings), "MarianTokenizer: the files that were imported"
+            return _marian_files(
+                parts, direction, settings
+            ), "MarianTokenizer: the files that were imported"
         if kinds == {BYTE_LEVEL_BPE} and len(parts) == 1:
             files = byte_level_files(tokenizer, "BartTokenizer", settings)
             return files, "BartTokenizer: the files that were imported"
@@ -85,7 +89,11 @@ def _imported_tokenizer_json(
     first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
     special_tokens = {}
     for number in (*directed.source_prefix, *directed.source_suffix):
-        special_tokens[f"T{number}"] = {"id": f"T{number}", "ids": [number], "tokens": [pieces[number]]}
+        special_tokens[f"T{number}"] = {
+            "id": f"T{number}",
+            "ids": [number],
+            "tokens": [pieces[number]],
+        }
     # The file that was imported may add the special tokens of another direction.
     template = {
         "type": "TemplateProcessing",
@@ -94,15 +102,27 @@ def _imported_tokenizer_json(
         "special_tokens": special_tokens,
     }
     # `split_special_tokens`: text that looks like a special token is only text.
-    own: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "split_special_tokens": True}
+    own: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "split_special_tokens": True,
+    }
     vocab = tokenizer.vocab
-    roles = {"pad": vocab.pad, "bos": vocab.bos, "eos": vocab.eos, "unk": vocab.unk, "mask": vocab.mask}
+    roles = {
+        "pad": vocab.pad,
+        "bos": vocab.bos,
+        "eos": vocab.eos,
+        "unk": vocab.unk,
+        "mask": vocab.mask,
+    }
     for role, number in roles.items():
         # Symbols that masscli has added are left out.
         if number < len(pieces):
             own[f"{role}_token"] = pieces[number]
     content = {**vocabulary.rest["tokenizer"], "post_processor": template}
-    return {"tokenizer.json": _to_json(content), SETTINGS: _to_json({**settings, **own})}
+    return {
+        "tokenizer.json": _to_json(content),
+        SETTINGS: _to_json({**settings, **own}),
+    }
 
 
 def _template_token(number: int) -> dict[str, Any]:
@@ -110,7 +130,9 @@ def _template_token(number: int) -> dict[str, Any]:
     return {"SpecialToken": {"id": f"T{number}", "type_id": 0}}
 
 
-def _marian_files(parts: Sequence[bytes], direction: tuple[str, str], settings: Mapping[str, Any]) -> Files:
+def _marian_files(
+    parts: Sequence[bytes], direction: tuple[str, str], settings: Mapping[str, Any]
+) -> Files:
     """Return the files of a MarianTokenizer for one vocabulary in `parts`, or for one of each language.
 
     Its own settings are added to `settings`.
@@ -138,7 +160,9 @@ def _marian_files(parts: Sequence[bytes], direction: tuple[str, str], settings: 
     return files
 
 
-def _fsmt_files(parts: Sequence[bytes], direction: tuple[str, str], settings: Mapping[str, Any]) -> Files:
+def _fsmt_files(
+    parts: Sequence[bytes], direction: tuple[str, str], settings: Mapping[str, Any]
+) -> Files:
     """Return the files of an FSMTTokenizer for one dictionary in `parts`, or for one of each language.
 
     Its own settings are added to `settings`.
@@ -149,7 +173,9 @@ def _fsmt_files(parts: Sequence[bytes], direction: tuple[str, str], settings: Ma
         "vocab-src.json": _to_json(_with_word_ends(vocabularies[0])),
         "vocab-tgt.json": _to_json(_with_word_ends(vocabularies[-1])),
         "merges.txt": merges.encode(),
-        SETTINGS: _to_json({**settings, "tokenizer_class": "FSMTTokenizer", "langs": list(direction)}),
+        SETTINGS: _to_json(
+            {**settings, "tokenizer_class": "FSMTTokenizer", "langs": list(direction)}
+        ),
     }
 
 

@@ -13,8 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from masscli.checkpoint.convert.bpe_files import read_byte_level, read_gpt
-from masscli.checkpoint.convert.published_vocabulary import PublishedVocabulary, UnreadableError
-from masscli.checkpoint.convert.sentencepiece_files import read_albert, read_camembert, read_xlmr
+from masscli.checkpoint.convert.published_vocabulary import (
+    PublishedVocabulary,
+    UnreadableError,
+)
+from masscli.checkpoint.convert.sentencepiece_files import (
+    read_albert,
+    read_camembert,
+    read_xlmr,
+)
 from masscli.checkpoint.convert.tokenizer_files import (
     GENERIC_CLASSES,
     SETTINGS,
@@ -46,7 +53,10 @@ READERS: Mapping[str, Reader] = {
     "CamembertTokenizer": read_camembert,
 }
 """The function that reads the vocabulary of a tokenizer, by the name of its class without `Fast`."""
-_GENERIC_READERS: Mapping[str, Reader] = {"WordPiece": read_wordpiece, "BPE": read_byte_level}
+_GENERIC_READERS: Mapping[str, Reader] = {
+    "WordPiece": read_wordpiece,
+    "BPE": read_byte_level,
+}
 """The function that reads a vocabulary whose class is a generic one, by the `type` of its model in
 tokenizer.json."""
 
@@ -73,21 +83,29 @@ def read_vocabulary(
         return _read_own(folder / OWN_VOCABULARY, vocab_size, languages)
     files = read_tokenizer_files(folder, default_class)
     published = _read_published(files, vocab_size)
-    tokenizer = Tokenizer.from_bytes(published.path, published.model, published.preprocessing, languages)
+    tokenizer = Tokenizer.from_bytes(
+        published.path, published.model, published.preprocessing, languages
+    )
     description = published.description
     if not description:
         description = "lower-cased" if published.preprocessing.lowercase else "cased"
     notes = [f"vocabulary {published.path}: {published.pieces:,} pieces, {description}"]
     new = tokenizer.vocab.size - vocab_size
     if new:
-        notes.append(f"{new} ids are new, drawn at random: symbols and languages that the vocabulary lacks")
+        notes.append(
+            f"{new} ids are new, drawn at random: symbols and languages that the vocabulary lacks"
+        )
     # Tables are often padded to a multiple of 8 or 64.
     if vocab_size > published.pieces:
-        notes.append(f"rows {published.pieces} to {vocab_size - 1} of the token embeddings have no piece")
+        notes.append(
+            f"rows {published.pieces} to {vocab_size - 1} of the token embeddings have no piece"
+        )
     return ImportedVocabulary(tokenizer, notes)
 
 
-def _read_own(folder: Path, vocab_size: int, languages: Sequence[str]) -> ImportedVocabulary:
+def _read_own(
+    folder: Path, vocab_size: int, languages: Sequence[str]
+) -> ImportedVocabulary:
     """Read a vocabulary that `masscli export` wrote in masscli's own format.
 
     Raises MasscliError if it lacks one of `languages`, or has another number of ids than `vocab_size`.
@@ -96,13 +114,17 @@ def _read_own(folder: Path, vocab_size: int, languages: Sequence[str]) -> Import
     for language in languages:
         if language not in tokenizer.vocab.languages:
             known = ", ".join(tokenizer.vocab.languages)
-            raise MasscliError(f"{folder}: has no language {language!r}", f"--langs {known}")
+            raise MasscliError(
+                f"{folder}: has no language {language!r}", f"--langs {known}"
+            )
     if tokenizer.vocab.size != vocab_size:
         raise MasscliError(
             f"{folder}: has {tokenizer.vocab.size} ids, but the model has {vocab_size} rows",
             "vocabulary and config.json are of different models",
         )
-    return ImportedVocabulary(tokenizer, [f"vocabulary {folder}: {tokenizer.vocab.size:,} ids of masscli"])
+    return ImportedVocabulary(
+        tokenizer, [f"vocabulary {folder}: {tokenizer.vocab.size:,} ids of masscli"]
+    )
 
 
 def _read_published(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
@@ -128,7 +150,9 @@ def _read_published(files: TokenizerFiles, vocab_size: int) -> PublishedVocabula
         return _read_through_library(files, vocab_size, str(error))
 
 
-def _read_through_library(files: TokenizerFiles, vocab_size: int, reason: str) -> PublishedVocabulary:
+def _read_through_library(
+    files: TokenizerFiles, vocab_size: int, reason: str
+) -> PublishedVocabulary:
     """Read tokenizer.json through the package `tokenizers`.
 
     `reason` is a clause on why masscli's own reader does not, for messages. Raises MasscliError if the
@@ -146,7 +170,13 @@ def _read_through_library(files: TokenizerFiles, vocab_size: int, reason: str) -
     except BadModelError as error:
         raise MasscliError(f"{path}: {error.message}", error.hint) from None
     except MasscliError as error:
-        raise MasscliError(f"{path}: {reason}; that needs Hugging Face's tokenizers", error.hint) from None
+        raise MasscliError(
+            f"{path}: {reason}; that needs Hugging Face's tokenizers", error.hint
+        ) from None
     return PublishedVocabulary(
-        path, model, pieces, TextPreprocessing(), f"read through Hugging Face's tokenizers, as {reason}"
+        path,
+        model,
+        pieces,
+        TextPreprocessing(),
+        f"read through Hugging Face's tokenizers, as {reason}",
     )

@@ -46,7 +46,9 @@ class ExportedVocabulary:
     notes: list[str]
 
 
-def export_vocabulary(tokenizer: Tokenizer, family: Family, max_positions: int) -> ExportedVocabulary:
+def export_vocabulary(
+    tokenizer: Tokenizer, family: Family, max_positions: int
+) -> ExportedVocabulary:
     """Return the files of a vocabulary for a model of a family, and how many token embeddings belong to them.
 
     `max_positions` is the number of tokens of the longest text that the model reads. If no tokenizer of
@@ -119,7 +121,9 @@ def _wordpiece(tokenizer: Tokenizer, family: Family) -> Files:
     if READERS.get(family.tokenizer_class) is read_wordpiece:
         class_name = family.tokenizer_class
     preprocessing = tokenizer.preprocessing
-    strip_accents = {"strip-accents": True, "keep-accents": False}.get(str(preprocessing.published))
+    strip_accents = {"strip-accents": True, "keep-accents": False}.get(
+        str(preprocessing.published)
+    )
     settings = {
         "tokenizer_class": class_name,
         "do_lower_case": preprocessing.lowercase,
@@ -139,17 +143,24 @@ def _byte_level(tokenizer: Tokenizer, family: Family) -> Files | None:
     return byte_level_files(tokenizer, class_name, {})
 
 
-def byte_level_files(tokenizer: Tokenizer, class_name: str, settings: Mapping[str, Any]) -> Files:
+def byte_level_files(
+    tokenizer: Tokenizer, class_name: str, settings: Mapping[str, Any]
+) -> Files:
     """Return the files of a byte-level BPE for the tokenizer class `class_name`, with these settings."""
     vocabulary = unpack(tokenizer.model_bytes, byte_level_bpe.HEADER)
-    own = {"tokenizer_class": class_name, "add_prefix_space": vocabulary.rest["add_prefix_space"]}
+    own = {
+        "tokenizer_class": class_name,
+        "add_prefix_space": vocabulary.rest["add_prefix_space"],
+    }
     special_tokens = _special_tokens(tokenizer, vocabulary)
     return _bpe_files(vocabulary, {**settings, **own, **special_tokens})
 
 
 def _gpt(tokenizer: Tokenizer, family: Family) -> Files:
     vocabulary = unpack(tokenizer.model_bytes, gpt_bpe.HEADER)
-    settings = {"tokenizer_class": "OpenAIGPTTokenizer"} | _special_tokens(tokenizer, vocabulary)
+    settings = {"tokenizer_class": "OpenAIGPTTokenizer"} | _special_tokens(
+        tokenizer, vocabulary
+    )
     return _bpe_files(vocabulary, settings)
 
 
@@ -203,8 +214,13 @@ def _tokenizer_json(tokenizer: Tokenizer, family: Family) -> Files | None:
     if tokenizer.preprocessing.lowercase:
         return None
     vocabulary = unpack(tokenizer.model_bytes, fast_tokenizer.HEADER)
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast"} | _special_tokens(tokenizer, vocabulary)
-    return {TOKENIZER: _to_json(vocabulary.rest["tokenizer"]), SETTINGS: _to_json(settings)}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast"} | _special_tokens(
+        tokenizer, vocabulary
+    )
+    return {
+        TOKENIZER: _to_json(vocabulary.rest["tokenizer"]),
+        SETTINGS: _to_json(settings),
+    }
 
 
 def published_ids(vocabulary: PackedVocabulary) -> dict[str, int]:
@@ -219,7 +235,9 @@ def _published_pieces(vocabulary: PackedVocabulary) -> Sequence[str]:
     return [piece for i, piece in enumerate(vocabulary.pieces) if i not in unused]
 
 
-def _special_tokens(tokenizer: Tokenizer, vocabulary: PackedVocabulary) -> dict[str, Any]:
+def _special_tokens(
+    tokenizer: Tokenizer, vocabulary: PackedVocabulary
+) -> dict[str, Any]:
     """Return the entries of tokenizer_config.json about special tokens.
 
     They are one for each role (`bos_token`, ...) whose id is a published piece, and a list of all others.

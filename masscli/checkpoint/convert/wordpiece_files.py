@@ -75,7 +75,10 @@ def _read_tokenizer_json(files: TokenizerFiles) -> tuple[Path, list[str]]:
     path = files.folder / TOKENIZER
     pieces = ordered_pieces(path, model.get("vocab"))
     # Pieces are stored as lines.
-    expect(not any(re.search(r"[\r\n]", piece) for piece in pieces), "it has pieces with line ends")
+    expect(
+        not any(re.search(r"[\r\n]", piece) for piece in pieces),
+        "it has pieces with line ends",
+    )
     text_file = files.folder / VOCAB
     if text_file.exists():
         check_same_pieces(path, pieces, text_file, _read_vocab_txt(files))
@@ -94,14 +97,18 @@ def _read_vocab_txt(files: TokenizerFiles) -> list[str]:
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
 
 
-def _preprocessing_of_settings(files: TokenizerFiles, pieces: Sequence[str]) -> TextPreprocessing:
+def _preprocessing_of_settings(
+    files: TokenizerFiles, pieces: Sequence[str]
+) -> TextPreprocessing:
     """Return how text is prepared, according to tokenizer_config.json.
 
     If it has no do_lower_case, text is lower-cased unless an ordinary piece has an upper-case letter. Raises
     UnreadableError if it prepares text in a way that masscli does not know.
     """
     expect(files.flag("do_basic_tokenize", True), "do_basic_tokenize is false")
-    expect(files.flag("tokenize_chinese_chars", True), "tokenize_chinese_chars is false")
+    expect(
+        files.flag("tokenize_chinese_chars", True), "tokenize_chinese_chars is false"
+    )
     expect(not files.settings.get("never_split"), "it has words that are never split")
     strip_accents = files.settings.get("strip_accents")
     expect(strip_accents in (None, True, False), "it has an odd strip_accents")

@@ -25,7 +25,12 @@ from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.input_embedding import sinusoids
 from masscli.models.presets import resolve
-from masscli.text.bpe_codes import MASK_ID, XLM_SPECIAL_PIECES, pack_bpe_codes, read_merges
+from masscli.text.bpe_codes import (
+    MASK_ID,
+    XLM_SPECIAL_PIECES,
+    pack_bpe_codes,
+    read_merges,
+)
 from masscli.text.dictionary_model import pack_dictionary
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
@@ -40,7 +45,11 @@ _STACK_KEYS = {"encoder": "encoder", "decoder": "decoder", "model": "encoder"}
 
 def is_xlm(content: Any) -> bool:
     """Return whether the content of a file, read by `read_torch_file`, is a model of XLM or MASS."""
-    return isinstance(content, Mapping) and "params" in content and "dico_id2word" in content
+    return (
+        isinstance(content, Mapping)
+        and "params" in content
+        and "dico_id2word" in content
+    )
 
 
 def convert_xlm(request: ImportRequest, content: Mapping[str, Any]) -> ForeignModel:
@@ -50,14 +59,24 @@ def convert_xlm(request: ImportRequest, content: Mapping[str, Any]) -> ForeignMo
     supported.
     """
     params = attributes(content["params"])
-    request.refuse(TITLE, "dictionaries", "spm_model", "vocab_file", "encoder_json", "vocab_bpe", "arch")
+    request.refuse(
+        TITLE,
+        "dictionaries",
+        "spm_model",
+        "vocab_file",
+        "encoder_json",
+        "vocab_bpe",
+        "arch",
+    )
     _refuse_unsupported(request, params)
     parts: dict[str, TensorTable] = {}
     for key, stack in _STACK_KEYS.items():
         if isinstance(content.get(key), Mapping):
             parts[stack] = TensorTable(request.path, content[key])
     if not parts:
-        raise MasscliError(f"{request.path}: holds no model", "expected encoder and decoder, or model")
+        raise MasscliError(
+            f"{request.path}: holds no model", "expected encoder and decoder, or model"
+        )
     language_ids = _language_ids(request, params)
     tokenizer, notes = _tokenizer(request, content, list(language_ids))
     for stack, table in parts.items():
@@ -71,7 +90,9 @@ def convert_xlm(request: ImportRequest, content: Mapping[str, Any]) -> ForeignMo
     config = _config(request, params, parts, languages)
     tensors: dict[str, Tensor] = {}
     for stack, table in parts.items():
-        converted = _Stack(request, stack, table, config, tokenizer.vocab.size, language_ids, languages)
+        converted = _Stack(
+            request, stack, table, config, tokenizer.vocab.size, language_ids, languages
+        )
         tensors |= converted.tensors()
     return ForeignModel(
         title=f"{TITLE} ({', '.join(parts)})",
@@ -93,9 +114,15 @@ def _refuse_unsupported(request: ImportRequest, params: Mapping[str, Any]) -> No
             f"{request.path}: has attention_setting {setting}, with a whole attention for each language",
             "only attention_setting v1 is supported, the default of MASS",
         )
-    for option, meaning in (("asm", "adaptive softmax"), ("use_memory", "memory layers")):
+    for option, meaning in (
+        ("asm", "adaptive softmax"),
+        ("use_memory", "memory layers"),
+    ):
         if params.get(option):
-            raise MasscliError(f"{request.path}: has {meaning} ({option})", "such models are not supported")
+            raise MasscliError(
+                f"{request.path}: has {meaning} ({option})",
+                "such models are not supported",
+            )
 
 
 def _language_ids(request: ImportRequest, params: Mapping[str, Any]) -> dict[str, int]:
@@ -104,9 +131,13 @@ def _language_ids(request: ImportRequest, params: Mapping[str, Any]) -> dict[str
     if isinstance(ids, Mapping):
         # Some files have numbers of NumPy.
         ids = {language: plain(number) for language, number in ids.items()}
-    valid = isinstance(ids, Mapping) and all(type(number) is int for number in ids.values())
+    valid = isinstance(ids, Mapping) and all(
+        type(number) is int for number in ids.values()
+    )
     if not valid or not ids or sorted(ids.values()) != list(range(len(ids))):
-        raise MasscliError(f"{request.path}: has no lang2id, the numbers of its languages")
+        raise MasscliError(
+            f"{request.path}: has no lang2id, the numbers of its languages"
+        )
     return dict(sorted(ids.items(), key=lambda item: item[1]))
 
 
@@ -119,10 +150,17 @@ def _tokenizer(
     """
     pieces = _pieces(request, content["dico_id2word"])
     if request.bpe_codes is not None:
-        data = pack_bpe_codes(pieces[len(XLM_SPECIAL_PIECES) :], read_merges(request.bpe_codes))
-        notes = [f"vocabulary: {len(pieces):,} pieces, of words cut by {request.bpe_codes}"]
+        data = pack_bpe_codes(
+            pieces[len(XLM_SPECIAL_PIECES) :], read_merges(request.bpe_codes)
+        )
+        notes = [
+            f"vocabulary: {len(pieces):,} pieces, of words cut by {request.bpe_codes}"
+        ]
     else:
-        special = {name: XLM_SPECIAL_PIECES.index(name) for name in ("<s>", "</s>", "<pad>", "<unk>")}
+        special = {
+            name: XLM_SPECIAL_PIECES.index(name)
+            for name in ("<s>", "</s>", "<pad>", "<unk>")
+        }
         special["<mask>"] = MASK_ID
         # The other pieces called <special...> are reserved, and no text has them.
         unused = []
@@ -146,8 +184,14 @@ def _text_note(request: ImportRequest) -> str:
 
     Only the options of the request determine this, not the file; the note lets the user see a wrong choice.
     """
-    moses = "tokenized by Moses' rules (--moses)" if request.moses else "not tokenized (see --moses)"
-    case = "lower-cased (--lowercase)" if request.lowercase else "cased (see --lowercase)"
+    moses = (
+        "tokenized by Moses' rules (--moses)"
+        if request.moses
+        else "not tokenized (see --moses)"
+    )
+    case = (
+        "lower-cased (--lowercase)" if request.lowercase else "cased (see --lowercase)"
+    )
     return f"; text is {moses} and {case}"
 
 
@@ -168,13 +212,17 @@ def _pieces(request: ImportRequest, id2word: Any) -> list[str]:
     return pieces
 
 
-def _languages_of_model(parts: Mapping[str, TensorTable], language_ids: Mapping[str, int]) -> tuple[str, ...]:
+def _languages_of_model(
+    parts: Mapping[str, TensorTable], language_ids: Mapping[str, int]
+) -> tuple[str, ...]:
     """Return the languages for which the model has vectors or output projections, in the order of their ids.
 
     The result is empty if it has neither.
     """
     has_vectors = any("lang_embeddings.weight" in table for table in parts.values())
-    has_projections = "decoder" in parts and "encoder_attn.0.out_lin.0.weight" in parts["decoder"]
+    has_projections = (
+        "decoder" in parts and "encoder_attn.0.out_lin.0.weight" in parts["decoder"]
+    )
     if has_vectors or has_projections:
         return tuple(language_ids)
     return ()
@@ -195,9 +243,12 @@ def _config(
     heads = request.heads or params.get("n_heads")
     if type(heads) is not int:
         raise MasscliError(
-            f"{request.path}: does not say its number of attention heads", "give it with --heads"
+            f"{request.path}: does not say its number of attention heads",
+            "give it with --heads",
         )
-    position_rows = [part.shape("position_embeddings.weight")[0] for part in parts.values()]
+    position_rows = [
+        part.shape("position_embeddings.weight")[0] for part in parts.values()
+    ]
     cross_output = "shared"
     if "decoder" in parts and "encoder_attn.0.out_lin.0.weight" in parts["decoder"]:
         cross_output = "language"
@@ -208,7 +259,9 @@ def _config(
         "ffn_dim": table.shape("ffns.0.lin1.weight")[0],
         "heads": heads,
         "max_positions": min(position_rows),
-        "activation": "gelu" if read_flag(params, "gelu_activation", False, request.path) else "relu",
+        "activation": "gelu"
+        if read_flag(params, "gelu_activation", False, request.path)
+        else "relu",
         "tie_output": read_flag(params, "share_inout_emb", True, request.path),
         "languages": "embedding" if languages else "none",
         "cross_output": cross_output,
@@ -261,10 +314,14 @@ class _Stack:
         ours = f"embeddings.{self._stack}"
         self._embedding = table.take("embeddings.weight")
         tensors = table.take_linear(f"{ours}.norm", "layer_norm_emb")
-        tensors[f"token_embeddings.{self._stack}"] = take_with_new_rows(self._embedding, self._vocab_size)
+        tensors[f"token_embeddings.{self._stack}"] = take_with_new_rows(
+            self._embedding, self._vocab_size
+        )
         positions = table.take("position_embeddings.weight")
         if self._config.positions == "learned":
-            tensors[f"{ours}.positions.weight"] = positions[: self._config.max_positions]
+            tensors[f"{ours}.positions.weight"] = positions[
+                : self._config.max_positions
+            ]
         else:
             self._check_sinusoids(positions)
         if not self._languages:
@@ -274,7 +331,9 @@ class _Stack:
         if "lang_embeddings.weight" in table:
             theirs = table.take("lang_embeddings.weight")
             # Rows are found by name: a file may number its languages in any order.
-            vectors = theirs[[self._language_ids[language] for language in self._languages]]
+            vectors = theirs[
+                [self._language_ids[language] for language in self._languages]
+            ]
         tensors[f"{ours}.languages.weight"] = vectors
         return tensors
 
@@ -294,12 +353,16 @@ class _Stack:
         """
         table = self._table
         if "pred_layer.proj.bias" not in table:
-            raise MasscliError(f"{self._request.path}: its {self._stack} has no output layer (pred_layer)")
+            raise MasscliError(
+                f"{self._request.path}: its {self._stack} has no output layer (pred_layer)"
+            )
         bias = take_with_new_rows(table.take("pred_layer.proj.bias"), self._vocab_size)
         weight = table.take("pred_layer.proj.weight")
         tensors = {f"output_biases.{self._stack}": bias}
         if not self._config.tie_output:
-            tensors[f"output_weights.{self._stack}"] = take_with_new_rows(weight, self._vocab_size)
+            tensors[f"output_weights.{self._stack}"] = take_with_new_rows(
+                weight, self._vocab_size
+            )
         elif not torch.equal(weight, self._embedding):
             raise MasscliError(
                 f"{self._request.path}: pred_layer.proj.weight differs from embeddings.weight",
@@ -312,9 +375,12 @@ class _Stack:
         ours = f"{self._stack}.layers.{layer}"
         attention = f"attentions.{layer}"
         tensors = table.take_linear(
-            f"{ours}.self_attention.qkv", *(f"{attention}.{name}_lin" for name in ("q", "k", "v"))
+            f"{ours}.self_attention.qkv",
+            *(f"{attention}.{name}_lin" for name in ("q", "k", "v")),
         )
-        tensors |= table.take_linear(f"{ours}.self_attention.out", f"{attention}.out_lin")
+        tensors |= table.take_linear(
+            f"{ours}.self_attention.out", f"{attention}.out_lin"
+        )
         tensors |= table.take_linear(f"{ours}.self_norm", f"layer_norm1.{layer}")
         tensors |= table.take_linear(f"{ours}.fc1", f"ffns.{layer}.lin1")
         tensors |= table.take_linear(f"{ours}.fc2", f"ffns.{layer}.lin2")
@@ -329,12 +395,18 @@ class _Stack:
         ours = f"decoder.layers.{layer}.cross_attention"
         tensors = table.take_linear(f"{ours}.q", f"{theirs}.q_lin")
         tensors |= table.take_linear(f"{ours}.kv", f"{theirs}.k_lin", f"{theirs}.v_lin")
-        tensors |= table.take_linear(f"decoder.layers.{layer}.cross_norm", f"layer_norm15.{layer}")
+        tensors |= table.take_linear(
+            f"decoder.layers.{layer}.cross_norm", f"layer_norm15.{layer}"
+        )
         if self._config.cross_output == "shared":
-            return tensors | table.take_linear(f"{ours}.out.shared", f"{theirs}.out_lin")
+            return tensors | table.take_linear(
+                f"{ours}.out.shared", f"{theirs}.out_lin"
+            )
         for language in self._languages:
             number = self._language_ids[language]
-            tensors |= table.take_linear(f"{ours}.out.language_{language}", f"{theirs}.out_lin.{number}")
+            tensors |= table.take_linear(
+                f"{ours}.out.language_{language}", f"{theirs}.out_lin.{number}"
+            )
         return tensors
 
 
@@ -374,13 +446,19 @@ def _check_languages(request: ImportRequest, languages: Sequence[str]) -> None:
                 f"it knows {', '.join(languages)}",
             )
     if (request.source is None) != (request.target is None):
-        raise MasscliError("-s and -t belong together", "without both, the run has all of its directions")
+        raise MasscliError(
+            "-s and -t belong together",
+            "without both, the run has all of its directions",
+        )
 
 
 def _named_streams(trained: Sequence[tuple[str, str]]) -> dict[str, Any]:
     streams = {}
     for objective, dataset in trained:
-        streams[f"{objective}-{dataset}"] = {"dataset": dataset, "objective": {"name": objective}}
+        streams[f"{objective}-{dataset}"] = {
+            "dataset": dataset,
+            "objective": {"name": objective},
+        }
     return streams
 
 

@@ -70,7 +70,9 @@ def parse_foreign(text: str) -> ForeignCommand:
     try:
         words = _join_tuples(_split_words(text))
     except ValueError as error:
-        raise MasscliError(f"the command line cannot be read: {error}", "close its quotes") from None
+        raise MasscliError(
+            f"the command line cannot be read: {error}", "close its quotes"
+        ) from None
     start = _find_script(words)
     script = PurePath(words[start])
     name = SCRIPTS[script.name]
@@ -79,9 +81,13 @@ def parse_foreign(text: str) -> ForeignCommand:
         name = "fairseq-train"
     program = programs()[name]
     # The command ends where the shell would begin another, or send its output to a file.
-    own_words = itertools.takewhile(lambda word: not _ends_command(word), words[start + 1 :])
+    own_words = itertools.takewhile(
+        lambda word: not _ends_command(word), words[start + 1 :]
+    )
     flags, arguments = _split(program, list(own_words))
-    return ForeignCommand(script.name, program, tuple(flags), tuple(arguments), _processes(words[:start]))
+    return ForeignCommand(
+        script.name, program, tuple(flags), tuple(arguments), _processes(words[:start])
+    )
 
 
 def _ends_command(word: str) -> bool:
@@ -123,11 +129,17 @@ def _find_script(words: Sequence[str]) -> int:
         if SCRIPTS.get(name):
             return number
         if name in SCRIPTS:
-            raise MasscliError(f"{name}: its settings are in YAML files", f"known are {KNOWN}")
-    raise MasscliError("there is no program that is known in this command line", f"known are {KNOWN}")
+            raise MasscliError(
+                f"{name}: its settings are in YAML files", f"known are {KNOWN}"
+            )
+    raise MasscliError(
+        "there is no program that is known in this command line", f"known are {KNOWN}"
+    )
 
 
-def _split(program: ForeignProgram, words: Sequence[str]) -> tuple[list[GivenFlag], list[str]]:
+def _split(
+    program: ForeignProgram, words: Sequence[str]
+) -> tuple[list[GivenFlag], list[str]]:
     """Split the words after the script into (flags with their values, positional arguments)."""
     flags: list[GivenFlag] = []
     arguments: list[str] = []

@@ -53,7 +53,11 @@ class Conversion:
             if not word.startswith("--"):
                 continue
             following = words[number + 1 : number + 2]
-            value = following[0] if following and not following[0].startswith("--") else None
+            value = (
+                following[0]
+                if following and not following[0].startswith("--")
+                else None
+            )
             self.options.pop(_opposite(word), None)
             self.options[word] = value
 
@@ -79,7 +83,9 @@ def convert(given: ForeignCommand) -> Conversion:
     conversion = Conversion(command, processes=given.processes)
     conversion.add(f"{task} {given.program.defaults}")
     # What an architecture sets comes first, since other flags change it wherever they stand.
-    for flag in sorted(given.flags, key=lambda flag: flag.flag is None or not flag.flag.is_base):
+    for flag in sorted(
+        given.flags, key=lambda flag: flag.flag is None or not flag.flag.is_base
+    ):
         _convert_flag(conversion, flag)
     FINISH[given.program.name](conversion, given)
     _choose_command(conversion)
@@ -91,7 +97,9 @@ def _convert_flag(conversion: Conversion, given: GivenFlag) -> None:
     """Add the masscli counterpart of one flag to `conversion`, in place, or a remark if it has none."""
     flag, value = given.flag, " ".join(given.values)
     if flag is None:
-        conversion.remarks.append(f"{given.name}: is in no table of masscli, and was left out")
+        conversion.remarks.append(
+            f"{given.name}: is in no table of masscli, and was left out"
+        )
     elif flag.always is not None:
         conversion.always.append(given.name)
     elif flag.missing is not None:
@@ -99,7 +107,9 @@ def _convert_flag(conversion: Conversion, given: GivenFlag) -> None:
     elif flag.choices:
         if value not in flag.choices:
             known = ", ".join(flag.choices)
-            conversion.remarks.append(f"{given.name} {value}: has no counterpart (known: {known})")
+            conversion.remarks.append(
+                f"{given.name} {value}: has no counterpart (known: {known})"
+            )
         conversion.add(flag.choices.get(value, ""))
     elif value.lower() == "false":
         # A switch that is turned off.
@@ -121,7 +131,9 @@ def _add_template(conversion: Conversion, given: GivenFlag) -> None:
             return
         written = FORMS[given.flag.form](value)
     except (ValueError, KeyError, IndexError, ArithmeticError):
-        conversion.remarks.append(f"{given.name} {value}: is not understood, and was left out")
+        conversion.remarks.append(
+            f"{given.name} {value}: is not understood, and was left out"
+        )
         return
     flags = given.flag.template.replace("{}", written)
     if flags.startswith("--"):
@@ -150,7 +162,9 @@ def _finish_fairseq_train(conversion: Conversion, given: ForeignCommand) -> None
         first, *others = given.arguments[0].split(":")
         conversion.arguments = [first]
         if others:
-            conversion.remarks.append(f"{given.arguments[0]}: masscli reads one data folder with all shards")
+            conversion.remarks.append(
+                f"{given.arguments[0]}: masscli reads one data folder with all shards"
+            )
     for flag in given.flags:
         # Its default is the last checkpoint of the run itself, which continues here in any case.
         if flag.name == "--restore-file" and flag.values == ("checkpoint_last.pt",):
@@ -169,7 +183,9 @@ def _finish_fairseq_generate(conversion: Conversion, given: ForeignCommand) -> N
     elif given.arguments:
         conversion.options["--data"] = given.arguments[0]
     if not conversion.arguments:
-        conversion.remarks.append("--path: names no run, so the latest one under runs is taken")
+        conversion.remarks.append(
+            "--path: names no run, so the latest one under runs is taken"
+        )
 
 
 def _finish_fairseq_preprocess(conversion: Conversion, given: ForeignCommand) -> None:
@@ -181,13 +197,22 @@ def _finish_fairseq_preprocess(conversion: Conversion, given: ForeignCommand) ->
 
 def _finish_xlm(conversion: Conversion, given: ForeignCommand) -> None:
     """Set what depends on several flags of XLM: objectives, the run's folder, layers and batch size."""
-    values = {flag.name.lstrip("-").replace("-", "_"): "".join(flag.values) for flag in given.flags}
+    values = {
+        flag.name.lstrip("-").replace("-", "_"): "".join(flag.values)
+        for flag in given.flags
+    }
     for flag in ("--task", "--objective", "--pairs", "--langs", "--auxiliary"):
         conversion.options.pop(flag, None)
     conversion.options.pop("--word-mass", None)
     _choose_xlm_objectives(conversion, values)
-    folder = [values.get("dump_path") or "dumped", values.get("exp_name", ""), values.get("exp_id", "")]
-    conversion.options["--save-dir"] = "/".join(part.rstrip("/") for part in folder if part)
+    folder = [
+        values.get("dump_path") or "dumped",
+        values.get("exp_name", ""),
+        values.get("exp_id", ""),
+    ]
+    conversion.options["--save-dir"] = "/".join(
+        part.rstrip("/") for part in folder if part
+    )
     # XLM's feed-forward layers are four times as wide as the others.
     dim = parse_digits(conversion.options["--dim"] or "")
     if dim is not None:
@@ -195,16 +220,23 @@ def _finish_xlm(conversion: Conversion, given: ForeignCommand) -> None:
     if values.get("tokens_per_batch", "-1") != "-1" and "batch_size" in values:
         # It is then the size of the batches of back-translation alone.
         conversion.options.pop("--batch-size", None)
-        conversion.remarks.append("--batch_size: has no counterpart beside --tokens_per_batch (--max-tokens)")
+        conversion.remarks.append(
+            "--batch_size: has no counterpart beside --tokens_per_batch (--max-tokens)"
+        )
     if conversion.objective in ENCODERS:
         conversion.options.pop("--decoder-layers", None)
     if conversion.objective in DECODERS:
         conversion.options.pop("--encoder-layers", None)
-    if "--lang-temperature" not in conversion.options and conversion.objective != "denoise":
+    if (
+        "--lang-temperature" not in conversion.options
+        and conversion.objective != "denoise"
+    ):
         # XLM makes as many steps in each language, whatever their sizes.
         conversion.options["--lang-temperature"] = "1000"
     if "reload_model" in values:
-        _remark_on_import(conversion, dict.fromkeys(filter(None, values["reload_model"].split(","))))
+        _remark_on_import(
+            conversion, dict.fromkeys(filter(None, values["reload_model"].split(",")))
+        )
 
 
 def _choose_xlm_objectives(conversion: Conversion, values: dict[str, str]) -> None:
@@ -222,7 +254,9 @@ def _choose_xlm_objectives(conversion: Conversion, values: dict[str, str]) -> No
             objectives.setdefault(name, []).append(item)
             weights[name] = values.get(f"lambda_{step}", "1")
     if not objectives:
-        conversion.remarks.append("no steps are given (--mass_steps, --mt_steps, ...): choose an --objective")
+        conversion.remarks.append(
+            "no steps are given (--mass_steps, --mt_steps, ...): choose an --objective"
+        )
         return
     main, *others = objectives
     kind = "--task" if main in ("backtranslate", "translate") else "--objective"
@@ -240,10 +274,14 @@ def _choose_xlm_objectives(conversion: Conversion, values: dict[str, str]) -> No
     for name in others:
         _remark_on_pairs(conversion, main, name, objectives)
     if others:
-        conversion.options["--auxiliary"] = ",".join(f"{name}={weights[name]}" for name in others)
+        conversion.options["--auxiliary"] = ",".join(
+            f"{name}={weights[name]}" for name in others
+        )
 
 
-def _remark_on_pairs(conversion: Conversion, main: str, other: str, objectives: dict[str, list[str]]) -> None:
+def _remark_on_pairs(
+    conversion: Conversion, main: str, other: str, objectives: dict[str, list[str]]
+) -> None:
     """Add a remark if an auxiliary translate or tlm objective has other pairs than the main objective.
 
     masscli trains auxiliary objectives on the languages of the main one. `objectives` holds the languages or
@@ -254,7 +292,9 @@ def _remark_on_pairs(conversion: Conversion, main: str, other: str, objectives: 
     elif other == "tlm":
         # It has no direction: all pairs of the languages of the main objective.
         pairs = combinations(sorted(objectives[main]), 2)
-        is_same = {frozenset(step.split("-")) for step in objectives[other]} == set(map(frozenset, pairs))
+        is_same = {frozenset(step.split("-")) for step in objectives[other]} == set(
+            map(frozenset, pairs)
+        )
     else:
         is_same = True
     if not is_same:
@@ -314,7 +354,8 @@ def _drop_unknown(conversion: Conversion) -> None:
     for flag in [flag for flag in conversion.options if flag not in known]:
         value = conversion.options.pop(flag)
         conversion.remarks.append(
-            f"{flag} {value or ''}".strip() + f": {conversion.objective} does not have it"
+            f"{flag} {value or ''}".strip()
+            + f": {conversion.objective} does not have it"
         )
 
 

@@ -100,7 +100,9 @@ class ForeignProgram:
 @functools.cache
 def programs() -> dict[str, ForeignProgram]:
     """Return all programs of flags.toml by name; the file is read once."""
-    text = files("masscli.cli.foreign").joinpath("flags.toml").read_text(encoding="utf-8")
+    text = (
+        files("masscli.cli.foreign").joinpath("flags.toml").read_text(encoding="utf-8")
+    )
     found = {}
     for name, entry in tomllib.loads(text).items():
         flags = {}
@@ -116,7 +118,11 @@ def programs() -> dict[str, ForeignProgram]:
                 missing=row.get("missing"),
             )
         found[name] = ForeignProgram(
-            name, entry["command"], " ".join(entry["defaults"].split()), flags, entry.get("aliases", {})
+            name,
+            entry["command"],
+            " ".join(entry["defaults"].split()),
+            flags,
+            entry.get("aliases", {}),
         )
     return found
 

@@ -126,10 +126,14 @@ FORMS: dict[str, Callable[[str], str]] = {
     "languages": languages,
     "language": lambda value: value.split("_")[0],
     "checkpoint": checkpoint,
-    "checkpoints": lambda value: " ".join(checkpoint(path) for path in value.split(":")),
+    "checkpoints": lambda value: " ".join(
+        checkpoint(path) for path in value.split(":")
+    ),
     "inverse": temperature,
     "whole": lambda value: str(math.ceil(float(value))),
-    "hf-metric": lambda value: "loss" if value.endswith("loss") else value.removeprefix("eval_"),
+    "hf-metric": lambda value: (
+        "loss" if value.endswith("loss") else value.removeprefix("eval_")
+    ),
 }
 """Functions that convert the value of a flag to the value of a masscli flag, by the name in flags.toml."""
 

@@ -10,7 +10,15 @@ before one `ConfigError` is raised.
 
 from __future__ import annotations
 
-from masscli.core.config.declare import Flags, PlugIn, PlugInRegistry, Rule, UnusedOption, check, config
+from masscli.core.config.declare import (
+    Flags,
+    PlugIn,
+    PlugInRegistry,
+    Rule,
+    UnusedOption,
+    check,
+    config,
+)
 from masscli.core.config.decode import from_dict
 from masscli.core.config.document import OptionInfo, field_docs, iter_options, type_name
 from masscli.core.config.encode import to_dict

@@ -33,7 +33,9 @@ def from_dict(cls: type[T], raw: Mapping[str, Any], prefix: str = "") -> T:
     try:
         return cast(T, _parse_section(cls, raw))
     except ConfigError as error:
-        raise ConfigError(*(problem.under(prefix) for problem in error.problems), hint=error.hint) from None
+        raise ConfigError(
+            *(problem.under(prefix) for problem in error.problems), hint=error.hint
+        ) from None
 
 
 def _parse_section(cls: type, raw: object) -> object:
@@ -44,8 +46,14 @@ def _parse_section(cls: type, raw: object) -> object:
     kinds = typing.get_type_hints(cls)
     known = [field.name for field in fields(cast(Any, cls))]
     # Problems are collected, and raised together at the end.
-    problems = [Problem(key, f"unknown key{suggest(key, known)}") for key in raw if key not in known]
-    values, problems_of_values = _parse_values(kinds, {key: raw[key] for key in raw if key in known})
+    problems = [
+        Problem(key, f"unknown key{suggest(key, known)}")
+        for key in raw
+        if key not in known
+    ]
+    values, problems_of_values = _parse_values(
+        kinds, {key: raw[key] for key in raw if key in known}
+    )
     problems += problems_of_values
     for field in fields(cast(Any, cls)):
         if field.name not in raw and _is_required(field):
@@ -98,7 +106,9 @@ def _parse_value(kind: Any, value: object) -> object:
         if value is None:
             return None
         # An optional type is a union with None.
-        (inner, *_) = (argument for argument in arguments if argument is not types.NoneType)
+        (inner, *_) = (
+            argument for argument in arguments if argument is not types.NoneType
+        )
         return _parse_value(inner, value)
     if is_dataclass(kind):
         return _parse_section(cast(type, kind), value)
@@ -137,7 +147,9 @@ def _parse_choice(choices: tuple[Any, ...], value: object) -> object:
         # A choice may be a number, which is a string on the command line.
         if value in (choice, str(choice)):
             return choice
-    raise ConfigError(Problem("", f"{value!r} is not one of {', '.join(map(str, choices))}"))
+    raise ConfigError(
+        Problem("", f"{value!r} is not one of {', '.join(map(str, choices))}")
+    )
 
 
 def _parse_scalar(kind: Any, value: object) -> object:

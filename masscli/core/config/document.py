@@ -50,7 +50,9 @@ def iter_options(cls: type, prefix: str = "") -> Iterator[OptionInfo]:
         if is_dataclass(kind):
             yield from iter_options(cast(type, kind), key)
         else:
-            yield OptionInfo(key, kind, _default(field), help_texts.get(field.name, ""), flags)
+            yield OptionInfo(
+                key, kind, _default(field), help_texts.get(field.name, ""), flags
+            )
 
 
 @functools.cache
@@ -68,7 +70,9 @@ def field_docs(cls: type) -> dict[str, str]:
         assert isinstance(definition, ast.ClassDef)
         for statement, below in itertools.pairwise(definition.body):
             match statement, below:
-                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(value=ast.Constant(str(text))):
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(
+                    value=ast.Constant(str(text))
+                ):
                     docs[name] = " ".join(inspect.cleandoc(text).split())
     return docs
 
@@ -83,7 +87,9 @@ def type_name(kind: Any) -> str:
     if origin is Literal:
         return "|".join(map(str, arguments))
     if origin in (Union, types.UnionType):
-        return "|".join(type_name(member) for member in arguments if member is not types.NoneType)
+        return "|".join(
+            type_name(member) for member in arguments if member is not types.NoneType
+        )
     if origin is tuple:
         return f"{type_name(arguments[0])},..."
     return str(kind.__name__)

@@ -48,7 +48,9 @@ class ConfigError(MasscliError):
 
     def with_keys(self, rename: Callable[[str], str]) -> ConfigError:
         """Return the same error with each key renamed, for example to the flag that was typed."""
-        renamed = [problem._replace(key=rename(problem.key)) for problem in self.problems]
+        renamed = [
+            problem._replace(key=rename(problem.key)) for problem in self.problems
+        ]
         return ConfigError(*renamed, hint=self.hint)
 
 

@@ -43,7 +43,9 @@ def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, An
         # Walk down to the table that holds the key, and make the tables that do not exist yet.
         *parents, leaf = key.split(".")
         if len(parents) >= MAX_DEPTH:
-            raise ConfigError(Problem(f"{key[:40]}...", f"has more than {MAX_DEPTH} parts"))
+            raise ConfigError(
+                Problem(f"{key[:40]}...", f"has more than {MAX_DEPTH} parts")
+            )
         table = changed
         for parent in parents:
             table = table.setdefault(parent, {})

@@ -30,5 +30,7 @@ def _rules(
     for name in names:
         value = getattr(section, name)
         # An option that is not set cannot break a rule.
-        rules.append((value is None or holds(value), name, f"{requirement}, got {value}"))
+        rules.append(
+            (value is None or holds(value), name, f"{requirement}, got {value}")
+        )
     return rules

@@ -24,7 +24,8 @@ _TOO_LARGE = "it has an integer of more than 64 bits"
 
 _KEY = r"(?:[A-Za-z0-9_-]+|\"[^\"\n]*\"|'[^'\n]*')"
 _LONG_KEY = re.compile(
-    rf"(?:^[ \t]*\[*|[{{,])[ \t]*{_KEY}(?:[ \t]*\.[ \t]*{_KEY}){{{MAX_DEPTH}}}", re.MULTILINE
+    rf"(?:^[ \t]*\[*|[{{,])[ \t]*{_KEY}(?:[ \t]*\.[ \t]*{_KEY}){{{MAX_DEPTH}}}",
+    re.MULTILINE,
 )
 """Matches a dotted key of more than MAX_DEPTH parts in a table header, at the start of a line or in an inline
 table."""

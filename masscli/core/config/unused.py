@@ -15,7 +15,9 @@ from masscli.core.config.document import iter_options
 from masscli.core.config.errors import ConfigError, Problem
 
 
-def find_unused(section: Any, rules: Iterable[UnusedOption] | None = None) -> dict[str, UnusedOption]:
+def find_unused(
+    section: Any, rules: Iterable[UnusedOption] | None = None
+) -> dict[str, UnusedOption]:
     """Return the options of a section that have no effect, each with the first rule that says so.
 
     The rules are those in the section's property `unused_options`, unless `rules` are given. In the result a

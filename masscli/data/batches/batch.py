@@ -69,7 +69,10 @@ class Labels:
 
     def to(self, device: torch.device) -> Labels:
         """Return a copy of the labels on another device."""
-        return Labels(self.ids.to(device, non_blocking=True), self.positions.to(device, non_blocking=True))
+        return Labels(
+            self.ids.to(device, non_blocking=True),
+            self.positions.to(device, non_blocking=True),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,9 @@ class Batch:
         )
 
 
-def pad(sequences: Sequence[Ids], fill: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
+def pad(
+    sequences: Sequence[Ids], fill: int, multiple: int = 1
+) -> tuple[Tensor, Tensor]:
     """Pad sequences on the right with `fill`; return the block (B, L) and the lengths (B,) before padding.
 
     L is the longest length, rounded up to a multiple of `multiple`, and at least 1.

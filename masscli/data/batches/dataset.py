@@ -55,7 +55,9 @@ class Collator(Protocol):
     `rngs` has one random generator for each example.
     """
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch: ...
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch: ...
 
 
 class LineDataset:
@@ -65,7 +67,10 @@ class LineDataset:
     """
 
     def __init__(
-        self, columns: Sequence[RaggedColumn], limit: int | None = None, extra_tokens: int = 0
+        self,
+        columns: Sequence[RaggedColumn],
+        limit: int | None = None,
+        extra_tokens: int = 0,
     ) -> None:
         self.columns = columns
         self.extra_tokens = extra_tokens
@@ -76,7 +81,9 @@ class LineDataset:
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the length of each side, with the most special tokens it can get: (stop - start, sides)."""
-        lengths = [column.lengths(start, stop).astype(np.int64) for column in self.columns]
+        lengths = [
+            column.lengths(start, stop).astype(np.int64) for column in self.columns
+        ]
         return np.stack(lengths, 1) + SPECIAL_TOKENS + self.extra_tokens
 
     def __getitem__(self, number: int) -> Example:
@@ -90,7 +97,9 @@ class TokenBlockDataset:
     used, from the first; None uses all.
     """
 
-    def __init__(self, column: RaggedColumn, size: int, eos: int, limit: int | None = None) -> None:
+    def __init__(
+        self, column: RaggedColumn, size: int, eos: int, limit: int | None = None
+    ) -> None:
         self.column = column
         self.size = size
         self.eos = eos
@@ -118,11 +127,17 @@ class TokenBlockDataset:
         begin = number * self.size
         end = min(begin + self.size, self._total)
         # The stretches in which the block begins and ends, and where their lines end in the running text.
-        first, last = (np.searchsorted(self._stretch_begins, [begin, end - 1], side="right") - 1).tolist()
-        lengths = self._lengths_with_end(first * STRETCH, min(self._rows, (last + 1) * STRETCH))
+        first, last = (
+            np.searchsorted(self._stretch_begins, [begin, end - 1], side="right") - 1
+        ).tolist()
+        lengths = self._lengths_with_end(
+            first * STRETCH, min(self._rows, (last + 1) * STRETCH)
+        )
         ends = np.cumsum(lengths) + self._stretch_begins[first]
         # The lines in which the block begins and ends, counted within the stretches.
-        first_line, last_line = np.searchsorted(ends, [begin, end - 1], side="right").tolist()
+        first_line, last_line = np.searchsorted(
+            ends, [begin, end - 1], side="right"
+        ).tolist()
         parts: list[Any] = []
         for line in range(first_line, last_line + 1):
             parts += [self.column[first * STRETCH + line], [self.eos]]

@@ -116,9 +116,13 @@ class Framing:
 
         `target` is the language that the text is to be translated into; None means its own, `language`.
         """
-        return self.with_source_tokens(np.concatenate([ids, [self.vocab.eos]]), language, target)
+        return self.with_source_tokens(
+            np.concatenate([ids, [self.vocab.eos]]), language, target
+        )
 
-    def with_source_tokens(self, ids: Ids, language: str, target: str | None = None) -> Ids:
+    def with_source_tokens(
+        self, ids: Ids, language: str, target: str | None = None
+    ) -> Ids:
         """Return the ids that an encoder reads, made from the ids of a line that end with the end symbol.
 
         The start symbol or a language tag is added before them, and a tag after them, as the framing says.

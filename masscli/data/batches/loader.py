@@ -52,12 +52,17 @@ class BatchBuilder:
     dataset: Dataset
     collate: Collator
     seed: int
-    segment: Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.int64]] | None = None
+    segment: (
+        Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.int64]] | None
+    ) = None
 
     def __call__(self, numbers: Numbers, epoch: int) -> Batch:
         """Return the batch of the examples with these numbers, with the random noise of this epoch."""
         examples = [self._example(int(number), epoch) for number in numbers]
-        rngs = [example_generator(self.seed, self.name, epoch, example.number) for example in examples]
+        rngs = [
+            example_generator(self.seed, self.name, epoch, example.number)
+            for example in examples
+        ]
         return self.collate(examples, rngs)
 
     def _example(self, number: int, epoch: int) -> Example:
@@ -66,7 +71,9 @@ class BatchBuilder:
             return example
         # These numbers have a purpose of their own, so that the noise is the same with and without them.
         rng = make_generator(self.seed, Purpose.SEGMENTATION, epoch, number, self.name)
-        return Example(example.number, tuple(self.segment(ids, rng) for ids in example.fields))
+        return Example(
+            example.number, tuple(self.segment(ids, rng) for ids in example.fields)
+        )
 
 
 def plan(
@@ -100,7 +107,9 @@ def plan(
             # Every process advances all streams, also for batches that another one prepares.
             numbers, next_position = samplers[name].at(current[name])
             current[name] = next_position
-            yield PlannedBatch(draw, micro, name, next_position.epoch, numbers, next_position)
+            yield PlannedBatch(
+                draw, micro, name, next_position.epoch, numbers, next_position
+            )
         draw += 1
 
 
@@ -158,7 +167,11 @@ class _OwnBatches:
     """
 
     def __init__(
-        self, planned_batches: Iterator[PlannedBatch], rank: int, world: int, last_draw: int | None
+        self,
+        planned_batches: Iterator[PlannedBatch],
+        rank: int,
+        world: int,
+        last_draw: int | None,
     ) -> None:
         self.planned_batches = planned_batches
         self.rank = rank

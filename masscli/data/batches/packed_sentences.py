@@ -102,7 +102,9 @@ class PackedSentenceDataset:
         # A block of one token is a separator alone, from which nothing can be learned.
         return index[index[:, 3] > 1]
 
-    def _pack_rows(self, start: int, stop: int) -> tuple[list[tuple[int, int, int, int]], int]:
+    def _pack_rows(
+        self, start: int, stop: int
+    ) -> tuple[list[tuple[int, int, int, int]], int]:
         """Return the blocks of the rows `start` to `stop` - 1, and the row that the next block begins with.
 
         A block that might go on behind `stop` is left to the next call, unless the text ends there.
@@ -119,7 +121,9 @@ class PackedSentenceDataset:
         # Without `cross` a block ends with its document.
         if not self.cross:
             bounds = np.append(np.flatnonzero(starts_document), stop - start)
-            next_document = bounds[np.searchsorted(bounds, np.arange(stop - start), side="right")]
+            next_document = bounds[
+                np.searchsorted(bounds, np.arange(stop - start), side="right")
+            ]
             block_ends = np.minimum(block_ends, next_document)
         blocks: list[tuple[int, int, int, int]] = []
         row = 0

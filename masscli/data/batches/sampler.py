@@ -143,7 +143,13 @@ class BatchSampler:
     def with_limits(self, limits: BatchLimits) -> BatchSampler:
         """Return a sampler of the same examples with other limits."""
         return BatchSampler(
-            self.num_examples, self.sizes, limits, self.seed, self.name, self.shuffle, self.batch_lengths
+            self.num_examples,
+            self.sizes,
+            limits,
+            self.seed,
+            self.name,
+            self.shuffle,
+            self.batch_lengths,
         )
 
     def batches_in_window(self, position: Position) -> int:
@@ -189,7 +195,9 @@ class BatchSampler:
         if sizes.max(initial=0) <= np.iinfo(np.uint16).max:
             keys = sizes.astype(np.uint16)
         order = order[np.lexsort(tuple(keys[order].T))]
-        batches = self._cut_into_batches(numbers[order], self.batch_lengths(sizes)[order])
+        batches = self._cut_into_batches(
+            numbers[order], self.batch_lengths(sizes)[order]
+        )
         if not self.shuffle:
             return batches
         # In the order of their lengths, all short examples would be learned from before the long ones.
@@ -212,7 +220,9 @@ class BatchSampler:
             widths = np.maximum.accumulate(lengths[start : start + most])
             padded_sizes = widths * np.arange(1, len(widths) + 1)
             # Padded sizes only grow, so the first that is too large can be found by bisection.
-            count = int(np.searchsorted(padded_sizes, self.limits.max_tokens, side="right"))
+            count = int(
+                np.searchsorted(padded_sizes, self.limits.max_tokens, side="right")
+            )
             # As in fairseq, a batch that is smaller than the multiple stays as it is.
             if count >= self.limits.batch_size_multiple:
                 count -= count % self.limits.batch_size_multiple
@@ -241,4 +251,6 @@ class BatchSampler:
         boundaries = np.flatnonzero(np.diff(numbers) != 1) + 1
         # A run is one read of the index.
         runs = np.split(numbers, boundaries)
-        return np.concatenate([self.sizes(int(run[0]), int(run[-1]) + 1) for run in runs])
+        return np.concatenate(
+            [self.sizes(int(run[0]), int(run[-1]) + 1) for run in runs]
+        )

@@ -7,7 +7,9 @@ import numpy as np
 from masscli.data.batches.batch import Ids
 
 
-def split_into_windows(length: int, max_size: int, stride: int) -> list[tuple[int, int]]:
+def split_into_windows(
+    length: int, max_size: int, stride: int
+) -> list[tuple[int, int]]:
     """Return (start, size) of each window over a text of `length` tokens.
 
     Windows have `max_size` tokens, except that the last one ends with the text. Each begins `stride` tokens

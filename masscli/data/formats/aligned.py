@@ -24,14 +24,20 @@ def read_aligned(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """
     files = aligned_files(path)
     if len(files) != 2:
-        raise MasscliError(f"{path}: expected SOURCE:TARGET", "two files with the same number of lines")
+        raise MasscliError(
+            f"{path}: expected SOURCE:TARGET", "two files with the same number of lines"
+        )
     source_file, target_file = files
     # The longer file tells at which line the other one ends.
     hint = "line n of one belongs to line n of the other"
     lines = zip_longest(corpus.iter_lines(source_file), corpus.iter_lines(target_file))
     for number, (source, target) in enumerate(lines, 1):
         if source is None:
-            raise MasscliError(f"{source_file}: ends before line {number}, unlike {target_file}", hint)
+            raise MasscliError(
+                f"{source_file}: ends before line {number}, unlike {target_file}", hint
+            )
         if target is None:
-            raise MasscliError(f"{target_file}: ends before line {number}, unlike {source_file}", hint)
+            raise MasscliError(
+                f"{target_file}: ends before line {number}, unlike {source_file}", hint
+            )
         yield Record(number, {"source": source, "target": target})

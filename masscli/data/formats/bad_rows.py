@@ -54,7 +54,9 @@ class BadRows:
             parts = [part for part in (error.hint, self.advice) if part]
             raise MasscliError(error.message, "; ".join(parts) or None) from None
         # The place has columns of its own in the log.
-        reason = error.message.removeprefix(f"{path}:{line}: ").removeprefix(f"{path}: ")
+        reason = error.message.removeprefix(f"{path}:{line}: ").removeprefix(
+            f"{path}: "
+        )
         self.skipped.append(BadRow(path, line, reason))
 
     def check_share(self, path: str, kept: int) -> None:

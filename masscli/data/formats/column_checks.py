@@ -29,7 +29,9 @@ class ColumnCheck:
     def problem(self, value: str) -> str | None:
         """Return what is wrong with a value, as a clause to follow it, or None if nothing is."""
         if self.values:
-            return None if value in self.values else f"is none of {', '.join(self.values)}"
+            return (
+                None if value in self.values else f"is none of {', '.join(self.values)}"
+            )
         if not value.strip():
             return "is blank"
         if self.kind == NUMBER and not _is_finite(value):
@@ -51,7 +53,9 @@ def parse_column_check(text: str) -> ColumnCheck:
         return ColumnCheck(column, rule)
     values = tuple(rule.split("|"))
     if len(values) < 2 or "" in values:
-        raise ValueError(f"expected filled, number, integer or LABEL|LABEL, got {rule!r}")
+        raise ValueError(
+            f"expected filled, number, integer or LABEL|LABEL, got {rule!r}"
+        )
     return ColumnCheck(column, FILLED, values)
 
 

@@ -51,7 +51,9 @@ def read_conll(path: Path, bad_rows: BadRows) -> Iterator[Record]:
         yield Record(first_line, lists=columns)
 
 
-def split_sentences(rows: Iterable[str], name: str, bad_rows: BadRows | None = None) -> Iterator[list[Word]]:
+def split_sentences(
+    rows: Iterable[str], name: str, bad_rows: BadRows | None = None
+) -> Iterator[list[Word]]:
     """Yield each sentence as a list of words, each with its line number and its columns.
 
     `name` is the file that error messages name. A sentence with a broken line is a bad row, which raises
@@ -97,7 +99,11 @@ def is_conllu(names: Sequence[str], first_column: Sequence[str]) -> bool:
     which must number the words from 1.
     """
     numbers = [str(number) for number in range(1, len(first_column) + 1)]
-    return len(names) == CONLLU_COLUMNS and len(first_column) > 0 and list(first_column) == numbers
+    return (
+        len(names) == CONLLU_COLUMNS
+        and len(first_column) > 0
+        and list(first_column) == numbers
+    )
 
 
 def _first_word_line(rows: Sequence[str]) -> str:
@@ -131,7 +137,10 @@ def _is_blank(row: str) -> bool:
 
 def _is_conllu_extra(values: Sequence[str]) -> bool:
     """Return whether the columns are a line of CoNLL-U that is no word: a range or an empty node."""
-    return len(values) == CONLLU_COLUMNS and re.fullmatch(r"\d+[-.]\d+", values[0]) is not None
+    return (
+        len(values) == CONLLU_COLUMNS
+        and re.fullmatch(r"\d+[-.]\d+", values[0]) is not None
+    )
 
 
 def _check_word(row: str, values: Sequence[str], width: int, place: str) -> None:

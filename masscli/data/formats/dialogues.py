@@ -29,7 +29,9 @@ def read_dialogues(path: Path, bad_rows: BadRows) -> Iterator[Record]:
         with bad_rows.row(file, number):
             _check_turns(turns, row, f"{file}:{number}")
             for position in range(1, len(turns)):
-                yield Record(number, {"response": turns[position]}, {"context": turns[:position]})
+                yield Record(
+                    number, {"response": turns[position]}, {"context": turns[:position]}
+                )
 
 
 def _check_turns(turns: list[str], row: str, place: str) -> None:
@@ -43,6 +45,8 @@ def _check_turns(turns: list[str], row: str, place: str) -> None:
         reason = ""
         if empty == len(turns) and row.endswith("\t"):
             reason = ": the line ends in a tab"
-        raise MasscliError(f"{place}: turn {empty} of {len(turns)} is empty{reason}", _HINT)
+        raise MasscliError(
+            f"{place}: turn {empty} of {len(turns)} is empty{reason}", _HINT
+        )
     if len(turns) < 2:
         raise MasscliError(f"{place}: has one turn only, without a response", _HINT)

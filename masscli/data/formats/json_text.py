@@ -25,12 +25,16 @@ def parse_json_at(place: str, text: str, hint: str) -> Any:
     try:
         return parse_json(text)
     except HalfCharacterError as error:
-        raise MasscliError(f"{place}: {error}", "write the whole character, or remove it") from None
+        raise MasscliError(
+            f"{place}: {error}", "write the whole character, or remove it"
+        ) from None
     except ValueError as error:
         raise MasscliError(f"{place}: not JSON ({error})", hint) from None
 
 
-def json_lines(rows: Iterable[str], name: str, bad_rows: BadRows | None = None) -> Iterator[tuple[int, str]]:
+def json_lines(
+    rows: Iterable[str], name: str, bad_rows: BadRows | None = None
+) -> Iterator[tuple[int, str]]:
     """Yield the line number and the text of every line of a JSONL file, without parsing it.
 
     Blank lines are allowed at the end only, so that line numbers mean the same to every reader. One before
@@ -46,12 +50,16 @@ def json_lines(rows: Iterable[str], name: str, bad_rows: BadRows | None = None) 
             continue
         if first_blank:
             hint = f"{JSONL_HINT}; blank lines may stand at the end only"
-            bad_rows.add(name, first_blank, MasscliError(f"{name}:{first_blank}: is blank", hint))
+            bad_rows.add(
+                name, first_blank, MasscliError(f"{name}:{first_blank}: is blank", hint)
+            )
             first_blank = 0
         yield number, row
 
 
-def read_objects(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, str], dict[str, list[str]]]]:
+def read_objects(
+    path: Path, bad_rows: BadRows
+) -> Iterator[tuple[int, dict[str, str], dict[str, list[str]]]]:
     """Yield the line number, the text fields and the list fields of every object of a JSONL file.
 
     Numbers and booleans become strings, as JSON writes them. A line that is not an object, or an object that
@@ -64,7 +72,10 @@ def read_objects(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str,
         with bad_rows.row(file, number):
             texts, lists = _read_object(row, f"{file}:{number}", expected)
             # A field that is sometimes a list would have no defined column type.
-            expected = expected or {**dict.fromkeys(texts, False), **dict.fromkeys(lists, True)}
+            expected = expected or {
+                **dict.fromkeys(texts, False),
+                **dict.fromkeys(lists, True),
+            }
             yield number, texts, lists
 
 
@@ -92,7 +103,9 @@ def _read_object(
     return texts, lists
 
 
-def _check_fields(is_list: dict[str, bool], expected: dict[str, bool], place: str) -> None:
+def _check_fields(
+    is_list: dict[str, bool], expected: dict[str, bool], place: str
+) -> None:
     """Raise MasscliError if the fields of an object are not those of the first line.
 
     Both dictionaries say for each field whether it is a list.
@@ -102,12 +115,18 @@ def _check_fields(is_list: dict[str, bool], expected: dict[str, bool], place: st
         if name not in is_list:
             raise MasscliError(f"{place}: lacks {name!r}, unlike the first line", hint)
         if is_list[name] and not expect_list:
-            raise MasscliError(f"{place}: has a list in {name!r}, unlike the first line", hint)
+            raise MasscliError(
+                f"{place}: has a list in {name!r}, unlike the first line", hint
+            )
         if expect_list and not is_list[name]:
-            raise MasscliError(f"{place}: has no list in {name!r}, unlike the first line", hint)
+            raise MasscliError(
+                f"{place}: has no list in {name!r}, unlike the first line", hint
+            )
     for name in is_list:
         if name not in expected:
-            raise MasscliError(f"{place}: has {name!r}, which the first line does not have", hint)
+            raise MasscliError(
+                f"{place}: has {name!r}, which the first line does not have", hint
+            )
 
 
 def _as_text(value: object, place: str) -> str:
@@ -122,4 +141,6 @@ def _as_text(value: object, place: str) -> str:
             f"{JSONL_HINT}, with texts, numbers and lists of texts as values;"
             " RACE files are read with --race or --input-format race"
         )
-    raise MasscliError(f"{place}: expected a string or a number, got {json.dumps(value)[:40]}", hint)
+    raise MasscliError(
+        f"{place}: expected a string or a number, got {json.dumps(value)[:40]}", hint
+    )

@@ -23,7 +23,9 @@ def read_jsonl(path: Path, bad_rows: BadRows) -> Iterator[Record]:
         yield object_record(number, texts, lists)
 
 
-def object_record(number: int, texts: Mapping[str, str], lists: Mapping[str, Sequence[str]]) -> Record:
+def object_record(
+    number: int, texts: Mapping[str, str], lists: Mapping[str, Sequence[str]]
+) -> Record:
     """Return the record of a JSON object with these text and list fields, which begins at line `number`.
 
     If there is a field `question`, each list field gets a companion `NAME+question`: the question with the
@@ -32,5 +34,7 @@ def object_record(number: int, texts: Mapping[str, str], lists: Mapping[str, Seq
     fields = dict(lists)
     if QUESTION in texts:
         for name, items in lists.items():
-            fields[f"{name}{WITH_QUESTION}"] = [fill_blank(texts[QUESTION], item) for item in items]
+            fields[f"{name}{WITH_QUESTION}"] = [
+                fill_blank(texts[QUESTION], item) for item in items
+            ]
     return Record(number, texts, fields)

@@ -24,7 +24,11 @@ def read_lines(path: Path, bad_rows: BadRows) -> Iterator[Record]:
         width = width or len(values)
         if len(values) != width:
             columns = count_of(len(values), "column")
-            error = MasscliError(f"{file}:{number}: has {columns}, the first line has {width}")
+            error = MasscliError(
+                f"{file}:{number}: has {columns}, the first line has {width}"
+            )
             bad_rows.add(file, number, error)
             continue
-        yield Record(number, {str(column): value for column, value in enumerate(values, 1)})
+        yield Record(
+            number, {str(column): value for column, value in enumerate(values, 1)}
+        )

@@ -29,14 +29,18 @@ class Alignments:
     def __init__(self, links: Sequence[NDArray[np.int64]]) -> None:
         self._starts = np.cumsum([0, *(len(row) for row in links)])
         # The positions in a line are small numbers, and there may be many lines.
-        self._links = np.concatenate([np.zeros((0, 2), np.int64), *links]).astype(np.int32)
+        self._links = np.concatenate([np.zeros((0, 2), np.int64), *links]).astype(
+            np.int32
+        )
 
     def __len__(self) -> int:
         return len(self._starts) - 1
 
     def __getitem__(self, number: int) -> NDArray[np.int64]:
         """Return the links of a pair: (links, 2), the positions of a source and of a target token."""
-        return self._links[self._starts[number] : self._starts[number + 1]].astype(np.int64)
+        return self._links[self._starts[number] : self._starts[number + 1]].astype(
+            np.int64
+        )
 
 
 def read_alignments(

@@ -46,7 +46,9 @@ def read_race(path: Path, bad_rows: BadRows) -> Iterator[Record]:
                 if expect_answers not in (None, has_answers):
                     raise KeyError("answers")
             except (KeyError, TypeError, ValueError) as error:
-                raise MasscliError(f"{place}: is not a RACE article ({error!r})", _HINT) from None
+                raise MasscliError(
+                    f"{place}: is not a RACE article ({error!r})", _HINT
+                ) from None
             expect_answers = has_answers
             for number, (question, choices, answer) in enumerate(questions, 1):
                 texts = {"id": f"{name}-{number}"}
@@ -67,7 +69,9 @@ def _articles(path: Path, bad_rows: BadRows) -> Iterator[tuple[str, str, int, st
                 "\n".join(corpus.iter_lines(file)),
             )
     else:
-        for number, row in json_lines(corpus.iter_lines(path), display_path(path), bad_rows):
+        for number, row in json_lines(
+            corpus.iter_lines(path), display_path(path), bad_rows
+        ):
             yield str(number), display_path(path), number, row
 
 
@@ -95,6 +99,8 @@ def _read_article(article: Any) -> tuple[str, list[tuple[str, list[str], str]], 
     for question, choices, answer in asked:
         if not isinstance(choices, list):
             raise TypeError("the options of a question are not a list")
-        if not all(isinstance(text, str) for text in (context, question, answer, *choices)):
+        if not all(
+            isinstance(text, str) for text in (context, question, answer, *choices)
+        ):
             raise TypeError("a text is not a string")
     return context, asked, has_answers

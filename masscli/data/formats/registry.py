@@ -56,7 +56,9 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def read_records(path: Path, format: str, bad_rows: BadRows | None = None) -> Iterator[Record]:
+def read_records(
+    path: Path, format: str, bad_rows: BadRows | None = None
+) -> Iterator[Record]:
     """Yield the records of a file, of a folder of RACE, or of two files SOURCE:TARGET.
 
     Rows that cannot be read raise MasscliError if `bad_rows` is None, and are treated as it says otherwise.
@@ -64,12 +66,16 @@ def read_records(path: Path, format: str, bad_rows: BadRows | None = None) -> It
     masscli uses for a column of its own.
     """
     bad_rows = bad_rows or BadRows()
-    records = _checked(FORMATS[format].read(path, bad_rows), display_path(path), bad_rows)
+    records = _checked(
+        FORMATS[format].read(path, bad_rows), display_path(path), bad_rows
+    )
     # All records have the fields of the first one, so that checking it is enough.
     first = next(records, None)
     if first is None:
         bad_rows.check_share(display_path(path), 0)
-        raise MasscliError(f"{display_path(path)}: holds no examples", "is it the right file?")
+        raise MasscliError(
+            f"{display_path(path)}: holds no examples", "is it the right file?"
+        )
     for name in (*first.texts, *first.lists):
         if name == LINE_COLUMN or derived_suffix(name):
             raise MasscliError(
@@ -84,7 +90,9 @@ def read_records(path: Path, format: str, bad_rows: BadRows | None = None) -> It
     bad_rows.check_share(display_path(path), count)
 
 
-def _checked(records: Iterator[Record], file: str, bad_rows: BadRows) -> Iterator[Record]:
+def _checked(
+    records: Iterator[Record], file: str, bad_rows: BadRows
+) -> Iterator[Record]:
     """Yield the records whose columns pass all checks of `bad_rows`; the others are bad rows of `file`."""
     for record in records:
         try:
@@ -96,7 +104,9 @@ def _checked(records: Iterator[Record], file: str, bad_rows: BadRows) -> Iterato
         yield record
 
 
-def _check_column(record: Record, file: str, check: ColumnCheck, bad_rows: BadRows) -> None:
+def _check_column(
+    record: Record, file: str, check: ColumnCheck, bad_rows: BadRows
+) -> None:
     """Raise MasscliError, which names file and line, if a value of a column in a record breaks a check.
 
     The column may hold a text or a list of texts; a record without it passes. The name of a column that was
@@ -110,7 +120,9 @@ def _check_column(record: Record, file: str, check: ColumnCheck, bad_rows: BadRo
             problem = check.problem(value)
             if problem is not None:
                 shown = value[:_SHOWN_LETTERS]
-                raise MasscliError(f"{file}:{record.line}: {column} {shown!r} {problem}")
+                raise MasscliError(
+                    f"{file}:{record.line}: {column} {shown!r} {problem}"
+                )
 
 
 def _single_texts(record: Record) -> Iterator[tuple[str, tuple[str]]]:

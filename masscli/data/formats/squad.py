@@ -44,7 +44,8 @@ def read_squad(
                 record = _read_question(question, paragraph["context"], number, place)
                 if record.texts["id"] in ids:
                     raise MasscliError(
-                        f"{place}: another question has this id", "question ids must be unique"
+                        f"{place}: another question has this id",
+                        "question ids must be unique",
                     )
                 if check_answers:
                     _check_answers(record, place)
@@ -57,11 +58,15 @@ def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
     try:
         for article in _require_list(content["data"]):
             for paragraph in _require_list(article["paragraphs"]):
-                if not isinstance(paragraph["context"], str) or not isinstance(paragraph["qas"], list):
+                if not isinstance(paragraph["context"], str) or not isinstance(
+                    paragraph["qas"], list
+                ):
                     raise TypeError("a paragraph needs a context and qas")
                 yield paragraph
     except (KeyError, TypeError) as error:
-        raise MasscliError(f"{display_path(path)}: is not a SQuAD file ({error!r})", _HINT) from None
+        raise MasscliError(
+            f"{display_path(path)}: is not a SQuAD file ({error!r})", _HINT
+        ) from None
 
 
 def _require_list(value: Any) -> list[Any]:
@@ -82,10 +87,14 @@ def _read_question(question: Any, context: str, number: int, place: str) -> Reco
             answer_texts.append(answer["text"])
             answer_starts.append(int(answer["answer_start"]))
         texts = {"id": str(question["id"]), "question": question["question"]}
-        if not all(isinstance(text, str) for text in (texts["question"], *answer_texts)):
+        if not all(
+            isinstance(text, str) for text in (texts["question"], *answer_texts)
+        ):
             raise TypeError("a text is not a string")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise MasscliError(f"{place}: is not a SQuAD question ({error!r})", _HINT) from None
+        raise MasscliError(
+            f"{place}: is not a SQuAD question ({error!r})", _HINT
+        ) from None
     return Record(
         number,
         texts,
@@ -97,7 +106,9 @@ def _read_question(question: Any, context: str, number: int, place: str) -> Reco
 
 def _check_answers(record: Record, place: str) -> None:
     context = record.shared["context"]
-    for answer, start in zip(record.lists["answers"], record.numbers["start"], strict=True):
+    for answer, start in zip(
+        record.lists["answers"], record.numbers["start"], strict=True
+    ):
         if not answer.strip() or context[start : start + len(answer)] != answer:
             raise MasscliError(
                 f"{place}: answer {answer!r} is not in the context at character {start}",

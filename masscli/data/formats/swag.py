@@ -32,7 +32,8 @@ def read_swag(path: Path, bad_rows: BadRows) -> Iterator[Record]:
             if name not in row:
                 existing = ", ".join(filter(None, row))
                 raise MasscliError(
-                    f"{display_path(path)}:{number}: has no {name!r}", f"{_HINT}; there is {existing}"
+                    f"{display_path(path)}:{number}: has no {name!r}",
+                    f"{_HINT}; there is {existing}",
                 )
         # There are two or more endings, numbered from 0; no row has more endings than columns.
         endings = []
@@ -56,7 +57,9 @@ def _rows(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, Mapping[str, str
         yield from _table_rows(path, bad_rows, has_tabs=suffix == ".tsv")
 
 
-def _table_rows(path: Path, bad_rows: BadRows, has_tabs: bool) -> Iterator[tuple[int, Mapping[str, str]]]:
+def _table_rows(
+    path: Path, bad_rows: BadRows, has_tabs: bool
+) -> Iterator[tuple[int, Mapping[str, str]]]:
     # The csv module joins quoted lines itself, for which it needs their ends.
     file = display_path(path)
     lines = (f"{line}\n" for line in corpus.iter_lines(path))
@@ -73,7 +76,9 @@ def _table_rows(path: Path, bad_rows: BadRows, has_tabs: bool) -> Iterator[tuple
                 names = values
             elif len(values) != len(names):
                 columns = count_of(len(values), "column")
-                error = MasscliError(f"{file}:{line}: has {columns}, the header has {len(names)}", _HINT)
+                error = MasscliError(
+                    f"{file}:{line}: has {columns}, the header has {len(names)}", _HINT
+                )
                 bad_rows.add(file, line, error)
             else:
                 yield line, dict(zip(names, values, strict=True))

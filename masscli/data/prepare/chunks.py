@@ -47,7 +47,8 @@ class LineRange:
             data = corpus.read_range(self.path, self.offset, self.size)
         if len(data) != self.size:
             raise MasscliError(
-                f"{self.path}: has become shorter while it was read", "run the same command again"
+                f"{self.path}: has become shorter while it was read",
+                "run the same command again",
             )
         text = corpus.decode_utf8(data, self.path, self.first_line + 1, self.offset)
         if self.offset == 0:
@@ -55,7 +56,9 @@ class LineRange:
         return corpus.split_lines(text)
 
 
-def cut_chunks(scans: Sequence[FileScan], skip: int = 0) -> Iterator[tuple[LineRange, ...]]:
+def cut_chunks(
+    scans: Sequence[FileScan], skip: int = 0
+) -> Iterator[tuple[LineRange, ...]]:
     """Yield each chunk after the first `skip`, as a tuple with a range of lines for each aligned file."""
     with ExitStack() as stack:
         # A plain file is read by the workers; a compressed one cannot be entered midway, and is read here,
@@ -103,7 +106,9 @@ def _chunk_bounds(scans: Sequence[FileScan]) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _line_range(scan: FileScan, start: int, stop: int, reader: _CompressedReader | None) -> LineRange:
+def _line_range(
+    scan: FileScan, start: int, stop: int, reader: _CompressedReader | None
+) -> LineRange:
     offset = int(scan.offsets[start])
     size = int(scan.offsets[stop]) - offset
     data = None

@@ -6,7 +6,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from masscli.core.config import Flags, UnusedOption, check, config, not_negative, positive
+from masscli.core.config import (
+    Flags,
+    UnusedOption,
+    check,
+    config,
+    not_negative,
+    positive,
+)
 from masscli.data.formats.column_checks import ColumnCheck, parse_column_check
 from masscli.text.preprocessing import TextPreprocessing
 
@@ -137,7 +144,9 @@ class PreprocessConfig:
     @property
     def preprocessing(self) -> TextPreprocessing:
         """How text is normalised and tokenised before it is split into pieces."""
-        return TextPreprocessing(self.normalize, self.moses, self.lowercase, self.romanian)
+        return TextPreprocessing(
+            self.normalize, self.moses, self.lowercase, self.romanian
+        )
 
     @property
     def part_numbers(self) -> tuple[int, int]:
@@ -149,7 +158,15 @@ class PreprocessConfig:
 
     @property
     def _has_tables(self) -> bool:
-        formats = (self.tsv, self.jsonl, self.conll, self.squad, self.dialogues, self.aligned, self.swag)
+        formats = (
+            self.tsv,
+            self.jsonl,
+            self.conll,
+            self.squad,
+            self.dialogues,
+            self.aligned,
+            self.swag,
+        )
         return any(formats) or bool(self.race)
 
     @property
@@ -173,8 +190,16 @@ class PreprocessConfig:
         except ValueError as error:
             check((False, "check_columns", str(error)))
         check(
-            (has_unique_languages, "langs", f"names a language twice: {','.join(self.langs)}"),
-            (has_codes == has_code_pieces, "", "--bpe-codes and --bpe-vocab go together"),
+            (
+                has_unique_languages,
+                "langs",
+                f"names a language twice: {','.join(self.langs)}",
+            ),
+            (
+                has_codes == has_code_pieces,
+                "",
+                "--bpe-codes and --bpe-vocab go together",
+            ),
             (
                 self.spm_model is None or not has_codes,
                 "",
@@ -215,16 +240,26 @@ class PreprocessConfig:
         is_given = self.spm_model is not None or self.bpe_codes is not None
         options = "vocab_size character_coverage vocab_sentences"
         return (
-            UnusedOption(is_given, options, "the vocabulary is given, and none is trained"),
-            UnusedOption(self.bpe_codes is None, "bpe_min_count", "there are no --bpe-codes"),
+            UnusedOption(
+                is_given, options, "the vocabulary is given, and none is trained"
+            ),
+            UnusedOption(
+                self.bpe_codes is None, "bpe_min_count", "there are no --bpe-codes"
+            ),
             UnusedOption(self.extend is None, "new_pieces", "there is no --extend"),
             UnusedOption(
                 self.extend is not None,
                 "vocab_size",
                 "--new-pieces says how many pieces --extend adds to those of the old vocabulary",
             ),
-            UnusedOption(self.bad_rows == "refuse", "max_bad_rows", "--bad-rows skip is not given"),
-            UnusedOption(not self._has_tables, "check_columns", "there are no labelled examples"),
+            UnusedOption(
+                self.bad_rows == "refuse",
+                "max_bad_rows",
+                "--bad-rows skip is not given",
+            ),
+            UnusedOption(
+                not self._has_tables, "check_columns", "there are no labelled examples"
+            ),
         )
 
 

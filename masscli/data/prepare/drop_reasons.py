@@ -62,7 +62,9 @@ def length_reasons(lengths: NDArray[np.int32], config: PreprocessConfig) -> Reas
 
 
 def unit_reasons(
-    lengths: Sequence[NDArray[np.int32]], side_reasons: Sequence[Reasons], config: PreprocessConfig
+    lengths: Sequence[NDArray[np.int32]],
+    side_reasons: Sequence[Reasons],
+    config: PreprocessConfig,
 ) -> Reasons:
     """Return (N,) for each line, or pair of lines, the first rule about lengths that it violates, or KEPT.
 
@@ -77,12 +79,16 @@ def unit_reasons(
     first, second = lengths
     mark(reasons, side_reasons[1] != DropReason.KEPT, side_reasons[1])
     if config.max_ratio:
-        is_uneven = np.maximum(first, second) > config.max_ratio * np.minimum(first, second)
+        is_uneven = np.maximum(first, second) > config.max_ratio * np.minimum(
+            first, second
+        )
         mark(reasons, is_uneven, DropReason.RATIO)
     return reasons
 
 
-def mark(reasons: Reasons, rows: NDArray[np.bool_], reason: Reasons | DropReason) -> None:
+def mark(
+    reasons: Reasons, rows: NDArray[np.bool_], reason: Reasons | DropReason
+) -> None:
     """Set `reason` for the selected lines, in place; a line that has a reason already keeps it.
 
     `rows` (N,) selects lines. `reason` is one reason for all of them, or an array (N,) with one for each

@@ -13,7 +13,12 @@ from masscli.data.formats.registry import read_records
 from masscli.data.prepare.inputs import LabelledFile
 from masscli.data.prepare.record_encoder import RecordEncoder, table_path
 from masscli.data.storage.column_writer import ColumnWriter
-from masscli.data.storage.manifest import ColumnEntry, FieldEntry, ShardEntry, TableEntry
+from masscli.data.storage.manifest import (
+    ColumnEntry,
+    FieldEntry,
+    ShardEntry,
+    TableEntry,
+)
 from masscli.data.storage.shards import dtype_of
 from masscli.text.tokenizer import Tokenizer
 
@@ -48,7 +53,9 @@ def encode_table(
     writers: dict[str, ColumnWriter] = {}
     count = 0
     try:
-        for records, columns in encoder.blocks(read_records(labelled.path, labelled.format, bad_rows)):
+        for records, columns in encoder.blocks(
+            read_records(labelled.path, labelled.format, bad_rows)
+        ):
             for name, rows in columns.items():
                 if name not in writers:
                     writers[name] = ColumnWriter(
@@ -72,9 +79,12 @@ def encode_table(
     for number, name in enumerate(writers):
         column = f"{stem}.field{number}"
         entries = [
-            ShardEntry(name=shard.file, rows=shard.rows, values=shard.values) for shard in shards[name]
+            ShardEntry(name=shard.file, rows=shard.rows, values=shard.values)
+            for shard in shards[name]
         ]
-        column_entries.append(ColumnEntry(name=column, kind=encoder.kinds[name], shards=tuple(entries)))
+        column_entries.append(
+            ColumnEntry(name=column, kind=encoder.kinds[name], shards=tuple(entries))
+        )
         fields.append(FieldEntry(name=name, column=column))
     table = TableEntry(
         name=labelled.table,

@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.chunks import LineRange
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.prepare.drop_reasons import DropReason, Reasons, length_reasons, mark, unit_reasons
+from masscli.data.prepare.drop_reasons import (
+    DropReason,
+    Reasons,
+    length_reasons,
+    mark,
+    unit_reasons,
+)
 from masscli.data.prepare.filters import Survey, load_survey
 from masscli.data.prepare.text_groups import Sides, TextGroup
 from masscli.data.storage.columns import RowBlock, text_rows
@@ -102,7 +108,9 @@ def encode_chunk(task: ChunkTask) -> EncodedChunk:
     filter_stats = []
     dropped: list[str] = []
     for unit in units:
-        filter_stats.append(_count_lines(group, unit, sides, is_blank, tokenizer.vocab.unk))
+        filter_stats.append(
+            _count_lines(group, unit, sides, is_blank, tokenizer.vocab.unk)
+        )
         if group.is_training:
             dropped += _log_dropped_lines(task, unit, sides, is_blank)
     return EncodedChunk(
@@ -140,7 +148,9 @@ def _encode_sides(task: ChunkTask, tokenizer: Tokenizer) -> list[_Side]:
         # The lines were counted before; only a file that changes meanwhile can have others now.
         if sides and len(lines) != len(sides[0].lines):
             path = task.group.paths[0]
-            raise MasscliError(f"{path}: has changed while it was read", "run the same command again")
+            raise MasscliError(
+                f"{path}: has changed while it was read", "run the same command again"
+            )
         ids, lengths = tokenizer.encode_flat(lines, language)
         rows = RowBlock(ids.astype(task.ids_dtype), lengths)
         sides.append(_Side(language, lines, rows, length_reasons(lengths, task.config)))
@@ -157,7 +167,9 @@ def _document_breaks(group: TextGroup, sides: Sequence[_Side]) -> Bools:
     return np.array([not line.strip() for line in sides[0].lines], np.bool_)
 
 
-def _judge_units(task: ChunkTask, sides: Sequence[_Side], is_blank: Bools) -> list[_Unit]:
+def _judge_units(
+    task: ChunkTask, sides: Sequence[_Side], is_blank: Bools
+) -> list[_Unit]:
     """Decide which lines of each pair, or of the monolingual text, are kept, and why the others are not.
 
     All lines of validation and test sets are kept, except blank lines between documents.
@@ -179,7 +191,9 @@ def _judge_units(task: ChunkTask, sides: Sequence[_Side], is_blank: Bools) -> li
     return units
 
 
-def _apply_filters(task: ChunkTask, survey: Survey, sides: Sequence[_Side], units: Sequence[_Unit]) -> None:
+def _apply_filters(
+    task: ChunkTask, survey: Survey, sides: Sequence[_Side], units: Sequence[_Unit]
+) -> None:
     """Apply all filters but those of length to training lines, and count kept lines that are also held out.
 
     It changes `reasons` and `held_out` of the units in place.
@@ -191,11 +205,17 @@ def _apply_filters(task: ChunkTask, survey: Survey, sides: Sequence[_Side], unit
     for side in sides:
         is_held_out.append(survey.is_held_out(side.language, side.lines))
         if config.filter_lang:
-            is_other_language.append(survey.is_other_language(side.language, side.lines))
+            is_other_language.append(
+                survey.is_other_language(side.language, side.lines)
+            )
     for unit in units:
         if config.drop_copies and len(unit.sides) == 2:
             first, second = unit.sides
-            mark(unit.reasons, _is_copy(sides[first].lines, sides[second].lines), DropReason.COPY)
+            mark(
+                unit.reasons,
+                _is_copy(sides[first].lines, sides[second].lines),
+                DropReason.COPY,
+            )
         name = task.group.unit_name(unit.sides)
         first_line = task.ranges[0].first_line
         repeated = survey.is_repeated(name, first_line, len(unit.reasons))
@@ -226,7 +246,10 @@ def _marked_on_any(sides: Sides, marked: Sequence[Bools]) -> Bools:
 
 
 def _stored_columns(
-    group: TextGroup, sides: Sequence[_Side], units: Sequence[_Unit], stored: Sequence[Bools]
+    group: TextGroup,
+    sides: Sequence[_Side],
+    units: Sequence[_Unit],
+    stored: Sequence[Bools],
 ) -> dict[str, RowBlock]:
     """Return the rows to append to each column of the group, by the name of the column.
 
@@ -253,7 +276,9 @@ def _select_rows(rows: RowBlock, selected: Bools) -> RowBlock:
     # Most chunks are kept whole, and need no copy.
     if selected.all():
         return rows
-    return RowBlock(rows.values[np.repeat(selected, rows.lengths)], rows.lengths[selected])
+    return RowBlock(
+        rows.values[np.repeat(selected, rows.lengths)], rows.lengths[selected]
+    )
 
 
 def _count_lines(
@@ -299,7 +324,9 @@ def _count_lines(
     )
 
 
-def _log_dropped_lines(task: ChunkTask, unit: _Unit, sides: Sequence[_Side], is_blank: Bools) -> list[str]:
+def _log_dropped_lines(
+    task: ChunkTask, unit: _Unit, sides: Sequence[_Side], is_blank: Bools
+) -> list[str]:
     """Return an entry for the log of dropped lines for each line, or pair of lines, that is dropped.
 
     The entry names the file with the bad line, which is the first file if its line, or neither line alone, is
@@ -316,5 +343,7 @@ def _log_dropped_lines(task: ChunkTask, unit: _Unit, sides: Sequence[_Side], is_
     log = []
     for row in np.flatnonzero((unit.reasons != DropReason.KEPT) & ~is_blank).tolist():
         path = last_path if only_last_is_bad[row] else first_path
-        log.append(f"{name}\t{first_number + row}\t{labels[unit.reasons[row]]}\t{path}\n")
+        log.append(
+            f"{name}\t{first_number + row}\t{labels[unit.reasons[row]]}\t{path}\n"
+        )
     return log

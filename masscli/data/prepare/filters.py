@@ -55,7 +55,10 @@ def needs_survey(config: PreprocessConfig, groups: Sequence[TextGroup]) -> bool:
 
 
 def write_survey(
-    groups: Sequence[TextGroup], scans: Mapping[Path, FileScan], config: PreprocessConfig, folder: Path
+    groups: Sequence[TextGroup],
+    scans: Mapping[Path, FileScan],
+    config: PreprocessConfig,
+    folder: Path,
 ) -> None:
     """Read the text and write into `folder` the file `survey.npz`, from which workers filter lines.
 
@@ -193,7 +196,9 @@ def _is_repeat(values: Hashes) -> Bools:
     return is_repeat
 
 
-def _make_profiles(groups: Sequence[TextGroup], scans: Mapping[Path, FileScan]) -> Arrays:
+def _make_profiles(
+    groups: Sequence[TextGroup], scans: Mapping[Path, FileScan]
+) -> Arrays:
     """Return the profile of each language of the training text, under the key `profile:LANGUAGE`."""
     samples: dict[str, list[Iterator[str]]] = {}
     for group in groups:
@@ -202,7 +207,9 @@ def _make_profiles(groups: Sequence[TextGroup], scans: Mapping[Path, FileScan]) 
         for language, path in zip(group.languages, group.paths, strict=True):
             # Evenly spaced lines, since the beginning of a file may be of one kind of text.
             step = max(1, scans[path].lines // PROFILE_LINES)
-            samples.setdefault(language, []).append(islice(corpus.iter_lines(path), 0, None, step))
+            samples.setdefault(language, []).append(
+                islice(corpus.iter_lines(path), 0, None, step)
+            )
     profiles: Arrays = {}
     for language, lines in samples.items():
         profiles[f"profile:{language}"] = make_profile(chain.from_iterable(lines))

@@ -38,7 +38,9 @@ def text_entries(groups: Sequence[TextGroup]) -> tuple[TextEntry, ...]:
     return tuple(entries)
 
 
-def pair_entries(groups: Sequence[TextGroup], writers: Mapping[str, WriterState]) -> tuple[PairEntry, ...]:
+def pair_entries(
+    groups: Sequence[TextGroup], writers: Mapping[str, WriterState]
+) -> tuple[PairEntry, ...]:
     """Return a manifest entry for each pair of each group.
 
     `writers` are the final states of the column writers, by the name of the column.
@@ -94,12 +96,16 @@ def file_entries(
     entries = []
     for name in [*other_files, *_shard_files(columns)]:
         path = folder / name
-        entries.append(FileEntry(name=name, size=path.stat().st_size, sha256=sha256_of(path)))
+        entries.append(
+            FileEntry(name=name, size=path.stat().st_size, sha256=sha256_of(path))
+        )
     return tuple(entries)
 
 
 def input_entries(
-    groups: Sequence[TextGroup], tables: Sequence[LabelledFile], scans: Mapping[Path, FileScan]
+    groups: Sequence[TextGroup],
+    tables: Sequence[LabelledFile],
+    scans: Mapping[Path, FileScan],
 ) -> tuple[InputEntry, ...]:
     """Return a manifest entry for every input file: text first, then files of labelled examples."""
     entries = []
@@ -108,7 +114,9 @@ def input_entries(
             entries.append(_input_entry(group.column(side), path, scans[path]))
     for labelled in tables:
         for path in labelled.files:
-            entries.append(_input_entry(f"{labelled.split}.{labelled.table}", path, scans[path]))
+            entries.append(
+                _input_entry(f"{labelled.split}.{labelled.table}", path, scans[path])
+            )
     return tuple(entries)
 
 
@@ -140,5 +148,9 @@ def _shard_files(columns: Sequence[ColumnEntry]) -> Iterator[str]:
 
 def _input_entry(role: str, path: Path, scan: FileScan) -> InputEntry:
     return InputEntry(
-        role=role, path=display_path(path), size=scan.size, sha256=scan.sha256, lines=scan.lines
+        role=role,
+        path=display_path(path),
+        size=scan.size,
+        sha256=scan.sha256,
+        lines=scan.lines,
     )

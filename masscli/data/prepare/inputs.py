@@ -110,7 +110,12 @@ def _parse_mono(entry: str) -> RequestedFiles:
     place, equals, name = entry.partition("=")
     # Names of languages have no dots, so the last one ends the split.
     split, _, language = place.rpartition(".")
-    if not equals or not language or not name or not re.fullmatch(r"(train|(valid|test)\d*)?", split):
+    if (
+        not equals
+        or not language
+        or not name
+        or not re.fullmatch(r"(train|(valid|test)\d*)?", split)
+    ):
         raise MasscliError(
             f"--mono {entry}: expected [SPLIT.]LANG=FILE",
             "such as --mono en=news.en.gz, --mono valid.en=news2016.en",
@@ -121,7 +126,9 @@ def _parse_mono(entry: str) -> RequestedFiles:
     return RequestedFiles(split or "train", (language,), (path,))
 
 
-def _find_languages(config: PreprocessConfig, mono: Sequence[RequestedFiles]) -> tuple[str, ...]:
+def _find_languages(
+    config: PreprocessConfig, mono: Sequence[RequestedFiles]
+) -> tuple[str, ...]:
     """Return the languages that the options name, the source language first.
 
     If they name none, these are the languages of the monolingual files, or else of the given vocabulary.
@@ -129,7 +136,8 @@ def _find_languages(config: PreprocessConfig, mono: Sequence[RequestedFiles]) ->
     """
     if (config.source_lang is None) != (config.target_lang is None):
         raise MasscliError(
-            "--source-lang and --target-lang go together", "or name the languages with --langs"
+            "--source-lang and --target-lang go together",
+            "or name the languages with --langs",
         )
     names = list(config.langs)
     if config.source_lang is not None and config.target_lang is not None:
@@ -139,14 +147,17 @@ def _find_languages(config: PreprocessConfig, mono: Sequence[RequestedFiles]) ->
     if not names and config.spm_model is not None:
         names = _languages_of_model(config.spm_model)
     if not names:
-        raise MasscliError("no language is named", "give --langs en, or -s en -t de, or --mono en=FILE")
+        raise MasscliError(
+            "no language is named", "give --langs en, or -s en -t de, or --mono en=FILE"
+        )
     languages = tuple(dict.fromkeys(names))
     # Names of languages become parts of file names and of options, where dots, dashes and commas separate
     # them.
     for name in languages:
         if not re.fullmatch(r"\w+", name):
             raise MasscliError(
-                f"{name!r} cannot be the name of a language", "use letters, digits and _, such as en or pt_BR"
+                f"{name!r} cannot be the name of a language",
+                "use letters, digits and _, such as en or pt_BR",
             )
     _check_mono_languages(mono, languages)
     return languages
@@ -163,7 +174,9 @@ def _languages_of_model(path: Path) -> list[str]:
     return list(languages)
 
 
-def _check_mono_languages(mono: Sequence[RequestedFiles], languages: Sequence[str]) -> None:
+def _check_mono_languages(
+    mono: Sequence[RequestedFiles], languages: Sequence[str]
+) -> None:
     for requested in mono:
         language = requested.languages[0]
         if language in languages:
@@ -194,7 +207,9 @@ def _find_prefixes(config: PreprocessConfig) -> list[_Prefix]:
     return prefixes
 
 
-def _find_tables(config: PreprocessConfig, languages: Sequence[str]) -> tuple[LabelledFile, ...]:
+def _find_tables(
+    config: PreprocessConfig, languages: Sequence[str]
+) -> tuple[LabelledFile, ...]:
     """Return the files of labelled examples of all formats, those for training first.
 
     Raises MasscliError if a split of a table is given twice.
@@ -236,7 +251,9 @@ def _parse_table(entry: str, format: str, languages: Sequence[str]) -> LabelledF
     place, _, name = entry.rpartition("=")
     table, _, split = (place or "train").rpartition(".")
     labelled = LabelledFile(table or format, split, format, Path(name))
-    if not re.fullmatch(r"\w+", labelled.table) or not re.fullmatch(r"train|(valid|test)\d*", split):
+    if not re.fullmatch(r"\w+", labelled.table) or not re.fullmatch(
+        r"train|(valid|test)\d*", split
+    ):
         raise MasscliError(
             f"--{format} {entry}: expected [TABLE.]SPLIT=FILE",
             f"such as --{format} train=FILE,valid=FILE,test=FILE",
@@ -249,7 +266,8 @@ def _parse_table(entry: str, format: str, languages: Sequence[str]) -> LabelledF
     files = labelled.files
     if not files:
         raise MasscliError(
-            f"--{format} {entry}: {labelled.path} holds no .txt file", "RACE has one for each article"
+            f"--{format} {entry}: {labelled.path} holds no .txt file",
+            "RACE has one for each article",
         )
     for path in files:
         if not path.is_file():
@@ -303,7 +321,9 @@ def _find_pairs(
         elif prefixes and not {first, other} <= mono_languages:
             # Neither aligned nor monolingual text: a file is missing.
             path = prefixes[0].path
-            first_is_missing = _find_file(path, first) is None and first not in mono_languages
+            first_is_missing = (
+                _find_file(path, first) is None and first not in mono_languages
+            )
             raise _missing_file(path, first if first_is_missing else other)
     return pairs
 
@@ -336,7 +356,9 @@ def _files_of_pairs(
             requested.append(RequestedFiles(prefix.split, (first, second), files))
             continue
         # A pair of which nothing but monolingual text is given may be meant for unsupervised translation.
-        missing = {name for name in (first, second) if _find_file(prefix.path, name) is None}
+        missing = {
+            name for name in (first, second) if _find_file(prefix.path, name) is None
+        }
         if prefix.split != "train" or not missing <= mono_languages:
             raise _missing_file(prefix.path, first if first in missing else second)
     return requested

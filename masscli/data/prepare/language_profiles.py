@@ -30,7 +30,9 @@ def hash_trigrams(line: str) -> NDArray[np.int64]:
     """
     padded = f" {line.strip().lower()} "
     points = np.frombuffer(padded.encode("utf-32-le"), "<u4").astype(np.int64)
-    return (points[:-2] * 40_503 + points[1:-1] * 2_239 + points[2:] * 31) % TRIGRAM_BUCKETS
+    return (
+        points[:-2] * 40_503 + points[1:-1] * 2_239 + points[2:] * 31
+    ) % TRIGRAM_BUCKETS
 
 
 def make_profile(lines: Iterable[str]) -> Profile:

@@ -41,14 +41,18 @@ def merge_parts(folders: Sequence[Path], destdir: Path, overwrite: bool) -> Mani
                 shutil.copyfile(first_folder / name, partial / name)
             vocab = Tokenizer.load(partial).vocab
             state = ResumeState(key=first.key, writers={})
-            with ShardBuilder(partial, first.groups, vocab, max_shard_bytes, state) as builder:
+            with ShardBuilder(
+                partial, first.groups, vocab, max_shard_bytes, state
+            ) as builder:
                 for folder, info in infos:
                     for chunk in read_chunks(folder, info):
                         builder.add(chunk)
                 state = builder.finish()
             check_lines_are_left(state)
             columns = column_entries(first.groups, state.writers)
-            complete_manifest(manifest, first.groups, state, columns, partial).write(partial)
+            complete_manifest(manifest, first.groups, state, columns, partial).write(
+                partial
+            )
             publish(partial, destdir)
         remove_partial(destdir)
         return Manifest.read(destdir)
@@ -73,6 +77,7 @@ def _check_parts(folders: Sequence[Path]) -> list[tuple[Path, PartInfo]]:
         if numbers.count(number) != 1:
             problem = "is missing" if number not in numbers else "is given twice"
             raise MasscliError(
-                f"part {number} of {first.parts} {problem}", "name the folder of each part once"
+                f"part {number} of {first.parts} {problem}",
+                "name the folder of each part once",
             )
     return infos

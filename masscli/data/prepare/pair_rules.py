@@ -77,7 +77,9 @@ def _judge_lengths(source: str, target: str, lengths: LengthRules) -> str:
     return KEPT
 
 
-def _is_other_language(line: str, language: str, profiles: Mapping[str, Profile]) -> bool:
+def _is_other_language(
+    line: str, language: str, profiles: Mapping[str, Profile]
+) -> bool:
     """Return whether a line is probably in another language of `profiles` than `language`."""
     others = [profile for name, profile in profiles.items() if name != language]
     return is_other_language(line, profiles[language], others)

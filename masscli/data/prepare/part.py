@@ -17,7 +17,13 @@ from masscli.core.errors import MasscliError
 from masscli.data.prepare.chunks import bytes_in_chunks, count_chunks
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.encoding import ChunkTask, encode_chunk
-from masscli.data.prepare.part_files import PACK_CHUNKS, PART_FILE, PartInfo, pack_name, write_pack
+from masscli.data.prepare.part_files import (
+    PACK_CHUNKS,
+    PART_FILE,
+    PartInfo,
+    pack_name,
+    write_pack,
+)
 from masscli.data.prepare.pipeline import (
     ProgressReporter,
     Run,
@@ -95,11 +101,13 @@ def _check_divisible(run: Run) -> None:
         )
     if run.inputs.tables:
         raise MasscliError(
-            "--part: labelled examples are not divided", "preprocess them alone, with the same --spm-model"
+            "--part: labelled examples are not divided",
+            "preprocess them alone, with the same --spm-model",
         )
     if any(path.name == STDIN_COPY for path in run.scans):
         raise MasscliError(
-            "--part: standard input is not divided", "every part must be able to read all of the files"
+            "--part: standard input is not divided",
+            "every part must be able to read all of the files",
         )
 
 
@@ -134,7 +142,9 @@ def _tasks(
         size = slice_stop - slice_start
         begin, end = max(first, 0), min(stop, size)
         if begin < end:
-            yield from islice(chunk_tasks(run, vocab, group, slice_start + begin), end - begin)
+            yield from islice(
+                chunk_tasks(run, vocab, group, slice_start + begin), end - begin
+            )
         first -= size
         stop -= size
 

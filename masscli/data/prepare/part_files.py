@@ -93,7 +93,9 @@ def pack_name(number: int) -> str:
     return f"chunks.{number:05d}.npz"
 
 
-def write_pack(path: Path, chunks: Sequence[EncodedChunk], groups: Sequence[TextGroup]) -> None:
+def write_pack(
+    path: Path, chunks: Sequence[EncodedChunk], groups: Sequence[TextGroup]
+) -> None:
     """Write encoded chunks to a file atomically: their columns as arrays, everything else as JSON.
 
     `groups` are all groups of the corpus; a chunk is stored with the index of its group in them.
@@ -109,7 +111,9 @@ def write_pack(path: Path, chunks: Sequence[EncodedChunk], groups: Sequence[Text
             dropped_lines=chunk.dropped_lines,
         )
         # The format knows arrays only, so JSON is stored as an array of bytes.
-        arrays[f"{number}/info"] = np.frombuffer(json.dumps(to_dict(info)).encode(), np.uint8)
+        arrays[f"{number}/info"] = np.frombuffer(
+            json.dumps(to_dict(info)).encode(), np.uint8
+        )
         for column, rows in enumerate(chunk.columns.values()):
             arrays[f"{number}/{column}/values"] = rows.values
             arrays[f"{number}/{column}/lengths"] = rows.lengths
@@ -131,16 +135,22 @@ def read_chunks(folder: Path, info: PartInfo) -> Iterator[EncodedChunk]:
             arrays = read_arrays(path)
             chunks = [_chunk(arrays, number, info.groups) for number in range(count)]
         except (ValueError, LookupError, ConfigError) as error:
-            raise MasscliError(f"{path}: is missing or damaged ({error})", _HINT) from None
+            raise MasscliError(
+                f"{path}: is missing or damaged ({error})", _HINT
+            ) from None
         yield from chunks
 
 
-def _chunk(arrays: Mapping[str, NDArray[Any]], number: int, groups: Sequence[TextGroup]) -> EncodedChunk:
+def _chunk(
+    arrays: Mapping[str, NDArray[Any]], number: int, groups: Sequence[TextGroup]
+) -> EncodedChunk:
     """Return chunk `number` of a pack from the arrays that `write_pack` has stored in it."""
     info = from_dict(ChunkInfo, parse_json(arrays[f"{number}/info"].tobytes()))
     columns = {}
     for column, name in enumerate(info.columns):
-        columns[name] = RowBlock(arrays[f"{number}/{column}/values"], arrays[f"{number}/{column}/lengths"])
+        columns[name] = RowBlock(
+            arrays[f"{number}/{column}/values"], arrays[f"{number}/{column}/lengths"]
+        )
     return EncodedChunk(
         group=groups[info.group],
         size=info.size,

@@ -45,7 +45,11 @@ from masscli.data.prepare.inputs import STDIN, RequestedInputs, find_inputs
 from masscli.data.prepare.publish import is_up_to_date, locked, publish, remove_partial
 from masscli.data.prepare.resume_state import ResumeState
 from masscli.data.prepare.round_trip import round_trip_warnings
-from masscli.data.prepare.shard_builder import DROPPED_FILE, ShardBuilder, smallest_ids_dtype
+from masscli.data.prepare.shard_builder import (
+    DROPPED_FILE,
+    ShardBuilder,
+    smallest_ids_dtype,
+)
 from masscli.data.prepare.table_text import bad_rows_of
 from masscli.data.prepare.text_groups import TextGroup, group_files, identical_sides
 from masscli.data.prepare.vocabulary_sample import make_vocabulary, training_files
@@ -80,7 +84,14 @@ INPUT_OPTIONS = frozenset(
 """Options that say where things are or how the work is done. They are not stored as settings: what the result
 is depends on the text and on the other options."""
 FILTER_OPTIONS = frozenset(
-    ["dedup", "drop_copies", "drop_held_out", "filter_lang", "bad_rows", "check_columns"]
+    [
+        "dedup",
+        "drop_copies",
+        "drop_held_out",
+        "filter_lang",
+        "bad_rows",
+        "check_columns",
+    ]
 )
 """Options that are stored as settings only if they are on, since they change nothing otherwise."""
 SECONDS_BETWEEN_STATES = 2.0
@@ -159,13 +170,17 @@ def preprocess(config: PreprocessConfig, progress: ProgressReporter) -> Outcome:
     started = time.monotonic()
     with scanned(config, progress) as run:
         # The same text and settings give the same folder, so that there may be nothing to do.
-        is_fresh = not is_up_to_date(config.destdir, run.input_fingerprint, config.overwrite)
+        is_fresh = not is_up_to_date(
+            config.destdir, run.input_fingerprint, config.overwrite
+        )
         if is_fresh:
             _fill_partial_folder(run)
             publish(run.folder, config.destdir)
         remove_partial(config.destdir)
         size = text_bytes(run.scans.values())
-        return Outcome(Manifest.read(config.destdir), is_fresh, size, time.monotonic() - started)
+        return Outcome(
+            Manifest.read(config.destdir), is_fresh, size, time.monotonic() - started
+        )
 
 
 # -- scan --
@@ -184,11 +199,23 @@ def scanned(config: PreprocessConfig, progress: ProgressReporter) -> Iterator[Ru
         # Only the scans tell which files have the same content.
         groups = group_files(inputs, scans)
         for first, second in identical_sides(groups, scans):
-            progress.warn(f"{first} and {second} are the same text: is one of them the wrong file?")
+            progress.warn(
+                f"{first} and {second} are the same text: is one of them the wrong file?"
+            )
         settings = _settings(config)
         fingerprint = _input_fingerprint(settings, inputs, groups, scans)
         partial = config.destdir / PARTIAL_FOLDER
-        yield Run(config, inputs, groups, scans, partial, fingerprint, settings, pool, progress)
+        yield Run(
+            config,
+            inputs,
+            groups,
+            scans,
+            partial,
+            fingerprint,
+            settings,
+            pool,
+            progress,
+        )
 
 
 def _copy_stdin(inputs: RequestedInputs, copy: Path) -> RequestedInputs:
@@ -221,7 +248,9 @@ def _scan_files(
     scans = dict(zip(paths, pool.map(corpus.scan_file, paths), strict=True))
     for scan in scans.values():
         if scan.bom:
-            progress.note(f"{corpus.display_path(scan.path)}: the byte order mark at its start is left out")
+            progress.note(
+                f"{corpus.display_path(scan.path)}: the byte order mark at its start is left out"
+            )
     lines = sum(scan.lines for scan in scans.values())
     size = text_bytes(scans.values())
     progress.note(f"{len(scans)} files, {lines:,} lines, {size / 1e6:,.1f} MB")
@@ -236,7 +265,9 @@ def _settings(config: PreprocessConfig) -> dict[str, str]:
     settings = {}
     for name, value in to_dict(config).items():
         # Where files lie does not matter; their contents are part of the fingerprint.
-        if name in INPUT_OPTIONS or (name in FILTER_OPTIONS and value in (False, "refuse")):
+        if name in INPUT_OPTIONS or (
+            name in FILTER_OPTIONS and value in (False, "refuse")
+        ):
             continue
         # It has no effect on other vocabularies.
         if name == "new_pieces" and config.extend is None:
@@ -251,9 +282,13 @@ def _settings(config: PreprocessConfig) -> dict[str, str]:
                 "name a model's file, a data folder or a run",
             ) from None
     if config.extend:
-        settings["extend"] = read_card(find_model_file(config.extend).parent).fingerprint
+        settings["extend"] = read_card(
+            find_model_file(config.extend).parent
+        ).fingerprint
     if config.bpe_codes and config.bpe_vocab:
-        codes = bpe_codes.read_bpe_files(config.bpe_codes, config.bpe_vocab, config.bpe_min_count)
+        codes = bpe_codes.read_bpe_files(
+            config.bpe_codes, config.bpe_vocab, config.bpe_min_count
+        )
         settings["bpe_codes"] = hashlib.sha256(codes).hexdigest()
     return settings
 
@@ -272,7 +307,9 @@ def _input_fingerprint(
     for labelled in inputs.tables:
         digests = [scans[path].sha256 for path in labelled.files]
         language = inputs.table_language
-        texts.append([labelled.table, labelled.split, labelled.format, language, digests])
+        texts.append(
+            [labelled.table, labelled.split, labelled.format, language, digests]
+        )
     # Another format would be other bytes from the same text.
     everything = [FORMAT, settings, inputs.languages, inputs.pairs, texts]
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
@@ -293,7 +330,9 @@ def _fill_partial_folder(run: Run) -> None:
         return
     state = ResumeState.read(folder, run.key)
     if state is not None:
-        run.progress.note(f"going on from an earlier run, {_bytes_done(run, state) / 1e6:,.1f} MB are done")
+        run.progress.note(
+            f"going on from an earlier run, {_bytes_done(run, state) / 1e6:,.1f} MB are done"
+        )
         try:
             _encode(run, state)
             return
@@ -313,9 +352,13 @@ def prepare_encoding(run: Run) -> None:
     shutil.rmtree(run.folder, ignore_errors=True)
     run.folder.mkdir(parents=True)
     started = time.monotonic()
-    tokenizer, origin = make_vocabulary(run.inputs, run.groups, run.scans, run.config, run.folder, run.pool)
+    tokenizer, origin = make_vocabulary(
+        run.inputs, run.groups, run.scans, run.config, run.folder, run.pool
+    )
     seconds = time.monotonic() - started
-    run.progress.note(f"vocabulary of {tokenizer.vocab.size} pieces {origin} in {seconds:.1f} s")
+    run.progress.note(
+        f"vocabulary of {tokenizer.vocab.size} pieces {origin} in {seconds:.1f} s"
+    )
     # A vocabulary that is trained on this text has whatever letters it has.
     if origin == "adopted" and lacks_capitals(tokenizer):
         run.progress.warn(
@@ -355,14 +398,20 @@ def _encode(run: Run, state: ResumeState) -> None:
             )
             for row in bad_rows.skipped:
                 name = f"{labelled.split}.{labelled.table}"
-                log.write(f"{name}\t{row.line}\t{one_cell(row.reason)}\t{row.path}\n".encode())
+                log.write(
+                    f"{name}\t{row.line}\t{one_cell(row.reason)}\t{row.path}\n".encode()
+                )
             tables.append(encoded.table)
             columns += encoded.columns
             checked |= bad_rows.checked
         flush_to_disk(log)
     _require_checked(run.config, checked)
-    manifest = replace(describe_inputs(run, tokenizer.vocab.fingerprint), tables=tuple(tables))
-    complete_manifest(manifest, run.groups, state, columns, run.folder).write(run.folder)
+    manifest = replace(
+        describe_inputs(run, tokenizer.vocab.fingerprint), tables=tuple(tables)
+    )
+    complete_manifest(manifest, run.groups, state, columns, run.folder).write(
+        run.folder
+    )
 
 
 def _require_checked(config: PreprocessConfig, checked: Set[str]) -> None:
@@ -428,7 +477,9 @@ def _encode_text(run: Run, state: ResumeState, tokenizer: Tokenizer) -> ResumeSt
     run.progress.start("encoding", total)
     run.progress.advance(_bytes_done(run, state))
     last_written = time.monotonic()
-    with ShardBuilder(run.folder, run.groups, tokenizer.vocab, run.max_shard_bytes, state) as builder:
+    with ShardBuilder(
+        run.folder, run.groups, tokenizer.vocab, run.max_shard_bytes, state
+    ) as builder:
         tasks = chunk_tasks(run, tokenizer.vocab, state.group, state.chunks)
         for chunk in run.pool.map(encode_chunk, tasks):
             builder.add(chunk)
@@ -442,7 +493,9 @@ def _encode_text(run: Run, state: ResumeState, tokenizer: Tokenizer) -> ResumeSt
     return state
 
 
-def chunk_tasks(run: Run, vocab: Vocabulary, first_group: int = 0, skip: int = 0) -> Iterator[ChunkTask]:
+def chunk_tasks(
+    run: Run, vocab: Vocabulary, first_group: int = 0, skip: int = 0
+) -> Iterator[ChunkTask]:
     """Yield a task for every chunk of the groups from number `first_group` on.
 
     The first `skip` chunks of that first group are left out.
@@ -452,7 +505,15 @@ def chunk_tasks(run: Run, vocab: Vocabulary, first_group: int = 0, skip: int = 0
     ids_dtype = smallest_ids_dtype(vocab)
     for group in run.groups[first_group:]:
         for ranges in cut_chunks(run.scans_of(group), skip):
-            yield ChunkTask(group, ranges, run.config, run.folder, vocab.fingerprint, ids_dtype, survey_key)
+            yield ChunkTask(
+                group,
+                ranges,
+                run.config,
+                run.folder,
+                vocab.fingerprint,
+                ids_dtype,
+                survey_key,
+            )
         skip = 0
 
 
@@ -473,13 +534,16 @@ def check_lines_are_left(state: ResumeState) -> None:
             reasons = [f"{count} {reason}" for reason, count in stats.dropped.items()]
             shown = ", ".join(reasons) or "all blank"
             raise MasscliError(
-                f"{stats.group}: not one of {stats.lines} lines was kept ({shown})", _advice(stats)
+                f"{stats.group}: not one of {stats.lines} lines was kept ({shown})",
+                _advice(stats),
             )
 
 
 def _advice(stats: FilterStats) -> str | None:
     """Return a hint that names the options because of which lines were dropped, or None if there are none."""
-    options = [OPTION_OF_REASON[label] for label in stats.dropped if label in OPTION_OF_REASON]
+    options = [
+        OPTION_OF_REASON[label] for label in stats.dropped if label in OPTION_OF_REASON
+    ]
     if not options:
         return None
     return f"see {' and '.join(options)}"

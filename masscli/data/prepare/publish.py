@@ -19,7 +19,9 @@ from masscli.data.storage.manifest import MANIFEST_FILE, PARTIAL_FOLDER, Manifes
 from masscli.text.corpus import STDIN_COPY
 
 LOCK_FILE = ".lock"
-_OWN_FILES = re.compile(r".+\.\d{5}\.(bin|idx)|vocab\.model|tokenizer\.json|dropped\.tsv")
+_OWN_FILES = re.compile(
+    r".+\.\d{5}\.(bin|idx)|vocab\.model|tokenizer\.json|dropped\.tsv"
+)
 """Matches the names of files that may be removed when a data folder is made anew."""
 
 

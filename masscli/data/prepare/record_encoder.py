@@ -16,7 +16,13 @@ from masscli.data.formats.record import Record
 from masscli.data.formats.registry import input_files, read_records
 from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.data.storage.columns import RowBlock, TextColumn, number_rows, text_rows
-from masscli.data.storage.tables import INPUT_SPLIT, LINE_COLUMN, MemoryColumn, Table, derived_suffix
+from masscli.data.storage.tables import (
+    INPUT_SPLIT,
+    LINE_COLUMN,
+    MemoryColumn,
+    Table,
+    derived_suffix,
+)
 from masscli.text.char_offsets import encode_with_offsets
 from masscli.text.corpus import display_path
 from masscli.text.tokenizer import Tokenizer
@@ -36,7 +42,9 @@ class RecordEncoder:
     _last_shared: dict[str, tuple[str, int]] = field(default_factory=dict)
     """The last text of each shared field, and the row of its columns at which it is stored."""
 
-    def blocks(self, records: Iterable[Record]) -> Iterator[tuple[int, dict[str, RowBlock]]]:
+    def blocks(
+        self, records: Iterable[Record]
+    ) -> Iterator[tuple[int, dict[str, RowBlock]]]:
         """Yield the number of records in each block, and the rows that they add to each column, by its name.
 
         A block has BLOCK records or, at the end, fewer.
@@ -60,16 +68,24 @@ class RecordEncoder:
             for name in first.numbers:
                 columns[name] = number_rows([record.numbers[name] for record in block])
             for name in first.shared:
-                self._add_shared(columns, name, [record.shared[name] for record in block])
+                self._add_shared(
+                    columns, name, [record.shared[name] for record in block]
+                )
             for name, rows in columns.items():
                 self.kinds[name] = _kind(name, rows)
             yield len(block), columns
 
-    def _add_text(self, columns: dict[str, RowBlock], name: str, texts: Sequence[str]) -> None:
+    def _add_text(
+        self, columns: dict[str, RowBlock], name: str, texts: Sequence[str]
+    ) -> None:
         columns[name] = text_rows(texts)
-        columns[f"{name}.ids"] = RowBlock(*self.tokenizer.encode_flat(texts, self.language))
+        columns[f"{name}.ids"] = RowBlock(
+            *self.tokenizer.encode_flat(texts, self.language)
+        )
 
-    def _add_shared(self, columns: dict[str, RowBlock], name: str, texts: Sequence[str]) -> None:
+    def _add_shared(
+        self, columns: dict[str, RowBlock], name: str, texts: Sequence[str]
+    ) -> None:
         """Add the columns of a shared field to `columns`, in place; `texts` has one text for each record.
 
         A text is stored once for all successive records that have it.
@@ -102,11 +118,17 @@ class RecordEncoder:
 def load_table(path: Path, format: str, tokenizer: Tokenizer, language: str) -> Table:
     """Read a file of examples, encode it, and return it as a table in memory."""
     records = read_records(path, format)
-    return table_of_records(records, table_path(path, format), format, tokenizer, language)
+    return table_of_records(
+        records, table_path(path, format), format, tokenizer, language
+    )
 
 
 def table_of_records(
-    records: Iterable[Record], path: str, format: str, tokenizer: Tokenizer, language: str
+    records: Iterable[Record],
+    path: str,
+    format: str,
+    tokenizer: Tokenizer,
+    language: str,
 ) -> Table:
     """Encode records, and return them as a table in memory.
 
@@ -119,7 +141,9 @@ def table_of_records(
         count += block_size
         for name, block in columns.items():
             blocks.setdefault(name, []).append(block)
-    memory_columns: dict[str, TextColumn] = {name: _join(parts) for name, parts in blocks.items()}
+    memory_columns: dict[str, TextColumn] = {
+        name: _join(parts) for name, parts in blocks.items()
+    }
     return Table(
         name="input",
         split=INPUT_SPLIT,

@@ -46,7 +46,9 @@ class ResumeState:
             # To open a pipe would wait for somebody who writes to it.
             if not all(path.is_file() for path in folder.iterdir()):
                 return None
-            state = from_dict(cls, unseal(parse_json(files.read_regular(folder / RESUME_FILE))))
+            state = from_dict(
+                cls, unseal(parse_json(files.read_regular(folder / RESUME_FILE)))
+            )
         # A state that cannot be read, as one of another version may not, only means to start anew.
         except (OSError, ValueError, MasscliError):
             return None
@@ -56,7 +58,9 @@ class ResumeState:
 
     def write(self, folder: Path) -> None:
         """Write the state into a folder, atomically; all files it refers to must be on disk already."""
-        files.write_atomic(folder / RESUME_FILE, json.dumps(seal(to_dict(self))).encode())
+        files.write_atomic(
+            folder / RESUME_FILE, json.dumps(seal(to_dict(self))).encode()
+        )
 
 
 def add_stats(total: FilterStats | None, new: FilterStats) -> FilterStats:
@@ -66,17 +70,26 @@ def add_stats(total: FilterStats | None, new: FilterStats) -> FilterStats:
     sides = []
     for old_side, new_side in zip(total.sides, new.sides, strict=True):
         pieces = old_side.pieces + new_side.pieces
-        sides.append(replace(old_side, pieces=pieces, unknown=old_side.unknown + new_side.unknown))
+        sides.append(
+            replace(
+                old_side, pieces=pieces, unknown=old_side.unknown + new_side.unknown
+            )
+        )
     return replace(
         total,
         lines=total.lines + new.lines,
         kept=total.kept + new.kept,
         document_breaks=total.document_breaks + new.document_breaks,
         dropped=_add_counts(total.dropped, new.dropped),
-        kept_but_suspicious=_add_counts(total.kept_but_suspicious, new.kept_but_suspicious),
+        kept_but_suspicious=_add_counts(
+            total.kept_but_suspicious, new.kept_but_suspicious
+        ),
         sides=tuple(sides),
     )
 
 
 def _add_counts(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
-    return {reason: first.get(reason, 0) + second.get(reason, 0) for reason in sorted(first | second)}
+    return {
+        reason: first.get(reason, 0) + second.get(reason, 0)
+        for reason in sorted(first | second)
+    }

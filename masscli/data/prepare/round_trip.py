@@ -38,7 +38,9 @@ def round_trip_warnings(
         changed = []
         for line in lines:
             expected = " ".join(without_tokens.apply([line], language)[0].split())
-            again = preprocessing.undo(preprocessing.apply([line], language)[0], language)
+            again = preprocessing.undo(
+                preprocessing.apply([line], language)[0], language
+            )
             if again != expected:
                 changed.append((expected, again))
         if len(changed) > WORTH_SAYING * len(lines):
@@ -60,7 +62,9 @@ def _sample(scans: Sequence[FileScan]) -> list[str]:
     (first_chunk,) = next(cut_chunks([scans[0]]))
     lines = first_chunk.lines()
     step = max(1, len(lines) // SAMPLED_LINES)
-    return [" ".join(line.split()) for line in lines[::step][:SAMPLED_LINES] if line.strip()]
+    return [
+        " ".join(line.split()) for line in lines[::step][:SAMPLED_LINES] if line.strip()
+    ]
 
 
 def _difference(before: str, after: str) -> tuple[str, str]:

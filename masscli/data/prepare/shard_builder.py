@@ -105,7 +105,9 @@ class ShardBuilder:
         for name, rows in chunk.columns.items():
             self._writers[name].append(rows, starts)
         for stats in chunk.filter_stats:
-            self._filter_stats[stats.group] = add_stats(self._filter_stats.get(stats.group), stats)
+            self._filter_stats[stats.group] = add_stats(
+                self._filter_stats.get(stats.group), stats
+            )
         self._dropped.write(chunk.dropped_lines.encode())
         self._chunks += 1
 

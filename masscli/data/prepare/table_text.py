@@ -51,11 +51,15 @@ def training_lines(
     lines: list[str] = []
     for table in tables:
         if table.split == "train":
-            lines += _text_lines(read_records(table.path, table.format, bad_rows_of(table, config)))
+            lines += _text_lines(
+                read_records(table.path, table.format, bad_rows_of(table, config))
+            )
     if len(lines) <= max_lines:
         return lines
     # Sorted, so that the lines keep their order.
-    chosen = np.random.default_rng(seed).choice(len(lines), max_lines, replace=False, shuffle=False)
+    chosen = np.random.default_rng(seed).choice(
+        len(lines), max_lines, replace=False, shuffle=False
+    )
     return [lines[number] for number in np.sort(chosen).tolist()]
 
 

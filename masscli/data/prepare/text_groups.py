@@ -89,7 +89,9 @@ class _Draft:
     pairs: list[tuple[str, str]] = field(default_factory=list)
 
 
-def group_files(inputs: RequestedInputs, scans: Mapping[Path, FileScan]) -> tuple[TextGroup, ...]:
+def group_files(
+    inputs: RequestedInputs, scans: Mapping[Path, FileScan]
+) -> tuple[TextGroup, ...]:
     """Return the groups of the input text, training groups first.
 
     Pairs that share a file, or files of the same content, are put into one group. Raises MasscliError if the
@@ -121,11 +123,15 @@ def group_files(inputs: RequestedInputs, scans: Mapping[Path, FileScan]) -> tupl
         # Groups of the same languages, whose files differ, need different names.
         taken = [group.name for group in groups]
         name = _unused_name(f"{draft.split}.{'-'.join(languages)}", taken)
-        groups.append(TextGroup(name, draft.split, tuple(languages), tuple(paths), tuple(pairs)))
+        groups.append(
+            TextGroup(name, draft.split, tuple(languages), tuple(paths), tuple(pairs))
+        )
     return tuple(groups)
 
 
-def identical_sides(groups: Sequence[TextGroup], scans: Mapping[Path, FileScan]) -> list[tuple[Path, Path]]:
+def identical_sides(
+    groups: Sequence[TextGroup], scans: Mapping[Path, FileScan]
+) -> list[tuple[Path, Path]]:
     """Return all pairs of files within a group that have the same content, nearly always a mistake."""
     identical = []
     for group in groups:
@@ -147,12 +153,18 @@ def _matching_draft(
     pair by language.
     """
     for draft in drafts:
-        if draft.split == requested.split and draft.pairs and _shares_text(draft, files, scans):
+        if (
+            draft.split == requested.split
+            and draft.pairs
+            and _shares_text(draft, files, scans)
+        ):
             return draft
     return None
 
 
-def _shares_text(draft: _Draft, files: Mapping[str, Path], scans: Mapping[Path, FileScan]) -> bool:
+def _shares_text(
+    draft: _Draft, files: Mapping[str, Path], scans: Mapping[Path, FileScan]
+) -> bool:
     """Return whether a draft and a new pair share a language, and have the same text in all shared ones.
 
     `files` are the files of the new pair by language.

@@ -67,11 +67,15 @@ def make_vocabulary(
     languages = inputs.languages
     if config.extend:
         old = load_to_extend(config.extend, preprocessing, languages)
-        languages = tuple(language for language in languages if language not in old.vocab.languages)
+        languages = tuple(
+            language for language in languages if language not in old.vocab.languages
+        )
         # New text is prepared as the old was. Only how Romanian is written is open, if it is new.
         romanian = config.romanian if "ro" in languages else old.preprocessing.romanian
         preprocessing = replace(old.preprocessing, romanian=romanian)
-    lines = _read_lines(inputs, training_files(groups, scans, languages), preprocessing, config, pool)
+    lines = _read_lines(
+        inputs, training_files(groups, scans, languages), preprocessing, config, pool
+    )
     if old is not None:
         return _extend(old, lines, languages, config, folder)
     tokenizer = Tokenizer.train(
@@ -85,11 +89,16 @@ def make_vocabulary(
     return tokenizer, "trained"
 
 
-def _adopt(languages: Sequence[str], config: PreprocessConfig, folder: Path) -> Tokenizer | None:
+def _adopt(
+    languages: Sequence[str], config: PreprocessConfig, folder: Path
+) -> Tokenizer | None:
     """Return the tokenizer of --spm-model or --bpe-codes, written to `folder`; None without these options."""
     if config.spm_model:
         return Tokenizer.from_model_file(
-            config.spm_model, preprocessing=config.preprocessing, languages=languages, folder=folder
+            config.spm_model,
+            preprocessing=config.preprocessing,
+            languages=languages,
+            folder=folder,
         )
     if config.bpe_codes and config.bpe_vocab:
         return Tokenizer.from_bpe_codes(
@@ -120,7 +129,9 @@ def _read_lines(
         for block in pool.map(read_sample, _sample_lines(files, preprocessing, config)):
             lines += block
     if inputs.table_language in files:
-        table_lines = training_lines(inputs.tables, config.vocab_sentences, config.seed, config)
+        table_lines = training_lines(
+            inputs.tables, config.vocab_sentences, config.seed, config
+        )
         lines += preprocessing.apply(table_lines, inputs.table_language)
     if lines or (config.extend and not config.new_pieces):
         return lines
@@ -130,19 +141,29 @@ def _read_lines(
             "give some with --trainpref or --mono, or add only the language with --new-pieces 0",
         )
     raise MasscliError(
-        "there is no training text to make a vocabulary from", "give --trainpref, --mono or --spm-model"
+        "there is no training text to make a vocabulary from",
+        "give --trainpref, --mono or --spm-model",
     )
 
 
 def _extend(
-    old: Tokenizer, lines: Sequence[str], languages: Sequence[str], config: PreprocessConfig, folder: Path
+    old: Tokenizer,
+    lines: Sequence[str],
+    languages: Sequence[str],
+    config: PreprocessConfig,
+    folder: Path,
 ) -> tuple[Tokenizer, str]:
     """Extend a vocabulary by languages, and by pieces for their lines, which are preprocessed.
 
     Return the tokenizer, which is written to `folder`, and a text that says what was added.
     """
     tokenizer, report = extend_vocabulary(
-        old, lines, languages, config.new_pieces, config.character_coverage, config.romanian
+        old,
+        lines,
+        languages,
+        config.new_pieces,
+        config.character_coverage,
+        config.romanian,
     )
     tokenizer.save(folder)
     added = (
@@ -163,7 +184,9 @@ def read_sample(sample: SampledLines) -> list[str]:
 
 
 def training_files(
-    groups: Sequence[TextGroup], scans: Mapping[Path, FileScan], languages: Sequence[str]
+    groups: Sequence[TextGroup],
+    scans: Mapping[Path, FileScan],
+    languages: Sequence[str],
 ) -> dict[str, list[FileScan]]:
     """Return the scans of the training files of each of `languages`; files of others are left out.
 
@@ -183,18 +206,24 @@ def training_files(
     return files
 
 
-def lines_per_language(files: Mapping[str, Sequence[FileScan]], max_lines: int) -> dict[str, int]:
+def lines_per_language(
+    files: Mapping[str, Sequence[FileScan]], max_lines: int
+) -> dict[str, int]:
     """Return how many lines to sample from each language, `max_lines` in all.
 
     The shares are equal, but a language that has fewer lines leaves the rest to the others. If the sample
     would be more than MAX_BYTES of text, all shares are reduced by the same factor. Languages without files
     are left out.
     """
-    available = {language: _count_lines(scans) for language, scans in files.items() if scans}
+    available = {
+        language: _count_lines(scans) for language, scans in files.items() if scans
+    }
     shares: dict[str, int] = {}
     # The smallest language comes first: the others share what it leaves.
     for language in sorted(available, key=lambda name: (available[name], name)):
-        equal_share = (max_lines - sum(shares.values())) // (len(available) - len(shares))
+        equal_share = (max_lines - sum(shares.values())) // (
+            len(available) - len(shares)
+        )
         shares[language] = min(available[language], equal_share)
     # Estimate the bytes from the mean length of a line, and shrink all shares if they are too many.
     size = 0.0
@@ -206,7 +235,9 @@ def lines_per_language(files: Mapping[str, Sequence[FileScan]], max_lines: int) 
 
 
 def _sample_lines(
-    files: Mapping[str, Sequence[FileScan]], preprocessing: TextPreprocessing, config: PreprocessConfig
+    files: Mapping[str, Sequence[FileScan]],
+    preprocessing: TextPreprocessing,
+    config: PreprocessConfig,
 ) -> Iterator[SampledLines]:
     """Yield the sampled lines of each chunk that has any, file by file of each language."""
     shares = lines_per_language(files, config.vocab_sentences)
@@ -219,13 +250,17 @@ def _sample_lines(
         if shares[language] < total:
             # What is drawn for one language does not depend on how much was drawn for those before it.
             rng = np.random.default_rng((config.seed, number))
-            chosen = np.sort(rng.choice(total, shares[language], replace=False, shuffle=False))
+            chosen = np.sort(
+                rng.choice(total, shares[language], replace=False, shuffle=False)
+            )
         first_line = 0
         for scan in scans:
             for line_range, end in _chunks_with_ends(scan):
                 rows = None
                 if chosen is not None:
-                    rows = _rows_between(chosen, first_line + line_range.first_line, first_line + end)
+                    rows = _rows_between(
+                        chosen, first_line + line_range.first_line, first_line + end
+                    )
                 # Most chunks of a large corpus have no chosen line, and need not be read.
                 if rows is None or len(rows):
                     yield SampledLines(line_range, language, rows, preprocessing)
@@ -247,7 +282,9 @@ def _chunks_with_ends(scan: FileScan) -> Iterator[tuple[LineRange, int]]:
         yield previous, scan.lines
 
 
-def _rows_between(chosen: NDArray[np.int64], start: int, stop: int) -> NDArray[np.int64]:
+def _rows_between(
+    chosen: NDArray[np.int64], start: int, stop: int
+) -> NDArray[np.int64]:
     """Return those of the sorted line numbers `chosen` from `start` to `stop` - 1, minus `start`."""
     low, high = np.searchsorted(chosen, [start, stop])
     rows: NDArray[np.int64] = chosen[low:high] - start

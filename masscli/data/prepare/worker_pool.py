@@ -37,7 +37,9 @@ class WorkerPool:
             context = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(workers, context, _start_worker)
 
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+    ) -> Iterator[Result]:
         """Yield function(task) for every task, in order.
 
         Tasks are taken from the iterable as they are needed. Raises MasscliError if a worker process was
@@ -65,7 +67,10 @@ class WorkerPool:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         # After an error, tasks that have not begun are of no use.
         if self._executor is not None:

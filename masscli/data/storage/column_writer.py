@@ -87,7 +87,9 @@ class ColumnWriter:
         while row < len(lengths):
             state = self.state
             # Take as many rows as fit into the current shard.
-            end_row = int(np.searchsorted(ends, value + self._max_values - state.values, "right"))
+            end_row = int(
+                np.searchsorted(ends, value + self._max_values - state.values, "right")
+            )
             end_row = min(end_row, row + MAX_ROWS - state.rows)
             # Not one fits: begin the next shard.
             if end_row <= row and state.rows:
@@ -98,9 +100,17 @@ class ColumnWriter:
             end_row = max(end_row, row + 1)
             end_value = int(ends[end_row - 1])
             # Document starts are stored relative to the shard.
-            starts = [state.rows + start - row for start in document_starts if row <= start < end_row]
-            self._values_file.write(block.values[value:end_value].astype(self.dtype, copy=False).tobytes())
-            self._lengths_file.write(lengths[row:end_row].astype("<i4", copy=False).tobytes())
+            starts = [
+                state.rows + start - row
+                for start in document_starts
+                if row <= start < end_row
+            ]
+            self._values_file.write(
+                block.values[value:end_value].astype(self.dtype, copy=False).tobytes()
+            )
+            self._lengths_file.write(
+                lengths[row:end_row].astype("<i4", copy=False).tobytes()
+            )
             self._documents_file.write(np.array(starts, "<i8").tobytes())
             self.state = WriterState(
                 finished=state.finished,
@@ -132,7 +142,9 @@ class ColumnWriter:
 
     def _path(self, suffix: str) -> Path:
         """Return the path of the file of the current shard that has this suffix."""
-        return self._stem.with_name(f"{self._stem.name}.{len(self.state.finished):05d}{suffix}")
+        return self._stem.with_name(
+            f"{self._stem.name}.{len(self.state.finished):05d}{suffix}"
+        )
 
     def _open(self) -> None:
         """Open the files of the current shard, and truncate them to the sizes that the state implies.
@@ -180,5 +192,7 @@ class ColumnWriter:
             file.write(offsets.tobytes())
             file.write(self._path(".doc").read_bytes())
             flush_to_disk(file)
-        shard = FinishedShard(file=self._path("").name, rows=state.rows, values=state.values)
+        shard = FinishedShard(
+            file=self._path("").name, rows=state.rows, values=state.values
+        )
         self.state = WriterState(finished=(*state.finished, shard))

@@ -98,7 +98,8 @@ class Column:
             name = self.shards[0].stem.name.rpartition(".")[0]
             folder = self.shards[0].stem.parent
             raise MasscliError(
-                f"{folder}: is damaged (row {row} of {name} is not UTF-8)", "run masscli preprocess again"
+                f"{folder}: is damaged (row {row} of {name} is not UTF-8)",
+                "run masscli preprocess again",
             ) from None
 
     def lengths(self, start: int = 0, stop: int | None = None) -> NDArray[np.int32]:
@@ -191,7 +192,9 @@ def count_pieces(column: Column, size: int) -> NDArray[np.int64]:
     if column.selected is not None:
         for start in range(0, len(column), COUNT_ROWS):
             rows = range(start, min(start + COUNT_ROWS, len(column)))
-            counts += np.bincount(np.concatenate([column[row] for row in rows]), minlength=size)
+            counts += np.bincount(
+                np.concatenate([column[row] for row in rows]), minlength=size
+            )
         return counts
     for shard in column.shards:
         for start in range(0, len(shard.values), COUNT_BLOCK):

@@ -14,7 +14,13 @@ from masscli.core import files
 from masscli.core.config import suggest
 from masscli.core.errors import MasscliError
 from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
-from masscli.data.storage.columns import Column, TextColumn, concatenate, count_pieces, flat_values
+from masscli.data.storage.columns import (
+    Column,
+    TextColumn,
+    concatenate,
+    count_pieces,
+    flat_values,
+)
 from masscli.data.storage.manifest import ColumnEntry, Manifest, TableEntry, TextEntry
 from masscli.data.storage.shards import Shard
 from masscli.data.storage.stamps import Stamp, read_stamps, write_stamps
@@ -59,7 +65,9 @@ class DataFolder:
                 raise MasscliError(f"{path}: is missing", _DAMAGED_HINT)
             size = path.stat().st_size
             if size != file.size:
-                raise MasscliError(f"{path}: has {size} bytes instead of {file.size}", _DAMAGED_HINT)
+                raise MasscliError(
+                    f"{path}: has {size} bytes instead of {file.size}", _DAMAGED_HINT
+                )
         # Token ids mean nothing, or something else, with another vocabulary.
         card = read_card(folder)
         if card.fingerprint != manifest.vocab_fingerprint:
@@ -74,7 +82,10 @@ class DataFolder:
         return data
 
     def verify(
-        self, *, again: bool = True, progress: Callable[[int, int], object] = lambda done, total: None
+        self,
+        *,
+        again: bool = True,
+        progress: Callable[[int, int], object] = lambda done, total: None,
     ) -> None:
         """Compare the checksum of every file with the manifest, and store what has been verified.
 
@@ -91,7 +102,9 @@ class DataFolder:
             # The stamp is taken before the file is read, so that a change meanwhile is noticed next time.
             stamp = Stamp.of(path, file.sha256)
             if stamps.get(file.name) != stamp and files.sha256_of(path) != file.sha256:
-                raise MasscliError(f"{path}: does not match its checksum", _DAMAGED_HINT)
+                raise MasscliError(
+                    f"{path}: does not match its checksum", _DAMAGED_HINT
+                )
             verified[file.name] = stamp
             done += file.size
             if stamps.get(file.name) != stamp:
@@ -117,7 +130,9 @@ class DataFolder:
 
     def table(self, name: str, split: str) -> Table:
         """Return the table `name` of one split. Raises MissingDataError if that split has no such table."""
-        entries = {entry.split: entry for entry in self.manifest.tables if entry.name == name}
+        entries = {
+            entry.split: entry for entry in self.manifest.tables if entry.name == name
+        }
         if split in entries:
             return self._open_table(entries[split])
         if entries:
@@ -150,7 +165,8 @@ class DataFolder:
             chosen = monolingual
         if not chosen:
             raise MissingDataError(
-                f"{self.folder}: has no monolingual {split} text of {language!r}", self._inventory(split)
+                f"{self.folder}: has no monolingual {split} text of {language!r}",
+                self._inventory(split),
             )
         return concatenate([self._columns[entry.column] for entry in chosen])
 
@@ -185,10 +201,13 @@ class DataFolder:
                     return first, second
                 return second, first
         raise MissingDataError(
-            f"{self.folder}: has no {split} pairs {source}-{target}", self._inventory(split)
+            f"{self.folder}: has no {split} pairs {source}-{target}",
+            self._inventory(split),
         )
 
-    def original_lines(self, split: str, pair_or_language: str, language: str) -> list[str]:
+    def original_lines(
+        self, split: str, pair_or_language: str, language: str
+    ) -> list[str]:
         """Return the lines of a validation or test set before tokenization, as references for scoring.
 
         With a pair such as `en-de` they are its side in `language`; otherwise `pair_or_language` is the
@@ -200,7 +219,9 @@ class DataFolder:
                 column = pair.target_column
                 if language == pair.source:
                     column = pair.source_column
-                entry = next(text for text in self.manifest.texts if text.column == column)
+                entry = next(
+                    text for text in self.manifest.texts if text.column == column
+                )
                 return self._original_lines(entry)
         entries = []
         if pair_or_language == language:
@@ -209,7 +230,8 @@ class DataFolder:
         chosen = [entry for entry in entries if entry.monolingual] or entries
         if not chosen:
             raise MasscliError(
-                f"{self.folder}: has no {split} text of {pair_or_language}", self._inventory(split)
+                f"{self.folder}: has no {split} text of {pair_or_language}",
+                self._inventory(split),
             )
         lines = []
         for entry in chosen:
@@ -218,7 +240,9 @@ class DataFolder:
 
     def _original_lines(self, entry: TextEntry) -> list[str]:
         if entry.original is None:
-            raise MasscliError(f"{self.folder}: keeps no lines of {entry.split}, only their ids")
+            raise MasscliError(
+                f"{self.folder}: keeps no lines of {entry.split}, only their ids"
+            )
         column = self._columns[entry.original]
         return [column.text(row) for row in range(len(column))]
 
@@ -227,7 +251,11 @@ class DataFolder:
             raise MasscliError(
                 f"{self.folder}: has no language {language!r}{suggest(language, self.languages)}"
             )
-        return [text for text in self.manifest.texts if text.split == split and text.language == language]
+        return [
+            text
+            for text in self.manifest.texts
+            if text.split == split and text.language == language
+        ]
 
     def _side(self, name: str, rows: str | None) -> Column:
         """Return one side of a pair: the column `name`, or a selection of its rows.
@@ -242,7 +270,8 @@ class DataFolder:
         numbers = flat_values(self._columns[rows])
         if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(column)):
             raise MasscliError(
-                f"{self.folder}: is damaged ({rows} names rows that {name} lacks)", _DAMAGED_HINT
+                f"{self.folder}: is damaged ({rows} names rows that {name} lacks)",
+                _DAMAGED_HINT,
             )
         return column.select(numbers)
 
@@ -254,7 +283,10 @@ class DataFolder:
         columns = {field.name: self._columns[field.column] for field in entry.fields}
         damage = find_damage(columns, entry.rows)
         if damage is not None:
-            raise MasscliError(f"{self.folder}: table {entry.name} is damaged ({damage})", _DAMAGED_HINT)
+            raise MasscliError(
+                f"{self.folder}: table {entry.name} is damaged ({damage})",
+                _DAMAGED_HINT,
+            )
         return Table(
             name=entry.name,
             split=entry.split,
@@ -273,7 +305,11 @@ class DataFolder:
         shards = []
         for shard in entry.shards:
             stem = self.folder / shard.name
-            shards.append(Shard(stem, entry.kind, shard.rows, fingerprint, vocab_size, shard.values))
+            shards.append(
+                Shard(
+                    stem, entry.kind, shard.rows, fingerprint, vocab_size, shard.values
+                )
+            )
         return Column(tuple(shards))
 
     def _inventory(self, split: str) -> str:

@@ -187,13 +187,17 @@ class Manifest:
         try:
             raw = parse_json(read_regular_text(path))
         except (FileNotFoundError, NotADirectoryError):
-            raise MasscliError(f"{folder}: is not a data folder", _missing_hint(folder)) from None
+            raise MasscliError(
+                f"{folder}: is not a data folder", _missing_hint(folder)
+            ) from None
         except ValueError as error:
             raise MasscliError(f"{path}: is damaged ({error})", _HINT) from None
         # Another format may have other keys: its number is all that may be read of it.
         version = raw.get("format") if isinstance(raw, dict) else None
         if version != FORMAT:
-            raise MasscliError(f"{path}: has format {version}, this masscli reads {FORMAT}", _HINT)
+            raise MasscliError(
+                f"{path}: has format {version}, this masscli reads {FORMAT}", _HINT
+            )
         try:
             manifest = from_dict(cls, unseal(raw))
         except (SealError, ConfigError) as error:
@@ -244,7 +248,14 @@ class Manifest:
         for text in self.texts:
             names.update([text.column, text.original])
         for pair in self.aligned:
-            names.update([pair.source_column, pair.target_column, pair.source_rows, pair.target_rows])
+            names.update(
+                [
+                    pair.source_column,
+                    pair.target_column,
+                    pair.source_rows,
+                    pair.target_rows,
+                ]
+            )
         for table in self.tables:
             names.update(field.column for field in table.fields)
         return {name for name in names if name is not None}

@@ -98,13 +98,19 @@ class Shard:
         # The mapping is made all the same, because that checks the ends of the index.
         _ = self.offsets
         offset = HEADER.size + 8 * start
-        offsets = np.fromfile(self._path(".idx"), "<i8", stop - start + 1, offset=offset)
+        offsets = np.fromfile(
+            self._path(".idx"), "<i8", stop - start + 1, offset=offset
+        )
         self.check_order(offsets[:-1], offsets[1:])
         return np.diff(offsets).astype(np.int32)
 
     def check_order(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> None:
         """Raise MasscliError unless each row, from `starts` to `stops`, lies within the values."""
-        if (starts < 0).any() or (starts > stops).any() or (stops > self._num_values).any():
+        if (
+            (starts < 0).any()
+            or (starts > stops).any()
+            or (stops > self._num_values).any()
+        ):
             raise self._disorder()
 
     @cached_property
@@ -114,7 +120,9 @@ class Shard:
 
     def _disorder(self) -> MasscliError:
         """Return the error to raise for offsets that do not rise from 0 to the number of values."""
-        return MasscliError(f"{self._path('.idx')}: is damaged (its offsets are not in order)", _HINT)
+        return MasscliError(
+            f"{self._path('.idx')}: is damaged (its offsets are not in order)", _HINT
+        )
 
     @cached_property
     def document_starts(self) -> NDArray[np.int64]:
@@ -126,7 +134,10 @@ class Shard:
         starts = self._map(".idx", "<i8", documents, HEADER.size + 8 * (self.rows + 1))
         is_valid = not documents or (starts[0] >= 0 and starts[-1] < self.rows)
         if not is_valid or not _is_sorted(starts):
-            raise MasscliError(f"{self._path('.idx')}: is damaged (its documents are not in order)", _HINT)
+            raise MasscliError(
+                f"{self._path('.idx')}: is damaged (its documents are not in order)",
+                _HINT,
+            )
         return starts
 
     @cached_property
@@ -179,12 +190,19 @@ class Shard:
             raw = file.read(HEADER.size)
         if len(raw) < HEADER.size or raw[: len(MAGIC)] != MAGIC:
             raise MasscliError(f"{path}: is not a masscli index file")
-        _, version, dtype_bytes, kind_bytes, rows, values, documents, fingerprint = HEADER.unpack(raw)
+        _, version, dtype_bytes, kind_bytes, rows, values, documents, fingerprint = (
+            HEADER.unpack(raw)
+        )
         if version != FORMAT:
-            raise MasscliError(f"{path}: has format {version}, this masscli reads {FORMAT}", _HINT)
+            raise MasscliError(
+                f"{path}: has format {version}, this masscli reads {FORMAT}", _HINT
+            )
         dtype = _padded_text(dtype_bytes)
         described = (_padded_text(kind_bytes), rows, fingerprint.hex())
-        if described != (self.kind, self.rows, self.fingerprint) or dtype not in DTYPES_OF_KIND[self.kind]:
+        if (
+            described != (self.kind, self.rows, self.fingerprint)
+            or dtype not in DTYPES_OF_KIND[self.kind]
+        ):
             raise MasscliError(f"{path}: does not belong to this folder", _HINT)
         if self.num_values not in (None, values):
             raise MasscliError(f"{path}: does not belong to this folder", _HINT)

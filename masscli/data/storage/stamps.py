@@ -71,6 +71,9 @@ def _stamp_files(folder: Path) -> list[Path]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     # The home folder may be unknown, as in some containers.
     try:
-        return [folder / STAMPS_FILE, cache.expanduser() / "masscli" / "verified" / f"{name}.json"]
+        return [
+            folder / STAMPS_FILE,
+            cache.expanduser() / "masscli" / "verified" / f"{name}.json",
+        ]
     except RuntimeError:
         return [folder / STAMPS_FILE]

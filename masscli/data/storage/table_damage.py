@@ -29,7 +29,9 @@ def find_damage(columns: Mapping[str, Column], rows: int) -> str | None:
     return None
 
 
-def _find_number_damage(columns: Mapping[str, Column], name: str, rows: int) -> str | None:
+def _find_number_damage(
+    columns: Mapping[str, Column], name: str, rows: int
+) -> str | None:
     """Return what is wrong with a column that holds one number for each example, or None.
 
     These are the line numbers, `.items` and `.at`; of any other column it only checks that its field exists.

@@ -114,7 +114,11 @@ class Table:
         """
         names = []
         for column in self.columns:
-            if column != LINE_COLUMN and not derived_suffix(column) and not column.endswith(WITH_QUESTION):
+            if (
+                column != LINE_COLUMN
+                and not derived_suffix(column)
+                and not column.endswith(WITH_QUESTION)
+            ):
                 names.append(column)
         return tuple(names)
 
@@ -138,7 +142,8 @@ class Table:
             else:
                 advice = f"choose with {flag}"
             raise MasscliError(
-                f"{self.path}: has no column {field!r}", f"{advice}; it has {', '.join(self.fields)}"
+                f"{self.path}: has no column {field!r}",
+                f"{advice}; it has {', '.join(self.fields)}",
             )
         if self.is_list(field) is not many:
             if self.split == INPUT_SPLIT:

@@ -33,7 +33,14 @@ class BacktranslationMonitor:
     and every other language of the data.
     """
 
-    names: ClassVar[tuple[str, ...]] = ("copied", "length", "language", "repeated", "distinct", "cut")
+    names: ClassVar[tuple[str, ...]] = (
+        "copied",
+        "length",
+        "language",
+        "repeated",
+        "distinct",
+        "cut",
+    )
 
     def __init__(
         self,
@@ -42,7 +49,10 @@ class BacktranslationMonitor:
         *other_counts: NDArray[np.int64],
     ) -> None:
         right = _smoothed_log_frequencies(output_counts)
-        wrong = [_smoothed_log_frequencies(counts) for counts in (input_counts, *other_counts)]
+        wrong = [
+            _smoothed_log_frequencies(counts)
+            for counts in (input_counts, *other_counts)
+        ]
         self.log_odds = right - np.stack(wrong)
         """(languages, V): the log of how much likelier a piece is in the right language than in each of the
         others."""
@@ -50,13 +60,20 @@ class BacktranslationMonitor:
         output_frequencies = output_counts / max(1, output_counts.sum())
         # Names, numbers and punctuation are frequent in both languages; more than this share is not copied by
         # chance.
-        self.shared_frequency = float(np.minimum(input_frequencies, output_frequencies).sum())
+        self.shared_frequency = float(
+            np.minimum(input_frequencies, output_frequencies).sum()
+        )
         self._reset()
 
     def _reset(self) -> None:
         self.sums = dict.fromkeys(self.names, (0.0, 0.0))
 
-    def add(self, inputs: Sequence[Ids], outputs: Sequence[Ids], hit_max_length: Sequence[bool]) -> None:
+    def add(
+        self,
+        inputs: Sequence[Ids],
+        outputs: Sequence[Ids],
+        hit_max_length: Sequence[bool],
+    ) -> None:
         """Add the token ids of a batch of real sentences and of their translations to the metrics.
 
         `hit_max_length` says which translations were ended by the length limit.
@@ -69,10 +86,14 @@ class BacktranslationMonitor:
             # Multisets: a piece counts as often as both have it.
             in_both = Counter(input_ids.tolist()) & Counter(output_ids.tolist())
             num_copied += in_both.total()
-        num_right_language = sum(self._is_right_language(output_ids) for output_ids in outputs)
+        num_right_language = sum(
+            self._is_right_language(output_ids) for output_ids in outputs
+        )
         num_bigrams = num_distinct_bigrams = 0
         for output_ids in outputs:
-            bigrams = list(zip(output_ids[:-1].tolist(), output_ids[1:].tolist(), strict=True))
+            bigrams = list(
+                zip(output_ids[:-1].tolist(), output_ids[1:].tolist(), strict=True)
+            )
             num_bigrams += len(bigrams)
             num_distinct_bigrams += len(set(bigrams))
         # Arrays cannot be counted, but their bytes can.
@@ -119,13 +140,17 @@ class BacktranslationMonitor:
         # What the languages share anyway, such as names and numbers, is no copying.
         if copied > min(0.9, self.shared_frequency + 0.3):
             shared = f"the languages share {self.shared_frequency:.0%}"
-            warnings.append(f"back-translation copies its input ({copied:.0%} of the pieces, {shared})")
+            warnings.append(
+                f"back-translation copies its input ({copied:.0%} of the pieces, {shared})"
+            )
         if right_language < 0.7:
             wrong = f"{1 - right_language:.0%} of the outputs look like another"
             warnings.append(f"back-translation writes the wrong language ({wrong})")
         if not 0.5 <= length <= 2:
             ratio = f"{length:.2f} pieces for each one read"
-            warnings.append(f"back-translation has lost the length of its input ({ratio})")
+            warnings.append(
+                f"back-translation has lost the length of its input ({ratio})"
+            )
         if repeated > 0.25:
             again = f"{repeated:.0%} of the bigrams stand earlier in the same output"
             warnings.append(f"back-translation repeats itself ({again})")
@@ -143,5 +168,7 @@ class BacktranslationMonitor:
 def _smoothed_log_frequencies(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the log relative frequency (V,) of each piece, with 1 added to every count."""
     # With one added, a piece that never occurs has a logarithm as well.
-    frequencies: NDArray[np.float64] = np.log((counts + 1) / (counts.sum() + len(counts)))
+    frequencies: NDArray[np.float64] = np.log(
+        (counts + 1) / (counts.sum() + len(counts))
+    )
     return frequencies

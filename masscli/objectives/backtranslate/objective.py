@@ -29,7 +29,11 @@ from masscli.objectives.backtranslate.options import BacktranslateOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.batching import example_fields, example_numbers
 from masscli.objectives.shared.sentence_noise import add_noise
-from masscli.objectives.shared.sequence_to_sequence import draw_seeds, sequence_loss, sequence_pair_batch
+from masscli.objectives.shared.sequence_to_sequence import (
+    draw_seeds,
+    sequence_loss,
+    sequence_pair_batch,
+)
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,21 @@ class BacktranslationCollator:
     framing: Framing
     language: str
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch of sentences with labels of the loss term `backtranslate`."""
         sentences = example_fields(examples, 0)
-        sources = [self.framing.encoder_input(sentence, self.language) for sentence in sentences]
+        sources = [
+            self.framing.encoder_input(sentence, self.language)
+            for sentence in sentences
+        ]
         numbers = example_numbers(examples)
         # Until `prepare` has made the source, it is in the target's language.
         languages = (self.language, self.language)
-        batch = sequence_pair_batch(self.framing, sources, sentences, languages, "backtranslate", numbers)
+        batch = sequence_pair_batch(
+            self.framing, sources, sentences, languages, "backtranslate", numbers
+        )
         return replace(batch, seeds=draw_seeds(rngs))
 
 
@@ -93,7 +104,9 @@ class Backtranslate(Objective):
         # Outputs are compared with every language of the data, not only with the source.
         other_counts = _piece_counts_of_others(data, self.context.languages)
         # The model reads the target language here, and writes the source language.
-        self.monitor = BacktranslationMonitor(target_counts, source_counts, *other_counts)
+        self.monitor = BacktranslationMonitor(
+            target_counts, source_counts, *other_counts
+        )
         min_count = self.options.min_piece_count
         if not min_count:
             return
@@ -109,7 +122,9 @@ class Backtranslate(Objective):
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
         """Return the sentences of the target language (at most `max_examples`), and their collator."""
-        sentences = LineDataset([data.monolingual(split, self.target_language)], max_examples)
+        sentences = LineDataset(
+            [data.monolingual(split, self.target_language)], max_examples
+        )
         return sentences, self.collator()
 
     def collator(self) -> BacktranslationCollator:
@@ -126,9 +141,15 @@ class Backtranslate(Objective):
         seeds = batch.seeds.tolist()
         # The collator has put the real sentence in the place of the source; take off its special tokens.
         sentences = []
-        for row, length in zip(batch.source.ids.cpu().numpy(), batch.source.lengths.tolist(), strict=True):
-            sentences.append(row[framing.prefix_length : length - framing.suffix_length])
-        translations = self._translate(model, sentences, seeds, batch.source.ids.numel())
+        for row, length in zip(
+            batch.source.ids.cpu().numpy(), batch.source.lengths.tolist(), strict=True
+        ):
+            sentences.append(
+                row[framing.prefix_length : length - framing.suffix_length]
+            )
+        translations = self._translate(
+            model, sentences, seeds, batch.source.ids.numel()
+        )
         # The monitor sees what the model has written, before noise is added to it.
         sources = translations.token_ids
         if self.training:
@@ -137,7 +158,12 @@ class Backtranslate(Objective):
             sources = self._add_noise(sources, seeds)
         if self.options.tag_sources:
             # The tag needs a position: the longest possible source, which its limit has ended, loses a token.
-            longest = model.config.max_positions - framing.prefix_length - framing.suffix_length - 1
+            longest = (
+                model.config.max_positions
+                - framing.prefix_length
+                - framing.suffix_length
+                - 1
+            )
             tag = [framing.synthetic_tag]
             sources = [np.concatenate([tag, source[:longest]]) for source in sources]
         languages = (self.source_language, self.target_language)
@@ -148,7 +174,11 @@ class Backtranslate(Objective):
         return replace(batch, source=tokens.to(batch.source.ids.device))
 
     def _translate(
-        self, model: Transformer, sentences: Sequence[Ids], seeds: Sequence[int], batch_tokens: int
+        self,
+        model: Transformer,
+        sentences: Sequence[Ids],
+        seeds: Sequence[int],
+        batch_tokens: int,
     ) -> Translations:
         """Translate sentences from the target language into the source language with the model.
 
@@ -161,7 +191,8 @@ class Backtranslate(Objective):
         if self.training:
             # Which sources are sampled is drawn from the seeds of the examples.
             is_sampled = [
-                np.random.default_rng([seed, 0]).random() < options.sampling_share for seed in seeds
+                np.random.default_rng([seed, 0]).random() < options.sampling_share
+                for seed in seeds
             ]
         translations = Translations(len(sentences))
         # The copy is laid out for fast decoding, and used for this batch only, since the weights change.
@@ -208,7 +239,9 @@ class Backtranslate(Objective):
     def _add_noise(self, sources: Sequence[Ids], seeds: Sequence[int]) -> list[Ids]:
         options = self.options
         mask_id = self.context.framing.vocab.mask
-        if not (options.source_shuffle or options.source_dropout or options.source_blank):
+        if not (
+            options.source_shuffle or options.source_dropout or options.source_blank
+        ):
             return list(sources)
         noisy = []
         for source, seed in zip(sources, seeds, strict=True):
@@ -228,7 +261,11 @@ class Backtranslate(Objective):
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropy of the real sentences, summed, as the loss term `backtranslate`."""
-        return {"backtranslate": sequence_loss(model, batch, "backtranslate", self.options.label_smoothing)}
+        return {
+            "backtranslate": sequence_loss(
+                model, batch, "backtranslate", self.options.label_smoothing
+            )
+        }
 
     def take_training_metrics(self) -> Mapping[str, tuple[float, float]]:
         """Return a sum and a count for each metric of the synthetic sources, and reset them.
@@ -246,7 +283,9 @@ class Backtranslate(Objective):
         return self.monitor.training_warnings(metrics)
 
 
-def _piece_counts_of_others(data: DataFolder, languages: Sequence[str]) -> list[NDArray[np.int64]]:
+def _piece_counts_of_others(
+    data: DataFolder, languages: Sequence[str]
+) -> list[NDArray[np.int64]]:
     """Return the piece counts (V,) of every language of the data that is not among `languages`.
 
     Languages without training text are left out.

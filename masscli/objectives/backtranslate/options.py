@@ -7,7 +7,11 @@ from typing import Annotated, ClassVar
 from masscli.core.config import Flags, check, config
 from masscli.objectives.input_kinds import BACK_TRANSLATION, InputKind
 from masscli.objectives.registry import ObjectiveConfig
-from masscli.objectives.shared.options import above_zero_rule, fraction_rule, not_negative_rule
+from masscli.objectives.shared.options import (
+    above_zero_rule,
+    fraction_rule,
+    not_negative_rule,
+)
 
 
 @config
@@ -17,7 +21,9 @@ class BacktranslateOptions(ObjectiveConfig):
     Sennrich et al. 2016, Lample et al. 2018.
     """
 
-    implementation: ClassVar[str] = "masscli.objectives.backtranslate.objective:Backtranslate"
+    implementation: ClassVar[str] = (
+        "masscli.objectives.backtranslate.objective:Backtranslate"
+    )
     input_kind: ClassVar[InputKind] = BACK_TRANSLATION
     parameter_group = "encoder-decoder"
     name: str = "backtranslate"
@@ -54,7 +60,11 @@ class BacktranslateOptions(ObjectiveConfig):
             above_zero_rule("beam", self.beam),
             fraction_rule("sampling_share", self.sampling_share),
             above_zero_rule("temperature", self.temperature),
-            (only_default_temperature, "temperature", "nothing is sampled (--sampling-share)"),
+            (
+                only_default_temperature,
+                "temperature",
+                "nothing is sampled (--sampling-share)",
+            ),
             not_negative_rule("max_len_a", self.max_len_a),
             not_negative_rule("max_len_b", self.max_len_b),
             not_negative_rule("min_piece_count", self.min_piece_count),

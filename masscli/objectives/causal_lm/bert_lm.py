@@ -30,7 +30,9 @@ class BertLMCollator:
     masked: SentenceMaskingCollator
     causal: SentenceCollator
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch of sentences with labels of both loss terms, `mlm` and `clm`."""
         # Only the encoder's side draws random numbers.
         masked = self.masked(examples, rngs)
@@ -59,7 +61,9 @@ class BertLM(Objective):
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
         """Return the first `max_examples` sentences (default: all) of a split, and their collator."""
-        sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
+        sentences = LineDataset(
+            [data.monolingual(split, self.context.dataset_name)], max_examples
+        )
         return sentences, self.collator(CodeSwitcher.from_options(self.options, data))
 
     def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> BertLMCollator:

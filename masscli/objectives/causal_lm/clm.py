@@ -27,19 +27,29 @@ class SentenceCollator:
     framing: Framing
     language: str
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch of sentences with labels of the loss term `clm`."""
         sequences = []
         for example in examples:
-            sequences.append(self.framing.with_special_tokens(example.fields[0], self.language))
+            sequences.append(
+                self.framing.with_special_tokens(example.fields[0], self.language)
+            )
         # The decoder reads each sequence without its end, and predicts it without its start.
-        input_ids, lengths = self.framing.pad_ids([sequence[:-1] for sequence in sequences])
-        label_ids = torch.from_numpy(np.concatenate([sequence[1:] for sequence in sequences]))
+        input_ids, lengths = self.framing.pad_ids(
+            [sequence[:-1] for sequence in sequences]
+        )
+        label_ids = torch.from_numpy(
+            np.concatenate([sequence[1:] for sequence in sequences])
+        )
         labels = Labels(label_ids, non_padding_positions(lengths, input_ids.shape[1]))
         language = self.framing.language_tensor(self.language, len(examples))
         source = Tokens(input_ids, lengths, language=language)
         numbers = torch.tensor(example_numbers(examples))
-        return Batch(source, None, {"clm": labels}, {"clm": float(len(label_ids))}, numbers)
+        return Batch(
+            source, None, {"clm": labels}, {"clm": float(len(label_ids))}, numbers
+        )
 
 
 class CausalLM(Objective):
@@ -54,7 +64,9 @@ class CausalLM(Objective):
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
         """Return the first `max_examples` sentences (default: all) of a split, and their collator."""
-        sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
+        sentences = LineDataset(
+            [data.monolingual(split, self.context.dataset_name)], max_examples
+        )
         return sentences, self.collator()
 
     def collator(self) -> SentenceCollator:
@@ -63,4 +75,8 @@ class CausalLM(Objective):
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropy of all tokens and end symbols, summed, as the loss term `clm`."""
-        return {"clm": token_loss(model, model.decode(batch.source, None), batch.labels["clm"], "decoder")}
+        return {
+            "clm": token_loss(
+                model, model.decode(batch.source, None), batch.labels["clm"], "decoder"
+            )
+        }

@@ -17,7 +17,11 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.options import GptOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
-from masscli.objectives.shared.batching import example_fields, example_numbers, non_padding_positions
+from masscli.objectives.shared.batching import (
+    example_fields,
+    example_numbers,
+    non_padding_positions,
+)
 from masscli.objectives.shared.token_loss import token_loss
 
 
@@ -44,7 +48,9 @@ class WindowCollator:
     framing: Framing
     language: str
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch of windows with labels of the loss term `lm`."""
         start = np.array([self.framing.decoder_start(self.language)])
         windows = example_fields(examples, 0)
@@ -57,7 +63,9 @@ class WindowCollator:
         language = self.framing.language_tensor(self.language, len(examples))
         source = Tokens(input_ids, lengths, language=language)
         numbers = torch.tensor(example_numbers(examples))
-        return Batch(source, None, {"lm": labels}, {"lm": float(len(label_ids))}, numbers)
+        return Batch(
+            source, None, {"lm": labels}, {"lm": float(len(label_ids))}, numbers
+        )
 
 
 class Gpt(Objective):
@@ -77,7 +85,9 @@ class Gpt(Objective):
         `max_examples` limits the number of sentences, not of windows.
         """
         sentences = data.monolingual(split, self.context.dataset_name)
-        windows = WindowDataset(sentences, self.options.tokens_per_sample, data.vocab.eos, max_examples)
+        windows = WindowDataset(
+            sentences, self.options.tokens_per_sample, data.vocab.eos, max_examples
+        )
         return windows, self.collator()
 
     def collator(self) -> WindowCollator:
@@ -86,4 +96,8 @@ class Gpt(Objective):
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropy of all tokens of the windows, summed, as the loss term `lm`."""
-        return {"lm": token_loss(model, model.decode(batch.source, None), batch.labels["lm"], "decoder")}
+        return {
+            "lm": token_loss(
+                model, model.decode(batch.source, None), batch.labels["lm"], "decoder"
+            )
+        }

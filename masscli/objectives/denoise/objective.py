@@ -18,7 +18,10 @@ from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.batching import example_fields, example_numbers
 from masscli.objectives.shared.code_switching import CodeSwitcher
 from masscli.objectives.shared.sentence_noise import add_noise, infill
-from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequence_pair_batch
+from masscli.objectives.shared.sequence_to_sequence import (
+    sequence_loss,
+    sequence_pair_batch,
+)
 from masscli.text.word_starts import WordStarts, word_starts
 
 
@@ -33,7 +36,9 @@ class DenoisingCollator:
     word_starts: WordStarts | None = None
     """A function that tells which tokens begin a word, if noise is added to whole words; otherwise None."""
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch of sentences with labels of the loss term `denoise`."""
         sources = []
         for example, rng in zip(examples, rngs, strict=True):
@@ -47,7 +52,9 @@ class DenoisingCollator:
                     self.framing.vocab.mask,
                     rng,
                 )
-            starts_word = None if self.word_starts is None else self.word_starts(token_ids)
+            starts_word = (
+                None if self.word_starts is None else self.word_starts(token_ids)
+            )
             noisy = add_noise(
                 token_ids,
                 self.options.word_shuffle,
@@ -58,12 +65,18 @@ class DenoisingCollator:
                 starts_word,
             )
             # Words are translated after the noise, so only words that are left.
-            sources.append(self.framing.encoder_input(self.code_switcher(noisy, rng), self.language))
+            sources.append(
+                self.framing.encoder_input(
+                    self.code_switcher(noisy, rng), self.language
+                )
+            )
         targets = example_fields(examples, 0)
         numbers = example_numbers(examples)
         # The decoder writes the language that the encoder reads.
         languages = (self.language, self.language)
-        return sequence_pair_batch(self.framing, sources, targets, languages, "denoise", numbers)
+        return sequence_pair_batch(
+            self.framing, sources, targets, languages, "denoise", numbers
+        )
 
 
 class Denoise(Objective):
@@ -80,12 +93,20 @@ class Denoise(Objective):
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
         """Return the first `max_examples` sentences (default: all) of a split, and their collator."""
-        sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
-        starts = word_starts(data.tokenizer()) if self.options.noise_unit == "word" else None
-        return sentences, self.collator(CodeSwitcher.from_options(self.options, data), starts)
+        sentences = LineDataset(
+            [data.monolingual(split, self.context.dataset_name)], max_examples
+        )
+        starts = (
+            word_starts(data.tokenizer()) if self.options.noise_unit == "word" else None
+        )
+        return sentences, self.collator(
+            CodeSwitcher.from_options(self.options, data), starts
+        )
 
     def collator(
-        self, code_switcher: CodeSwitcher = CodeSwitcher(), starts: WordStarts | None = None
+        self,
+        code_switcher: CodeSwitcher = CodeSwitcher(),
+        starts: WordStarts | None = None,
     ) -> DenoisingCollator:
         """Return the collator, which makes batches of noisy and clean sentences.
 
@@ -93,7 +114,9 @@ class Denoise(Objective):
         begin a word, so that noise is added to whole words; if it is None, noise is added to tokens.
         """
         context = self.context
-        return DenoisingCollator(self.options, context.framing, context.dataset_name, code_switcher, starts)
+        return DenoisingCollator(
+            self.options, context.framing, context.dataset_name, code_switcher, starts
+        )
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropy of the clean sentences, summed, as the loss term `denoise`."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from masscli.core.config import UnusedOption, check, config
-from masscli.objectives.shared.options import CodeSwitchingOptions, fraction_rule, not_negative_rule
+from masscli.objectives.shared.options import (
+    CodeSwitchingOptions,
+    fraction_rule,
+    not_negative_rule,
+)
 
 
 @config
@@ -37,7 +41,11 @@ class DenoiseOptions(CodeSwitchingOptions):
         check(
             not_negative_rule("word_shuffle", self.word_shuffle),
             fraction_rule("infill_share", self.infill_share),
-            (self.infill_length >= 0.1, "infill_length", f"must be 0.1 or more, got {self.infill_length}"),
+            (
+                self.infill_length >= 0.1,
+                "infill_length",
+                f"must be 0.1 or more, got {self.infill_length}",
+            ),
             fraction_rule("word_dropout", self.word_dropout),
             fraction_rule("word_blank", self.word_blank),
         )
@@ -47,5 +55,9 @@ class DenoiseOptions(CodeSwitchingOptions):
         """The rules that say which options have no effect, given the values of the others."""
         return (
             *super().unused_options,
-            UnusedOption(not self.infill_share, "infill_length", "--infill-share 0 replaces nothing"),
+            UnusedOption(
+                not self.infill_share,
+                "infill_length",
+                "--infill-share 0 replaces nothing",
+            ),
         )

@@ -9,7 +9,11 @@ from masscli.objectives.shared.corruption import Bools
 
 
 def choose_positions(
-    maskable: Bools, mask_prob: float, max_masked: int, replacement: bool, rng: np.random.Generator
+    maskable: Bools,
+    mask_prob: float,
+    max_masked: int,
+    replacement: bool,
+    rng: np.random.Generator,
 ) -> Ids:
     """Draw round(mask_prob * n) positions of a sequence of n tokens, and return them sorted.
 
@@ -29,7 +33,11 @@ def choose_positions(
 
 
 def mask_positions(
-    token_ids: Ids, positions: Ids, keep_prob: float, mask_id: int, rng: np.random.Generator
+    token_ids: Ids,
+    positions: Ids,
+    keep_prob: float,
+    mask_id: int,
+    rng: np.random.Generator,
 ) -> Ids:
     """Return a copy of a sequence, in which the tokens at `positions` are replaced by `mask_id`.
 

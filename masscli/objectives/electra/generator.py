@@ -59,7 +59,12 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self, model: ModelConfig, size: float, vocab_size: int, ties: str = "embeddings", languages: int = 0
+        self,
+        model: ModelConfig,
+        size: float,
+        vocab_size: int,
+        ties: str = "embeddings",
+        languages: int = 0,
     ) -> None:
         super().__init__()
         config = model if ties == "all" else generator_config(model, size)
@@ -117,7 +122,10 @@ class Generator(nn.Module):
 
                     # The model is sharded over the processes, while each of them has the whole generator.
                     value = distribute_tensor(
-                        value, parameter.device_mesh, parameter.placements, src_data_rank=None
+                        value,
+                        parameter.device_mesh,
+                        parameter.placements,
+                        src_data_rank=None,
                     )
                 parameter.copy_(value)
 
@@ -129,7 +137,10 @@ class Generator(nn.Module):
         module_names = {"embedding": "embeddings.encoder"}
         if self.width == model.config.dim:
             # Layers fit only into a model of the same width.
-            module_names |= {"project": "embedding_projections.encoder", "stack": "encoder"}
+            module_names |= {
+                "project": "embedding_projections.encoder",
+                "stack": "encoder",
+            }
         weights: dict[str, Tensor] = {}
         if self.table is not None:
             # Tied embeddings belong to both stacks, under the name `shared`.
@@ -141,7 +152,11 @@ class Generator(nn.Module):
                 weights[f"{module_names[module]}.{rest}"] = weight
         # A generator of another width has layers of other shapes.
         shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-        return {name: weight for name, weight in weights.items() if shapes.get(name) == weight.shape}
+        return {
+            name: weight
+            for name, weight in weights.items()
+            if shapes.get(name) == weight.shape
+        }
 
 
 class TokenPredictor(nn.Module):
@@ -150,7 +165,9 @@ class TokenPredictor(nn.Module):
     Its output weights, a token embedding (V, E), are passed to each call, since it may be shared.
     """
 
-    def __init__(self, config: ModelConfig, embedding_dim: int, vocab_size: int) -> None:
+    def __init__(
+        self, config: ModelConfig, embedding_dim: int, vocab_size: int
+    ) -> None:
         super().__init__()
         self.transform = HeadTransform(config, config.dim, embedding_dim)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
@@ -166,7 +183,11 @@ class TokenPredictor(nn.Module):
 
         `label_ids` (N,) are the correct ids. The token embeddings `embedding` are the output weights.
         """
-        return Term(*linear_cross_entropy(self.transform(states), embedding, self.bias, label_ids))
+        return Term(
+            *linear_cross_entropy(
+                self.transform(states), embedding, self.bias, label_ids
+            )
+        )
 
 
 def initialize_weights(module: nn.Module) -> None:

@@ -24,10 +24,18 @@ from masscli.models.linear import Linear
 from masscli.models.lm_head import activation
 from masscli.models.transformer import Transformer
 from masscli.objectives.electra.corruption import choose_positions, mask_positions
-from masscli.objectives.electra.generator import Generator, TokenPredictor, initialize_weights
+from masscli.objectives.electra.generator import (
+    Generator,
+    TokenPredictor,
+    initialize_weights,
+)
 from masscli.objectives.electra.options import ElectraOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
-from masscli.objectives.shared.batching import example_numbers, flatten_positions, non_padding_positions
+from masscli.objectives.shared.batching import (
+    example_numbers,
+    flatten_positions,
+    non_padding_positions,
+)
 from masscli.objectives.shared.paired_text import (
     PairedText,
     add_special_tokens,
@@ -53,7 +61,9 @@ class ElectraCollator:
     language: str
     model_term: str
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch of segment pairs, with the number of targets of both loss terms."""
         vocab = self.framing.vocab
         pairs = [add_special_tokens(example, self.framing) for example in examples]
@@ -62,21 +72,30 @@ class ElectraCollator:
         for pair, rng in zip(pairs, rngs, strict=True):
             chosen = self._choose_positions(pair, rng)
             positions.append(chosen)
-            masked_ids.append(mask_positions(pair.ids, chosen, self.options.mask_keep, vocab.mask, rng))
+            masked_ids.append(
+                mask_positions(
+                    pair.ids, chosen, self.options.mask_keep, vocab.mask, rng
+                )
+            )
         ids, lengths = self.framing.pad_ids(masked_ids)
         segments = self.framing.pad_values([pair.segments for pair in pairs])
         width = ids.shape[1]
         # Labels are the tokens of the text, not what the generator sees there.
-        generator_ids = [pair.ids[chosen] for pair, chosen in zip(pairs, positions, strict=True)]
+        generator_ids = [
+            pair.ids[chosen] for pair, chosen in zip(pairs, positions, strict=True)
+        ]
         generator_labels = Labels(
-            torch.from_numpy(np.concatenate(generator_ids)), flatten_positions(positions, width)
+            torch.from_numpy(np.concatenate(generator_ids)),
+            flatten_positions(positions, width),
         )
         all_ids = torch.from_numpy(np.concatenate([pair.ids for pair in pairs]))
         all_labels = Labels(all_ids, non_padding_positions(lengths, width))
         language = self.framing.language_tensor(self.language, len(pairs))
         counts = {
             "mlm": float(len(generator_labels.ids)),
-            self.model_term: float(self._num_model_targets(generator_labels, all_labels)),
+            self.model_term: float(
+                self._num_model_targets(generator_labels, all_labels)
+            ),
         }
         return Batch(
             Tokens(ids, lengths, segments=segments, language=language),
@@ -92,7 +111,9 @@ class ElectraCollator:
         max_masked = int((options.mask_prob + 0.005) * options.tokens_per_sample)
         maskable = pair.is_text & (pair.ids != self.framing.vocab.mask)
         replacement = options.sampling == "with"
-        return choose_positions(maskable, options.mask_prob, max_masked, replacement, rng)
+        return choose_positions(
+            maskable, options.mask_prob, max_masked, replacement, rng
+        )
 
     def _num_model_targets(self, generator_labels: Labels, all_labels: Labels) -> int:
         """Return the number of targets of the model's loss term.
@@ -157,16 +178,24 @@ class Electra(Objective):
         self.model_term = config.variant if config.predicts_tokens else "rtd"
         model = context.model
         vocab_size = context.framing.vocab.size
-        num_languages = len(context.framing.languages) if model.languages == "embedding" else 0
+        num_languages = (
+            len(context.framing.languages) if model.languages == "embedding" else 0
+        )
         self.generator = Generator(
-            model, config.resolved_size(model.arch), vocab_size, config.resolved_ties, num_languages
+            model,
+            config.resolved_size(model.arch),
+            vocab_size,
+            config.resolved_ties,
+            num_languages,
         )
         self.detector: Detector | None = None
         self.output: TokenPredictor | None = None
         self.gate: Linear | None = None
         self.baseline: Linear | None = None
         if config.predicts_tokens:
-            self.output = TokenPredictor(model, model.embedding_dim or model.dim, vocab_size)
+            self.output = TokenPredictor(
+                model, model.embedding_dim or model.dim, vocab_size
+            )
         else:
             self.detector = Detector(model.dim, model.activation)
         if config.variant == "all-tokens-mlm":
@@ -198,12 +227,19 @@ class Electra(Objective):
 
         `max_examples` limits the number of sentences, not of pairs.
         """
-        pairs = segment_pairs(data, split, self.context, self.options, "electra", max_examples)
+        pairs = segment_pairs(
+            data, split, self.context, self.options, "electra", max_examples
+        )
         return pairs, self.collator()
 
     def collator(self) -> ElectraCollator:
         """Return the collator, which makes batches of masked segment pairs."""
-        return ElectraCollator(self.options, self.context.framing, self.context.dataset_name, self.model_term)
+        return ElectraCollator(
+            self.options,
+            self.context.framing,
+            self.context.dataset_name,
+            self.model_term,
+        )
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
         """Return a warning if some layers of the model get no weights from the generator (two-stage).
@@ -216,9 +252,14 @@ class Electra(Objective):
         with torch.device("meta"):
             framing = self.context.framing
             vocab = framing.vocab
-            model = Transformer(self.context.model, vocab.size, framing.languages, vocab.id_ranges)
+            model = Transformer(
+                self.context.model, vocab.size, framing.languages, vocab.id_ranges
+            )
         num_weights = sum(name.startswith("encoder.") for name in model.state_dict())
-        num_matching = sum(name.startswith("encoder.") for name in self.generator.matching_weights(model))
+        num_matching = sum(
+            name.startswith("encoder.")
+            for name in self.generator.matching_weights(model)
+        )
         if num_weights <= num_matching:
             return []
         lacking = f"{num_weights - num_matching} of {num_weights} weights of the model's layers"
@@ -272,11 +313,15 @@ class Electra(Objective):
         filled_source = replace(batch.source, ids=filled.ids.view_as(batch.source.ids))
         states = model.encode(filled_source).hidden.flatten(0, 1)
         if self.detector is not None:
-            terms[self.model_term] = self._detection_loss(self.detector, states, filled, batch)
+            terms[self.model_term] = self._detection_loss(
+                self.detector, states, filled, batch
+            )
             if self.baseline is not None:
                 # The generator is rewarded where the detector errs.
                 rewards = self._detection_errors(self.detector, states, filled)
-                terms["mlm"] = self._adversarial_loss(filled, embedding, rewards, generator_states, batch)
+                terms["mlm"] = self._adversarial_loss(
+                    filled, embedding, rewards, generator_states, batch
+                )
         elif self.gate is None:
             terms[self.model_term] = self._prediction_loss(model, states, batch)
         else:
@@ -289,7 +334,9 @@ class Electra(Objective):
             )
         return terms
 
-    def _fill(self, generator_states: Tensor, embedding: Tensor, batch: Batch) -> FilledText:
+    def _fill(
+        self, generator_states: Tensor, embedding: Tensor, batch: Batch
+    ) -> FilledText:
         """Return the text of a batch with a sample of the generator at each position that it predicts.
 
         `generator_states` (B * L, G) are the generator's states, `embedding` (V, E) is its token embedding.
@@ -299,11 +346,15 @@ class Electra(Objective):
         # The text is filled once at each position, however often that was drawn.
         slots, times = torch.unique(batch.labels["mlm"].positions, return_counts=True)
         # The source holds masks; the labels put all tokens back.
-        original_ids = batch.source.ids.flatten().index_copy(0, real.positions, real.ids)
+        original_ids = batch.source.ids.flatten().index_copy(
+            0, real.positions, real.ids
+        )
         slot_states = generator_states[slots]
         sampled = self._sample(slot_states, embedding, batch)
         filled_ids = original_ids.index_copy(0, slots, sampled)
-        return FilledText(filled_ids, slots, times, sampled, original_ids[slots], slot_states)
+        return FilledText(
+            filled_ids, slots, times, sampled, original_ids[slots], slot_states
+        )
 
     @torch.no_grad()
     def _sample(self, states: Tensor, embedding: Tensor, batch: Batch) -> Tensor:
@@ -311,7 +362,9 @@ class Electra(Objective):
 
         In validation the random numbers depend only on the batch's first example.
         """
-        logits = self.generator.output.logits(states, embedding) / self.options.temperature
+        logits = (
+            self.generator.output.logits(states, embedding) / self.options.temperature
+        )
         # Validation has a seed of its own, so that its loss is comparable over time.
         generator = None
         if not self.training:
@@ -322,7 +375,9 @@ class Electra(Objective):
         gumbel = -torch.log(-torch.log(uniform.clamp_(1e-9, 1 - 1e-7)))
         return (logits + gumbel).argmax(-1)
 
-    def _detection_loss(self, detector: Detector, states: Tensor, filled: FilledText, batch: Batch) -> Term:
+    def _detection_loss(
+        self, detector: Detector, states: Tensor, filled: FilledText, batch: Batch
+    ) -> Term:
         """Return the summed binary cross-entropy of detecting which tokens were replaced.
 
         `states` (B * L, D) are the model's states of the filled text. All tokens count, or with the variant
@@ -340,14 +395,21 @@ class Electra(Objective):
         return Term(loss, loss.detach())
 
     @torch.no_grad()
-    def _detection_errors(self, detector: Detector, states: Tensor, filled: FilledText) -> Tensor:
+    def _detection_errors(
+        self, detector: Detector, states: Tensor, filled: FilledText
+    ) -> Tensor:
         """Return the detector's binary cross-entropy at each position that the generator filled: (S,)."""
         is_replaced = (filled.sampled != filled.original).float()
         logits = detector(states[filled.slots])
         return F.binary_cross_entropy_with_logits(logits, is_replaced, reduction="none")
 
     def _adversarial_loss(
-        self, filled: FilledText, embedding: Tensor, rewards: Tensor, generator_states: Tensor, batch: Batch
+        self,
+        filled: FilledText,
+        embedding: Tensor,
+        rewards: Tensor,
+        generator_states: Tensor,
+        batch: Batch,
     ) -> Term:
         """Return the loss with which the generator learns to mislead the model (adversarial).
 
@@ -359,11 +421,18 @@ class Electra(Objective):
         with torch.no_grad():
             masked_states = generator_states[labels.positions]
             nll = self.generator.output.loss(masked_states, embedding, labels.ids).nll
-        loss = self._reinforce_loss(filled.generator_states, filled.sampled, filled.times, rewards, embedding)
+        loss = self._reinforce_loss(
+            filled.generator_states, filled.sampled, filled.times, rewards, embedding
+        )
         return Term(loss, nll)
 
     def _reinforce_loss(
-        self, states: Tensor, sampled: Tensor, times: Tensor, rewards: Tensor, embedding: Tensor
+        self,
+        states: Tensor,
+        sampled: Tensor,
+        times: Tensor,
+        rewards: Tensor,
+        embedding: Tensor,
     ) -> Tensor:
         """Return the loss of REINFORCE with a learned baseline, -log sigmoid(w h) (appendix F of the paper).
 
@@ -373,40 +442,62 @@ class Electra(Objective):
         assert self.baseline is not None
         # The baseline is -log sigmoid of its logit, so exp(-reward) is what the sigmoid should be.
         logits = self.baseline(states.detach())[:, 0].float()
-        baseline_loss = F.binary_cross_entropy_with_logits(logits, torch.exp(-rewards), reduction="none")
+        baseline_loss = F.binary_cross_entropy_with_logits(
+            logits, torch.exp(-rewards), reduction="none"
+        )
         advantages = (rewards - F.softplus(-logits)).detach()
-        policy_loss = sum_in_chunks(self._policy_loss, [states, sampled, times * advantages], embedding)
+        policy_loss = sum_in_chunks(
+            self._policy_loss, [states, sampled, times * advantages], embedding
+        )
         return (times * baseline_loss).sum() + policy_loss
 
-    def _policy_loss(self, states: Tensor, sampled: Tensor, advantages: Tensor, embedding: Tensor) -> Tensor:
-        logits = self.generator.output.logits(states, embedding) / self.options.temperature
+    def _policy_loss(
+        self, states: Tensor, sampled: Tensor, advantages: Tensor, embedding: Tensor
+    ) -> Tensor:
+        logits = (
+            self.generator.output.logits(states, embedding) / self.options.temperature
+        )
         # The gradient of an expected reward is that of the reward times the log-probability of the sample.
         log_probs = logits.log_softmax(-1).gather(1, sampled[:, None])[:, 0]
         return -(advantages * log_probs).sum()
 
-    def _prediction_loss(self, model: Transformer, states: Tensor, batch: Batch) -> Term:
+    def _prediction_loss(
+        self, model: Transformer, states: Tensor, batch: Batch
+    ) -> Term:
         """Return the model's cross-entropy of the tokens that the generator predicts, summed (replace-mlm).
 
         `states` (B * L, D) are the model's states of the filled text.
         """
         assert self.output is not None
         labels = batch.labels["mlm"]
-        return self.output.loss(states[labels.positions], model.token_embedding("encoder"), labels.ids)
+        return self.output.loss(
+            states[labels.positions], model.token_embedding("encoder"), labels.ids
+        )
 
-    def _copy_loss(self, states: Tensor, seen_ids: Tensor, label_ids: Tensor, embedding: Tensor) -> Term:
+    def _copy_loss(
+        self, states: Tensor, seen_ids: Tensor, label_ids: Tensor, embedding: Tensor
+    ) -> Term:
         """Return the cross-entropy, summed over all tokens, of a mixture of copying and predicting.
 
         This is the loss of the variant all-tokens-mlm. With the probability of a learned gate the token that
         the model has read (`seen_ids`) is copied, otherwise one is predicted; `label_ids` are the original
         tokens.
         """
-        loss = sum_in_chunks(self._mixture_loss, [states, seen_ids, label_ids], embedding)
+        loss = sum_in_chunks(
+            self._mixture_loss, [states, seen_ids, label_ids], embedding
+        )
         return Term(loss, loss.detach())
 
-    def _mixture_loss(self, states: Tensor, seen_ids: Tensor, label_ids: Tensor, embedding: Tensor) -> Tensor:
+    def _mixture_loss(
+        self, states: Tensor, seen_ids: Tensor, label_ids: Tensor, embedding: Tensor
+    ) -> Tensor:
         assert self.output is not None and self.gate is not None
         gate_logits = self.gate(states)[:, 0].float()
-        log_probs = self.output.logits(states, embedding).log_softmax(-1).gather(1, label_ids[:, None])[:, 0]
+        log_probs = (
+            self.output.logits(states, embedding)
+            .log_softmax(-1)
+            .gather(1, label_ids[:, None])[:, 0]
+        )
         # Sums of probabilities are formed as logarithms, so that none underflows.
         log_predicted = F.logsigmoid(-gate_logits) + log_probs
         # A token can be copied only if it is what stands there.
@@ -414,7 +505,9 @@ class Electra(Objective):
         return -torch.where(seen_ids == label_ids, log_mixture, log_predicted).sum()
 
 
-def sum_in_chunks(loss: Callable[..., Tensor], tensors: Sequence[Tensor], embedding: Tensor) -> Tensor:
+def sum_in_chunks(
+    loss: Callable[..., Tensor], tensors: Sequence[Tensor], embedding: Tensor
+) -> Tensor:
     """Return the sum of `loss` over chunks of rows, so that the logits of few rows are held in memory.
 
     `tensors` have one row for each token. `loss` is called with a chunk of the rows of each of them and with

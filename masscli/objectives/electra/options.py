@@ -17,7 +17,9 @@ from masscli.objectives.shared.options import (
     positive_fraction_rule,
 )
 
-Variant = Literal["electra", "electra-15", "replace-mlm", "all-tokens-mlm", "adversarial", "two-stage"]
+Variant = Literal[
+    "electra", "electra-15", "replace-mlm", "all-tokens-mlm", "adversarial", "two-stage"
+]
 
 
 @config
@@ -109,7 +111,11 @@ class ElectraOptions(DocumentOptions):
                 "variant",
                 f"two-stage needs --generator-updates above 0, got {updates}",
             ),
-            (two_stage or updates is None, "generator_updates", "belongs to --variant two-stage"),
+            (
+                two_stage or updates is None,
+                "generator_updates",
+                "belongs to --variant two-stage",
+            ),
             positive_fraction_rule("mask_prob", self.mask_prob),
             fraction_rule("mask_keep", self.mask_keep),
             above_zero_rule("generator_size", self.generator_size),

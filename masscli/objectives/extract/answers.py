@@ -13,7 +13,11 @@ from collections.abc import Sequence
 
 from masscli.data.storage.tables import Table
 from masscli.objectives.extract.options import ExtractOptions
-from masscli.objectives.extract.question_windows import CONTEXT, QuestionWindow, character_offsets
+from masscli.objectives.extract.question_windows import (
+    CONTEXT,
+    QuestionWindow,
+    character_offsets,
+)
 from masscli.objectives.extract.span_search import rank_spans
 from masscli.objectives.shared.evaluable_objective import ExampleOutput, Prediction
 
@@ -68,7 +72,10 @@ def decode_answer(
 
 
 def _best_texts(
-    table: Table, row: int, windows: Sequence[tuple[QuestionWindow, ExampleOutput]], n_best: int
+    table: Table,
+    row: int,
+    windows: Sequence[tuple[QuestionWindow, ExampleOutput]],
+    n_best: int,
 ) -> dict[str, float]:
     """Return up to `n_best` answers to the question in a row, with their scores, best first.
 

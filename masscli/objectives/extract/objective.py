@@ -16,11 +16,23 @@ from masscli.metrics import squad
 from masscli.models.transformer import Transformer
 from masscli.objectives.extract.answers import decode_answer
 from masscli.objectives.extract.options import ExtractOptions
-from masscli.objectives.extract.question_windows import ANSWERS, QuestionWindowCollator, QuestionWindowDataset
-from masscli.objectives.extract.span_heads import WindowStates, build_span_head, span_loss
+from masscli.objectives.extract.question_windows import (
+    ANSWERS,
+    QuestionWindowCollator,
+    QuestionWindowDataset,
+)
+from masscli.objectives.extract.span_heads import (
+    WindowStates,
+    build_span_head,
+    span_loss,
+)
 from masscli.objectives.extract.span_search import search_windows
 from masscli.objectives.objective import ObjectiveContext, Term
-from masscli.objectives.shared.evaluable_objective import ExampleOutput, Prediction, PredictiveObjective
+from masscli.objectives.shared.evaluable_objective import (
+    ExampleOutput,
+    Prediction,
+    PredictiveObjective,
+)
 from masscli.objectives.shared.sequence_reader import SequenceReader
 from masscli.objectives.shared.table_columns import choose_language
 
@@ -51,7 +63,9 @@ class Extract(PredictiveObjective):
         return ("f1", "exact")
 
     @classmethod
-    def fill_from_data(cls, config: ExtractOptions, data: DataFolder, name: str) -> ExtractOptions:
+    def fill_from_data(
+        cls, config: ExtractOptions, data: DataFolder, name: str
+    ) -> ExtractOptions:
         """Return a copy of the options, with `language` and `unanswerable` filled in from the training table.
 
         Values that are given stay. Raises MasscliError if no question has an answer, if the data lack the
@@ -59,13 +73,18 @@ class Extract(PredictiveObjective):
         """
         # An option that does nothing would mislead.
         if config.qa_head == "electra" and config.head_dropout is not None:
-            raise MasscliError("--head-dropout: --qa-head electra has no dropout", "leave it out")
+            raise MasscliError(
+                "--head-dropout: --qa-head electra has no dropout", "leave it out"
+            )
         table = data.table(name, "train")
         unanswerable = config.unanswerable
         if unanswerable is None:
             unanswerable = any(_is_impossible(table, row) for row in range(len(table)))
         if not any(_has_answer(table, row) for row in range(len(table))):
-            raise MasscliError(f"{table.path}: not one question has an answer", "there is nothing to learn")
+            raise MasscliError(
+                f"{table.path}: not one question has an answer",
+                "there is nothing to learn",
+            )
         language = choose_language(config.language, table, data)
         return replace(config, unanswerable=unanswerable, language=language)
 
@@ -103,7 +122,9 @@ class Extract(PredictiveObjective):
                 f"{lost} answers lie in no window as a whole (--max-length, --doc-stride) and are not learned"
             )
         if len(dataset) != num_questions:
-            warnings.append(f"{num_questions} questions are read in {len(dataset)} windows")
+            warnings.append(
+                f"{num_questions} questions are read in {len(dataset)} windows"
+            )
         return warnings
 
     def collator(self) -> QuestionWindowCollator:
@@ -114,7 +135,9 @@ class Extract(PredictiveObjective):
         """Run the model on a batch of windows, and return their hidden states with the positions in them."""
         text_start, text_size, null_position = batch.labels["window"].ids.unbind(1)
         states = self.reader.hidden_states(model, batch).float()
-        return WindowStates(states, batch.source.lengths, text_start, text_size, null_position)
+        return WindowStates(
+            states, batch.source.lengths, text_start, text_size, null_position
+        )
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the loss of finding starts, ends and unanswerable questions, summed over windows."""
@@ -129,24 +152,34 @@ class Extract(PredictiveObjective):
         The numbers are first token, last token and score; see `search_windows`.
         """
         windows = self.window_states(model, batch)
-        return search_windows(self.head, windows, self.options.n_best, self.options.max_answer)
+        return search_windows(
+            self.head, windows, self.options.n_best, self.options.max_answer
+        )
 
-    def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
+    def decode_predictions(
+        self, table: Table, outputs: Sequence[ExampleOutput]
+    ) -> list[Prediction]:
         """Return the answer to each question.
 
         `outputs` has the array that `forward_outputs` returns for each window, in the order of the dataset,
         in which the windows of a question follow each other.
         """
-        dataset = QuestionWindowDataset(table, self.options, self.reader, labelled=False)
+        dataset = QuestionWindowDataset(
+            table, self.options, self.reader, labelled=False
+        )
         window_outputs = zip(dataset.windows, outputs, strict=True)
         predictions = []
         # The windows of a question follow each other.
         for row, windows in groupby(window_outputs, key=lambda pair: pair[0].question):
-            prediction = decode_answer(table, row, list(windows), self.options, self.has_classifier)
+            prediction = decode_answer(
+                table, row, list(windows), self.options, self.has_classifier
+            )
             predictions.append(prediction)
         return predictions
 
-    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
+    def compute_metrics(
+        self, table: Table, outputs: Sequence[ExampleOutput]
+    ) -> dict[str, float]:
         """Return the exact match (`exact`) and F1 (`f1`) of the answers, as shares from 0 to 1.
 
         If questions may have no answer, also the best values that any --null-threshold reaches (`best-f1`,
@@ -158,7 +191,9 @@ class Extract(PredictiveObjective):
         null_odds = {}
         for row, prediction in enumerate(self.decode_predictions(table, outputs)):
             question_id = table.text("id", row)
-            questions.append(squad.Question(question_id, tuple(table.strings(ANSWERS, row))))
+            questions.append(
+                squad.Question(question_id, tuple(table.strings(ANSWERS, row)))
+            )
             answers[question_id] = prediction.text
             best_texts[question_id] = prediction.details["best"]
             null_odds[question_id] = prediction.details["null_odds"]
@@ -169,7 +204,9 @@ class Extract(PredictiveObjective):
         metrics = {"f1": scores["f1"] / 100, "exact": scores["exact"] / 100}
         if is_v2:
             # The threshold is searched for with the best span as the answer to every question.
-            scores = squad.evaluate_squad(questions, best_texts, is_v2, null_odds, math.inf)
+            scores = squad.evaluate_squad(
+                questions, best_texts, is_v2, null_odds, math.inf
+            )
             metrics["best-f1"] = scores["best_f1"] / 100
             metrics["best-exact"] = scores["best_exact"] / 100
             metrics["best-f1-threshold"] = scores["best_f1_thresh"]

@@ -46,9 +46,17 @@ class ExtractOptions(TableOptions):
         # RoBERTa's format has four special tokens, the most of all.
         max_query_fits = self.max_query + 4 < self.max_length
         check(
-            (self.doc_stride > 0, "doc_stride", f"must be above 0, got {self.doc_stride}"),
+            (
+                self.doc_stride > 0,
+                "doc_stride",
+                f"must be above 0, got {self.doc_stride}",
+            ),
             (self.max_query > 0, "max_query", f"must be above 0, got {self.max_query}"),
-            (self.max_answer > 0, "max_answer", f"must be above 0, got {self.max_answer}"),
+            (
+                self.max_answer > 0,
+                "max_answer",
+                f"must be above 0, got {self.max_answer}",
+            ),
             (self.n_best > 0, "n_best", f"must be above 0, got {self.n_best}"),
             (
                 max_query_fits,
@@ -68,7 +76,11 @@ class ExtractOptions(TableOptions):
         """The rules that say which options have no effect if all questions have answers."""
         all_answered = self.unanswerable is False
         return (
-            UnusedOption(all_answered, "null_threshold", "all questions have answers, and so get one"),
+            UnusedOption(
+                all_answered,
+                "null_threshold",
+                "all questions have answers, and so get one",
+            ),
             UnusedOption(
                 all_answered and self.qa_head == "albert",
                 "head_dropout",

@@ -56,7 +56,13 @@ class QuestionWindowDataset:
     question leaves no room for text within --max-length.
     """
 
-    def __init__(self, table: Table, options: ExtractOptions, reader: SequenceReader, labelled: bool) -> None:
+    def __init__(
+        self,
+        table: Table,
+        options: ExtractOptions,
+        reader: SequenceReader,
+        labelled: bool,
+    ) -> None:
         self.table = table
         self.labelled = labelled
         self.max_query = options.max_query
@@ -66,7 +72,9 @@ class QuestionWindowDataset:
         sizes = []
         num_special_tokens = reader.pair_format.num_special_tokens(2)
         # A question that is too long loses its end, and the text keeps its room.
-        question_lengths = np.minimum(self.questions.lengths(0, len(table)), options.max_query).tolist()
+        question_lengths = np.minimum(
+            self.questions.lengths(0, len(table)), options.max_query
+        ).tolist()
         text_lengths = self.texts.lengths()
         for row, question_length in enumerate(question_lengths):
             # The window gets what the question leaves of the sequence.
@@ -95,13 +103,21 @@ class QuestionWindowDataset:
     @property
     def num_truncated_questions(self) -> int:
         """The number of questions that are truncated to --max-query tokens."""
-        return int(np.count_nonzero(self.questions.lengths(0, len(self.table)) > self.max_query))
+        return int(
+            np.count_nonzero(
+                self.questions.lengths(0, len(self.table)) > self.max_query
+            )
+        )
 
     @property
     def num_lost_answers(self) -> int:
         """The number of questions with an answer that no window holds as a whole."""
         # An answer is lost only if no window holds all of it.
-        found = {window.question for window in self.windows if self._answer_inside(window) is not None}
+        found = {
+            window.question
+            for window in self.windows
+            if self._answer_inside(window) is not None
+        }
         num_answered = 0
         for row in range(len(self.table)):
             if len(self.table.item_rows(ANSWERS, row)):
@@ -117,7 +133,10 @@ class QuestionWindowDataset:
         window = self.windows[row]
         question = self.questions[window.question][: self.max_query]
         text = self.texts[self.table.shared_row(CONTEXT, window.question)]
-        fields: list[NDArray[Any]] = [question, text[window.start : window.start + window.size]]
+        fields: list[NDArray[Any]] = [
+            question,
+            text[window.start : window.start + window.size],
+        ]
         if self.labelled:
             # The collator turns -1 into the null position, which it alone knows.
             first, last = self._answer_inside(window) or (-1, -1)
@@ -155,7 +174,10 @@ def answer_token_span(table: Table, row: int) -> TokenSpan | None:
     text = table.columns[CONTEXT].text(table.shared_row(CONTEXT, row))
     # Only a damaged folder has such numbers, since preprocess compares answers with texts.
     if len(starts) != len(answers) or not 0 <= starts[0] < len(text):
-        raise MasscliError(f"{table.location(row)}: its answer starts outside of its text", _DAMAGED_HINT)
+        raise MasscliError(
+            f"{table.location(row)}: its answer starts outside of its text",
+            _DAMAGED_HINT,
+        )
     answer_start = int(starts[0])
     answer_end = answer_start + len(table.columns[ANSWERS].text(answers.start))
     # Tokens that hold only a part of the answer count, so that it is never truncated.
@@ -167,7 +189,9 @@ def answer_token_span(table: Table, row: int) -> TokenSpan | None:
     return first, last
 
 
-def character_offsets(table: Table, row: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def character_offsets(
+    table: Table, row: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return where each token of the text that a question is about begins and ends, as two arrays.
 
     The question is that in `row` of the table; the arrays are character offsets into the text that holds its
@@ -180,11 +204,18 @@ def character_offsets(table: Table, row: int) -> tuple[NDArray[np.int64], NDArra
     length = len(table.columns[CONTEXT].text(shared_row))
     offsets = np.concatenate([begins, ends])
     # Tokens follow one another, and none is empty but the mark of a word.
-    is_sound = len(begins) == len(ends) == int(table.ids(CONTEXT).lengths(shared_row, shared_row + 1)[0])
-    is_sound = is_sound and bool(((offsets >= 0) & (offsets <= length)).all() and (begins <= ends).all())
+    is_sound = (
+        len(begins)
+        == len(ends)
+        == int(table.ids(CONTEXT).lengths(shared_row, shared_row + 1)[0])
+    )
+    is_sound = is_sound and bool(
+        ((offsets >= 0) & (offsets <= length)).all() and (begins <= ends).all()
+    )
     if not is_sound:
         raise MasscliError(
-            f"{table.location(row)}: the places of its tokens are outside of its text", _DAMAGED_HINT
+            f"{table.location(row)}: the places of its tokens are outside of its text",
+            _DAMAGED_HINT,
         )
     return begins, ends
 
@@ -201,14 +232,20 @@ class QuestionWindowCollator:
 
     reader: SequenceReader
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        sequences = [self.reader.pair_format.join(*example.fields[:2]) for example in examples]
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
+        sequences = [
+            self.reader.pair_format.join(*example.fields[:2]) for example in examples
+        ]
         batch = self.reader.collate(sequences, examples)
         windows = []
         targets = []
         for example, sequence in zip(examples, sequences, strict=True):
             text_start = sequence.starts[1]
-            null_position = 0 if self.reader.stack == "encoder" else len(sequence.ids) - 1
+            null_position = (
+                0 if self.reader.stack == "encoder" else len(sequence.ids) - 1
+            )
             windows.append([text_start, len(example.fields[1]), null_position])
             if len(example.fields) > 2:
                 first, last, has_answer = example.fields[2].tolist()

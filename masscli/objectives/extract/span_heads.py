@@ -61,7 +61,9 @@ class WindowStates:
         """Return a mask (B, L) of the positions that are tokens of the text or the null position."""
         positions = self._positions()
         text_end = self.text_start + self.text_size
-        is_text = (positions >= self.text_start[:, None]) & (positions < text_end[:, None])
+        is_text = (positions >= self.text_start[:, None]) & (
+            positions < text_end[:, None]
+        )
         return is_text | (positions == self.null_position[:, None])
 
     def states_at(self, positions: Tensor) -> Tensor:
@@ -114,7 +116,9 @@ class LinearSpans(ClassificationHead):
     def span_logits(self, windows: WindowStates) -> SpanLogits:
         """Return logits of starts and ends for a batch of windows; those of ends are equal for all starts."""
         # BERT scores all tokens, those of the question included.
-        scores = self(windows.states).masked_fill(~windows.is_token()[:, :, None], MASKED_LOGIT)
+        scores = self(windows.states).masked_fill(
+            ~windows.is_token()[:, :, None], MASKED_LOGIT
+        )
         start_logits, end_logits = scores.unbind(-1)
 
         def ends(starts: Tensor) -> Tensor:
@@ -133,7 +137,9 @@ class RobertaSpans(LinearSpans):
 
     def __init__(self, options: ExtractOptions, model: ModelConfig) -> None:
         super().__init__(options, model)
-        self.no_answer = ClassificationHead(options, model.dim, 1) if options.unanswerable else None
+        self.no_answer = (
+            ClassificationHead(options, model.dim, 1) if options.unanswerable else None
+        )
 
     def span_logits(self, windows: WindowStates) -> SpanLogits:
         """Return the logits of starts, ends and no answer for a batch of windows."""
@@ -154,7 +160,9 @@ class ConditionalEndSpans(nn.Module):
     no_answer_weight = 0.5
     no_answer_by_question = False
 
-    def __init__(self, model: ModelConfig, end: nn.Module, no_answer: nn.Module | None) -> None:
+    def __init__(
+        self, model: ModelConfig, end: nn.Module, no_answer: nn.Module | None
+    ) -> None:
         super().__init__()
         self.start = Linear(model.dim, 1)
         self.end = end
@@ -179,8 +187,12 @@ class ConditionalEndSpans(nn.Module):
             end_logits = []
             # One start after another, since all at once would need as many copies of all states.
             for start_states in windows.states_at(starts).unbind(1):
-                both_states = torch.cat([states, start_states[:, None].expand_as(states)], -1)
-                end_scores = self.end(both_states)[:, :, 0].masked_fill(is_masked, MASKED_LOGIT)
+                both_states = torch.cat(
+                    [states, start_states[:, None].expand_as(states)], -1
+                )
+                end_scores = self.end(both_states)[:, :, 0].masked_fill(
+                    is_masked, MASKED_LOGIT
+                )
                 end_logits.append(F.log_softmax(end_scores, -1))
             return torch.stack(end_logits, 1)
 
@@ -198,11 +210,19 @@ class AlbertSpans(ConditionalEndSpans):
 
     def __init__(self, options: ExtractOptions, model: ModelConfig) -> None:
         dim = model.dim
-        end = nn.Sequential(Linear(2 * dim, dim), nn.Tanh(), LayerNorm(dim, model.norm_eps), Linear(dim, 1))
+        end = nn.Sequential(
+            Linear(2 * dim, dim),
+            nn.Tanh(),
+            LayerNorm(dim, model.norm_eps),
+            Linear(dim, 1),
+        )
         # The classifier is built even if it is left out, so that the other initial weights do not depend on
         # it.
         no_answer = nn.Sequential(
-            Linear(2 * dim, dim), nn.Tanh(), Dropout(options.dropout), nn.Linear(dim, 1, bias=False)
+            Linear(2 * dim, dim),
+            nn.Tanh(),
+            Dropout(options.dropout),
+            nn.Linear(dim, 1, bias=False),
         )
         kept_classifier = no_answer if options.unanswerable else None
         super().__init__(model, end, kept_classifier)
@@ -222,7 +242,9 @@ class ElectraSpans(ConditionalEndSpans):
 
 
 def _electra_layers(model: ModelConfig) -> nn.Sequential:
-    return nn.Sequential(Linear(2 * model.dim, ELECTRA_WIDTH), nn.GELU(), Linear(ELECTRA_WIDTH, 1))
+    return nn.Sequential(
+        Linear(2 * model.dim, ELECTRA_WIDTH), nn.GELU(), Linear(ELECTRA_WIDTH, 1)
+    )
 
 
 class Dropout(nn.Module):
@@ -257,7 +279,11 @@ def build_span_head(options: ExtractOptions, model: ModelConfig) -> SpanHead:
 
 
 def span_loss(
-    head: SpanHead, windows: WindowStates, starts: Tensor, ends: Tensor, has_answer: Tensor
+    head: SpanHead,
+    windows: WindowStates,
+    starts: Tensor,
+    ends: Tensor,
+    has_answer: Tensor,
 ) -> Tensor:
     """Return the loss of a head, summed over windows.
 
@@ -278,5 +304,7 @@ def span_loss(
         no_answer = ~has_answer
     else:
         no_answer = starts == windows.null_position
-    classifier_loss = F.binary_cross_entropy_with_logits(logits.no_answer, no_answer.float(), reduction="sum")
+    classifier_loss = F.binary_cross_entropy_with_logits(
+        logits.no_answer, no_answer.float(), reduction="sum"
+    )
     return loss + head.no_answer_weight * classifier_loss

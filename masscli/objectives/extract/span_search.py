@@ -40,14 +40,20 @@ def search_windows(
     # Answers are searched for in the text alone, whatever else a head has scored.
     texts = []
     best_starts = []
-    for row, (begin, end) in enumerate(zip(windows.text_start.tolist(), text_end.tolist(), strict=True)):
+    for row, (begin, end) in enumerate(
+        zip(windows.text_start.tolist(), text_end.tolist(), strict=True)
+    ):
         text = slice(begin, end)
         texts.append(text)
         best_starts.append(_best(start_logits[row, text], n_best))
     # The ends of all windows are scored in one call.
-    end_logits = logits.ends(_start_positions(windows, best_starts)).double().cpu().numpy()
+    end_logits = (
+        logits.ends(_start_positions(windows, best_starts)).double().cpu().numpy()
+    )
     outputs = []
-    for row, null_score in enumerate(_null_scores(windows, logits, start_logits, end_logits)):
+    for row, null_score in enumerate(
+        _null_scores(windows, logits, start_logits, end_logits)
+    ):
         text = texts[row]
         output = [null_score]
         # Column 0 is the null position.
@@ -62,14 +68,18 @@ def search_windows(
     return outputs
 
 
-def rank_spans(windows: Sequence[tuple[QuestionWindow, ExampleOutput]]) -> list[ScoredSpan]:
+def rank_spans(
+    windows: Sequence[tuple[QuestionWindow, ExampleOutput]],
+) -> list[ScoredSpan]:
     """Return the spans of a question's text, best first, with tokens counted from the start of the text.
 
     `windows` are all windows of the question, each with its array of `search_windows`. A span counts only in
     the window that has most context around its start.
     """
     text_length = max(window.start + window.size for window, _ in windows)
-    best_windows = best_window_per_token([(window.start, window.size) for window, _ in windows], text_length)
+    best_windows = best_window_per_token(
+        [(window.start, window.size) for window, _ in windows], text_length
+    )
     spans = []
     for window, output in windows:
         for first, last, score in output[1:].reshape(-1, 3).tolist():
@@ -80,7 +90,9 @@ def rank_spans(windows: Sequence[tuple[QuestionWindow, ExampleOutput]]) -> list[
     return sorted(spans, key=lambda span: (-span.score, span.start, span.end))
 
 
-def _start_positions(windows: WindowStates, best_starts: Sequence[Sequence[int]]) -> Tensor:
+def _start_positions(
+    windows: WindowStates, best_starts: Sequence[Sequence[int]]
+) -> Tensor:
     """Return the start positions for which ends are scored: (B, K).
 
     The first one is the null position. The others are those of the best starts, which are counted from the
@@ -95,7 +107,10 @@ def _start_positions(windows: WindowStates, best_starts: Sequence[Sequence[int]]
 
 
 def _null_scores(
-    windows: WindowStates, logits: SpanLogits, start_logits: ExampleOutput, end_logits: ExampleOutput
+    windows: WindowStates,
+    logits: SpanLogits,
+    start_logits: ExampleOutput,
+    end_logits: ExampleOutput,
 ) -> list[float]:
     """Return the no-answer score of each window: the classifier's logit, if the head has a classifier.
 
@@ -108,7 +123,9 @@ def _null_scores(
     # Without a classifier, no answer is a span that starts and ends at the null position.
     rows = np.arange(len(start_logits))
     null_positions = windows.null_position.cpu().numpy()
-    span_scores = start_logits[rows, null_positions] + end_logits[rows, 0, null_positions]
+    span_scores = (
+        start_logits[rows, null_positions] + end_logits[rows, 0, null_positions]
+    )
     scores: list[float] = span_scores.tolist()
     return scores
 

@@ -30,7 +30,8 @@ def check_auxiliary_lm(options: SequenceTaskOptions, reader: SequenceReader) -> 
     """
     if options.lm_weight and reader.stack != "decoder":
         raise MasscliError(
-            "--lm-weight: only a decoder can be a language model", "leave it out, or add --read decoder"
+            "--lm-weight: only a decoder can be a language model",
+            "leave it out, or add --read decoder",
         )
 
 

@@ -32,7 +32,11 @@ class ChoiceDataset:
     """
 
     def __init__(
-        self, table: Table, options: ChooseOptions, reader: SequenceReader, targets: Ids | None
+        self,
+        table: Table,
+        options: ChooseOptions,
+        reader: SequenceReader,
+        targets: Ids | None,
     ) -> None:
         self.table = table
         self.keep = options.keep
@@ -75,7 +79,9 @@ class ChoiceDataset:
             first = offsets[start + number] - offsets[start]
             last = offsets[start + number + 1] - offsets[start]
             longest_choice = int(choice_lengths[first:last].max())
-            text_tokens = min(longest_choice + int(context_lengths[number]), self.max_text_tokens)
+            text_tokens = min(
+                longest_choice + int(context_lengths[number]), self.max_text_tokens
+            )
             sizes[number] = (last - first) * (text_tokens + self.num_special_tokens)
         return sizes[:, None]
 
@@ -87,7 +93,9 @@ class ChoiceDataset:
         choice_lengths = self.choices.lengths()
         context_lengths = self.context_lengths(0, len(self)).tolist()
         count = 0
-        for (first, last), context_length in zip(pairwise(offsets), context_lengths, strict=True):
+        for (first, last), context_length in zip(
+            pairwise(offsets), context_lengths, strict=True
+        ):
             longest_choice = int(choice_lengths[first:last].max())
             too_long = longest_choice + context_length > self.max_text_tokens
             if longest_choice > self.max_choice or too_long:
@@ -128,7 +136,9 @@ class ChoiceCollator:
     choice_first: bool
     auxiliary_lm: bool
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         sequences = []
         choice_counts = []
         targets = []
@@ -144,7 +154,11 @@ class ChoiceCollator:
                 texts = (choice, context) if self.choice_first else (context, choice)
                 sequences.append(self.reader.pair_format.join(*texts))
         batch = self.reader.collate(sequences, examples)
-        labels = {"choices": Labels(torch.tensor(choice_counts), torch.arange(len(choice_counts)))}
+        labels = {
+            "choices": Labels(
+                torch.tensor(choice_counts), torch.arange(len(choice_counts))
+            )
+        }
         if targets:
             right_choices = torch.from_numpy(np.concatenate(targets))
             labels["choose"] = Labels(right_choices, torch.arange(len(targets)))
@@ -156,7 +170,9 @@ class ChoiceCollator:
         return replace(batch, labels=labels, counts=counts)
 
 
-def _question_follows_context(table: Table, options: ChooseOptions, reader: SequenceReader) -> bool:
+def _question_follows_context(
+    table: Table, options: ChooseOptions, reader: SequenceReader
+) -> bool:
     """Return whether the question is put after the context, instead of being joined with each choice.
 
     Raises MasscliError if --question-at is given for a table without questions.

@@ -32,7 +32,11 @@ from masscli.objectives.labelled.options import ChooseOptions
 from masscli.objectives.labelled.softmax import softmax
 from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.classification_head import ClassificationHead
-from masscli.objectives.shared.evaluable_objective import ExampleOutput, Prediction, PredictiveObjective
+from masscli.objectives.shared.evaluable_objective import (
+    ExampleOutput,
+    Prediction,
+    PredictiveObjective,
+)
 from masscli.objectives.shared.sequence_reader import SequenceReader
 from masscli.objectives.shared.table_columns import choose_language
 
@@ -59,7 +63,9 @@ class Choose(PredictiveObjective):
         return term_weights("choose", self.options)
 
     @classmethod
-    def fill_from_data(cls, config: ChooseOptions, data: DataFolder, name: str) -> ChooseOptions:
+    def fill_from_data(
+        cls, config: ChooseOptions, data: DataFolder, name: str
+    ) -> ChooseOptions:
         """Return the options with `language` filled in: --language, or that of the training table.
 
         Raises MasscliError if the table does not fit the options.
@@ -120,7 +126,9 @@ class Choose(PredictiveObjective):
         scores_by_example, _ = self.scores(model, batch)
         return [scores.double().cpu().numpy() for scores in scores_by_example]
 
-    def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
+    def decode_predictions(
+        self, table: Table, outputs: Sequence[ExampleOutput]
+    ) -> list[Prediction]:
         """Return the most probable choice of each example as its number, counted from 0."""
         predictions = []
         for row, scores in enumerate(outputs):
@@ -134,10 +142,15 @@ class Choose(PredictiveObjective):
             predictions.append(Prediction(str(best), details))
         return predictions
 
-    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
+    def compute_metrics(
+        self, table: Table, outputs: Sequence[ExampleOutput]
+    ) -> dict[str, float]:
         """Return the accuracy: the share of examples whose best-scored choice is right."""
         targets = _read_targets(table, self.options)
-        is_right = [int(scores.argmax()) == target for scores, target in zip(outputs, targets, strict=True)]
+        is_right = [
+            int(scores.argmax()) == target
+            for scores, target in zip(outputs, targets, strict=True)
+        ]
         return {"accuracy": float(np.mean(is_right))}
 
 
@@ -148,7 +161,8 @@ def _check_table(table: Table, options: ChooseOptions) -> None:
     for row in range(len(table)):
         if len(table.item_rows(options.choices_column, row)) < 2:
             raise MasscliError(
-                f"{table.location(row)}: has fewer than two choices", "add some, or leave the example out"
+                f"{table.location(row)}: has fewer than two choices",
+                "add some, or leave the example out",
             )
 
 

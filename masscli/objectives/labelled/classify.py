@@ -50,7 +50,9 @@ class Classify(TextObjective):
         super().__init__(config, context, len(config.labels))
 
     @classmethod
-    def fill_from_data(cls, config: ClassifyOptions, data: DataFolder, name: str) -> ClassifyOptions:
+    def fill_from_data(
+        cls, config: ClassifyOptions, data: DataFolder, name: str
+    ) -> ClassifyOptions:
         """Return a copy of the options, in which what depends on the data is filled in.
 
         These are the text columns, the language, the labels and the label that means "no gold label", all
@@ -65,7 +67,10 @@ class Classify(TextObjective):
             no_gold = unlabelled_mark(config.labels or counts)
         labels = choose_labels(config.labels, counts, table, no_gold)
         if no_gold in labels:
-            raise MasscliError(f"--no-gold {no_gold}: is among --labels, too", "leave it out of one of them")
+            raise MasscliError(
+                f"--no-gold {no_gold}: is among --labels, too",
+                "leave it out of one of them",
+            )
         # A misspelt label would otherwise give an F1 of 0.
         if config.positive and config.positive not in labels:
             raise MasscliError(
@@ -76,7 +81,9 @@ class Classify(TextObjective):
             config,
             labels=labels,
             no_gold=no_gold,
-            text_columns=find_text_columns(config.text_columns, table, config.label_column),
+            text_columns=find_text_columns(
+                config.text_columns, table, config.label_column
+            ),
             language=choose_language(config.language, table, data),
         )
 
@@ -87,17 +94,24 @@ class Classify(TextObjective):
         """
         table.require(self.options.label_column, "--label-column")
         no_gold = self.options.no_gold or ""
-        return read_label_ids(self.options.labels, table, self.options.label_column, no_gold)
+        return read_label_ids(
+            self.options.labels, table, self.options.label_column, no_gold
+        )
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
         """Return warnings about truncated examples, missing gold labels, and unknown or unused labels."""
         warnings = super().data_warnings(dataset)
         # Both halves of doubled pairs have the same labels.
-        texts = dataset.original if isinstance(dataset, DoubledPairsDataset) else dataset
+        texts = (
+            dataset.original if isinstance(dataset, DoubledPairsDataset) else dataset
+        )
         assert isinstance(texts, TextDataset)
         if texts.targets is not None:
             warnings += label_warnings(
-                self.options.labels, texts.table, self.options.label_column, texts.targets
+                self.options.labels,
+                texts.table,
+                self.options.label_column,
+                texts.targets,
             )
         return warnings
 
@@ -106,7 +120,9 @@ class Classify(TextObjective):
         loss = F.cross_entropy(scores, targets, reduction="sum")
         return Term(loss, loss)
 
-    def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
+    def decode_predictions(
+        self, table: Table, outputs: Sequence[ExampleOutput]
+    ) -> list[Prediction]:
         """Return the most probable label of each example, with the probabilities of all labels as details."""
         predictions = []
         for scores in outputs:
@@ -115,12 +131,16 @@ class Classify(TextObjective):
             details = {
                 "label": label,
                 "probability": float(probabilities.max()),
-                "probabilities": dict(zip(self.options.labels, probabilities.tolist(), strict=True)),
+                "probabilities": dict(
+                    zip(self.options.labels, probabilities.tolist(), strict=True)
+                ),
             }
             predictions.append(Prediction(label, details))
         return predictions
 
-    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
+    def compute_metrics(
+        self, table: Table, outputs: Sequence[ExampleOutput]
+    ) -> dict[str, float]:
         """Return `accuracy`, F1 (`f1`) and Matthews' correlation (`mcc`) of examples that have a gold label.
 
         F1 is that of the label --positive, else that of the second of two labels in alphabetical order, else
@@ -136,7 +156,9 @@ class Classify(TextObjective):
             gold.append(label)
             predicted.append(self._best_label(scores))
         # With two labels, F1 is that of one of them.
-        positive = label_measures.choose_positive_label(self.options.labels, self.options.positive)
+        positive = label_measures.choose_positive_label(
+            self.options.labels, self.options.positive
+        )
         if positive is None:
             f1 = label_measures.macro_f1(gold, predicted)
         else:

@@ -53,7 +53,9 @@ def choose_labels(
     labels = tuple(given) or tuple(sorted(counts.keys() - {no_gold}))
     for label, occurrences in Counter(labels).items():
         if occurrences > 1:
-            raise MasscliError(f"--labels: names {label!r} twice", "name each label once")
+            raise MasscliError(
+                f"--labels: names {label!r} twice", "name each label once"
+            )
     if len(labels) < 2:
         raise MasscliError(
             f"{table.path}: has one label only, {', '.join(labels)!r}",
@@ -62,7 +64,9 @@ def choose_labels(
     return labels
 
 
-def read_label_ids(labels: Sequence[str], table: Table, field: str, no_gold: str = "") -> Ids:
+def read_label_ids(
+    labels: Sequence[str], table: Table, field: str, no_gold: str = ""
+) -> Ids:
     """Return the labels (N,) of all examples, or of all words of a list field, as positions in `labels`.
 
     Words of a list field are numbered through all examples. The label `no_gold` becomes NO_GOLD_LABEL, and a
@@ -93,7 +97,9 @@ def read_label_ids(labels: Sequence[str], table: Table, field: str, no_gold: str
     return label_ids
 
 
-def label_warnings(labels: Sequence[str], table: Table, field: str, label_ids: Ids) -> list[str]:
+def label_warnings(
+    labels: Sequence[str], table: Table, field: str, label_ids: Ids
+) -> list[str]:
     """Return warnings about the labels of a table, to be shown before training begins.
 
     They name the labels without an example (in the training part) or count the unknown labels (elsewhere),
@@ -107,7 +113,9 @@ def label_warnings(labels: Sequence[str], table: Table, field: str, label_ids: I
         )
     if table.split == "train":
         present = set(label_ids.tolist())
-        missing = [repr(label) for number, label in enumerate(labels) if number not in present]
+        missing = [
+            repr(label) for number, label in enumerate(labels) if number not in present
+        ]
         if missing:
             warnings.append(
                 f"no example of label {', '.join(missing)} is in the training part: it is not learned"
@@ -124,7 +132,9 @@ def label_warnings(labels: Sequence[str], table: Table, field: str, label_ids: I
     return warnings
 
 
-def _refuse_label(labels: Sequence[str], table: Table, field: str, number: int, reason: str) -> None:
+def _refuse_label(
+    labels: Sequence[str], table: Table, field: str, number: int, reason: str
+) -> None:
     label = table.columns[field].text(number)[:MAX_LABEL_WIDTH]
     raise MasscliError(
         f"{_location(table, field, number)}: label {label!r} {reason}",

@@ -21,7 +21,13 @@ class SequenceTaskOptions(TableOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check((self.lm_weight >= 0, "lm_weight", f"must not be negative, got {self.lm_weight}"))
+        check(
+            (
+                self.lm_weight >= 0,
+                "lm_weight",
+                f"must not be negative, got {self.lm_weight}",
+            )
+        )
 
     @property
     def generates_text(self) -> bool:
@@ -51,7 +57,11 @@ class TextTaskOptions(SequenceTaskOptions):
         both_given = self.both_orders and self.double_unordered
         check(
             (len(self.text_columns) <= 2, "text_columns", "expected one or two"),
-            (not both_given, "double_unordered", "both_orders reads every pair in both orders as it is"),
+            (
+                not both_given,
+                "double_unordered",
+                "both_orders reads every pair in both orders as it is",
+            ),
         )
 
     @property
@@ -148,7 +158,13 @@ class ChooseOptions(SequenceTaskOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check((self.max_choice > 0, "max_choice", f"must be above 0, got {self.max_choice}"))
+        check(
+            (
+                self.max_choice > 0,
+                "max_choice",
+                f"must be above 0, got {self.max_choice}",
+            )
+        )
 
     @property
     def text_fields(self) -> tuple[str, ...]:

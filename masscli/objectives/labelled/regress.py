@@ -44,7 +44,9 @@ class Regress(TextObjective):
         self.range = config.high - config.low
 
     @classmethod
-    def fill_from_data(cls, config: RegressOptions, data: DataFolder, name: str) -> RegressOptions:
+    def fill_from_data(
+        cls, config: RegressOptions, data: DataFolder, name: str
+    ) -> RegressOptions:
         """Return a copy of the options, in which what depends on the data is filled in.
 
         These are the text columns, the language, and the smallest and largest number (`low`, `high`), all
@@ -71,7 +73,9 @@ class Regress(TextObjective):
             config,
             low=low,
             high=high,
-            text_columns=find_text_columns(config.text_columns, table, config.label_column),
+            text_columns=find_text_columns(
+                config.text_columns, table, config.label_column
+            ),
             language=choose_language(config.language, table, data),
         )
 
@@ -86,7 +90,9 @@ class Regress(TextObjective):
         loss = F.mse_loss(scores[:, 0], targets.float(), reduction="sum")
         return Term(loss, loss)
 
-    def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
+    def decode_predictions(
+        self, table: Table, outputs: Sequence[ExampleOutput]
+    ) -> list[Prediction]:
         """Return the predicted number of each example, on the scale of the data."""
         predictions = []
         for scores in outputs:
@@ -94,7 +100,9 @@ class Regress(TextObjective):
             predictions.append(Prediction(f"{value:.4f}", {"value": value}))
         return predictions
 
-    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
+    def compute_metrics(
+        self, table: Table, outputs: Sequence[ExampleOutput]
+    ) -> dict[str, float]:
         """Return the correlations of predicted and true numbers: `pearson` and `spearman`."""
         # Correlations do not change with the scale, so predictions stay scaled.
         gold = _read_numbers(table, self.options.label_column).tolist()

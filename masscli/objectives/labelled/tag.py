@@ -25,12 +25,21 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.metrics import entities, label_measures
 from masscli.models.transformer import Transformer
-from masscli.objectives.labelled.labels import UNKNOWN_LABEL, choose_labels, label_warnings, read_label_ids
+from masscli.objectives.labelled.labels import (
+    UNKNOWN_LABEL,
+    choose_labels,
+    label_warnings,
+    read_label_ids,
+)
 from masscli.objectives.labelled.options import TagOptions
 from masscli.objectives.labelled.tagging_dataset import TaggingCollator, TaggingDataset
 from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.classification_head import ClassificationHead
-from masscli.objectives.shared.evaluable_objective import ExampleOutput, Prediction, PredictiveObjective
+from masscli.objectives.shared.evaluable_objective import (
+    ExampleOutput,
+    Prediction,
+    PredictiveObjective,
+)
 from masscli.objectives.shared.sequence_reader import SequenceReader
 from masscli.objectives.shared.table_columns import choose_language
 from masscli.text.single_line import one_cell
@@ -72,7 +81,9 @@ class Tag(PredictiveObjective):
         return (self.options.word_column, self.options.tag_column)
 
     @classmethod
-    def fill_from_data(cls, config: TagOptions, data: DataFolder, name: str) -> TagOptions:
+    def fill_from_data(
+        cls, config: TagOptions, data: DataFolder, name: str
+    ) -> TagOptions:
         """Return a copy of the options, in which what depends on the data is filled in.
 
         These are the columns, the language, the labels, and the label of words that are not read, all from
@@ -121,12 +132,18 @@ class Tag(PredictiveObjective):
         truncated, empty = dataset.num_unread_words()
         if truncated:
             max_length = self.options.max_length
-            warnings.append(f"{truncated} words beyond {max_length} tokens (--max-length) are not read")
+            warnings.append(
+                f"{truncated} words beyond {max_length} tokens (--max-length) are not read"
+            )
         if empty:
-            warnings.append(f"{empty} words have no token in the vocabulary and are not read")
+            warnings.append(
+                f"{empty} words have no token in the vocabulary and are not read"
+            )
         if dataset.label_ids is not None:
             label_ids = np.concatenate(dataset.label_ids)
-            warnings += label_warnings(self.options.labels, dataset.table, self.options.tag_column, label_ids)
+            warnings += label_warnings(
+                self.options.labels, dataset.table, self.options.tag_column, label_ids
+            )
         return warnings
 
     def collator(self) -> TaggingCollator:
@@ -143,7 +160,9 @@ class Tag(PredictiveObjective):
         """Return the cross-entropy of the words' labels, summed; words with an unknown label have none."""
         label_ids = batch.labels["tag"].ids
         scores = self.scores(model, batch)
-        loss = F.cross_entropy(scores, label_ids, reduction="sum", ignore_index=UNKNOWN_LABEL)
+        loss = F.cross_entropy(
+            scores, label_ids, reduction="sum", ignore_index=UNKNOWN_LABEL
+        )
         return {"tag": Term(loss, loss)}
 
     def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
@@ -158,7 +177,9 @@ class Tag(PredictiveObjective):
         word_counts = batch.labels["words"].ids.tolist()
         return [output.numpy().ravel() for output in torch.split(outputs, word_counts)]
 
-    def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
+    def decode_predictions(
+        self, table: Table, outputs: Sequence[ExampleOutput]
+    ) -> list[Prediction]:
         """Return the predicted labels of each sentence, words that are not read included.
 
         The text of a prediction has a line for each word: the word, a tab, its label and a line break.
@@ -169,12 +190,17 @@ class Tag(PredictiveObjective):
         for row, output in enumerate(outputs):
             words = table.strings(self.options.word_column, row)
             tags, probabilities = self._decode_tags(dataset, row, output)
-            lines = [f"{one_cell(word)}\t{one_cell(tag)}\n" for word, tag in zip(words, tags, strict=True)]
+            lines = [
+                f"{one_cell(word)}\t{one_cell(tag)}\n"
+                for word, tag in zip(words, tags, strict=True)
+            ]
             details = {"words": words, "tags": tags, "probabilities": probabilities}
             predictions.append(Prediction("".join(lines), details))
         return predictions
 
-    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
+    def compute_metrics(
+        self, table: Table, outputs: Sequence[ExampleOutput]
+    ) -> dict[str, float]:
         """Return the accuracy of words (`accuracy`), and an F1, as shares from 0 to 1.
 
         The F1 is that of entities if labels mark them (`entity-f1`), else the mean over labels (`f1`).
@@ -190,8 +216,14 @@ class Tag(PredictiveObjective):
         predicted_words = list(chain.from_iterable(predicted))
         accuracy = label_measures.accuracy(gold_words, predicted_words)
         if "entity-f1" in self.metric_names:
-            return {"entity-f1": entities.entity_f1(gold, predicted), "accuracy": accuracy}
-        return {"accuracy": accuracy, "f1": label_measures.macro_f1(gold_words, predicted_words)}
+            return {
+                "entity-f1": entities.entity_f1(gold, predicted),
+                "accuracy": accuracy,
+            }
+        return {
+            "accuracy": accuracy,
+            "f1": label_measures.macro_f1(gold_words, predicted_words),
+        }
 
     def _decode_tags(
         self, dataset: TaggingDataset, row: int, output: ExampleOutput
@@ -206,7 +238,9 @@ class Tag(PredictiveObjective):
         tags = [self.options.truncated_label] * count
         probabilities: list[float | None] = [None] * count
         pairs = output.reshape(-1, 2).tolist()
-        for word, (label_id, probability) in zip(dataset.words_read(row).tolist(), pairs, strict=True):
+        for word, (label_id, probability) in zip(
+            dataset.words_read(row).tolist(), pairs, strict=True
+        ):
             tags[word] = self.options.labels[int(label_id)]
             probabilities[word] = probability
         return tags, probabilities

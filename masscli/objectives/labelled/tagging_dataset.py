@@ -28,7 +28,11 @@ class TaggingDataset:
     """
 
     def __init__(
-        self, table: Table, word_column: str, reader: SequenceReader, label_ids: Sequence[Ids] | None
+        self,
+        table: Table,
+        word_column: str,
+        reader: SequenceReader,
+        label_ids: Sequence[Ids] | None,
     ) -> None:
         self.table = table
         self.word_column = word_column
@@ -38,7 +42,9 @@ class TaggingDataset:
         self.token_ids = table.ids(word_column)
         # Of word n of all sentences, the tokens are number token_offsets[n] to token_offsets[n + 1] of all
         # tokens.
-        self.token_offsets = np.concatenate([[0], np.cumsum(self.token_ids.lengths(), dtype=np.int64)])
+        self.token_offsets = np.concatenate(
+            [[0], np.cumsum(self.token_ids.lengths(), dtype=np.int64)]
+        )
 
     def __len__(self) -> int:
         return len(self.table)
@@ -55,7 +61,10 @@ class TaggingDataset:
     def words_read(self, row: int) -> Ids:
         """Return which words of the sentence in a row the model reads: their numbers, counted from 0."""
         items = self.table.item_rows(self.word_column, row)
-        offsets = self.token_offsets[items.start : items.stop + 1] - self.token_offsets[items.start]
+        offsets = (
+            self.token_offsets[items.start : items.stop + 1]
+            - self.token_offsets[items.start]
+        )
         fits = offsets[:-1] < self.max_tokens
         has_tokens = np.diff(offsets) > 0
         words: Ids = np.flatnonzero(fits & has_tokens)
@@ -66,7 +75,10 @@ class TaggingDataset:
         num_truncated = num_empty = 0
         for row in range(len(self)):
             items = self.table.item_rows(self.word_column, row)
-            offsets = self.token_offsets[items.start : items.stop + 1] - self.token_offsets[items.start]
+            offsets = (
+                self.token_offsets[items.start : items.stop + 1]
+                - self.token_offsets[items.start]
+            )
             fits = offsets[:-1] < self.max_tokens
             num_truncated += int(np.count_nonzero(~fits))
             num_empty += int(np.count_nonzero(fits & (np.diff(offsets) == 0)))
@@ -77,8 +89,12 @@ class TaggingDataset:
         words = self.words_read(row)
         # The last word that is read may lose its end.
         word_tokens = [self.token_ids[item] for item in items]
-        tokens = np.concatenate([np.zeros(0, np.int64), *word_tokens])[: self.max_tokens]
-        first_positions = self.token_offsets[items.start + words] - self.token_offsets[items.start]
+        tokens = np.concatenate([np.zeros(0, np.int64), *word_tokens])[
+            : self.max_tokens
+        ]
+        first_positions = (
+            self.token_offsets[items.start + words] - self.token_offsets[items.start]
+        )
         fields: list[NDArray[Any]] = [tokens, first_positions]
         if self.label_ids is not None:
             fields.append(self.label_ids[row][words])
@@ -95,8 +111,13 @@ class TaggingCollator:
 
     reader: SequenceReader
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        sequences = [self.reader.pair_format.join(tokens) for tokens in example_fields(examples, 0)]
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
+        sequences = [
+            self.reader.pair_format.join(tokens)
+            for tokens in example_fields(examples, 0)
+        ]
         batch = self.reader.collate(sequences, examples)
         positions = []
         for example, sequence in zip(examples, sequences, strict=True):
@@ -110,7 +131,9 @@ class TaggingCollator:
             # Without labels the positions of words are still needed to read their states.
             label_ids = torch.full((len(flat_positions),), UNKNOWN_LABEL)
         # The counts divide the states of all words among their sentences again.
-        word_counts = torch.tensor([len(words) for words in example_fields(examples, 1)])
+        word_counts = torch.tensor(
+            [len(words) for words in example_fields(examples, 1)]
+        )
         labels = {
             "tag": Labels(label_ids, flat_positions),
             "words": Labels(word_counts, torch.arange(len(word_counts))),

@@ -46,10 +46,14 @@ class TextDataset:
 
     def text_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the number of tokens of each text after truncation: (stop - start, texts)."""
-        lengths = [column.lengths(start, stop).astype(np.int64) for column in self.columns]
+        lengths = [
+            column.lengths(start, stop).astype(np.int64) for column in self.columns
+        ]
         if len(lengths) == 1:
             return np.minimum(lengths[0], self.max_text_tokens)[:, None]
-        return np.stack(truncated_pair_lengths(lengths[0], lengths[1], self.max_text_tokens), 1)
+        return np.stack(
+            truncated_pair_lengths(lengths[0], lengths[1], self.max_text_tokens), 1
+        )
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the number of tokens of each sequence, special tokens included: (stop - start, 1)."""
@@ -60,7 +64,9 @@ class TextDataset:
     @property
     def num_truncated(self) -> int:
         """The number of examples whose texts are truncated."""
-        lengths = np.sum([column.lengths(0, len(self)) for column in self.columns], axis=0)
+        lengths = np.sum(
+            [column.lengths(0, len(self)) for column in self.columns], axis=0
+        )
         return int(np.count_nonzero(lengths > self.max_text_tokens))
 
     def __getitem__(self, row: int) -> Example:
@@ -119,7 +125,9 @@ class TextCollator:
     both_orders: bool
     auxiliary_lm: bool
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         texts = [example.fields[: self.num_texts] for example in examples]
         join = self.reader.pair_format.join
         sequences = [join(*pair) for pair in texts]
@@ -127,11 +135,21 @@ class TextCollator:
             sequences += [join(*reversed(pair)) for pair in texts]
         batch = self.reader.collate(sequences, examples)
         # Examples that are not labelled, or whose target is ignored, have only texts.
-        rows = [row for row, example in enumerate(examples) if len(example.fields) > self.num_texts]
+        rows = [
+            row
+            for row, example in enumerate(examples)
+            if len(example.fields) > self.num_texts
+        ]
         targets = np.zeros(0, np.int64)
         if rows:
-            targets = np.concatenate([examples[row].fields[self.num_texts] for row in rows])
-        labels = {self.term: Labels(torch.from_numpy(targets), torch.tensor(rows, dtype=torch.int64))}
+            targets = np.concatenate(
+                [examples[row].fields[self.num_texts] for row in rows]
+            )
+        labels = {
+            self.term: Labels(
+                torch.from_numpy(targets), torch.tensor(rows, dtype=torch.int64)
+            )
+        }
         counts = {self.term: float(len(rows))}
         if self.auxiliary_lm:
             labels[LM_TERM] = next_token_labels(batch.source)

@@ -22,10 +22,17 @@ from masscli.objectives.labelled.auxiliary_lm import (
     term_weights,
 )
 from masscli.objectives.labelled.options import TextTaskOptions
-from masscli.objectives.labelled.text_dataset import DoubledPairsDataset, TextCollator, TextDataset
+from masscli.objectives.labelled.text_dataset import (
+    DoubledPairsDataset,
+    TextCollator,
+    TextDataset,
+)
 from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.classification_head import ClassificationHead
-from masscli.objectives.shared.evaluable_objective import ExampleOutput, PredictiveObjective
+from masscli.objectives.shared.evaluable_objective import (
+    ExampleOutput,
+    PredictiveObjective,
+)
 from masscli.objectives.shared.sequence_reader import SequenceReader
 from masscli.objectives.shared.table_columns import fields_of_texts
 
@@ -41,17 +48,23 @@ class TextObjective(PredictiveObjective):
     ignored_targets: ClassVar[tuple[int, ...]] = ()
     """Values of `targets` that say that an example has no target, so that it adds nothing to the loss."""
 
-    def __init__(self, config: TextTaskOptions, context: ObjectiveContext, num_outputs: int) -> None:
+    def __init__(
+        self, config: TextTaskOptions, context: ObjectiveContext, num_outputs: int
+    ) -> None:
         super().__init__(context)
         self.options = config
         self.reader = SequenceReader.from_options(config, context)
         # A single text has no second order.
         if len(config.text_columns) != 2:
             if config.both_orders:
-                raise MasscliError("--both-orders: is for pairs, and the task has one text", "leave it out")
+                raise MasscliError(
+                    "--both-orders: is for pairs, and the task has one text",
+                    "leave it out",
+                )
             if config.double_unordered:
                 raise MasscliError(
-                    "--double-unordered: is for pairs, and the task has one text", "leave it out"
+                    "--double-unordered: is for pairs, and the task has one text",
+                    "leave it out",
                 )
         check_auxiliary_lm(config, self.reader)
         self.head = ClassificationHead(config, context.model.dim, num_outputs)
@@ -97,7 +110,9 @@ class TextObjective(PredictiveObjective):
             return original, self.collator()
         # The reverse half has the same targets, since the task has no order.
         fields = fields_of_texts(self.options.text_columns, table)[::-1]
-        reverse = TextDataset(table, fields, self.reader, original.targets, self.ignored_targets)
+        reverse = TextDataset(
+            table, fields, self.reader, original.targets, self.ignored_targets
+        )
         return DoubledPairsDataset(original, reverse), self.collator()
 
     def collator(self) -> TextCollator:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from masscli.data.batches.dataset import Collator, Dataset
 from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.masked_lm.options import AlbertOptions
-from masscli.objectives.masked_lm.paired_lm import PairedLM, PairedLMCollator, document_masker
+from masscli.objectives.masked_lm.paired_lm import (
+    PairedLM,
+    PairedLMCollator,
+    document_masker,
+)
 from masscli.objectives.objective import ObjectiveContext
 from masscli.objectives.shared.masking import MaskingUnit
 from masscli.objectives.shared.paired_text import refuse_language_tags, segment_pairs
@@ -33,7 +37,9 @@ class Albert(PairedLM):
         kind = "strict-sop" if self.options.strict_sop else "sop"
         # The released code counts words by a rule of its own.
         released = self.options.ngram_rule == "released"
-        pairs = segment_pairs(data, split, self.context, self.options, kind, max_examples, released)
+        pairs = segment_pairs(
+            data, split, self.context, self.options, kind, max_examples, released
+        )
         return pairs, self.collator()
 
     def collator(self) -> PairedLMCollator:
@@ -41,7 +47,11 @@ class Albert(PairedLM):
         unit: MaskingUnit = "tokens"
         # The paper's n-grams end with their segment; those of the released code may not.
         if self.options.ngrams:
-            unit = "released-ngrams" if self.options.ngram_rule == "released" else "ngrams"
+            unit = (
+                "released-ngrams" if self.options.ngram_rule == "released" else "ngrams"
+            )
         framing = self.context.framing
         masker = document_masker(self.options, unit, framing.vocab, random_pool=None)
-        return PairedLMCollator(framing, self.context.dataset_name, masker, self.pair_term)
+        return PairedLMCollator(
+            framing, self.context.dataset_name, masker, self.pair_term
+        )

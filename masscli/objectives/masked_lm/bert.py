@@ -5,7 +5,11 @@ from __future__ import annotations
 from masscli.data.batches.dataset import Collator, Dataset
 from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.masked_lm.options import BertOptions
-from masscli.objectives.masked_lm.paired_lm import PairedLM, PairedLMCollator, document_masker
+from masscli.objectives.masked_lm.paired_lm import (
+    PairedLM,
+    PairedLMCollator,
+    document_masker,
+)
 from masscli.objectives.objective import ObjectiveContext
 from masscli.objectives.shared.masking import MaskingUnit
 from masscli.objectives.shared.paired_text import refuse_language_tags, segment_pairs
@@ -26,7 +30,9 @@ class Bert(PairedLM):
 
         `max_examples` limits the number of sentences, not of pairs.
         """
-        pairs = segment_pairs(data, split, self.context, self.options, "nsp", max_examples)
+        pairs = segment_pairs(
+            data, split, self.context, self.options, "nsp", max_examples
+        )
         return pairs, self.collator()
 
     def collator(self) -> PairedLMCollator:
@@ -34,4 +40,6 @@ class Bert(PairedLM):
         framing = self.context.framing
         unit: MaskingUnit = "words" if self.options.whole_words else "tokens"
         masker = document_masker(self.options, unit, framing.vocab, random_pool=None)
-        return PairedLMCollator(framing, self.context.dataset_name, masker, self.pair_term)
+        return PairedLMCollator(
+            framing, self.context.dataset_name, masker, self.pair_term
+        )

@@ -33,18 +33,27 @@ class MaskedLM(Objective):
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
         """Return the first `max_examples` sentences (default: all) of a split, and their collator."""
-        sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
+        sentences = LineDataset(
+            [data.monolingual(split, self.context.dataset_name)], max_examples
+        )
         return sentences, self.collator(CodeSwitcher.from_options(self.options, data))
 
-    def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> SentenceMaskingCollator:
+    def collator(
+        self, code_switcher: CodeSwitcher = CodeSwitcher()
+    ) -> SentenceMaskingCollator:
         """Return the collator; `code_switcher` replaces words that are not masked (default: none)."""
         framing = self.context.framing
         masker = sentence_masker(self.options, framing.vocab)
         if self.options.span_p is not None:
             masker = replace(
-                masker, unit="sentence-spans", span_p=self.options.span_p, max_span=self.options.max_span
+                masker,
+                unit="sentence-spans",
+                span_p=self.options.span_p,
+                max_span=self.options.max_span,
             )
-        return SentenceMaskingCollator(masker, framing, self.context.dataset_name, code_switcher)
+        return SentenceMaskingCollator(
+            masker, framing, self.context.dataset_name, code_switcher
+        )
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropy of the masked tokens, summed, as the loss term `mlm`."""

@@ -47,7 +47,11 @@ class MaskedLMOptions(SentenceMaskingOptions):
         """The rules for --switch-share (see `CodeSwitchingOptions`) and for --max-span without --span-p."""
         return (
             *super().unused_options,
-            UnusedOption(self.span_p is None, "max_span", "single tokens are masked without --span-p"),
+            UnusedOption(
+                self.span_p is None,
+                "max_span",
+                "single tokens are masked without --span-p",
+            ),
         )
 
 
@@ -108,7 +112,9 @@ class RobertaOptions(DocumentMaskingOptions):
     dupe_factor: int = 1
     """Number of times that an epoch reads the corpus, each time with new pairs (segment-pair,
     sentence-pair)."""
-    input_form: Literal["segment-pair", "sentence-pair", "full-sentences", "doc-sentences"] = "full-sentences"
+    input_form: Literal[
+        "segment-pair", "sentence-pair", "full-sentences", "doc-sentences"
+    ] = "full-sentences"
     """What an example is: BERT's pairs of segments, or pairs of sentences, both with next-sentence
     prediction; or whole sentences up to the length, across documents (full-sentences) or within them
     (doc-sentences)."""
@@ -140,13 +146,19 @@ class RobertaOptions(DocumentMaskingOptions):
                 "short_seq_prob",
                 f"{form} aims at no length but the full one",
             ),
-            UnusedOption(not self.reads_pairs, "dupe_factor", f"{form} makes the same examples each time"),
+            UnusedOption(
+                not self.reads_pairs,
+                "dupe_factor",
+                f"{form} makes the same examples each time",
+            ),
             UnusedOption(
                 not self.reads_pairs and self.masks == "dynamic",
                 "pair_seed",
                 f"{form} makes no pairs, and --masks dynamic draws by --seed",
             ),
-            UnusedOption(self.reads_pairs, "mask_specials", f"{form} never masks [CLS] and [SEP]"),
+            UnusedOption(
+                self.reads_pairs, "mask_specials", f"{form} never masks [CLS] and [SEP]"
+            ),
         )
 
 
@@ -170,4 +182,10 @@ class AlbertOptions(DocumentMaskingOptions):
 
     def __post_init__(self) -> None:
         DocumentMaskingOptions.__post_init__(self)
-        check((self.ngrams or self.ngram_rule == "words", "ngram_rule", "says nothing without --ngrams"))
+        check(
+            (
+                self.ngrams or self.ngram_rule == "words",
+                "ngram_rule",
+                "says nothing without --ngrams",
+            )
+        )

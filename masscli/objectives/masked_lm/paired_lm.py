@@ -27,7 +27,10 @@ from masscli.text.vocabulary import Vocabulary
 
 
 def document_masker(
-    options: DocumentMaskingOptions, unit: MaskingUnit, vocab: Vocabulary, random_pool: Ids | None
+    options: DocumentMaskingOptions,
+    unit: MaskingUnit,
+    vocab: Vocabulary,
+    random_pool: Ids | None,
 ) -> TokenMasker:
     """Return the masker of an objective over documents, with its options and the masking unit `unit`.
 
@@ -59,25 +62,33 @@ class PairedLMCollator:
     masker: TokenMasker
     pair_term: str | None
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch with labels of the loss term `mlm`, and of `pair_term` if it is predicted."""
         pairs = [add_special_tokens(example, self.framing) for example in examples]
         corrupted = []
         masked_positions = []
         for pair, example, rng in zip(pairs, examples, rngs, strict=True):
-            ids, positions = self.masker(pair.ids, pair.is_text, pair.starts_word, example.number, rng)
+            ids, positions = self.masker(
+                pair.ids, pair.is_text, pair.starts_word, example.number, rng
+            )
             corrupted.append(ids)
             masked_positions.append(positions)
         numbers = example_numbers(examples)
         original = [pair.ids for pair in pairs]
-        batch = masked_batch(original, corrupted, masked_positions, self.framing, self.language, numbers)
+        batch = masked_batch(
+            original, corrupted, masked_positions, self.framing, self.language, numbers
+        )
         # The encoder is told which segment a token belongs to; padding counts as the first.
         segments = self.framing.pad_values([pair.segments for pair in pairs])
         batch = replace(batch, source=replace(batch.source, segments=segments))
         if self.pair_term is None:
             return batch
         # A pair has its label at its own row, not at a token.
-        pair_labels = Labels(torch.tensor([pair.label for pair in pairs]), torch.arange(len(pairs)))
+        pair_labels = Labels(
+            torch.tensor([pair.label for pair in pairs]), torch.arange(len(pairs))
+        )
         return replace(
             batch,
             labels={**batch.labels, self.pair_term: pair_labels},
@@ -118,7 +129,9 @@ class PairedLM(Objective):
         warnings = []
         # Next-sentence prediction takes its negative examples from other documents.
         if dataset.num_documents == 1 and self.pair_term == "nsp":
-            warnings.append("no blank line ends a document: what does not follow comes from the same one")
+            warnings.append(
+                "no blank line ends a document: what does not follow comes from the same one"
+            )
         if len(dataset) and dataset.label_sum in (0, len(dataset)):
             warnings.append(
                 "all pairs have the same label, so it teaches nothing: "
@@ -133,7 +146,9 @@ class PairedLM(Objective):
         if self.head is not None and self.pair_term is not None:
             # The pooler belongs to the model, since fine-tuning uses it too.
             logits = self.head(model.pool(hidden)).float()
-            loss = F.cross_entropy(logits, batch.labels[self.pair_term].ids, reduction="sum")
+            loss = F.cross_entropy(
+                logits, batch.labels[self.pair_term].ids, reduction="sum"
+            )
             # Nothing is smoothed, so the loss is also what is reported.
             terms[self.pair_term] = Term(loss, loss.detach())
         return terms

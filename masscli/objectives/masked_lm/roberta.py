@@ -13,7 +13,11 @@ from masscli.data.batches.framing import Framing
 from masscli.data.batches.packed_sentences import PackedSentenceDataset
 from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.masked_lm.options import RobertaOptions
-from masscli.objectives.masked_lm.paired_lm import PairedLM, PairedLMCollator, document_masker
+from masscli.objectives.masked_lm.paired_lm import (
+    PairedLM,
+    PairedLMCollator,
+    document_masker,
+)
 from masscli.objectives.objective import ObjectiveContext
 from masscli.objectives.shared.batching import example_numbers
 from masscli.objectives.shared.masking import MaskingUnit, TokenMasker
@@ -38,7 +42,9 @@ class BlockMaskingCollator:
     masker: TokenMasker
     mask_special_tokens: bool
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch of blocks with labels of the loss term `mlm`."""
         start_id = self.framing.source_start(self.language)
         end_id = self.framing.vocab.eos
@@ -51,15 +57,21 @@ class BlockMaskingCollator:
             # A block has an end symbol after each of its sentences.
             is_text = (token_ids != start_id) & (token_ids != end_id)
             # No word continues after a special token.
-            starts_word = np.concatenate([[True], (block_starts_word != 0) | ~is_text[:-1]])
+            starts_word = np.concatenate(
+                [[True], (block_starts_word != 0) | ~is_text[:-1]]
+            )
             # fairseq masks start and end symbols like any other token.
             maskable = is_text | self.mask_special_tokens
-            ids, positions = self.masker(token_ids, maskable, starts_word, example.number, rng)
+            ids, positions = self.masker(
+                token_ids, maskable, starts_word, example.number, rng
+            )
             original.append(token_ids)
             corrupted.append(ids)
             masked_positions.append(positions)
         numbers = example_numbers(examples)
-        return masked_batch(original, corrupted, masked_positions, self.framing, self.language, numbers)
+        return masked_batch(
+            original, corrupted, masked_positions, self.framing, self.language, numbers
+        )
 
 
 class Roberta(PairedLM):
@@ -82,7 +94,9 @@ class Roberta(PairedLM):
         options = self.options
         if options.reads_pairs:
             kind = PAIR_KINDS[options.input_form]
-            return segment_pairs(data, split, self.context, options, kind, max_examples), self.collator()
+            return segment_pairs(
+                data, split, self.context, options, kind, max_examples
+            ), self.collator()
         # One position is left for the symbol that a block begins with.
         blocks = PackedSentenceDataset(
             data.monolingual(split, self.context.dataset_name),
@@ -98,8 +112,14 @@ class Roberta(PairedLM):
         """Return the collator of pairs or blocks; random tokens are never special tokens, as in fairseq."""
         framing = self.context.framing
         language = self.context.dataset_name
-        unit: MaskingUnit = "dynamic-words" if self.options.whole_words else "dynamic-tokens"
-        masker = document_masker(self.options, unit, framing.vocab, framing.vocab.ordinary_ids)
+        unit: MaskingUnit = (
+            "dynamic-words" if self.options.whole_words else "dynamic-tokens"
+        )
+        masker = document_masker(
+            self.options, unit, framing.vocab, framing.vocab.ordinary_ids
+        )
         if self.options.reads_pairs:
             return PairedLMCollator(framing, language, masker, self.pair_term)
-        return BlockMaskingCollator(framing, language, masker, self.options.mask_specials)
+        return BlockMaskingCollator(
+            framing, language, masker, self.options.mask_specials
+        )

@@ -57,7 +57,9 @@ class TranslationLMCollator:
     languages: tuple[str, ...]
     code_switcher: CodeSwitcher
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch of joined pairs with labels of the loss term `mlm`."""
         framing = self.framing
         original = []
@@ -70,22 +72,30 @@ class TranslationLMCollator:
             sentences = []
             for token_ids, language in zip(example.fields, self.languages, strict=True):
                 start = framing.source_start(language)
-                sentences.append(np.concatenate([[start], token_ids, [framing.vocab.eos]]))
+                sentences.append(
+                    np.concatenate([[start], token_ids, [framing.vocab.eos]])
+                )
             # Words of one sentence can be predicted from the other, which is the point of the method.
             joined = np.concatenate(sentences)
             maskable = maskable_tokens(joined, framing.vocab)
-            masked_ids, masked = self.masker(joined, maskable, None, example.number, rng)
+            masked_ids, masked = self.masker(
+                joined, maskable, None, example.number, rng
+            )
             original.append(joined)
             corrupted.append(self.code_switcher(masked_ids, rng))
             masked_positions.append(masked)
             lengths = [len(sentence) for sentence in sentences]
             positions.append(np.concatenate([np.arange(length) for length in lengths]))
             # A model without language embeddings has no indices; the zeros are dropped below.
-            indices = [framing.language_index(language) or 0 for language in self.languages]
+            indices = [
+                framing.language_index(language) or 0 for language in self.languages
+            ]
             token_languages.append(np.repeat(indices, lengths))
         numbers = example_numbers(examples)
         # Positions start again, and languages change, where the translation begins.
-        batch = masked_batch(original, corrupted, masked_positions, framing, self.languages[0], numbers)
+        batch = masked_batch(
+            original, corrupted, masked_positions, framing, self.languages[0], numbers
+        )
         source = replace(batch.source, positions=framing.pad_values(positions))
         if framing.languages:
             source = replace(source, language=framing.pad_values(token_languages))
@@ -110,13 +120,19 @@ class TranslationLM(Objective):
         """Return the first `max_examples` sentence pairs (default: all) of a split, and their collator."""
         source, target = self.context.languages
         pairs = LineDataset(data.pair(split, source, target), max_examples)
-        return JoinedPairDataset(pairs), self.collator(CodeSwitcher.from_options(self.options, data))
+        return JoinedPairDataset(pairs), self.collator(
+            CodeSwitcher.from_options(self.options, data)
+        )
 
-    def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> TranslationLMCollator:
+    def collator(
+        self, code_switcher: CodeSwitcher = CodeSwitcher()
+    ) -> TranslationLMCollator:
         """Return the collator; `code_switcher` replaces words that are not masked (default: none)."""
         framing = self.context.framing
         masker = sentence_masker(self.options, framing.vocab)
-        return TranslationLMCollator(masker, framing, self.context.languages, code_switcher)
+        return TranslationLMCollator(
+            masker, framing, self.context.languages, code_switcher
+        )
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropy of the masked tokens, summed, as the loss term `mlm`."""

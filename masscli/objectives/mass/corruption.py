@@ -50,9 +50,14 @@ def mask_fragment(
     `ordinary_ids` are the ids that are not special, for random tokens.
     """
     assert options.mask_share is not None and options.random_share is not None
-    assert options.decoder_mask_share is not None and options.decoder_random_share is not None
+    assert (
+        options.decoder_mask_share is not None
+        and options.decoder_random_share is not None
+    )
     # The words are what stands between the start and the end symbol.
-    fragment = first_word + _choose_positions(len(sequence) - first_word - 1, options, rng)
+    fragment = first_word + _choose_positions(
+        len(sequence) - first_word - 1, options, rng
+    )
     # None stands for the whole vocabulary, special ids included, from which XLM draws.
     random_pool = ordinary_ids if options.random_ids == "words" else None
 
@@ -99,9 +104,16 @@ def mask_fragment(
         )
     # The position of an input is that of the token it is, as in translation, where the first input has
     # position 0.
-    decoder_positions = read if options.decoder_positions == "original" else np.arange(len(read))
+    decoder_positions = (
+        read if options.decoder_positions == "original" else np.arange(len(read))
+    )
     return MaskedSequence(
-        encoder_ids, is_masked, decoder_ids, decoder_positions, sequence[fragment], label_positions
+        encoder_ids,
+        is_masked,
+        decoder_ids,
+        decoder_positions,
+        sequence[fragment],
+        label_positions,
     )
 
 
@@ -135,11 +147,15 @@ def _shifted(positions: Ids, shift: int, length: int) -> Ids:
 
     Positions from `length` on, which are behind the end of the sequence, are left out.
     """
-    shifted = np.unique(np.concatenate([positions + i for i in range(shift, 2 * shift + 1)]))
+    shifted = np.unique(
+        np.concatenate([positions + i for i in range(shift, 2 * shift + 1)])
+    )
     return shifted[shifted < length]
 
 
-def _choose_positions(num_words: int, options: MassOptions, rng: np.random.Generator) -> Ids:
+def _choose_positions(
+    num_words: int, options: MassOptions, rng: np.random.Generator
+) -> Ids:
     """Choose which of the `num_words` tokens of a text to mask, and return their positions, sorted, from 0.
 
     The end symbol, if it may be masked, counts as one more token. For an empty sentence whose end symbol may
@@ -151,10 +167,14 @@ def _choose_positions(num_words: int, options: MassOptions, rng: np.random.Gener
     num_maskable = num_words + int(bool(options.mask_eos))
     if not num_maskable:
         return np.zeros(0, np.int64)
-    return _place_fragment(num_maskable, fragment_length(num_words, options), options, rng)
+    return _place_fragment(
+        num_maskable, fragment_length(num_words, options), options, rng
+    )
 
 
-def _choose_in_blocks(num_words: int, options: MassOptions, rng: np.random.Generator) -> Ids:
+def _choose_in_blocks(
+    num_words: int, options: MassOptions, rng: np.random.Generator
+) -> Ids:
     """Choose a fragment in each block of --block tokens, and return the positions of all, sorted.
 
     `num_words` is the number of tokens of the window that is cut into blocks; positions count from its first
@@ -175,7 +195,9 @@ def _choose_in_blocks(num_words: int, options: MassOptions, rng: np.random.Gener
     return np.concatenate(fragments)
 
 
-def _place_fragment(length: int, k: int, options: MassOptions, rng: np.random.Generator) -> Ids:
+def _place_fragment(
+    length: int, k: int, options: MassOptions, rng: np.random.Generator
+) -> Ids:
     """Choose k of the positions 0 to `length` - 1 as one fragment, and return them sorted.
 
     With --span the fragment is split into pieces of that many tokens, placed at random. --start says how

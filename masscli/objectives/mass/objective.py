@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens
-from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset, TokenBlockDataset
+from masscli.data.batches.dataset import (
+    Collator,
+    Dataset,
+    Example,
+    LineDataset,
+    TokenBlockDataset,
+)
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
@@ -40,7 +46,9 @@ class MassCollator:
     ordinary_ids: Ids
     code_switcher: CodeSwitcher
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch with labels of the loss term `mass`, the tokens of the fragments.
 
         Words that the encoder still sees may be replaced by translations.
@@ -48,13 +56,25 @@ class MassCollator:
         vocab = self.framing.vocab
         masked = []
         for example, rng in zip(examples, rngs, strict=True):
-            sequence = self.framing.with_special_tokens(example.fields[0], self.language)
+            sequence = self.framing.with_special_tokens(
+                example.fields[0], self.language
+            )
             first_word = self.framing.target_prefix_length
             # Code-switching comes last: it changes what the encoder sees, never the labels.
             fragment = mask_fragment(
-                sequence, self.options, vocab.mask, self.ordinary_ids, vocab.size, rng, first_word
+                sequence,
+                self.options,
+                vocab.mask,
+                self.ordinary_ids,
+                vocab.size,
+                rng,
+                first_word,
             )
-            masked.append(fragment._replace(encoder_ids=self.code_switcher(fragment.encoder_ids, rng)))
+            masked.append(
+                fragment._replace(
+                    encoder_ids=self.code_switcher(fragment.encoder_ids, rng)
+                )
+            )
         return self._batch(masked, example_numbers(examples))
 
     def _batch(self, masked: Sequence[MaskedSequence], numbers: Sequence[int]) -> Batch:
@@ -64,10 +84,16 @@ class MassCollator:
         encoder_inputs = []
         for sequence in masked:
             words_and_end = sequence.encoder_ids[first_word:]
-            encoder_inputs.append(self.framing.with_source_tokens(words_and_end, self.language))
+            encoder_inputs.append(
+                self.framing.with_source_tokens(words_and_end, self.language)
+            )
         encoder_ids, encoder_lengths = self.framing.pad_ids(encoder_inputs)
-        decoder_ids, decoder_lengths = self.framing.pad_ids([sequence.decoder_ids for sequence in masked])
-        decoder_positions = self.framing.pad_values([sequence.decoder_positions for sequence in masked])
+        decoder_ids, decoder_lengths = self.framing.pad_ids(
+            [sequence.decoder_ids for sequence in masked]
+        )
+        decoder_positions = self.framing.pad_values(
+            [sequence.decoder_positions for sequence in masked]
+        )
         # Without a mask, attention sees all tokens, [M] included.
         cross_attention_mask = None
         if self.options.mask_visibility != "all":
@@ -75,8 +101,12 @@ class MassCollator:
             around = (self.framing.prefix_length, self.framing.suffix_length - 1)
             is_masked = []
             for sequence in masked:
-                is_masked.append(np.pad(sequence.is_masked[first_word:].astype(np.int64), around))
-            cross_attention_mask = _visible_tokens(self.framing.pad_values(is_masked), encoder_lengths)
+                is_masked.append(
+                    np.pad(sequence.is_masked[first_word:].astype(np.int64), around)
+                )
+            cross_attention_mask = _visible_tokens(
+                self.framing.pad_values(is_masked), encoder_lengths
+            )
         # XLM hides [M] from the decoder only; fairseq treats [M] as padding, which nobody sees.
         self_attention_mask = None
         if self.options.mask_visibility == "none":
@@ -89,10 +119,16 @@ class MassCollator:
             cross_attention_mask=cross_attention_mask,
             self_attention_mask=self_attention_mask,
         )
-        target = Tokens(decoder_ids, decoder_lengths, positions=decoder_positions, language=language)
-        label_ids = torch.from_numpy(np.concatenate([sequence.label_ids for sequence in masked]))
+        target = Tokens(
+            decoder_ids, decoder_lengths, positions=decoder_positions, language=language
+        )
+        label_ids = torch.from_numpy(
+            np.concatenate([sequence.label_ids for sequence in masked])
+        )
         label_positions = [sequence.label_positions for sequence in masked]
-        labels = Labels(label_ids, flatten_positions(label_positions, decoder_ids.shape[1]))
+        labels = Labels(
+            label_ids, flatten_positions(label_positions, decoder_ids.shape[1])
+        )
         counts = {"mass": float(len(label_ids))}
         return Batch(source, target, {"mass": labels}, counts, torch.tensor(numbers))
 
@@ -141,7 +177,13 @@ class Mass(Objective):
         """Return the collator; `code_switcher` replaces words that are not masked (default: none)."""
         framing = self.context.framing
         ordinary_ids = framing.vocab.ordinary_ids
-        return MassCollator(self.options, framing, self.context.dataset_name, ordinary_ids, code_switcher)
+        return MassCollator(
+            self.options,
+            framing,
+            self.context.dataset_name,
+            ordinary_ids,
+            code_switcher,
+        )
 
     def visible_neighbours(self, batch: Batch, distance: int) -> Tensor | None:
         """Return a mask (B, L) of the source tokens outside of the fragment, up to `distance` places from it.

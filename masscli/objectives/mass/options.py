@@ -86,7 +86,11 @@ class MassOptions(CodeSwitchingOptions):
         CodeSwitchingOptions.__post_init__(self)
         check(
             positive_fraction_rule("k", self.k),
-            (self.k is None or self.k_tokens is None, "k_tokens", "cannot be combined with k"),
+            (
+                self.k is None or self.k_tokens is None,
+                "k_tokens",
+                "cannot be combined with k",
+            ),
             above_zero_rule("k_tokens", self.k_tokens),
             fraction_rule("mask_share", self.mask_share),
             fraction_rule("random_share", self.random_share),
@@ -102,7 +106,11 @@ class MassOptions(CodeSwitchingOptions):
             not_negative_rule("source_shift", self.source_shift),
             above_zero_rule("span", self.span),
             not_negative_rule("block", self.block),
-            (self.window is None or self.window > 8, "window", f"must be above 8, got {self.window}"),
+            (
+                self.window is None or self.window > 8,
+                "window",
+                f"must be above 8, got {self.window}",
+            ),
         )
 
     def resolved(self) -> MassOptions:
@@ -112,7 +120,11 @@ class MassOptions(CodeSwitchingOptions):
         """
         # Options that are None are left out of the dictionary.
         given = to_dict(self)
-        values = {name: value for name, value in MASS_PRESETS[self.preset].items() if name not in given}
+        values = {
+            name: value
+            for name, value in MASS_PRESETS[self.preset].items()
+            if name not in given
+        }
         # A number of tokens replaces the share of every preset.
         if self.k_tokens is not None:
             values.pop("k")
@@ -125,17 +137,27 @@ class MassOptions(CodeSwitchingOptions):
         no_random_tokens = not (options.random_share or options.decoder_random_share)
         return (
             *super().unused_options,
-            UnusedOption(options.k_tokens is not None, "k_of k_rounding", "--k-tokens is a count"),
+            UnusedOption(
+                options.k_tokens is not None, "k_of k_rounding", "--k-tokens is a count"
+            ),
             UnusedOption(
                 bool(options.block),
                 "k_of k_rounding mask_eos",
                 "a window of blocks (--block) has no start and end symbols of its own",
             ),
-            UnusedOption(not options.block, "window", "there are no windows without --block"),
-            UnusedOption(no_random_tokens, "random_ids", "no token is replaced by a random one"),
-            UnusedOption(not options.mask_share, "mask_visibility", "no token is shown as [M]"),
             UnusedOption(
-                options.feed == "all", "decoder_positions", "with --feed all both values are the same"
+                not options.block, "window", "there are no windows without --block"
+            ),
+            UnusedOption(
+                no_random_tokens, "random_ids", "no token is replaced by a random one"
+            ),
+            UnusedOption(
+                not options.mask_share, "mask_visibility", "no token is shown as [M]"
+            ),
+            UnusedOption(
+                options.feed == "all",
+                "decoder_positions",
+                "with --feed all both values are the same",
             ),
         )
 
@@ -150,7 +172,9 @@ class MassOptions(CodeSwitchingOptions):
         return "window", self.window + 1 + prefix_length
 
 
-def _sum_rule(first: str, first_value: float | None, second: str, second_value: float | None) -> Rule:
+def _sum_rule(
+    first: str, first_value: float | None, second: str, second_value: float | None
+) -> Rule:
     """Return a rule for `check`: two options, shares whose None counts as 0, add up to 1 or less."""
     holds = (first_value or 0) + (second_value or 0) <= 1
     return holds, second, f"with {first}, must not exceed 1"
@@ -197,7 +221,11 @@ _FAIRSEQ: dict[str, Any] = _PAPER | {
 
 # Windows of 512 tokens with 15% masked in each block of 64: the default of the code, which its README does
 # not change.
-_SUMMARIZATION: dict[str, Any] = _PAPER | {"k": 0.15, "k_rounding": "floor", "block": 64}
+_SUMMARIZATION: dict[str, Any] = _PAPER | {
+    "k": 0.15,
+    "k_rounding": "floor",
+    "block": 64,
+}
 
 MASS_PRESETS: dict[str, dict[str, Any]] = {
     "paper": _PAPER,

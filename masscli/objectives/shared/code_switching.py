@@ -31,7 +31,9 @@ class CodeSwitcher:
     switch_prob: float = 0.0
 
     @classmethod
-    def from_options(cls, options: CodeSwitchingOptions, data: DataFolder) -> CodeSwitcher:
+    def from_options(
+        cls, options: CodeSwitchingOptions, data: DataFolder
+    ) -> CodeSwitcher:
         """Return the code switcher for the dictionary of --switch-dictionary and the data's vocabulary.
 
         Without a dictionary, it replaces nothing. Raises MasscliError if no entry of the dictionary can be
@@ -39,7 +41,9 @@ class CodeSwitcher:
         """
         if options.switch_dictionary is None:
             return cls()
-        return cls(read_dictionary(options.switch_dictionary, data), options.switch_share)
+        return cls(
+            read_dictionary(options.switch_dictionary, data), options.switch_share
+        )
 
     def __call__(self, token_ids: Ids, rng: np.random.Generator) -> Ids:
         """Return the ids of a sentence in which some tokens are replaced by translations.
@@ -51,7 +55,9 @@ class CodeSwitcher:
             return token_ids
         switched = token_ids.copy()
         # A number is drawn for every token, whether it has translations or not.
-        for position in np.flatnonzero(rng.random(len(token_ids)) < self.switch_prob).tolist():
+        for position in np.flatnonzero(
+            rng.random(len(token_ids)) < self.switch_prob
+        ).tolist():
             choices = self.translations.get(int(token_ids[position]))
             if choices is not None:
                 switched[position] = choices[int(rng.integers(len(choices)))]

@@ -83,7 +83,9 @@ class EvaluableObjective(Objective):
         """
 
     @abstractmethod
-    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
+    def compute_metrics(
+        self, table: Table, outputs: Sequence[ExampleOutput]
+    ) -> dict[str, float]:
         """Return the metrics of a labelled table by name.
 
         `outputs` are the arrays of `forward_outputs` for all entries of the table's dataset, in order.
@@ -104,7 +106,9 @@ class PredictiveObjective(EvaluableObjective):
     """An objective over tables that can predict labels, numbers or spans for new examples."""
 
     @abstractmethod
-    def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
+    def decode_predictions(
+        self, table: Table, outputs: Sequence[ExampleOutput]
+    ) -> list[Prediction]:
         """Return one prediction for each row of a table.
 
         `outputs` are the arrays of `forward_outputs` for all entries of the table's dataset, in order.

@@ -84,7 +84,12 @@ class TokenMasker:
         # A static mask replaces the example's own generator by one that does not depend on the epoch.
         if self.static:
             rng = make_generator(self.seed, Purpose.STATIC_MASKS, number)
-        words_required = self.unit not in ("tokens", "dynamic-tokens", "sentence-tokens", "sentence-spans")
+        words_required = self.unit not in (
+            "tokens",
+            "dynamic-tokens",
+            "sentence-tokens",
+            "sentence-spans",
+        )
         groups = None
         if words_required:
             assert starts_word is not None
@@ -122,17 +127,23 @@ class TokenMasker:
         if self.max_masked is not None:
             count = min(count, self.max_masked)
         if self.unit == "sentence-spans":
-            return candidates[place_spans(len(candidates), count, self.span_p, self.max_span, rng)]
+            return candidates[
+                place_spans(len(candidates), count, self.span_p, self.max_span, rng)
+            ]
         # Sorted positions keep labels in the order of the text.
         return np.sort(rng.permutation(candidates)[:count])
 
-    def _choose_words(self, maskable: Bools, starts_word: Bools, rng: np.random.Generator) -> Ids:
+    def _choose_words(
+        self, maskable: Bools, starts_word: Bools, rng: np.random.Generator
+    ) -> Ids:
         # fairseq masks a share of the words; BERT and ALBERT fill a number of tokens with words.
         if self.unit == "dynamic-words":
             words = split_into_words(maskable, starts_word)
             # Special tokens that may not be masked still count as words in fairseq's share.
             num_special_tokens = int((~maskable).sum())
-            count = int(self.mask_prob * (len(words) + num_special_tokens) + rng.random())
+            count = int(
+                self.mask_prob * (len(words) + num_special_tokens) + rng.random()
+            )
             chosen = [words[i] for i in rng.permutation(len(words))[:count]]
             max_tokens = len(maskable) if self.max_masked is None else self.max_masked
             # The limit on tokens may leave out the last words.
@@ -147,7 +158,9 @@ class TokenMasker:
         return fill_with_ngrams(words, max_tokens, max_ngram, rng, across_segments)
 
 
-def place_spans(length: int, count: int, p: float, max_span: int, rng: np.random.Generator) -> Ids:
+def place_spans(
+    length: int, count: int, p: float, max_span: int, rng: np.random.Generator
+) -> Ids:
     """Choose `count` of the positions 0 to `length` - 1 in spans, and return them sorted.
 
     A span has n positions with probability proportional to p (1 - p)^(n - 1), n up to `max_span`; the last
@@ -165,7 +178,9 @@ def place_spans(length: int, count: int, p: float, max_span: int, rng: np.random
     return np.flatnonzero(np.repeat(items > 0, np.maximum(items, 1)))
 
 
-def split_into_words(maskable: Bools, starts_word: Bools, across_segments: bool = False) -> list[Ids]:
+def split_into_words(
+    maskable: Bools, starts_word: Bools, across_segments: bool = False
+) -> list[Ids]:
     """Return the positions of the maskable tokens, as one array for each word, in order.
 
     A word also ends before a token that may not be masked, such as [SEP]. With `across_segments` it continues
@@ -216,13 +231,21 @@ def fill_with_ngrams(
         if tokens_left <= 0:
             break
         longest = 1
-        while longest < max_ngram and start + longest < len(words) and follows_previous[start + longest]:
+        while (
+            longest < max_ngram
+            and start + longest < len(words)
+            and follows_previous[start + longest]
+        ):
             longest += 1
         # Draw n with probability proportional to 1/n.
         n = 1
         if max_ngram > 1:
             odds = 1 / np.arange(1, longest + 1)
-            n += int(np.searchsorted(np.cumsum(odds), rng.random() * odds.sum(), side="right"))
+            n += int(
+                np.searchsorted(
+                    np.cumsum(odds), rng.random() * odds.sum(), side="right"
+                )
+            )
         # Shorten what does not fit, and skip what overlaps with an earlier n-gram.
         while n and sum(map(len, words[start : start + n])) > tokens_left:
             n -= 1

@@ -19,7 +19,11 @@ def fraction_rule(option: str, value: float | None) -> Rule:
 
 def positive_fraction_rule(option: str, value: float | None) -> Rule:
     """Return a rule for `check`: the value of `option` lies in (0, 1], or is None because it is not set."""
-    return value is None or 0 < value <= 1, option, f"must lie above 0, up to 1, got {value}"
+    return (
+        value is None or 0 < value <= 1,
+        option,
+        f"must lie above 0, up to 1, got {value}",
+    )
 
 
 def above_zero_rule(option: str, value: float | None) -> Rule:
@@ -75,7 +79,11 @@ class TokenReplacementOptions(ObjectiveConfig):
         check(
             fraction_rule("leave_unmasked_prob", self.leave_unmasked_prob),
             fraction_rule("random_token_prob", self.random_token_prob),
-            (total <= 1, "random_token_prob", "with leave_unmasked_prob, must not exceed 1"),
+            (
+                total <= 1,
+                "random_token_prob",
+                "with leave_unmasked_prob, must not exceed 1",
+            ),
         )
 
 
@@ -110,7 +118,11 @@ class PseudoMaskingOptions(TokenReplacementOptions):
         """The rule that the shares of kept and of random tokens have no effect if no target is corrupted."""
         nothing_corrupted = self.target_mask_prob == 0
         reason = "--target-mask-prob 0 corrupts nothing"
-        return (UnusedOption(nothing_corrupted, "leave_unmasked_prob random_token_prob", reason),)
+        return (
+            UnusedOption(
+                nothing_corrupted, "leave_unmasked_prob random_token_prob", reason
+            ),
+        )
 
 
 @config

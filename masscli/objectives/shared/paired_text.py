@@ -99,4 +99,7 @@ def refuse_language_tags(name: str, context: ObjectiveContext) -> None:
     `name` is the objective or the option that reads this format, for the error.
     """
     if context.framing.language_tag:
-        raise MasscliError(f"{name} has no place for a language's tag", "use --languages embedding, or none")
+        raise MasscliError(
+            f"{name} has no place for a language's tag",
+            "use --languages embedding, or none",
+        )

@@ -82,9 +82,13 @@ def pseudo_mask_batch(
     labels = {}
     for term in terms:
         # Each term has labels of its own, in the order of the rows.
-        label_ids = torch.from_numpy(np.concatenate([example.labels[term] for example in examples]))
+        label_ids = torch.from_numpy(
+            np.concatenate([example.labels[term] for example in examples])
+        )
         label_positions = [example.label_positions[term] for example in examples]
-        labels[term] = Labels(label_ids, flatten_positions(label_positions, ids.shape[1]))
+        labels[term] = Labels(
+            label_ids, flatten_positions(label_positions, ids.shape[1])
+        )
     counts = {term: float(len(labels[term].ids)) for term in terms}
     return Batch(source, None, labels, counts, torch.tensor(numbers))
 
@@ -107,7 +111,9 @@ def build_example(
         # A pseudo-mask [P] is the mask symbol at a position of the target.
         ids=np.concatenate([source, visible_target, np.full(target_length, mask_id)]),
         # A copy has the position of its token.
-        positions=np.concatenate([np.arange(source_length), target_positions, target_positions]),
+        positions=np.concatenate(
+            [np.arange(source_length), target_positions, target_positions]
+        ),
         # The target and its copies are segment 1.
         segments=np.repeat([0, 1], [source_length, 2 * target_length]),
         # Context has step 0, target token t has step t, and its copy step -t.
@@ -133,7 +139,11 @@ class PseudoMaskingCollator:
 
     @classmethod
     def create(
-        cls, options: PseudoMaskingOptions, context: ObjectiveContext, language: str, term: str
+        cls,
+        options: PseudoMaskingOptions,
+        context: ObjectiveContext,
+        language: str,
+        term: str,
     ) -> Self:
         """Create the collator for the model of `context`, with random tokens that are not special tokens.
 
@@ -144,15 +154,21 @@ class PseudoMaskingCollator:
         random_pool = vocab.ordinary_ids
         return cls(options, context.framing, language, term, random_pool)
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch of pairs; every target token and the end of each target has a label."""
         pseudo_masked = []
         for example, rng in zip(examples, rngs, strict=True):
             pseudo_masked.append(self._pseudo_mask(example, rng))
         numbers = example_numbers(examples)
-        return pseudo_mask_batch(pseudo_masked, (self.term,), self.framing, self.language, numbers)
+        return pseudo_mask_batch(
+            pseudo_masked, (self.term,), self.framing, self.language, numbers
+        )
 
-    def _pseudo_mask(self, example: Example, rng: np.random.Generator) -> PseudoMaskExample:
+    def _pseudo_mask(
+        self, example: Example, rng: np.random.Generator
+    ) -> PseudoMaskExample:
         options = self.options
         vocab = self.framing.vocab
         source_ids, target_ids = example.fields
@@ -164,7 +180,13 @@ class PseudoMaskingCollator:
         # Only what later tokens see is corrupted; the labels are the target itself.
         visible_target = target.copy()
         visible_target[corrupted], _ = replace_tokens(
-            target[corrupted], mask_prob, random_prob, vocab.mask, self.random_pool, vocab.size, rng
+            target[corrupted],
+            mask_prob,
+            random_prob,
+            vocab.mask,
+            self.random_pool,
+            vocab.size,
+            rng,
         )
         source = np.concatenate([[vocab.cls], source_ids, [vocab.sep]])
         return build_example(source, target, visible_target, vocab.mask, self.term)
@@ -183,7 +205,9 @@ def uncorrupt(batch: Batch, term: str) -> Batch:
     return replace(batch, source=replace(batch.source, ids=ids))
 
 
-def pseudo_mask_loss(model: Transformer, batch: Batch, term: str, label_smoothing: float = 0.0) -> Term:
+def pseudo_mask_loss(
+    model: Transformer, batch: Batch, term: str, label_smoothing: float = 0.0
+) -> Term:
     """Return the encoder's cross-entropy of the labels of the loss term `term`, summed over them."""
     hidden = model.encode(batch.source).hidden
     return token_loss(model, hidden, batch.labels[term], "encoder", label_smoothing)

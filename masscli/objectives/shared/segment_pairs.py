@@ -121,7 +121,9 @@ class SegmentPairDataset:
             lengths.append(self._pair_lengths(pairs))
         self._unit_offsets = np.cumsum(counts, dtype=np.int64)
         # Without any document there is nothing to concatenate.
-        self._lengths = np.concatenate([np.zeros(0, np.min_scalar_type(max_length)), *lengths])
+        self._lengths = np.concatenate(
+            [np.zeros(0, np.min_scalar_type(max_length)), *lengths]
+        )
 
     def __len__(self) -> int:
         return int(self._unit_offsets[-1])
@@ -136,12 +138,16 @@ class SegmentPairDataset:
         b_lengths = self.token_offsets[pairs[:, 3]] - self.token_offsets[pairs[:, 2]]
         num_special_tokens = 2 + (b_lengths > 0)
         # What is longer than the limit is truncated when it is read.
-        lengths: NDArray[np.int64] = np.minimum(a_lengths + b_lengths + num_special_tokens, self.max_length)
+        lengths: NDArray[np.int64] = np.minimum(
+            a_lengths + b_lengths + num_special_tokens, self.max_length
+        )
         return lengths.astype(np.min_scalar_type(self.max_length))
 
     def __getitem__(self, number: int) -> Example:
         unit = int(np.searchsorted(self._unit_offsets, number, side="right")) - 1
-        pair = SegmentPair(*self._unit(unit)[number - int(self._unit_offsets[unit])].tolist())
+        pair = SegmentPair(
+            *self._unit(unit)[number - int(self._unit_offsets[unit])].tolist()
+        )
         a = self._token_ids(pair.a_start, pair.a_end)
         b = self._token_ids(pair.b_start, pair.b_end)
         # ELECTRA truncates at the end, the other methods at both ends.
@@ -158,7 +164,10 @@ class SegmentPairDataset:
         return Example(number, (a, b, np.array([pair.label]), starts_word))
 
     def _token_ids(self, start: int, stop: int) -> Ids:
-        parts = [np.zeros(0, np.int64), *(self.sentences[number] for number in range(start, stop))]
+        parts = [
+            np.zeros(0, np.int64),
+            *(self.sentences[number] for number in range(start, stop)),
+        ]
         return np.concatenate(parts)
 
     def _num_tokens(self, start: int, stop: int) -> int:
@@ -173,7 +182,10 @@ class SegmentPairDataset:
         if unit not in self._cache:
             self._cache[unit] = self._make_unit(unit)
             # The pairs that were not read for the longest time are dropped first.
-            while len(self._cache) > 1 and sum(map(len, self._cache.values())) > MAX_CACHED_PAIRS:
+            while (
+                len(self._cache) > 1
+                and sum(map(len, self._cache.values())) > MAX_CACHED_PAIRS
+            ):
                 self._cache.popitem(last=False)
         self._cache.move_to_end(unit)
         return self._cache[unit]
@@ -185,7 +197,9 @@ class SegmentPairDataset:
         """
         copy, block = divmod(unit, len(self._block_bounds) - 1)
         pairs: list[SegmentPair] = []
-        for document in range(int(self._block_bounds[block]), int(self._block_bounds[block + 1])):
+        for document in range(
+            int(self._block_bounds[block]), int(self._block_bounds[block + 1])
+        ):
             # Each document and copy has numbers of its own, so a unit can be made without those before it.
             rng = make_generator(self.seed, Purpose.SENTENCE_PAIRS, document, copy)
             make = self._electra_pairs if self.kind == "electra" else self._pairs
@@ -229,7 +243,12 @@ class SegmentPairDataset:
             start = stop
 
     def _pair(
-        self, document: int, start: int, stop: int, target_length: int, rng: np.random.Generator
+        self,
+        document: int,
+        start: int,
+        stop: int,
+        target_length: int,
+        rng: np.random.Generator,
     ) -> SegmentPair | None:
         """Make a pair of the chunk of sentences `start` to `stop` - 1 of a document.
 
@@ -250,7 +269,9 @@ class SegmentPairDataset:
             return None
         # BERT gives a chunk of one sentence a random B, since nothing is left to follow it.
         if single or (negative and self.kind in ("nsp", "sentences")):
-            b_start, b_end = self._random_segment(document, start, middle, target_length, rng)
+            b_start, b_end = self._random_segment(
+                document, start, middle, target_length, rng
+            )
             return SegmentPair(start, middle, b_start, b_end, 1)
         if negative:
             # Sentence order: both segments are from the document, the later one first.
@@ -258,7 +279,12 @@ class SegmentPairDataset:
         return in_order
 
     def _random_segment(
-        self, document: int, a_start: int, a_end: int, target_length: int, rng: np.random.Generator
+        self,
+        document: int,
+        a_start: int,
+        a_end: int,
+        target_length: int,
+        rng: np.random.Generator,
     ) -> tuple[int, int]:
         """Draw a random segment B for the segment A of sentences `a_start` to `a_end` - 1.
 
@@ -271,7 +297,9 @@ class SegmentPairDataset:
         if self.kind == "sentences":
             return start, start + 1
         # A random segment ends with its document, as a real one does.
-        document_end = int(self.document_bounds[self.document_bounds.searchsorted(start, side="right")])
+        document_end = int(
+            self.document_bounds[self.document_bounds.searchsorted(start, side="right")]
+        )
         rest = target_length - self._num_tokens(a_start, a_end)
         return start, min(document_end, self._sentence_at(start, rest))
 
@@ -285,7 +313,9 @@ class SegmentPairDataset:
         reached = self.token_offsets[start] + max(1, num_tokens)
         return int(self.token_offsets.searchsorted(reached, side="left"))
 
-    def _random_sentence(self, document: int, following: int, rng: np.random.Generator) -> int:
+    def _random_sentence(
+        self, document: int, following: int, rng: np.random.Generator
+    ) -> int:
         """Draw the number of a random sentence, preferably of another document than `document`.
 
         If the corpus has one document, any of its sentences but number `following` will do. After MAX_REDRAWS
@@ -294,13 +324,19 @@ class SegmentPairDataset:
         sentence = following
         for _ in range(MAX_REDRAWS):
             other = int(rng.integers(self.num_documents))
-            sentence = int(rng.integers(self.document_bounds[other], self.document_bounds[other + 1]))
+            sentence = int(
+                rng.integers(
+                    self.document_bounds[other], self.document_bounds[other + 1]
+                )
+            )
             # As in BERT, another document is tried a few times only.
             if other != document or (self.num_documents == 1 and sentence != following):
                 break
         return sentence
 
-    def _electra_pairs(self, document: int, rng: np.random.Generator) -> Iterator[SegmentPair]:
+    def _electra_pairs(
+        self, document: int, rng: np.random.Generator
+    ) -> Iterator[SegmentPair]:
         """Yield the pairs of a document for the kind `electra`, as ELECTRA's released code makes them.
 
         An example is as many consecutive sentences as reach a target length. A takes about half of it and B
@@ -324,14 +360,19 @@ class SegmentPairDataset:
             while middle < stop:
                 fits = self._num_tokens(start, middle + 1) < first_length
                 # A sentence that crosses the border goes to the first segment half of the time.
-                if not fits and not (self._num_tokens(start, middle) < first_length and rng.random() < 0.5):
+                if not fits and not (
+                    self._num_tokens(start, middle) < first_length
+                    and rng.random() < 0.5
+                ):
                     break
                 middle += 1
             yield SegmentPair(start, middle, middle, stop, 0)
             start = stop
 
 
-def truncate_randomly(a: Ids, b: Ids, max_tokens: int, rng: np.random.Generator) -> tuple[Ids, Ids]:
+def truncate_randomly(
+    a: Ids, b: Ids, max_tokens: int, rng: np.random.Generator
+) -> tuple[Ids, Ids]:
     """Truncate two segments to `max_tokens` tokens together, as BERT does, and return both.
 
     Tokens are removed one by one from the longer segment (B if both are equal), each from a random end.
@@ -350,7 +391,9 @@ def truncate_randomly(a: Ids, b: Ids, max_tokens: int, rng: np.random.Generator)
         else:
             # Otherwise A gets half, or less if it is short itself.
             lost_by_a = len(a) - min(len(a), half)
-    return _remove_randomly(a, lost_by_a, rng), _remove_randomly(b, excess - lost_by_a, rng)
+    return _remove_randomly(a, lost_by_a, rng), _remove_randomly(
+        b, excess - lost_by_a, rng
+    )
 
 
 def _remove_randomly(token_ids: Ids, count: int, rng: np.random.Generator) -> Ids:

@@ -56,10 +56,15 @@ def masked_batch(
     """
     ids, lengths = framing.pad_ids(corrupted)
     # Labels come from the original, because masked tokens are gone from what the encoder reads.
-    masked_ids = [ids[positions] for ids, positions in zip(original, masked_positions, strict=True)]
+    masked_ids = [
+        ids[positions]
+        for ids, positions in zip(original, masked_positions, strict=True)
+    ]
     label_ids = torch.from_numpy(np.concatenate(masked_ids))
     labels = Labels(label_ids, flatten_positions(masked_positions, ids.shape[1]))
-    source = Tokens(ids, lengths, language=framing.language_tensor(language, len(original)))
+    source = Tokens(
+        ids, lengths, language=framing.language_tensor(language, len(original))
+    )
     counts = {"mlm": float(len(label_ids))}
     return Batch(source, None, {"mlm": labels}, counts, torch.tensor(numbers))
 
@@ -79,7 +84,9 @@ class SentenceMaskingCollator:
     language: str
     code_switcher: CodeSwitcher
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch of sentences with labels of the loss term `mlm`."""
         original = []
         corrupted = []
@@ -87,10 +94,14 @@ class SentenceMaskingCollator:
         for example, rng in zip(examples, rngs, strict=True):
             token_ids = self.framing.encoder_input(example.fields[0], self.language)
             maskable = maskable_tokens(token_ids, self.framing.vocab)
-            masked_ids, positions = self.masker(token_ids, maskable, None, example.number, rng)
+            masked_ids, positions = self.masker(
+                token_ids, maskable, None, example.number, rng
+            )
             original.append(token_ids)
             # The dictionary has no entry for [M], so only visible tokens are translated.
             corrupted.append(self.code_switcher(masked_ids, rng))
             masked_positions.append(positions)
         numbers = example_numbers(examples)
-        return masked_batch(original, corrupted, masked_positions, self.framing, self.language, numbers)
+        return masked_batch(
+            original, corrupted, masked_positions, self.framing, self.language, numbers
+        )

@@ -54,7 +54,13 @@ def add_noise(
     return noisy[np.argsort(keys[word_of_token], kind="stable")]
 
 
-def infill(token_ids: Ids, share: float, mean_length: float, mask_id: int, rng: np.random.Generator) -> Ids:
+def infill(
+    token_ids: Ids,
+    share: float,
+    mean_length: float,
+    mask_id: int,
+    rng: np.random.Generator,
+) -> Ids:
     """Return a copy of a sentence in which spans of tokens are replaced, each by a single `mask_id`.
 
     Span lengths have a Poisson distribution with mean `mean_length`. They add up to `share` times the number
@@ -66,7 +72,9 @@ def infill(token_ids: Ids, share: float, mean_length: float, mask_id: int, rng: 
     while sum(lengths) < budget:
         lengths.append(min(int(rng.poisson(mean_length)), budget - sum(lengths)))
     # Spans and single tokens are shuffled as items; -1 stands for a token that stays.
-    items = rng.permutation(np.array([*lengths, *[-1] * (len(token_ids) - budget)], np.int64))
+    items = rng.permutation(
+        np.array([*lengths, *[-1] * (len(token_ids) - budget)], np.int64)
+    )
     infilled = []
     place = 0
     for length in items.tolist():

@@ -71,7 +71,9 @@ class SequenceReader:
             has_segments=model.segments > 0,
         )
 
-    def collate(self, sequences: Sequence[JoinedSequence], examples: Sequence[Example]) -> Batch:
+    def collate(
+        self, sequences: Sequence[JoinedSequence], examples: Sequence[Example]
+    ) -> Batch:
         """Pad sequences into a batch without labels, one row for each sequence.
 
         `examples` are the examples that the sequences were made from, whose numbers the batch gets. There may
@@ -82,7 +84,9 @@ class SequenceReader:
         # A model without segment embeddings has no use for segments.
         segments = None
         if self.has_segments:
-            segments = self.framing.pad_values([sequence.segments for sequence in sequences])
+            segments = self.framing.pad_values(
+                [sequence.segments for sequence in sequences]
+            )
         language_ids = self.framing.language_tensor(self.language, len(sequences))
         tokens = Tokens(ids, lengths, segments=segments, language=language_ids)
         # As BART does for classification, the decoder reads the same text that it attends to.
@@ -103,7 +107,9 @@ class SequenceReader:
             return model.decode(batch.target, model.encode(batch.source))
         return model.read(batch.source)
 
-    def sequence_state(self, model: Transformer, batch: Batch, states: Tensor) -> Tensor:
+    def sequence_state(
+        self, model: Transformer, batch: Batch, states: Tensor
+    ) -> Tensor:
         """Return one state (B, D) for each whole sequence, from its hidden states (B, L, D).
 
         For an encoder it is the first state, passed through the model's pooler if there is one; for a decoder

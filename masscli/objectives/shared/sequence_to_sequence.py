@@ -32,11 +32,19 @@ def sequence_pair_batch(
     """
     source_language, target_language = languages
     source_ids, source_lengths = framing.pad_ids(encoder_inputs)
-    sequences = [framing.with_special_tokens(target, target_language) for target in targets]
+    sequences = [
+        framing.with_special_tokens(target, target_language) for target in targets
+    ]
     # The decoder reads each sequence without its end, and predicts it without its start.
-    decoder_ids, decoder_lengths = framing.pad_ids([sequence[:-1] for sequence in sequences])
-    label_ids = torch.from_numpy(np.concatenate([sequence[1:] for sequence in sequences]))
-    labels = Labels(label_ids, non_padding_positions(decoder_lengths, decoder_ids.shape[1]))
+    decoder_ids, decoder_lengths = framing.pad_ids(
+        [sequence[:-1] for sequence in sequences]
+    )
+    label_ids = torch.from_numpy(
+        np.concatenate([sequence[1:] for sequence in sequences])
+    )
+    labels = Labels(
+        label_ids, non_padding_positions(decoder_lengths, decoder_ids.shape[1])
+    )
     # One language for each row, since a batch has one direction.
     source_languages = framing.language_tensor(source_language, len(sequences))
     target_languages = framing.language_tensor(target_language, len(sequences))
@@ -55,7 +63,9 @@ def draw_seeds(rngs: Sequence[np.random.Generator]) -> Tensor:
     return torch.tensor([int(rng.integers(2**62)) for rng in rngs], dtype=torch.int64)
 
 
-def sequence_loss(model: Transformer, batch: Batch, term: str, label_smoothing: float = 0.0) -> Term:
+def sequence_loss(
+    model: Transformer, batch: Batch, term: str, label_smoothing: float = 0.0
+) -> Term:
     """Encode the source, decode the target, and return the summed cross-entropy of the labels of `term`."""
     assert batch.target is not None
     hidden = model.decode(batch.target, model.encode(batch.source))

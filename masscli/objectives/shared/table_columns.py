@@ -23,7 +23,9 @@ KNOWN_TEXT_COLUMNS = (
 it has all columns."""
 
 
-def find_text_columns(given: Sequence[str], table: Table, label_column: str) -> tuple[str, ...]:
+def find_text_columns(
+    given: Sequence[str], table: Table, label_column: str
+) -> tuple[str, ...]:
     """Return the columns of --text-columns, or else the first of KNOWN_TEXT_COLUMNS that the table has.
 
     Raises MasscliError if a column is missing, if one is the label, or if none has a known name.
@@ -80,6 +82,7 @@ def choose_language(given: str, table: Table, data: DataFolder) -> str:
         return table.language
     if given not in data.languages:
         raise MasscliError(
-            f"--language {given}: the data has no such language", f"it has {', '.join(data.languages)}"
+            f"--language {given}: the data has no such language",
+            f"it has {', '.join(data.languages)}",
         )
     return given

@@ -40,8 +40,16 @@ class TableOptions(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         check(
-            (self.max_length > 7, "max_length", f"must be above 7, got {self.max_length}"),
-            (0 <= self.dropout < 1, "head_dropout", f"must lie in [0, 1), got {self.head_dropout}"),
+            (
+                self.max_length > 7,
+                "max_length",
+                f"must be above 7, got {self.max_length}",
+            ),
+            (
+                0 <= self.dropout < 1,
+                "head_dropout",
+                f"must lie in [0, 1), got {self.head_dropout}",
+            ),
         )
 
     @property
@@ -66,7 +74,9 @@ class TableOptions(ObjectiveConfig):
             return "roberta"
         return "bert"
 
-    def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: PairFormatName) -> Self:
+    def adapt_to_model(
+        self, encoder: bool, decoder: bool, pair_format: PairFormatName
+    ) -> Self:
         """Return the options, in which --pair-format `auto` may have become `roberta`.
 
         This happens if the task reads the encoder and `pair_format`, in which the encoder has read pairs so

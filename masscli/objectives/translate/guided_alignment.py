@@ -56,7 +56,9 @@ def guided_layer(options: TranslateOptions, decoder_layers: int) -> int:
     return max(0, decoder_layers - 2)
 
 
-def alignment_labels(links: Sequence[Ids], width: int, source_offset: int, target_offset: int) -> Labels:
+def alignment_labels(
+    links: Sequence[Ids], width: int, source_offset: int, target_offset: int
+) -> Labels:
     """Return the labels of the loss term `alignment` for a batch of B pairs, one for each link.
 
     Their `ids` are positions in the encoder's block, their `positions` those in the flattened block of the

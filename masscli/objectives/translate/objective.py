@@ -18,7 +18,11 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.batching import example_fields, example_numbers
-from masscli.objectives.shared.sequence_to_sequence import draw_seeds, sequence_loss, sequence_pair_batch
+from masscli.objectives.shared.sequence_to_sequence import (
+    draw_seeds,
+    sequence_loss,
+    sequence_pair_batch,
+)
 from masscli.objectives.shared.token_loss import token_loss
 from masscli.objectives.translate.guided_alignment import (
     AlignedPairDataset,
@@ -46,16 +50,24 @@ class TranslationCollator:
     with_alignments: bool = False
     """Whether there is a loss term `alignment`, for which an example may have links as its third field."""
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch of sentence pairs with labels of `translate` and, if it is learned, `alignment`."""
         sources = []
         for example in examples:
             ids = np.concatenate([self.source_prefix, example.fields[0]])
-            sources.append(self.framing.encoder_input(ids, self.source_language, self.target_language))
+            sources.append(
+                self.framing.encoder_input(
+                    ids, self.source_language, self.target_language
+                )
+            )
         targets = example_fields(examples, 1)
         numbers = example_numbers(examples)
         languages = (self.source_language, self.target_language)
-        batch = sequence_pair_batch(self.framing, sources, targets, languages, "translate", numbers)
+        batch = sequence_pair_batch(
+            self.framing, sources, targets, languages, "translate", numbers
+        )
         if self.with_alignments:
             batch = self._with_links(batch, examples)
         if not self.needs_seeds:
@@ -65,7 +77,10 @@ class TranslationCollator:
     def _with_links(self, batch: Batch, examples: Sequence[Example]) -> Batch:
         """Return the batch with the labels of `alignment`, which has no targets where there are no links."""
         no_links = np.zeros((0, 2), np.int64)
-        links = [example.fields[2] if len(example.fields) > 2 else no_links for example in examples]
+        links = [
+            example.fields[2] if len(example.fields) > 2 else no_links
+            for example in examples
+        ]
         assert batch.target is not None
         labels = alignment_labels(
             links,
@@ -154,7 +169,9 @@ class Translate(Objective):
         target = self._blank(batch.target, self.options.target_blank, seeds, side=1)
         return replace(batch, source=source, target=target)
 
-    def _blank(self, tokens: Tokens, blank_prob: float, seeds: Sequence[int], side: int) -> Tokens:
+    def _blank(
+        self, tokens: Tokens, blank_prob: float, seeds: Sequence[int], side: int
+    ) -> Tokens:
         """Return a copy of a block in which tokens are replaced by [M], each with probability `blank_prob`.
 
         Special tokens are kept. The random numbers of a row depend on its seed in `seeds` and on `side`: 0
@@ -165,12 +182,16 @@ class Translate(Objective):
         vocab = self.context.framing.vocab
         width = tokens.ids.shape[1]
         # The numbers of an example depend on its seed and side, but those of padding are drawn and not used.
-        draws = np.stack([np.random.default_rng([seed, side]).random(width) for seed in seeds])
+        draws = np.stack(
+            [np.random.default_rng([seed, side]).random(width) for seed in seeds]
+        )
         # Start, end and padding stay: blanking them would hide where a sentence ends.
         special_ids = torch.tensor(sorted(vocab.special_ids), device=tokens.ids.device)
         is_ordinary = ~torch.isin(tokens.ids, special_ids)
         is_drawn = torch.from_numpy(draws).to(tokens.ids.device) < blank_prob
-        return replace(tokens, ids=tokens.ids.masked_fill(is_ordinary & is_drawn, vocab.mask))
+        return replace(
+            tokens, ids=tokens.ids.masked_fill(is_ordinary & is_drawn, vocab.mask)
+        )
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropy of the target tokens, summed, as the loss term `translate`.
@@ -178,13 +199,21 @@ class Translate(Objective):
         With --guided-alignment, also return the loss of a head of cross-attention as the term `alignment`.
         """
         if self.options.guided_alignment is None:
-            return {"translate": sequence_loss(model, batch, "translate", self.options.label_smoothing)}
+            return {
+                "translate": sequence_loss(
+                    model, batch, "translate", self.options.label_smoothing
+                )
+            }
         assert batch.target is not None
         layer = guided_layer(self.options, self.context.model.decoder_layers)
         memory = model.encode(batch.source)
-        hidden, log_weights = model.decode_with_weights(batch.target, memory, layer, heads=1)
+        hidden, log_weights = model.decode_with_weights(
+            batch.target, memory, layer, heads=1
+        )
         labels = batch.labels["translate"]
         return {
-            "translate": token_loss(model, hidden, labels, "decoder", self.options.label_smoothing),
+            "translate": token_loss(
+                model, hidden, labels, "decoder", self.options.label_smoothing
+            ),
             "alignment": alignment_loss(log_weights[:, 0], batch.labels["alignment"]),
         }

@@ -40,7 +40,11 @@ def draw_blocks(
     num_wanted = mask_prob * len(maskable)
     num_masked = num_tries = 0
     blocks: list[Ids] = []
-    while num_masked < num_wanted and is_free.any() and num_tries < MAX_TRIES_PER_TOKEN * len(is_free):
+    while (
+        num_masked < num_wanted
+        and is_free.any()
+        and num_tries < MAX_TRIES_PER_TOKEN * len(is_free)
+    ):
         num_tries += 1
         start = int(rng.integers(len(is_free)))
         length = 1
@@ -67,7 +71,11 @@ def most_masked(lengths: Ids, mask_prob: float, longest_block: int) -> Ids:
 
 
 def build_example(
-    pair: PairedText, blocks: Sequence[Ids], shown_ids: Ids, mask_id: int, terms: Sequence[str]
+    pair: PairedText,
+    blocks: Sequence[Ids],
+    shown_ids: Ids,
+    mask_id: int,
+    terms: Sequence[str],
 ) -> PseudoMaskExample:
     """Build the input of UniLMv2: the tokens, then one copy of the masked tokens for each of the loss terms.
 
@@ -79,7 +87,9 @@ def build_example(
     """
     # The empty array serves a sequence without blocks.
     masked = np.concatenate([np.zeros(0, np.int64), *blocks])
-    block_numbers = np.repeat(np.arange(1, len(blocks) + 1), [len(block) for block in blocks])
+    block_numbers = np.repeat(
+        np.arange(1, len(blocks) + 1), [len(block) for block in blocks]
+    )
     # Steps decide who sees whom: a token is visible to all copies with a later step.
     token_steps = np.zeros(len(pair.ids), np.int64)
     token_steps[masked] = block_numbers

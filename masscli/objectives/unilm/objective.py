@@ -16,8 +16,15 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.batching import example_numbers
 from masscli.objectives.shared.corruption import replace_tokens
-from masscli.objectives.shared.paired_text import add_special_tokens, refuse_language_tags, segment_pairs
-from masscli.objectives.shared.pseudo_masking import PseudoMaskExample, pseudo_mask_batch
+from masscli.objectives.shared.paired_text import (
+    add_special_tokens,
+    refuse_language_tags,
+    segment_pairs,
+)
+from masscli.objectives.shared.pseudo_masking import (
+    PseudoMaskExample,
+    pseudo_mask_batch,
+)
 from masscli.objectives.shared.token_loss import token_loss
 from masscli.objectives.unilm.corruption import build_example, draw_blocks, most_masked
 from masscli.objectives.unilm.options import UniLMOptions
@@ -31,11 +38,18 @@ class UniLMCollator:
     framing: Framing
     language: str
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
         """Make a batch of segment pairs with labels of all loss terms."""
-        masked = [self._mask(example, rng) for example, rng in zip(examples, rngs, strict=True)]
+        masked = [
+            self._mask(example, rng)
+            for example, rng in zip(examples, rngs, strict=True)
+        ]
         numbers = example_numbers(examples)
-        return pseudo_mask_batch(masked, self.options.terms, self.framing, self.language, numbers)
+        return pseudo_mask_batch(
+            masked, self.options.terms, self.framing, self.language, numbers
+        )
 
     def _mask(self, example: Example, rng: np.random.Generator) -> PseudoMaskExample:
         options = self.options
@@ -57,7 +71,9 @@ class UniLMCollator:
         if options.corruption == "80-10-10":
             mask_prob = 0.8
             random_prob = 0.1
-        shown_ids, _ = replace_tokens(masked_ids, mask_prob, random_prob, vocab.mask, None, vocab.size, rng)
+        shown_ids, _ = replace_tokens(
+            masked_ids, mask_prob, random_prob, vocab.mask, None, vocab.size, rng
+        )
         return build_example(pair, blocks, shown_ids, vocab.mask, options.terms)
 
 
@@ -84,12 +100,16 @@ class UniLM(Objective):
 
         `max_examples` limits the number of sentences, not of pairs.
         """
-        pairs = segment_pairs(data, split, self.context, self.options, "contiguous", max_examples)
+        pairs = segment_pairs(
+            data, split, self.context, self.options, "contiguous", max_examples
+        )
         return pairs, self.collator()
 
     def collator(self) -> UniLMCollator:
         """Return the collator, which makes batches of segment pairs with pseudo-masks."""
-        return UniLMCollator(self.options, self.context.framing, self.context.dataset_name)
+        return UniLMCollator(
+            self.options, self.context.framing, self.context.dataset_name
+        )
 
     def batch_lengths(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the largest number of tokens (N,) that examples of these sizes (N, 1) take up in a batch.
@@ -113,4 +133,7 @@ class UniLM(Objective):
         """
         hidden = model.encode(batch.source).hidden
         terms = self.options.terms
-        return {term: token_loss(model, hidden, batch.labels[term], "encoder") for term in terms}
+        return {
+            term: token_loss(model, hidden, batch.labels[term], "encoder")
+            for term in terms
+        }

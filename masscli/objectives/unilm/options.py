@@ -65,8 +65,16 @@ class UniLMOptions(DocumentOptions):
         """The rules that say which options have no effect with this --variant or --ngram-prob."""
         variant = f"--variant {self.variant}"
         return (
-            UnusedOption("ar" in self.terms, "ngram_prob max_ngram", f"{variant} has blocks of one token"),
-            UnusedOption(self.ngram_prob == 0, "max_ngram", "--ngram-prob 0 makes blocks of one token"),
+            UnusedOption(
+                "ar" in self.terms,
+                "ngram_prob max_ngram",
+                f"{variant} has blocks of one token",
+            ),
+            UnusedOption(
+                self.ngram_prob == 0,
+                "max_ngram",
+                "--ngram-prob 0 makes blocks of one token",
+            ),
             UnusedOption("ae" not in self.terms, "corruption", f"{variant} has no [M]"),
         )
 

@@ -18,7 +18,11 @@ from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
-from masscli.objectives.shared.pseudo_masking import PseudoMaskingCollator, pseudo_mask_loss, uncorrupt
+from masscli.objectives.shared.pseudo_masking import (
+    PseudoMaskingCollator,
+    pseudo_mask_loss,
+    uncorrupt,
+)
 from masscli.objectives.unilm.options import PseudoMaskedOptions
 
 
@@ -90,4 +94,6 @@ class PseudoMasked(Objective):
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropy of the target tokens, predicted at their pseudo-masks, summed."""
-        return {"s2s": pseudo_mask_loss(model, batch, "s2s", self.options.label_smoothing)}
+        return {
+            "s2s": pseudo_mask_loss(model, batch, "s2s", self.options.label_smoothing)
+        }

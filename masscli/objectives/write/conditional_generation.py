@@ -16,13 +16,23 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import ObjectiveContext, Term
-from masscli.objectives.shared.evaluable_objective import EvaluableObjective, ExampleOutput
-from masscli.objectives.shared.pseudo_masking import PseudoMaskingCollator, pseudo_mask_loss, uncorrupt
+from masscli.objectives.shared.evaluable_objective import (
+    EvaluableObjective,
+    ExampleOutput,
+)
+from masscli.objectives.shared.pseudo_masking import (
+    PseudoMaskingCollator,
+    pseudo_mask_loss,
+    uncorrupt,
+)
 from masscli.objectives.shared.sequence_to_sequence import sequence_loss
 from masscli.objectives.shared.table_columns import choose_language
 from masscli.objectives.write.length_limits import LengthLimits
 from masscli.objectives.write.options import ConditionalGenerationOptions
-from masscli.objectives.write.source_target_dataset import SourceTargetCollator, SourceTargetDataset
+from masscli.objectives.write.source_target_dataset import (
+    SourceTargetCollator,
+    SourceTargetDataset,
+)
 
 TERM = "write"
 """The name of the loss term of these tasks."""
@@ -37,7 +47,10 @@ class ConditionalGeneration(EvaluableObjective):
     """
 
     def __init__(
-        self, config: ConditionalGenerationOptions, context: ObjectiveContext, target_column: str
+        self,
+        config: ConditionalGenerationOptions,
+        context: ObjectiveContext,
+        target_column: str,
     ) -> None:
         super().__init__(context)
         self.options = config
@@ -45,7 +58,9 @@ class ConditionalGeneration(EvaluableObjective):
         self.limits = LengthLimits.from_options(config, context.model)
         self.pseudo_masking: PseudoMaskingCollator | None = None
         if self.limits.one_sequence:
-            self.pseudo_masking = PseudoMaskingCollator.create(config, context, config.language, TERM)
+            self.pseudo_masking = PseudoMaskingCollator.create(
+                config, context, config.language, TERM
+            )
 
     @classmethod
     def fill_from_data(
@@ -116,7 +131,9 @@ class ConditionalGeneration(EvaluableObjective):
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropy of the target tokens, summed, as the loss term `write`."""
         if self.pseudo_masking is not None:
-            return {TERM: pseudo_mask_loss(model, batch, TERM, self.options.label_smoothing)}
+            return {
+                TERM: pseudo_mask_loss(model, batch, TERM, self.options.label_smoothing)
+            }
         return {TERM: sequence_loss(model, batch, TERM, self.options.label_smoothing)}
 
     def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
@@ -145,7 +162,9 @@ class ConditionalGeneration(EvaluableObjective):
             outputs.append(np.array([float(nll), len(numbers)]))
         return outputs
 
-    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
+    def compute_metrics(
+        self, table: Table, outputs: Sequence[ExampleOutput]
+    ) -> dict[str, float]:
         """Return the perplexity of the targets per token (`ppl-piece`) and per white-space word (`ppl-word`).
 
         The end of a target counts as one token and as one word. If a target is truncated, the number of its
@@ -153,12 +172,16 @@ class ConditionalGeneration(EvaluableObjective):
         """
         nats, num_tokens = np.sum(outputs, 0).tolist()
         # An empty target has no tokens to take a share of.
-        target_lengths = np.maximum(table.ids(self.target_column).lengths(0, len(table)), 1)
+        target_lengths = np.maximum(
+            table.ids(self.target_column).lengths(0, len(table)), 1
+        )
         # How many words the tokens that were read are is not known exactly.
         shares_read = np.minimum(1.0, self.limits.target / target_lengths).tolist()
         num_words = 0.0
         for row, share_read in enumerate(shares_read):
-            num_words += len(table.text(self.target_column, row).split()) * share_read + 1
+            num_words += (
+                len(table.text(self.target_column, row).split()) * share_read + 1
+            )
         return {
             "ppl-piece": math.exp(min(MAX_EXPONENT, nats / num_tokens)),
             "ppl-word": math.exp(min(MAX_EXPONENT, nats / num_words)),

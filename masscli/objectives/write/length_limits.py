@@ -28,7 +28,9 @@ class LengthLimits:
     alone."""
 
     @classmethod
-    def from_options(cls, options: ConditionalGenerationOptions, model: ModelConfig) -> Self:
+    def from_options(
+        cls, options: ConditionalGenerationOptions, model: ModelConfig
+    ) -> Self:
         """Return the limits --max-source and --max-target, fitted to a model's number of positions.
 
         If a decoder writes, each limit is lowered to what the positions allow. If an encoder writes alone,
@@ -37,7 +39,9 @@ class LengthLimits:
         if options.writer != "encoder":
             # Encoder and decoder have positions of their own.
             source = min(options.max_source, model.max_positions - SPECIAL_TOKENS)
-            target = min(options.max_target, model.max_target_positions - SPECIAL_TOKENS)
+            target = min(
+                options.max_target, model.max_target_positions - SPECIAL_TOKENS
+            )
             return cls(source, target, one_sequence=False)
         max_positions = model.max_positions
         needed = options.max_source + options.max_target + NUM_SPECIAL_TOKENS

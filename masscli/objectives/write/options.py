@@ -41,8 +41,16 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
                 "label_smoothing",
                 f"must lie in [0, 1), got {self.label_smoothing}",
             ),
-            (self.max_source > 2, "max_source", f"must be above 2, got {self.max_source}"),
-            (self.max_target > 2, "max_target", f"must be above 2, got {self.max_target}"),
+            (
+                self.max_source > 2,
+                "max_source",
+                f"must be above 2, got {self.max_source}",
+            ),
+            (
+                self.max_target > 2,
+                "max_target",
+                f"must be above 2, got {self.max_target}",
+            ),
         )
         PseudoMaskingOptions.__post_init__(self)
         if self.writer == "decoder":
@@ -57,9 +65,21 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
         defaults = PseudoMaskingOptions(name=self.name)
         reason = "is for pseudo-masks, and a decoder writes (--writer encoder)"
         check(
-            (self.target_mask_prob == defaults.target_mask_prob, "target_mask_prob", reason),
-            (self.leave_unmasked_prob == defaults.leave_unmasked_prob, "leave_unmasked_prob", reason),
-            (self.random_token_prob == defaults.random_token_prob, "random_token_prob", reason),
+            (
+                self.target_mask_prob == defaults.target_mask_prob,
+                "target_mask_prob",
+                reason,
+            ),
+            (
+                self.leave_unmasked_prob == defaults.leave_unmasked_prob,
+                "leave_unmasked_prob",
+                reason,
+            ),
+            (
+                self.random_token_prob == defaults.random_token_prob,
+                "random_token_prob",
+                reason,
+            ),
         )
 
     @property
@@ -80,7 +100,9 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
         """Whether an encoder alone learns to generate text, as --writer says."""
         return self.writer == "encoder"
 
-    def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: PairFormatName) -> Self:
+    def adapt_to_model(
+        self, encoder: bool, decoder: bool, pair_format: PairFormatName
+    ) -> Self:
         """Return the options with --writer `auto` replaced: by `encoder` if the model has no decoder.
 
         Otherwise `auto` becomes `decoder`. `encoder` and `decoder` say which stacks the model has.
@@ -88,7 +110,9 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
         if self.writer != "auto":
             return self
         # A decoder writes wherever there is one, as in MASS.
-        writer: Literal["encoder", "decoder"] = "encoder" if encoder and not decoder else "decoder"
+        writer: Literal["encoder", "decoder"] = (
+            "encoder" if encoder and not decoder else "decoder"
+        )
         return replace(self, writer=writer)
 
 

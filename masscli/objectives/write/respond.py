@@ -21,7 +21,9 @@ class DialogueDataset(SourceTargetDataset):
     If a source is too long, its end is kept. `sep` is the id of <sep>.
     """
 
-    def __init__(self, table: Table, options: RespondOptions, limits: LengthLimits, sep: int) -> None:
+    def __init__(
+        self, table: Table, options: RespondOptions, limits: LengthLimits, sep: int
+    ) -> None:
         super().__init__(table, options.response_column, limits)
         self.context_column = options.context_column
         self.max_turns = options.turns
@@ -34,7 +36,9 @@ class DialogueDataset(SourceTargetDataset):
         A source is the latest turns, with <sep> between them.
         """
         # Of all turns of the table, turn n has the tokens token_offsets[n] to token_offsets[n + 1] - 1.
-        token_offsets = np.concatenate([[0], np.cumsum(self.turns.lengths(), dtype=np.int64)])
+        token_offsets = np.concatenate(
+            [[0], np.cumsum(self.turns.lengths(), dtype=np.int64)]
+        )
         turn_offsets = self.table.item_offsets[self.context_column][start : stop + 1]
         last_turns = turn_offsets[1:]
         first_turns = np.maximum(turn_offsets[:-1], last_turns - self.max_turns)
@@ -63,7 +67,9 @@ class Respond(ConditionalGeneration):
         """Return the dialogues of a table. Raises MasscliError if it lacks a column."""
         table.require(self.options.context_column, "--context-column", many=True)
         table.require(self.options.response_column, "--response-column")
-        return DialogueDataset(table, self.options, self.limits, self.context.framing.vocab.sep)
+        return DialogueDataset(
+            table, self.options, self.limits, self.context.framing.vocab.sep
+        )
 
     def source_line(self, table: Table, row: int) -> str:
         """Return all earlier turns of the dialogue in a row as one line, with tabs between them."""

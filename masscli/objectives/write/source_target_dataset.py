@@ -48,7 +48,9 @@ class SourceTargetDataset(ABC):
         includes the pseudo-masks of UniLMv2, one for each target token and one for the end symbol.
         """
         source = np.minimum(self.source_lengths(start, stop), self.limits.source)
-        target = np.minimum(self.targets.lengths(start, stop).astype(np.int64), self.limits.target)
+        target = np.minimum(
+            self.targets.lengths(start, stop).astype(np.int64), self.limits.target
+        )
         if self.limits.one_sequence:
             # Every target token, and its end, has a pseudo-mask.
             lengths: NDArray[np.int64] = source + 2 * target + NUM_SPECIAL_TOKENS + 1
@@ -65,7 +67,9 @@ class SourceTargetDataset(ABC):
         return num_sources, num_targets
 
     def __getitem__(self, row: int) -> Example:
-        return Example(row, (self.truncated_source(row), self.targets[row][: self.limits.target]))
+        return Example(
+            row, (self.truncated_source(row), self.targets[row][: self.limits.target])
+        )
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,16 @@ class SourceTargetCollator:
     language: str
     term: str
 
-    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        sources = [self.framing.encoder_input(ids, self.language) for ids in example_fields(examples, 0)]
+    def __call__(
+        self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
+    ) -> Batch:
+        sources = [
+            self.framing.encoder_input(ids, self.language)
+            for ids in example_fields(examples, 0)
+        ]
         targets = example_fields(examples, 1)
         languages = (self.language, self.language)
         numbers = example_numbers(examples)
-        return sequence_pair_batch(self.framing, sources, targets, languages, self.term, numbers)
+        return sequence_pair_batch(
+            self.framing, sources, targets, languages, self.term, numbers
+        )

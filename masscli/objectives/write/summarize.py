@@ -17,7 +17,9 @@ from masscli.objectives.write.source_target_dataset import SourceTargetDataset
 class SummarizationDataset(SourceTargetDataset):
     """Texts and their summaries; if a text is too long, its start or its end is kept, as --keep says."""
 
-    def __init__(self, table: Table, options: SummarizeOptions, limits: LengthLimits) -> None:
+    def __init__(
+        self, table: Table, options: SummarizeOptions, limits: LengthLimits
+    ) -> None:
         super().__init__(table, options.target_column, limits)
         self.sources = table.ids(options.source_column)
         self.keep = options.keep

@@ -21,8 +21,20 @@ from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer, count_parameters
-from masscli.training.bench.peers import HuggingFacePeer, Peer, PlainPeer, has_transformers
-from masscli.training.bench.workload import SPECIAL_IDS, TERM, Workload, flops, model_loss, train_step
+from masscli.training.bench.peers import (
+    HuggingFacePeer,
+    Peer,
+    PlainPeer,
+    has_transformers,
+)
+from masscli.training.bench.workload import (
+    SPECIAL_IDS,
+    TERM,
+    Workload,
+    flops,
+    model_loss,
+    train_step,
+)
 
 BEAM = 5
 BATCH_SIZES = (64, 1)
@@ -94,7 +106,12 @@ def measure(
 
 
 def _measure_peers(
-    workload: Workload, config: ModelConfig, batch: Batch, own: Speed, dtype: torch.dtype, compiled: bool
+    workload: Workload,
+    config: ModelConfig,
+    batch: Batch,
+    own: Speed,
+    dtype: torch.dtype,
+    compiled: bool,
 ) -> Iterator[Measurement]:
     """Measure the training of each peer on the batch, and yield its speed beside masscli's `own`.
 
@@ -102,16 +119,22 @@ def _measure_peers(
     """
     device = batch.source.ids.device
     peers: dict[str, Callable[[], Peer]] = {
-        "torch.nn.Transformer": lambda: PlainPeer(config, workload.vocab_size).to(device)
+        "torch.nn.Transformer": lambda: PlainPeer(config, workload.vocab_size).to(
+            device
+        )
     }
     if has_transformers():
-        peers["Hugging Face"] = lambda: HuggingFacePeer(config, workload.vocab_size, device, False)
+        peers["Hugging Face"] = lambda: HuggingFacePeer(
+            config, workload.vocab_size, device, False
+        )
         if compiled:
             peers["Hugging Face, compiled"] = lambda: HuggingFacePeer(
                 config, workload.vocab_size, device, True
             )
     for name, build in peers.items():
-        result = Measurement(f"training, {name}", 0.0, "target tokens/s", "out of memory")
+        result = Measurement(
+            f"training, {name}", 0.0, "target tokens/s", "out of memory"
+        )
         try:
             peer = _peer_speed(build, batch, dtype, workload.seconds)
         except torch.OutOfMemoryError:
@@ -121,14 +144,21 @@ def _measure_peers(
         yield replace(result, value=batch.counts[TERM] / peer.seconds, note=note)
 
 
-def _peer_speed(build: Callable[[], Peer], batch: Batch, dtype: torch.dtype, seconds: float) -> Speed:
+def _peer_speed(
+    build: Callable[[], Peer], batch: Batch, dtype: torch.dtype, seconds: float
+) -> Speed:
     """Build a peer and measure its training on the batch. Its memory is free again afterwards."""
     peer = build()
-    return _speed(peer.module, lambda: peer.loss(batch, dtype), seconds, batch.source.ids.device)
+    return _speed(
+        peer.module, lambda: peer.loss(batch, dtype), seconds, batch.source.ids.device
+    )
 
 
 def _speed(
-    module: nn.Module, loss: Callable[[], torch.Tensor], seconds: float, device: torch.device
+    module: nn.Module,
+    loss: Callable[[], torch.Tensor],
+    seconds: float,
+    device: torch.device,
 ) -> Speed:
     """Measure updates of `module` on what `loss` returns, for at least so many seconds."""
     # What an earlier model has left behind must not count.
@@ -155,11 +185,15 @@ def _matrix_product_flops(
     tokens = workload.batch_size * workload.length
     x = torch.randn(tokens, config.dim, device=device, dtype=dtype)
     weight = torch.randn(config.ffn_dim, config.dim, device=device, dtype=dtype)
-    seconds = _median_seconds(lambda: F.linear(x, weight), min(2.0, workload.seconds), device)
+    seconds = _median_seconds(
+        lambda: F.linear(x, weight), min(2.0, workload.seconds), device
+    )
     return 2.0 * tokens * config.dim * config.ffn_dim / seconds
 
 
-def _median_seconds(work: Callable[[], object], at_least: float, device: torch.device) -> float:
+def _median_seconds(
+    work: Callable[[], object], at_least: float, device: torch.device
+) -> float:
     """Return the median duration of a call of `work` in seconds.
 
     After two calls to warm up, `work` is called at least three times, and until `at_least` seconds have
@@ -190,12 +224,20 @@ def _sentences_per_second(
 
     Sources are random, and every output has `workload.steps` tokens.
     """
-    search = GenerationConfig(beam=BEAM, min_len=workload.steps - 1, max_len_a=0.0, max_len_b=workload.steps)
+    search = GenerationConfig(
+        beam=BEAM, min_len=workload.steps - 1, max_len_a=0.0, max_len_b=workload.steps
+    )
     framing = workload.framing(model.config)
-    decoder = Decoder([model], framing, search, batch_size=batch_size, batch_tokens=10**9)
+    decoder = Decoder(
+        [model], framing, search, batch_size=batch_size, batch_tokens=10**9
+    )
     rng = np.random.default_rng(2)
     # Several sentences even one at a time, so that the time is long enough to measure.
     count = max(batch_size, 8)
-    sources = list(rng.integers(SPECIAL_IDS, workload.vocab_size, (count, workload.length)))
-    seconds = _median_seconds(lambda: decoder.generate(sources, "", ""), workload.seconds, device)
+    sources = list(
+        rng.integers(SPECIAL_IDS, workload.vocab_size, (count, workload.length))
+    )
+    seconds = _median_seconds(
+        lambda: decoder.generate(sources, "", ""), workload.seconds, device
+    )
     return count / seconds

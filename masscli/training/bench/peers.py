@@ -48,8 +48,12 @@ class PlainPeer(nn.Module):
                 *sizes, *layers, config.ffn_dim, config.dropout, batch_first=True
             )
         else:
-            layer = nn.TransformerEncoderLayer(*sizes, config.ffn_dim, config.dropout, batch_first=True)
-            self.transformer = nn.TransformerEncoder(layer, config.encoder_layers, enable_nested_tensor=False)
+            layer = nn.TransformerEncoderLayer(
+                *sizes, config.ffn_dim, config.dropout, batch_first=True
+            )
+            self.transformer = nn.TransformerEncoder(
+                layer, config.encoder_layers, enable_nested_tensor=False
+            )
 
     @property
     def module(self) -> nn.Module:
@@ -61,8 +65,12 @@ class PlainPeer(nn.Module):
         labels = batch.labels[TERM]
         with _autocast(batch, dtype):
             hidden = self._hidden(batch)
-            logits = F.linear(hidden.flatten(0, 1)[labels.positions], self.embedding.weight)
-        return F.cross_entropy(logits.float(), labels.ids, label_smoothing=LABEL_SMOOTHING)
+            logits = F.linear(
+                hidden.flatten(0, 1)[labels.positions], self.embedding.weight
+            )
+        return F.cross_entropy(
+            logits.float(), labels.ids, label_smoothing=LABEL_SMOOTHING
+        )
 
     def _hidden(self, batch: Batch) -> Tensor:
         """Return the last hidden states (B, L, D): those of the decoder, or of an encoder alone."""
@@ -71,8 +79,12 @@ class PlainPeer(nn.Module):
             hidden: Tensor = self.transformer(source)
             return hidden
         target = self._embed(batch.target)
-        mask = nn.Transformer.generate_square_subsequent_mask(target.shape[1], device=target.device)
-        decoded: Tensor = self.transformer(source, target, tgt_mask=mask, tgt_is_causal=True)
+        mask = nn.Transformer.generate_square_subsequent_mask(
+            target.shape[1], device=target.device
+        )
+        decoded: Tensor = self.transformer(
+            source, target, tgt_mask=mask, tgt_is_causal=True
+        )
         return decoded
 
     def _embed(self, tokens: Tokens) -> Tensor:
@@ -83,11 +95,15 @@ class PlainPeer(nn.Module):
 class HuggingFacePeer:
     """Marian of transformers, or BERT for an encoder alone; with `compiled`, under `torch.compile`."""
 
-    def __init__(self, config: ModelConfig, vocab_size: int, device: torch.device, compiled: bool) -> None:
+    def __init__(
+        self, config: ModelConfig, vocab_size: int, device: torch.device, compiled: bool
+    ) -> None:
         # It is not one of masscli's packages: the caller asks `has_transformers` first.
         transformers = importlib.import_module("transformers")
         build = _marian if config.decoder_layers else _bert
-        self.module: nn.Module = build(transformers, config, vocab_size).to(device).train()
+        self.module: nn.Module = (
+            build(transformers, config, vocab_size).to(device).train()
+        )
         self._forward: Any = torch.compile(self.module) if compiled else self.module
 
     def loss(self, batch: Batch, dtype: torch.dtype) -> Tensor:
@@ -102,7 +118,9 @@ class HuggingFacePeer:
         labels[own.positions] = own.ids
         with _autocast(batch, dtype):
             logits: Tensor = self._forward(**inputs).logits
-        return F.cross_entropy(logits.float().flatten(0, 1), labels, label_smoothing=LABEL_SMOOTHING)
+        return F.cross_entropy(
+            logits.float().flatten(0, 1), labels, label_smoothing=LABEL_SMOOTHING
+        )
 
 
 def has_transformers() -> bool:
@@ -154,4 +172,6 @@ def _bert(transformers: Any, config: ModelConfig, vocab_size: int) -> nn.Module:
 
 def _autocast(batch: Batch, dtype: torch.dtype) -> torch.autocast:
     """Return a context in which matrix products on the device of the batch are computed in `dtype`."""
-    return torch.autocast(batch.source.ids.device.type, dtype, enabled=dtype != torch.float32)
+    return torch.autocast(
+        batch.source.ids.device.type, dtype, enabled=dtype != torch.float32
+    )

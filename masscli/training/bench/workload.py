@@ -18,7 +18,10 @@ from masscli.data.batches.framing import Framing
 from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
 from masscli.models.transformer import Transformer
-from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequence_pair_batch
+from masscli.objectives.shared.sequence_to_sequence import (
+    sequence_loss,
+    sequence_pair_batch,
+)
 from masscli.objectives.shared.token_loss import token_loss
 from masscli.text.vocabulary import Vocabulary
 
@@ -93,13 +96,19 @@ class Workload:
         shape = (2, self.batch_size, self.length - 1)
         sources, targets = rng.integers(SPECIAL_IDS, self.vocab_size, shape)
         inputs = [framing.encoder_input(token_ids, "") for token_ids in sources]
-        return sequence_pair_batch(framing, inputs, list(targets), ("", ""), TERM, range(self.batch_size))
+        return sequence_pair_batch(
+            framing, inputs, list(targets), ("", ""), TERM, range(self.batch_size)
+        )
 
     def _masked_text(self) -> Batch:
         rng = np.random.default_rng(1)
         tokens = self.batch_size * self.length
-        ids = torch.from_numpy(rng.integers(SPECIAL_IDS, self.vocab_size, (self.batch_size, self.length)))
-        masked = np.sort(rng.choice(tokens, max(1, round(MASKED_SHARE * tokens)), replace=False))
+        ids = torch.from_numpy(
+            rng.integers(SPECIAL_IDS, self.vocab_size, (self.batch_size, self.length))
+        )
+        masked = np.sort(
+            rng.choice(tokens, max(1, round(MASKED_SHARE * tokens)), replace=False)
+        )
         positions = torch.from_numpy(masked)
         return Batch(
             source=Tokens(ids, torch.full((self.batch_size,), self.length)),
@@ -116,7 +125,9 @@ def model_loss(model: Transformer, batch: Batch) -> Tensor:
         total = sequence_loss(model, batch, TERM, LABEL_SMOOTHING).loss
     else:
         hidden = model.encode(batch.source).hidden
-        total = token_loss(model, hidden, batch.labels[TERM], "encoder", LABEL_SMOOTHING).loss
+        total = token_loss(
+            model, hidden, batch.labels[TERM], "encoder", LABEL_SMOOTHING
+        ).loss
     return total / batch.counts[TERM]
 
 

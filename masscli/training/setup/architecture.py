@@ -52,7 +52,10 @@ def adapt_objectives(
     else:
         model = _model_from_checkpoint(initial, model_options, "any", recipe)
         # An encoder goes on to read two texts in the form that all its objectives have used.
-        learned = [stream.objective.learned_pair_format for stream in initial.recipe.stream.values()]
+        learned = [
+            stream.objective.learned_pair_format
+            for stream in initial.recipe.stream.values()
+        ]
         if learned and set(learned) == {"roberta"}:
             pair_format = "roberta"
     has_encoder = model.encoder_layers > 0
@@ -60,12 +63,16 @@ def adapt_objectives(
     has_decoder = model.decoder_layers > 0 or recipe.init_decoder_from is not None
     adapted = {}
     for name, stream in streams.items():
-        objective = stream.objective.adapt_to_model(has_encoder, has_decoder, pair_format)
+        objective = stream.objective.adapt_to_model(
+            has_encoder, has_decoder, pair_format
+        )
         adapted[name] = replace(stream, objective=objective)
     return adapted
 
 
-def needed_stacks(streams: Mapping[str, StreamConfig], model_options: Mapping[str, Any]) -> str:
+def needed_stacks(
+    streams: Mapping[str, StreamConfig], model_options: Mapping[str, Any]
+) -> str:
     """Return the stacks that the training streams need: `encoder`, `decoder`, `encoder-decoder` or `any`.
 
     `any` means that one stack suffices, whichever it is. Raises MasscliError if `model_options` gives layers
@@ -90,7 +97,10 @@ def needed_stacks(streams: Mapping[str, StreamConfig], model_options: Mapping[st
 
 
 def single_stack(
-    recipe: Recipe, model_options: Mapping[str, Any], stacks: str, initial: Checkpoint | None
+    recipe: Recipe,
+    model_options: Mapping[str, Any],
+    stacks: str,
+    initial: Checkpoint | None,
 ) -> dict[str, Any]:
     """Return the options of the model, with 0 layers for the stack that --init-stacks leaves out.
 
@@ -129,11 +139,15 @@ def choose_architecture(
         model = resolve(model_options, stacks)
     else:
         model = _model_from_checkpoint(initial, model_options, stacks, recipe)
-    for stack, layers in (("encoder", model.encoder_layers), ("decoder", model.decoder_layers)):
+    for stack, layers in (
+        ("encoder", model.encoder_layers),
+        ("decoder", model.decoder_layers),
+    ):
         # The names of the stacks are parts of the string: `encoder-decoder` has both.
         if not layers and stack in stacks:
             raise MasscliError(
-                f"--arch {model.arch} has no {stack}, which the objective needs", f"add --{stack}-layers N"
+                f"--arch {model.arch} has no {stack}, which the objective needs",
+                f"add --{stack}-layers N",
             )
     if model.languages == "auto":
         if len(languages) > 1:
@@ -155,7 +169,8 @@ def check_init(recipe: Recipe, model: Mapping[str, Any]) -> None:
         )
     if recipe.init_decoder_from is not None and not model["decoder_layers"]:
         raise MasscliError(
-            f"--init-decoder-from {recipe.init_decoder_from}: the model has no decoder", "leave it out"
+            f"--init-decoder-from {recipe.init_decoder_from}: the model has no decoder",
+            "leave it out",
         )
 
 
@@ -184,7 +199,10 @@ def check_lengths(recipe: Recipe) -> None:
         if limit is None:
             continue
         option, tokens = limit
-        positions, flag = model.positions_for(stream.objective.stacks), "--max-positions"
+        positions, flag = (
+            model.positions_for(stream.objective.stacks),
+            "--max-positions",
+        )
         if positions != model.max_positions:
             flag = "--decoder-max-positions"
         # The error names the option that makes pieces shorter.
@@ -219,7 +237,10 @@ def check_shared_layers(recipe: Recipe) -> None:
     model = recipe.model
     optim = recipe.optim
     # A stack of one layer shares nothing.
-    if model.share_layers == "none" or max(model.encoder_layers, model.decoder_layers) == 1:
+    if (
+        model.share_layers == "none"
+        or max(model.encoder_layers, model.decoder_layers) == 1
+    ):
         return
     reason = f"the layers share weights (--share-layers {model.share_layers})"
     for part in optim.freeze:
@@ -230,7 +251,8 @@ def check_shared_layers(recipe: Recipe) -> None:
             )
     if optim.layer_decay != 1:
         raise MasscliError(
-            f"--layer-decay {optim.layer_decay}: {reason}, so they have one learning rate", "leave it out"
+            f"--layer-decay {optim.layer_decay}: {reason}, so they have one learning rate",
+            "leave it out",
         )
 
 
@@ -282,7 +304,11 @@ def _check_field(
     if asked[field] in (stored[field], "auto"):
         return
     # A table of positions may grow.
-    if field in _GROWING_FIELDS and field in options and asked[field] > stored[field] > 0:
+    if (
+        field in _GROWING_FIELDS
+        and field in options
+        and asked[field] > stored[field] > 0
+    ):
         return
     if field in options:
         given = f"--{field.replace('_', '-')} {asked[field]}"
@@ -297,7 +323,10 @@ def _check_field(
 
 
 def _free_stacks(
-    stored: Mapping[str, Any], asked: Mapping[str, Any], options: Mapping[str, Any], stacks: str
+    stored: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    options: Mapping[str, Any],
+    stacks: str,
 ) -> set[str]:
     """Return the fields with numbers of layers that may differ from those of the checkpoint.
 

@@ -31,7 +31,9 @@ def rescale_positions(
             )
             position = state.positions[stream.name]
             old_sampler = stream.sampler.with_limits(limits)
-            state.positions[stream.name] = _rescale(position, old_sampler, stream.sampler)
+            state.positions[stream.name] = _rescale(
+                position, old_sampler, stream.sampler
+            )
     return [
         "batches have another size, so the order of this epoch changes: some of its examples are read twice, "
         "others not at all"

@@ -32,7 +32,11 @@ from masscli.training.precision import bf16_is_faster, choose_device, choose_dty
 from masscli.training.recipe import Recipe
 from masscli.training.setup.architecture import check_vocabularies
 from masscli.training.setup.batch_changes import rescale_positions
-from masscli.training.setup.build_streams import build_objectives, build_stream, restore_objectives
+from masscli.training.setup.build_streams import (
+    build_objectives,
+    build_stream,
+    restore_objectives,
+)
 from masscli.training.setup.build_validator import build_validator
 from masscli.training.setup.notes import (
     note_changed_rate,
@@ -98,7 +102,9 @@ def build(
     else:
         notes += _initialize(model, objectives, recipe, context, state)
     # Frozen parameters must be known before the optimizer is made.
-    notes += freeze(model, [part for part in recipe.optim.freeze if part != OLD_EMBEDDINGS])
+    notes += freeze(
+        model, [part for part in recipe.optim.freeze if part != OLD_EMBEDDINGS]
+    )
     forward_pass = TrainStep(model)
     # Sharding comes before the move, so that no device has to hold the whole model.
     notes += _shard(forward_pass, recipe, state, device)
@@ -107,7 +113,10 @@ def build(
     # The rows have their places on devices now.
     frozen_rows = FrozenRows(model, state, recipe.optim.freeze)
     notes += frozen_rows.notes
-    streams = [build_stream(name, recipe, objectives[name], context, framing) for name in recipe.stream]
+    streams = [
+        build_stream(name, recipe, objectives[name], context, framing)
+        for name in recipe.stream
+    ]
     notes += note_data(recipe, streams, context.data, framing)
     if last is None:
         notes += note_long_warmup(recipe, streams[0], state)
@@ -117,13 +126,27 @@ def build(
     # The optimizer gets names, because weight decay and layer decay depend on them.
     parameters = list(model.named_parameters())
     for name, objective in objectives.items():
-        parameters += [(f"objective.{name}.{key}", value) for key, value in objective.named_parameters()]
+        parameters += [
+            (f"objective.{name}.{key}", value)
+            for key, value in objective.named_parameters()
+        ]
     layers = max(recipe.model.encoder_layers, recipe.model.decoder_layers)
     optimizer = make_optimizer(recipe.optim, parameters, layers)
     validator, warnings = build_validator(recipe, objectives, context, framing)
-    kept = KeptCheckpoints(folder / "checkpoints", recipe.checkpoint, checkpoints.by_step)
+    kept = KeptCheckpoints(
+        folder / "checkpoints", recipe.checkpoint, checkpoints.by_step
+    )
     trainer = Trainer(
-        recipe, folder, forward_pass, streams, validator, tokenizer, optimizer, state, kept, frozen_rows
+        recipe,
+        folder,
+        forward_pass,
+        streams,
+        validator,
+        tokenizer,
+        optimizer,
+        state,
+        kept,
+        frozen_rows,
     )
     # The folder is touched last, when nothing can be refused any more.
     if last is not None and not dry_run:
@@ -143,7 +166,9 @@ def _start_process(recipe: Recipe) -> torch.device:
     return device
 
 
-def _open_run(folder: Path, context: RunContext, device: torch.device, dry_run: bool) -> RunCheckpoints:
+def _open_run(
+    folder: Path, context: RunContext, device: torch.device, dry_run: bool
+) -> RunCheckpoints:
     """Create the folder of a run, unless this is a dry run, and return the checkpoints in it."""
     if not dry_run:
         prepare_folder(folder)
@@ -171,7 +196,8 @@ def _run_state(
             state.update_freq = update_freq
     else:
         state = RunState(
-            update_freq=update_freq or distributed.world_size, languages=_model_languages(recipe, context)
+            update_freq=update_freq or distributed.world_size,
+            languages=_model_languages(recipe, context),
         )
         # How the program of an imported model generates is a habit of its users, and stays.
         if recipe.init_from is not None:
@@ -191,7 +217,10 @@ def _model_languages(recipe: Recipe, context: RunContext) -> tuple[str, ...]:
 
     Those of the initial weights (--init-from) come first and keep their order.
     """
-    if recipe.model.languages != "embedding" and recipe.model.cross_output != "language":
+    if (
+        recipe.model.languages != "embedding"
+        and recipe.model.cross_output != "language"
+    ):
         return ()
     # The order is that of the vectors: those that exist must keep their rows.
     languages: tuple[str, ...] = ()
@@ -227,13 +256,17 @@ def _initialize(
         for name, objective in objectives.items():
             names += [f"{name}.{key}" for key, _ in objective.named_parameters()]
         with torch.no_grad():
-            notes += initialize_model(model, recipe, context.open_checkpoint, context.data.tokenizer(), names)
+            notes += initialize_model(
+                model, recipe, context.open_checkpoint, context.data.tokenizer(), names
+            )
     # Where a vocabulary was extended, the rows of --init-from are kept.
     first_id = state.initial_ids if state.initial_ids < context.data.vocab.size else 0
     return notes + load_vectors(model, recipe.init_vectors, context.data, first_id)
 
 
-def _shard(forward_pass: Any, recipe: Recipe, state: RunState, device: torch.device) -> list[str]:
+def _shard(
+    forward_pass: Any, recipe: Recipe, state: RunState, device: torch.device
+) -> list[str]:
     """Shard the model over the processes if --shard-model is given and there are several; return notes."""
     if not recipe.train.shard_model:
         return []
@@ -271,7 +304,9 @@ def _move_to_device(
                 layer.compile(dynamic=True)
 
 
-def _choose_precision(recipe: Recipe, state: RunState, device: torch.device) -> torch.dtype:
+def _choose_precision(
+    recipe: Recipe, state: RunState, device: torch.device
+) -> torch.dtype:
     """Return the dtype of matrix products.
 
     On a CPU, `--precision auto` is decided by a measurement. The result is kept in `state`, so that all

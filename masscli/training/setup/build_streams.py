@@ -31,7 +31,9 @@ def build_objectives(recipe: Recipe, framing: Framing) -> dict[str, Objective]:
     objectives = {}
     for name, stream in recipe.stream.items():
         cls = cast(Any, objective_class(stream.objective.name))
-        objective = cls(stream.objective, ObjectiveContext(framing, recipe.model, stream.dataset))
+        objective = cls(
+            stream.objective, ObjectiveContext(framing, recipe.model, stream.dataset)
+        )
         assert isinstance(objective, Objective)
         objectives[name] = objective
     for name, objective in objectives.items():
@@ -43,7 +45,9 @@ def build_objectives(recipe: Recipe, framing: Framing) -> dict[str, Objective]:
     return objectives
 
 
-def restore_objectives(objectives: Mapping[str, Objective], checkpoint: Checkpoint) -> None:
+def restore_objectives(
+    objectives: Mapping[str, Objective], checkpoint: Checkpoint
+) -> None:
     """Load the parameters of the objectives, which are given by stream, from a checkpoint."""
     tensors = checkpoint.objective_state()
     for name, objective in objectives.items():
@@ -67,7 +71,11 @@ class SideLimit(NamedTuple):
 
 
 def build_stream(
-    name: str, recipe: Recipe, objective: Objective, context: RunContext, framing: Framing
+    name: str,
+    recipe: Recipe,
+    objective: Objective,
+    context: RunContext,
+    framing: Framing,
 ) -> Stream:
     """Return the training stream called `name`, with its examples and the sampler of its batches.
 
@@ -82,17 +90,26 @@ def build_stream(
     piece_length = config.objective.max_example_length(framing.prefix_length)
     if isinstance(objective, EvaluableObjective):
         # Labelled examples are truncated to fit, not left out.
-        limits = limits._replace(max_lengths=(), shortening_options="the lengths of the task")
+        limits = limits._replace(
+            max_lengths=(), shortening_options="the lengths of the task"
+        )
     elif piece_length is not None:
         option, _ = piece_length
         limits = limits._replace(shortening_options=f"--{option.replace('_', '-')}")
     resegmenter = _resegmenter(name, recipe, dataset, data, framing)
     batch_builder = BatchBuilder(name, dataset, collator, recipe.seed, resegmenter)
     sampler = BatchSampler(
-        len(dataset), dataset.sizes, limits, recipe.seed, name, batch_lengths=objective.batch_lengths
+        len(dataset),
+        dataset.sizes,
+        limits,
+        recipe.seed,
+        name,
+        batch_lengths=objective.batch_lengths,
     )
     loss_weight = parse_schedule(config.loss_weight)
-    return Stream(name, objective, batch_builder, sampler, config.sampling_weight, loss_weight)
+    return Stream(
+        name, objective, batch_builder, sampler, config.sampling_weight, loss_weight
+    )
 
 
 def _resegmenter(
@@ -113,7 +130,9 @@ def _resegmenter(
             "leave it out",
         )
     # Other pieces may be more pieces, which must still have positions.
-    longest = min(model_lengths(recipe, framing)) - SPECIAL_TOKENS - dataset.extra_tokens
+    longest = (
+        min(model_lengths(recipe, framing)) - SPECIAL_TOKENS - dataset.extra_tokens
+    )
     if train.unigram_alpha is not None:
         return data.tokenizer().unigram_sampling(train.unigram_alpha, longest)
     return data.tokenizer().bpe_dropout(train.bpe_dropout, longest)
@@ -129,7 +148,9 @@ def model_lengths(recipe: Recipe, framing: Framing) -> tuple[int, int]:
     return source, model.max_target_positions + 2 - framing.target_prefix_length
 
 
-def side_limits(recipe: Recipe, framing: Framing, name: str, dataset: Dataset) -> tuple[SideLimit, ...]:
+def side_limits(
+    recipe: Recipe, framing: Framing, name: str, dataset: Dataset
+) -> tuple[SideLimit, ...]:
     """Return what each side of an example in the stream called `name` is limited to by the model.
 
     Examples have one side or two, source and target; `dataset` is that of the stream.
@@ -156,7 +177,13 @@ def _training_limits(recipe: Recipe, sides: Sequence[SideLimit]) -> BatchLimits:
     train = recipe.train
     # The user may allow less than the model has positions for.
     allowed = (train.max_source_positions, train.max_target_positions)
-    max_lengths = tuple(min(most, side.length) for most, side in zip(allowed, sides, strict=False))
+    max_lengths = tuple(
+        min(most, side.length) for most, side in zip(allowed, sides, strict=False)
+    )
     return BatchLimits(
-        train.max_tokens, train.batch_size, max_lengths, train.batch_size_multiple, train.length_multiple
+        train.max_tokens,
+        train.batch_size,
+        max_lengths,
+        train.batch_size_multiple,
+        train.length_multiple,
     )

@@ -25,11 +25,18 @@ from masscli.training.setup.build_streams import SideLimit, model_lengths, side_
 from masscli.training.setup.run_context import RunContext
 from masscli.training.source_use import CrossUseTask, SourceUseTask
 from masscli.training.validation import ValidationStream, Validator
-from masscli.training.validation_tasks import RetrievalTask, TranslationTask, WritingTask
+from masscli.training.validation_tasks import (
+    RetrievalTask,
+    TranslationTask,
+    WritingTask,
+)
 
 
 def build_validator(
-    recipe: Recipe, objectives: Mapping[str, Objective], context: RunContext, framing: Framing
+    recipe: Recipe,
+    objectives: Mapping[str, Objective],
+    context: RunContext,
+    framing: Framing,
 ) -> tuple[Validator, list[str]]:
     """Return the validator of a run, and warnings for the user.
 
@@ -40,10 +47,14 @@ def build_validator(
     data = context.data
     valid = recipe.valid
     # A run without validation data is allowed, as long as nobody asked for a measurement.
-    nothing = Validator((), (), (), (), data.tokenizer(), framing, valid.eval_beam, False)
+    nothing = Validator(
+        (), (), (), (), data.tokenizer(), framing, valid.eval_beam, False
+    )
     if valid.disable_validation:
         _refuse_validation_options(
-            recipe, "validation is off", "leave out --disable-validation, or this option"
+            recipe,
+            "validation is off",
+            "leave out --disable-validation, or this option",
         )
         return nothing, []
     # Streams may read folders of their own, and one with the split is enough.
@@ -63,16 +74,23 @@ def build_validator(
     for split in valid.valid_subset:
         # A metric of the split and of the stream would have the same name.
         if split in recipe.stream and len(valid.valid_subset) > 1:
-            raise MasscliError(f"stream {split}: is called like a split of --valid-subset", "rename it")
-        validators[split], warnings_of_split = _split_validator(split, recipe, objectives, context, framing)
+            raise MasscliError(
+                f"stream {split}: is called like a split of --valid-subset", "rename it"
+            )
+        validators[split], warnings_of_split = _split_validator(
+            split, recipe, objectives, context, framing
+        )
         warnings += warnings_of_split
     first, *others = valid.valid_subset
-    validator = replace(validators[first], others={split: validators[split] for split in others})
+    validator = replace(
+        validators[first], others={split: validators[split] for split in others}
+    )
     metric = recipe.checkpoint.best_metric
     # Checked before training, because the first validation may come hours later.
     if validator and metric not in validator.names:
         raise MasscliError(
-            f"--best-metric {metric}: is not measured", f"choose one of {', '.join(validator.names)}"
+            f"--best-metric {metric}: is not measured",
+            f"choose one of {', '.join(validator.names)}",
         )
     _check_expected_curve(recipe, validator)
     # Splits may share a warning.
@@ -85,7 +103,8 @@ def _check_expected_curve(recipe: Recipe, validator: Validator) -> None:
     metric = curve.partition("=")[0]
     if curve and validator and metric not in validator.names:
         raise MasscliError(
-            f"--expected-curve {metric}: is not measured", f"choose one of {', '.join(validator.names)}"
+            f"--expected-curve {metric}: is not measured",
+            f"choose one of {', '.join(validator.names)}",
         )
 
 
@@ -103,7 +122,9 @@ def _split_validator(
     streams: list[ValidationStream] = []
     rouge_tasks: list[WritingTask] = []
     for name, objective in objectives.items():
-        stream = _build_stream(name, split, objective, recipe, context, framing, warnings)
+        stream = _build_stream(
+            name, split, objective, recipe, context, framing, warnings
+        )
         if stream is None:
             continue
         streams.append(stream)
@@ -114,7 +135,9 @@ def _split_validator(
     retrieval_tasks = _retrieval_tasks(split, recipe, data, framing)
     source_use_tasks = _source_use_tasks(recipe, streams, framing)
     cross_use_tasks = _cross_use_tasks(split, recipe, data, framing)
-    warnings += _missing_measurements(split, recipe, bleu_tasks, rouge_tasks, retrieval_tasks)
+    warnings += _missing_measurements(
+        split, recipe, bleu_tasks, rouge_tasks, retrieval_tasks
+    )
     if valid.eval_source_use and not source_use_tasks:
         warnings.append("no source use: no stream of the run predicts from a source")
     if valid.eval_cross_use and not cross_use_tasks:
@@ -159,9 +182,11 @@ def _refuse_validation_options(recipe: Recipe, problem: str, hint: str) -> None:
     metric = checkpoint.best_metric
     # Defaults ask for nothing: only what differs from them is refused.
     is_asked_for = {
-        f"--valid-subset {','.join(valid.valid_subset)}": valid.valid_subset != ValidConfig().valid_subset,
+        f"--valid-subset {','.join(valid.valid_subset)}": valid.valid_subset
+        != ValidConfig().valid_subset,
         "--patience": checkpoint.patience > 0,
-        "--lr-scheduler reduce_lr_on_plateau": recipe.optim.lr_scheduler == "reduce_lr_on_plateau",
+        "--lr-scheduler reduce_lr_on_plateau": recipe.optim.lr_scheduler
+        == "reduce_lr_on_plateau",
         "--eval-bleu": valid.eval_bleu,
         "--eval-roundtrip": valid.eval_roundtrip,
         "--eval-retrieval": valid.eval_retrieval,
@@ -207,7 +232,10 @@ def _build_stream(
         return None
     sizes = dataset.sizes(0, len(dataset))
     if isinstance(objective, EvaluableObjective):
-        warnings += [f"{name}, {split}: {warning}" for warning in objective.data_warnings(dataset)]
+        warnings += [
+            f"{name}, {split}: {warning}"
+            for warning in objective.data_warnings(dataset)
+        ]
         # Labelled examples are truncated to fit the model, and none is left out.
         sides: tuple[SideLimit, ...] = ()
     else:
@@ -226,13 +254,17 @@ def _build_stream(
         batch_lengths=objective.batch_lengths,
     )
     if sampler.skipped:
-        bounds = " or ".join(dict.fromkeys(f"the model's {side.positions} positions" for side in sides))
+        bounds = " or ".join(
+            dict.fromkeys(f"the model's {side.positions} positions" for side in sides)
+        )
         warnings.append(
             f"{name}: {sampler.skipped} of {sampler.num_examples} validation examples "
             f"are longer than {bounds} and are left out"
         )
     # Noise has seed 0 in all runs, so that validation losses can be compared.
-    return ValidationStream(name, objective, BatchBuilder(name, dataset, collator, 0), sampler, table)
+    return ValidationStream(
+        name, objective, BatchBuilder(name, dataset, collator, 0), sampler, table
+    )
 
 
 def _bleu_tasks(
@@ -254,13 +286,19 @@ def _bleu_tasks(
     tasks: dict[str, TranslationTask] = {}
     for valid_stream in measured:
         stream = recipe.stream[valid_stream.name]
-        for task in _bleu_tasks_of(split, stream, context.open_data(stream.data_dir), recipe.valid, allowed):
+        for task in _bleu_tasks_of(
+            split, stream, context.open_data(stream.data_dir), recipe.valid, allowed
+        ):
             tasks.setdefault(task.name, task)
     return list(tasks.values())
 
 
 def _bleu_tasks_of(
-    split: str, stream: StreamConfig, data: DataFolder, valid: ValidConfig, allowed: Mapping[str, Tensor]
+    split: str,
+    stream: StreamConfig,
+    data: DataFolder,
+    valid: ValidConfig,
+    allowed: Mapping[str, Tensor],
 ) -> list[TranslationTask]:
     """Return the translation tasks of a stream in one split, at most two.
 
@@ -295,12 +333,16 @@ def _bleu_tasks_of(
         # The text is its own reference.
         lines = data.original_lines(split, target, target)[:limit]
         path = (target, source, target)
-        tasks.append(TranslationTask(path, lines, lines, allowed, samples=valid.eval_samples))
+        tasks.append(
+            TranslationTask(path, lines, lines, allowed, samples=valid.eval_samples)
+        )
     return tasks
 
 
 def _writes_text(stream: ValidationStream) -> bool:
-    return isinstance(stream.objective, ConditionalGeneration) and stream.table is not None
+    return (
+        isinstance(stream.objective, ConditionalGeneration) and stream.table is not None
+    )
 
 
 def _rouge_task(stream: ValidationStream, samples: int) -> WritingTask:
@@ -321,7 +363,9 @@ def _rouge_task(stream: ValidationStream, samples: int) -> WritingTask:
     )
 
 
-def _retrieval_tasks(split: str, recipe: Recipe, data: DataFolder, framing: Framing) -> list[RetrievalTask]:
+def _retrieval_tasks(
+    split: str, recipe: Recipe, data: DataFolder, framing: Framing
+) -> list[RetrievalTask]:
     """Return a retrieval task for each pair of the run's languages with aligned text in the split.
 
     The list is empty without --eval-retrieval, or if the model has no encoder.
@@ -346,19 +390,31 @@ def _source_use_tasks(
     for stream in streams:
         if stream.objective.predicts_from_source:
             tasks.append(
-                SourceUseTask(stream.name, stream.objective, stream.batch_builder, stream.sampler, framing)
+                SourceUseTask(
+                    stream.name,
+                    stream.objective,
+                    stream.batch_builder,
+                    stream.sampler,
+                    framing,
+                )
             )
     return tasks
 
 
-def _cross_use_tasks(split: str, recipe: Recipe, data: DataFolder, framing: Framing) -> list[CrossUseTask]:
+def _cross_use_tasks(
+    split: str, recipe: Recipe, data: DataFolder, framing: Framing
+) -> list[CrossUseTask]:
     """Return a task for each pair of the run's languages with at least two aligned lines in the split.
 
     Lines that are too long for the model do not count. The list is empty without --eval-cross-use, or if the
     model lacks an encoder or a decoder.
     """
     model = recipe.model
-    if not recipe.valid.eval_cross_use or not model.encoder_layers or not model.decoder_layers:
+    if (
+        not recipe.valid.eval_cross_use
+        or not model.encoder_layers
+        or not model.decoder_layers
+    ):
         return []
     longest = min(model_lengths(recipe, framing)) - 2
     tasks = []
@@ -394,7 +450,11 @@ def _sides_of_pairs(
 
 def _pairs_of(data: DataFolder, split: str) -> list[tuple[str, str]]:
     """Return the language pairs (source, target) for which a split has aligned text."""
-    return [(entry.source, entry.target) for entry in data.manifest.aligned if entry.split == split]
+    return [
+        (entry.source, entry.target)
+        for entry in data.manifest.aligned
+        if entry.split == split
+    ]
 
 
 def _missing_measurements(
@@ -413,13 +473,19 @@ def _missing_measurements(
         datasets = ", ".join(stream.dataset for stream in streams)
         warnings.append(f"no BLEU: {place} has no pairs of {datasets}")
     if valid.eval_rouge and not rouge_tasks:
-        warnings.append("no ROUGE: no stream of the run writes text from a table (summarize, respond)")
-    back_translates = any(stream.objective.input_kind.makes_sources for stream in streams)
+        warnings.append(
+            "no ROUGE: no stream of the run writes text from a table (summarize, respond)"
+        )
+    back_translates = any(
+        stream.objective.input_kind.makes_sources for stream in streams
+    )
     if recipe.checkpoint.best_metric == "loss" and back_translates:
         warnings.append(
             "the best checkpoint is chosen by the loss on sources that the model makes itself, "
             "which copying lowers; rather --eval-roundtrip --best-metric roundtrip"
         )
     if valid.eval_retrieval and not retrieval_tasks:
-        warnings.append(f"no retrieval: {place} has no pairs of this run's languages, or the run no encoder")
+        warnings.append(
+            f"no retrieval: {place} has no pairs of this run's languages, or the run no encoder"
+        )
     return warnings

@@ -75,7 +75,9 @@ def compose(request: TrainRequest) -> ComposedRun:
     streams = adapt_objectives(streams, model_options, recipe, initial)
     stacks = needed_stacks(streams, model_options)
     model_options = single_stack(recipe, model_options, stacks, initial)
-    model = choose_architecture(model_options, stacks, context.languages(streams), recipe, initial)
+    model = choose_architecture(
+        model_options, stacks, context.languages(streams), recipe, initial
+    )
     check_init(recipe, to_dict(model))
     _check_goals(recipe, streams)
     recipe = _with_learning_rate(recipe, model, last)
@@ -101,7 +103,11 @@ def default_warmup(max_update: int | None) -> int:
 def _with_default_end(recipe: Recipe) -> Recipe:
     """Return the recipe, with the default --max-update if no option says when the run ends."""
     train = recipe.train
-    if train.max_update is None and train.max_epoch is None and train.stop_time_hours is None:
+    if (
+        train.max_update is None
+        and train.max_epoch is None
+        and train.stop_time_hours is None
+    ):
         # The last update must end a list of batches that is used several times.
         updates = DEFAULT_UPDATES // train.batch_reuse * train.batch_reuse
         return replace(recipe, train=replace(train, max_update=updates))
@@ -140,7 +146,9 @@ def _keep_initialization(recipe: Recipe, stored: Recipe, save_dir: Path) -> Reci
     )
 
 
-def _changed_initialization(recipe: Recipe, stored: Recipe) -> Iterator[tuple[str, object, object]]:
+def _changed_initialization(
+    recipe: Recipe, stored: Recipe
+) -> Iterator[tuple[str, object, object]]:
     """Yield each flag that names other initial weights than the run began with: flag, given and stored value.
 
     `recipe` is the new recipe, and `stored` the one of the run.
@@ -151,7 +159,9 @@ def _changed_initialization(recipe: Recipe, stored: Recipe) -> Iterator[tuple[st
     )
     for flag, asked, begun_with in paths:
         # Paths are compared as places, since one run may be named in several ways.
-        if asked is not None and (begun_with is None or asked.resolve() != begun_with.resolve()):
+        if asked is not None and (
+            begun_with is None or asked.resolve() != begun_with.resolve()
+        ):
             yield flag, asked, begun_with
     # An option with its default was most likely left out.
     if is_changed(recipe, "init_stacks") and recipe.init_stacks != stored.init_stacks:
@@ -159,10 +169,16 @@ def _changed_initialization(recipe: Recipe, stored: Recipe) -> Iterator[tuple[st
     if is_changed(recipe, "init_new") and recipe.init_new != stored.init_new:
         yield "--init-new", recipe.init_new, stored.init_new
     if recipe.init_vectors and recipe.init_vectors != stored.init_vectors:
-        yield "--init-vectors", ",".join(recipe.init_vectors), ",".join(stored.init_vectors)
+        yield (
+            "--init-vectors",
+            ",".join(recipe.init_vectors),
+            ",".join(stored.init_vectors),
+        )
 
 
-def _with_learning_rate(recipe: Recipe, model: ModelConfig, last: Checkpoint | None) -> Recipe:
+def _with_learning_rate(
+    recipe: Recipe, model: ModelConfig, last: Checkpoint | None
+) -> Recipe:
     """Return the recipe with the learning rate and the warm-up filled in.
 
     Values that the user gives come first, then those of the run to be continued (`last` is its checkpoint),
@@ -187,7 +203,9 @@ def _check_goals(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
     _check_event_sinks(recipe)
     _check_schedule(recipe)
     _check_warm_start(recipe, streams)
-    _check_best_metric(recipe, [stream.objective.input_kind for stream in streams.values()])
+    _check_best_metric(
+        recipe, [stream.objective.input_kind for stream in streams.values()]
+    )
 
 
 def _check_event_sinks(recipe: Recipe) -> None:
@@ -195,17 +213,25 @@ def _check_event_sinks(recipe: Recipe) -> None:
     known = list(EVENT_SINKS.names())
     for name in recipe.train.event_sinks:
         if name not in known:
-            raise MasscliError(f"--event-sinks: no event sink called {name!r}{suggest(name, known)}")
+            raise MasscliError(
+                f"--event-sinks: no event sink called {name!r}{suggest(name, known)}"
+            )
 
 
 def _check_schedule(recipe: Recipe) -> None:
     schedule = recipe.optim.lr_scheduler
     max_update = recipe.train.max_update
     if schedule not in ENDLESS_SCHEDULES and max_update is None:
-        raise MasscliError(f"--lr-scheduler {schedule} needs to know the last update", "add --max-update N")
+        raise MasscliError(
+            f"--lr-scheduler {schedule} needs to know the last update",
+            "add --max-update N",
+        )
     decay = recipe.optim.decay_updates
     if schedule == "wsd" and decay is not None and decay > (max_update or 0):
-        raise MasscliError(f"--decay-updates {decay} is more than --max-update {max_update}", "lower it")
+        raise MasscliError(
+            f"--decay-updates {decay} is more than --max-update {max_update}",
+            "lower it",
+        )
 
 
 def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
@@ -219,7 +245,8 @@ def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> No
     last_update = recipe.train.max_update
     if last_update is not None and 0 < last_update <= updates:
         raise MasscliError(
-            f"--max-update {last_update}: the model learns nothing in the first {updates} updates", "raise it"
+            f"--max-update {last_update}: the model learns nothing in the first {updates} updates",
+            "raise it",
         )
     # ELECTRA copies the weights of its generator after these updates.
     if updates and recipe.init_from:
@@ -238,11 +265,19 @@ def _check_best_metric(recipe: Recipe, input_kinds: Sequence[InputKind]) -> None
     metric = recipe.checkpoint.best_metric
     valid = recipe.valid
     if metric == "bleu" and not valid.eval_bleu:
-        raise MasscliError("--best-metric bleu needs translations of the validation set", "add --eval-bleu")
+        raise MasscliError(
+            "--best-metric bleu needs translations of the validation set",
+            "add --eval-bleu",
+        )
     if metric.rpartition(".")[2].startswith("rouge") and not valid.eval_rouge:
-        raise MasscliError(f"--best-metric {metric} needs outputs of the validation set", "add --eval-rouge")
+        raise MasscliError(
+            f"--best-metric {metric} needs outputs of the validation set",
+            "add --eval-rouge",
+        )
     if metric == "bleu" and not any(kind.has_direction for kind in input_kinds):
-        raise MasscliError("--best-metric bleu needs a stream of pairs", "use --best-metric loss")
+        raise MasscliError(
+            "--best-metric bleu needs a stream of pairs", "use --best-metric loss"
+        )
     if metric == "roundtrip" and not valid.eval_roundtrip:
         raise MasscliError(
             "--best-metric roundtrip needs translations of the validation set there and back",
@@ -250,5 +285,6 @@ def _check_best_metric(recipe: Recipe, input_kinds: Sequence[InputKind]) -> None
         )
     if valid.eval_roundtrip and not any(kind.makes_sources for kind in input_kinds):
         raise MasscliError(
-            "--eval-roundtrip needs a stream of back-translation", "add --task backtranslate, or leave it out"
+            "--eval-roundtrip needs a stream of back-translation",
+            "add --task backtranslate, or leave it out",
         )

@@ -37,14 +37,18 @@ class Measurement:
 class TrainedRun:
     """A checkpoint with its model and objectives, ready to be measured on a data folder."""
 
-    def __init__(self, path: Path, data_dir: Path | None, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, path: Path, data_dir: Path | None, device: torch.device, precision: str
+    ) -> None:
         """Open a run or checkpoint, and load its model to `device` with matrix products in `precision`.
 
         `data_dir` is the data folder to measure on; None stands for the one of the run. Raises MasscliError
         if the data have another vocabulary, or if the checkpoint has no training streams.
         """
         self.checkpoint = Checkpoint.open(path)
-        self.recipe = replace(self.checkpoint.recipe, data=data_dir or self.checkpoint.recipe.data)
+        self.recipe = replace(
+            self.checkpoint.recipe, data=data_dir or self.checkpoint.recipe.data
+        )
         if not self.recipe.stream:
             raise MasscliError(
                 f"{path}: was not trained here, and has no objective to measure",
@@ -69,14 +73,18 @@ class TrainedRun:
         (ROUGE). Raises MasscliError if the data folder has nothing of this split.
         """
         recipe = _recipe_for(self.recipe, split)
-        validator, warnings = build_validator(recipe, self.objectives, self.context, self.framing)
+        validator, warnings = build_validator(
+            recipe, self.objectives, self.context, self.framing
+        )
         if not validator:
             raise MasscliError(
                 f"{recipe.data}: has no {split} split of {', '.join(recipe.stream)}",
                 f"it has {', '.join(self.context.data.splits())}",
             )
         result = validator.measure(self.model)
-        return Measurement(self.checkpoint.path, result.metrics, result.signatures, warnings)
+        return Measurement(
+            self.checkpoint.path, result.metrics, result.signatures, warnings
+        )
 
     def measure_running_text(self, split: str, context: int) -> Measurement:
         """Return the perplexity of language models over running text in overlapping windows.
@@ -132,7 +140,13 @@ class TrainedRun:
         words = sum(len(line.split()) + 1 for line in lines)
         size_in_bytes = sum(len(line.encode()) + 1 for line in lines)
         nats = negative_log_likelihood(
-            self.model, self.framing, text, language, size, context, self.recipe.train.max_tokens
+            self.model,
+            self.framing,
+            text,
+            language,
+            size,
+            context,
+            self.recipe.train.max_tokens,
         )
         return {
             "ppl-piece": math.exp(nats / len(text)),
@@ -147,7 +161,9 @@ class TrainedRun:
         for name, objective in objectives.items():
             objective.to(device)
             # Some corruptions depend on counts of the data.
-            objective.read_statistics(self.context.open_data(self.recipe.stream[name].data_dir))
+            objective.read_statistics(
+                self.context.open_data(self.recipe.stream[name].data_dir)
+            )
         return objectives
 
 
@@ -161,7 +177,14 @@ def _recipe_for(recipe: Recipe, split: str) -> Recipe:
         disable_validation=False,
         eval_samples=0,
         eval_bleu=any(objective.input_kind.has_direction for objective in objectives),
-        eval_rouge=any(isinstance(objective, ConditionalGenerationOptions) for objective in objectives),
+        eval_rouge=any(
+            isinstance(objective, ConditionalGenerationOptions)
+            for objective in objectives
+        ),
     )
     # Nothing is chosen by these metrics.
-    return replace(recipe, valid=valid, checkpoint=replace(recipe.checkpoint, best_metric="loss", patience=0))
+    return replace(
+        recipe,
+        valid=valid,
+        checkpoint=replace(recipe.checkpoint, best_metric="loss", patience=0),
+    )

@@ -27,10 +27,14 @@ def note_export(recipe: Recipe) -> list[str]:
     obstacle = find_export_obstacle(recipe.model)
     if obstacle is None:
         return []
-    return [f"this model of --arch {recipe.model.arch} cannot be exported to Hugging Face: {obstacle}"]
+    return [
+        f"this model of --arch {recipe.model.arch} cannot be exported to Hugging Face: {obstacle}"
+    ]
 
 
-def note_data(recipe: Recipe, streams: Sequence[Stream], data: DataFolder, framing: Framing) -> list[str]:
+def note_data(
+    recipe: Recipe, streams: Sequence[Stream], data: DataFolder, framing: Framing
+) -> list[str]:
     """Return notes about the data of the streams.
 
     These are the columns that tasks read, warnings of objectives, dictionary entries that cannot be used, and
@@ -38,8 +42,13 @@ def note_data(recipe: Recipe, streams: Sequence[Stream], data: DataFolder, frami
     """
     notes = []
     for stream in streams:
-        if isinstance(stream.objective, EvaluableObjective) and stream.objective.columns:
-            notes.append(f"{stream.name}: reads the columns {', '.join(stream.objective.columns)}")
+        if (
+            isinstance(stream.objective, EvaluableObjective)
+            and stream.objective.columns
+        ):
+            notes.append(
+                f"{stream.name}: reads the columns {', '.join(stream.objective.columns)}"
+            )
         warnings = stream.objective.data_warnings(stream.batch_builder.dataset)
         notes += [f"{stream.name}: {warning}" for warning in warnings]
     notes += _note_dictionaries(recipe, data)
@@ -75,12 +84,16 @@ def note_changed_rate(recipe: Recipe, stored: Recipe, state: RunState) -> list[s
         last_update = options.train.max_update
         if last_update is None and options.optim.lr_scheduler not in ENDLESS_SCHEDULES:
             return []
-        rates.append(learning_rate(options.optim, state.step, last_update, state.lr_factor))
+        rates.append(
+            learning_rate(options.optim, state.step, last_update, state.lr_factor)
+        )
     before, now = rates
     # A rate that had fallen to 0 at the end of the run is the most common case.
     if abs(now - before) <= 0.01 * max(now, before):
         return []
-    return [f"the learning rate goes on with {now:.2e}; by the options so far it would be {before:.2e}"]
+    return [
+        f"the learning rate goes on with {now:.2e}; by the options so far it would be {before:.2e}"
+    ]
 
 
 def note_long_warmup(recipe: Recipe, first: Stream, state: RunState) -> list[str]:
@@ -94,7 +107,9 @@ def note_long_warmup(recipe: Recipe, first: Stream, state: RunState) -> list[str
     if train.max_update is not None or train.max_epoch is None or not warmup:
         return []
     # The epochs are those of the first stream, which gives a share of the micro-batches.
-    share = first.sampling_weight / sum(stream.sampling_weight for stream in recipe.stream.values())
+    share = first.sampling_weight / sum(
+        stream.sampling_weight for stream in recipe.stream.values()
+    )
     batches = train.max_epoch * first.sampler.estimate_batches() * train.batch_reuse
     updates = round(batches / (state.update_freq * share))
     if warmup <= updates // 4:
@@ -114,7 +129,10 @@ def _note_dictionaries(recipe: Recipe, data: DataFolder) -> list[str]:
     paths = []
     for stream in recipe.stream.values():
         options = stream.objective
-        if isinstance(options, CodeSwitchingOptions) and options.switch_dictionary is not None:
+        if (
+            isinstance(options, CodeSwitchingOptions)
+            and options.switch_dictionary is not None
+        ):
             paths.append(options.switch_dictionary)
     notes = []
     for path in dict.fromkeys(paths):
@@ -124,7 +142,9 @@ def _note_dictionaries(recipe: Recipe, data: DataFolder) -> list[str]:
     return notes
 
 
-def _note_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) -> list[str]:
+def _note_lengths(
+    recipe: Recipe, framing: Framing, streams: Sequence[Stream]
+) -> list[str]:
     """Return a note for each stream with training examples that are too long and left out.
 
     Also return one if --max-target-positions has no effect, because no example has a target side.
@@ -149,7 +169,10 @@ def _note_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) -
                 f"{stream.name}: {stream.sampler.skipped} of {stream.sampler.num_examples} examples "
                 f"are longer than {limit} and are left out"
             )
-    if max_sides == 1 and train.max_target_positions != TrainConfig().max_target_positions:
+    if (
+        max_sides == 1
+        and train.max_target_positions != TrainConfig().max_target_positions
+    ):
         notes.append(
             f"{target_limit} bounds nothing: examples have one side, whose limit is --max-source-positions"
         )

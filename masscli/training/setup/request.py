@@ -56,7 +56,9 @@ class TrainRequest:
         """Return those of `objective_options` that the objective with this name has."""
         # A flag holds for every stream, but not every objective has the option.
         known = {option.key for option in iter_options(OBJECTIVES.load(objective))}
-        return {key: value for key, value in self.objective_options.items() if key in known}
+        return {
+            key: value for key, value in self.objective_options.items() if key in known
+        }
 
 
 def parse_weighted(items: Sequence[str]) -> list[AuxiliaryObjective]:

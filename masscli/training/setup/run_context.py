@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from masscli.checkpoint.checkpoint import Checkpoint, DamagedCheckpointError, saved_checkpoints
+from masscli.checkpoint.checkpoint import (
+    Checkpoint,
+    DamagedCheckpointError,
+    saved_checkpoints,
+)
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
@@ -131,11 +135,15 @@ class RunContext:
         others = {}
         for name, stream in streams.items():
             if stream.data_dir is not None:
-                others[name] = self.open_data(stream.data_dir).manifest.split_fingerprint("train")
+                others[name] = self.open_data(
+                    stream.data_dir
+                ).manifest.split_fingerprint("train")
         if not others:
             return main
         # Sorted by the names of streams, since their order does not change what is read.
-        return hashlib.sha256(json.dumps([main, sorted(others.items())]).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps([main, sorted(others.items())]).encode()
+        ).hexdigest()
 
 
 def _open_data(data_dir: Path, verify: bool) -> DataFolder:

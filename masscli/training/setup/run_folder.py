@@ -71,7 +71,9 @@ ACCEPTABLE = {
 NEEDED_SPACE = 64 * 2**20
 """Bytes that must be free on the disk with the folder of the run."""
 
-NEW_RUN = "start another run with --save-dir, or begin from its weights with --init-from"
+NEW_RUN = (
+    "start another run with --save-dir, or begin from its weights with --init-from"
+)
 
 
 def prepare_folder(save_dir: Path) -> None:
@@ -82,7 +84,9 @@ def prepare_folder(save_dir: Path) -> None:
     try:
         (save_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_be_written(str(save_dir), error, "choose another folder with --save-dir") from None
+        raise cannot_be_written(
+            str(save_dir), error, "choose another folder with --save-dir"
+        ) from None
     # Better refused now than at the first checkpoint.
     if shutil.disk_usage(save_dir).free < NEEDED_SPACE:
         raise MasscliError(
@@ -93,7 +97,9 @@ def prepare_folder(save_dir: Path) -> None:
         checkpoint.remove_partial_saves(save_dir)
 
 
-def open_checkpoints(save_dir: Path, context: RunContext, device: torch.device) -> RunCheckpoints:
+def open_checkpoints(
+    save_dir: Path, context: RunContext, device: torch.device
+) -> RunCheckpoints:
     """Open the checkpoints of the run in `save_dir`. All processes must call this together.
 
     Raises MasscliError if the processes would not continue from the same checkpoint, or if all are damaged.
@@ -104,7 +110,9 @@ def open_checkpoints(save_dir: Path, context: RunContext, device: torch.device) 
     step = max(checkpoints.by_step, default=-1)
     # A damaged file on the disk of one machine would let its processes continue from another checkpoint.
     first = int(distributed.broadcast(torch.tensor(step, device=device)))
-    differing = distributed.all_reduce_sum(torch.tensor(int(step != first), device=device))
+    differing = distributed.all_reduce_sum(
+        torch.tensor(int(step != first), device=device)
+    )
     if int(differing):
         raise MasscliError(
             f"{save_dir}: the processes see different checkpoints; the last one here is of update {step}",
@@ -115,10 +123,15 @@ def open_checkpoints(save_dir: Path, context: RunContext, device: torch.device) 
 
 def note_damage(checkpoints: RunCheckpoints) -> list[str]:
     """Return a warning for each damaged checkpoint."""
-    return [f"warning: {damage}; this checkpoint is not used" for damage in checkpoints.damage]
+    return [
+        f"warning: {damage}; this checkpoint is not used"
+        for damage in checkpoints.damage
+    ]
 
 
-def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext, accept_changes: bool) -> list[str]:
+def check_same_run(
+    recipe: Recipe, last: Checkpoint, context: RunContext, accept_changes: bool
+) -> list[str]:
     """Raise MasscliError if a run must not be continued with this recipe; else return notes about changes.
 
     `last` is the checkpoint to continue from. Vocabulary, training data, streams and settings must be the
@@ -134,14 +147,16 @@ def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext, accept
     # An imported run has no fingerprint of its data.
     if stored_data and stored_data != context.data_fingerprint(recipe.stream):
         raise MasscliError(
-            f"{last.path}: the run was made of other text than is in {recipe.data} now", NEW_RUN
+            f"{last.path}: the run was made of other text than is in {recipe.data} now",
+            NEW_RUN,
         )
     # The order counts as well: the first stream decides what an epoch is.
     before = list(last.recipe.stream)
     now = list(recipe.stream)
     if before != now:
         raise MasscliError(
-            f"{recipe.save_dir}: holds a run of {', '.join(before)}, not of {', '.join(now)}", NEW_RUN
+            f"{recipe.save_dir}: holds a run of {', '.join(before)}, not of {', '.join(now)}",
+            NEW_RUN,
         )
     # Compared as plain data, so that the error can name keys of the recipe.
     old = _flatten(to_dict(last.recipe))
@@ -154,7 +169,11 @@ def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext, accept
     if acceptable and accept_changes:
         return list(changes.values())
     if changes:
-        hint = f"add --accept-changes to go on with it, or {NEW_RUN}" if acceptable else NEW_RUN
+        hint = (
+            f"add --accept-changes to go on with it, or {NEW_RUN}"
+            if acceptable
+            else NEW_RUN
+        )
         raise MasscliError(
             f"{recipe.save_dir}: holds a run with another recipe ({'; '.join(list(changes.values())[:4])})",
             hint,

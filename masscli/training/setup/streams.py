@@ -60,7 +60,9 @@ def fill_from_data(streams: Streams, context: RunContext) -> Streams:
         if objective.input_kind.is_table:
             # Labels, columns and languages of a task are read from its training examples.
             task = cast(type[EvaluableObjective], objective_class(objective.name))
-            objective = task.fill_from_data(objective, context.open_data(stream.data_dir), stream.dataset)
+            objective = task.fill_from_data(
+                objective, context.open_data(stream.data_dir), stream.dataset
+            )
         filled[name] = replace(stream, objective=objective)
     return filled
 
@@ -73,7 +75,10 @@ def _streams_of_recipe(request: TrainRequest) -> Streams:
     _refuse_selection(request.selection)
     # Report mistakes in the tables themselves before anything is laid over them.
     from_dict(_StreamTables, {"stream": request.stream_tables})
-    tables = {name: _lay_flags_over(table, request) for name, table in request.stream_tables.items()}
+    tables = {
+        name: _lay_flags_over(table, request)
+        for name, table in request.stream_tables.items()
+    }
     streams = from_dict(_StreamTables, {"stream": tables}).stream
     # An objective beside a recipe is accepted if the recipe learns nothing else.
     names = {stream.objective.name for stream in streams.values()}
@@ -99,7 +104,10 @@ def _refuse_selection(selection: StreamSelection) -> None:
 def _lay_flags_over(table: Mapping[str, Any], request: TrainRequest) -> dict[str, Any]:
     """Return a copy of a [stream] table in which flags override the options of its objective."""
     objective = dict(table["objective"])
-    return {**table, "objective": {**objective, **request.options_for(objective["name"])}}
+    return {
+        **table,
+        "objective": {**objective, **request.options_for(objective["name"])},
+    }
 
 
 def _streams_of_flags(request: TrainRequest, context: RunContext) -> Streams:
@@ -120,10 +128,14 @@ def _streams_of_flags(request: TrainRequest, context: RunContext) -> Streams:
     streams = {}
     for dataset in datasets:
         stream = StreamConfig(dataset=dataset, objective=objective)
-        streams[f"{_short_name(name)}-{dataset}"] = _with_sampling_weight(stream, selection, context)
+        streams[f"{_short_name(name)}-{dataset}"] = _with_sampling_weight(
+            stream, selection, context
+        )
     total = sum(stream.sampling_weight for stream in streams.values())
     for auxiliary in parse_weighted(selection.auxiliary):
-        for key, stream in _auxiliary_streams(auxiliary, datasets, total, request, context).items():
+        for key, stream in _auxiliary_streams(
+            auxiliary, datasets, total, request, context
+        ).items():
             if key in streams:
                 raise MasscliError(
                     f"--auxiliary {auxiliary.name}: there is a stream {key} already",
@@ -162,7 +174,9 @@ def _auxiliary_streams(
             data_dir=auxiliary.data_dir,
             loss_weight=auxiliary.loss_weight,
         )
-        streams[f"{prefix}-{dataset}"] = _with_sampling_weight(stream, request.selection, context)
+        streams[f"{prefix}-{dataset}"] = _with_sampling_weight(
+            stream, request.selection, context
+        )
     # The weights keep their proportions, and their sum becomes that of the main streams.
     auxiliary_weight = sum(stream.sampling_weight for stream in streams.values())
     rescaled = {}
@@ -186,11 +200,15 @@ def _with_sampling_weight(
     if objective.input_kind.sampled_by_size:
         # The dataset must exist before its examples are counted; the other checks of streams come later.
         objective.input_kind.check(stream.dataset, stream.dataset, objective, data)
-        examples = max(1, objective.input_kind.num_training_examples(stream.dataset, data))
+        examples = max(
+            1, objective.input_kind.num_training_examples(stream.dataset, data)
+        )
         # Examples beyond the limit are never read, so they do not count.
         if selection.max_examples is not None:
             examples = min(examples, selection.max_examples)
-    return replace(stream, sampling_weight=float(examples ** (1 / selection.lang_temperature)))
+    return replace(
+        stream, sampling_weight=float(examples ** (1 / selection.lang_temperature))
+    )
 
 
 def _read_objective(name: str, request: TrainRequest) -> ObjectiveConfig:
@@ -200,7 +218,11 @@ def _read_objective(name: str, request: TrainRequest) -> ObjectiveConfig:
 
 def _check_directions(selection: StreamSelection) -> None:
     """Raise MasscliError if --pairs, --langs and -s, -t contradict one another."""
-    named = {language for language in (selection.source_lang, selection.target_lang) if language is not None}
+    named = {
+        language
+        for language in (selection.source_lang, selection.target_lang)
+        if language is not None
+    }
     languages = set(selection.langs)
     if selection.pairs:
         in_pairs = set("-".join(selection.pairs).split("-"))

@@ -56,9 +56,15 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
                 "there are no relative positions without --relative-buckets",
             ),
             UnusedOption(
-                model.languages != "tag", "source_tag target_tag", "there are no tags without --languages tag"
+                model.languages != "tag",
+                "source_tag target_tag",
+                "there are no tags without --languages tag",
             ),
-            UnusedOption(model.positions == "none", "position_offset", "the model has no positions"),
+            UnusedOption(
+                model.positions == "none",
+                "position_offset",
+                "the model has no positions",
+            ),
             UnusedOption(
                 "sinusoidal" not in (model.positions, model.decoder_position_type),
                 "sinusoids",
@@ -71,7 +77,10 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
                 misleading=True,
             ),
             UnusedOption(
-                not has_both_stacks, "cross_output", "the model has no cross-attention", misleading=True
+                not has_both_stacks,
+                "cross_output",
+                "the model has no cross-attention",
+                misleading=True,
             ),
         ),
         "optim": (
@@ -106,15 +115,21 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
                 "--optimizer adafactor has no such numbers",
             ),
             UnusedOption(
-                not _has_weight_decay(recipe), "decay_all", "no weights decay without --weight-decay"
+                not _has_weight_decay(recipe),
+                "decay_all",
+                "no weights decay without --weight-decay",
             ),
         ),
         "train": (
             UnusedOption(
-                optim.lr_scheduler == "constant", "stop_min_lr", f"the rate of {schedule} does not fall"
+                optim.lr_scheduler == "constant",
+                "stop_min_lr",
+                f"the rate of {schedule} does not fall",
             ),
             UnusedOption(
-                recipe.train.precision != "fp16", "min_loss_scale", "only --precision fp16 scales the loss"
+                recipe.train.precision != "fp16",
+                "min_loss_scale",
+                "only --precision fp16 scales the loss",
             ),
             UnusedOption(
                 bool(kinds) and all(kind.is_table for kind in kinds),
@@ -136,7 +151,9 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
                 "--disable-validation is given",
             ),
             UnusedOption(
-                not searches, "eval_beam", "nothing is searched for without --eval-bleu or --eval-rouge"
+                not searches,
+                "eval_beam",
+                "nothing is searched for without --eval-bleu or --eval-rouge",
             ),
         ),
     }
@@ -149,7 +166,9 @@ def _has_weight_decay(recipe: Recipe) -> bool:
     return recipe.optim.weight_decay > 0
 
 
-def _unused_in_sections(recipe: Recipe, request: TrainRequest) -> dict[str, UnusedOption]:
+def _unused_in_sections(
+    recipe: Recipe, request: TrainRequest
+) -> dict[str, UnusedOption]:
     sections = {
         "model": recipe.model,
         "optim": recipe.optim,
@@ -169,7 +188,9 @@ def _unused_in_sections(recipe: Recipe, request: TrainRequest) -> dict[str, Unus
     return unused
 
 
-def _unused_in_objectives(recipe: Recipe, request: TrainRequest) -> dict[str, UnusedOption]:
+def _unused_in_objectives(
+    recipe: Recipe, request: TrainRequest
+) -> dict[str, UnusedOption]:
     """Return the options of objectives that were given but have no effect, each with the rule that says so.
 
     A flag that holds for several streams has an effect if it has one in any of them. The keys are the option,
@@ -189,13 +210,17 @@ def _unused_in_objectives(recipe: Recipe, request: TrainRequest) -> dict[str, Un
     return unused
 
 
-def _unused_in_selection(recipe: Recipe, request: TrainRequest) -> dict[str, UnusedOption]:
+def _unused_in_selection(
+    recipe: Recipe, request: TrainRequest
+) -> dict[str, UnusedOption]:
     selection = request.selection
     streams = recipe.stream.values()
     # With auxiliary streams the temperature may weigh those.
     if selection.lang_temperature == 1 or selection.auxiliary:
         return {}
-    equally_often = not any(stream.objective.input_kind.sampled_by_size for stream in streams)
+    equally_often = not any(
+        stream.objective.input_kind.sampled_by_size for stream in streams
+    )
     rules = (
         UnusedOption(
             equally_often,

@@ -28,17 +28,32 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     switch = argparse.BooleanOptionalAction
-    parser.add_argument("--rows", default="", help="names of rows, separated by commas (default: all)")
+    parser.add_argument(
+        "--rows", default="", help="names of rows, separated by commas (default: all)"
+    )
     parser.add_argument("--list", action="store_true", help="name all rows, and end")
-    parser.add_argument("--repeats", type=int, default=3, help="how often each program takes its turn")
-    parser.add_argument("--seconds", type=float, default=4.0, help="the length of a turn")
-    parser.add_argument("--tokens", type=int, default=3840, help="tokens in a training batch")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="how often each program takes its turn"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=4.0, help="the length of a turn"
+    )
+    parser.add_argument(
+        "--tokens", type=int, default=3840, help="tokens in a training batch"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
-        "--clock", choices=["wall", "cpu"], default="wall", help="cpu if others use the machine"
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="cpu if others use the machine",
     )
-    parser.add_argument("--peers", action=switch, default=True, help="measure other programs, too")
-    parser.add_argument("--compiled", action=switch, default=True, help="measure compiled peers, too")
+    parser.add_argument(
+        "--peers", action=switch, default=True, help="measure other programs, too"
+    )
+    parser.add_argument(
+        "--compiled", action=switch, default=True, help="measure compiled peers, too"
+    )
     parser.add_argument(
         "--fairseq-python",
         default=os.environ.get("MASSCLI_FAIRSEQ_PYTHON"),
@@ -56,12 +71,16 @@ def main() -> None:
     names = arguments.rows.split(",") if arguments.rows else list(rows)
     unknown = [name for name in names if name not in rows]
     if unknown:
-        raise SystemExit(f"--rows: there is no {', '.join(unknown)}; there are {', '.join(rows)}")
+        raise SystemExit(
+            f"--rows: there is no {', '.join(unknown)}; there are {', '.join(rows)}"
+        )
     if arguments.list:
         print("\n".join(names))
         return
     machine = describe_machine()
-    print(f"{machine}; {arguments.repeats} turns of {arguments.seconds:g} s, {arguments.clock} time.\n")
+    print(
+        f"{machine}; {arguments.repeats} turns of {arguments.seconds:g} s, {arguments.clock} time.\n"
+    )
     print(HEAD, flush=True)
     results = {}
     for name in names:
@@ -69,9 +88,13 @@ def main() -> None:
         row = rows[name]()
         values = measure(row, arguments.repeats, arguments.seconds)
         print("\n".join(table_lines(row, values, arguments.clock)), flush=True)
-        results[name] = as_json(row, values) | {"seconds": round(time.perf_counter() - started, 1)}
+        results[name] = as_json(row, values) | {
+            "seconds": round(time.perf_counter() - started, 1)
+        }
         if arguments.json:
-            arguments.json.write_text(json.dumps({"machine": machine, "rows": results}, indent=1))
+            arguments.json.write_text(
+                json.dumps({"machine": machine, "rows": results}, indent=1)
+            )
 
 
 if __name__ == "__main__":

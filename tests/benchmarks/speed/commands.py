@@ -25,10 +25,14 @@ with open(sys.argv[2], encoding="utf-8") as lines, open(sys.argv[3], "wb") as ou
 def write_sentences(path: Path, lines: int, seed: int) -> None:
     """Write lines of 10 to 30 words, whose frequencies fall as in real text (Zipf)."""
     draw = random.Random(seed)
-    words = ["".join(draw.choices(SYLLABLES, k=draw.randint(1, 4))) for _ in range(20_000)]
+    words = [
+        "".join(draw.choices(SYLLABLES, k=draw.randint(1, 4))) for _ in range(20_000)
+    ]
     weights = [1 / (rank + 10) for rank in range(len(words))]
     drawn = iter(draw.choices(words, weights, k=30 * lines))
-    text = [" ".join(next(drawn) for _ in range(draw.randint(10, 30))) for _ in range(lines)]
+    text = [
+        " ".join(next(drawn) for _ in range(draw.randint(10, 30))) for _ in range(lines)
+    ]
     path.write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
@@ -51,16 +55,17 @@ def preprocess_row(megabytes: int) -> Row:
 
     def masscli(seconds: float) -> Value:
         with tempfile.TemporaryDirectory(dir=folder) as data:
-            command = (
-                f"preprocess --mono en={text} --spm-model {vocabulary} --workers 2 --destdir {data}/data"
-            )
+            command = f"preprocess --mono en={text} --spm-model {vocabulary} --workers 2 --destdir {data}/data"
             return rate_of([*MASSCLI, *command.split()])
 
     def sentencepiece(seconds: float) -> Value:
         arguments = [str(vocabulary), str(text), str(folder / "ids")]
         return rate_of([sys.executable, "-c", SENTENCEPIECE_ALONE, *arguments])
 
-    contestants = [Contestant("masscli", masscli, held.close), Contestant("SentencePiece", sentencepiece)]
+    contestants = [
+        Contestant("masscli", masscli, held.close),
+        Contestant("SentencePiece", sentencepiece),
+    ]
     return Row("preprocess, 2 workers", "MB/s", contestants)
 
 
@@ -72,18 +77,39 @@ def score_row() -> Row:
     reference = (folder / "ref").read_text(encoding="utf-8").split("\n")
     # Every other word of the output is that of the reference, as in a fair translation.
     words = [line.split() for line in reference]
-    kept = [" ".join(word if i % 2 else "ba" for i, word in enumerate(line)) for line in words]
+    kept = [
+        " ".join(word if i % 2 else "ba" for i, word in enumerate(line))
+        for line in words
+    ]
     (folder / "hyp").write_text("\n".join(kept), encoding="utf-8")
     hypothesis, reference_path = str(folder / "hyp"), str(folder / "ref")
 
     def masscli(seconds: float) -> Value:
-        return seconds_of([*MASSCLI, "score", hypothesis, "--ref", reference_path, "--metric", "bleu"])
+        return seconds_of(
+            [*MASSCLI, "score", hypothesis, "--ref", reference_path, "--metric", "bleu"]
+        )
 
     def sacrebleu(seconds: float) -> Value:
-        return seconds_of([sys.executable, "-m", "sacrebleu", reference_path, "-i", hypothesis, "-m", "bleu"])
+        return seconds_of(
+            [
+                sys.executable,
+                "-m",
+                "sacrebleu",
+                reference_path,
+                "-i",
+                hypothesis,
+                "-m",
+                "bleu",
+            ]
+        )
 
-    contestants = [Contestant("masscli", masscli, held.close), Contestant("sacreBLEU", sacrebleu)]
-    return Row("score 100,000 lines, BLEU", "seconds", contestants, lower_is_better=True)
+    contestants = [
+        Contestant("masscli", masscli, held.close),
+        Contestant("sacreBLEU", sacrebleu),
+    ]
+    return Row(
+        "score 100,000 lines, BLEU", "seconds", contestants, lower_is_better=True
+    )
 
 
 def cold_start_row() -> Row:
@@ -101,10 +127,21 @@ def cold_start_row() -> Row:
     line = b"ba be bi bo bu\n"
 
     def generate(seconds: float) -> Value:
-        return seconds_of([*MASSCLI, "generate", str(run), "--max-len-a", "0", "--max-len-b", "8"], line)
+        return seconds_of(
+            [*MASSCLI, "generate", str(run), "--max-len-a", "0", "--max-len-b", "8"],
+            line,
+        )
 
     def import_torch(seconds: float) -> Value:
         return seconds_of([sys.executable, "-c", "import torch"])
 
-    contestants = [Contestant("masscli", generate, held.close), Contestant("import torch", import_torch)]
-    return Row("generate, one line from a cold start", "seconds", contestants, lower_is_better=True)
+    contestants = [
+        Contestant("masscli", generate, held.close),
+        Contestant("import torch", import_torch),
+    ]
+    return Row(
+        "generate, one line from a cold start",
+        "seconds",
+        contestants,
+        lower_is_better=True,
+    )

@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from masscli.checkpoint.convert.ctranslate2_export import convert_directed, import_ctranslate2
+from masscli.checkpoint.convert.ctranslate2_export import (
+    convert_directed,
+    import_ctranslate2,
+)
 from masscli.checkpoint.convert.one_direction import DirectedModel
 from masscli.generation.config import GenerationConfig
 from masscli.generation.ctranslate2_decoder import CTranslate2Decoder
@@ -29,10 +32,16 @@ def generation_row(shape: training.Shape, beam: int, peers: bool, threads: int) 
     torch.manual_seed(1)
     config = shape.config()
     model = Transformer(config, shape.vocab_size, ()).eval().requires_grad_(False)
-    search = GenerationConfig(beam=beam, min_len=shape.length - 1, max_len_a=0.0, max_len_b=shape.length)
+    search = GenerationConfig(
+        beam=beam, min_len=shape.length - 1, max_len_a=0.0, max_len_b=shape.length
+    )
     rng = np.random.default_rng(2)
     # One at a time, four sentences make a measurement long enough.
-    sources = list(rng.integers(SPECIAL_IDS, shape.vocab_size, (max(4, shape.batch_size), shape.length)))
+    sources = list(
+        rng.integers(
+            SPECIAL_IDS, shape.vocab_size, (max(4, shape.batch_size), shape.length)
+        )
+    )
     framing = shape.framing(config)
 
     def contestant(name: str, decoder: TextDecoder) -> Contestant:
@@ -45,7 +54,9 @@ def generation_row(shape: training.Shape, beam: int, peers: bool, threads: int) 
     contestants = []
     for precision in ("int8", "bf16", "fp32"):
         own = as_precision(copy.deepcopy(model), precision)
-        decoder = Decoder([own], framing, search, batch_size=shape.batch_size, batch_tokens=10**9)
+        decoder = Decoder(
+            [own], framing, search, batch_size=shape.batch_size, batch_tokens=10**9
+        )
         contestants.append(contestant(f"masscli {precision}", decoder))
     missing: dict[str, str] = {}
     if peers:
@@ -57,10 +68,14 @@ def generation_row(shape: training.Shape, beam: int, peers: bool, threads: int) 
                 contestants.append(contestant(f"CTranslate2 {precision}", exported))
         if has_transformers():
             for dtype in (torch.bfloat16, torch.float32):
-                contestants.append(hugging_face_generation(shape, beam, len(sources), dtype))
+                contestants.append(
+                    hugging_face_generation(shape, beam, len(sources), dtype)
+                )
         else:
             missing |= training.NO_TRANSFORMERS
-    batching = "one at a time" if shape.batch_size == 1 else f"{shape.batch_size} at a time"
+    batching = (
+        "one at a time" if shape.batch_size == 1 else f"{shape.batch_size} at a time"
+    )
     name = f"generate {shape.arch}, beam {beam}, {batching}, L {shape.length}, V {shape.vocab_size // 1000}k"
     return Row(name, "sentences/s", contestants, None, missing)
 
@@ -76,7 +91,11 @@ def as_precision(model: Transformer, precision: str) -> Transformer:
 
 
 def ctranslate2_decoder(
-    model: Transformer, shape: training.Shape, search: GenerationConfig, precision: str, threads: int
+    model: Transformer,
+    shape: training.Shape,
+    search: GenerationConfig,
+    precision: str,
+    threads: int,
 ) -> CTranslate2Decoder:
     """Return CTranslate2 with the weights of a model of masscli."""
     ctranslate2 = import_ctranslate2()
@@ -94,10 +113,16 @@ def ctranslate2_decoder(
         forced_tokens=(),
     )
     with tempfile.TemporaryDirectory() as folder:
-        convert_directed(ctranslate2, directed, names, framing.vocab, Path(folder), "fp32", False)
+        convert_directed(
+            ctranslate2, directed, names, framing.vocab, Path(folder), "fp32", False
+        )
         kind = {"int8": "int8", "fp32": "float32"}[precision]
         translator = ctranslate2.Translator(
-            folder, device="cpu", compute_type=kind, intra_threads=threads, inter_threads=1
+            folder,
+            device="cpu",
+            compute_type=kind,
+            intra_threads=threads,
+            inter_threads=1,
         )
     return CTranslate2Decoder(
         translator,
@@ -111,7 +136,9 @@ def ctranslate2_decoder(
     )
 
 
-def hugging_face_generation(shape: training.Shape, beam: int, count: int, dtype: torch.dtype) -> Contestant:
+def hugging_face_generation(
+    shape: training.Shape, beam: int, count: int, dtype: torch.dtype
+) -> Contestant:
     """Return Marian of transformers, which generates for random sources."""
     model: Any = training.hugging_face(shape).module.eval().to(dtype)
     ids = torch.randint(SPECIAL_IDS, shape.vocab_size, (count, shape.length))

@@ -53,7 +53,9 @@ def main():
     model = build(settings)
     model.train()
     shape = (settings["rows"], settings["length"])
-    source, previous, target = torch.randint(4, settings["vocab_size"], (3, *shape)).unbind(0)
+    source, previous, target = torch.randint(
+        4, settings["vocab_size"], (3, *shape)
+    ).unbind(0)
     lengths = torch.full((shape[0],), shape[1])
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
@@ -73,7 +75,11 @@ def main():
         while time.perf_counter() - wall < float(line):
             step()
             done += target.numel()
-        print(done / (time.perf_counter() - wall), done / (time.process_time() - cpu), flush=True)
+        print(
+            done / (time.perf_counter() - wall),
+            done / (time.process_time() - cpu),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -64,7 +64,9 @@ def units_per_second(step: Callable[[], float]) -> Callable[[float], Value]:
         done = step()
         while time.perf_counter() - wall < seconds:
             done += step()
-        return Value(done / (time.perf_counter() - wall), done / (time.process_time() - cpu))
+        return Value(
+            done / (time.perf_counter() - wall), done / (time.process_time() - cpu)
+        )
 
     return turn
 
@@ -73,10 +75,18 @@ def seconds_of(command: Sequence[str], stdin: bytes = b"") -> Value:
     """Run a command to its end, and return the seconds it took. Raises CalledProcessError if it fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
-    subprocess.run(command, input=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True)
+    subprocess.run(
+        command,
+        input=stdin,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=True,
+    )
     wall = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Value(wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    return Value(
+        wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    )
 
 
 def measure(row: Row, repeats: int, seconds: float) -> dict[str, list[Value]]:

@@ -60,7 +60,12 @@ def preprocess(folder: Path, length: int) -> Path:
 
 
 def options(
-    objective: str, data: Path, length: int, tokens: int, dtype: torch.dtype, save_dir: Path
+    objective: str,
+    data: Path,
+    length: int,
+    tokens: int,
+    dtype: torch.dtype,
+    save_dir: Path,
 ) -> TrainRequest:
     """Return the request for a run of an objective, with the model `small`."""
     recipe = {
@@ -76,7 +81,9 @@ def options(
         },
     }
     own = {} if objective == "mass" else {"tokens_per_sample": length}
-    return TrainRequest(recipe_options=recipe, objective=objective, objective_options=own)
+    return TrainRequest(
+        recipe_options=recipe, objective=objective, objective_options=own
+    )
 
 
 def largest_batch(trainer: Trainer) -> Batch:
@@ -99,7 +106,9 @@ def masscli_update(trainer: Trainer, batch: Batch, name: str) -> Contestant:
     def step() -> float:
         total = torch.zeros(())
         for term, value in trainer.train_step(stream.objective, batch).items():
-            total = total + value.loss * (stream.objective.weights[term] / max(1.0, batch.counts[term]))
+            total = total + value.loss * (
+                stream.objective.weights[term] / max(1.0, batch.counts[term])
+            )
         torch.autograd.backward(total)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         trainer.optimizer.step()
@@ -115,7 +124,11 @@ def tokens_read(batch: Batch) -> int:
 
 
 def pretraining_row(
-    objective: str, length: int, tokens: int, dtype: torch.dtype, peers: tuple[bool, ...]
+    objective: str,
+    length: int,
+    tokens: int,
+    dtype: torch.dtype,
+    peers: tuple[bool, ...],
 ) -> Row:
     """Return the row of an objective: tokens read by the first stack a second.
 
@@ -137,30 +150,57 @@ def pretraining_row(
             contestants.append(peer(objective, trainer, rows, width, dtype, compiled))
     elif peers:
         missing = training.NO_TRANSFORMERS
-    outputs = sum(len(labels.ids) for labels in batch.labels.values()) / tokens_read(batch)
-    ceiling = training.training_ceiling(
-        trainer.model.config, trainer.model, tokens, outputs, trainer.model.vocab_size, dtype
+    outputs = sum(len(labels.ids) for labels in batch.labels.values()) / tokens_read(
+        batch
     )
-    return Row(f"{objective} small, L {length}", "tokens/s", contestants, ceiling, missing)
+    ceiling = training.training_ceiling(
+        trainer.model.config,
+        trainer.model,
+        tokens,
+        outputs,
+        trainer.model.vocab_size,
+        dtype,
+    )
+    return Row(
+        f"{objective} small, L {length}", "tokens/s", contestants, ceiling, missing
+    )
 
 
 def peer(
-    objective: str, trainer: Trainer, rows: int, width: int, dtype: torch.dtype, compiled: bool
+    objective: str,
+    trainer: Trainer,
+    rows: int,
+    width: int,
+    dtype: torch.dtype,
+    compiled: bool,
 ) -> Contestant:
     """Return the model of transformers for an objective, on `rows` random texts of `width` tokens."""
     vocab_size = trainer.model.vocab_size
     shape = training.Shape("small", vocab_size, rows, width)
     random_numbers = torch.Generator().manual_seed(1)
-    ids = torch.randint(SPECIAL_IDS, vocab_size, (rows, width), generator=random_numbers)
-    chosen = torch.rand(ids.shape, generator=torch.Generator().manual_seed(2)) < MASK_SHARE
+    ids = torch.randint(
+        SPECIAL_IDS, vocab_size, (rows, width), generator=random_numbers
+    )
+    chosen = (
+        torch.rand(ids.shape, generator=torch.Generator().manual_seed(2)) < MASK_SHARE
+    )
     labels = ids.masked_fill(~chosen, -100)
-    build = {"mass": _mass_peer, "bert": _bert_peer, "gpt": _gpt_peer, "electra": _electra_peer}
+    build = {
+        "mass": _mass_peer,
+        "bert": _bert_peer,
+        "gpt": _gpt_peer,
+        "electra": _electra_peer,
+    }
     model, inputs = build[objective](shape, ids, labels)
     return hugging_face_update(model, inputs, shape.tokens, dtype, compiled)
 
 
 def hugging_face_update(
-    model: nn.Module, inputs: dict[str, Tensor], tokens: float, dtype: torch.dtype, compiled: bool
+    model: nn.Module,
+    inputs: dict[str, Tensor],
+    tokens: float,
+    dtype: torch.dtype,
+    compiled: bool,
 ) -> Contestant:
     """Return updates of a model of transformers by its own loss, on fixed inputs, which include labels."""
     model.train()
@@ -175,7 +215,9 @@ def hugging_face_update(
     return Contestant(name, units_per_second(training.updates(model, loss, tokens)))
 
 
-def _mass_peer(shape: training.Shape, ids: Tensor, labels: Tensor) -> tuple[nn.Module, dict[str, Tensor]]:
+def _mass_peer(
+    shape: training.Shape, ids: Tensor, labels: Tensor
+) -> tuple[nn.Module, dict[str, Tensor]]:
     """Marian, whose decoder writes half of the text."""
     half = ids[:, : shape.length // 2]
     inputs = {"input_ids": ids, "decoder_input_ids": half, "labels": half.clone()}
@@ -195,13 +237,20 @@ def _sizes(shape: training.Shape) -> dict[str, int]:
     }
 
 
-def _bert_peer(shape: training.Shape, ids: Tensor, labels: Tensor) -> tuple[nn.Module, dict[str, Tensor]]:
+def _bert_peer(
+    shape: training.Shape, ids: Tensor, labels: Tensor
+) -> tuple[nn.Module, dict[str, Tensor]]:
     from transformers import BertConfig, BertForMaskedLM
 
-    return BertForMaskedLM(BertConfig(**_sizes(shape))), {"input_ids": ids, "labels": labels}
+    return BertForMaskedLM(BertConfig(**_sizes(shape))), {
+        "input_ids": ids,
+        "labels": labels,
+    }
 
 
-def _gpt_peer(shape: training.Shape, ids: Tensor, labels: Tensor) -> tuple[nn.Module, dict[str, Tensor]]:
+def _gpt_peer(
+    shape: training.Shape, ids: Tensor, labels: Tensor
+) -> tuple[nn.Module, dict[str, Tensor]]:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = shape.config()
@@ -224,7 +273,11 @@ class _Electra(nn.Module):
 
     def __init__(self, shape: training.Shape) -> None:
         super().__init__()
-        from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
+        from transformers import (
+            ElectraConfig,
+            ElectraForMaskedLM,
+            ElectraForPreTraining,
+        )
 
         sizes = _sizes(shape)
         embedding = {"embedding_size": sizes["hidden_size"]}
@@ -242,12 +295,16 @@ class _Electra(nn.Module):
         """Return the loss of both networks, as models of transformers do."""
         out = self.generator(input_ids=input_ids, labels=labels)
         chosen = labels != -100
-        drawn = torch.distributions.Categorical(logits=out.logits[chosen].float()).sample()
+        drawn = torch.distributions.Categorical(
+            logits=out.logits[chosen].float()
+        ).sample()
         corrupted = input_ids.masked_scatter(chosen, drawn)
         replaced = (corrupted != input_ids).long()
         found = self.discriminator(input_ids=corrupted, labels=replaced)
         return SimpleNamespace(loss=out.loss + 50 * found.loss)
 
 
-def _electra_peer(shape: training.Shape, ids: Tensor, labels: Tensor) -> tuple[nn.Module, dict[str, Tensor]]:
+def _electra_peer(
+    shape: training.Shape, ids: Tensor, labels: Tensor
+) -> tuple[nn.Module, dict[str, Tensor]]:
     return _Electra(shape), {"input_ids": ids, "labels": labels}

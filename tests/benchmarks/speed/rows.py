@@ -25,7 +25,9 @@ def rows_by_name(arguments: argparse.Namespace) -> dict[str, Callable[[], Row]]:
         variants = (False, True) if arguments.compiled else (False,)
 
     def translation(arch: str, vocab_size: int, length: int) -> Row:
-        shape = training.Shape(arch, vocab_size, max(1, arguments.tokens // length), length)
+        shape = training.Shape(
+            arch, vocab_size, max(1, arguments.tokens // length), length
+        )
         return translation_row(shape, dtype, arguments)
 
     def generation(vocab_size: int, at_once: int, length: int, beam: int = 5) -> Row:
@@ -47,7 +49,12 @@ def rows_by_name(arguments: argparse.Namespace) -> dict[str, Callable[[], Row]]:
     for length in (128, 512):
         for objective in pretraining.OBJECTIVES:
             rows[f"{objective}-{length}"] = partial(
-                pretraining.pretraining_row, objective, length, arguments.tokens, dtype, variants
+                pretraining.pretraining_row,
+                objective,
+                length,
+                arguments.tokens,
+                dtype,
+                variants,
             )
     for length in (8, 30, 100, 512):
         rows[f"train-base-L{length}"] = partial(translation, "base", 8000, length)
@@ -56,11 +63,15 @@ def rows_by_name(arguments: argparse.Namespace) -> dict[str, Callable[[], Row]]:
     for vocab_size in (32000, 64000):
         thousands = vocab_size // 1000
         rows[f"train-base-V{thousands}k"] = partial(translation, "base", vocab_size, 15)
-        rows[f"generate-greedy-V{thousands}k"] = partial(generation, vocab_size, 8, 100, 1)
+        rows[f"generate-greedy-V{thousands}k"] = partial(
+            generation, vocab_size, 8, 100, 1
+        )
     return rows
 
 
-def translation_row(shape: training.Shape, dtype: torch.dtype, arguments: argparse.Namespace) -> Row:
+def translation_row(
+    shape: training.Shape, dtype: torch.dtype, arguments: argparse.Namespace
+) -> Row:
     """Return the row of training on pairs: target tokens a second."""
     torch.manual_seed(1)
     contestants = [training.masscli_translation(shape, dtype)]
@@ -68,16 +79,22 @@ def translation_row(shape: training.Shape, dtype: torch.dtype, arguments: argpar
     if arguments.peers:
         contestants.append(training.plain_translation(shape, dtype))
         if has_transformers():
-            contestants.extend(training.hugging_face_translations(shape, dtype, arguments.compiled))
+            contestants.extend(
+                training.hugging_face_translations(shape, dtype, arguments.compiled)
+            )
         else:
             missing |= training.NO_TRANSFORMERS
         if arguments.fairseq_python is None:
             missing["fairseq"] = "give --fairseq-python"
         else:
-            worker = training.fairseq_translation(shape, arguments.fairseq_python, arguments.threads)
+            worker = training.fairseq_translation(
+                shape, arguments.fairseq_python, arguments.threads
+            )
             contestants.append(worker)
     config = shape.config()
     model = Transformer(config, shape.vocab_size, ())
-    ceiling = training.training_ceiling(config, model, shape.tokens, 1.0, shape.vocab_size, dtype)
+    ceiling = training.training_ceiling(
+        config, model, shape.tokens, 1.0, shape.vocab_size, dtype
+    )
     name = f"train {shape.arch}, L {shape.length}, V {shape.vocab_size // 1000}k"
     return Row(name, "target tokens/s", contestants, ceiling, missing)

@@ -14,7 +14,9 @@ from tests.benchmarks.speed.measure import Figure, Row, Value, summarize
 HEAD = "| | program | median | range | |\n|---|---|---:|---|---|"
 
 
-def table_lines(row: Row, values: Mapping[str, Sequence[Value]], clock: str) -> list[str]:
+def table_lines(
+    row: Row, values: Mapping[str, Sequence[Value]], clock: str
+) -> list[str]:
     """Return the lines of the table for one row, with the values by one clock, `wall` or `cpu`."""
     figures = {}
     for name, repetitions in values.items():
@@ -25,7 +27,9 @@ def table_lines(row: Row, values: Mapping[str, Sequence[Value]], clock: str) -> 
         figure = figures[contestant.name]
         spread = f"{shown(figure.low)} to {shown(figure.high)}"
         note = comparison(row, figures, contestant.name)
-        lines.append(f"| {title} | {contestant.name} | {shown(figure.median)} | {spread} | {note} |")
+        lines.append(
+            f"| {title} | {contestant.name} | {shown(figure.median)} | {spread} | {note} |"
+        )
         title = ""
     for peer, reason in row.missing.items():
         lines.append(f"| | {peer} | | | left out: {reason} |")
@@ -49,8 +53,16 @@ def comparison(row: Row, figures: Mapping[str, Figure], name: str) -> str:
 
 def as_json(row: Row, values: Mapping[str, Sequence[Value]]) -> dict[str, object]:
     """Return the values of a row, by both clocks, as plain data."""
-    by_name = {name: [asdict(value) for value in repetitions] for name, repetitions in values.items()}
-    return {"row": row.name, "unit": row.unit, "values": by_name, "missing": row.missing}
+    by_name = {
+        name: [asdict(value) for value in repetitions]
+        for name, repetitions in values.items()
+    }
+    return {
+        "row": row.name,
+        "unit": row.unit,
+        "values": by_name,
+        "missing": row.missing,
+    }
 
 
 def shown(value: float) -> str:
@@ -65,8 +77,14 @@ def describe_machine() -> str:
     model = platform.processor()
     information = Path("/proc/cpuinfo")
     if information.exists():
-        lines = [line for line in information.read_text().splitlines() if line.startswith("model")]
+        lines = [
+            line
+            for line in information.read_text().splitlines()
+            if line.startswith("model")
+        ]
         # Each core is listed with the same number and name of its model.
-        model = ", ".join(dict.fromkeys(line.split(":", 1)[1].strip() for line in lines))
+        model = ", ".join(
+            dict.fromkeys(line.split(":", 1)[1].strip() for line in lines)
+        )
     threads = torch.get_num_threads()
     return f"{model}; Python {platform.python_version()}, torch {torch.__version__}, {threads} thread(s)"

@@ -44,7 +44,9 @@ class Shape(Workload):
         return self.batch_size * self.length
 
 
-def updates(module: nn.Module, loss: Callable[[], Tensor], tokens: float) -> Callable[[], float]:
+def updates(
+    module: nn.Module, loss: Callable[[], Tensor], tokens: float
+) -> Callable[[], float]:
     """Return a function that makes one update of `module` on what `loss` returns, and returns `tokens`."""
     step = train_step(module, loss)
 
@@ -89,7 +91,9 @@ def weights_read(model: nn.Module) -> float:
     return float(matrices)
 
 
-def product_rate(config: ModelConfig, tokens: int, dtype: torch.dtype, flops_per_unit: float) -> Contestant:
+def product_rate(
+    config: ModelConfig, tokens: int, dtype: torch.dtype, flops_per_unit: float
+) -> Contestant:
     """Return the ceiling: the product of a feed-forward layer, in units of work whose products it could do."""
     x = torch.randn(tokens, config.dim, dtype=dtype)
     weight = torch.randn(config.ffn_dim, config.dim, dtype=dtype)
@@ -103,20 +107,29 @@ def product_rate(config: ModelConfig, tokens: int, dtype: torch.dtype, flops_per
 
 
 def training_ceiling(
-    config: ModelConfig, model: nn.Module, tokens: int, outputs: float, vocab_size: int, dtype: torch.dtype
+    config: ModelConfig,
+    model: nn.Module,
+    tokens: int,
+    outputs: float,
+    vocab_size: int,
+    dtype: torch.dtype,
 ) -> Contestant:
     """Return the ceiling of training; `outputs` is for what share of tokens the output layer is computed.
 
     A weight costs six operations for each token: two in the forward pass and four in the backward pass.
     """
-    per_token = 6.0 * (weights_read(model) + outputs * vocab_size * config.embedding_width)
+    per_token = 6.0 * (
+        weights_read(model) + outputs * vocab_size * config.embedding_width
+    )
     return product_rate(config, tokens, dtype, per_token)
 
 
 # -- peers -----------------------------------------------------------------------------------------------
 
 
-def peer_translation(name: str, peer: Peer, shape: Shape, dtype: torch.dtype) -> Contestant:
+def peer_translation(
+    name: str, peer: Peer, shape: Shape, dtype: torch.dtype
+) -> Contestant:
     """Return the training of another program's model on pairs, with products in `dtype`."""
     batch = shape.batch(shape.config())
     update = updates(peer.module, lambda: peer.loss(batch, dtype), shape.tokens)
@@ -126,20 +139,29 @@ def peer_translation(name: str, peer: Peer, shape: Shape, dtype: torch.dtype) ->
 def plain_translation(shape: Shape, dtype: torch.dtype) -> Contestant:
     """Return a plain training loop over `torch.nn.Transformer`."""
     return peer_translation(
-        f"torch {name_of(dtype)}", PlainPeer(shape.config(), shape.vocab_size), shape, dtype
+        f"torch {name_of(dtype)}",
+        PlainPeer(shape.config(), shape.vocab_size),
+        shape,
+        dtype,
     )
 
 
-def hugging_face_translations(shape: Shape, dtype: torch.dtype, compiled: bool) -> list[Contestant]:
+def hugging_face_translations(
+    shape: Shape, dtype: torch.dtype, compiled: bool
+) -> list[Contestant]:
     """Return Marian of transformers on pairs: in fp32, in bf16 and, if asked for, compiled in `dtype`."""
     contestants = []
     for plain_dtype in (torch.float32, torch.bfloat16):
         contestants.append(
-            peer_translation(f"HF {name_of(plain_dtype)}", hugging_face(shape), shape, plain_dtype)
+            peer_translation(
+                f"HF {name_of(plain_dtype)}", hugging_face(shape), shape, plain_dtype
+            )
         )
     if compiled:
         contestants.append(
-            peer_translation(f"HF {name_of(dtype)} compiled", hugging_face(shape, True), shape, dtype)
+            peer_translation(
+                f"HF {name_of(dtype)} compiled", hugging_face(shape, True), shape, dtype
+            )
         )
     return contestants
 

@@ -19,7 +19,10 @@ def test_attribution_survives_import_fine_tuning_and_export(tmp_path: Path) -> N
     make_seq2seq("marian", tmp_path / "opus")
     (tmp_path / "opus" / "README.md").write_text(CARD, encoding="utf-8")
     run = str(tmp_path / "run")
-    assert masscli(["import", str(tmp_path / "opus"), "--langs", "en,de", "--output", run]) == 0
+    assert (
+        masscli(["import", str(tmp_path / "opus"), "--langs", "en,de", "--output", run])
+        == 0
+    )
     line = "folder opus, license cc-by-4.0, base_model some/one"
     assert Checkpoint.open(tmp_path / "run").state.attribution == (line,)
 
@@ -29,8 +32,27 @@ def test_attribution_survives_import_fine_tuning_and_export(tmp_path: Path) -> N
                 "".join(f"{text}\n" for text in lines), encoding="utf-8"
             )
     data, tuned = str(tmp_path / "data"), str(tmp_path / "tuned")
-    prefixes = ["--trainpref", str(tmp_path / "train"), "--validpref", str(tmp_path / "valid")]
-    assert masscli(["preprocess", "--spm-model", run, "--langs", "en,de", *prefixes, "--destdir", data]) == 0
+    prefixes = [
+        "--trainpref",
+        str(tmp_path / "train"),
+        "--validpref",
+        str(tmp_path / "valid"),
+    ]
+    assert (
+        masscli(
+            [
+                "preprocess",
+                "--spm-model",
+                run,
+                "--langs",
+                "en,de",
+                *prefixes,
+                "--destdir",
+                data,
+            ]
+        )
+        == 0
+    )
     task = [
         "--task",
         "translate",
@@ -45,24 +67,48 @@ def test_attribution_survives_import_fine_tuning_and_export(tmp_path: Path) -> N
         "--num-workers",
         "0",
     ]
-    assert masscli(["finetune", data, *task, "--precision", "fp32", "--save-dir", tuned]) == 0
+    assert (
+        masscli(["finetune", data, *task, "--precision", "fp32", "--save-dir", tuned])
+        == 0
+    )
     for to in ("huggingface", "safetensors"):
-        assert masscli(["export", tuned, "--to", to, "--output", str(tmp_path / to)]) == 0
+        assert (
+            masscli(["export", tuned, "--to", to, "--output", str(tmp_path / to)]) == 0
+        )
         assert f"- {line}\n" in (tmp_path / to / "NOTICE").read_text(encoding="utf-8")
     # What was imported before comes first.
-    assert read_attribution(tmp_path / "huggingface", {}) == (line, "folder huggingface")
+    assert read_attribution(tmp_path / "huggingface", {}) == (
+        line,
+        "folder huggingface",
+    )
 
 
 def test_a_card_cannot_write_lines_or_escapes_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_bytes(b"---\nlicense: a\x1b[31m\tb" + b"c" * 999 + b"\n---\n\xff")
+    (tmp_path / "README.md").write_bytes(
+        b"---\nlicense: a\x1b[31m\tb" + b"c" * 999 + b"\n---\n\xff"
+    )
     (line,) = read_attribution(tmp_path, {"_name_or_path": "x\ny"})
     assert line.isprintable() and len(line) < 2 * MAX_LENGTH and "name x y" in line
-    assert read_attribution(tmp_path / "nothing", {"_name_or_path": 5}) == ("folder nothing",)
+    assert read_attribution(tmp_path / "nothing", {"_name_or_path": 5}) == (
+        "folder nothing",
+    )
 
 
 def test_a_run_of_its_own_has_no_notice(toy: Path, tmp_path: Path) -> None:
     from tests.translators import random_translator
 
     run = random_translator("default", toy, tmp_path / "run")
-    assert masscli(["export", str(run.path), "--to", "safetensors", "--output", str(tmp_path / "out")]) == 0
+    assert (
+        masscli(
+            [
+                "export",
+                str(run.path),
+                "--to",
+                "safetensors",
+                "--output",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 0
+    )
     assert not (tmp_path / "out" / "NOTICE").exists()

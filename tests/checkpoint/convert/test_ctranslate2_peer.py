@@ -16,7 +16,10 @@ import torch
 from masscli.__main__ import run as masscli
 from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.checkpoint.convert.ctranslate2_export import Quantization, export_ctranslate2
+from masscli.checkpoint.convert.ctranslate2_export import (
+    Quantization,
+    export_ctranslate2,
+)
 from masscli.checkpoint.convert.token_names import token_names
 from masscli.generation.config import GenerationConfig
 from tests.published import error_of
@@ -24,9 +27,15 @@ from tests.toy import WORDS, recipe, sentences
 from tests.training.test_trainer import train
 from tests.translators import SHAPES, framed_pair, logits_of, random_translator
 
-ctranslate2: Any = pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed")
+ctranslate2: Any = pytest.importorskip(
+    "ctranslate2", reason="ctranslate2 is not installed"
+)
 
-pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("no_sync")]
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("no_sync"),
+]
 LINES = [" ".join(WORDS["en"][word] for word in walk) for walk in sentences(12, 5)]
 
 
@@ -52,10 +61,16 @@ def translate_alone(run: Checkpoint, folder: Path, beam: int) -> list[str]:
     """Translate as a user without masscli does: pieces in, pieces out."""
     tokenizer = run.tokenizer()
     names = token_names(tokenizer)
-    sources = [[names[number] for number in tokenizer.encode(line, "en")] for line in LINES]
+    sources = [
+        [names[number] for number in tokenizer.encode(line, "en")] for line in LINES
+    ]
     translator = ctranslate2.Translator(str(folder))
-    results = translator.translate_batch(sources, beam_size=beam, max_input_length=0, max_decoding_length=30)
-    outputs = [[names.index(token) for token in result.hypotheses[0]] for result in results]
+    results = translator.translate_batch(
+        sources, beam_size=beam, max_input_length=0, max_decoding_length=30
+    )
+    outputs = [
+        [names.index(token) for token in result.hypotheses[0]] for result in results
+    ]
     return [tokenizer.decode(ids, "de") for ids in outputs]
 
 
@@ -63,7 +78,11 @@ def translate_alone(run: Checkpoint, folder: Path, beam: int) -> list[str]:
 def test_scores_are_the_same(shape: str, toy: Path, tmp_path: Path) -> None:
     run = random_translator(shape, toy, tmp_path / "run")
     export_ctranslate2(run, "en", "de", tmp_path / "theirs", "fp32")
-    names, framing, vocab = token_names(run.tokenizer()), run.framing(), run.tokenizer().vocab
+    names, framing, vocab = (
+        token_names(run.tokenizer()),
+        run.framing(),
+        run.tokenizer().vocab,
+    )
     source, target = framed_pair(run)
     logits = logits_of(run, source, target)
     # Special tokens are never generated, there by a bias of the output layer.
@@ -74,25 +93,39 @@ def test_scores_are_the_same(shape: str, toy: Path, tmp_path: Path) -> None:
     if framing.suffix_length == 1:
         # The folder's config.json adds what stands around the pieces.
         source_ids = source_ids[framing.prefix_length : -1]
-    pieces = [[names[number] for number in ids] for ids in (source_ids, target[0, 1:-1].tolist())]
-    [theirs] = ctranslate2.Translator(str(tmp_path / "theirs")).score_batch([pieces[0]], [pieces[1]])
+    pieces = [
+        [names[number] for number in ids]
+        for ids in (source_ids, target[0, 1:-1].tolist())
+    ]
+    [theirs] = ctranslate2.Translator(str(tmp_path / "theirs")).score_batch(
+        [pieces[0]], [pieces[1]]
+    )
     first = len(framing.forced_tokens("de"))
     assert theirs.tokens == [names[number] for number in target[0, 1:]]
     assert torch.tensor(theirs.log_probs[first:]).sub(ours[first:]).abs().max() < 1e-5
 
 
-def test_greedy_and_beam_search_are_the_same(trained: Checkpoint, tmp_path: Path) -> None:
+def test_greedy_and_beam_search_are_the_same(
+    trained: Checkpoint, tmp_path: Path
+) -> None:
     export_ctranslate2(trained, "en", "de", tmp_path / "theirs", "fp32")
     for beam in (1, 5):
         search = GenerationConfig(beam=beam, early_stop=True, max_len_a=0, max_len_b=30)
-        model = load(trained.path, precision="fp32").text_model(source="en", target="de")
-        ours = [n_best[0].text for n_best in model.translator(search).translate(LINES, "en", "de")]
+        model = load(trained.path, precision="fp32").text_model(
+            source="en", target="de"
+        )
+        ours = [
+            n_best[0].text
+            for n_best in model.translator(search).translate(LINES, "en", "de")
+        ]
         assert translate_alone(trained, tmp_path / "theirs", beam) == ours
         assert len(set(ours)) > 6
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_smaller_weights_are_written(precision: Quantization, toy: Path, tmp_path: Path) -> None:
+def test_smaller_weights_are_written(
+    precision: Quantization, toy: Path, tmp_path: Path
+) -> None:
     run = random_translator("default", toy, tmp_path / "run", dim=64, ffn_dim=256)
     sizes = []
     for quantization in ("fp32", precision):
@@ -104,17 +137,36 @@ def test_smaller_weights_are_written(precision: Quantization, toy: Path, tmp_pat
 
 def test_a_norm_that_ctranslate2_lacks_is_refused(toy: Path, tmp_path: Path) -> None:
     run = random_translator("post", toy, tmp_path / "run", final_norm="both")
-    message, _ = error_of(lambda: export_ctranslate2(run, "en", "de", tmp_path / "theirs", "fp32"))
-    assert message.startswith("final_norm is both: CTranslate2 has no norm after a post-norm")
+    message, _ = error_of(
+        lambda: export_ctranslate2(run, "en", "de", tmp_path / "theirs", "fp32")
+    )
+    assert message.startswith(
+        "final_norm is both: CTranslate2 has no norm after a post-norm"
+    )
     assert not (tmp_path / "theirs").exists()
 
 
 def test_the_command_says_what_to_install(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = random_translator("default", toy, tmp_path / "run")
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
-    assert masscli(["export", str(run.path), "--to", "ctranslate2", "-o", str(tmp_path / "theirs")]) == 2
+    assert (
+        masscli(
+            [
+                "export",
+                str(run.path),
+                "--to",
+                "ctranslate2",
+                "-o",
+                str(tmp_path / "theirs"),
+            ]
+        )
+        == 2
+    )
     assert "pip install 'masscli[ct2]'" in capsys.readouterr().err
 
 
@@ -123,14 +175,20 @@ SEARCH: dict[str, Any] = {"early_stop": True, "max_len_a": 0, "max_len_b": 30}
 
 
 @pytest.mark.parametrize("lenpen", [1.0, 0.6, 0.0])
-def test_the_back_end_gives_the_same_texts_scores_and_pieces(trained: Checkpoint, lenpen: float) -> None:
+def test_the_back_end_gives_the_same_texts_scores_and_pieces(
+    trained: Checkpoint, lenpen: float
+) -> None:
     ours, theirs = (
         load(trained.path, precision="fp32"),
         load(trained.path, precision="fp32", backend="ctranslate2"),
     )
     for beam in (1, 5):
-        one = ours.translate_nbest(LINES, "en", "de", beam=beam, nbest=beam, lenpen=lenpen, **SEARCH)
-        other = theirs.translate_nbest(LINES, "en", "de", beam=beam, nbest=beam, lenpen=lenpen, **SEARCH)
+        one = ours.translate_nbest(
+            LINES, "en", "de", beam=beam, nbest=beam, lenpen=lenpen, **SEARCH
+        )
+        other = theirs.translate_nbest(
+            LINES, "en", "de", beam=beam, nbest=beam, lenpen=lenpen, **SEARCH
+        )
         for mine, yours in zip(one, other, strict=True):
             assert [n.text for n in yours] == [n.text for n in mine]
             for a, b in zip(mine, yours, strict=True):
@@ -139,16 +197,24 @@ def test_the_back_end_gives_the_same_texts_scores_and_pieces(trained: Checkpoint
                 assert b.piece_scores == pytest.approx(a.piece_scores, abs=1e-4)
     targets = ours.translate(LINES, "en", "de", **SEARCH)
     scores = [
-        [t.hypothesis.score for t in model.score(targets, LINES, "en", "de")] for model in (ours, theirs)
+        [t.hypothesis.score for t in model.score(targets, LINES, "en", "de")]
+        for model in (ours, theirs)
     ]
     assert scores[1] == pytest.approx(scores[0], abs=1e-4)
 
 
 @pytest.mark.parametrize("shape", ["tag", "mbart", "m2m_100", "bart"])
-def test_the_back_end_adds_the_special_tokens_of_every_framing(shape: str, toy: Path, tmp_path: Path) -> None:
+def test_the_back_end_adds_the_special_tokens_of_every_framing(
+    shape: str, toy: Path, tmp_path: Path
+) -> None:
     run = random_translator(shape, toy, tmp_path)
-    models = load(run.path, precision="fp32"), load(run.path, precision="fp32", backend="ctranslate2")
-    mine, yours = [model.score(["gu ko", "ab"], LINES[:2], "en", "de") for model in models]
+    models = (
+        load(run.path, precision="fp32"),
+        load(run.path, precision="fp32", backend="ctranslate2"),
+    )
+    mine, yours = [
+        model.score(["gu ko", "ab"], LINES[:2], "en", "de") for model in models
+    ]
     for a, b in zip(mine, yours, strict=True):
         assert b.hypothesis.score == pytest.approx(a.hypothesis.score, abs=1e-4)
         assert b.piece_scores == pytest.approx(a.piece_scores, abs=1e-4)
@@ -184,7 +250,9 @@ def test_a_conversion_is_kept_and_made_anew_for_other_weights_or_if_damaged(
     assert model_file.stat().st_mtime_ns == time
     model_file.write_bytes(b"half of it")
     assert translate() == first
-    other = random_translator("default", toy, tmp_path / "other", activation="gelu", output_bias=True)
+    other = random_translator(
+        "default", toy, tmp_path / "other", activation="gelu", output_bias=True
+    )
     shutil.copytree(run.path / "ctranslate2", other.path / "ctranslate2")
     run = other
     model_file = run.path / "ctranslate2" / "en-de" / "model.bin"
@@ -198,15 +266,34 @@ def test_a_conversion_is_kept_and_made_anew_for_other_weights_or_if_damaged(
     [
         ([*BACKEND, "--sampling"], "--sampling: CTranslate2 does not have it"),
         ([*BACKEND, "--unkpen", "1"], "--unkpen: CTranslate2 does not have it"),
-        ([*BACKEND, "--diverse-beam-groups", "5"], "--diverse-beam-groups: CTranslate2 does not have it"),
-        ([*BACKEND, "--precision", "fp16"], "--precision fp16: CTranslate2 does not have it on this cpu"),
-        ([*BACKEND, "--repetition-penalty", "2"], "--repetition-penalty: CTranslate2 does not have it"),
-        ([*BACKEND, "--constraints", "PHRASES"], "--constraints: CTranslate2 does not have it"),
-        ([*BACKEND, "RUN"], "--backend ctranslate2 decodes with one model, not with several"),
+        (
+            [*BACKEND, "--diverse-beam-groups", "5"],
+            "--diverse-beam-groups: CTranslate2 does not have it",
+        ),
+        (
+            [*BACKEND, "--precision", "fp16"],
+            "--precision fp16: CTranslate2 does not have it on this cpu",
+        ),
+        (
+            [*BACKEND, "--repetition-penalty", "2"],
+            "--repetition-penalty: CTranslate2 does not have it",
+        ),
+        (
+            [*BACKEND, "--constraints", "PHRASES"],
+            "--constraints: CTranslate2 does not have it",
+        ),
+        (
+            [*BACKEND, "RUN"],
+            "--backend ctranslate2 decodes with one model, not with several",
+        ),
     ],
 )
 def test_what_the_back_end_cannot_do_is_refused_by_name(
-    args: list[str], words: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    args: list[str],
+    words: str,
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = random_translator("default", toy, tmp_path / "run")
     (tmp_path / "in").write_text("ba be\n", encoding="utf-8")
@@ -217,19 +304,43 @@ def test_what_the_back_end_cannot_do_is_refused_by_name(
     assert words in capsys.readouterr().err
 
 
-def test_a_shortlist_serves_both_decoders(toy: Path, trained: Checkpoint, tmp_path: Path) -> None:
+def test_a_shortlist_serves_both_decoders(
+    toy: Path, trained: Checkpoint, tmp_path: Path
+) -> None:
     """One line at a time, since CTranslate2 takes the candidates of a batch together."""
     made, short = tmp_path / "shortlist.txt", tmp_path / "short"
-    command = ["shortlist", str(toy), "-s", "en", "-t", "de", "--per-piece", "2", "--frequent", "1"]
+    command = [
+        "shortlist",
+        str(toy),
+        "-s",
+        "en",
+        "-t",
+        "de",
+        "--per-piece",
+        "2",
+        "--frequent",
+        "1",
+    ]
     assert masscli([*command, "--output", str(made)]) == 0
     assert masscli([
         "export", str(trained.path), "--to", "ctranslate2", "--shortlist", str(made), "--output", str(short)
     ]) == 0  # fmt: skip
     assert (short / "vmap.txt").read_bytes() == made.read_bytes()
-    search: dict[str, Any] = {"beam": 3, "max_len_a": 0.0, "max_len_b": 20, "early_stop": True}
+    search: dict[str, Any] = {
+        "beam": 3,
+        "max_len_a": 0.0,
+        "max_len_b": 20,
+        "early_stop": True,
+    }
     outputs = {}
     for backend in ("torch", "ctranslate2"):
-        model = load(trained.path, device="cpu", precision="fp32", backend=backend, shortlist=made)  # type: ignore[arg-type]
+        model = load(
+            trained.path,
+            device="cpu",
+            precision="fp32",
+            backend=backend,
+            shortlist=made,
+        )  # type: ignore[arg-type]
         outputs[backend] = [model.translate([line], **search)[0] for line in LINES]
     assert outputs["torch"] == outputs["ctranslate2"]
     # The conversion with a shortlist also serves without it.

@@ -35,7 +35,13 @@ pytestmark = pytest.mark.usefixtures("no_sync")
 
 def random_run(arch: str, toy: Path, output: Path, **changes: Any) -> Checkpoint:
     """Write the checkpoint of a small model with random weights and the vocabulary of the toy language."""
-    size = {"dim": D, "ffn_dim": 4 * D, "heads": 2, "max_positions": P, "languages": "none"}
+    size = {
+        "dim": D,
+        "ffn_dim": 4 * D,
+        "heads": 2,
+        "max_positions": P,
+        "languages": "none",
+    }
     depth = {"decoder_layers": 3} if arch == "gpt" else {"encoder_layers": 3}
     width = {"embedding_dim": E} if arch in ("albert-base", "electra-small") else {}
     model = resolve({"arch": arch, **size, **depth, **width, **changes})
@@ -47,23 +53,40 @@ def random_run(arch: str, toy: Path, output: Path, **changes: Any) -> Checkpoint
     }
     name = arch.partition("-")[0]
     detector = {
-        f"pre.detector.{key}": torch.randn_like(t) for key, t in Detector(D, "gelu").state_dict().items()
+        f"pre.detector.{key}": torch.randn_like(t)
+        for key, t in Detector(D, "gelu").state_dict().items()
     }
     heads = {
         "bert": {"pre.head.weight": torch.randn(2, D), "pre.head.bias": torch.randn(2)},
         "electra": detector,
     }.get(name, {})
-    streams = {"pre": {"dataset": "en", "objective": {"name": name}}} if name != "tiny" else {}
+    streams = (
+        {"pre": {"dataset": "en", "objective": {"name": name}}}
+        if name != "tiny"
+        else {}
+    )
     recipe = from_dict(Recipe, {"model": to_dict(model), "stream": streams})
     return Checkpoint.open(
-        checkpoint.save_checkpoint(output, recipe, RunState(), {}, data.tokenizer(), weights, heads, {})
+        checkpoint.save_checkpoint(
+            output, recipe, RunState(), {}, data.tokenizer(), weights, heads, {}
+        )
     )
 
 
 @pytest.mark.parametrize(
-    "arch", ["bert-base", "roberta-base", "albert-base", "electra-small", "electra-base", "gpt"]
+    "arch",
+    [
+        "bert-base",
+        "roberta-base",
+        "albert-base",
+        "electra-small",
+        "electra-base",
+        "gpt",
+    ],
 )
-def test_what_was_trained_comes_back_bit_by_bit(arch: str, toy: Path, tmp_path: Path) -> None:
+def test_what_was_trained_comes_back_bit_by_bit(
+    arch: str, toy: Path, tmp_path: Path
+) -> None:
     ours = random_run(arch, toy, tmp_path / "ours")
     export_checkpoint(ours.path, tmp_path / "published", None)
     again = import_run(tmp_path / "published", tmp_path / "run", ("en", "de"))
@@ -82,7 +105,9 @@ def test_what_was_trained_comes_back_bit_by_bit(arch: str, toy: Path, tmp_path: 
     for field in ARCHITECTURE_FIELDS:
         assert theirs[field] == mine[field] or field == "position_offset"
     assert again.tokenizer().vocab == ours.tokenizer().vocab
-    width = json.loads((tmp_path / "published" / "config.json").read_text()).get("embedding_size")
+    width = json.loads((tmp_path / "published" / "config.json").read_text()).get(
+        "embedding_size"
+    )
     assert width == {"albert-base": E, "electra-small": E, "electra-base": D}.get(arch)
 
 
@@ -94,15 +119,20 @@ def test_an_albert_whose_embeddings_are_as_wide_as_its_layers_keeps_their_projec
     export_checkpoint(ours.path, tmp_path / "published", None)
     again = import_run(tmp_path / "published", tmp_path / "run", ("en", "de"))
     assert_same_tensors(again.weights(), ours.weights())
-    assert again.recipe.model.project_embeddings and again.recipe.model.embedding_dim == D
+    assert (
+        again.recipe.model.project_embeddings and again.recipe.model.embedding_dim == D
+    )
 
 
-def test_a_run_from_before_projections_had_a_name_is_exported(toy: Path, tmp_path: Path) -> None:
+def test_a_run_from_before_projections_had_a_name_is_exported(
+    toy: Path, tmp_path: Path
+) -> None:
     """Narrow embeddings are projected, whether that is said or not."""
     ours = random_run("albert-base", toy, tmp_path / "ours", project_embeddings=False)
     export_checkpoint(ours.path, tmp_path / "published", None)
     assert_same_tensors(
-        import_run(tmp_path / "published", tmp_path / "run", ("en", "de")).weights(), ours.weights()
+        import_run(tmp_path / "published", tmp_path / "run", ("en", "de")).weights(),
+        ours.weights(),
     )
 
 
@@ -119,21 +149,37 @@ HOMES = {
     ("arch", "change", "message"),
     [
         ("tiny", {"decoder_layers": 0}, "norm is pre: Hugging Face's BERT has post"),
-        ("tiny", {"norm": "post", "decoder_layers": 1}, "decoder_layers is 1: Hugging Face's BERT has 0"),
+        (
+            "tiny",
+            {"norm": "post", "decoder_layers": 1},
+            "decoder_layers is 1: Hugging Face's BERT has 0",
+        ),
         ("bert-base", {"norm": "pre"}, "norm is pre: Hugging Face's BERT has post"),
         (
             "bert-base",
             {"positions": "sinusoidal"},
             "positions is sinusoidal: Hugging Face's BERT has learned",
         ),
-        ("bert-base", {"relative_buckets": 8}, "relative_buckets is 8: Hugging Face's BERT has 0"),
+        (
+            "bert-base",
+            {"relative_buckets": 8},
+            "relative_buckets is 8: Hugging Face's BERT has 0",
+        ),
         (
             "bert-base",
             {"output_bias": False},
             "output_bias is False: Hugging Face's BERT has it with head_transform, or neither",
         ),
-        ("bert-base", {"segments": 0}, "segments is 0: Hugging Face's BERT has at least one"),
-        ("bert-base", {"share_layers": "ffn"}, "share_layers is ffn: Hugging Face's BERT has none"),
+        (
+            "bert-base",
+            {"segments": 0},
+            "segments is 0: Hugging Face's BERT has at least one",
+        ),
+        (
+            "bert-base",
+            {"share_layers": "ffn"},
+            "share_layers is ffn: Hugging Face's BERT has none",
+        ),
         (
             "roberta-base",
             {"activation": "relu"},
@@ -149,9 +195,17 @@ HOMES = {
             {"project_embeddings": True},
             "project_embeddings is True: Hugging Face's ELECTRA projects embeddings only if they are narrower than the layers",
         ),
-        ("electra-small", {"pooler": True}, "pooler is True: Hugging Face's ELECTRA has none"),
+        (
+            "electra-small",
+            {"pooler": True},
+            "pooler is True: Hugging Face's ELECTRA has none",
+        ),
         ("gpt", {"ffn_dim": 32}, "ffn_dim is 32: Hugging Face's GPT has 64"),
-        ("gpt", {"scale_embedding": True}, "scale_embedding is True: Hugging Face's GPT has False"),
+        (
+            "gpt",
+            {"scale_embedding": True},
+            "scale_embedding is True: Hugging Face's GPT has False",
+        ),
     ],
 )
 def test_what_has_no_counterpart_is_refused(
@@ -167,14 +221,22 @@ def test_what_has_no_counterpart_is_refused(
 def test_language_vectors_have_no_counterpart(toy: Path, tmp_path: Path) -> None:
     data = DataFolder.open(toy)
     model = resolve(
-        {"arch": "bert-base", "dim": D, "heads": 2, "encoder_layers": 1, "languages": "embedding"}
+        {
+            "arch": "bert-base",
+            "dim": D,
+            "heads": 2,
+            "encoder_layers": 1,
+            "languages": "embedding",
+        }
     )
     recipe, weights = (
         from_dict(Recipe, {"model": to_dict(model)}),
         Transformer(model, data.vocab.size, ("en", "de")).state_dict(),
     )
     state = RunState(languages=("en", "de"))
-    path = checkpoint.save_checkpoint(tmp_path / "a", recipe, state, {}, data.tokenizer(), weights, {}, {})
+    path = checkpoint.save_checkpoint(
+        tmp_path / "a", recipe, state, {}, data.tokenizer(), weights, {}, {}
+    )
     assert (
         error_of(lambda: export_checkpoint(path, tmp_path / "out", None))[0]
         == "languages is embedding: Hugging Face's BERT has none"
@@ -184,19 +246,55 @@ def test_language_vectors_have_no_counterpart(toy: Path, tmp_path: Path) -> None
 def test_what_cannot_be_exported_is_said_at_the_start_of_training(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ["--encoder-layers", "1", "--dim", "16", "--ffn-dim", "16", "--heads", "2", "--max-update", "1"]
-    train = ["pretrain", str(toy), "--objective", "mlm", "--num-workers", "0", "--precision", "fp32", *small]
+    small = [
+        "--encoder-layers",
+        "1",
+        "--dim",
+        "16",
+        "--ffn-dim",
+        "16",
+        "--heads",
+        "2",
+        "--max-update",
+        "1",
+    ]
+    train = [
+        "pretrain",
+        str(toy),
+        "--objective",
+        "mlm",
+        "--num-workers",
+        "0",
+        "--precision",
+        "fp32",
+        *small,
+    ]
     warning = (
         "this model of --arch bert-base cannot be exported to Hugging Face: "
         "languages is embedding: Hugging Face's BERT has none"
     )
     for number, (languages, expected) in enumerate((("embedding", 1), ("none", 0))):
         save = str(tmp_path / str(number))
-        assert run([*train, "--arch", "bert-base", "--languages", languages, "--save-dir", save]) == 0
+        assert (
+            run(
+                [
+                    *train,
+                    "--arch",
+                    "bert-base",
+                    "--languages",
+                    languages,
+                    "--save-dir",
+                    save,
+                ]
+            )
+            == 0
+        )
         assert " ".join(capsys.readouterr().err.split()).count(warning) == expected
 
 
-def test_heads_that_have_no_counterpart_are_left_behind_and_named(toy: Path, tmp_path: Path) -> None:
+def test_heads_that_have_no_counterpart_are_left_behind_and_named(
+    toy: Path, tmp_path: Path
+) -> None:
     ours = random_run(
         "bert-base", toy, tmp_path / "ours", pooler=False
     )  # its head reads the first state, theirs a pooler
@@ -213,7 +311,9 @@ def test_heads_that_have_no_counterpart_are_left_behind_and_named(toy: Path, tmp
     ]
     assert notes[:2] == [f"BertForMaskedLM: 58 tensors, {sum(t.numel() for t in ours.weights().values()):,} parameters of the model",
                          "left behind: pre.head (2)"]  # fmt: skip
-    assert json.loads((tmp_path / "out" / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
+    assert json.loads((tmp_path / "out" / "config.json").read_text())[
+        "architectures"
+    ] == ["BertForMaskedLM"]
     assert error_of(lambda: export_checkpoint(ours.path, tmp_path / "out", None)) == (f"{tmp_path / 'out'}: is not empty",
                                                                        "choose another folder with --output")  # fmt: skip
     assert error_of(lambda: export_checkpoint(ours.path, tmp_path / "new", "xlm")) == (
@@ -223,13 +323,21 @@ def test_heads_that_have_no_counterpart_are_left_behind_and_named(toy: Path, tmp
 CLASSIFIER = {
     "classify": {
         "dataset": "one",
-        "objective": {"name": "classify", "labels": ["no", "yes"], "text_columns": ["sentence"]},
+        "objective": {
+            "name": "classify",
+            "labels": ["no", "yes"],
+            "text_columns": ["sentence"],
+        },
     }
 }
 
 
 def fine_tuned(
-    toy: Path, output: Path, change: dict[str, Any], heads: tuple[str, ...] = ("out",), pooler: bool = True
+    toy: Path,
+    output: Path,
+    change: dict[str, Any],
+    heads: tuple[str, ...] = ("out",),
+    pooler: bool = True,
 ) -> Checkpoint:
     """Write the checkpoint of a BERT with a classifier of random weights."""
     ours = random_run("bert-base", toy, output / "bert", pooler=pooler)
@@ -237,14 +345,26 @@ def fine_tuned(
     objective = {**classifier["objective"], **change}  # type: ignore[dict-item]
     recipe = from_dict(
         Recipe,
-        {"model": to_dict(ours.recipe.model), "stream": {"classify": {**classifier, "objective": objective}}},
+        {
+            "model": to_dict(ours.recipe.model),
+            "stream": {"classify": {**classifier, "objective": objective}},
+        },
     )
     layers = {name: torch.randn(2 if name == "out" else D, D) for name in heads}
     tensors = {f"classify.head.{name}.weight": t for name, t in layers.items()}
-    tensors |= {f"classify.head.{name}.bias": t[:, 0].clone() for name, t in layers.items()}
+    tensors |= {
+        f"classify.head.{name}.bias": t[:, 0].clone() for name, t in layers.items()
+    }
     return Checkpoint.open(
         checkpoint.save_checkpoint(
-            output / "tuned", recipe, RunState(), {}, ours.tokenizer(), ours.weights(), tensors, {}
+            output / "tuned",
+            recipe,
+            RunState(),
+            {},
+            ours.tokenizer(),
+            ours.weights(),
+            tensors,
+            {},
         )
     )
 
@@ -262,13 +382,18 @@ def test_a_classifier_goes_with_its_labels(toy: Path, tmp_path: Path) -> None:
     )
     assert (card["label2id"], card["classifier_dropout"]) == ({"no": 0, "yes": 1}, 0.2)
     assert_same_tensors(
-        {f"classify.head.out.{part}": theirs[f"classifier.{part}"] for part in ("weight", "bias")},
+        {
+            f"classify.head.out.{part}": theirs[f"classifier.{part}"]
+            for part in ("weight", "bias")
+        },
         ours.objective_state(),
     )
-    assert {"bert.pooler.dense.weight", "bert.pooler.dense.bias"} < {*theirs} and not any(
-        name.startswith("cls.") for name in theirs
+    assert {"bert.pooler.dense.weight", "bert.pooler.dense.bias"} < {
+        *theirs
+    } and not any(name.startswith("cls.") for name in theirs)
+    assert notes[0].startswith(
+        f"BertForSequenceClassification: {len(theirs)} tensors, "
     )
-    assert notes[0].startswith(f"BertForSequenceClassification: {len(theirs)} tensors, ")
     assert notes[1:3] == ["it was trained on texts framed as those of bert (see masscli finetune --help), of at most 128 tokens",
                           "left behind: head_transforms.shared (4), output_biases.shared (1)"]  # fmt: skip
 
@@ -282,10 +407,18 @@ def test_a_classifier_goes_with_its_labels(toy: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_classifier_that_no_class_there_is_like_is_left_behind(
-    change: dict[str, Any], heads: tuple[str, ...], pooler: bool, toy: Path, tmp_path: Path
+    change: dict[str, Any],
+    heads: tuple[str, ...],
+    pooler: bool,
+    toy: Path,
+    tmp_path: Path,
 ) -> None:
-    notes = export_checkpoint(fine_tuned(toy, tmp_path, change, heads, pooler).path, tmp_path / "out", None)
-    assert notes[0].startswith("BertForPreTraining: " if pooler else "BertForMaskedLM: ")
+    notes = export_checkpoint(
+        fine_tuned(toy, tmp_path, change, heads, pooler).path, tmp_path / "out", None
+    )
+    assert notes[0].startswith(
+        "BertForPreTraining: " if pooler else "BertForMaskedLM: "
+    )
     assert notes[1] == f"left behind: classify.head ({2 * len(heads)})"
     assert "id2label" not in json.loads((tmp_path / "out" / "config.json").read_text())
 
@@ -323,16 +456,43 @@ def test_fine_tuning_goes_on_from_an_import_as_from_the_run_itself(
         "--log-interval",
         "1",
     ]
-    assert run(["pretrain", *train, *small, "--max-update", "2", "--save-dir", str(tmp_path / "run")]) == 0
-    assert run(["export", str(tmp_path / "run"), "--output", str(tmp_path / "published")]) == 0
+    assert (
+        run(
+            [
+                "pretrain",
+                *train,
+                *small,
+                "--max-update",
+                "2",
+                "--save-dir",
+                str(tmp_path / "run"),
+            ]
+        )
+        == 0
+    )
+    assert (
+        run(["export", str(tmp_path / "run"), "--output", str(tmp_path / "published")])
+        == 0
+    )
     capsys.readouterr()
     assert (
-        run(["import", str(tmp_path / "published"), "--langs", "en,de", "--output", str(tmp_path / "again")])
+        run(
+            [
+                "import",
+                str(tmp_path / "published"),
+                "--langs",
+                "en,de",
+                "--output",
+                str(tmp_path / "again"),
+            ]
+        )
         == 0
     )
     out, err = capsys.readouterr()
     assert out == f"{tmp_path / 'again' / 'checkpoints' / 'step-0000000'}\n"
-    assert err.startswith(f"BERT: 46 tensors from {tmp_path / 'published' / 'model.safetensors'}\n")
+    assert err.startswith(
+        f"BERT: 46 tensors from {tmp_path / 'published' / 'model.safetensors'}\n"
+    )
     losses = []
     for start in ("run", "again"):
         save = tmp_path / f"from-{start}"
@@ -351,8 +511,12 @@ def test_fine_tuning_goes_on_from_an_import_as_from_the_run_itself(
             )
             == 0
         )
-        events = [json.loads(line) for line in (save / "log.jsonl").read_text().splitlines()]
-        losses.append([event["losses"] for event in events if event["event"] == "stepped"])
+        events = [
+            json.loads(line) for line in (save / "log.jsonl").read_text().splitlines()
+        ]
+        losses.append(
+            [event["losses"] for event in events if event["event"] == "stepped"]
+        )
     assert losses[0] == losses[1] and len(losses[0]) == 2
     assert run(["inspect", str(tmp_path / "again"), "--verify"]) == 0
     capsys.readouterr()

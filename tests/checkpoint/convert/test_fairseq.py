@@ -30,12 +30,16 @@ class SlowFairseq:
     `state` has its tensors without their prefix. Attention is computed a number at a time (tests/oracles.py).
     """
 
-    def __init__(self, state: dict[str, Tensor], pre_norm: bool, gelu: bool, pad: int) -> None:
+    def __init__(
+        self, state: dict[str, Tensor], pre_norm: bool, gelu: bool, pad: int
+    ) -> None:
         self.state, self.pre_norm, self.pad = state, pre_norm, pad
         self.activation = F.gelu if gelu else F.relu
 
     def norm(self, name: str, x: Tensor) -> Tensor:
-        return F.layer_norm(x, (DIM,), self.state[f"{name}.weight"], self.state[f"{name}.bias"])
+        return F.layer_norm(
+            x, (DIM,), self.state[f"{name}.weight"], self.state[f"{name}.bias"]
+        )
 
     def linear(self, name: str, x: Tensor) -> Tensor:
         return F.linear(x, self.state[f"{name}.weight"], self.state[f"{name}.bias"])
@@ -43,11 +47,16 @@ class SlowFairseq:
     def attention(self, name: str, x: Tensor, keys: Tensor, causal: bool) -> Tensor:
         weights = self.state[f"{name}.in_proj_weight"].chunk(3)
         biases = self.state[f"{name}.in_proj_bias"].chunk(3)
-        q, k, v = (F.linear(y, w, b) for y, w, b in zip((x, keys, keys), weights, biases, strict=True))
+        q, k, v = (
+            F.linear(y, w, b)
+            for y, w, b in zip((x, keys, keys), weights, biases, strict=True)
+        )
         sees = [[not causal or j <= i for j in range(len(k))] for i in range(len(q))]
         parts = []
         for part in torch.arange(DIM).chunk(HEADS):
-            mixed = slow_attention(q[:, part].tolist(), k[:, part].tolist(), v[:, part].tolist(), sees)
+            mixed = slow_attention(
+                q[:, part].tolist(), k[:, part].tolist(), v[:, part].tolist(), sees
+            )
             parts.append(torch.tensor(mixed))
         return self.linear(f"{name}.out_proj", torch.cat(parts, 1))
 
@@ -64,7 +73,9 @@ class SlowFairseq:
             return x + function(self.norm(norm, x))
         return self.norm(norm, x + function(x))
 
-    def __call__(self, ids: list[int], memory: Tensor | None = None, decoder: bool = False) -> Tensor:
+    def __call__(
+        self, ids: list[int], memory: Tensor | None = None, decoder: bool = False
+    ) -> Tensor:
         x = DIM**0.5 * self.state["embed_tokens.weight"][ids] + self.positions(len(ids))
         if "emb_layer_norm.weight" in self.state:
             x = self.norm("emb_layer_norm", x)
@@ -78,12 +89,16 @@ class SlowFairseq:
                 x = self.residual(
                     f"{layer}.encoder_attn_layer_norm",
                     x,
-                    lambda y, at=layer: self.attention(f"{at}.encoder_attn", y, memory, False),
+                    lambda y, at=layer: self.attention(
+                        f"{at}.encoder_attn", y, memory, False
+                    ),
                 )
             x = self.residual(
                 f"{layer}.final_layer_norm",
                 x,
-                lambda y, at=layer: self.linear(f"{at}.fc2", self.activation(self.linear(f"{at}.fc1", y))),
+                lambda y, at=layer: self.linear(
+                    f"{at}.fc2", self.activation(self.linear(f"{at}.fc1", y))
+                ),
             )
         return self.norm("layer_norm", x) if "layer_norm.weight" in self.state else x
 
@@ -127,7 +142,9 @@ def stack_state(
 
 
 def write_dictionary(path: Path, prefix: str, count: int) -> Path:
-    path.write_text("".join(f"{prefix}{number} {count - number}\n" for number in range(count)))
+    path.write_text(
+        "".join(f"{prefix}{number} {count - number}\n" for number in range(count))
+    )
     return path
 
 
@@ -156,9 +173,16 @@ def test_mass_for_summarization(tmp_path: Path) -> None:
     words = [*special, *(f"w{number}" for number in range(WORDS - len(special)))]
     (tmp_path / "vocab.txt").write_text("".join(f"{word}\n" for word in words))
     with pytest.raises(MasscliError, match="attention heads"):
-        imported(tmp_path / "mass-base-uncased.pt", tmp_path / "no", vocab_file=tmp_path / "vocab.txt")
+        imported(
+            tmp_path / "mass-base-uncased.pt",
+            tmp_path / "no",
+            vocab_file=tmp_path / "vocab.txt",
+        )
     checkpoint = imported(
-        tmp_path / "mass-base-uncased.pt", tmp_path / "run", heads=HEADS, vocab_file=tmp_path / "vocab.txt"
+        tmp_path / "mass-base-uncased.pt",
+        tmp_path / "run",
+        heads=HEADS,
+        vocab_file=tmp_path / "vocab.txt",
     )
     model, vocab = checkpoint.model(), checkpoint.tokenizer().vocab
     assert checkpoint.recipe.model.max_positions == 50
@@ -171,21 +195,35 @@ def test_mass_for_summarization(tmp_path: Path) -> None:
     assert float((found.hidden[0] - memory).abs().max()) < LIMIT
     states = model.decode(tokens(target), found)
     assert float((states[0] - hidden).abs().max()) < LIMIT
-    assert float((model.logits(states)[0, :, :WORDS] - hidden @ table.T).abs().max()) < LIMIT * 10
+    assert (
+        float((model.logits(states)[0, :, :WORDS] - hidden @ table.T).abs().max())
+        < LIMIT * 10
+    )
 
 
-def test_fine_tuned_models_of_summarization_write_their_language(tmp_path: Path) -> None:
+def test_fine_tuned_models_of_summarization_write_their_language(
+    tmp_path: Path,
+) -> None:
     torch.manual_seed(1)
     table = torch.randn(WORDS, DIM)
     stacks = {
         "encoder.": stack_state(table, 1, False, 51, False),
         "decoder.": stack_state(table, 1, True, 51, False),
     }
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{number}" for number in range(WORDS - 5))]
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *(f"w{number}" for number in range(WORDS - 5)),
+    ]
     # A dictionary of fairseq in place of BERT's vocab.txt.
     (tmp_path / "dict.txt").write_text("".join(f"{word} 1\n" for word in words))
     for task, directions in (("translation_mass", (("en", "en"),)), ("masked_s2s", ())):
-        path = save(tmp_path / f"{task}.pt", stacks, arch="transformer_mass_base", task=task)
+        path = save(
+            tmp_path / f"{task}.pt", stacks, arch="transformer_mass_base", task=task
+        )
         checkpoint = imported(path, tmp_path / task)
         assert checkpoint.directions == directions
         assert checkpoint.tokenizer().encode("w3 w4", "en") == [8, 9]
@@ -203,9 +241,13 @@ def test_mass_for_translation(direction: str, pre_norm: bool, tmp_path: Path) ->
     for language, table in tables.items():
         stacks[f"encoders.{language}."] = stack_state(table, 2, False, 0, pre_norm)
         stacks[f"decoders.{language}."] = stack_state(table, 1, True, 0, pre_norm)
-        write_dictionary(tmp_path / f"dict.{language}.txt", language, sizes[language] - 5)
+        write_dictionary(
+            tmp_path / f"dict.{language}.txt", language, sizes[language] - 5
+        )
     state = {
-        name: tensor for prefix, part in stacks.items() for name, tensor in prefixed(prefix, part).items()
+        name: tensor
+        for prefix, part in stacks.items()
+        for name, tensor in prefixed(prefix, part).items()
     }
     options = argparse.Namespace(
         arch="xtransformer",
@@ -215,30 +257,47 @@ def test_mass_for_translation(direction: str, pre_norm: bool, tmp_path: Path) ->
         decoder_normalize_before=pre_norm,
         langs="en,zh",
     )
-    torch.save({"args": options, "model": state, "extra_state": {}}, tmp_path / "mass.pt")
+    torch.save(
+        {"args": options, "model": state, "extra_state": {}}, tmp_path / "mass.pt"
+    )
     source, target = direction.split("-")
-    checkpoint = imported(tmp_path / "mass.pt", tmp_path / "run", source=source, target=target)
+    checkpoint = imported(
+        tmp_path / "mass.pt", tmp_path / "run", source=source, target=target
+    )
     tokenizer = checkpoint.tokenizer()
     assert tokenizer.ids_to_pieces([tokenizer.vocab.mask]) == ["<mask>"]
     # The first word of a dictionary has id 5 there, which is row 5 of the table.
     words = f"{source}0 {source}3 {source}7"
-    assert tokenizer.encode(words, source) == [tokenizer.own_ids(source)[row] for row in (5, 8, 12)]
+    assert tokenizer.encode(words, source) == [
+        tokenizer.own_ids(source)[row] for row in (5, 8, 12)
+    ]
     model = checkpoint.model()
     source_rows, target_rows = [5, 8, 12, 2], [2, 6, 9]
     memory = SlowFairseq(stacks[f"encoders.{source}."], pre_norm, False, 1)(source_rows)
-    hidden = SlowFairseq(stacks[f"decoders.{target}."], pre_norm, False, 1)(target_rows, memory, decoder=True)
-    ours = checkpoint.framing().encoder_input(torch.tensor(tokenizer.encode(words, source)).numpy(), source)
+    hidden = SlowFairseq(stacks[f"decoders.{target}."], pre_norm, False, 1)(
+        target_rows, memory, decoder=True
+    )
+    ours = checkpoint.framing().encoder_input(
+        torch.tensor(tokenizer.encode(words, source)).numpy(), source
+    )
     found = model.encode(tokens(ours.tolist()))
     assert float((found.hidden[0] - memory).abs().max()) < LIMIT
     ids = torch.tensor(list(tokenizer.own_ids(target)))
     states = model.decode(tokens(ids[target_rows].tolist()), found)
     assert float((states[0] - hidden).abs().max()) < LIMIT
-    assert float((model.logits(states)[0][:, ids] - hidden @ tables[target].T).abs().max()) < LIMIT * 10
+    assert (
+        float((model.logits(states)[0][:, ids] - hidden @ tables[target].T).abs().max())
+        < LIMIT * 10
+    )
 
 
 def old_names(state: dict[str, Tensor], decoder: bool) -> dict[str, Tensor]:
     """The same tensors under the names of 2018: a list of norms in each layer."""
-    norms = ["self_attn_layer_norm", *(["encoder_attn_layer_norm"] if decoder else []), "final_layer_norm"]
+    norms = [
+        "self_attn_layer_norm",
+        *(["encoder_attn_layer_norm"] if decoder else []),
+        "final_layer_norm",
+    ]
     renamed = {}
     for name, tensor in state.items():
         for number, norm in enumerate(norms):
@@ -259,10 +318,14 @@ def translation(tmp_path: Path) -> dict[str, dict[str, Tensor]]:
     }
 
 
-def save(path: Path, stacks: dict[str, dict[str, Tensor]], old: bool = False, **options: Any) -> Path:
+def save(
+    path: Path, stacks: dict[str, dict[str, Tensor]], old: bool = False, **options: Any
+) -> Path:
     state = {}
     for prefix, part in stacks.items():
-        state |= prefixed(prefix, old_names(part, prefix == "decoder.") if old else part)
+        state |= prefixed(
+            prefix, old_names(part, prefix == "decoder.") if old else part
+        )
     names = {
         "source_lang": "en",
         "target_lang": "de",
@@ -274,16 +337,23 @@ def save(path: Path, stacks: dict[str, dict[str, Tensor]], old: bool = False, **
         "encoder_normalize_before": True,
         "decoder_normalize_before": True,
     }
-    torch.save({"args": argparse.Namespace(**{**names, **given, **options}), "model": state}, path)
+    torch.save(
+        {"args": argparse.Namespace(**{**names, **given, **options}), "model": state},
+        path,
+    )
     return path
 
 
 @pytest.mark.parametrize("version", [3.0, 2.0, 1.0])
-def test_old_files(version: float, translation: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:
+def test_old_files(
+    version: float, translation: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
     """Fused projections, norms in a list, and stacks whose final norm was not used up to some version."""
     for state in translation.values():
         state["version"] = torch.tensor([version])
-    checkpoint = imported(save(tmp_path / "old.pt", translation, old=True), tmp_path / "run")
+    checkpoint = imported(
+        save(tmp_path / "old.pt", translation, old=True), tmp_path / "run"
+    )
     encoder, decoder = (dict(state) for state in translation.values())
     for state, last in ((encoder, 1), (decoder, 2)):
         if version <= last:
@@ -296,19 +366,34 @@ def test_old_files(version: float, translation: dict[str, dict[str, Tensor]], tm
     assert float((states[0] - hidden).abs().max()) < LIMIT
 
 
-def test_stale_copies_are_ignored_exactly(translation: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:
-    plain = imported(save(tmp_path / "plain.pt", translation), tmp_path / "plain").weights()
-    stale = {name: torch.randn(3) for name in ("in_proj_weight", "out_proj_bias", "fc1_weight", "fc2_bias")}
-    translation["encoder."] |= {f"layers.0.{name}": tensor for name, tensor in stale.items()}
-    found = imported(save(tmp_path / "stale.pt", translation), tmp_path / "stale").weights()
+def test_stale_copies_are_ignored_exactly(
+    translation: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    plain = imported(
+        save(tmp_path / "plain.pt", translation), tmp_path / "plain"
+    ).weights()
+    stale = {
+        name: torch.randn(3)
+        for name in ("in_proj_weight", "out_proj_bias", "fc1_weight", "fc2_bias")
+    }
+    translation["encoder."] |= {
+        f"layers.0.{name}": tensor for name, tensor in stale.items()
+    }
+    found = imported(
+        save(tmp_path / "stale.pt", translation), tmp_path / "stale"
+    ).weights()
     assert all(torch.equal(tensor, found[name]) for name, tensor in plain.items())
     # So they are under the names that distributed training saves.
     parallel = {f"module.{prefix}": part for prefix, part in translation.items()}
-    found = imported(save(tmp_path / "parallel.pt", parallel), tmp_path / "parallel").weights()
+    found = imported(
+        save(tmp_path / "parallel.pt", parallel), tmp_path / "parallel"
+    ).weights()
     assert all(torch.equal(tensor, found[name]) for name, tensor in plain.items())
     # Anything like them elsewhere is a part that is not understood.
     translation["decoder."]["layers.0.fc1_weight"] = torch.randn(3)
-    with pytest.raises(MasscliError, match=r"decoder\.layers\.0\.fc1_weight has no place"):
+    with pytest.raises(
+        MasscliError, match=r"decoder\.layers\.0\.fc1_weight has no place"
+    ):
         imported(save(tmp_path / "other.pt", translation), tmp_path / "other")
 
 
@@ -324,9 +409,17 @@ def test_stale_copies_are_ignored_exactly(translation: dict[str, dict[str, Tenso
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(
-    options: dict[str, Any], name: str, translation: dict[str, dict[str, Tensor]], tmp_path: Path
+    options: dict[str, Any],
+    name: str,
+    translation: dict[str, dict[str, Tensor]],
+    tmp_path: Path,
 ) -> None:
-    save(tmp_path / "model.pt", translation, encoder_layerdrop=0, adaptive_softmax_cutoff=None)
+    save(
+        tmp_path / "model.pt",
+        translation,
+        encoder_layerdrop=0,
+        adaptive_softmax_cutoff=None,
+    )
     imported(tmp_path / "model.pt", tmp_path / "good")
     with pytest.raises(MasscliError, match=name) as error:
         imported(save(tmp_path / "model.pt", translation, **options), tmp_path / "run")
@@ -334,7 +427,9 @@ def test_what_is_not_supported_is_refused_by_name(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dictionary_must_fit(translation: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:
+def test_a_dictionary_must_fit(
+    translation: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
     path = save(tmp_path / "model.pt", translation)
     cases = {
         "w 1\nw 2\n": "occurs twice",
@@ -356,7 +451,9 @@ def test_a_dictionary_must_fit(translation: dict[str, dict[str, Tensor]], tmp_pa
     assert pieces[-3:] == ["madeupword0000", "madeupword0001", "madeupword0002"]
 
 
-def test_a_dictionary_that_overwrites_pieces_has_the_ids_of_fairseq(tmp_path: Path) -> None:
+def test_a_dictionary_that_overwrites_pieces_has_the_ids_of_fairseq(
+    tmp_path: Path,
+) -> None:
     text = "a 1\nb 1\na 2 #fairseq:overwrite\n<s> 3 #fairseq:overwrite\nc 4\n"
     (tmp_path / "dict.txt").write_text(text, encoding="utf-8")
     pieces = ["<s>", "<pad>", "</s>", "<unk>", *read_dictionary(tmp_path / "dict.txt")]
@@ -365,21 +462,36 @@ def test_a_dictionary_that_overwrites_pieces_has_the_ids_of_fairseq(tmp_path: Pa
     assert len(pieces) == 9 and " " in pieces[4] and " " in pieces[7]
 
 
-def test_names_of_programs_around_fairseq(translation: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:
+def test_names_of_programs_around_fairseq(
+    translation: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
     """They keep the model as an attribute."""
     write_dictionary(tmp_path / "dict.txt", "w", WORDS - 4)
-    plain = imported(save(tmp_path / "plain.pt", translation), tmp_path / "plain").weights()
+    plain = imported(
+        save(tmp_path / "plain.pt", translation), tmp_path / "plain"
+    ).weights()
     path = save(tmp_path / "model.pt", translation)
     content = torch.load(path, weights_only=False)
-    content["model"] = {f"model.{name}": tensor for name, tensor in content["model"].items()}
+    content["model"] = {
+        f"model.{name}": tensor for name, tensor in content["model"].items()
+    }
     torch.save(content, path)
     again = imported(path, tmp_path / "run").weights()
     assert all(torch.equal(again[name], tensor) for name, tensor in plain.items())
 
 
 Stacks = dict[str, dict[str, Tensor]]
-DENOISING = {"arch": "denoising_large", "task": "denoising", "source_lang": None, "target_lang": None}
-MBART = {"arch": "mbart_large", "task": "translation_from_pretrained_bart", "langs": "ro,de,en"}
+DENOISING = {
+    "arch": "denoising_large",
+    "task": "denoising",
+    "source_lang": None,
+    "target_lang": None,
+}
+MBART = {
+    "arch": "mbart_large",
+    "task": "translation_from_pretrained_bart",
+    "langs": "ro,de,en",
+}
 
 
 @pytest.mark.parametrize(
@@ -387,7 +499,13 @@ MBART = {"arch": "mbart_large", "task": "translation_from_pretrained_bart", "lan
     [
         (DENOISING, {}, [0, 4, 2], [2, 0], True),
         ({"arch": "bart_large", "task": "translation"}, {}, [4, 2], [2], False),
-        ({"arch": "bart_large", "task": "translation"}, {"bos": True}, [0, 4, 2], [2, 0], False),
+        (
+            {"arch": "bart_large", "task": "translation"},
+            {"bos": True},
+            [0, 4, 2],
+            [2, 0],
+            False,
+        ),
         (MBART, {}, [4, 2, WORDS - 2], [WORDS - 3], True),
     ],
 )
@@ -407,12 +525,19 @@ def test_bart_reads_and_writes_what_its_task_puts_around_texts(
     """
     special = 4 + int(mask) + 3 * int("langs" in options)
     write_dictionary(tmp_path / "dict.txt", "w", WORDS - special)
-    checkpoint = imported(save(tmp_path / "bart.pt", translation, **options), tmp_path / "run", **flags)
+    checkpoint = imported(
+        save(tmp_path / "bart.pt", translation, **options), tmp_path / "run", **flags
+    )
     tokenizer, framing = checkpoint.tokenizer(), checkpoint.framing()
     languages = tokenizer.vocab.languages or {"en": 0, "de": 0}
-    first, last = (language if language in languages else "en" for language in ("en", "de"))
+    first, last = (
+        language if language in languages else "en" for language in ("en", "de")
+    )
     assert (
-        framing.encoder_input(torch.tensor(tokenizer.encode("w0", first)).numpy(), first).tolist() == source
+        framing.encoder_input(
+            torch.tensor(tokenizer.encode("w0", first)).numpy(), first
+        ).tolist()
+        == source
     )
     assert [framing.decoder_start(last), *framing.forced_tokens(last)] == start
     assert (tokenizer.vocab.mask == WORDS - 1) is mask
@@ -420,10 +545,16 @@ def test_bart_reads_and_writes_what_its_task_puts_around_texts(
     assert checkpoint.recipe.model.activation == "gelu"
 
 
-def test_models_whose_tags_are_not_known_are_refused(translation: Stacks, tmp_path: Path) -> None:
+def test_models_whose_tags_are_not_known_are_refused(
+    translation: Stacks, tmp_path: Path
+) -> None:
     write_dictionary(tmp_path / "dict.txt", "w", WORDS - 8)
     cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-        ({"task": "translation_multi_simple_epoch", "decoder_langtok": True}, {}, "--decoder-langtok"),
+        (
+            {"task": "translation_multi_simple_epoch", "decoder_langtok": True},
+            {},
+            "--decoder-langtok",
+        ),
         ({**MBART, "langs": "ro,en"}, {}, "de is not one of its languages, ro, en"),
         ({**MBART, "prepend_bos": True}, {}, "begins texts with <s>"),
         (MBART, {"bos": True}, "begins texts with <s>"),
@@ -431,10 +562,16 @@ def test_models_whose_tags_are_not_known_are_refused(translation: Stacks, tmp_pa
     ]
     for options, flags, reason in cases:
         with pytest.raises(MasscliError, match=reason):
-            imported(save(tmp_path / "model.pt", translation, **options), tmp_path / "run", **flags)
+            imported(
+                save(tmp_path / "model.pt", translation, **options),
+                tmp_path / "run",
+                **flags,
+            )
 
 
-def test_options_must_fit(translation: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:
+def test_options_must_fit(
+    translation: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
     path = save(tmp_path / "model.pt", translation)
     file = tmp_path / "dict.txt"
     for options, reason in (
@@ -447,7 +584,9 @@ def test_options_must_fit(translation: dict[str, dict[str, Tensor]], tmp_path: P
             imported(path, tmp_path / "run", **options)
 
 
-@pytest.mark.parametrize("place", ["decoder.sentence_encoder.", "encoder.sentence_encoder."])
+@pytest.mark.parametrize(
+    "place", ["decoder.sentence_encoder.", "encoder.sentence_encoder."]
+)
 def test_roberta_in_old_and_new_places(place: str, tmp_path: Path) -> None:
     """Old files have it under `decoder`, with fused projections and other names of norms."""
     torch.manual_seed(1)
@@ -466,21 +605,34 @@ def test_roberta_in_old_and_new_places(place: str, tmp_path: Path) -> None:
     weights = prefixed(place, state) | prefixed(f"{stack}.lm_head.", head)
     # The option has meant a norm after the embeddings.
     options = argparse.Namespace(
-        arch="roberta_base", encoder_attention_heads=HEADS, encoder_normalize_before=True
+        arch="roberta_base",
+        encoder_attention_heads=HEADS,
+        encoder_normalize_before=True,
     )
     torch.save({"args": options, "model": weights}, tmp_path / "model.pt")
     write_dictionary(tmp_path / "dict.txt", "w", WORDS - 5)
     checkpoint = imported(tmp_path / "model.pt", tmp_path / "run", source="en")
     vocab = checkpoint.tokenizer().vocab
     assert vocab.mask == WORDS - 1
-    ids = checkpoint.framing().encoder_input(torch.tensor([6, 9, 20]).numpy(), "en").tolist()
+    ids = (
+        checkpoint.framing()
+        .encoder_input(torch.tensor([6, 9, 20]).numpy(), "en")
+        .tolist()
+    )
     assert ids == [0, 6, 9, 20, 2]
-    slow = SlowFairseq({**state, "embed_tokens.weight": table / DIM**0.5}, False, True, 1)
+    slow = SlowFairseq(
+        {**state, "embed_tokens.weight": table / DIM**0.5}, False, True, 1
+    )
     hidden = slow(ids)
     model = checkpoint.model()
     states = model.encode(tokens(ids)).hidden
     assert float((states[0] - hidden).abs().max()) < LIMIT
     dense = F.gelu(F.linear(hidden, head["dense.weight"], head["dense.bias"]))
-    normed = F.layer_norm(dense, (DIM,), head["layer_norm.weight"], head["layer_norm.bias"])
+    normed = F.layer_norm(
+        dense, (DIM,), head["layer_norm.weight"], head["layer_norm.bias"]
+    )
     wanted = F.linear(normed, table, head["bias"])
-    assert float((model.logits(states, "encoder")[0, :, :WORDS] - wanted).abs().max()) < LIMIT * 10
+    assert (
+        float((model.logits(states, "encoder")[0, :, :WORDS] - wanted).abs().max())
+        < LIMIT * 10
+    )

@@ -42,8 +42,18 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("fairseq-a", "fairseq-b"):
         peer = sample(name)
         dictionaries = f"en={peer / 'dict.en.txt'},de={peer / 'dict.de.txt'}"
-        command = ["import", str(peer / "checkpoint.pt"), "--dict", dictionaries, "-o", str(folder / name)]
-        assert dispatch([*command, "--spm-model", str(peer / "sentencepiece.bpe.model")]) == 0
+        command = [
+            "import",
+            str(peer / "checkpoint.pt"),
+            "--dict",
+            dictionaries,
+            "-o",
+            str(folder / name),
+        ]
+        assert (
+            dispatch([*command, "--spm-model", str(peer / "sentencepiece.bpe.model")])
+            == 0
+        )
     return folder
 
 
@@ -58,17 +68,28 @@ def read_outputs(path: Path) -> dict[int, tuple[float, str, list[float]]]:
             scores[int(number)] = float(score)
         elif kind == "P":
             token_scores[int(number)] = [float(value) for value in rest.split()]
-    return {number: (scores[number], pieces[number], token_scores[number]) for number in scores}
+    return {
+        number: (scores[number], pieces[number], token_scores[number])
+        for number in scores
+    }
 
 
 @pytest.mark.parametrize("backend", ["torch", "ctranslate2"])
 @pytest.mark.parametrize("beam", [1, 5])
 @pytest.mark.parametrize("name", ["fairseq-a", "fairseq-b"])
-def test_outputs_are_those_of_fairseq(name: str, beam: int, backend: str, runs: Path, tmp_path: Path) -> None:
+def test_outputs_are_those_of_fairseq(
+    name: str, beam: int, backend: str, runs: Path, tmp_path: Path
+) -> None:
     if backend == "ctranslate2":
         pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed")
     found_path = tmp_path / "found.txt"
-    command = ["generate", str(runs / name), "--input", str(sample(name) / "test.tok.en"), *SEARCH]
+    command = [
+        "generate",
+        str(runs / name),
+        "--input",
+        str(sample(name) / "test.tok.en"),
+        *SEARCH,
+    ]
     command += ["--backend", backend, "--beam", str(beam), "--output", str(found_path)]
     assert dispatch(command) == 0
     found = read_outputs(found_path)
@@ -83,31 +104,59 @@ def test_outputs_are_those_of_fairseq(name: str, beam: int, backend: str, runs: 
 
 
 @pytest.mark.parametrize("name", ["fairseq-a", "fairseq-b"])
-def test_sources_are_cut_as_fairseq_read_them(name: str, runs: Path, tmp_path: Path) -> None:
+def test_sources_are_cut_as_fairseq_read_them(
+    name: str, runs: Path, tmp_path: Path
+) -> None:
     found = tmp_path / "found.txt"
-    command = ["generate", str(runs / name), "--input", str(sample(name) / "test.tok.en"), *SEARCH]
+    command = [
+        "generate",
+        str(runs / name),
+        "--input",
+        str(sample(name) / "test.tok.en"),
+        *SEARCH,
+    ]
     assert dispatch([*command, "--beam", "1", "--output", str(found)]) == 0
-    sources = [line for line in found.read_text(encoding="utf-8").splitlines() if line.startswith("S-")]
+    sources = [
+        line
+        for line in found.read_text(encoding="utf-8").splitlines()
+        if line.startswith("S-")
+    ]
     wanted = (sample(name) / "test.bpe.en").read_text(encoding="utf-8").splitlines()
     pieces = [line.partition("\t")[2].split() for line in sources]
     for ours, theirs in zip(pieces, map(str.split, wanted), strict=True):
         assert all(a in (b, "<unk>") for a, b in zip(ours, theirs, strict=True))
 
 
-def test_fairseq_transformers_and_masscli_translate_alike(runs: Path, tmp_path: Path) -> None:
+def test_fairseq_transformers_and_masscli_translate_alike(
+    runs: Path, tmp_path: Path
+) -> None:
     """A post-norm model of fairseq leaves as FSMT, which Hugging Face's library made for such models."""
-    transformers: Any = pytest.importorskip("transformers", reason="transformers is not installed")
+    transformers: Any = pytest.importorskip(
+        "transformers", reason="transformers is not installed"
+    )
     transformers.utils.logging.disable_progress_bar()
     folder = tmp_path / "theirs"
     assert dispatch(["export", str(runs / "fairseq-a"), "--output", str(folder)]) == 0
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
     assert type(model).__name__ == "FSMTForConditionalGeneration"
-    dictionary = (sample("fairseq-a") / "dict.en.txt").read_text(encoding="utf-8").splitlines()
-    pieces = ["<s>", "<pad>", "</s>", "<unk>", *(line.rpartition(" ")[0] for line in dictionary)]
+    dictionary = (
+        (sample("fairseq-a") / "dict.en.txt").read_text(encoding="utf-8").splitlines()
+    )
+    pieces = [
+        "<s>",
+        "<pad>",
+        "</s>",
+        "<unk>",
+        *(line.rpartition(" ")[0] for line in dictionary),
+    ]
     ids = {piece: number for number, piece in enumerate(pieces)}
     wanted = read_outputs(sample("fairseq-a") / "gen.beam5.txt")
-    sources = (sample("fairseq-a") / "test.bpe.en").read_text(encoding="utf-8").splitlines()
+    sources = (
+        (sample("fairseq-a") / "test.bpe.en").read_text(encoding="utf-8").splitlines()
+    )
     for number, source in enumerate(sources[:20]):
         row = [*(ids.get(piece, ids["<unk>"]) for piece in source.split()), ids["</s>"]]
-        [output] = model.generate(torch.tensor([row]), num_beams=5, max_length=202).tolist()
+        [output] = model.generate(
+            torch.tensor([row]), num_beams=5, max_length=202
+        ).tolist()
         assert " ".join(pieces[i] for i in output[1:-1]) == wanted[number][1]

@@ -83,8 +83,12 @@ def distance(found: Tensor, wanted: np.ndarray, lengths: Tensor) -> float:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_states_and_logits_are_those_of_fairseq(name: str, samples: Path, tmp_path: Path) -> None:
-    path, _ = import_file(ImportRequest(samples / name / "checkpoint.pt"), None, tmp_path / "run")
+def test_states_and_logits_are_those_of_fairseq(
+    name: str, samples: Path, tmp_path: Path
+) -> None:
+    path, _ = import_file(
+        ImportRequest(samples / name / "checkpoint.pt"), None, tmp_path / "run"
+    )
     checkpoint = Checkpoint.open(path)
     model = checkpoint.model()
     with np.load(samples / name / "expected.npz") as arrays:
@@ -105,4 +109,7 @@ def test_states_and_logits_are_those_of_fairseq(name: str, samples: Path, tmp_pa
     logits = side.logits(model.logits(hidden, stack), expected["logits"])
     assert distance(logits, expected["logits"], tokens.lengths) < 5 * LIMIT
     # Symbols that masscli adds have no probability.
-    assert int((model.logits(hidden) > -torch.inf).sum(-1).flatten()[0]) == expected["logits"].shape[-1]
+    assert (
+        int((model.logits(hidden) > -torch.inf).sum(-1).flatten()[0])
+        == expected["logits"].shape[-1]
+    )

@@ -54,12 +54,17 @@ KINDS = list(CONFIGS)
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_an_imported_model_computes_what_was_published(kind: str, tmp_path: Path) -> None:
+def test_an_imported_model_computes_what_was_published(
+    kind: str, tmp_path: Path
+) -> None:
     weights = write(tmp_path, kind)
     found, oracle = import_run(tmp_path, tmp_path / "run"), Published(kind, weights)
     model, heads = (
         found.model(),
-        {name.partition(".")[2]: tensor for name, tensor in found.objective_state().items()},
+        {
+            name.partition(".")[2]: tensor
+            for name, tensor in found.objective_state().items()
+        },
     )
     block, lengths, segments = texts(V, P)
     hidden = model.read(Tokens(block, lengths, segments=segments))
@@ -69,13 +74,23 @@ def test_an_imported_model_computes_what_was_published(kind: str, tmp_path: Path
         if kind == "electra":
             detector = Detector(D, "gelu")
             detector.load_state_dict(
-                {name.removeprefix("detector."): tensor for name, tensor in heads.items()}
+                {
+                    name.removeprefix("detector."): tensor
+                    for name, tensor in heads.items()
+                }
             )
-            assert (detector(hidden[row, :length]) - oracle.logits(wanted)[:, 0]).abs().max() < 1e-5
+            assert (
+                detector(hidden[row, :length]) - oracle.logits(wanted)[:, 0]
+            ).abs().max() < 1e-5
         else:
-            assert (model.logits(hidden[row, :length]) - oracle.logits(wanted)).abs().max() < 1e-4
+            assert (
+                model.logits(hidden[row, :length]) - oracle.logits(wanted)
+            ).abs().max() < 1e-4
         if kind in ("bert", "albert"):
-            order = model.pool(hidden[row : row + 1])[0] @ heads["head.weight"].T + heads["head.bias"]
+            order = (
+                model.pool(hidden[row : row + 1])[0] @ heads["head.weight"].T
+                + heads["head.bias"]
+            )
             assert (order - oracle.order(wanted)).abs().max() < 1e-5
 
 
@@ -87,22 +102,37 @@ def test_what_was_published_comes_back_bit_by_bit(kind: str, tmp_path: Path) -> 
     assert_same_tensors(load_file(tmp_path / "back" / "model.safetensors"), weights)
     written = json.loads((tmp_path / "back" / "config.json").read_text())
     assert {key: written[key] for key in CONFIGS[kind]} == CONFIGS[kind]
-    assert (tmp_path / "back" / "vocab.txt").read_bytes() == (tmp_path / "vocab.txt").read_bytes()
+    assert (tmp_path / "back" / "vocab.txt").read_bytes() == (
+        tmp_path / "vocab.txt"
+    ).read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["bert", "albert", "roberta"])
-def test_a_file_without_a_head_gets_a_new_one_that_is_named(kind: str, tmp_path: Path) -> None:
+def test_a_file_without_a_head_gets_a_new_one_that_is_named(
+    kind: str, tmp_path: Path
+) -> None:
     prefix = f"{kind}."
     weights = {
-        name.removeprefix(prefix): t for name, t in tensors(kind).items() if name.startswith(prefix)
+        name.removeprefix(prefix): t
+        for name, t in tensors(kind).items()
+        if name.startswith(prefix)
     }  # as a bare model is saved
     write(tmp_path, kind, weights)
     (saved, notes), (other, _) = (
-        import_folder(tmp_path, tmp_path / name, ("en",), False) for name in ("one", "two")
+        import_folder(tmp_path, tmp_path / name, ("en",), False)
+        for name in ("one", "two")
     )
     dense, norm = "head_transforms.shared.dense", "head_transforms.shared.norm"
-    new = ["output_biases.shared", f"{dense}.weight", f"{dense}.bias", f"{norm}.weight", f"{norm}.bias"]
-    assert [note for note in notes if note.startswith("new")] == [f"new, drawn at random: {', '.join(new)}"]
+    new = [
+        "output_biases.shared",
+        f"{dense}.weight",
+        f"{dense}.bias",
+        f"{norm}.weight",
+        f"{norm}.bias",
+    ]
+    assert [note for note in notes if note.startswith("new")] == [
+        f"new, drawn at random: {', '.join(new)}"
+    ]
     one, two = Checkpoint.open(saved).weights(), Checkpoint.open(other).weights()
     assert_same_tensors(one, two)
     assert 0.01 < float(one[f"{dense}.weight"].std()) < 0.03
@@ -111,7 +141,9 @@ def test_a_file_without_a_head_gets_a_new_one_that_is_named(kind: str, tmp_path:
         for name in ("output_biases.shared", f"{dense}.bias", f"{norm}.bias")
     )
     assert one[f"{norm}.weight"].tolist() == [1.0] * len(one[f"{norm}.weight"])
-    assert torch.equal(one["token_embeddings.shared"], weights["embeddings.word_embeddings.weight"])
+    assert torch.equal(
+        one["token_embeddings.shared"], weights["embeddings.word_embeddings.weight"]
+    )
     assert not Checkpoint.open(saved).objective_state()
 
 
@@ -129,10 +161,14 @@ def test_a_file_without_a_pooler_makes_a_model_without_one(tmp_path: Path) -> No
     assert notes[-1] == "it has no pooler: the first state itself represents a text"
     assert not Checkpoint.open(saved).recipe.model.pooler
     export_checkpoint(saved, tmp_path / "back", None)
-    assert json.loads((tmp_path / "back" / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
+    assert json.loads((tmp_path / "back" / "config.json").read_text())[
+        "architectures"
+    ] == ["BertForMaskedLM"]
 
 
-def test_heads_of_tasks_are_left_behind_and_buffers_are_no_weights(tmp_path: Path) -> None:
+def test_heads_of_tasks_are_left_behind_and_buffers_are_no_weights(
+    tmp_path: Path,
+) -> None:
     weights = tensors("bert") | {"classifier.weight": torch.ones(3, D), "classifier.bias": torch.ones(3),
                                  "bert.embeddings.position_ids": torch.arange(P)[None]}  # fmt: skip
     write(tmp_path, "bert", weights)
@@ -154,12 +190,17 @@ def test_old_names_and_tied_second_names(tmp_path: Path) -> None:
     )  # a tied tensor is kept under either name
     (tmp_path / "old").mkdir()
     write(tmp_path, "bert")
-    write(tmp_path / "old", "bert", {name: tensor.clone() for name, tensor in old.items()})
+    write(
+        tmp_path / "old", "bert", {name: tensor.clone() for name, tensor in old.items()}
+    )
     assert_same_tensors(
-        import_run(tmp_path / "old", tmp_path / "a").weights(), import_run(tmp_path, tmp_path / "b").weights()
+        import_run(tmp_path / "old", tmp_path / "a").weights(),
+        import_run(tmp_path, tmp_path / "b").weights(),
     )
 
-    write(tmp_path / "old", "bert", {**old, "cls.predictions.decoder.weight": table + 1})
+    write(
+        tmp_path / "old", "bert", {**old, "cls.predictions.decoder.weight": table + 1}
+    )
     assert error_of(lambda: import_run(tmp_path / "old", tmp_path / "c")) == (
         f"{tmp_path / 'old' / 'model.safetensors'}: cls.predictions.decoder.weight differs from bert.embeddings.word_embeddings.weight,"
         " but config.json ties them",
@@ -167,12 +208,19 @@ def test_old_names_and_tied_second_names(tmp_path: Path) -> None:
     )
 
 
-def test_of_two_biases_that_should_be_one_the_one_that_is_added_is_taken(tmp_path: Path) -> None:
+def test_of_two_biases_that_should_be_one_the_one_that_is_added_is_taken(
+    tmp_path: Path,
+) -> None:
     weights = tensors("albert")
-    write(tmp_path, "albert", {**weights, "predictions.decoder.bias": weights["predictions.bias"] + 1})
+    write(
+        tmp_path,
+        "albert",
+        {**weights, "predictions.decoder.bias": weights["predictions.bias"] + 1},
+    )
     saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
     assert torch.equal(
-        Checkpoint.open(saved).weights()["output_biases.shared"], weights["predictions.bias"] + 1
+        Checkpoint.open(saved).weights()["output_biases.shared"],
+        weights["predictions.bias"] + 1,
     )
     assert (
         notes[-1]
@@ -181,16 +229,26 @@ def test_of_two_biases_that_should_be_one_the_one_that_is_added_is_taken(tmp_pat
 
 
 def test_several_files_and_half_precision(tmp_path: Path) -> None:
-    weights = {name: tensor.bfloat16() for name, tensor in write(tmp_path, "bert").items()}
+    weights = {
+        name: tensor.bfloat16() for name, tensor in write(tmp_path, "bert").items()
+    }
     names = sorted(weights)
     for number, part in enumerate((names[:9], names[9:])):
-        save_file({name: weights[name] for name in part}, tmp_path / f"model-{number}.safetensors")
+        save_file(
+            {name: weights[name] for name in part},
+            tmp_path / f"model-{number}.safetensors",
+        )
     (tmp_path / "model.safetensors").unlink()
-    index = {name: f"model-{int(place >= 9)}.safetensors" for place, name in enumerate(names)}
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    index = {
+        name: f"model-{int(place >= 9)}.safetensors" for place, name in enumerate(names)
+    }
+    (tmp_path / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": index})
+    )
     found = import_run(tmp_path, tmp_path / "run").weights()
     assert torch.equal(
-        found["token_embeddings.shared"], weights["bert.embeddings.word_embeddings.weight"].float()
+        found["token_embeddings.shared"],
+        weights["bert.embeddings.word_embeddings.weight"].float(),
     )
 
 
@@ -218,7 +276,9 @@ def test_the_vocabulary_of_albert(tmp_path: Path) -> None:
     saved, notes = import_folder(tmp_path, tmp_path / "run", ("en", "de"), False)
     found = Checkpoint.open(saved)
     vocab, model = found.tokenizer().vocab, found.weights()
-    assert [pieces[i] for i in (vocab.pad, vocab.unk, vocab.cls, vocab.sep, vocab.mask)] == [
+    assert [
+        pieces[i] for i in (vocab.pad, vocab.unk, vocab.cls, vocab.sep, vocab.mask)
+    ] == [
         "<pad>",
         "<unk>",
         "[CLS]",
@@ -227,22 +287,26 @@ def test_the_vocabulary_of_albert(tmp_path: Path) -> None:
     ]
     assert (vocab.bos, vocab.eos, vocab.size) == (vocab.cls, vocab.sep, size + 2 + 8)
     assert torch.equal(
-        model["token_embeddings.shared"][:size], weights["albert.embeddings.word_embeddings.weight"]
+        model["token_embeddings.shared"][:size],
+        weights["albert.embeddings.word_embeddings.weight"],
     )
     assert 0.01 < float(model["token_embeddings.shared"][size:].std()) < 0.03
     assert torch.equal(
-        model["output_biases.shared"], torch.cat([weights["predictions.bias"], torch.zeros(10)])
+        model["output_biases.shared"],
+        torch.cat([weights["predictions.bias"], torch.zeros(10)]),
     )
     assert notes[1:] == [
         f"vocabulary {tmp_path / 'spiece.model'}: {size} pieces, lower-cased",
         "10 ids are new, drawn at random: symbols and languages that the vocabulary lacks",
     ]
     tokenizer = found.tokenizer()
-    assert tokenizer.encode("``B\u00c4'' ba", "en") == tokenizer.encode('"ba" ba', "en"), (
-        "as ALBERT reads text"
-    )
+    assert tokenizer.encode("``B\u00c4'' ba", "en") == tokenizer.encode(
+        '"ba" ba', "en"
+    ), "as ALBERT reads text"
     export_checkpoint(tmp_path / "run", tmp_path / "back", None)
-    assert (tmp_path / "back" / "spiece.model").read_bytes() == (tmp_path / "spiece.model").read_bytes()
+    assert (tmp_path / "back" / "spiece.model").read_bytes() == (
+        tmp_path / "spiece.model"
+    ).read_bytes()
     settings = json.loads((tmp_path / "back" / "tokenizer_config.json").read_text())
     assert settings == {
         "tokenizer_class": "AlbertTokenizer", "do_lower_case": True, "model_max_length": 20, "keep_accents": False,
@@ -260,7 +324,9 @@ def test_the_ids_of_xlm_r_are_those_of_fairseq(tmp_path: Path) -> None:
     weights = tensors("roberta")
     for name in ("roberta.embeddings.word_embeddings.weight", "lm_head.bias"):
         weights[name] = weights[name][: len(theirs)].clone()
-    write(tmp_path, "roberta", weights, vocab_size=len(theirs), model_type="xlm-roberta")
+    write(
+        tmp_path, "roberta", weights, vocab_size=len(theirs), model_type="xlm-roberta"
+    )
     (tmp_path / "vocab.txt").unlink()
     (tmp_path / "tokenizer_config.json").unlink()
     found = import_run(tmp_path, tmp_path / "run")
@@ -269,8 +335,24 @@ def test_the_ids_of_xlm_r_are_those_of_fairseq(tmp_path: Path) -> None:
     table = weights["roberta.embeddings.word_embeddings.weight"]
     assert torch.equal(found.weights()["token_embeddings.shared"][: len(theirs)], table)
     vocab = tokenizer.vocab
-    roles = (vocab.bos, vocab.eos, vocab.pad, vocab.mask, vocab.cls, vocab.sep, vocab.unk)
-    assert [theirs[i] for i in roles] == ["<s>", "</s>", "<pad>", "<mask>", "<s>", "</s>", "<unk>"]
+    roles = (
+        vocab.bos,
+        vocab.eos,
+        vocab.pad,
+        vocab.mask,
+        vocab.cls,
+        vocab.sep,
+        vocab.unk,
+    )
+    assert [theirs[i] for i in roles] == [
+        "<s>",
+        "</s>",
+        "<pad>",
+        "<mask>",
+        "<s>",
+        "</s>",
+        "<unk>",
+    ]
     export_checkpoint(found.path, tmp_path / "back", None)
     assert_same_tensors(load_file(tmp_path / "back" / "model.safetensors"), weights)
     # The same vocabulary in a folder that says nothing of it, and in one of a smaller model.
@@ -281,9 +363,14 @@ def test_the_ids_of_xlm_r_are_those_of_fairseq(tmp_path: Path) -> None:
         f"{tmp_path}: has sentencepiece.bpe.model, but a RobertaTokenizer needs vocab.json",
         "tokenizer_class in tokenizer_config.json says how pieces are numbered, such as XLMRobertaTokenizer",
     )
-    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "XLMRobertaTokenizer"}'
+    )
     assert import_run(tmp_path, tmp_path / "two").tokenizer().all_pieces() == theirs
-    few = {name: t[:30].clone() if t.shape[0] == len(theirs) else t for name, t in weights.items()}
+    few = {
+        name: t[:30].clone() if t.shape[0] == len(theirs) else t
+        for name, t in weights.items()
+    }
     write(tmp_path, "roberta", few, vocab_size=30, model_type="xlm-roberta")
     (tmp_path / "tokenizer_config.json").unlink()
     assert error_of(lambda: import_run(tmp_path, tmp_path / "no"))[0] == (
@@ -305,7 +392,8 @@ def test_the_merges_of_gpt(tmp_path: Path) -> None:
     for text, pieces in cut.items():
         rows = [ids[piece] for piece in pieces]
         assert torch.equal(
-            table[tokenizer.encode(text, "en")], weights["transformer.tokens_embed.weight"][rows]
+            table[tokenizer.encode(text, "en")],
+            weights["transformer.tokens_embed.weight"][rows],
         )
     vocab = tokenizer.vocab
     assert {vocab.bos, vocab.eos, vocab.pad, vocab.mask, *vocab.spare}.isdisjoint(
@@ -318,7 +406,9 @@ def test_the_merges_of_gpt(tmp_path: Path) -> None:
     assert export_checkpoint(saved, tmp_path / "out", None)[1:] == []
     assert_same_tensors(load_file(tmp_path / "out" / "model.safetensors"), weights)
     assert json.loads((tmp_path / "out" / "vocab.json").read_text()) == ids
-    assert (tmp_path / "out" / "merges.txt").read_text() == (tmp_path / "merges.txt").read_text()
+    assert (tmp_path / "out" / "merges.txt").read_text() == (
+        tmp_path / "merges.txt"
+    ).read_text()
     (tmp_path / "merges.txt").write_text("a b\nab  c</w>\n")
     wrong = f"{tmp_path / 'merges.txt'}: expected PIECE PIECE, got 'ab  c</w>'"
     assert error_of(lambda: import_run(tmp_path, tmp_path / "no")) == (wrong, None)
@@ -349,7 +439,9 @@ def test_wordpiece_in_tokenizer_json_and_what_is_said_of_case(tmp_path: Path) ->
     saved, notes = import_folder(tmp_path, tmp_path / "three", ("en",), False)
     tokenizer = Checkpoint.open(saved).tokenizer()
     assert not tokenizer.preprocessing.lowercase
-    assert tokenizer.encode("\u00e0b", "en") == tokenizer.encode("ab", "en"), "accents are taken off"
+    assert tokenizer.encode("\u00e0b", "en") == tokenizer.encode("ab", "en"), (
+        "accents are taken off"
+    )
     assert notes[1:] == [f"vocabulary {tmp_path / 'tokenizer.json'}: {V} pieces, cased"]
 
 
@@ -375,7 +467,10 @@ NATIVE = {
     ],
 )  # fmt: skip
 def test_what_only_the_library_reads_is_named(
-    changes: dict[str, Any], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write(tmp_path, "bert")
     (tmp_path / "vocab.txt").unlink()
@@ -390,16 +485,24 @@ def test_what_only_the_library_reads_is_named(
     )
 
 
-def test_settings_that_no_reader_knows_and_tokens_without_tokenizer_json(tmp_path: Path) -> None:
+def test_settings_that_no_reader_knows_and_tokens_without_tokenizer_json(
+    tmp_path: Path,
+) -> None:
     write(tmp_path, "bert")
     hint = "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) writes one"
     for settings, reason in (
         ({"do_basic_tokenize": False}, "do_basic_tokenize is false"),
         ({"tokenize_chinese_chars": False}, "tokenize_chinese_chars is false"),
         ({"never_split": ["abc"]}, "it has words that are never split"),
-        ({"tokenizer_class": "BertJapaneseTokenizer"}, "its tokenizer is a BertJapaneseTokenizer"),
+        (
+            {"tokenizer_class": "BertJapaneseTokenizer"},
+            "its tokenizer is a BertJapaneseTokenizer",
+        ),
         ({"mask_token": "[unused1]"}, "its mask_token is [unused1]"),
-        ({"added_tokens_decoder": {"60": {"content": "covid"}}}, "it has added tokens (covid)"),
+        (
+            {"added_tokens_decoder": {"60": {"content": "covid"}}},
+            "it has added tokens (covid)",
+        ),
     ):
         (tmp_path / "tokenizer_config.json").write_text(
             json.dumps({"tokenizer_class": "BertTokenizer"} | settings)
@@ -408,31 +511,52 @@ def test_settings_that_no_reader_knows_and_tokens_without_tokenizer_json(tmp_pat
             f"{tmp_path / 'tokenizer_config.json'}: {reason}, and there is no tokenizer.json to read it from",
             hint,
         )
-    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "BertTokenizer"}'
+    )
     (tmp_path / "added_tokens.json").write_text('{"covid": 60}')
-    assert "it has added tokens (covid)" in str(error_of(lambda: import_run(tmp_path, tmp_path / "no")))
+    assert "it has added tokens (covid)" in str(
+        error_of(lambda: import_run(tmp_path, tmp_path / "no"))
+    )
 
 
 def test_special_added_tokens_have_their_rows(tmp_path: Path) -> None:
-    weights = {n: torch.cat([t, t[:2]]) if t.shape[0] == V else t for n, t in tensors("bert").items()}
+    weights = {
+        n: torch.cat([t, t[:2]]) if t.shape[0] == V else t
+        for n, t in tensors("bert").items()
+    }
     write(tmp_path, "bert", weights, vocab_size=V + 2)
-    added = {str(V): {"content": "[E1]", "special": True}, str(V + 1): {"content": "[E2]", "special": True}}
+    added = {
+        str(V): {"content": "[E1]", "special": True},
+        str(V + 1): {"content": "[E2]", "special": True},
+    }
     (tmp_path / "tokenizer_config.json").write_text(
         json.dumps({"tokenizer_class": "BertTokenizer", "added_tokens_decoder": added})
     )
     found = import_run(tmp_path, tmp_path / "run")
     assert found.tokenizer().all_pieces()[-2:] == ["[E1]", "[E2]"]
     assert found.weights()["token_embeddings.shared"].shape[0] == V + 2
-    for odd in ({"7": {"content": "[E1]"}}, {"x": {"content": "[E1]"}}, {str(V): {}}, {str(V): 3}):
+    for odd in (
+        {"7": {"content": "[E1]"}},
+        {"x": {"content": "[E1]"}},
+        {str(V): {}},
+        {str(V): 3},
+    ):
         (tmp_path / "tokenizer_config.json").write_text(
-            json.dumps({"tokenizer_class": "BertTokenizer", "added_tokens_decoder": odd})
+            json.dumps(
+                {"tokenizer_class": "BertTokenizer", "added_tokens_decoder": odd}
+            )
         )
-        assert "added token" in error_of(lambda: import_run(tmp_path, tmp_path / "no"))[0]
+        assert (
+            "added token" in error_of(lambda: import_run(tmp_path, tmp_path / "no"))[0]
+        )
 
 
 def test_rows_without_a_piece_are_kept_and_counted(tmp_path: Path) -> None:
     write(tmp_path, "bert")
-    (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in [*SPECIAL, "a", "b"]))
+    (tmp_path / "vocab.txt").write_text(
+        "".join(f"{piece}\n" for piece in [*SPECIAL, "a", "b"])
+    )
     saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
     assert notes[-1] == f"rows 17 to {V - 1} of the token embeddings have no piece"
     assert Checkpoint.open(saved).weights()["token_embeddings.shared"].shape == (V, D)
@@ -455,25 +579,35 @@ def test_a_pickle_is_refused_or_read_for_tensors_alone(tmp_path: Path) -> None:
     torch.save(weights, path)
     assert error_of(lambda: import_run(tmp_path, tmp_path / "run")) == (
         f"{path}: is a pickle, which could run code", "--pickle reads it with a loader that makes tensors and nothing else")  # fmt: skip
-    assert_same_tensors(import_run(tmp_path, tmp_path / "run", pickles=True).weights(), expected)
+    assert_same_tensors(
+        import_run(tmp_path, tmp_path / "run", pickles=True).weights(), expected
+    )
 
     refused = (
         f"{path}: holds other things than tensors, or is damaged",
         "only tensors are read from a pickle",
     )
     torch.save({**weights, "more": Evil(tmp_path / "trodden")}, path)
-    assert error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True)) == refused
+    assert (
+        error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True)) == refused
+    )
     path.write_bytes(pickle.dumps(Evil(tmp_path / "trodden"), protocol=2))
-    assert error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True)) == refused
+    assert (
+        error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True)) == refused
+    )
     path.write_bytes(b"PK\x03\x04 cut off")
-    assert error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True)) == refused
+    assert (
+        error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True)) == refused
+    )
     # PyTorch itself does not notice a bit that has changed.
     torch.save(weights, path)
     content = bytearray(path.read_bytes())
     content[content.index(next(iter(weights.values())).numpy().tobytes())] ^= 1
     path.write_bytes(content)
     torch.load(path)
-    assert error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True)) == refused
+    assert (
+        error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True)) == refused
+    )
     assert not (tmp_path / "trodden").exists() and not (tmp_path / "no").exists()
     torch.save([1, 2], path)
     assert (
@@ -559,10 +693,16 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     )
     path = tmp_path / "tokenizer.json"
     path.write_text('{"model": {"type": "BPE"}}')
-    assert complaint()[0].startswith(f"{path}: it splits text by None, and its decoder None does not show")
+    assert complaint()[0].startswith(
+        f"{path}: it splits text by None, and its decoder None does not show"
+    )
     # A WordPiece that says nothing of how it prepares text.
-    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
-    path.write_text('{"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "[UNK]": 2}}}')
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "BertTokenizer"}'
+    )
+    path.write_text(
+        '{"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "[UNK]": 2}}}'
+    )
     gaps = f"{path}: the ids of its pieces are not 0, 1, 2, ... without gaps"
     assert complaint() == (gaps, "was it damaged on the way?")
     for broken in (
@@ -580,13 +720,17 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert message == f"{tmp_path / 'merges.txt'}:1: not UTF-8 (byte 0xff at offset 0)"
     assert hint == "convert it, for example: iconv -f ENCODING -t UTF-8"
     (tmp_path / "merges.txt").unlink()
-    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "BertTokenizer"}'
+    )
     (tmp_path / "vocab.txt").write_text("a\nb\n")
     assert complaint() == (
         f"{tmp_path / 'vocab.txt'}: is not a SentencePiece model",
         "expected what spm_train wrote, or BERT's vocab.txt",
     )
-    (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in [*SPECIAL, "a", "a"]))
+    (tmp_path / "vocab.txt").write_text(
+        "".join(f"{piece}\n" for piece in [*SPECIAL, "a", "a"])
+    )
     assert complaint() == (
         f"{tmp_path / 'vocab.txt'}: the piece 'a' occurs twice",
         "a vocab.txt has one piece a line, each once",
@@ -617,7 +761,9 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_tensors_that_have_no_place_or_are_missing_or_broken(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
 
-    def complaint(kind: str, weights: dict[str, torch.Tensor]) -> tuple[str, str | None]:
+    def complaint(
+        kind: str, weights: dict[str, torch.Tensor]
+    ) -> tuple[str, str | None]:
         write(tmp_path, kind, weights)
         return error_of(lambda: import_run(tmp_path, tmp_path / "run"))
 
@@ -629,12 +775,16 @@ def test_tensors_that_have_no_place_or_are_missing_or_broken(tmp_path: Path) -> 
     assert complaint("electra", tensors("electra") | generator)[0] == (
         f"{path}: has no generator_predictions.dense.bias"
     )
-    assert complaint("bert", tensors("bert") | {"bert.adapter.weight": torch.ones(2)}) == (
+    assert complaint(
+        "bert", tensors("bert") | {"bert.adapter.weight": torch.ones(2)}
+    ) == (
         f"{path}: bert.adapter.weight has no place in BERT",
         "a model with other parts than the published ones cannot be imported",
     )
     bert = tensors("bert")
-    del bert["cls.predictions.transform.LayerNorm.bias"]  # half a head is not a head that is missing
+    del bert[
+        "cls.predictions.transform.LayerNorm.bias"
+    ]  # half a head is not a head that is missing
     assert complaint("bert", bert) == (
         f"{path}: has no cls.predictions.transform.LayerNorm.bias",
         "the BERT that config.json describes has one",
@@ -652,14 +802,19 @@ def test_tensors_that_have_no_place_or_are_missing_or_broken(tmp_path: Path) -> 
     for value in (float("nan"), float("inf")):
         bert = tensors("bert")
         bert[name][3, 4] = value
-        assert complaint("bert", bert)[0] == f"{path}: {name} holds numbers that are not finite"
-    assert complaint("bert", tensors("bert") | {name: torch.ones(D, 24, dtype=torch.int64)})[0] == (
-        f"{path}: {name} holds torch.int64, not floating-point numbers"
-    )
+        assert (
+            complaint("bert", bert)[0]
+            == f"{path}: {name} holds numbers that are not finite"
+        )
+    assert complaint(
+        "bert", tensors("bert") | {name: torch.ones(D, 24, dtype=torch.int64)}
+    )[0] == (f"{path}: {name} holds torch.int64, not floating-point numbers")
 
 
 def test_a_generator_of_electra_has_an_lm_head(tmp_path: Path) -> None:
-    weights = {n: t for n, t in tensors("electra").items() if not n.startswith("discriminator")}
+    weights = {
+        n: t for n, t in tensors("electra").items() if not n.startswith("discriminator")
+    }
     weights |= {
         "generator_predictions.dense.weight": torch.randn(E, D),
         "generator_predictions.dense.bias": torch.randn(E),
@@ -674,7 +829,9 @@ def test_a_generator_of_electra_has_an_lm_head(tmp_path: Path) -> None:
     assert_same_tensors(load_file(tmp_path / "back" / "model.safetensors"), weights)
 
 
-def test_names_of_data_parallel_and_weights_in_shards_of_both_formats(tmp_path: Path) -> None:
+def test_names_of_data_parallel_and_weights_in_shards_of_both_formats(
+    tmp_path: Path,
+) -> None:
     weights = write(tmp_path, "bert")
     expected = import_run(tmp_path, tmp_path / "expected").weights()
     parallel = {f"module.{name}": tensor for name, tensor in weights.items()}
@@ -688,22 +845,37 @@ def test_names_of_data_parallel_and_weights_in_shards_of_both_formats(tmp_path: 
     (tmp_path / "pytorch_model.bin").unlink()
     names = sorted(weights)
     for number, part in enumerate((names[:9], names[9:])):
-        torch.save({name: weights[name] for name in part}, tmp_path / f"pytorch_model-{number}.bin")
+        torch.save(
+            {name: weights[name] for name in part},
+            tmp_path / f"pytorch_model-{number}.bin",
+        )
     index_path = tmp_path / "pytorch_model.bin.index.json"
-    index = {name: f"pytorch_model-{int(place >= 9)}.bin" for place, name in enumerate(names)}
+    index = {
+        name: f"pytorch_model-{int(place >= 9)}.bin" for place, name in enumerate(names)
+    }
     index_path.write_text(json.dumps({"weight_map": index}))
     assert error_of(lambda: import_run(tmp_path, tmp_path / "no"))[0] == (
         f"{index_path}: is a pickle, which could run code"
     )
-    assert_same_tensors(import_run(tmp_path, tmp_path / "shards", pickles=True).weights(), expected)
+    assert_same_tensors(
+        import_run(tmp_path, tmp_path / "shards", pickles=True).weights(), expected
+    )
     (tmp_path / "pytorch_model-1.bin").unlink()
     assert error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True)) == (
         f"{index_path}: lists pytorch_model-1.bin, which is not there",
         "is the download complete?",
     )
-    for odd in ({}, {"weight_map": {}}, {"weight_map": {"a": "../a"}}, {"weight_map": {"a": 1}}):
+    for odd in (
+        {},
+        {"weight_map": {}},
+        {"weight_map": {"a": "../a"}},
+        {"weight_map": {"a": 1}},
+    ):
         index_path.write_text(json.dumps(odd))
-        assert "has no weight_map" in error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True))[0]
+        assert (
+            "has no weight_map"
+            in error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True))[0]
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -719,7 +891,11 @@ def test_an_output_layer_of_its_own_comes_back(kind: str, tmp_path: Path) -> Non
     if kind in names:
         width = E if kind == "albert" else D
         weights[f"{names[kind]}.weight"] = torch.randn(V, width)
-    bias = {"bert": "cls.predictions.bias", "roberta": "lm_head.bias", "albert": "predictions.bias"}
+    bias = {
+        "bert": "cls.predictions.bias",
+        "roberta": "lm_head.bias",
+        "albert": "predictions.bias",
+    }
     if kind in bias:
         weights[f"{names[kind]}.bias"] = weights[bias[kind]].clone()
     write(tmp_path, kind, weights, tie_word_embeddings=False)
@@ -729,9 +905,23 @@ def test_an_output_layer_of_its_own_comes_back(kind: str, tmp_path: Path) -> Non
     assert_same_tensors(load_file(tmp_path / "back" / "model.safetensors"), weights)
 
 
-def test_mistakes_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(tmp_path, "bert")
-    assert run(["import", str(tmp_path), "--output", str(tmp_path / "run"), "--langs", "en,en"]) == 2
+    assert (
+        run(
+            [
+                "import",
+                str(tmp_path),
+                "--output",
+                str(tmp_path / "run"),
+                "--langs",
+                "en,en",
+            ]
+        )
+        == 2
+    )
     assert (
         capsys.readouterr().err
         == "error: --langs: expected languages, such as en,de, each once, got en,en\nhint: masscli import --help\n"
@@ -739,7 +929,11 @@ def test_mistakes_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     assert run(["import", str(tmp_path), "--output", str(tmp_path / "run")]) == 0
     capsys.readouterr()
     assert run(["inspect", str(tmp_path / "run")]) == 0
-    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("[", "data"))]
+    shown = [
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith(("[", "data"))
+    ]
     assert shown == ["[model]"], "nothing is said of a run that there was not"
     assert run(["import", str(tmp_path), "--output", str(tmp_path)]) == 2
     assert (
@@ -756,18 +950,28 @@ def write_albert(folder: Path, model: bytes) -> None:
     (folder / "spiece.model").write_bytes(model)
 
 
-@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
-def test_what_is_no_sentencepiece_model_is_refused(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content", [b"", b"version https://git-lfs.github.com/spec/v1\n"]
+)
+def test_what_is_no_sentencepiece_model_is_refused(
+    content: bytes, tmp_path: Path
+) -> None:
     """SentencePiece itself takes an empty file for a model without pieces."""
     write_albert(tmp_path, content)
-    with pytest.raises(MasscliError, match=r"spiece.model: is not a SentencePiece model"):
+    with pytest.raises(
+        MasscliError, match=r"spiece.model: is not a SentencePiece model"
+    ):
         import_folder(tmp_path, tmp_path / "run", ("en",), False)
 
 
-def test_a_sentencepiece_model_with_a_piece_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_sentencepiece_model_with_a_piece_that_is_no_text_is_refused(
+    tmp_path: Path,
+) -> None:
     """SentencePiece itself fails only when it is asked for the piece."""
     model = train_sentencepiece(iter(["ab abc", "cab ba", "ab cab"]), 16, 1.0, [])
     assert "▁cab".encode() in model
     write_albert(tmp_path, model.replace("▁cab".encode(), "▁ca".encode() + b"\xc0"))
-    with pytest.raises(MasscliError, match=r"spiece.model: is not a SentencePiece model"):
+    with pytest.raises(
+        MasscliError, match=r"spiece.model: is not a SentencePiece model"
+    ):
         import_folder(tmp_path, tmp_path / "run", ("en",), False)

@@ -27,7 +27,11 @@ with warnings.catch_warnings():
         "transformers", reason="Hugging Face's transformers is not installed"
     )
 
-pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("no_sync")]
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("no_sync"),
+]
 
 L = 24
 FIRST_ID = 6
@@ -39,7 +43,9 @@ FAIRSEQ = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 def byte_level(folder: Path, special: list[str]) -> int:
     tokenizers = pytest.importorskip("tokenizers")
     peer = tokenizers.ByteLevelBPETokenizer()
-    peer.train_from_iterator([LINE] * 3, vocab_size=280, special_tokens=special, show_progress=False)
+    peer.train_from_iterator(
+        [LINE] * 3, vocab_size=280, special_tokens=special, show_progress=False
+    )
     folder.mkdir(exist_ok=True)
     peer.save_model(str(folder))
     size: int = peer.get_vocab_size()
@@ -47,7 +53,10 @@ def byte_level(folder: Path, special: list[str]) -> int:
 
 
 def sentencepiece_file(folder: Path, name: str, more: int, **options: Any) -> int:
-    pytest.importorskip("google.protobuf", reason="transformers reads SentencePiece models with protobuf")
+    pytest.importorskip(
+        "google.protobuf",
+        reason="transformers reads SentencePiece models with protobuf",
+    )
     folder.mkdir(exist_ok=True)
     return len(sentence_pieces(folder / name, 40, **options)) + more
 
@@ -78,17 +87,33 @@ def camembert(folder: Path) -> int:
 
 
 def albert(folder: Path) -> int:
-    frame = {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "control_symbols": "[CLS],[SEP],[MASK]"}
+    frame = {
+        "pad_id": 0,
+        "unk_id": 1,
+        "bos_id": -1,
+        "eos_id": -1,
+        "control_symbols": "[CLS],[SEP],[MASK]",
+    }
     return sentencepiece_file(folder, "spiece.model", 0, **frame)
 
 
 ENCODER = {"hidden_size": 36, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 50,
            "type_vocab_size": 2, "max_position_embeddings": L, "initializer_range": 0.15}  # fmt: skip
-AFTER_PADDING = ENCODER | {"type_vocab_size": 1, "max_position_embeddings": L + 2, "pad_token_id": 1}
+AFTER_PADDING = ENCODER | {
+    "type_vocab_size": 1,
+    "max_position_embeddings": L + 2,
+    "pad_token_id": 1,
+}
 NARROW = ENCODER | {"embedding_size": 16}
 DISTILBERT = {"dim": 36, "n_layers": 2, "n_heads": 3, "hidden_dim": 50, "max_position_embeddings": L,
               "initializer_range": 0.15}  # fmt: skip
-GPT = {"n_positions": L, "n_embd": 36, "n_layer": 3, "n_head": 4, "initializer_range": 0.15}
+GPT = {
+    "n_positions": L,
+    "n_embd": 36,
+    "n_layer": 3,
+    "n_head": 4,
+    "initializer_range": 0.15,
+}
 UNTIED = {"tie_word_embeddings": False}
 PADDED = {"padded_rows": 7}
 ODD_ENCODERS = [
@@ -103,7 +128,8 @@ ODD_ROBERTAS = [
     {"layer_norm_eps": 1e-3, "num_attention_heads": 12},
     {"type_vocab_size": 2},
     UNTIED,
-    {"num_attention_heads": 1, "pad_token_id": 3, "max_position_embeddings": 13} | PADDED,
+    {"num_attention_heads": 1, "pad_token_id": 3, "max_position_embeddings": 13}
+    | PADDED,
 ]
 FAMILIES: list[tuple[str, dict[str, Any], Callable[[Path], int], list[dict[str, Any]]]] = [
     ("BertForPreTraining", ENCODER, wordpiece, ODD_ENCODERS),
@@ -155,7 +181,10 @@ CASES = [
 @pytest.mark.parametrize(("kind", "config", "write_vocabulary"), CASES)
 @torch.no_grad()
 def test_logits_the_round_trip_and_ids(
-    kind: str, config: dict[str, Any], write_vocabulary: Callable[[Path], int], tmp_path: Path
+    kind: str,
+    config: dict[str, Any],
+    write_vocabulary: Callable[[Path], int],
+    tmp_path: Path,
 ) -> None:
     options = dict(config)
     size = write_vocabulary(tmp_path / "theirs") + options.pop("padded_rows", 0)
@@ -170,13 +199,19 @@ def test_logits_the_round_trip_and_ids(
     import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
     compare(peer, tmp_path / "run", size)
     export_checkpoint(tmp_path / "run", tmp_path / "back", None)
-    theirs, back = (load_file(tmp_path / name / "model.safetensors") for name in ("theirs", "back"))
+    theirs, back = (
+        load_file(tmp_path / name / "model.safetensors") for name in ("theirs", "back")
+    )
     assert back.keys() == theirs.keys()
     for name, tensor in theirs.items():
         assert torch.equal(back[name], tensor), name
     _, info = peer_class.from_pretrained(tmp_path / "back", output_loading_info=True)
-    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    assert json.loads((tmp_path / "back" / "config.json").read_text())["architectures"] == [kind]
+    assert not any(
+        info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")
+    )
+    assert json.loads((tmp_path / "back" / "config.json").read_text())[
+        "architectures"
+    ] == [kind]
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "back")
     expected = tokenizer(LINE, add_special_tokens=False)["input_ids"]
@@ -202,7 +237,9 @@ def compare(peer: Any, run: Path, size: int) -> None:
     model = Checkpoint.open(run).model()
     length = model.config.max_positions
     lengths = torch.tensor([length, 1, length // 2, length - 5])
-    ids = torch.randint(FIRST_ID, size, (4, length), generator=torch.Generator().manual_seed(5))
+    ids = torch.randint(
+        FIRST_ID, size, (4, length), generator=torch.Generator().manual_seed(5)
+    )
     keep = torch.arange(length) < lengths[:, None]
     pad = getattr(peer.config, "pad_token_id", None) or 0
     inputs = {"input_ids": torch.where(keep, ids, pad), "attention_mask": keep.long()}
@@ -217,7 +254,9 @@ def compare(peer: Any, run: Path, size: int) -> None:
     if logits is None and "PreTraining" not in type(peer).__name__:
         logits = expected.logits
     if logits is not None:
-        assert (model.logits(hidden)[..., :size][keep] - logits[keep]).abs().max() < 1e-5
+        assert (
+            model.logits(hidden)[..., :size][keep] - logits[keep]
+        ).abs().max() < 1e-5
 
 
 HEADS = [
@@ -231,21 +270,30 @@ HEADS = [
     "GPT2ForTokenClassification",
     "GPT2DoubleHeadsModel",
 ]
-BASES = {kind.split("For")[0].removesuffix("LMHeadModel"): (base, write) for kind, base, write, _ in FAMILIES}
+BASES = {
+    kind.split("For")[0].removesuffix("LMHeadModel"): (base, write)
+    for kind, base, write, _ in FAMILIES
+}
 
 
 @pytest.mark.parametrize("kind", HEADS)
 @torch.no_grad()
 def test_a_model_with_any_head_is_read_without_it(kind: str, tmp_path: Path) -> None:
-    base, write_vocabulary = BASES[kind.split("For")[0].removesuffix("DoubleHeadsModel")]
+    base, write_vocabulary = BASES[
+        kind.split("For")[0].removesuffix("DoubleHeadsModel")
+    ]
     size = write_vocabulary(tmp_path / "theirs")
     peer_class = getattr(transformers, kind)
     torch.manual_seed(3)
     peer = peer_class(peer_class.config_class(vocab_size=size, **base)).eval()
     peer.save_pretrained(tmp_path / "theirs")
-    _, notes = import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
+    _, notes = import_folder(
+        tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False
+    )
     model = Checkpoint.open(tmp_path / "run").model()
-    ids = torch.randint(FIRST_ID, size, (1, 9), generator=torch.Generator().manual_seed(5))
+    ids = torch.randint(
+        FIRST_ID, size, (1, 9), generator=torch.Generator().manual_seed(5)
+    )
     segments = torch.zeros_like(ids) if model.config.segments == 2 else None
     expected = peer.base_model(input_ids=ids).last_hidden_state
     hidden = model.read(Tokens(ids, torch.tensor([9]), segments=segments))
@@ -254,39 +302,61 @@ def test_a_model_with_any_head_is_read_without_it(kind: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "kind", ["BertForMaskedLM", "RobertaForMaskedLM", "AlbertForMaskedLM", "GPT2LMHeadModel"]
+    "kind",
+    ["BertForMaskedLM", "RobertaForMaskedLM", "AlbertForMaskedLM", "GPT2LMHeadModel"],
 )
 @torch.no_grad()
-def test_a_config_without_defaults_is_read_as_their_library_reads_it(kind: str, tmp_path: Path) -> None:
+def test_a_config_without_defaults_is_read_as_their_library_reads_it(
+    kind: str, tmp_path: Path
+) -> None:
     """Files of 2019 name neither the model_type nor what is as usual."""
     base, write_vocabulary = BASES[kind.split("For")[0].removesuffix("LMHeadModel")]
     size = write_vocabulary(tmp_path / "theirs")
     peer_class = getattr(transformers, kind)
     torch.manual_seed(3)
-    peer_class(peer_class.config_class(vocab_size=size, **base)).save_pretrained(tmp_path / "theirs")
+    peer_class(peer_class.config_class(vocab_size=size, **base)).save_pretrained(
+        tmp_path / "theirs"
+    )
     path = tmp_path / "theirs" / "config.json"
     # BERT's table of segments has two rows by default; RoBERTa's models name their one.
-    kept = {key for key in base if key != "type_vocab_size" or kind.startswith("Roberta")}
+    kept = {
+        key for key in base if key != "type_vocab_size" or kind.startswith("Roberta")
+    }
     config = json.loads(path.read_text(encoding="utf-8"))
     kept |= {"vocab_size", "architectures", "embedding_size", "pad_token_id"}
-    path.write_text(json.dumps({key: config[key] for key in kept if key in config}), encoding="utf-8")
+    path.write_text(
+        json.dumps({key: config[key] for key in kept if key in config}),
+        encoding="utf-8",
+    )
     peer = peer_class.from_pretrained(tmp_path / "theirs").eval()
     import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
     compare(peer, tmp_path / "run", size)
 
 
 @pytest.mark.parametrize("added", [[], ["covid", "x Y"]], ids=["plain", "added"])
-@pytest.mark.parametrize("kind", ["Bert", "Roberta", "Albert", "XLMRoberta", "OpenAIGPT"])
-def test_what_only_tokenizer_json_says(kind: str, added: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind", ["Bert", "Roberta", "Albert", "XLMRoberta", "OpenAIGPT"]
+)
+def test_what_only_tokenizer_json_says(
+    kind: str, added: list[str], tmp_path: Path
+) -> None:
     """The folder that today's library writes has tokenizer.json alone, here with tokens that a user added."""
-    writers = {"Bert": wordpiece, "Roberta": roberta, "Albert": albert, "XLMRoberta": xlmr, "OpenAIGPT": gpt}
+    writers = {
+        "Bert": wordpiece,
+        "Roberta": roberta,
+        "Albert": albert,
+        "XLMRoberta": xlmr,
+        "OpenAIGPT": gpt,
+    }
     size = writers[kind](tmp_path / "old")
     peer = getattr(transformers, f"{kind}Tokenizer").from_pretrained(tmp_path / "old")
     peer.add_tokens(added)
     peer.save_pretrained(tmp_path / "new")
     classes = {"OpenAIGPT": "OpenAIGPTLMHeadModel"}
     model_class = getattr(transformers, classes.get(kind, f"{kind}Model"))
-    sizes = {"Albert": NARROW, "OpenAIGPT": GPT, "Bert": ENCODER}.get(kind, AFTER_PADDING)
+    sizes = {"Albert": NARROW, "OpenAIGPT": GPT, "Bert": ENCODER}.get(
+        kind, AFTER_PADDING
+    )
     model = model_class(model_class.config_class(vocab_size=size + len(added), **sizes))
     model.save_pretrained(tmp_path / "new")
     import_folder(tmp_path / "new", tmp_path / "run", ("en",), allow_pickle=False)
@@ -300,13 +370,24 @@ def test_what_only_tokenizer_json_says(kind: str, added: list[str], tmp_path: Pa
     assert len(again) >= size + len(added)
 
 
-def test_tokens_that_only_the_map_of_special_tokens_calls_special(tmp_path: Path) -> None:
+def test_tokens_that_only_the_map_of_special_tokens_calls_special(
+    tmp_path: Path,
+) -> None:
     """Before tokenizer.json, a token for padding was added to GPT-2 in two files."""
     size = gpt2(tmp_path / "theirs")
     end = {"content": "<|endoftext|>", "lstrip": False}
-    special = {"bos_token": end, "eos_token": end, "unk_token": end, "pad_token": "[PAD]"}
-    (tmp_path / "theirs" / "special_tokens_map.json").write_text(json.dumps(special), encoding="utf-8")
-    (tmp_path / "theirs" / "added_tokens.json").write_text(json.dumps({"[PAD]": size}), encoding="utf-8")
+    special = {
+        "bos_token": end,
+        "eos_token": end,
+        "unk_token": end,
+        "pad_token": "[PAD]",
+    }
+    (tmp_path / "theirs" / "special_tokens_map.json").write_text(
+        json.dumps(special), encoding="utf-8"
+    )
+    (tmp_path / "theirs" / "added_tokens.json").write_text(
+        json.dumps({"[PAD]": size}), encoding="utf-8"
+    )
     peer = transformers.GPT2Model(transformers.GPT2Config(vocab_size=size + 1, **GPT))
     peer.save_pretrained(tmp_path / "theirs")
     import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)

@@ -30,30 +30,55 @@ with warnings.catch_warnings():
         "transformers", reason="Hugging Face's transformers is not installed"
     )
 
-pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("no_sync")]
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("no_sync"),
+]
 
 L = 24
 SIZES = {"vocab_size": V, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48,
          "type_vocab_size": 2, "max_position_embeddings": L, "initializer_range": 0.15}  # fmt: skip
 ONE_KIND = SIZES | {"type_vocab_size": 1, "max_position_embeddings": L + 2}
-GPT = {"vocab_size": V, "n_positions": L, "n_embd": 32, "n_layer": 3, "n_head": 4, "initializer_range": 0.15}
+GPT = {
+    "vocab_size": V,
+    "n_positions": L,
+    "n_embd": 32,
+    "n_layer": 3,
+    "n_head": 4,
+    "initializer_range": 0.15,
+}
 MODELS = [
     ("BertForPreTraining", "BertConfig", SIZES),
-    ("BertForPreTraining", "BertConfig", SIZES | {"hidden_act": "gelu_new", "layer_norm_eps": 1e-3}),
+    (
+        "BertForPreTraining",
+        "BertConfig",
+        SIZES | {"hidden_act": "gelu_new", "layer_norm_eps": 1e-3},
+    ),
     ("BertForMaskedLM", "BertConfig", SIZES | {"hidden_act": "relu"}),
     ("BertModel", "BertConfig", SIZES),
     ("RobertaForMaskedLM", "RobertaConfig", ONE_KIND),
     ("RobertaModel", "RobertaConfig", ONE_KIND),
     ("AlbertForPreTraining", "AlbertConfig", SIZES | {"embedding_size": 16}),
-    ("AlbertForMaskedLM", "AlbertConfig", SIZES | {"embedding_size": 16, "hidden_act": "gelu"}),
+    (
+        "AlbertForMaskedLM",
+        "AlbertConfig",
+        SIZES | {"embedding_size": 16, "hidden_act": "gelu"},
+    ),
     ("ElectraForPreTraining", "ElectraConfig", SIZES | {"embedding_size": 16}),
-    ("ElectraForPreTraining", "ElectraConfig", SIZES | {"embedding_size": 32, "hidden_act": "gelu_new"}),
+    (
+        "ElectraForPreTraining",
+        "ElectraConfig",
+        SIZES | {"embedding_size": 32, "hidden_act": "gelu_new"},
+    ),
     ("OpenAIGPTLMHeadModel", "OpenAIGPTConfig", GPT),
 ]
 
 
 @pytest.mark.parametrize(
-    ("kind", "config", "sizes"), MODELS, ids=lambda value: value if isinstance(value, str) else ""
+    ("kind", "config", "sizes"),
+    MODELS,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_states_and_logits_are_the_same_both_ways(
     kind: str, config: str, sizes: dict[str, Any], tmp_path: Path
@@ -69,7 +94,9 @@ def test_states_and_logits_are_the_same_both_ways(
     compare(peer, tmp_path / "run")
 
     export_checkpoint(tmp_path / "run", tmp_path / "ours", None)
-    again, info = getattr(transformers, kind).from_pretrained(tmp_path / "ours", output_loading_info=True)
+    again, info = getattr(transformers, kind).from_pretrained(
+        tmp_path / "ours", output_loading_info=True
+    )
     assert not info["missing_keys"] and not info["mismatched_keys"]
     compare(again.eval(), tmp_path / "run")
     assert {k: v.tolist() for k, v in again.state_dict().items()} == {
@@ -83,7 +110,10 @@ def compare(peer: Any, run: Path) -> None:
     checkpoint = Checkpoint.open(run)
     model, heads = (
         checkpoint.model(),
-        {name.partition(".")[2]: tensor for name, tensor in checkpoint.objective_state().items()},
+        {
+            name.partition(".")[2]: tensor
+            for name, tensor in checkpoint.objective_state().items()
+        },
     )
     block, lengths, segments = texts(V, L)
     keep = torch.arange(L) < lengths[:, None]
@@ -102,11 +132,16 @@ def compare(peer: Any, run: Path) -> None:
         close(model.pool(hidden), found.pooler_output)
     if name == "ElectraForPreTraining":
         detector = Detector(model.config.dim, model.config.activation)
-        detector.load_state_dict({name.removeprefix("detector."): tensor for name, tensor in heads.items()})
+        detector.load_state_dict(
+            {name.removeprefix("detector."): tensor for name, tensor in heads.items()}
+        )
         close(detector(hidden[keep]), found.logits[keep])
     elif name in ("BertForPreTraining", "AlbertForPreTraining"):
         order = found.seq_relationship_logits if name[0] == "B" else found.sop_logits
-        close(F.linear(model.pool(hidden), heads["head.weight"], heads["head.bias"]), order)
+        close(
+            F.linear(model.pool(hidden), heads["head.weight"], heads["head.bias"]),
+            order,
+        )
         close(model.logits(hidden)[keep], found.prediction_logits[keep])
     elif not name.endswith("Model") or name.startswith("OpenAI"):
         close(model.logits(hidden)[keep], found.logits[keep])
@@ -123,13 +158,20 @@ def test_two_biases_that_should_be_one(tmp_path: Path) -> None:
     path = tmp_path / "theirs" / "model.safetensors"
     weights = load_file(path)
     save_file(
-        {**weights, "predictions.decoder.bias": weights["predictions.bias"] + torch.arange(float(V))},
+        {
+            **weights,
+            "predictions.decoder.bias": weights["predictions.bias"]
+            + torch.arange(float(V)),
+        },
         path,
         {"format": "pt"},
     )
     write_wordpiece(tmp_path / "theirs")
     import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
-    compare(transformers.AlbertForMaskedLM.from_pretrained(tmp_path / "theirs").eval(), tmp_path / "run")
+    compare(
+        transformers.AlbertForMaskedLM.from_pretrained(tmp_path / "theirs").eval(),
+        tmp_path / "run",
+    )
 
 
 def test_an_old_state_dict_in_a_pickle(tmp_path: Path) -> None:
@@ -155,7 +197,9 @@ TUNED = [
 
 
 @pytest.mark.parametrize(
-    ("family", "task", "data"), TUNED, ids=lambda value: value if isinstance(value, str) else ""
+    ("family", "task", "data"),
+    TUNED,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_was_fine_tuned_scores_alike(
     family: str, task: str, data: tuple[str, ...], labelled: Path, tmp_path: Path
@@ -201,12 +245,18 @@ def test_what_was_fine_tuned_scores_alike(
     ]
     assert masscli(learn) == 0
     notes = export_checkpoint(tmp_path / "run", tmp_path / "ours", None)
-    assert not any(f"{task}-" in note or ".head" in note for note in notes), "the head is not left behind"
+    assert not any(f"{task}-" in note or ".head" in note for note in notes), (
+        "the head is not left behind"
+    )
     config = transformers.AutoConfig.from_pretrained(tmp_path / "ours")
     peer, info = getattr(transformers, config.architectures[0]).from_pretrained(
         tmp_path / "ours", output_loading_info=True
     )
-    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+    assert (
+        not info["missing_keys"]
+        and not info["unexpected_keys"]
+        and not info["mismatched_keys"]
+    )
     ours: Any = load(tmp_path / "run", device="cpu", precision="fp32").task_model()
     if task in ("classify", "tag"):
         assert tuple(config.id2label.values()) == ours.options.labels
@@ -222,21 +272,32 @@ def test_what_was_fine_tuned_scores_alike(
     with torch.no_grad():
         if task == "choose":
             each = zip(
-                *(torch.split(block, batch.labels["choices"].ids.tolist()) for block in read.values()),
+                *(
+                    torch.split(block, batch.labels["choices"].ids.tolist())
+                    for block in read.values()
+                ),
                 strict=True,
             )
             theirs = [
-                peer.eval()(**dict(zip(read, (part[None] for part in parts), strict=True))).logits[0]
+                peer.eval()(
+                    **dict(zip(read, (part[None] for part in parts), strict=True))
+                ).logits[0]
                 for parts in each
             ]
-            close(torch.cat(ours.objective.scores(ours.model, batch)[0]), torch.cat(theirs))
+            close(
+                torch.cat(ours.objective.scores(ours.model, batch)[0]),
+                torch.cat(theirs),
+            )
             return
         found, scores = (
             peer.eval()(**read),
             ours.objective.head(ours.objective.reader.hidden_states(ours.model, batch)),
         )
         if task == "extract":
-            close(scores[keep], torch.stack([found.start_logits, found.end_logits], -1)[keep])
+            close(
+                scores[keep],
+                torch.stack([found.start_logits, found.end_logits], -1)[keep],
+            )
         elif task == "tag":
             close(scores[keep], found.logits[keep])
         elif task == "classify":
@@ -244,6 +305,11 @@ def test_what_was_fine_tuned_scores_alike(
         else:
             told = [
                 float(answer.text)
-                for answer in ours.answers(table, ours.objective.forward_outputs(ours.model, batch))
+                for answer in ours.answers(
+                    table, ours.objective.forward_outputs(ours.model, batch)
+                )
             ]
-            assert found.logits[:, 0].tolist() == pytest.approx(told, abs=2e-4) and len({*told}) > 1
+            assert (
+                found.logits[:, 0].tolist() == pytest.approx(told, abs=2e-4)
+                and len({*told}) > 1
+            )

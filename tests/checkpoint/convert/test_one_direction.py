@@ -26,7 +26,9 @@ def test_one_direction_computes_the_same(shape: str, toy: Path, tmp_path: Path) 
     model.eval()
     with torch.no_grad():
         memory = model.encode(Tokens(source, torch.tensor([source.shape[1]])))
-        logits = model.logits(model.decode(Tokens(target, torch.tensor([target.shape[1]])), memory))
+        logits = model.logits(
+            model.decode(Tokens(target, torch.tensor([target.shape[1]])), memory)
+        )
     assert logits.sub(logits_of(run, source, target)).abs().max() < 1e-5
     assert [
         *directed.source_prefix,
@@ -43,13 +45,18 @@ def test_the_other_direction_is_another_model(toy: Path, tmp_path: Path) -> None
     there, back = fold_direction(run, "en", "de"), fold_direction(run, "de", "en")
     name = "embeddings.encoder.positions.weight"
     languages = run.weights()["embeddings.encoder.languages.weight"]
-    assert torch.allclose(there.tensors[name] - back.tensors[name], languages[0] - languages[1], atol=1e-6)
+    assert torch.allclose(
+        there.tensors[name] - back.tensors[name], languages[0] - languages[1], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"head_transform": True}, "head_transform is True: no translator of another program has this part"),
+        (
+            {"head_transform": True},
+            "head_transform is True: no translator of another program has this part",
+        ),
         ({"relative_buckets": 8}, "relative_buckets is 8"),
         ({"encoder_layers": 0}, "is a single stack, not a translator"),
     ],

@@ -31,7 +31,9 @@ def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_to_masscli_leaves_out_the_optimizer_alone(trained: Path, tmp_path: Path) -> None:
+def test_to_masscli_leaves_out_the_optimizer_alone(
+    trained: Path, tmp_path: Path
+) -> None:
     assert export(trained, tmp_path / "small", "--to", "masscli") == 0
     ours, small = Checkpoint.open(trained), Checkpoint.open(tmp_path / "small")
     assert "optimizer.safetensors" not in small.checksums
@@ -69,34 +71,63 @@ def test_to_masscli_is_accepted_by_other_commands(
         outputs.append(capsys.readouterr().out)
     assert outputs[0].splitlines()[-1] == outputs[1].splitlines()[-1]
     assert (
-        masscli(["average", str(trained), str(tmp_path / "small"), "--output", str(tmp_path / "mean")]) == 0
+        masscli(
+            [
+                "average",
+                str(trained),
+                str(tmp_path / "small"),
+                "--output",
+                str(tmp_path / "mean"),
+            ]
+        )
+        == 0
     )
     assert masscli(["inspect", str(tmp_path / "small")]) == 0
 
 
-def test_to_safetensors_holds_what_is_needed_to_read_it(trained: Path, tmp_path: Path) -> None:
+def test_to_safetensors_holds_what_is_needed_to_read_it(
+    trained: Path, tmp_path: Path
+) -> None:
     assert export(trained, tmp_path / "bare", "--to", "safetensors") == 0
     ours = Checkpoint.open(trained)
-    assert_same_tensors(load_file(tmp_path / "bare" / "model.safetensors"), ours.weights())
+    assert_same_tensors(
+        load_file(tmp_path / "bare" / "model.safetensors"), ours.weights()
+    )
     config = json.loads((tmp_path / "bare" / "config.json").read_text(encoding="utf-8"))
     assert config["model"] == to_dict(ours.recipe.model)
     assert config["languages"] == ["en", "de"]
     tokenizer = Tokenizer.load(tmp_path / "bare")
-    assert (config["vocab_size"], config["special_ids"]["eos"]) == (tokenizer.vocab.size, tokenizer.vocab.eos)
+    assert (config["vocab_size"], config["special_ids"]["eos"]) == (
+        tokenizer.vocab.size,
+        tokenizer.vocab.eos,
+    )
 
 
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["--to", "masscli", "-s", "en"], "--source-lang has no effect on a translator with --to masscli"),
+        (
+            ["--to", "masscli", "-s", "en"],
+            "--source-lang has no effect on a translator with --to masscli",
+        ),
         (["--to", "safetensors", "--precision", "int8"], "--precision has no effect"),
-        (["--to", "huggingface", "--family", "bert"], "--family has no effect on a translator"),
-        (["--to", "huggingface", "-t", "fr"], "--target-lang fr: the model does not know this language"),
+        (
+            ["--to", "huggingface", "--family", "bert"],
+            "--family has no effect on a translator",
+        ),
+        (
+            ["--to", "huggingface", "-t", "fr"],
+            "--target-lang fr: the model does not know this language",
+        ),
         (["--to", "onnx"], "onnx"),
     ],
 )
 def test_requests_that_mean_nothing_are_refused(
-    args: list[str], words: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    args: list[str],
+    words: str,
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = random_translator("default", toy, tmp_path / "run")
     assert export(run.path, tmp_path / "out", *args) == 2

@@ -36,7 +36,9 @@ def write_bart(folder: Path) -> None:
     make_seq2seq("bart", folder)
 
 
-def error_of_folder(write: Callable[[Path], None], change: Change, name: str, folder: Path) -> str:
+def error_of_folder(
+    write: Callable[[Path], None], change: Change, name: str, folder: Path
+) -> str:
     """Change a tensor in a folder of Hugging Face, and return the message of its import."""
     write(folder)
     path = folder / "model.safetensors"
@@ -49,7 +51,12 @@ def error_of_folder(write: Callable[[Path], None], change: Change, name: str, fo
 
 
 def error_of_file(
-    file: str, part: str, options: dict[str, Path], change: Change, name: str, folder: Path
+    file: str,
+    part: str,
+    options: dict[str, Path],
+    change: Change,
+    name: str,
+    folder: Path,
 ) -> str:
     """Change a tensor in a file of torch.save, and return the message of its import."""
     path = folder / file
@@ -77,7 +84,12 @@ def add_wrapped(tensors: Tensors, name: str) -> None:
 def error_of_mass(change: Change, name: str, folder: Path) -> str:
     write_mass(folder, TEXTS)
     return error_of_file(
-        "mass_ende_1024.pth", "decoder", {"bpe_codes": folder / "codes_ende"}, change, name, folder
+        "mass_ende_1024.pth",
+        "decoder",
+        {"bpe_codes": folder / "codes_ende"},
+        change,
+        name,
+        folder,
     )
 
 
@@ -88,7 +100,10 @@ def error_of_fairseq(change: Change, name: str, folder: Path) -> str:
 
 
 IMPORTERS: dict[str, tuple[Callable[[Change, str, Path], str], str]] = {
-    "bert": (partial(error_of_folder, write_bert), "bert.encoder.layer.0.output.dense.bias"),
+    "bert": (
+        partial(error_of_folder, write_bert),
+        "bert.encoder.layer.0.output.dense.bias",
+    ),
     "bart": (partial(error_of_folder, write_bart), "model.decoder.layers.1.fc1.bias"),
     "xlm": (error_of_mass, "ffns.0.lin1.bias"),
     "fairseq": (error_of_fairseq, "decoder.layers.1.fc1.bias"),
@@ -106,19 +121,24 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("importer", IMPORTERS)
 def test_numbers_that_are_not_finite_are_refused(importer: str, folder: Path) -> None:
     error_of, name = IMPORTERS[importer]
-    assert error_of(set_nan, name, folder) == f"{name} holds numbers that are not finite"
+    assert (
+        error_of(set_nan, name, folder) == f"{name} holds numbers that are not finite"
+    )
 
 
 @pytest.mark.parametrize("importer", IMPORTERS)
 def test_whole_numbers_are_no_weights(importer: str, folder: Path) -> None:
     error_of, name = IMPORTERS[importer]
     assert (
-        error_of(make_whole_numbers, name, folder) == f"{name} holds torch.int64, not floating-point numbers"
+        error_of(make_whole_numbers, name, folder)
+        == f"{name} holds torch.int64, not floating-point numbers"
     )
 
 
 @pytest.mark.parametrize("importer", ["xlm", "fairseq"])
-def test_a_tensor_with_and_without_the_prefix_of_several_gpus_is_refused(importer: str, folder: Path) -> None:
+def test_a_tensor_with_and_without_the_prefix_of_several_gpus_is_refused(
+    importer: str, folder: Path
+) -> None:
     error_of, name = IMPORTERS[importer]
     assert error_of(add_wrapped, name, folder).startswith(f"has {name} twice")
 
@@ -128,7 +148,9 @@ def test_old_and_new_names_of_one_tensor_are_refused(folder: Path) -> None:
         tensors[name.replace(".weight", ".gamma")] = tensors[name] + 1
 
     name = "bert.embeddings.LayerNorm.weight"
-    assert error_of_folder(write_bert, add_old, name, folder).startswith(f"has {name} twice")
+    assert error_of_folder(write_bert, add_old, name, folder).startswith(
+        f"has {name} twice"
+    )
 
 
 def test_half_an_objective_head_is_refused(folder: Path) -> None:
@@ -136,7 +158,10 @@ def test_half_an_objective_head_is_refused(folder: Path) -> None:
         del tensors[name]
 
     name = "sop_classifier.classifier.bias"
-    assert error_of_folder(write_albert, drop, name, folder) == f"has no {name}, but the rest of this head"
+    assert (
+        error_of_folder(write_albert, drop, name, folder)
+        == f"has no {name}, but the rest of this head"
+    )
 
 
 def test_two_files_with_the_same_tensor_are_refused(folder: Path) -> None:

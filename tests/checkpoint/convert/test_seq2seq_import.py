@@ -24,12 +24,27 @@ def test_tensors_come_back_bit_by_bit(name: str, tmp_path: Path) -> None:
     tensors = make_seq2seq(name, tmp_path / "theirs")
     languages = SEQ2SEQ[name].languages
     run = str(tmp_path / "run")
-    assert masscli(["import", str(tmp_path / "theirs"), "--langs", ",".join(languages), "--output", run]) == 0
+    assert (
+        masscli(
+            [
+                "import",
+                str(tmp_path / "theirs"),
+                "--langs",
+                ",".join(languages),
+                "--output",
+                run,
+            ]
+        )
+        == 0
+    )
     direction = ["-s", languages[0], "-t", languages[-1]]
-    assert masscli(["export", run, *direction, "--output", str(tmp_path / "again")]) == 0
+    assert (
+        masscli(["export", run, *direction, "--output", str(tmp_path / "again")]) == 0
+    )
     assert_same_tensors(load_file(tmp_path / "again" / "model.safetensors"), tensors)
     before, after = (
-        json.loads((tmp_path / folder / "config.json").read_text()) for folder in ("theirs", "again")
+        json.loads((tmp_path / folder / "config.json").read_text())
+        for folder in ("theirs", "again")
     )
     assert {key: after[key] for key in before if key != "decoder_start_token_id"} == {
         key: value for key, value in before.items() if key != "decoder_start_token_id"
@@ -51,21 +66,30 @@ def test_the_number_of_positions_may_be_missing(name: str, tmp_path: Path) -> No
     # Tables of different lengths do not show it.
     if learned:
         table = "model.decoder.embed_positions.weight"
-        save_file({**tensors, table: tensors[table][:-1].clone()}, folder / "model.safetensors")
+        save_file(
+            {**tensors, table: tensors[table][:-1].clone()},
+            folder / "model.safetensors",
+        )
         again = tmp_path / "again"
-        message, _ = error_of(lambda: import_folder(folder, again, SEQ2SEQ[name].languages, False))
+        message, _ = error_of(
+            lambda: import_folder(folder, again, SEQ2SEQ[name].languages, False)
+        )
         assert "max_position_embeddings is None" in message
 
 
 @pytest.mark.parametrize("name", SEQ2SEQ)
-def test_text_comes_back_and_is_framed_as_in_the_family(name: str, tmp_path: Path) -> None:
+def test_text_comes_back_and_is_framed_as_in_the_family(
+    name: str, tmp_path: Path
+) -> None:
     make_seq2seq(name, tmp_path / "theirs")
     source, target = SEQ2SEQ[name].languages[0], SEQ2SEQ[name].languages[-1]
     import_folder(tmp_path / "theirs", tmp_path / "run", SEQ2SEQ[name].languages, False)
     run = Checkpoint.open(tmp_path / "run")
     tokenizer, framing = run.tokenizer(), run.framing()
     lines = [line for line in LINES if name != "m2m100"] or ["e"]
-    assert [tokenizer.decode(tokenizer.encode(line, source), source) for line in lines] == lines
+    assert [
+        tokenizer.decode(tokenizer.encode(line, source), source) for line in lines
+    ] == lines
     read = framing.encoder_input(tokenizer.encode("", source), source, target).tolist()
     written = framing.with_special_tokens(tokenizer.encode("", target), target).tolist()
     end, tags = tokenizer.vocab.eos, tokenizer.vocab.languages
@@ -89,7 +113,9 @@ def change(name: str, **values: Any) -> Callable[[Path], None]:
     """Return what changes settings of a JSON file."""
 
     def changed(folder: Path) -> None:
-        content = json.loads((folder / name).read_text()) if (folder / name).exists() else {}
+        content = (
+            json.loads((folder / name).read_text()) if (folder / name).exists() else {}
+        )
         write_json(folder / name, {**content, **values})
 
     return changed
@@ -152,7 +178,9 @@ def test_a_folder_that_does_not_fit_is_named(
         write_json(tmp_path / "theirs" / "tokenizer_config.json", {})
     damage(tmp_path / "theirs")
     languages = SEQ2SEQ[name].languages
-    message, hint = error_of(lambda: import_folder(tmp_path / "theirs", tmp_path / "run", languages, False))
+    message, hint = error_of(
+        lambda: import_folder(tmp_path / "theirs", tmp_path / "run", languages, False)
+    )
     assert words in message and "\n" not in message + (hint or "")
     assert not (tmp_path / "run").exists()
 
@@ -160,10 +188,14 @@ def test_a_folder_that_does_not_fit_is_named(
 def test_languages_are_named_in_full_or_without_a_region(tmp_path: Path) -> None:
     make_seq2seq("mbart", tmp_path / "theirs")
     message, hint = error_of(
-        lambda: import_folder(tmp_path / "theirs", tmp_path / "run", ("en", "eo"), False)
+        lambda: import_folder(
+            tmp_path / "theirs", tmp_path / "run", ("en", "eo"), False
+        )
     )
     assert "has no language 'eo'" in message and hint is not None and "ro_RO" in hint
     message, hint = error_of(
-        lambda: import_folder(tmp_path / "theirs", tmp_path / "run", ("en", "en_XX"), False)
+        lambda: import_folder(
+            tmp_path / "theirs", tmp_path / "run", ("en", "en_XX"), False
+        )
     )
     assert "are the same" in message

@@ -45,23 +45,43 @@ from tests.translators import logits_of
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    transformers: Any = pytest.importorskip("transformers", reason="transformers is not installed")
+    transformers: Any = pytest.importorskip(
+        "transformers", reason="transformers is not installed"
+    )
 
-pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("no_sync")]
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("no_sync"),
+]
 
 SIZES = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
          "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "max_position_embeddings": 40, "init_std": 0.25}  # fmt: skip
 ODD = [
     {},
-    {"activation_function": "gelu", "scale_embedding": True, "encoder_layers": 1, "decoder_layers": 3},
-    {"activation_function": "gelu_new", "decoder_attention_heads": 4, "decoder_ffn_dim": 10},
+    {
+        "activation_function": "gelu",
+        "scale_embedding": True,
+        "encoder_layers": 1,
+        "decoder_layers": 3,
+    },
+    {
+        "activation_function": "gelu_new",
+        "decoder_attention_heads": 4,
+        "decoder_ffn_dim": 10,
+    },
     {
         "activation_function": "swish",
         "d_model": 20,
         "encoder_attention_heads": 5,
         "max_position_embeddings": 33,
     },
-    {"activation_function": "relu", "tie_word_embeddings": False, "scale_embedding": True, "padded": 5},
+    {
+        "activation_function": "relu",
+        "tie_word_embeddings": False,
+        "scale_embedding": True,
+        "padded": 5,
+    },
 ]
 FAMILIES: dict[str, tuple[str, str, Callable[[Path], Any], tuple[str, ...], dict[str, Any]]] = {
     "bart": ("Bart", "bart", write_bart, ("en",), {"decoder_start_token_id": 2, "forced_bos_token_id": 0, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}),
@@ -87,23 +107,39 @@ def make_peer(name: str, folder: Path, changes: dict[str, Any]) -> Any:
     changes = dict(changes)
     source_size, target_size = size if isinstance(size, tuple) else (size, size)
     if prefix == "Marian":
-        special |= {"pad_token_id": source_size - 1, "decoder_start_token_id": source_size - 1}
+        special |= {
+            "pad_token_id": source_size - 1,
+            "decoder_start_token_id": source_size - 1,
+        }
     padded = changes.pop("padded", 0)
     special["vocab_size"] = source_size + padded
     if name == "fsmt":
         del special["vocab_size"]
-        special |= {"src_vocab_size": source_size + padded, "tgt_vocab_size": target_size + padded}
+        special |= {
+            "src_vocab_size": source_size + padded,
+            "tgt_vocab_size": target_size + padded,
+        }
         # All of its tables are separate.
         changes.pop("tie_word_embeddings", None)
     if name == "marian-two":
-        special |= {"decoder_vocab_size": target_size + padded, "share_encoder_decoder_embeddings": False}
+        special |= {
+            "decoder_vocab_size": target_size + padded,
+            "share_encoder_decoder_embeddings": False,
+        }
     config = getattr(transformers, f"{prefix}Config")(**{**SIZES, **changes, **special})
-    kind = "MarianMTModel" if prefix == "Marian" else f"{prefix}ForConditionalGeneration"
+    kind = (
+        "MarianMTModel" if prefix == "Marian" else f"{prefix}ForConditionalGeneration"
+    )
     torch.manual_seed(3)
     peer = getattr(transformers, kind)(config).eval()
     with torch.no_grad():
         for key, parameter in peer.named_parameters():
-            if "embed_positions" not in key or name in ("bart", "mbart", "mbart50", "pegasus"):
+            if "embed_positions" not in key or name in (
+                "bart",
+                "mbart",
+                "mbart50",
+                "pegasus",
+            ):
                 parameter.add_(0.1 * torch.randn_like(parameter))
         if hasattr(peer, "final_logits_bias"):
             peer.final_logits_bias.normal_()
@@ -135,34 +171,58 @@ def test_an_imported_model_computes_the_same_and_comes_back(
     written = np.array([target_rows[row] for row in (13, 20, 25, 12, 27, 8)])
     source_ids = torch.from_numpy(framing.encoder_input(words, source, target))[None]
     target_ids = torch.from_numpy(framing.with_special_tokens(written, target))[None]
-    their_source = torch.tensor([[source_rows.index(n) for n in source_ids[0].tolist()]])
-    their_target = torch.tensor([[target_rows.index(n) for n in target_ids[0].tolist()]])
+    their_source = torch.tensor(
+        [[source_rows.index(n) for n in source_ids[0].tolist()]]
+    )
+    their_target = torch.tensor(
+        [[target_rows.index(n) for n in target_ids[0].tolist()]]
+    )
     with torch.no_grad():
         # With a cache FSMT masks nothing, as suits a single token.
-        theirs = peer(input_ids=their_source, decoder_input_ids=their_target, use_cache=False).logits
+        theirs = peer(
+            input_ids=their_source, decoder_input_ids=their_target, use_cache=False
+        ).logits
     ours = logits_of(run, source_ids, target_ids)[..., target_rows[: theirs.shape[2]]]
     assert ours.sub(theirs).abs().max() < 1e-5
 
     # Their beam search, with the start and forced tokens of the family.
     forced = framing.forced_tokens(target)
-    special_ids = run.tokenizer().vocab.special_ids - {framing.vocab.eos, framing.vocab.unk, *forced}
-    never = [row for row, n in enumerate(target_rows[: theirs.shape[2]]) if n in special_ids]
+    special_ids = run.tokenizer().vocab.special_ids - {
+        framing.vocab.eos,
+        framing.vocab.unk,
+        *forced,
+    }
+    never = [
+        row for row, n in enumerate(target_rows[: theirs.shape[2]]) if n in special_ids
+    ]
     output = peer.generate(
         their_source, num_beams=4, early_stopping=True, max_length=30, min_new_tokens=2 + len(forced), suppress_tokens=never,
         decoder_start_token_id=target_rows.index(framing.decoder_start(target)), forced_bos_token_id=forced[0] if forced else None, forced_eos_token_id=None,
     )[0].tolist()  # fmt: skip
-    search = GenerationConfig(beam=4, early_stop=True, min_len=2, max_len_a=0, max_len_b=28 - len(forced))
+    search = GenerationConfig(
+        beam=4, early_stop=True, min_len=2, max_len_a=0, max_len_b=28 - len(forced)
+    )
     decoder = (
-        load(run.path, precision="fp32").text_model(source=source, target=target).translator(search).decoder
+        load(run.path, precision="fp32")
+        .text_model(source=source, target=target)
+        .translator(search)
+        .decoder
     )
     [[hypothesis, *_]] = decoder.generate([words], source, target)
     if not hypothesis.hit_max_len and len(output) < 30:
-        expected = [framing.decoder_start(target), *forced, *hypothesis.ids, framing.vocab.eos]
+        expected = [
+            framing.decoder_start(target),
+            *forced,
+            *hypothesis.ids,
+            framing.vocab.eos,
+        ]
         assert [target_rows.index(n) for n in expected] == output
 
     export_translator(run, source, target, tmp_path / "again")
     assert (
-        json.loads((tmp_path / "again" / "config.json").read_text(encoding="utf-8"))["model_type"]
+        json.loads((tmp_path / "again" / "config.json").read_text(encoding="utf-8"))[
+            "model_type"
+        ]
         == model_type
     )
     again = type(peer).from_pretrained(tmp_path / "again").state_dict()
@@ -174,7 +234,9 @@ def test_an_imported_model_computes_the_same_and_comes_back(
     assert [key for key in before if not torch.equal(before[key], again[key])] == []
 
 
-def change_weights(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def change_weights(
+    folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
     """Replace the weights of a folder by changed ones, in the older of the two formats."""
     weights = change(load_file(folder / "model.safetensors"))
     (folder / "model.safetensors").unlink()
@@ -184,13 +246,26 @@ def change_weights(folder: Path, change: Callable[[dict[str, Any]], dict[str, An
 def change_config(folder: Path, drop: str = "", **values: Any) -> None:
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    write_json(path, {key: value for key, value in {**config, **values}.items() if key not in drop.split()})
+    write_json(
+        path,
+        {
+            key: value
+            for key, value in {**config, **values}.items()
+            if key not in drop.split()
+        },
+    )
 
 
 def with_parts(weights: dict[str, Any]) -> dict[str, Any]:
     """Buffers and heads that other classes and older versions of the library save."""
-    head = {f"classification_head.{name}": torch.ones(16) for name in ("dense.weight", "out_proj.bias")}
-    versions = {f"model.{stack}.version": torch.tensor([3.0]) for stack in ("encoder", "decoder")}
+    head = {
+        f"classification_head.{name}": torch.ones(16)
+        for name in ("dense.weight", "out_proj.bias")
+    }
+    versions = {
+        f"model.{stack}.version": torch.tensor([3.0])
+        for stack in ("encoder", "decoder")
+    }
     return {**weights, **head, **versions, "qa_outputs.weight": torch.ones(2, 16)}
 
 
@@ -225,7 +300,9 @@ OLDER_CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "variant"), sorted(OLDER_CASES, key=lambda case: str(case.id)))
+@pytest.mark.parametrize(
+    ("name", "variant"), sorted(OLDER_CASES, key=lambda case: str(case.id))
+)
 def test_folders_of_other_versions_are_read_as_their_library_reads_them(
     name: str, variant: str, tmp_path: Path
 ) -> None:
@@ -237,18 +314,26 @@ def test_folders_of_other_versions_are_read_as_their_library_reads_them(
     run = Checkpoint.open(tmp_path / "run")
     framing = run.framing()
     words = np.array([9, 27, 12])
-    source = torch.from_numpy(framing.encoder_input(words, languages[0], languages[-1]))[None]
+    source = torch.from_numpy(
+        framing.encoder_input(words, languages[0], languages[-1])
+    )[None]
     target = torch.from_numpy(framing.with_special_tokens(words, languages[-1]))[None]
     with torch.no_grad():
         theirs = peer(input_ids=source, decoder_input_ids=target).logits
-    assert logits_of(run, source, target)[..., : theirs.shape[2]].sub(theirs).abs().max() < 1e-5
+    assert (
+        logits_of(run, source, target)[..., : theirs.shape[2]].sub(theirs).abs().max()
+        < 1e-5
+    )
 
 
 def their_tokenizer(name: str, folder: Path) -> Any:
     if name == "bart":
         return transformers.BartTokenizer.from_pretrained(folder)
     if name == "fsmt":
-        files = (str(folder / file) for file in ("vocab-src.json", "vocab-tgt.json", "merges.txt"))
+        files = (
+            str(folder / file)
+            for file in ("vocab-src.json", "vocab-tgt.json", "merges.txt")
+        )
         return transformers.FSMTTokenizer(["en", "de"], *files)
     if name == "m2m100":
         return transformers.M2M100Tokenizer(
@@ -257,19 +342,27 @@ def their_tokenizer(name: str, folder: Path) -> Any:
     names = ["source.spm", "target.spm", "vocab.json"]
     if name == "marian-two":
         return transformers.MarianTokenizer(
-            *(str(folder / file) for file in [*names, "target_vocab.json"]), separate_vocabs=True
+            *(str(folder / file) for file in [*names, "target_vocab.json"]),
+            separate_vocabs=True,
         )
     return transformers.MarianTokenizer(*(str(folder / file) for file in names))
 
 
-@pytest.mark.parametrize("name", ["bart", "m2m100", "marian", "marian-tags", "marian-two", "fsmt"])
+@pytest.mark.parametrize(
+    "name", ["bart", "m2m100", "marian", "marian-tags", "marian-two", "fsmt"]
+)
 def test_ids_are_those_of_their_tokenizers(name: str, tmp_path: Path) -> None:
     make_peer(name, tmp_path / "theirs", {})
     languages = FAMILIES[name][3]
     import_folder(tmp_path / "theirs", tmp_path / "run", languages, allow_pickle=False)
-    ours, theirs = Checkpoint.open(tmp_path / "run").tokenizer(), their_tokenizer(name, tmp_path / "theirs")
+    ours, theirs = (
+        Checkpoint.open(tmp_path / "run").tokenizer(),
+        their_tokenizer(name, tmp_path / "theirs"),
+    )
     source, target = languages[0], languages[-1]
-    source_rows, target_rows = rows_of(Checkpoint.open(tmp_path / "run"), source, target)
+    source_rows, target_rows = rows_of(
+        Checkpoint.open(tmp_path / "run"), source, target
+    )
     for line in [*LINES, "  bab  BAB q", "", "ßa", "ba-bab, di. A&B; didn't “ba”…"]:
         row = [source_rows.index(number) for number in ours.encode(line, source)]
         assert row == theirs(line, add_special_tokens=False).input_ids, line
@@ -288,21 +381,38 @@ def test_ids_are_those_of_their_tokenizers(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["marian", "marian-tags", "marian-two", "fsmt"])
-def test_ctranslate2_decodes_separate_vocabularies_and_tags_of_the_target(name: str, tmp_path: Path) -> None:
-    ctranslate2: Any = pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed")
+def test_ctranslate2_decodes_separate_vocabularies_and_tags_of_the_target(
+    name: str, tmp_path: Path
+) -> None:
+    ctranslate2: Any = pytest.importorskip(
+        "ctranslate2", reason="ctranslate2 is not installed"
+    )
     languages = FAMILIES[name][3]
     make_peer(name, tmp_path / "theirs", {})
     import_folder(tmp_path / "theirs", tmp_path / "run", languages, allow_pickle=False)
     run = Checkpoint.open(tmp_path / "run")
-    search: dict[str, Any] = {"beam": 4, "nbest": 4, "early_stop": True, "max_len_a": 0, "max_len_b": 20}
-    models = [load(run.path, precision="fp32", backend=backend) for backend in ("torch", "ctranslate2")]
-    ours, theirs = (model.translate_nbest(LINES[:6], *languages, **search) for model in models)
+    search: dict[str, Any] = {
+        "beam": 4,
+        "nbest": 4,
+        "early_stop": True,
+        "max_len_a": 0,
+        "max_len_b": 20,
+    }
+    models = [
+        load(run.path, precision="fp32", backend=backend)
+        for backend in ("torch", "ctranslate2")
+    ]
+    ours, theirs = (
+        model.translate_nbest(LINES[:6], *languages, **search) for model in models
+    )
     for one, other in zip(ours, theirs, strict=True):
         # At the length limit CTranslate2 does not force the end.
         ended = [t for t in one if not t.hypothesis.hit_max_len]
         if len(ended) == len(one):
             assert [t.text for t in other] == [t.text for t in one]
-            assert [t.score for t in other] == pytest.approx([t.score for t in one], abs=1e-4)
+            assert [t.score for t in other] == pytest.approx(
+                [t.score for t in one], abs=1e-4
+            )
 
     # Alone, without masscli.
     export_ctranslate2(run, *languages, tmp_path / "alone", "fp32")
@@ -310,12 +420,17 @@ def test_ctranslate2_decodes_separate_vocabularies_and_tags_of_the_target(name: 
     names = token_names(tokenizer)
     ids = np.array(tokenizer.encode(LINES[0], languages[0]))
     [result] = ctranslate2.Translator(str(tmp_path / "alone")).translate_batch(
-        [[names[number] for number in ids]], beam_size=4, max_decoding_length=20, max_input_length=0
+        [[names[number] for number in ids]],
+        beam_size=4,
+        max_decoding_length=20,
+        max_input_length=0,
     )
     [[best, *_]] = (
         models[1]
         .text_model(source=languages[0], target=languages[1])
-        .translator(GenerationConfig(beam=4, early_stop=True, max_len_a=0, max_len_b=20))
+        .translator(
+            GenerationConfig(beam=4, early_stop=True, max_len_a=0, max_len_b=20)
+        )
         .decoder.generate([ids], *languages)
     )
     assert result.hypotheses[0] == [names[number] for number in best.ids]
@@ -330,25 +445,44 @@ def test_the_commands_translate_with_imported_variants(
     make_peer(name, tmp_path / "theirs", {})
     run, source = str(tmp_path / "run"), tmp_path / "in"
     langs = "en,deu,pt" if name == "marian-tags" else "en,de"
-    assert masscli(["import", str(tmp_path / "theirs"), "--langs", langs, "--output", run]) == 0
+    assert (
+        masscli(["import", str(tmp_path / "theirs"), "--langs", langs, "--output", run])
+        == 0
+    )
     source.write_text("bab\n", encoding="utf-8")
     generate = ["generate", run, "-i", str(source), "-s", "en"]
     for target in langs.split(",")[1:]:
         assert masscli([*generate, "-t", target]) == 0
         again = str(tmp_path / target)
-        assert masscli(["export", run, "-s", "en", "-t", target, "--output", again]) == 0
+        assert (
+            masscli(["export", run, "-s", "en", "-t", target, "--output", again]) == 0
+        )
     capsys.readouterr()
-    backwards = ["generate", run, "-i", str(source), "-s", "de" if name == "fsmt" else "deu", "-t", "en"]
+    backwards = [
+        "generate",
+        run,
+        "-i",
+        str(source),
+        "-s",
+        "de" if name == "fsmt" else "deu",
+        "-t",
+        "en",
+    ]
     assert masscli(backwards) == (2 if name == "fsmt" else 0)
     error = capsys.readouterr().err
     if name == "fsmt":
         assert "cannot read de and write en" in error
     else:
-        assert "warning: trained for en-deu, en-pt, deu-pt, pt-deu, not for deu-en" in error
+        assert (
+            "warning: trained for en-deu, en-pt, deu-pt, pt-deu, not for deu-en"
+            in error
+        )
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_exported_tokenizer_has_the_same_ids_or_there_is_none_by_name(name: str, tmp_path: Path) -> None:
+def test_the_exported_tokenizer_has_the_same_ids_or_there_is_none_by_name(
+    name: str, tmp_path: Path
+) -> None:
     make_peer(name, tmp_path / "theirs", {})
     languages = FAMILIES[name][3]
     import_folder(tmp_path / "theirs", tmp_path / "run", languages, allow_pickle=False)
@@ -361,11 +495,17 @@ def test_the_exported_tokenizer_has_the_same_ids_or_there_is_none_by_name(name: 
         assert not list((tmp_path / "again").glob("*token*"))
         return
     # The demo has no language of these names, but its sentences are tried all the same.
-    assert "equal on all 1,000 lines" in notes[1] or "were imported" in notes[1] or len(languages) == 1
+    assert (
+        "equal on all 1,000 lines" in notes[1]
+        or "were imported" in notes[1]
+        or len(languages) == 1
+    )
     again = transformers.AutoTokenizer.from_pretrained(tmp_path / "again")
     ours, (source_rows, _) = run.tokenizer(), rows_of(run, source, target)
     for line in [*LINES, "  bab  BAB q", "", "ßa", "ßß a", "\uff22ab"]:
-        framed = run.framing().encoder_input(np.array(ours.encode(line, source), np.int64), source, target)
+        framed = run.framing().encoder_input(
+            np.array(ours.encode(line, source), np.int64), source, target
+        )
         expected = [source_rows.index(number) for number in framed.tolist()]
         if name == "marian-tags":
             line = f">>deu<< {line}"
@@ -383,11 +523,17 @@ CLASSES = {
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_a_folder_that_version_5_saved_has_tokenizer_json_alone(name: str, tmp_path: Path) -> None:
+def test_a_folder_that_version_5_saved_has_tokenizer_json_alone(
+    name: str, tmp_path: Path
+) -> None:
     peer = make_peer(name, tmp_path / "theirs", {})
     theirs = getattr(transformers, CLASSES[name]).from_pretrained(tmp_path / "theirs")
     for path in (tmp_path / "theirs").iterdir():
-        if path.name not in ("config.json", "generation_config.json", "model.safetensors"):
+        if path.name not in (
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+        ):
             path.unlink()
     languages = FAMILIES[name][3]
     source, target = languages[0], languages[-1]
@@ -396,7 +542,9 @@ def test_a_folder_that_version_5_saved_has_tokenizer_json_alone(name: str, tmp_p
     theirs.save_pretrained(tmp_path / "theirs")
     assert not list((tmp_path / "theirs").glob("*.model"))
     import_folder(tmp_path / "theirs", tmp_path / "run", languages, allow_pickle=False)
-    export_translator(Checkpoint.open(tmp_path / "run"), source, target, tmp_path / "again")
+    export_translator(
+        Checkpoint.open(tmp_path / "run"), source, target, tmp_path / "again"
+    )
     again = transformers.AutoTokenizer.from_pretrained(tmp_path / "again")
     run = Checkpoint.open(tmp_path / "run")
     framing = run.framing()
@@ -405,14 +553,21 @@ def test_a_folder_that_version_5_saved_has_tokenizer_json_alone(name: str, tmp_p
             np.array(run.tokenizer().encode(line, source), np.int64), source, target
         )
         assert framed.tolist() == theirs(line).input_ids == again(line).input_ids, line
-    starts = {"mbart": "ro_RO", "mbart50": "</s> sv_SE", "pegasus": "<pad>", "bart": "</s> <s>"}
+    starts = {
+        "mbart": "ro_RO",
+        "mbart50": "</s> sv_SE",
+        "pegasus": "<pad>",
+        "bart": "</s> <s>",
+    }
     start = theirs.convert_tokens_to_ids(starts.get(name, "</s> deu_Latn").split())
     words = np.array([9, 27, 12])
     own = framing.with_special_tokens(words, target)
     assert own.tolist() == [*start, *words, theirs.eos_token_id]
     ids = torch.from_numpy(framing.encoder_input(words, source, target))[None]
     with torch.no_grad():
-        logits = peer(input_ids=ids, decoder_input_ids=torch.from_numpy(own)[None]).logits
+        logits = peer(
+            input_ids=ids, decoder_input_ids=torch.from_numpy(own)[None]
+        ).logits
     found = logits_of(run, ids, torch.from_numpy(own)[None])[..., : logits.shape[2]]
     assert found.sub(logits).abs().max() < 1e-5
 
@@ -428,7 +583,11 @@ def test_a_tokenizer_in_one_file_has_the_same_ids(tmp_path: Path) -> None:
     import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
     run = Checkpoint.open(tmp_path / "run")
     for line in [*LINES, "  bab  BAB q", "", "ßa"]:
-        framed = run.framing().encoder_input(run.tokenizer().encode(line, "en"), "en").tolist()
+        framed = (
+            run.framing()
+            .encoder_input(run.tokenizer().encode(line, "en"), "en")
+            .tolist()
+        )
         assert framed == theirs(line).input_ids, line
     assert run.framing().forced_tokens("en") == [0]
 
@@ -448,13 +607,30 @@ def test_generation_settings_survive_import_and_export(
     path = tmp_path / "theirs" / "generation_config.json"
     write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **settings})
     assert (
-        masscli(["import", str(tmp_path / "theirs"), "--langs", "en,ro", "--output", str(tmp_path / "run")])
+        masscli(
+            [
+                "import",
+                str(tmp_path / "theirs"),
+                "--langs",
+                "en,ro",
+                "--output",
+                str(tmp_path / "run"),
+            ]
+        )
         == 0
     )
     run = Checkpoint.open(tmp_path / "run")
-    search = load(run.path).text_model(source="en", target="ro").search_config({"beam": "2"})
+    search = (
+        load(run.path).text_model(source="en", target="ro").search_config({"beam": "2"})
+    )
     # Lengths there count the start symbol, the tag of the language and the end symbol.
-    assert (search.beam, search.lenpen, search.max_len_a, search.max_len_b, search.min_len) == (
+    assert (
+        search.beam,
+        search.lenpen,
+        search.max_len_a,
+        search.max_len_b,
+        search.min_len,
+    ) == (
         2,
         0.6,
         0,
@@ -463,10 +639,26 @@ def test_generation_settings_survive_import_and_export(
     )
     assert (search.no_repeat_ngram_size, search.early_stop) == (3, True)
     (tmp_path / "in").write_text("bab\n", encoding="utf-8")
-    assert masscli(["generate", str(run.path), "-s", "en", "-t", "ro", "-i", str(tmp_path / "in")]) == 0
+    assert (
+        masscli(
+            [
+                "generate",
+                str(run.path),
+                "-s",
+                "en",
+                "-t",
+                "ro",
+                "-i",
+                str(tmp_path / "in"),
+            ]
+        )
+        == 0
+    )
     assert "search: --beam 3 --lenpen 0.6" in capsys.readouterr().err
     export_translator(run, "en", "ro", tmp_path / "again")
-    again = json.loads((tmp_path / "again" / "generation_config.json").read_text(encoding="utf-8"))
+    again = json.loads(
+        (tmp_path / "again" / "generation_config.json").read_text(encoding="utf-8")
+    )
     assert {key: again[key] for key in settings} == settings
 
 
@@ -485,19 +677,37 @@ def test_other_names_of_generation_settings(tmp_path: Path) -> None:
         "do_sample": True,
     }
     write_json(tmp_path / "theirs" / "generation_config.json", settings)
-    path, notes = import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
+    path, notes = import_folder(
+        tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False
+    )
     search = load(path).text_model(source="en", target="en").search_config({})
     # Of the 30 tokens one is forced and one is the end symbol.
-    assert (search.beam, search.lenpen, search.max_len_b, search.repetition_penalty) == (2, 2, 28, 1.2)
+    assert (
+        search.beam,
+        search.lenpen,
+        search.max_len_b,
+        search.repetition_penalty,
+    ) == (2, 2, 28, 1.2)
     assert not search.early_stop
     expected = "left out, since an import does not take them over: encoder_no_repeat_ngram_size, do_sample"
     assert expected in notes
 
 
-def test_an_imported_model_is_fine_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_imported_model_is_fine_tuned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_peer("marian", tmp_path / "theirs", {})
     assert (
-        masscli(["import", str(tmp_path / "theirs"), "--langs", "en,de", "--output", str(tmp_path / "run")])
+        masscli(
+            [
+                "import",
+                str(tmp_path / "theirs"),
+                "--langs",
+                "en,de",
+                "--output",
+                str(tmp_path / "run"),
+            ]
+        )
         == 0
     )
     for language, lines in (("en", LINES), ("de", [line.upper() for line in LINES])):
@@ -506,7 +716,12 @@ def test_an_imported_model_is_fine_tuned(tmp_path: Path, capsys: pytest.CaptureF
                 "".join(f"{line}\n" for line in lines), encoding="utf-8"
             )
     data = str(tmp_path / "data")
-    prefixes = ["--trainpref", str(tmp_path / "train"), "--validpref", str(tmp_path / "valid")]
+    prefixes = [
+        "--trainpref",
+        str(tmp_path / "train"),
+        "--validpref",
+        str(tmp_path / "valid"),
+    ]
     assert (
         masscli(
             [
@@ -558,10 +773,16 @@ def test_an_imported_model_is_fine_tuned(tmp_path: Path, capsys: pytest.CaptureF
         == 0
     )
     losses = [
-        float(loss) for loss in re.findall(r"^\d+: \S+ ([\d.]+)  lr", capsys.readouterr().err, re.MULTILINE)
+        float(loss)
+        for loss in re.findall(
+            r"^\d+: \S+ ([\d.]+)  lr", capsys.readouterr().err, re.MULTILINE
+        )
     ]
     assert losses[-1] < 0.8 * losses[0]
     assert masscli(["export", str(tuned), "--output", str(tmp_path / "again")]) == 0
     assert (
-        json.loads((tmp_path / "again" / "config.json").read_text(encoding="utf-8"))["model_type"] == "marian"
+        json.loads((tmp_path / "again" / "config.json").read_text(encoding="utf-8"))[
+            "model_type"
+        ]
+        == "marian"
     )

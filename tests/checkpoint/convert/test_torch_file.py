@@ -18,10 +18,23 @@ import pytest
 import torch
 
 from masscli.__main__ import run
-from masscli.checkpoint.convert.torch_file import InertObject, StoredTensor, attributes, read_torch_file
+from masscli.checkpoint.convert.torch_file import (
+    InertObject,
+    StoredTensor,
+    attributes,
+    read_torch_file,
+)
 from masscli.core.errors import MasscliError
 
-TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool, torch.float64)
+TYPES = (
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.uint8,
+    torch.bool,
+    torch.float64,
+)
 
 
 class Precision(enum.Enum):
@@ -61,14 +74,30 @@ def test_tensors_are_those_that_pytorch_reads(zipped: bool, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_options_are_read_from_inert_objects(protocol: int, tmp_path: Path) -> None:
-    namespace = argparse.Namespace(layers=3, name="a", rates=[0.1], precision=Precision.HALF)
+    namespace = argparse.Namespace(
+        layers=3, name="a", rates=[0.1], precision=Precision.HALF
+    )
     number = np.float64(0.25)
-    omegaconf = Node(_content={"layers": Node(_val=5), "sizes": Node(_content=[Node(_val=1), Node(_val=2)])})
+    omegaconf = Node(
+        _content={
+            "layers": Node(_val=5),
+            "sizes": Node(_content=[Node(_val=1), Node(_val=2)]),
+        }
+    )
     path = tmp_path / "model.pt"
-    torch.save({"args": namespace, "number": number, "cfg": omegaconf}, path, pickle_protocol=protocol)
+    torch.save(
+        {"args": namespace, "number": number, "cfg": omegaconf},
+        path,
+        pickle_protocol=protocol,
+    )
     content = read_torch_file(path)
     assert isinstance(content["args"], InertObject)
-    assert attributes(content["args"]) == {"layers": 3, "name": "a", "rates": [0.1], "precision": "half"}
+    assert attributes(content["args"]) == {
+        "layers": 3,
+        "name": "a",
+        "rates": [0.1],
+        "precision": "half",
+    }
     assert attributes(content)["number"] == 0.25
     assert attributes(content["cfg"]) == {"layers": 5, "sizes": [1, 2]}
 
@@ -110,7 +139,9 @@ def hostile(mark: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-def test_nothing_is_executed(zipped: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_executed(
+    zipped: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     mark = tmp_path / "executed"
     for name, content in hostile(mark).items():
         path = tmp_path / f"{name}.pt"
@@ -120,7 +151,11 @@ def test_nothing_is_executed(zipped: bool, tmp_path: Path, capfd: pytest.Capture
         else:
             start = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
             rest = pickle.dumps([], protocol=2)
-            path.write_bytes(b"".join(pickle.dumps(part, protocol=2) for part in start) + content + rest)
+            path.write_bytes(
+                b"".join(pickle.dumps(part, protocol=2) for part in start)
+                + content
+                + rest
+            )
         assert run(["import", str(path), "--output", str(tmp_path / "run")]) == 2
         error = capfd.readouterr().err
         assert error.startswith(f"error: {path}: "), error
@@ -142,7 +177,11 @@ def write_zip(path: Path, content: Any, numbers: bytes, **changes: Any) -> None:
                 return ("storage", torch.FloatStorage, "0", "cpu", value.count)
             return None
 
-    offset, shape, stride = changes.get("offset", 0), changes.get("shape", (2,)), changes.get("stride", (1,))
+    offset, shape, stride = (
+        changes.get("offset", 0),
+        changes.get("shape", (2,)),
+        changes.get("stride", (1,)),
+    )
     tensor = Calls(
         torch._utils._rebuild_tensor_v2,
         Storage(changes.get("count", 2)),
@@ -154,7 +193,9 @@ def write_zip(path: Path, content: Any, numbers: bytes, **changes: Any) -> None:
     )
     data = io.BytesIO()
     Pickler(data, protocol=2).dump({"model": {"a": tensor}, **content})
-    with zipfile.ZipFile(path, "w", changes.get("compression", zipfile.ZIP_STORED)) as archive:
+    with zipfile.ZipFile(
+        path, "w", changes.get("compression", zipfile.ZIP_STORED)
+    ) as archive:
         archive.writestr("archive/data.pkl", data.getvalue())
         archive.writestr("archive/data/0", numbers)
         archive.writestr("archive/byteorder", changes.get("byteorder", "little"))
@@ -174,7 +215,9 @@ def write_zip(path: Path, content: Any, numbers: bytes, **changes: Any) -> None:
         ({"compression": zipfile.ZIP_DEFLATED}, "compressed"),
     ],
 )
-def test_a_tensor_must_have_its_numbers(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
+def test_a_tensor_must_have_its_numbers(
+    changes: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
     path = tmp_path / "model.pt"
     numbers = np.arange(2, dtype=np.float32).tobytes()
     write_zip(path, {}, numbers)
@@ -244,13 +287,24 @@ def test_an_entry_of_another_size_is_refused(tmp_path: Path) -> None:
     for change in (lambda data: data + b"a", lambda data: data[:-1], lambda data: b""):
         with zipfile.ZipFile(path, "w") as archive:
             for name, data in entries.items():
-                archive.writestr(name, change(data) if name.endswith("data/0") else data)
-        with pytest.raises(MasscliError, match="lacks the numbers of a tensor, or has others in their place"):
+                archive.writestr(
+                    name, change(data) if name.endswith("data/0") else data
+                )
+        with pytest.raises(
+            MasscliError,
+            match="lacks the numbers of a tensor, or has others in their place",
+        ):
             read_torch_file(path)
 
 
 @pytest.mark.parametrize(
-    "content", ["\ud800", {"\udfff": 1}, [("a", {"b": "a\ud83d"})], argparse.Namespace(name="\ud800")]
+    "content",
+    [
+        "\ud800",
+        {"\udfff": 1},
+        [("a", {"b": "a\ud83d"})],
+        argparse.Namespace(name="\ud800"),
+    ],
 )
 def test_a_text_that_is_not_unicode_is_refused(content: object, tmp_path: Path) -> None:
     path = tmp_path / "model.pt"

@@ -40,7 +40,9 @@ def samples() -> Path:
 @cache
 def imported(name: str, folder: Path) -> Checkpoint:
     codes = samples() / "codes" if name in ("sample", "sample-legacy") else None
-    request = ImportRequest(samples() / f"{name}.pth", bpe_codes=codes, moses=True, lowercase=True)
+    request = ImportRequest(
+        samples() / f"{name}.pth", bpe_codes=codes, moses=True, lowercase=True
+    )
     path, _ = import_file(request, None, folder / name)
     return Checkpoint.open(path)
 
@@ -48,7 +50,10 @@ def imported(name: str, folder: Path) -> Checkpoint:
 def test_a_vocabulary_of_small_letters_asks_for_lowercase(tmp_path: Path) -> None:
     for lowercase in (False, True):
         request = ImportRequest(
-            samples() / "sample.pth", bpe_codes=samples() / "codes", moses=True, lowercase=lowercase
+            samples() / "sample.pth",
+            bpe_codes=samples() / "codes",
+            moses=True,
+            lowercase=lowercase,
         )
         _, notes = import_file(request, None, tmp_path / str(lowercase))
         assert any("add --lowercase" in note for note in notes) is not lowercase
@@ -65,7 +70,9 @@ def expected(name: str) -> dict[str, Any]:
         return dict(arrays)
 
 
-def block(ids: Any, lengths: Any, checkpoint: Checkpoint, language: str, **fields: Tensor) -> Tokens:
+def block(
+    ids: Any, lengths: Any, checkpoint: Checkpoint, language: str, **fields: Tensor
+) -> Tokens:
     """Ids (L, B) of XLM as a block of ours."""
     rows = torch.from_numpy(np.ascontiguousarray(ids.T))
     known = checkpoint.state.languages
@@ -83,11 +90,17 @@ def distance(found: Tensor, wanted: Any, lengths: Any) -> float:
 @peer_samples
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("direction", ["en-de", "de-en", "en-en"])
-def test_states_and_logits_are_those_of_the_original(name: str, direction: str, runs: Path) -> None:
+def test_states_and_logits_are_those_of_the_original(
+    name: str, direction: str, runs: Path
+) -> None:
     checkpoint, stored = imported(name, runs), expected(name)
     model = checkpoint.model()
     source_language, target_language = direction.split("-")
-    case = {key.rpartition(".")[2]: value for key, value in stored.items() if f"mt.{direction}." in key}
+    case = {
+        key.rpartition(".")[2]: value
+        for key, value in stored.items()
+        if f"mt.{direction}." in key
+    }
     source = block(case["x"], case["xlen"], checkpoint, source_language)
     target = block(case["y"], case["ylen"], checkpoint, target_language)
     memory = model.encode(source)
@@ -107,7 +120,9 @@ def test_masked_tokens_are_predicted_as_by_the_original(name: str, runs: Path) -
     model = checkpoint.model()
     for language in ("en", "de"):
         lengths = stored[f"mlm.{language}.len"]
-        hidden = model.encode(block(stored[f"mlm.{language}.x"], lengths, checkpoint, language)).hidden
+        hidden = model.encode(
+            block(stored[f"mlm.{language}.x"], lengths, checkpoint, language)
+        ).hidden
         if f"mlm.{language}.hidden" in stored:
             assert distance(hidden, stored[f"mlm.{language}.hidden"], lengths) < LIMIT
         logits = model.logits(hidden, "encoder")
@@ -117,18 +132,36 @@ def test_masked_tokens_are_predicted_as_by_the_original(name: str, runs: Path) -
 @peer_samples
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("language", ["en", "de"])
-def test_the_loss_of_mass_is_that_of_the_original(name: str, language: str, runs: Path) -> None:
+def test_the_loss_of_mass_is_that_of_the_original(
+    name: str, language: str, runs: Path
+) -> None:
     checkpoint, stored = imported(name, runs), expected(name)
-    case = {key.rpartition(".")[2]: value for key, value in stored.items() if f"mass.{language}." in key}
+    case = {
+        key.rpartition(".")[2]: value
+        for key, value in stored.items()
+        if f"mass.{language}." in key
+    }
     model = checkpoint.model()
     # The decoder does not attend to [M].
-    visible = torch.from_numpy(np.ascontiguousarray(case["x"].T)) != checkpoint.tokenizer().vocab.mask
-    source = block(case["x"], case["xlen"], checkpoint, language, cross_attention_mask=visible)
+    visible = (
+        torch.from_numpy(np.ascontiguousarray(case["x"].T))
+        != checkpoint.tokenizer().vocab.mask
+    )
+    source = block(
+        case["x"], case["xlen"], checkpoint, language, cross_attention_mask=visible
+    )
     positions = torch.from_numpy(np.ascontiguousarray(case["positions"].T))
-    target = block(case["inputs"], [len(case["inputs"])], checkpoint, language, positions=positions)
+    target = block(
+        case["inputs"], [len(case["inputs"])], checkpoint, language, positions=positions
+    )
     logits = model.logits(model.decode(target, model.encode(source)))[0]
     assert (
-        float((logits[:, : case["logits"].shape[1]] - torch.from_numpy(case["logits"])).abs().max()) < LIMIT
+        float(
+            (logits[:, : case["logits"].shape[1]] - torch.from_numpy(case["logits"]))
+            .abs()
+            .max()
+        )
+        < LIMIT
     )
     labels = torch.from_numpy(case["labels"][:, 0])
     assert abs(float(F.cross_entropy(logits, labels)) - float(case["loss"])) < LIMIT
@@ -137,7 +170,9 @@ def test_the_loss_of_mass_is_that_of_the_original(name: str, language: str, runs
 @peer_samples
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize(("beam", "key"), [(1, "greedy"), (3, "beam3")])
-def test_search_finds_what_the_original_finds(name: str, beam: int, key: str, runs: Path) -> None:
+def test_search_finds_what_the_original_finds(
+    name: str, beam: int, key: str, runs: Path
+) -> None:
     checkpoint, stored = imported(name, runs), expected(name)
     tokenizer = checkpoint.tokenizer()
     for direction in ("en-de", "de-en", "en-en"):
@@ -172,7 +207,10 @@ def test_text_gets_the_ids_of_the_original(name: str, runs: Path) -> None:
 @peer_samples
 def test_the_old_format_gives_the_same_run(runs: Path) -> None:
     new, old = (imported(name, runs) for name in ("sample", "sample-legacy"))
-    assert all(torch.equal(tensor, old.weights()[name]) for name, tensor in new.weights().items())
+    assert all(
+        torch.equal(tensor, old.weights()[name])
+        for name, tensor in new.weights().items()
+    )
     assert new.tokenizer().vocab == old.tokenizer().vocab
 
 
@@ -187,12 +225,23 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["sample", "sample-english-only"])
 def test_training_goes_on_from_the_loss_of_the_original(name: str, runs: Path) -> None:
     checkpoint, stored = imported(name, runs), expected(name)
-    case = {key.rpartition(".")[2]: value for key, value in stored.items() if "mass.en." in key}
+    case = {
+        key.rpartition(".")[2]: value
+        for key, value in stored.items()
+        if "mass.en." in key
+    }
     model = checkpoint.model().requires_grad_(True)
-    visible = torch.from_numpy(np.ascontiguousarray(case["x"].T)) != checkpoint.tokenizer().vocab.mask
-    source = block(case["x"], case["xlen"], checkpoint, "en", cross_attention_mask=visible)
+    visible = (
+        torch.from_numpy(np.ascontiguousarray(case["x"].T))
+        != checkpoint.tokenizer().vocab.mask
+    )
+    source = block(
+        case["x"], case["xlen"], checkpoint, "en", cross_attention_mask=visible
+    )
     positions = torch.from_numpy(np.ascontiguousarray(case["positions"].T))
-    target = block(case["inputs"], [len(case["inputs"])], checkpoint, "en", positions=positions)
+    target = block(
+        case["inputs"], [len(case["inputs"])], checkpoint, "en", positions=positions
+    )
     labels = torch.from_numpy(case["labels"][:, 0])
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     losses = []
@@ -214,28 +263,50 @@ class SlowXlm:
     """XLM's forward pass on one sentence, from the tensors of a file and with the equations of its code."""
 
     def __init__(self, state: dict[str, Tensor], heads: int, gelu: bool) -> None:
-        self.state, self.heads, self.activation = state, heads, F.gelu if gelu else F.relu
+        self.state, self.heads, self.activation = (
+            state,
+            heads,
+            F.gelu if gelu else F.relu,
+        )
 
     def linear(self, name: str, x: Tensor) -> Tensor:
         return F.linear(x, self.state[f"{name}.weight"], self.state[f"{name}.bias"])
 
     def norm(self, name: str, x: Tensor) -> Tensor:
-        return F.layer_norm(x, x.shape[-1:], self.state[f"{name}.weight"], self.state[f"{name}.bias"], 1e-12)
+        return F.layer_norm(
+            x,
+            x.shape[-1:],
+            self.state[f"{name}.weight"],
+            self.state[f"{name}.bias"],
+            1e-12,
+        )
 
-    def attend(self, name: str, out: str, x: Tensor, keys: Tensor, causal: bool) -> Tensor:
+    def attend(
+        self, name: str, out: str, x: Tensor, keys: Tensor, causal: bool
+    ) -> Tensor:
         size = x.shape[-1] // self.heads
-        q, k, v = (self.linear(f"{name}.{p}_lin", y) for p, y in (("q", x), ("k", keys), ("v", keys)))
+        q, k, v = (
+            self.linear(f"{name}.{p}_lin", y)
+            for p, y in (("q", x), ("k", keys), ("v", keys))
+        )
         parts = []
         for head in range(self.heads):
             part = slice(head * size, (head + 1) * size)
             scores = (q[:, part] / size**0.5) @ k[:, part].T
             if causal:
-                scores = scores.masked_fill(torch.ones_like(scores).triu(1).bool(), -torch.inf)
+                scores = scores.masked_fill(
+                    torch.ones_like(scores).triu(1).bool(), -torch.inf
+                )
             parts.append(scores.softmax(-1) @ v[:, part])
         return self.linear(f"{name}.{out}", torch.cat(parts, 1))
 
     def __call__(
-        self, ids: list[int], lang: int | None, layers: int, memory: Tensor | None, out: str
+        self,
+        ids: list[int],
+        lang: int | None,
+        layers: int,
+        memory: Tensor | None,
+        out: str,
     ) -> Tensor:
         s = self.state
         x = s["embeddings.weight"][ids] + s["position_embeddings.weight"][: len(ids)]
@@ -244,13 +315,17 @@ class SlowXlm:
         x = self.norm("layer_norm_emb", x)
         for i in range(layers):
             x = self.norm(
-                f"layer_norm1.{i}", x + self.attend(f"attentions.{i}", "out_lin", x, x, memory is not None)
+                f"layer_norm1.{i}",
+                x + self.attend(f"attentions.{i}", "out_lin", x, x, memory is not None),
             )
             if memory is not None:
                 x = self.norm(
-                    f"layer_norm15.{i}", x + self.attend(f"encoder_attn.{i}", out, x, memory, False)
+                    f"layer_norm15.{i}",
+                    x + self.attend(f"encoder_attn.{i}", out, x, memory, False),
                 )
-            hidden = self.linear(f"ffns.{i}.lin2", self.activation(self.linear(f"ffns.{i}.lin1", x)))
+            hidden = self.linear(
+                f"ffns.{i}.lin2", self.activation(self.linear(f"ffns.{i}.lin1", x))
+            )
             x = self.norm(f"layer_norm2.{i}", x + hidden)
         return x
 
@@ -258,7 +333,16 @@ class SlowXlm:
 @pytest.mark.parametrize(
     ("dim", "heads", "layers", "langs", "cross", "shared", "gelu", "dtype"),
     [
-        (18, 3, (1, 3), {"ro": 1, "en": 0, "cs": 2}, "languages", True, True, torch.float32),
+        (
+            18,
+            3,
+            (1, 3),
+            {"ro": 1, "en": 0, "cs": 2},
+            "languages",
+            True,
+            True,
+            torch.float32,
+        ),
         (15, 5, (3, 1), {"fr": 0, "en": 1}, "plain", False, False, torch.float32),
         (8, 1, (2, 2), {"en": 0}, "plain", True, True, torch.float16),
         (12, 2, (2, 0), {"en": 0, "de": 1}, "", True, False, torch.float32),
@@ -284,7 +368,10 @@ def test_files_with_other_choices(
     stacks = {"encoder": xlm_stack(dim, layers[0], words, vectors, "", shared)}
     if layers[1]:
         stacks["decoder"] = xlm_stack(dim, layers[1], words, vectors, cross, shared)
-    stacks = {name: {key: t.to(dtype) for key, t in state.items()} for name, state in stacks.items()}
+    stacks = {
+        name: {key: t.to(dtype) for key, t in state.items()}
+        for name, state in stacks.items()
+    }
     content: dict[str, Any] = {
         # Files of several GPUs keep the prefix, and checkpoint.pth has the state of the optimizer.
         name if layers[1] else "model": {f"module.{key}": t for key, t in state.items()}
@@ -300,13 +387,21 @@ def test_files_with_other_choices(
             "n_words": np.int64(words),
             "mask_scores": np.arange(4.0),
         },
-        "encoder_optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-4}]},
+        "encoder_optimizer": {
+            "state": {0: {"exp_avg": torch.zeros(3)}},
+            "param_groups": [{"lr": 1e-4}],
+        },
     }
     torch.save(content, tmp_path / "checkpoint.pth")
-    path, _ = import_file(ImportRequest(tmp_path / "checkpoint.pth"), None, tmp_path / "run")
+    path, _ = import_file(
+        ImportRequest(tmp_path / "checkpoint.pth"), None, tmp_path / "run"
+    )
     checkpoint = Checkpoint.open(path)
     model: Transformer = checkpoint.model()
-    slow = {n: SlowXlm({k: t.float() for k, t in s.items()}, heads, gelu) for n, s in stacks.items()}
+    slow = {
+        n: SlowXlm({k: t.float() for k, t in s.items()}, heads, gelu)
+        for n, s in stacks.items()
+    }
     source, target = [1, 14, 20, 17, 1], [1, 25, 14, 15]
     first, *_, last = [*langs, *langs]
     numbers = [langs[language] if vectors else None for language in (first, last)]
@@ -317,15 +412,28 @@ def test_files_with_other_choices(
     if layers[1]:
         out = f"out_lin.{langs[last]}" if cross == "languages" else "out_lin"
         wanted = slow["decoder"](target, numbers[1], layers[1], memory, out)
-        hidden = model.decode(block(np.array([target]).T, [4], checkpoint, last), model.encode(tokens))
+        hidden = model.decode(
+            block(np.array([target]).T, [4], checkpoint, last), model.encode(tokens)
+        )
         stack = "decoder"
         assert float((hidden[0] - wanted).abs().max()) < LIMIT
     logits = model.logits(hidden)[0, :, :words]
-    assert float((logits - slow[stack].linear("pred_layer.proj", wanted)).abs().max()) < LIMIT
+    assert (
+        float((logits - slow[stack].linear("pred_layer.proj", wanted)).abs().max())
+        < LIMIT
+    )
 
 
 def test_damage_and_unknown_parts_are_named(tmp_path: Path) -> None:
-    words = ["<s>", "</s>", "<pad>", "<unk>", *(f"<special{i}>" for i in range(10)), "a", "b"]
+    words = [
+        "<s>",
+        "</s>",
+        "<pad>",
+        "<unk>",
+        *(f"<special{i}>" for i in range(10)),
+        "a",
+        "b",
+    ]
     state = xlm_stack(8, 1, len(words), 0, "", True)
     content = {
         "model": state,
@@ -348,7 +456,9 @@ def test_damage_and_unknown_parts_are_named(tmp_path: Path) -> None:
     assert "has no tensor ffns.0.lin2.bias" in message(
         model={key: value for key, value in state.items() if key != "ffns.0.lin2.bias"}
     )
-    assert "16 embeddings, its dictionary 15 pieces" in message(dico_id2word=dict(enumerate(words[:-1])))
+    assert "16 embeddings, its dictionary 15 pieces" in message(
+        dico_id2word=dict(enumerate(words[:-1]))
+    )
     for name, shape in (
         ("ffns.0.lin1.weight", ()),
         ("attentions.0.k_lin.weight", (8, 7)),
@@ -364,15 +474,29 @@ def test_damage_and_unknown_parts_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_containers_numbers_and_sinusoids_of_other_writers(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_containers_numbers_and_sinusoids_of_other_writers(
+    dtype: torch.dtype, tmp_path: Path
+) -> None:
     """A defaultdict, NumPy's numbers, options as a Namespace, sinusoids that were rounded with the rest."""
-    words = ["<s>", "</s>", "<pad>", "<unk>", *(f"<special{i}>" for i in range(10)), "a", "b"]
+    words = [
+        "<s>",
+        "</s>",
+        "<pad>",
+        "<unk>",
+        *(f"<special{i}>" for i in range(10)),
+        "a",
+        "b",
+    ]
     state = xlm_stack(8, 1, len(words), 0, "", True)
     positions = np.arange(len(state["position_embeddings.weight"]))[:, None]
     angles = positions / 10000 ** (2 * (np.arange(8) // 2) / 8)
     angles[:, 0::2], angles[:, 1::2] = np.sin(angles[:, 0::2]), np.cos(angles[:, 1::2])
     state["position_embeddings.weight"] = torch.from_numpy(angles)
-    params = {"n_heads": np.int64(2), "lang2id": {"en": np.int64(0)}, "sinusoidal_embeddings": True}
+    params = {
+        "n_heads": np.int64(2),
+        "lang2id": {"en": np.int64(0)},
+        "sinusoidal_embeddings": True,
+    }
     content = {
         "model": {name: tensor.to(dtype) for name, tensor in state.items()},
         "dico_id2word": defaultdict(str, enumerate(words)),
@@ -383,30 +507,53 @@ def test_containers_numbers_and_sinusoids_of_other_writers(dtype: torch.dtype, t
     path, _ = import_file(ImportRequest(tmp_path / "model.pth"), None, tmp_path / "run")
     run = Checkpoint.open(path)
     assert run.tokenizer().all_pieces() == words
-    assert (run.recipe.model.positions, run.recipe.model.sinusoids) == ("sinusoidal", "interleaved")
+    assert (run.recipe.model.positions, run.recipe.model.sinusoids) == (
+        "sinusoidal",
+        "interleaved",
+    )
 
 
 def test_options_must_fit(tmp_path: Path) -> None:
-    words = ["<s>", "</s>", "<pad>", "<unk>", *(f"<special{i}>" for i in range(10)), "a", "b"]
+    words = [
+        "<s>",
+        "</s>",
+        "<pad>",
+        "<unk>",
+        *(f"<special{i}>" for i in range(10)),
+        "a",
+        "b",
+    ]
     content = {
         "encoder": xlm_stack(8, 1, len(words), 2, "", True),
         "decoder": xlm_stack(8, 1, len(words), 2, "languages", True),
         "dico_id2word": dict(enumerate(words)),
-        "params": {"n_heads": 2, "lang2id": {"en": 0, "de": 1}, "bt_steps": [("en", "de", "en")]},
+        "params": {
+            "n_heads": 2,
+            "lang2id": {"en": 0, "de": 1},
+            "bt_steps": [("en", "de", "en")],
+        },
     }
     path = tmp_path / "model.pth"
     torch.save(content, path)
     for request, reason in (
         (ImportRequest(path, source="en"), "-s and -t belong together"),
-        (ImportRequest(path, source="en", target="fr"), "-t fr: .* does not know this language"),
+        (
+            ImportRequest(path, source="en", target="fr"),
+            "-t fr: .* does not know this language",
+        ),
         (ImportRequest(path, spm_model=tmp_path), "--spm-model: .* has no meaning"),
         (ImportRequest(path, dictionaries={"": tmp_path}), "--dict: .* has no meaning"),
-        (ImportRequest(path, bpe_codes=tmp_path / "none"), "--bpe-codes .*none: No such file"),
+        (
+            ImportRequest(path, bpe_codes=tmp_path / "none"),
+            "--bpe-codes .*none: No such file",
+        ),
     ):
         with pytest.raises(MasscliError, match=reason):
             import_file(request, None, tmp_path / "run")
     # The file says what it was trained for, and -s and -t overrule it.
     checkpoint, _ = import_file(ImportRequest(path), None, tmp_path / "trained")
     assert Checkpoint.open(checkpoint).directions == (("de", "en"),)
-    checkpoint, _ = import_file(ImportRequest(path, source="en", target="de"), None, tmp_path / "chosen")
+    checkpoint, _ = import_file(
+        ImportRequest(path, source="en", target="de"), None, tmp_path / "chosen"
+    )
     assert Checkpoint.open(checkpoint).directions == (("en", "de"),)

@@ -177,8 +177,19 @@ python run_translation.py --model_name_or_path facebook/mbart-large-50 --do_trai
     --adam_beta2 0.98 --optim adamw_torch --seed 7 --report_to none --dataloader_num_workers 0
 """
 
-SMALL = {"--dim": "16", "--ffn-dim": "32", "--heads": "2", "--encoder-layers": "1", "--decoder-layers": "1"}
-SHORT = {"--max-update": "2", "--precision": "fp32", "--num-workers": "0", "--max-positions": "64"}
+SMALL = {
+    "--dim": "16",
+    "--ffn-dim": "32",
+    "--heads": "2",
+    "--encoder-layers": "1",
+    "--decoder-layers": "1",
+}
+SHORT = {
+    "--max-update": "2",
+    "--precision": "fp32",
+    "--num-workers": "0",
+    "--max-positions": "64",
+}
 
 
 def converted(text: str) -> Conversion:
@@ -216,7 +227,9 @@ def run_small(text: str, **changes: str | None) -> Conversion:
     for flag in ("max_positions", *changes):
         conversion.options.pop(f"--{flag.replace('_', '-')}", None)
     conversion.options |= {
-        f"--{flag.replace('_', '-')}": value for flag, value in changes.items() if value is not None
+        f"--{flag.replace('_', '-')}": value
+        for flag, value in changes.items()
+        if value is not None
     }
     # Shell variables and torchrun are left to the shell.
     words = conversion.words()
@@ -227,12 +240,19 @@ def run_small(text: str, **changes: str | None) -> Conversion:
 def _has_stack(conversion: Conversion, flag: str) -> bool:
     if conversion.objective in ("gpt", "clm"):
         return flag != "--encoder-layers"
-    return conversion.objective not in ("mlm", "tlm", "roberta") or flag != "--decoder-layers"
+    return (
+        conversion.objective not in ("mlm", "tlm", "roberta")
+        or flag != "--decoder-layers"
+    )
 
 
-def test_fairseq_trains_and_generates(place: Path, no_sync: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fairseq_trains_and_generates(
+    place: Path, no_sync: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     trained = run_small(IWSLT)
-    assert trained.command == "finetune" and trained.options["--save-dir"] == "checkpoints"
+    assert (
+        trained.command == "finetune" and trained.options["--save-dir"] == "checkpoints"
+    )
     assert (place / "checkpoints/checkpoints/best").exists()
     capsys.readouterr()
     run_generate(GENERATE)
@@ -263,7 +283,11 @@ def test_fairseq_language_model_and_mass(place: Path, no_sync: None) -> None:
     assert run_small(WIKITEXT).command == "pretrain"
     assert (place / "checkpoints/transformer_wikitext-103/checkpoints/last").exists()
     mass = run_small(MASS_FAIRSEQ)
-    assert (mass.options["--objective"], mass.options["--preset"], mass.options["--langs"]) == (
+    assert (
+        mass.options["--objective"],
+        mass.options["--preset"],
+        mass.options["--langs"],
+    ) == (
         "mass",
         "fairseq",
         "en,de",
@@ -277,14 +301,23 @@ def test_xlm_and_mass(place: Path, no_sync: None) -> None:
     assert mlm.options["--save-dir"] == "./dumped/test_ende_mlm"
     # The pair of the two languages is what --auxiliary takes; of three languages it would take three.
     assert "of tlm" not in notes(XLM_MLM)
-    assert "the steps en-de of tlm" in notes(XLM_MLM.replace("en,de,en-de", "en,de,fr,en-de"))
+    assert "the steps en-de of tlm" in notes(
+        XLM_MLM.replace("en,de,en-de", "en,de,fr,en-de")
+    )
     mass = run_small(MASS_PRETRAIN, save_dir="mass_ende_1024")
-    assert (mass.options["--k"], mass.options["--preset"], mass.options["--max-tokens"]) == (
+    assert (
+        mass.options["--k"],
+        mass.options["--preset"],
+        mass.options["--max-tokens"],
+    ) == (
         "0.5",
         "xlm",
         "3000",
     )
-    assert mass.options["--warmup-updates"] == "4000" and mass.options["--adam-betas"] == "0.9,0.98"
+    assert (
+        mass.options["--warmup-updates"] == "4000"
+        and mass.options["--adam-betas"] == "0.9,0.98"
+    )
     finetuned = run_small(MASS_FINETUNE)
     assert finetuned.options["--pairs"] == "de-en,en-de"
     assert finetuned.options["--auxiliary"] == "denoise=0:1,100000:0.1,300000:0"
@@ -294,7 +327,11 @@ def test_xlm_and_mass(place: Path, no_sync: None) -> None:
 def test_run_translation(place: Path, no_sync: None, toy: Path) -> None:
     (place / "data-bin").rename(place / "others")
     (place / "data-bin").symlink_to(toy)
-    for name in ("Helsinki-NLP/opus-mt-en-de", "google-t5/t5-small", "facebook/mbart-large-50"):
+    for name in (
+        "Helsinki-NLP/opus-mt-en-de",
+        "google-t5/t5-small",
+        "facebook/mbart-large-50",
+    ):
         args = [word for pair in SMALL.items() for word in pair]
         assert (
             run(
@@ -316,10 +353,20 @@ def test_run_translation(place: Path, no_sync: None, toy: Path) -> None:
     marian = run_small(MARIAN)
     assert marian.options["--batch-size"] == "4" and marian.options["--lr"] == "5e-5"
     t5 = run_small(T5)
-    assert t5.processes == "8" and t5.options["--max-epoch"] == "3" and t5.options["--max-tokens"] == "192"
+    assert (
+        t5.processes == "8"
+        and t5.options["--max-epoch"] == "3"
+        and t5.options["--max-tokens"] == "192"
+    )
     mbart = run_small(MBART)
-    assert (mbart.options["--source-lang"], mbart.options["--best-metric"]) == ("en", "bleu")
-    assert mbart.options["--adam-betas"] == "0.9,0.98" and "--max-epoch" not in mbart.options
+    assert (mbart.options["--source-lang"], mbart.options["--best-metric"]) == (
+        "en",
+        "bleu",
+    )
+    assert (
+        mbart.options["--adam-betas"] == "0.9,0.98"
+        and "--max-epoch" not in mbart.options
+    )
 
 
 def test_fairseq_preprocess(
@@ -333,7 +380,10 @@ def test_fairseq_preprocess(
     )
     line = format_command(converted(text).words())
     assert '"$TEXT/train"' in line
-    args = [word.replace("$TEXT", str(toy.parent)) for word in shlex.split(line.replace("\\\n", " "))]
+    args = [
+        word.replace("$TEXT", str(toy.parent))
+        for word in shlex.split(line.replace("\\\n", " "))
+    ]
     assert run(args[1:]) == 0
     assert (tmp_path / "data-bin/iwslt14/manifest.json").exists()
     assert "--srcdict: has no counterpart" in notes(text)
@@ -341,7 +391,9 @@ def test_fairseq_preprocess(
 
 def test_a_tuple_may_have_lost_its_quotes() -> None:
     for betas in ("'(0.9, 0.98)'", "(0.9, 0.98)", "(0.9,0.98)"):
-        given = parse_foreign(f"fairseq-train data --arch transformer --adam-betas {betas} --lr 5e-4")
+        given = parse_foreign(
+            f"fairseq-train data --arch transformer --adam-betas {betas} --lr 5e-4"
+        )
         options = convert(given).options
         assert (options["--adam-betas"], options["--lr"]) == ("0.9,0.98", "5e-4")
 
@@ -354,36 +406,58 @@ def test_what_has_no_counterpart_is_named() -> None:
     assert "--frobnicate: is in no table of masscli" in notes(
         "fairseq-train data --frobnicate 3 --max-tokens 9"
     )
-    assert converted("fairseq-train data --frobnicate 3 --max-tokens 9").arguments == ["data"]
-    assert "--arch my_arch: has no counterpart" in notes("fairseq-train data --arch my_arch")
+    assert converted("fairseq-train data --frobnicate 3 --max-tokens 9").arguments == [
+        "data"
+    ]
+    assert "--arch my_arch: has no counterpart" in notes(
+        "fairseq-train data --arch my_arch"
+    )
     # A number that is none is passed on, and refused there.
     assert converted("train.py --mass_steps en --emb_dim ²").options["--dim"] == "²"
-    assert "--sampling_temperature" not in converted("train.py --mass_steps en --emb_dim abc").options
+    assert (
+        "--sampling_temperature"
+        not in converted("train.py --mass_steps en --emb_dim abc").options
+    )
     # A flag of another objective is not passed on.
-    assert "--mask-prob 0.2: translate does not have it" in notes("fairseq-train data --mask-prob 0.2")
+    assert "--mask-prob 0.2: translate does not have it" in notes(
+        "fairseq-train data --mask-prob 0.2"
+    )
 
 
 def test_the_default_of_the_other_program_counts_where_it_differs() -> None:
     bare = converted("fairseq-train data --arch transformer --lr 1e-3").options
-    assert (bare["--clip-norm"], bare["--norm"], bare["--precision"]) == ("0", "post", "fp32")
+    assert (bare["--clip-norm"], bare["--norm"], bare["--precision"]) == (
+        "0",
+        "post",
+        "fp32",
+    )
     # An architecture is changed by flags wherever they stand.
     wide = converted(
         "fairseq-train data --encoder-embed-dim 768 --encoder-normalize-before --arch transformer"
     ).options
     assert (wide["--arch"], wide["--dim"], wide["--norm"]) == ("base", "768", "pre")
     assert (
-        converted("fairseq-generate data --path a.pt --no-early-stop").options.get("--early-stop", "absent")
+        converted("fairseq-generate data --path a.pt --no-early-stop").options.get(
+            "--early-stop", "absent"
+        )
         == "absent"
     )
     # The beginning of a name is enough for argparse, and the sign of equality for all.
-    assert converted("fairseq-train data --warmup-upd=16").options["--warmup-updates"] == "16"
+    assert (
+        converted("fairseq-train data --warmup-upd=16").options["--warmup-updates"]
+        == "16"
+    )
 
 
 def test_the_command_ends_where_the_shell_ends_it() -> None:
     both = converted(
         "export A=1; fairseq-train data --fp16 --max-tokens=5; fairseq-generate data --path x > log 2>&1"
     )
-    assert (both.arguments, both.options["--precision"], both.options["--max-tokens"]) == (
+    assert (
+        both.arguments,
+        both.options["--precision"],
+        both.options["--max-tokens"],
+    ) == (
         ["data"],
         "fp16",
         "5",
@@ -394,9 +468,14 @@ def test_the_command_ends_where_the_shell_ends_it() -> None:
 
 
 def test_fine_tuning_from_a_file() -> None:
-    options = converted("fairseq-train data --restore-file bart.large/model.pt --reset-optimizer").options
+    options = converted(
+        "fairseq-train data --restore-file bart.large/model.pt --reset-optimizer"
+    ).options
     assert options["--init-from"] == "bart.large/model"
-    assert "--init-from" not in converted("fairseq-train data --restore-file checkpoint_last.pt").options
+    assert (
+        "--init-from"
+        not in converted("fairseq-train data --restore-file checkpoint_last.pt").options
+    )
     roberta = "fairseq-train data --task masked_lm --sample-break-mode complete_doc"
     assert converted(roberta).options["--input-form"] == "doc-sentences"
     assert "the steps de-en,en-de of translate" in notes(
@@ -404,7 +483,9 @@ def test_fine_tuning_from_a_file() -> None:
     )
 
 
-def test_mistakes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistakes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(MasscliError, match="no program that is known"):
         parse_foreign("python main.py --lr 3")
     with pytest.raises(MasscliError, match="cannot be read: No closing quotation"):
@@ -416,4 +497,8 @@ def test_mistakes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
     assert run(["convert-command", "-"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("masscli finetune data --task translate") and "--lr 1e-3" in out and err == ""
+    assert (
+        out.startswith("masscli finetune data --task translate")
+        and "--lr 1e-3" in out
+        and err == ""
+    )

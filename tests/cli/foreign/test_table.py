@@ -30,8 +30,12 @@ def known() -> set[str]:
     return own_flags()
 
 
-@pytest.mark.parametrize("program", programs().values(), ids=lambda program: program.name)
-def test_every_flag_has_one_counterpart_and_it_exists(program: ForeignProgram, known: set[str]) -> None:
+@pytest.mark.parametrize(
+    "program", programs().values(), ids=lambda program: program.name
+)
+def test_every_flag_has_one_counterpart_and_it_exists(
+    program: ForeignProgram, known: set[str]
+) -> None:
     for flag in program.flags.values():
         kinds = [
             flag.template is not None,
@@ -40,9 +44,16 @@ def test_every_flag_has_one_counterpart_and_it_exists(program: ForeignProgram, k
             flag.missing is not None,
         ]
         assert sum(kinds) == 1, flag.name
-        texts = [flag.template or "", flag.always or "", flag.missing or "", *flag.choices.values()]
+        texts = [
+            flag.template or "",
+            flag.always or "",
+            flag.missing or "",
+            *flag.choices.values(),
+        ]
         for own in re.findall(r"--[a-z][a-z_-]+", " ".join(texts)):
-            assert own in known or own in program.flags, f"{program.name} {flag.name}: {own}"
+            assert own in known or own in program.flags, (
+                f"{program.name} {flag.name}: {own}"
+            )
     for own in re.findall(r"--[a-z][a-z-]+", f"{program.command} {program.defaults}"):
         assert own in known, own
 
@@ -58,7 +69,9 @@ def test_all_foreign_flags_of_a_command_line_are_explained_in_one_message(
         "--criterion",
         "cross_entropy",
     ]
-    assert told(capsys, "finetune", "--task", "translate", *args, "--max_tokens", "9", "--zzz") == [
+    assert told(
+        capsys, "finetune", "--task", "translate", *args, "--max_tokens", "9", "--zzz"
+    ) == [
         "error: --max-sentences (of fairseq-train): is --batch-size 32 here",
         "error: --ddp-backend (of fairseq-train): leave it out; nothing is needed here",
         "error: --no-epoch-checkpoints (of fairseq-train): leave it out; checkpoints go by updates, and --keep-last of "
@@ -68,7 +81,9 @@ def test_all_foreign_flags_of_a_command_line_are_explained_in_one_message(
         "error: no such option: --zzz",
         "hint: masscli convert-command 'fairseq-train ...' converts a whole command line",
     ]
-    assert told(capsys, "pretrain", "--emb_dim", "512", "--per_device_train_batch_size", "8") == [
+    assert told(
+        capsys, "pretrain", "--emb_dim", "512", "--per_device_train_batch_size", "8"
+    ) == [
         "error: --emb_dim (of train.py): is --dim 512 here",
         "error: --per_device_train_batch_size (of run_translation.py): is --batch-size 8 here",
         "hint: masscli convert-command 'fairseq-train ...' converts a whole command line",
@@ -78,4 +93,6 @@ def test_all_foreign_flags_of_a_command_line_are_explained_in_one_message(
 def test_a_command_without_a_counterpart_keeps_the_words_of_the_parser(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert told(capsys, "score", "--emb_dim", "3")[0] == "error: no such option: --emb_dim"
+    assert (
+        told(capsys, "score", "--emb_dim", "3")[0] == "error: no such option: --emb_dim"
+    )

@@ -46,7 +46,13 @@ def framing(vocab: dict[str, Any], source_bos: bool, tag: str) -> Framing:
         ({"bos": EOS}, True, "", [EOS, EOS], [EOS]),
         ({"decoder_start": EOS}, False, "", [EOS], [EOS]),
         ({"decoder_start": PAD}, False, "", [EOS], [PAD]),
-        ({"decoder_start": EOS, "forced_prefix": (BOS,)}, True, "", [BOS, EOS], [EOS, BOS]),
+        (
+            {"decoder_start": EOS, "forced_prefix": (BOS,)},
+            True,
+            "",
+            [BOS, EOS],
+            [EOS, BOS],
+        ),
         ({}, False, "last start", [EOS, EN], [DE]),
         ({"decoder_start": EOS}, False, "first forced", [EN, EOS], [EOS, DE]),
         ({"decoder_start": EOS}, False, "last forced", [EOS, EN], [EOS, DE]),
@@ -65,7 +71,11 @@ def framing(vocab: dict[str, Any], source_bos: bool, tag: str) -> Framing:
     ],
 )
 def test_lines_are_framed_as_in_each_family(
-    vocab: dict[str, Any], source_bos: bool, tag: str, source: list[int], target: list[int]
+    vocab: dict[str, Any],
+    source_bos: bool,
+    tag: str,
+    source: list[int],
+    target: list[int],
 ) -> None:
     made = framing(vocab, source_bos, tag)
     found = made.encoder_input(WORDS, "en").tolist()

@@ -16,7 +16,9 @@ VOCAB = Vocabulary(60, 0, 1, 2, 3, 4, 5, 6, (), {}, "")
 
 def test_the_worked_strings_of_the_specification() -> None:
     a, b = np.array([50, 51]), np.array([52, 53])
-    bert, roberta, gpt = (PairFormat(kind, VOCAB) for kind in ("bert", "roberta", "gpt"))
+    bert, roberta, gpt = (
+        PairFormat(kind, VOCAB) for kind in ("bert", "roberta", "gpt")
+    )
     assert bert.join(a, b).ids.tolist() == [5, 50, 51, 6, 52, 53, 6]
     assert bert.join(a, b).segments.tolist() == [0, 0, 0, 0, 1, 1, 1]
     assert roberta.join(a, b).ids.tolist() == [1, 50, 51, 2, 2, 52, 53, 2]
@@ -24,8 +26,12 @@ def test_the_worked_strings_of_the_specification() -> None:
     for frame in (bert, roberta, gpt):
         for texts in ((a,), (a, b)):
             joined = frame.join(*texts)
-            assert len(joined.ids) == sum(map(len, texts)) + frame.num_special_tokens(len(texts))
-            assert [joined.ids[at] for at in joined.starts] == [text[0] for text in texts]
+            assert len(joined.ids) == sum(map(len, texts)) + frame.num_special_tokens(
+                len(texts)
+            )
+            assert [joined.ids[at] for at in joined.starts] == [
+                text[0] for text in texts
+            ]
 
 
 def test_pairs_are_cut_from_the_end_of_the_longer_one() -> None:
@@ -35,7 +41,9 @@ def test_pairs_are_cut_from_the_end_of_the_longer_one() -> None:
                 a, b = first, second
                 while a + b > room:
                     a, b = (a - 1, b) if a > b else (a, b - 1)
-                found = truncated_pair_lengths(np.array([first]), np.array([second]), room)
+                found = truncated_pair_lengths(
+                    np.array([first]), np.array([second]), room
+                )
                 assert (int(found[0][0]), int(found[1][0])) == (a, b)
 
 

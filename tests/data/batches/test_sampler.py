@@ -32,9 +32,14 @@ SIZES = np.random.default_rng(1).integers(3, 40, (1000, 2))
 
 
 def make(
-    limits: BatchLimits = BatchLimits(200), rows: int = 1000, seed: int = 1, shuffle: bool = True
+    limits: BatchLimits = BatchLimits(200),
+    rows: int = 1000,
+    seed: int = 1,
+    shuffle: bool = True,
 ) -> BatchSampler:
-    return BatchSampler(rows, lambda start, stop: SIZES[start:stop], limits, seed, "en", shuffle)
+    return BatchSampler(
+        rows, lambda start, stop: SIZES[start:stop], limits, seed, "en", shuffle
+    )
 
 
 def epoch(made: BatchSampler, number: int) -> list[list[int]]:
@@ -59,20 +64,27 @@ def windows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_every_row_comes_exactly_once_an_epoch(windows: bool) -> None:
     for number in (0, 1, 7):
         assert sorted(itertools.chain(*epoch(make(), number))) == list(range(1000))
-    assert sorted(itertools.chain(*(b.tolist() for b in make(shuffle=False).epoch()))) == list(range(1000))
+    assert sorted(
+        itertools.chain(*(b.tolist() for b in make(shuffle=False).epoch()))
+    ) == list(range(1000))
 
 
 @pytest.mark.parametrize(
-    "limits", [BatchLimits(200), BatchLimits(60, 3), BatchLimits(10**9, 7), BatchLimits(10**9)]
+    "limits",
+    [BatchLimits(200), BatchLimits(60, 3), BatchLimits(10**9, 7), BatchLimits(10**9)],
 )
-def test_batches_keep_to_the_budget_and_fill_it(limits: BatchLimits, windows: bool) -> None:
+def test_batches_keep_to_the_budget_and_fill_it(
+    limits: BatchLimits, windows: bool
+) -> None:
     batches = epoch(make(limits), 0)
     areas = [len(b) * int(SIZES[b].max()) for b in batches]
     assert max(areas) <= limits.max_tokens
     assert max(map(len, batches)) <= (limits.batch_size or 1000)
     if limits == BatchLimits(200) and not windows:
         assert np.mean(areas) > 180
-    padding = 1 - SIZES[:, 1].sum() / sum(len(b) * int(SIZES[b][:, 1].max()) for b in batches)
+    padding = 1 - SIZES[:, 1].sum() / sum(
+        len(b) * int(SIZES[b][:, 1].max()) for b in batches
+    )
     assert padding < 0.1 or limits.max_tokens == 10**9
 
 
@@ -82,7 +94,9 @@ def test_the_order_is_a_function_of_seed_and_epoch(windows: bool) -> None:
     assert later[0] == later[2] == epoch(make(), 2)
     assert later[1] == epoch(make(), 0)
     assert later[0] != later[1] != epoch(make(seed=2), 0)
-    assert later[1] != sorted(later[1], key=lambda b: SIZES[b].max())  # short and long come mixed
+    assert later[1] != sorted(
+        later[1], key=lambda b: SIZES[b].max()
+    )  # short and long come mixed
 
 
 def test_one_can_begin_anywhere(windows: bool) -> None:
@@ -108,12 +122,16 @@ def test_rows_that_are_too_long_are_left_out_and_counted(windows: bool) -> None:
     assert sorted(itertools.chain(*epoch(made, 3))) == np.flatnonzero(fits).tolist()
 
 
-def test_a_window_without_any_row_is_stepped_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_without_any_row_is_stepped_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sampler, "WINDOW", 16)
     monkeypatch.setattr(sampler, "BLOCK", 16)
     sizes = np.full((64, 1), 50)
     sizes[32:48] = 5
-    made = BatchSampler(64, lambda a, b: sizes[a:b], BatchLimits(100, None, (10,)), 1, "en")
+    made = BatchSampler(
+        64, lambda a, b: sizes[a:b], BatchLimits(100, None, (10,)), 1, "en"
+    )
     for number in range(3):
         assert sorted(itertools.chain(*epoch(made, number))) == list(range(32, 48))
 
@@ -121,13 +139,20 @@ def test_a_window_without_any_row_is_stepped_over(monkeypatch: pytest.MonkeyPatc
 def test_the_number_of_batches_is_estimated_from_a_window(windows: bool) -> None:
     made = make()
     number = len(made.epoch())
-    assert made.estimate_batches() == number if not windows else abs(made.estimate_batches() - number) < 20
+    assert (
+        made.estimate_batches() == number
+        if not windows
+        else abs(made.estimate_batches() - number) < 20
+    )
 
 
 def test_what_cannot_be_batched_is_refused() -> None:
     with pytest.raises(MasscliError) as error:
         make(BatchLimits(38))
-    assert error.value.message == "stream en: an example of 39 tokens does not fit --max-tokens 38"
+    assert (
+        error.value.message
+        == "stream en: an example of 39 tokens does not fit --max-tokens 38"
+    )
     assert (
         error.value.hint
         == "raise --max-tokens to 39 or more, or lower --max-source-positions and --max-target-positions"
@@ -140,7 +165,10 @@ def test_what_cannot_be_batched_is_refused() -> None:
     assert error.value.hint == hint
     with pytest.raises(MasscliError) as error:
         make(rows=0)
-    assert (error.value.message, error.value.hint) == ("stream en: has no examples", "the text is empty")
+    assert (error.value.message, error.value.hint) == (
+        "stream en: has no examples",
+        "the text is empty",
+    )
 
 
 @pytest.mark.parametrize(("stretch", "read"), [(256, 2**20), (4, 8), (1, 1)])
@@ -178,9 +206,16 @@ def streams(toy: Path) -> tuple[dict[str, BatchSampler], dict[str, BatchBuilder]
     """MASS on English and translation into German."""
     data = DataFolder.open(toy)
     framing = Framing(data.vocab, False, False, ("en", "de"))
-    alone, paired = (ObjectiveContext(framing, ModelConfig(), text) for text in ("en", "en-de"))
-    made = {"mass": Mass(MassOptions(), alone), "translate": Translate(TranslateOptions(), paired)}
-    datasets = {name: objective.dataset(data, "train") for name, objective in made.items()}
+    alone, paired = (
+        ObjectiveContext(framing, ModelConfig(), text) for text in ("en", "en-de")
+    )
+    made = {
+        "mass": Mass(MassOptions(), alone),
+        "translate": Translate(TranslateOptions(), paired),
+    }
+    datasets = {
+        name: objective.dataset(data, "train") for name, objective in made.items()
+    }
     samplers = {
         name: BatchSampler(len(dataset), dataset.sizes, BatchLimits(120), 1, name)
         for name, (dataset, _) in datasets.items()
@@ -189,12 +224,23 @@ def streams(toy: Path) -> tuple[dict[str, BatchSampler], dict[str, BatchBuilder]
 
 
 def jobs(
-    samplers: dict[str, BatchSampler], update: int = 0, freq: int = 3, seed: int = 1, **positions: Position
+    samplers: dict[str, BatchSampler],
+    update: int = 0,
+    freq: int = 3,
+    seed: int = 1,
+    **positions: Position,
 ) -> list[PlannedBatch]:
     """Those of 20 updates."""
     return list(
         itertools.islice(
-            plan(samplers, lambda update: {"mass": 3.0, "translate": 1.0}, seed, freq, update, positions),
+            plan(
+                samplers,
+                lambda update: {"mass": 3.0, "translate": 1.0},
+                seed,
+                freq,
+                update,
+                positions,
+            ),
             20 * freq,
         )
     )
@@ -202,10 +248,16 @@ def jobs(
 
 def contents(batch: Batch) -> bytes:
     tensors = [batch.source.ids, batch.source.lengths, batch.example_numbers]
-    tensors += [tensor for label in batch.labels.values() for tensor in (label.ids, label.positions)]
+    tensors += [
+        tensor
+        for label in batch.labels.values()
+        for tensor in (label.ids, label.positions)
+    ]
     if batch.target is not None:
         tensors += [batch.target.ids, batch.target.lengths]
-        tensors += [batch.target.positions] if batch.target.positions is not None else []
+        tensors += (
+            [batch.target.positions] if batch.target.positions is not None else []
+        )
     return pickle.dumps([t.numpy() for t in tensors])
 
 
@@ -219,7 +271,14 @@ def test_workers_change_nothing(toy: Path) -> None:
     samplers, batch_builders = streams(toy)
     found = []
     for workers in (0, 2):
-        made = load(batch_builders, iter(jobs(samplers)), rank=0, world=1, last_draw=9, workers=workers)
+        made = load(
+            batch_builders,
+            iter(jobs(samplers)),
+            rank=0,
+            world=1,
+            last_draw=9,
+            workers=workers,
+        )
         prepared = list(made)
         assert same([p.planned for p in prepared], jobs(samplers)[:30])
         found.append([contents(p.batch) for p in prepared])
@@ -229,7 +288,9 @@ def test_workers_change_nothing(toy: Path) -> None:
 def test_workers_outlive_the_signals_that_are_meant_for_the_loop(toy: Path) -> None:
     """A terminal sends Ctrl-C, a scheduler SIGTERM, to the workers too."""
     samplers, batch_builders = streams(toy)
-    made = load(batch_builders, iter(jobs(samplers)), rank=0, world=1, last_draw=9, workers=1)
+    made = load(
+        batch_builders, iter(jobs(samplers)), rank=0, world=1, last_draw=9, workers=1
+    )
     first = next(made)
     [worker] = multiprocessing.active_children()
     assert worker.pid is not None
@@ -245,7 +306,14 @@ def test_processes_share_the_same_jobs_without_overlap(toy: Path, world: int) ->
     shares = [
         [
             p.planned
-            for p in load(batch_builders, iter(whole), rank=rank, world=world, last_draw=None, workers=0)
+            for p in load(
+                batch_builders,
+                iter(whole),
+                rank=rank,
+                world=world,
+                last_draw=None,
+                workers=0,
+            )
         ]
         for rank in range(world)
     ]
@@ -254,12 +322,16 @@ def test_processes_share_the_same_jobs_without_overlap(toy: Path, world: int) ->
     assert same(sorted(itertools.chain(*shares), key=lambda job: job[:2]), whole)
 
 
-def test_the_stream_of_a_micro_batch_depends_on_seed_update_and_number_only(toy: Path) -> None:
+def test_the_stream_of_a_micro_batch_depends_on_seed_update_and_number_only(
+    toy: Path,
+) -> None:
     samplers, _ = streams(toy)
     chosen = {(j.draw, j.micro): j.stream for j in jobs(samplers)}
     later = jobs(samplers, update=7, mass=Position(2, 0, 1))
     assert all(chosen[j.draw, j.micro] == j.stream for j in later if j.draw < 20)
-    assert [j.stream for j in jobs(samplers, seed=2)] != [j.stream for j in jobs(samplers)]
+    assert [j.stream for j in jobs(samplers, seed=2)] != [
+        j.stream for j in jobs(samplers)
+    ]
     share = np.mean([j.stream == "mass" for j in jobs(samplers, freq=50)])
     assert abs(share - 0.75) < 0.06  # four standard deviations of 1,000 draws
 
@@ -269,4 +341,7 @@ def test_a_plan_continues_from_what_was_consumed(toy: Path) -> None:
     whole = jobs(samplers)
     for update in (1, 5, 13):
         consumed = {j.stream: j.next_position for j in whole if j.draw < update}
-        assert same(jobs(streams(toy)[0], update, **consumed)[: 3 * (20 - update)], whole[3 * update :])
+        assert same(
+            jobs(streams(toy)[0], update, **consumed)[: 3 * (20 - update)],
+            whole[3 * update :],
+        )

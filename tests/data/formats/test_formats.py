@@ -88,7 +88,9 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("kind", "text", "message"), BROKEN)
-def test_a_broken_row_is_named(kind: str, text: str, message: str, tmp_path: Path) -> None:
+def test_a_broken_row_is_named(
+    kind: str, text: str, message: str, tmp_path: Path
+) -> None:
     path = save(tmp_path / "x", text)
     with pytest.raises(MasscliError) as caught:
         list(read_records(path, kind))
@@ -97,7 +99,10 @@ def test_a_broken_row_is_named(kind: str, text: str, message: str, tmp_path: Pat
 
 def test_blank_lines_at_the_end_of_jsonl_are_no_examples(tmp_path: Path) -> None:
     path = save(tmp_path / "x.jsonl", '{"a": "x"}\n{"a": ""}\n\n \n')
-    assert [(r.line, r.texts["a"]) for r in read_records(path, "jsonl")] == [(1, "x"), (2, "")]
+    assert [(r.line, r.texts["a"]) for r in read_records(path, "jsonl")] == [
+        (1, "x"),
+        (2, ""),
+    ]
 
 
 def test_aligned_files_must_be_of_one_length(tmp_path: Path) -> None:
@@ -105,11 +110,16 @@ def test_aligned_files_must_be_of_one_length(tmp_path: Path) -> None:
     save(tmp_path / "t", "a\n")
     with pytest.raises(MasscliError) as caught:
         list(read_records(Path(f"{tmp_path / 's'}:{tmp_path / 't'}"), "aligned"))
-    assert caught.value.message == f"{tmp_path / 't'}: ends before line 2, unlike {tmp_path / 's'}"
+    assert (
+        caught.value.message
+        == f"{tmp_path / 't'}: ends before line 2, unlike {tmp_path / 's'}"
+    )
 
 
 @pytest.mark.parametrize(("text", "words"), COMMENTED.items())
-def test_comments_are_no_words_and_words_no_comments(text: str, words: list[str], tmp_path: Path) -> None:
+def test_comments_are_no_words_and_words_no_comments(
+    text: str, words: list[str], tmp_path: Path
+) -> None:
     column = "2" if "1-2" in text else "1"
     assert [
         word
@@ -119,18 +129,24 @@ def test_comments_are_no_words_and_words_no_comments(text: str, words: list[str]
 
 
 def test_a_question_that_is_no_object_is_named(tmp_path: Path) -> None:
-    path = save(tmp_path / "x.json", json.dumps({"data": [{"paragraphs": [{"context": "a", "qas": ["x"]}]}]}))
+    path = save(
+        tmp_path / "x.json",
+        json.dumps({"data": [{"paragraphs": [{"context": "a", "qas": ["x"]}]}]}),
+    )
     with pytest.raises(MasscliError) as caught:
         list(read_records(path, "squad"))
-    assert caught.value.message.startswith(f"{path}: question 1: is not a SQuAD question")
+    assert caught.value.message.startswith(
+        f"{path}: question 1: is not a SQuAD question"
+    )
 
 
 def test_a_space_that_does_not_break_is_part_of_a_word(tmp_path: Path) -> None:
     """Between columns that spaces separate, too."""
     for text in ("10\u00a0000 NUM\na O\n", "10\u00a0000\tNUM\na\tO\n"):
-        assert [r.lists["1"] for r in read_records(save(tmp_path / "x.conll", text), "conll")] == [
-            ["10\u00a0000", "a"]
-        ]
+        assert [
+            r.lists["1"]
+            for r in read_records(save(tmp_path / "x.conll", text), "conll")
+        ] == [["10\u00a0000", "a"]]
 
 
 def test_a_word_may_begin_with_a_hash_from_the_first_line_on() -> None:
@@ -138,9 +154,9 @@ def test_a_word_may_begin_with_a_hash_from_the_first_line_on() -> None:
     read = [[values for _, values in words] for words in split_sentences(rows, "x")]
     assert read == [[["#Blog"], ["is"], ["fun"]], [["#second"], ["one"]]]
     columns = ["# sent_id = 1", "#Blog\tO", "is\tO"]
-    assert [[values for _, values in words] for words in split_sentences(columns, "x")] == [
-        [["#Blog", "O"], ["is", "O"]]
-    ]
+    assert [
+        [values for _, values in words] for words in split_sentences(columns, "x")
+    ] == [[["#Blog", "O"], ["is", "O"]]]
 
 
 CORPORA = os.environ.get("MASSCLI_DATA")
@@ -155,7 +171,9 @@ COUNTS = [
 
 
 @pytest.mark.corpora
-@pytest.mark.skipif(not CORPORA, reason="MASSCLI_DATA does not name the folder of the real corpora")
+@pytest.mark.skipif(
+    not CORPORA, reason="MASSCLI_DATA does not name the folder of the real corpora"
+)
 @pytest.mark.parametrize(("kind", "name", "count"), COUNTS)
 def test_real_files_are_read_whole(kind: str, name: str, count: int) -> None:
     assert CORPORA is not None
@@ -164,10 +182,20 @@ def test_real_files_are_read_whole(kind: str, name: str, count: int) -> None:
 
 
 def question(name: str, start: object) -> dict[str, object]:
-    return {"id": name, "question": "?", "answers": [{"text": "a", "answer_start": start}]}
+    return {
+        "id": name,
+        "question": "?",
+        "answers": [{"text": "a", "answer_start": start}],
+    }
 
 
-QUESTIONS = [question("1", 0), question("2", 1), "x", question("1", 0), question("3", "no")]
+QUESTIONS = [
+    question("1", 0),
+    question("2", 1),
+    "x",
+    question("1", 0),
+    question("3", "no"),
+]
 SKIPPED = [
     # Format, text with good and bad rows, the lines of the good ones, and the bad ones with their reasons.
     ("tsv", "a\tb\n1\t2\n1\n1\t2\t3\n3\t4\n", [2, 5], [(3, "has 1 column, the header has 2"), (4, "has 3 columns, the header has 2")]),
@@ -197,17 +225,26 @@ def test_bad_rows_are_skipped_and_listed(
         assert row.path == str(path) and row.reason.startswith(reason)
 
 
-@pytest.mark.parametrize(("share", "refused"), [(0.0, True), (0.24, True), (0.25, False), (1.0, False)])
-def test_too_many_bad_rows_are_refused(share: float, refused: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("share", "refused"), [(0.0, True), (0.24, True), (0.25, False), (1.0, False)]
+)
+def test_too_many_bad_rows_are_refused(
+    share: float, refused: bool, tmp_path: Path
+) -> None:
     path = save(tmp_path / "x.tsv", "a\tb\n1\t2\n1\n3\t4\n5\t6\n")
     if not refused:
         assert len(list(read_records(path, "tsv", BadRows(share)))) == 3
         return
     with pytest.raises(MasscliError) as caught:
         list(read_records(path, "tsv", BadRows(share)))
-    expected = "1 of 4 rows are bad, the first in line 3: has 1 column, the header has 2"
+    expected = (
+        "1 of 4 rows are bad, the first in line 3: has 1 column, the header has 2"
+    )
     assert caught.value.message == f"{path}: {expected}"
-    assert caught.value.hint == f"mend the file, or raise --max-bad-rows, which is {share:g}"
+    assert (
+        caught.value.hint
+        == f"mend the file, or raise --max-bad-rows, which is {share:g}"
+    )
 
 
 def test_a_file_of_bad_rows_alone_is_refused(tmp_path: Path) -> None:
@@ -225,7 +262,9 @@ def test_a_refused_row_says_how_to_skip_it(tmp_path: Path) -> None:
     with pytest.raises(MasscliError) as caught:
         list(read_records(path, "dialogues", BadRows(None, SKIP_ADVICE)))
     assert caught.value.hint is not None
-    assert caught.value.hint.endswith("; --bad-rows skip leaves such rows out, counts them and lists them")
+    assert caught.value.hint.endswith(
+        "; --bad-rows skip leaves such rows out, counts them and lists them"
+    )
 
 
 @pytest.mark.parametrize(
@@ -241,19 +280,31 @@ def test_a_refused_row_says_how_to_skip_it(tmp_path: Path) -> None:
         ("other=filled", {}),
     ],
 )  # fmt: skip
-def test_rows_with_broken_labels_are_bad_rows(check: str, bad: dict[int, str], tmp_path: Path) -> None:
+def test_rows_with_broken_labels_are_bad_rows(
+    check: str, bad: dict[int, str], tmp_path: Path
+) -> None:
     labels = ["yes", "", " \u00a0", "-3", "nan", "inf", "1,5", "1.5", "\u00b2", "-"]
-    path = save(tmp_path / "x.tsv", "text\tlabel\n" + "".join(f"a\t{label}\n" for label in labels))
+    path = save(
+        tmp_path / "x.tsv",
+        "text\tlabel\n" + "".join(f"a\t{label}\n" for label in labels),
+    )
     bad_rows = BadRows(1.0, checks=(parse_column_check(check),))
     kept = [record.line for record in read_records(path, "tsv", bad_rows)]
     assert kept == [line for line in range(2, 12) if line not in bad]
-    assert {row.line: row.reason.rsplit("' ", 1)[1].split(" of ")[0] for row in bad_rows.skipped} == {
-        line: reason.split(" of")[0] for line, reason in bad.items()
-    }
+    assert {
+        row.line: row.reason.rsplit("' ", 1)[1].split(" of ")[0]
+        for row in bad_rows.skipped
+    } == {line: reason.split(" of")[0] for line, reason in bad.items()}
     assert bad_rows.checked == ({"label", "LABEL"} & {check.split("=")[0]})
     if bad:
         with pytest.raises(MasscliError, match=rf"x.tsv:{min(bad)}: label "):
-            list(read_records(path, "tsv", BadRows(None, SKIP_ADVICE, (parse_column_check(check),))))
+            list(
+                read_records(
+                    path,
+                    "tsv",
+                    BadRows(None, SKIP_ADVICE, (parse_column_check(check),)),
+                )
+            )
 
 
 def test_every_label_of_a_list_is_checked(tmp_path: Path) -> None:
@@ -262,7 +313,9 @@ def test_every_label_of_a_list_is_checked(tmp_path: Path) -> None:
     assert [record.line for record in read_records(path, "jsonl", bad_rows)] == [1]
 
 
-@pytest.mark.parametrize("text", ["label", "=number", "label=", "label=numbers", "label=a|", "label=|a|b"])
+@pytest.mark.parametrize(
+    "text", ["label", "=number", "label=", "label=numbers", "label=a|", "label=|a|b"]
+)
 def test_checks_that_say_nothing_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected "):
         parse_column_check(text)

@@ -46,9 +46,14 @@ def swag(path: Path, rows: Sequence[Sequence[str]]) -> Path:
         if path.suffix == ".csv":
             csv.writer(file).writerows([HEADER, *rows])
         elif path.suffix == ".tsv":
-            file.writelines("\t".join(row).replace("\n", " ") + "\n" for row in [HEADER, *rows])
+            file.writelines(
+                "\t".join(row).replace("\n", " ") + "\n" for row in [HEADER, *rows]
+            )
         else:
-            file.writelines(json.dumps(dict(zip(HEADER[1:], row[1:], strict=True))) + "\n" for row in rows)
+            file.writelines(
+                json.dumps(dict(zip(HEADER[1:], row[1:], strict=True))) + "\n"
+                for row in rows
+            )
     return path
 
 
@@ -72,8 +77,12 @@ def test_swag_is_the_same_in_every_form(ending: str, tmp_path: Path) -> None:
         "He is, well, a dog.",
         f"He {last}",
     ]
-    assert found[1].lists["choices+question"][0] == "It _ barks.", "a _ is no blank there"
-    assert [r.line for r in found] == {"csv": [2, 4], "tsv": [2, 3], "jsonl": [1, 2]}[ending]
+    assert found[1].lists["choices+question"][0] == "It _ barks.", (
+        "a _ is no blank there"
+    )
+    assert [r.line for r in found] == {"csv": [2, 4], "tsv": [2, 3], "jsonl": [1, 2]}[
+        ending
+    ]
     assert guess_format(tmp_path / "train.csv.gz") == "swag"
 
 
@@ -82,8 +91,15 @@ def test_race_is_an_example_for_each_question(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(
         "".join(json.dumps(a) + "\n" for a in ARTICLES.values()), encoding="utf-8"
     )
-    found, lines = list(read_records(folder, "race")), list(read_records(tmp_path / "x.jsonl", "race"))
-    assert [r.texts["id"] for r in found] == ["high/2.txt-1", "high/2.txt-2", "middle/1.txt-1"]
+    found, lines = (
+        list(read_records(folder, "race")),
+        list(read_records(tmp_path / "x.jsonl", "race")),
+    )
+    assert [r.texts["id"] for r in found] == [
+        "high/2.txt-1",
+        "high/2.txt-2",
+        "middle/1.txt-1",
+    ]
     assert [r.texts["id"] for r in lines] == ["1-1", "1-2", "2-1"]
     for a, b in zip(found, lines, strict=True):
         assert a.lists == b.lists and {**a.texts, "id": ""} == {**b.texts, "id": ""}
@@ -99,7 +115,9 @@ def test_race_is_an_example_for_each_question(tmp_path: Path) -> None:
 
 def toy(draw: random.Random) -> tuple[str, list[str], int]:
     """A context, choices, and which is right: the one that says `ga`."""
-    wrong = [" ".join(draw.choices([w for w in WORDS if w != "ga"], k=2)) for _ in range(4)]
+    wrong = [
+        " ".join(draw.choices([w for w in WORDS if w != "ga"], k=2)) for _ in range(4)
+    ]
     right = draw.randrange(4)
     wrong[right] = f"ga {draw.choice(WORDS)}"
     return " ".join(draw.choices(WORDS, k=4)), wrong, right
@@ -138,14 +156,30 @@ def test_they_are_learned_and_predicted_as_they_are(
     assert dispatch([*at, f"train={places['train']},valid={places['valid']}"]) == 0
     table = DataFolder.open(tmp_path / "data").table(kind, "valid")
     assert (len(table), table.format) == (12, kind)
-    where = {"swag": f"{places['valid']}:3", "race": f"{places['valid']}: question '000.txt-2'"}
+    where = {
+        "swag": f"{places['valid']}:3",
+        "race": f"{places['valid']}: question '000.txt-2'",
+    }
     assert table.location(1) == where[kind]
     assert (
-        finetune(tmp_path, tmp_path / "run", "--task", "choose", *ENCODER, updates=40)[-1]["accuracy"] == 1.0
+        finetune(tmp_path, tmp_path / "run", "--task", "choose", *ENCODER, updates=40)[
+            -1
+        ]["accuracy"]
+        == 1.0
     )
     capsys.readouterr()
     assert (
-        dispatch(["predict", str(tmp_path / "run"), "-i", str(places["valid"]), "--precision", "fp32"]) == 0
+        dispatch(
+            [
+                "predict",
+                str(tmp_path / "run"),
+                "-i",
+                str(places["valid"]),
+                "--precision",
+                "fp32",
+            ]
+        )
+        == 0
     )
     assert capsys.readouterr().out.split() == list(map(str, gold))
     assert (
@@ -197,7 +231,9 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("kind", "text", "message"), BROKEN)
-def test_what_is_broken_is_named(kind: str, text: str, message: str, tmp_path: Path) -> None:
+def test_what_is_broken_is_named(
+    kind: str, text: str, message: str, tmp_path: Path
+) -> None:
     (tmp_path / "x").write_text(text, encoding="utf-8")
     with pytest.raises(MasscliError) as caught:
         list(read_records(tmp_path / "x", kind))
@@ -220,4 +256,7 @@ def test_a_folder_without_an_article_is_named(tmp_path: Path) -> None:
                 str(tmp_path / "data"),
             ]
         )
-    assert caught.value.message == f"--race train={tmp_path}: {tmp_path} holds no .txt file"
+    assert (
+        caught.value.message
+        == f"--race train={tmp_path}: {tmp_path} holds no .txt file"
+    )

@@ -18,24 +18,53 @@ ENGLISH = [line for number, line in enumerate(OLD) if number % 5 in (0, 2)]
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pairs of English and Romanian, and `old`, a data folder of English and German, lower-cased after Moses."""
     folder = tmp_path_factory.mktemp("texts")
-    for language, lines in (("en", ENGLISH), ("ro", NEW[: len(ENGLISH)]), ("de", OLD[1:2] * 3)):
-        (folder / f"train.{language}").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    command = ["preprocess", "--mono", f"en={folder}/train.en", "--mono", f"de={folder}/train.de"]
-    options = ["--moses", "--lowercase", "--vocab-size", "90", "--destdir", f"{folder}/old"]
+    for language, lines in (
+        ("en", ENGLISH),
+        ("ro", NEW[: len(ENGLISH)]),
+        ("de", OLD[1:2] * 3),
+    ):
+        (folder / f"train.{language}").write_text(
+            "\n".join(lines) + "\n", encoding="utf-8"
+        )
+    command = [
+        "preprocess",
+        "--mono",
+        f"en={folder}/train.en",
+        "--mono",
+        f"de={folder}/train.de",
+    ]
+    options = [
+        "--moses",
+        "--lowercase",
+        "--vocab-size",
+        "90",
+        "--destdir",
+        f"{folder}/old",
+    ]
     assert masscli([*command, *options]) == 0
     return folder
 
 
 def extend(texts: Path, destdir: Path, *options: str) -> int:
-    command = f"preprocess --extend {texts}/old -s en -t ro --trainpref {texts}/train".split()
+    command = (
+        f"preprocess --extend {texts}/old -s en -t ro --trainpref {texts}/train".split()
+    )
     return masscli([*command, "--destdir", str(destdir), *options])
 
 
-def test_a_pair_with_a_new_language(texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pair_with_a_new_language(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert extend(texts, tmp_path / "new", "--new-pieces", "40") == 0
     talk = " ".join(capsys.readouterr().err.split())
-    old, new = DataFolder.open(texts / "old").tokenizer(), DataFolder.open(tmp_path / "new").tokenizer()
-    assert f"vocabulary of {old.vocab.size + 41} pieces extended from {old.vocab.size} by ro, " in talk
+    old, new = (
+        DataFolder.open(texts / "old").tokenizer(),
+        DataFolder.open(tmp_path / "new").tokenizer(),
+    )
+    assert (
+        f"vocabulary of {old.vocab.size + 41} pieces extended from {old.vocab.size} by ro, "
+        in talk
+    )
     assert "has no effect" not in talk
     # What the old vocabulary was made with holds for the new text, too.
     assert new.preprocessing == old.preprocessing and new.preprocessing.moses
@@ -44,7 +73,11 @@ def test_a_pair_with_a_new_language(texts: Path, tmp_path: Path, capsys: pytest.
         column = data.monolingual("train", language)
         stored = [column[row].tolist() for row in range(len(ENGLISH))]
         assert stored == new.encode_lines(lines[: len(ENGLISH)], language)
-    assert data.languages == ("en", "ro") and tuple(data.vocab.languages) == ("en", "de", "ro")
+    assert data.languages == ("en", "ro") and tuple(data.vocab.languages) == (
+        "en",
+        "de",
+        "ro",
+    )
     assert old.encode_lines(ENGLISH, "en") == new.encode_lines(ENGLISH, "en")
     # Nothing is done twice, and other pieces make another folder.
     assert extend(texts, tmp_path / "new", "--new-pieces", "40") == 0
@@ -52,14 +85,22 @@ def test_a_pair_with_a_new_language(texts: Path, tmp_path: Path, capsys: pytest.
     assert extend(texts, tmp_path / "new", "--new-pieces", "41") == 2
 
 
-def test_workers_and_an_adopted_extension_give_the_same(texts: Path, tmp_path: Path) -> None:
+def test_workers_and_an_adopted_extension_give_the_same(
+    texts: Path, tmp_path: Path
+) -> None:
     assert extend(texts, tmp_path / "one") == 0
     assert extend(texts, tmp_path / "two", "--workers", "2") == 0
     adopt = f"preprocess --spm-model {tmp_path}/one -s en -t ro --trainpref {texts}/train".split()
     assert masscli([*adopt, "--destdir", f"{tmp_path}/three"]) == 0
     for name in ("two", "three"):
-        for path in [*sorted((tmp_path / "one").glob("*.bin")), tmp_path / "one/vocab.model"]:
-            assert (tmp_path / name / path.name).read_bytes() == path.read_bytes(), (name, path.name)
+        for path in [
+            *sorted((tmp_path / "one").glob("*.bin")),
+            tmp_path / "one/vocab.model",
+        ]:
+            assert (tmp_path / name / path.name).read_bytes() == path.read_bytes(), (
+                name,
+                path.name,
+            )
 
 
 @pytest.mark.parametrize(
@@ -79,28 +120,61 @@ def test_workers_and_an_adopted_extension_give_the_same(texts: Path, tmp_path: P
     ],
 )
 def test_mistakes(
-    options: list[str], message: str, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str],
+    message: str,
+    texts: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert extend(texts, tmp_path / "new", *options) == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "new/manifest.json").exists()
 
 
-def test_what_has_no_effect_is_named(texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert extend(texts, tmp_path / "new", "--vocab-size", "500", "--romanian", "commas") == 0
+def test_what_has_no_effect_is_named(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        extend(texts, tmp_path / "new", "--vocab-size", "500", "--romanian", "commas")
+        == 0
+    )
     talk = " ".join(capsys.readouterr().err.split())
-    assert "--vocab-size has no effect: --new-pieces says how many pieces --extend adds" in talk
+    assert (
+        "--vocab-size has no effect: --new-pieces says how many pieces --extend adds"
+        in talk
+    )
     assert Tokenizer.load(tmp_path / "new").preprocessing.romanian == "commas"
-    plain = ["preprocess", "--mono", f"en={texts}/train.en", "--vocab-size", "70", "--new-pieces", "9"]
+    plain = [
+        "preprocess",
+        "--mono",
+        f"en={texts}/train.en",
+        "--vocab-size",
+        "70",
+        "--new-pieces",
+        "9",
+    ]
     assert masscli([*plain, "--destdir", f"{tmp_path}/plain"]) == 0
-    assert "--new-pieces has no effect: there is no --extend" in " ".join(capsys.readouterr().err.split())
+    assert "--new-pieces has no effect: there is no --extend" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_without_text_of_the_new_language(
     texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["preprocess", "--extend", f"{texts}/old", "--langs", "en,ro", "--mono", f"en={texts}/train.en"]
+    command = [
+        "preprocess",
+        "--extend",
+        f"{texts}/old",
+        "--langs",
+        "en,ro",
+        "--mono",
+        f"en={texts}/train.en",
+    ]
     assert masscli([*command, "--destdir", f"{tmp_path}/new"]) == 2
-    assert "there is no training text of ro to learn pieces from" in capsys.readouterr().err
+    assert (
+        "there is no training text of ro to learn pieces from"
+        in capsys.readouterr().err
+    )
     assert masscli([*command, "--destdir", f"{tmp_path}/new", "--new-pieces", "0"]) == 0
     assert "ro" in Tokenizer.load(tmp_path / "new").vocab.languages

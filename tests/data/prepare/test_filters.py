@@ -29,16 +29,32 @@ def text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 600)
     draw = random.Random(1)
     for language in ("en", "de"):
-        lines = [f"{line} {draw.choice('xyz')}{n}" for n, line in enumerate(sentences(language, 90))]
-        save(tmp_path / f"valid.{language}", [f"held out {language}", *sentences(language, 9, 5)])
-        twice = ["held out en" if language == "en" else "nothing like it", "same on both sides", lines[4]]
+        lines = [
+            f"{line} {draw.choice('xyz')}{n}"
+            for n, line in enumerate(sentences(language, 90))
+        ]
+        save(
+            tmp_path / f"valid.{language}",
+            [f"held out {language}", *sentences(language, 9, 5)],
+        )
+        twice = [
+            "held out en" if language == "en" else "nothing like it",
+            "same on both sides",
+            lines[4],
+        ]
         save(
             tmp_path / f"train.{language}",
             [*lines, *lines[:7], *twice, lines[89] if language == "en" else "another"],
         )
         save(
             tmp_path / f"mono.{language}",
-            [lines[3], *sentences(language, 20, 7), lines[3], "", f"held out {language}"],
+            [
+                lines[3],
+                *sentences(language, 20, 7),
+                lines[3],
+                "",
+                f"held out {language}",
+            ],
         )
     return tmp_path
 
@@ -51,11 +67,15 @@ def config(text: Path, **options: object) -> PreprocessConfig:
     return PreprocessConfig(**(values | options))  # type: ignore[arg-type]
 
 
-def dropped(text: Path, **options: object) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
+def dropped(
+    text: Path, **options: object
+) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
     """Lines dropped, and held-out lines kept, by part and reason."""
     run(made := config(text, **options))
     stats = Manifest.read(made.destdir).filter_stats
-    return {a.group: dict(a.dropped) for a in stats}, {a.group: dict(a.kept_but_suspicious) for a in stats}
+    return {a.group: dict(a.dropped) for a in stats}, {
+        a.group: dict(a.kept_but_suspicious) for a in stats
+    }
 
 
 def test_lines_of_valid_and_test_are_counted(text: Path) -> None:
@@ -71,16 +91,28 @@ def test_they_are_dropped_if_asked_for(text: Path) -> None:
     lost, kept = dropped(text, drop_held_out=True)
     assert lost["train.en-de"] == {"in valid or test": 1} and not any(kept.values())
     held = {"", *(text / "valid.en").read_text().split("\n")}
-    left = [line for line in (text / "mono.en").read_text().split("\n") if line not in held]
-    assert len(DataFolder.open(text / "data").monolingual("train", "en")) == len(left) + 100
+    left = [
+        line for line in (text / "mono.en").read_text().split("\n") if line not in held
+    ]
+    assert (
+        len(DataFolder.open(text / "data").monolingual("train", "en"))
+        == len(left) + 100
+    )
 
 
 def test_repeats_are_dropped_whatever_the_number_of_workers(text: Path) -> None:
     lost, _ = dropped(text, dedup=True)
     pairs = list(
-        zip(*((text / f"train.{x}").read_text().split("\n")[:-1] for x in ("en", "de")), strict=True)
+        zip(
+            *((text / f"train.{x}").read_text().split("\n")[:-1] for x in ("en", "de")),
+            strict=True,
+        )
     )
-    assert lost["train.en-de"] == {"repeated": sum(n - 1 for n in Counter(pairs).values())} == {"repeated": 8}
+    assert (
+        lost["train.en-de"]
+        == {"repeated": sum(n - 1 for n in Counter(pairs).values())}
+        == {"repeated": 8}
+    )
     mono = [line for line in (text / "mono.de").read_text().split("\n") if line]
     sides = {german for _, german in pairs}  # monolingual text, too
     assert lost["train.de"] == {"repeated": len(mono) - len(set(mono) - sides)}
@@ -93,15 +125,22 @@ def test_repeats_are_dropped_whatever_the_number_of_workers(text: Path) -> None:
 
 def test_copies_and_the_wrong_language(text: Path) -> None:
     strangers = [line for line in sentences("de", 30, 9) if len(line) > 24][:3]
-    save(text / "mono.en", [*(text / "mono.en").read_text().split("\n")[:-1], *strangers])
+    save(
+        text / "mono.en", [*(text / "mono.en").read_text().split("\n")[:-1], *strangers]
+    )
     lost, _ = dropped(text, drop_copies=True, filter_lang=True)
     assert lost["train.en-de"]["copy"] == 1
     assert lost["train.en"] == {"other language": 3} and lost["train.de"] == {}
-    log = [line.split("\t") for line in (text / "data/dropped.tsv").read_text().split("\n")[1:-1]]
+    log = [
+        line.split("\t")
+        for line in (text / "data/dropped.tsv").read_text().split("\n")[1:-1]
+    ]
     assert [row[1] for row in log if row[2] == "other language"] == ["25", "26", "27"]
 
 
-def test_filters_without_effect_are_named(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_filters_without_effect_are_named(
+    text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options: dict[str, Any] = {
         "filter_lang": True,
         "drop_copies": True,
@@ -111,11 +150,25 @@ def test_filters_without_effect_are_named(text: Path, capsys: pytest.CaptureFixt
     }
     run(
         PreprocessConfig(
-            langs=("en",), mono=(f"en={text / 'mono.en'}",), vocab_size=80, destdir=text / "alone", **options
+            langs=("en",),
+            mono=(f"en={text / 'mono.en'}",),
+            vocab_size=80,
+            destdir=text / "alone",
+            **options,
         )
     )
-    said = [line.split()[1] for line in capsys.readouterr().err.split("\n") if "has no effect" in line]
-    assert said == ["--filter-lang", "--drop-copies", "--max-ratio", "--romanian", "--drop-held-out"]
+    said = [
+        line.split()[1]
+        for line in capsys.readouterr().err.split("\n")
+        if "has no effect" in line
+    ]
+    assert said == [
+        "--filter-lang",
+        "--drop-copies",
+        "--max-ratio",
+        "--romanian",
+        "--drop-held-out",
+    ]
 
 
 def test_copies_are_dropped_where_nothing_else_is_looked_for(text: Path) -> None:
@@ -123,12 +176,20 @@ def test_copies_are_dropped_where_nothing_else_is_looked_for(text: Path) -> None
     assert [reasons for reasons in lost.values() if reasons] == [{"copy": 1}]
 
 
-def test_romanian_letters_are_replaced_before_the_vocabulary_is_made(tmp_path: Path) -> None:
-    line, plain = "Ţara şi ţăranul înţeleg în câmp. ȘȚ șț", "Tara si taranul inteleg in camp. ST st"
+def test_romanian_letters_are_replaced_before_the_vocabulary_is_made(
+    tmp_path: Path,
+) -> None:
+    line, plain = (
+        "Ţara şi ţăranul înţeleg în câmp. ȘȚ șț",
+        "Tara si taranul inteleg in camp. ST st",
+    )
     save(tmp_path / "m.ro", [line] * 3 + sentences("fr", 50))
     run(
         PreprocessConfig(
-            mono=(f"ro={tmp_path / 'm.ro'}",), vocab_size=90, destdir=tmp_path / "data", romanian="plain"
+            mono=(f"ro={tmp_path / 'm.ro'}",),
+            vocab_size=90,
+            destdir=tmp_path / "data",
+            romanian="plain",
         )
     )
     again = Tokenizer.load(tmp_path / "data")

@@ -52,22 +52,44 @@ def text(tmp_path: Path) -> Path:
     draw = random.Random(1)
 
     def lines(count: int) -> list[str]:
-        return [" ".join(draw.choices(WORDS, k=draw.randint(2, 9))) for _ in range(count)]
+        return [
+            " ".join(draw.choices(WORDS, k=draw.randint(2, 9))) for _ in range(count)
+        ]
 
     for split, count in (("train", 200), ("valid", 11)):
         for language in ("en", "de", "fr"):
             rows = lines(count)
             if split == "train" and language == "de":
                 rows[5], rows[70] = "", "tree " * 300
-            tmp_path.joinpath(f"{split}.{language}").write_text("".join(row + "\n" for row in rows))
+            tmp_path.joinpath(f"{split}.{language}").write_text(
+                "".join(row + "\n" for row in rows)
+            )
     books = "\n\n".join("\n".join(lines(40)) for _ in range(5))
     tmp_path.joinpath("books.en.gz").write_bytes(gzip.compress(books.encode()))
     return tmp_path
 
 
 OPTIONS: list[list[str]] = [
-    ["--langs", "en,de", "--trainpref", "train", "--validpref", "valid", "--mono", "en=books.en.gz"],
-    ["--langs", "en,de,fr", "--trainpref", "train", "--pairs", "en-de,en-fr", "--max-len", "50"],
+    [
+        "--langs",
+        "en,de",
+        "--trainpref",
+        "train",
+        "--validpref",
+        "valid",
+        "--mono",
+        "en=books.en.gz",
+    ],
+    [
+        "--langs",
+        "en,de,fr",
+        "--trainpref",
+        "train",
+        "--pairs",
+        "en-de,en-fr",
+        "--max-len",
+        "50",
+    ],
     ["--langs", "en", "--mono", "en=books.en.gz", "--dedup", "--shard-size", "1"],
 ]
 
@@ -77,19 +99,36 @@ def preprocess(*options: str) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if path.name != ".lock"
+    }
 
 
 @pytest.fixture
 def vocabulary(text: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(text)
-    preprocess("--langs", "en,de,fr", "--trainpref", "train", "--vocab-size", "90", "--destdir", "sample")
+    preprocess(
+        "--langs",
+        "en,de,fr",
+        "--trainpref",
+        "train",
+        "--vocab-size",
+        "90",
+        "--destdir",
+        "sample",
+    )
     return "sample/vocab.model"
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["pairs and documents", "shared side", "repeats"])
+@pytest.mark.parametrize(
+    "options", OPTIONS, ids=["pairs and documents", "shared side", "repeats"]
+)
 @pytest.mark.parametrize("parts", [1, 2, 5])
-def test_joined_parts_are_the_bytes_of_a_single_run(options: list[str], parts: int, vocabulary: str) -> None:
+def test_joined_parts_are_the_bytes_of_a_single_run(
+    options: list[str], parts: int, vocabulary: str
+) -> None:
     options = [*options, "--spm-model", vocabulary]
     preprocess(*options, "--destdir", "whole")
     folders = []
@@ -110,11 +149,15 @@ def test_more_parts_than_chunks(text: Path, vocabulary: str) -> None:
     preprocess(*options, "--destdir", "whole")
     for number in (1, 2, 3):
         preprocess(*options, "--part", f"{number}/3", "--destdir", f"part{number}")
-    assert masscli(["merge-data", "part1", "part2", "part3", "--destdir", "merged"]) == 0
+    assert (
+        masscli(["merge-data", "part1", "part2", "part3", "--destdir", "merged"]) == 0
+    )
     assert contents(Path("merged")) == contents(Path("whole"))
 
 
-def test_a_part_that_was_interrupted_goes_on(vocabulary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_was_interrupted_goes_on(
+    vocabulary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = [*OPTIONS[0], "--spm-model", vocabulary, "--part", "1/2"]
     preprocess(*options, "--destdir", "part")
     write_pack = part_files.write_pack
@@ -154,14 +197,30 @@ def test_mistakes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(text)
-    assert masscli(["preprocess", "--mono", "en=books.en.gz", *options, "--destdir", "out"]) == 2
+    assert (
+        masscli(
+            ["preprocess", "--mono", "en=books.en.gz", *options, "--destdir", "out"]
+        )
+        == 2
+    )
     assert f"error: {error}" in capsys.readouterr().err
     assert not Path("out").exists()
 
 
-def test_labelled_examples_are_not_divided(vocabulary: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_labelled_examples_are_not_divided(
+    vocabulary: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("table.tsv").write_text("text\tlabel\na dog\tx\n")
-    options = ["--tsv", "train=table.tsv", "--langs", "en", "--spm-model", vocabulary, "--part", "1/2"]
+    options = [
+        "--tsv",
+        "train=table.tsv",
+        "--langs",
+        "en",
+        "--spm-model",
+        vocabulary,
+        "--part",
+        "1/2",
+    ]
     assert masscli(["preprocess", *options, "--destdir", "out"]) == 2
     assert "--part: labelled examples are not divided" in capsys.readouterr().err
 
@@ -174,7 +233,10 @@ def test_parts_must_belong_together(vocabulary: str, text: Path) -> None:
     for folders, message in (
         (["part1"], "part 2 of 2 is missing"),
         (["part1", "part2", "part2"], "part 2 of 2 is given twice"),
-        (["part1", "lower"], "lower: is of other text, settings or versions than part1"),
+        (
+            ["part1", "lower"],
+            "lower: is of other text, settings or versions than part1",
+        ),
         (["part1", "nowhere"], "nowhere: is not a finished part"),
     ):
         with pytest.raises(MasscliError, match=message):
@@ -188,7 +250,16 @@ def test_parts_must_belong_together(vocabulary: str, text: Path) -> None:
 
 
 def test_a_damaged_part_is_refused(vocabulary: str) -> None:
-    preprocess("--mono", "en=books.en.gz", "--spm-model", vocabulary, "--part", "1/1", "--destdir", "part")
+    preprocess(
+        "--mono",
+        "en=books.en.gz",
+        "--spm-model",
+        vocabulary,
+        "--part",
+        "1/1",
+        "--destdir",
+        "part",
+    )
     pack = Path("part/chunks.00000.npz")
     data = pack.read_bytes()
     # The directory at the end of a zip archive has the version and the flags (1: encrypted) of each member.
@@ -197,9 +268,17 @@ def test_a_damaged_part_is_refused(vocabulary: str) -> None:
     encrypted = data[: entry + 8] + b"\1" + data[entry + 9 :]
     single_array = io.BytesIO()
     np.save(single_array, np.zeros(1))
-    for damaged in (b"", data[: len(data) // 2], other_version, encrypted, single_array.getvalue()):
+    for damaged in (
+        b"",
+        data[: len(data) // 2],
+        other_version,
+        encrypted,
+        single_array.getvalue(),
+    ):
         pack.write_bytes(damaged)
-        with pytest.raises(MasscliError, match=r"chunks.00000.npz: is missing or damaged"):
+        with pytest.raises(
+            MasscliError, match=r"chunks.00000.npz: is missing or damaged"
+        ):
             merge_parts([Path("part")], Path("merged"), False)
     pack.unlink()
     with pytest.raises(MasscliError, match=r"chunks.00000.npz: is missing or damaged"):

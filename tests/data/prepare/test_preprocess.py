@@ -39,11 +39,16 @@ WORDS = {
 
 def sentences(language: str, count: int, seed: int = 0) -> list[str]:
     draw = random.Random(f"{language}{seed}")
-    return [" ".join(draw.choices(WORDS[language].split(), k=draw.randint(3, 9))) for _ in range(count)]
+    return [
+        " ".join(draw.choices(WORDS[language].split(), k=draw.randint(3, 9)))
+        for _ in range(count)
+    ]
 
 
 def save(path: Path, lines: list[str]) -> Path:
-    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="")
+    path.write_text(
+        "".join(line + "\n" for line in lines), encoding="utf-8", newline=""
+    )
     return path
 
 
@@ -64,10 +69,14 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def text(tmp_path: Path) -> Path:
     """Three languages: aligned train, valid, test; monolingual English with documents."""
     for language in WORDS:
-        for n, (split, count) in enumerate((("train", 300), ("valid", 20), ("test", 10))):
+        for n, (split, count) in enumerate(
+            (("train", 300), ("valid", 20), ("test", 10))
+        ):
             save(tmp_path / f"{split}.{language}", sentences(language, count, n))
     books = [[*sentences("en", 30, 10 + n), ""] for n in range(4)]
-    save(tmp_path / "books.en", ["", *(line for book in books for line in [*book, "  "])])
+    save(
+        tmp_path / "books.en", ["", *(line for book in books for line in [*book, "  "])]
+    )
     return tmp_path
 
 
@@ -106,7 +115,11 @@ def test_ids_of_every_line_in_order(text: Path) -> None:
         for source, target in (("en", "de"), ("de", "en")):
             columns = data.pair(split, source, target)
             for language, column in zip((source, target), columns, strict=True):
-                lines = (text / f"{split}.{language}").read_text(encoding="utf-8").splitlines()
+                lines = (
+                    (text / f"{split}.{language}")
+                    .read_text(encoding="utf-8")
+                    .splitlines()
+                )
                 assert [column[n].tolist() for n in range(len(column))] == [
                     tokenizer.encode(line, language) for line in lines
                 ]
@@ -130,14 +143,26 @@ def test_documents_end_at_blank_lines(text: Path) -> None:
     assert len(column) == 4 * 30 + 300
     assert column.document_starts.tolist() == [0, 30, 60, 90, 120]
     group_stats = next(a for a in data.manifest.filter_stats if a.group == "train.en")
-    assert (group_stats.lines, group_stats.kept, group_stats.document_breaks, group_stats.dropped) == (
+    assert (
+        group_stats.lines,
+        group_stats.kept,
+        group_stats.document_breaks,
+        group_stats.dropped,
+    ) == (
         129,
         120,
         9,
         {},
     )
     alone = DataFolder.open(
-        made(config(text, mono=(f"en={text / 'books.en'}",), pairs_as_mono=False, destdir=text / "other"))
+        made(
+            config(
+                text,
+                mono=(f"en={text / 'books.en'}",),
+                pairs_as_mono=False,
+                destdir=text / "other",
+            )
+        )
     )
     assert len(alone.monolingual("train", "en")) == 120
     assert len(alone.pair("train", "en", "de")[0]) == 300
@@ -151,9 +176,17 @@ def made(config: PreprocessConfig) -> Path:
 
 
 @pytest.mark.usefixtures("small_chunks")
-def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(text: Path) -> None:
+def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(
+    text: Path,
+) -> None:
     en, de = sentences("en", 200), sentences("de", 200)
-    en[3], de[50], en[70], de[199], en[120] = "", " \u00a0", "the " * 40, "das", "a " * 12
+    en[3], de[50], en[70], de[199], en[120] = (
+        "",
+        " \u00a0",
+        "the " * 40,
+        "das",
+        "a " * 12,
+    )
     for split in ("train", "test"):
         save(text / f"{split}.en", en)
         save(text / f"{split}.de", de)
@@ -165,14 +198,28 @@ def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(text: 
         x, y = len(tokenizer.encode(a, "en")), len(tokenizer.encode(b, "de"))
         for length, name in ((x, "en"), (y, "de")):
             reason = (
-                "empty" if length == 0 else "too long" if length > 30 else "too short" if length < 2 else None
+                "empty"
+                if length == 0
+                else "too long"
+                if length > 30
+                else "too short"
+                if length < 2
+                else None
             )
             if reason and n not in expected:
                 expected[n] = (reason, name)
         if n not in expected and max(x, y) > 4 * min(x, y):
             expected[n] = ("ratio", "en")
-    assert {reason for reason, _ in expected.values()} == {"empty", "too long", "too short", "ratio"}
-    rows = [line.split("\t") for line in (folder / "dropped.tsv").read_text(encoding="utf-8").splitlines()]
+    assert {reason for reason, _ in expected.values()} == {
+        "empty",
+        "too long",
+        "too short",
+        "ratio",
+    }
+    rows = [
+        line.split("\t")
+        for line in (folder / "dropped.tsv").read_text(encoding="utf-8").splitlines()
+    ]
     assert rows[0] == ["group", "line", "reason", "file"]
     assert rows[1:] == [
         ["train.en-de", str(n + 1), reason, str(text / f"train.{name}")]
@@ -180,19 +227,38 @@ def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(text: 
     ]
     kept = [n for n in range(200) if n not in expected]
     source, target = data.pair("train", "en", "de")
-    assert [source[n].tolist() for n in range(len(source))] == [tokenizer.encode(en[n], "en") for n in kept]
-    assert [target[n].tolist() for n in range(len(target))] == [tokenizer.encode(de[n], "de") for n in kept]
+    assert [source[n].tolist() for n in range(len(source))] == [
+        tokenizer.encode(en[n], "en") for n in kept
+    ]
+    assert [target[n].tolist() for n in range(len(target))] == [
+        tokenizer.encode(de[n], "de") for n in kept
+    ]
     train, valid, test = data.manifest.filter_stats
-    assert (train.lines, train.kept, sum(train.dropped.values())) == (200, len(kept), len(expected))
-    assert (test.lines, test.kept, test.dropped, test.kept_but_suspicious["empty"]) == (200, 200, {}, 2)
-    assert len(data.pair("test", "en", "de")[0]) == 200 and data.original_lines("test", "en-de", "en") == en
+    assert (train.lines, train.kept, sum(train.dropped.values())) == (
+        200,
+        len(kept),
+        len(expected),
+    )
+    assert (test.lines, test.kept, test.dropped, test.kept_but_suspicious["empty"]) == (
+        200,
+        200,
+        {},
+        2,
+    )
+    assert (
+        len(data.pair("test", "en", "de")[0]) == 200
+        and data.original_lines("test", "en-de", "en") == en
+    )
     assert (valid.kept, valid.dropped) == (20, {})
 
 
 def test_raw_lines_are_kept_as_they_are(text: Path) -> None:
     lines = ["\ufb01ne  print ", "世界", "\u2028x", "", *sentences("de", 6)]
     save(text / "test.de", lines)
-    assert DataFolder.open(made(config(text))).original_lines("test", "en-de", "de") == lines
+    assert (
+        DataFolder.open(made(config(text))).original_lines("test", "en-de", "de")
+        == lines
+    )
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -204,7 +270,9 @@ def test_a_side_that_pairs_share_is_stored_once(text: Path) -> None:
     data = DataFolder.open(made(config(text, langs=("en", "de", "fr"))))
     tokenizer = data.tokenizer()
     assert data.pairs == ("en-de", "en-fr")
-    assert len(data.monolingual("train", "en")) == 198  # 5 belongs to no pair, 160 is empty
+    assert (
+        len(data.monolingual("train", "en")) == 198
+    )  # 5 belongs to no pair, 160 is empty
     for other, lines, gone in (("de", de, {5, 150, 160}), ("fr", fr, {5, 17, 160})):
         source, target = data.pair("train", "en", other)
         kept = [n for n in range(200) if n not in gone]
@@ -214,11 +282,17 @@ def test_a_side_that_pairs_share_is_stored_once(text: Path) -> None:
         assert [target[n].tolist() for n in range(len(target))] == [
             tokenizer.encode(lines[n], other) for n in kept
         ]
-        assert source.lengths().tolist() == [len(tokenizer.encode(en[n], "en")) for n in kept]
-        stats = {group_stats.group: group_stats for group_stats in data.manifest.filter_stats}
+        assert source.lengths().tolist() == [
+            len(tokenizer.encode(en[n], "en")) for n in kept
+        ]
+        stats = {
+            group_stats.group: group_stats for group_stats in data.manifest.filter_stats
+        }
         assert stats[f"train.en-{other}"].kept == len(kept)
     assert [
-        found.column for found in data.manifest.texts if (found.split, found.language) == ("train", "en")
+        found.column
+        for found in data.manifest.texts
+        if (found.split, found.language) == ("train", "en")
     ] == ["train.en-de-fr.en"]
 
 
@@ -226,8 +300,16 @@ def test_files_by_pair_share_a_side_only_if_it_is_the_same(text: Path) -> None:
     for n, other in enumerate(("de", "fr")):
         save(text / f"p.en-{other}.en", sentences("en", 100))
         save(text / f"p.en-{other}.{other}", sentences(other, 100, n))
-    options = {"langs": ("en", "de", "fr"), "trainpref": text / "p", "validpref": None, "testpref": None}
-    assert len(DataFolder.open(made(config(text, **options))).monolingual("train", "en")) == 100
+    options = {
+        "langs": ("en", "de", "fr"),
+        "trainpref": text / "p",
+        "validpref": None,
+        "testpref": None,
+    }
+    assert (
+        len(DataFolder.open(made(config(text, **options))).monolingual("train", "en"))
+        == 100
+    )
     save(text / "p.en-fr.en", sentences("en", 100, 5))
     data = DataFolder.open(made(config(text, **options, destdir=text / "other")))
     assert len(data.monolingual("train", "en")) == 200
@@ -237,16 +319,28 @@ def test_files_by_pair_share_a_side_only_if_it_is_the_same(text: Path) -> None:
 def test_one_language_needs_no_pair(text: Path) -> None:
     data = DataFolder.open(made(config(text, langs=("en",))))
     assert data.pairs == ()
-    assert len(data.monolingual("train", "en")) == 300 and len(data.original_lines("valid", "en", "en")) == 20
+    assert (
+        len(data.monolingual("train", "en")) == 300
+        and len(data.original_lines("valid", "en", "en")) == 20
+    )
 
 
 def test_monolingual_training_with_pairs_to_validate_on(text: Path) -> None:
     for language in ("en", "de"):
         (text / f"train.{language}").rename(text / f"mono.{language}")
     data = DataFolder.open(
-        made(config(text, trainpref=None, mono=(f"en={text / 'mono.en'}", f"de={text / 'mono.de'}")))
+        made(
+            config(
+                text,
+                trainpref=None,
+                mono=(f"en={text / 'mono.en'}", f"de={text / 'mono.de'}"),
+            )
+        )
     )
-    assert len(data.monolingual("train", "de")) == 300 and len(data.pair("valid", "en", "de")[0]) == 20
+    assert (
+        len(data.monolingual("train", "de")) == 300
+        and len(data.pair("valid", "en", "de")[0]) == 20
+    )
     with pytest.raises(MasscliError) as caught:
         data.pair("train", "en", "de")
     assert caught.value.message == f"{text / 'data'}: has no train pairs en-de"
@@ -259,9 +353,17 @@ def test_monolingual_text_to_validate_on(text: Path) -> None:
     mono = tuple(f"{part}={text / name}" for part, name in
                  (("en", "books.en"), ("de", "train.de"), ("valid.en", "books.en"), ("valid.de", "held.de")))  # fmt: skip
     data = DataFolder.open(
-        made(config(text, langs=(), trainpref=None, validpref=None, testpref=None, mono=mono))
+        made(
+            config(
+                text, langs=(), trainpref=None, validpref=None, testpref=None, mono=mono
+            )
+        )
     )
-    assert (data.languages, data.pairs, data.splits()) == (("en", "de"), (), ("train", "valid"))
+    assert (data.languages, data.pairs, data.splits()) == (
+        ("en", "de"),
+        (),
+        ("train", "valid"),
+    )
     assert data.original_lines("valid", "de", "de")[:] == ["eins", "zwei drei"]
     assert len(data.monolingual("valid", "en")) == len(data.monolingual("train", "en"))
 
@@ -269,7 +371,16 @@ def test_monolingual_text_to_validate_on(text: Path) -> None:
 def test_fairseqs_names(text: Path) -> None:
     prefixes = Path(f"{text / 'valid'},{text / 'test'}")
     data = DataFolder.open(
-        made(config(text, langs=(), source_lang="de", target_lang="en", validpref=prefixes, testpref=None))
+        made(
+            config(
+                text,
+                langs=(),
+                source_lang="de",
+                target_lang="en",
+                validpref=prefixes,
+                testpref=None,
+            )
+        )
     )
     assert (data.languages, data.pairs, data.splits()) == (
         ("de", "en"),
@@ -291,20 +402,34 @@ def test_shards_are_bounded(text: Path, monkeypatch: pytest.MonkeyPatch) -> None
     }
 
 
-def test_ids_take_four_bytes_where_two_do_not_suffice(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_take_four_bytes_where_two_do_not_suffice(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     two = DataFolder.open(made(config(text))).monolingual("train", "en")
     assert two.values(0).dtype == np.uint16
-    monkeypatch.setattr("masscli.data.prepare.shard_builder.MAX_TWO_BYTE_VOCABULARY", 119)
-    four = DataFolder.open(made(config(text, destdir=text / "other"))).monolingual("train", "en")
+    monkeypatch.setattr(
+        "masscli.data.prepare.shard_builder.MAX_TWO_BYTE_VOCABULARY", 119
+    )
+    four = DataFolder.open(made(config(text, destdir=text / "other"))).monolingual(
+        "train", "en"
+    )
     assert four.values(0).dtype == np.uint32
     assert all((two[n] == four[n]).all() for n in range(300))
 
 
 def test_an_old_vocabulary_is_used_again(text: Path) -> None:
     first = DataFolder.open(made(config(text)))
-    again = {"trainpref": None, "spm_model": text / "data" / "vocab.model", "destdir": text / "other"}
-    second = DataFolder.open(made(config(text, **again, vocab_size=PreprocessConfig.vocab_size)))
-    assert second.original_lines("test", "en-de", "en") == first.original_lines("test", "en-de", "en")
+    again = {
+        "trainpref": None,
+        "spm_model": text / "data" / "vocab.model",
+        "destdir": text / "other",
+    }
+    second = DataFolder.open(
+        made(config(text, **again, vocab_size=PreprocessConfig.vocab_size))
+    )
+    assert second.original_lines("test", "en-de", "en") == first.original_lines(
+        "test", "en-de", "en"
+    )
     (one, _), (two, _) = (data.pair("test", "en", "de") for data in (first, second))
     assert [one[n].tolist() for n in range(10)] == [two[n].tolist() for n in range(10)]
 
@@ -325,9 +450,17 @@ def test_what_a_given_vocabulary_has_decided(
 ) -> None:
     """The text options of a folder that is named hold without being said; to say another one would change nothing."""
     made(config(text, lowercase=True))
-    usual = {"vocab_size": PreprocessConfig.vocab_size, "spm_model": text / "data", "destdir": text / "other"}
+    usual = {
+        "vocab_size": PreprocessConfig.vocab_size,
+        "spm_model": text / "data",
+        "destdir": text / "other",
+    }
     if message is None:
-        assert DataFolder.open(made(config(text, **usual | options))).tokenizer().preprocessing.lowercase
+        assert (
+            DataFolder.open(made(config(text, **usual | options)))
+            .tokenizer()
+            .preprocessing.lowercase
+        )
         return
     with pytest.raises(MasscliError) as error:
         made(config(text, **usual | options))
@@ -335,12 +468,20 @@ def test_what_a_given_vocabulary_has_decided(
     assert not (text / "other" / "manifest.json").exists()
 
 
-def test_options_of_training_a_vocabulary_have_no_effect_on_a_given_one(text: Path) -> None:
-    given = find_unused(PreprocessConfig(spm_model=text, vocab_size=120, vocab_sentences=9, bad_rows="skip"))
+def test_options_of_training_a_vocabulary_have_no_effect_on_a_given_one(
+    text: Path,
+) -> None:
+    given = find_unused(
+        PreprocessConfig(
+            spm_model=text, vocab_size=120, vocab_sentences=9, bad_rows="skip"
+        )
+    )
     assert given.pop("bpe_min_count").reason == "there are no --bpe-codes"
     assert given.pop("new_pieces").reason == "there is no --extend"
     assert given.pop("check_columns").reason == "there are no labelled examples"
-    assert {key: (rule.reason, rule.misleading) for key, rule in given.items()} == dict.fromkeys(
+    assert {
+        key: (rule.reason, rule.misleading) for key, rule in given.items()
+    } == dict.fromkeys(
         ("vocab_size", "character_coverage", "vocab_sentences"),
         ("the vocabulary is given, and none is trained", False),
     )
@@ -355,7 +496,9 @@ def test_options_of_training_a_vocabulary_have_no_effect_on_a_given_one(text: Pa
 # The same bytes, however it was made
 
 
-def test_any_number_of_workers_gives_the_same_bytes(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_number_of_workers_gives_the_same_bytes(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 2000)
     for language in WORDS:
         save(text / f"train.{language}", sentences(language, 3000))
@@ -379,14 +522,20 @@ def test_archives_and_standard_input_give_the_same_columns(
 ) -> None:
     books = (text / "books.en").read_bytes()
     plain = contents(made(config(text, mono=(f"en={text / 'books.en'}",))))
-    for number, (name, pack) in enumerate((("b.gz", gzip.compress), ("b.xz", lzma.compress), ("-", bytes))):
+    for number, (name, pack) in enumerate(
+        (("b.gz", gzip.compress), ("b.xz", lzma.compress), ("-", bytes))
+    ):
         if name == "-":
             monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(books)))
         else:
             (text / name).write_bytes(pack(books))
         found = contents(
             made(
-                config(text, mono=(f"en={text / name if name != '-' else '-'}",), destdir=text / str(number))
+                config(
+                    text,
+                    mono=(f"en={text / name if name != '-' else '-'}",),
+                    destdir=text / str(number),
+                )
             )
         )
         assert found.keys() == plain.keys()
@@ -462,8 +611,12 @@ def test_killed_anywhere_the_same_command_ends_the_same(
             except KilledError:
                 killed += 1
         run(wanted)
-        assert contents(text / "data") == expected, f"after a kill at step {limit} of {total}"
-    assert killed > len(limits) / 2  # some of the last steps are not there when less is to be replaced
+        assert contents(text / "data") == expected, (
+            f"after a kill at step {limit} of {total}"
+        )
+    assert (
+        killed > len(limits) / 2
+    )  # some of the last steps are not there when less is to be replaced
 
 
 KILL = """
@@ -491,10 +644,16 @@ def test_kill_nine_with_workers(text: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 2000)
     for language in ("en", "de"):
         save(text / f"train.{language}", sentences(language, 2000))
-    expected = contents(made(config(text, validpref=None, testpref=None, destdir=text / "reference")))
+    expected = contents(
+        made(config(text, validpref=None, testpref=None, destdir=text / "reference"))
+    )
     save(text / "kill.py", [KILL])
     codes = [
-        subprocess.run([sys.executable, text / "kill.py", text, str(n)], capture_output=True, check=False)
+        subprocess.run(
+            [sys.executable, text / "kill.py", text, str(n)],
+            capture_output=True,
+            check=False,
+        )
         for n in (2, 10**6)
     ]
     assert [done.returncode for done in codes] == [-signal.SIGKILL, 0]
@@ -502,9 +661,14 @@ def test_kill_nine_with_workers(text: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert contents(text / "data") == expected
 
 
-@pytest.mark.parametrize("name", ["train.en-de.en.00000.bin", "test.en-de.en.00000.len", "dropped.tsv"])
+@pytest.mark.parametrize(
+    "name", ["train.en-de.en.00000.bin", "test.en-de.en.00000.len", "dropped.tsv"]
+)
 def test_lost_bytes_of_an_earlier_run_are_noticed(
-    text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+    text: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
 ) -> None:
     expected = contents(made(config(text, destdir=text / "reference")))
     monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_STATES", 0.0)
@@ -519,42 +683,56 @@ def test_lost_bytes_of_an_earlier_run_are_noticed(
     with open(text / "data" / ".partial" / name, "r+b") as file:
         file.truncate(8)
     run(config(text))
-    assert "files of the earlier run are damaged, starting anew" in capsys.readouterr().err
+    assert (
+        "files of the earlier run are damaged, starting anew" in capsys.readouterr().err
+    )
     assert contents(text / "data") == expected
 
 
 # What is already there
 
 
-def test_what_is_up_to_date_is_left_alone(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_up_to_date_is_left_alone(
+    text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(config(text))
     before = {
-        path.name: path.stat().st_mtime_ns for path in (text / "data").iterdir() if path.name != ".lock"
+        path.name: path.stat().st_mtime_ns
+        for path in (text / "data").iterdir()
+        if path.name != ".lock"
     }
     capsys.readouterr()
     run(config(text, workers=2))
     assert f"{text / 'data'} is up to date" in capsys.readouterr().err.replace("\n", "")
     assert {
-        path.name: path.stat().st_mtime_ns for path in (text / "data").iterdir() if path.name != ".lock"
+        path.name: path.stat().st_mtime_ns
+        for path in (text / "data").iterdir()
+        if path.name != ".lock"
     } == before
 
 
 @pytest.mark.parametrize("change", ["text", "settings"])
-def test_what_was_made_otherwise_is_replaced_only_when_told(text: Path, change: str) -> None:
+def test_what_was_made_otherwise_is_replaced_only_when_told(
+    text: Path, change: str
+) -> None:
     run(config(text))
     before = contents(text / "data")
     options: dict[str, object] = {"max_len": 100} if change == "settings" else {}
     if change == "text":
         save(text / "valid.en", sentences("en", 20, 99))
     message, hint = fails(config(text, **options))
-    assert message == f"{text / 'data'}: was made from other text or with other settings"
+    assert (
+        message == f"{text / 'data'}: was made from other text or with other settings"
+    )
     assert hint == "give another --destdir, or --overwrite to replace it"
     assert contents(text / "data") == before
     (text / "data" / "mine.txt").write_text("not ours")
     (text / "data" / "train.xx.00000.bin").write_text("left over from an older run")
     run(config(text, **options, overwrite=True))
     (text / "data" / "mine.txt").unlink()
-    assert contents(text / "data") == contents(made(config(text, **options, destdir=text / "other")))
+    assert contents(text / "data") == contents(
+        made(config(text, **options, destdir=text / "other"))
+    )
 
 
 def test_two_runs_do_not_write_at_once(text: Path) -> None:
@@ -573,7 +751,10 @@ def test_unequal_files(text: Path) -> None:
     save(text / "train.de", sentences("de", 299))
     en, de = text / "train.en", text / "train.de"
     message, hint = fails(config(text))
-    assert message == f"{en} has 300 lines, {de} has 299: the sides of a pair must be aligned"
+    assert (
+        message
+        == f"{en} has 300 lines, {de} has 299: the sides of a pair must be aligned"
+    )
     assert hint == f"{de} ends at line 299; lines end at \\n only"
     assert not (text / "data").exists()
 
@@ -585,7 +766,10 @@ def test_undecodable_text(text: Path) -> None:
     offset = sum(len(line) + 1 for line in lines[:41]) + 3
     for workers in (1, 2):
         message, hint = fails(config(text, workers=workers))
-        assert message == f"{text / 'train.de'}:42: not UTF-8 (byte 0xf6 at offset {offset})"
+        assert (
+            message
+            == f"{text / 'train.de'}:42: not UTF-8 (byte 0xf6 at offset {offset})"
+        )
         assert hint == "convert it, for example: iconv -f ENCODING -t UTF-8"
     assert not (text / "data").exists()
 
@@ -593,12 +777,23 @@ def test_undecodable_text(text: Path) -> None:
 def test_missing_files(text: Path) -> None:
     message, hint = fails(config(text, langs=("en", "ro")))
     assert message == f"{text / 'train.ro'}: no such file (nor .gz, .xz, .zst)"
-    assert hint == f"files are named PREFIX.LANG; in {text} there is train.de, train.en, train.fr"
+    assert (
+        hint
+        == f"files are named PREFIX.LANG; in {text} there is train.de, train.en, train.fr"
+    )
     (text / "valid.de").unlink()
-    assert fails(config(text))[0] == f"{text / 'valid.de'}: no such file (nor .gz, .xz, .zst)"
+    assert (
+        fails(config(text))[0]
+        == f"{text / 'valid.de'}: no such file (nor .gz, .xz, .zst)"
+    )
     hint = fails(config(text, trainpref=text / "tarin"))[1]
-    assert hint is not None and hint.startswith(f"files are named PREFIX.LANG; in {text} there is train.en,")
-    assert fails(config(text, mono=("en=nowhere/x",)))[0] == "--mono en=nowhere/x: there is no file nowhere/x"
+    assert hint is not None and hint.startswith(
+        f"files are named PREFIX.LANG; in {text} there is train.en,"
+    )
+    assert (
+        fails(config(text, mono=("en=nowhere/x",)))[0]
+        == "--mono en=nowhere/x: there is no file nowhere/x"
+    )
 
 
 def test_empty_and_blank_files(text: Path) -> None:
@@ -622,21 +817,42 @@ def test_empty_and_blank_files(text: Path) -> None:
             "--mono fr=books.en: 'fr' is not among the languages (known: de, en)",
         ),
         ({"mono": ("books.en",)}, "--mono books.en: expected [SPLIT.]LANG=FILE"),
-        ({"mono": ("dev.en=books.en",)}, "--mono dev.en=books.en: expected [SPLIT.]LANG=FILE"),
-        ({"mono": ("en=-", "de=-")}, "--mono: standard input (-) can be read only once"),
-        ({"pairs": ("en-xx",)}, "--pairs en-xx: 'xx' is not among the languages (en, de)"),
+        (
+            {"mono": ("dev.en=books.en",)},
+            "--mono dev.en=books.en: expected [SPLIT.]LANG=FILE",
+        ),
+        (
+            {"mono": ("en=-", "de=-")},
+            "--mono: standard input (-) can be read only once",
+        ),
+        (
+            {"pairs": ("en-xx",)},
+            "--pairs en-xx: 'xx' is not among the languages (en, de)",
+        ),
         ({"pairs": ("en-en",)}, "--pairs en-en: a pair needs two languages"),
-        ({"langs": (), "source_lang": "en"}, "--source-lang and --target-lang go together"),
+        (
+            {"langs": (), "source_lang": "en"},
+            "--source-lang and --target-lang go together",
+        ),
         ({"langs": ()}, "no language is named"),
         ({"langs": ("en", "d-e")}, "'d-e' cannot be the name of a language"),
-        ({"trainpref": None, "validpref": None, "testpref": None}, "there is nothing to read"),
+        (
+            {"trainpref": None, "validpref": None, "testpref": None},
+            "there is nothing to read",
+        ),
         ({"trainpref": None}, "there is no training text to make a vocabulary from"),
         ({"vocab_size": 5000}, "--vocab-size 5000 is too large for this text"),
-        ({"max_len": 1, "min_len": 1}, "train.en-de: not one of 300 lines was kept (300 too long)"),
+        (
+            {"max_len": 1, "min_len": 1},
+            "train.en-de: not one of 300 lines was kept (300 too long)",
+        ),
     ],
 )
 def test_options_that_make_no_sense(
-    text: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object], message: str
+    text: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, object],
+    message: str,
 ) -> None:
     monkeypatch.chdir(text)
     assert fails(config(text, **options))[0] == message
@@ -669,7 +885,9 @@ def test_filters_of_lines_do_nothing_with_tables_alone(
 ) -> None:
     from masscli.__main__ import run
 
-    rows = [f"a sentence of some words {number}\t{number % 2}\n" for number in range(40)]
+    rows = [
+        f"a sentence of some words {number}\t{number % 2}\n" for number in range(40)
+    ]
     (tmp_path / "train.tsv").write_text("text\tlabel\n" + "".join(rows))
     command = [
         "preprocess",
@@ -684,25 +902,34 @@ def test_filters_of_lines_do_nothing_with_tables_alone(
     assert run([*command, *options, "--destdir", str(tmp_path / "data")]) == 0
     warned = capsys.readouterr().err
     for flag in ("--min-len", "--max-len", "--dedup"):
-        assert f"warning: {flag} has no effect: tables keep all their examples" in warned
+        assert (
+            f"warning: {flag} has no effect: tables keep all their examples" in warned
+        )
 
 
 def test_a_mistake_on_standard_input_leaves_nothing_behind(
     text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"good\nb\xff\n")))
-    assert fails(config(text, mono=("en=-",)))[0] == "-:2: not UTF-8 (byte 0xff at offset 6)"
+    assert (
+        fails(config(text, mono=("en=-",)))[0]
+        == "-:2: not UTF-8 (byte 0xff at offset 6)"
+    )
     assert not (text / "data").exists()
 
 
-def test_same_text_on_both_sides_is_pointed_out(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_same_text_on_both_sides_is_pointed_out(
+    text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save(text / "train.de", sentences("en", 300))
     run(config(text))
     warning = f"warning: {text / 'train.en'} and {text / 'train.de'} are the same text: is one of them the wrong file?"
     assert warning in capsys.readouterr().err
 
 
-def test_many_unknown_pieces_are_pointed_out(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_unknown_pieces_are_pointed_out(
+    text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save(text / "valid.de", ["世 界"] * 20)
     run(config(text))
     out, err = capsys.readouterr()
@@ -729,7 +956,10 @@ def test_read_only_folder(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    assert fails(config(text))[0] == f"cannot write to {text / 'data'}: Read-only file system"
+    assert (
+        fails(config(text))[0]
+        == f"cannot write to {text / 'data'}: Read-only file system"
+    )
 
 
 def test_destination_that_is_a_file(text: Path) -> None:
@@ -756,15 +986,25 @@ def test_damage_is_named(text: Path) -> None:
         == f"{shard}: has {len(data) - 2} bytes instead of {len(data)}"
     )
     shard.write_bytes(bytes([data[0] ^ 1]) + data[1:])
-    assert message(DataFolder.open(folder).verify) == f"{shard}: does not match its checksum"
+    assert (
+        message(DataFolder.open(folder).verify)
+        == f"{shard}: does not match its checksum"
+    )
     shard.unlink()
     assert message(lambda: DataFolder.open(folder)) == f"{shard}: is missing"
     shard.write_bytes(data)
     DataFolder.open(folder).verify()
     manifest.write_text(listed[:-30], encoding="utf-8")
-    assert message(lambda: DataFolder.open(folder)).startswith(f"{manifest}: is damaged (")
-    manifest.write_text(json.dumps(json.loads(listed) | {"format": 7}), encoding="utf-8")
-    assert message(lambda: DataFolder.open(folder)) == f"{manifest}: has format 7, this masscli reads 3"
+    assert message(lambda: DataFolder.open(folder)).startswith(
+        f"{manifest}: is damaged ("
+    )
+    manifest.write_text(
+        json.dumps(json.loads(listed) | {"format": 7}), encoding="utf-8"
+    )
+    assert (
+        message(lambda: DataFolder.open(folder))
+        == f"{manifest}: has format 7, this masscli reads 3"
+    )
     manifest.write_text(listed, encoding="utf-8")
     other = made(config(text, vocab_size=121, destdir=text / "other"))
     for name in ("tokenizer.json", "vocab.model"):
@@ -780,7 +1020,9 @@ def test_real_text_loses_nothing(tmp_path: Path) -> None:
     root = Path(os.environ.get("MASSCLI_DATA", "nowhere"))
     if not (root / "multi30k").is_dir():
         pytest.skip("needs the folder of real corpora in MASSCLI_DATA")
-    novels = gzip.decompress((root / "novels" / "de.txt.gz").read_bytes()).split(b"\n")[:12000]
+    novels = gzip.decompress((root / "novels" / "de.txt.gz").read_bytes()).split(b"\n")[
+        :12000
+    ]
     (tmp_path / "de.txt").write_bytes(b"\n".join(novels))
     prefix = root / "multi30k"
     wanted = PreprocessConfig(
@@ -790,14 +1032,20 @@ def test_real_text_loses_nothing(tmp_path: Path) -> None:
     data = DataFolder.open(made(wanted))
     data.verify()
     for group_stats in data.manifest.filter_stats:
-        assert group_stats.lines == group_stats.kept + group_stats.document_breaks + sum(
-            group_stats.dropped.values()
+        assert (
+            group_stats.lines
+            == group_stats.kept
+            + group_stats.document_breaks
+            + sum(group_stats.dropped.values())
         )
     tokenizer = data.tokenizer()
     _, german = data.pair("test", "en", "de")
     raw = data.original_lines("test", "en-de", "de")
     assert raw == (prefix / "test2016.de").read_text(encoding="utf-8").split("\n")[:-1]
     same = sum(
-        tokenizer.decode(german[n].tolist(), "de") == " ".join(line.split()) for n, line in enumerate(raw)
+        tokenizer.decode(german[n].tolist(), "de") == " ".join(line.split())
+        for n, line in enumerate(raw)
     )
-    assert same > 0.98 * len(raw)  # the rest hold characters that were not in the training text
+    assert same > 0.98 * len(
+        raw
+    )  # the rest hold characters that were not in the training text

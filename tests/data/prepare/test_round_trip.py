@@ -12,19 +12,30 @@ from masscli.text.preprocessing import TextPreprocessing
 def test_changed_lines_are_counted_and_one_is_shown(tmp_path: Path) -> None:
     (tmp_path / "a.en").write_text("It is so.\n\nsee <b>this</b> now\n" * 50)
     (tmp_path / "a.de").write_text("Das ist so.\n" * 50)
-    files = {name: [scan_file(tmp_path / f"a.{name}")] for name in ("en", "de")} | {"fr": []}
+    files = {name: [scan_file(tmp_path / f"a.{name}")] for name in ("en", "de")} | {
+        "fr": []
+    }
     (warning,) = round_trip_warnings(files, TextPreprocessing(moses=True))
-    assert warning.startswith("--moses: 50 of 100 sampled lines of en do not come back from tokenization")
+    assert warning.startswith(
+        "--moses: 50 of 100 sampled lines of en do not come back from tokenization"
+    )
     assert "such as 'see <b>this</b> n' as 'see < b > this < '" in warning
 
 
 def test_few_changed_lines_are_not_worth_a_warning(tmp_path: Path) -> None:
     (tmp_path / "a.en").write_text("It is so.\n" * 300 + "see <b>this</b>\n")
-    assert round_trip_warnings({"en": [scan_file(tmp_path / "a.en")]}, TextPreprocessing(moses=True)) == []
+    assert (
+        round_trip_warnings(
+            {"en": [scan_file(tmp_path / "a.en")]}, TextPreprocessing(moses=True)
+        )
+        == []
+    )
 
 
 def test_lower_case_and_normalization_are_no_changes(tmp_path: Path) -> None:
-    (tmp_path / "a.en").write_text("A Man runs, and “Two” Dogs sleep .\nA Dog’s House.\n" * 10)
+    (tmp_path / "a.en").write_text(
+        "A Man runs, and “Two” Dogs sleep .\nA Dog’s House.\n" * 10
+    )
     files = {"en": [scan_file(tmp_path / "a.en")]}
     asked = TextPreprocessing(moses=True, lowercase=True, normalize=True)
     (warning,) = round_trip_warnings(files, asked)

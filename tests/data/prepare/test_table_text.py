@@ -36,9 +36,9 @@ def test_a_vocabulary_is_made_of_the_words_of_conllu_alone(tmp_path: Path) -> No
         for n, word in enumerate(["the", "dog", "sees"], 1)
     )
     path = save(tmp_path / "x.conllu", "".join(lines))
-    assert training_lines([LabelledFile("x", "train", "conll", path)], 9, 1, PreprocessConfig()) == [
-        "the dog sees"
-    ]
+    assert training_lines(
+        [LabelledFile("x", "train", "conll", path)], 9, 1, PreprocessConfig()
+    ) == ["the dog sees"]
 
 
 def test_held_out_examples_that_stand_in_training_are_counted(
@@ -49,9 +49,14 @@ def test_held_out_examples_that_stand_in_training_are_counted(
         for name, text in zip(("train", "valid"), parts, strict=True):
             save(tmp_path / f"{name}.{kind}", text)
     given: Any = {
-        kind: tuple(f"{name}={tmp_path / name}.{kind}" for name in ("train", "valid")) for kind in HELD_OUT
+        kind: tuple(f"{name}={tmp_path / name}.{kind}" for name in ("train", "valid"))
+        for kind in HELD_OUT
     }
-    run(PreprocessConfig(langs=("en",), destdir=tmp_path / "data", vocab_size=40, **given))
+    run(
+        PreprocessConfig(
+            langs=("en",), destdir=tmp_path / "data", vocab_size=40, **given
+        )
+    )
     said = [line for line in capsys.readouterr().err.splitlines() if "also in" in line]
     assert said == ["warning: 2 of the 5 examples of valid.tsv are also in train.tsv, and kept",
                     "warning: 2 of the 2 examples of valid.conll are also in train.conll, and kept"]  # fmt: skip
@@ -68,15 +73,28 @@ def test_a_first_line_that_reads_like_an_example_is_remarked(
     """CoLA is distributed without names of columns."""
     path = save(
         tmp_path / "x.tsv",
-        f"{first}\n" + "\t".join(["the quick brown fox jumps over"] * (first.count("\t") + 1)) + "\n",
+        f"{first}\n"
+        + "\t".join(["the quick brown fox jumps over"] * (first.count("\t") + 1))
+        + "\n",
     )
-    run(PreprocessConfig(langs=("en",), tsv=(f"train={path}",), destdir=tmp_path / "data", vocab_size=46))
-    said = [line for line in capsys.readouterr().err.splitlines() if "first line" in line]
+    run(
+        PreprocessConfig(
+            langs=("en",),
+            tsv=(f"train={path}",),
+            destdir=tmp_path / "data",
+            vocab_size=46,
+        )
+    )
+    said = [
+        line for line in capsys.readouterr().err.splitlines() if "first line" in line
+    ]
     wanted = f"warning: {path}: the first line is read as column names, one of them {odd!r}; if it is an example, put a header before it"
     assert said == ([wanted] if odd else [])
 
 
-def test_text_needs_no_spaces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_needs_no_spaces(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Chinese beside English: both are of the vocabulary, and both tell a held-out example from one of training."""
     head, pairs = (
         "label\tsentence1\tsentence2\n",
@@ -87,17 +105,32 @@ def test_text_needs_no_spaces(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     valid = save(tmp_path / "valid.tsv", head + "\n".join(new) + "\n")
     run(
         PreprocessConfig(
-            langs=("zh",), tsv=(f"train={train}", f"valid={valid}"), destdir=tmp_path / "data", vocab_size=50
+            langs=("zh",),
+            tsv=(f"train={train}", f"valid={valid}"),
+            destdir=tmp_path / "data",
+            vocab_size=50,
         )
     )
     said = [line for line in capsys.readouterr().err.splitlines() if "also in" in line]
-    assert said == ["warning: 1 of the 2 examples of valid.tsv are also in train.tsv, and kept"]
+    assert said == [
+        "warning: 1 of the 2 examples of valid.tsv are also in train.tsv, and kept"
+    ]
     data = DataFolder.open(tmp_path / "data")
     ids = data.table("tsv", "train").ids("sentence1")
-    assert all(len(ids[row]) > 2 and data.vocab.unk not in ids[row] for row in range(len(ids)))
+    assert all(
+        len(ids[row]) > 2 and data.vocab.unk not in ids[row] for row in range(len(ids))
+    )
     alone = save(
         tmp_path / "alone.tsv",
-        "label\tsentence\n" + "".join(f"{row.split()[0]}\t{row.split()[1]}\n" for row in pairs * 4),
+        "label\tsentence\n"
+        + "".join(f"{row.split()[0]}\t{row.split()[1]}\n" for row in pairs * 4),
     )
-    run(PreprocessConfig(langs=("zh",), tsv=(f"train={alone}",), destdir=tmp_path / "alone", vocab_size=40))
+    run(
+        PreprocessConfig(
+            langs=("zh",),
+            tsv=(f"train={alone}",),
+            destdir=tmp_path / "alone",
+            vocab_size=40,
+        )
+    )
     assert DataFolder.open(tmp_path / "alone").table("tsv", "train").rows == 8

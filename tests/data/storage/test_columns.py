@@ -19,7 +19,9 @@ from masscli.data.storage.shards import DTYPES_OF_KIND, FORMAT, HEADER, MAGIC, S
 FINGERPRINT = "ab" * 32
 LIMIT = 1 << 20
 any_folder = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+    max_examples=60,
 )
 
 
@@ -29,9 +31,13 @@ def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
-def append(writer: ColumnWriter, rows: list[list[int]], documents: list[int] | None = None) -> None:
+def append(
+    writer: ColumnWriter, rows: list[list[int]], documents: list[int] | None = None
+) -> None:
     flat = np.array([x for row in rows for x in row], np.int64)
-    writer.append(RowBlock(flat, np.array([len(row) for row in rows], np.int32)), documents or [])
+    writer.append(
+        RowBlock(flat, np.array([len(row) for row in rows], np.int32)), documents or []
+    )
 
 
 def column(folder: Path, rows: list[list[int]], *, name: str = "c", documents: list[int] | None = None, limit: int = LIMIT,
@@ -41,7 +47,10 @@ def column(folder: Path, rows: list[list[int]], *, name: str = "c", documents: l
     writer = ColumnWriter(folder / name, kind, dtype, FINGERPRINT, limit)
     append(writer, rows, documents)
     return Column(
-        tuple(Shard(folder / piece.file, kind, piece.rows, FINGERPRINT) for piece in writer.finish())
+        tuple(
+            Shard(folder / piece.file, kind, piece.rows, FINGERPRINT)
+            for piece in writer.finish()
+        )
     )
 
 
@@ -50,7 +59,9 @@ ROWS = st.lists(st.lists(st.integers(0, 65535), max_size=9), max_size=30)
 
 @any_folder
 @given(rows=ROWS, limit=st.integers(2, 60), marks=st.sets(st.integers(0, 29)))
-def test_read_what_was_written(tmp_path: Path, rows: list[list[int]], limit: int, marks: set[int]) -> None:
+def test_read_what_was_written(
+    tmp_path: Path, rows: list[list[int]], limit: int, marks: set[int]
+) -> None:
     documents = sorted(m for m in marks | {0} if m < len(rows))
     found = column(tmp_path, rows, limit=limit, documents=documents)
     assert len(found) == len(rows)
@@ -62,7 +73,9 @@ def test_read_what_was_written(tmp_path: Path, rows: list[list[int]], limit: int
 
 
 @any_folder
-@given(rows=ROWS, limit=st.integers(10, 60), cuts=st.lists(st.integers(0, 30), max_size=3))
+@given(
+    rows=ROWS, limit=st.integers(10, 60), cuts=st.lists(st.integers(0, 30), max_size=3)
+)
 def test_files_do_not_depend_on_how_rows_come_in(
     tmp_path: Path, rows: list[list[int]], limit: int, cuts: list[int]
 ) -> None:
@@ -74,14 +87,19 @@ def test_files_do_not_depend_on_how_rows_come_in(
     for start, stop in pairwise(
         edges
     ):  # each time from the state alone, after rows that were written in vain
-        writer = ColumnWriter(tmp_path / "parts", "ids", "<u2", FINGERPRINT, limit, state)
+        writer = ColumnWriter(
+            tmp_path / "parts", "ids", "<u2", FINGERPRINT, limit, state
+        )
         append(writer, rows[start:stop])
         state = writer.flush()
         append(writer, [[7] * 9] * 2, [0])
         writer.finish()
     ColumnWriter(tmp_path / "parts", "ids", "<u2", FINGERPRINT, limit, state).finish()
     for path in tmp_path.glob("whole.*"):
-        assert path.read_bytes() == path.with_name(path.name.replace("whole", "parts")).read_bytes()
+        assert (
+            path.read_bytes()
+            == path.with_name(path.name.replace("whole", "parts")).read_bytes()
+        )
 
 
 @any_folder
@@ -90,14 +108,23 @@ def test_selections_and_slices(
     tmp_path: Path, rows: list[list[int]], limit: int, data: st.DataObject
 ) -> None:
     found = column(tmp_path, rows, limit=limit)
-    start, stop = data.draw(st.integers(0, 31)), data.draw(st.one_of(st.none(), st.integers(0, 31)))
+    start, stop = (
+        data.draw(st.integers(0, 31)),
+        data.draw(st.one_of(st.none(), st.integers(0, 31))),
+    )
     assert found.lengths(start, stop).tolist() == [len(row) for row in rows[start:stop]]
-    picked = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=9)) if rows else []
+    picked = (
+        data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=9)) if rows else []
+    )
     some = found.select(np.array(picked, np.int64))
     assert [some[n].tolist() for n in range(len(some))] == [rows[n] for n in picked]
-    assert some.lengths(start, stop).tolist() == [len(rows[n]) for n in picked][start:stop]
+    assert (
+        some.lengths(start, stop).tolist() == [len(rows[n]) for n in picked][start:stop]
+    )
     again = some.select(np.arange(len(picked))[::-1].copy())
-    assert [again[n].tolist() for n in range(len(again))] == [rows[n] for n in reversed(picked)]
+    assert [again[n].tolist() for n in range(len(again))] == [
+        rows[n] for n in reversed(picked)
+    ]
 
 
 def test_a_chain_is_one_column(tmp_path: Path) -> None:
@@ -136,18 +163,24 @@ def test_a_column_travels_without_its_contents(tmp_path: Path) -> None:
         ("float", "<f8", [0.1, -1e300]),
     ],
 )
-def test_kinds_of_values(tmp_path: Path, kind: str, dtype: str, values: list[float]) -> None:
+def test_kinds_of_values(
+    tmp_path: Path, kind: str, dtype: str, values: list[float]
+) -> None:
     assert dtype in DTYPES_OF_KIND[kind]
     writer = ColumnWriter(tmp_path / "c", kind, dtype, FINGERPRINT, LIMIT)
     writer.append(RowBlock(np.array(values), np.array([2], np.int32)))
     (piece,) = writer.finish()
     found = Column((Shard(tmp_path / piece.file, kind, 1, FINGERPRINT),))
-    assert found.values(0).tolist() == values and found.values(0).dtype == np.dtype(dtype)
+    assert found.values(0).tolist() == values and found.values(0).dtype == np.dtype(
+        dtype
+    )
 
 
 def test_text_columns(tmp_path: Path) -> None:
     lines = ["", "grün", "\u2028 x\r", "世界"]
-    found = column(tmp_path, [list(line.encode()) for line in lines], kind="text", dtype="|u1")
+    found = column(
+        tmp_path, [list(line.encode()) for line in lines], kind="text", dtype="|u1"
+    )
     assert [found.text(n) for n in range(4)] == lines
 
 
@@ -172,10 +205,15 @@ def test_damage_is_named(tmp_path: Path) -> None:
             Column((shard,))[0]
         return caught.value.message
 
-    def shard(kind: str = "ids", rows: int = 2, fingerprint: str = FINGERPRINT) -> Shard:
+    def shard(
+        kind: str = "ids", rows: int = 2, fingerprint: str = FINGERPRINT
+    ) -> Shard:
         return Shard(tmp_path / "c.00000", kind, rows, fingerprint)
 
-    assert message(shard(fingerprint="cd" * 32)) == f"{index}: does not belong to this folder"
+    assert (
+        message(shard(fingerprint="cd" * 32))
+        == f"{index}: does not belong to this folder"
+    )
     assert message(shard(rows=3)) == f"{index}: does not belong to this folder"
     assert message(shard(kind="int")) == f"{index}: does not belong to this folder"
     index.write_bytes(good[:8] + b"\x63" + good[9:])
@@ -185,7 +223,9 @@ def test_damage_is_named(tmp_path: Path) -> None:
     index.write_bytes(good[:40])
     assert message(shard()) == f"{index}: is not a masscli index file"
     index.write_bytes(good[:-1])
-    assert message(shard()) == f"{index}: has {len(good) - 1} bytes instead of {len(good)}"
+    assert (
+        message(shard()) == f"{index}: has {len(good) - 1} bytes instead of {len(good)}"
+    )
     index.write_bytes(good)
     values.write_bytes(values.read_bytes()[:-1])
     size = values.stat().st_size
@@ -194,11 +234,20 @@ def test_damage_is_named(tmp_path: Path) -> None:
     assert message(shard()) == f"{values}: has {size + 3} bytes instead of {size + 1}"
 
 
-def write_index(path: Path, offsets: list[int], documents: list[int], values: int) -> None:
+def write_index(
+    path: Path, offsets: list[int], documents: list[int], values: int
+) -> None:
     """Write an index of ids with any offsets and document starts."""
     rows = len(offsets) - 1
     header = HEADER.pack(
-        MAGIC, FORMAT, b"<u2", b"ids", rows, values, len(documents), bytes.fromhex(FINGERPRINT)
+        MAGIC,
+        FORMAT,
+        b"<u2",
+        b"ids",
+        rows,
+        values,
+        len(documents),
+        bytes.fromhex(FINGERPRINT),
     )
     path.write_bytes(header + np.array([*offsets, *documents], "<i8").tobytes())
 
@@ -235,7 +284,9 @@ def test_an_index_out_of_order_is_refused(
             damaged.select(np.array([2, 1, 0])).lengths()
 
 
-def test_every_offset_is_compared_whichever_lengths_are_asked_for(tmp_path: Path) -> None:
+def test_every_offset_is_compared_whichever_lengths_are_asked_for(
+    tmp_path: Path,
+) -> None:
     for wrong in range(1, 6):
         offsets = [0, 10, 20, 30, 40, 50, 60]
         offsets[wrong] -= 15
@@ -275,7 +326,9 @@ def test_each_block_of_ids_is_checked_when_it_is_first_read(
 
 
 def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
-    found = column(tmp_path, [[0x61], [0xFF, 0xFE], [0xED, 0xA0, 0x80]], kind="text", dtype="|u1")
+    found = column(
+        tmp_path, [[0x61], [0xFF, 0xFE], [0xED, 0xA0, 0x80]], kind="text", dtype="|u1"
+    )
     assert found.text(0) == "a"
     for row in (1, 2):
         with pytest.raises(MasscliError, match=rf"row {row} of c is not UTF-8"):
@@ -284,7 +337,9 @@ def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 
 @any_folder
 @given(position=st.integers(0, 159), value=st.integers(0, 255))
-def test_no_byte_of_an_index_can_do_harm(tmp_path: Path, position: int, value: int) -> None:
+def test_no_byte_of_an_index_can_do_harm(
+    tmp_path: Path, position: int, value: int
+) -> None:
     """Change any one byte: the column says so, or reads as some column; it never fails in another way."""
     column(tmp_path, [[1, 2], [3]], documents=[0])
     index = tmp_path / "c.00000.idx"

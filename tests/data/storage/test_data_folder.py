@@ -48,7 +48,10 @@ def test_what_is_no_data_folder(tmp_path: Path) -> None:
         message(nowhere)[1]
         == f"there is no folder {nowhere}; masscli preprocess --destdir {nowhere} makes one"
     )
-    assert message(tmp_path)[1] == "it has no manifest.json; give the --destdir of masscli preprocess"
+    assert (
+        message(tmp_path)[1]
+        == "it has no manifest.json; give the --destdir of masscli preprocess"
+    )
     (tmp_path / ".partial").mkdir()
     assert (
         message(tmp_path)[1]
@@ -65,9 +68,23 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     for language in ("en", "de"):
         lines = [f"{language} word {number} and some more" for number in range(40)]
-        (folder / f"train.{language}").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    question = {"question": "what?", "id": "1", "answers": [{"text": "some", "answer_start": 0}]}
-    squad = {"data": [{"paragraphs": [{"context": "some text", "qas": [question, question | {"id": "2"}]}]}]}
+        (folder / f"train.{language}").write_text(
+            "\n".join(lines) + "\n", encoding="utf-8"
+        )
+    question = {
+        "question": "what?",
+        "id": "1",
+        "answers": [{"text": "some", "answer_start": 0}],
+    }
+    squad = {
+        "data": [
+            {
+                "paragraphs": [
+                    {"context": "some text", "qas": [question, question | {"id": "2"}]}
+                ]
+            }
+        ]
+    }
     (folder / "qa.json").write_text(json.dumps(squad), encoding="utf-8")
     (folder / "tags.conll").write_text("a\tX\nword\tY\n\nand\tX\n", encoding="utf-8")
     run(
@@ -97,7 +114,9 @@ def edit_manifest(folder: Path, edit: Callable[[dict[str, Any]], object]) -> Non
     for file in content["files"]:
         if (folder / file["name"]).is_file():
             file["size"] = (folder / file["name"]).stat().st_size
-            file["sha256"] = hashlib.sha256((folder / file["name"]).read_bytes()).hexdigest()
+            file["sha256"] = hashlib.sha256(
+                (folder / file["name"]).read_bytes()
+            ).hexdigest()
     del content["checksum"]
     (folder / "manifest.json").write_text(json.dumps(seal(content)), encoding="utf-8")
 
@@ -141,15 +160,39 @@ def refusal(action: Callable[[], object]) -> str:
         (lambda m: m["columns"].append(m["columns"][0]), "a name occurs twice"),
         (lambda m: m["texts"][0].update(column="other"), "it has no column 'other'"),
         (lambda m: m["texts"][0].update(original="other"), "it has no column 'other'"),
-        (lambda m: m["aligned"][0].update(source_column="other"), "it has no column 'other'"),
-        (lambda m: m["aligned"][0].update(target_rows="other"), "it has no column 'other'"),
-        (lambda m: m["tables"][0]["fields"][0].update(column="other"), "it has no column 'other'"),
-        (lambda m: m["files"][0].update(name="../vocab.model"), "'../vocab.model' is not the name of a file"),
-        (lambda m: m["files"][0].update(name="/etc/passwd"), "'/etc/passwd' is not the name of a file"),
+        (
+            lambda m: m["aligned"][0].update(source_column="other"),
+            "it has no column 'other'",
+        ),
+        (
+            lambda m: m["aligned"][0].update(target_rows="other"),
+            "it has no column 'other'",
+        ),
+        (
+            lambda m: m["tables"][0]["fields"][0].update(column="other"),
+            "it has no column 'other'",
+        ),
+        (
+            lambda m: m["files"][0].update(name="../vocab.model"),
+            "'../vocab.model' is not the name of a file",
+        ),
+        (
+            lambda m: m["files"][0].update(name="/etc/passwd"),
+            "'/etc/passwd' is not the name of a file",
+        ),
         (lambda m: m["files"].pop(5), "is not in its list of files"),
-        (lambda m: m["columns"][0]["shards"][0].update(name="x"), "x.bin is not in its list of files"),
-        (lambda m: m["columns"][0]["shards"][0].update(rows=7), "does not belong to this folder"),
-        (lambda m: m["columns"][0]["shards"][0].update(values=7), "does not belong to this folder"),
+        (
+            lambda m: m["columns"][0]["shards"][0].update(name="x"),
+            "x.bin is not in its list of files",
+        ),
+        (
+            lambda m: m["columns"][0]["shards"][0].update(rows=7),
+            "does not belong to this folder",
+        ),
+        (
+            lambda m: m["columns"][0]["shards"][0].update(values=7),
+            "does not belong to this folder",
+        ),
         (lambda m: m["columns"][0]["shards"][0].update(rows="many"), "expected int"),
         (lambda m: m["columns"][0].update(shards=[]), "rows"),
         (lambda m: m["tables"][0].update(rows=3), "rows instead of 3"),
@@ -167,14 +210,22 @@ def test_a_manifest_that_contradicts_the_files(
 def test_any_change_of_a_manifest_is_noticed(data: Path) -> None:
     path = data / "manifest.json"
     path.write_text(
-        path.read_text(encoding="utf-8").replace('"language": "de"', '"language": "en"'), encoding="utf-8"
+        path.read_text(encoding="utf-8").replace(
+            '"language": "de"', '"language": "en"'
+        ),
+        encoding="utf-8",
     )
-    assert refusal(lambda: DataFolder.open(data)) == f"{path}: is damaged (it does not match its checksum)"
+    assert (
+        refusal(lambda: DataFolder.open(data))
+        == f"{path}: is damaged (it does not match its checksum)"
+    )
 
 
 def test_deep_json_is_a_damaged_manifest(data: Path) -> None:
     (data / "manifest.json").write_text("[" * 100_000)
-    assert refusal(lambda: read_all(data)).startswith(f"{data / 'manifest.json'}: is damaged (")
+    assert refusal(lambda: read_all(data)).startswith(
+        f"{data / 'manifest.json'}: is damaged ("
+    )
 
 
 def test_numbers_of_tables_that_cannot_be(data: Path) -> None:
@@ -194,13 +245,20 @@ def test_numbers_of_tables_that_cannot_be(data: Path) -> None:
         shutil.rmtree(copy)
 
 
-def test_an_id_beyond_the_vocabulary_is_refused_though_checksums_match(data: Path) -> None:
+def test_an_id_beyond_the_vocabulary_is_refused_though_checksums_match(
+    data: Path,
+) -> None:
     path = data / "train.en-de.en.00000.bin"
     values = np.fromfile(path, "<u2").tolist()
     rewrite_column(data, "train.en-de.en", [*values[:-1], 60])
     name = re.escape(str(path))
-    for read in (lambda d: d.monolingual("train", "en")[39], lambda d: d.piece_counts("en")):
-        with pytest.raises(MasscliError, match=f"{name}: is damaged .it has the id 60, "):
+    for read in (
+        lambda d: d.monolingual("train", "en")[39],
+        lambda d: d.piece_counts("en"),
+    ):
+        with pytest.raises(
+            MasscliError, match=f"{name}: is damaged .it has the id 60, "
+        ):
             read(DataFolder.open(data))
 
 
@@ -211,12 +269,16 @@ def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read = []
     monkeypatch.setattr(
         "masscli.data.storage.data_folder.files.sha256_of",
-        lambda path: read.append(path.name) or hashlib.sha256(path.read_bytes()).hexdigest(),
+        lambda path: (
+            read.append(path.name) or hashlib.sha256(path.read_bytes()).hexdigest()
+        ),
     )
     return read
 
 
-def test_each_file_is_verified_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_file_is_verified_once(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read = count_reads(monkeypatch)
     folder = DataFolder.open(data)
     names = {file.name for file in folder.manifest.files}
@@ -242,10 +304,15 @@ def test_a_changed_byte_is_noticed_although_the_folder_was_verified(data: Path) 
     assert content != path.read_bytes()
     folder = DataFolder.open(data)
     for _ in range(2):
-        assert refusal(lambda: folder.verify(again=False)) == f"{path}: does not match its checksum"
+        assert (
+            refusal(lambda: folder.verify(again=False))
+            == f"{path}: does not match its checksum"
+        )
 
 
-def test_a_copied_folder_is_verified_again(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copied_folder_is_verified_again(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     DataFolder.open(data).verify(again=False)
     # Even a copy that keeps all times has other inodes.
     copy = shutil.copytree(data, data.with_name("other"))
@@ -255,7 +322,8 @@ def test_a_copied_folder_is_verified_again(data: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{", '{"vocab.model": 3}', '{"a": {"size": "x"}}', "[" * 10**5]
+    "content",
+    ["", "[]", "{", '{"vocab.model": 3}', '{"a": {"size": "x"}}', "[" * 10**5],
 )
 def test_a_damaged_stamp_is_ignored(data: Path, content: str) -> None:
     (data / ".verified.json").write_text(content)

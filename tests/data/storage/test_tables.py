@@ -24,7 +24,11 @@ pytestmark = pytest.mark.usefixtures("no_sync")
 
 TSV = 'label\tsentence\n1\the said "good day"\n0\tno "quote ends here\n'
 JSONL = [
-    {"context": "the dog sees the cat", "choices": ["it runs", "it is a house", "yes"], "label": 0},
+    {
+        "context": "the dog sees the cat",
+        "choices": ["it runs", "it is a house", "yes"],
+        "label": 0,
+    },
     {"context": "a house", "choices": ["big", "small"], "label": 1},
 ]
 CONLL = "the\tDET\n#dog\tNOUN\n\n\nsees\tVERB\n"
@@ -54,7 +58,11 @@ SQUAD = {
                 {
                     "context": "Another.",
                     "qas": [
-                        {"id": "c", "question": "what?", "answers": [{"text": "Another", "answer_start": 0}]}
+                        {
+                            "id": "c",
+                            "question": "what?",
+                            "answers": [{"text": "Another", "answer_start": 0}],
+                        }
                     ],
                 },
             ]
@@ -87,7 +95,11 @@ def everything(folder: Path) -> dict[str, tuple[str, ...]]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
     folder = tmp_path_factory.mktemp("tables")
-    run(PreprocessConfig(langs=("en",), vocab_size=75, destdir=folder / "data", **everything(folder)))  # type: ignore[arg-type]
+    run(
+        PreprocessConfig(
+            langs=("en",), vocab_size=75, destdir=folder / "data", **everything(folder)
+        )
+    )  # type: ignore[arg-type]
     return DataFolder.open(folder / "data")
 
 
@@ -107,7 +119,9 @@ def test_every_format_is_found_again(data: DataFolder) -> None:
     ]
     assert tsv.fields == ("label", "sentence")
     choices = data.table("jsonl", "train")
-    assert [choices.strings("choices", row) for row in range(2)] == [row["choices"] for row in JSONL]
+    assert [choices.strings("choices", row) for row in range(2)] == [
+        row["choices"] for row in JSONL
+    ]
     words = data.table("ner", "train")
     assert [words.strings("1", row) for row in range(2)] == [["the", "#dog"], ["sees"]]
     assert [words.strings("2", row) for row in range(2)] == [["DET", "NOUN"], ["VERB"]]
@@ -119,17 +133,24 @@ def test_every_format_is_found_again(data: DataFolder) -> None:
     assert data.table("heads", "train").text("target", 1) == "second"
     tokenizer = data.tokenizer()
     for row in range(len(tsv)):
-        assert tsv.ids("sentence")[row].tolist() == tokenizer.encode(tsv.text("sentence", row), "en")
+        assert tsv.ids("sentence")[row].tolist() == tokenizer.encode(
+            tsv.text("sentence", row), "en"
+        )
 
 
 def test_what_a_foreign_vocabulary_does_not_know_is_said(
     data: DataFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = ["the cat", "\u0436\u0443\u043a the \u0444"]
-    save(tmp_path / "b.tsv", "label\tsentence\n" + "".join(f"1\t{text}\n" for text in texts))
+    save(
+        tmp_path / "b.tsv",
+        "label\tsentence\n" + "".join(f"1\t{text}\n" for text in texts),
+    )
     run(
         PreprocessConfig(
-            tsv=(f"train={tmp_path / 'b.tsv'}",), spm_model=data.folder, destdir=tmp_path / "out"
+            tsv=(f"train={tmp_path / 'b.tsv'}",),
+            spm_model=data.folder,
+            destdir=tmp_path / "out",
         )
     )
     ids = [number for text in texts for number in data.tokenizer().encode(text, "en")]
@@ -139,25 +160,45 @@ def test_what_a_foreign_vocabulary_does_not_know_is_said(
         for line in capsys.readouterr().err.splitlines()
         if line.startswith("train.tsv") and "sentence" in line
     )
-    assert row.split() == ["train.tsv", "2", "sentence", str(len(ids)), f"{unknown:.3%}"] and unknown > 0.1
+    assert (
+        row.split() == ["train.tsv", "2", "sentence", str(len(ids)), f"{unknown:.3%}"]
+        and unknown > 0.1
+    )
 
 
-def test_questions_share_their_text_and_know_the_place_of_every_piece(data: DataFolder) -> None:
+def test_questions_share_their_text_and_know_the_place_of_every_piece(
+    data: DataFolder,
+) -> None:
     table = data.table("squad", "train")
     assert [table.shared_row("context", row) for row in range(3)] == [0, 0, 1]
     context = SQUAD["data"][0]["paragraphs"][0]["context"]  # type: ignore[index]
     assert table.text("context", 1) == context
     pieces = data.tokenizer().piece_texts(table.ids("context")[0].tolist())
-    begins, ends = table.columns["context.begin"][0].tolist(), table.columns["context.end"][0].tolist()
+    begins, ends = (
+        table.columns["context.begin"][0].tolist(),
+        table.columns["context.end"][0].tolist(),
+    )
     spelt = [context[a:b] for a, b in zip(begins, ends, strict=True)]
     assert [
-        (a, b) for a, b in zip(pieces, spelt, strict=True) if a != b and "\u2047" not in a and a != "<unk>"
+        (a, b)
+        for a, b in zip(pieces, spelt, strict=True)
+        if a != b and "\u2047" not in a and a != "<unk>"
     ] == []
-    assert [table.numbers("impossible", row).tolist() for row in range(3)] == [[0], [1], [0]]
-    assert [table.strings("answers", row) for row in range(3)] == [["1925"], [], ["Another"]]
+    assert [table.numbers("impossible", row).tolist() for row in range(3)] == [
+        [0],
+        [1],
+        [0],
+    ]
+    assert [table.strings("answers", row) for row in range(3)] == [
+        ["1925"],
+        [],
+        ["Another"],
+    ]
 
 
-def test_a_letter_that_is_normalised_lends_its_place_to_all_its_pieces(data: DataFolder) -> None:
+def test_a_letter_that_is_normalised_lends_its_place_to_all_its_pieces(
+    data: DataFolder,
+) -> None:
     ids, begins, ends = encode_with_offsets(data.tokenizer(), "the ﬁne dog", "en")
     pieces = data.tokenizer().piece_texts(ids)
     spelt = [
@@ -191,10 +232,20 @@ def test_a_table_in_memory_is_the_one_on_disk(data: DataFolder, tmp_path: Path) 
             ], column
 
 
-def test_a_folder_lends_its_vocabulary_as_it_is(data: DataFolder, tmp_path: Path) -> None:
+def test_a_folder_lends_its_vocabulary_as_it_is(
+    data: DataFolder, tmp_path: Path
+) -> None:
     save(tmp_path / "a.tsv", TSV)
-    run(PreprocessConfig(spm_model=data.folder, tsv=(str(tmp_path / "a.tsv"),), destdir=tmp_path / "data"))
-    assert DataFolder.open(tmp_path / "data").vocab.fingerprint == data.vocab.fingerprint
+    run(
+        PreprocessConfig(
+            spm_model=data.folder,
+            tsv=(str(tmp_path / "a.tsv"),),
+            destdir=tmp_path / "data",
+        )
+    )
+    assert (
+        DataFolder.open(tmp_path / "data").vocab.fingerprint == data.vocab.fingerprint
+    )
     with pytest.raises(MasscliError) as caught:
         run(
             PreprocessConfig(
@@ -214,42 +265,73 @@ def test_text_and_tables_live_in_one_folder(tmp_path: Path) -> None:
     save(tmp_path / "mono.en", "the old dog sees a small house and the garden\n" * 40)
     save(tmp_path / "a.tsv", TSV)
     mono, table = f"en={tmp_path / 'mono.en'}", str(tmp_path / "a.tsv")
-    config = PreprocessConfig(mono=(mono,), tsv=(table,), vocab_size=60, destdir=tmp_path / "data")
+    config = PreprocessConfig(
+        mono=(mono,), tsv=(table,), vocab_size=60, destdir=tmp_path / "data"
+    )
     run(config)
     found = DataFolder.open(tmp_path / "data")
-    assert (len(found.monolingual("train", "en")), len(found.table("tsv", "train"))) == (40, 2)
+    assert (
+        len(found.monolingual("train", "en")),
+        len(found.table("tsv", "train")),
+    ) == (40, 2)
     found.verify()
     before = (tmp_path / "data" / "manifest.json").stat().st_mtime_ns
     run(config)
-    assert (tmp_path / "data" / "manifest.json").stat().st_mtime_ns == before, "nothing to do the second time"
+    assert (tmp_path / "data" / "manifest.json").stat().st_mtime_ns == before, (
+        "nothing to do the second time"
+    )
 
 
-def test_columns_may_be_called_like_parts_of_others(data: DataFolder, tmp_path: Path) -> None:
-    names, values = ["ids", "begin", "end", "at", "items", "a.b"], ["x", "12", "the end", "3", "4", "5"]
+def test_columns_may_be_called_like_parts_of_others(
+    data: DataFolder, tmp_path: Path
+) -> None:
+    names, values = (
+        ["ids", "begin", "end", "at", "items", "a.b"],
+        ["x", "12", "the end", "3", "4", "5"],
+    )
     path = save(tmp_path / "x.tsv", "\t".join(names) + "\n" + "\t".join(values) + "\n")
-    run(PreprocessConfig(spm_model=data.folder, tsv=(f"train={path}",), destdir=tmp_path / "data"))
+    run(
+        PreprocessConfig(
+            spm_model=data.folder, tsv=(f"train={path}",), destdir=tmp_path / "data"
+        )
+    )
     for table in (
         DataFolder.open(tmp_path / "data").table("tsv", "train"),
         load_table(path, "tsv", data.tokenizer(), "en"),
     ):
-        assert (table.fields, [table.text(name, 0) for name in names]) == (tuple(names), values)
+        assert (table.fields, [table.text(name, 0) for name in names]) == (
+            tuple(names),
+            values,
+        )
 
 
 OPTIONS: list[tuple[dict[str, Any], str]] = [
-    ({"tsv": ("train=nowhere.tsv",)}, "--tsv train=nowhere.tsv: there is no file nowhere.tsv"),
+    (
+        {"tsv": ("train=nowhere.tsv",)},
+        "--tsv train=nowhere.tsv: there is no file nowhere.tsv",
+    ),
     ({"tsv": ("dev={a}",)}, "--tsv dev={a}: expected [TABLE.]SPLIT=FILE"),
     ({"tsv": ("en.train={a}",)}, "--tsv en.train={a}: 'en' is the name of a language"),
     ({"tsv": ("train={a}", "train={a}")}, "--tsv train={a}: tsv.train is given twice"),
-    ({"mono": ("en={a}",), "table_lang": "en"}, "--table-lang en: there are no labelled examples"),
-    ({"tsv": ("train={a}",), "table_lang": "fr"}, "--table-lang fr: is not among the languages (known: en)"),
+    (
+        {"mono": ("en={a}",), "table_lang": "en"},
+        "--table-lang en: there are no labelled examples",
+    ),
+    (
+        {"tsv": ("train={a}",), "table_lang": "fr"},
+        "--table-lang fr: is not among the languages (known: en)",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("options", "message"), OPTIONS)
-def test_options_that_make_no_sense(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_options_that_make_no_sense(
+    options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     a = str(save(tmp_path / "a.tsv", TSV))
     filled = {
-        k: tuple(x.replace("{a}", a) for x in v) if isinstance(v, tuple) else v for k, v in options.items()
+        k: tuple(x.replace("{a}", a) for x in v) if isinstance(v, tuple) else v
+        for k, v in options.items()
     }
     with pytest.raises(MasscliError) as caught:
         run(PreprocessConfig(langs=("en",), destdir=tmp_path / "data", **filled))
@@ -257,19 +339,28 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str, tmp_p
     assert not (tmp_path / "data").exists()
 
 
-def test_a_broken_row_leaves_nothing_half_written(data: DataFolder, tmp_path: Path) -> None:
-    good, bad = save(tmp_path / "a.tsv", TSV), save(tmp_path / "b.tsv", TSV + "broken\n")
+def test_a_broken_row_leaves_nothing_half_written(
+    data: DataFolder, tmp_path: Path
+) -> None:
+    good, bad = (
+        save(tmp_path / "a.tsv", TSV),
+        save(tmp_path / "b.tsv", TSV + "broken\n"),
+    )
     with pytest.raises(MasscliError, match=r"b\.tsv:4: has 1 column, the header has 2"):
         run(
             PreprocessConfig(
-                spm_model=data.folder, tsv=(f"train={good}", f"valid={bad}"), destdir=tmp_path / "data"
+                spm_model=data.folder,
+                tsv=(f"train={good}", f"valid={bad}"),
+                destdir=tmp_path / "data",
             )
         )
     assert not (tmp_path / "data" / "manifest.json").exists()
     save(bad, TSV)
     run(
         PreprocessConfig(
-            spm_model=data.folder, tsv=(f"train={good}", f"valid={bad}"), destdir=tmp_path / "data"
+            spm_model=data.folder,
+            tsv=(f"train={good}", f"valid={bad}"),
+            destdir=tmp_path / "data",
         )
     )
     assert DataFolder.open(tmp_path / "data").splits() == ("train", "valid")
@@ -295,13 +386,20 @@ CORPORA = os.environ.get("MASSCLI_DATA")
 
 
 @pytest.mark.corpora
-@pytest.mark.skipif(not CORPORA, reason="MASSCLI_DATA does not name the folder of the real corpora")
+@pytest.mark.skipif(
+    not CORPORA, reason="MASSCLI_DATA does not name the folder of the real corpora"
+)
 @pytest.mark.parametrize("language", ["en", "de", "ro"])
 def test_every_real_answer_is_cut_out_as_it_is_unless_it_ends_inside_a_piece(
     language: str, data: DataFolder
 ) -> None:
     assert CORPORA is not None
-    table = load_table(Path(CORPORA) / "xquad" / f"valid.{language}.json", "squad", data.tokenizer(), "en")
+    table = load_table(
+        Path(CORPORA) / "xquad" / f"valid.{language}.json",
+        "squad",
+        data.tokenizer(),
+        "en",
+    )
     exact = 0
     for row in range(len(table)):
         found, answer, start = (
@@ -311,19 +409,31 @@ def test_every_real_answer_is_cut_out_as_it_is_unless_it_ends_inside_a_piece(
         )
         assert found is not None
         at, context = table.shared_row("context", row), table.text("context", row)
-        begins, ends = table.columns["context.begin"][at], table.columns["context.end"][at]
+        begins, ends = (
+            table.columns["context.begin"][at],
+            table.columns["context.end"][at],
+        )
         text = context[begins[found[0]] : ends[found[1]]]
-        inside = any(((begins < end) & (end < ends)).any() for end in (start, start + len(answer)))
+        inside = any(
+            ((begins < end) & (end < ends)).any()
+            for end in (start, start + len(answer))
+        )
         assert text == answer or (inside and answer in text)
         exact += text == answer
     assert exact > 0.8 * len(table)
 
 
-def test_bad_rows_are_skipped_counted_and_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_rows_are_skipped_counted_and_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [f"{number % 2}\tthe sentence number {number}" for number in range(200)]
     rows[7] = "1\ttoo\tmany"
     path = save(tmp_path / "qqp.tsv", "label\tsentence\n" + "\n".join(rows) + "\n")
-    options: dict[str, Any] = {"langs": ("en",), "tsv": (f"train={path}",), "vocab_size": 60}
+    options: dict[str, Any] = {
+        "langs": ("en",),
+        "tsv": (f"train={path}",),
+        "vocab_size": 60,
+    }
     refused = f"{path}:9: has 3 columns, the header has 2"
     with pytest.raises(MasscliError) as caught:
         run(PreprocessConfig(**options, destdir=tmp_path / "refused"))
@@ -340,7 +450,9 @@ def test_bad_rows_are_skipped_counted_and_logged(tmp_path: Path, capsys: pytest.
     assert f"{path}: 1 bad row was skipped, 199 examples are left" in said
     # Without bad rows, the option changes nothing.
     for name, extra in (("one", {}), ("two", {"bad_rows": "skip"})):
-        path.write_text("label\tsentence\n" + "\n".join(rows[8:]) + "\n", encoding="utf-8")
+        path.write_text(
+            "label\tsentence\n" + "\n".join(rows[8:]) + "\n", encoding="utf-8"
+        )
         run(PreprocessConfig(**options, **extra, destdir=tmp_path / name))
     for file in (tmp_path / "one").glob("*.00000.*"):
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
@@ -352,7 +464,9 @@ def test_rows_with_broken_labels_are_counted_and_logged(
     rows = [f"{number / 2}\tthe sentence number {number}" for number in range(200)]
     rows[7], rows[50] = "nan\tno number", "\tno label"
     path = save(tmp_path / "sts.tsv", "score\tsentence\n" + "\n".join(rows) + "\n")
-    test = save(tmp_path / "test.tsv", "score\tsentence\n\tlabels of a test are kept back\n")
+    test = save(
+        tmp_path / "test.tsv", "score\tsentence\n\tlabels of a test are kept back\n"
+    )
     options: dict[str, Any] = {
         "langs": ("en",), "tsv": (f"train={path}", f"test={test}"), "vocab_size": 60, "check_columns": ("score=number",)
     }  # fmt: skip
@@ -367,13 +481,17 @@ def test_rows_with_broken_labels_are_counted_and_logged(
     assert log[1:] == [
         f"train.tsv\t9\tscore 'nan' is not a number\t{path}", f"train.tsv\t52\tscore '' is blank\t{path}", ""
     ]  # fmt: skip
-    assert "2 bad rows were skipped, 198 examples are left" in " ".join(capsys.readouterr().err.split())
+    assert "2 bad rows were skipped, 198 examples are left" in " ".join(
+        capsys.readouterr().err.split()
+    )
     with pytest.raises(
-        MasscliError, match="--check-columns points: no training or validation table has this column"
+        MasscliError,
+        match="--check-columns points: no training or validation table has this column",
     ):
         run(
             PreprocessConfig(
-                **{**options, "check_columns": ("points=number",)}, destdir=tmp_path / "misspelt"
+                **{**options, "check_columns": ("points=number",)},
+                destdir=tmp_path / "misspelt",
             )
         )
     with pytest.raises(ConfigError, match="check_columns: expected filled, number"):

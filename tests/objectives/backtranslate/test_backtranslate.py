@@ -43,14 +43,27 @@ from masscli.training.setup.compose import compose
 from masscli.training.setup.request import TrainRequest
 from tests.toy import TRAIN, VALID, make_data, recipe
 from tests.toy import composed as recipe_of
-from tests.training.test_trainer import EXACT, at, end, far, last, same_run, steps, train
+from tests.training.test_trainer import (
+    EXACT,
+    at,
+    end,
+    far,
+    last,
+    same_run,
+    steps,
+    train,
+)
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
 BOTH: dict[str, Any] = {
     f"bt-{text}": {
         "dataset": text,
-        "objective": {"name": "backtranslate", "sampling_share": 0.5, "source_dropout": 0.2},
+        "objective": {
+            "name": "backtranslate",
+            "sampling_share": 0.5,
+            "source_dropout": 0.2,
+        },
     }
     for text in ("en-de", "de-en")
 }
@@ -82,19 +95,30 @@ def make(data: DataFolder, compute: torch.dtype = torch.float32) -> Transformer:
 
 
 def prepared(
-    data: DataFolder, framing: Framing, rows: list[int], epoch: int = 0, training: bool = True, **options: Any
+    data: DataFolder,
+    framing: Framing,
+    rows: list[int],
+    epoch: int = 0,
+    training: bool = True,
+    **options: Any,
 ) -> tuple[Batch, Batch]:
     """A batch of German before and after a model made English of it."""
     objective = Backtranslate(
-        BacktranslateOptions(**options), ObjectiveContext(framing, ModelConfig(), "en-de")
+        BacktranslateOptions(**options),
+        ObjectiveContext(framing, ModelConfig(), "en-de"),
     ).train(training)
     objective.read_statistics(data)
-    before = BatchBuilder("bt", *objective.dataset(data, "train"), 1)(np.array(rows), epoch)
+    before = BatchBuilder("bt", *objective.dataset(data, "train"), 1)(
+        np.array(rows), epoch
+    )
     return before, objective.prepare(make(data).train(), before)
 
 
 def sources(batch: Batch) -> list[list[int]]:
-    return [row[:n].tolist() for row, n in zip(batch.source.ids, batch.source.lengths.tolist(), strict=True)]
+    return [
+        row[:n].tolist()
+        for row, n in zip(batch.source.ids, batch.source.lengths.tolist(), strict=True)
+    ]
 
 
 # -- a batch ---------------------------------------------------------------------------------------------------------------------------
@@ -107,9 +131,16 @@ def test_the_source_is_what_generate_would_write_and_the_target_is_real(
     before, after = prepared(data, framing, rows)
     german = [data.monolingual("train", "de")[row] for row in rows]
     config = GenerationConfig(beam=1, max_len_a=1.3, max_len_b=5)
-    expected = [found[0].ids for found in Decoder([make(data)], framing, config).generate(german, "de", "en")]
+    expected = [
+        found[0].ids
+        for found in Decoder([make(data)], framing, config).generate(german, "de", "en")
+    ]
     assert sources(after) == [[*ids, data.vocab.eos] for ids in expected]
-    assert after.source.language is not None and after.source.language.tolist() == [0, 0, 0]  # English
+    assert after.source.language is not None and after.source.language.tolist() == [
+        0,
+        0,
+        0,
+    ]  # English
     wanted = after.labels["backtranslate"].ids.tolist()
     assert (
         wanted == [i for row in german for i in [*row.tolist(), data.vocab.eos]]
@@ -122,31 +153,58 @@ def test_the_source_is_what_generate_would_write_and_the_target_is_real(
     )
 
 
-def test_what_is_made_depends_on_the_example_and_the_epoch_alone(data: DataFolder, framing: Framing) -> None:
-    noisy = {"sampling_share": 0.5, "source_shuffle": 3.0, "source_dropout": 0.1, "source_blank": 0.1}
+def test_what_is_made_depends_on_the_example_and_the_epoch_alone(
+    data: DataFolder, framing: Framing
+) -> None:
+    noisy = {
+        "sampling_share": 0.5,
+        "source_shuffle": 3.0,
+        "source_dropout": 0.1,
+        "source_blank": 0.1,
+    }
     together = sources(prepared(data, framing, list(range(8)), **noisy)[1])
-    assert [sources(prepared(data, framing, [row], **noisy)[1])[0] for row in range(8)] == together
-    assert sources(prepared(data, framing, list(range(8)), epoch=1, **noisy)[1]) != together
+    assert [
+        sources(prepared(data, framing, [row], **noisy)[1])[0] for row in range(8)
+    ] == together
+    assert (
+        sources(prepared(data, framing, list(range(8)), epoch=1, **noisy)[1])
+        != together
+    )
     quiet = sources(prepared(data, framing, list(range(8)), training=False, **noisy)[1])
-    assert quiet == sources(prepared(data, framing, list(range(8)))[1])  # validation: greedy, without noise
+    assert quiet == sources(
+        prepared(data, framing, list(range(8)))[1]
+    )  # validation: greedy, without noise
 
 
 @torch.no_grad()
-def test_what_is_sampled_is_drawn_from_the_model(data: DataFolder, framing: Framing) -> None:
+def test_what_is_sampled_is_drawn_from_the_model(
+    data: DataFolder, framing: Framing
+) -> None:
     """How often the likeliest piece comes first is how likely it is; of several draws the best would be it far more often."""
     before, after = prepared(
-        data, framing, list(range(TRAIN)), sampling_share=1.0, max_len_a=0.0, max_len_b=1
+        data,
+        framing,
+        list(range(TRAIN)),
+        sampling_share=1.0,
+        max_len_a=0.0,
+        max_len_b=1,
     )
     model, vocab = make(data).eval(), data.vocab
     start = torch.full((TRAIN, 1), vocab.bos)
     english = torch.zeros(TRAIN, dtype=torch.int64)
     scores = model.logits(
-        model.decode(Tokens(start, torch.ones_like(english), language=english), model.encode(before.source))
+        model.decode(
+            Tokens(start, torch.ones_like(english), language=english),
+            model.encode(before.source),
+        )
     )[:, 0]
     never = sorted(vocab.special_ids - {vocab.unk})
     shares = scores.index_fill(1, torch.tensor(never), -torch.inf).softmax(1)
     likely, best = shares.max(1)
-    hits = sum(row[0] == piece for row, piece in zip(sources(after), best.tolist(), strict=True))
+    hits = sum(
+        row[0] == piece
+        for row, piece in zip(sources(after), best.tolist(), strict=True)
+    )
     expected, spread = float(likely.sum()), float((likely * (1 - likely)).sum()) ** 0.5
     assert abs(hits - expected) < 4 * spread
     assert float((1 - (1 - likely) ** 5).sum()) > expected + 8 * spread, (
@@ -154,15 +212,22 @@ def test_what_is_sampled_is_drawn_from_the_model(data: DataFolder, framing: Fram
     )
 
 
-def test_only_pieces_seen_in_the_language_are_written(data: DataFolder, framing: Framing) -> None:
+def test_only_pieces_seen_in_the_language_are_written(
+    data: DataFolder, framing: Framing
+) -> None:
     counts = count_pieces(data.monolingual("train", "en"), data.vocab.size)
     slow = np.bincount(
         np.concatenate([data.monolingual("train", "en")[row] for row in range(TRAIN)]),
         minlength=data.vocab.size,
     )
     assert (counts == slow).all()
-    free, bound = (sources(prepared(data, framing, list(range(9)), min_piece_count=n)[1]) for n in (0, 5))
-    assert any(counts[i] < 5 for row in free for i in row[:-1]), "an untrained model writes anything"
+    free, bound = (
+        sources(prepared(data, framing, list(range(9)), min_piece_count=n)[1])
+        for n in (0, 5)
+    )
+    assert any(counts[i] < 5 for row in free for i in row[:-1]), (
+        "an untrained model writes anything"
+    )
     assert all(counts[i] >= 5 for row in bound for i in row[:-1])
 
 
@@ -171,7 +236,11 @@ def test_the_searching_copy_is_the_model_in_another_type(data: DataFolder) -> No
     assert inference_copy(model) is model
     model.compute_dtype = torch.bfloat16
     copy = inference_copy(model.train())
-    assert not copy.training and model.training and not any(p.requires_grad for p in copy.parameters())
+    assert (
+        not copy.training
+        and model.training
+        and not any(p.requires_grad for p in copy.parameters())
+    )
     for name, tensor in copy.state_dict().items():
         assert tensor.dtype == torch.bfloat16 and torch.equal(
             tensor, model.state_dict()[name].to(torch.bfloat16)
@@ -186,7 +255,8 @@ def watched(
 ) -> tuple[dict[str, float], list[str]]:
     """Of a vocabulary of ten: 0..4 are read, 5..8 are written, 9 is in both."""
     drift = BacktranslationMonitor(
-        np.array([9, 9, 9, 9, 9, 0, 0, 0, 0, 5]), np.array([0, 0, 0, 0, 0, 9, 9, 9, 9, 4])
+        np.array([9, 9, 9, 9, 9, 0, 0, 0, 0, 5]),
+        np.array([0, 0, 0, 0, 0, 9, 9, 9, 9, 4]),
     )
     drift.add([np.array(x) for x in inputs], [np.array(x) for x in outputs], cut)
     figures = {name: a / b for name, (a, b) in drift.take().items() if b}
@@ -195,7 +265,9 @@ def watched(
 
 
 def test_healthy_output_is_no_concern() -> None:
-    figures, concerns = watched([[0, 1, 9], [2, 3, 4]], [[5, 6, 9], [7, 8, 5]], [False, False])
+    figures, concerns = watched(
+        [[0, 1, 9], [2, 3, 4]], [[5, 6, 9], [7, 8, 5]], [False, False]
+    )
     assert figures == {
         "copied": 1 / 6,
         "length": 1.0,
@@ -219,18 +291,26 @@ def test_healthy_output_is_no_concern() -> None:
         ([[5, 6, 7], [5, 6, 7]], ["back-translation collapses (0% of the outputs differ from all others)"]),
     ],
 )  # fmt: skip
-def test_failures_are_told_by_name(outputs: list[list[int]], expected: list[str]) -> None:
+def test_failures_are_told_by_name(
+    outputs: list[list[int]], expected: list[str]
+) -> None:
     assert watched([[0, 1, 9], [2, 3, 4]], outputs, [False, False])[1] == expected
 
 
 def test_a_third_language_is_the_wrong_one() -> None:
     """Of the pieces 5 and 6, the language to be written has more than the one read, and another one more than it."""
-    read, written, other = np.array([9, 9, 1, 1]), np.array([1, 1, 4, 4]), np.array([0, 0, 40, 40])
+    read, written, other = (
+        np.array([9, 9, 1, 1]),
+        np.array([1, 1, 4, 4]),
+        np.array([0, 0, 40, 40]),
+    )
     figures = []
     for others in ((), (other,)):
         drift = BacktranslationMonitor(read, written, *others)
         drift.add([np.array([0, 1])], [np.array([2, 3])], [False])
-        figures.append({name: a / b for name, (a, b) in drift.take().items() if b}["language"])
+        figures.append(
+            {name: a / b for name, (a, b) in drift.take().items() if b}["language"]
+        )
     assert figures == [1.0, 0.0]
 
 
@@ -249,9 +329,9 @@ def test_a_continued_run_makes_the_same_sources(toy: Path, tmp_path: Path) -> No
         train(recipe(toy, tmp_path / "parts", f"train.max_update={stop}", streams=BOTH))
     assert same_run(tmp_path / "whole", tmp_path / "parts")
     figures = steps(whole)[-1].objective_metrics
-    assert {name.partition(".")[2] for name in figures} == set(BacktranslationMonitor.names) and 0 < steps(
-        whole
-    )[-1].generation_share < 1
+    assert {name.partition(".")[2] for name in figures} == set(
+        BacktranslationMonitor.names
+    ) and 0 < steps(whole)[-1].generation_share < 1
 
 
 def test_what_was_made_is_learned_from_again(
@@ -267,7 +347,11 @@ def test_what_was_made_is_learned_from_again(
         return original(self, model, batch)
 
     monkeypatch.setattr(Backtranslate, "prepare", prepare)
-    changes = ("train.batch_reuse=3", "train.max_update=9", "checkpoint.save_interval_updates=4")
+    changes = (
+        "train.batch_reuse=3",
+        "train.max_update=9",
+        "checkpoint.save_interval_updates=4",
+    )
     whole = train(recipe(toy, tmp_path / "whole", *changes, streams=BOTH))
     assert [e.step for e in whole if isinstance(e, Saved)] == [6, 9] and len(made) == 6
     assert len({sum(step.losses.values()) for step in steps(whole)}) == 9
@@ -279,7 +363,8 @@ def test_what_was_made_is_learned_from_again(
     once = train(recipe(toy, tmp_path / "once", "train.max_update=1", streams=BOTH))
     assert steps(once)[0].losses == steps(whole)[0].losses
     with pytest.raises(
-        MasscliError, match=r"train\.max_update: must be a multiple of batch_reuse \(3\), got 10"
+        MasscliError,
+        match=r"train\.max_update: must be a multiple of batch_reuse \(3\), got 10",
     ):
         recipe(toy, tmp_path, "train.batch_reuse=3", "train.max_update=10")
 
@@ -299,7 +384,8 @@ def test_a_search_without_memory_is_done_in_pieces(
     monkeypatch.setattr(Decoder, "generate", generate)
     train(recipe(toy, tmp_path / "scarce", *exact, streams=BOTH))
     assert (
-        last(tmp_path / "scarce").state.oom_retries == 3 and last(tmp_path / "plain").state.oom_retries == 0
+        last(tmp_path / "scarce").state.oom_retries == 3
+        and last(tmp_path / "plain").state.oom_retries == 0
     )
     assert far(tmp_path / "plain", tmp_path / "scarce") < 2e-5
 
@@ -311,22 +397,49 @@ def test_validation_goes_there_and_back(toy: Path, tmp_path: Path) -> None:
         "valid.eval_retrieval=true",
         "checkpoint.best_metric=roundtrip",
     )
-    run = recipe(toy, tmp_path, "train.max_update=1", "valid.max_valid_rows=4", *asked, streams=BOTH)
+    run = recipe(
+        toy,
+        tmp_path,
+        "train.max_update=1",
+        "valid.max_valid_rows=4",
+        *asked,
+        streams=BOTH,
+    )
     [measured] = [e for e in train(run) if isinstance(e, Evaluated)]
     own = {"roundtrip", "roundtrip.de-en-de", "roundtrip.en-de-en", "bleu", "bleu.en-de", "bleu.de-en",
            "retrieval", "retrieval.en-de", "retrieval.de-en"}  # fmt: skip
-    assert set(measured.metrics) == {"loss", "ppl", "bt-en-de.loss", "bt-de-en.loss", *own}
+    assert set(measured.metrics) == {
+        "loss",
+        "ppl",
+        "bt-en-de.loss",
+        "bt-de-en.loss",
+        *own,
+    }
     trainer = build(run)[0]
-    task = next(t for t in trainer.validator.translations if t.name == "roundtrip.de-en-de")
-    assert task.sources == task.references == DataFolder.open(toy).original_lines("valid", "de", "de")[:4]
+    task = next(
+        t for t in trainer.validator.translations if t.name == "roundtrip.de-en-de"
+    )
+    assert (
+        task.sources
+        == task.references
+        == DataFolder.open(toy).original_lines("valid", "de", "de")[:4]
+    )
 
 
 @pytest.mark.parametrize(("begins", "expected"), [("", 0.0), ("x ", 100.0)])
 def test_what_copies_does_not_come_back(
-    begins: str, expected: float, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    begins: str,
+    expected: float,
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A model that leaves text as it is would win every round trip; and the pieces that may be written are those of training."""
-    asked = ("valid.eval_roundtrip=true", "valid.max_valid_rows=8", "checkpoint.best_metric=roundtrip")
+    asked = (
+        "valid.eval_roundtrip=true",
+        "valid.max_valid_rows=8",
+        "checkpoint.best_metric=roundtrip",
+    )
     streams = {
         name: {**stream, "objective": {**stream["objective"], "min_piece_count": 1}}
         for name, stream in BOTH.items()
@@ -339,7 +452,12 @@ def test_what_copies_does_not_come_back(
         allowed.append(self.decoder.allowed)
         back = source != target and len(allowed) % 2 == 0
         return (
-            [Translation(line.removeprefix(begins) if back else f"{begins}{line}", EMPTY_HYPOTHESIS)]
+            [
+                Translation(
+                    line.removeprefix(begins) if back else f"{begins}{line}",
+                    EMPTY_HYPOTHESIS,
+                )
+            ]
             for line in lines
         )
 
@@ -347,12 +465,18 @@ def test_what_copies_does_not_come_back(
     trainer = build(recipe(toy, tmp_path, *asked, streams=streams))[0]
     measured = trainer.validator.measure(trainer.model).metrics
     assert measured["roundtrip"] == pytest.approx(expected)
-    assert len(allowed) == 4 and all(pieces is not None and not pieces.all() for pieces in allowed)
+    assert len(allowed) == 4 and all(
+        pieces is not None and not pieces.all() for pieces in allowed
+    )
 
 
 @pytest.mark.parametrize(("begins", "expected"), [("", 0.0), ("x ", 100.0)])
 def test_a_copy_is_known_however_it_is_spelt(
-    begins: str, expected: float, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    begins: str,
+    expected: float,
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A model of lower-cased text writes a copy in small letters, and is measured without regard to them."""
     for split in ("train", "valid"):
@@ -362,7 +486,11 @@ def test_a_copy_is_known_however_it_is_spelt(
     prefixes = {"trainpref": tmp_path / "train", "validpref": tmp_path / "valid"}
     preprocess(
         PreprocessConfig(
-            langs=("en", "de"), vocab_size=96, lowercase=True, destdir=tmp_path / "data", **prefixes
+            langs=("en", "de"),
+            vocab_size=96,
+            lowercase=True,
+            destdir=tmp_path / "data",
+            **prefixes,
         )
     )
 
@@ -372,7 +500,9 @@ def test_a_copy_is_known_however_it_is_spelt(
         return (
             [
                 Translation(
-                    line.removeprefix("x ") if line.startswith("x ") else f"{begins}{line.lower()}",
+                    line.removeprefix("x ")
+                    if line.startswith("x ")
+                    else f"{begins}{line.lower()}",
                     EMPTY_HYPOTHESIS,
                 )
             ]
@@ -380,8 +510,17 @@ def test_a_copy_is_known_however_it_is_spelt(
         )
 
     monkeypatch.setattr(Translator, "translate", translate)
-    trainer = build(recipe(tmp_path / "data", tmp_path / "run", "valid.eval_roundtrip=true", streams=BOTH))[0]
-    assert trainer.validator.measure(trainer.model).metrics["roundtrip"] == pytest.approx(expected)
+    trainer = build(
+        recipe(
+            tmp_path / "data",
+            tmp_path / "run",
+            "valid.eval_roundtrip=true",
+            streams=BOTH,
+        )
+    )[0]
+    assert trainer.validator.measure(trainer.model).metrics[
+        "roundtrip"
+    ] == pytest.approx(expected)
 
 
 def test_romanian_without_marks_is_compared_without_marks(
@@ -393,10 +532,20 @@ def test_romanian_without_marks_is_compared_without_marks(
         if word
     ]
     for side in ("en", "ro"):
-        (tmp_path / f"x.{side}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        (tmp_path / f"x.{side}").write_text(
+            "".join(f"{line}\n" for line in lines), encoding="utf-8"
+        )
     prefixes = {"trainpref": tmp_path / "x", "validpref": tmp_path / "x"}
-    options: dict[str, Any] = {"vocab_size": 96, "romanian": "plain", "drop_held_out": False}
-    preprocess(PreprocessConfig(langs=("en", "ro"), destdir=tmp_path / "data", **prefixes, **options))
+    options: dict[str, Any] = {
+        "vocab_size": 96,
+        "romanian": "plain",
+        "drop_held_out": False,
+    }
+    preprocess(
+        PreprocessConfig(
+            langs=("en", "ro"), destdir=tmp_path / "data", **prefixes, **options
+        )
+    )
     plain = {"ă": "a", "â": "a", "î": "i", "ș": "s", "ț": "t"}
 
     def translate(
@@ -405,28 +554,47 @@ def test_romanian_without_marks_is_compared_without_marks(
         return (
             [
                 Translation(
-                    "".join(plain.get(c, c) for c in line) if target == "ro" else line, EMPTY_HYPOTHESIS
+                    "".join(plain.get(c, c) for c in line) if target == "ro" else line,
+                    EMPTY_HYPOTHESIS,
                 )
             ]
             for line in lines
         )
 
     monkeypatch.setattr(Translator, "translate", translate)
-    streams = {text: {"dataset": text, "objective": {"name": "translate"}} for text in ("en-ro", "ro-en")}
-    trainer = build(recipe(tmp_path / "data", tmp_path / "run", "valid.eval_bleu=true", streams=streams))[0]
+    streams = {
+        text: {"dataset": text, "objective": {"name": "translate"}}
+        for text in ("en-ro", "ro-en")
+    }
+    trainer = build(
+        recipe(
+            tmp_path / "data", tmp_path / "run", "valid.eval_bleu=true", streams=streams
+        )
+    )[0]
     result = trainer.validator.measure(trainer.model)
     measured, signatures = result.metrics, result.signatures
     assert measured["bleu.en-ro"] == measured["bleu.ro-en"] == pytest.approx(100)
-    assert signatures["bleu.en-ro"].endswith("|romanian:plain") and "romanian" not in signatures["bleu.ro-en"]
+    assert (
+        signatures["bleu.en-ro"].endswith("|romanian:plain")
+        and "romanian" not in signatures["bleu.ro-en"]
+    )
 
 
-def test_what_is_sampled_has_a_temperature_and_validation_none(toy: Path, tmp_path: Path) -> None:
+def test_what_is_sampled_has_a_temperature_and_validation_none(
+    toy: Path, tmp_path: Path
+) -> None:
     options = {"sampling_share": 1.0, "temperature": 0.7}
     streams = {
-        name: {**stream, "objective": {**stream["objective"], **options}} for name, stream in BOTH.items()
+        name: {**stream, "objective": {**stream["objective"], **options}}
+        for name, stream in BOTH.items()
     }
-    assert end(train(recipe(toy, tmp_path, "train.max_update=1", streams=streams))).reason == "done"
-    with pytest.raises(ConfigError, match=r"temperature: nothing is sampled \(--sampling-share\)$"):
+    assert (
+        end(train(recipe(toy, tmp_path, "train.max_update=1", streams=streams))).reason
+        == "done"
+    )
+    with pytest.raises(
+        ConfigError, match=r"temperature: nothing is sampled \(--sampling-share\)$"
+    ):
         BacktranslateOptions(temperature=0.7)
 
 
@@ -437,7 +605,10 @@ def test_no_piece_that_may_be_written(toy: Path, tmp_path: Path) -> None:
     }
     with pytest.raises(MasscliError) as error:
         build(recipe(toy, tmp_path, streams=streams))
-    assert error.value.message == "--min-piece-count 1000000: no piece of en occurs so often"
+    assert (
+        error.value.message
+        == "--min-piece-count 1000000: no piece of en occurs so often"
+    )
 
 
 def test_generating_writes_only_pieces_that_are_often_seen(
@@ -471,10 +642,16 @@ def test_generating_writes_only_pieces_that_are_often_seen(
             for t in h["tokens"]
         }
         return {
-            n for n in range(data.vocab.size) if data.tokenizer().ids_to_pieces([n])[0] in pieces - {"</s>"}
+            n
+            for n in range(data.vocab.size)
+            if data.tokenizer().ids_to_pieces([n])[0] in pieces - {"</s>"}
         }
 
-    assert min(counts[list(written())]) < many <= min(counts[list(written("--min-piece-count", str(many)))])
+    assert (
+        min(counts[list(written())])
+        < many
+        <= min(counts[list(written("--min-piece-count", str(many)))])
+    )
     assert masscli([*at, "--min-piece-count", "1000000"]) == 2
     assert (
         f"error: --min-piece-count 1000000: no piece of de occurs so often in {data.folder}\nhint: lower it\n"
@@ -506,11 +683,19 @@ def test_streams_follow_from_languages_and_what_stands_beside_them(toy: Path) ->
         "backtranslate-en-de": "en-de",
         "backtranslate-de-en": "de-en",
     }
-    assert all(s.objective == BacktranslateOptions(min_piece_count=3) for s in plain.values())
+    assert all(
+        s.objective == BacktranslateOptions(min_piece_count=3) for s in plain.values()
+    )
     assert list(composed(toy, "-s", "en", "-t", "de")) == ["backtranslate-en-de"]
     assert len({s.sampling_weight for s in plain.values()}) == 1
     rich = composed(
-        toy, "--auxiliary", "denoise=0:1,100:0.1,300:0", "--auxiliary", "translate", "--word-blank", "0.2"
+        toy,
+        "--auxiliary",
+        "denoise=0:1,100:0.1,300:0",
+        "--auxiliary",
+        "translate",
+        "--word-blank",
+        "0.2",
     )
     weights = {name: s.loss_weight for name, s in rich.items()}
     assert weights == {
@@ -527,35 +712,48 @@ def synthetic(toy: Path, folder: Path, langs: tuple[str, str], tokenizer: Path) 
     """A data folder of `toy`'s own validation pairs, named in the direction of `langs`."""
     for side in langs:
         lines = DataFolder.open(toy).original_lines("valid", "en-de", side)
-        (folder / f"made.{side}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        (folder / f"made.{side}").write_text(
+            "".join(f"{line}\n" for line in lines), encoding="utf-8"
+        )
     preprocess(
         PreprocessConfig(
-            langs=langs, trainpref=folder / "made", spm_model=tokenizer, destdir=folder / "synthetic"
+            langs=langs,
+            trainpref=folder / "made",
+            spm_model=tokenizer,
+            destdir=folder / "synthetic",
         )
     )
     return folder / "synthetic"
 
 
-def test_translations_made_offline_are_learned_beside_in_one_direction(toy: Path, tmp_path: Path) -> None:
+def test_translations_made_offline_are_learned_beside_in_one_direction(
+    toy: Path, tmp_path: Path
+) -> None:
     other = synthetic(toy, tmp_path, ("de", "en"), toy)
     rich = composed(toy, "--auxiliary", f"translate@{other}=0.5")
-    assert [(name, s.dataset, s.loss_weight, s.data_dir) for name, s in rich.items()][2:] == [
-        ("translate-synthetic-de-en", "de-en", "0.5", other)
-    ]
+    assert [(name, s.dataset, s.loss_weight, s.data_dir) for name, s in rich.items()][
+        2:
+    ] == [("translate-synthetic-de-en", "de-en", "0.5", other)]
     streams = {"real": {"dataset": "en-de", "objective": {"name": "translate"}},
                "made": {"dataset": "de-en", "data_dir": str(other), "objective": {"name": "translate"}}}  # fmt: skip
-    trainer, notes = build(recipe(toy, tmp_path / "run", "train.max_update=2", streams=streams))
+    trainer, notes = build(
+        recipe(toy, tmp_path / "run", "train.max_update=2", streams=streams)
+    )
     assert {s.name: s.sampler.num_examples for s in trainer.streams.values()} == {
         "real": TRAIN,
         "made": VALID,
     }
-    assert notes[-1].startswith(f"made is not validated: {other}: has no valid pairs de-en")
+    assert notes[-1].startswith(
+        f"made is not validated: {other}: has no valid pairs de-en"
+    )
     list(trainer.run())
     # The folder may move, but not hold other text.
     moved = tmp_path / "moved"
     other.rename(moved)
     streams["made"]["data_dir"] = str(moved)
-    _, notes = build(recipe(toy, tmp_path / "run", "train.max_update=3", streams=streams))
+    _, notes = build(
+        recipe(toy, tmp_path / "run", "train.max_update=3", streams=streams)
+    )
     assert notes[0].endswith("from update 2")
     with pytest.raises(MasscliError, match="the run was made of other text"):
         build(
@@ -568,23 +766,37 @@ def test_translations_made_offline_are_learned_beside_in_one_direction(toy: Path
         )
 
 
-def test_a_language_that_only_another_folder_has_gets_a_vector(toy: Path, tmp_path: Path) -> None:
+def test_a_language_that_only_another_folder_has_gets_a_vector(
+    toy: Path, tmp_path: Path
+) -> None:
     alone = {}
     for side in ("en", "de"):
         text = tmp_path / f"text.{side}"
         text.write_text(
-            "".join(f"{line}\n" for line in DataFolder.open(toy).original_lines("valid", "en-de", side)),
+            "".join(
+                f"{line}\n"
+                for line in DataFolder.open(toy).original_lines("valid", "en-de", side)
+            ),
             encoding="utf-8",
         )
         alone[side] = tmp_path / side
         preprocess(
-            PreprocessConfig(langs=(side,), mono=(f"{side}={text}",), spm_model=toy, destdir=alone[side])
+            PreprocessConfig(
+                langs=(side,),
+                mono=(f"{side}={text}",),
+                spm_model=toy,
+                destdir=alone[side],
+            )
         )
     streams = {"here": {"dataset": "en", "objective": {"name": "denoise"}},
                "there": {"dataset": "de", "data_dir": str(alone["de"]), "objective": {"name": "denoise"}}}  # fmt: skip
-    request = TrainRequest(recipe_options={"data": str(alone["en"])}, stream_tables=streams)
+    request = TrainRequest(
+        recipe_options={"data": str(alone["en"])}, stream_tables=streams
+    )
     assert compose(request).recipe.model.languages == "embedding"
-    trainer, _ = build(recipe(alone["en"], tmp_path / "run", "train.max_update=2", streams=streams))
+    trainer, _ = build(
+        recipe(alone["en"], tmp_path / "run", "train.max_update=2", streams=streams)
+    )
     list(trainer.run())
     assert trainer.state.languages == ("en", "de")
 
@@ -594,22 +806,36 @@ def test_a_stream_is_validated_on_its_own_folder_where_that_of_the_run_has_nothi
 ) -> None:
     text = tmp_path / "text.en"
     text.write_text(
-        "".join(f"{line}\n" for line in DataFolder.open(toy).original_lines("valid", "en-de", "en")),
+        "".join(
+            f"{line}\n"
+            for line in DataFolder.open(toy).original_lines("valid", "en-de", "en")
+        ),
         encoding="utf-8",
     )
     preprocess(
-        PreprocessConfig(langs=("en",), mono=(f"en={text}",), spm_model=toy, destdir=tmp_path / "bare")
+        PreprocessConfig(
+            langs=("en",),
+            mono=(f"en={text}",),
+            spm_model=toy,
+            destdir=tmp_path / "bare",
+        )
     )
     streams = {"bare": {"dataset": "en", "objective": {"name": "denoise"}},
                "rich": {"dataset": "de", "data_dir": str(toy), "objective": {"name": "denoise"}}}  # fmt: skip
-    trainer, notes = build(recipe(tmp_path / "bare", tmp_path / "run", "train.max_update=1", streams=streams))
+    trainer, notes = build(
+        recipe(
+            tmp_path / "bare", tmp_path / "run", "train.max_update=1", streams=streams
+        )
+    )
     told = f"bare is not validated: {tmp_path / 'bare'}: has no monolingual valid text of 'en'"
     assert [note for note in notes if "validated" in note] == [told]
     [measured] = [event for event in trainer.run() if isinstance(event, Evaluated)]
     assert set(measured.metrics) == {"loss", "ppl", "rich.loss"}
 
 
-def test_another_folder_must_have_the_same_vocabulary(toy: Path, tmp_path: Path) -> None:
+def test_another_folder_must_have_the_same_vocabulary(
+    toy: Path, tmp_path: Path
+) -> None:
     other = make_data(tmp_path, vocab_size=80)
     with pytest.raises(MasscliError) as error:
         composed(toy, "--auxiliary", f"translate@{other}")
@@ -643,25 +869,36 @@ def test_mistakes(args: list[str], message: str, toy: Path) -> None:
 
 def test_retrieval_finds_what_is_alike(data: DataFolder, framing: Framing) -> None:
     lines = [data.monolingual("valid", "en")[row] for row in range(12)]
-    lines = [line for i, line in enumerate(lines) if line.tolist() not in [x.tolist() for x in lines[:i]]]
+    lines = [
+        line
+        for i, line in enumerate(lines)
+        if line.tolist() not in [x.tolist() for x in lines[:i]]
+    ]
     model = make(data)
     vectors = sentence_vectors(model, framing, lines, "en")
-    alone = torch.cat([sentence_vectors(model, framing, [line], "en") for line in lines])
+    alone = torch.cat(
+        [sentence_vectors(model, framing, [line], "en") for line in lines]
+    )
     assert torch.allclose(vectors, alone, atol=1e-5)
     assert precision_at_1(vectors, vectors) == 1.0
     assert precision_at_1(vectors, vectors.roll(1, 0)) == 0.0
     half = vectors.clone()
     half[: len(lines) // 2] = half[: len(lines) // 2].roll(1, 0)
-    assert precision_at_1(vectors, half) == pytest.approx((len(lines) - len(lines) // 2) / len(lines))
+    assert precision_at_1(vectors, half) == pytest.approx(
+        (len(lines) - len(lines) // 2) / len(lines)
+    )
 
 
-def test_inspect_tells_of_retrieval(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_tells_of_retrieval(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train(recipe(toy, tmp_path, "train.max_update=1"))
     assert masscli(["inspect", str(tmp_path), "--retrieval"]) == 0
     printed = capsys.readouterr().out.split("\n")
     assert [line.split()[0] for line in printed[:2]] == ["en-de", "de-en"]
     assert all(
-        line.endswith("of 24 sentences find their translation first (chance 4.17%)") for line in printed[:2]
+        line.endswith("of 24 sentences find their translation first (chance 4.17%)")
+        for line in printed[:2]
     )
     assert masscli(["inspect", str(tmp_path), "--retrieval", "--split", "test"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {toy}: has no test pairs\n")
@@ -671,7 +908,12 @@ def test_a_warning_that_comes_back_is_told_again() -> None:
     """Copying in the first updates is usual; a collapse hundreds of updates later must not be silent for that."""
     told = io.StringIO()
     console = Console(file=told, width=200)
-    concerns: list[tuple[str, ...]] = [("copies (40%)",), ("copies (50%)",), (), ("copies (90%)",)]
+    concerns: list[tuple[str, ...]] = [
+        ("copies (40%)",),
+        ("copies (50%)",),
+        (),
+        ("copies (90%)",),
+    ]
     events: list[Event] = [
         Stepped(step=n, epoch=0, losses={}, lr=0.1, grad_norm=1.0, targets=1, padding=0.0, seconds=1.0, loss_scale=1.0, overflows=0,
                 oom_retries=0, memory=0.1, generation_share=0.0, objective_metrics={}, warnings=each)

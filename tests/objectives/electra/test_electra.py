@@ -39,7 +39,10 @@ def test_ties_are_none_the_embeddings_or_all_but_the_output() -> None:
     """By what the generator's loss teaches the model, and by what the objective has to learn of its own."""
     dim, ffn, size = SHAPE["dim"], SHAPE["ffn_dim"], VOCAB.size
     output = dim * dim + dim + 2 * dim + size
-    layers = 2 * (4 * (dim * dim + dim) + 2 * dim + 2 * dim * ffn + ffn + dim + 2 * dim) + 2 * dim
+    layers = (
+        2 * (4 * (dim * dim + dim) + 2 * dim + 2 * dim * ffn + ffn + dim + 2 * dim)
+        + 2 * dim
+    )
     own = {
         "none": output + layers + (size + 2 + 2) * dim,
         "embeddings": output + layers,
@@ -50,7 +53,11 @@ def test_ties_are_none_the_embeddings_or_all_but_the_output() -> None:
         model = make(made)
         assert count_parameters(made.generator) == count
         torch.autograd.backward(made(model, batch(made, (20, 18)))["mlm"].loss)
-        taught = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+        taught = {
+            name.split(".")[0]
+            for name, p in model.named_parameters()
+            if p.grad is not None
+        }
         assert (
             taught
             == {
@@ -74,13 +81,17 @@ def test_a_generator_of_its_own_reads_as_one_that_shares_the_same_embeddings() -
     apart.generator.copy_to(model)
     source = batch(apart, (20, 18)).source
     assert torch.equal(apart.generator(model, source), tied.generator(model, source))
-    assert torch.equal(apart.generator(model, source), model.encode(source).hidden.flatten(0, 1))
+    assert torch.equal(
+        apart.generator(model, source), model.encode(source).hidden.flatten(0, 1)
+    )
 
 
 # -- adversarial ---------------------------------------------------------------------------------------------------------------------------
 
 
-def test_the_generator_climbs_the_loss_of_the_discriminator(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_generator_climbs_the_loss_of_the_discriminator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """One slot, drawn twice: the mean of REINFORCE over all that may be drawn is the gradient of the mean reward, whatever the baseline."""
     made = electra(variant="adversarial", temperature=0.7, generator_ties="none")
     model = make(made)
@@ -90,12 +101,22 @@ def test_the_generator_climbs_the_loss_of_the_discriminator(monkeypatch: pytest.
             p.add_(0.3 * torch.randn_like(p))
     found = batch(made, (12, 9))
     slot = found.labels["mlm"].positions[:1]
-    labels = {**found.labels, "mlm": Labels(found.labels["mlm"].ids[:1].repeat(2), slot.repeat(2))}
-    found = Batch(found.source, None, labels, {"mlm": 2.0, "rtd": found.counts["rtd"]}, found.example_numbers)
+    labels = {
+        **found.labels,
+        "mlm": Labels(found.labels["mlm"].ids[:1].repeat(2), slot.repeat(2)),
+    }
+    found = Batch(
+        found.source,
+        None,
+        labels,
+        {"mlm": 2.0, "rtd": found.counts["rtd"]},
+        found.example_numbers,
+    )
     parameters = list(made.generator.parameters())
     policy = (
         made.generator.output.logits(
-            made.generator(model, found.source)[slot], made.generator.token_embedding(model)
+            made.generator(model, found.source)[slot],
+            made.generator.token_embedding(model),
         )
         / 0.7
     ).softmax(-1)[0]
@@ -104,12 +125,21 @@ def test_the_generator_climbs_the_loss_of_the_discriminator(monkeypatch: pytest.
     for drawn in range(VOCAB.size):
         seen: list[Tensor] = []
 
-        def spy(logits: Tensor, wanted: Tensor, reduction: str, seen: list[Tensor] = seen) -> Tensor:
+        def spy(
+            logits: Tensor, wanted: Tensor, reduction: str, seen: list[Tensor] = seen
+        ) -> Tensor:
             seen.append(plain(logits, wanted, reduction="none").detach())
             return plain(logits, wanted, reduction=reduction)
 
-        monkeypatch.setattr("masscli.objectives.electra.objective.F.binary_cross_entropy_with_logits", spy)
-        monkeypatch.setattr(made, "_sample", lambda states, table, batch, drawn=drawn: torch.tensor([drawn]))
+        monkeypatch.setattr(
+            "masscli.objectives.electra.objective.F.binary_cross_entropy_with_logits",
+            spy,
+        )
+        monkeypatch.setattr(
+            made,
+            "_sample",
+            lambda states, table, batch, drawn=drawn: torch.tensor([drawn]),
+        )
         term = made(model, found)["mlm"]
         where = found.labels["real"].positions.tolist().index(int(slot))
         rewards[drawn] = seen[0][
@@ -128,38 +158,58 @@ def test_the_baseline_foresees_the_reward() -> None:
     """It has learned where -log sigmoid is the reward, and it teaches nothing but itself."""
     made = electra(variant="adversarial")
     assert made.baseline is not None
-    states, drawn, times = torch.randn(1, 16, requires_grad=True), torch.tensor([11]), torch.ones(1)
+    states, drawn, times = (
+        torch.randn(1, 16, requires_grad=True),
+        torch.tensor([11]),
+        torch.ones(1),
+    )
     table = make(made).token_embedding("encoder")
     reward = -torch.nn.functional.logsigmoid(made.baseline(states)[:, 0]).detach()
     loss = made._reinforce_loss(states, drawn, times, reward, table)
     right = torch.autograd.grad(loss, [*made.baseline.parameters(), states])
-    assert all(float(g.abs().max()) < 1e-6 for g in right)  # nothing is gained over what was foreseen either
+    assert all(
+        float(g.abs().max()) < 1e-6 for g in right
+    )  # nothing is gained over what was foreseen either
     loss = made._reinforce_loss(states, drawn, times, reward + 1, table)
     wrong = torch.autograd.grad(loss, [made.baseline.bias, states])
     assert float(wrong[0]) > 0.01  # foresee more: a smaller sigmoid
     assert float(wrong[1].abs().max()) > 0
 
 
-def test_an_adversary_is_judged_as_a_masked_language_model_and_taught_otherwise() -> None:
+def test_an_adversary_is_judged_as_a_masked_language_model_and_taught_otherwise() -> (
+    None
+):
     """The losses that are reported are those of the method; the discriminator's gradient is the same."""
     plain, other = electra().eval(), electra(variant="adversarial").eval()
     other.load_state_dict(plain.state_dict(), strict=False)
     model = make(plain)
     found = batch(plain, (20, 18), (10, 4))
     a, b = plain(model, found), other(model, found)
-    assert {t: float(x.nll) for t, x in a.items()} == pytest.approx({t: float(x.nll) for t, x in b.items()})
+    assert {t: float(x.nll) for t, x in a.items()} == pytest.approx(
+        {t: float(x.nll) for t, x in b.items()}
+    )
     weights = [*model.encoder.parameters()]  # type: ignore[union-attr]
     for x, y in zip(
-        *(torch.autograd.grad(t["rtd"].loss, weights, retain_graph=True) for t in (a, b)), strict=True
+        *(
+            torch.autograd.grad(t["rtd"].loss, weights, retain_graph=True)
+            for t in (a, b)
+        ),
+        strict=True,
     ):
         assert torch.allclose(x, y)
     own = list(other.generator.parameters())
     assert all(
-        g is None for g in torch.autograd.grad(b["rtd"].loss, own, allow_unused=True, retain_graph=True)
+        g is None
+        for g in torch.autograd.grad(
+            b["rtd"].loss, own, allow_unused=True, retain_graph=True
+        )
     )
     assert other.detector is not None
     judging = [*weights, *other.detector.parameters()]
-    assert all(g is None for g in torch.autograd.grad(b["mlm"].loss, judging, allow_unused=True))
+    assert all(
+        g is None
+        for g in torch.autograd.grad(b["mlm"].loss, judging, allow_unused=True)
+    )
 
 
 def test_an_adversary_learns_to_mislead() -> None:
@@ -174,7 +224,9 @@ def test_an_adversary_learns_to_mislead() -> None:
     model.embeddings["encoder"].register_forward_pre_hook(
         lambda module, inputs: ids.append(inputs[0].ids.flatten())
     )
-    model.encoder.register_forward_hook(lambda module, inputs, out: out + ids[-1].view(3, -1, 1))  # type: ignore[union-attr]
+    model.encoder.register_forward_hook(
+        lambda module, inputs, out: out + ids[-1].view(3, -1, 1)
+    )  # type: ignore[union-attr]
 
     def shown_is_believed(hidden: Tensor) -> Tensor:
         """Logits of `replaced`, from ids that were smuggled into the states."""
@@ -198,17 +250,32 @@ STAGES = {"one": {"dataset": "en", "objective": {
     "name": "electra", "variant": "two-stage", "generator_updates": 4, "generator_size": 1.0, "tokens_per_sample": 24}}}  # fmt: skip
 
 
-def run(toy: Path, folder: Path, last: int, *changes: str, streams: Any = STAGES) -> Trainer:
-    encoder = ("model.decoder_layers=0", "model.segments=2", "model.max_positions=64", "train.max_tokens=200")
-    return build(recipe(toy, folder, f"train.max_update={last}", *encoder, *changes, streams=streams))[0]
+def run(
+    toy: Path, folder: Path, last: int, *changes: str, streams: Any = STAGES
+) -> Trainer:
+    encoder = (
+        "model.decoder_layers=0",
+        "model.segments=2",
+        "model.max_positions=64",
+        "train.max_tokens=200",
+    )
+    return build(
+        recipe(
+            toy, folder, f"train.max_update={last}", *encoder, *changes, streams=streams
+        )
+    )[0]
 
 
-def weights(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+def weights(
+    trainer: Trainer,
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
     """Of the model, the generator and the detector."""
     made = trainer.streams["one"].objective
     assert isinstance(made, Electra) and made.detector is not None
     parts = (trainer.model, made.generator, made.detector)
-    return tuple({n: p.detach().clone() for n, p in part.named_parameters()} for part in parts)  # type: ignore[return-value]
+    return tuple(
+        {n: p.detach().clone() for n, p in part.named_parameters()} for part in parts
+    )  # type: ignore[return-value]
 
 
 def handed_over(trainer: Trainer) -> list[dict[str, Tensor]]:
@@ -241,7 +308,9 @@ def test_first_the_generator_learns_alone_then_the_discriminator_goes_on_from_it
             at[event.step], losses[event.step] = weights(trainer), set(event.losses)
         if isinstance(event, Evaluated):
             assert {"one.mlm.loss", "one.rtd.loss"} <= set(event.metrics)
-    assert losses == {step: {"one.mlm"} if step <= 4 else {"one.rtd"} for step in range(1, 10)}
+    assert losses == {
+        step: {"one.mlm"} if step <= 4 else {"one.rtd"} for step in range(1, 10)
+    }
     model, generator, detector = at[4]
     assert all(same(model, before[0])) and all(same(detector, before[2]))
     assert not any(same(generator, before[1]))
@@ -256,7 +325,14 @@ def test_first_the_generator_learns_alone_then_the_discriminator_goes_on_from_it
         assert place is None or torch.equal(began[place], value)
     assert all(all(same(at[step][1], generator)) for step in range(5, 10))
     assert not any(
-        same({n: p for n, p in at[9][0].items() if n.startswith(("encoder", "token_embeddings"))}, began)
+        same(
+            {
+                n: p
+                for n, p in at[9][0].items()
+                if n.startswith(("encoder", "token_embeddings"))
+            },
+            began,
+        )
     )
 
 
@@ -271,16 +347,22 @@ def test_a_run_of_two_stages_is_continued_as_if_unbroken(
     unbroken = run(toy, tmp_path / "whole", 8)
     list(unbroken.run())
     assert same_run(tmp_path / "parts", tmp_path / "whole")
-    assert all(all(same(a, b)) for a, b in zip(weights(broken), weights(unbroken), strict=True))
+    assert all(
+        all(same(a, b)) for a, b in zip(weights(broken), weights(unbroken), strict=True)
+    )
 
 
 @pytest.mark.usefixtures("no_sync", "one_thread")
-def test_a_list_that_is_reused_is_learned_in_one_stage(toy: Path, tmp_path: Path) -> None:
+def test_a_list_that_is_reused_is_learned_in_one_stage(
+    toy: Path, tmp_path: Path
+) -> None:
     """With three updates to a list, the generator learns until the list that it began is done."""
     trainer = run(toy, tmp_path, 9, "train.batch_reuse=3")
     begun = handed_over(trainer)
     seen = {e.step: set(e.losses) for e in trainer.run() if isinstance(e, Stepped)}
-    assert seen == {step: {"one.mlm"} if step <= 6 else {"one.rtd"} for step in range(1, 10)}
+    assert seen == {
+        step: {"one.mlm"} if step <= 6 else {"one.rtd"} for step in range(1, 10)
+    }
     [began] = begun
     assert torch.equal(
         began["token_embeddings.shared"], weights(trainer)[1]["table"]
@@ -291,12 +373,21 @@ def test_a_list_that_is_reused_is_learned_in_one_stage(toy: Path, tmp_path: Path
 def test_a_discriminator_of_another_size_takes_what_fits_and_says_what_does_not(
     toy: Path, tmp_path: Path
 ) -> None:
-    streams = {"one": {**STAGES["one"], "objective": {**STAGES["one"]["objective"], "generator_size": 0.5}}}
+    streams = {
+        "one": {
+            **STAGES["one"],
+            "objective": {**STAGES["one"]["objective"], "generator_size": 0.5},
+        }
+    }
     trainer, notes = build(
-        recipe(toy, tmp_path, "model.decoder_layers=0", "model.segments=2", streams=streams)
+        recipe(
+            toy, tmp_path, "model.decoder_layers=0", "model.segments=2", streams=streams
+        )
     )
     made = trainer.streams["one"].objective
-    layers = len([n for n, _ in trainer.model.named_parameters() if n.startswith("encoder.")])
+    layers = len(
+        [n for n, _ in trainer.model.named_parameters() if n.startswith("encoder.")]
+    )
     told = f"one: {layers} of {layers} weights of the model's layers have no like in the generator, and begin as they are drawn"
     assert f"{told}: add --generator-size 1" in notes
     before = weights(trainer)
@@ -304,32 +395,53 @@ def test_a_discriminator_of_another_size_takes_what_fits_and_says_what_does_not(
     made.generator.copy_to(trainer.model)
     taken = {
         n.split(".")[0]
-        for n, equal in zip(before[0], same(before[0], weights(trainer)[0]), strict=True)
+        for n, equal in zip(
+            before[0], same(before[0], weights(trainer)[0]), strict=True
+        )
         if not equal
     }
     assert taken == {"token_embeddings", "embeddings"}
     assert not any(
         "no like" in note
-        for note in build(recipe(toy, tmp_path / "alike", "model.decoder_layers=0", streams=STAGES))[1]
+        for note in build(
+            recipe(toy, tmp_path / "alike", "model.decoder_layers=0", streams=STAGES)
+        )[1]
     )
 
 
 def test_two_stages_are_those_of_one_stream(toy: Path, tmp_path: Path) -> None:
-    with pytest.raises(MasscliError, match=r"^stream en: must be the only stream, but there are 2$"):
-        run(toy, tmp_path, 3, streams={text: {**STAGES["one"], "dataset": text} for text in ("en", "de")})
+    with pytest.raises(
+        MasscliError, match=r"^stream en: must be the only stream, but there are 2$"
+    ):
+        run(
+            toy,
+            tmp_path,
+            3,
+            streams={text: {**STAGES["one"], "dataset": text} for text in ("en", "de")},
+        )
 
 
 def test_a_run_whose_model_learns_nothing_or_forgets_its_beginning_is_refused(
     toy: Path, tmp_path: Path
 ) -> None:
-    two = {"dataset": "en", "objective": {"name": "electra", "variant": "two-stage", "generator_updates": 4}}
+    two = {
+        "dataset": "en",
+        "objective": {
+            "name": "electra",
+            "variant": "two-stage",
+            "generator_updates": 4,
+        },
+    }
 
     def composed(last: int, **more: str) -> Recipe:
         raw = {"data": str(toy), "train": {"max_update": last}, **more}
-        return compose(TrainRequest(recipe_options=raw, stream_tables={"one": two})).recipe
+        return compose(
+            TrainRequest(recipe_options=raw, stream_tables={"one": two})
+        ).recipe
 
     with pytest.raises(
-        MasscliError, match=r"^--max-update 4: the model learns nothing in the first 4 updates$"
+        MasscliError,
+        match=r"^--max-update 4: the model learns nothing in the first 4 updates$",
     ):
         composed(4)
     assert composed(5).train.max_update == 5
@@ -337,14 +449,22 @@ def test_a_run_whose_model_learns_nothing_or_forgets_its_beginning_is_refused(
     list(
         build(
             recipe(
-                toy, tmp_path, "train.max_update=1", "model.decoder_layers=0", "model.segments=2", streams=one
+                toy,
+                tmp_path,
+                "train.max_update=1",
+                "model.decoder_layers=0",
+                "model.segments=2",
+                streams=one,
             )
         )[0].run()
     )
     with pytest.raises(MasscliError) as error:
         composed(5, init_from=str(tmp_path))
     told = f"--init-from {tmp_path}: its weights would be replaced after 4 updates"
-    assert (error.value.message, error.value.hint) == (told, "leave it out, or choose another --variant")
+    assert (error.value.message, error.value.hint) == (
+        told,
+        "leave it out, or choose another --variant",
+    )
 
 
 @pytest.mark.parametrize(
@@ -357,7 +477,9 @@ def test_a_run_whose_model_learns_nothing_or_forgets_its_beginning_is_refused(
          "generator_ties: two-stage ties nothing: its generator stands still while the rest learns"),
     ],
 )  # fmt: skip
-def test_options_that_contradict_each_other(options: dict[str, Any], message: str) -> None:
+def test_options_that_contradict_each_other(
+    options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         electra(**options)
     assert str(caught.value) == message

@@ -18,7 +18,10 @@ from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
-from masscli.objectives.extract.question_windows import QuestionWindowDataset, answer_token_span
+from masscli.objectives.extract.question_windows import (
+    QuestionWindowDataset,
+    answer_token_span,
+)
 from tests.task_commands import predict, refused
 from tests.toy_tasks import ENCODER, TINY, finetune
 
@@ -27,15 +30,41 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 @pytest.mark.parametrize(
     ("head", "stack"),
-    [("linear", "encoder"), ("roberta", "encoder"), ("albert", "encoder"), ("electra", "decoder")],
+    [
+        ("linear", "encoder"),
+        ("roberta", "encoder"),
+        ("albert", "encoder"),
+        ("electra", "decoder"),
+    ],
 )
 def test_extract_answers_every_question(
-    head: str, stack: str, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    head: str,
+    stack: str,
+    labelled: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    small = ["--max-length", "24", "--max-query", "8", "--doc-stride", "4", "--best-metric", "f1"]
+    small = [
+        "--max-length",
+        "24",
+        "--max-query",
+        "8",
+        "--doc-stride",
+        "4",
+        "--best-metric",
+        "f1",
+    ]
     model = ENCODER if stack == "encoder" else [*TINY, "--encoder-layers", "0"]
     measured = finetune(
-        labelled, tmp_path / "run", "--task", "extract", *model, *small, "--qa-head", head, updates=60
+        labelled,
+        tmp_path / "run",
+        "--task",
+        "extract",
+        *model,
+        *small,
+        "--qa-head",
+        head,
+        updates=60,
     )
     assert measured[-1]["f1"] > 0.7
     told = json.loads(
@@ -54,7 +83,14 @@ def test_extract_answers_every_question(
     (tmp_path / "told").write_text(json.dumps(told))
     assert (
         dispatch(
-            ["score", str(tmp_path / "told"), "--ref", str(labelled / "valid.json"), "--metric", "squad"]
+            [
+                "score",
+                str(tmp_path / "told"),
+                "--ref",
+                str(labelled / "valid.json"),
+                "--metric",
+                "squad",
+            ]
         )
         == 0
     )
@@ -86,7 +122,11 @@ def test_extract_answers_every_question(
     )
     assert all(never.values())
     assert not any(always.values())
-    searched = str(next(value for name, value in best.items() if name.endswith("best-f1-threshold")))
+    searched = str(
+        next(
+            value for name, value in best.items() if name.endswith("best-f1-threshold")
+        )
+    )
     told = predict(
         capsys,
         tmp_path / "run",
@@ -100,7 +140,14 @@ def test_extract_answers_every_question(
     (tmp_path / "told").write_text(told)
     assert (
         dispatch(
-            ["score", str(tmp_path / "told"), "--ref", str(labelled / "valid.json"), "--metric", "squad"]
+            [
+                "score",
+                str(tmp_path / "told"),
+                "--ref",
+                str(labelled / "valid.json"),
+                "--metric",
+                "squad",
+            ]
         )
         == 0
     )
@@ -115,10 +162,22 @@ def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
 ) -> None:
     """The odds of no answer are a classifier's score, or how much its score exceeds that of the best answer."""
     small = ["--max-length", "14", "--max-query", "6", "--doc-stride", "3"]
-    finetune(labelled, tmp_path / "run", "--task", "extract", *ENCODER, *small, "--qa-head", head, updates=8)
+    finetune(
+        labelled,
+        tmp_path / "run",
+        "--task",
+        "extract",
+        *ENCODER,
+        *small,
+        "--qa-head",
+        head,
+        updates=8,
+    )
 
     def opened(threshold: float) -> TaskModel:
-        return load(tmp_path / "run", device="cpu", precision="fp32").task_model(null_threshold=threshold)
+        return load(tmp_path / "run", device="cpu", precision="fp32").task_model(
+            null_threshold=threshold
+        )
 
     predictor = opened(0.0)
     table = predictor.read(labelled / "valid.json", "squad")
@@ -130,16 +189,24 @@ def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
     assert isinstance(view, QuestionWindowDataset) and len(view) > len(table)
     odds = []
     for row, answer in enumerate(answers):
-        null = min(output[0] for w, output in zip(view.windows, outputs, strict=True) if w.question == row)
+        null = min(
+            output[0]
+            for w, output in zip(view.windows, outputs, strict=True)
+            if w.question == row
+        )
         best = next(
-            each["score"] for each in answer.details["n_best"] if each["text"] == answer.details["best"]
+            each["score"]
+            for each in answer.details["n_best"]
+            if each["text"] == answer.details["best"]
         )
         odds.append(null if head != "linear" else null - best)
         assert answer.details["null_odds"] == pytest.approx(odds[-1])
         assert answer.details["na_prob"] == pytest.approx(1 / (1 + math.exp(-odds[-1])))
         shares = [each["probability"] for each in answer.details["n_best"]]
         assert sum(shares) == pytest.approx(1)
-        assert ("" in [each["text"] for each in answer.details["n_best"]]) is (head == "linear")
+        assert ("" in [each["text"] for each in answer.details["n_best"]]) is (
+            head == "linear"
+        )
     for at in sorted(odds)[::3]:
         told = opened(at).answers(table, outputs)
         assert [bool(answer.text) for answer in told] == [x <= at for x in odds]
@@ -147,8 +214,12 @@ def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
 
 def test_a_span_lies_in_its_window_or_nowhere(labelled: Path, tmp_path: Path) -> None:
     small = ["--max-length", "14", "--max-query", "6", "--doc-stride", "3"]
-    finetune(labelled, tmp_path / "run", "--task", "extract", *ENCODER, *small, updates=1)
-    objective = load(tmp_path / "run", device="cpu", precision="fp32").task_model().objective
+    finetune(
+        labelled, tmp_path / "run", "--task", "extract", *ENCODER, *small, updates=1
+    )
+    objective = (
+        load(tmp_path / "run", device="cpu", precision="fp32").task_model().objective
+    )
     data = DataFolder.open(labelled / "data")
     view, tokenizer, positive = objective.dataset(data, "train")[0], data.tokenizer(), 0
     assert len(view) > 64
@@ -157,20 +228,41 @@ def test_a_span_lies_in_its_window_or_nowhere(labelled: Path, tmp_path: Path) ->
         start, end, _ = batch.labels["extract"].ids[0].tolist()
         if (start, end) != (0, 0):
             positive += 1
-            assert tokenizer.decode(batch.source.ids[0, start : end + 1].tolist(), "en") == "ga"
+            assert (
+                tokenizer.decode(batch.source.ids[0, start : end + 1].tolist(), "en")
+                == "ga"
+            )
     assert positive >= 32
 
 
-def test_a_question_that_leaves_no_room_is_named(labelled: Path, tmp_path: Path) -> None:
-    at = ["finetune", labelled / "data", "--task", "extract", "--save-dir", tmp_path / "run", *ENCODER]
-    message = "--max-length: 20 leaves a text no room beside max_query (64) and four symbols"
+def test_a_question_that_leaves_no_room_is_named(
+    labelled: Path, tmp_path: Path
+) -> None:
+    at = [
+        "finetune",
+        labelled / "data",
+        "--task",
+        "extract",
+        "--save-dir",
+        tmp_path / "run",
+        *ENCODER,
+    ]
+    message = (
+        "--max-length: 20 leaves a text no room beside max_query (64) and four symbols"
+    )
     assert refused(*at, "--max-length", 20)[0] == message
-    answered = {"id": "q", "question": "ba", "answers": [{"text": "bo", "answer_start": 3}]}
+    answered = {
+        "id": "q",
+        "question": "ba",
+        "answers": [{"text": "bo", "answer_start": 3}],
+    }
     text = {"context": "ba bo", "qas": [answered, {"id": "r", "question": "?"}]}
     (tmp_path / "x.json").write_text(json.dumps({"data": [{"paragraphs": [text]}]}))
     run(
         PreprocessConfig(
-            spm_model=labelled / "data", squad=(str(tmp_path / "x.json"),), destdir=tmp_path / "data"
+            spm_model=labelled / "data",
+            squad=(str(tmp_path / "x.json"),),
+            destdir=tmp_path / "data",
         )
     )
     at[1] = tmp_path / "data"
@@ -192,7 +284,11 @@ def test_a_question_that_leaves_no_room_is_named(labelled: Path, tmp_path: Path)
     ],
 )
 def test_places_outside_of_a_text_are_named(
-    field: str, value: list[int], message: str, labelled: Path, monkeypatch: pytest.MonkeyPatch
+    field: str,
+    value: list[int],
+    message: str,
+    labelled: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A folder can hold them if its checksums were computed anew."""
     table = DataFolder.open(labelled / "data").table("squad", "train")

@@ -18,7 +18,12 @@ from masscli.models.config import ModelConfig
 from masscli.objectives.extract.objective import Extract
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.objectives.extract.question_windows import QuestionWindow
-from masscli.objectives.extract.span_heads import SpanHead, WindowStates, build_span_head, span_loss
+from masscli.objectives.extract.span_heads import (
+    SpanHead,
+    WindowStates,
+    build_span_head,
+    span_loss,
+)
 from masscli.objectives.extract.span_search import rank_spans, search_windows
 
 Array = NDArray[np.float64]
@@ -49,30 +54,48 @@ def random_head(kind: str, seed: int, **more: object) -> SpanHead:
 
 def random_windows(seed: int, padding: int = 0, decoder: bool = False) -> WindowStates:
     """Return the windows of one text, each behind a question; a decoder has its null position at the end."""
-    sizes = torch.tensor([size for _, size in split_into_windows(TEXT_LENGTH, WINDOW_SIZE, STRIDE)])
+    sizes = torch.tensor(
+        [size for _, size in split_into_windows(TEXT_LENGTH, WINDOW_SIZE, STRIDE)]
+    )
     lengths = sizes + QUESTION_LENGTH + 3
     generator = torch.Generator().manual_seed(seed)
-    states = torch.randn(len(sizes), WINDOW_SIZE + QUESTION_LENGTH + 3, DIM, generator=generator)
+    states = torch.randn(
+        len(sizes), WINDOW_SIZE + QUESTION_LENGTH + 3, DIM, generator=generator
+    )
     states = torch.cat([states, torch.full((len(sizes), padding, DIM), 7.0)], 1)
     null_position = lengths - 1 if decoder else torch.zeros_like(sizes)
-    return WindowStates(states, lengths, torch.full_like(sizes, QUESTION_LENGTH + 2), sizes, null_position)
+    return WindowStates(
+        states,
+        lengths,
+        torch.full_like(sizes, QUESTION_LENGTH + 2),
+        sizes,
+        null_position,
+    )
 
 
 # -- The definitions ----------------------------------------------------------------------------------------
 
 
 def log_softmax(scores: Array) -> Array:
-    result: Array = scores - math.log(sum(math.exp(x - scores.max()) for x in scores)) - scores.max()
+    result: Array = (
+        scores
+        - math.log(sum(math.exp(x - scores.max()) for x in scores))
+        - scores.max()
+    )
     return result
 
 
 class SlowHead:
     """A head applied to one window; `positions` are those where an answer may start or end."""
 
-    def __init__(self, kind: str, head: SpanHead, windows: WindowStates, row: int) -> None:
+    def __init__(
+        self, kind: str, head: SpanHead, windows: WindowStates, row: int
+    ) -> None:
         assert isinstance(head, torch.nn.Module)
         self.kind = kind
-        self.weights = {name: w.detach().double().numpy() for name, w in head.named_parameters()}
+        self.weights = {
+            name: w.detach().double().numpy() for name, w in head.named_parameters()
+        }
         self.null_position = int(windows.null_position[row])
         self.first = int(windows.text_start[row])
         self.size = int(windows.text_size[row])
@@ -80,7 +103,9 @@ class SlowHead:
         if kind in ("linear", "roberta"):
             self.positions = list(range(len(self.states)))
         else:
-            self.positions = sorted({self.null_position, *range(self.first, self.first + self.size)})
+            self.positions = sorted(
+                {self.null_position, *range(self.first, self.first + self.size)}
+            )
 
     def layer(self, name: str, x: Array) -> Array:
         bias = self.weights.get(f"{name}.bias", np.zeros(1))
@@ -102,15 +127,23 @@ class SlowHead:
     def starts(self) -> dict[int, float]:
         """Return the score of a start at each position."""
         if self.kind in ("linear", "roberta"):
-            return {p: float(self.layer("out", self.states[p])[0]) for p in self.positions}
-        scores = np.array([float(self.layer("start", self.states[p])[0]) for p in self.positions])
+            return {
+                p: float(self.layer("out", self.states[p])[0]) for p in self.positions
+            }
+        scores = np.array(
+            [float(self.layer("start", self.states[p])[0]) for p in self.positions]
+        )
         return dict(zip(self.positions, log_softmax(scores).tolist(), strict=True))
 
     def ends(self, start: int) -> dict[int, float]:
         """Return the score of an end at each position, given the start."""
         if self.kind in ("linear", "roberta"):
-            return {p: float(self.layer("out", self.states[p])[1]) for p in self.positions}
-        inputs = [np.concatenate([self.states[p], self.states[start]]) for p in self.positions]
+            return {
+                p: float(self.layer("out", self.states[p])[1]) for p in self.positions
+            }
+        inputs = [
+            np.concatenate([self.states[p], self.states[start]]) for p in self.positions
+        ]
         scores = np.array([self.two_layers("end", x) for x in inputs])
         return dict(zip(self.positions, log_softmax(scores).tolist(), strict=True))
 
@@ -119,15 +152,22 @@ class SlowHead:
         if self.kind == "linear":
             return None
         if self.kind == "roberta":
-            return float(self.layer("no_answer.out", self.states[self.null_position])[0])
+            return float(
+                self.layer("no_answer.out", self.states[self.null_position])[0]
+            )
         mean = np.zeros(DIM)
         for position, log_probability in self.starts().items():
             mean += math.exp(log_probability) * self.states[position]
-        return self.two_layers("no_answer", np.concatenate([mean, self.states[self.null_position]]))
+        return self.two_layers(
+            "no_answer", np.concatenate([mean, self.states[self.null_position]])
+        )
 
     def null_span(self) -> float:
         """Return the score of the span that stands for no answer."""
-        return self.starts()[self.null_position] + self.ends(self.null_position)[self.null_position]
+        return (
+            self.starts()[self.null_position]
+            + self.ends(self.null_position)[self.null_position]
+        )
 
 
 # -- Prediction ---------------------------------------------------------------------------------------------
@@ -136,7 +176,9 @@ class SlowHead:
 @pytest.mark.parametrize("decoder", [False, True], ids=["encoder", "decoder"])
 @pytest.mark.parametrize("kind", HEADS)
 @pytest.mark.parametrize("seed", range(3))
-def test_the_search_finds_what_a_walk_over_all_spans_finds(seed: int, kind: str, decoder: bool) -> None:
+def test_the_search_finds_what_a_walk_over_all_spans_finds(
+    seed: int, kind: str, decoder: bool
+) -> None:
     head = random_head(kind, seed)
     windows = random_windows(seed, padding=4, decoder=decoder)
     max_answer = 5
@@ -157,16 +199,24 @@ def test_the_search_finds_what_a_walk_over_all_spans_finds(seed: int, kind: str,
                 score = starts[slow.first + i] + ends[slow.first + j]
                 expected[window_start + i, window_start + j] = score
     outputs = search_windows(head, windows, 100, max_answer)
-    question_windows = [QuestionWindow(0, number, *part) for number, part in enumerate(parts)]
+    question_windows = [
+        QuestionWindow(0, number, *part) for number, part in enumerate(parts)
+    ]
     spans = rank_spans(list(zip(question_windows, outputs, strict=True)))
     assert len(spans) == len(expected)
-    assert {(span.start, span.end): span.score for span in spans} == pytest.approx(expected, abs=1e-4)
-    assert [span.score for span in spans] == sorted((span.score for span in spans), reverse=True)
+    assert {(span.start, span.end): span.score for span in spans} == pytest.approx(
+        expected, abs=1e-4
+    )
+    assert [span.score for span in spans] == sorted(
+        (span.score for span in spans), reverse=True
+    )
     assert [output[0] for output in outputs] == pytest.approx(expected_nulls, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_a_narrow_search_looks_at_the_best_starts_and_with_each_at_the_best_ends(kind: str) -> None:
+def test_a_narrow_search_looks_at_the_best_starts_and_with_each_at_the_best_ends(
+    kind: str,
+) -> None:
     head = random_head(kind, 5)
     windows = random_windows(5)
     for row, output in enumerate(search_windows(head, windows, 2, 30)):
@@ -177,7 +227,9 @@ def test_a_narrow_search_looks_at_the_best_starts_and_with_each_at_the_best_ends
             for end in sorted(text, key=slow.ends(start).__getitem__)[-2:]:
                 if start <= end:
                     expected.add((start - slow.first, end - slow.first))
-        assert {(int(start), int(end)) for start, end, _ in output[1:].reshape(-1, 3)} == expected
+        assert {
+            (int(start), int(end)) for start, end, _ in output[1:].reshape(-1, 3)
+        } == expected
 
 
 # -- Training -----------------------------------------------------------------------------------------------
@@ -198,32 +250,45 @@ def test_the_loss_is_that_of_the_definition(kind: str, decoder: bool) -> None:
             starts[1] = windows.null_position[1]
             ends[1] = windows.null_position[1]
         expected = 0.0
-        for row, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        for row, (start, end) in enumerate(
+            zip(starts.tolist(), ends.tolist(), strict=True)
+        ):
             slow = SlowHead(kind, head, windows, row)
             for scores, right in ((slow.starts(), start), (slow.ends(start), end)):
-                expected += (math.log(sum(map(math.exp, scores.values()))) - scores[right]) / 2
+                expected += (
+                    math.log(sum(map(math.exp, scores.values()))) - scores[right]
+                ) / 2
             no_answer = slow.no_answer()
             if no_answer is not None:
                 weight = 1.0 if kind == "roberta" else 0.5
-                label = not answered if kind == "electra" else start == slow.null_position
-                expected += weight * math.log1p(math.exp(-no_answer if label else no_answer))
+                label = (
+                    not answered if kind == "electra" else start == slow.null_position
+                )
+                expected += weight * math.log1p(
+                    math.exp(-no_answer if label else no_answer)
+                )
         has_answer = torch.full((len(starts),), answered)
         loss = float(span_loss(head, windows, starts, ends, has_answer).detach())
         assert loss == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("kind", "weight"), [("linear", 0.0), ("roberta", 1.0), ("albert", 0.5), ("electra", 0.5)]
+    ("kind", "weight"),
+    [("linear", 0.0), ("roberta", 1.0), ("albert", 0.5), ("electra", 0.5)],
 )
 def test_a_new_head_knows_nothing(kind: str, weight: float) -> None:
     """Its losses are the logarithms of the number of positions, and of two for the classifier."""
     torch.manual_seed(3)
     windows = random_windows(1)
-    num_positions = windows.lengths if kind in ("linear", "roberta") else windows.text_size + 1
+    num_positions = (
+        windows.lengths if kind in ("linear", "roberta") else windows.text_size + 1
+    )
     no_dropout = {} if kind == "electra" else {"head_dropout": 0.0}
     head = build_span_head(options(kind, **no_dropout), MODEL)
     nulls = windows.null_position
-    loss = span_loss(head, windows, nulls, nulls, torch.zeros(len(nulls), dtype=torch.bool))
+    loss = span_loss(
+        head, windows, nulls, nulls, torch.zeros(len(nulls), dtype=torch.bool)
+    )
     expected = float(num_positions.log().sum()) + weight * math.log(2) * len(nulls)
     assert float(loss.detach()) == pytest.approx(expected, rel=0.03)
 
@@ -247,15 +312,21 @@ def test_the_classifier_is_left_out_where_all_questions_have_answers(kind: str) 
     losses = []
     for answered in (True, False):
         has_answer = torch.full((len(starts),), answered)
-        losses.append(float(span_loss(head, windows, starts, starts, has_answer).detach()))
+        losses.append(
+            float(span_loss(head, windows, starts, starts, has_answer).detach())
+        )
     assert losses[0] == losses[1]
     null_span = SlowHead(kind, head, windows, 0).null_span()
-    assert search_windows(head, windows, 3, 9)[0][0] == pytest.approx(null_span, abs=1e-4)
+    assert search_windows(head, windows, 3, 9)[0][0] == pytest.approx(
+        null_span, abs=1e-4
+    )
 
 
 def test_layers_of_its_own(labelled: Path) -> None:
     electra = options("electra", head_dropout=0.1)
-    with pytest.raises(MasscliError, match=r"^--head-dropout: --qa-head electra has no dropout$"):
+    with pytest.raises(
+        MasscliError, match=r"^--head-dropout: --qa-head electra has no dropout$"
+    ):
         Extract.fill_from_data(electra, DataFolder.open(labelled / "data"), "squad")
     with pytest.raises(MasscliError) as caught:
         build_span_head(options("albert", head="tanh"), MODEL)

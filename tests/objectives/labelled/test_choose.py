@@ -34,18 +34,45 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )  # fmt: skip
 def test_a_list_is_no_text(
-    row: dict[str, object], options: list[str], message: str, labelled: Path, tmp_path: Path
+    row: dict[str, object],
+    options: list[str],
+    message: str,
+    labelled: Path,
+    tmp_path: Path,
 ) -> None:
     other = {**row, "label": 1} if row.get("label") == 0 else row
     path = save(tmp_path / "x.jsonl", [json.dumps(row), json.dumps(other)])
-    run(PreprocessConfig(spm_model=labelled / "data", jsonl=(str(path),), destdir=tmp_path / "data"))
-    found = refused("finetune", tmp_path / "data", "--task", *options, "--save-dir", tmp_path / "run", *TINY)
+    run(
+        PreprocessConfig(
+            spm_model=labelled / "data", jsonl=(str(path),), destdir=tmp_path / "data"
+        )
+    )
+    found = refused(
+        "finetune",
+        tmp_path / "data",
+        "--task",
+        *options,
+        "--save-dir",
+        tmp_path / "run",
+        *TINY,
+    )
     assert found[0] == f"{path}: {message}"
 
 
-def test_the_question_is_read_whatever_the_choices_are_called(labelled: Path, tmp_path: Path) -> None:
+def test_the_question_is_read_whatever_the_choices_are_called(
+    labelled: Path, tmp_path: Path
+) -> None:
     """As in RACE, where they are called options."""
-    rows = [json.dumps({"article": "ba bo", "question": "di", "options": ["ba", "bo _"], "answer": "A"})] * 2
+    rows = [
+        json.dumps(
+            {
+                "article": "ba bo",
+                "question": "di",
+                "options": ["ba", "bo _"],
+                "answer": "A",
+            }
+        )
+    ] * 2
     run(
         PreprocessConfig(
             spm_model=labelled / "data",
@@ -55,7 +82,14 @@ def test_the_question_is_read_whatever_the_choices_are_called(labelled: Path, tm
     )
     data, task = (
         DataFolder.open(tmp_path / "data"),
-        ["--context-column", "article", "--choices-column", "options", "--label-column", "answer"],
+        [
+            "--context-column",
+            "article",
+            "--choices-column",
+            "options",
+            "--label-column",
+            "answer",
+        ],
     )
     finetune(tmp_path, tmp_path / "run", "--task", "choose", *task, *ENCODER, updates=1)
     trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
@@ -67,12 +101,21 @@ def test_the_question_is_read_whatever_the_choices_are_called(labelled: Path, tm
 def test_where_a_question_is_read(frame: str, labelled: Path, tmp_path: Path) -> None:
     """GPT reads the question after the context, BERT joins it with each choice."""
     rows = [
-        json.dumps({"context": "ba bo da fe", "question": "di _ du", "choices": ["ka", "ge ki"], "label": 1})
+        json.dumps(
+            {
+                "context": "ba bo da fe",
+                "question": "di _ du",
+                "choices": ["ka", "ge ki"],
+                "label": 1,
+            }
+        )
     ] * 2
     path = save(tmp_path / "x.jsonl", rows)
     run(
         PreprocessConfig(
-            spm_model=labelled / "data", jsonl=(f"train={path}", f"valid={path}"), destdir=tmp_path / "data"
+            spm_model=labelled / "data",
+            jsonl=(f"train={path}", f"valid={path}"),
+            destdir=tmp_path / "data",
         )
     )
     data = DataFolder.open(tmp_path / "data")
@@ -88,7 +131,9 @@ def test_where_a_question_is_read(frame: str, labelled: Path, tmp_path: Path) ->
     )
     model = [*TINY, "--encoder-layers", "0"] if frame == "gpt" else ENCODER
     finetune(tmp_path, tmp_path / "run", "--task", "choose", *model, updates=1)
-    objective = load(tmp_path / "run", device="cpu", precision="fp32").task_model().objective
+    objective = (
+        load(tmp_path / "run", device="cpu", precision="fp32").task_model().objective
+    )
     assert isinstance(objective, Choose)
 
     def sequences(**options: object) -> list[list[int]]:
@@ -97,22 +142,46 @@ def test_where_a_question_is_read(frame: str, labelled: Path, tmp_path: Path) ->
         batch = made.collator()([view[0]], [])
         lengths = batch.source.lengths.tolist()
         assert view.sizes(0, 2).tolist() == [[2 * max(lengths)]] * 2
-        assert bool(made.data_warnings(view)) is (max(lengths) == made.options.max_length)
-        return [row[:length].tolist() for row, length in zip(batch.source.ids, lengths, strict=True)]
+        assert bool(made.data_warnings(view)) is (
+            max(lengths) == made.options.max_length
+        )
+        return [
+            row[:length].tolist()
+            for row, length in zip(batch.source.ids, lengths, strict=True)
+        ]
 
-    after = [[v.bos, *context, *question, v.sep, *choice, v.cls] for choice in (first, second)]
-    within = [[v.cls, *context, v.sep, *pieces(text), v.sep] for text in ("di ka du", "di ge ki du")]
+    after = [
+        [v.bos, *context, *question, v.sep, *choice, v.cls]
+        for choice in (first, second)
+    ]
+    within = [
+        [v.cls, *context, v.sep, *pieces(text), v.sep]
+        for text in ("di ka du", "di ge ki du")
+    ]
     assert sequences() == (after if frame == "gpt" else within)
     if frame == "bert":
-        framed = [[v.cls, *context, *question, v.sep, *choice, v.sep] for choice in (first, second)]
+        framed = [
+            [v.cls, *context, *question, v.sep, *choice, v.sep]
+            for choice in (first, second)
+        ]
         assert sequences(question_at="context") == framed
         first_choice = [
-            [v.cls, *pieces(text), v.sep, *context, v.sep] for text in ("di ka du", "di ge ki du")
+            [v.cls, *pieces(text), v.sep, *context, v.sep]
+            for text in ("di ka du", "di ge ki du")
         ]
         assert sequences(choice_first=True) == first_choice
         return
-    short = 3 + len(context) + len(question) + len(second) - 1  # one token too few, and the context gives it
-    assert sequences(max_length=short)[1] == [v.bos, *context[:-1], *question, v.sep, *second, v.cls]
+    short = (
+        3 + len(context) + len(question) + len(second) - 1
+    )  # one token too few, and the context gives it
+    assert sequences(max_length=short)[1] == [
+        v.bos,
+        *context[:-1],
+        *question,
+        v.sep,
+        *second,
+        v.cls,
+    ]
     assert sequences(max_length=short, keep="end")[1] == [
         v.bos,
         *context[1:],
@@ -122,24 +191,48 @@ def test_where_a_question_is_read(frame: str, labelled: Path, tmp_path: Path) ->
         v.cls,
     ]
     least = 3 + len(question) + len(second) - 1  # too few for the question
-    assert sequences(max_length=least)[1] == [v.bos, *question[1:], v.sep, *second, v.cls]
+    assert sequences(max_length=least)[1] == [
+        v.bos,
+        *question[1:],
+        v.sep,
+        *second,
+        v.cls,
+    ]
 
 
 def test_choose_finds_the_right_one_wherever_it_stands(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    measured = finetune(labelled, tmp_path / "run", "--task", "choose", *ENCODER, updates=60)
+    measured = finetune(
+        labelled, tmp_path / "run", "--task", "choose", *ENCODER, updates=60
+    )
     assert measured[-1]["accuracy"] > 0.9
     row = {"context": "ba bo", "choices": ["bi", "ga", "du", "fe"]}
     order = [2, 0, 3, 1]
     moved = {**row, "choices": [row["choices"][n] for n in order]}
     save(tmp_path / "x.jsonl", [json.dumps(row), json.dumps(moved)])
-    told = predict(capsys, tmp_path / "run", "-i", tmp_path / "x.jsonl", "--format", "jsonl")
+    told = predict(
+        capsys, tmp_path / "run", "-i", tmp_path / "x.jsonl", "--format", "jsonl"
+    )
     first, second = map(json.loads, told.splitlines())
-    assert [first["probabilities"][n] for n in order] == pytest.approx(second["probabilities"], abs=1e-5)
+    assert [first["probabilities"][n] for n in order] == pytest.approx(
+        second["probabilities"], abs=1e-5
+    )
     bad = save(tmp_path / "y.jsonl", [json.dumps({**row, "label": 4})])
-    run(PreprocessConfig(spm_model=labelled / "data", jsonl=(str(bad),), destdir=tmp_path / "data"))
-    found = refused("finetune", tmp_path / "data", "--task", "choose", "--save-dir", tmp_path / "r", *ENCODER)
+    run(
+        PreprocessConfig(
+            spm_model=labelled / "data", jsonl=(str(bad),), destdir=tmp_path / "data"
+        )
+    )
+    found = refused(
+        "finetune",
+        tmp_path / "data",
+        "--task",
+        "choose",
+        "--save-dir",
+        tmp_path / "r",
+        *ENCODER,
+    )
     assert found == (
         f"{bad}:1: '4' is none of its 4 choices",
         "'label' must be a number from 0, or a letter from A",

@@ -46,20 +46,39 @@ def test_classify_learns_predicts_and_is_scored(
     assert best.recipe.stream["classify-one"].objective.labels == ("no", "yes")  # type: ignore[attr-defined]
     labels = predict(capsys, tmp_path / "run", "--input", labelled / "valid.tsv")
     (tmp_path / "told").write_text(labels)
-    against = ["--ref", str(labelled / "valid.tsv"), "--column", "label", "--metric", "accuracy,f1,mcc"]
+    against = [
+        "--ref",
+        str(labelled / "valid.tsv"),
+        "--column",
+        "label",
+        "--metric",
+        "accuracy,f1,mcc",
+    ]
     assert dispatch(["score", str(tmp_path / "told"), *against]) == 0
-    values = [float(line.split("=")[1].split()[0]) for line in capsys.readouterr().out.splitlines()]
-    assert values == [round(100 * best.metrics[name], 2) for name in ("accuracy", "f1", "mcc")]
+    values = [
+        float(line.split("=")[1].split()[0])
+        for line in capsys.readouterr().out.splitlines()
+    ]
+    assert values == [
+        round(100 * best.metrics[name], 2) for name in ("accuracy", "f1", "mcc")
+    ]
     unlabelled = save(tmp_path / "new.tsv", ["sentence", "ba ga", "", "ba " * 300])
     rows = [
         json.loads(line)
-        for line in predict(capsys, tmp_path / "run", "--input", unlabelled, "--format", "jsonl").splitlines()
+        for line in predict(
+            capsys, tmp_path / "run", "--input", unlabelled, "--format", "jsonl"
+        ).splitlines()
     ]
     assert [row["line"] for row in rows] == [1, 2, 3]
     assert all(sum(row["probabilities"].values()) == pytest.approx(1) for row in rows)
     plain = save(tmp_path / "new.txt", ["ba ga", "bo"])
     assert (
-        len(predict(capsys, tmp_path / "run", "--input", plain, "--input-format", "lines").splitlines()) == 2
+        len(
+            predict(
+                capsys, tmp_path / "run", "--input", plain, "--input-format", "lines"
+            ).splitlines()
+        )
+        == 2
     )
     shown = predict(
         capsys, tmp_path / "run", "--input", labelled / "valid.tsv", "--format", "tsv"
@@ -70,9 +89,18 @@ def test_classify_learns_predicts_and_is_scored(
 def test_what_a_row_gets_does_not_depend_on_the_others(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finetune(labelled, tmp_path / "run", "--task", "classify", "--table", "two", *ENCODER)
+    finetune(
+        labelled, tmp_path / "run", "--task", "classify", "--table", "two", *ENCODER
+    )
     one, all_ = (
-        predict(capsys, tmp_path / "run", "-i", labelled / "valid.pairs.tsv", "--batch-tokens", n)
+        predict(
+            capsys,
+            tmp_path / "run",
+            "-i",
+            labelled / "valid.pairs.tsv",
+            "--batch-tokens",
+            n,
+        )
         for n in (1, 10_000)
     )
     assert one == all_
@@ -87,14 +115,29 @@ def test_unknown_labels_and_columns_are_named(labelled: Path, tmp_path: Path) ->
             destdir=tmp_path / "data",
         )
     )
-    at = ["finetune", tmp_path / "data", "--task", "classify", "--save-dir", tmp_path / "run", *ENCODER]
+    at = [
+        "finetune",
+        tmp_path / "data",
+        "--task",
+        "classify",
+        "--save-dir",
+        tmp_path / "run",
+        *ENCODER,
+    ]
     train = labelled / "train.tsv"
-    first = next(n for n, line in enumerate(train.read_text().splitlines(), 1) if line.startswith("yes"))
+    first = next(
+        n
+        for n, line in enumerate(train.read_text().splitlines(), 1)
+        if line.startswith("yes")
+    )
     assert refused(*at, "--labels", "no,maybe") == (
         f"{train}:{first}: label 'yes' is not among --labels",
         "the labels are no, maybe",
     )
-    assert refused(*at, "--labels", "no,yes,no") == ("--labels: names 'no' twice", "name each label once")
+    assert refused(*at, "--labels", "no,yes,no") == (
+        "--labels: names 'no' twice",
+        "name each label once",
+    )
     for option in ("--label-column", "--text-columns"):
         assert refused(*at, option, "lable") == (
             f"{train}: has no column 'lable'",
@@ -108,16 +151,33 @@ def test_unknown_labels_and_columns_are_named(labelled: Path, tmp_path: Path) ->
         "--both-orders: is for pairs, and the task has one text",
         "leave it out",
     )
-    no_model = ("--lm-weight: only a decoder can be a language model", "leave it out, or add --read decoder")
+    no_model = (
+        "--lm-weight: only a decoder can be a language model",
+        "leave it out, or add --read decoder",
+    )
     assert refused(*at, "--lm-weight", 0.5) == no_model
-    choose = ["finetune", labelled / "data", "--task", "choose", "--save-dir", tmp_path / "run"]
+    choose = [
+        "finetune",
+        labelled / "data",
+        "--task",
+        "choose",
+        "--save-dir",
+        tmp_path / "run",
+    ]
     assert refused(*choose, *ENCODER, "--lm-weight", 0.5) == no_model
     assert refused(*at, "--table", "nowhere") == (
         f"{tmp_path / 'data'}: has no table 'nowhere'",
         "its tables are tsv",
     )
     assert refused(*at, "-s", "en")[0] == "classify reads a table of labelled examples"
-    alone = ["finetune", tmp_path / "data", "--save-dir", tmp_path / "run", *ENCODER, "--task"]
+    alone = [
+        "finetune",
+        tmp_path / "data",
+        "--save-dir",
+        tmp_path / "run",
+        *ENCODER,
+        "--task",
+    ]
     hint = (
         "choose another column with --label-column, or leave such rows out: masscli preprocess "
         "--check-columns label=number --bad-rows skip"
@@ -134,21 +194,48 @@ def test_columns_are_found_whatever_their_case(
 ) -> None:
     """Spelt differently in each file, they are learned, measured and predicted as if they were not."""
     found = {}
-    for name, heads in (("plain", ["label\tsentence"] * 2), ("odd", ["Label\tSentence", "LABEL\tsentence"])):
+    for name, heads in (
+        ("plain", ["label\tsentence"] * 2),
+        ("odd", ["Label\tSentence", "LABEL\tsentence"]),
+    ):
         (tmp_path / name).mkdir()
         files = []
         for split, head in zip(("train", "valid"), heads, strict=True):
             rows = (labelled / f"{split}.tsv").read_text().splitlines()[1:]
-            files.append(f"{split}={save(tmp_path / name / f'{split}.tsv', [head, *rows])}")
-        run(PreprocessConfig(spm_model=labelled / "data", tsv=tuple(files), destdir=tmp_path / name / "data"))
-        found[name] = finetune(tmp_path / name, tmp_path / name / "run", "--task", "classify", *ENCODER)
+            files.append(
+                f"{split}={save(tmp_path / name / f'{split}.tsv', [head, *rows])}"
+            )
+        run(
+            PreprocessConfig(
+                spm_model=labelled / "data",
+                tsv=tuple(files),
+                destdir=tmp_path / name / "data",
+            )
+        )
+        found[name] = finetune(
+            tmp_path / name, tmp_path / name / "run", "--task", "classify", *ENCODER
+        )
     assert found["plain"] == found["odd"]
     capsys.readouterr()
     new = save(tmp_path / "new.tsv", ["SENTENCE", "ba ga", "bo"])
-    assert len(predict(capsys, tmp_path / "odd" / "run", "--input", new).splitlines()) == 2
+    assert (
+        len(predict(capsys, tmp_path / "odd" / "run", "--input", new).splitlines()) == 2
+    )
     two = save(tmp_path / "two.tsv", ["sentence\tLabel\tLABEL", "ba\tno\tno"])
-    run(PreprocessConfig(spm_model=labelled / "data", tsv=(str(two),), destdir=tmp_path / "two"))
-    at = ["finetune", tmp_path / "two", "--task", "classify", "--save-dir", tmp_path / "run", *ENCODER]
+    run(
+        PreprocessConfig(
+            spm_model=labelled / "data", tsv=(str(two),), destdir=tmp_path / "two"
+        )
+    )
+    at = [
+        "finetune",
+        tmp_path / "two",
+        "--task",
+        "classify",
+        "--save-dir",
+        tmp_path / "run",
+        *ENCODER,
+    ]
     assert refused(*at) == (
         f"{two}: has no column 'label'",
         "choose with --label-column; it has sentence, Label, LABEL",
@@ -156,7 +243,14 @@ def test_columns_are_found_whatever_their_case(
 
 
 def test_which_table(labelled: Path, tmp_path: Path) -> None:
-    at = ["finetune", labelled / "data", "--task", "classify", "--save-dir", tmp_path / "run"]
+    at = [
+        "finetune",
+        labelled / "data",
+        "--task",
+        "classify",
+        "--save-dir",
+        tmp_path / "run",
+    ]
     assert refused(*at) == (
         "the data has several tables that fit",
         "choose one with --table; classify can read one, two, jsonl",
@@ -175,7 +269,14 @@ def test_a_classifier_says_what_it_cannot_read(labelled: Path) -> None:
     data = DataFolder.open(labelled / "data")
     model = from_dict(
         ModelConfig,
-        {"encoder_layers": 1, "decoder_layers": 0, "dim": 16, "ffn_dim": 32, "heads": 2, "languages": "none"},
+        {
+            "encoder_layers": 1,
+            "decoder_layers": 0,
+            "dim": 16,
+            "ffn_dim": 32,
+            "heads": 2,
+            "languages": "none",
+        },
     )
     options = Classify.fill_from_data(ClassifyOptions(read="decoder"), data, "one")
     framing = make_framing(model, data.vocab, ())

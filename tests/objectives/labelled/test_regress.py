@@ -33,7 +33,9 @@ def test_regress_says_numbers_on_the_scale_of_the_data(
     assert measured[-1]["pearson"] > 0.8
     said = [
         float(line)
-        for line in predict(capsys, tmp_path / "run", "--input", labelled / "valid.pairs.tsv").splitlines()
+        for line in predict(
+            capsys, tmp_path / "run", "--input", labelled / "valid.pairs.tsv"
+        ).splitlines()
     ]
     assert len(said) == 12
     assert 3 < sum(said) / 12 < 14
@@ -50,8 +52,18 @@ def test_a_scale_that_is_none_is_refused(labelled: Path, tmp_path: Path) -> None
         "--text-columns",
         "sentence1",
     ]
-    command = ["finetune", str(labelled / "data"), *options, *ENCODER, "--save-dir", str(tmp_path / "run")]
+    command = [
+        "finetune",
+        str(labelled / "data"),
+        *options,
+        *ENCODER,
+        "--save-dir",
+        str(tmp_path / "run"),
+    ]
     with pytest.raises(MasscliError) as caught:
         dispatch([*command, "--low", "5", "--high", "1"])
-    assert caught.value.message == "--low 5, --high 1: the smallest value must be below the largest"
+    assert (
+        caught.value.message
+        == "--low 5, --high 1: the smallest value must be below the largest"
+    )
     assert caught.value.hint is not None and "'score'" in caught.value.hint

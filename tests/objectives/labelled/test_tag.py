@@ -26,9 +26,18 @@ def test_every_word_is_tagged_even_beyond_the_cut(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured = finetune(
-        labelled, tmp_path / "run", "--task", "tag", *ENCODER, "--max-length", "8", updates=60
+        labelled,
+        tmp_path / "run",
+        "--task",
+        "tag",
+        *ENCODER,
+        "--max-length",
+        "8",
+        updates=60,
     )
-    assert "words beyond 8 tokens (--max-length) are not read" in capsys.readouterr().err
+    assert (
+        "words beyond 8 tokens (--max-length) are not read" in capsys.readouterr().err
+    )
     told = predict(capsys, tmp_path / "run", "--input", labelled / "valid.conll")
     gold = (labelled / "valid.conll").read_text()
     assert [line.split("\t")[0] for line in told.splitlines()] == [
@@ -38,11 +47,20 @@ def test_every_word_is_tagged_even_beyond_the_cut(
     (tmp_path / "told").write_text(told)
     assert (
         dispatch(
-            ["score", str(tmp_path / "told"), "--ref", str(labelled / "valid.conll"), "--metric", "entity-f1"]
+            [
+                "score",
+                str(tmp_path / "told"),
+                "--ref",
+                str(labelled / "valid.conll"),
+                "--metric",
+                "entity-f1",
+            ]
         )
         == 0
     )
-    assert f"entity F1 = {100 * measured[-1]['entity-f1']:.2f}" in capsys.readouterr().out
+    assert (
+        f"entity F1 = {100 * measured[-1]['entity-f1']:.2f}" in capsys.readouterr().out
+    )
 
 
 def test_a_word_without_a_piece_has_a_label(
@@ -52,9 +70,14 @@ def test_a_word_without_a_piece_has_a_label(
     words = [["ga", "\u200b", "ba"], ["\u200b"], ["\u200b", "ga", "\u200b"]]
     assert DataFolder.open(labelled / "data").tokenizer().encode("\u200b", "en") == []
     finetune(labelled, tmp_path / "run", "--task", "tag", *ENCODER, updates=1)
-    path = save(tmp_path / "x.conll", [line for sentence in words for line in (*sentence, "")])
+    path = save(
+        tmp_path / "x.conll", [line for sentence in words for line in (*sentence, "")]
+    )
     told = predict(capsys, tmp_path / "run", "--input", path)
-    assert [[line.split("\t")[0] for line in part.split("\n")] for part in told.split("\n\n")[:-1]] == words
+    assert [
+        [line.split("\t")[0] for line in part.split("\n")]
+        for part in told.split("\n\n")[:-1]
+    ] == words
     assert told.count("\u200b\tO\n") == 4
 
 
@@ -100,7 +123,9 @@ def test_the_columns_of_conllu_are_known(
         for part in (labelled / "train.conll").read_text().split("\n\n")
         if part
     ]
-    tags = [[*(f"{w}\t{'NOUN' if w == 'ga' else 'X'}" for w in words), ""] for words in read]
+    tags = [
+        [*(f"{w}\t{'NOUN' if w == 'ga' else 'X'}" for w in words), ""] for words in read
+    ]
     made = {"conllu": conllu(read), "conll": [line for lines in tags for line in lines]}
     weights = {}
     for name, lines in made.items():
@@ -115,9 +140,20 @@ def test_the_columns_of_conllu_are_known(
         )
         finetune(tmp_path / name, tmp_path / name / "run", "--task", "tag", *ENCODER)
         weights[name] = Checkpoint.open(tmp_path / name / "run").weights()
-    assert all(torch.equal(tensor, weights["conll"][key]) for key, tensor in weights["conllu"].items())
-    options = Checkpoint.open(tmp_path / "conllu" / "run").recipe.stream["tag-conll"].objective
-    assert (options.word_column, options.tag_column, options.labels) == ("2", "4", ("NOUN", "X"))  # type: ignore[attr-defined]
+    assert all(
+        torch.equal(tensor, weights["conll"][key])
+        for key, tensor in weights["conllu"].items()
+    )
+    options = (
+        Checkpoint.open(tmp_path / "conllu" / "run")
+        .recipe.stream["tag-conll"]
+        .objective
+    )
+    assert (options.word_column, options.tag_column, options.labels) == (
+        "2",
+        "4",
+        ("NOUN", "X"),
+    )  # type: ignore[attr-defined]
     table = DataFolder.open(tmp_path / "conllu" / "data").table("conll", "train")
     found = refused(
         *[
@@ -136,12 +172,21 @@ def test_the_columns_of_conllu_are_known(
     assert found[0].startswith(
         f"{table.location(row)} (word {table.strings('2', row).index('ga') + 1}): label 'NOUN'"
     )
-    told = predict(capsys, tmp_path / "conllu" / "run", "--input", tmp_path / "x.conllu")
-    assert [[line.split("\t")[0] for line in part.split("\n")] for part in told.split("\n\n")[:-1]] == read
+    told = predict(
+        capsys, tmp_path / "conllu" / "run", "--input", tmp_path / "x.conllu"
+    )
+    assert [
+        [line.split("\t")[0] for line in part.split("\n")]
+        for part in told.split("\n\n")[:-1]
+    ] == read
 
 
-def test_ten_columns_without_numbers_are_not_conllu(labelled: Path, tmp_path: Path) -> None:
-    lines = [f"{word}" + "\ta" * 8 + f"\t{tag}" for word, tag in (("ba", "O"), ("ga", "B-X"))]
+def test_ten_columns_without_numbers_are_not_conllu(
+    labelled: Path, tmp_path: Path
+) -> None:
+    lines = [
+        f"{word}" + "\ta" * 8 + f"\t{tag}" for word, tag in (("ba", "O"), ("ga", "B-X"))
+    ]
     run(
         PreprocessConfig(
             spm_model=labelled / "data",
@@ -149,8 +194,14 @@ def test_ten_columns_without_numbers_are_not_conllu(labelled: Path, tmp_path: Pa
             destdir=tmp_path / "data",
         )
     )
-    options = Tag.fill_from_data(TagOptions(), DataFolder.open(tmp_path / "data"), "conll")
-    assert (options.word_column, options.tag_column, options.labels) == ("1", "10", ("B-X", "O"))
+    options = Tag.fill_from_data(
+        TagOptions(), DataFolder.open(tmp_path / "data"), "conll"
+    )
+    assert (options.word_column, options.tag_column, options.labels) == (
+        "1",
+        "10",
+        ("B-X", "O"),
+    )
 
 
 def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(
@@ -166,9 +217,20 @@ def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(
     for name, valid in (("x", path), ("y", clean)):
         (tmp_path / name).mkdir()
         files = (f"train={labelled / 'train.conll'}", f"valid={valid}")
-        run(PreprocessConfig(spm_model=labelled / "data", conll=files, destdir=tmp_path / name / "data"))
+        run(
+            PreprocessConfig(
+                spm_model=labelled / "data",
+                conll=files,
+                destdir=tmp_path / name / "data",
+            )
+        )
         found[name] = finetune(
-            tmp_path / name, tmp_path / name / "run", "--task", "tag", *ENCODER, updates=60
+            tmp_path / name,
+            tmp_path / name / "run",
+            "--task",
+            "tag",
+            *ENCODER,
+            updates=60,
         )[-1]
         made[name] = capsys.readouterr().err
     assert (
@@ -177,15 +239,31 @@ def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(
     )
     assert "count as wrong" not in made["y"]
     assert (found["y"]["accuracy"], found["x"]["accuracy"]) == (1.0, 0.8)
-    rows = predict(capsys, tmp_path / "x" / "run", "--input", path, "--format", "jsonl").splitlines()
+    rows = predict(
+        capsys, tmp_path / "x" / "run", "--input", path, "--format", "jsonl"
+    ).splitlines()
     shares = [json.loads(row)["probabilities"] for row in rows]
     known = [*shares[0], shares[1][0], shares[1][2]]  # all are right
     assert found["x"]["loss"] == pytest.approx(-sum(map(math.log, known)) / 4, rel=1e-4)
-    (tmp_path / "told").write_text(predict(capsys, tmp_path / "x" / "run", "--input", path))
-    dispatch(["score", str(tmp_path / "told"), "--ref", str(path), "--metric", "entity-f1"])
+    (tmp_path / "told").write_text(
+        predict(capsys, tmp_path / "x" / "run", "--input", path)
+    )
+    dispatch(
+        ["score", str(tmp_path / "told"), "--ref", str(path), "--metric", "entity-f1"]
+    )
     assert f"entity F1 = {100 * found['x']['entity-f1']:.2f}" in capsys.readouterr().out
-    at = ["finetune", tmp_path / "x" / "data", "--task", "tag", "--save-dir", tmp_path / "run", *ENCODER]
-    assert refused(*at, "--labels", "O,B-Y")[0].endswith(": label 'B-X' is not among --labels")
+    at = [
+        "finetune",
+        tmp_path / "x" / "data",
+        "--task",
+        "tag",
+        "--save-dir",
+        tmp_path / "run",
+        *ENCODER,
+    ]
+    assert refused(*at, "--labels", "O,B-Y")[0].endswith(
+        ": label 'B-X' is not among --labels"
+    )
     assert refused(*at, "--tag-column", "1") == (
         f"{labelled / 'train.conll'}: has no column of labels",
         "give words and their labels in columns; see --tag-column",

@@ -21,9 +21,21 @@ from tests.toy_tasks import ENCODER, TINY, finetune
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
-def built(labelled: Path, run_folder: Path, *options: str) -> tuple[TaskModel, Classify, BatchBuilder]:
+def built(
+    labelled: Path, run_folder: Path, *options: str
+) -> tuple[TaskModel, Classify, BatchBuilder]:
     """A trained classifier of pairs, and its validation examples."""
-    finetune(labelled, run_folder, "--task", "classify", "--table", "two", *TINY, *options, updates=2)
+    finetune(
+        labelled,
+        run_folder,
+        "--task",
+        "classify",
+        "--table",
+        "two",
+        *TINY,
+        *options,
+        updates=2,
+    )
     predictor = load(run_folder, device="cpu", precision="fp32").task_model()
     objective = predictor.objective
     assert isinstance(objective, Classify)
@@ -31,7 +43,9 @@ def built(labelled: Path, run_folder: Path, *options: str) -> tuple[TaskModel, C
     return predictor, objective, BatchBuilder("x", *objective.dataset(data, "valid"), 0)
 
 
-def test_similarity_does_not_know_the_order_of_a_pair(labelled: Path, tmp_path: Path) -> None:
+def test_similarity_does_not_know_the_order_of_a_pair(
+    labelled: Path, tmp_path: Path
+) -> None:
     gpt = ["--encoder-layers", "0", "--both-orders", "--lm-weight", "0.5"]
     predictor, objective, batch_builder = built(labelled, tmp_path / "run", *gpt)
     batch = batch_builder(np.arange(6), 0)
@@ -46,10 +60,15 @@ def test_similarity_does_not_know_the_order_of_a_pair(labelled: Path, tmp_path: 
         others, _ = objective.scores(predictor.model, swapped)
         torch.testing.assert_close(scores, others)
         losses = objective(predictor.model, batch)
-        twice = objective(predictor.model, batch_builder(np.concatenate([np.arange(6), np.arange(6)]), 0))
+        twice = objective(
+            predictor.model,
+            batch_builder(np.concatenate([np.arange(6), np.arange(6)]), 0),
+        )
     assert objective.weights == {"classify": 1.0, "lm": 0.5}
     for term in losses:
-        assert float(twice[term].loss) == pytest.approx(2 * float(losses[term].loss), rel=1e-5)
+        assert float(twice[term].loss) == pytest.approx(
+            2 * float(losses[term].loss), rel=1e-5
+        )
 
 
 @pytest.mark.parametrize("task", ["classify", "regress"])
@@ -74,25 +93,43 @@ def test_pairs_without_an_order_are_learned_in_both(
     trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
     stream = next(iter(trainer.streams.values()))
     view = stream.batch_builder.dataset
-    assert (len(view), len(trainer.validator.streams[0].batch_builder.dataset)) == (128, 64)
+    assert (len(view), len(trainer.validator.streams[0].batch_builder.dataset)) == (
+        128,
+        64,
+    )
     cut = 0
     for n in range(64):
         (a, b, label), (c, d, same) = view[n].fields, view[64 + n].fields
-        assert (view[n].number, view[64 + n].number, label.tolist()) == (n, 64 + n, same.tolist())
+        assert (view[n].number, view[64 + n].number, label.tolist()) == (
+            n,
+            64 + n,
+            same.tolist(),
+        )
         for x, y in (
             (a, d),
             (b, c),
         ):  # cut to fit in their own order: of two equal ones the second loses a token more
-            assert x[: min(len(x), len(y))].tolist() == y[: min(len(x), len(y))].tolist()
+            assert (
+                x[: min(len(x), len(y))].tolist() == y[: min(len(x), len(y))].tolist()
+            )
             assert abs(len(x) - len(y)) <= 1
         cut += len(a) + len(b) == 17
     assert cut
     sizes = [
-        len(field) for n in range(128) for field in (np.concatenate([*view[n].fields[:2], np.zeros(3)]),)
+        len(field)
+        for n in range(128)
+        for field in (np.concatenate([*view[n].fields[:2], np.zeros(3)]),)
     ]
     assert view.sizes(0, 128)[:, 0].tolist() == sizes
     assert view.sizes(50, 70)[:, 0].tolist() == sizes[50:70]
-    assert len(predict(capsys, tmp_path / "run", "-i", labelled / "valid.pairs.tsv").splitlines()) == 12
+    assert (
+        len(
+            predict(
+                capsys, tmp_path / "run", "-i", labelled / "valid.pairs.tsv"
+            ).splitlines()
+        )
+        == 12
+    )
     at = [
         "finetune",
         labelled / "data",
@@ -109,7 +146,10 @@ def test_pairs_without_an_order_are_learned_in_both(
         == "--double-unordered: both_orders reads every pair in both orders as it is"
     )
     one = refused(*at, "two", *own[6:], "--text-columns", "sentence1")
-    assert one == ("--double-unordered: is for pairs, and the task has one text", "leave it out")
+    assert one == (
+        "--double-unordered: is for pairs, and the task has one text",
+        "leave it out",
+    )
 
 
 def test_the_auxiliary_language_model_is_a_mean_over_the_tokens_of_each_sequence(
@@ -120,19 +160,35 @@ def test_the_auxiliary_language_model_is_a_mean_over_the_tokens_of_each_sequence
     )
     batch = batch_builder(np.arange(4), 0)
     with torch.no_grad():
-        shares = torch.log_softmax(predictor.model.logits(predictor.model.decode(batch.source, None)), -1)
+        shares = torch.log_softmax(
+            predictor.model.logits(predictor.model.decode(batch.source, None)), -1
+        )
         expected = 0.0
         for ids, length, row in zip(
-            batch.source.ids.tolist(), batch.source.lengths.tolist(), shares, strict=True
+            batch.source.ids.tolist(),
+            batch.source.lengths.tolist(),
+            shares,
+            strict=True,
         ):
-            expected -= sum(float(row[t, ids[t + 1]]) for t in range(length - 1)) / (length - 1)
-        assert float(objective(predictor.model, batch)["lm"].loss) == pytest.approx(expected, rel=1e-4)
+            expected -= sum(float(row[t, ids[t + 1]]) for t in range(length - 1)) / (
+                length - 1
+            )
+        assert float(objective(predictor.model, batch)["lm"].loss) == pytest.approx(
+            expected, rel=1e-4
+        )
     assert batch.counts["lm"] == 4
 
 
 def test_padding_changes_no_score(labelled: Path, tmp_path: Path) -> None:
-    predictor, objective, batch_builder = built(labelled, tmp_path / "run", "--decoder-layers", "0")
-    together = objective.forward_outputs(predictor.model, batch_builder(np.arange(8), 0))
-    alone = [objective.forward_outputs(predictor.model, batch_builder(np.array([n]), 0))[0] for n in range(8)]
+    predictor, objective, batch_builder = built(
+        labelled, tmp_path / "run", "--decoder-layers", "0"
+    )
+    together = objective.forward_outputs(
+        predictor.model, batch_builder(np.arange(8), 0)
+    )
+    alone = [
+        objective.forward_outputs(predictor.model, batch_builder(np.array([n]), 0))[0]
+        for n in range(8)
+    ]
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)

@@ -43,7 +43,12 @@ BARE: Mapping[str, Any] = {"head_transform": False, "output_bias": False}
     [
         ("bert-base", 30_522, BARE, 109_482_240),
         ("bert-base", 30_522, BARE | {"pooler": False}, 108_891_648),
-        ("bert-base", 30_522, {}, 110_106_428 - 1_538),  # the objective has the two-way head of NSP
+        (
+            "bert-base",
+            30_522,
+            {},
+            110_106_428 - 1_538,
+        ),  # the objective has the two-way head of NSP
         ("bert-base", 30_522, {"pooler": False}, 109_514_298),
         ("bert-base", 28_996, BARE, 108_310_272),
         ("bert-large", 30_522, BARE, 335_141_888),
@@ -77,13 +82,18 @@ def test_parameters_are_as_many_as_published(
     arch: str, vocab: int, change: Mapping[str, Any], count: int
 ) -> None:
     with torch.device("meta"):
-        assert count_parameters(Transformer(resolve({"arch": arch, **change}), vocab, ())) == count
+        assert (
+            count_parameters(Transformer(resolve({"arch": arch, **change}), vocab, ()))
+            == count
+        )
 
 
 def test_the_number_of_heads_is_no_parameter() -> None:
     with torch.device("meta"):
         counts = {
-            count_parameters(Transformer(resolve({"arch": "albert-xlarge", "heads": h}), 30_000, ()))
+            count_parameters(
+                Transformer(resolve({"arch": "albert-xlarge", "heads": h}), 30_000, ())
+            )
             for h in (16, 32)
         }
     assert len(counts) == 1
@@ -120,7 +130,9 @@ def test_shared_layers_are_equal_layers_whose_gradients_add_up(share: str) -> No
         present = [g for g in wanted if g is not None]
         assert bool(present) == (p.grad is not None)
         if p.grad is not None:
-            assert torch.allclose(p.grad, torch.stack(present).sum(0), atol=1e-4, rtol=1e-4), name
+            assert torch.allclose(
+                p.grad, torch.stack(present).sum(0), atol=1e-4, rtol=1e-4
+            ), name
 
 
 def test_a_shared_weight_is_saved_once() -> None:
@@ -132,8 +144,12 @@ def test_a_shared_weight_is_saved_once() -> None:
 # -- embeddings, heads ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_narrow_embeddings_are_widened_after_their_norm_and_led_back_by_the_head() -> None:
-    model = make(embedding_dim=8, norm_embedding=True, head_transform=True, output_bias=True)
+def test_narrow_embeddings_are_widened_after_their_norm_and_led_back_by_the_head() -> (
+    None
+):
+    model = make(
+        embedding_dim=8, norm_embedding=True, head_transform=True, output_bias=True
+    )
     tokens = Tokens(torch.randint(5, V, (1, 4)), torch.tensor([4]))
     assert model.embed(tokens, "encoder").shape == (1, 4, 8)
     assert torch.equal(
@@ -144,12 +160,17 @@ def test_narrow_embeddings_are_widened_after_their_norm_and_led_back_by_the_head
     head = model.head_transforms["shared"]
     assert isinstance(head, HeadTransform)
     table = model.token_embeddings["shared"]
-    wanted = head.norm(torch.relu(head.dense(hidden))) @ table.t() + model.output_biases["shared"]
+    wanted = (
+        head.norm(torch.relu(head.dense(hidden))) @ table.t()
+        + model.output_biases["shared"]
+    )
     assert torch.allclose(model.logits(hidden), wanted, atol=1e-5)
     labels = torch.tensor([7, 8, 9, 10])
     _, nll = model.loss(hidden[0], labels)
     assert torch.allclose(
-        nll, torch.nn.functional.cross_entropy(wanted[0], labels, reduction="sum"), atol=1e-4
+        nll,
+        torch.nn.functional.cross_entropy(wanted[0], labels, reduction="sum"),
+        atol=1e-4,
     )
 
 
@@ -162,7 +183,9 @@ def test_a_shape_that_weights_depend_on_comes_with_them() -> None:
     }  # fmt: skip
     plain = {name: p.shape for name, p in make().named_parameters()}
     for field, value in changes.items():
-        assert {name: p.shape for name, p in make(**{field: value}).named_parameters()} != plain
+        assert {
+            name: p.shape for name, p in make(**{field: value}).named_parameters()
+        } != plain
         assert field in ARCHITECTURE_FIELDS
 
 
@@ -207,7 +230,11 @@ def test_a_text_that_does_not_say_is_segment_0() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"head_transform": True, "segments": 2}, {"relative_buckets": 8, "relative_distance": 16}]
+    "change",
+    [
+        {"head_transform": True, "segments": 2},
+        {"relative_buckets": 8, "relative_distance": 16},
+    ],
 )
 def test_extra_padding_changes_nothing(change: Mapping[str, Any]) -> None:
     model = make(**change).eval()
@@ -215,11 +242,15 @@ def test_extra_padding_changes_nothing(change: Mapping[str, Any]) -> None:
     longer = torch.cat([ids, torch.randint(5, V, (1, 3))], 1)
     with torch.no_grad():
         found = model.read(Tokens(longer, torch.tensor([6])))[:, :6]
-        assert torch.allclose(found, model.read(Tokens(ids, torch.tensor([6]))), atol=1e-5)
+        assert torch.allclose(
+            found, model.read(Tokens(ids, torch.tensor([6]))), atol=1e-5
+        )
 
 
 def test_truncated_weights_keep_within_two_deviations() -> None:
-    model = Transformer(ModelConfig(init="truncated", dim=64, decoder_layers=0), 500, ())
+    model = Transformer(
+        ModelConfig(init="truncated", dim=64, decoder_layers=0), 500, ()
+    )
     table = model.token_embeddings["shared"].detach()
     assert float(table.abs().max()) <= 0.04
     assert (
@@ -254,11 +285,15 @@ def test_buckets_are_those_of_t5() -> None:
 def test_relative_biases_are_added_to_the_scores_and_learned(length: int) -> None:
     model = make(relative_buckets=8, relative_distance=16, encoder_layers=1)
     assert model.relative is not None
-    tokens = Tokens(torch.randint(5, V, (2, length)), torch.tensor([length, length - 3]))
+    tokens = Tokens(
+        torch.randint(5, V, (2, length)), torch.tensor([length, length - 3])
+    )
     bias = model.relative(*[torch.arange(length)[None]] * 2)
     weights = model.relative.table.weight
     for q, k in ((0, 0), (0, 5), (7, 2)):
-        assert torch.equal(bias[0, :, q, k], weights[int(bucket(torch.tensor(k - q), 8, 16))])
+        assert torch.equal(
+            bias[0, :, q, k], weights[int(bucket(torch.tensor(k - q), 8, 16))]
+        )
     state = torch.randn(2, length, 16)
     torch.autograd.backward((model.encode(tokens).hidden * state).sum())
     assert weights.grad is not None
@@ -274,7 +309,11 @@ def test_relative_biases_are_added_to_the_scores_and_learned(length: int) -> Non
 def test_copies_at_one_position_are_at_distance_0() -> None:
     model = make(relative_buckets=8, relative_distance=16)
     assert model.relative is not None
-    tokens = Tokens(torch.randint(5, V, (1, 3)), torch.tensor([3]), positions=torch.tensor([[4, 9, 4]]))
+    tokens = Tokens(
+        torch.randint(5, V, (1, 3)),
+        torch.tensor([3]),
+        positions=torch.tensor([[4, 9, 4]]),
+    )
     bias = model.relative.add_to(self_attention_mask(tokens), tokens)
     assert torch.equal(bias[0, :, 0, 2], bias[0, :, 0, 0])
 
@@ -307,18 +346,25 @@ def test_the_worked_example_of_the_attention_rule() -> None:
 def test_the_rule_holds_bidirectional_and_causal_attention() -> None:
     assert bool(step_visibility(torch.zeros(1, 5), torch.zeros(1, 5)).all())
     steps = torch.arange(1, 6)[None]
-    assert torch.equal(step_visibility(steps, steps)[0], torch.ones(5, 5, dtype=torch.bool).tril())
+    assert torch.equal(
+        step_visibility(steps, steps)[0], torch.ones(5, 5, dtype=torch.bool).tril()
+    )
 
 
 def test_what_is_visible_has_the_size_of_the_formula() -> None:
     """(c + m)^2 + 2 m (c + m) + 2 sum_i b_i S_i, for blocks of b_i tokens, S_i in the first i of them, m in all, c of context."""
     draw = np.random.default_rng(1)
     for _ in range(20):
-        sizes, context = draw.integers(1, 5, draw.integers(1, 6)), int(draw.integers(0, 9))
+        sizes, context = (
+            draw.integers(1, 5, draw.integers(1, 6)),
+            int(draw.integers(0, 9)),
+        )
         steps = np.repeat(np.arange(1, len(sizes) + 1), sizes)
-        every = torch.from_numpy(np.concatenate([np.zeros(context + len(steps), np.int64), steps, -steps]))[
-            None
-        ]
+        every = torch.from_numpy(
+            np.concatenate([np.zeros(context + len(steps), np.int64), steps, -steps])
+        )[None]
         m, sums = len(steps), np.cumsum(sizes)
-        wanted = (context + m) ** 2 + 2 * m * (context + m) + 2 * int((sizes * sums).sum())
+        wanted = (
+            (context + m) ** 2 + 2 * m * (context + m) + 2 * int((sizes * sums).sum())
+        )
         assert int(step_visibility(every, every).sum()) == wanted

@@ -32,7 +32,8 @@ def always_masked(preset: str, **changes: object) -> MassOptions:
 
 def draws(row: np.ndarray, chosen: MassOptions, count: int) -> list:
     return [
-        mask_fragment(row, chosen, MASK, WORDS, SIZE, example_generator(1, "en", 0, i)) for i in range(count)
+        mask_fragment(row, chosen, MASK, WORDS, SIZE, example_generator(1, "en", 0, i))
+        for i in range(count)
     ]
 
 
@@ -56,7 +57,9 @@ TABLE = {
 @pytest.mark.parametrize("preset", TABLE)
 def test_presets_are_those_of_the_table(preset: str) -> None:
     found, wanted = options(preset), dict(TABLE[preset])
-    assert (found.decoder_mask_share, found.decoder_random_share) == wanted.pop("decoder")
+    assert (found.decoder_mask_share, found.decoder_random_share) == wanted.pop(
+        "decoder"
+    )
     assert (found.mask_share, found.random_share) == (0.8, 0.1)
     assert {field: getattr(found, field) for field in wanted} == wanted
     assert set(TABLE) == set(MASS_PRESETS)
@@ -72,13 +75,19 @@ def test_what_the_user_says_wins_over_a_preset() -> None:
     [("paper", 6, 3), ("paper", 1, 1), ("paper", 5, 2), ("paper", 7, 4), ("xlm", 6, 4), ("xlm", 5, 4), ("xlm", 7, 4), ("xlm", 3, 2),
      ("fairseq", 6, 2), ("fairseq", 1, 1), ("summarization", 64, 9)],
 )  # fmt: skip
-def test_k_is_rounded_half_to_even_as_the_code_does(preset: str, n: int, k: int) -> None:
+def test_k_is_rounded_half_to_even_as_the_code_does(
+    preset: str, n: int, k: int
+) -> None:
     assert fragment_length(n, options(preset)) == k
 
 
 def test_xlm_start_3_of_the_worked_example() -> None:
     """EOS a b M M M M EOS; inputs b c d e at 2 3 4 5; targets c d e f; attendable keys 0, 1, 2, 7."""
-    found = [m for m in draws(ROW, always_masked("xlm"), 200) if int(np.flatnonzero(m.is_masked)[0]) == 3]
+    found = [
+        m
+        for m in draws(ROW, always_masked("xlm"), 200)
+        if int(np.flatnonzero(m.is_masked)[0]) == 3
+    ]
     assert found
     for m in found:
         assert m.encoder_ids.tolist() == [BOS, 100, 101, MASK, MASK, MASK, MASK, EOS]
@@ -90,7 +99,10 @@ def test_xlm_start_3_of_the_worked_example() -> None:
 
 def test_xlm_fragment_at_the_ends_of_the_worked_example() -> None:
     """start 4: targets d e f EOS, inputs c d e f at 3..6; start 1: inputs EOS a b c at 0..3."""
-    by_start = {int(np.flatnonzero(m.is_masked)[0]): m for m in draws(ROW, always_masked("xlm"), 100)}
+    by_start = {
+        int(np.flatnonzero(m.is_masked)[0]): m
+        for m in draws(ROW, always_masked("xlm"), 100)
+    }
     assert by_start[4].label_ids.tolist() == [103, 104, 105, EOS]
     assert by_start[4].decoder_positions.tolist() == [3, 4, 5, 6]
     assert by_start[1].decoder_ids.tolist() == [BOS, 100, 101, 102]
@@ -101,12 +113,19 @@ def test_xlm_starts_have_the_published_distribution() -> None:
     """P = .35 .15 .15 .35 for L = 8, k = 4."""
     starts = first_hidden(draws(ROW, always_masked("xlm"), 4000))
     shares = np.bincount(starts, minlength=5)[1:] / 4000
-    assert np.abs(shares - [0.35, 0.15, 0.15, 0.35]).max() < 0.03  # four standard deviations
+    assert (
+        np.abs(shares - [0.35, 0.15, 0.15, 0.35]).max() < 0.03
+    )  # four standard deviations
 
 
 def test_fairseq_starts_anywhere_but_last_in_the_other_sixty_percent() -> None:
     """Released supNMT: E = L - k; 20% start at 1, 20% at E, the rest uniformly at 1 to E - 1 (L = 8, k = 4)."""
-    starts = np.array([int(m.label_ids[0]) - 99 for m in draws(ROW, always_masked("fairseq", k=0.5), 4000)])
+    starts = np.array(
+        [
+            int(m.label_ids[0]) - 99
+            for m in draws(ROW, always_masked("fairseq", k=0.5), 4000)
+        ]
+    )
     shares = np.bincount(starts, minlength=5)[1:] / 4000
     assert np.abs(shares - [0.4, 0.2, 0.2, 0.2]).max() < 0.03
     # Where only one place is free of words, the released code fails; here the fragment takes it.
@@ -141,7 +160,9 @@ def test_discrete_ablation_hides_single_tokens_anywhere() -> None:
     found = draws(row, always_masked("paper", span=1), 500)
     assert all(m.is_masked.sum() == 20 for m in found)
     runs = [np.diff(np.flatnonzero(m.is_masked)).max() for m in found]
-    assert np.mean(np.array(runs) > 1) > 0.99  # one piece of 20 in a row is next to impossible
+    assert (
+        np.mean(np.array(runs) > 1) > 0.99
+    )  # one piece of 20 in a row is next to impossible
     share = np.mean([m.is_masked[1:-1] for m in found], 0)
     assert np.abs(share - 0.5).max() < 0.1
 
@@ -173,7 +194,10 @@ def test_corruption_is_eighty_ten_ten() -> None:
     spots = [
         (m.encoder_ids[m.label_ids - 99], m.label_ids) for m in found
     ]  # labels are 100 + place, rows start at 1
-    shown, true = np.concatenate([s for s, _ in spots]), np.concatenate([t for _, t in spots])
+    shown, true = (
+        np.concatenate([s for s, _ in spots]),
+        np.concatenate([t for _, t in spots]),
+    )
     assert abs(np.mean(shown == MASK) - 0.8) < 0.01
     assert abs(np.mean(shown == true) - 0.1) < 0.01
     changed = shown[(shown != MASK) & (shown != true)]
@@ -184,7 +208,10 @@ def test_corruption_is_eighty_ten_ten() -> None:
 def test_random_ids_of_xlm_come_from_the_whole_vocabulary() -> None:
     row = np.concatenate([[BOS], np.full(400, 100), [EOS]])
     shown = np.concatenate(
-        [m.encoder_ids for m in draws(row, options("xlm", mask_share=0.0, random_share=1.0), 300)]
+        [
+            m.encoder_ids
+            for m in draws(row, options("xlm", mask_share=0.0, random_share=1.0), 300)
+        ]
     )
     assert (shown < 10).sum() > 300  # specials are drawn too: about 600 of 60,000
 
@@ -192,7 +219,9 @@ def test_random_ids_of_xlm_come_from_the_whole_vocabulary() -> None:
 def test_everything_outside_the_fragment_is_untouched() -> None:
     for preset in TABLE:
         row = np.concatenate([[BOS], np.arange(100, 180), [EOS]])
-        for m in draws(row, options(preset, decoder_mask_share=0.0, decoder_random_share=0.0), 50):
+        for m in draws(
+            row, options(preset, decoder_mask_share=0.0, decoder_random_share=0.0), 50
+        ):
             outside = np.setdiff1d(row, m.label_ids)
             assert np.isin(outside, m.encoder_ids).all()
             assert m.decoder_ids.tolist() == row[np.searchsorted(row[:-1], m.label_ids) - 1 if EOS not in m.label_ids else
@@ -215,8 +244,14 @@ def test_summarization_has_a_fragment_in_every_block() -> None:
         spots = np.flatnonzero(m.is_masked)
         assert len(spots) == 18 and len(m.label_ids) == 18
         first, second = spots[:9], spots[9:]
-        assert first.tolist() == list(range(first[0], first[0] + 9)) and 1 <= first[0] <= 56
-        assert second.tolist() == list(range(second[0], second[0] + 9)) and 65 <= second[0] <= 120
+        assert (
+            first.tolist() == list(range(first[0], first[0] + 9))
+            and 1 <= first[0] <= 56
+        )
+        assert (
+            second.tolist() == list(range(second[0], second[0] + 9))
+            and 65 <= second[0] <= 120
+        )
         assert (m.decoder_ids.tolist(), m.label_ids.tolist()) == (
             row[spots - 1].tolist(),
             row[spots].tolist(),
@@ -239,7 +274,10 @@ def test_first_input_of_the_papers_text_is_the_mask() -> None:
 def test_k_of_all_is_a_causal_language_model() -> None:
     m = draws(ROW, always_masked("paper", k=1.0), 1)[0]
     assert m.encoder_ids.tolist() == [BOS, *[MASK] * 6, EOS]
-    assert m.decoder_ids.tolist() == ROW[:6].tolist() and m.label_ids.tolist() == SENTENCE.tolist()
+    assert (
+        m.decoder_ids.tolist() == ROW[:6].tolist()
+        and m.label_ids.tolist() == SENTENCE.tolist()
+    )
 
 
 def test_k_of_one_token_is_one_mask() -> None:
@@ -252,17 +290,33 @@ def test_k_of_one_token_is_one_mask() -> None:
 def test_the_shortest_lines_do_no_harm(preset: str, n: int) -> None:
     row = np.concatenate([[BOS], np.arange(100, 100 + n), [EOS]])
     for m in draws(row, options(preset), 20):
-        assert len(m.decoder_ids) == len(m.decoder_positions) == len(m.label_ids) == len(m.label_positions)
+        assert (
+            len(m.decoder_ids)
+            == len(m.decoder_positions)
+            == len(m.label_ids)
+            == len(m.label_positions)
+        )
         assert m.encoder_ids[0] == BOS
 
 
 def test_noise_depends_on_seed_stream_epoch_and_example_only() -> None:
     def one(*key: object) -> list[int]:
         return mask_fragment(
-            np.arange(5, 405), options("paper"), MASK, WORDS, SIZE, example_generator(*key)
+            np.arange(5, 405),
+            options("paper"),
+            MASK,
+            WORDS,
+            SIZE,
+            example_generator(*key),
         ).encoder_ids.tolist()  # type: ignore[arg-type]
 
-    keys = [(1, "en", 0, 0), (2, "en", 0, 0), (1, "de", 0, 0), (1, "en", 1, 0), (1, "en", 0, 1)]
+    keys = [
+        (1, "en", 0, 0),
+        (2, "en", 0, 0),
+        (1, "de", 0, 0),
+        (1, "en", 1, 0),
+        (1, "en", 0, 1),
+    ]
     assert len({tuple(one(*key)) for key in keys}) == 5
     assert one(1, "en", 3, 4) == one(1, "en", 3, 4)
 
@@ -270,16 +324,26 @@ def test_noise_depends_on_seed_stream_epoch_and_example_only() -> None:
 def test_mistaken_options_are_named_together() -> None:
     with pytest.raises(ConfigError) as error:
         MassOptions(k=2.0, span=0)
-    assert error.value.message == "k: must lie above 0, up to 1, got 2.0\nspan: must be above 0, got 0"
+    assert (
+        error.value.message
+        == "k: must lie above 0, up to 1, got 2.0\nspan: must be above 0, got 0"
+    )
 
 
 @pytest.mark.parametrize("source_bos", [False, True])
 @pytest.mark.parametrize("distance", [1, 2, 3])
-def test_neighbours_of_the_fragment_are_the_words_beside_it(distance: int, source_bos: bool) -> None:
+def test_neighbours_of_the_fragment_are_the_words_beside_it(
+    distance: int, source_bos: bool
+) -> None:
     framing = Framing(VOCAB, source_bos, False, ("de", "en"))
-    made = objective("mass", framing, k=0.4, start="uniform", mask_share=1.0, random_share=0.0)
+    made = objective(
+        "mass", framing, k=0.4, start="uniform", mask_share=1.0, random_share=0.0
+    )
     lengths = (1, 2, 5, 9, 12)
-    examples = [Example(row, (np.array(words(row, length)),)) for row, length in enumerate(lengths)]
+    examples = [
+        Example(row, (np.array(words(row, length)),))
+        for row, length in enumerate(lengths)
+    ]
     found = made.collator()(examples, rngs(len(lengths)))
     neighbours = made.visible_neighbours(found, distance)
     assert neighbours is not None

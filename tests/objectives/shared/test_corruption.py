@@ -38,7 +38,14 @@ from tests.objectives.shared.test_segment_pairs import (
     pairs,
     sentence,
 )
-from tests.objectives.test_pretraining import VOCAB, make, objective, pair, rngs, streams
+from tests.objectives.test_pretraining import (
+    VOCAB,
+    make,
+    objective,
+    pair,
+    rngs,
+    streams,
+)
 
 # -- masks ---------------------------------------------------------------------------------------------------------------------------------
 
@@ -63,14 +70,18 @@ def test_masks_of_an_example_are_those_of_its_epoch_or_of_all(
 
     def shown(epoch: int) -> Tensor:
         dataset, collator = made.dataset(data, "train")
-        return BatchBuilder("one", dataset, collator, 1)(np.arange(4) % len(dataset), epoch).source.ids
+        return BatchBuilder("one", dataset, collator, 1)(
+            np.arange(4) % len(dataset), epoch
+        ).source.ids
 
     assert torch.equal(shown(0), shown(0)) and torch.equal(shown(3), shown(3))
     first, second = shown(0), shown(3)
     assert (first.shape == second.shape and torch.equal(first, second)) is still
 
 
-def several(n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+def several(
+    n: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
     """n ids with special ones at both ends and in the middle, and words of one to four of them."""
     ids, text = framed(n)
     starts = np.random.default_rng(seed).random(n) < 0.4
@@ -82,10 +93,19 @@ def test_robertas_words_meet_one_fate() -> None:
     fates, by_piece = Counter[str](), 0
     for seed in range(400):
         ids, text, starts = several(128, seed)
-        shown, places = masker("dynamic-words")(ids, text, starts, 0, np.random.default_rng(seed))
+        shown, places = masker("dynamic-words")(
+            ids, text, starts, 0, np.random.default_rng(seed)
+        )
         chosen = set(places.tolist())
         for word in split_into_words(text, starts):
-            found = {"mask" if shown[i] == MASK else "kept" if shown[i] == ids[i] else "random" for i in word}
+            found = {
+                "mask"
+                if shown[i] == MASK
+                else "kept"
+                if shown[i] == ids[i]
+                else "random"
+                for i in word
+            }
             assert not chosen & set(word.tolist()) or chosen >= set(word.tolist())
             if chosen & set(word.tolist()):
                 assert len(found) == 1
@@ -113,12 +133,20 @@ def test_robertas_words_are_counted_as_words() -> None:
     assert len(units) < 256 and 0.1 < exact % 1 < 0.9
     numbers = []
     for seed in range(2_000):
-        places = set(masker("dynamic-words")(ids, text, starts, 0, np.random.default_rng(seed))[1].tolist())
+        places = set(
+            masker("dynamic-words")(ids, text, starts, 0, np.random.default_rng(seed))[
+                1
+            ].tolist()
+        )
         numbers.append(sum(int(word[0]) in places for word in units))
     assert set(numbers) == {int(exact), int(exact) + 1}
     assert np.mean(numbers) == pytest.approx(exact, abs=0.05)
     few = [
-        len(masker("dynamic-words", max_masked=20)(ids, text, starts, 0, np.random.default_rng(seed))[1])
+        len(
+            masker("dynamic-words", max_masked=20)(
+                ids, text, starts, 0, np.random.default_rng(seed)
+            )[1]
+        )
         for seed in range(200)
     ]
     assert min(few) > 15 and max(few) == 20  # --max-predictions is of tokens
@@ -131,7 +159,9 @@ def block(*lengths: int) -> Example:
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_robertas_symbols_are_masked_as_often_as_words_unless_they_may_not_be(whole: bool) -> None:
+def test_robertas_symbols_are_masked_as_often_as_words_unless_they_may_not_be(
+    whole: bool,
+) -> None:
     one = block(12, 9, 14)
     row = np.concatenate([[VOCAB.bos], one.fields[0]])
     symbols = np.flatnonzero((row == VOCAB.bos) | (row == VOCAB.eos))
@@ -139,7 +169,9 @@ def test_robertas_symbols_are_masked_as_often_as_words_unless_they_may_not_be(wh
         made = objective("roberta", mask_specials=allowed, whole_words=whole).collator()
         hits = np.zeros(len(row))
         for seed in range(3_000):
-            hits[made([one], rngs(1, seed)).labels["mlm"].positions.numpy()] += 1 / 3_000
+            hits[made([one], rngs(1, seed)).labels["mlm"].positions.numpy()] += (
+                1 / 3_000
+            )
         assert hits[symbols] == pytest.approx(0.15 if allowed else 0.0, abs=0.03)
         if not whole:
             assert hits.sum() == pytest.approx(
@@ -149,16 +181,32 @@ def test_robertas_symbols_are_masked_as_often_as_words_unless_they_may_not_be(wh
 
 def test_a_word_never_goes_on_behind_a_symbol() -> None:
     """A sentence that was cut begins with a continuation, and is not hidden together with the symbol before it."""
-    cut = Example(0, (np.array([10, 11, VOCAB.eos, 12, 13, VOCAB.eos]), np.array([0, 0, 1, 0, 0, 1])))
+    cut = Example(
+        0,
+        (
+            np.array([10, 11, VOCAB.eos, 12, 13, VOCAB.eos]),
+            np.array([0, 0, 1, 0, 0, 1]),
+        ),
+    )
     made = objective("roberta", whole_words=True, mask_prob=0.2).collator()
-    seen = {frozenset(made([cut], rngs(1, seed)).labels["mlm"].positions.tolist()) for seed in range(300)}
+    seen = {
+        frozenset(made([cut], rngs(1, seed)).labels["mlm"].positions.tolist())
+        for seed in range(300)
+    }
     assert {frozenset(x) for x in ([0], [1, 2], [3], [4, 5], [6])} <= seen
-    assert all((1 in places) == (2 in places) and (4 in places) == (5 in places) for places in seen)
+    assert all(
+        (1 in places) == (2 in places) and (4 in places) == (5 in places)
+        for places in seen
+    )
 
 
 def test_robertas_random_tokens_are_ordinary_ones() -> None:
-    made = objective("roberta", leave_unmasked_prob=0.0, random_token_prob=1.0, mask_prob=1.0).collator()
-    shown = torch.cat([made([block(20, 20)], rngs(1, seed)).source.ids[0] for seed in range(200)]).tolist()
+    made = objective(
+        "roberta", leave_unmasked_prob=0.0, random_token_prob=1.0, mask_prob=1.0
+    ).collator()
+    shown = torch.cat(
+        [made([block(20, 20)], rngs(1, seed)).source.ids[0] for seed in range(200)]
+    ).tolist()
     ordinary = set(range(VOCAB.size)) - VOCAB.special_ids
     assert set(shown) == ordinary
 
@@ -169,7 +217,9 @@ def test_ngrams_are_runs_of_whole_words() -> None:
     for seed in range(300):
         ids, text, starts = several(512, seed)
         for most, k in ((None, 77), (20, 20)):
-            _, places = masker("ngrams", max_masked=most)(ids, text, starts, 0, np.random.default_rng(seed))
+            _, places = masker("ngrams", max_masked=most)(
+                ids, text, starts, 0, np.random.default_rng(seed)
+            )
             chosen = set(places.tolist())
             assert 0 < len(chosen) <= k
             assert all(
@@ -190,7 +240,10 @@ def test_albert_takes_words_for_what_its_rule_says() -> None:
         def tokenizer(self) -> Pieces:
             return Pieces("▁1", "9", "re")
 
-    for rule, begins in (("words", [True, False, False]), ("released", [True, True, False])):
+    for rule, begins in (
+        ("words", [True, False, False]),
+        ("released", [True, True, False]),
+    ):
         view: Any = objective("albert", ngram_rule=rule).dataset(Folder(), "train")[0]  # type: ignore[arg-type]
         assert view.word_starts(np.array([4, 5, 6])).tolist() == begins
         cut = (
@@ -201,34 +254,48 @@ def test_albert_takes_words_for_what_its_rule_says() -> None:
         )  # what 12 went on from is gone
         made = objective("albert", ngram_rule=rule, mask_prob=0.3).collator()
         found = [
-            made([Example(row, cut)], rngs(1)).labels["mlm"].ids.tolist() for row in range(100)
+            made([Example(row, cut)], rngs(1)).labels["mlm"].ids.tolist()
+            for row in range(100)
         ]  # masks are static
         assert all((11 in x) == (12 in x) for x in found) is (rule == "released")
-    with pytest.raises(ConfigError, match=r"^ngram_rule: says nothing without --ngrams$"):
+    with pytest.raises(
+        ConfigError, match=r"^ngram_rule: says nothing without --ngrams$"
+    ):
         objective("albert", ngram_rule="released", ngrams=False)
 
 
 @pytest.mark.parametrize("keep", [0.15, 0.0])
 def test_electra_shows_some_of_what_the_generator_predicts(keep: float) -> None:
-    made, hidden, slots = objective("electra", mask_keep=keep, tokens_per_sample=128), 0, 0
+    made, hidden, slots = (
+        objective("electra", mask_keep=keep, tokens_per_sample=128),
+        0,
+        0,
+    )
     for seed in range(120):
         found = made.collator()(
-            [pair([10 + i % 50 for i in range(60)], [10 + i % 50 for i in range(65)])] * 10, rngs(10, seed)
+            [pair([10 + i % 50 for i in range(60)], [10 + i % 50 for i in range(65)])]
+            * 10,
+            rngs(10, seed),
         )
         shown, original = found.source.ids.flatten(), found.labels["real"].ids
         at = torch.unique(found.labels["mlm"].positions)
         assert set(shown[shown != original].tolist()) == {VOCAB.mask}  # nothing random
         hidden, slots = hidden + int((shown[at] == VOCAB.mask).sum()), slots + len(at)
     assert slots > 20_000
-    assert hidden / slots == pytest.approx(1 - keep, abs=0.01) and (keep or hidden == slots)
+    assert hidden / slots == pytest.approx(1 - keep, abs=0.01) and (
+        keep or hidden == slots
+    )
 
 
-def test_only_what_was_sampled_anew_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_was_sampled_anew_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What the discriminator reads differs from the text at slots only, and what it is told is where."""
     made = objective("electra", mask_prob=0.5, tokens_per_sample=512)
     model = make(made, size=13)
     found = made.collator()(
-        [pair([10 + i % 3 for i in range(120)], [10 + i % 3 for i in range(110)])] * 3, rngs(3)
+        [pair([10 + i % 3 for i in range(120)], [10 + i % 3 for i in range(110)])] * 3,
+        rngs(3),
     )
     told: list[Tensor] = []
     read: list[Tensor] = []
@@ -247,7 +314,9 @@ def test_only_what_was_sampled_anew_is_replaced(monkeypatch: pytest.MonkeyPatch)
     replaced = read[1][real.positions] != real.ids
     assert torch.equal(told[0], replaced.float())
     where = set(real.positions[replaced].tolist())
-    assert where < set(slots.tolist())  # not all: one sample in three is the word that stood there
+    assert where < set(
+        slots.tolist()
+    )  # not all: one sample in three is the word that stood there
     assert abs(len(where) / len(slots) - 2 / 3) < 0.15
 
 
@@ -255,7 +324,8 @@ def test_unilm_numbers_its_blocks_without_a_gap() -> None:
     made = objective("unilm", tokens_per_sample=128)
     for seed in range(30):
         found = made.collator()(
-            [pair([10 + i % 50 for i in range(60)], [10 + i % 50 for i in range(65)])], rngs(1, seed)
+            [pair([10 + i % 50 for i in range(60)], [10 + i % 50 for i in range(65)])],
+            rngs(1, seed),
         )
         assert found.source.steps is not None
         steps = found.source.steps[0]
@@ -263,7 +333,9 @@ def test_unilm_numbers_its_blocks_without_a_gap() -> None:
         hidden = int((originals > 0).sum())
         assert set(originals.tolist()) == set(range(int(steps.max()) + 1))
         assert copies[:hidden].tolist() == [0] * hidden
-        assert sorted((-copies[hidden:]).tolist()) == sorted(originals[originals > 0].tolist())
+        assert sorted((-copies[hidden:]).tolist()) == sorted(
+            originals[originals > 0].tolist()
+        )
         assert 0.15 * 128 <= hidden < 0.15 * 128 + 6
 
 
@@ -283,7 +355,9 @@ def test_chunks_of_one_sentence_tip_the_balance_of_labels(kind: str) -> None:
     q, n = float(np.mean(alone)), len(labels)
     assert 0.1 < q < 0.8
     last = 8 * 20 / n  # the last chunk of a document may have one sentence too
-    assert np.mean(labels) == pytest.approx(q + (1 - q) / 2, abs=4 * math.sqrt((1 - q) / 4 / n) + last)
+    assert np.mean(labels) == pytest.approx(
+        q + (1 - q) / 2, abs=4 * math.sqrt((1 - q) / 4 / n) + last
+    )
     assert all(label for one, label in zip(alone, labels, strict=True) if one)
 
 
@@ -319,7 +393,10 @@ def fresh(name: str, size: int, **options: Any) -> tuple[Objective, Transformer]
     torch.manual_seed(5)
     cls: Any = objective_class(name)
     return cls(
-        config, ObjectiveContext(Framing(replace(VOCAB, size=size), False, False, ()), shape, "en")
+        config,
+        ObjectiveContext(
+            Framing(replace(VOCAB, size=size), False, False, ()), shape, "en"
+        ),
     ), Transformer(shape, size, ())
 
 
@@ -327,9 +404,14 @@ def texts(name: str, made: Objective, size: int) -> Batch:
     """Text of all kinds of words."""
     draw = np.random.default_rng(1)
     if name in ("roberta", "gpt"):
-        return made.collator()([Example(0, (draw.integers(10, size, 400), np.ones(400, np.int64)))], rngs(1))
+        return made.collator()(
+            [Example(0, (draw.integers(10, size, 400), np.ones(400, np.int64)))],
+            rngs(1),
+        )
     sides = [draw.integers(10, size, (2, 50)).tolist() for _ in range(4)]
-    return made.collator()([pair(a, b, i % 2, i) for i, (a, b) in enumerate(sides)], rngs(4))
+    return made.collator()(
+        [pair(a, b, i % 2, i) for i, (a, b) in enumerate(sides)], rngs(4)
+    )
 
 
 @pytest.mark.parametrize(("name", "size"), TOTALS)
@@ -339,10 +421,13 @@ def test_a_fresh_model_knows_nothing(name: str, size: int) -> None:
     found = texts(name, made, size)
     with torch.no_grad():
         total = sum(
-            made.weights[term] * float(t.nll) / found.counts[term] for term, t in made(model, found).items()
+            made.weights[term] * float(t.nll) / found.counts[term]
+            for term, t in made(model, found).items()
         )
     # A logit of 0.1 that all tokens have in common, as the detector's xavier-uniform layer gives, costs 50 (1/2 - 13%) 0.1 of 45.
-    assert total == pytest.approx(TOTALS[name, size], rel=0.04 if name == "electra" else 0.015)
+    assert total == pytest.approx(
+        TOTALS[name, size], rel=0.04 if name == "electra" else 0.015
+    )
 
 
 def test_a_constant_detector_loses_the_entropy_of_the_fakes() -> None:
@@ -352,7 +437,9 @@ def test_a_constant_detector_loses_the_entropy_of_the_fakes() -> None:
     assert isinstance(made, Electra) and made.detector is not None
     with torch.no_grad():
         made.detector.out.weight.zero_()
-        slots = len(torch.unique(found.labels["mlm"].positions))  # all samples of a fresh generator are wrong
+        slots = len(
+            torch.unique(found.labels["mlm"].positions)
+        )  # all samples of a fresh generator are wrong
         share = slots / found.counts["rtd"]
         for said in (share / 2, share, 2 * share):
             made.detector.out.bias.fill_(math.log(said / (1 - said)))
@@ -367,7 +454,9 @@ def test_a_constant_detector_loses_the_entropy_of_the_fakes() -> None:
 
 
 @pytest.mark.parametrize("name", ["bert", "albert", "electra"])
-def test_the_table_stays_one_when_it_is_loaded_and_moved(name: str, tmp_path: Path) -> None:
+def test_the_table_stays_one_when_it_is_loaded_and_moved(
+    name: str, tmp_path: Path
+) -> None:
     """One tensor has a row for each word, wherever it has been; what predicts with it sees what is written into it."""
     made, model = fresh(name, 90)
     save_file(model.state_dict(), tmp_path / "model")
@@ -376,12 +465,20 @@ def test_the_table_stays_one_when_it_is_loaded_and_moved(name: str, tmp_path: Pa
     read.load_state_dict(load_file(tmp_path / "model"), assign=True)
     for again in (model, read, copy.deepcopy(model), read.to(torch.float64)):
         again.compute_dtype = next(again.parameters()).dtype
-        rows = [p for p in (*again.parameters(), *made.parameters()) if p.dim() == 2 and p.shape[0] == 90]
-        assert [p.data_ptr() for p in rows] == [again.token_embedding("encoder").data_ptr()]
+        rows = [
+            p
+            for p in (*again.parameters(), *made.parameters())
+            if p.dim() == 2 and p.shape[0] == 90
+        ]
+        assert [p.data_ptr() for p in rows] == [
+            again.token_embedding("encoder").data_ptr()
+        ]
         with torch.no_grad():
             tokens = Tokens(torch.tensor([[11]]), torch.tensor([1]))
             before = again.embed(tokens, "encoder").clone()
-            again.token_embedding("encoder")[11] = torch.linspace(-1, 1, rows[0].shape[1])
+            again.token_embedding("encoder")[11] = torch.linspace(
+                -1, 1, rows[0].shape[1]
+            )
             assert not torch.allclose(again.embed(tokens, "encoder"), before)
             again.token_embedding("encoder")[11] *= 1_000
             state = torch.ones(1, 64, dtype=again.compute_dtype)
@@ -416,10 +513,13 @@ def test_electras_two_networks_share_all_embeddings_and_nothing_else() -> None:
                 changed = [a != b for a, b in zip(losses(), plain, strict=True)]
                 parameter.copy_(kept)
             names[owner] += 1
-            assert changed[0] is (owner != "model") and (owner == "generator" or changed[1])
+            assert changed[0] is (owner != "model") and (
+                owner == "generator" or changed[1]
+            )
     assert names["shared"] == 5 and names["model"] and names["generator"]
     both = [*model.token_embeddings.parameters(), *model.embeddings.parameters()]
     for term in made(model, found).values():
         assert all(
-            bool(gradient.any()) for gradient in torch.autograd.grad(term.loss, both, retain_graph=True)
+            bool(gradient.any())
+            for gradient in torch.autograd.grad(term.loss, both, retain_graph=True)
         )

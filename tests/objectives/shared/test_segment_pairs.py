@@ -12,8 +12,15 @@ from numpy.typing import NDArray
 
 from masscli.data.batches.packed_sentences import PackedSentenceDataset
 from masscli.objectives.electra.corruption import choose_positions
-from masscli.objectives.shared.masking import TokenMasker, fill_with_ngrams, split_into_words
-from masscli.objectives.shared.segment_pairs import SegmentPairDataset, truncate_randomly
+from masscli.objectives.shared.masking import (
+    TokenMasker,
+    fill_with_ngrams,
+    split_into_words,
+)
+from masscli.objectives.shared.segment_pairs import (
+    SegmentPairDataset,
+    truncate_randomly,
+)
 from masscli.objectives.unilm.corruption import draw_blocks
 from masscli.text.vocabulary import Vocabulary
 from masscli.text.word_starts import WordStarts, word_starts
@@ -43,16 +50,32 @@ class Text:
         return self.rows[row]
 
 
-def text(seed: int = 1, documents: int = 30, sentences: int = 40, longest: int = 30) -> Text:
+def text(
+    seed: int = 1, documents: int = 30, sentences: int = 40, longest: int = 30
+) -> Text:
     draw = np.random.default_rng(seed)
-    return Text([draw.integers(1, longest, draw.integers(1, sentences)).tolist() for _ in range(documents)])
+    return Text(
+        [
+            draw.integers(1, longest, draw.integers(1, sentences)).tolist()
+            for _ in range(documents)
+        ]
+    )
 
 
 def pairs(column: Any, kind: str, **options: Any) -> SegmentPairDataset:
     return SegmentPairDataset(
         column,
         kind,
-        **({"max_length": SIZE, "short_prob": 0.1, "copies": 1, "seed": 5, "word_starts": STARTS} | options),
+        **(
+            {
+                "max_length": SIZE,
+                "short_prob": 0.1,
+                "copies": 1,
+                "seed": 5,
+                "word_starts": STARTS,
+            }
+            | options
+        ),
     )
 
 
@@ -67,7 +90,9 @@ def sentence(token: int) -> int:
 # -- pairs ---------------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["nsp", "sop", "strict-sop", "sentences", "contiguous", "electra"])
+@pytest.mark.parametrize(
+    "kind", ["nsp", "sop", "strict-sop", "sentences", "contiguous", "electra"]
+)
 def test_pairs_fit_their_size_and_say_so(kind: str) -> None:
     view = pairs(text(), kind, copies=2)
     sizes = view.sizes(0, len(view))[:, 0]
@@ -128,21 +153,34 @@ def test_order_is_exchanged_before_anything_is_cut() -> None:
             seen[bool(exchanged)] += 1
     assert abs(seen[True] - seen[False]) < 4 * np.sqrt(sum(seen.values()))
     strict = pairs(text(), "strict-sop", max_length=2_000, short_prob=0.9)
-    assert all(document(strict[r].fields[0]) == document(strict[r].fields[1]) for r in range(len(strict)))
+    assert all(
+        document(strict[r].fields[0]) == document(strict[r].fields[1])
+        for r in range(len(strict))
+    )
 
 
 def test_sentence_pairs_are_two_sentences() -> None:
     view = pairs(text(), "sentences")
     for row in range(len(view)):
-        assert all(len({(document(part), sentence(t)) for t in part}) == 1 for part in view[row].fields[:2])
+        assert all(
+            len({(document(part), sentence(t)) for t in part}) == 1
+            for part in view[row].fields[:2]
+        )
 
 
 def test_contiguous_segments_read_the_text_once_and_in_order() -> None:
     column = text(longest=9)
     view = pairs(column, "contiguous", short_prob=0.0)
-    read = [t for row in range(len(view)) for part in view[row].fields[:2] for t in part.tolist()]
+    read = [
+        t
+        for row in range(len(view))
+        for part in view[row].fields[:2]
+        for t in part.tolist()
+    ]
     assert read == sorted(set(read))
-    assert len(read) >= 0.8 * sum(map(len, column.rows))  # the rest is cut from the ends of full examples
+    assert len(read) >= 0.8 * sum(
+        map(len, column.rows)
+    )  # the rest is cut from the ends of full examples
 
 
 def test_electra_fills_a_sequence_with_one_or_two_segments() -> None:
@@ -158,13 +196,23 @@ def test_electra_aims_at_a_shorter_length_at_the_beginning_of_a_document_too() -
     """One time in twenty, of documents that fill one example and no more."""
     view = pairs(Text([[10] * 8] * 90), "electra", short_prob=0.05, copies=30)
     found = [view[row].fields for row in range(len(view))]
-    assert 0.02 < np.mean([len(a) + len(b) < SIZE - 10 for a, b, *_ in found if sentence(a[0]) == 0]) < 0.06
+    assert (
+        0.02
+        < np.mean(
+            [len(a) + len(b) < SIZE - 10 for a, b, *_ in found if sentence(a[0]) == 0]
+        )
+        < 0.06
+    )
 
 
 def test_electra_takes_all_for_one_segment_however_long_the_sentences_are() -> None:
     """One time in ten."""
     view = pairs(Text([[60, 90]] * 90), "electra", short_prob=0.0, copies=20)
-    assert 0.07 < np.mean([not len(view[row].fields[1]) for row in range(len(view))]) < 0.13
+    assert (
+        0.07
+        < np.mean([not len(view[row].fields[1]) for row in range(len(view))])
+        < 0.13
+    )
 
 
 def test_no_two_purposes_draw_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,26 +229,50 @@ def test_no_two_purposes_draw_the_same_numbers(monkeypatch: pytest.MonkeyPatch) 
     masker = TokenMasker("tokens", 0.15, 0.1, 0.1, MASK, None, V, static=True, seed=5)
     for row in range(20):
         ids = np.concatenate(view[row].fields[:2])
-        masker(ids, np.ones(len(ids), np.bool_), np.ones(len(ids), np.bool_), row, np.random.default_rng(1))
-    assert len({counter[1] for counter in seen}) == 3 and {counter[0] for counter in seen} == {0}
+        masker(
+            ids,
+            np.ones(len(ids), np.bool_),
+            np.ones(len(ids), np.bool_),
+            row,
+            np.random.default_rng(1),
+        )
+    assert len({counter[1] for counter in seen}) == 3 and {
+        counter[0] for counter in seen
+    } == {0}
 
 
-@pytest.mark.parametrize("documents", [[[6] * 50], [[6]], [[300]], [[300, 2]], [[0, 5, 0]], [[0]], []])
-@pytest.mark.parametrize("kind", ["nsp", "sop", "strict-sop", "sentences", "contiguous", "electra"])
+@pytest.mark.parametrize(
+    "documents", [[[6] * 50], [[6]], [[300]], [[300, 2]], [[0, 5, 0]], [[0]], []]
+)
+@pytest.mark.parametrize(
+    "kind", ["nsp", "sop", "strict-sop", "sentences", "contiguous", "electra"]
+)
 def test_odd_corpora(documents: list[list[int]], kind: str) -> None:
     """One document, one sentence, a sentence longer than an example, empty sentences, nothing: no crash, and nothing empty."""
     view = pairs(Text(documents), kind)
     for row in range(len(view)):
         a, b, label, _ = view[row].fields
         assert 0 < len(a) + len(b) <= SIZE - 2
-        if kind == "nsp" and label[0] and documents == [[6] * 50] and sentence(a[-1]) < 49:
+        if (
+            kind == "nsp"
+            and label[0]
+            and documents == [[6] * 50]
+            and sentence(a[-1]) < 49
+        ):
             assert sentence(b[0]) != sentence(a[-1]) + 1 or (b[0] - 1_000) % 100
 
 
 def test_copies_are_drawn_anew_and_seeds_tell() -> None:
     column = text()
-    once, twice, other = pairs(column, "nsp"), pairs(column, "nsp", copies=2), pairs(column, "nsp", seed=6)
-    same = [np.array_equal(once[row].fields[0], twice[row].fields[0]) for row in range(len(once))]
+    once, twice, other = (
+        pairs(column, "nsp"),
+        pairs(column, "nsp", copies=2),
+        pairs(column, "nsp", seed=6),
+    )
+    same = [
+        np.array_equal(once[row].fields[0], twice[row].fields[0])
+        for row in range(len(once))
+    ]
     assert all(same)
     again = [tuple(twice[row].fields[0]) for row in range(len(once), len(twice))]
     assert again != [tuple(once[row].fields[0]) for row in range(len(once))]
@@ -209,15 +281,22 @@ def test_copies_are_drawn_anew_and_seeds_tell() -> None:
     ]
 
 
-def test_what_was_forgotten_is_made_again_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("masscli.objectives.shared.segment_pairs.SENTENCES_PER_BLOCK", 64)
+def test_what_was_forgotten_is_made_again_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "masscli.objectives.shared.segment_pairs.SENTENCES_PER_BLOCK", 64
+    )
     column = text()
     view = pairs(column, "nsp")
     kept = [view[row] for row in range(len(view))]
     monkeypatch.setattr("masscli.objectives.shared.segment_pairs.MAX_CACHED_PAIRS", 1)
     fresh = pairs(column, "nsp")
     for row in np.random.default_rng(1).permutation(len(view))[:60].tolist():
-        assert all(np.array_equal(x, y) for x, y in zip(fresh[row].fields, kept[row].fields, strict=True))
+        assert all(
+            np.array_equal(x, y)
+            for x, y in zip(fresh[row].fields, kept[row].fields, strict=True)
+        )
     assert len(fresh._cache) == 1
 
 
@@ -249,8 +328,13 @@ def test_blocks_reproduce_the_corpus(cross: bool) -> None:
         inside = ids[ids != 2]
         if not cross:
             assert len({document(inside[i : i + 1]) for i in range(len(inside))}) == 1
-        doubled = np.flatnonzero((ids[1:] == 2) & (ids[:-1] == 2))  # the separator of documents
-        assert all(document(ids[i + 2 :]) == document(ids[i - 1 : i]) + 1 for i in doubled.tolist())
+        doubled = np.flatnonzero(
+            (ids[1:] == 2) & (ids[:-1] == 2)
+        )  # the separator of documents
+        assert all(
+            document(ids[i + 2 :]) == document(ids[i - 1 : i]) + 1
+            for i in doubled.tolist()
+        )
 
 
 def test_blocks_are_as_full_as_whole_sentences_allow() -> None:
@@ -270,7 +354,9 @@ def test_blocks_do_not_depend_on_how_many_rows_are_read_at_a_time(
     column = text(documents=40, longest=70)
     blocks = []
     for rows in (10**6, 41, 100):
-        monkeypatch.setattr("masscli.data.batches.packed_sentences.ROWS_AT_A_TIME", rows)
+        monkeypatch.setattr(
+            "masscli.data.batches.packed_sentences.ROWS_AT_A_TIME", rows
+        )
         view = PackedSentenceDataset(column, 40, 2, cross=cross, starts=STARTS)
         blocks.append([view[row].fields[0].tolist() for row in range(len(view))])
     assert len(column) > 100 and blocks[0] == blocks[1] == blocks[2]
@@ -281,7 +367,9 @@ def test_blocks_do_not_depend_on_how_many_rows_are_read_at_a_time(
 def test_odd_corpora_are_packed(documents: list[list[int]], cross: bool) -> None:
     view = PackedSentenceDataset(Text(documents), 40, 2, cross=cross, starts=STARTS)
     assert all(1 < len(view[row].fields[0]) <= 40 for row in range(len(view)))
-    assert sum(int((view[row].fields[0] != 2).sum()) for row in range(len(view))) == sum(map(sum, documents))
+    assert sum(
+        int((view[row].fields[0] != 2).sum()) for row in range(len(view))
+    ) == sum(map(sum, documents))
 
 
 # -- masks ---------------------------------------------------------------------------------------------------------------------------------
@@ -305,12 +393,20 @@ def test_bert_masks_a_fixed_number_in_fixed_shares(n: int, count: int) -> None:
     ids, text = framed(n)
     found, total = Counter[str](), 20_000
     for row in range(total // count + 1):
-        shown, places = masker("tokens")(ids, text, text, row, np.random.default_rng(row))
+        shown, places = masker("tokens")(
+            ids, text, text, row, np.random.default_rng(row)
+        )
         assert len(places) == count
         assert bool(text[places].all())
         assert np.array_equal(np.delete(shown, places), np.delete(ids, places))
         for place in places:
-            found["mask" if shown[place] == MASK else "kept" if shown[place] == ids[place] else "random"] += 1
+            found[
+                "mask"
+                if shown[place] == MASK
+                else "kept"
+                if shown[place] == ids[place]
+                else "random"
+            ] += 1
     share = {kind: value / sum(found.values()) for kind, value in found.items()}
     assert share["mask"] == pytest.approx(0.8, abs=0.012)
     assert share["random"] == pytest.approx(0.1, abs=0.01)
@@ -319,15 +415,32 @@ def test_bert_masks_a_fixed_number_in_fixed_shares(n: int, count: int) -> None:
 
 def test_a_bound_on_predictions_bites() -> None:
     ids, text = framed(512)
-    assert len(masker("tokens", max_masked=20)(ids, text, text, 0, np.random.default_rng(1))[1]) == 20
-    assert len(masker("ngrams", max_masked=20)(ids, text, text, 0, np.random.default_rng(1))[1]) <= 20
+    assert (
+        len(
+            masker("tokens", max_masked=20)(
+                ids, text, text, 0, np.random.default_rng(1)
+            )[1]
+        )
+        == 20
+    )
+    assert (
+        len(
+            masker("ngrams", max_masked=20)(
+                ids, text, text, 0, np.random.default_rng(1)
+            )[1]
+        )
+        <= 20
+    )
 
 
 def test_static_masks_stay_and_dynamic_ones_do_not() -> None:
     ids, text = framed(128)
     for static in (True, False):
         made = masker("tokens", static=static)
-        first, second = (made(ids, text, text, 3, np.random.default_rng(seed))[1].tolist() for seed in (1, 2))
+        first, second = (
+            made(ids, text, text, 3, np.random.default_rng(seed))[1].tolist()
+            for seed in (1, 2)
+        )
         assert (first == second) is static
     assert (
         made(ids, text, text, 3, np.random.default_rng(1))[1].tolist()
@@ -348,14 +461,20 @@ def test_whole_words_are_masked_whole() -> None:
 
 def test_words_do_not_reach_over_special_symbols() -> None:
     text = np.array([False, True, True, False, True, False])
-    starts = np.array([True, True, False, True, False, True])  # a continuation right after [SEP]
+    starts = np.array(
+        [True, True, False, True, False, True]
+    )  # a continuation right after [SEP]
     assert [w.tolist() for w in split_into_words(text, starts)] == [[1, 2], [4]]
 
 
 def test_dynamic_masks_are_right_in_expectation() -> None:
     ids, text = framed(512)
     counts = Counter(
-        len(masker("dynamic-tokens")(ids, np.ones_like(text), text, 0, np.random.default_rng(seed))[1])
+        len(
+            masker("dynamic-tokens")(
+                ids, np.ones_like(text), text, 0, np.random.default_rng(seed)
+            )[1]
+        )
         for seed in range(2_000)
     )
     assert set(counts) == {76, 77}
@@ -366,7 +485,10 @@ def test_special_symbols_are_masked_like_others_where_they_may_be() -> None:
     ids, _ = framed(100)
     every = np.ones(100, np.bool_)
     hits = [
-        0 in masker("dynamic-tokens")(ids, every, every, 0, np.random.default_rng(seed))[1]
+        0
+        in masker("dynamic-tokens")(ids, every, every, 0, np.random.default_rng(seed))[
+            1
+        ]
         for seed in range(4_000)
     ]
     assert np.mean(hits) == pytest.approx(0.15, abs=0.02)
@@ -375,9 +497,9 @@ def test_special_symbols_are_masked_like_others_where_they_may_be() -> None:
 def test_random_tokens_come_from_the_pool() -> None:
     ids, text = framed(512)
     pool = np.arange(100, 200)
-    shown, places = masker("dynamic-tokens", keep_prob=0.0, random_prob=1.0, random_pool=pool)(
-        ids, text, text, 0, np.random.default_rng(1)
-    )
+    shown, places = masker(
+        "dynamic-tokens", keep_prob=0.0, random_prob=1.0, random_pool=pool
+    )(ids, text, text, 0, np.random.default_rng(1))
     assert set(shown[places].tolist()) <= set(pool.tolist())
 
 
@@ -403,38 +525,63 @@ def runs(units: list[NDArray[np.int64]], times: int) -> Counter[int]:
     ("length", "share", "most", "distinct"),
     [(128, 0.15, 19, 0.138), (512, 0.15, 79, 0.140), (512, 0.25, 130, 0.221)],
 )
-def test_electra_draws_with_replacement(length: int, share: float, most: int, distinct: float) -> None:
+def test_electra_draws_with_replacement(
+    length: int, share: float, most: int, distinct: float
+) -> None:
     _, text = framed(length)
-    every = [choose_positions(text, share, most, True, np.random.default_rng(seed)) for seed in range(500)]
+    every = [
+        choose_positions(text, share, most, True, np.random.default_rng(seed))
+        for seed in range(500)
+    ]
     assert {len(x) for x in every} == {min(most, round(share * length))}
-    assert np.mean([len(set(x.tolist())) for x in every]) / length == pytest.approx(distinct, abs=0.002)
+    assert np.mean([len(set(x.tolist())) for x in every]) / length == pytest.approx(
+        distinct, abs=0.002
+    )
     once = choose_positions(text, share, most, False, np.random.default_rng(1))
     assert len(set(once.tolist())) == len(once)
 
 
 @pytest.mark.parametrize(
-    ("n", "masked", "count"), [(64, 0.172, 5.6), (128, 0.165, 10.0), (512, 0.1525, 37.4)]
+    ("n", "masked", "count"),
+    [(64, 0.172, 5.6), (128, 0.165, 10.0), (512, 0.1525, 37.4)],
 )
-def test_unilm_draws_blocks_as_algorithm_1_does(n: int, masked: float, count: float) -> None:
+def test_unilm_draws_blocks_as_algorithm_1_does(
+    n: int, masked: float, count: float
+) -> None:
     maskable = np.ones(n, np.bool_)
     maskable[[0, -1]] = False
-    made = [draw_blocks(maskable, 0.15, 0.4, 6, False, np.random.default_rng(seed)) for seed in range(1_500)]
+    made = [
+        draw_blocks(maskable, 0.15, 0.4, 6, False, np.random.default_rng(seed))
+        for seed in range(1_500)
+    ]
     for order in made:
         every = np.concatenate(order)
         assert len(set(every.tolist())) == len(every)
         assert bool(maskable[every].all())
         assert 0.15 * n <= len(every) < 0.15 * n + 6
         assert all(len(b) <= 6 and set(np.diff(b).tolist()) <= {1} for b in order)
-    assert np.mean([sum(map(len, order)) for order in made]) / n == pytest.approx(masked, rel=0.02)
+    assert np.mean([sum(map(len, order)) for order in made]) / n == pytest.approx(
+        masked, rel=0.02
+    )
     assert np.mean([len(order) for order in made]) == pytest.approx(count, rel=0.05)
-    assert all(len(b) == 1 for b in draw_blocks(maskable, 0.15, 0.4, 6, True, np.random.default_rng(1)))
+    assert all(
+        len(b) == 1
+        for b in draw_blocks(maskable, 0.15, 0.4, 6, True, np.random.default_rng(1))
+    )
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_blocks_of_almost_nothing(n: int) -> None:
     maskable = np.zeros(n, np.bool_)
     maskable[1:-1] = True
-    assert sum(map(len, draw_blocks(maskable, 0.9, 0.4, 6, False, np.random.default_rng(1)))) <= n - 2
+    assert (
+        sum(
+            map(
+                len, draw_blocks(maskable, 0.9, 0.4, 6, False, np.random.default_rng(1))
+            )
+        )
+        <= n - 2
+    )
 
 
 # -- words ---------------------------------------------------------------------------------------------------------------------------------
@@ -450,19 +597,32 @@ class Pieces:
 
     @property
     def subword_marker(self) -> str:
-        return next((mark for mark in ("@@", "##") if any(mark in piece for piece in self.known)), "\u2581")
+        return next(
+            (
+                mark
+                for mark in ("@@", "##")
+                if any(mark in piece for piece in self.known)
+            ),
+            "\u2581",
+        )
 
     def ids_to_pieces(self, ids: Sequence[int]) -> list[str]:
         return [self.known[i] for i in ids]
 
 
 @pytest.mark.parametrize(
-    "pieces", [("▁the", "re", "▁", "é", ",", "▁9", "9"), ("the", "##re", ".", "##°", ",", "9", "##9")]
+    "pieces",
+    [
+        ("▁the", "re", "▁", "é", ",", "▁9", "9"),
+        ("the", "##re", ".", "##°", ",", "9", "##9"),
+    ],
 )
 def test_words_begin_at_marks_and_at_punctuation(pieces: tuple[str, ...]) -> None:
     known = Pieces(*pieces)
     starts = word_starts(known)(np.arange(known.vocab.size))
-    assert starts[:4].all() and starts[-1]  # special symbols, those beyond the model's own pieces too
+    assert (
+        starts[:4].all() and starts[-1]
+    )  # special symbols, those beyond the model's own pieces too
     assert starts[4:-1].tolist() == [True, False, True, False, True, True, False]
 
 
@@ -503,16 +663,26 @@ def test_released_ngrams_go_on_behind_a_separator() -> None:
     often = {}
     for unit in ("ngrams", "released-ngrams"):
         pairs = Counter(
-            tuple(masker(unit, mask_prob=0.2)(ids, text, every, 0, np.random.default_rng(s))[1].tolist())
+            tuple(
+                masker(unit, mask_prob=0.2)(
+                    ids, text, every, 0, np.random.default_rng(s)
+                )[1].tolist()
+            )
             for s in range(4_000)
         )
         often[unit] = pairs[4, 6] / pairs[3, 4]
-    assert often["ngrams"] < 0.5 and often["released-ngrams"] == pytest.approx(1, abs=0.2)
+    assert often["ngrams"] < 0.5 and often["released-ngrams"] == pytest.approx(
+        1, abs=0.2
+    )
     glued = every.copy()
     glued[6] = False
     for unit, together in (("ngrams", False), ("released-ngrams", True)):
         found = [
-            set(masker(unit, mask_prob=0.2)(ids, text, glued, 0, np.random.default_rng(s))[1].tolist())
+            set(
+                masker(unit, mask_prob=0.2)(
+                    ids, text, glued, 0, np.random.default_rng(s)
+                )[1].tolist()
+            )
             for s in range(200)
         ]
         assert all((4 in x) == (6 in x) for x in found) is together
@@ -522,5 +692,16 @@ def test_released_ngrams_go_on_behind_a_separator() -> None:
 def test_where_bpe_codes_mark_what_goes_on_the_next_piece_begins_no_word() -> None:
     known = Pieces("hel@@", "lo", "ing", ",")
     starts = word_starts(known)
-    assert starts(np.array([4, 5, 6, 7, 4, 6, 0])).tolist() == [True, False, True, True, True, False, True]
-    assert starts(np.array([5])).tolist() == [True] and starts(np.array([], np.int64)).tolist() == []
+    assert starts(np.array([4, 5, 6, 7, 4, 6, 0])).tolist() == [
+        True,
+        False,
+        True,
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert (
+        starts(np.array([5])).tolist() == [True]
+        and starts(np.array([], np.int64)).tolist() == []
+    )

@@ -26,16 +26,44 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 def test_every_pre_training_can_be_fine_tuned(
     objective: str, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    half = {"mlm": ["--decoder-layers", "0"], "clm": ["--encoder-layers", "0"], "mass": []}[objective]
-    at = ["--objective", objective, "--max-update", "2", "--save-dir", str(tmp_path / "a"), *TINY, *half]
+    half = {
+        "mlm": ["--decoder-layers", "0"],
+        "clm": ["--encoder-layers", "0"],
+        "mass": [],
+    }[objective]
+    at = [
+        "--objective",
+        objective,
+        "--max-update",
+        "2",
+        "--save-dir",
+        str(tmp_path / "a"),
+        *TINY,
+        *half,
+    ]
     dispatch(["pretrain", str(labelled / "data"), *at])
     decoder = [["--read", "decoder"]] if objective == "mass" else []
     for n, more in enumerate(([], *decoder)):
-        task = ["--task", "classify", "--table", "two", "--init-from", str(tmp_path / "a"), *REST, *more]
+        task = [
+            "--task",
+            "classify",
+            "--table",
+            "two",
+            "--init-from",
+            str(tmp_path / "a"),
+            *REST,
+            *more,
+        ]
         assert finetune(labelled, tmp_path / f"b{n}", *task)
     assert "tensors from" in capsys.readouterr().err
-    old, new = Checkpoint.open(tmp_path / "a").recipe.model, Checkpoint.open(tmp_path / "b0").recipe.model
-    assert (old.encoder_layers, old.decoder_layers) == (new.encoder_layers, new.decoder_layers)
+    old, new = (
+        Checkpoint.open(tmp_path / "a").recipe.model,
+        Checkpoint.open(tmp_path / "b0").recipe.model,
+    )
+    assert (old.encoder_layers, old.decoder_layers) == (
+        new.encoder_layers,
+        new.decoder_layers,
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,9 +78,14 @@ def test_every_pre_training_can_be_fine_tuned(
 def test_texts_are_joined_as_the_run_that_is_begun_with_has_read_them(
     objective: str, options: list[str], frame: str, labelled: Path, tmp_path: Path
 ) -> None:
-    rows = [line.split("\t") for line in (labelled / "train.pairs.tsv").read_text().splitlines()[1:]]
+    rows = [
+        line.split("\t")
+        for line in (labelled / "train.pairs.tsv").read_text().splitlines()[1:]
+    ]
     text = save(tmp_path / "text.en", [f"{row[1]}\n{row[2]}\n" for row in rows])
-    tables = tuple(f"{split}={labelled / split}.pairs.tsv" for split in ("train", "valid"))
+    tables = tuple(
+        f"{split}={labelled / split}.pairs.tsv" for split in ("train", "valid")
+    )
     run(
         PreprocessConfig(
             langs=("en",),
@@ -63,27 +96,73 @@ def test_texts_are_joined_as_the_run_that_is_begun_with_has_read_them(
         )
     )
     size = ["--tokens-per-sample", "24"] if objective == "roberta" else []
-    learn = ["pretrain", "--objective", objective, *options, *size, *ENCODER, "--save-dir", tmp_path / "pre"]
-    tune = ["finetune", "--task", "classify", "--init-from", tmp_path / "pre", *REST, "--save-dir"]
-    for command in (learn, [*tune, tmp_path / "a"], [*tune, tmp_path / "b", "--pair-format", "bert"]):
+    learn = [
+        "pretrain",
+        "--objective",
+        objective,
+        *options,
+        *size,
+        *ENCODER,
+        "--save-dir",
+        tmp_path / "pre",
+    ]
+    tune = [
+        "finetune",
+        "--task",
+        "classify",
+        "--init-from",
+        tmp_path / "pre",
+        *REST,
+        "--save-dir",
+    ]
+    for command in (
+        learn,
+        [*tune, tmp_path / "a"],
+        [*tune, tmp_path / "b", "--pair-format", "bert"],
+    ):
         assert (
-            dispatch([str(arg) for arg in (command[0], tmp_path / "data", *command[1:], "--max-update", 1)])
+            dispatch(
+                [
+                    str(arg)
+                    for arg in (
+                        command[0],
+                        tmp_path / "data",
+                        *command[1:],
+                        "--max-update",
+                        1,
+                    )
+                ]
+            )
             == 0
         )
     for name, wanted in (("a", frame), ("b", "bert")):
         [stream] = Checkpoint.open(tmp_path / name).recipe.stream.values()
-        assert isinstance(stream.objective, ClassifyOptions) and stream.objective.pair_format == wanted
+        assert (
+            isinstance(stream.objective, ClassifyOptions)
+            and stream.objective.pair_format == wanted
+        )
 
 
 @pytest.mark.parametrize("layers", [0, 1])
 def test_a_decoder_reads_no_further_than_its_positions(layers: int) -> None:
     model = ModelConfig(
-        dim=16, heads=2, encoder_layers=layers, decoder_layers=1, max_positions=128, decoder_max_positions=32
+        dim=16,
+        heads=2,
+        encoder_layers=layers,
+        decoder_layers=1,
+        max_positions=128,
+        decoder_max_positions=32,
     )
     context = ObjectiveContext(Framing(VOCAB, False, False, ()), model, "table")
-    with pytest.raises(MasscliError, match="--max-length 64: the model has 32 positions"):
-        SequenceReader.from_options(ClassifyOptions(read="decoder", max_length=64), context)
-    assert SequenceReader.from_options(ClassifyOptions(read="decoder", max_length=32), context)
+    with pytest.raises(
+        MasscliError, match="--max-length 64: the model has 32 positions"
+    ):
+        SequenceReader.from_options(
+            ClassifyOptions(read="decoder", max_length=64), context
+        )
+    assert SequenceReader.from_options(
+        ClassifyOptions(read="decoder", max_length=32), context
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,4 +186,13 @@ def test_a_model_with_one_kind_of_segment_reads_pairs(
         *ENCODER,
         updates=1,
     )
-    finetune(labelled, tmp_path / "bert", "--task", *task, "--segments", "1", *ENCODER, updates=1)
+    finetune(
+        labelled,
+        tmp_path / "bert",
+        "--task",
+        *task,
+        "--segments",
+        "1",
+        *ENCODER,
+        updates=1,
+    )

@@ -42,7 +42,9 @@ def test_infilling_replaces_its_share_and_keeps_the_order(share: float) -> None:
             kept = [token for token in infilled if token != MASK]
             assert kept == sorted(kept)
             assert size - len(kept) == round(share * size)
-            assert sum(missing for _, missing in aligned(list(range(size)), infilled)) == round(share * size)
+            assert sum(
+                missing for _, missing in aligned(list(range(size)), infilled)
+            ) == round(share * size)
 
 
 def test_lengths_of_infilled_spans_are_poisson() -> None:
@@ -51,7 +53,11 @@ def test_lengths_of_infilled_spans_are_poisson() -> None:
     counts: Counter[int] = Counter()
     for _ in range(300):
         infilled = infill(np.arange(1000), 0.05, 3.0, MASK, rng).tolist()
-        counts.update(missing for masks, missing in aligned(list(range(1000)), infilled) if masks == 1)
+        counts.update(
+            missing
+            for masks, missing in aligned(list(range(1000)), infilled)
+            if masks == 1
+        )
     total = counts.total()
     for length in range(8):
         expected = math.exp(-3) * 3**length / math.factorial(length)
@@ -64,9 +70,17 @@ def test_masked_spans_are_geometric_and_uniform() -> None:
     places = np.zeros(200)
     for _ in range(2000):
         chosen = place_spans(200, 12, 0.2, 10, rng)
-        assert len(chosen) == 12 == len(set(chosen.tolist())) and sorted(chosen.tolist()) == chosen.tolist()
+        assert (
+            len(chosen) == 12 == len(set(chosen.tolist()))
+            and sorted(chosen.tolist()) == chosen.tolist()
+        )
         places[chosen] += 1
-        runs = [list(run) for _, run in groupby(enumerate(chosen.tolist()), lambda item: item[1] - item[0])]
+        runs = [
+            list(run)
+            for _, run in groupby(
+                enumerate(chosen.tolist()), lambda item: item[1] - item[0]
+            )
+        ]
         lengths.update(len(run) for run in runs)
     # The budget cuts a span, and two spans may touch, so the mean is near that of the cut distribution, 3.8.
     mean = sum(length * count for length, count in lengths.items()) / lengths.total()
@@ -78,10 +92,16 @@ def test_masked_spans_are_geometric_and_uniform() -> None:
     assert place_spans(5, 5, 0.2, 10, rng).tolist() == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("unit", ["tokens", "words", "ngrams", "sentence-tokens", "sentence-spans"])
+@pytest.mark.parametrize(
+    "unit", ["tokens", "words", "ngrams", "sentence-tokens", "sentence-spans"]
+)
 def test_a_line_without_text_has_nothing_to_predict(unit: MaskingUnit) -> None:
     """A validation set keeps empty lines, of which only special tokens are left."""
-    masker = TokenMasker(unit, 0.15, 0.1, 0.1, MASK, None, vocab_size=9, span_p=0.2, max_span=10)
+    masker = TokenMasker(
+        unit, 0.15, 0.1, 0.1, MASK, None, vocab_size=9, span_p=0.2, max_span=10
+    )
     nothing, starts_word = np.array([False, False]), np.array([True, True])
-    ids, positions = masker(np.array([1, 2]), nothing, starts_word, 0, np.random.default_rng(1))
+    ids, positions = masker(
+        np.array([1, 2]), nothing, starts_word, 0, np.random.default_rng(1)
+    )
     assert ids.tolist() == [1, 2] and not len(positions)

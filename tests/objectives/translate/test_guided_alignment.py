@@ -16,7 +16,10 @@ from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.objectives.objective import ObjectiveContext
-from masscli.objectives.translate.guided_alignment import alignment_labels, alignment_loss
+from masscli.objectives.translate.guided_alignment import (
+    alignment_labels,
+    alignment_loss,
+)
 from masscli.objectives.translate.objective import Translate
 from masscli.objectives.translate.options import TranslateOptions
 from tests.toy import WORDS, sentences
@@ -27,8 +30,14 @@ Links = set[tuple[int, int]]
 
 def test_the_loss_is_that_of_loops() -> None:
     torch.manual_seed(1)
-    links = [np.array([[0, 0], [2, 0], [1, 2]]), np.zeros((0, 2), np.int64), np.array([[3, 1]])]
-    log_weights = torch.log_softmax(torch.randn(3, 4, 6, dtype=torch.float64), -1).requires_grad_()
+    links = [
+        np.array([[0, 0], [2, 0], [1, 2]]),
+        np.zeros((0, 2), np.int64),
+        np.array([[3, 1]]),
+    ]
+    log_weights = torch.log_softmax(
+        torch.randn(3, 4, 6, dtype=torch.float64), -1
+    ).requires_grad_()
     labels = alignment_labels(links, 4, source_offset=1, target_offset=0)
     expected = 0.0
     for row, row_links in enumerate(links):
@@ -44,7 +53,8 @@ def test_the_loss_is_that_of_loops() -> None:
 
 @pytest.mark.parametrize("tagged", [False, True])
 @pytest.mark.parametrize(
-    ("language_tag", "target_tag"), [(False, "start"), (True, "start"), (True, "forced")]
+    ("language_tag", "target_tag"),
+    [(False, "start"), (True, "start"), (True, "forced")],
 )
 def test_labels_point_at_the_linked_pieces(
     toy: Path, language_tag: bool, target_tag: str, tagged: bool
@@ -58,13 +68,24 @@ def test_labels_point_at_the_linked_pieces(
     links = [np.array([[2, 0], [0, 1], [1, 1]]), np.array([[1, 3]])]
     fields = zip(sources, targets, links, strict=True)
     examples = [Example(number, triple) for number, triple in enumerate(fields)]
-    batch = objective.collator()(examples, [np.random.default_rng(row) for row in range(2)])
+    batch = objective.collator()(
+        examples, [np.random.default_rng(row) for row in range(2)]
+    )
     labels, words = batch.labels["alignment"], batch.labels["translate"]
     predicted = dict(zip(words.positions.tolist(), words.ids.tolist(), strict=True))
     assert batch.target is not None
     rows = labels.positions // batch.target.ids.shape[1]
-    pairs = zip(batch.source.ids[rows, labels.ids].tolist(), labels.positions.tolist(), strict=True)
-    assert [(source, predicted[place]) for source, place in pairs] == [(32, 40), (30, 41), (31, 41), (34, 45)]
+    pairs = zip(
+        batch.source.ids[rows, labels.ids].tolist(),
+        labels.positions.tolist(),
+        strict=True,
+    )
+    assert [(source, predicted[place]) for source, place in pairs] == [
+        (32, 40),
+        (30, 41),
+        (31, 41),
+        (34, 45),
+    ]
     # A target with two links is one target.
     assert batch.counts["alignment"] == 3
 
@@ -75,21 +96,36 @@ def write_backwards(folder: Path) -> dict[str, list[Links]]:
     for split, count, seed in (("train", 400, 1), ("valid", 40, 2)):
         walks = sentences(count, seed)
         english = [" ".join(WORDS["en"][word] for word in walk) for walk in walks]
-        german = [" ".join(WORDS["de"][word] for word in reversed(walk)) for walk in walks]
+        german = [
+            " ".join(WORDS["de"][word] for word in reversed(walk)) for walk in walks
+        ]
         for language, lines in (("en", english), ("de", german)):
-            (folder / f"{split}.{language}").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        gold[split] = [{(place, len(walk) - 1 - place) for place in range(len(walk))} for walk in walks]
+            (folder / f"{split}.{language}").write_text(
+                "\n".join(lines) + "\n", encoding="utf-8"
+            )
+        gold[split] = [
+            {(place, len(walk) - 1 - place) for place in range(len(walk))}
+            for walk in walks
+        ]
     return gold
 
 
 def write_links(path: Path, alignments: Sequence[Links]) -> None:
-    path.write_text("".join(" ".join(f"{s}-{t}" for s, t in sorted(row)) + "\n" for row in alignments))
+    path.write_text(
+        "".join(
+            " ".join(f"{s}-{t}" for s, t in sorted(row)) + "\n" for row in alignments
+        )
+    )
 
 
 def read_links(path: Path) -> list[Links]:
     rows = [line.split() for line in path.read_text().split("\n")[:-1]]
     return [
-        {(int(source), int(target)) for source, target in (link.split("-") for link in row)} for row in rows
+        {
+            (int(source), int(target))
+            for source, target in (link.split("-") for link in row)
+        }
+        for row in rows
     ]
 
 
@@ -100,7 +136,9 @@ def error_rate(found: Sequence[Links], gold: Sequence[Links]) -> float:
 
 
 @pytest.fixture(scope="module")
-def backwards(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[Links]]]:
+def backwards(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, dict[str, list[Links]]]:
     """A folder with the text, and `data` in which every word is one piece; and the links."""
     folder = tmp_path_factory.mktemp("backwards")
     gold = write_backwards(folder)
@@ -110,7 +148,9 @@ def backwards(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     data = DataFolder.open(folder / "data")
     for split, alignments in gold.items():
         for side in data.pair(split, "en", "de"):
-            assert [len(side[row]) for row in range(len(side))] == list(map(len, alignments))
+            assert [len(side[row]) for row in range(len(side))] == list(
+                map(len, alignments)
+            )
     write_links(folder / "gold", gold["train"])
     return folder, gold
 
@@ -119,14 +159,29 @@ def finetune(folder: Path, name: str, *options: str) -> int:
     task = f"--task translate -s en -t de --precision fp32 --save-dir {folder / name}"
     shape = "--dim 32 --ffn-dim 64 --heads 2 --encoder-layers 1 --decoder-layers 2"
     speed = "--max-tokens 600 --max-update 80 --lr 0.01 --dropout 0 --num-workers 0"
-    return masscli(["finetune", str(folder / "data"), *f"{task} {shape} {speed}".split(), *options])
+    return masscli(
+        ["finetune", str(folder / "data"), *f"{task} {shape} {speed}".split(), *options]
+    )
 
 
 def alignments_of(folder: Path, name: str) -> list[Links]:
     """The alignments of the validation references by a run."""
-    args = ["generate", str(folder / name), "--input", str(folder / "valid.en"), "--score-reference"]
-    files = ["--alignments", str(folder / f"{name}.links"), "--output", str(folder / f"{name}.scores")]
-    assert masscli([*args, str(folder / "valid.de"), *files, "--precision", "fp32"]) == 0
+    args = [
+        "generate",
+        str(folder / name),
+        "--input",
+        str(folder / "valid.en"),
+        "--score-reference",
+    ]
+    files = [
+        "--alignments",
+        str(folder / f"{name}.links"),
+        "--output",
+        str(folder / f"{name}.scores"),
+    ]
+    assert (
+        masscli([*args, str(folder / "valid.de"), *files, "--precision", "fp32"]) == 0
+    )
     return read_links(folder / f"{name}.links")
 
 
@@ -135,7 +190,12 @@ def test_a_guided_head_aligns_and_an_unguided_one_does_not(
 ) -> None:
     folder, gold = backwards
     assert finetune(folder, "plain") == 0
-    guide = ["--guided-alignment", str(folder / "gold"), "--guided-alignment-weight", "0.3"]
+    guide = [
+        "--guided-alignment",
+        str(folder / "gold"),
+        "--guided-alignment-weight",
+        "0.3",
+    ]
     assert finetune(folder, "guided", *guide) == 0
     assert "translate-en-de.alignment" in capsys.readouterr().err
     rates = {}
@@ -145,15 +205,26 @@ def test_a_guided_head_aligns_and_an_unguided_one_does_not(
         assert warned == (name == "plain")
     assert rates["guided"] < 0.1 < 0.3 < rates["plain"], rates
     # Outputs are aligned as references are, and every line of output has its line of links.
-    args = f"generate {folder}/guided --input {folder}/valid.en --nbest 2 --beam 2".split()
+    args = (
+        f"generate {folder}/guided --input {folder}/valid.en --nbest 2 --beam 2".split()
+    )
     files = ["--output", str(folder / "out"), "--alignments", str(folder / "out.links")]
     assert masscli([*args, *files]) == 0
-    words = [len(line.split()) for line in (folder / "out").read_text().split("\n")[:-1]]
+    words = [
+        len(line.split()) for line in (folder / "out").read_text().split("\n")[:-1]
+    ]
     links = read_links(folder / "out.links")
     assert len(links) == len(words) == 80
-    assert all(target < count for row, count in zip(links, words, strict=True) for _, target in row)
+    assert all(
+        target < count
+        for row, count in zip(links, words, strict=True)
+        for _, target in row
+    )
     assert masscli([*args, str(folder / "plain"), *files]) == 2
-    assert "--alignments: needs one model with encoder and decoder" in capsys.readouterr().err
+    assert (
+        "--alignments: needs one model with encoder and decoder"
+        in capsys.readouterr().err
+    )
 
 
 def test_pieces_are_aligned_by_what_stands_beside_what(
@@ -161,17 +232,40 @@ def test_pieces_are_aligned_by_what_stands_beside_what(
 ) -> None:
     """Ring words repeat in no line of nine, so that only Model 1, and no diagonal, can tell the order."""
     folder, gold = backwards
-    args = ["align", str(folder / "data"), "-s", "en", "-t", "de", "--output", str(folder / "found")]
+    args = [
+        "align",
+        str(folder / "data"),
+        "-s",
+        "en",
+        "-t",
+        "de",
+        "--output",
+        str(folder / "found"),
+    ]
     assert masscli([*args, "--pieces", str(folder / "pieces")]) == 0
     assert "400 pairs, links to " in capsys.readouterr().err
     found = read_links(folder / "found")
     assert error_rate(found, gold["train"]) < 0.1
     first = (folder / "pieces").read_text().split("\n")[0].replace("▁", "")
-    english, german = ((folder / f"train.{language}").read_text().split("\n")[0] for language in ("en", "de"))
+    english, german = (
+        (folder / f"train.{language}").read_text().split("\n")[0]
+        for language in ("en", "de")
+    )
     assert first == f"{english} ||| {german}"
     # The other direction has the same links, turned around.
     assert (
-        masscli(["align", str(folder / "data"), "-s", "de", "-t", "en", "--output", str(folder / "turned")])
+        masscli(
+            [
+                "align",
+                str(folder / "data"),
+                "-s",
+                "de",
+                "-t",
+                "en",
+                "--output",
+                str(folder / "turned"),
+            ]
+        )
         == 0
     )
     assert [{(s, t) for t, s in row} for row in read_links(folder / "turned")] == found
@@ -210,8 +304,14 @@ def test_what_does_not_go_together_is_refused(
     folder, _ = backwards
     guided = ["--guided-alignment", str(folder / "gold")]
     for options, message in (
-        (["--guided-alignment-weight", "0.1"], "there are no alignments to learn without --guided-alignment"),
-        ([*guided, "--guided-alignment-layer", "3"], "--guided-alignment-layer 3: the decoder has 2 layers"),
+        (
+            ["--guided-alignment-weight", "0.1"],
+            "there are no alignments to learn without --guided-alignment",
+        ),
+        (
+            [*guided, "--guided-alignment-layer", "3"],
+            "--guided-alignment-layer 3: the decoder has 2 layers",
+        ),
         ([*guided, "--bpe-dropout", "0.1"], "or it aligns their pieces"),
     ):
         assert finetune(folder, "never", *options) == 2

@@ -18,17 +18,23 @@ def test_blocks_are_disjoint_and_hold_the_share_of_the_sequence() -> None:
     for _ in range(50):
         blocks = draw_blocks(MASKABLE, 0.15, 0.5, 4, False, rng)
         positions = np.concatenate(blocks)
-        assert len(set(positions.tolist())) == len(positions) and MASKABLE[positions].all()
+        assert (
+            len(set(positions.tolist())) == len(positions) and MASKABLE[positions].all()
+        )
         # The last block is the one that reaches the share.
         assert len(positions) - len(blocks[-1]) < 15 <= len(positions)
         for block in blocks:
-            assert all(after == before + 1 for before, after in pairwise(block.tolist()))
+            assert all(
+                after == before + 1 for before, after in pairwise(block.tolist())
+            )
 
 
 def test_lengths_of_blocks_are_drawn_as_published() -> None:
     rng = np.random.default_rng(1)
     # A share so small that the first block reaches it, so that no block is drawn again.
-    lengths = np.array([len(draw_blocks(MASKABLE, 0.001, 0.4, 6, False, rng)[0]) for _ in range(6000)])
+    lengths = np.array(
+        [len(draw_blocks(MASKABLE, 0.001, 0.4, 6, False, rng)[0]) for _ in range(6000)]
+    )
     shares = np.bincount(lengths, minlength=8) / len(lengths)
     assert shares[1] == pytest.approx(0.6, abs=0.03)
     assert shares[2:7] == pytest.approx(0.08, abs=0.02)
@@ -43,11 +49,15 @@ def test_blocks_of_one_token() -> None:
 def test_where_no_block_fits_the_search_ends() -> None:
     alternating = np.arange(40) % 2 == 0
     assert draw_blocks(alternating, 0.5, 1.0, 6, False, np.random.default_rng(1)) == []
-    assert draw_blocks(np.zeros(9, bool), 0.5, 0.0, 6, False, np.random.default_rng(1)) == []
+    assert (
+        draw_blocks(np.zeros(9, bool), 0.5, 0.0, 6, False, np.random.default_rng(1))
+        == []
+    )
 
 
 @pytest.mark.parametrize(
-    ("corruption", "shares"), [("80-10-10", (0.8, 0.1, 0.1)), ("all-mask", (1.0, 0.0, 0.0))]
+    ("corruption", "shares"),
+    [("80-10-10", (0.8, 0.1, 0.1)), ("all-mask", (1.0, 0.0, 0.0))],
 )
 def test_what_is_shown_in_the_place_of_a_masked_token(
     corruption: str, shares: tuple[float, float, float]

@@ -21,24 +21,57 @@ def test_writing_cuts_counts_and_says_perplexity_by_two_units(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured = finetune(
-        labelled, tmp_path / "sum", "--task", "summarize", "--table", "heads", *TINY, "--max-source", "5"
+        labelled,
+        tmp_path / "sum",
+        "--task",
+        "summarize",
+        "--table",
+        "heads",
+        *TINY,
+        "--max-source",
+        "5",
     )
     assert "sources are cut to 5 tokens (--max-source)" in capsys.readouterr().err
     assert measured[-1]["ppl-piece"] == pytest.approx(measured[-1]["ppl"], rel=1e-4), (
         "the loss is unsmoothed in validation"
     )
     assert measured[-1]["ppl-word"] > measured[-1]["ppl-piece"]
-    short_target = ["--task", "summarize", "--table", "heads", *TINY, "--max-target", "3", "--lr", "1e-9"]
+    short_target = [
+        "--task",
+        "summarize",
+        "--table",
+        "heads",
+        *TINY,
+        "--max-target",
+        "3",
+        "--lr",
+        "1e-9",
+    ]
     measured = finetune(labelled, tmp_path / "cut", *short_target)
     assert measured[-1]["ppl-word"] > measured[-1]["ppl-piece"], (
         "words that are cut off are not counted as if they had been predicted"
     )
     room = len(DataFolder.open(labelled / "data").tokenizer().encode("di ga fe", "en"))
     end = ["--max-source", str(room), "--keep", "end"]
-    finetune(labelled, tmp_path / "end", "--task", "summarize", "--table", "heads", *TINY, *end)
-    long, short = save(tmp_path / "long", ["ba bo di ga fe"]), save(tmp_path / "short", ["di ga fe"])
+    finetune(
+        labelled,
+        tmp_path / "end",
+        "--task",
+        "summarize",
+        "--table",
+        "heads",
+        *TINY,
+        *end,
+    )
+    long, short = (
+        save(tmp_path / "long", ["ba bo di ga fe"]),
+        save(tmp_path / "short", ["di ga fe"]),
+    )
     told = []
-    for text in (long, short):  # what is read of a long source is what was read in training
+    for text in (
+        long,
+        short,
+    ):  # what is read of a long source is what was read in training
         capsys.readouterr()
         at = [
             "generate",
@@ -55,14 +88,35 @@ def test_writing_cuts_counts_and_says_perplexity_by_two_units(
         assert dispatch(at) == 0
         out = capsys.readouterr()
         told.append(json.loads(out.out)["hypotheses"])
-        assert (f"warning: line 1 was cut to the {room} pieces the model reads" in out.err) == (text is long)
+        assert (
+            f"warning: line 1 was cut to the {room} pieces the model reads" in out.err
+        ) == (text is long)
     assert told[0] == told[1]
-    finetune(labelled, tmp_path / "dia", "--task", "respond", "--table", "dialogues", *TINY, "--turns", "2")
+    finetune(
+        labelled,
+        tmp_path / "dia",
+        "--task",
+        "respond",
+        "--table",
+        "dialogues",
+        *TINY,
+        "--turns",
+        "2",
+    )
     lines = save(tmp_path / "x", ["ba\tbo\tga", "ga", ""])
     capsys.readouterr()
     assert (
         dispatch(
-            ["generate", str(tmp_path / "dia"), "-i", str(lines), "--max-len-b", "3", "--precision", "fp32"]
+            [
+                "generate",
+                str(tmp_path / "dia"),
+                "-i",
+                str(lines),
+                "--max-len-b",
+                "3",
+                "--precision",
+                "fp32",
+            ]
         )
         == 0
     )
@@ -75,7 +129,17 @@ def test_rouge_in_validation_is_that_of_generate_and_score(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And chooses the best checkpoint.  The toy's summary is the first two words of a text."""
-    options = ["--task", "summarize", "--table", "heads", *TINY, "--max-source", "20", "--max-target", "6"]
+    options = [
+        "--task",
+        "summarize",
+        "--table",
+        "heads",
+        *TINY,
+        "--max-source",
+        "20",
+        "--max-target",
+        "6",
+    ]
     judged = [
         "--eval-rouge",
         "--eval-beam",
@@ -100,21 +164,48 @@ def test_rouge_in_validation_is_that_of_generate_and_score(
         "-o",
         str(tmp_path / "told"),
     ]
-    assert dispatch(["generate", str(tmp_path / "run"), "-i", str(labelled / "valid.src"), *at]) == 0
-    capsys.readouterr()
     assert (
-        dispatch(["score", str(tmp_path / "told"), "--ref", str(labelled / "valid.tgt"), "--metric", "rouge"])
+        dispatch(
+            ["generate", str(tmp_path / "run"), "-i", str(labelled / "valid.src"), *at]
+        )
         == 0
     )
-    values = [line.split("=")[1].split()[0] for line in capsys.readouterr().out.splitlines()]
+    capsys.readouterr()
+    assert (
+        dispatch(
+            [
+                "score",
+                str(tmp_path / "told"),
+                "--ref",
+                str(labelled / "valid.tgt"),
+                "--metric",
+                "rouge",
+            ]
+        )
+        == 0
+    )
+    values = [
+        line.split("=")[1].split()[0] for line in capsys.readouterr().out.splitlines()
+    ]
     assert values == [f"{best[name]:.2f}" for name in ("rouge-1", "rouge-2", "rouge-l")]
     found = refused(
-        "finetune", labelled / "data", *options, "--best-metric", "rouge-l", "--save-dir", tmp_path / "other"
+        "finetune",
+        labelled / "data",
+        *options,
+        "--best-metric",
+        "rouge-l",
+        "--save-dir",
+        tmp_path / "other",
     )
-    assert found == ("--best-metric rouge-l needs outputs of the validation set", "add --eval-rouge")
+    assert found == (
+        "--best-metric rouge-l needs outputs of the validation set",
+        "add --eval-rouge",
+    )
 
 
-def test_a_dialogue_is_written_from_what_generate_would_read(labelled: Path, tmp_path: Path) -> None:
+def test_a_dialogue_is_written_from_what_generate_would_read(
+    labelled: Path, tmp_path: Path
+) -> None:
     finetune(
         labelled,
         tmp_path / "run",
@@ -131,5 +222,9 @@ def test_a_dialogue_is_written_from_what_generate_would_read(labelled: Path, tmp
     trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
     (task,) = trainer.validator.writings
     first = (labelled / "valid.txt").read_text().split("\n")[0].split("\t")
-    assert (task.sources[0], task.references[0], task.truncation.turns) == (first[0], first[1], 2)
+    assert (task.sources[0], task.references[0], task.truncation.turns) == (
+        first[0],
+        first[1],
+        2,
+    )
     assert (task.sources[1], task.references[1]) == ("\t".join(first[:2]), first[2])

@@ -18,7 +18,16 @@ from masscli.training.setup.build import build
 from tests.toy_tasks import ENCODER, REST, TINY, WORDS, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
-HEADLINES = ["--task", "summarize", "--table", "heads", "--max-source", "40", "--max-target", "20"]
+HEADLINES = [
+    "--task",
+    "summarize",
+    "--table",
+    "heads",
+    "--max-source",
+    "40",
+    "--max-target",
+    "20",
+]
 TALK = [
     "--task",
     "respond",
@@ -34,7 +43,9 @@ TALK = [
 EXACT = ["--precision", "fp32"]
 
 
-def told(capsys: pytest.CaptureFixture[str], *args: object, status: int = 0) -> tuple[list[str], list[str]]:
+def told(
+    capsys: pytest.CaptureFixture[str], *args: object, status: int = 0
+) -> tuple[list[str], list[str]]:
     """The lines on standard output and on standard error."""
     capsys.readouterr()
     assert run([str(arg) for arg in args]) == status
@@ -64,19 +75,42 @@ def encoder(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("task", [HEADLINES, TALK], ids=["summarize", "respond"])
 def test_an_encoder_alone_writes_from_a_table(
-    task: list[str], encoder: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    task: list[str],
+    encoder: Path,
+    labelled: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Its validation perplexity is that of `generate`, which appends one [M] per step."""
-    measured = finetune(labelled, tmp_path / "run", *task, "--init-from", str(encoder), *REST, updates=3)
+    measured = finetune(
+        labelled, tmp_path / "run", *task, "--init-from", str(encoder), *REST, updates=3
+    )
     capsys.readouterr()
     made = Checkpoint.open(tmp_path / "run")
-    assert made.recipe.model.decoder_layers == 0 and next(iter(made.writers.values())).writer == "encoder"
+    assert (
+        made.recipe.model.decoder_layers == 0
+        and next(iter(made.writers.values())).writer == "encoder"
+    )
     references = tmp_path / "references"
     told(
-        capsys, "generate", tmp_path / "run", "--gen-subset", "valid", "--write-reference", references, *EXACT
+        capsys,
+        "generate",
+        tmp_path / "run",
+        "--gen-subset",
+        "valid",
+        "--write-reference",
+        references,
+        *EXACT,
     )
     _, err = told(
-        capsys, "generate", tmp_path / "run", "--gen-subset", "valid", "--score-reference", references, *EXACT
+        capsys,
+        "generate",
+        tmp_path / "run",
+        "--gen-subset",
+        "valid",
+        "--score-reference",
+        references,
+        *EXACT,
     )
     words = err[0].split()
     assert float(words[1]) == pytest.approx(measured[-1]["ppl-piece"], abs=0.006)
@@ -149,10 +183,15 @@ def test_who_writes_from_scratch(
         updates=1,
     )
     made = Checkpoint.open(tmp_path / "run")
-    assert (made.recipe.model.decoder_layers, next(iter(made.writers.values())).writer) == (decoder, writer)
+    assert (
+        made.recipe.model.decoder_layers,
+        next(iter(made.writers.values())).writer,
+    ) == (decoder, writer)
 
 
-def test_who_writes_when_weights_are_given(encoder: Path, labelled: Path, tmp_path: Path) -> None:
+def test_who_writes_when_weights_are_given(
+    encoder: Path, labelled: Path, tmp_path: Path
+) -> None:
     at = [
         *HEADLINES,
         *REST,
@@ -165,9 +204,22 @@ def test_who_writes_when_weights_are_given(encoder: Path, labelled: Path, tmp_pa
     ]
     finetune(labelled, tmp_path / "a", *at, updates=1)
     made = Checkpoint.open(tmp_path / "a")
-    assert made.recipe.model.decoder_layers == 1 and next(iter(made.writers.values())).writer == "decoder"
-    finetune(labelled, tmp_path / "b", *HEADLINES, *REST, "--init-from", str(tmp_path / "a"), updates=1)
-    assert next(iter(Checkpoint.open(tmp_path / "b").writers.values())).writer == "decoder"
+    assert (
+        made.recipe.model.decoder_layers == 1
+        and next(iter(made.writers.values())).writer == "decoder"
+    )
+    finetune(
+        labelled,
+        tmp_path / "b",
+        *HEADLINES,
+        *REST,
+        "--init-from",
+        str(tmp_path / "a"),
+        updates=1,
+    )
+    assert (
+        next(iter(Checkpoint.open(tmp_path / "b").writers.values())).writer == "decoder"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -200,12 +252,25 @@ def test_an_encoder_writes_as_if_the_weights_had_no_decoder(
     scored: list[list[str]] = []
     true = validation_tasks.rouge_scores
     monkeypatch.setattr(
-        validation_tasks, "rouge_scores", lambda lines, wanted: (scored.append(lines), true(lines, wanted))[1]
+        validation_tasks,
+        "rouge_scores",
+        lambda lines, wanted: (scored.append(lines), true(lines, wanted))[1],
     )
-    at = [*HEADLINES, "--writer", "encoder", "--init-from", str(both), *REST, "--eval-rouge"]
+    at = [
+        *HEADLINES,
+        "--writer",
+        "encoder",
+        "--init-from",
+        str(both),
+        *REST,
+        "--eval-rouge",
+    ]
     finetune(labelled, tmp_path / "whole", *at, updates=20)
     finetune(labelled, tmp_path / "bare", *at, "--decoder-layers", "0", updates=20)
-    assert [Checkpoint.open(tmp_path / name).recipe.model.decoder_layers for name in ("whole", "bare")] == [
+    assert [
+        Checkpoint.open(tmp_path / name).recipe.model.decoder_layers
+        for name in ("whole", "bare")
+    ] == [
         1,
         0,
     ]
@@ -252,7 +317,9 @@ def test_a_decoder_goes_on_as_if_the_weights_had_no_encoder(
     assert written[0] == written[1] and any(written[0])
 
 
-def test_a_batch_of_an_encoder_that_writes(encoder: Path, labelled: Path, tmp_path: Path) -> None:
+def test_a_batch_of_an_encoder_that_writes(
+    encoder: Path, labelled: Path, tmp_path: Path
+) -> None:
     """One sequence holds source and target, both truncated; the target is corrupted in training only."""
     at = [
         *HEADLINES[:4],
@@ -273,36 +340,71 @@ def test_a_batch_of_an_encoder_that_writes(encoder: Path, labelled: Path, tmp_pa
     view, vocab = stream.batch_builder.dataset, stream.objective.context.framing.vocab
     sizes = view.sizes(0, len(view))[:, 0]
     batch = stream.batch_builder(np.arange(len(view)), 0)
-    assert batch.source.lengths.tolist() == sizes.tolist() and sizes.max() == 1 + 5 + 1 + 2 * (3 + 1)
+    assert (
+        batch.source.lengths.tolist() == sizes.tolist()
+        and sizes.max() == 1 + 5 + 1 + 2 * (3 + 1)
+    )
     assert batch.source.steps is not None
     shown = batch.source.ids[batch.source.steps > 0]
-    whole = stream.objective.eval().prepare(trainer.model, batch).source.ids[batch.source.steps > 0]
+    whole = (
+        stream.objective.eval()
+        .prepare(trainer.model, batch)
+        .source.ids[batch.source.steps > 0]
+    )
     assert torch.equal(whole, batch.labels["write"].ids)
     assert 0.7 < float((shown == vocab.mask).float().mean()) < 0.9
     assert torch.equal(
-        stream.objective.train().prepare(trainer.model, batch).source.ids[batch.source.steps > 0], shown
+        stream.objective.train()
+        .prepare(trainer.model, batch)
+        .source.ids[batch.source.steps > 0],
+        shown,
     )
 
 
 def test_what_does_not_go_together(
     encoder: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base = ["finetune", labelled / "data", "--save-dir", tmp_path / "run", "--max-update", "1"]
-    at = [*base, "--task", "summarize", "--table", "heads", "--init-from", encoder, *REST]
+    base = [
+        "finetune",
+        labelled / "data",
+        "--save-dir",
+        tmp_path / "run",
+        "--max-update",
+        "1",
+    ]
+    at = [
+        *base,
+        "--task",
+        "summarize",
+        "--table",
+        "heads",
+        "--init-from",
+        encoder,
+        *REST,
+    ]
     assert told(capsys, *at, status=2)[1] == [
         "error: --max-source 256, --max-target 128: with 3 special tokens they need 387 positions, the model has 128",
         "hint: together they may be 125",
     ]
-    _, err = told(capsys, *base, *HEADLINES, *TINY, "--target-mask-prob", "0.7", status=2)
-    assert "target-mask-prob: is for pseudo-masks, and a decoder writes (--writer encoder)" in err[0]
+    _, err = told(
+        capsys, *base, *HEADLINES, *TINY, "--target-mask-prob", "0.7", status=2
+    )
+    assert (
+        "target-mask-prob: is for pseudo-masks, and a decoder writes (--writer encoder)"
+        in err[0]
+    )
     assert not (tmp_path / "run").exists()
 
 
-def test_a_split_of_a_table(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_split_of_a_table(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The output is the same as from the file; references come along in the same order."""
     finetune(labelled, tmp_path / "run", *HEADLINES, *TINY, updates=2)
     search = ["--max-len-a", "0", "--max-len-b", "4", *EXACT]
-    plain, _ = told(capsys, "generate", tmp_path / "run", "-i", labelled / "valid.src", *search)
+    plain, _ = told(
+        capsys, "generate", tmp_path / "run", "-i", labelled / "valid.src", *search
+    )
     found, _ = told(
         capsys,
         "generate",
@@ -317,13 +419,34 @@ def test_a_split_of_a_table(labelled: Path, tmp_path: Path, capsys: pytest.Captu
     wanted = (labelled / "valid.tgt").read_text()
     assert (tmp_path / "ref").read_text() == wanted
     rows, _ = told(
-        capsys, "generate", tmp_path / "run", "--gen-subset", "valid", "--format", "jsonl", *search
+        capsys,
+        "generate",
+        tmp_path / "run",
+        "--gen-subset",
+        "valid",
+        "--format",
+        "jsonl",
+        *search,
     )
     assert [json.loads(row)["reference"] for row in rows] == wanted.splitlines()
-    assert [json.loads(row)["source"] for row in rows] == (labelled / "valid.src").read_text().splitlines()
-    _, err = told(capsys, "generate", tmp_path / "run", "--gen-subset", "test", *search, status=2)
-    assert err == [f"error: {labelled / 'data'}: has no test split of heads", "hint: it has train, valid"]
-    _, err = told(capsys, "generate", tmp_path / "run", "--write-reference", tmp_path / "x", status=2)
+    assert [json.loads(row)["source"] for row in rows] == (
+        labelled / "valid.src"
+    ).read_text().splitlines()
+    _, err = told(
+        capsys, "generate", tmp_path / "run", "--gen-subset", "test", *search, status=2
+    )
+    assert err == [
+        f"error: {labelled / 'data'}: has no test split of heads",
+        "hint: it has train, valid",
+    ]
+    _, err = told(
+        capsys,
+        "generate",
+        tmp_path / "run",
+        "--write-reference",
+        tmp_path / "x",
+        status=2,
+    )
     assert (
         err[0]
         == "error: --write-reference: would have no effect: there are references only with --gen-subset"
@@ -341,9 +464,31 @@ def test_the_task_that_writes_is_named(
         '[stream.label]\ndataset = "one"\n[stream.label.objective]\nname = "classify"\nlanguage = "en"\n'
     )
     (tmp_path / "recipe.toml").write_text(recipe, encoding="utf-8")
-    assert run(["finetune", "--config", str(tmp_path / "recipe.toml"), "--max-update", "1", *TINY]) == 0
+    assert (
+        run(
+            [
+                "finetune",
+                "--config",
+                str(tmp_path / "recipe.toml"),
+                "--max-update",
+                "1",
+                *TINY,
+            ]
+        )
+        == 0
+    )
     text = save(tmp_path / "text", ["ba be bi bo bu da de di\tba be"])
-    way = ["generate", tmp_path / "run", "-i", text, "--max-len-b", "3", "--format", "jsonl", *EXACT]
+    way = [
+        "generate",
+        tmp_path / "run",
+        "-i",
+        text,
+        "--max-len-b",
+        "3",
+        "--format",
+        "jsonl",
+        *EXACT,
+    ]
     _, err = told(capsys, *way, status=2)
     assert (
         err[0].endswith(": has several tasks")
@@ -352,26 +497,44 @@ def test_the_task_that_writes_is_named(
     _, err = told(capsys, *way, "--stream", "label", status=2)
     assert "--stream label: " in err[0] and err[1] == "hint: it has short, talk"
     _, err = told(capsys, *way, "--stream", "talk", "-s", "de", status=2)
-    assert err == ["error: -s de: the language of --stream talk is en", "hint: leave one of them out"]
+    assert err == [
+        "error: -s de: the language of --stream talk is en",
+        "hint: leave one of them out",
+    ]
     _, short = told(capsys, *way, "--stream", "short")
     assert short[0] == "warning: line 1 was cut to the 4 pieces the model reads"
     _, talk = told(capsys, *way, "--stream", "talk")
     assert not any("warning" in line for line in talk)
-    subset, _ = told(capsys, *way[:2], *way[4:], "--stream", "talk", "--gen-subset", "valid")
-    assert len(subset) == sum(line.count("\t") for line in (labelled / "valid.txt").read_text().splitlines())
+    subset, _ = told(
+        capsys, *way[:2], *way[4:], "--stream", "talk", "--gen-subset", "valid"
+    )
+    assert len(subset) == sum(
+        line.count("\t") for line in (labelled / "valid.txt").read_text().splitlines()
+    )
 
 
 def test_a_pair_too_long_to_score_is_named(
     encoder: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finetune(labelled, tmp_path / "run", *HEADLINES, "--init-from", str(encoder), *REST, updates=1)
+    finetune(
+        labelled,
+        tmp_path / "run",
+        *HEADLINES,
+        "--init-from",
+        str(encoder),
+        *REST,
+        updates=1,
+    )
     text, target = (
         save(tmp_path / "text", ["ba be", "ba be bi"]),
         save(tmp_path / "target", ["ba", "ba " * 130]),
     )
     at = ["generate", tmp_path / "run", "-i", text, "--score-reference", target]
     _, err = told(capsys, *at, status=2)
-    pieces, source = err[0].split(" has ")[1].split(" pieces")[0], err[0].rpartition(" ")[2]
+    pieces, source = (
+        err[0].split(" has ")[1].split(" pieces")[0],
+        err[0].rpartition(" ")[2],
+    )
     assert err[0] == (
         f"error: --score-reference: line 2 has {pieces} pieces, the model generates at most {128 - 3 - int(source)} "
         f"behind a source of {source}"
@@ -379,7 +542,10 @@ def test_a_pair_too_long_to_score_is_named(
 
 
 def test_what_says_nothing_and_what_is_a_table_is_said(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    labelled: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     finetune(labelled, tmp_path / "run", *HEADLINES, *TINY, updates=1)
     text = save(tmp_path / "text", ["ba be", "", "bo"])
@@ -390,7 +556,10 @@ def test_what_says_nothing_and_what_is_a_table_is_said(
         f"warning: {table}: is read as text, a line at a time, and not as tsv; its table, preprocessed, is written from with --gen-subset"
     )
     monkeypatch.setattr(Tokenizer, "decode", lambda *_: " ")
-    assert told(capsys, *at, text)[1][0] == "warning: lines 1, 3 were given an empty output by the model"
+    assert (
+        told(capsys, *at, text)[1][0]
+        == "warning: lines 1, 3 were given an empty output by the model"
+    )
 
 
 def test_a_run_that_goes_on_keeps_what_it_began_with(
@@ -400,8 +569,18 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(
     finetune(labelled, tmp_path / "other", *at, updates=1)
     finetune(labelled, tmp_path / "run", *at, updates=1)
     finetune(labelled, tmp_path / "run", *at[:-2], updates=2)
-    assert Checkpoint.open(tmp_path / "run/checkpoints/last").recipe.init_from == encoder
-    base = ["finetune", labelled / "data", "--save-dir", tmp_path / "run", "--max-update", "3", *at[:-1]]
+    assert (
+        Checkpoint.open(tmp_path / "run/checkpoints/last").recipe.init_from == encoder
+    )
+    base = [
+        "finetune",
+        labelled / "data",
+        "--save-dir",
+        tmp_path / "run",
+        "--max-update",
+        "3",
+        *at[:-1],
+    ]
     assert told(capsys, *base, tmp_path / "other", status=2)[1] == [
         f"error: --init-from {tmp_path / 'other'}: {tmp_path / 'run'} holds a run that began with {encoder}",
         "hint: start another run with --save-dir, or leave it out to go on",
@@ -413,10 +592,27 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(
     kept = Checkpoint.open(tmp_path / "stacks/checkpoints/last").recipe
     assert (kept.init_stacks, kept.init_new) == ("encoder", "mean")
     for flag, other in (("--init-stacks", "decoder"), ("--init-new", "random")):
-        again = ["finetune", labelled / "data", "--save-dir", tmp_path / "stacks", "--max-update", "3", *at]
-        assert told(capsys, *again, flag, other, status=2)[1][0].startswith(f"error: {flag} {other}: ")
-    fresh = ["finetune", labelled / "data", "--save-dir", tmp_path / "fresh", *HEADLINES, *TINY]
+        again = [
+            "finetune",
+            labelled / "data",
+            "--save-dir",
+            tmp_path / "stacks",
+            "--max-update",
+            "3",
+            *at,
+        ]
+        assert told(capsys, *again, flag, other, status=2)[1][0].startswith(
+            f"error: {flag} {other}: "
+        )
+    fresh = [
+        "finetune",
+        labelled / "data",
+        "--save-dir",
+        tmp_path / "fresh",
+        *HEADLINES,
+        *TINY,
+    ]
     told(capsys, *fresh, "--max-update", "1")
-    assert told(capsys, *fresh, "--max-update", "2", "--init-from", encoder, status=2)[1][0].endswith(
-        "holds a run that began with none"
-    )
+    assert told(capsys, *fresh, "--max-update", "2", "--init-from", encoder, status=2)[
+        1
+    ][0].endswith("holds a run that began with none")

@@ -13,7 +13,13 @@ from masscli.models.transformer import Transformer
 from masscli.training.bench import measure as measuring
 from masscli.training.bench.measure import measure
 from masscli.training.bench.peers import HuggingFacePeer, Peer, PlainPeer
-from masscli.training.bench.workload import TERM, Workload, flops, model_loss, train_step
+from masscli.training.bench.workload import (
+    TERM,
+    Workload,
+    flops,
+    model_loss,
+    train_step,
+)
 
 CPU = torch.device("cpu")
 WORKLOAD = Workload("tiny", vocab_size=50, batch_size=3, length=7, steps=3, seconds=0.0)
@@ -29,19 +35,27 @@ class EncoderWorkload(Workload):
 ENCODER = EncoderWorkload(**asdict(WORKLOAD))
 
 
-@pytest.mark.parametrize("workload", [WORKLOAD, ENCODER], ids=["both stacks", "encoder"])
+@pytest.mark.parametrize(
+    "workload", [WORKLOAD, ENCODER], ids=["both stacks", "encoder"]
+)
 def test_operations_are_those_of_the_linear_layers(workload: Workload) -> None:
     config = workload.config()
     model = Transformer(config, workload.vocab_size, ())
     batch = workload.batch(config)
     counted = 0
 
-    def count(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def count(
+        module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
+    ) -> None:
         nonlocal counted
         counted += 2 * inputs[0].flatten(0, -2).shape[0] * module.weight.numel()
 
     for name, module in model.named_modules():
-        if hasattr(module, "weight") and module.weight.dim() == 2 and name.startswith(("encoder", "decoder")):
+        if (
+            hasattr(module, "weight")
+            and module.weight.dim() == 2
+            and name.startswith(("encoder", "decoder"))
+        ):
             module.register_forward_hook(count)
     model_loss(model, batch)
     counted += 2 * int(batch.counts[TERM]) * workload.vocab_size * config.dim
@@ -49,16 +63,22 @@ def test_operations_are_those_of_the_linear_layers(workload: Workload) -> None:
     assert flops(model, batch) == 3 * counted
 
 
-@pytest.mark.parametrize("workload", [WORKLOAD, ENCODER], ids=["both stacks", "encoder"])
+@pytest.mark.parametrize(
+    "workload", [WORKLOAD, ENCODER], ids=["both stacks", "encoder"]
+)
 def test_a_plain_peer_learns_the_batch(workload: Workload) -> None:
     check_peer(PlainPeer(workload.config(), workload.vocab_size), workload)
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("workload", [WORKLOAD, ENCODER], ids=["both stacks", "encoder"])
+@pytest.mark.parametrize(
+    "workload", [WORKLOAD, ENCODER], ids=["both stacks", "encoder"]
+)
 def test_hugging_face_learns_the_batch(workload: Workload) -> None:
     pytest.importorskip("transformers")
-    check_peer(HuggingFacePeer(workload.config(), workload.vocab_size, CPU, False), workload)
+    check_peer(
+        HuggingFacePeer(workload.config(), workload.vocab_size, CPU, False), workload
+    )
 
 
 def check_peer(peer: Peer, workload: Workload) -> None:
@@ -73,8 +93,15 @@ def check_peer(peer: Peer, workload: Workload) -> None:
 
 def test_a_line_for_each_figure() -> None:
     names = [figure.name for figure in measure(WORKLOAD, CPU, torch.float32)]
-    assert names[:3] == ["matrix products (the ceiling)", "training", "training, torch.nn.Transformer"]
-    assert names[-2:] == ["generation, beam 5, 64 at a time", "generation, beam 5, 1 at a time"]
+    assert names[:3] == [
+        "matrix products (the ceiling)",
+        "training",
+        "training, torch.nn.Transformer",
+    ]
+    assert names[-2:] == [
+        "generation, beam 5, 64 at a time",
+        "generation, beam 5, 1 at a time",
+    ]
     encoder = [figure.name for figure in measure(ENCODER, CPU, torch.float32)]
     assert not any("generation" in name for name in encoder)
 

@@ -13,7 +13,9 @@ from tests.toy_tasks import ENCODER, finetune
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
 
-def test_validation_examples_that_are_left_out_are_counted(toy: Path, tmp_path: Path) -> None:
+def test_validation_examples_that_are_left_out_are_counted(
+    toy: Path, tmp_path: Path
+) -> None:
     _, notes = build(recipe(toy, tmp_path / "run", "model.max_positions=7"))
     left_out = [note for note in notes if "validation examples" in note]
     assert left_out
@@ -22,7 +24,9 @@ def test_validation_examples_that_are_left_out_are_counted(toy: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("objective", ["mass", "denoise", "translate"])
-def test_lines_without_decoder_positions_are_left_out(objective: str, toy: Path, tmp_path: Path) -> None:
+def test_lines_without_decoder_positions_are_left_out(
+    objective: str, toy: Path, tmp_path: Path
+) -> None:
     """A text that encoder and decoder read is limited by the one with fewer positions."""
     dataset = "en-de" if objective == "translate" else "en"
     streams = {"one": {"dataset": dataset, "objective": {"name": objective}}}
@@ -36,5 +40,14 @@ def test_lines_without_decoder_positions_are_left_out(objective: str, toy: Path,
 def test_columns_that_were_chosen_are_named(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finetune(labelled, tmp_path / "run", "--task", "classify", "--table", "one", *ENCODER, updates=1)
+    finetune(
+        labelled,
+        tmp_path / "run",
+        "--task",
+        "classify",
+        "--table",
+        "one",
+        *ENCODER,
+        updates=1,
+    )
     assert "one: reads the columns sentence, label" in capsys.readouterr().err

@@ -13,7 +13,11 @@ from masscli.training.setup.run_folder import prepare_folder
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     # 300 bytes are more than file systems allow for a name.
-    for folder in (tmp_path / "file", tmp_path / "file" / "run", tmp_path / ("x" * 300)):
+    for folder in (
+        tmp_path / "file",
+        tmp_path / "file" / "run",
+        tmp_path / ("x" * 300),
+    ):
         with pytest.raises(MasscliError) as error:
             prepare_folder(folder)
         assert error.value.message.startswith(f"{folder}: cannot be written (")

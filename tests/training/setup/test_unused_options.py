@@ -82,7 +82,12 @@ DRAWN = f"{FORM} makes no pairs, and --masks dynamic draws by --seed"
     ids=lambda value: value[0] if isinstance(value, list) and value and value[0].startswith("--") else "",
 )  # fmt: skip
 def test_a_flag_without_effect_is_named(
-    idle: list[str], flags: list[str], why: str, useful: list[str], toy: Path, tmp_path: Path
+    idle: list[str],
+    flags: list[str],
+    why: str,
+    useful: list[str],
+    toy: Path,
+    tmp_path: Path,
 ) -> None:
     small = [str(toy), *SMALL, "--save-dir", str(tmp_path / "run"), "--objective"]
     if flags[0] in ("--relative-buckets", "--cross-output"):
@@ -101,29 +106,50 @@ def test_a_flag_without_effect_is_named(
 def unused(*args: str) -> list[tuple[str, str]]:
     """The flags of a command line that have no effect, as they were typed, and why."""
     run, request = composed_run(*args)
-    return [(request.names[problem.key], problem.message) for problem in run.unused_options]
+    return [
+        (request.names[problem.key], problem.message) for problem in run.unused_options
+    ]
 
 
 def test_a_run_with_one_flag_too_many_warns_once_and_trains(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--objective", "mass", "--eval-beam", "2", "--save-dir", str(tmp_path / "run")]
+    flags = [
+        "--objective",
+        "mass",
+        "--eval-beam",
+        "2",
+        "--save-dir",
+        str(tmp_path / "run"),
+    ]
     assert main(["pretrain", str(toy), *SMALL, *flags]) == 0
     lines = capsys.readouterr().err.splitlines()
-    warning = (
-        "warning: --eval-beam has no effect: nothing is searched for without --eval-bleu or --eval-rouge"
-    )
+    warning = "warning: --eval-beam has no effect: nothing is searched for without --eval-bleu or --eval-rouge"
     assert lines.count(warning) == 1
     assert (tmp_path / "run" / "checkpoints" / "last").exists()
 
 
 def test_a_flag_need_be_of_use_to_one_stream_only(toy: Path, tmp_path: Path) -> None:
     made = composed(
-        str(toy), *SMALL, "--objective", "roberta", "--auxiliary", "bert", "--short-seq-prob", "0.5"
+        str(toy),
+        *SMALL,
+        "--objective",
+        "roberta",
+        "--auxiliary",
+        "bert",
+        "--short-seq-prob",
+        "0.5",
     )
     assert {s.objective.name for s in made.stream.values()} == {"roberta", "bert"}
     flags = unused(
-        str(toy), *SMALL, "--objective", "roberta", "--auxiliary", "mlm", "--short-seq-prob", "0.5"
+        str(toy),
+        *SMALL,
+        "--objective",
+        "roberta",
+        "--auxiliary",
+        "mlm",
+        "--short-seq-prob",
+        "0.5",
     )
     assert [flag for flag, _ in flags] == ["--short-seq-prob"]
 
@@ -138,8 +164,13 @@ def test_tables_have_limits_of_their_own(labelled: Path, tmp_path: Path) -> None
         )
     ]
     squad = [str(labelled / "data"), *SMALL, "--task", "extract"]
-    composed(*squad, "--null-threshold", "1", "--qa-head", "albert", "--head-dropout", "0.2")
-    for more in (["--null-threshold", "1"], ["--qa-head", "albert", "--head-dropout", "0.2"]):
+    composed(
+        *squad, "--null-threshold", "1", "--qa-head", "albert", "--head-dropout", "0.2"
+    )
+    for more in (
+        ["--null-threshold", "1"],
+        ["--qa-head", "albert", "--head-dropout", "0.2"],
+    ):
         flags = unused(*squad, "--no-unanswerable", *more)
         assert more[-2] in [flag for flag, _ in flags]
 
@@ -147,9 +178,15 @@ def test_tables_have_limits_of_their_own(labelled: Path, tmp_path: Path) -> None
 # -- what is not refused -----------------------------------------------------------------------------------------------------------------
 
 
-def asked(toy: Path, objective: str, arch: str = "tiny", **options: str) -> TrainRequest:
+def asked(
+    toy: Path, objective: str, arch: str = "tiny", **options: str
+) -> TrainRequest:
     """The request of a command line that says no more."""
-    sides = ("en", "de") if OBJECTIVES.load(objective).input_kind.has_direction else (None, None)
+    sides = (
+        ("en", "de")
+        if OBJECTIVES.load(objective).input_kind.has_direction
+        else (None, None)
+    )
     return TrainRequest(
         recipe_options={"data": str(toy), "model": {"arch": arch}},
         objective=objective,
@@ -172,35 +209,85 @@ def test_defaults_and_named_sizes_say_nothing(toy: Path) -> None:
         assert compose(asked(toy, "mass", preset=preset)).unused_options == []
 
 
-def test_the_recipe_of_a_run_holds_every_default_and_is_used_again(toy: Path, tmp_path: Path) -> None:
-    streams = {"one": {"dataset": "en", "objective": {"name": "roberta", "tokens_per_sample": 24}}}
-    train(recipe(toy, tmp_path / "old", "train.max_update=1", "model.decoder_layers=0", streams=streams))
-    file = tmp_path / "old.toml"
-    written = to_toml(to_dict(Checkpoint.open(tmp_path / "old").recipe))
-    file.write_text(written, encoding="utf-8")
-    at = ["--objective", "roberta", "--config", str(file), "--save-dir", str(tmp_path / "new")]
-    assert "short_seq_prob = 0.0" in written and composed(*at).stream["one"].objective.name == "roberta"
-    file.write_text(written.replace("short_seq_prob = 0.0", "short_seq_prob = 0.5"), encoding="utf-8")
-    reason = f"{FORM} aims at no length but the full one"
-    assert unused(*at) == [(f"{file}: stream.one.objective.short_seq_prob", reason)]
-    sets = ["--set", "stream.one.objective.short_seq_prob=0", "--set", "optim.layer_decay_offset=2"]
-    assert [name for name, _ in unused(*at, *sets)] == ["--set optim.layer_decay_offset"]
-
-
-def test_a_run_that_was_begun_before_an_option_was_refused_goes_on(toy: Path, tmp_path: Path) -> None:
+def test_the_recipe_of_a_run_holds_every_default_and_is_used_again(
+    toy: Path, tmp_path: Path
+) -> None:
     streams = {
         "one": {
             "dataset": "en",
-            "objective": {"name": "roberta", "tokens_per_sample": 24, "short_seq_prob": 0.5},
+            "objective": {"name": "roberta", "tokens_per_sample": 24},
         }
     }
-    old = recipe(toy, tmp_path / "run", "train.max_update=1", "model.decoder_layers=0", streams=streams)
+    train(
+        recipe(
+            toy,
+            tmp_path / "old",
+            "train.max_update=1",
+            "model.decoder_layers=0",
+            streams=streams,
+        )
+    )
+    file = tmp_path / "old.toml"
+    written = to_toml(to_dict(Checkpoint.open(tmp_path / "old").recipe))
+    file.write_text(written, encoding="utf-8")
+    at = [
+        "--objective",
+        "roberta",
+        "--config",
+        str(file),
+        "--save-dir",
+        str(tmp_path / "new"),
+    ]
+    assert (
+        "short_seq_prob = 0.0" in written
+        and composed(*at).stream["one"].objective.name == "roberta"
+    )
+    file.write_text(
+        written.replace("short_seq_prob = 0.0", "short_seq_prob = 0.5"),
+        encoding="utf-8",
+    )
+    reason = f"{FORM} aims at no length but the full one"
+    assert unused(*at) == [(f"{file}: stream.one.objective.short_seq_prob", reason)]
+    sets = [
+        "--set",
+        "stream.one.objective.short_seq_prob=0",
+        "--set",
+        "optim.layer_decay_offset=2",
+    ]
+    assert [name for name, _ in unused(*at, *sets)] == [
+        "--set optim.layer_decay_offset"
+    ]
+
+
+def test_a_run_that_was_begun_before_an_option_was_refused_goes_on(
+    toy: Path, tmp_path: Path
+) -> None:
+    streams = {
+        "one": {
+            "dataset": "en",
+            "objective": {
+                "name": "roberta",
+                "tokens_per_sample": 24,
+                "short_seq_prob": 0.5,
+            },
+        }
+    }
+    old = recipe(
+        toy,
+        tmp_path / "run",
+        "train.max_update=1",
+        "model.decoder_layers=0",
+        streams=streams,
+    )
     file = tmp_path / "old.toml"
     train(old)
     file.write_text(
-        (tmp_path / "run/checkpoints/last/recipe.toml").read_text(encoding="utf-8"), encoding="utf-8"
+        (tmp_path / "run/checkpoints/last/recipe.toml").read_text(encoding="utf-8"),
+        encoding="utf-8",
     )
-    again = composed("--objective", "roberta", "--config", str(file), "--max-update", "2")
+    again = composed(
+        "--objective", "roberta", "--config", str(file), "--max-update", "2"
+    )
     assert again.save_dir == tmp_path / "run"
     assert any(note.endswith("from update 1") for note in build(again)[1])
 
@@ -212,9 +299,9 @@ def test_rules_name_options_that_there_are() -> None:
     """A rule for a name that no option has would never be broken."""
     for name in OBJECTIVES.builtin_names():
         schema: Any = OBJECTIVES.load(name)
-        assert {key for rule in schema().unused_options for key in rule.options.split()} <= {
-            row.key for row in iter_options(schema)
-        }, name
+        assert {
+            key for rule in schema().unused_options for key in rule.options.split()
+        } <= {row.key for row in iter_options(schema)}, name
     found = {
         f"{section}.{key}"
         for section, rules in section_rules(Recipe()).items()
@@ -228,7 +315,11 @@ def test_rules_name_options_that_there_are() -> None:
 def learned(toy: Path, folder: Path, options: Mapping[str, Any]) -> list[Any]:
     """All that an objective makes of the first examples, and how it weighs its losses."""
     streams = {"one": {"dataset": "en", "objective": options}}
-    layers = ["model.decoder_layers=0", "model.segments=2"] if options["name"] != "mass" else []
+    layers = (
+        ["model.decoder_layers=0", "model.segments=2"]
+        if options["name"] != "mass"
+        else []
+    )
     trainer, _ = build(recipe(toy, folder, *layers, streams=streams))
     stream = trainer.streams["one"]
     view = stream.batch_builder.dataset
@@ -238,10 +329,13 @@ def learned(toy: Path, folder: Path, options: Mapping[str, Any]) -> list[Any]:
     tokens += [
         side.cross_attention_mask
         for side in sides
-        if side.cross_attention_mask is not None and not bool(side.cross_attention_mask.all())
+        if side.cross_attention_mask is not None
+        and not bool(side.cross_attention_mask.all())
     ]  # all may be seen: said or not
     labels = [
-        t for term in sorted(batch.labels) for t in (batch.labels[term].ids, batch.labels[term].positions)
+        t
+        for term in sorted(batch.labels)
+        for t in (batch.labels[term].ids, batch.labels[term].positions)
     ]
     return [
         len(view),
@@ -254,7 +348,13 @@ def learned(toy: Path, folder: Path, options: Mapping[str, Any]) -> list[Any]:
     ("name", "key", "values", "idle", "useful"),
     [
         ("roberta", "short_seq_prob", (0.0, 1.0), {}, {"input_form": "segment-pair"}),
-        ("roberta", "dupe_factor", (1, 3), {"input_form": "doc-sentences"}, {"input_form": "sentence-pair"}),
+        (
+            "roberta",
+            "dupe_factor",
+            (1, 3),
+            {"input_form": "doc-sentences"},
+            {"input_form": "sentence-pair"},
+        ),
         ("roberta", "pair_seed", (1, 2), {}, {"masks": "static"}),
         (
             "roberta",
@@ -263,12 +363,30 @@ def learned(toy: Path, folder: Path, options: Mapping[str, Any]) -> list[Any]:
             {"input_form": "segment-pair", "mask_prob": 1.0},
             {"mask_prob": 1.0},
         ),
-        ("electra", "disc_weight", (1.0, 50.0), {"variant": "all-tokens-mlm"}, {"variant": "adversarial"}),
-        ("unilm", "ngram_prob", (0.0, 1.0), {"variant": "ae+ar"}, {"variant": "ae+par"}),
+        (
+            "electra",
+            "disc_weight",
+            (1.0, 50.0),
+            {"variant": "all-tokens-mlm"},
+            {"variant": "adversarial"},
+        ),
+        (
+            "unilm",
+            "ngram_prob",
+            (0.0, 1.0),
+            {"variant": "ae+ar"},
+            {"variant": "ae+par"},
+        ),
         ("unilm", "max_ngram", (2, 6), {"ngram_prob": 0.0}, {"ngram_prob": 1.0}),
         ("unilm", "corruption", ("all-mask", "80-10-10"), {"variant": "par"}, {}),
         ("mass", "k_of", ("words", "sequence"), {"k_tokens": 2}, {}),
-        ("mass", "k_rounding", ("nearest", "floor"), {"block": 5, "window": 20}, {"k": 0.3}),
+        (
+            "mass",
+            "k_rounding",
+            ("nearest", "floor"),
+            {"block": 5, "window": 20},
+            {"k": 0.3},
+        ),
         ("mass", "mask_eos", (True, False), {"block": 5, "window": 20}, {}),
         (
             "mass",
@@ -293,11 +411,14 @@ def test_an_option_that_is_refused_changes_nothing_and_else_something(
     tmp_path: Path,
 ) -> None:
     base = {"name": name} | (
-        {"tokens_per_sample": 24} if "tokens_per_sample" in OBJECTIVES.load(name).__dataclass_fields__ else {}
+        {"tokens_per_sample": 24}
+        if "tokens_per_sample" in OBJECTIVES.load(name).__dataclass_fields__
+        else {}
     )
     for more, alike in ((idle, True), (useful, False)):
         one, other = (
-            learned(toy, tmp_path / str(n), {**base, **more, key: value}) for n, value in enumerate(values)
+            learned(toy, tmp_path / str(n), {**base, **more, key: value})
+            for n, value in enumerate(values)
         )
         assert (one == other) is alike, more
         names = {
@@ -317,7 +438,8 @@ BLOCKS = [("bert", "tokens_per_sample", 24), ("roberta", "tokens_per_sample", 24
 
 
 @pytest.mark.parametrize(
-    ("name", "option", "size"), [("gpt", "tokens_per_sample", 24), ("mass", "window", 23)]
+    ("name", "option", "size"),
+    [("gpt", "tokens_per_sample", 24), ("mass", "window", 23)],
 )
 def test_what_does_not_fit_a_batch_names_what_makes_it_shorter(
     name: str, option: str, size: int, toy: Path, tmp_path: Path
@@ -326,7 +448,11 @@ def test_what_does_not_fit_a_batch_names_what_makes_it_shorter(
     streams = {
         "one": {
             "dataset": "en",
-            "objective": {"name": name, option: size, **({"block": 5} if name == "mass" else {})},
+            "objective": {
+                "name": name,
+                option: size,
+                **({"block": 5} if name == "mass" else {}),
+            },
         }
     }
     one_stack = ("model.encoder_layers=0",) if name == "gpt" else ()
@@ -338,8 +464,12 @@ def test_what_does_not_fit_a_batch_names_what_makes_it_shorter(
     )
 
 
-@pytest.mark.parametrize(("name", "option", "most"), BLOCKS, ids=[name for name, *_ in BLOCKS])
-def test_blocks_have_positions(name: str, option: str, most: int, toy: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "option", "most"), BLOCKS, ids=[name for name, *_ in BLOCKS]
+)
+def test_blocks_have_positions(
+    name: str, option: str, most: int, toy: Path, tmp_path: Path
+) -> None:
     """One more is refused; the longest that is not leaves nothing out, and is learned with a table of positions that ends there."""
     flag = "--" + option.replace("_", "-")
     own = ["--block", "5"] if name == "mass" else []
@@ -355,13 +485,22 @@ def test_blocks_have_positions(name: str, option: str, most: int, toy: Path, tmp
     streams = {
         "one": {
             "dataset": "en",
-            "objective": {"name": name, option: most, **({"block": 5} if name == "mass" else {})},
+            "objective": {
+                "name": name,
+                option: most,
+                **({"block": 5} if name == "mass" else {}),
+            },
         }
     }
     one_stack = {"mass": (), "gpt": ("model.encoder_layers=0",)}.get(
         name, ("model.decoder_layers=0", "model.segments=2")
     )
-    model = ("model.max_positions=24", "model.positions=learned", "train.max_update=3", *one_stack)
+    model = (
+        "model.max_positions=24",
+        "model.positions=learned",
+        "train.max_update=3",
+        *one_stack,
+    )
     trainer, _ = build(recipe(toy, tmp_path, *model, streams=streams))
     sampler = trainer.streams["one"].sampler
     assert sampler.skipped == 0
@@ -377,7 +516,16 @@ def test_blocks_have_positions(name: str, option: str, most: int, toy: Path, tmp
 
 def test_a_decoder_alone_has_its_own_positions(toy: Path) -> None:
     """More than --max-positions, which then nothing reads."""
-    at = [str(toy), *SMALL, "--objective", "gpt", "--max-positions", "24", "--decoder-max-positions", "40"]
+    at = [
+        str(toy),
+        *SMALL,
+        "--objective",
+        "gpt",
+        "--max-positions",
+        "24",
+        "--decoder-max-positions",
+        "40",
+    ]
     assert composed(*at, "--tokens-per-sample", "40").model.max_target_positions == 40
     with pytest.raises(MasscliError) as error:
         composed(*at, "--tokens-per-sample", "41")
@@ -399,14 +547,27 @@ def test_a_source_that_begins_with_a_symbol_needs_a_position_more(toy: Path) -> 
         "--window",
     ]
     composed(*at, "22")
-    with pytest.raises(MasscliError, match=r"^--window 23: the model has 24 positions$"):
+    with pytest.raises(
+        MasscliError, match=r"^--window 23: the model has 24 positions$"
+    ):
         composed(*at, "23")
 
 
 @pytest.mark.parametrize(("positions", "tokens"), [("24", 23), ("600", 512)])
-def test_a_window_is_as_long_as_there_are_positions_for(positions: str, tokens: int, toy: Path) -> None:
+def test_a_window_is_as_long_as_there_are_positions_for(
+    positions: str, tokens: int, toy: Path
+) -> None:
     trainer, _ = build(
-        composed(str(toy), *SMALL, "--objective", "mass", "--block", "5", "--max-positions", positions)
+        composed(
+            str(toy),
+            *SMALL,
+            "--objective",
+            "mass",
+            "--block",
+            "5",
+            "--max-positions",
+            positions,
+        )
     )
     stream = next(iter(trainer.streams.values()))
     assert stream.sampler.skipped == 0
@@ -428,9 +589,15 @@ def test_a_window_is_as_long_as_there_are_positions_for(positions: str, tokens: 
         ),
     ],
 )
-def test_layers_that_share_weights_have_no_height(flags: list[str], message: str, toy: Path) -> None:
+def test_layers_that_share_weights_have_no_height(
+    flags: list[str], message: str, toy: Path
+) -> None:
     at = [str(toy), *SMALL, "--objective", "albert", "--share-layers"]
-    for shared, layers, refused in (("all", "2", True), ("all", "1", False), ("none", "2", False)):
+    for shared, layers, refused in (
+        ("all", "2", True),
+        ("all", "1", False),
+        ("none", "2", False),
+    ):
         if not refused:
             composed(*at, shared, "--encoder-layers", layers, *flags)
             continue
@@ -472,28 +639,52 @@ def test_a_choice_of_streams_that_says_nothing_or_two_things(
         (["backtranslate"], "directions of back-translation are sampled equally often"),
     ],
 )
-def test_a_temperature_that_changes_no_sampling(args: list[str], reason: str, toy: Path) -> None:
+def test_a_temperature_that_changes_no_sampling(
+    args: list[str], reason: str, toy: Path
+) -> None:
     flags = unused(str(toy), *SMALL, "--objective", *args, "--lang-temperature", "5")
     assert flags == [("--lang-temperature", reason)]
 
 
 def test_a_choice_of_streams_that_says_one_thing(toy: Path) -> None:
     composed(str(toy), *SMALL, "--objective", "mass", "--lang-temperature", "5")
-    composed(str(toy), *SMALL, "--objective", "translate", "--langs", "de,en", "-s", "en", "-t", "de")
+    composed(
+        str(toy),
+        *SMALL,
+        "--objective",
+        "translate",
+        "--langs",
+        "de,en",
+        "-s",
+        "en",
+        "-t",
+        "de",
+    )
     assert list(
-        composed(str(toy), *SMALL, "--objective", "translate", "--langs", "de,en", "-s", "de").stream
+        composed(
+            str(toy), *SMALL, "--objective", "translate", "--langs", "de,en", "-s", "de"
+        ).stream
     ) == ["translate-de-en"]
     assert (
         len(
             composed(
-                str(toy), *SMALL, "--objective", "translate", "--langs", "de,en", "--pairs", "en-de,de-en"
+                str(toy),
+                *SMALL,
+                "--objective",
+                "translate",
+                "--langs",
+                "de,en",
+                "--pairs",
+                "en-de,de-en",
             ).stream
         )
         == 2
     )
 
 
-def test_what_is_left_out_is_said_with_the_limit_that_it_is_above(toy: Path, tmp_path: Path) -> None:
+def test_what_is_left_out_is_said_with_the_limit_that_it_is_above(
+    toy: Path, tmp_path: Path
+) -> None:
     one = {"one": {"dataset": "en", "objective": {"name": "mlm"}}}
     both = {"one": {"dataset": "en-de", "objective": {"name": "translate"}}}
     for n, (streams, changes, wanted) in enumerate((
@@ -503,15 +694,22 @@ def test_what_is_left_out_is_said_with_the_limit_that_it_is_above(toy: Path, tmp
     )):  # fmt: skip
         _, notes = build(recipe(toy, tmp_path / str(n), *changes, streams=streams))
         # Validation has a note of its own.
-        of_training = [note for note in notes if "left out" in note and "validation" not in note]
+        of_training = [
+            note for note in notes if "left out" in note and "validation" not in note
+        ]
         said = [note.partition("longer than ")[2] for note in of_training]
         assert said == [f"{limit} and are left out" for limit in wanted]
-    _, notes = build(recipe(toy, tmp_path / "bound", "train.max_target_positions=8", streams=one))
+    _, notes = build(
+        recipe(toy, tmp_path / "bound", "train.max_target_positions=8", streams=one)
+    )
     nothing = "--max-target-positions 8 bounds nothing: examples have one side, whose limit is --max-source-positions"
     assert nothing in notes
-    _, notes = build(recipe(toy, tmp_path / "used", "train.max_target_positions=8", streams=both))
+    _, notes = build(
+        recipe(toy, tmp_path / "used", "train.max_target_positions=8", streams=both)
+    )
     assert nothing not in notes and any(
-        "longer than --max-source-positions 1024 or" in note or "left out" in note for note in notes
+        "longer than --max-source-positions 1024 or" in note or "left out" in note
+        for note in notes
     )
 
 
@@ -529,7 +727,10 @@ def test_what_is_asked_of_a_validation_that_cannot_be(
     text.write_text("ba be bi bo\n" * 9, encoding="utf-8")
     preprocess(
         PreprocessConfig(
-            langs=("en",), mono=(f"en={text}",), spm_model=toy / "vocab.model", destdir=tmp_path / "data"
+            langs=("en",),
+            mono=(f"en={text}",),
+            spm_model=toy / "vocab.model",
+            destdir=tmp_path / "data",
         )
     )
     one = {"one": {"dataset": "en", "objective": {"name": "mass"}}}

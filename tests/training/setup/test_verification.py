@@ -45,7 +45,16 @@ READERS = {
     "alignments": ["align", "DATA", "-s", "en", "-t", "de"],
     "shortlist": ["shortlist", "DATA", "-s", "en", "-t", "de"],
     "split": ["generate", "RUN", "--gen-subset", "valid", "--data", "DATA"],
-    "frequent pieces": ["generate", "RUN", "--min-piece-count", "1", "--data", "DATA", "--input", "in.txt"],
+    "frequent pieces": [
+        "generate",
+        "RUN",
+        "--min-piece-count",
+        "1",
+        "--data",
+        "DATA",
+        "--input",
+        "in.txt",
+    ],
     "retrieval": ["inspect", "RUN", "--retrieval", "--data", "DATA"],
     "measurement": ["score", "RUN", "--gen-subset", "valid", "--data", "DATA"],
 }
@@ -54,7 +63,11 @@ READERS = {
 
 @pytest.mark.parametrize("reader", READERS)
 def test_nothing_is_learned_or_measured_on_changed_shards(
-    reader: str, damaged: Path, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reader: str,
+    damaged: Path,
+    run_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     places = {"DATA": str(damaged), "RUN": str(run_folder)}
@@ -66,7 +79,9 @@ def test_nothing_is_learned_or_measured_on_changed_shards(
 
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
-def test_training_on_changed_shards_is_refused(command: str, damaged: Path, tmp_path: Path) -> None:
+def test_training_on_changed_shards_is_refused(
+    command: str, damaged: Path, tmp_path: Path
+) -> None:
     chooser = {"pretrain": "--objective=mass", "finetune": "--task=translate"}[command]
     save_dir = tmp_path / "run"
     with pytest.raises(MasscliError, match="does not match its checksum"):
@@ -107,15 +122,23 @@ def test_only_one_process_of_a_machine_reads_everything(
 
 
 def test_a_long_verification_says_how_far_it_is(
-    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("masscli.data.storage.verification.SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr(
+        "masscli.data.storage.verification.SECONDS_BETWEEN_REPORTS", 0.0
+    )
     folder = shutil.copytree(toy, tmp_path / "data")
     (folder / ".verified.json").unlink(missing_ok=True)
     RunContext.open(folder)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == len(DataFolder.open(folder).manifest.files)
-    assert lines[-1] == f"{folder}: verified 0.0 of 0.0 GB (once for each copy; --no-verify skips it)"
+    assert (
+        lines[-1]
+        == f"{folder}: verified 0.0 of 0.0 GB (once for each copy; --no-verify skips it)"
+    )
     # What was verified is not read again.
     RunContext.open(folder)
     assert capsys.readouterr().err == ""

@@ -21,6 +21,16 @@ __all__ = [
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         family.model_type: family
-        for family in (BERT, ROBERTA, XLMR, CAMEMBERT, DISTILBERT, ALBERT, ELECTRA, GPT, GPT2)
+        for family in (
+            BERT,
+            ROBERTA,
+            XLMR,
+            CAMEMBERT,
+            DISTILBERT,
+            ALBERT,
+            ELECTRA,
+            GPT,
+            GPT2,
+        )
     }
 )

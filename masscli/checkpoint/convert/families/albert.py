@@ -41,11 +41,17 @@ ALBERT = Family(
     tied_bias={"predictions.decoder.bias": "predictions.bias"},
     task_prefixes=encoder.TASK_PREFIXES,
     config_defaults=encoder.CONFIG_DEFAULTS
-    | {"activation": "gelu_new", "dropout": 0.0, "attention_dropout": 0.0, "embedding_dim": 128},
+    | {
+        "activation": "gelu_new",
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "embedding_dim": 128,
+    },
     config_keys=encoder.CONFIG_KEYS | {"embedding_dim": "embedding_size"},
     full_class="AlbertForPreTraining",
     lm_class="AlbertForMaskedLM",
     bare_class="AlbertModel",
     activations=encoder.ACTIVATIONS,
-    required_config=encoder.REQUIRED_CONFIG | {"num_hidden_groups": 1, "inner_group_num": 1},
+    required_config=encoder.REQUIRED_CONFIG
+    | {"num_hidden_groups": 1, "inner_group_num": 1},
 )

@@ -17,7 +17,8 @@ ELECTRA = Family(
     roles=encoder.ROLES,
     objective="electra",
     prefix="electra.",
-    body=encoder.BERT_BODY | {"embedding_projections.encoder.*": "~embeddings_project.*"},
+    body=encoder.BERT_BODY
+    | {"embedding_projections.encoder.*": "~embeddings_project.*"},
     pooler={},
     lm_head={
         "head_transforms.shared.dense.*": "generator_predictions.dense.*",

@@ -73,7 +73,9 @@ class Family:
     """Whether position embeddings begin at row (id of padding) + 1, as in fairseq, instead of row 0."""
     fixed_head_activation: str | None = None
     """The activation of the LM head, whatever config.json says; None if it is that of the layers."""
-    unknown_tensor_hint: str = "a model with other parts than the published ones cannot be imported"
+    unknown_tensor_hint: str = (
+        "a model with other parts than the published ones cannot be imported"
+    )
     """The hint of the error about a tensor that the family does not have."""
 
     @property
@@ -102,7 +104,10 @@ def expand_names(ours: str, theirs: str, layers: int) -> list[tuple[str, str]]:
     """
     pairs = [(ours, theirs)]
     if "#" in ours:
-        pairs = [(ours.replace("#", str(layer)), theirs.replace("#", str(layer))) for layer in range(layers)]
+        pairs = [
+            (ours.replace("#", str(layer)), theirs.replace("#", str(layer)))
+            for layer in range(layers)
+        ]
     if "*" not in ours:
         return pairs
     expanded = []

@@ -53,7 +53,12 @@ GPT = Family(
     lm_class="OpenAIGPTLMHeadModel",
     bare_class="OpenAIGPTLMHeadModel",
     # What the library calls gelu in this family is the approximation by tanh.
-    config_defaults={"norm_eps": 1e-5, "activation": "gelu", "dropout": 0.1, "attention_dropout": 0.1},
+    config_defaults={
+        "norm_eps": 1e-5,
+        "activation": "gelu",
+        "dropout": 0.1,
+        "attention_dropout": 0.1,
+    },
     activations={"gelu": "gelu_tanh", "relu": "relu", "swish": "swish"},
     transposed=True,
 )
