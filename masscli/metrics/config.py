@@ -81,10 +81,11 @@ class ScoreConfig:
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """The options that can have no effect, each with a condition that is true if it has none, and why."""
+        """Rules that say which options have no effect, given the values of the others, and why."""
         metrics = set(self.metric)
         has_rouge = any(name.startswith("rouge") for name in metrics)
-        ignore_case = {
+        never_differ_by_case = {
+            "ter",
             "rouge",
             "rouge-1",
             "rouge-2",
@@ -111,9 +112,14 @@ class ScoreConfig:
             ),
             UnusedOption("f1" not in metrics, "positive", "it is for --metric f1"),
             UnusedOption(
-                metrics <= ignore_case,
+                metrics <= never_differ_by_case,
                 "lowercase",
                 "case does not count in these metrics",
+            ),
+            UnusedOption(
+                metrics == {"entity-f1"},
+                "lowercase",
+                "case always counts in the tags of --metric entity-f1",
             ),
             UnusedOption(
                 not (self.confidence or self.paired),

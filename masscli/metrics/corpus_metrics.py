@@ -41,7 +41,10 @@ class CorpusMetric(SignedMetric):
 
     @abstractmethod
     def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
-        """Return the value of the metric on these lines, from 0 to 1, or from -1 to 1 for a correlation."""
+        """Return the value of the metric on these lines, from 0 to 1, or from -1 to 1 for a correlation.
+
+        `gold` and `predicted` have equally many lines, without white space at their ends.
+        """
 
     def resampling_units(
         self, gold: Sequence[str], predicted: Sequence[str]
@@ -70,7 +73,7 @@ class CorpusMetric(SignedMetric):
             values = self._bootstrap(
                 self.resampling_units(gold, predicted), n_bootstrap
             )
-            # The interval of 95%, as sacreBLEU computes it.
+            # Half of the interval of 95%. sacreBLEU takes the nearest samples, which hardly differs.
             low, high = np.percentile(values, [2.5, 97.5])
             score._mean = float(np.mean(values))
             score._ci = float(high - low) / 2
@@ -245,7 +248,10 @@ class Pearson(CorpusMetric):
     def _read_numbers(
         self, gold: Sequence[str], predicted: Sequence[str]
     ) -> tuple[Sequence[float], Sequence[float]]:
-        """Return the numbers in gold and predicted lines. Raises MasscliError if a line is not a number."""
+        """Return the numbers in gold and in predicted lines.
+
+        Raises MasscliError, which names the line, if one is not a finite number.
+        """
         return self._parse(gold, "the reference"), self._parse(
             predicted, "the hypothesis"
         )
@@ -286,7 +292,8 @@ class Spearman(Pearson):
 class EntityF1(CorpusMetric):
     """F1 (times 100) of entities in CoNLL lines; an entity is right if its span and its type are equal.
 
-    The tag of a word is the last column of its line, and a blank line ends a sentence.
+    The tag of a word is the last column of its line, and a blank line ends a sentence. Blank lines must stand
+    at the same places in hypotheses and references, as `masscli score` makes sure.
     """
 
     title: ClassVar[str] = "entity F1"
@@ -302,8 +309,7 @@ class EntityF1(CorpusMetric):
     ) -> list[Unit]:
         """Return the units that bootstrap resampling draws, which are sentences.
 
-        A unit has the gold and the predicted lines of a sentence, and the blank line after it in the
-        reference.
+        A unit has the gold and the predicted lines of a sentence, and ends in a blank line on both sides.
         """
         units: list[Unit] = []
         unit: Unit = ([], [])
@@ -313,9 +319,9 @@ class EntityF1(CorpusMetric):
             if not gold_line:
                 units.append(unit)
                 unit = ([], [])
-        # The last sentence may lack its blank line.
+        # The last sentence may lack its blank line. Where it is drawn, another one may follow it.
         if unit[0]:
-            units.append(unit)
+            units.append(([*unit[0], ""], [*unit[1], ""]))
         return units
 
     def signature_fields(self) -> dict[str, str]:

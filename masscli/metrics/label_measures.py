@@ -56,23 +56,22 @@ def matthews(gold: Labels, predicted: Labels) -> float:
     predicted_variance = n * n - sum(
         count * count for count in predicted_counts.values()
     )
-    return _ratio(covariance, math.sqrt(predicted_variance) * math.sqrt(gold_variance))
+    return _correlation(covariance, gold_variance, predicted_variance)
 
 
 def pearson(gold: Sequence[float], predicted: Sequence[float]) -> float:
     """Return Pearson's correlation coefficient, from -1 to 1; 0 if either list is constant."""
-    n = max(1, len(gold))
-    # Exact sums do not depend on the order of the lines.
-    gold_mean = math.fsum(gold) / n
-    predicted_mean = math.fsum(predicted) / n
-    gold_deviations = [value - gold_mean for value in gold]
-    predicted_deviations = [value - predicted_mean for value in predicted]
+    # The mean of equal numbers may differ from them by rounding, and their deviations correlate by chance.
+    if len(set(gold)) < 2 or len(set(predicted)) < 2:
+        return 0.0
+    gold_deviations = _deviations(gold)
+    predicted_deviations = _deviations(predicted)
     covariance = math.fsum(
         a * b for a, b in zip(gold_deviations, predicted_deviations, strict=True)
     )
     gold_variance = math.fsum(deviation**2 for deviation in gold_deviations)
     predicted_variance = math.fsum(deviation**2 for deviation in predicted_deviations)
-    return _ratio(covariance, math.sqrt(gold_variance) * math.sqrt(predicted_variance))
+    return _correlation(covariance, gold_variance, predicted_variance)
 
 
 def spearman(gold: Sequence[float], predicted: Sequence[float]) -> float:
@@ -101,8 +100,8 @@ def ranks(values: Sequence[float]) -> list[float]:
 def choose_positive_label(labels: Sequence[str], positive: str) -> str | None:
     """Return the label whose F1 is computed, or None, which stands for macro F1.
 
-    It is `positive` unless this is empty, else the second of two labels in alphabetical order. `labels` are
-    the distinct labels.
+    It is `positive` unless this is empty, or else the second in alphabetical order if there are two labels,
+    and None otherwise. `labels` are the distinct labels.
     """
     if positive:
         return positive
@@ -115,6 +114,28 @@ def choose_positive_label(labels: Sequence[str], positive: str) -> str | None:
 def _count_equal(gold: Labels, predicted: Labels) -> int:
     """Return the number of positions at which both lists have the same label."""
     return sum(a == b for a, b in zip(gold, predicted, strict=True))
+
+
+def _deviations(values: Sequence[float]) -> list[float]:
+    """Return the difference of each value from the mean of all, times a power of two.
+
+    The power of two brings the largest value below 1, and changes no correlation.
+    """
+    # The squares of large numbers would overflow. To scale by a power of two is exact.
+    exponent = math.frexp(max(map(abs, values)))[1]
+    scaled = [math.ldexp(value, -exponent) for value in values]
+    # An exact sum does not depend on the order of the lines.
+    mean = math.fsum(scaled) / len(scaled)
+    return [value - mean for value in scaled]
+
+
+def _correlation(covariance: float, variance: float, other_variance: float) -> float:
+    """Return the correlation of two variables with these (co)variances, or 0 if one of them is constant."""
+    correlation = _ratio(covariance, math.sqrt(variance) * math.sqrt(other_variance))
+    # Rounding may carry a perfect correlation beyond 1.
+    if abs(correlation) > 1:
+        return math.copysign(1.0, correlation)
+    return correlation
 
 
 def _ratio(numerator: float, denominator: float) -> float:

@@ -30,16 +30,17 @@ class MultiBleu(BLEU):
     def __init__(
         self, language: str, preprocessing: TextPreprocessing, effective_order: bool
     ) -> None:
-        """Set up BLEU without smoothing, to which `preprocessing` is applied on both sides before.
+        """Set up BLEU without smoothing; `preprocessing` is applied to hypotheses and references.
 
-        `language` decides the Moses rules. With `effective_order`, orders of n-grams without a match are left
-        out, as for single lines.
+        `language` decides the Moses rules. With `effective_order`, which is for single lines, the orders of
+        n-grams of which a hypothesis has none, because it is too short, are left out.
         """
         super().__init__(
             lowercase=preprocessing.lowercase,
             # Text is tokenized by _preprocess_segment, so BLEU itself must leave it alone.
             tokenize="none",
             smooth_method="none",
+            # sacreBLEU would warn of tokenized text, of which `masscli score` warns itself.
             force=True,
             effective_order=effective_order,
         )

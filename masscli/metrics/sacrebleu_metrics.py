@@ -35,8 +35,8 @@ class Bleu(BLEU):
         Raises MasscliError if the tokenizer's model or MeCab is not installed.
         """
         _check_installed(options.tokenize)
-        # A single line often has no 4-grams in common; sacreBLEU's own command leaves such orders out as
-        # well.
+        # A line of fewer than four tokens has no 4-grams. For lines, sacreBLEU's own command leaves such
+        # orders out as well. `force` switches off its warning of tokenized text, since masscli has its own.
         return cls(
             lowercase=options.lowercase,
             tokenize=options.tokenize,

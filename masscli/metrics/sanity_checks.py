@@ -173,7 +173,10 @@ def _check_characters(
 def check_tokenization(
     references: Mapping[str, Sequence[str]], options: ScoreConfig
 ) -> Iterator[str]:
-    """Yield a warning if BLEU's tokenizer does not find words in references, whose script has no spaces."""
+    """Yield a warning for references in a script without spaces, in which BLEU's tokenizer finds no words.
+
+    Nothing is checked unless `options` ask for BLEU.
+    """
     if "bleu" not in options.metric or options.tokenize not in ("13a", "intl", "none"):
         return
     for name, lines in references.items():
@@ -306,12 +309,12 @@ def _check_f1(
 ) -> Iterator[str]:
     """Yield warnings if F1 is probably not that of the label which the user has in mind.
 
-    This is so if one side has at most two labels and the other one has more, which makes it a mean, or if
-    there is only one label.
+    This is so if there are more than two labels, which makes F1 a mean, but one side has at most two and the
+    other one has some that it lacks, or if there is only one label. `ours` are the labels of hypotheses.
     """
     labels = ours | theirs
     sides = ((name, ours, reference_name, theirs), (reference_name, theirs, name, ours))
-    # One side has two labels, and the other has more: F1 of the positive label was probably meant.
+    # One side has at most two labels: F1 of the positive label was probably meant.
     for side, own_labels, other, other_labels in sides:
         if len(labels) > 2 and len(other_labels) <= 2 and own_labels - other_labels:
             extra = _some_labels(own_labels - other_labels)

@@ -84,7 +84,8 @@ def score(
     """Return the corpus score of each metric that `options` names.
 
     `references` has one or more lists, each with a reference for every hypothesis. Raises MasscliError if
-    lengths differ or there are no lines, and ConfigError if a metric is unknown.
+    lengths differ, if there are no lines, or if lines do not suit a metric, and ConfigError if a metric is
+    unknown.
     """
     _check_lengths({"hypotheses": hypotheses}, references)
     samples = options.bootstrap if options.confidence else 1
@@ -100,7 +101,9 @@ def score_lines(
 ) -> list[list[Score]]:
     """Score every line by itself: return a list for each line, with a score for each metric of `options`.
 
-    `references` has one or more lists, each with a reference for every hypothesis.
+    `references` has one or more lists, each with a reference for every hypothesis. Raises MasscliError if
+    lengths differ, if there are no lines, or for a metric that is defined for a whole corpus only, and
+    ConfigError if a metric is unknown.
     """
     _check_lengths({"hypotheses": hypotheses}, references)
     # Building a metric may load a tokenizer, so one serves all lines.
@@ -123,7 +126,8 @@ def compare(
     """Compare systems with the first one, the baseline, by paired bootstrap resampling.
 
     `systems` maps the name of each system to its hypotheses. Returns the scores of each system, one for each
-    metric of `options`; those of the baseline have no `p`.
+    metric of `options`; those of the baseline have no `p`. Raises MasscliError if lengths differ, if there
+    are no lines, or for a metric without scores of single lines, and ConfigError if a metric is unknown.
     """
     from sacrebleu.significance import PairedTest, Result
 

@@ -121,13 +121,14 @@ def evaluate_squad(
     threshold: float = 1.0,
     missing_is_wrong: bool = False,
 ) -> dict[str, float]:
-    """Return the values that the official script of SQuAD reports, under its keys; scores are times 100.
+    """Return the values that the official script of SQuAD 2.0 reports, under its keys; scores are times 100.
 
-    These are `exact`, `f1` and `total`, the number of questions. With `v2` they are also given for the
-    questions with and without an answer (`HasAns_`, `NoAns_`). If `no_answer_probabilities` are given, a
-    question whose probability is above `threshold` is scored as predicted to be unanswerable, and with `v2`
-    the best thresholds are reported too. Raises MasscliError if there are no questions or if a predicted
-    question has no probability, and for the same questions as `score_questions`.
+    The scores of version 1.1 have the same keys. They are `exact`, `f1` and `total`, the number of questions.
+    With `v2` they are also given for the questions with and without an answer (`HasAns_`, `NoAns_`). If
+    `no_answer_probabilities` are given, a question whose probability is above `threshold` is scored as
+    predicted to be unanswerable, and with `v2` the best thresholds are reported too. Raises MasscliError if
+    there are no questions or if a predicted question has no probability, and for the same questions as
+    `score_questions`.
     """
     scores = score_questions(questions, predictions, v2, missing_is_wrong)
     if not questions:
@@ -173,7 +174,8 @@ def best_threshold(
     Returns this score (times 100) and the lowest threshold that gives it. `scores` holds the score of each
     question if it is answered as predicted. Questions whose probability is above the threshold count as
     predicted to be unanswerable. The threshold at which none is answered is 0, as in the official script, or
-    just below the least probability if that is negative.
+    just below the least probability if that is negative. As there, questions of equal probability are tried
+    one after another, so that the score may be one that only some of them give.
     """
     # With no question answered, only those without an answer are right.
     current = float(

@@ -80,22 +80,25 @@ _STEP_3 = {
 }
 """The endings that step 3 replaces, and what replaces them."""
 _STEP_4 = (
-    *(
-        "al",
-        "ance",
-        "ence",
-        "er",
-        "ic",
-        "able",
-        "ible",
-        "ant",
-        "ement",
-        "ment",
-        "ent",
-        "ion",
-        "ou",
-    ),
-    *("ism", "ate", "iti", "ous", "ive", "ize"),
+    "al",
+    "ance",
+    "ence",
+    "er",
+    "ic",
+    "able",
+    "ible",
+    "ant",
+    "ement",
+    "ment",
+    "ent",
+    "ion",
+    "ou",
+    "ism",
+    "ate",
+    "iti",
+    "ous",
+    "ive",
+    "ize",
 )
 """The endings that step 4 removes."""
 

@@ -37,9 +37,9 @@ def drop_unlabelled(
 ) -> tuple[ScoreConfig, list[int] | None]:
     """Return the options with `no_gold` filled in, and the indices (from 0) of examples with a gold label.
 
-    The indices are None if no label means "no gold label". If there are several references, one of them must
-    have a gold label. Raises MasscliError if no example is left, or with --sentence-level if some would be
-    left out.
+    The indices are None if no label means "no gold label". An example with several references has a gold
+    label if one of them is one. Raises MasscliError if no example is left, or with --sentence-level if some
+    would be left out.
     """
     # An empty --no-gold says that there is no such label.
     if options.no_gold is None:

@@ -14,6 +14,7 @@ from masscli.__main__ import run as masscli
 from masscli.cli.app import dispatch
 from masscli.core.errors import MasscliError
 from masscli.metrics import entities, label_measures
+from masscli.metrics.corpus_metrics import EntityF1
 from tests.oracles import chunks
 
 
@@ -57,6 +58,33 @@ def test_two_labels(seed: int) -> None:
 def test_a_constant_prediction_has_no_correlation() -> None:
     assert label_measures.matthews(["0", "1", "1"], ["1", "1", "1"]) == 0
     assert label_measures.pearson([1.0, 2.0], [3.0, 3.0]) == 0
+    # The mean of these numbers is not quite 0.7.
+    assert label_measures.pearson([0.7, 0.7, 0.7], [0.7, 0.7, 0.7]) == 0
+
+
+@pytest.mark.parametrize("scale", [1e-200, 0.1, 1e200, 1.7e308])
+def test_a_correlation_does_not_depend_on_the_scale(scale: float) -> None:
+    gold, predicted = [-1.0, 0.25, 0.5, 0.75], [0.5, 0.25, 1.0, 0.75]
+    expected = label_measures.pearson(gold, predicted)
+    assert label_measures.pearson(
+        [scale * value for value in gold], predicted
+    ) == pytest.approx(expected)
+    assert label_measures.pearson(gold, gold) <= 1
+
+
+@pytest.mark.parametrize("size", range(2, 40))
+def test_perfect_agreement_is_not_above_1(size: int) -> None:
+    labels = [str(number % 3) for number in range(size)]
+    assert 1 - 1e-12 <= label_measures.matthews(labels, labels) <= 1
+
+
+def test_sentences_stay_apart_in_resampling() -> None:
+    """The last sentence has no blank line, which must not join it to the sentence drawn after it."""
+    metric = EntityF1()
+    first, last = metric.resampling_units(["I-X", "", "I-X"], ["I-X", "", "O"])
+    assert metric.compute(last[0] + first[0], last[1] + first[1]) == pytest.approx(
+        2 / 3
+    )
 
 
 def test_matthews_of_three_labels_is_that_of_gorodkin() -> None:

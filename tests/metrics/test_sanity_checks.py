@@ -141,6 +141,8 @@ def test_a_blank_gold_label_is_refused(
         ("chrf", "--missing wrong", "for --metric squad"),
         ("f1", "--na-prob-thresh 0.5", "for --metric squad"),
         ("rouge", "--lowercase", "case does not count"),
+        ("ter", "--lowercase", "case does not count"),
+        ("entity-f1", "--lowercase", "case always counts"),
         ("chrf", "--tokenize 13a", "it is for --metric bleu"),
     ],
 )
@@ -165,7 +167,7 @@ def test_options_without_effect_are_named(
 @pytest.mark.parametrize(
     "options",
     ["-m bleu --tokenize zh", "-m multi-bleu --lang de", "-m f1 --positive a", "-m bleu --confidence --bootstrap 9",
-     "-m rouge --summary-separator |", "-m accuracy --lowercase", "-m rouge,bleu --lowercase"],
+     "-m rouge --summary-separator |", "-m accuracy --lowercase", "-m rouge,bleu --lowercase", "-m ter,chrf --lowercase"],
 )  # fmt: skip
 def test_options_with_an_effect_are_not(
     options: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

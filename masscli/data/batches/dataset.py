@@ -17,9 +17,10 @@ from masscli.data.batches.batch import Batch
 from masscli.data.storage.columns import RaggedColumn
 
 SPECIAL_TOKENS = 2
-"""Largest number of special tokens that every line gets: one before it, one after it."""
+"""The number of special tokens that is counted for every line, whatever the model: one before it, one after
+it."""
 STRETCH = 256
-"""The number of lines of running text after which their place in it is noted."""
+"""The place in running text is kept in memory for every line whose number is a multiple of this."""
 READ_LINES = STRETCH << 12
 """The number of lines whose lengths are read at a time."""
 
@@ -61,7 +62,7 @@ class Collator(Protocol):
 
 
 class LineDataset:
-    """The first `limit` rows of one column (sentences) or of several aligned ones (pairs).
+    """The first `limit` rows (None: all) of one column (sentences) or of several aligned ones (pairs).
 
     `extra_tokens` is the number of special tokens that a line may get besides SPECIAL_TOKENS.
     """

@@ -87,8 +87,8 @@ def plan(
     """Yield planned micro-batches without end, beginning with `first_draw`.
 
     `samplers` and `positions` have an entry for each stream; a stream without a position begins at its start.
-    `sampling_weights` takes a draw and returns the relative frequency of each stream in it; `update_freq` is
-    the number of micro-batches in a draw.
+    `sampling_weights` takes the number of a draw and returns the relative frequency of each stream in it;
+    `update_freq` is the number of micro-batches in a draw.
     """
     names = list(samplers)
     current = {name: positions.get(name, Position()) for name in names}

@@ -90,7 +90,8 @@ class PackedSentenceDataset:
 
         A piece of one token, a separator alone, is left out.
         """
-        # Rows are packed some at a time, so that no array grows with the corpus but the index.
+        # Rows are packed some at a time, so that no array grows with the corpus but the index. Each row has a
+        # separator, so that a block has no more than `size` rows, and at least one is complete each time.
         most_rows = max(ROWS_AT_A_TIME, self.size + 1)
         parts = [np.zeros((0, 4), np.int64)]
         row = 0

@@ -68,8 +68,9 @@ class BatchSampler:
 
     `sizes(start, stop)` returns the lengths (stop - start, sides) of examples. Examples with a side above
     `limits.max_lengths` are left out, and `skipped` counts them. `name` is the stream that messages name.
-    Without `shuffle` examples are sorted by length. `batch_lengths` takes sizes (N, sides) and returns the
-    number of tokens (N,) that each example takes up in a micro-batch, by default those of its longest side.
+    Without `shuffle` examples are sorted by the length of their last side, then of the one before it.
+    `batch_lengths` takes sizes (N, sides) and returns the number of tokens (N,) that each example takes up in
+    a micro-batch, by default those of its longest side.
 
     Raises MasscliError if no example is left, or if one does not fit `limits.max_tokens` alone.
     """

@@ -13,14 +13,15 @@ from masscli.text import corpus
 
 
 def aligned_files(path: Path) -> list[Path]:
-    """Return the paths in `SOURCE:TARGET`, split at the colon."""
+    """Return the two paths in `SOURCE:TARGET`, or whatever other number of paths the colons separate."""
     return [Path(name) for name in str(path).split(":")]
 
 
 def read_aligned(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record with the fields `source` and `target` for every line of the files in SOURCE:TARGET.
 
-    No line is a bad row. Raises MasscliError if the files do not have the same number of lines.
+    No line is a bad row. Raises MasscliError if `path` does not name two files, or if they do not have the
+    same number of lines.
     """
     files = aligned_files(path)
     if len(files) != 2:

@@ -15,7 +15,10 @@ SKIP_ADVICE = "--bad-rows skip leaves such rows out, counts them and lists them"
 
 
 class BadRow(NamedTuple):
-    """A row that was skipped: its file, the line at which it starts, and what is wrong with it."""
+    """A row that was skipped: its file, its line, and what is wrong with it.
+
+    `line` is `Record.line`; of a sentence in CoNLL it is the first line that is broken.
+    """
 
     path: str
     line: int

@@ -124,6 +124,7 @@ def _first_word_line(rows: Sequence[str]) -> str:
 def _split_columns(row: str, has_tabs: bool) -> list[str]:
     if has_tabs:
         return row.split("\t")
+    # `str.split` would also split at U+00A0 and the like, which are part of words.
     return re.findall(r"[^ \r]+", row)
 
 

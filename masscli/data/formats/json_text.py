@@ -62,8 +62,9 @@ def read_objects(
 ) -> Iterator[tuple[int, dict[str, str], dict[str, list[str]]]]:
     """Yield the line number, the text fields and the list fields of every object of a JSONL file.
 
-    Numbers and booleans become strings, as JSON writes them. A line that is not an object, or an object that
-    does not have the same fields as the first one, is a bad row.
+    Numbers and booleans become strings, as `json.dumps` writes them (1.50 becomes 1.5). A line is a bad row
+    if it is not an object, if its fields are not those of the first object, or if a value is null, an object,
+    or a list of anything but strings, numbers and booleans.
     """
     # Whether each field of the first object is a list.
     expected: dict[str, bool] = {}
@@ -85,11 +86,14 @@ def _read_object(
     """Return the text fields and the list fields of the object in one line, in the order of the first object.
 
     `expected` says for each field of the first object whether it is a list; it is empty for the first object
-    itself. Raises MasscliError if the line is not such an object.
+    itself. Raises MasscliError, which names `place`, if the line is no object with these fields.
     """
     value = parse_json_at(place, row, JSONL_HINT)
     if not isinstance(value, dict):
         raise MasscliError(f"{place}: expected an object, got {row[:40]}", JSONL_HINT)
+    # Without this check, an empty first object would allow those after it any fields.
+    if not value:
+        raise MasscliError(f"{place}: the object has no fields", JSONL_HINT)
     is_list = {name: isinstance(item, list) for name, item in value.items()}
     _check_fields(is_list, expected or is_list, place)
     texts: dict[str, str] = {}

@@ -13,11 +13,11 @@ from masscli.data.storage.tables import WITH_QUESTION
 
 
 def read_jsonl(path: Path, bad_rows: BadRows) -> Iterator[Record]:
-    """Yield a record for every object; strings and numbers become texts, lists of them become lists.
+    """Yield a record for every object; strings, numbers and booleans become texts, lists of them lists.
 
-    A line that is not an object, or an object that does not have the same fields as the first one, is a bad
-    row. If there is a field `question`, each list field gets a companion `NAME+question`, whose items include
-    the question, as models for multiple choice need them.
+    A line that is not an object, or an object that has other fields than the first one or other values, is a
+    bad row. If there is a field `question`, each list field gets a companion `NAME+question`, whose items
+    include the question, as models for multiple choice need them.
     """
     for number, texts, lists in read_objects(path, bad_rows):
         yield object_record(number, texts, lists)
@@ -28,8 +28,8 @@ def object_record(
 ) -> Record:
     """Return the record of a JSON object with these text and list fields, which begins at line `number`.
 
-    If there is a field `question`, each list field gets a companion `NAME+question`: the question with the
-    item in place of its blank, or after it.
+    If there is a text field `question`, each list field gets a companion `NAME+question`: the question with
+    the item in place of each blank (`_`), or after it.
     """
     fields = dict(lists)
     if QUESTION in texts:

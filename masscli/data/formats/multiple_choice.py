@@ -46,7 +46,7 @@ def choice_index(label: str, count: int) -> int | None:
     A label is a number that counts from 0, or a capital letter from A.
     """
     index = parse_digits(label)
-    if index is None and len(label) == 1:
+    if len(label) == 1 and "A" <= label <= "Z":
         index = ord(label) - ord("A")
     if index is not None and 0 <= index < count:
         return index

@@ -25,8 +25,8 @@ def read_squad(
     """Yield a record for every question, with its answers and the character at which each answer starts.
 
     A broken question is a bad row, which raises MasscliError if `bad_rows` is None. With `check_answers`, a
-    question is also broken if an answer is not in the context where the file says it is; the official score
-    does not check it.
+    question is also broken if an answer is blank, or not in the context where the file says it is; the
+    official score does not check it. Raises MasscliError if the file around the questions is broken.
     """
     bad_rows = bad_rows or BadRows()
     ids: set[str] = set()
@@ -70,7 +70,10 @@ def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _require_list(value: Any) -> list[Any]:
-    """Return the value if it is a list; an empty object or text would pass for an empty one."""
+    """Return the value if it is a list, and raise TypeError otherwise.
+
+    An empty object or text would else pass for an empty list.
+    """
     if not isinstance(value, list):
         raise TypeError("data, paragraphs and answers are lists")
     return value
@@ -80,6 +83,7 @@ def _read_question(question: Any, context: str, number: int, place: str) -> Reco
     try:
         # SQuAD 1.1 has no such field: all its questions have answers.
         is_impossible = bool(question.get("is_impossible", False))
+        # Some versions of the data give such questions answers that are merely plausible.
         answers = [] if is_impossible else question.get("answers", [])
         answer_texts = []
         answer_starts = []
@@ -109,7 +113,9 @@ def _check_answers(record: Record, place: str) -> None:
     for answer, start in zip(
         record.lists["answers"], record.numbers["start"], strict=True
     ):
-        if not answer.strip() or context[start : start + len(answer)] != answer:
+        # A start below 0 would be counted from the end of the context.
+        is_there = start >= 0 and context[start : start + len(answer)] == answer
+        if not answer.strip() or not is_there:
             raise MasscliError(
                 f"{place}: answer {answer!r} is not in the context at character {start}",
                 "answer_start counts characters of the context, from 0",

@@ -59,7 +59,10 @@ class LineRange:
 def cut_chunks(
     scans: Sequence[FileScan], skip: int = 0
 ) -> Iterator[tuple[LineRange, ...]]:
-    """Yield each chunk after the first `skip`, as a tuple with a range of lines for each aligned file."""
+    """Yield each chunk after the first `skip`: a tuple with a range of lines for each of the aligned files.
+
+    `scans` are those of the files, in the order of the tuple.
+    """
     with ExitStack() as stack:
         # A plain file is read by the workers; a compressed one cannot be entered midway, and is read here,
         # once.

@@ -25,7 +25,8 @@ class PreprocessConfig:
     """Turn text into shards."""
 
     langs: Annotated[tuple[str, ...], Flags("-l")] = ()
-    """Languages, such as en,de (default: those of --source-lang, --target-lang and --mono)."""
+    """Languages, such as en,de (default: those of --source-lang and --target-lang, or else of --mono, or else
+    of the vocabulary that --spm-model names)."""
     source_lang: Annotated[str | None, Flags("-s")] = None
     """Source language, for those used to -s and -t. It becomes the first of --langs."""
     target_lang: Annotated[str | None, Flags("-t")] = None

@@ -43,7 +43,8 @@ def encode_table(
     """Encode one labelled file, write its columns into `folder`, and return its manifest entries.
 
     `language` is the language of its text, `ids_dtype` the numpy type of token ids, and `max_bytes` the size
-    of the largest shard. Rows that are skipped are added to `bad_rows`.
+    of the largest shard. Rows that are skipped are added to `bad_rows`. Raises MasscliError if the file or a
+    row cannot be read, as `read_records` does.
     """
     encoder = RecordEncoder(tokenizer, language)
     stem = f"{labelled.split}.{labelled.table}"

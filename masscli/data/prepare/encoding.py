@@ -37,7 +37,11 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class ChunkTask:
-    """The same range of lines in each file of a group, with all that is needed to encode them."""
+    """The same range of lines in each file of a group, with all that is needed to encode them.
+
+    `folder` is the folder `.partial`, which holds the tokenizer and the survey; `fingerprint` is that of the
+    vocabulary, and `ids_dtype` the numpy type of token ids.
+    """
 
     group: TextGroup
     ranges: tuple[LineRange, ...]
@@ -329,8 +333,8 @@ def _log_dropped_lines(
 ) -> list[str]:
     """Return an entry for the log of dropped lines for each line, or pair of lines, that is dropped.
 
-    The entry names the file with the bad line, which is the first file if its line, or neither line alone, is
-    bad.
+    It names the group, the number of the line, the reason and a file: the second file of a pair if only the
+    line there is empty, too short or too long, and the first file otherwise.
     """
     name = task.group.unit_name(unit.sides)
     labels = [reason.label for reason in DropReason]

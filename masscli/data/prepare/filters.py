@@ -48,7 +48,8 @@ Arrays = dict[str, NDArray[Any]]
 def needs_survey(config: PreprocessConfig, groups: Sequence[TextGroup]) -> bool:
     """Return whether `write_survey` must run before text is encoded.
 
-    It must if a filter that uses the survey is on, or if there is validation or test text.
+    It must if one of --dedup, --drop-copies and --filter-lang is on, which are applied together with the
+    survey, or if there is validation or test text.
     """
     has_held_out = any(not group.is_training for group in groups)
     return config.dedup or config.drop_copies or config.filter_lang or has_held_out

@@ -92,7 +92,10 @@ def column_entries(
 def file_entries(
     folder: Path, columns: Sequence[ColumnEntry], other_files: Sequence[str]
 ) -> tuple[FileEntry, ...]:
-    """Return a manifest entry, with size and checksum, for each other file and each shard file."""
+    """Return a manifest entry, with size and checksum, for each of `other_files` and each file of a shard.
+
+    All of them are in `folder`; the shards are those of `columns`.
+    """
     entries = []
     for name in [*other_files, *_shard_files(columns)]:
         path = folder / name

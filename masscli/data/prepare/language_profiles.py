@@ -16,8 +16,8 @@ TRIGRAM_BUCKETS = 1 << 16
 MIN_TRIGRAMS = 20
 """Smallest number of trigrams of a line whose language is judged."""
 MARGIN = 0.3
-"""Mean log-probability of a trigram, in nats, by which another language must explain a line better for the
-line to count as written in it."""
+"""Difference of mean log-probabilities of a trigram, in nats, by which another language must explain a line
+better for the line to count as written in it."""
 
 Profile = NDArray[np.float32]
 """(TRIGRAM_BUCKETS,) log-probabilities of the hashed character trigrams of a language."""
@@ -30,6 +30,7 @@ def hash_trigrams(line: str) -> NDArray[np.int64]:
     """
     padded = f" {line.strip().lower()} "
     points = np.frombuffer(padded.encode("utf-32-le"), "<u4").astype(np.int64)
+    # The factors differ, so that the order of the characters counts.
     return (
         points[:-2] * 40_503 + points[1:-1] * 2_239 + points[2:] * 31
     ) % TRIGRAM_BUCKETS

@@ -48,7 +48,8 @@ def encode_part(settings: PreprocessConfig, progress: ProgressReporter) -> PartI
     """Encode the part that `settings.part` names into the folder `settings.destdir`; return its description.
 
     If an earlier run was interrupted, its complete packs are kept. Raises MasscliError for what cannot be
-    divided into parts: labelled examples and standard input.
+    divided into parts (text without a given vocabulary, labelled examples, standard input), and if the folder
+    holds another finished part, unless `settings.overwrite` is set.
     """
     folder = settings.destdir
     part, parts = settings.part_numbers

@@ -81,17 +81,10 @@ INPUT_OPTIONS = frozenset(
         "destdir", "workers", "overwrite", "max_bad_rows", "part",
     ]
 )  # fmt: skip
-"""Options that say where things are or how the work is done. They are not stored as settings: what the result
-is depends on the text and on the other options."""
+"""Options that say where things are or how the work is done. They are not stored as settings: the languages,
+pairs, texts and vocabulary that they name are part of the fingerprint of the input themselves."""
 FILTER_OPTIONS = frozenset(
-    [
-        "dedup",
-        "drop_copies",
-        "drop_held_out",
-        "filter_lang",
-        "bad_rows",
-        "check_columns",
-    ]
+    ["dedup", "drop_copies", "drop_held_out", "filter_lang", "bad_rows"]
 )
 """Options that are stored as settings only if they are on, since they change nothing otherwise."""
 SECONDS_BETWEEN_STATES = 2.0
@@ -260,7 +253,8 @@ def _scan_files(
 def _settings(config: PreprocessConfig) -> dict[str, str]:
     """Return the options that influence the resulting data folder, each value as JSON.
 
-    A given vocabulary is represented by the sha256 of its contents.
+    A given vocabulary is represented by a hash of its contents, in hexadecimal, which is no JSON. Raises
+    MasscliError if its file cannot be read.
     """
     settings = {}
     for name, value in to_dict(config).items():

@@ -30,7 +30,8 @@ def locked(folder: Path) -> Iterator[None]:
     """Create the data folder, and keep other processes from writing to it inside the `with` block.
 
     At the end, partial work that cannot be resumed is removed, and so is the folder if it is new and empty.
-    Raises MasscliError if it cannot be made, or if another process has locked it.
+    Raises MasscliError if a file is in the way of the folder, or if another process has locked it, and
+    OSError if it may not be made or written.
     """
     is_new = not folder.exists()
     try:

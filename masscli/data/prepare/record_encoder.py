@@ -116,7 +116,11 @@ class RecordEncoder:
 
 
 def load_table(path: Path, format: str, tokenizer: Tokenizer, language: str) -> Table:
-    """Read a file of examples, encode it, and return it as a table in memory."""
+    """Read a file of examples, encode it, and return it as a table in memory.
+
+    `format` is a key of `FORMATS`, and `language` that of the text. Raises MasscliError if the file or a row
+    cannot be read.
+    """
     records = read_records(path, format)
     return table_of_records(
         records, table_path(path, format), format, tokenizer, language

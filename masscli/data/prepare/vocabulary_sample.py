@@ -209,7 +209,7 @@ def training_files(
 def lines_per_language(
     files: Mapping[str, Sequence[FileScan]], max_lines: int
 ) -> dict[str, int]:
-    """Return how many lines to sample from each language, `max_lines` in all.
+    """Return how many lines to sample from each language: at most `max_lines` in all, but one of each.
 
     The shares are equal, but a language that has fewer lines leaves the rest to the others. If the sample
     would be more than MAX_BYTES of text, all shares are reduced by the same factor. Languages without files

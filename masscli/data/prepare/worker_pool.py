@@ -33,6 +33,7 @@ class WorkerPool:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._executor: ProcessPoolExecutor | None = None
+        # A forked process would inherit locks that threads of this one hold, and might wait for them forever.
         if workers > 1:
             context = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(workers, context, _start_worker)

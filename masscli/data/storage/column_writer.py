@@ -46,11 +46,15 @@ class ResumeError(Exception):
 class ColumnWriter:
     """Appends rows to a column, and can go on from an earlier `state`.
 
+    `stem` is the path of the column without the number of a shard: its files are STEM.00000.bin and so on.
+    `kind` and `dtype` are a key of `shards.DTYPES_OF_KIND` and one of its types, and `fingerprint` is that of
+    the vocabulary, in hexadecimal. Raises ResumeError if a file is missing or shorter than `state` says.
+
     A shard ends before the row that would make its values larger than `max_bytes`, or its rows more than
     MAX_ROWS; a row that is larger than `max_bytes` has a shard of its own. How the rows are divided among
-    calls of `append` does not matter: the files depend on the rows alone. Row lengths and document starts are
-    kept in NAME.len and NAME.doc, which stay when a shard is finished, so that the writer can return to any
-    earlier state.
+    calls of `append` does not matter: the files depend on the rows alone. Row lengths and document starts of
+    a shard are kept in files .len and .doc, which stay when it is finished, so that the writer can return to
+    any earlier state.
     """
 
     def __init__(

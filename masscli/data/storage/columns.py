@@ -73,7 +73,8 @@ class Column:
     def values(self, row: int) -> NDArray[Any]:
         """Return the values of a row in their stored type, as a view of the mapped file.
 
-        Raises IndexError if there is no such row, and MasscliError if it has a token id beyond the
+        A negative `row` counts from the end. Raises IndexError if there is no such row, and MasscliError if
+        its offsets are damaged, or if it, or the block of values around it, has a token id beyond the
         vocabulary.
         """
         if not -len(self) <= row < len(self):
@@ -175,7 +176,10 @@ def concatenate(columns: Sequence[Column]) -> Column:
 
 
 def flat_values(column: Column) -> NDArray[np.int64]:
-    """Return all values of a column of whole numbers as one array, row after row; not for selections."""
+    """Return all values of a column of whole numbers as one array, row after row.
+
+    `column` must not be a selection of rows: the values of all rows of its shards would come back.
+    """
     values = [np.zeros(0, np.int64)]
     for shard in column.shards:
         values.append(np.asarray(shard.values, np.int64))
@@ -185,7 +189,8 @@ def flat_values(column: Column) -> NDArray[np.int64]:
 def count_pieces(column: Column, size: int) -> NDArray[np.int64]:
     """Return how often each token id from 0 to `size` - 1 occurs in a column, as an array (size,).
 
-    The column is read in blocks, so that a corpus larger than memory can be counted.
+    The column is read in blocks, so that a corpus larger than memory can be counted. Raises MasscliError if
+    it has an id beyond the vocabulary.
     """
     counts = np.zeros(size, np.int64)
     # A selection skips rows, so that shards cannot be counted as a whole.

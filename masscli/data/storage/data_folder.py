@@ -129,7 +129,11 @@ class DataFolder:
         return {table.name: table.format for table in self.manifest.tables}
 
     def table(self, name: str, split: str) -> Table:
-        """Return the table `name` of one split. Raises MissingDataError if that split has no such table."""
+        """Return the table `name` of one split.
+
+        Raises MissingDataError if that split has no such table, and MasscliError if its columns do not fit
+        each other.
+        """
         entries = {
             entry.split: entry for entry in self.manifest.tables if entry.name == name
         }
@@ -146,7 +150,8 @@ class DataFolder:
 
         In the split train this is the text of the monolingual files and, if the folder was made with
         `--pairs-as-mono`, of the sides of pairs. In other splits it is the text of the monolingual files, or
-        of the sides of pairs if there are none. Raises MissingDataError if there is no text.
+        of the sides of pairs if there are none. Raises MissingDataError if there is no text, and MasscliError
+        if the folder does not have the language.
         """
         # In training the user chooses whether sides of pairs count as monolingual text. What is held out is
         # only there to be measured on, so anything serves.
@@ -171,10 +176,10 @@ class DataFolder:
         return concatenate([self._columns[entry.column] for entry in chosen])
 
     def piece_counts(self, language: str) -> NDArray[np.int64]:
-        """Return how often each token id occurs in the training text of a language, as an array (V,).
+        """Return how often each token id occurs in the monolingual training text of a language, (V,).
 
-        V is the size of the vocabulary. The result is cached, since several translation directions may need
-        it.
+        V is the size of the vocabulary; the text is that of `monolingual`, which also says what is raised if
+        there is none. The result is cached, since several translation directions may need it.
         """
         if language not in self._piece_counts:
             text = self.monolingual("train", language)
@@ -185,7 +190,7 @@ class DataFolder:
         """Return the token ids of a language pair in one split, as aligned columns (source, target).
 
         `source` and `target` may be the reverse of the pair that was preprocessed. Raises MissingDataError if
-        there is no such pair.
+        there is no such pair, and MasscliError if its sides do not fit each other.
         """
         for pair in self.manifest.aligned:
             if pair.split == split and {pair.source, pair.target} == {source, target}:

@@ -128,7 +128,11 @@ class InputEntry:
 
 @config
 class SideStats:
-    """The number of pieces, and of unknown ones among them, in the kept lines of one input file."""
+    """The number of pieces, and of unknown ones among them, in the kept lines of one side.
+
+    A side is one of the two files of a pair, or a monolingual file. Where pairs share a file, each pair has
+    an entry for it, which counts the lines that this pair keeps.
+    """
 
     language: str
     path: str
@@ -140,9 +144,9 @@ class SideStats:
 class FilterStats:
     """How many lines of a pair, or of a monolingual text, were kept and dropped.
 
-    lines = kept + document_breaks (blank lines) + dropped, which maps reasons to counts.
-    `kept_but_suspicious` counts by reason the lines that a filter marked as bad, and that were kept all the
-    same.
+    `group` names the pair or the text, such as train.en-de. lines = kept + document_breaks (blank lines) +
+    the counts in `dropped`, which maps reasons to counts. `kept_but_suspicious` counts by reason the lines
+    that a rule marked as bad, and that were kept all the same.
     """
 
     group: str
@@ -159,7 +163,8 @@ class Manifest:
     """The contents of `manifest.json`.
 
     `input_fingerprint` is a hash of the input text and of the settings, by which a later run finds that the
-    folder is up to date. `settings` maps options to their values as JSON.
+    folder is up to date. `settings` maps options to their values as JSON; a given vocabulary is represented
+    by a hash of its contents.
     """
 
     format: int
@@ -211,7 +216,8 @@ class Manifest:
     def find_damage(self) -> str | None:
         """Return a description of the first contradiction in the manifest, or None if there is none.
 
-        It checks the names of files and columns, and that every column that is used exists.
+        It checks the names of files and columns, the kinds of columns, that every column that is used exists,
+        and that its files are listed.
         """
         files = {file.name for file in self.files}
         for name in files:
@@ -273,7 +279,8 @@ class Manifest:
     def split_fingerprint(self, split: str) -> str:
         """Return a hash of the stored rows of a split, which does not depend on other splits.
 
-        It covers the names and checksums of the shard files.
+        It covers the names and checksums of the shard files, except those with the lines of the input before
+        any preprocessing.
         """
         columns = self._columns_of(split)
         stems = set()

@@ -61,8 +61,8 @@ class Shard:
     rows: int
     fingerprint: str
     vocab_size: int | None = None
-    """Number of pieces of the vocabulary. Larger ids are an error when they are read; None does not check
-    ids."""
+    """Number of pieces of the vocabulary. An id that is not below it is an error when it is read; None does
+    not check ids."""
     num_values: int | None = None
     """Number of values according to the manifest; None does not check it."""
 
@@ -105,7 +105,10 @@ class Shard:
         return np.diff(offsets).astype(np.int32)
 
     def check_order(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> None:
-        """Raise MasscliError unless each row, from `starts` to `stops`, lies within the values."""
+        """Raise MasscliError unless each of N rows lies within the values.
+
+        `starts` and `stops` (N,) are the indices in `values` at which the rows start, and at which they end.
+        """
         if (
             (starts < 0).any()
             or (starts > stops).any()
@@ -149,8 +152,9 @@ class Shard:
     def check_ids(self, start: int, stop: int) -> None:
         """Raise MasscliError if a value from `start` to `stop` - 1 is an id beyond the vocabulary.
 
-        Whole blocks of values are checked, each only once, when it is first read: to check every row would
-        take as long as reading it. Without `vocab_size` nothing is checked.
+        Blocks of ID_BLOCK values are checked as a whole, so that another value of the same block raises it,
+        too. Each is checked only once, when it is first read: to check every row would take as long as
+        reading it. Without `vocab_size` nothing is checked.
         """
         if self.vocab_size is None:
             return

@@ -8,8 +8,9 @@ A field F of the examples is stored as several columns:
                    example; F.begin and F.end, the character offsets of each piece in the text
     number field   F
 
-The column `line` holds where each example came from. The token ids of a list's items and of a shared text are
-those of the white-space-separated words, one after another.
+The column `line` holds the number of the line of the input file at which each example starts (see `Record`
+for formats without lines). The token ids of a list's items and of a shared text are those of the
+white-space-separated words, one after another.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.data.storage.columns import RaggedColumn, TextColumn
 
 LINE_COLUMN = "line"
-"""The name of the column that holds the line of the input file at which each example starts."""
+"""The name of the column that holds the number of the line at which each example starts."""
 DERIVED_SUFFIXES = ("ids", "items", "at", "begin", "end")
 """The suffixes of columns that are made for a field, as in `text.ids`. The module docstring says what each
 holds."""
@@ -123,7 +124,10 @@ class Table:
         return tuple(names)
 
     def has(self, field: str) -> bool:
-        """Return whether the examples have a field of this name."""
+        """Return whether there is a field of this name, or a column that masscli adds, such as `text.ids`.
+
+        The name may be in other capitalisation.
+        """
         return field in self.columns
 
     def is_list(self, field: str) -> bool:
@@ -131,12 +135,14 @@ class Table:
         return f"{field}.items" in self.columns
 
     def require(self, field: str, flag: str, *, many: bool = False) -> None:
-        """Raise MasscliError unless a field exists and holds a list in each example (`many`) or one string.
+        """Raise MasscliError unless a field exists and holds one string in each example, or a list of them.
 
-        `flag` is the option by which the user names the field, for the hint.
+        With `many` it must be a list, and otherwise one string. `flag` is the option by which the user names
+        the field, for the hint.
         """
+        names = {name.lower() for name in self.fields}
         # A trained model's columns are fixed, so that no option can name another one.
-        if not self.has(field):
+        if not self.has(field) or field.lower() not in names:
             if self.split == INPUT_SPLIT:
                 advice = "the model was trained on a column of this name"
             else:
@@ -144,6 +150,12 @@ class Table:
             raise MasscliError(
                 f"{self.path}: has no column {field!r}",
                 f"{advice}; it has {', '.join(self.fields)}",
+            )
+        # Only text has token ids; numbers, such as the starts of answers, have none.
+        if not self.has(f"{field}.ids"):
+            raise MasscliError(
+                f"{self.path}: {field!r} holds whole numbers, and text is needed",
+                f"choose another with {flag}",
             )
         if self.is_list(field) is not many:
             if self.split == INPUT_SPLIT:
@@ -195,9 +207,10 @@ class Table:
 
     @cached_property
     def item_offsets(self) -> CaseInsensitiveMapping[NDArray[np.int64]]:
-        """For each list field, (rows + 1,) the row in its columns at which the items of each example start.
+        """For each list field, the row in its columns at which the items of each example start.
 
-        The last offset is the number of all items.
+        The array (stored examples + 1,) also covers examples that `head` has cut off; its last offset is the
+        number of all items.
         """
         offsets = {}
         for name, column in self.columns.items():

@@ -13,7 +13,10 @@ SECONDS_BETWEEN_REPORTS = 5.0
 
 
 class VerificationReport:
-    """Prints to stderr how far the verification of a data folder is, so that it does not seem to hang."""
+    """Prints to stderr how far the verification of a data folder is, so that it does not seem to hang.
+
+    `advice` is printed in parentheses at the end of each line.
+    """
 
     def __init__(self, data_dir: Path, advice: str) -> None:
         self.data_dir = data_dir
@@ -29,10 +32,11 @@ class VerificationReport:
 
 
 def open_verified(data_dir: Path, advice: str = "once for each copy") -> DataFolder:
-    """Open a data folder after comparing the files that changed since they last matched their checksums.
+    """Open a data folder, and compare with their checksums the files that have not matched them before.
 
-    While that takes long, lines on stderr say how far it is, and `advice` in parentheses. Raises MasscliError
-    that names a damaged file, or if there is no data folder.
+    A file that has changed since it matched is compared again. While that takes long, lines on stderr say how
+    far it is, and `advice` in parentheses. Raises MasscliError that names a damaged file, or if there is no
+    data folder.
     """
     data = DataFolder.open(data_dir)
     data.verify(again=False, progress=VerificationReport(data_dir, advice))

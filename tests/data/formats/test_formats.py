@@ -48,6 +48,7 @@ BROKEN = [
     ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x"}\n', "{path}:2: lacks 'b', unlike the first line"),
     ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x", "b": "y"}\n', "{path}:2: has no list in 'b', unlike the first line"),
     ("jsonl", '{"a": "x"}\n{"a": "x", "c": 1}\n', "{path}:2: has 'c', which the first line does not have"),
+    ("jsonl", '{}\n{"a": "x"}\n', "{path}:1: the object has no fields"),
     ("jsonl", '{"a": null}\n', "{path}:1: a: expected a string or a number, got null"),
     ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x", "b": ["y", null]}\n', "{path}:2: b: expected a string or a number, got null"),
     ("jsonl", '{"a": "x"}\n\n{"a": "x"}\n', "{path}:2: is blank"),
@@ -74,6 +75,8 @@ BROKEN = [
      "{path}: question 'q': is not a SQuAD question (KeyError('question'))"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
      '[{"text": "b", "answer_start": 1}]}]}]}]}', "{path}: question 'q': answer 'b' is not in the context at character 1"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
+     '[{"text": "a", "answer_start": -3}]}]}]}]}', "{path}: question 'q': answer 'a' is not in the context at character -3"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
      '[{"text": " ", "answer_start": 1}]}]}]}]}', "{path}: question 'q': answer ' ' is not in the context at character 1"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": null}]}]}]}',

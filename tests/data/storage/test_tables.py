@@ -375,6 +375,25 @@ def test_a_missing_split_is_said(data: DataFolder) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("line", "has no column 'line'"),
+        ("question.ids", "has no column 'question.ids'"),
+        ("start", "'start' holds whole numbers, and text is needed"),
+        ("answers", "'answers' is a list in each example, and one string is needed"),
+    ],
+)
+def test_only_text_can_be_chosen_as_text(
+    name: str, message: str, data: DataFolder
+) -> None:
+    table = data.table("squad", "train")
+    with pytest.raises(MasscliError) as caught:
+        table.require(name, "--text-columns")
+    assert caught.value.message == f"{table.path}: {message}"
+    table.require("Question", "--text-columns")
+
+
 def test_surfaces_are_the_pieces_without_their_mark(data: DataFolder) -> None:
     tokenizer: Tokenizer = data.tokenizer()
     assert "".join(tokenizer.piece_texts(tokenizer.encode("the dog", "en"))) == "thedog"
