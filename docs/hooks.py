@@ -51,7 +51,7 @@ def help_screen(command: str) -> str:
 
     output = io.StringIO()
     with (
-        mock.patch.dict("os.environ", {"COLUMNS": "100", "NO_COLOR": "1"}),
+        mock.patch.dict("os.environ", {"COLUMNS": "80", "NO_COLOR": "1"}),
         redirect_stdout(output),
     ):
         run([command, "--help"])
