@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,19 +46,15 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
     # Everything is checked before anything is written.
     for other in checkpoints[1:]:
         if not _same_model(other, first):
-            raise MasscliError(
-                f"{other.path}: is not the same model as {first.path}",
-                "average checkpoints of one run",
-            )
+            raise _not_the_same_model(other, first)
         if other.tokenizer().vocab.fingerprint != first.tokenizer().vocab.fingerprint:
             raise MasscliError(
                 f"{other.path}: has another vocabulary than {first.path}",
                 "average checkpoints of one run",
             )
     checkpoint.require_empty_folder(folder)
-    # Generators, so that only one checkpoint at a time is in memory.
-    model = _mean(member.weights() for member in checkpoints)
-    objectives = _mean(member.objective_state() for member in checkpoints)
+    model = _mean(checkpoints, Checkpoint.weights)
+    objectives = _mean(checkpoints, Checkpoint.objective_state)
     last_step = max(member.state.step for member in checkpoints)
     state = replace(first.state, step=last_step)
     return checkpoint.save_new_run(
@@ -116,22 +112,42 @@ def _objectives(member: Checkpoint) -> dict[str, tuple[str, str]]:
     return objectives
 
 
-def _mean(members: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the mean of each tensor over all members, by name and in the tensor's own dtype.
+def _mean(
+    checkpoints: Sequence[Checkpoint], read: Callable[[Checkpoint], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Return the mean of each tensor over all checkpoints, by name and in the tensor's own dtype.
 
-    Sums are in float64, so that the order of the members hardly matters. Besides the sums only one member is
-    in memory at a time, if `members` is a generator.
+    `read` returns the tensors of a checkpoint by name; besides the sums, those of at most two checkpoints are
+    in memory at a time. Raises MasscliError if two checkpoints have tensors of other names or shapes.
     """
     sums: dict[str, Tensor] = {}
     dtypes: dict[str, torch.dtype] = {}
-    count = 0
-    for tensors in members:
+    for member in checkpoints:
+        tensors = read(member)
+        if member is checkpoints[0]:
+            dtypes = {name: tensor.dtype for name, tensor in tensors.items()}
+            # In float64, so that the order of the checkpoints hardly matters.
+            sums = {
+                name: torch.zeros_like(tensor, dtype=torch.float64)
+                for name, tensor in tensors.items()
+            }
+        # Heads of tasks with other labels have other shapes, though the streams have the same names.
+        if _shapes(tensors) != _shapes(sums):
+            raise _not_the_same_model(member, checkpoints[0])
         for name, tensor in tensors.items():
-            if name in sums:
-                sums[name] += tensor
-            else:
-                # A copy: the sum must not change the weights of the first checkpoint.
-                sums[name] = tensor.to(torch.float64, copy=True)
-            dtypes[name] = tensor.dtype
-        count += 1
+            sums[name] += tensor
+    count = len(checkpoints)
     return {name: (total / count).to(dtypes[name]) for name, total in sums.items()}
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """Return the shape of each tensor by its name."""
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
+def _not_the_same_model(other: Checkpoint, first: Checkpoint) -> MasscliError:
+    """Return, without raising it, the error for a checkpoint `other` of another model than `first`."""
+    return MasscliError(
+        f"{other.path}: is not the same model as {first.path}",
+        "average checkpoints of one run",
+    )

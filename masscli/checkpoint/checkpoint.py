@@ -545,11 +545,12 @@ def require_empty_folder(folder: Path) -> None:
 def saved_checkpoints(run: Path) -> dict[int, Path]:
     """Return the folders of all checkpoints of a run by step, in rising order; none of them is verified."""
     checkpoints = {}
-    for path in sorted((run / "checkpoints").glob("step-*")):
+    for path in (run / "checkpoints").glob("step-*"):
         name = _STEP_FOLDER.fullmatch(path.name)
         if name is not None and path.is_dir():
             checkpoints[int(name[1])] = path
-    return checkpoints
+    # By number: from 10,000,000 on, names have more digits and are in another order.
+    return dict(sorted(checkpoints.items()))
 
 
 def _read_recipe(path: Path) -> Recipe:

@@ -131,6 +131,9 @@ def _copy(
     of tokens by ids; `new_rows` fills the rest of both. A table with fewer positions than the model's is
     repeated until it fills it. Raises MasscliError if shapes differ otherwise.
     """
+    # Only the number of rows may differ: no table can be filled from one of another width.
+    if source.shape[1:] != tensor.shape[1:]:
+        raise _wrong_shape(name, tensor, source, checkpoint)
     # Languages may have other numbers in the new vocabulary, so their vectors go by name.
     old_languages = checkpoint.state.languages
     if name.endswith("languages.weight") and old_languages != model.languages:
@@ -146,12 +149,22 @@ def _copy(
         )
         return f"positions {old} to {new - 1} are those from 0 on again"
     if source.shape != tensor.shape:
-        raise MasscliError(
-            f"{checkpoint.path}: {name} is {tuple(source.shape)}, the model needs {tuple(tensor.shape)}",
-            "leave out the options that change the model's shape",
-        )
+        raise _wrong_shape(name, tensor, source, checkpoint)
     tensor.copy_(source)
     return ""
+
+
+def _wrong_shape(
+    name: str, tensor: Tensor, source: Tensor, checkpoint: Checkpoint
+) -> MasscliError:
+    """Return, without raising it, the error for a tensor `source` of another shape than the model's `tensor`.
+
+    `name` is the name of both; `source` is in `checkpoint`.
+    """
+    return MasscliError(
+        f"{checkpoint.path}: {name} is {tuple(source.shape)}, the model needs {tuple(tensor.shape)}",
+        "leave out the options that change the model's shape",
+    )
 
 
 def _check_copied(checkpoint: Checkpoint, stacks: str, copied: Sequence[str]) -> None:

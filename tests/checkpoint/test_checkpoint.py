@@ -810,6 +810,38 @@ def test_only_checkpoints_of_one_model_are_averaged(
     )
 
 
+@pytest.mark.parametrize("second", [{"pairs.out.weight": (1, 4)}, {}])
+def test_tensors_of_other_shapes_or_names_have_no_mean(
+    second: dict[str, tuple[int, int]], run: Path, tmp_path: Path
+) -> None:
+    """So it is with streams of one name whose tasks have other labels: one row could be added to each of three."""
+    plain = Checkpoint.open(run)
+    members = []
+    for name, shapes in (("a", {"pairs.out.weight": (3, 4)}), ("b", second)):
+        heads = {key: torch.ones(shape) for key, shape in shapes.items()}
+        path = checkpoint_module.save_new_run(
+            tmp_path / name,
+            plain.recipe,
+            plain.state,
+            plain.tokenizer(),
+            plain.weights(),
+            heads,
+        )
+        members.append(Checkpoint.open(path))
+    for order in (members, members[::-1]):
+        assert refused(lambda order=order: average(order, tmp_path / "mean")) == (
+            f"{order[1].path}: is not the same model as {order[0].path}",
+            "average checkpoints of one run",
+        )
+    assert not (tmp_path / "mean").exists()
+
+
+def test_steps_of_more_digits_come_after_those_of_fewer(tmp_path: Path) -> None:
+    for step in (10_000_000, 9_999_999, 400):
+        (tmp_path / f"checkpoints/step-{step:07d}").mkdir(parents=True)
+    assert list(saved_checkpoints(tmp_path)) == [400, 9_999_999, 10_000_000]
+
+
 def test_two_averages_into_one_folder_do_not_mix(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -294,6 +294,13 @@ def test_frozen_rows_stay_frozen_in_a_run_that_continues(
     assert same_run(tmp_path / "parts", tmp_path / "whole")
 
 
+def test_rows_of_another_width_are_refused_by_name(
+    runs: Path, grown: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(MasscliError, match=r"_embeddings\.shared is \(\d+, 16\)"):
+        begun(grown, tmp_path, runs / "tied", "model.dim=32")
+
+
 def test_rows_are_frozen_only_with_initial_weights(grown: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match="old-embeddings are those of --init-from, which is not given"

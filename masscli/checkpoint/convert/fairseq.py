@@ -160,7 +160,10 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
 
 
 def _assumptions(options: Mapping[str, Any], config: ModelConfig) -> list[str]:
-    """Return a note on what is assumed of a file without options, since tensors do not show it; else none."""
+    """Return a list with a note on what a file without options leaves to be assumed; empty for other files.
+
+    Tensors do not show the activation, the scale of embeddings and the number of heads.
+    """
     if options:
         return []
     scaled = "scaled" if config.scale_embedding else "not scaled"
@@ -171,9 +174,10 @@ def _assumptions(options: Mapping[str, Any], config: ModelConfig) -> list[str]:
 
 
 def _check_request(request: ImportRequest, options: Mapping[str, Any]) -> None:
-    """Raise MasscliError if two ways to split text are given, or only one of the two files of GPT-2's BPE.
+    """Raise MasscliError if the request contradicts itself or the file, whose options are `options`.
 
-    So is --bos for a model that is not BART, which the file's `options` show.
+    This is so if it gives two ways to split text, only one of the two files of GPT-2's BPE, or --bos for a
+    model other than BART.
     """
     cutters = {
         "--spm-model": request.spm_model,
@@ -197,8 +201,8 @@ def _check_request(request: ImportRequest, options: Mapping[str, Any]) -> None:
 def _options(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a checkpoint in one dict, empty for a file without options.
 
-    They are the attributes of `args`, and over them those of the sections `task` and `model` of `cfg`. `task`
-    is the name of the task that the model was trained on.
+    They are the attributes of `args`, and over them those of the sections `task` and `model` of `cfg`. The
+    option `task`, if the file has it, is the name of the task that the model was trained on.
     """
     options = attributes(content.get("args"))
     sections = attributes(content.get("cfg"))
@@ -206,7 +210,8 @@ def _options(content: Mapping[str, Any]) -> dict[str, Any]:
     options |= task
     options |= attributes(sections.get("model"))
     # A section of omegaconf has its name under another key than a Namespace.
-    options.setdefault("task", task.get("_name"))
+    if "task" not in options and "_name" in task:
+        options["task"] = task["_name"]
     return options
 
 
@@ -220,7 +225,7 @@ def _refuse_unsupported(request: ImportRequest, options: Mapping[str, Any]) -> N
             )
     for option, part in UNSUPPORTED.items():
         # Layer drop of 0, an empty list and the like ask for nothing.
-        if options.get(option) not in (None, False, 0, 0.0, "", "None"):
+        if options.get(option) not in (None, False, 0, "", "None", []):
             raise MasscliError(
                 f"{request.path}: has {part} (--{option.replace('_', '-')})",
                 "such models are not supported",

@@ -23,6 +23,7 @@ from masscli.checkpoint.convert.one_direction import DirectedModel
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
     Seq2SeqVocabulary,
     Sizes,
+    direction,
     row_of,
 )
 from masscli.core.errors import MasscliError
@@ -71,7 +72,7 @@ def read_given_tokenizer(
                 f"{path}: has no language {language!r}",
                 f"name them with --langs: {','.join(known)}",
             )
-    found = _sizes(tokenizer, languages)
+    found = _sizes(path, tokenizer, languages)
     # An imported model has no rows for the symbols that masscli adds to its pieces.
     pieces = len(tokenizer.all_pieces())
     if sizes not in (found, (pieces, pieces)):
@@ -82,13 +83,18 @@ def read_given_tokenizer(
     return tokenizer
 
 
-def _sizes(tokenizer: Tokenizer, languages: Sequence[str]) -> Sizes:
-    """Return how many ids of source and target a model with this vocabulary predicts."""
+def _sizes(path: Path, tokenizer: Tokenizer, languages: Sequence[str]) -> Sizes:
+    """Return how many ids the source and the target have in a model with this tokenizer.
+
+    With one vocabulary both are the number of ids up to the last one that the model predicts. With two,
+    `languages` must be the source and the target that they are for; otherwise raises MasscliError, which
+    names `path`, the file of the tokenizer, or the only direction.
+    """
     ranges = tokenizer.vocab.id_ranges or IdRanges.all_of(tokenizer.vocab.size)
     if ranges.has_two_vocabularies:
-        tokenizer.vocab.check_direction(*languages)
-        source, target = (len(tokenizer.own_ids(language)) for language in languages)
-        return source, target
+        source, target = direction(path, languages)
+        tokenizer.vocab.check_direction(source, target)
+        return len(tokenizer.own_ids(source)), len(tokenizer.own_ids(target))
     return ranges.predicted.stop, ranges.predicted.stop
 
 
@@ -106,13 +112,14 @@ def given_vocabulary(
 ) -> Seq2SeqVocabulary:
     """Return the vocabulary `tokenizer`, which was read from `path`, with the special tokens of a folder.
 
-    `config` is the folder's config.json, and `rows` has masscli's id of each row of the embeddings of both
-    stacks. Raises MasscliError if none of them is that of the padding or of the end symbol, or if masscli
+    `config` is the content of the folder's config.json. `rows` has, for `encoder` and `decoder`, masscli's id
+    of each row of the embeddings. Raises MasscliError if padding or the end symbol has no row, or if masscli
     would not put such special tokens around texts.
     """
     settings = {**config, **read_json_if_present(folder / GENERATION_CONFIG)}
     vocab = tokenizer.vocab
-    pad = row_of("pad", vocab, rows["encoder"], path)
+    # That the vocabulary is another one is said before what follows from it.
+    row_of("pad", vocab, rows["encoder"], path)
     eos = row_of("eos", vocab, rows["encoder"], path)
     start, forced = vocab.bos, []
     try:
@@ -139,7 +146,7 @@ def given_vocabulary(
             model, replace(vocab, decoder_start=start, forced_prefix=prefix), ()
         )
         if _tokens_around(framing, languages) == expected:
-            return Seq2SeqVocabulary(path, tokenizer.model_bytes, fields, prefix, pad)
+            return Seq2SeqVocabulary(path, tokenizer.model_bytes, fields, prefix)
     raise MasscliError(
         f"{folder / CONFIG}: masscli does not put such special tokens around texts of {', '.join(languages)}",
         "name the source and the target, in this order, with --langs",

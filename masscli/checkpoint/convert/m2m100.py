@@ -87,7 +87,7 @@ def read_m2m100(
         "target_tag": "forced",
     }
     model = pack_numbered_sentencepiece(data, pieces, special_ids, unused)
-    return Seq2SeqVocabulary(path, model, framing, pad=special_ids["<pad>"])
+    return Seq2SeqVocabulary(path, model, framing)
 
 
 def _id_of(name: str, ids: dict[str, int], folder: Path) -> int:

@@ -75,17 +75,16 @@ class Seq2SeqFamily:
                     f"model.{stack}.layernorm_embedding.*",
                     1,
                 )
-        names |= _embedding_names(config)
+        names |= _embedding_names(config, self.output_weight)
         return names
 
     @property
     def output_weight(self) -> str:
-        """The name of the output weights."""
-        return (
-            "model.decoder.output_projection.weight"
-            if self.own_tables
-            else "lm_head.weight"
-        )
+        """Hugging Face's name of the output weights."""
+        # FSMT alone keeps the name that they have in fairseq.
+        if self.own_tables:
+            return "model.decoder.output_projection.weight"
+        return "lm_head.weight"
 
 
 _DEFAULTS: Mapping[str, Any] = MappingProxyType(
@@ -210,10 +209,13 @@ def _layer_table(stack: str) -> dict[str, str]:
     return table
 
 
-def _embedding_names(config: ModelConfig) -> dict[str, tuple[str, ...]]:
+def _embedding_names(
+    config: ModelConfig, output_weight: str
+) -> dict[str, tuple[str, ...]]:
     """Return masscli's names of the token embeddings and output weights, each with Hugging Face's name.
 
-    Embeddings that are tied to each other and to the output layer have a single entry.
+    That of the output weights is `output_weight`. Embeddings that are tied to each other and to the output
+    layer have a single entry.
     """
     # Tied embeddings are stored once.
     if config.embeddings == "tied" and config.tie_output:
@@ -225,7 +227,7 @@ def _embedding_names(config: ModelConfig) -> dict[str, tuple[str, ...]]:
         else:
             names[f"token_embeddings.{owner}"] = (f"model.{owner}.embed_tokens.weight",)
     if not config.tie_output:
-        names[f"output_weights.{config.embedding_owners[-1]}"] = ("lm_head.weight",)
+        names[f"output_weights.{config.embedding_owners[-1]}"] = (output_weight,)
     return names
 
 

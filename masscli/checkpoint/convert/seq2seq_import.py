@@ -152,8 +152,12 @@ def import_seq2seq(
         )
         vocabulary = given_vocabulary(given, tokenizer, folder, config, rows, languages)
     tokenizer = _with_special_ids(family, tokenizer, vocabulary, folder, config, rows)
+    # Positions of M2M100 and FSMT begin after the row of padding.
+    offset = family.offset(
+        row_of("pad", tokenizer.vocab, rows["encoder"], vocabulary.path)
+    )
     model = _read_model_config(
-        family, config, read.tensors, tables, vocabulary, rows, path
+        family, config, read.tensors, tables, vocabulary.framing, rows, offset, path
     )
     imported = convert_weights(
         family, model, read.tensors, tables, tokenizer.vocab, rows, str(weights_path)
@@ -416,16 +420,18 @@ def _read_model_config(
     config: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
     tables: TokenTables,
-    vocabulary: Seq2SeqVocabulary,
+    framing: Mapping[str, Any],
     rows: Mapping[str, Sequence[int]],
+    position_offset: int,
     path: Path,
 ) -> ModelConfig:
-    """Return the configuration of the model, from config.json, its tensors and its vocabulary.
+    """Return the configuration of the model, from the content of its config.json (`config`) and its tensors.
 
-    `rows` are masscli's ids of the rows of the embeddings of both stacks. Raises MasscliError, which names
-    `path`, if a setting is missing or wrong.
+    `framing` are the fields of `ModelConfig` that its vocabulary decides. `rows` has, for `encoder` and
+    `decoder`, masscli's id of each row of the embeddings. `position_offset` is the row of the first position.
+    Raises MasscliError, which names the file `path`, if a setting is missing or wrong.
     """
-    values: dict[str, Any] = {"arch": "base", "languages": "none", **vocabulary.framing}
+    values: dict[str, Any] = {"arch": "base", "languages": "none", **framing}
     settings = {**family.config_defaults, **config}
     for field, key in _SIZES.items():
         if key not in settings:
@@ -451,7 +457,7 @@ def _read_model_config(
         "norm_eps": NORM_EPS,
         "positions": "learned" if family.sinusoids is None else "sinusoidal",
         "sinusoids": family.sinusoids or "tensor2tensor",
-        "position_offset": family.offset(vocabulary.pad),
+        "position_offset": position_offset,
         "embeddings": "tied" if one_embedding else "separate",
         "tie_output": tables.is_tied,
         "output_bias": "final_logits_bias" in tensors,

@@ -94,11 +94,8 @@ def read_tokenizer_json(
         model, _ = pack_fast_tokenizer(files.content, all_special_ids, size)
     except BadModelError as error:
         raise MasscliError(f"{path}: {error.message}", error.hint) from None
-    pad = config.get("pad_token_id", 1)
     if has_tags:
-        return Seq2SeqVocabulary(
-            path, model, _tag_framing(template, config, codes), pad=pad
-        )
+        return Seq2SeqVocabulary(path, model, _tag_framing(template, config, codes))
     if len(template.before) > 1 or len(template.after) != 1:
         raise MasscliError(
             f"{path}: puts {len(template.before)} special tokens before a source and {len(template.after)} "
@@ -116,7 +113,6 @@ def read_tokenizer_json(
         model,
         {"source_bos": bool(template.before)},
         forced_prefix=forced_prefix,
-        pad=pad,
         source_start=source_start,
     )
 

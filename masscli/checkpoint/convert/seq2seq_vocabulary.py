@@ -40,8 +40,6 @@ class Seq2SeqVocabulary:
     """Values of fields of `ModelConfig` that say where the tags of languages stand."""
     forced_prefix: tuple[int, ...] = ()
     """Ids that every output begins with, whatever its language."""
-    pad: int = 1
-    """The row of padding in the embeddings; positions of M2M100 and FSMT begin after its number."""
     source_start: int | None = None
     """The id that every source begins with if the framing has `source_bos`; None is the start symbol."""
     preprocessing: TextPreprocessing = field(default_factory=TextPreprocessing)

@@ -419,12 +419,31 @@ def test_what_is_not_supported_is_refused_by_name(
         translation,
         encoder_layerdrop=0,
         adaptive_softmax_cutoff=None,
+        encoder_layers_to_keep=[],
     )
     imported(tmp_path / "model.pt", tmp_path / "good")
     with pytest.raises(MasscliError, match=name) as error:
         imported(save(tmp_path / "model.pt", translation, **options), tmp_path / "run")
     assert "\n" not in error.value.message
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_assumed_of_a_file_without_options_is_said(
+    translation: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    state = {}
+    for prefix, part in translation.items():
+        state |= prefixed(prefix, part)
+    torch.save(state, tmp_path / "bare.pt")
+    request = {"source": "en", "target": "de", "heads": HEADS}
+    for name, is_bare in (("bare", True), ("whole", False)):
+        path = tmp_path / f"{name}.pt"
+        if not is_bare:
+            save(path, translation)
+        _, notes = import_file(ImportRequest(path, **request), None, tmp_path / name)
+        found = [note for note in notes if note.startswith("the file has no options: ")]
+        assert len(found) == int(is_bare)
+        assert all("relu" in note and f"{HEADS} attention" in note for note in found)
 
 
 def test_a_dictionary_must_fit(

@@ -16,6 +16,7 @@ from masscli.checkpoint.convert.import_ import import_folder
 from masscli.checkpoint.convert.translator_export import export_translator
 from masscli.core.errors import MasscliError
 from tests.published import error_of
+from tests.published_seq2seq import make_seq2seq
 from tests.text.extensible import foreign_sentencepiece
 from tests.translators import (
     SHAPES,
@@ -71,6 +72,19 @@ def test_a_round_trip_is_exact(shape: str, toy: Path, tmp_path: Path) -> None:
         assert (tmp_path / "second" / file).read_bytes() == (
             tmp_path / "theirs" / file
         ).read_bytes()
+
+
+def test_two_vocabularies_are_for_one_direction(tmp_path: Path) -> None:
+    folder, again = tmp_path / "theirs", tmp_path / "again"
+    make_seq2seq("marian-two", folder)
+    run, _ = import_folder(folder, tmp_path / "run", ("en", "de"), False)
+    for languages, reason in (
+        (("en",), "translates from one language to another"),
+        (("de", "en"), "cannot read de and write en"),
+    ):
+        error, _ = error_of(lambda: import_folder(folder, again, languages, False, run))  # noqa: B023
+        assert reason in error
+    assert not again.exists()
 
 
 @pytest.mark.usefixtures("no_tokenizer")

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from masscli.__main__ import run as masscli
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.import_ import import_folder
+from masscli.checkpoint.convert.translator_export import export_translator
 from tests.published import assert_same_tensors, error_of
 from tests.published_seq2seq import LINES, SEQ2SEQ, make_seq2seq, write_json
 
@@ -49,6 +50,32 @@ def test_tensors_come_back_bit_by_bit(name: str, tmp_path: Path) -> None:
     assert {key: after[key] for key in before if key != "decoder_start_token_id"} == {
         key: value for key, value in before.items() if key != "decoder_start_token_id"
     }
+
+
+def test_an_untied_output_layer_of_fsmt_comes_back(tmp_path: Path) -> None:
+    """Its name is fairseq's, and not that of the other families."""
+    folder, name = tmp_path / "theirs", "model.decoder.output_projection.weight"
+    tensors = make_seq2seq("fsmt", folder)
+    tensors[name] = tensors[name].flip(0).contiguous()
+    save_file(tensors, folder / "model.safetensors")
+    for number in (1, 2):
+        run = tmp_path / f"run{number}"
+        import_folder(folder, run, ("en", "de"), False)
+        folder = tmp_path / f"again{number}"
+        export_translator(Checkpoint.open(run), "en", "de", folder)
+        assert_same_tensors(load_file(folder / "model.safetensors"), tensors)
+
+
+def test_positions_begin_after_the_row_of_padding(tmp_path: Path) -> None:
+    """Also where config.json names no padding, and the dictionary has it in another place."""
+    folder = tmp_path / "theirs"
+    make_seq2seq("fsmt", folder)
+    for name in ("vocab-src.json", "vocab-tgt.json"):
+        ids = json.loads((folder / name).read_text())
+        write_json(folder / name, {**ids, "<pad>": ids["<unk>"], "<unk>": ids["<pad>"]})
+    change("config.json", pad_token_id=None)(folder)
+    import_folder(folder, tmp_path / "run", ("en", "de"), False)
+    assert Checkpoint.open(tmp_path / "run").recipe.model.position_offset == 4
 
 
 @pytest.mark.parametrize("name", SEQ2SEQ)
