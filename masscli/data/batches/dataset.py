@@ -148,7 +148,7 @@ class TokenBlockDataset:
         return Example(number, (text[skipped : skipped + end - begin],))
 
     def _lengths_with_end(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the numbers of tokens of the lines `start` to `stop` - 1, with the symbol after each."""
+        """Return the numbers of tokens of the lines `start` to `stop` - 1, with the end symbol of each."""
         return self.column.lengths(start, stop).astype(np.int64) + 1
 
 

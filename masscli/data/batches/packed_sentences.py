@@ -88,7 +88,7 @@ class PackedSentenceDataset:
     def _pack(self) -> NDArray[np.int64]:
         """Return an index of the blocks (N, 4): first row, row after the last, tokens to skip, length.
 
-        A piece of one token, a separator alone, is left out.
+        A block that would be a separator alone is left out.
         """
         # Rows are packed some at a time, so that no array grows with the corpus but the index. Each row has a
         # separator, so that a block has no more than `size` rows, and at least one is complete each time.

@@ -24,7 +24,10 @@ _LINK = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
 
 class Alignments:
-    """The links of many pairs in memory, which are found by the number of the pair."""
+    """The alignments of many pairs in memory, which are found by the number of the pair, from 0.
+
+    `links` has an array (links, 2) for each pair: the positions of a source and of a target token.
+    """
 
     def __init__(self, links: Sequence[NDArray[np.int64]]) -> None:
         self._starts = np.cumsum([0, *(len(row) for row in links)])
@@ -91,5 +94,5 @@ def _parse(line: str, limits: tuple[int, int], place: str) -> NDArray[np.int64]:
 
 
 def format_links(links: Links) -> str:
-    """Return the links of a pair as a line without its end."""
+    """Return the links of a pair as a line of the Pharaoh format, such as `0-0 1-2`, without a line end."""
     return " ".join(f"{source}-{target}" for source, target in links)

@@ -94,8 +94,8 @@ class PreprocessConfig:
     character_coverage: float = 1.0
     """Share of characters that the vocabulary must cover. The others become unknown pieces."""
     vocab_sentences: int = 2_000_000
-    """Largest number of lines to train the vocabulary on. Languages get equal shares, drawn at random from
-    all of their files."""
+    """Largest number of lines to train the vocabulary on, and as many again of labelled examples. Languages
+    get equal shares, drawn at random from all of their files."""
     normalize: bool = False
     """Normalise punctuation with the rules of Moses."""
     romanian: Literal["commas", "plain"] | None = None
@@ -110,7 +110,7 @@ class PreprocessConfig:
     min_len: Annotated[int, Flags("--min-length")] = 1
     """Shortest line, in pieces. Shorter ones are dropped from training and counted."""
     max_ratio: float = 0.0
-    """Drop training pairs whose lengths differ by more than this factor. 0 keeps all."""
+    """Drop training pairs whose lengths, in pieces, differ by more than this factor. 0 keeps all."""
     dedup: bool = False
     """Drop training lines that repeat an earlier one exactly. Monolingual lines are compared within their
     language (also with the sides of pairs, unless --no-pairs-as-mono is given), and pairs are compared as a

@@ -48,8 +48,8 @@ Arrays = dict[str, NDArray[Any]]
 def needs_survey(config: PreprocessConfig, groups: Sequence[TextGroup]) -> bool:
     """Return whether `write_survey` must run before text is encoded.
 
-    It must if one of --dedup, --drop-copies and --filter-lang is on, which are applied together with the
-    survey, or if there is validation or test text.
+    It must with --dedup, --drop-copies or --filter-lang, whose filters run only if there is a survey, or if
+    there is validation or test text, since training lines that are in it are counted.
     """
     has_held_out = any(not group.is_training for group in groups)
     return config.dedup or config.drop_copies or config.filter_lang or has_held_out
@@ -63,7 +63,8 @@ def write_survey(
 ) -> None:
     """Read the text and write into `folder` the file `survey.npz`, from which workers filter lines.
 
-    It holds hashes of the lines of valid and test, and with the options that need them, repeats and profiles.
+    It holds hashes of the lines of valid and test, with --dedup also which training lines are repeats, and
+    with --filter-lang a profile of each language.
     """
     # Held-out lines are always looked for, since even where they are kept they are counted.
     arrays = _hash_held_out_lines(groups)

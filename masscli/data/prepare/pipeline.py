@@ -158,7 +158,8 @@ class Run:
 def preprocess(config: PreprocessConfig, progress: ProgressReporter) -> Outcome:
     """Make the data folder that `config` describes, or find that it is up to date; return the outcome.
 
-    Raises MasscliError if the input is at fault.
+    Raises MasscliError if the input is at fault, if another process writes to the folder, or if the folder is
+    damaged or holds other data, unless `config.overwrite` is set.
     """
     started = time.monotonic()
     with scanned(config, progress) as run:
@@ -183,7 +184,8 @@ def preprocess(config: PreprocessConfig, progress: ProgressReporter) -> Outcome:
 def scanned(config: PreprocessConfig, progress: ProgressReporter) -> Iterator[Run]:
     """Lock the data folder, start the workers, read every input once, and yield the `Run` that results.
 
-    The lock and the workers last as long as the `with` block.
+    The lock and the workers last as long as the `with` block. Raises MasscliError if an option makes no
+    sense, if an input cannot be read, or if another process writes to the folder.
     """
     inputs = find_inputs(config)
     with locked(config.destdir), WorkerPool(config.workers) as pool:

@@ -32,9 +32,9 @@ def is_text(value: str) -> bool:
 
 
 def bad_rows_of(table: LabelledFile, config: PreprocessConfig) -> BadRows:
-    """Return the policy for the bad rows of a file, with the checks of columns unless it is a test part."""
+    """Return the policy for the bad rows of a file, with the checks of columns unless its split is a test."""
     checks: tuple[ColumnCheck, ...] = ()
-    # The labels of a test part are often kept back.
+    # The labels of a test split are often kept back.
     if not table.split.startswith("test"):
         checks = config.column_checks
     return BadRows(config.allowed_bad_rows, SKIP_ADVICE, checks)

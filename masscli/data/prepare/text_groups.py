@@ -24,7 +24,7 @@ class TextGroup:
     """Aligned files of a split, one for each language; each file is a side of the group.
 
     `pairs` holds the indices of the two sides of each pair. It is empty for monolingual text, which has one
-    file.
+    file. `name`, such as train.en-de, begins the names of the columns of its sides.
     """
 
     name: str
@@ -147,10 +147,10 @@ def _matching_draft(
     files: Mapping[str, Path],
     scans: Mapping[Path, FileScan],
 ) -> _Draft | None:
-    """Return the draft of the same split to which the new pair can be added, or None.
+    """Return the draft of the same split to which the pair `requested` can be added, or None.
 
-    They must share a language, and have the same text in all shared ones. `files` are the files of the new
-    pair by language.
+    Draft and pair must share a language, and have the same text in all shared ones. `files` are the files of
+    the pair by language.
     """
     for draft in drafts:
         if (

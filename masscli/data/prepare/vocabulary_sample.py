@@ -57,7 +57,7 @@ def make_vocabulary(
 
     The result is the tokenizer, which is written to `folder`, and `adopted`, `trained`, or `extended` with
     what was added. It is trained on a sample of the training text, and on running text of labelled examples.
-    Raises MasscliError if there is neither.
+    Raises MasscliError if there is neither to learn from.
     """
     adopted = _adopt(inputs.languages, config, folder)
     if adopted is not None:
@@ -121,7 +121,8 @@ def _read_lines(
 ) -> list[str]:
     """Return the sampled lines of the training files of each language, and of tables, preprocessed.
 
-    Tables are left out if `files` does not have their language. Raises MasscliError if there is no line.
+    Tables are left out if `files` does not have their language. Raises MasscliError if there is no line,
+    unless --extend adds only languages (--new-pieces 0).
     """
     # All lines are read before training: SentencePiece would hide an error that an iterator raises.
     lines: list[str] = []

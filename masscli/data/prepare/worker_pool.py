@@ -24,7 +24,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 TASKS_PER_WORKER = 3
-"""Number of submitted tasks for each worker, so that none has to wait for the next one."""
+"""Number of submitted tasks for each worker, so that no worker has to wait for its next one."""
 
 
 class WorkerPool:

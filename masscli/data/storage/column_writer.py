@@ -40,7 +40,7 @@ class WriterState:
 
 
 class ResumeError(Exception):
-    """A file is missing or shorter than the stored state says, so that the run cannot be resumed."""
+    """A file of an interrupted run is missing or damaged, so that the run cannot be resumed."""
 
 
 class ColumnWriter:

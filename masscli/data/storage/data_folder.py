@@ -52,7 +52,7 @@ class DataFolder:
 
     @classmethod
     def open(cls, folder: Path) -> DataFolder:
-        """Open a data folder after checking its manifest, vocabulary, and the size and header of every file.
+        """Open a data folder after checking its manifest, vocabulary, sizes of files and headers of shards.
 
         Checksums are not compared; `verify` does that. Raises MasscliError if something is missing or
         damaged.

@@ -24,7 +24,10 @@ class VerificationReport:
         self.last = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        """Print that `done` of `total` bytes are verified, if the last line is at least some seconds old."""
+        """Print that `done` of `total` bytes are verified, unless the last line was printed just before.
+
+        The time between two lines is at least SECONDS_BETWEEN_REPORTS.
+        """
         if time.monotonic() - self.last >= SECONDS_BETWEEN_REPORTS:
             self.last = time.monotonic()
             share = f"{done / 1e9:.1f} of {total / 1e9:.1f} GB"
