@@ -178,7 +178,8 @@ class RougeLsum(Rouge):
 
 def rouge_words(line: str) -> Words:
     """Return the words of a line in lower case: runs of letters and digits with their combining marks."""
-    # Composed letters make equal spellings equal.
+    # Composed letters make equal spellings equal. To lower the case may take a letter apart (U+0130), so
+    # they are composed after it.
     text = unicodedata.normalize("NFC", line.lower())
     if text.isascii():
         return WORD.findall(text)

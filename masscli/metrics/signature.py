@@ -22,6 +22,7 @@ class SignedMetric(Metric):
         signature = super().get_signature()
         for key, value in self.signature_fields().items():
             signature.update(key, value)
+        # It replaces the version of sacreBLEU, which does not compute the metric.
         signature.update("version", f"masscli-{__version__}")
         return signature
 

@@ -95,6 +95,7 @@ class Framing:
 
         A decoder reads all of it but the last token, and predicts all of it but the first.
         """
+        # This list is never empty; NumPy would take an empty one for floats.
         start = [self.decoder_start(language), *self.forced_tokens(language)]
         return np.concatenate([start, ids, [self.vocab.eos]])
 

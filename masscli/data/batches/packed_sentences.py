@@ -130,6 +130,7 @@ class PackedSentenceDataset:
         row = 0
         while row < stop - start:
             block_end = int(block_ends[row])
+            # The next rows, which are not read yet, may fit into this block as well.
             if block_end == stop - start and stop < self._rows:
                 break
             if block_end > row:

@@ -46,6 +46,7 @@ def parse_column_check(text: str) -> ColumnCheck:
 
     Raises ValueError, whose message says what is expected, for anything else.
     """
+    # The last one, since the name of a column may have an equals sign, and a label hardly.
     column, separator, rule = text.rpartition("=")
     if not column or not separator:
         raise ValueError(f"expected COLUMN=KIND, got {text!r}")
@@ -67,5 +68,6 @@ def _is_finite(value: str) -> bool:
 
 
 def _is_integer(value: str) -> bool:
+    # `int` would also take 1_000 and the digits of other scripts.
     digits = value.strip().removeprefix("-").removeprefix("+")
     return digits.isascii() and digits.isdigit()

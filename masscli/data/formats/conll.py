@@ -60,6 +60,7 @@ def split_sentences(
     MasscliError if `bad_rows` is None.
     """
     bad_rows = bad_rows or BadRows()
+    # The first word may stand behind any number of comments.
     rows = list(rows)
     # Every word must have the columns of the first one, which tell words from comments as well.
     first = _first_word_line(rows)

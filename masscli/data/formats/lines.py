@@ -21,6 +21,7 @@ def read_lines(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     file = display_path(path)
     for number, row in enumerate(corpus.iter_lines(path), 1):
         values = row.split("\t")
+        # There is no header, so that the first line says how many columns there are.
         width = width or len(values)
         if len(values) != width:
             columns = count_of(len(values), "column")

@@ -37,6 +37,7 @@ def read_race(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """
     expect_answers: bool | None = None
     for name, file, line, text in _articles(path, bad_rows):
+        # A file in a folder is one article, of which the number of the line says nothing.
         place = file if path.is_dir() else f"{file}:{line}"
         with bad_rows.row(file, line):
             article = parse_json_at(place, text, _HINT)

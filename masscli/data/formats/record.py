@@ -47,5 +47,6 @@ def format_suffix(path: Path) -> str:
 
     Returns an empty string if there is none.
     """
+    # Such as train.tsv.gz, which is read like train.tsv.
     suffixes = [suffix for suffix in path.suffixes if suffix not in SUFFIXES]
     return suffixes[-1] if suffixes else ""

@@ -19,6 +19,7 @@ def read_tsv(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """
     rows = corpus.iter_lines(path)
     file = display_path(path)
+    # An empty file has a blank header, which is refused.
     names = _column_names(next(rows, ""), f"{file}:1")
     for number, row in enumerate(rows, 2):
         values = row.split("\t")

@@ -51,6 +51,7 @@ class LineRange:
                 "run the same command again",
             )
         text = corpus.decode_utf8(data, self.path, self.first_line + 1, self.offset)
+        # The mark belongs to the file, not to its first word.
         if self.offset == 0:
             text = text.removeprefix("\ufeff")
         return corpus.split_lines(text)

@@ -186,6 +186,7 @@ class PreprocessConfig:
         has_unique_languages = len(set(self.langs)) == len(self.langs)
         has_codes = self.bpe_codes is not None
         has_code_pieces = self.bpe_vocab is not None
+        # Read here, so that a mistake is reported with the others, before any file is read.
         try:
             _ = self.column_checks
         except ValueError as error:

@@ -58,6 +58,7 @@ def encode_table(
             read_records(labelled.path, labelled.format, bad_rows)
         ):
             for name, rows in columns.items():
+                # Which columns there are is known from the first records on.
                 if name not in writers:
                     writers[name] = ColumnWriter(
                         folder / f"{stem}.field{len(writers)}",

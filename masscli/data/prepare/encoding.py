@@ -166,6 +166,7 @@ def _document_breaks(group: TextGroup, sides: Sequence[_Side]) -> Bools:
 
     In pairs no line does.
     """
+    # A blank line of a pair has lost its translation, and is counted as empty.
     if group.pairs:
         return np.zeros(len(sides[0].lines), np.bool_)
     return np.array([not line.strip() for line in sides[0].lines], np.bool_)

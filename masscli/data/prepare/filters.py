@@ -193,6 +193,7 @@ def _find_repeats(groups: Sequence[TextGroup], pairs_as_mono: bool) -> Arrays:
 
 def _is_repeat(values: Hashes) -> Bools:
     """Return (N,) whether each value also occurs before itself."""
+    # The indices that `np.unique` returns are those of the first occurrences.
     is_repeat = np.ones(len(values), np.bool_)
     is_repeat[np.unique(values, return_index=True)[1]] = False
     return is_repeat

@@ -29,6 +29,7 @@ def merge_parts(folders: Sequence[Path], destdir: Path, overwrite: bool) -> Mani
     infos = _check_parts(folders)
     first_folder, first = infos[0]
     manifest = first.manifest
+    # The setting is in MiB.
     max_shard_bytes = int(json.loads(manifest.settings["shard_size"])) << 20
     with locked(destdir):
         if not is_up_to_date(destdir, manifest.input_fingerprint, overwrite):

@@ -37,6 +37,7 @@ def round_trip_warnings(
         lines = _sample(scans)
         changed = []
         for line in lines:
+            # What the other options change is asked for, and so it is expected.
             expected = " ".join(without_tokens.apply([line], language)[0].split())
             again = preprocessing.undo(
                 preprocessing.apply([line], language)[0], language

@@ -219,6 +219,7 @@ class DataFolder:
         language itself. Raises MasscliError if the folder has no such text, or does not keep its lines.
         """
         for pair in self.manifest.aligned:
+            # The user may name the pair in the other direction than it was preprocessed in.
             names = (f"{pair.source}-{pair.target}", f"{pair.target}-{pair.source}")
             if pair.split == split and pair_or_language in names:
                 column = pair.target_column

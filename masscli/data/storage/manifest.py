@@ -250,6 +250,7 @@ class Manifest:
 
     def _used_columns(self) -> set[str]:
         """Return the names of all columns that the entries of texts, pairs and tables refer to."""
+        # Optional columns are None in some entries, and are taken out at the end.
         names: set[str | None] = set()
         for text in self.texts:
             names.update([text.column, text.original])
@@ -268,6 +269,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write the manifest, with its checksum, to `manifest.json` in a folder, atomically."""
+        # People read it, too: a line for each value, and names of files as they are.
         text = json.dumps(seal(to_dict(self)), indent=1, ensure_ascii=False) + "\n"
         files.write_atomic(folder / MANIFEST_FILE, text.encode())
 

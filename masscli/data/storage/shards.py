@@ -252,4 +252,5 @@ def _is_sorted(numbers: NDArray[np.int64]) -> bool:
 
 
 def _padded_text(padded: bytes) -> str:
+    # A damaged header may hold any bytes; what they are compared with tells that they are wrong.
     return padded.rstrip(b"\0").decode("ascii", "replace")

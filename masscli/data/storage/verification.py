@@ -42,5 +42,6 @@ def open_verified(data_dir: Path, advice: str = "once for each copy") -> DataFol
     data folder.
     """
     data = DataFolder.open(data_dir)
+    # What matched once is not read again, so that every start but the first is quick.
     data.verify(again=False, progress=VerificationReport(data_dir, advice))
     return data
