@@ -30,8 +30,11 @@ def health_check(instructions: str, port: int) -> int:
     assert match is not None
     program, *arguments = json.loads(match[1])
     assert program == "python"
-    arguments = [text.replace(f":{ServeConfig().port}/", f":{port}/") for text in arguments]
-    return subprocess.run([sys.executable, *arguments], capture_output=True).returncode
+    arguments = [
+        text.replace(f":{ServeConfig().port}/", f":{port}/") for text in arguments
+    ]
+    process = subprocess.run([sys.executable, *arguments], capture_output=True)
+    return process.returncode
 
 
 def test_port_is_the_default_of_serve(instructions: str) -> None:
