@@ -17,14 +17,17 @@ from masscli.data.prepare.shard_builder import ShardBuilder
 from masscli.data.storage.manifest import PARTIAL_FOLDER, Manifest
 from masscli.text.tokenizer import MODEL_FILE, Tokenizer
 from masscli.text.tokenizer_card import TOKENIZER_FILE
+from masscli.text.vocabulary import Vocabulary
+
+_VOCABULARY_HINT = f"copy {MODEL_FILE} and {TOKENIZER_FILE} from another part"
 
 
 def merge_parts(folders: Sequence[Path], destdir: Path, overwrite: bool) -> Manifest:
     """Join all parts of a corpus in the data folder `destdir`, and return its manifest.
 
     If the folder was already made from the same text and settings, it is left as it is. Raises MasscliError
-    unless `folders` are all parts of the same text and settings, and if the folder has other data, unless
-    `overwrite` is set.
+    unless `folders` are all parts of the same text and settings, if a part is damaged, and if the folder has
+    other data, unless `overwrite` is set.
     """
     infos = _check_parts(folders)
     first_folder, first = infos[0]
@@ -38,9 +41,7 @@ def merge_parts(folders: Sequence[Path], destdir: Path, overwrite: bool) -> Mani
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             # All parts have the same vocabulary, which their key includes.
-            for name in (MODEL_FILE, TOKENIZER_FILE):
-                shutil.copyfile(first_folder / name, partial / name)
-            vocab = Tokenizer.load(partial).vocab
+            vocab = _copy_vocabulary(first_folder, partial, manifest.vocab_fingerprint)
             state = ResumeState(key=first.key, writers={})
             with ShardBuilder(
                 partial, first.groups, vocab, max_shard_bytes, state
@@ -57,6 +58,25 @@ def merge_parts(folders: Sequence[Path], destdir: Path, overwrite: bool) -> Mani
             publish(partial, destdir)
         remove_partial(destdir)
         return Manifest.read(destdir)
+
+
+def _copy_vocabulary(part: Path, folder: Path, fingerprint: str) -> Vocabulary:
+    """Copy the files of the vocabulary from the folder of a part into another folder, and return it.
+
+    Raises MasscliError if one is missing, or if the vocabulary does not have this fingerprint.
+    """
+    for name in (MODEL_FILE, TOKENIZER_FILE):
+        # A file that is missing must not look like a fault of masscli.
+        if not (part / name).is_file():
+            raise MasscliError(f"{part / name}: is missing", _VOCABULARY_HINT)
+        shutil.copyfile(part / name, folder / name)
+    vocab = Tokenizer.load(folder).vocab
+    if vocab.fingerprint != fingerprint:
+        raise MasscliError(
+            f"{part}: its vocabulary is not the one that it was encoded with",
+            _VOCABULARY_HINT,
+        )
+    return vocab
 
 
 def _check_parts(folders: Sequence[Path]) -> list[tuple[Path, PartInfo]]:

@@ -19,6 +19,7 @@ from masscli.core import files
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.json_text import parse_json
+from masscli.core.sealed_json import seal, unseal
 from masscli.data.prepare.array_files import read_arrays
 from masscli.data.prepare.encoding import EncodedChunk
 from masscli.data.prepare.text_groups import TextGroup
@@ -61,15 +62,15 @@ class PartInfo:
         """
         path = folder / PART_FILE
         try:
-            return from_dict(cls, parse_json(read_regular_text(path)))
+            return from_dict(cls, unseal(parse_json(read_regular_text(path))))
         except (FileNotFoundError, NotADirectoryError):
             raise MasscliError(f"{folder}: is not a finished part", _HINT) from None
         except (ValueError, ConfigError) as error:
             raise MasscliError(f"{path}: is damaged ({error})", _HINT) from None
 
     def write(self, folder: Path) -> None:
-        """Write the description to `part.json` in a folder, atomically."""
-        text = json.dumps(to_dict(self), ensure_ascii=False)
+        """Write the description, with its checksum, to `part.json` in a folder, atomically."""
+        text = json.dumps(seal(to_dict(self)), ensure_ascii=False)
         files.write_atomic(folder / PART_FILE, text.encode())
 
 

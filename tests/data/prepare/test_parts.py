@@ -283,6 +283,32 @@ def test_a_damaged_part_is_refused(vocabulary: str) -> None:
     pack.unlink()
     with pytest.raises(MasscliError, match=r"chunks.00000.npz: is missing or damaged"):
         merge_parts([Path("part")], Path("merged"), False)
+    pack.write_bytes(data)
+    # One chunk less would be text that is lost without a word.
+    description = Path("part/part.json")
+    whole = description.read_text()
+    chunks_of_part = json.loads(whole)["chunks"]
+    description.write_text(
+        whole.replace(f'"chunks": {chunks_of_part}', f'"chunks": {chunks_of_part - 1}')
+    )
+    with pytest.raises(MasscliError, match=r"part.json: is damaged .*checksum"):
+        merge_parts([Path("part")], Path("merged"), False)
+    description.write_text(whole)
+    Path("part/vocab.model").rename("kept")
+    with pytest.raises(MasscliError, match=r"part/vocab.model: is missing"):
+        merge_parts([Path("part")], Path("merged"), False)
+    Path("kept").rename("part/vocab.model")
+    merge_parts([Path("part")], Path("merged"), False)
+
+
+def test_a_part_needs_its_own_vocabulary(vocabulary: str) -> None:
+    options = ["--mono", "en=books.en.gz", "--part", "1/1"]
+    preprocess(*options, "--spm-model", vocabulary, "--destdir", "part")
+    preprocess("--mono", "en=books.en.gz", "--vocab-size", "60", "--destdir", "other")
+    for name in ("vocab.model", "tokenizer.json"):
+        Path("part", name).write_bytes(Path("other", name).read_bytes())
+    with pytest.raises(MasscliError, match="its vocabulary is not the one"):
+        merge_parts([Path("part")], Path("merged"), False)
 
 
 def test_numbers_of_a_part() -> None:
