@@ -321,8 +321,7 @@ def _fill_partial_folder(run: Run) -> None:
     """
     folder = run.folder
     # A run that was killed while it was published has nothing left to encode.
-    is_complete = (folder / MANIFEST_FILE).is_file()
-    if is_complete and Manifest.read(folder).input_fingerprint == run.input_fingerprint:
+    if _is_complete(folder, run.input_fingerprint):
         return
     state = ResumeState.read(folder, run.key)
     if state is not None:
@@ -338,6 +337,19 @@ def _fill_partial_folder(run: Run) -> None:
     state = ResumeState(key=run.key, writers={})
     state.write(folder)
     _encode(run, state)
+
+
+def _is_complete(folder: Path, input_fingerprint: str) -> bool:
+    """Return whether the manifest in a folder of partial work is that of the input with this fingerprint.
+
+    A manifest that is damaged gives False: the next run writes it again.
+    """
+    if not (folder / MANIFEST_FILE).is_file():
+        return False
+    try:
+        return Manifest.read(folder).input_fingerprint == input_fingerprint
+    except MasscliError:
+        return False
 
 
 def prepare_encoding(run: Run) -> None:

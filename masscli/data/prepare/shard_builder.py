@@ -13,7 +13,7 @@ from masscli.data.prepare.encoding import EncodedChunk
 from masscli.data.prepare.resume_state import ResumeState, add_stats
 from masscli.data.prepare.text_groups import TextGroup
 from masscli.data.storage.column_writer import ColumnWriter, ResumeError
-from masscli.data.storage.shards import dtype_of
+from masscli.data.storage.shards import HEADER, dtype_of
 from masscli.text.vocabulary import Vocabulary
 
 DROPPED_FILE = "dropped.tsv"
@@ -34,7 +34,7 @@ class ShardBuilder:
     """Writes encoded chunks to the columns of their group, adds up statistics, and logs dropped lines.
 
     It starts from a `ResumeState`, and is used as a context manager. Entering it raises ResumeError if files
-    on disk are missing, or shorter than the state says.
+    on disk are missing, or do not have the sizes that the state implies.
     """
 
     def __init__(
@@ -149,9 +149,10 @@ class ShardBuilder:
             )
 
     def _check_finished_shards(self) -> None:
-        """Raise ResumeError if the file of values (.bin) of a finished shard is missing or has a wrong size.
+        """Raise ResumeError if a file of a finished shard is missing, or does not have the size it must have.
 
-        The state says how many values it holds. Files beside it are not looked at.
+        The state says how many values and rows a shard has. Of the index (.idx), which also has the starts of
+        documents, only the least size is known.
         """
         kinds: dict[str, str] = {}
         for group in self._groups:
@@ -162,6 +163,10 @@ class ShardBuilder:
             for shard in state.finished:
                 path = self._folder / f"{shard.file}.bin"
                 if not path.exists() or path.stat().st_size != shard.values * item_size:
+                    raise ResumeError(path)
+                path = self._folder / f"{shard.file}.idx"
+                least = HEADER.size + 8 * (shard.rows + 1)
+                if not path.exists() or path.stat().st_size < least:
                     raise ResumeError(path)
 
     def _close(self) -> None:

@@ -662,7 +662,13 @@ def test_kill_nine_with_workers(text: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["train.en-de.en.00000.bin", "test.en-de.en.00000.len", "dropped.tsv"]
+    "name",
+    [
+        "train.en-de.en.00000.bin",
+        "train.en-de.en.00000.idx",
+        "test.en-de.en.00000.len",
+        "dropped.tsv",
+    ],
 )
 def test_lost_bytes_of_an_earlier_run_are_noticed(
     text: Path,
@@ -686,6 +692,22 @@ def test_lost_bytes_of_an_earlier_run_are_noticed(
     assert (
         "files of the earlier run are damaged, starting anew" in capsys.readouterr().err
     )
+    assert contents(text / "data") == expected
+
+
+def test_a_damaged_manifest_of_an_earlier_run_is_made_again(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = contents(made(config(text, destdir=text / "reference")))
+
+    def kill(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(pipeline, "publish", kill)
+        run(config(text))
+    (text / "data" / ".partial" / "manifest.json").write_text("{")
+    run(config(text))
     assert contents(text / "data") == expected
 
 
