@@ -6,7 +6,6 @@ state of the machine (one line and a hint), 130 after Ctrl-C, and 141 if the rea
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import sys
@@ -15,22 +14,7 @@ from collections.abc import Sequence
 from typing import TextIO, cast
 
 from masscli.core import distributed
-from masscli.core.errors import NO_ROOM, MasscliError
-
-DISK_ERRORS = {
-    **NO_ROOM,
-    errno.EISDIR: "name a file, not a folder",
-    errno.ENOTDIR: "name a folder, not a file",
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.ELOOP: "a link leads to itself: remove it",
-    errno.EIO: "the disk reports an error: try another one",
-    errno.ESTALE: "the disk of another machine does not answer: try again",
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
-    errno.EACCES: "choose a place that may be written to and files that may be read",
-    errno.EPERM: "choose a place that may be written to and files that may be read",
-    errno.EROFS: "choose a place that may be written to",
-}
-"""Errors of the operating system that are no bugs of ours, with a hint for each."""
+from masscli.core.errors import DISK_ERRORS, MasscliError
 
 ONEDNN_CACHE_CAPACITY = "128"
 """Number of compiled CPU kernels that oneDNN keeps, one for each shape of a product. Each takes megabytes, so

@@ -410,8 +410,7 @@ def save_checkpoint(
         _put_in_place(partial, final)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        hint = "make room, then run the same command again"
-        raise cannot_be_written(str(final), error, hint) from None
+        raise cannot_be_written(str(final), error) from None
     return final
 
 

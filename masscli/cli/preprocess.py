@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from masscli.core.config import UnusedOption
-from masscli.core.errors import MasscliError
+from masscli.core.errors import NO_ROOM, cannot_be_written
 from masscli.data.prepare.config import PreprocessConfig
 
 if TYPE_CHECKING:
@@ -143,15 +143,11 @@ def _disk_errors_explained(config: PreprocessConfig) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"cannot write to {config.destdir}: {error.strerror}"
-        # Other errors of the system are bugs or hardware, whose traceback is of use.
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            hint = "make some room and run the same command again to resume"
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            hint = "give another --destdir, or change the permissions"
-        else:
+        # Other errors of the system are bugs, or not about the folder.
+        if error.errno not in (*NO_ROOM, errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        raise MasscliError(message, hint) from None
+        hint = "give another --destdir, or change the permissions"
+        raise cannot_be_written(str(config.destdir), error, hint) from None
 
 
 def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> None:

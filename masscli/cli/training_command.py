@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from contextlib import ExitStack
 
 from masscli.cli.options import warn_unused
 from masscli.core import distributed
 from masscli.training.setup.request import TrainRequest
+from masscli.training.signals import hold_back_usr1
 
 
 def train(request: TrainRequest) -> None:
@@ -44,9 +44,8 @@ def train(request: TrainRequest) -> None:
         distributed.stop()
         return
     with ExitStack() as stack:
-        # Outside of the training loop there is nothing to save yet, or it is being saved.
-        previous = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        stack.callback(signal.signal, signal.SIGUSR1, previous)
+        # Before the training loop there is nothing to save yet, and after it all is being saved.
+        stack.enter_context(hold_back_usr1())
         run = stack.enter_context(open_run(composed, request.accept_changes))
         for note in run.notes:
             console.print(note)

@@ -16,6 +16,21 @@ NO_ROOM = {
 }
 """Errors of the operating system for files that have no room, with a hint for each."""
 
+DISK_ERRORS = {
+    **NO_ROOM,
+    errno.EISDIR: "name a file, not a folder",
+    errno.ENOTDIR: "name a folder, not a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "a link leads to itself: remove it",
+    errno.EIO: "the disk reports an error: try another one",
+    errno.ESTALE: "the disk of another machine does not answer: try again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EACCES: "choose a place that may be written to and files that may be read",
+    errno.EPERM: "choose a place that may be written to and files that may be read",
+    errno.EROFS: "choose a place that may be written to",
+}
+"""Errors of the operating system that are no bugs of ours, with a hint for each."""
+
 
 class MasscliError(Exception):
     """An error that the user can mend.
@@ -29,13 +44,16 @@ class MasscliError(Exception):
         self.hint = hint
 
 
-def cannot_be_written(place: str, error: OSError, hint: str) -> MasscliError:
+def cannot_be_written(
+    place: str, error: OSError, hint: str | None = None
+) -> MasscliError:
     """Return the error that `place`, a file or folder as the user named it, cannot be written.
 
     `hint` says what to do where the place is the reason, such as to choose another one; on a full disk the
-    hint is to make room.
+    hint is to make room. Without `hint` it is that of `DISK_ERRORS`, if there is one for the error.
     """
     reason = error.strerror or str(error)
-    return MasscliError(
-        f"{place}: cannot be written ({reason})", NO_ROOM.get(error.errno or 0, hint)
-    )
+    number = error.errno or 0
+    if number in NO_ROOM or hint is None:
+        hint = DISK_ERRORS.get(number)
+    return MasscliError(f"{place}: cannot be written ({reason})", hint)

@@ -82,26 +82,36 @@ def read_shortlist(
                 f"{path}:{number}: expected source pieces, a tab and target pieces",
                 HINT,
             )
-        rows = []
-        for text, id_of in ((source, source_ids), (target, target_ids)):
-            row = []
-            pieces = text.split(" ")
-            # Nothing before the tab stands for every sentence, and is not an empty piece.
-            if not text:
-                pieces = []
-            for piece in pieces:
-                if piece not in id_of:
-                    raise MasscliError(
-                        f"{path}:{number}: {piece!r} is not in the vocabulary of the model",
-                        HINT,
-                    )
-                row.append(id_of[piece])
-            rows.append(row)
-        source_row, target_row = rows
-        candidates[tuple(source_row)] = np.array(target_row, np.int64)
+        place = f"{path}:{number}"
+        ngram = tuple(_ids_of_pieces(source, source_ids, place))
+        if ngram in candidates:
+            raise MasscliError(
+                f"{place}: an earlier line has the same source pieces",
+                "write all target pieces of an n-gram in one line",
+            )
+        candidates[ngram] = np.array(
+            _ids_of_pieces(target, target_ids, place), np.int64
+        )
     if not candidates:
         raise MasscliError(f"{path}: is empty", HINT)
     return Shortlist(candidates)
+
+
+def _ids_of_pieces(text: str, id_of: Mapping[str, int], place: str) -> list[int]:
+    """Return the ids of pieces that are separated by single spaces; an empty text has none.
+
+    Raises MasscliError, which names `place`, if a piece is not in `id_of`.
+    """
+    if not text:
+        return []
+    ids = []
+    for piece in text.split(" "):
+        if piece not in id_of:
+            raise MasscliError(
+                f"{place}: {piece!r} is not in the vocabulary of the model", HINT
+            )
+        ids.append(id_of[piece])
+    return ids
 
 
 def write_shortlist(path: Path, shortlist: Shortlist, names: Sequence[str]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 STOP_SIGNALS: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)
 
@@ -49,8 +51,33 @@ class Signals:
         for number in self._stop_signals:
             previous = signal.signal(number, remember)
             self._previous.setdefault(int(number), previous)
+        # One that came while SIGUSR1 was held back is handled now.
+        self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._previous:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def hold_back_usr1() -> Iterator[None]:
+    """Let a SIGUSR1 that comes in the `with` block wait until `Signals` is entered there.
+
+    Without this it would end the process, which is what it does by default. One that still waits at the end
+    of the block is dropped. Only the main thread may call this.
+    """
+
+    def do_nothing(number: int, frame: object) -> None:
+        pass
+
+    previous = signal.signal(signal.SIGUSR1, do_nothing)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        yield
+    finally:
+        # What waits is delivered here, before the previous handler is back.
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGUSR1, previous)

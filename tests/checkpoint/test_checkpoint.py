@@ -129,17 +129,27 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("error", "why"),
+    ("error", "why", "remedy"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device",
+         "make room, then run the same command again"),
         (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
-         "No space left on device"),
-        (SafetensorError("Error while serializing: I/O error: File too large (os error 27)"), "File too large"),
+         "No space left on device", "make room, then run the same command again"),
+        (SafetensorError("Error while serializing: I/O error: File too large (os error 27)"), "File too large",
+         "raise the limit of the size of files (ulimit -f), then run the same command again"),
+        # More room would help with none of these.
+        (SafetensorError("Error while serializing: I/O error: Permission denied (os error 13)"), "Permission denied",
+         "choose a place that may be written to and files that may be read"),
+        (OSError(errno.EROFS, "Read-only file system"), "Read-only file system",
+         "choose a place that may be written to"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error",
+         "the disk reports an error: try another one"),
     ],
 )  # fmt: skip
-def test_a_full_disk_costs_the_save_and_nothing_else(
+def test_a_disk_that_takes_nothing_costs_the_save_and_nothing_else(
     error: Exception,
     why: str,
+    remedy: str,
     toy: Path,
     run: Path,
     whole: Path,
@@ -153,12 +163,7 @@ def test_a_full_disk_costs_the_save_and_nothing_else(
         patch.setattr("masscli.checkpoint.tensor_file.save_file", full)
         message, hint = refused(lambda: train(recipe(toy, run, "train.max_update=12")))
     assert message == f"{run / 'checkpoints/step-0000012'}: cannot be written ({why})"
-    remedy = (
-        "raise the limit of the size of files (ulimit -f)"
-        if why == "File too large"
-        else "make room"
-    )
-    assert hint == f"{remedy}, then run the same command again"
+    assert hint == remedy
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == [
         "best",
         "last",

@@ -18,8 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from masscli.__main__ import DISK_ERRORS
-from masscli.core.errors import MasscliError
+from masscli.core.errors import DISK_ERRORS, MasscliError
 from tests.fuzz import canary
 from tests.fuzz.branches import Recorder
 from tests.fuzz.folders import mutate_folder

@@ -254,6 +254,7 @@ def test_files_are_those_of_ctranslate2(tmp_path: Path) -> None:
         ),
         ("▁a\t▁b ▁x\n", r"bad.txt:1: '▁x' is not in the vocabulary of the model"),
         ("▁a\t▁b  c\n", r"bad.txt:1: '' is not in the vocabulary"),
+        ("▁a\t▁b\n▁b\tc\n▁a\tc\n", r"bad.txt:3: an earlier line has the same source"),
         ("", r"bad.txt: is empty"),
     ):
         (tmp_path / "bad.txt").write_text(text)

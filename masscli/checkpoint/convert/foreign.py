@@ -92,7 +92,10 @@ class ForeignModel:
 
 
 class TensorTable:
-    """Tensors of a file by name without `module.`; taking one removes it and returns it in float32."""
+    """Tensors of a file, by names without those of PyTorch's wrappers.
+
+    Taking a tensor removes it, and returns it in float32.
+    """
 
     def __init__(self, path: Path, tensors: Mapping[str, Any]) -> None:
         self._path = path

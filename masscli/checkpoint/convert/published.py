@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -11,6 +12,10 @@ from torch import Tensor
 from masscli.core.errors import MasscliError
 
 T = TypeVar("T")
+
+_WRAPPERS = re.compile(r"\b_(orig_mod|fsdp_wrapped_module|checkpoint_wrapped_module)\.")
+"""Names that PyTorch gives to what it wraps for compilation, sharding and recomputation. A model or parts of
+it may be wrapped, so they may stand anywhere in the name of a tensor."""
 
 
 def to_float32(name: str, tensor: Tensor, path: str) -> Tensor:
@@ -31,13 +36,16 @@ def to_float32(name: str, tensor: Tensor, path: str) -> Tensor:
 
 
 def without_wrapper(tensors: Mapping[str, T], path: str) -> dict[str, T]:
-    """Return tensors by name without `module.`, which models keep that were trained on several GPUs.
+    """Return tensors by name without the names of PyTorch's wrappers.
 
-    Raises MasscliError, which names `path`, if two tensors have the same name then.
+    Models keep them that were trained on several GPUs (`module.`), compiled (`_orig_mod.`) or sharded. Raises
+    MasscliError, which names `path`, if two tensors have the same name then.
     """
     plain: dict[str, T] = {}
     for name, tensor in tensors.items():
-        add_unique(plain, str(name).removeprefix("module."), tensor, path)
+        # Data-parallel training wraps the whole model, before or after it is compiled.
+        plain_name = _WRAPPERS.sub("", str(name)).removeprefix("module.")
+        add_unique(plain, plain_name, tensor, path)
     return plain
 
 

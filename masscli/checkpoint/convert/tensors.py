@@ -17,7 +17,7 @@ from torch import Tensor
 
 from masscli.checkpoint.convert.families import Family
 from masscli.checkpoint.convert.model_config import Contents
-from masscli.checkpoint.convert.published import add_unique, to_float32
+from masscli.checkpoint.convert.published import add_unique, to_float32, without_wrapper
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
@@ -29,7 +29,6 @@ _BUFFERS = re.compile(
 )
 _OUTPUT_WEIGHT = "output_weights.shared"
 _VOCAB_SIZED = ("token_embeddings.shared", "output_biases.shared", _OUTPUT_WEIGHT)
-_DATA_PARALLEL = "module."
 
 
 @dataclass(frozen=True)
@@ -50,17 +49,11 @@ def normalize_names(family: Family, tensors: Tensors, path: str) -> dict[str, Te
     """Return published tensors under the names that Hugging Face's library gives them today, without buffers.
 
     Old files have gamma and beta for weight and bias of a norm, a bare model is saved without the prefix of
-    its family, and one that was trained with DataParallel has an additional prefix. Raises MasscliError,
-    which names `path`, if two tensors have the same name then.
+    its family, and PyTorch's wrappers leave names of their own. Raises MasscliError, which names `path`, if
+    two tensors have the same name then.
     """
-    # One name that begins so may be a module of this name; all of them mean the wrapper.
-    is_parallel = bool(tensors) and all(
-        name.startswith(_DATA_PARALLEL) for name in tensors
-    )
     normalized: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if is_parallel:
-            name = name.removeprefix(_DATA_PARALLEL)
+    for name, tensor in without_wrapper(tensors, path).items():
         if not _BUFFERS.fullmatch(name):
             name = re.sub(r"\.beta$", ".bias", name)
             add_unique(normalized, re.sub(r"\.gamma$", ".weight", name), tensor, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.foreign import ImportRequest
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.checkpoint.convert.import_file import import_file
@@ -135,12 +137,46 @@ def test_whole_numbers_are_no_weights(importer: str, folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("importer", ["xlm", "fairseq"])
+@pytest.mark.parametrize("importer", IMPORTERS)
 def test_a_tensor_with_and_without_the_prefix_of_several_gpus_is_refused(
     importer: str, folder: Path
 ) -> None:
     error_of, name = IMPORTERS[importer]
     assert error_of(add_wrapped, name, folder).startswith(f"has {name} twice")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement"),
+    [
+        ("^", "module."),
+        ("^", "_orig_mod."),
+        ("^", "_orig_mod.module."),
+        ("^", "module._orig_mod."),
+        # Single layers can be compiled, sharded and recomputed, too.
+        (r"layer\.0\.", "layer.0._orig_mod."),
+        (r"layer\.0\.", "layer.0._fsdp_wrapped_module._checkpoint_wrapped_module."),
+    ],
+)
+def test_the_names_of_wrappers_change_nothing(
+    pattern: str, replacement: str, folder: Path
+) -> None:
+    def imported_weights(name: str) -> Tensors:
+        made = folder.parent / name
+        import_folder(folder, made, ("en",), allow_pickle=False)
+        return Checkpoint.open(made).weights()
+
+    write_bert(folder)
+    expected = imported_weights("sound")
+    path = folder / "model.safetensors"
+    wrapped = {
+        re.sub(pattern, replacement, name): tensor
+        for name, tensor in load_file(path).items()
+    }
+    assert wrapped.keys() != load_file(path).keys()
+    save_file(wrapped, path)
+    found = imported_weights("wrapped")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_old_and_new_names_of_one_tensor_are_refused(folder: Path) -> None:

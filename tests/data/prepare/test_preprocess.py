@@ -966,8 +966,8 @@ def test_no_space(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(column_writer.ColumnWriter, "append", full)
         message, hint = fails(config(text))
-    assert message == f"cannot write to {text / 'data'}: No space left on device"
-    assert hint == "make some room and run the same command again to resume"
+    assert message == f"{text / 'data'}: cannot be written (No space left on device)"
+    assert hint == "make room, then run the same command again"
     assert not (text / "data" / "manifest.json").exists()
     run(config(text))
     DataFolder.open(text / "data").verify()
@@ -978,9 +978,9 @@ def test_read_only_folder(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    assert (
-        fails(config(text))[0]
-        == f"cannot write to {text / 'data'}: Read-only file system"
+    assert fails(config(text)) == (
+        f"{text / 'data'}: cannot be written (Read-only file system)",
+        "give another --destdir, or change the permissions",
     )
 
 
