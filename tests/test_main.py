@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +62,23 @@ def test_a_link_to_itself_is_named(
     path.symlink_to(path.name)
     assert main.run(["score", str(path), "--ref", str(path)]) == 2
     assert str(path) in capsys.readouterr().err
+
+
+def test_scores_need_no_temporary_folder(tmp_path: Path) -> None:
+    """A read-only container has no place for temporary files, and a library of sacreBLEU asks for one."""
+    (tmp_path / "text").write_text("a b c d\n")
+    command = [sys.executable, "-B", "-m", "masscli", "score", "text", "--ref", "text"]
+
+    def forbid_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        preexec_fn=forbid_files,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert "100.0" in done.stdout

@@ -154,6 +154,8 @@ class TextTranslator:
         self.search = search
         self.split = split and model.task.source != model.task.target
         self.keep_placeholders = keep_placeholders
+        self.unknown = UnknownPieces()
+        """The pieces of all texts so far, and how many are unknown; it lists no lines."""
 
     def translate(self, texts: Iterable[str]) -> list[TextTranslation]:
         """Return the translation of each text; batches hold sentences of all texts together."""
@@ -209,6 +211,8 @@ class TextTranslator:
         for line in translator.report.truncated:
             sentences[line - 1].is_truncated = True
         unknown = translator.report.unknown.get(INPUT, UnknownPieces())
+        self.unknown.pieces += unknown.pieces
+        self.unknown.unknown += unknown.unknown
         for line in unknown.lines:
             sentences[line - 1].is_unknown = True
 

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masscli.cli.output import writer
-from masscli.core.errors import MasscliError
+from masscli.cli.output import check_distinct, writer
 
 if TYPE_CHECKING:
     from masscli.data.storage.columns import Column
@@ -65,8 +64,7 @@ def run(
     from masscli.data.storage.verification import open_verified
     from masscli.lexicon.piece_alignment import align_lines
 
-    if pieces == output:
-        raise MasscliError(f"--pieces {pieces}: is --output, too", "name two files")
+    check_distinct({"--output": output, "--pieces": pieces})
     data = open_verified(path)
     source, target = data.pair("train", source_lang, target_lang)
     if pieces is not None:

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from masscli.core.errors import MasscliError
+
 if TYPE_CHECKING:
     import torch
 
@@ -164,7 +166,14 @@ def _check(device: torch.device) -> bool:
     from masscli.api.device_checks import check_device
 
     passed = True
-    with tempfile.TemporaryDirectory() as folder:
+    try:
+        temporary = tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise MasscliError(
+            f"no temporary folder can be made: {error.strerror}",
+            "name a folder that may be written to in the variable TMPDIR",
+        ) from None
+    with temporary as folder:
         for check in check_device(device, Path(folder)):
             word = "ok" if check.passed else "FAILED"
             # Flushed, since each check takes about a second.

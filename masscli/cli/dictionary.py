@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from masscli.cli.options import check_changed_options
-from masscli.cli.output import check_output
+from masscli.cli.output import check_output, writer
 from masscli.core.config import Flags, UnusedOption, check, config, positive
 from masscli.core.errors import MasscliError
 
@@ -118,7 +118,7 @@ def run(
     ] = None,
 ) -> None:
     """Find words that mean the same, write them to a file, and print how many there are."""
-    from masscli.lexicon.dictionary import write_dictionary
+    from masscli.lexicon.dictionary import dictionary_text
 
     # Everything is checked before the slow part.
     check_output(options.output)
@@ -141,8 +141,9 @@ def run(
             f"{path}: no words of {options.langs[0]} and {options.langs[1]} were found to mean the same",
             "lower --min-count, or add text",
         )
-    write_dictionary(options.output, pairs)
-    print(f"{options.output}: {len(pairs)} pairs of words{remark}")
+    with writer(options.output) as write:
+        write(dictionary_text(pairs))
+    print(f"{options.output}: {len(pairs)} pairs of words{remark}", file=sys.stderr)
 
 
 def _from_model(path: Path, options: DictionaryConfig) -> list[WordPair]:

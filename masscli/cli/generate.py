@@ -33,14 +33,14 @@ import typer
 
 from masscli.cli.generate_formats import Entry, choose_format
 from masscli.cli.options import check_changed_options, flag, flag_text
-from masscli.cli.output import writer
+from masscli.cli.output import check_is_file, writer
 from masscli.cli.search_options import GivenSearch
 from masscli.core import distributed
 from masscli.core.config import UnusedOption, iter_options
 from masscli.core.errors import MasscliError
 from masscli.generation.config import GenerateConfig, GenerationConfig
 from masscli.reporting.score_log import parse_tags
-from masscli.text.corpus import iter_lines
+from masscli.text.corpus import is_terminal, iter_lines
 from masscli.text.single_line import one_line
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def run(
     ] = None,
 ) -> None:
     """Generate outputs for each line of the input, or score given ones; under torchrun share the work."""
+    check_is_file({"--append": command.append})
     if (command.prefix is not None) != (search.prefix_size > 0):
         raise MasscliError(
             "--prefix and --prefix-size belong together",
@@ -415,7 +416,7 @@ def _open_input(
             f"{path}: is read as text, a line at a time, and not as {kind}; "
             "its table, preprocessed, is written from with --gen-subset"
         )
-    if str(path) == "-" and sys.stdin is not None and sys.stdin.isatty():
+    if str(path) == "-" and is_terminal():
         answer = f"{command.buffer_size} lines or an end of file (Ctrl-D) start the translation"
         if command.buffer_size == 1:
             answer = (

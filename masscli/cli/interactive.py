@@ -28,7 +28,7 @@ from masscli.generation.config import (
     GenerationConfig,
     InteractiveConfig,
 )
-from masscli.text.corpus import iter_lines
+from masscli.text.corpus import is_terminal, iter_lines
 from masscli.text.single_line import one_line
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def run(
     )
     # The weights are read now, so that the first line is answered as fast as the others.
     translator.translate([""])
-    if sys.stdin.isatty():
+    if is_terminal():
         task = model.task
         print(
             f"{task.source} to {task.target}; an end of file (Ctrl-D) ends the command",
@@ -92,6 +92,8 @@ def run(
             for flag, reason in UNREAD.items():
                 if flag in translated.flags:
                     print(f"warning: line {number} {reason}", file=sys.stderr)
+    if translator.unknown.unknown:
+        print(translator.unknown.summary("the input"), file=sys.stderr)
 
 
 def _format(line: LineTranslation, nbest: int, scores: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +21,30 @@ def check_output(path: Path) -> None:
         raise MasscliError(f"--output {path}: is a folder", "name a file")
     if not path.parent.is_dir():
         raise MasscliError(f"--output {path}: its folder does not exist", "name a file")
+
+
+def check_distinct(paths: Mapping[str, Path | None]) -> None:
+    """Raise MasscliError if two options, given by flag with their files to write, name the same file.
+
+    One result would replace the other, or both would be mixed on standard output (`-`).
+    """
+    flags: dict[Path, str] = {}
+    for flag, path in paths.items():
+        if path is None:
+            continue
+        other = flags.setdefault(path, flag)
+        if other != flag:
+            raise MasscliError(f"{flag} {path}: is {other}, too", "name two files")
+
+
+def check_is_file(paths: Mapping[str, Path | None]) -> None:
+    """Raise MasscliError if an option, given by flag with its file to write, names standard output (`-`).
+
+    It is for files that are written beside results on standard output.
+    """
+    for flag, path in paths.items():
+        if str(path) == "-":
+            raise MasscliError(f"{flag} -: cannot be standard output", "name a file")
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from typing import Annotated
 
 import typer
 
+from masscli.cli.output import check_distinct, check_is_file
 from masscli.core.errors import MasscliError
 from masscli.core.files import write_atomic
 from masscli.reporting.score_log import parse_tags
@@ -93,6 +94,9 @@ def run(
 ) -> None:
     """Print a table of scores or of runs, and write the plot, page or log that the options ask for."""
     tags = parse_tags(tag, "--tag")
+    written = {"--plot": plot, "--html": html, "--append": append}
+    check_is_file(written)
+    check_distinct(written)
     # Runs are folders, and a log of scores is a file.
     if any(path.is_dir() for path in paths):
         _refuse_given(

@@ -39,6 +39,7 @@ from typing import Annotated
 
 import typer
 
+from masscli.cli.output import check_is_file
 from masscli.cli.score_formats import (
     Scores,
     as_json,
@@ -155,6 +156,7 @@ def run(
 ) -> None:
     """Score each hypothesis file, or with --gen-subset each run; print and, with --append, log the scores."""
     tags = parse_tags(tag, "--tag")
+    check_is_file({"--append": append})
     if tags and append is None:
         raise MasscliError(
             "--tag: tags are written to the log of --append only",

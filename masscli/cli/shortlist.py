@@ -13,12 +13,13 @@ Examples:
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from masscli.cli.output import check_output
+from masscli.cli.output import check_output, writer
 
 
 def run(
@@ -44,7 +45,10 @@ def run(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Where the shortlist goes."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where the shortlist goes; - is standard output.",
         ),
     ] = Path("shortlist.txt"),
     per_piece: Annotated[
@@ -70,7 +74,7 @@ def run(
     from masscli.checkpoint.convert.token_names import token_names
     from masscli.data.storage.data_folder import MissingDataError
     from masscli.data.storage.verification import open_verified
-    from masscli.generation.shortlist import write_shortlist
+    from masscli.generation.shortlist import shortlist_text
     from masscli.lexicon.shortlist import learn_shortlist, measure_coverage
 
     check_output(output)
@@ -78,13 +82,19 @@ def run(
     shortlist = learn_shortlist(
         data, source_lang, target_lang, per_piece, frequent, limit
     )
-    write_shortlist(output, shortlist, token_names(data.tokenizer()))
+    text = shortlist_text(shortlist, token_names(data.tokenizer()))
+    with writer(output) as write:
+        write(text)
     try:
         coverage = measure_coverage(shortlist, data, source_lang, target_lang)
     except MissingDataError:
-        print(f"{output}: made; there are no validation pairs to measure it by")
+        print(
+            f"{output}: made; there are no validation pairs to measure it by",
+            file=sys.stderr,
+        )
         return
     print(
         f"{output}: a sentence of valid has {coverage.candidates:.0f} candidates of {data.vocab.size:,} "
-        f"pieces, and among them are {coverage.pieces:.2%} of the pieces of its reference"
+        f"pieces, and among them are {coverage.pieces:.2%} of the pieces of its reference",
+        file=sys.stderr,
     )

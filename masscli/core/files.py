@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from masscli.core.errors import MasscliError
+from masscli.core.errors import NO_ROOM, MasscliError
 
 
 def read_regular(path: Path) -> bytes:
@@ -56,9 +56,23 @@ def read_named(path: Path, option: str) -> bytes:
         ) from None
 
 
+@contextmanager
+def naming_full_file(path: Path) -> Iterator[None]:
+    """Name `path` in an OSError of the `with` block that says that there is no room to write on.
+
+    Python names a file that cannot be opened, but not an open one that takes no more.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def write_synced(path: Path, data: bytes) -> None:
     """Write a file, in place, and wait until it is on the disk."""
-    with open(path, "wb") as file:
+    with naming_full_file(path), open(path, "wb") as file:
         file.write(data)
         flush_to_disk(file)
 
@@ -79,7 +93,7 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
     aside, lock = _reserve_name(path, is_folder=False)
     # Also an interrupt must not leave the unfinished file behind.
     try:
-        with open(aside, "wb") as file:
+        with naming_full_file(path), open(aside, "wb") as file:
             yield file
             flush_to_disk(file)
         # Renaming within a folder is one step for every reader.
@@ -149,7 +163,7 @@ def append_json_lines(path: Path, lines: bytes) -> None:
     """
     if path.exists():
         require_regular(path)
-    with open(path, "a+b", buffering=0) as file:
+    with naming_full_file(path), open(path, "a+b", buffering=0) as file:
         # A disk without locks still adds small pieces in one step.
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -238,6 +238,11 @@ class GenerateConfig:
                 "is --output, too",
             ),
             (
+                self.alignments is None or self.alignments != self.write_reference,
+                "alignments",
+                "is --write-reference, too",
+            ),
+            (
                 self.closest_to_reference is None or has_references,
                 "closest_to_reference",
                 "needs references: --reference FILE or --gen-subset SPLIT",
@@ -357,4 +362,13 @@ class PredictConfig:
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
 
     def __post_init__(self) -> None:
-        check(*positive(self, "batch_tokens"))
+        replaces_input = self.output == self.input and self.output != STANDARD_STREAM
+        check(
+            *positive(self, "batch_tokens"),
+            (not replaces_input, "output", "is the input, which it would replace"),
+            (
+                self.na_prob is None or self.na_prob != self.output,
+                "na_prob",
+                "is --output, too",
+            ),
+        )

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from masscli.core.errors import MasscliError
-from masscli.core.files import write_atomic
 from masscli.data.batches.batch import Ids
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.stepper import Stepper
@@ -114,8 +113,8 @@ def _ids_of_pieces(text: str, id_of: Mapping[str, int], place: str) -> list[int]
     return ids
 
 
-def write_shortlist(path: Path, shortlist: Shortlist, names: Sequence[str]) -> None:
-    """Write a shortlist in the format of CTranslate2; `names` are the pieces by id.
+def shortlist_text(shortlist: Shortlist, names: Sequence[str]) -> str:
+    """Return the text of a shortlist's file, in the format of CTranslate2; `names` are the pieces by id.
 
     Raises MasscliError if a piece has white space, which the format cannot express.
     """
@@ -129,7 +128,7 @@ def write_shortlist(path: Path, shortlist: Shortlist, names: Sequence[str]) -> N
                     f"the piece {name!r} has white space, so no shortlist can name it"
                 )
         lines.append(f"{' '.join(source)}\t{' '.join(target)}\n")
-    write_atomic(path, "".join(lines).encode())
+    return "".join(lines)
 
 
 class ReducedVocabulary:

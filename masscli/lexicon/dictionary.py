@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 
 from masscli.core.errors import MasscliError
-from masscli.core.files import write_atomic
 from masscli.data.batches.batch import Ids
 from masscli.data.storage.data_folder import DataFolder
 from masscli.text.corpus import iter_lines
@@ -31,13 +30,13 @@ class WordPair(NamedTuple):
     score: float
 
 
-def write_dictionary(path: Path, pairs: Sequence[WordPair]) -> None:
-    """Write word pairs to a text file: a line for each, with both words and the score, separated by tabs."""
+def dictionary_text(pairs: Sequence[WordPair]) -> str:
+    """Return the text of a dictionary file: a line for each pair, with words and score separated by tabs."""
     lines = [
         f"{one_cell(pair.first)}\t{one_cell(pair.second)}\t{pair.score:.3f}\n"
         for pair in pairs
     ]
-    write_atomic(path, "".join(lines).encode())
+    return "".join(lines)
 
 
 def read_dictionary(path: Path, data: DataFolder) -> dict[int, Ids]:

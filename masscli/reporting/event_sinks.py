@@ -14,7 +14,7 @@ from typing import Any
 
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
-from masscli.core.files import write_atomic
+from masscli.core.files import naming_full_file, write_atomic
 from masscli.core.json_text import parse_json
 from masscli.text.corpus import read_regular_text
 from masscli.training.events import EVENT_SINKS, Event, Sink
@@ -35,6 +35,7 @@ class LogFile:
         write_atomic(path, kept.encode())
         # Buffered by the line, so that a log that is read meanwhile has whole lines.
         self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._path = path
 
     def write(self, event: Event) -> None:
         """Append an event to the file as one line of JSON."""
@@ -43,7 +44,8 @@ class LogFile:
             "time": round(time.time(), 3),
             **asdict(event),
         }
-        self._file.write(json.dumps(_to_json(fields)) + "\n")
+        with naming_full_file(self._path):
+            self._file.write(json.dumps(_to_json(fields)) + "\n")
 
     def close(self) -> None:
         """Close the file."""

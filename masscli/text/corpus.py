@@ -98,6 +98,11 @@ def open_bytes(path: Path) -> BinaryIO:
         raise MasscliError(f"{display_path(path)}: may not be read") from None
 
 
+def is_terminal() -> bool:
+    """Return whether standard input is a terminal; one that the caller has closed is none."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def _standard_input() -> BinaryIO:
     """Return the binary stream of standard input.
 

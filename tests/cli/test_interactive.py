@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import masscli
+from masscli.__main__ import run as masscli_run
 from masscli.cli.app import dispatch
 from tests.preloaded import Preloaded
 from tests.toy import recipe
@@ -108,13 +109,30 @@ def test_lines_that_the_model_cannot_read_are_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "in").write_text(
-        f"ba be\n\u4e16\u754c\n{'ba be ' * 40}\n", encoding="utf-8"
+        f"ba \u4e16 be\n\u4e16\u754c\n{'ba be ' * 40}\n", encoding="utf-8"
     )
     with open(tmp_path / "in", encoding="utf-8") as typed:
         monkeypatch.setattr(sys, "stdin", typed)
         capsys.readouterr()
         dispatch(["interactive", str(run_folder), "--precision", "fp32"])
+    # Words of two letters are pieces; a word without known letters is its mark and an unknown piece.
     assert capsys.readouterr().err.splitlines() == [
         "warning: line 2 was not understood: no piece of it, or of a sentence of it, is known",
         "warning: line 3 was cut: it is longer than the model reads",
+        "2 of 86 pieces of the input unknown",
+    ]
+
+
+def test_a_closed_standard_input_is_named(
+    run_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As in `masscli interactive RUN <&-`, for which Python has no stream."""
+    monkeypatch.setattr(sys, "stdin", None)
+    capsys.readouterr()
+    assert masscli_run(["interactive", str(run_folder), "--precision", "fp32"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: standard input (-) is closed",
+        "hint: give a file, or leave it open",
     ]

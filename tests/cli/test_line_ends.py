@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,7 +15,7 @@ from masscli.cli.predict import _format_predictions
 from masscli.data.storage.tables import Table
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.translator import Translation
-from masscli.lexicon.dictionary import WordPair, write_dictionary
+from masscli.lexicon.dictionary import WordPair, dictionary_text
 from masscli.objectives.shared.evaluable_objective import Prediction
 from masscli.text.tokenizer import Tokenizer
 
@@ -101,8 +100,7 @@ def test_predict(format: str, input_format: str) -> None:
         assert [json.loads(line)["label"] for line in lines] == BROKEN
 
 
-def test_dictionary(tmp_path: Path) -> None:
-    write_dictionary(tmp_path / "words", [WordPair(word, word, 1.0) for word in BROKEN])
-    text = (tmp_path / "words").read_text(encoding="utf-8")
+def test_dictionary() -> None:
+    text = dictionary_text([WordPair(word, word, 1.0) for word in BROKEN])
     assert {len(line.split("\t")) for line in text.splitlines()} == {3}
     assert len(text.splitlines()) == len(BROKEN)

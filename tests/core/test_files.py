@@ -41,6 +41,22 @@ def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_without_room_is_named(tmp_path: Path) -> None:
+    """Python names no file that is open, so that a user with a full disk would not know which one."""
+    program = (
+        "import resource, sys, pathlib\n"
+        "from masscli.core import files\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3, 3))\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "for write in (files.write_synced, files.write_atomic, files.append_json_lines):\n"
+        "    try: write(path, b'12345')\n"
+        "    except OSError as error: print(error.filename == str(path), error.strerror)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "full")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "True File too large\n" * 3
+
+
 def test_a_link_is_made_and_changed(tmp_path: Path) -> None:
     for target in ("a", "b"):
         update_link(tmp_path / "link", target)

@@ -22,7 +22,7 @@ from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.search import search
-from masscli.generation.shortlist import Shortlist, read_shortlist, write_shortlist
+from masscli.generation.shortlist import Shortlist, read_shortlist, shortlist_text
 from masscli.generation.stepper import Stepper
 from masscli.models.int8 import ENGINE, to_int8
 from masscli.text.vocabulary import IdRanges
@@ -224,7 +224,7 @@ def test_files_are_those_of_ctranslate2(tmp_path: Path) -> None:
             (3,): np.array([], int),
         }
     )
-    write_shortlist(tmp_path / "list.txt", shortlist, names)
+    (tmp_path / "list.txt").write_text(shortlist_text(shortlist, names))
     assert (tmp_path / "list.txt").read_text() == "\tc\n▁a\t▁b c\n▁a c\t▁a\n▁b\t\n"
     again = read_shortlist(tmp_path / "list.txt", names)
     assert {ngram: ids.tolist() for ngram, ids in again.candidates.items()} == {
@@ -244,9 +244,7 @@ def test_files_are_those_of_ctranslate2(tmp_path: Path) -> None:
         (0,): [2, 3]
     }
     with pytest.raises(MasscliError, match="'two words' has white space"):
-        write_shortlist(
-            tmp_path / "list.txt", Shortlist({(): np.array([0])}), ["two words"]
-        )
+        shortlist_text(Shortlist({(): np.array([0])}), ["two words"])
     for text, message in (
         (
             "▁a\t▁b\n▁b c\n",
@@ -284,8 +282,11 @@ def test_from_pairs_to_outputs(
         "0",
     ]
     assert masscli(made) == 0
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     assert printed.startswith("shortlist.txt: a sentence of valid has ")
+    assert masscli([*made, "--output", "-"]) == 0
+    assert capsys.readouterr().out == Path("shortlist.txt").read_text()
+    assert not Path("-").exists()
     # The toy's words stand for each other, one by one.
     assert printed.endswith(
         "and among them are 100.00% of the pieces of its reference\n"

@@ -214,9 +214,8 @@ def test_the_command_and_a_run_with_what_it_makes(
         == 0
     )
     lines = made.read_text(encoding="utf-8").split("\n")[:-1]
-    assert capsys.readouterr().out == f"{made}: {len(lines)} pairs of words\n" and all(
-        len(line.split("\t")) == 3 for line in lines
-    )
+    assert capsys.readouterr().err == f"{made}: {len(lines)} pairs of words\n"
+    assert all(len(line.split("\t")) == 3 for line in lines)
     streams["mass"]["objective"] = {"name": "mass", "switch_dictionary": str(made)}
     trainer, _ = build(
         recipe(data.folder, tmp_path / "next", "train.max_update=1", streams=streams)
@@ -300,7 +299,7 @@ def test_pairs_give_the_dictionary(
         == 0
     )
     assert (
-        capsys.readouterr().out
+        capsys.readouterr().err
         == f"{made}: {len(few)} pairs of words, from 6 pairs of 240\n"
     )
     assert [
@@ -473,7 +472,7 @@ def test_text_alone_gives_the_dictionary_of_a_cipher(
     )
     share = re.search(
         r"pairs of words, from text; (\d+)% of the common ones are found again by a second alignment\n$",
-        capsys.readouterr().out,
+        capsys.readouterr().err,
     )
     assert share is not None and int(share[1]) > 75
     found = {
