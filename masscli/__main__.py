@@ -104,7 +104,7 @@ class ClosedOutput(io.TextIOBase):
         if content:
             raise MasscliError(
                 "standard output is closed",
-                "leave it open, or write to a file with --output",
+                "leave it open, or send it to a file or /dev/null",
             )
         return 0
 
