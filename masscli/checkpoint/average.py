@@ -17,9 +17,11 @@ from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 
 def open_members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
-    """Open one checkpoint for each path; with `last`, open the `last` newest checkpoints of each run instead.
+    """Return the opened checkpoints that `paths`, of runs or of checkpoints, stand for.
 
-    Raises MasscliError if a run has fewer checkpoints than `last`.
+    With `last`, all paths must be of runs, and each stands for its `last` newest checkpoints, the oldest
+    first. Without, each stands for one checkpoint: itself, or the best of the run, or else its last. Raises
+    MasscliError if there is none, or if a run has fewer checkpoints than `last`.
     """
     if last is None:
         return [Checkpoint.open(path) for path in paths]
@@ -63,7 +65,7 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
 
 
 def mixture_warnings(checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """Return one warning if the checkpoints seem to have begun with different weights, else an empty list.
+    """Return a list with a warning if the checkpoints seem to have begun with different weights, else [].
 
     Runs seem to have begun with the same weights if --init-from and --init-decoder-from name the same paths
     and, without --init-from, the seed is the same. Weights with different beginnings are far apart, and their
@@ -91,7 +93,8 @@ def mixture_warnings(checkpoints: Sequence[Checkpoint]) -> list[str]:
 def _same_model(first: Checkpoint, second: Checkpoint) -> bool:
     """Return whether two checkpoints have the same architecture, languages and training streams.
 
-    Settings that no weight depends on, such as dropout, may differ.
+    Streams are the same if their names, datasets and objectives are. Settings that no weight depends on, such
+    as dropout, may differ.
     """
     first_model, second_model = (
         to_dict(first.recipe.model),

@@ -88,7 +88,7 @@ class RunState:
     """
 
     step: int = 0
-    """Number of updates made so far."""
+    """Number of updates that the optimizer has made so far."""
     targets: int = 0
     """Number of targets (mostly tokens to predict) that the run has learned from so far."""
     seconds: float = 0.0
@@ -96,7 +96,7 @@ class RunState:
     update_freq: int = 1
     """Number of micro-batches whose gradients make up one update."""
     positions: dict[str, Position] = field(default_factory=dict)
-    """How far each stream has been read, by the name of the stream."""
+    """How far the examples of each stream have been read, by the name of the stream."""
     ends_epoch: bool = False
     """Whether the last update completed an epoch of the first stream."""
     best_score: float | None = None
@@ -123,10 +123,11 @@ class RunState:
     initial_ids: int = 0
     """Number of ids of the vocabulary of --init-from; 0 without initial weights."""
     initial_languages: int = 0
-    """Number of the first of `languages` that --init-from has."""
+    """How many of `languages` are those of --init-from, which come first."""
     vocab_fingerprint: str = ""
+    """Fingerprint of the vocabulary (`Vocabulary.fingerprint`)."""
     data_fingerprint: str = ""
-    """Fingerprint of the rows of the training split."""
+    """Fingerprint of the training examples of all data folders; empty in an imported run."""
     generation: dict[str, str] = field(default_factory=dict)
     """How the original program of an imported model generates by default: values of fields of
     GenerationConfig, written as on the command line."""
@@ -138,13 +139,17 @@ class RunState:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An opened checkpoint. Its tensors are read only when a method asks for them."""
+    """An opened checkpoint. Its tensors are read only when a method asks for them.
+
+    Methods that read a file raise DamagedCheckpointError if its checksum is another one.
+    """
 
     path: Path
+    """The folder of the checkpoint, `step-N`."""
     recipe: Recipe
     state: RunState
     metrics: Mapping[str, float]
-    """Values of the validation before the checkpoint was written, by the name of the metric."""
+    """Values of the validation at this checkpoint, by the name of the metric; empty if there was none."""
     checksums: Mapping[str, str]
     """sha256 of each file besides `state.json`, by file name."""
     verified: set[str] = field(default_factory=set, compare=False)
@@ -156,7 +161,8 @@ class Checkpoint:
 
         Tensor files must exist, but are compared with their checksums only when they are read, so that a
         model can be used without reading the state of the optimizer. Raises DamagedCheckpointError if files
-        are missing or damaged, and MasscliError if there is no checkpoint, or if its format is unknown.
+        are missing or damaged, and MasscliError if there is no checkpoint, or if its format or a setting of
+        its recipe is unknown.
         """
         folder = _find(path)
         try:
@@ -186,7 +192,10 @@ class Checkpoint:
     def model(
         self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Transformer:
-        """Return the model on `device` for inference: in evaluation mode, frozen, with weights in `dtype`."""
+        """Return the model on `device` for inference: in evaluation mode, frozen, with weights in `dtype`.
+
+        Raises MasscliError if the stored tensors are not those of the model that the recipe describes.
+        """
         # On this device a model takes no memory and draws no numbers; the stored tensors take their places.
         with torch.device("meta"):
             vocab = self.tokenizer().vocab
@@ -199,7 +208,7 @@ class Checkpoint:
         return model
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the tensors of the model by name."""
+        """Return the tensors of the model by name; of a run with --ema-decay they are the moving average."""
         return self._tensors(MODEL)
 
     def objective_state(self) -> dict[str, Tensor]:
@@ -281,7 +290,7 @@ class Checkpoint:
 
 
 def _parse_state(raw: Mapping[str, Any]) -> RunState:
-    """Return the typed state of a run from the table in `state.json`.
+    """Return the typed state of a run from `raw`, the object `state` in its `state.json`.
 
     Raises ConfigError or DamagedStateError if a value has the wrong type, or if a count is out of range.
     """
@@ -372,13 +381,15 @@ def save_checkpoint(
     optimizer: Mapping[str, Tensor],
     trained: Mapping[str, Tensor] | None = None,
 ) -> Path:
-    """Write the checkpoint `folder`/step-N, where N is `state.step`, and return its path.
+    """Write the checkpoint `folder`/step-N, where N is `state.step` in seven digits, and return its path.
 
-    A checkpoint of this name is replaced. If `model` and `objectives` hold a moving average of the weights,
-    `trained` holds the weights themselves, from which training continues. Raises MasscliError if the files
-    cannot be written, and removes them.
+    A checkpoint of this name is replaced. `model`, `objectives`, `optimizer` and `trained` are tensors by
+    name, and an empty dictionary gets no file. If `model` and `objectives` hold a moving average of the
+    weights, `trained` holds the weights themselves, from which training continues. Raises MasscliError if the
+    files cannot be written; what was written of them is removed, and an earlier checkpoint stays.
     """
     final = folder / f"step-{state.step:07d}"
+    # remove_partial_saves finds what a kill leaves by this name.
     partial = folder / f".{final.name}.new"
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -446,7 +457,8 @@ def save_new_run(
     """Write a run with a single checkpoint into `folder`, and return the path of the checkpoint.
 
     The folder `checkpoints` of the run appears when it is complete. Without an optimizer state the run cannot
-    be continued, but others can start from it (--init-from). Raises MasscliError if it cannot be written.
+    be continued, but others can start from it (--init-from). Raises MasscliError if it cannot be written, or
+    if `folder` has a folder `checkpoints` that is not empty.
     """
     final = folder / "checkpoints"
     aside = final
@@ -512,10 +524,10 @@ def drop_optimizer_state(path: Path) -> None:
 
 
 def remove_partial_saves(run: Path) -> None:
-    """Remove the incomplete folders that interrupted saves left in a run.
+    """Remove the incomplete folders that interrupted saves and deletions of checkpoints left in a run.
 
-    A checkpoint that was about to be replaced gets its name back. Only the process that trains the run may do
-    this: another one would remove a save in progress.
+    `run` is the folder of the run. A checkpoint that was about to be replaced gets its name back. Only the
+    process that trains the run may do this: another one would remove a save in progress.
     """
     for partial in (run / "checkpoints").glob(".step-*.new"):
         shutil.rmtree(partial)
@@ -576,7 +588,7 @@ def _find(path: Path) -> Path:
     The path is that of a checkpoint, or of a run: its best checkpoint, or else its last, is meant then.
     Raises MasscliError if there is none.
     """
-    # Without its state, a checkpoint is damaged.
+    # A folder step-N without its state is a damaged checkpoint, not a run without checkpoints.
     is_step = path.is_dir() and _STEP_FOLDER.fullmatch(path.resolve().name) is not None
     if is_step or (path / STATE_FILE).exists():
         return path

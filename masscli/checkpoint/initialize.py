@@ -24,7 +24,7 @@ STACKS = ("encoder", "decoder")
 
 
 class Initialization(NamedTuple):
-    """The names of the model's tensors that were copied, and the lines of a report for the user."""
+    """The names of the model's tensors that were copied, and the lines of a report about it for the user."""
 
     copied: set[str]
     report: list[str]
@@ -39,8 +39,10 @@ def initialize_model(
 ) -> list[str]:
     """Copy weights into `model` from the checkpoints of --init-from and --init-decoder-from in the recipe.
 
-    Return lines of a report for the user. `tokenizer` is that of the data. `objective_parameters` are the
-    names of the objectives' own parameters, which are not copied and keep their random values.
+    The recipe must have --init-from; `open_checkpoint` opens the checkpoint that a path means. `tokenizer` is
+    that of the data. `objective_parameters` are the names of the objectives' own parameters, which are not
+    copied and keep their random values. Return lines of a report for the user. Raises MasscliError as
+    `initialize_from` does.
     """
     assert recipe.init_from is not None
     stacks = "encoder" if recipe.init_decoder_from is not None else recipe.init_stacks
@@ -76,8 +78,8 @@ def initialize_from(
     is set. If only the decoder is asked for and the checkpoint has none, its encoder is copied into the
     decoder, as XLM initializes translation with a masked language model on both sides (Lample and Conneau
     2019); cross-attention keeps its random weights then. `new_rows` has the vocabulary of the data, and fills
-    the rows of what the checkpoint's vocabulary lacks. Raises MasscliError if this vocabulary is neither that
-    of the checkpoint nor an extension of it, if shapes differ, or if nothing is copied.
+    the rows of what the checkpoint's vocabulary lacks. Raises MasscliError if the vocabulary of the data is
+    neither that of the checkpoint nor an extension of it, if shapes differ, or if nothing is copied.
     """
     new_rows.check_vocabulary(checkpoint)
     sources = checkpoint.weights()
@@ -107,9 +109,9 @@ def initialize_from(
 
 
 def _report_rest(checkpoint: Checkpoint, unused: Sequence[str]) -> list[str]:
-    """Return lines of a report on tensors of the checkpoint that were not copied, whose names are `unused`.
+    """Return a list with a line on the tensors of the checkpoint that were not copied, or an empty list.
 
-    The tensors of its objectives are never copied.
+    `unused` are the names of those of its model; those of its objectives, which are never copied, are added.
     """
     left_behind = [*unused, *(f"heads.{name}" for name in checkpoint.objective_state())]
     if not left_behind:
@@ -207,15 +209,16 @@ def _as_decoder(name: str) -> str:
 
 
 def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
-    """Exclude parts of a model from training, and return one line on how many parameters are frozen.
+    """Exclude parts of a model from training; return a list with a line on how many parameters are frozen.
 
     A part is `embeddings`, `encoder`, `decoder`, or a number N for the first N layers of each stack. Without
-    parts, nothing is frozen and the list is empty. Raises MasscliError if the model has no such part.
+    parts, nothing is frozen and the list is empty. Raises MasscliError if the model has no such part, or if
+    no stack has N layers.
     """
     if not parts:
         return []
     for part in parts:
-        # Of a number of layers the last one must be there.
+        # A model with fewer layers has no such part; one stack of it may have fewer.
         layers = parse_digits(part)
         if layers is None:
             required = _prefixes(part)
@@ -248,6 +251,7 @@ def _prefixes(part: str) -> list[str]:
     if part == "embeddings":
         return [*TOKEN_TABLES, "embeddings.", "embedding_projections."]
     if part == "encoder":
+        # Relative positions (models with relative_buckets) are a part of encoders alone.
         return ["encoder.", "relative."]
     if part == "decoder":
         return ["decoder."]
@@ -262,7 +266,7 @@ def _starts_with_any(name: str, prefixes: Iterable[str]) -> bool:
 
 
 def _summarize(names: Sequence[str]) -> str:
-    """Count tensor names by what stands before their first dot, and return text such as `decoder (120)`."""
+    """Count tensor names by what stands before their first dot, and return text: `decoder (9), pooler (2)`."""
     counts: dict[str, int] = {}
     for name in names:
         first_part = name.partition(".")[0]

@@ -2,7 +2,7 @@
 
 A new piece begins as the mean of the old pieces that it was merged from, as the usual advice for NLLB has it,
 or as the mean of all old pieces (Hewitt 2021), which keeps the probabilities of the old ones nearly as they
-were, or at random. A new language begins as the mean of the old ones.
+were, or at random. A new language begins as the mean of the old ones, or at random.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DESCRIPTIONS = {
 class NewRows:
     """Copies tables with a row for each token or language, and fills the rows that the old table lacks.
 
-    `tokenizer` is that of the data. `method` is a value of `Recipe.init_new`.
+    `tokenizer` is that of the data. `method` is a value of `Recipe.init_new`: `parts`, `mean` or `random`.
     """
 
     def __init__(self, tokenizer: Tokenizer, method: str) -> None:
@@ -57,10 +57,10 @@ class NewRows:
         )
 
     def copy_tokens(self, table: Tensor, old: Tensor) -> str:
-        """Copy a table with a row for each old id into one of the extended vocabulary, in place.
+        """Copy `old`, with a row for each id of the checkpoint's vocabulary, into `table`, in place.
 
-        The first dimension of both is that of ids. Old rows are copied as they are, and new ones are filled.
-        Return a note for the user.
+        `table` has random values in a row for each id of the extended vocabulary. Rows of old ids are copied
+        as they are, and those of new ids are filled. Return a note for the user.
         """
         old_size, size = len(old), len(table)
         # The extended vocabulary begins with the old ids, unchanged.
@@ -86,14 +86,16 @@ class NewRows:
         )
 
     def _mean_of_pieces(self, old: Tensor) -> Tensor:
-        """Return the mean of the rows of all old pieces but the special ones."""
+        """Return the mean of the rows of `old` that belong to pieces, without special tokens and tags."""
         ordinary = self.tokenizer.vocab.ordinary_ids
         return old[torch.from_numpy(ordinary[ordinary < len(old)])].mean(0)
 
     def _mean_of_parts(self, number: int, old: Tensor, everything: Tensor) -> Tensor:
-        """Return the first value of the row of a new id; `everything` is the mean of all old pieces.
+        """Return the row that the new id `number` begins with.
 
-        It also stands for a character, which has no old parts.
+        By the method `parts` it is the mean of the rows in `old` of the pieces that the id's piece was merged
+        from. By `mean`, and for a character, which was merged from none, it is `everything`, the mean of all
+        old pieces.
         """
         model = self.tokenizer.subword_model
         assert isinstance(model, ExtendedModel)
@@ -113,8 +115,9 @@ class NewRows:
     ) -> str:
         """Copy the vectors of the languages that both models have, by name, in place, and fill the others.
 
-        `table` and `old` have a row for each of `languages` and `old_languages`. Return a note for the user,
-        or "" if no language is new.
+        `old` has a row for each of `old_languages`, and `table`, which is changed, for each of `languages`. A
+        new language gets the mean of the old ones, or keeps its random values. Return a note for the user, or
+        "" if no language is new.
         """
         new = []
         for row, language in enumerate(languages):

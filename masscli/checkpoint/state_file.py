@@ -32,7 +32,8 @@ class DamagedStateError(Exception):
 class StateFile:
     """The contents of `state.json`: the state of the run as plain JSON values, metrics, and checksums.
 
-    `metrics` are the last validation values by name, and `files` the sha256 checksums by file name.
+    `metrics` are the values of the validation at this checkpoint, by the name of the metric. `files` are the
+    sha256 checksums of the other files of the folder, by file name.
     """
 
     state: Mapping[str, Any]
@@ -42,12 +43,17 @@ class StateFile:
 
 @config
 class _Mappings:
+    """The entries of `state.json` whose types `from_dict` can check."""
+
     metrics: dict[str, float]
     files: dict[str, str]
 
 
 def write_state_file(folder: Path, contents: StateFile) -> None:
-    """Write `state.json` into a folder, with a checksum of its content; replace an older one in one step."""
+    """Write `state.json` into a folder, with a checksum of its content; replace an older one in one step.
+
+    Raises ValueError if a number is not finite, and OSError if the file cannot be written.
+    """
     content = {
         "format": FORMAT,
         "state": contents.state,
@@ -62,8 +68,8 @@ def write_state_file(folder: Path, contents: StateFile) -> None:
 def read_state_file(folder: Path) -> StateFile:
     """Return the contents of `state.json` in a folder.
 
-    Raises MasscliError if the checkpoint has another format than `FORMAT`, and DamagedStateError or
-    ConfigError if the file is missing or damaged.
+    Raises MasscliError if the checkpoint has another format than `FORMAT`, DamagedStateError or ConfigError
+    if the file is missing or damaged, and OSError if it may not be read.
     """
     try:
         content = parse_json(read_regular(folder / STATE_FILE))

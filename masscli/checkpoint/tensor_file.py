@@ -18,14 +18,15 @@ from masscli.core.files import set_default_mode
 def save_tensors(
     tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None
 ) -> None:
-    """Write tensors by name to a safetensors file. They must be contiguous and on the CPU.
+    """Write tensors by name to a safetensors file, with `metadata` in its header.
 
-    Raises OSError if the file cannot be written, with the number that the system gives the error.
+    They must be contiguous, on the CPU, and share no memory. Raises OSError if the file cannot be written,
+    with the system's number of the error (errno).
     """
     try:
         save_file(dict(tensors), path, metadata)
     except SafetensorError as error:
-        # Only the message of the library tells a full disk from a limit of the size of files.
+        # The library gives the number, which tells a full disk from a limit of the size of files, as text.
         told = re.search(r"\(os error (\d+)\)", str(error))
         if told is None:
             raise OSError(errno.EIO, str(error), str(path)) from None

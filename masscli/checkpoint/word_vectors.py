@@ -1,10 +1,10 @@
 """Initialize token embeddings with word vectors from text files of word2vec or fastText.
 
 Such a file has a line `WORD x_1 ... x_D` for each word, and maybe a first line `N D`. A piece that begins a
-word gets the vector of that word, `▁maison` that of `maison`; other pieces are looked up as they are. The
-vectors of a file are scaled by one factor, so that their mean norm is that of the rows they replace. A piece
-that several languages share keeps the vector of the first file. The vectors of two languages are comparable
-only if they were mapped into one space beforehand.
+word gets the vector of the word that it spells, `▁maison` that of `maison`; other pieces are looked up as they
+are. The vectors of a file are scaled by one factor, so that their mean norm is that of the rows they replace.
+A piece that several languages share keeps the vector of the first file. The vectors of two languages are
+comparable only if they were mapped into one space beforehand.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def load_vectors(
 
     Only pieces that occur in the training text of the language get a vector, and of these only ones with an
     id from `first_id` on. Return a line for each file on how many do, and on their share of the text. Raises
-    MasscliError if a language is unknown, or if a file has a vector for none of its pieces, or wrong vectors.
+    MasscliError if a language is unknown, if a file has wrong vectors, vectors of zeros, or none for the
+    pieces of its language, or if source and target have vocabularies of their own.
     """
     initialized: set[int] = set()
     report = []
@@ -63,7 +64,7 @@ def load_vectors(
         # A piece that several languages share keeps its vector from the first file.
         new = [row for row, piece in enumerate(vectors) if piece not in initialized]
         piece_ids = torch.tensor(list(vectors))[new]
-        # Tables of a model with two vocabularies have other rows than ids.
+        # Tables of a model with two vocabularies have other rows than ids; such a model is refused here.
         data.vocab.check_direction(language, language)
         with torch.no_grad():
             for table in model.token_embeddings.values():
@@ -100,7 +101,7 @@ def _read(
     """Return the vectors (D,) in a file for the given words, by the id that `words` has for them.
 
     Of several lines for a word the first counts; words without a line are left out. Raises MasscliError if a
-    vector does not have `size` finite numbers.
+    line does not have `size` values, or if those of one of the words are not finite numbers.
     """
     vectors: dict[int, NDArray[np.float32]] = {}
     for number, line in enumerate(corpus.iter_lines(path), 1):
