@@ -1,9 +1,9 @@
 """Initialize token embeddings with word vectors from text files of word2vec or fastText.
 
 Such a file has a line `WORD x_1 ... x_D` for each word, and maybe a first line `N D`. A piece that begins a
-word gets the vector of the word that it spells, `▁maison` that of `maison`; other pieces are looked up as they
-are. The vectors of a file are scaled by one factor, so that their mean norm is that of the rows they replace.
-A piece that several languages share keeps the vector of the first file. The vectors of two languages are
+word gets the vector of that word, `▁maison` the vector of `maison`; other pieces are looked up as they are.
+The vectors of a file are scaled by one factor, so that their mean norm is that of the rows they replace. A
+piece that several languages share keeps the vector of the first file. The vectors of two languages are
 comparable only if they were mapped into one space beforehand.
 """
 

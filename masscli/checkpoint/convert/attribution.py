@@ -25,7 +25,8 @@ def read_attribution(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]
     """Return lines that say where the weights in a folder come from, the oldest origin first.
 
     The items of the NOTICE in the folder, if it has one, come first. The last line describes the folder: its
-    name, `_name_or_path` of its config.json (`config`), and licence and base model of its README.md.
+    name, `_name_or_path` of its config.json (`config` is its content), and licence and base model of its
+    README.md, as far as they are there.
     """
     parts = [f"folder {folder.name}"]
     name = config.get("_name_or_path")
@@ -70,7 +71,8 @@ def _read_text(path: Path) -> str:
 
 def _printable(text: str) -> str:
     """Return a text stripped, cut to MAX_LENGTH characters, and with spaces for unprintable ones."""
-    letters = [
-        letter if letter.isprintable() else " " for letter in text.strip()[:MAX_LENGTH]
-    ]
-    return "".join(letters)
+    # A line end in a value would begin a new line of NOTICE.
+    printable = ""
+    for letter in text.strip()[:MAX_LENGTH]:
+        printable += letter if letter.isprintable() else " "
+    return printable

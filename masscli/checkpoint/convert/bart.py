@@ -44,7 +44,7 @@ def read_bart(
     """Read BART's vocabulary from vocab.json and merges.txt, or else from tokenizer.json.
 
     The first of `sizes` is the number of rows of the token embeddings; `config` and `languages` are not used.
-    Raises MasscliError if the files are not those of BART.
+    Raises MasscliError if the files are missing, damaged, or not those of BART.
     """
     size = sizes[0]
     path = folder / "vocab.json"
@@ -75,7 +75,8 @@ def read_bart(
 def _read_tokenizer_json(folder: Path, size: int) -> Seq2SeqVocabulary:
     """Read BART's vocabulary from tokenizer.json, the only vocabulary file that transformers 5 writes.
 
-    `size` is the number of rows of the token embeddings. Raises MasscliError if it is no byte-level BPE.
+    `size` is the number of rows of the token embeddings. Raises MasscliError if the file is damaged, or if it
+    does anything that the byte-level BPE of GPT-2 does not.
     """
     files = read_tokenizer_files(folder, "BartTokenizer")
     try:

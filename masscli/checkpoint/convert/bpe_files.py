@@ -29,8 +29,8 @@ MERGES = "merges.txt"
 def read_byte_level(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Return the byte-level BPE of a tokenizer, for a model with `vocab_size` rows of token embeddings.
 
-    Raises UnreadableError if the tokenizer treats text in another way than that of GPT-2, and MasscliError if
-    its files are damaged or do not fit each other.
+    Raises UnreadableError if the tokenizer treats text in another way than that of GPT-2, or lacks a piece
+    for one of the 256 bytes, and MasscliError if its files are damaged or do not fit each other or the rows.
     """
     if files.content:
         _expect_bpe(files.part["model"], word_end="")
@@ -78,8 +78,8 @@ def read_byte_level(files: TokenizerFiles, vocab_size: int) -> PublishedVocabula
 def read_gpt(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Return the BPE of the first GPT, for a model with `vocab_size` rows of token embeddings.
 
-    Raises UnreadableError if the tokenizer treats text in another way than that of GPT, and MasscliError if
-    its files are damaged or do not fit each other.
+    Raises UnreadableError if the tokenizer treats text in another way than that of GPT, or has no unknown
+    piece, and MasscliError if its files are damaged or do not fit each other or the rows.
     """
     if files.content:
         _expect_bpe(files.part["model"], WORD_END)

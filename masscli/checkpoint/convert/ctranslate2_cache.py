@@ -2,9 +2,11 @@
 
     step-0001000/ctranslate2/en-de/  model.bin  config.json  shared_vocabulary.json  conversion.json
 
-`conversion.json` has the checksum of the checkpoint that was converted, the version of CTranslate2, the
-format of the conversion, and the checksums of the files. A conversion of other weights, by another version or
-of another format, or a damaged one, is replaced.
+With two vocabularies there are source_vocabulary.json and target_vocabulary.json instead, and with a
+shortlist there is vmap.txt. `conversion.json` has the checksum of the checkpoint that was converted, the
+version of CTranslate2, the format of the conversion, the checksum of the shortlist, and the checksums of the
+files. A conversion that does not agree in all of them, or is damaged, is replaced.
+
 Weights are stored in fp32; CTranslate2 converts them to the requested precision when it loads them.
 """
 
@@ -56,10 +58,11 @@ def open_ctranslate2(
 ) -> OpenedTranslator:
     """Return a translator for a checkpoint and one direction; convert the checkpoint first if needed.
 
-    `device` is cpu, cuda or cuda:N; `precision` is auto (fp16 on a GPU, else fp32), fp32, fp16, bf16 or int8;
-    `threads` is the number of CPU threads. `shortlist` is a file of candidates, which becomes a part of the
-    conversion. Raises MasscliError if CTranslate2 cannot compute the model, or does not support the precision
-    on the device.
+    `source` and `target` are languages of the model. `device` is cpu, cuda or cuda:N; `precision` is auto
+    (fp16 on a GPU, else fp32), fp32, fp16, bf16 or int8; `threads` is the number of CPU threads. `shortlist`
+    is a file of candidates that is already checked; it becomes a part of the conversion. Raises MasscliError
+    if CTranslate2 is not installed, cannot compute the model, or does not support the precision on the
+    device, or if the conversion cannot be written.
     """
     ctranslate2 = import_ctranslate2()
     kind, _, number = device.partition(":")
@@ -89,8 +92,8 @@ def open_ctranslate2(
 def _compute_type(ctranslate2: Any, device: str, precision: str) -> str:
     """Return CTranslate2's name of a precision, such as `float16` for fp16.
 
-    `device` is cpu or cuda; `auto` stands for fp16 on cuda and fp32 on cpu. Raises MasscliError if
-    CTranslate2 does not support the precision on the device of this machine.
+    `ctranslate2` is the imported package, and `device` is cpu or cuda; `auto` stands for fp16 on cuda and
+    fp32 on cpu. Raises MasscliError if CTranslate2 does not support the precision on this machine's device.
     """
     if precision == "auto":
         precision = "fp16" if device == "cuda" else "fp32"
@@ -109,9 +112,10 @@ def _compute_type(ctranslate2: Any, device: str, precision: str) -> str:
 
 
 def _is_current(folder: Path, stamp: dict[str, str]) -> bool:
-    """Return whether a folder holds a complete conversion of the checkpoint and version in `stamp`.
+    """Return whether a folder holds a complete conversion with the checkpoint, version and format in `stamp`.
 
-    The values of `stamp` must be in its conversion.json, and its files must have the checksums listed there.
+    The entries of `stamp` must be in the folder's conversion.json, and the files must have the checksums that
+    are listed there.
     """
     try:
         conversion = parse_json(read_regular(folder / CONVERSION))
@@ -139,7 +143,8 @@ def _convert(
 
     `names` are the token strings by id; `stamp` goes into conversion.json with the checksums of the files.
     `shortlist` is a file of candidates to be copied, if any. Raises MasscliError if CTranslate2 cannot
-    compute the model, or if the folder cannot be written.
+    compute the model, or if the folder cannot be written, unless another process has made the same conversion
+    meanwhile.
     """
     ctranslate2 = import_ctranslate2()
     directed = fold_direction(checkpoint, source, target)

@@ -1,8 +1,8 @@
 """Convert a translation model into a folder that CTranslate2 can load.
 
 The folder is for one direction: model.bin, config.json and the vocabulary, as a list of tokens, or one each
-for source and target. Token ids are the same as in masscli, or with two vocabularies those of each. The
-package `ctranslate2` comes with the extra `ct2`. This module fills in the
+for source and target. A token's place in its list is its id in masscli, or, if there are two, its place in
+the vocabulary of its language. The package `ctranslate2` comes with the extra `ct2`. This module fills in the
 package's model specification (`TransformerSpec`), and the package writes the files.
 
 Shapes: V vocabulary size, D model width.
@@ -34,8 +34,8 @@ from masscli.text.vocabulary import Vocabulary
 
 Quantization = Literal["fp32", "fp16", "int8"]
 NEVER = -1e4
-"""Output bias, in exported folders, of special tokens other than `</s>` and `<unk>`, so low that they are
-never generated."""
+"""Output bias of special tokens other than the end symbol and the unknown piece in exported folders, so low
+that they are never generated."""
 
 _QUANTIZATIONS = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 _ACTIVATIONS = {
@@ -68,8 +68,9 @@ def export_ctranslate2(
     """Convert the model of a checkpoint for one direction into the folder `output`.
 
     `shortlist` is a file of candidates, which is copied to vmap.txt. Returns notes for the user, among them
-    how to call CTranslate2. Raises MasscliError, which names the setting, if CTranslate2 cannot compute the
-    model, or if the folder cannot be written.
+    how to call CTranslate2. Raises MasscliError if CTranslate2 is not installed or cannot compute the model
+    (the message names the setting), if the shortlist is damaged or has pieces that the vocabulary lacks, or
+    if the folder is not empty or cannot be written.
     """
     ctranslate2 = import_ctranslate2()
     require_empty_folder(output)
@@ -128,10 +129,11 @@ def convert_directed(
 ) -> None:
     """Write CTranslate2's files for a model into the existing folder `folder`.
 
-    `names` are the token strings by id. A folder that stands alone is for callers that know nothing of
-    masscli: a bias keeps special tokens out of outputs, and CTranslate2 adds the special tokens around a
-    source itself if a source ends with a single one. Otherwise the caller does both. `shortlist` is a file of
-    candidates to be copied to vmap.txt, if any.
+    `ctranslate2` is the imported package, and `names` are the token strings by id. A folder that stands alone
+    is for callers that know nothing of masscli: a bias keeps special tokens out of outputs, and CTranslate2
+    adds the special tokens around a source itself if a source ends with a single one. Otherwise the caller
+    does both. `shortlist` is a file of candidates to be copied to vmap.txt, if any. Raises MasscliError if
+    CTranslate2 cannot compute the model.
     """
     spec = _specification(ctranslate2.specs, directed)
     _fill_stack(spec.encoder, "encoder", directed)
@@ -187,7 +189,9 @@ def _specification(specs: Any, directed: DirectedModel) -> Any:
             activation=specs.Activation[_ACTIVATIONS[config.activation]],
             layernorm_embedding=config.norm_embedding,
         )
-        part.scale_embeddings = math.sqrt(config.dim) if config.scale_embedding else 1.0
+        part.scale_embeddings = 1.0
+        if config.scale_embedding:
+            part.scale_embeddings = math.sqrt(config.dim)
         parts.append(part)
     return specs.TransformerSpec(*parts)
 
@@ -204,7 +208,7 @@ def _fill_stack(spec: Any, stack: str, directed: DirectedModel) -> None:
     owners = directed.config.embedding_owners
     owner = stack if stack in owners else owners[0]
     embeddings = spec.embeddings
-    # An encoder could read several factors of a token.
+    # CTranslate2's encoder has a list of embeddings, since it can read several factors of a token.
     if isinstance(embeddings, list):
         [embeddings] = embeddings
     embeddings.weight = _array(tensors[f"token_embeddings.{owner}"])

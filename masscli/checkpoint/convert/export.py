@@ -25,17 +25,21 @@ from masscli.models.config import ModelConfig
 
 
 def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list[str]:
-    """Export the checkpoint at `path` as a folder of Hugging Face, which must be new or empty.
+    """Export an encoder or a language model as the folder `output` for Hugging Face's library.
 
-    `family_name` is a `model_type` such as bert; with None the family is chosen by the shape of the model.
-    Returns notes for the user on what was written and what was left out. Raises MasscliError, which names the
-    setting, if no model of the family computes the same.
+    `path` is a run or a checkpoint. `family_name` is a `model_type` such as bert; with None the family is
+    that of the model's preset or, if it has no such model, the most similar one. Returns notes for the user
+    on what was written and what was left out. Raises MasscliError if `output` is not empty or cannot be
+    written, or if no model of the family computes the same; the message then names the setting.
     """
     require_empty_folder(output)
     checkpoint = Checkpoint.open(path)
     model = checkpoint.recipe.model
     tokenizer = checkpoint.tokenizer()
-    family = choose_family(model) if family_name is None else _named_family(family_name)
+    if family_name is None:
+        family = choose_family(model)
+    else:
+        family = _named_family(family_name)
     vocabulary = export_vocabulary(tokenizer, family, model.max_positions)
     config = write_config(family, model, tokenizer.vocab, vocabulary.size)
     weights = checkpoint.weights()
@@ -128,7 +132,10 @@ def _objective_head_names(
 
 
 def _class_name(family: Family, model: ModelConfig, has_objective_head: bool) -> str:
-    """Return the name of Hugging Face's class to export as, chosen by the heads that the model has."""
+    """Return the name of Hugging Face's class to export as, chosen by the heads that the model has.
+
+    `has_objective_head` says whether the head of the family's pre-training objective is exported.
+    """
     # GPT has no LM head of its own.
     if not family.lm_head:
         return family.full_class

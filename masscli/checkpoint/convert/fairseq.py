@@ -1,9 +1,9 @@
 """Import models of fairseq: translation, language models, RoBERTa, BART, and MASS, which is a plug-in of it.
 
 The options in a checkpoint are a Namespace (`args`), or sections of omegaconf (`cfg`); a file may also hold a
-state dict without options. Sizes, shared weights, norms and learned positions are inferred from the tensors.
-A model with a part that masscli's Transformer lacks is refused with an error that names the option or the
-tensor.
+state dict without options. Sizes, shared weights, final norms and learned positions are inferred from
+tensors. A model with a part that masscli's Transformer lacks is refused with an error that names the option
+or the tensor.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ ACTIVATIONS = {
     "gelu_fast": "gelu_tanh",
     "swish": "swish",
 }
+"""masscli's names of activations by fairseq's; others are not supported."""
 UNSUPPORTED = {
     "adaptive_softmax_cutoff": "adaptive softmax",
     "adaptive_input": "adaptive input",
@@ -108,7 +109,10 @@ UNSUPPORTED = {
 
 
 def is_fairseq(content: Any) -> bool:
-    """Return whether `content`, the mapping that a file holds, is a checkpoint or a state dict of fairseq."""
+    """Return whether `content`, the mapping in a file, is a checkpoint or a state dict of fairseq.
+
+    A checkpoint has its weights under `model`, and options under `args` or `cfg`; a state dict has tensors.
+    """
     if isinstance(content.get("model"), Mapping):
         return "args" in content or "cfg" in content
     return any(str(name).endswith("embed_tokens.weight") for name in content)
@@ -117,7 +121,9 @@ def is_fairseq(content: Any) -> bool:
 def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> ForeignModel:
     """Return the model in `content`, a checkpoint or a state dict of fairseq, in masscli's form.
 
-    Raises MasscliError, which names the option, tensor or file, if the model is not supported or incomplete.
+    Raises MasscliError, which names the option, tensor or file, if the model is not supported or incomplete,
+    or if an option of the request has no meaning for it. A file with wrong types raises other errors, which
+    `import_file` reports.
     """
     weights = content.get("model")
     if not isinstance(weights, Mapping):
@@ -237,8 +243,8 @@ def _stack_languages(
 ) -> dict[str, str]:
     """Return the language by stack (`encoder`, `decoder`), from -s and -t or from the checkpoint's options.
 
-    For models of one language it is that of -s or -t, or else `en`. Raises MasscliError if a translation
-    model does not name its languages.
+    Models of one language have it in all stacks: that of -s, or else of -t, or else `en`. Raises MasscliError
+    if neither the request nor a translation model names its languages.
     """
     source, target = source_and_target(request, options)
     is_undirected = layout.kind == "bart" and (source is None or target is None)
@@ -263,6 +269,11 @@ def _vocabulary(
     languages: Mapping[str, str],
     sizes: Mapping[str, int],
 ) -> FairseqVocabulary:
+    """Return the vocabulary of a model; `languages` and `sizes` are its language and number of rows by stack.
+
+    Raises MasscliError if a file of it is missing or does not fit, or if the request names one of another
+    kind.
+    """
     if layout.kind == "mass_summarization":
         request.refuse(
             "MASS for summarization", "spm_model", "bpe_codes", "encoder_json"
@@ -293,9 +304,9 @@ def _config(
 ) -> ModelConfig:
     """Return the configuration of the model.
 
-    Sizes, shared weights, norms and learned positions come from the tensors, other settings from fairseq's
-    `options`, and the rest from the preset of the kind of model. RoBERTa's output weights are taken from
-    `table`. Raises MasscliError if a setting is unknown or not supported.
+    Sizes, shared weights, final norms and learned positions come from the tensors in `stacks`, other settings
+    from fairseq's `options`, and the rest from the preset of the kind of model. RoBERTa's output weights are
+    taken from `table`. Raises MasscliError if a setting is unknown or not supported.
     """
     first = next(iter(stacks.values()))
     has_gelu = layout.kind in ("roberta", "bart", "mass_summarization")
@@ -309,6 +320,10 @@ def _config(
     # In files without options, BART does not scale its embeddings, but mBART does.
     is_mbart = architecture(request, options).startswith("mbart")
     is_unscaled = is_lm_head or (layout.kind == "bart" and not is_mbart)
+    # fairseq counts positions from the row after that of padding.
+    position_offset = PAD_ID + 1
+    if layout.kind == "mass_summarization":
+        position_offset = vocabulary.tokenizer.vocab.pad + 1
     values: dict[str, Any] = {
         "arch": PRESETS[layout.kind],
         "encoder_layers": 0,
@@ -325,13 +340,7 @@ def _config(
         "head_transform": is_lm_head,
         "segments": 0,
         "source_bos": layout.has_bos,
-        # fairseq counts positions from the row after that of padding.
-        "position_offset": 1
-        + (
-            vocabulary.tokenizer.vocab.pad
-            if layout.kind == "mass_summarization"
-            else PAD_ID
-        ),
+        "position_offset": position_offset,
         "dropout": options.get("dropout", 0.1),
         "attention_dropout": options.get("attention_dropout", 0.0),
         "activation_dropout": options.get(
@@ -389,7 +398,8 @@ def _stack_values(
     """Return the fields of `ModelConfig` that may differ between stacks, for the stack `name`.
 
     They are ffn_dim, heads, norm, positions and max_positions. `offset` is the number of rows in a table of
-    positions before the first position. Raises MasscliError if the number of attention heads is not known.
+    positions before the first position. Raises MasscliError if neither the request, the options nor the name
+    of the architecture gives the number of attention heads.
     """
     heads = request.heads or options.get(f"{name}_attention_heads")
     heads = heads or HEADS.get(architecture(request, options))
@@ -447,8 +457,8 @@ def _lm_head(
 ) -> dict[str, Tensor]:
     """Take RoBERTa's LM head, except its output weights, from the table; return it under masscli's names.
 
-    It has the transform, its norm, and the output bias, with zeros for symbols that masscli adds. `prefix` is
-    how the names of its tensors in the table begin.
+    The result has the transform, its norm, and the output bias, with zeros for symbols that masscli adds. The
+    names of the head's tensors in the table begin with `prefix`.
     """
     tensors = table.take_linear("head_transforms.shared.dense", f"{prefix}dense")
     tensors |= table.take_linear("head_transforms.shared.norm", f"{prefix}layer_norm")
