@@ -28,9 +28,9 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
     """Export an encoder or a language model as the folder `output` for Hugging Face's library.
 
     `path` is a run or a checkpoint. `family_name` is a `model_type` such as bert; with None the family is
-    that of the model's preset or, if it has no such model, the most similar one. Returns notes for the user
-    on what was written and what was left out. Raises MasscliError if `output` is not empty or cannot be
-    written, or if no model of the family computes the same; the message then names the setting.
+    that of the model's preset or, if this family has no such model, the most similar one. Returns notes for
+    the user on what was written and what was left out. Raises MasscliError if `output` is not empty or cannot
+    be written, or if no model of the family computes the same; the message then names the setting.
     """
     require_empty_folder(output)
     checkpoint = Checkpoint.open(path)

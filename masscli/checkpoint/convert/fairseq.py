@@ -320,10 +320,6 @@ def _config(
     # In files without options, BART does not scale its embeddings, but mBART does.
     is_mbart = architecture(request, options).startswith("mbart")
     is_unscaled = is_lm_head or (layout.kind == "bart" and not is_mbart)
-    # fairseq counts positions from the row after that of padding.
-    position_offset = PAD_ID + 1
-    if layout.kind == "mass_summarization":
-        position_offset = vocabulary.tokenizer.vocab.pad + 1
     values: dict[str, Any] = {
         "arch": PRESETS[layout.kind],
         "encoder_layers": 0,
@@ -340,7 +336,7 @@ def _config(
         "head_transform": is_lm_head,
         "segments": 0,
         "source_bos": layout.has_bos,
-        "position_offset": position_offset,
+        "position_offset": _position_offset(layout, vocabulary),
         "dropout": options.get("dropout", 0.1),
         "attention_dropout": options.get("attention_dropout", 0.0),
         "activation_dropout": options.get(
@@ -370,6 +366,13 @@ def _config(
             if value != values[field]:
                 values[_decoder_field(field)] = value
     return resolve(values)
+
+
+def _position_offset(layout: Layout, vocabulary: FairseqVocabulary) -> int:
+    """Return the row of the first position in a table of positions: in fairseq, that after padding's id."""
+    if layout.kind == "mass_summarization":
+        return vocabulary.tokenizer.vocab.pad + 1
+    return PAD_ID + 1
 
 
 def _final_norm(stacks: Mapping[str, FairseqStack]) -> str:

@@ -1,6 +1,6 @@
-"""Find out from tensor names which model of fairseq a file holds, and how the names of each stack begin.
+"""Find out which model of fairseq a file holds, and how the tensor names of each stack begin.
 
-Tensors of older versions are first renamed as in fairseq 0.12.
+Tensor names and the file's options show it. Tensors of older versions are first renamed as in fairseq 0.12.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def todays_names(weights: Mapping[str, Any], path: str) -> dict[str, Any]:
     for old_name, tensor in plain.items():
         if _is_stale_copy(old_name, plain) or old_name.endswith(_POSITION_BUFFERS):
             continue
+        # RoBERTa's name, and that of MASS, for the norm of embeddings.
         name = old_name.replace(".emb_layer_norm.", ".layernorm_embedding.")
         # Before 2018 the norms of a layer were a list.
         is_encoder = name.startswith("encoder")
@@ -85,7 +86,7 @@ def _is_stale_copy(name: str, weights: Mapping[str, Any]) -> bool:
 
 
 def architecture(request: ImportRequest, options: Mapping[str, Any]) -> str:
-    """Return the name of fairseq's architecture, from --arch or from the file's options; empty if unknown."""
+    """Return fairseq's name of the architecture, from --arch or else the file's options; "" if unknown."""
     return str(request.arch or options.get("arch") or options.get("_name") or "")
 
 
@@ -95,7 +96,7 @@ def find_layout(
     """Return the layout of the model in `table`, and notes about tensors that are not imported.
 
     Those tensors, heads of downstream tasks and stacks of other languages, are dropped from `table`. Raises
-    MasscliError if the model is of no known kind.
+    MasscliError if the model is of no known kind, or if languages are missing that its kind needs.
     """
     notes = _drop_heads(table)
     # RoBERTa stood under `decoder` at first.
@@ -135,10 +136,11 @@ def is_bart(request: ImportRequest, options: Mapping[str, Any]) -> bool:
 
 
 def _language_tags(request: ImportRequest, options: Mapping[str, Any]) -> list[str]:
-    """Return the languages whose tags mBART's tasks add to the dictionary; none for other tasks.
+    """Return the languages whose tags mBART's tasks add to the dictionary, in order; none for other tasks.
 
-    Raises MasscliError if the file's options do not list them, if those of source and target are not among
-    them, or if texts begin with `<s>` besides.
+    Its denoising (multilingual_denoising) adds them only with --add-lang-token. Raises MasscliError if source
+    or target is not given or not among the languages that the file's options list, or if texts begin with
+    `<s>` besides.
     """
     if options.get("task") not in _TAGGING_TASKS:
         return []
@@ -181,7 +183,10 @@ def source_and_target(
 def _is_mass_summarization(
     request: ImportRequest, options: Mapping[str, Any], table: TensorTable
 ) -> bool:
-    """Return whether a model is MASS for summarization, by its architecture or, if unknown, its tensors."""
+    """Return whether a model with both stacks is MASS for summarization.
+
+    The name of its architecture shows it, or, if neither --arch nor the options give one, its tensors.
+    """
     if architecture(request, options):
         return architecture(request, options).startswith("transformer_mass")
     # Of models without options, it alone has this norm with fused projections.
@@ -217,7 +222,7 @@ def _mass_translation(
 
 
 def _drop_heads(table: TensorTable) -> list[str]:
-    """Drop classification heads from `table`; return a list with a note that names them, empty if none."""
+    """Drop classification heads from `table`; return a list with a note that names them, or an empty one."""
     heads = [name for name in table.names() if name.startswith("classification_heads.")]
     for name in heads:
         table.drop(name)

@@ -12,13 +12,14 @@ from masscli.checkpoint.convert.foreign import TensorTable
 from masscli.models.config import ModelConfig
 
 NO_FINAL_NORM_VERSIONS = {"encoder": 1, "decoder": 2}
-"""By stack, the last value of the buffer `version` at which fairseq ignores a final norm in the file."""
+"""By stack, the largest value of the buffer `version` at which fairseq ignores a final norm in the file."""
 
 
 class FairseqStack:
     """The stack `name` (encoder or decoder) of a fairseq model, whose tensor names begin with `prefix`.
 
-    Construction takes its token embeddings and output weights from `table`, and `tensors` takes the rest.
+    Construction takes its token embeddings, output weights and `version` from `table`, and the method
+    `tensors` takes the rest. Both raise MasscliError if a tensor is missing.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class FairseqStack:
             self.position_rows = table.shape(f"{prefix}embed_positions.weight")[0]
 
     def _take_output(self) -> Tensor | None:
+        """Take the output weights from the table and return them; None if it has none of this stack."""
         for name in ("output_projection.weight", "embed_out"):
             if f"{self.prefix}{name}" in self._table:
                 return self._table.take(f"{self.prefix}{name}")
@@ -54,7 +56,7 @@ class FairseqStack:
         The buffer `version` is taken from the table. If it says that fairseq did not use the norm in the
         file, the norm is dropped from the table.
         """
-        # Files of newer versions have no such buffer, and use the norm if there is one.
+        # A file without this buffer, such as an old RoBERTa, has the norm if it has the tensors of one.
         version = NO_FINAL_NORM_VERSIONS[self.name] + 1.0
         if f"{self.prefix}version" in self._table:
             version = float(self._table.take(f"{self.prefix}version").flatten()[0])
@@ -64,7 +66,10 @@ class FairseqStack:
         return f"{self.prefix}layer_norm.weight" in self._table
 
     def tensors(self, config: ModelConfig) -> dict[str, Tensor]:
-        """Take the stack's tensors, embeddings included, from the table; return them by masscli's names."""
+        """Return all tensors of the stack, embeddings included, by masscli's names.
+
+        They are taken from the table, as far as construction has not done so. `config` is that of the model.
+        """
         table, ours = self._table, f"embeddings.{self.name}"
         tensors = self._token_tables(config)
         if self.position_rows:
@@ -88,8 +93,8 @@ class FairseqStack:
     def _token_tables(self, config: ModelConfig) -> dict[str, Tensor]:
         """Return token embeddings, and output weights if these are not tied, under masscli's names.
 
-        The names end with the stack if its embeddings are separate, else with `shared`; rows are in the order
-        of masscli's ids.
+        The names end with the name of the stack if the stacks have separate embeddings, else with `shared`;
+        rows are in the order of masscli's ids.
         """
         owner = self.name if config.embeddings == "separate" else "shared"
         # With two vocabularies, a stack has rows for its own range of ids only.
@@ -109,13 +114,18 @@ class FairseqStack:
     def place_rows(theirs: Tensor, rows: Sequence[int], ours: range) -> Tensor:
         """Return a table with a row for each id in `ours`, where the row of id `rows[n]` is `theirs[n]`.
 
-        Other rows, which are those of symbols that masscli adds, are zeros.
+        `theirs` may have any number of further dimensions. Other rows, which are those of symbols that
+        masscli adds, are zeros.
         """
         placed = theirs.new_zeros(len(ours), *theirs.shape[1:])
         placed[torch.tensor(rows) - ours.start] = theirs
         return placed
 
     def _layer(self, layer: int, cross: bool) -> dict[str, Tensor]:
+        """Take the tensors of the layer with number `layer`, from 0, and return them by masscli's names.
+
+        `cross` says whether it has cross-attention.
+        """
         table = self._table
         theirs = f"{self.prefix}layers.{layer}"
         ours = f"{self.name}.layers.{layer}"

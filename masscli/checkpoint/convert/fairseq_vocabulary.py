@@ -35,6 +35,8 @@ PADDING_FACTOR = 8
 """fairseq adds pieces `madeupword0000`, ... until the size of a dictionary is a multiple of this number."""
 _OVERWRITE = " #fairseq:overwrite"
 MaskPlace = Literal["none", "fifth", "last", "last if room"]
+"""Where `<mask>` is among the pieces: nowhere, with the fifth id, after the dictionary, or there unless the
+pieces without it already fill the token embeddings."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ def read_fairseq_vocabulary(
     """Read the dictionaries of a model, and the files that say how its text is split into pieces.
 
     `languages` gives the language of each stack (`encoder`, `decoder`), and `sizes` the number of rows of its
-    token embeddings; `mask` is the place of `<mask>` among the pieces, and `tags` are the languages that have
-    a tag there, in their order. Raises MasscliError if a file is missing, or does not fit the embeddings.
+    token embeddings; `mask` is the place of `<mask>` among the pieces. `tags` are the languages whose tags
+    (`[en_XX]`) follow the dictionary, in their order. Raises MasscliError if a file is missing, or does not
+    fit the embeddings.
     """
     tag_pieces = [f"[{tag}]" for tag in tags]
     pieces = {}
@@ -124,8 +127,9 @@ def read_bert_vocabulary(
 ) -> FairseqVocabulary:
     """Return the WordPiece vocabulary of MASS for summarization, which encoder and decoder share.
 
-    It is read from --vocab-file, BERT's vocab.txt, or else from a dictionary of fairseq. Raises MasscliError
-    unless it has `size` pieces, one for each row of the token embeddings.
+    It is read from --vocab-file, BERT's vocab.txt, or else from a dictionary of fairseq. Text is lower-cased
+    with --lowercase, or if no piece has a capital letter. Raises MasscliError unless the vocabulary has
+    `size` pieces, one for each row of the token embeddings.
     """
     if request.vocab_file is not None:
         path = request.vocab_file
@@ -163,9 +167,10 @@ def read_bert_vocabulary(
 def read_dictionary(path: Path) -> list[str]:
     """Return the pieces that the file of a fairseq dictionary lists, in their order.
 
-    A line that ends with `#fairseq:overwrite` may repeat a piece, which then has the id of the later line;
-    the name of the earlier one is replaced by a placeholder, which no text has. Raises MasscliError, which
-    names file and line, for a line that is wrong or repeats a piece without this mark.
+    A line that ends with `#fairseq:overwrite` may repeat a piece, which then has the id of the later line; in
+    the result a placeholder, which no text has, stands for the earlier one. If it repeats a special piece,
+    this keeps its id, and the placeholder stands for the later line. Raises MasscliError, which names file
+    and line, for a line that is wrong or repeats a piece without this mark.
     """
     pieces: dict[str, None] = {}
     lines = decode_text(read_named(path, "--dict"), path).removesuffix("\n").split("\n")
@@ -201,8 +206,8 @@ def _placeholder(number: int) -> str:
 def _dictionary_path(request: ImportRequest, language: str) -> Path:
     """Return the path of the dictionary of a language.
 
-    It is that of --dict, or else dict.LANG.txt or dict.txt in the folder of the checkpoint. Raises
-    MasscliError if there is none.
+    It is that which --dict gives for the language or for all, or else dict.LANG.txt or dict.txt in the folder
+    of the checkpoint. Raises MasscliError if there is none.
     """
     # A dictionary for this language goes before one for all, which has an empty name.
     for name in (language, ""):
@@ -222,8 +227,9 @@ def _complete(
 ) -> list[str]:
     """Return the piece of each row of the token embeddings: special pieces, `lines`, and fairseq's fillers.
 
-    `size` is the number of rows, and `mask` the place of `<mask>`, which is added unless `lines` have it.
-    Raises MasscliError, which names the dictionary `path`, if the pieces do not fit the rows.
+    `lines` are the pieces of a dictionary, `size` is the number of rows, and `mask` the place of `<mask>`,
+    which is added unless `lines` have it. Raises MasscliError, which names the dictionary `path`, if the
+    pieces do not fit the rows.
     """
     pieces = [*SPECIAL_PIECES, *lines]
     # BART loses the row of <mask> when it is fine-tuned.
@@ -255,7 +261,7 @@ def _pack(
     """Return the vocabulary model to store in a run: `pieces` by id, and how text is split into them.
 
     `tag_ids` are the ids of the tags of languages, by masscli's names of the tags. Text is split by the
-    SentencePiece model, GPT-2's BPE or the BPE merges of the request, or else at spaces.
+    SentencePiece model, GPT-2's BPE or the BPE merges of the request, or else at white space alone.
     """
     special = {}
     for number, piece in enumerate(pieces):
@@ -276,9 +282,12 @@ def _pack(
 def _pack_gpt2(
     request: ImportRequest, pieces: Sequence[str], special: Mapping[str, int]
 ) -> bytes:
-    """Return masscli's byte-level BPE model for a dictionary that has ids of GPT-2, as text, for its pieces.
+    """Return masscli's byte-level BPE model for a dictionary whose pieces are ids of GPT-2, as numbers.
 
-    The result has fairseq's ids. A row without a piece of GPT-2 that is not special is marked as unused.
+    `pieces` are those of the dictionary in the order of fairseq's ids, which the result has, too, and
+    `special` are the ids of special pieces by name. An id that is neither special nor of a piece of GPT-2 is
+    marked as unused. Raises MasscliError if encoder.json or vocab.bpe, which the request must name, is
+    damaged.
     """
     assert request.encoder_json is not None and request.vocab_bpe is not None
     text = decode_text(
@@ -305,7 +314,7 @@ def _pack_gpt2(
 
 
 def _how_cut(request: ImportRequest) -> str:
-    """Return a note for the user on how text is split and preprocessed, with the options for it."""
+    """Return the end of a note for the user: how text is split and preprocessed, and the options for it."""
     for path in (request.spm_model, request.bpe_codes, request.vocab_bpe):
         if path is not None:
             cut = f"cut by {path}"

@@ -37,7 +37,10 @@ _ROLES = ("pad", "bos", "eos", "unk")
 
 @dataclass(frozen=True)
 class _SentencePiece:
-    """A SentencePiece model, and the id of each piece that text can be cut into."""
+    """A SentencePiece model as the bytes of its file, and masscli's ids by piece.
+
+    `ids` has all pieces that text can be cut into, and perhaps special ones.
+    """
 
     model: bytes
     ids: Mapping[str, int]
@@ -56,9 +59,10 @@ def fast_tokenizer_files(
 ) -> tuple[dict[str, bytes], str]:
     """Return the content of tokenizer.json and tokenizer_config.json by file name, and a note for the user.
 
-    `lines` are pairs (language, text), on which the ids are compared with those of `tokenizer`; `tried` tells
-    the user where they are from. There are no files if an id differs, if the library cannot express the
-    vocabulary, or if it is not installed; the note says which.
+    `directed` is the model whose special tokens stand around sources. `lines` are pairs (language, text), on
+    which the ids are compared with those of `tokenizer`; `tried` tells the user where they are from. There
+    are no files if an id differs, if the library cannot express the vocabulary, or if it is not installed;
+    the note says which.
     """
     obstacle = _obstacle(tokenizer, directed)
     if obstacle is not None:
@@ -144,8 +148,8 @@ def _build(
 ) -> Any:
     """Return a `tokenizers.Tokenizer` that imitates `tokenizer`, whose pieces are those of SentencePiece.
 
-    `names` are the token strings by id. It adds the special tokens that `directed` has around sources, unless
-    it is called with add_special_tokens=False.
+    `tokenizers` is the imported package, and `names` are the token strings by id. The result adds the special
+    tokens that `directed` has around sources, unless it is called with add_special_tokens=False.
     """
     sentence_pieces = _sentencepiece_model(tokenizer)
     assert sentence_pieces is not None
@@ -179,7 +183,7 @@ def _build(
     )
     fast.decoder = tokenizers.decoders.Metaspace(SENTENCEPIECE_SPACE, prepend)
     around = [*directed.source_prefix, *directed.source_suffix]
-    # A template cannot spell names with a colon, as <lang:en>, so that its tokens have names of its own.
+    # A template cannot spell names with a colon, as in <lang:en>, so that its tokens are called T and the id.
     template_tokens = []
     for number in around:
         template_tokens.append(
@@ -190,7 +194,7 @@ def _build(
     fast.post_processor = tokenizers.processors.TemplateProcessing(
         single=[*before, "$A", *after], special_tokens=template_tokens
     )
-    # Of these, decoding leaves out all.
+    # Decoding leaves out those that are added as special, but the unknown piece is to be seen.
     special_ids = tokenizer.vocab.special_ids - {unknown}
     fast.add_special_tokens(
         [names[number] for number in sorted(special_ids) if number < len(names)]
@@ -201,7 +205,10 @@ def _build(
 def _scored_pieces(
     model: _SentencePiece, names: Sequence[str]
 ) -> list[tuple[str, float]]:
-    """Return the names of all ids, each with the score of its piece in a unigram model, else `NOT_TEXT`."""
+    """Return a pair for each id: its name in `names`, and its score in the unigram model.
+
+    The score of an id without a piece of the model that text is cut into is `NOT_TEXT`.
+    """
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.model)
     scored = [(name, NOT_TEXT) for name in names]
     for number in range(len(processor)):

@@ -1,8 +1,8 @@
 """Describe a family of models of Hugging Face's library: names of tensors and settings, and fixed settings.
 
 Nothing here imports torch. A table of names maps masscli's name of a tensor to Hugging Face's. In both, `*`
-stands for `weight` and `bias`, and `#` for the number of a layer; `~` stands for the family's prefix.
-Queries, keys and values are one tensor in masscli: the several names of Hugging Face's on the right are
+stands for `weight` and `bias`, and `#` for the number of a layer; in Hugging Face's, `~` stands for the
+family's prefix. Queries, keys and values are one tensor in masscli: the several names of Hugging Face's are
 separated by spaces, and their tensors are concatenated in this order.
 """
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Names = Mapping[str, str]
+"""A table of names as described above, or one of fields of `ModelConfig` and keys of config.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class Family:
     config_keys: Names
     """Fields of masscli's `ModelConfig`, mapped to the keys of config.json that hold them."""
     full_class: str
-    """Hugging Face's class with the LM head and the head of the objective."""
+    """Hugging Face's class for pre-training: with the LM head and the head of the objective, if the family
+    has both; ELECTRA's has the latter alone."""
     lm_class: str
     """Hugging Face's class with the LM head only."""
     bare_class: str
