@@ -11,18 +11,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from masscli.api.ensemble import Ensemble
-from masscli.api.examples import Example
-from masscli.api.task_model import TaskModel, unknown_warnings
 from masscli.api.text_model import TextModel
 from masscli.api.text_translation import TextTranslation, TextTranslator
 from masscli.core.config import find_unused, from_dict, refuse_misleading
 from masscli.generation.config import GenerationConfig
 from masscli.generation.translator import Translation, Translator
 from masscli.objectives.registry import OBJECTIVES
-from masscli.objectives.shared.evaluable_objective import Prediction
+
+if TYPE_CHECKING:
+    from masscli.api.examples import Example
+    from masscli.api.task_model import TaskModel
+    from masscli.objectives.shared.evaluable_objective import Prediction
 
 
 def load(
@@ -230,6 +232,8 @@ class Model:
         unanswerable. A batch has at most `batch_tokens` pieces, or those of the longest example if it has
         more.
         """
+        from masscli.api.task_model import unknown_warnings
+
         if isinstance(examples, str):
             raise TypeError("examples is one text; give a list of texts")
         model = self.task_model(stream, null_threshold)
@@ -293,6 +297,9 @@ class Model:
         above which a question counts as unanswerable. The result is kept for later calls with the same
         arguments. Raises MasscliError if the model has no such task, or several.
         """
+        # A model that generates starts sooner without the tasks over tables.
+        from masscli.api.task_model import TaskModel
+
         key = (stream, null_threshold)
         if key not in self._task_models:
             self._task_models[key] = TaskModel.open(

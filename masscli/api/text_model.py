@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from masscli.api.converted_model import ConvertedModel
 from masscli.api.ensemble import Ensemble
-from masscli.api.task_model import objective_of
 from masscli.api.writing_task import WritingTask, select_writing_task, writing_stack
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation
-from masscli.data.storage.data_folder import DataFolder
-from masscli.data.storage.verification import open_verified
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import AlignmentHead, Decoder, TextDecoder
 from masscli.generation.shortlist import Shortlist
@@ -29,9 +26,11 @@ from masscli.generation.translator import Translator
 from masscli.models.transformer import Transformer
 from masscli.objectives.translate.guided_alignment import guided_layer
 from masscli.objectives.translate.options import TranslateOptions
-from masscli.objectives.write.conditional_generation import ConditionalGeneration
 from masscli.objectives.write.length_limits import source_truncation
 from masscli.objectives.write.options import ConditionalGenerationOptions
+
+if TYPE_CHECKING:
+    from masscli.data.storage.data_folder import DataFolder
 
 
 @dataclass(frozen=True)
@@ -186,6 +185,9 @@ class TextModel:
 
         Raises MasscliError if there is none, or if it is damaged.
         """
+        # Most commands that generate read no data folder, and start sooner without what reads them.
+        from masscli.data.storage.verification import open_verified
+
         # A stream may have a folder of its own beside that of the run.
         own_folder = self.task.stream.data_dir if self.task.stream is not None else None
         return open_verified(path or own_folder or self.ensemble.first.recipe.data)
@@ -196,6 +198,12 @@ class TextModel:
         They come from the table that the task reads, or else from the parallel text of its two languages.
         `data` is a data folder that replaces the one trained on. Raises MasscliError if it lacks this split.
         """
+        # Most commands that generate read no table, and start sooner without the tasks over tables.
+        from masscli.api.task_model import objective_of
+        from masscli.objectives.write.conditional_generation import (
+            ConditionalGeneration,
+        )
+
         folder = self.data_folder(data)
         task = self.task
         if task.stream is None or not isinstance(

@@ -16,6 +16,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -180,7 +181,11 @@ class Checkpoint:
         return cls(folder, recipe, state, contents.metrics, contents.files)
 
     def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer that the model was trained with."""
+        """Return the tokenizer that the model was trained with; it is loaded at the first call."""
+        return self._tokenizer
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
         return Tokenizer.load(self.path)
 
     def framing(self) -> Framing:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
+from masscli.cli.plain_values import PlainValues
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.version import __version__
@@ -107,11 +108,11 @@ class HelpPage:
             formatter.write(f"\nExamples:\n{self.epilog}")
 
 
-class Command(HelpPage, TyperCommand):
-    """A Typer command whose help page is the plain one of `HelpPage`."""
+class Command(HelpPage, PlainValues, TyperCommand):
+    """A Typer command whose help page is the plain one of `HelpPage`, and which needs no pydantic."""
 
 
-class Commands(HelpPage, TyperGroup):
+class Commands(HelpPage, PlainValues, TyperGroup):
     """The group of all commands, which imports only the module of the command that is run."""
 
     def list_commands(self, ctx: Any) -> list[str]:

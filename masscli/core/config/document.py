@@ -6,7 +6,7 @@ import ast
 import functools
 import inspect
 import itertools
-import textwrap
+import sys
 import types
 import typing
 from collections.abc import Iterator
@@ -66,8 +66,7 @@ def field_docs(cls: type) -> dict[str, str]:
     for base in reversed(cls.__mro__):
         if not is_dataclass(base):
             continue
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
-        assert isinstance(definition, ast.ClassDef)
+        definition = _class_definitions(base.__module__)[base.__qualname__]
         for statement, below in itertools.pairwise(definition.body):
             match statement, below:
                 case ast.AnnAssign(target=ast.Name(name)), ast.Expr(
@@ -75,6 +74,30 @@ def field_docs(cls: type) -> dict[str, str]:
                 ):
                     docs[name] = " ".join(inspect.cleandoc(text).split())
     return docs
+
+
+@functools.cache
+def _class_definitions(module: str) -> dict[str, ast.ClassDef]:
+    """Return the syntax tree of each class that the source of a module defines, by its qualified name.
+
+    A module is parsed once: `inspect.getsource` would parse it again for each of its classes, which takes a
+    good part of the time that a command needs to start.
+    """
+    source = inspect.getsource(sys.modules[module])
+    return dict(_find_classes(ast.parse(source), ""))
+
+
+def _find_classes(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    """Yield (qualified name, definition) of each class in `node`, whose own qualified name is in `prefix`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef):
+            yield f"{prefix}{child.name}", child
+            yield from _find_classes(child, f"{prefix}{child.name}.")
+        elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from _find_classes(child, f"{prefix}{child.name}.<locals>.")
+        elif isinstance(child, ast.stmt):
+            # A class may be defined within an `if` or a `try`.
+            yield from _find_classes(child, prefix)
 
 
 def type_name(kind: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import tempfile
@@ -22,6 +23,12 @@ with open(sys.argv[2], encoding="utf-8") as lines, open(sys.argv[3], "wb") as ou
 """
 
 
+def keep_compiled_modules(folder: Path) -> None:
+    """Let the Python programs that are started keep their compiled modules in `folder`, as a user's do."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "pycache")
+
+
 def write_sentences(path: Path, lines: int, seed: int) -> None:
     """Write lines of 10 to 30 words, whose frequencies fall as in real text (Zipf)."""
     draw = random.Random(seed)
@@ -40,6 +47,7 @@ def preprocess_row(megabytes: int) -> Row:
     """Return the row of preprocessing with a given vocabulary and two workers, in megabytes of text a second."""
     held = ExitStack()
     folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+    keep_compiled_modules(folder)
     text = folder / "text.en"
     write_sentences(text, 8_000 * megabytes, 1)
     size = text.stat().st_size / 1e6
@@ -73,6 +81,7 @@ def score_row() -> Row:
     """Return the row of scoring 100,000 lines, in seconds of the whole command."""
     held = ExitStack()
     folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+    keep_compiled_modules(folder)
     write_sentences(folder / "ref", 100_000, 1)
     reference = (folder / "ref").read_text(encoding="utf-8").split("\n")
     # Every other word of the output is that of the reference, as in a fair translation.
@@ -116,6 +125,7 @@ def cold_start_row() -> Row:
     """Return the row of one line through a tiny model from a cold start, beside the import of torch alone."""
     held = ExitStack()
     folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+    keep_compiled_modules(folder)
     for split, lines in (("train", 2_000), ("valid", 20)):
         for number, language in enumerate(("en", "de")):
             write_sentences(folder / f"{split}.{language}", lines, number)

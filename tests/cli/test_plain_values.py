@@ -1,0 +1,76 @@
+"""What a command receives without pydantic is what Typer itself makes of the same arguments."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import typer
+
+from masscli.cli.app import Command
+
+SEEN: list[dict[str, Any]] = []
+
+
+def everything(
+    files: Annotated[list[Path] | None, typer.Argument()] = None,
+    name: Annotated[str | None, typer.Option("--name")] = None,
+    place: Annotated[Path, typer.Option("--place")] = Path("here"),
+    tag: Annotated[list[str] | None, typer.Option("--tag")] = None,
+    count: Annotated[int | None, typer.Option("--count", min=1)] = None,
+    switch: Annotated[bool | None, typer.Option("--switch/--no-switch")] = None,
+    device: Annotated[str, typer.Option("--device")] = "auto",
+) -> None:
+    """Have a parameter of each kind that the commands of masscli have."""
+    SEEN.append(dict(locals()))
+
+
+def parse(cls: Any, args: list[str]) -> dict[str, Any]:
+    """Return what a command of the class `cls` passes to `everything`."""
+    app = typer.Typer(add_completion=False)
+    app.command("everything", cls=cls)(everything)
+    typer.main.get_command(app).main(args, standalone_mode=False)
+    return SEEN.pop()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "a b/c --name x --place there --tag s=1 --tag t=2 --count 3 --switch --device cpu",
+        "- --no-switch --name 7 --place ./a/../b/",
+        "a --tag= --name=",
+    ],
+)
+def test_values_are_those_of_typer(line: str) -> None:
+    plain, typers = parse(Command, line.split()), parse(None, line.split())
+    assert plain == typers
+    assert [type(value) for value in plain.values()] == [
+        type(value) for value in typers.values()
+    ]
+
+
+def test_typer_still_refuses_wrong_numbers() -> None:
+    with pytest.raises(Exception, match="1"):
+        parse(Command, ["--count", "0"])
+    with pytest.raises(Exception, match="integer"):
+        parse(Command, ["--count", "three"])
+
+
+def test_a_missing_argument_is_still_missed(capfd: pytest.CaptureFixture[str]) -> None:
+    from masscli.__main__ import run
+
+    assert run(["score"]) == 2
+    assert "HYP" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["score --help", "generate --help", "--version"])
+def test_pydantic_is_not_imported(line: str) -> None:
+    code = (
+        "import sys; from masscli.__main__ import run; "
+        f"assert run({line.split()!r}) == 0; assert 'pydantic' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
