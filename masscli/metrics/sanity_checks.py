@@ -393,8 +393,10 @@ def _preference(lines: Sequence[str], first: str, second: str) -> int:
     A kind is used if the lines that have it are more than the share MOSTLY of a total, the lines with the
     first kind plus the lines with the second. A line with both counts in both, so that mixed lines give 0.
     """
-    with_first = sum(any(letter in line for letter in first) for line in lines)
-    with_second = sum(any(letter in line for letter in second) for line in lines)
+    first_letters = set(first)
+    second_letters = set(second)
+    with_first = sum(not first_letters.isdisjoint(line) for line in lines)
+    with_second = sum(not second_letters.isdisjoint(line) for line in lines)
     total = with_first + with_second
     if with_first > MOSTLY * total:
         return 1

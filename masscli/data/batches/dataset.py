@@ -75,7 +75,7 @@ class LineDataset:
     ) -> None:
         self.columns = columns
         self.extra_tokens = extra_tokens
-        self._rows = _limited(len(columns[0]), limit)
+        self._rows = limited(len(columns[0]), limit)
 
     def __len__(self) -> int:
         return self._rows
@@ -104,7 +104,7 @@ class TokenBlockDataset:
         self.column = column
         self.size = size
         self.eos = eos
-        rows = _limited(len(column), limit)
+        rows = limited(len(column), limit)
         self._rows = rows
         # Where the lines 0, STRETCH, 2 * STRETCH, ... begin in the running text, and finally where it ends.
         # The lines between are found when a block is read, so that memory hardly grows with the text.
@@ -152,5 +152,8 @@ class TokenBlockDataset:
         return self.column.lengths(start, stop).astype(np.int64) + 1
 
 
-def _limited(rows: int, limit: int | None) -> int:
-    return rows if limit is None else min(limit, rows)
+def limited(rows: int, limit: int | None) -> int:
+    """Return how many of a number of rows are used with this limit; None sets no limit."""
+    if limit is None:
+        return rows
+    return min(limit, rows)

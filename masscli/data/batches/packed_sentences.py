@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Ids
-from masscli.data.batches.dataset import Example
+from masscli.data.batches.dataset import Example, limited
 from masscli.data.storage.columns import RaggedColumn
 from masscli.text.word_starts import WordStarts
 
@@ -53,7 +53,7 @@ class PackedSentenceDataset:
         self.separator = separator
         self.cross = cross
         self.starts = starts
-        self._rows = len(column) if limit is None else min(limit, len(column))
+        self._rows = limited(len(column), limit)
         document_starts = column.document_starts
         self._document_starts = document_starts[document_starts < self._rows]
         self._index = self._pack()
@@ -114,7 +114,10 @@ class PackedSentenceDataset:
         # Every sentence is followed by a separator.
         lengths = self.column.lengths(start, stop).astype(np.int64) + 1
         # Between documents stands a second separator, which is counted with the sentence after it.
-        ends = np.cumsum(lengths + starts_document if self.cross else lengths)
+        separated_lengths = lengths
+        if self.cross:
+            separated_lengths = lengths + starts_document
+        ends = np.cumsum(separated_lengths)
         # A block that begins with a document has no second separator before it.
         begins = ends - lengths
         # For each row as the first of a block, the row after the last one that fits.

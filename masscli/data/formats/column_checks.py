@@ -28,10 +28,10 @@ class ColumnCheck:
 
     def problem(self, value: str) -> str | None:
         """Return what is wrong with a value, as a clause to follow it, or None if nothing is."""
+        if value in self.values:
+            return None
         if self.values:
-            return (
-                None if value in self.values else f"is none of {', '.join(self.values)}"
-            )
+            return f"is none of {', '.join(self.values)}"
         if not value.strip():
             return "is blank"
         if self.kind == NUMBER and not _is_finite(value):

@@ -68,8 +68,10 @@ def encode_table(
                         max_bytes,
                     )
                 # A table is one document, which starts at its first row.
-                is_first = count == 0 and len(rows.lengths) > 0
-                writers[name].append(rows, [0] if is_first else [])
+                document_starts = []
+                if count == 0 and len(rows.lengths) > 0:
+                    document_starts = [0]
+                writers[name].append(rows, document_starts)
             count += records
         shards = {name: writer.finish() for name, writer in writers.items()}
     finally:

@@ -25,14 +25,17 @@ def text_entries(groups: Sequence[TextGroup]) -> tuple[TextEntry, ...]:
     entries = []
     for group in groups:
         for side, language in enumerate(group.languages):
+            # Scores compare with the lines as they were; training text has no use for them.
+            original = None
+            if not group.is_training:
+                original = group.original_column(side)
             entries.append(
                 TextEntry(
                     split=group.split,
                     language=language,
                     column=group.column(side),
                     monolingual=not group.pairs,
-                    # Scores compare with the lines as they were; training text has no use for them.
-                    original=None if group.is_training else group.original_column(side),
+                    original=original,
                 )
             )
     return tuple(entries)

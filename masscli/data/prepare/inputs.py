@@ -321,10 +321,10 @@ def _find_pairs(
         elif prefixes and not {first, other} <= mono_languages:
             # Neither aligned nor monolingual text: a file is missing.
             path = prefixes[0].path
-            first_is_missing = (
-                _find_file(path, first) is None and first not in mono_languages
-            )
-            raise _missing_file(path, first if first_is_missing else other)
+            missing = other
+            if _find_file(path, first) is None and first not in mono_languages:
+                missing = first
+            raise _missing_file(path, missing)
     return pairs
 
 
@@ -356,11 +356,12 @@ def _files_of_pairs(
             requested.append(RequestedFiles(prefix.split, (first, second), files))
             continue
         # A pair of which nothing but monolingual text is given may be meant for unsupervised translation.
-        missing = {
-            name for name in (first, second) if _find_file(prefix.path, name) is None
-        }
-        if prefix.split != "train" or not missing <= mono_languages:
-            raise _missing_file(prefix.path, first if first in missing else second)
+        missing = []
+        for language in (first, second):
+            if _find_file(prefix.path, language) is None:
+                missing.append(language)
+        if prefix.split != "train" or not mono_languages.issuperset(missing):
+            raise _missing_file(prefix.path, missing[0])
     return requested
 
 

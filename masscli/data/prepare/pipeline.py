@@ -509,7 +509,9 @@ def chunk_tasks(
     The first `skip` chunks of that first group are left out.
     """
     # A survey of an earlier run must not be taken for that of this one.
-    survey_key = run.input_fingerprint if needs_survey(run.config, run.groups) else ""
+    survey_key = ""
+    if needs_survey(run.config, run.groups):
+        survey_key = run.input_fingerprint
     ids_dtype = smallest_ids_dtype(vocab)
     for group in run.groups[first_group:]:
         for ranges in cut_chunks(run.scans_of(group), skip):

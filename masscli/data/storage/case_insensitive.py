@@ -19,9 +19,10 @@ class CaseInsensitiveMapping(Mapping[str, T]):
         self._values = values
         # Names that differ from each other in case alone are only found exactly.
         spellings = Counter(name.lower() for name in values)
-        self._spelling = {
-            name.lower(): name for name in values if spellings[name.lower()] == 1
-        }
+        self._spelling = {}
+        for name in values:
+            if spellings[name.lower()] == 1:
+                self._spelling[name.lower()] = name
 
     def __getitem__(self, name: str) -> T:
         if name in self._values:

@@ -198,7 +198,9 @@ class Manifest:
         except ValueError as error:
             raise MasscliError(f"{path}: is damaged ({error})", _HINT) from None
         # Another format may have other keys: its number is all that may be read of it.
-        version = raw.get("format") if isinstance(raw, dict) else None
+        version = None
+        if isinstance(raw, dict):
+            version = raw.get("format")
         if version != FORMAT:
             raise MasscliError(
                 f"{path}: has format {version}, this masscli reads {FORMAT}", _HINT
