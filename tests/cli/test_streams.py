@@ -69,7 +69,7 @@ def test_without_stdout_results_are_an_error(
     assert done.returncode == 2
     assert done.stderr.splitlines()[-2:] == [
         "error: standard output is closed",
-        "hint: leave it open, or write to a file with --output",
+        "hint: leave it open, or send it to a file or /dev/null",
     ]
 
 
