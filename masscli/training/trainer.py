@@ -591,14 +591,11 @@ class Trainer:
 
         The limit is twice the loss of the first update of this call of `run`, or twice that of a uniform
         guess over the vocabulary if this is higher. `loss_sums` are of the last update in this process, and
-        `target_counts` of all processes.
+        `target_counts` of all processes. All processes must call this together, and raise together.
         """
-        # These are the losses of this process and the targets of all, so this estimates the mean.
-        loss = (
-            float(loss_sums.sum())
-            / max(1.0, float(target_counts.sum()))
-            * distributed.world_size
-        )
+        # The share of one process may be small, or of the harder stream.
+        loss_sum = distributed.all_reduce_sum(loss_sums.sum())
+        loss = float(loss_sum) / max(1.0, float(target_counts.sum()))
         if self._first_loss is None:
             # A model that knows nothing has the loss of a uniform guess.
             self._first_loss = max(loss, math.log(self.model.vocab_size))

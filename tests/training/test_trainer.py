@@ -625,6 +625,31 @@ def test_a_run_that_diverges_is_given_up(
         )
 
 
+def test_divergence_is_judged_by_the_losses_of_all_processes(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of four processes may have all targets of an update, and another none: the mean is the same for both."""
+    monkeypatch.setattr(loop, "DIVERGENCE_PATIENCE", 1)
+    trainer, _ = build(recipe(toy, tmp_path, streams=PAIRS))
+    trainer._first_loss = 4.0
+    targets = torch.tensor([10])
+
+    def check(mine: float, of_all: float) -> None:
+        """Judge in a process with the sum `mine`, while those of all processes add up to `of_all`."""
+        monkeypatch.setattr(
+            "masscli.core.distributed.all_reduce_sum",
+            lambda tensor: tensor * 0 + of_all,
+        )
+        trainer._check_divergence(torch.tensor([mine]), targets)
+
+    monkeypatch.setattr("masscli.core.distributed.world_size", 4)
+    check(50.0, 50.0)
+    check(0.0, 50.0)
+    for mine in (0.0, 90.0):
+        with pytest.raises(MasscliError, match=r"above 8\.0 for \d updates"):
+            check(mine, 90.0)
+
+
 # -- fp16 and bf16 -------------------------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ or the tensor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -161,17 +161,35 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
         tensors=tensors,
         streams=_streams(options, layout, languages),
         generation=GENERATION if len(layout.prefixes) > 1 else {},
-        notes=[*vocabulary.notes, *notes, *_assumptions(options, config)],
+        notes=[
+            *vocabulary.notes,
+            *notes,
+            *_assumptions(options, config, stacks.values()),
+        ],
     )
 
 
-def _assumptions(options: Mapping[str, Any], config: ModelConfig) -> list[str]:
-    """Return a list with a note on what a file without options leaves to be assumed; empty for other files.
+def _assumptions(
+    options: Mapping[str, Any], config: ModelConfig, stacks: Iterable[FairseqStack]
+) -> list[str]:
+    """Return notes on what a file leaves to be assumed since options are missing.
 
-    Tensors do not show the activation, the scale of embeddings and the number of heads.
+    Tensors do not show the activation, the scale of embeddings and the number of heads, and the place of the
+    norms only where nothing else decides whether there is a final norm.
     """
     if options:
-        return []
+        notes = []
+        for stack in stacks:
+            option = f"{stack.name}_normalize_before"
+            if stack.heeds_norm_option and option not in options:
+                place, found = "after", "no final norm"
+                if stack.has_final_norm:
+                    place, found = "before", "a final norm"
+                notes.append(
+                    f"the file has no option {option}: norms are taken to stand {place} attention and "
+                    f"feed-forward layers, since there is {found}"
+                )
+        return notes
     scaled = "scaled" if config.scale_embedding else "not scaled"
     return [
         f"the file has no options: assumed are the activation {config.activation}, embeddings that are "
@@ -411,10 +429,10 @@ def _stack_values(
             f"{request.path}: does not say its number of attention heads",
             f"give --heads, or --arch: {', '.join(HEADS)}",
         )
-    is_pre_norm = options.get(f"{name}_normalize_before")
-    # In RoBERTa the option has meant other things at other times.
-    if not isinstance(is_pre_norm, bool) or "sentence_encoder" in stack.prefix:
-        is_pre_norm = stack.has_final_norm
+    is_pre_norm = stack.has_final_norm
+    if stack.heeds_norm_option:
+        option = f"{name}_normalize_before"
+        is_pre_norm = read_flag(options, option, stack.has_final_norm, request.path)
     side = {"encoder": "source", "decoder": "target"}[name]
     max_positions = (
         options.get(f"max_{side}_positions") or options.get("tokens_per_sample") or 1024

@@ -38,6 +38,9 @@ class FairseqStack:
         """Output weights (V, D); None if the file has none besides the embeddings."""
         self.has_embedding_norm = f"{prefix}layernorm_embedding.weight" in table
         self.has_final_norm = self._find_final_norm()
+        # In RoBERTa the option has meant other things at other times.
+        self.heeds_norm_option = "sentence_encoder" not in prefix
+        """Whether the option `encoder_normalize_before`, or that of the decoder, says where norms stand."""
         self.position_rows = 0
         """Number of rows of the table of learned positions; 0 if positions are not learned."""
         if f"{prefix}embed_positions.weight" in table:

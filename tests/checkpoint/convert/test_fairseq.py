@@ -366,6 +366,29 @@ def test_old_files(
     assert float((states[0] - hidden).abs().max()) < LIMIT
 
 
+def test_a_missing_option_for_the_place_of_norms_is_said(
+    translation: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    """fairseq 0.12 writes it always; a file that was made by hand or another program may lack it."""
+    sound = imported(save(tmp_path / "sound.pt", translation), tmp_path / "sound")
+    path = save(tmp_path / "old.pt", translation)
+    content = torch.load(path, weights_only=False)
+    del content["args"].decoder_normalize_before
+    torch.save(content, path)
+    _, notes = import_file(ImportRequest(path), None, tmp_path / "old")
+    assert [note for note in notes if "no option" in note] == [
+        "the file has no option decoder_normalize_before: norms are taken to stand before attention and "
+        "feed-forward layers, since there is a final norm"
+    ]
+    assert Checkpoint.open(tmp_path / "old").recipe.model == sound.recipe.model
+    # A text such as "False" would count as true in Python.
+    with pytest.raises(MasscliError, match="decoder_normalize_before is 'False'"):
+        imported(
+            save(tmp_path / "text.pt", translation, decoder_normalize_before="False"),
+            tmp_path / "text",
+        )
+
+
 def test_stale_copies_are_ignored_exactly(
     translation: dict[str, dict[str, Tensor]], tmp_path: Path
 ) -> None:
