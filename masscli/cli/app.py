@@ -189,7 +189,7 @@ def _check_encoding(args: Sequence[str]) -> None:
 
 
 def build_app() -> Any:
-    """Return the group of all commands, which also has the options of masscli itself, such as --version."""
+    """Return the Typer group of all commands, with the options of masscli itself, such as --version."""
     about, examples = _split_help(ABOUT)
     # Without markup mode, square brackets in help texts are not taken for styles.
     app = typer.Typer(cls=Commands, rich_markup_mode=None, context_settings=SETTINGS)
@@ -212,7 +212,11 @@ def build_app() -> Any:
 
 
 def build_command(name: str, args: Sequence[str]) -> Any:
-    """Return the Typer command called `name`, whose options may depend on its arguments `args`."""
+    """Return the Typer command called `name`, whose options may depend on its arguments `args`.
+
+    Raises MasscliError if `args` name something that decides on options and does not exist, such as an
+    objective.
+    """
     # Imported only now, because `masscli --help` needs neither.
     from masscli.cli.options import bind
 
@@ -276,6 +280,7 @@ def _help_command(args: Sequence[str]) -> str:
 
 
 def _print_version(is_given: bool) -> None:
+    """Print the version and end the command, if --version is given; Typer calls this before all else."""
     if is_given:
         typer.echo(f"masscli {__version__}")
         raise typer.Exit

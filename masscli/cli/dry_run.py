@@ -149,7 +149,7 @@ def _state_numbers(parameter: Tensor, recipe: Recipe) -> int:
 
 
 def _size(count: int, bytes_each: int = BYTES_OF_NUMBER) -> float:
-    """Return the size of `count` numbers in GiB."""
+    """Return the size in GiB of `count` numbers of `bytes_each` bytes."""
     return count * bytes_each / GIB
 
 

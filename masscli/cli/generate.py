@@ -369,7 +369,7 @@ def _check_unused_options(command: GenerateConfig, search: GenerationConfig) -> 
 
 
 def _latest_run() -> Path:
-    """Return the run in the folder `runs` with the newest checkpoint, and print its name to standard error.
+    """Return the run in the folder `runs` whose best or last checkpoint is the newest, and print its name.
 
     Raises MasscliError if there is none.
     """
@@ -394,8 +394,9 @@ def _open_input(
 ) -> tuple[Iterable[str], Iterator[str] | None]:
     """Return (input lines, references); the references are None if there are none.
 
-    They come from the split of --gen-subset, which is also written to --write-reference, or else from the
-    files of --input and --reference.
+    The lines come from the split of --gen-subset or else from the file of --input, and the references from
+    the file of --reference or else from that split. The references of the split are also written to the file
+    of --write-reference.
     """
     from masscli.data.formats.registry import guess_format
 
@@ -516,7 +517,8 @@ def _summarise(
 ) -> None:
     """Print the warnings of a report, perplexities if outputs were scored, and a line with counts and speed.
 
-    `max_source` is the length in pieces at which sources are truncated; `loading` and `seconds` are times.
+    `max_source` is the length in pieces at which sources are truncated. `loading` and `seconds` are the times
+    in seconds of loading the model and of the work after it; `verb` says what was done to the lines.
     """
     for warning in report.warnings(max_source):
         _warn(warning)

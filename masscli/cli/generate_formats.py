@@ -44,7 +44,7 @@ def choose_format(
 def as_text(entry: Entry, nbest: int) -> str:
     """Return the translations of an entry as exactly `nbest` lines; missing ones are empty lines."""
     texts = [translation.text for translation in entry.translations]
-    # So line n of the output always belongs to line n / nbest of the input.
+    # So line n of the output, from 0, always belongs to line n // nbest of the input.
     texts += [""] * (nbest - len(texts))
     return "".join(f"{one_line(text)}\n" for text in texts)
 
@@ -52,7 +52,8 @@ def as_text(entry: Entry, nbest: int) -> str:
 def as_json(entry: Entry) -> str:
     """Return an entry as one line of JSON with its translations in `hypotheses`.
 
-    `tokens` and `token_scores` have equal length; the last token is the end symbol.
+    `tokens` and `token_scores` have equal length; the last token is the end symbol. Both are empty for an
+    output that was not searched for, such as that of an empty line. Scores are natural logarithms.
     """
     hypotheses = []
     for translation in entry.translations:
@@ -72,10 +73,11 @@ def as_json(entry: Entry) -> str:
 
 
 def as_fairseq(entry: Entry, tokenizer: Tokenizer, source: str) -> str:
-    """Return an entry in the output format of fairseq-generate.
+    """Return an entry in the output format of fairseq-generate; `source` is the language of the input.
 
     Lines are numbered from 0 and scores are logarithms to base 2. S and H lines hold pieces, T and D lines
-    text.
+    text, and P lines the scores of the pieces and of the end symbol. The S line has all pieces of the source,
+    also those that the model does not read because it is too long.
     """
     number = entry.line - 1
     source_pieces = tokenizer.ids_to_pieces(tokenizer.encode(entry.source, source))

@@ -99,7 +99,7 @@ def run(
 def _format(line: LineTranslation, nbest: int, scores: bool) -> str:
     """Return the translations of a line as exactly `nbest` lines; missing ones are empty lines.
 
-    With `scores`, the log-probability, confidence and flags come before each text, separated by tabs.
+    With `scores`, the natural log-probability, confidence and flags come before each text, separated by tabs.
     """
     rows = []
     for rank, text in enumerate(line.texts):

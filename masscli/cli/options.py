@@ -2,8 +2,8 @@
 
 `bind` gives a command's function the parameters that Typer expects: one that is annotated with a
 configuration dataclass becomes an option for each field (`--field-name`, and the other names in its `Flags`),
-and the function receives the dataclass. `Annotated[T, Group]` takes its options from a subclass of
-`OptionGroup`.
+except fields that are dictionaries, and the function receives the dataclass. `Annotated[T, Group]` takes its
+options from a subclass of `OptionGroup`.
 
 An option that was not given is absent from the data, so that it never hides a value from a file. `from_dict`
 alone parses values; its errors are shown with the flags that were typed.
@@ -71,7 +71,10 @@ class SectionOptions(OptionGroup):
         self.section = section
 
     def parameters(self) -> Sequence[inspect.Parameter]:
-        """Return a Typer parameter for each of these fields."""
+        """Return a Typer parameter for each field of the dataclass and of the dataclasses nested in it.
+
+        A field that is a dictionary has none.
+        """
         return section_parameters(self.section)
 
     def collect(self, values: Values) -> object:
@@ -262,6 +265,7 @@ def _option_group(
 
 
 def _option_parameter(option: OptionInfo, title: str) -> inspect.Parameter:
+    """Return the Typer parameter of a field, which help shows under `title` with its choices and default."""
     name = option.key.rpartition(".")[2]
     choices = _choices(option.kind)
     flags = [flag(name), *option.flags]
@@ -304,6 +308,7 @@ def _titles(section: type) -> dict[str, str]:
 
 
 def _first_sentence(cls: type) -> str:
+    """Return the first sentence of a class's docstring, without its full stop."""
     first_line, *_ = (inspect.getdoc(cls) or cls.__name__).splitlines()
     return first_line.partition(". ")[0].rstrip(".")
 

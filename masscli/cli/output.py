@@ -53,7 +53,8 @@ def writer(path: Path, flag: str = "--output") -> Iterator[Callable[[str], objec
 
     Text is UTF-8, whatever the locale. A file is written under another name and renamed at the end. Standard
     output, and a device such as /dev/null, are flushed after each call, since another process may wait for
-    the text. Raises MasscliError, which names the option `flag`, if the path cannot be opened.
+    the text. Raises MasscliError, which names the option `flag`, if the path is a folder or lies in none, and
+    OSError for other reasons, such as missing permissions.
     """
     if str(path) == "-":
         yield lambda text: _write_at_once(sys.stdout.buffer, text)

@@ -212,13 +212,16 @@ def _format_predictions(
 
 
 def _as_squad_json(predictions: Sequence[Prediction]) -> str:
-    """Return one JSON object from the id of each question to its answer, as SQuAD's evaluation reads it."""
+    """Return one JSON object from the id of each question to its answer, as SQuAD's evaluation reads it.
+
+    The answer to a question that has none is an empty text.
+    """
     answers = {prediction.details["id"]: prediction.text for prediction in predictions}
     return json.dumps(answers, ensure_ascii=False, indent=1) + "\n"
 
 
 def _as_jsonl(table: Table, predictions: Sequence[Prediction]) -> str:
-    """Return a line of JSON for each example: line number from 1, id if the input has one, and prediction."""
+    """Return a line of JSON for each example: its number from 1 (`line`), its id if any, and prediction."""
     has_id = table.has("id") and not table.is_list("id")
     lines = []
     for row, prediction in enumerate(predictions):

@@ -240,7 +240,10 @@ def _warn_of_unused_filters(config: PreprocessConfig, manifest: Manifest) -> Non
 
 
 def _warn_of_lines(console: Console, stats: FilterStats) -> None:
-    """Print warnings if many lines of a group are also in valid or test, or if many pieces are unknown."""
+    """Print warnings if many lines of a group are also in valid or test, or if many pieces are unknown.
+
+    MANY_HELD_OUT and MANY_UNKNOWN say from which share on they are many.
+    """
     held_out = stats.kept_but_suspicious.get("in valid or test", 0)
     if held_out > MANY_HELD_OUT * stats.lines:
         share = f"{held_out / stats.lines:.1%}"
@@ -259,9 +262,10 @@ def _warn_of_lines(console: Console, stats: FilterStats) -> None:
 
 
 def _report_tables(console: Console, folder: Path) -> None:
-    """Print a table of the labelled examples in a data folder, and warnings about suspicious ones.
+    """Print a table of the labelled examples in a data folder, and warnings about what is suspicious there.
 
-    These are unknown pieces, skipped rows, a missing header, and test examples that are also in training.
+    Warnings are about unknown pieces, skipped rows, a missing header, and examples of another split that are
+    also in training.
     """
     from masscli.data.prepare.leaks import find_leaks
     from masscli.data.prepare.shard_builder import DROPPED_FILE
@@ -316,9 +320,10 @@ def _warn_of_missing_header(console: Console, path: str, fields: Sequence[str]) 
 
 
 def _example_table(data: DataFolder, unknown_shares: dict[str, float]) -> Table:
-    """Return a table with a row for each text field of each table and split.
+    """Return a table with a row for each field of each table and split that is stored as pieces.
 
-    The share of unknown pieces of each field is added to `unknown_shares`, by file and field.
+    The share of unknown pieces, from 0 to 1, of each field that has text, rather than labels or ids, is added
+    to `unknown_shares`, under its name and its file, in place.
     """
     from rich.table import Table
 

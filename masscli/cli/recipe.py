@@ -171,6 +171,7 @@ def _check(paths: Sequence[Path]) -> None:
 
 
 def _file(path: Path) -> Path:
+    """Return the TOML file that a path names: recipe.toml of a folder, which is a run, or the file itself."""
     if path.is_dir():
         return path / "recipe.toml"
     return path

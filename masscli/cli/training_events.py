@@ -141,9 +141,9 @@ def _print(progress: Progress, line: str) -> None:
 
 
 def _format_step(event: Stepped, remaining: float | None) -> str:
-    """Return the line that the console shows for a `Stepped` event.
+    """Return the line that the console shows for a `Stepped` event: update, losses, speed, memory and more.
 
-    `remaining` are the seconds to the end of the run, if its last update is known.
+    `remaining` are the expected seconds to the end of the run; None if they cannot be told.
     """
     losses = "  ".join(f"{name} {value:.3f}" for name, value in event.losses.items())
     parts = [

@@ -146,7 +146,10 @@ class TrainingOptions(OptionGroup):
         }
 
     def _leading_parameters(self) -> Iterator[inspect.Parameter]:
-        """Yield the parameters that are not fields of a recipe, such as --config."""
+        """Yield the parameters of DATA, of the main objective, and of options that are no settings.
+
+        Such an option is --config.
+        """
         (data,) = (option for option in iter_options(Recipe) if option.key == "data")
         argument = typer.Argument(
             metavar="DATA",
@@ -213,6 +216,7 @@ class TrainingOptions(OptionGroup):
         return merge(given, {"train": {"precision": short[0]}})
 
     def _objective_options(self, values: Values) -> dict[str, Any]:
+        """Return the options of the objectives that were given as flags, unparsed, by field name."""
         given = {}
         for options in self.objectives.values():
             for option in iter_options(options):

@@ -51,9 +51,10 @@ def explain_unknown_flags(
 
 
 def unknown_flags(args: Sequence[str], known: Collection[str]) -> dict[str, str]:
-    """Return the flags in `args` that are not in `known`, each with its value, or "" if it has none.
+    """Return the long flags in `args` that are not in `known`, each with its value, or "" if it has none.
 
-    The first word of `args` is the command; what follows the word -- is left out.
+    The value is what follows = or else the next word, unless that begins with -. The first word of `args` is
+    the command; what follows the word -- is left out.
     """
     found: dict[str, str] = {}
     for arg, following in itertools.pairwise([*args[1:], ""]):

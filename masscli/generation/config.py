@@ -19,44 +19,50 @@ from masscli.core.config import (
 )
 
 STANDARD_STREAM = Path("-")
-"""The name of standard input and standard output."""
+"""The path that stands for standard input, and for standard output."""
 
 
 @config
 class GenerationConfig:
-    """Search: from a model to text."""
+    """Search: from a model to text.
+
+    These are the settings of beam search and of sampling. Lengths are in pieces, and do not count the end
+    symbol unless it is named.
+    """
 
     beam: Annotated[int, Flags("--beam-size")] = 5
     """Width of the beam; 1 is greedy."""
     nbest: int = 1
-    """Number of hypotheses to print for each line."""
+    """Number of outputs to print for each line, the best one first; at most --beam."""
     lenpen: Annotated[float, Flags("--length-penalty")] = 1.0
-    """Divide scores by the length to this power; 0 leaves them as sums."""
+    """Divide scores by the length (in pieces, end symbol included) to this power; 0 leaves them as sums."""
     early_stop: bool = False
     """Finish a line as soon as --beam hypotheses have ended, as fairseq does. Otherwise a line is finished
     when no running hypothesis can enter its n best."""
     unkpen: float = 0.0
     """Subtract this from the score of the unknown piece; a negative value favours it."""
     max_len_a: float = 1.3
-    """The longest output has a * source length + b tokens; this is a."""
+    """The longest output has a * source length + b tokens, end symbols not counted; this is a."""
     max_len_b: int = 20
     """The b of --max-len-a, in tokens."""
     min_len: int = 1
-    """Shortest output, in tokens."""
+    """Shortest output, in tokens, the end symbol not counted."""
     no_repeat_ngram_size: int = 0
     """Never repeat an n-gram of this size; 0 allows all."""
     repetition_penalty: float = 1.0
     """Multiply the log-probability of pieces that the output has already by this; above 1 it repeats less
     (Keskar et al. 2019)."""
     mbr: bool = False
-    """Minimum Bayes risk: print the one of --beam outputs, best sampled, that has the highest mean chrF
-    against all of them."""
+    """Minimum Bayes risk: of --beam outputs, best sampled, print those (--nbest) that have the highest mean
+    chrF against all of them."""
     prefix_size: int = 0
     """Force this many tokens at the start of each output, taken from the text given with --prefix."""
     diverse_beam_groups: int = 1
-    """Number of groups of diverse beam search."""
+    """Number of groups of diverse beam search (Vijayakumar et al. 2016); it must divide --beam, and 1 is a
+    plain beam."""
     diverse_beam_strength: float = 0.5
-    """Penalty for a token that an earlier group has chosen in the same step."""
+    """Subtract this from the score of a token for each row of an earlier group that has chosen it in the same
+    step."""
     sampling: bool = False
     """Sample instead of searching; --beam samples are drawn, and the best --nbest are kept."""
     sampling_topk: int = 0
@@ -111,7 +117,10 @@ class GenerationConfig:
         )
 
     def length_limit(self, source_length: int) -> float:
-        """Return the most pieces of an output for a source of this many pieces, end symbols not counted."""
+        """Return the most pieces of an output for a source of this many pieces, end symbols not counted.
+
+        It is not rounded, and may be more than a model has positions for.
+        """
         # The shortest output must fit.
         return max(self.max_len_a * source_length + self.max_len_b, self.min_len)
 
@@ -168,8 +177,8 @@ class GenerateConfig:
     gen_subset: str | None = None
     """Generate from this split (test, valid) of the run's pairs or table, instead of --input."""
     write_reference: Path | None = None
-    """With --gen-subset: also write the references here, one per line, as `masscli score --ref` and
-    --score-reference read them."""
+    """With --gen-subset: also write the references of the split here, one per line, as `masscli score --ref`
+    and --score-reference read them."""
     alignments: Path | None = None
     """Also write here what each output, or translation of --score-reference, is aligned to, one per line:
     links such as 0-0 1-2 of source and target pieces, counted from 0. It is the head that --guided-alignment
@@ -186,7 +195,7 @@ class GenerateConfig:
     """Most source tokens times beams in a batch. Results do not depend on it, except for rounding in bf16 and
     fp16."""
     batch_size: int | None = None
-    """Most sentences in a batch."""
+    """Most sentences in a batch (default: no limit)."""
     buffer_size: int = 4096
     """Number of lines to read ahead, so that sentences of similar length can share a batch; 1 answers each
     line of a pipe or a terminal at once."""
@@ -194,8 +203,9 @@ class GenerateConfig:
     """Arithmetic. auto is bf16 on GPUs that have it and on CPUs where it measures as faster, else fp32. int8
     has 8-bit weights, on a CPU: twice as fast for one sentence at a time, with slightly different output."""
     backend: Literal["torch", "ctranslate2"] = "torch"
-    """What decodes. ctranslate2 (pip install 'masscli[ct2]') converts a translator once for each direction,
-    beside its checkpoint; it finishes a line as soon as --beam hypotheses have ended."""
+    """What decodes. ctranslate2 (pip install 'masscli[ct2]') converts a translator, once for each direction
+    and shortlist, into the folder of its checkpoint; it finishes a line as soon as --beam hypotheses have
+    ended."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     seed: int = 1
@@ -314,9 +324,9 @@ class InteractiveConfig:
     keep_placeholders: bool = False
     """Let placeholders, tags and addresses ({name}, %s, <b>, https://...) pass unchanged."""
     scores: bool = False
-    """Write three columns before each translation: its log-probability, the geometric mean of the
+    """Write three columns before each translation: its log-probability (natural), the geometric mean of the
     probabilities of its pieces, and flags (empty, looping, copied, wrong-language, truncated, not-understood)
-    or -."""
+    or -. Only the best translation of a line has flags."""
     precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
     """Arithmetic, as in `masscli generate`."""
     backend: Literal["torch", "ctranslate2"] = "torch"

@@ -23,9 +23,10 @@ class Constraints:
     """The rules that say which piece may come next in each of the W rows of S sentences.
 
     `limits` (S,) is the most pieces of each output, the end symbol not counted. `prefixes` are the pieces
-    that each output must begin with. `allowed` (V,) bool are the pieces that may be generated (default: all
-    but special ones). `forced` are tokens that every output begins with, before its prefix, with
-    log-probability 0; limits do not count them.
+    that each output must begin with. `allowed` (V,) bool are the pieces that may be generated (default: all);
+    of special ids, only the end symbol, which always may, and the unknown piece. `forced` are tokens that
+    every output begins with, before its prefix, with log-probability 0; `limits` and `prefixes` do not count
+    them.
     """
 
     def __init__(
@@ -43,12 +44,12 @@ class Constraints:
         self.vocabulary = vocabulary
         self.device = device
         # Limits and prefixes stay on the CPU, so that reading them does not wait for the accelerator.
-        # Both are counted without, and limits are kept with the forced tokens.
+        # The search counts forced tokens as steps, so they are added to the limits here.
         self.limits = limits.cpu() + len(forced)
-        # Whatever else is forbidden, a hypothesis must be able to end.
         forbidden = set(vocabulary.special_ids) - {vocabulary.eos, vocabulary.unk}
         if allowed is not None:
             forbidden.update((~allowed).nonzero()[:, 0].tolist())
+            # Whatever else is forbidden, a hypothesis must be able to end.
             forbidden.discard(vocabulary.eos)
         self.forbidden = torch.tensor(sorted(forbidden), device=device)
         # (S, longest prefix), with -1 after the end of a prefix.
@@ -67,7 +68,8 @@ class Constraints:
     def apply(self, scores: Tensor, history: Tensor) -> None:
         """Apply forced pieces, penalties and bans in place to the scores (S, W, V) of the next piece.
 
-        Scores are log-probabilities; `history` (S, W, t) holds the pieces that were generated so far.
+        Scores are log-probabilities; `history` (S, W, t) holds the pieces that were generated so far, forced
+        tokens included.
         """
         step = history.shape[2]
         if step < len(self.forced):

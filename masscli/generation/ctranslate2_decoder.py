@@ -157,6 +157,7 @@ class CTranslate2Decoder:
     ) -> list[Hypothesis]:
         """Return each target as a hypothesis, scored as an output of the model for its source.
 
+        The score is the log-probability divided by the length to the power of lenpen, as in `Decoder.score`.
         `source` and `target` are the languages; sources and targets are token ids without special tokens.
         """
         forced = self.framing.forced_tokens(target)

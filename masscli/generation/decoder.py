@@ -106,8 +106,9 @@ class Decoder:
 
     A model of one stack continues the source instead of encoding it: see
     masscli/generation/single_stack_decoding.py. `allowed` (V,) bool, if given, are the only pieces that are
-    ever generated. With a `shortlist`, a sentence's outputs consist of the candidates of its source alone,
-    and their scores are log-probabilities among these; given targets are scored without it.
+    ever generated, besides the end symbol. With a `shortlist`, a sentence's outputs consist of the candidates
+    of its source alone, and their scores are log-probabilities among these; given targets are scored without
+    it. A batch has at most `batch_tokens` source tokens times beams, and `batch_size` sentences.
     """
 
     def __init__(
@@ -215,9 +216,10 @@ class Decoder:
         sample_keys: Sequence[int],
         phrases: Sequence[Sequence[Sequence[int]]],
     ) -> list[list[Hypothesis]]:
-        """Return the n best outputs of each sentence of one batch, with at most `limits` pieces each.
+        """Return the n best outputs of each sentence of one batch.
 
-        The other arguments are those of `generate`.
+        `limits` has the most pieces of the outputs of each sentence; the other arguments are those of
+        `generate`.
         """
         start = self.framing.decoder_start(target)
         # In the prompt of a single stack they have been read already.
@@ -270,10 +272,13 @@ class Decoder:
     ) -> list[Hypothesis]:
         """Return given targets as hypotheses with the scores that the models give them, by teacher forcing.
 
-        The score of a hypothesis is its log-probability, end symbol included, divided by its length to the
-        power of lenpen. `source` and `target` are the languages; sources and targets are ids without special
-        tokens.
+        The score of a hypothesis is that of the search: its log-probability divided by its length to the
+        power of lenpen, both with the end symbol; the length also counts forced first tokens. `source` and
+        `target` are the languages; sources and targets are ids without special tokens.
         """
+        # In the prompt of a single stack forced tokens have been read already, as in the search.
+        forced = [] if self.single_stack else self.framing.forced_tokens(target)
+        start = [self.framing.decoder_start(target), *forced]
         results: list[Hypothesis | None] = [None] * len(sources)
         sizes = []
         for source_ids, target_ids in zip(sources, targets, strict=True):
@@ -285,7 +290,7 @@ class Decoder:
             for batch in self._batches(sizes, 1):
                 # Rows hold the start symbol, so a row of n + 1 ids has n to predict, the end symbol included.
                 framed = [
-                    self.framing.with_special_tokens(ids, target)
+                    np.concatenate([start, ids, [self.framing.vocab.eos]])
                     for ids in select(targets, batch)
                 ]
                 rows, row_lengths = pad(framed, self.framing.vocab.pad)
@@ -309,7 +314,7 @@ class Decoder:
                     ids = tuple(targets[i].tolist())
                     token_scores = tuple(row_scores[:n])
                     # What is forced costs nothing, as in the search, but counts in the length.
-                    token_scores = token_scores[self.framing.target_prefix_length - 1 :]
+                    token_scores = token_scores[len(forced) :]
                     # The sum is exact, so that padding and batches cannot change its last digit.
                     score = math.fsum(token_scores) / n**self.config.lenpen
                     results[i] = Hypothesis(ids, score, token_scores, hit_max_len=False)

@@ -28,7 +28,7 @@ class Progress:
     missing: tuple[tuple[int, ...], ...]
     """The phrases, as pieces, that the output does not have completely."""
     begun: tuple[int, ...] = ()
-    """The last pieces of the output, if a missing phrase begins with them; else empty."""
+    """The last pieces of the output, as many as a missing phrase begins with; empty if none does."""
     pieces: int = 0
     """Number of pieces in the output that belong to phrases, those of an unfinished one included."""
 
@@ -71,8 +71,8 @@ class Candidate(NamedTuple):
 class ConstrainedBeam(Beam):
     """Beam search whose outputs contain given phrases.
 
-    `phrases` has the phrases of each of S sentences, as pieces; some sentences may have none. `eos` is the id
-    of the end symbol.
+    `phrases` has the phrases of each of S sentences, as pieces; some sentences may have none. `config` must
+    have a single group of beams. `eos` is the id of the end symbol.
     """
 
     def __init__(

@@ -28,7 +28,8 @@ def sentence_vectors(
     """Return the mean encoder state of each line, without special tokens: (N, D) in fp32.
 
     `lines` are token ids in one language. An empty line has a vector of zeros, and a line is cut to what the
-    model can read.
+    model can read. Raises MasscliError for a model with separate vocabularies of source and target, whose
+    encoder knows one language alone.
     """
     # Of two vocabularies the encoder knows only one.
     framing.vocab.check_direction(language, language)

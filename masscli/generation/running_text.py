@@ -25,8 +25,8 @@ def windows(length: int, size: int, context: int) -> Iterator[tuple[int, int, in
     """Yield (begin, first, end) of each window of a text of `length` tokens.
 
     A window has at most `size` tokens, from `begin` to `end` - 1. Those from `first` on are predicted; those
-    before `first`, at most `context` tokens, are only read. Raises ValueError unless `context` is less than
-    `size`: other windows would predict nothing, and have no end.
+    before `first`, at most `context` tokens, are only read. Raises ValueError unless `context` lies between 0
+    and `size` - 1: other windows would predict nothing, and have no end.
     """
     if not 0 <= context < size:
         raise ValueError(
@@ -53,8 +53,9 @@ def negative_log_likelihood(
 ) -> float:
     """Return the negative log-likelihood in nats of running text, as token ids (N,).
 
-    It is summed over all tokens. `size` is the length of a window in tokens, `context` how many of them only
-    serve as context, and `batch_tokens` the most tokens of the windows that are read at a time.
+    It is summed over all tokens. `size` is the length of a window in tokens, and `context` how many of them
+    only serve as context, except in the first window, which has none. The windows that are read at a time
+    have at most `batch_tokens` tokens.
     """
     device = next(model.parameters()).device
     start = np.array([framing.decoder_start(language)])

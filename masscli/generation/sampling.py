@@ -49,7 +49,7 @@ class SamplingStrategy:
         self.draws = torch.from_numpy(np.stack(draws)).to(device)
 
     def start(self, sentences: int, device: torch.device) -> Tensor:
-        """Return the sums of log-probabilities (S, W) before the first step: all zero."""
+        """Return the sums of log-probabilities (S, W) of S sentences with W rows before the first step: 0."""
         return torch.zeros((sentences, self.config.beam), device=device)
 
     def keep(self, sentences: Tensor) -> None:

@@ -70,11 +70,12 @@ def search(
 
     `starts` (S,) are the decoder's first inputs, and `limits` the most pieces of each output, end symbol not
     counted. `prefixes` are the pieces that each output must begin with. `seed` and `keys` (default: 0, 1,
-    ...) decide what is sampled. `allowed` (V,) bool, if given, are the only pieces that may be generated. The
-    list of a sentence is shorter, or empty, only where the rules or a small vocabulary left nothing else to
-    find. `forced` are tokens that the decoder reads after its first input. They cost nothing, count in the
-    length that a score is divided by, and are no part of a hypothesis. `phrases` are, for each sentence, the
-    phrases that its outputs must contain, as pieces.
+    ...) decide what is sampled. `allowed` (V,) bool, if given, are the only pieces that may be generated,
+    besides the end symbol. The list of a sentence is shorter, or empty, only where the rules or a small
+    vocabulary left nothing else to find. `forced` are tokens that the decoder reads after its first input.
+    They cost nothing, count in the length that a score is divided by, and are no part of a hypothesis.
+    `phrases` are, for each sentence, the phrases that its outputs must contain, as pieces; they are for beam
+    search in one group, and sampling ignores them.
     """
     if not limits:
         return []
@@ -154,7 +155,8 @@ class _Search:
     def _extend(self, step: int) -> StepSelection:
         """Take one step: add finished hypotheses to the pool, and extend the other rows by one piece.
 
-        `step` is the number of pieces so far. Return what the search strategy has selected.
+        `step` is the number of pieces so far, forced tokens included. Return what the search strategy has
+        selected.
         """
         s, w = self.sums.shape
         # Constraints overwrite the scores in place, which the stepper allows.

@@ -44,7 +44,7 @@ class WorkGroup:
         return box[0]
 
     def collect(self, mine: Any) -> list[Any]:
-        """Return what all processes pass, by rank, in the first process, and an empty list in others."""
+        """Return in the first process what all processes pass, by rank, and in the others an empty list."""
         # Only the process that collects passes a list, as torch.distributed requires.
         everything: list[Any] = []
         if distributed.rank == 0:
@@ -87,8 +87,8 @@ class Request:
 class SharedDecoder(Decoder):
     """A decoder that shares its sentences with the other processes of `group`.
 
-    The first process calls `generate` and `score`, while all others run `serve`. The other arguments are
-    those of `Decoder`.
+    The first process calls `generate` and `score`, while all others run `serve`; it computes `align` alone.
+    The other arguments are those of `Decoder`.
     """
 
     def __init__(self, group: WorkGroup, *arguments: Any, **options: Any) -> None:
@@ -117,7 +117,10 @@ class SharedDecoder(Decoder):
     def score(
         self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
     ) -> list[Hypothesis]:
-        """Return each target as a hypothesis with its scores, which all processes compute together."""
+        """Return each target as a hypothesis with its scores, which all processes compute together.
+
+        The arguments are those of `Decoder.score`.
+        """
         return self._decode_together(Request(sources, source, target, targets=targets))
 
     def serve(self) -> None:

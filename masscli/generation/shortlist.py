@@ -67,8 +67,8 @@ def read_shortlist(
     """Read a shortlist from a file in the format of CTranslate2; `names` are the pieces by id.
 
     `ranges` are the ids of source and target (default: all ids are both), since a model with a vocabulary for
-    each has some names twice. Raises MasscliError, which names the line, if it has another form or a piece
-    that is not in the vocabulary: such a file was made for another model.
+    each has some names twice. Raises MasscliError if the file is empty, and with the number of a line that
+    has another form or a piece that is not in the vocabulary: such a file was made for another model.
     """
     ranges = ranges or IdRanges.all_of(len(names))
     source_ids = {names[number]: number for number in ranges.source}
@@ -116,7 +116,8 @@ def _ids_of_pieces(text: str, id_of: Mapping[str, int], place: str) -> list[int]
 def shortlist_text(shortlist: Shortlist, names: Sequence[str]) -> str:
     """Return the text of a shortlist's file, in the format of CTranslate2; `names` are the pieces by id.
 
-    Raises MasscliError if a piece has white space, which the format cannot express.
+    Raises MasscliError if a piece is empty or has a space, tab or line break, which the format cannot
+    express.
     """
     lines = []
     for ngram, ids in shortlist.candidates.items():
@@ -172,16 +173,19 @@ class ReducedVocabulary:
         self.vocabulary = self._renumber(vocabulary)
 
     def numbers(self, ids: Sequence[int]) -> list[int]:
-        """Return the numbers of ids, all of which must be candidates."""
+        """Return the numbers of ids in this vocabulary: their places among the U candidates, from 0.
+
+        All of them must be candidates.
+        """
         numbers: list[int] = self._numbers[list(ids)].tolist()
         return numbers
 
     def number_rows(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
-        """Return the numbers of each row of ids."""
+        """Return the numbers of each row of ids in this vocabulary, as `numbers` does."""
         return [self.numbers(row) for row in rows]
 
     def restore(self, hypothesis: Hypothesis) -> Hypothesis:
-        """Return a hypothesis of numbers as one of ids."""
+        """Return a hypothesis whose pieces are numbers of this vocabulary with their ids in the whole one."""
         return replace(hypothesis, ids=tuple(self._ids[list(hypothesis.ids)].tolist()))
 
     def _renumber(self, vocabulary: Vocabulary) -> Vocabulary:

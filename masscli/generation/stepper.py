@@ -52,8 +52,9 @@ class Stepper(Protocol):
 class CachedStepper:
     """The common part of all steppers over a Transformer: a cache, and the scores of a step.
 
-    `width` is the number of rows of each sentence. `language` (S,) is the target language of each sentence,
-    where the model needs it. With `candidates`, only these U ids are scored, and V is U.
+    `width` is the number of rows of each sentence. `language` (S,) is the index of the target language of
+    each sentence; None for models without language embeddings. With `candidates`, only these U ids are
+    scored: V is U, and column u of the scores is that of the candidate at place u.
     """
 
     def __init__(
@@ -115,7 +116,9 @@ class CachedStepper:
 class ModelStepper(CachedStepper):
     """A stepper over a model with an encoder and a decoder; it encodes `source` once for all rows.
 
-    With `candidates`, only these U ids are scored, and V is U.
+    `source` has S sentences with special tokens, and each of them has `width` rows. `language` (S,) is the
+    index of the target language of each, or None for models without language embeddings. With `candidates`,
+    only these U ids are scored: V is U, and column u of the scores is that of the candidate at place u.
     """
 
     def __init__(

@@ -23,9 +23,9 @@ def best_in_rows(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return, for each sentence, the k largest sums of an offset (S, W) and a score (S, W, V) of a row.
 
-    The result is (sums, rows, columns), each (S, k), best first. All S * W * V scores are read once, to find
-    the maximum of each block of 64; the k best sums lie in the k blocks with the best maxima (of equal ones,
-    the first).
+    The result is (sums, rows, columns), each (S, k), best first; (S, W * V) if there are fewer than k. All
+    S * W * V scores are read once, to find the maximum of each block of 64; the k best sums lie in the k
+    blocks with the best maxima (of equal ones, the first).
     """
     s, w, v = scores.shape
     # An offset is the same for all scores of a row, so it can be added to the maxima alone.

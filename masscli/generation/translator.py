@@ -40,13 +40,14 @@ INPUT = "the input"
 class Translation:
     """One output for a line: a hypothesis with its text and its pieces.
 
-    Logarithms are natural ones. The output of an empty line has no pieces, and probability 1.
+    Logarithms are natural ones. The output of an empty line has no pieces, and probability 1. So has an
+    output whose pieces were given no scores (see CTranslate2Decoder).
     """
 
     text: str
     hypothesis: Hypothesis
     pieces: tuple[str, ...] = ()
-    """The pieces as the vocabulary writes them, and the end symbol, which the model predicts too."""
+    """The pieces as the vocabulary writes them, and the end symbol; empty if they were given no scores."""
 
     @property
     def score(self) -> float:
@@ -60,7 +61,7 @@ class Translation:
 
     @property
     def log_probability(self) -> float:
-        """The log-probability of the whole text: the sum of `piece_scores`."""
+        """The log-probability of the whole text: the sum of `piece_scores`, 0 if these were not computed."""
         return math.fsum(self.piece_scores)
 
     @property
@@ -82,15 +83,15 @@ class Report:
     tokens: int = 0
     """Number of pieces and end symbols in the best outputs, or in the scored text."""
     empty: list[int] = field(default_factory=list)
-    """Numbers of the empty lines of the input."""
+    """Numbers of the lines of the input in which there is no piece, such as empty ones."""
     truncated: list[int] = field(default_factory=list)
     """Numbers of the lines that were cut, since they were longer than the model (or a lower limit) allows."""
     hit_max_len: list[int] = field(default_factory=list)
     """Numbers of the lines whose best output ended at the length limit."""
     nothing_found: list[int] = field(default_factory=list)
-    """Numbers of the lines for which options and constraints left no output; it is empty."""
+    """Numbers of the lines whose output is empty, since options and constraints left none to be found."""
     blank: list[int] = field(default_factory=list)
-    """Numbers of the lines that are not empty, but whose best output is."""
+    """Numbers of the lines that are not empty, but for which the model's best output is."""
     nats: float = 0.0
     """Negative log-likelihood of the scored text, in nats, summed over all lines."""
     words: int = 0
@@ -117,7 +118,9 @@ class Report:
 class Translator:
     """Translates or scores lines of text: a decoder with a tokenizer.
 
-    It reads `buffer_size` lines ahead, so that batches hold sentences of similar length.
+    It reads `buffer_size` lines ahead, so that batches hold sentences of similar length. `truncation` says
+    how sources that are too long are cut. With `alignment_head`, outputs have the links to their sources.
+    `make_decoder` makes the decoder, from the other arguments, which are those of `Decoder`.
     """
 
     def __init__(
@@ -168,12 +171,11 @@ class Translator:
         prefixes: Iterable[str] | None = None,
         constraints: Iterable[str] | None = None,
     ) -> Iterator[list[Translation]]:
-        """Yield the n best translations of each line from language `source` to `target`, at least one.
+        """Yield the translations of each line from language `source` to `target`, the best one first.
 
-        The best one comes first.
-
-        `prefixes` has a line for each line; the output begins with its first `config.prefix_size` pieces.
-        `constraints` has phrases for each line, separated by tabs, which the output contains.
+        There are up to `config.nbest`, and at least one. `prefixes` has a line for each line; the output
+        begins with its first `config.prefix_size` pieces. `constraints` has phrases for each line, separated
+        by tabs, which the output contains. Raises MasscliError if one of them has more or fewer lines.
         """
         # Files may be longer than memory, so they are read along with the input, buffer by buffer.
         remaining_prefixes = iter(prefixes) if prefixes is not None else None
@@ -211,7 +213,11 @@ class Translator:
     def _read_prefixes(
         self, prefixes: Iterator[str] | None, first: int, count: int, target: str
     ) -> list[list[int]]:
-        """Return the ids with which the outputs of the next `count` lines begin."""
+        """Return the ids with which the outputs of the next `count` lines begin, in language `target`.
+
+        They are the first `prefix_size` ones of each line of `prefixes`, or none if that is None. `first` is
+        the number of the first of these lines. Raises MasscliError if `prefixes` has too few lines.
+        """
         if prefixes is None:
             return [[] for _ in range(count)]
         size = self.decoder.config.prefix_size
@@ -224,7 +230,11 @@ class Translator:
     def _read_phrases(
         self, constraints: Iterator[str] | None, first: int, count: int, target: str
     ) -> list[list[list[int]]]:
-        """Return the ids of the phrases that the outputs of the next `count` lines contain."""
+        """Return the ids of the phrases that the outputs of the next `count` lines contain.
+
+        `constraints` has the phrases of each line, in language `target` and separated by tabs; None means no
+        phrases. `first` is the number of the first line. Raises MasscliError if there are too few lines.
+        """
         if constraints is None:
             return [[] for _ in range(count)]
         lines = _take_lines(constraints, first, count, "--constraints")
@@ -240,7 +250,7 @@ class Translator:
         """Yield each of `references` with the scores that the models give it as a translation of its line.
 
         `source` and `target` are the languages. An empty source is scored like any other. Raises MasscliError
-        where a translation is longer than the model can generate.
+        where a translation is longer than the model can generate, and if there are not as many as lines.
         """
         remaining = iter(references)
         count = 0
@@ -368,9 +378,10 @@ class Translator:
             first += len(texts)
 
     def _source_ids(self, texts: Sequence[str], first: int, language: str) -> list[Ids]:
-        """Return the token ids of each line, truncated to what the model can read.
+        """Return the token ids of each line, truncated to `max_source_length`.
 
-        `first` is the number of the first line. Truncated and empty lines and unknown pieces are reported.
+        `first` is the number of the first line. Truncated and empty lines and unknown pieces are reported. Of
+        dialogues, the latest turns are read, joined by a separator.
         """
         if self.truncation.turns:
             encoded = [self._encode_dialogue(text, language) for text in texts]

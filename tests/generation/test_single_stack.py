@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +243,20 @@ def test_from_the_command_line(
         f"{three}: has no decoder, so it cannot turn text into text"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("kind", ["decoder", "encoder"])
+def test_forced_first_tokens_are_in_the_prompt_of_a_score_too(kind: str) -> None:
+    model = make(kind)
+    # Their positions would change the scores if they were read before the output once more.
+    framing = Framing(
+        replace(VOCAB, forced_prefix=(10,)), False, False, ("de", "en"), "first"
+    )
+    decoder = Decoder([model], framing, GenerationConfig(beam=2))
+    sources = [words(5, 1), words(9, 2)]
+    found = [n_best[0] for n_best in decoder.generate(sources, "en", "en")]
+    targets = [np.array(hypothesis.ids) for hypothesis in found]
+    scored = decoder.score(sources, targets, "en", "en")
+    for searched, given in zip(found, scored, strict=True):
+        assert given.token_scores == pytest.approx(searched.token_scores, abs=1e-5)
+        assert given.score == pytest.approx(searched.score, abs=1e-5)

@@ -30,7 +30,7 @@ An empty program is one that is configured by files instead of flags, so that it
 """
 
 SEPARATORS = ";&|<>"
-"""Characters that end a command in a shell."""
+"""Characters of a shell that end a command, or say where its input and output are."""
 KNOWN = (
     "fairseq-preprocess, fairseq-train, fairseq-generate, fairseq-interactive, train.py of XLM and MASS, "
     "run_translation.py"
@@ -65,7 +65,8 @@ def parse_foreign(text: str) -> ForeignCommand:
     """Parse a shell command line of another toolkit.
 
     Before the script only the number of processes is read, and what follows a shell separator such as | is
-    left out. Raises MasscliError if a quote is not closed, or if no known script is found.
+    left out. Raises MasscliError if a quote is not closed, if no known script is found, or if the first one
+    is configured by files instead of flags.
     """
     try:
         words = _join_tuples(_split_words(text))
@@ -185,8 +186,8 @@ def _is_flag(word: str) -> bool:
 
 def _processes(words: Sequence[str]) -> str | None:
     """Return the value of --nproc-per-node or --num-processes in the words before the script, or None."""
-    for number, word in enumerate(words):
-        name, equals, value = word.partition("=")
+    for word, following in itertools.pairwise([*words, None]):
+        name, equals, value = str(word).partition("=")
         if name.replace("_", "-") in ("--nproc-per-node", "--num-processes"):
-            return value if equals else words[number + 1]
+            return value if equals else following
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -43,12 +43,11 @@ class Conversion:
     """Flags of the other toolkit that masscli does not need, since it always does what they ask for."""
     processes: str | None = None
 
-    def add(self, flags: str) -> None:
-        """Add masscli flags with their values, written as on a command line; they replace earlier ones.
+    def add(self, words: Sequence[str]) -> None:
+        """Add masscli flags with their values, the words of a command line; they replace earlier ones.
 
-        A flag also replaces its opposite, as --no-share replaces --share.
+        A flag also replaces its opposite, as --no-share replaces --share. A value may have spaces.
         """
-        words = flags.split()
         for number, word in enumerate(words):
             if not word.startswith("--"):
                 continue
@@ -81,7 +80,7 @@ def convert(given: ForeignCommand) -> Conversion:
     """Convert a command line of another toolkit to masscli; remarks list what has no counterpart."""
     command, _, task = given.program.command.partition(" ")
     conversion = Conversion(command, processes=given.processes)
-    conversion.add(f"{task} {given.program.defaults}")
+    conversion.add(f"{task} {given.program.defaults}".split())
     # What an architecture sets comes first, since other flags change it wherever they stand.
     for flag in sorted(
         given.flags, key=lambda flag: flag.flag is None or not flag.flag.is_base
@@ -110,7 +109,7 @@ def _convert_flag(conversion: Conversion, given: GivenFlag) -> None:
             conversion.remarks.append(
                 f"{given.name} {value}: has no counterpart (known: {known})"
             )
-        conversion.add(flag.choices.get(value, ""))
+        conversion.add(flag.choices.get(value, "").split())
     elif value.lower() == "false":
         # A switch that is turned off.
         return
@@ -135,16 +134,21 @@ def _add_template(conversion: Conversion, given: GivenFlag) -> None:
             f"{given.name} {value}: is not understood, and was left out"
         )
         return
-    flags = given.flag.template.replace("{}", written)
-    if flags.startswith("--"):
-        conversion.add(flags)
+    # The value is filled in after the template has been split, since it may have spaces.
+    words = [word.replace("{}", written) for word in given.flag.template.split()]
+    if words[0].startswith("--"):
+        conversion.add(words)
+    elif given.flag.form == "checkpoints":
+        # The models of an ensemble are arguments of their own.
+        conversion.arguments += written.split(":")
     else:
-        conversion.arguments += flags.split()
+        conversion.arguments += words
     if given.flag.form.startswith("checkpoint"):
         _remark_on_import(conversion, value.split(":"))
 
 
 def _remark_on_import(conversion: Conversion, paths: Iterable[str]) -> None:
+    """Add a remark for each checkpoint of another toolkit, from `paths`, that has to be imported first."""
     for path in paths:
         converted = checkpoint(path)
         # A run of fairseq's names is a run of masscli's; other files have to be imported.
@@ -351,12 +355,10 @@ def _drop_unknown(conversion: Conversion) -> None:
     known = set()
     for parameter in build_command(conversion.command, args).params:
         known |= {*parameter.opts, *parameter.secondary_opts}
+    owner = conversion.objective or f"masscli {conversion.command}"
     for flag in [flag for flag in conversion.options if flag not in known]:
-        value = conversion.options.pop(flag)
-        conversion.remarks.append(
-            f"{flag} {value or ''}".strip()
-            + f": {conversion.objective} does not have it"
-        )
+        given = f"{flag} {conversion.options.pop(flag) or ''}".strip()
+        conversion.remarks.append(f"{given}: {owner} does not have it")
 
 
 def _opposite(flag: str) -> str:
@@ -369,7 +371,8 @@ def _opposite(flag: str) -> str:
 def format_command(words: Iterable[str], width: int = 100) -> str:
     """Return words as a quoted shell command, in lines of about `width` columns that backslashes join.
 
-    Words with shell variables, such as $DATA, are quoted so that the shell still expands them.
+    Words with shell variables, such as $DATA, are quoted so that the shell still expands them, unless they
+    have a double quote.
     """
     lines = [""]
     for word in words:

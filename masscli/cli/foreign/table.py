@@ -40,7 +40,8 @@ class ForeignFlag:
     def describe(self, value: str = "") -> str:
         """Return a sentence part on what replaces the flag in masscli, such as `is --lr 0.1 here`.
 
-        `value` is the value that the user gave to the flag, if any.
+        `value` is the value that the user gave to the flag, if any. It is shown as it is, although masscli
+        may write it in another form.
         """
         if self.always is not None:
             return f"leave it out; {self.always}"
@@ -79,7 +80,8 @@ class ForeignProgram:
     def find(self, name: str) -> ForeignFlag | None:
         """Return the flag with this name or alias, or None; - and _ in names are the same.
 
-        As in argparse, the beginning of a name is enough if only one flag begins with it.
+        As in argparse, the beginning of a name is enough if only one flag begins with it; here it must have
+        two letters at least.
         """
         name = self.aliases.get(name, name)
         wanted = _normalize(name)

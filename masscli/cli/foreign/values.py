@@ -38,8 +38,8 @@ def checkpoint(value: str) -> str:
     """Return the path of the masscli run or checkpoint that corresponds to a checkpoint of another toolkit.
 
     checkpoint_best.pt becomes its folder, since masscli takes the best checkpoint of a run by default, and
-    checkpoint_last.pt becomes checkpoints/last in it. Another file of weights becomes its own name without
-    the ending, for the run that `masscli import` may make of it. Any other value stays as it is.
+    checkpoint_last.pt becomes checkpoints/last in it. The path of another file of weights (.pt, .pth or .bin)
+    loses its ending, for the run that `masscli import` may make of it. Any other value stays as it is.
     """
     path = PurePath(value)
     if path.name == "checkpoint_best.pt":
@@ -51,8 +51,8 @@ def checkpoint(value: str) -> str:
     return value
 
 
-def xlm_optimizer(value: str) -> str:
-    """Return the masscli flags for a value of XLM's --optimizer.
+def xlm_optimizer(value: str) -> list[str]:
+    """Return the masscli flags for a value of XLM's --optimizer, as words.
 
     An example is `adam_inverse_sqrt,beta1=0.9,beta2=0.98,lr=0.0001`. The betas are flags in any case, with
     XLM's defaults if `value` does not set them; parameters that have no flag here (exp_factor, init_period)
@@ -66,45 +66,45 @@ def xlm_optimizer(value: str) -> str:
             given[option] = number
     # One flag here has both betas.
     betas = f"{given.get('beta1', '0.9')},{given.get('beta2', '0.999')}"
-    flags = [XLM_OPTIMIZERS[name], f"--adam-betas {betas}"]
+    words = [*XLM_OPTIMIZERS[name].split(), "--adam-betas", betas]
     for option, flag in XLM_OPTIMIZER_OPTIONS.items():
         if option in given:
-            flags.append(f"{flag} {given[option]}")
-    return " ".join(flags)
+            words += [flag, given[option]]
+    return words
 
 
-def xlm_criterion(value: str) -> str:
-    """Return the masscli flags --best-metric and --patience for XLM's --stopping_criterion.
+def xlm_criterion(value: str) -> list[str]:
+    """Return the masscli flags --best-metric and --patience for XLM's --stopping_criterion, as words.
 
-    An example is `valid_en-fr_mt_bleu,10`: a metric, and how many validations to wait for a better value.
+    An example is `valid_en-fr_mt_bleu,10`: a metric, and how many validations to wait for a better value. An
+    empty value needs no flag.
     """
     metric, _, patience = value.partition(",")
     if not metric:
-        return ""
-    flags = "--best-metric loss"
-    if "bleu" in metric:
-        flags = "--best-metric bleu"
+        return []
+    words = ["--best-metric", "bleu" if "bleu" in metric else "loss"]
     # A second metric may follow instead of a number.
     if patience.isdecimal():
-        flags += f" --patience {patience}"
-    return flags
+        words += ["--patience", patience]
+    return words
 
 
-def xlm_models(value: str) -> str:
-    """Return --init-from and, for two files, --init-decoder-from for XLM's --reload_model ENCODER,DECODER."""
+def xlm_models(value: str) -> list[str]:
+    """Return the masscli flags for XLM's --reload_model ENCODER,DECODER, as words.
+
+    They are --init-from and, for two files, --init-decoder-from; an empty value needs none.
+    """
     paths = [checkpoint(path) for path in value.split(",") if path]
-    if not paths:
-        return ""
-    flags = f"--init-from {paths[0]}"
-    if len(paths) == 1:
-        return flags
-    return f"{flags} --init-decoder-from {paths[1]}"
+    words: list[str] = []
+    for flag, path in zip(("--init-from", "--init-decoder-from"), paths, strict=False):
+        words += [flag, path]
+    return words
 
 
-def mask_keep_random(value: str) -> str:
-    """Return the masscli flags for the shares of masked, kept and random words, as in `0.8,0.1,0.1`."""
+def mask_keep_random(value: str) -> list[str]:
+    """Return the masscli flags, as words, for shares of masked, kept and random words as in `0.8,0.1,0.1`."""
     _, keep, random = value.split(",")
-    return f"--leave-unmasked-prob {keep} --random-token-prob {random}"
+    return ["--leave-unmasked-prob", keep, "--random-token-prob", random]
 
 
 def temperature(value: str) -> str:
@@ -126,9 +126,7 @@ FORMS: dict[str, Callable[[str], str]] = {
     "languages": languages,
     "language": lambda value: value.split("_")[0],
     "checkpoint": checkpoint,
-    "checkpoints": lambda value: " ".join(
-        checkpoint(path) for path in value.split(":")
-    ),
+    "checkpoints": lambda value: ":".join(map(checkpoint, value.split(":"))),
     "inverse": temperature,
     "whole": lambda value: str(math.ceil(float(value))),
     "hf-metric": lambda value: (
@@ -137,10 +135,11 @@ FORMS: dict[str, Callable[[str], str]] = {
 }
 """Functions that convert the value of a flag to the value of a masscli flag, by the name in flags.toml."""
 
-WHOLE_FORMS: dict[str, Callable[[str], str]] = {
+WHOLE_FORMS: dict[str, Callable[[str], list[str]]] = {
     "xlm-optimizer": xlm_optimizer,
     "xlm-criterion": xlm_criterion,
     "xlm-models": xlm_models,
     "mask-keep-random": mask_keep_random,
 }
-"""Functions that convert the value of a flag to all masscli flags for it, by the name in flags.toml."""
+"""Functions that convert the value of a flag to all masscli flags for it, as words of a command line, by the
+name in flags.toml."""

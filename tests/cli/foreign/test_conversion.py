@@ -502,3 +502,23 @@ def test_mistakes(
         and "--lr 1e-3" in out
         and err == ""
     )
+
+
+def test_a_value_with_spaces_stays_one_word() -> None:
+    trained = converted(
+        "fairseq-train 'data bin/x' --arch transformer --save-dir 'my runs/a' "
+        "--restore-file 'old runs/checkpoint_best.pt'"
+    )
+    assert trained.arguments == ["data bin/x"]
+    assert trained.options["--save-dir"] == "my runs/a"
+    assert trained.options["--init-from"] == "old runs"
+    ensemble = converted("fairseq-generate data --path 'my a/checkpoint_best.pt:b'")
+    assert ensemble.arguments == ["my a", "b"]
+    reloaded = converted("train.py --mass_steps en --reload_model 'a b.pth,c d.pth'")
+    assert reloaded.options["--init-from"] == "a b"
+    assert reloaded.options["--init-decoder-from"] == "c d"
+
+
+def test_a_launcher_without_its_number_is_no_error() -> None:
+    assert converted("torchrun --nproc-per-node train.py").processes is None
+    assert converted("torchrun --nproc-per-node 4 train.py").processes == "4"
