@@ -1,8 +1,8 @@
 """Compare two models, or their outputs, line by line.
 
-OLD and NEW are runs or checkpoints, which translate the lines of --input one after the other, or files with
-their outputs. The report has the share of changed lines, the lines that lost most, speed and, with --ref, the
-scores of both with a test of the difference by paired bootstrap resampling.
+OLD and NEW are runs or checkpoints, which translate the lines of --input one after the other, as `masscli
+generate` would, or files with their outputs. The report has the share of changed lines, the lines that lost
+most, speed and, with --ref, the scores of both with a test of the difference by paired bootstrap resampling.
 
 The exit status is 3 if NEW is worse: if a metric is lower with a p-value below --alpha, or if more lines
 changed than --max-changed allows. So a pipeline can stop before a model is replaced.
@@ -20,11 +20,21 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from masscli.core.config import Flags, check, config, not_negative, positive
+from masscli.cli.options import check_changed_options
+from masscli.cli.search_options import GivenSearch
+from masscli.core.config import (
+    Flags,
+    UnusedOption,
+    check,
+    config,
+    iter_options,
+    not_negative,
+    positive,
+)
 from masscli.generation.config import GenerationConfig
 from masscli.metrics.config import ScoreConfig
 from masscli.text.corpus import iter_lines
@@ -44,15 +54,15 @@ class CompareConfig:
     input: Annotated[Path, Flags("-i")]
     """Lines to translate, as text (also .gz, .xz, .zst)."""
     ref: Annotated[Path | None, Flags("-r")] = None
-    """References of the lines."""
+    """File of reference translations, one per line."""
     metric: Annotated[tuple[str, ...], Flags("-m")] = ("bleu", "chrf")
-    """Metrics of all lines, with --ref."""
+    """Metrics to compare over all lines; they need --ref."""
     worst: int = 5
-    """Number of lines to show that lost most."""
+    """Number of lines to show whose chrF fell most; without --ref, of lines that changed most."""
     alpha: float = 0.05
-    """A lower score counts if its p-value is below this."""
+    """NEW is worse in a metric if the p-value of the difference is below this."""
     max_changed: float = 1.0
-    """Largest share of lines that may change."""
+    """Largest share of lines, from 0 to 1, that may change; beyond it NEW counts as worse."""
     source_lang: Annotated[str | None, Flags("-s")] = None
     """Language of the input (default: that of the run, when it has one direction)."""
     target_lang: Annotated[str | None, Flags("-t")] = None
@@ -78,10 +88,23 @@ class CompareConfig:
             (0 < self.alpha < 1, "alpha", f"must lie in (0, 1), got {self.alpha}"),
         )
 
+    @property
+    def unused_options(self) -> tuple[UnusedOption, ...]:
+        """The rule that scores, and so the options about them, need references."""
+        return (
+            UnusedOption(
+                self.ref is None,
+                "metric alpha",
+                "nothing is scored without --ref",
+                misleading=True,
+            ),
+        )
+
 
 def run(
     options: CompareConfig,
     search: GenerationConfig,
+    given: Annotated[dict[str, Any], GivenSearch],
     old: Annotated[
         Path,
         typer.Argument(
@@ -99,13 +122,14 @@ def run(
     from masscli.metrics import build_metrics
     from masscli.reporting.comparison import compare_outputs
 
+    _check_unused_options(options, search, old.is_file() and new.is_file())
     metrics = ScoreConfig(metric=options.metric)
     # An unknown metric is refused before anything is translated.
     build_metrics(metrics)
     sources = list(iter_lines(options.input))
     references = None if options.ref is None else list(iter_lines(options.ref))
-    old_outputs, old_speed = _outputs(old, sources, search, options)
-    new_outputs, new_speed = _outputs(new, sources, search, options)
+    old_outputs, old_speed = _outputs(old, sources, given, options)
+    new_outputs, new_speed = _outputs(new, sources, given, options)
     speeds = {str(old): old_speed, str(new): new_speed}
     comparison = compare_outputs(
         sources, old_outputs, new_outputs, references, metrics, options.worst
@@ -126,6 +150,25 @@ def run(
         raise typer.Exit(WORSE)
 
 
+def _check_unused_options(
+    options: CompareConfig, search: GenerationConfig, only_files: bool
+) -> None:
+    """Print warnings about options without effect; raise ConfigError for --prefix-size.
+
+    `only_files` says that both outputs are read from files, so that nothing is translated.
+    """
+    reason = "OLD and NEW are files of outputs"
+    search_options = " ".join(option.key for option in iter_options(GenerationConfig))
+    check_changed_options(
+        search,
+        UnusedOption(True, "prefix_size", "there is no --prefix here", True),
+        UnusedOption(only_files, search_options, reason),
+        UnusedOption(True, "nbest", "the best output of each line is compared"),
+    )
+    model_options = "source_lang target_lang batch_tokens device precision"
+    check_changed_options(options, UnusedOption(only_files, model_options, reason))
+
+
 def _reasons(comparison: Comparison, options: CompareConfig) -> list[str]:
     """Return the reasons why the new model counts as worse, as texts; an empty list if it does not."""
     reasons = []
@@ -140,11 +183,15 @@ def _reasons(comparison: Comparison, options: CompareConfig) -> list[str]:
 
 
 def _outputs(
-    path: Path, sources: Sequence[str], search: GenerationConfig, options: CompareConfig
+    path: Path,
+    sources: Sequence[str],
+    given: Mapping[str, Any],
+    options: CompareConfig,
 ) -> tuple[list[str], float | None]:
     """Return the outputs for `sources` and the speed in sentences per second.
 
-    A run or checkpoint translates them; a file is read as outputs, and its speed is None.
+    A run or checkpoint translates them, with the search options that were typed (`given`) or that it has
+    itself; a file is read as outputs, and its speed is None.
     """
     if path.is_file():
         return list(iter_lines(path)), None
@@ -158,6 +205,7 @@ def _outputs(
     )
     for warning in model.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    search = model.search_config(given)
     translator = model.translator(search, batch_tokens=options.batch_tokens)
     # Loading is not part of the speed.
     started = time.perf_counter()

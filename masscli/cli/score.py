@@ -32,7 +32,7 @@ Examples:
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -111,7 +111,9 @@ def run(
     src: Annotated[
         Path | None,
         typer.Option(
-            "--src", metavar="FILE", help="Source text, only to notice a copy of it."
+            "--src",
+            metavar="FILE",
+            help="Source text, a line for each hypothesis; only to notice copies of it.",
         ),
     ] = None,
     append: Annotated[
@@ -144,14 +146,21 @@ def run(
         int | None,
         typer.Option(
             metavar="N",
-            help="Measure the perplexity of running text, with N tokens of context.",
+            help="With --gen-subset: measure the perplexity of running text in windows, of which the first "
+            "N tokens are context that is not scored again.",
         ),
     ] = None,
     device: Annotated[
-        str, typer.Option(help="Device of --gen-subset: auto, cpu, cuda, ...")
+        str,
+        typer.Option(
+            help="Device of --gen-subset: cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."
+        ),
     ] = "auto",
     precision: Annotated[
-        str, typer.Option(help="auto, bf16, fp16 or fp32, for --gen-subset.")
+        str,
+        typer.Option(
+            help="Arithmetic of --gen-subset: auto, bf16, fp16 or fp32; auto as in `masscli generate`."
+        ),
     ] = "auto",
 ) -> None:
     """Score each hypothesis file, or with --gen-subset each run; print and, with --append, log the scores."""
@@ -166,7 +175,12 @@ def run(
         raise MasscliError(
             "--append: logs scores of whole files, and does not go with --sentence-level"
         )
-    if gen_subset is not None or context_window is not None or data is not None:
+    measures_runs = (
+        gen_subset is not None or context_window is not None or data is not None
+    )
+    compares_text = not measures_runs and "squad" not in options.metric
+    _warn(_unused_options(measures_runs, compares_text, src, device, precision))
+    if measures_runs:
         request = MeasureRequest(
             hyp, gen_subset, data, context_window, device, precision
         )
@@ -180,6 +194,21 @@ def run(
     scores = _score_files(options, hyp, ref, src)
     if append is not None:
         _append(append, scores, tags)
+
+
+def _unused_options(
+    measures_runs: bool,
+    compares_text: bool,
+    src: Path | None,
+    device: str,
+    precision: str,
+) -> Iterator[str]:
+    """Yield a warning for each of these options that was given, and has no effect on what is scored."""
+    if src is not None and not compares_text:
+        yield "--src has no effect: copies are noticed in lines of text only"
+    for name, value in (("--device", device), ("--precision", precision)):
+        if value != "auto" and not measures_runs:
+            yield f"{name} has no effect: no model is run without --gen-subset"
 
 
 def _score_files(
@@ -301,6 +330,7 @@ def _warn_of_oddities(options: ScoreConfig, texts: Texts, src: Path | None) -> N
 
 
 def _compute(options: ScoreConfig, texts: Texts) -> Scores:
+    """Return the scores of each file of hypotheses, with --paired beside tests against the first file."""
     references = list(texts.references.values())
     if options.paired:
         return compare(texts.hypotheses, references, options)

@@ -72,7 +72,10 @@ def read_references(paths: Sequence[Path], options: ScoreConfig) -> list[ScoreIn
 def read_hypotheses(
     paths: Sequence[Path], options: ScoreConfig, references: Sequence[ScoreInput]
 ) -> list[ScoreInput]:
-    """Read the hypothesis files; they are read as CoNLL lines by default if the references are tagged."""
+    """Read the hypothesis files; they are read as CoNLL lines by default if the references are tagged.
+
+    Raises MasscliError if a format or column is not clear or does not exist.
+    """
     tagged = any(reference.sentences is not None for reference in references)
     return [
         _read_hypothesis(name, path, options, tagged)
@@ -323,7 +326,7 @@ def _tagged(name: str, sentences: Sentences, column: int) -> ScoreInput:
 def _jsonl(
     name: str, rows: Sequence[str], field: str | None, flag: str, choices: str = ""
 ) -> ScoreInput:
-    """Return the field `field` of the JSON objects in `rows`: strings or numbers, or lists of tags.
+    """Return the field `field` of the JSON objects in `rows`: texts, numbers, truth values, or lists of tags.
 
     `choices` is the name of the field that lists the choices of an example, if there is one. Raises
     MasscliError if no field is chosen, or if an object lacks it; `flag` is the option that chooses it.
@@ -408,6 +411,7 @@ def _best_text(record: Mapping[str, object], where: str) -> str:
 
 
 def _parse_object(name: str, number: int, row: str) -> dict[str, object]:
+    """Return the JSON object in line `number` of the file `name`; raise MasscliError if it is none."""
     parsed = parse_json_at(f"{name}:{number}", row, JSONL_HINT)
     if not isinstance(parsed, dict):
         raise MasscliError(
@@ -417,6 +421,7 @@ def _parse_object(name: str, number: int, row: str) -> dict[str, object]:
 
 
 def _as_text(value: object, where: str, field: str | None) -> str:
+    """Return a JSON value as text; raise MasscliError, which names `where`, for null, lists and objects."""
     if value is None or isinstance(value, list | dict):
         raise MasscliError(
             f"{where}: {field!r} is {json.dumps(value)[:40]}, expected a string or a number"
@@ -453,6 +458,7 @@ def check_lengths(
 
 
 def _check_sentences(name: str, ours: Sentences, other: str, theirs: Sentences) -> None:
+    """Raise MasscliError unless the files `name` and `other` have equally many sentences of equal lengths."""
     # The first sentence that differs says more than the numbers of sentences, which are compared last.
     for number, (our_words, their_words) in enumerate(
         zip(ours, theirs, strict=False), 1
@@ -552,6 +558,7 @@ def _are_choices(references: Sequence[ScoreInput]) -> bool:
 
 
 def _has_letters(one: ScoreInput) -> bool:
+    """Return whether choices are written as letters in any line."""
     return any(line.strip().isalpha() for line in one.lines)
 
 

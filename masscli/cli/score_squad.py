@@ -151,6 +151,9 @@ def _read_by_id(path: Path, field: str) -> dict[str, Any]:
         )
         if not isinstance(values, dict):
             raise MasscliError(f"{path}: expected an object from ids to answers")
+        # Of a single question, the only line of JSONL is an object as well.
+        if {"line", "id", field} <= values.keys():
+            return {str(values["id"]): values[field]}
         return values
     values = {}
     for number, row in json_lines(rows, str(path)):

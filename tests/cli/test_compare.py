@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sacrebleu.metrics import CHRF
 
 from masscli.__main__ import run
+from masscli.api.ensemble import Ensemble
 
 SOURCES = [f"source {number}" for number in range(40)]
 REFERENCES = [f"the reference number {number} says something" for number in range(40)]
@@ -185,6 +187,11 @@ def test_runs_translate_the_lines(
         ),
         (["good", "bad", "--format=xml"], "--format: 'xml' is not one of text, json"),
         (["good", "nowhere"], "nowhere: "),
+        (
+            ["good", "bad", "--metric=bleu"],
+            "--metric: would have no effect: nothing is",
+        ),
+        (["good", "bad", "--prefix-size=2"], "--prefix-size: would have no effect"),
     ],
 )
 def test_mistakes(
@@ -192,3 +199,44 @@ def test_mistakes(
 ) -> None:
     assert run(["compare", *args, "--input", "input"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+def test_options_of_models_have_no_effect_on_files(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["good", "bad", "--input", "input", "--beam=2", "-s", "en"]
+    assert run(["compare", *args]) == 0
+    err = capsys.readouterr().err
+    assert "warning: --beam has no effect: OLD and NEW are files of outputs" in err
+    assert "warning: --source-lang has no effect" in err
+
+
+def test_an_imported_model_is_compared_with_its_own_search(
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    no_sync: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_folder, lines = tmp_path / "run", str(toy.parent / "valid.en")
+    command = ["finetune", str(toy), "--task=translate", "-s", "en", "-t", "de"]
+    sizes = ["--dim=16", "--ffn-dim=32", "--heads=2", "--num-workers=0"]
+    small = [*sizes, "--encoder-layers=1", "--decoder-layers=1", "--precision=fp32"]
+    assert run([*command, *small, "--max-update=2", "--save-dir", str(run_folder)]) == 0
+    # The checkpoint is opened as if an import had stored the other program's search.
+    open_ensemble = Ensemble.open
+
+    def open_imported(*args: Any) -> Ensemble:
+        ensemble = open_ensemble(*args)
+        imported = {"beam": "1", "max_len_a": "0", "max_len_b": "3"}
+        ensemble.first.state.generation = imported
+        return ensemble
+
+    monkeypatch.setattr(Ensemble, "open", open_imported)
+    output = str(tmp_path / "output")
+    options = ["--input", lines, "--precision=fp32"]
+    assert run(["generate", str(run_folder), *options, "--output", output]) == 0
+    assert run(["compare", str(run_folder), output, *options]) == 0
+    assert "changed  0 (0.0%)" in capsys.readouterr().out
+    assert run(["compare", str(run_folder), output, *options, "--max-len-b=6"]) == 0
+    assert "changed  0 (0.0%)" not in capsys.readouterr().out

@@ -718,3 +718,37 @@ def test_squad_takes_no_column(
             refused(capsys, answers, "--ref", answers, "-m", "squad", *option)[0]
             == "error: --metric squad: takes one --ref, and no other metric or column"
         )
+
+
+def test_the_answer_to_a_single_question_may_be_a_line_of_jsonl(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = {
+        "id": "q",
+        "question": "Who?",
+        "answers": [{"text": "a dog", "answer_start": 0}],
+    }
+    paragraph = {"context": "a dog runs", "qas": [question]}
+    gold = tmp_path / "dev.json"
+    gold.write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}))
+    told = objects(
+        tmp_path / "told.jsonl",
+        [{"line": 1, "id": "q", "answer": "a dog", "best": "x"}],
+    )
+    assert run(["score", str(told), "--ref", str(gold), "-m", "squad"]) == 0
+    assert "exact = 100.00" in " ".join(capsys.readouterr().out.split())
+
+
+def test_options_of_the_other_kind_of_score_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = str(save(tmp_path / "text", ["a line of text", "and another line"]))
+    assert (
+        run(["score", text, "--ref", text, "--device", "cpu", "--precision=bf16"]) == 0
+    )
+    err = capsys.readouterr().err
+    for option in ("--device", "--precision"):
+        assert f"warning: {option} has no effect: no model is run" in err
+    # The warning comes before the run is missed.
+    assert run(["score", text, "--gen-subset", "test", "--src", text]) == 2
+    assert "warning: --src has no effect" in capsys.readouterr().err
