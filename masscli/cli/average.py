@@ -26,10 +26,13 @@ def run(
     last: Annotated[
         int | None,
         typer.Option(
-            "--last", help="Average this many of the last checkpoints of each run."
+            "--last",
+            help="Average this many of the last checkpoints of each run (default: of each path one, of a run "
+            "its best or else its last).",
         ),
     ] = None,
 ) -> None:
+    """Write a run with the mean of the weights, and print the path of its checkpoint."""
     import sys
 
     from masscli.checkpoint.average import average, mixture_warnings, open_members

@@ -71,11 +71,16 @@ def run(
         ),
     ] = None,
     steps: Annotated[
-        int, typer.Option("--steps", help="Steps of decoding.", min=2)
+        int,
+        typer.Option(
+            "--steps", help="Pieces to generate for each sentence in decoding.", min=2
+        ),
     ] = 18,
     seconds: Annotated[
         float,
-        typer.Option("--seconds", help="Time for each figure, at least.", min=0.1),
+        typer.Option(
+            "--seconds", help="Seconds to measure each figure for, at least.", min=0.1
+        ),
     ] = 5.0,
     precision: Annotated[
         str, typer.Option("--precision", help="auto, bf16, fp16 or fp32.")
@@ -88,7 +93,7 @@ def run(
         bool | None,
         typer.Option(
             "--check/--no-check",
-            help="Compare the device with the CPU first (default: a GPU only).",
+            help="Compare the device with the CPU first (default: on a GPU only).",
         ),
     ] = None,
     compiled: Annotated[

@@ -43,7 +43,9 @@ MAX_PAIRS = 20_000
 """Default of --limit with pairs. Model 1 keeps every combination of a source and a target word of each pair
 in memory: about 18 kB for a pair of 15 words each, growing with the square of the length."""
 MAX_WORDS = 5_000
+"""Default of --max-words with text and with a model."""
 VECTOR_DIM = 128
+"""Default of --dim."""
 MIN_AGREEMENT = 0.25
 """If two alignments of the text agree on a smaller share of the common words, a warning is printed."""
 
@@ -65,7 +67,7 @@ class DictionaryConfig:
     output: Annotated[Path, Flags("-o")] = Path("dictionary.txt")
     """File for the dictionary."""
     min_count: int | None = None
-    """Leave out words that are rarer than this (default: 2 with pairs, else 5)."""
+    """Leave out words that occur less often than this (default: 2 with pairs, else 5)."""
     limit: int | None = None
     """Read only this many pairs (default: 20000), or lines of each language (default: all)."""
     max_words: int | None = None

@@ -1,16 +1,18 @@
 """Turn a run into files that other programs read.
 
-FOLDER is new. --to huggingface writes config.json, model.safetensors and the vocabulary.
-  Encoders of the families BERT, DistilBERT, RoBERTa, XLM-R, CamemBERT, ALBERT and ELECTRA, GPT and GPT-2:
-  models with the choices of a preset (--arch bert-base, distilbert-base, roberta-base, xlm-roberta-base,
-  camembert-base, albert-base, electra-base, gpt, gpt2), of any width and depth. A fine-tuned head
-  is exported with its labels where a class there has one like it: of classify and regress (with --head tanh
-  for RoBERTa and --head gelu for ELECTRA, as in their papers), tag, extract (--qa-head linear), and choose
-  (BERT, ALBERT).
-  Translators, one direction for each folder: as Pegasus (pre-norm, --arch tiny to big), BART, mBART, M2M100
-  or Marian, whichever computes exactly the same. A tokenizer is written only if its ids are equal on lines of
-  the run's data. The search of --early-stop is written as generation settings.
-  Other models are refused, and the setting that has no counterpart is named.
+FOLDER is new. --to huggingface writes config.json, model.safetensors and the vocabulary. Models that have no
+class there are refused, and the setting that has no counterpart is named.
+
+Single stacks become BERT, DistilBERT, RoBERTa, XLM-R, CamemBERT, ALBERT, ELECTRA, GPT or GPT-2: models with
+the choices of a preset (--arch bert-base, distilbert-base, roberta-base, xlm-roberta-base, camembert-base,
+albert-base, electra-base, gpt, gpt2), of any width and depth. A fine-tuned head is exported with its labels
+where a class there has one like it: of classify and regress (with --head tanh for RoBERTa and --head gelu for
+ELECTRA, as in their papers), tag, extract (--qa-head linear), and choose (BERT, ALBERT).
+
+Translators, one direction for each folder, become Pegasus (pre-norm, --arch tiny to big), BART, mBART, M2M100
+or Marian, whichever computes exactly the same. A tokenizer is written only if its ids are equal on lines of
+the run's data. The search of --early-stop is written as generation settings.
+
 --to ctranslate2 writes a translator for one direction (pip install 'masscli[ct2]'), in --precision fp32, fp16
 or int8. --to masscli writes a checkpoint without optimizer state, which every command accepts.
 --to safetensors writes the tensors of any model under masscli's names, with a config.json.
@@ -85,6 +87,7 @@ def run(
         ),
     ] = None,
 ) -> None:
+    """Export a run or checkpoint, print notes on standard error, and print the folder."""
     import sys
 
     from masscli.checkpoint.checkpoint import Checkpoint
@@ -124,7 +127,10 @@ def run(
 
 
 def _refuse_unused(unused: dict[str, bool], kind: str, to: str) -> None:
-    """Raise MasscliError for the first flag that was given and has no effect."""
+    """Raise MasscliError for the first flag in `unused` whose value there is true: it has no effect.
+
+    `kind` says what is exported (a translator, or a single stack), and `to` is the value of --to.
+    """
     for flag, is_unused in unused.items():
         if is_unused:
             raise MasscliError(

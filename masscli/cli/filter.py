@@ -60,11 +60,11 @@ class FilterConfig:
     scores: Path | None = None
     """Also write a row for each line: verdict, score and both cross-entropies, separated by tabs."""
     min_len: int = 1
-    """Fewest words of either side."""
+    """Fewest words of either side, separated by white space; pairs with fewer are dropped."""
     max_len: int = 250
-    """Most words of either side."""
+    """Most words of either side, separated by white space; pairs with more are dropped."""
     max_ratio: float = 3.0
-    """Largest ratio of the lengths in characters."""
+    """Largest ratio of the two lengths in characters; pairs with a larger one are dropped."""
     filter_lang: bool = True
     """Drop lines that look like the other language of the pair."""
     clean: tuple[str, ...] = ()
@@ -77,9 +77,9 @@ class FilterConfig:
     backward: Path | None = None
     """A run that translates from target to source (default: --forward)."""
     min_score: float = 0.0
-    """Drop pairs with a lower score."""
+    """Drop pairs with a lower score of the models of --forward and --backward, from 0 to 1."""
     keep_best: float = 1.0
-    """Keep this share of the scored pairs, those with the highest scores."""
+    """Keep this share, from 0 to 1, of the scored pairs: those with the highest scores."""
     batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
     """Most tokens in a batch of the models."""
     device: str = "auto"

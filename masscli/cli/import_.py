@@ -47,10 +47,11 @@ if TYPE_CHECKING:
 
 @config
 class FolderOptions:
-    """Folders."""
+    """Options of folders. They are as Hugging Face distributes them."""
 
     langs: Annotated[tuple[str, ...], Flags("-l")] = ()
-    """The languages of its text (default: en). They take unused ids of the vocabulary."""
+    """The languages of its text (default: en), which take unused ids of the vocabulary; of a multilingual
+    model, those of its languages to use; of Marian, source and target."""
     pickle: bool = False
     """If there is no model.safetensors, read pytorch_model.bin with PyTorch's loader for weights alone, which
     makes tensors and refuses every other object."""
@@ -69,7 +70,7 @@ class FolderOptions:
 
 @config
 class FileOptions:
-    """Files of XLM, MASS and fairseq."""
+    """Options of files. They are of XLM, MASS or fairseq."""
 
     family: str | None = None
     """xlm or fairseq (default: by the content)."""
@@ -97,7 +98,7 @@ class FileOptions:
     moses: bool = False
     """Its text was tokenized by Moses' rules, which masscli then does."""
     lowercase: bool = False
-    """Its text was lower-cased."""
+    """Its text was lower-cased, which masscli then does."""
     bos: bool = False
     """Of fairseq's BART that was fine-tuned on pairs: begin sources and outputs with <s>, as BARTHubInterface
     does; fairseq-generate does not."""

@@ -9,6 +9,7 @@ Examples:
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,11 @@ def run(
         typer.Argument(help="A data folder, a run or a checkpoint.", metavar="PATH"),
     ],
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read every file and compare checksums.")
+        bool,
+        typer.Option(
+            "--verify",
+            help="Read every file of the folder or checkpoint, and compare checksums.",
+        ),
     ] = False,
     retrieval: Annotated[
         bool,
@@ -43,12 +48,28 @@ def run(
         str, typer.Option("--split", help="The split of --retrieval.")
     ] = "valid",
 ) -> None:
+    """Print a description of a data folder or checkpoint or, with --retrieval, how well languages align."""
+    _warn_of_unused_options(verify, retrieval, data, split)
     if retrieval:
         _show_retrieval(path, data, split)
     elif (path / "manifest.json").exists():
         _show_data(path, verify)
     else:
         _show_checkpoint(path, verify)
+
+
+def _warn_of_unused_options(
+    verify: bool, retrieval: bool, data: Path | None, split: str
+) -> None:
+    """Print a warning for each of these options that was given but has no effect beside the others."""
+    is_unused = {
+        "--verify": (retrieval and verify, "--retrieval compares no checksums"),
+        "--data": (not retrieval and data is not None, "it is for --retrieval"),
+        "--split": (not retrieval and split != "valid", "it is for --retrieval"),
+    }
+    for flag, (unused, reason) in is_unused.items():
+        if unused:
+            print(f"warning: {flag} has no effect: {reason}", file=sys.stderr)
 
 
 def _show_data(path: Path, verify: bool) -> None:

@@ -71,19 +71,24 @@ def run(
     scale: Annotated[
         str | None,
         typer.Option(
-            metavar="CHOICE", help=f"run: size of the experiment [{', '.join(SCALES)}]."
+            metavar="CHOICE",
+            help=f"run: size of the experiment [{', '.join(SCALES)}] (default: $SCALE, else the recipe's).",
         ),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="run: folder with the corpora (default: $DATA)."
+            metavar="FOLDER",
+            help="run: folder with the corpora (default: $DATA or $MASSCLI_DATA).",
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FOLDER", help="run: folder for all results."
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="run: folder for all results (default: $OUTPUT, else the recipe's).",
         ),
     ] = None,
 ) -> None:

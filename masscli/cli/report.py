@@ -47,21 +47,22 @@ def run(
     baseline: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="TAG=VALUE", help="Tag of the rows to compare with. Repeatable."
+            metavar="TAG=VALUE",
+            help="Scores: tag of the rows that the others are compared with. Repeatable.",
         ),
     ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Also draw the scores (svg, png or pdf; needs masscli[plot]).",
+            help="Scores: also draw them (svg, png or pdf) over --x; needs masscli[plot].",
         ),
     ] = None,
     x: Annotated[
         str | None,
         typer.Option(
             metavar="TAG",
-            help="Tag or metric on the horizontal axis of --plot and --html.",
+            help="Scores: tag or metric on the horizontal axis of --plot and --html.",
         ),
     ] = None,
     html: Annotated[
@@ -72,7 +73,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Runs: metric of the best checkpoint, such as loss. Repeatable.",
+            help="Runs: metric (loss, ...) of the best checkpoint, or else last validation. Repeatable.",
         ),
     ] = None,
     curve: Annotated[

@@ -12,6 +12,7 @@ from masscli.metrics.config import ScoreConfig
 LINE_METRIC = ScoreConfig(metric=("chrf",))
 """The metric of single lines, chrF: unlike BLEU it needs no smoothing, and it suits short lines."""
 LOWER_IS_BETTER = ("TER",)
+"""Names of the metrics of which a lower value is the better one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,14 @@ class Comparison:
     lines: int
     changed: int
     worst: tuple[ChangedLine, ...]
-    """The changed lines whose score fell most, the largest fall first."""
+    """The changed lines whose chrF fell most, the largest fall first; only those where it fell."""
     better: int | None = None
     """Number of changed lines whose new output has the higher chrF; None without references."""
     worse: int | None = None
     """Number of changed lines whose new output has the lower chrF; None without references."""
     old_scores: tuple[Score, ...] = ()
+    """Scores of the old outputs over all lines, one for each metric, with confidence intervals; empty without
+    references."""
     new_scores: tuple[Score, ...] = ()
     """Scores of the new outputs over all lines, one for each metric, in the order of `old_scores`.
 

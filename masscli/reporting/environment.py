@@ -121,7 +121,8 @@ def _plugins() -> list[str]:
 def _describe_device() -> dict[str, Any]:
     """Return a description of the device and precision that `auto` chooses, the CPU and all GPUs.
 
-    `gflops` is the measured speed of matrix products in GFLOP/s, by type.
+    `gflops` is the measured speed of matrix products on that device in GFLOP/s, by type; memory of GPUs is in
+    GiB.
     """
     import torch
 

@@ -26,7 +26,7 @@ class LogFile:
 
     Each line is a JSON object with `event`, `time` (Unix seconds) and the fields of the event. NaN and
     infinity are written as null. When an existing log is opened, lines of updates after `step` are removed,
-    since a run that continues from update `step` makes those updates again.
+    since a run that continues from update `step` makes those updates again, and so are broken lines.
     """
 
     def __init__(self, path: Path, step: int) -> None:
@@ -66,7 +66,10 @@ class TensorBoard:
 
     @classmethod
     def open(cls, recipe: Recipe) -> TensorBoard:
-        """Open the sink of a run, in the folder of --tensorboard-logdir or else `tensorboard` in the run."""
+        """Open the sink of a run, in the folder of --tensorboard-logdir or else `tensorboard` in the run.
+
+        Raises MasscliError if TensorBoard is not installed.
+        """
         assert recipe.save_dir is not None
         return cls(recipe.train.tensorboard_logdir or recipe.save_dir / "tensorboard")
 
@@ -152,7 +155,10 @@ def _wandb_id(folder: Path) -> str:
 
 
 def numbers(event: Event) -> dict[str, float]:
-    """Return all numbers of an event except its update, also those in nested mappings, by `EVENT/NAME`."""
+    """Return all numbers of an event except its update, also those in nested mappings, by `EVENT/NAME`.
+
+    Truth values become 0 and 1. Numbers in lists, and texts, are left out.
+    """
     kind = _event_name(event)
     # The part before the slash groups the curves in TensorBoard and W&B.
     return {f"{kind}/{name}": value for name, value in _numbers(asdict(event))}
@@ -188,7 +194,10 @@ def _numbers(fields: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def _to_json(value: Any) -> Any:
-    """Return a value that JSON can hold: NaN and infinity become None, and paths strings, at any depth."""
+    """Return a value that JSON can hold: NaN and infinity become None, and paths strings.
+
+    This is done in nested mappings, too, but not in lists.
+    """
     if isinstance(value, Mapping):
         return {key: _to_json(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):

@@ -17,6 +17,7 @@ from masscli.core.config import suggest
 from masscli.core.errors import MasscliError
 
 SCALES = ("tiny", "small", "gpu", "paper")
+"""The sizes of an experiment that a recipe may have, the smallest first."""
 
 
 def recipes_folder() -> Path:

@@ -22,16 +22,17 @@ class RunLog:
     name: str
     """Name of the run's folder."""
     updates: int = 0
+    """The last update that was logged."""
     seconds: float = 0.0
     """Seconds of training in all sessions, as logged at the end of the last one; 0 if none has ended."""
     memory: float = 0.0
     """Peak memory in GiB."""
     update_seconds: list[float] = field(default_factory=list)
-    """Seconds per update, one value for each `stepped` event of the log."""
+    """Seconds per update, one value for each `stepped` event of the log with new updates."""
     target_rates: list[float] = field(default_factory=list)
-    """Target tokens per second, one value for each `stepped` event of the log."""
+    """Target tokens per second, one value for each `stepped` event of the log with new updates."""
     metrics: dict[int, Mapping[str, float]] = field(default_factory=dict)
-    """The metrics of each validation by name, by the update after which it was made."""
+    """The metrics of each validation by name, by the update after which it was made; NaN if not finite."""
     best_step: int | None = None
     """Update of the best checkpoint; None if no saved checkpoint was marked as best."""
 
@@ -44,7 +45,7 @@ class RunLog:
         if step not in self.metrics:
             step = max(self.metrics, default=None)
         if step is None or metric not in self.metrics[step]:
-            known = sorted(set().union(*self.metrics.values()))
+            known = _metric_names([self])
             raise MasscliError(
                 f"{self.name}: its log has no metric {metric!r}",
                 f"it has: {', '.join(known) or 'none'}",
@@ -146,6 +147,14 @@ def _add_updates(log: RunLog, made: _Updates) -> None:
     log.memory = max(log.memory, made.memory)
 
 
+def _metric_names(logs: Sequence[RunLog]) -> list[str]:
+    """Return the names of all metrics that any validation of the runs has, sorted."""
+    names: set[str] = set()
+    for log in logs:
+        names = names.union(*log.metrics.values())
+    return sorted(names)
+
+
 def _steps_of_curve(logs: Sequence[RunLog], metric: str) -> list[int]:
     """Return the updates after which any of the runs was validated with this metric, in order."""
     steps = set()
@@ -163,11 +172,17 @@ def cost_rows(
 
     The columns are the name, updates, minutes, speeds (medians over the log), peak memory in GiB, each metric
     in `metrics` at the best checkpoint, and the metric `curve`, if given, at each validation. Raises
-    MasscliError if a run lacks one of `metrics`.
+    MasscliError if a run lacks one of `metrics`, or if none has `curve`.
     """
     steps: list[int] = []
     if curve is not None:
         steps = _steps_of_curve(logs, curve)
+        if not steps:
+            known = _metric_names(logs)
+            raise MasscliError(
+                f"--curve {curve}: no validation has this metric",
+                f"there are: {', '.join(known) or 'none'}",
+            )
     heading = ["run", "updates", "minutes", "s/update", "targets/s", "GiB", *metrics]
     rows = [heading + [f"{curve}@{step}" for step in steps]]
     for log in logs:

@@ -57,7 +57,7 @@ def run_page(histories: Sequence[RunHistory], metrics: Sequence[str]) -> str:
 def page(title: str, runs: Sequence[str], sections: Sequence[tuple[str, str]]) -> str:
     """Return an HTML page with a title, a legend of the names `runs`, and sections as (heading, HTML).
 
-    Sections without contents are left out.
+    Sections without contents are left out, and so is the legend of fewer than two runs.
     """
     style = files("masscli.reporting").joinpath("page.css").read_text(encoding="utf-8")
     links = ""
@@ -313,4 +313,5 @@ def _table_row(tag: str, row: Sequence[str], text_columns: int) -> str:
 
 
 def _anchor(heading: str) -> str:
-    return heading.lower().replace(" ", "-")
+    """Return the id of a section by which links find it, escaped for HTML."""
+    return escape(heading.lower().replace(" ", "-"))

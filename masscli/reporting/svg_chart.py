@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 520, 240
+"""Size of a chart in the units of its view box."""
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 34
+"""Margins around the area of the curves, in the same units, for the title and the numbers at the axes."""
 MAX_POINTS = 240
 """Largest number of points that a curve is drawn with; a longer one is drawn through means of neighbours."""
 MARKED_POINTS = 40
 """Largest number of points of a curve for which each point gets a visible mark."""
 COLOURS = 8
+"""How many colours the style sheet of the page has for curves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,7 @@ def _path(curve: Curve, across: Scale, up: Scale) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a number in a short form: 12k, 3.2M, 0.0005, 1e-7."""
+    """Return a number in a short form: 12k, 3.2M, 0.0005, 1e-07."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size * 0.9999 and abs(value) >= 1e4 * 0.9999:
             return f"{value / size:.4g}{letter}"

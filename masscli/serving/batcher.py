@@ -26,7 +26,7 @@ from masscli.serving.throughput import Throughput
 LONGEST_BATCH = 0.25
 """Largest part of `request_seconds` that a batch may be expected to take.
 
-All answers of a batch come at its end, so that of a slow model with large batches all would come too late.
+All answers of a batch come at its end. With larger batches, all answers of a slow model would come too late.
 """
 
 LOGGER = logging.getLogger("masscli")
@@ -97,8 +97,9 @@ class Batcher:
     ) -> list[TextTranslation]:
         """Queue texts, wait, and return the translation of each, with up to `nbest` outputs.
 
-        The `deadline` is a time of the event loop. It is used to refuse requests that would be too late; the
-        caller has to cancel the waiting task then. The texts of a cancelled task leave the queue.
+        The `deadline` is a time of the event loop. It is used to refuse requests that would be too late. When
+        it has come, nothing is done: the caller has to cancel the task that waits, and its texts then leave
+        the queue.
 
         Raises QueueFullError if too many requests wait, OverloadedError if the answer is expected after the
         deadline, StoppingError if the server stops, and the error of the model if it fails, such as

@@ -7,6 +7,7 @@ from typing import Literal
 from masscli.core.config import check, config, positive
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+"""Names of this machine for itself, by which a server may always be called."""
 
 
 @config
@@ -16,24 +17,25 @@ class ServeConfig:
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is every network of the machine, and whoever reaches it may use it."""
     port: int = 5000
-    """Port to listen on; 0 takes a free one."""
+    """Port to listen on; 0 takes a free one, which is printed."""
     allowed_hosts: tuple[str, ...] = ()
     """Names by which the server may be called (Host header), besides that of --host and the local ones;
     *.example.org is all below a domain, * every name. Repeatable."""
     max_text_length: int = 10_000
-    """Most characters in a request; a longer one is refused with status 413."""
+    """Most characters of the texts of a request; more are refused with status 413."""
     max_body_bytes: int = 200_000
     """Most bytes in the body of a request; of a longer one no more is read (413)."""
     max_queue: int = 2000
-    """Most requests that wait; further ones are refused with status 429, and so are those that are expected
-    to wait longer than --request-seconds."""
+    """Most requests that wait; further ones are refused with status 429, and so are those whose answers are
+    expected later than --request-seconds."""
     request_seconds: float = 60.0
-    """Longest time from a request to its answer; after it the answer is status 504."""
+    """Most seconds from a request to its answer; after them the answer is status 504."""
     batch_characters: int = 20_000
     """Most characters of the requests that are translated together; fewer if that would take longer than a
     quarter of --request-seconds."""
     stop_seconds: float = 10.0
-    """On SIGTERM or Ctrl-C, go on for so long with requests that have arrived; the rest is refused (503)."""
+    """On SIGTERM or Ctrl-C, go on for so many seconds with requests that have arrived; those that still wait
+    then are refused (503), as new ones are."""
     split_sentences: bool = True
     """Split lines into sentences, and join their translations."""
     keep_placeholders: bool = True

@@ -117,6 +117,7 @@ class ServedModels:
     def _translator(
         self, model: Model, source: str, target: str, nbest: int
     ) -> TextTranslator:
+        """Return a translator with the search and text options of the server, for up to `nbest` outputs."""
         text_model = model.text_model(None, source, target)
         return TextTranslator(
             text_model,

@@ -74,7 +74,7 @@ def parse_request(
     """Parse and check the body of POST /translate, a form if `content_type` says so, otherwise JSON.
 
     Raises RefusedError if it is malformed (400), or if its texts have more than `max_text_length` characters
-    together (413).
+    together, or are more than that many themselves (413).
     """
     if (
         content_type.partition(";")[0].strip().lower()
@@ -166,7 +166,7 @@ def _name(fields: Mapping[str, Any], key: str) -> str | None:
 
 
 def _whole_number(fields: Mapping[str, Any], key: str) -> int:
-    """Return the field `key` as a whole number; 0 if it is absent.
+    """Return the field `key` as a whole number; 0 if it is absent. Up to five digits in a text are one, too.
 
     Raises RefusedError if it is not a whole number from 0.
     """

@@ -24,8 +24,8 @@ class Throughput:
 
         `is_full` says that more requests of the kind waited than the batch could hold. A small batch is
         slower per character, and a long queue is translated in full ones. So a batch that is not full counts
-        only if it was faster than expected; it never makes the estimate of a queue longer. The estimate moves
-        halfway to the new measurement, so that it follows changes of speed.
+        only if there is an estimate and it was faster; it never makes the estimate of a queue longer. The
+        estimate moves halfway to the new measurement, so that it follows changes of speed.
         """
         measured = seconds / max(1, characters)
         earlier = self._seconds_per_character.get(kind)

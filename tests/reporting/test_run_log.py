@@ -90,6 +90,7 @@ def test_metrics_are_added_to_a_log_of_scores(
     ("arguments", "message"),
     [
         (["mass", "--metric", "bleu"], "mass: its log has no metric 'bleu'"),
+        (["mass", "--curve", "los"], "--curve los: no validation has this metric"),
         (["mass", "--append", "log"], "--append: adds the metrics of one run"),
         (
             ["mass", "--tag", "k=1"],

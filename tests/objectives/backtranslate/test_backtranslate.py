@@ -902,6 +902,13 @@ def test_inspect_tells_of_retrieval(
     )
     assert masscli(["inspect", str(tmp_path), "--retrieval", "--split", "test"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {toy}: has no test pairs\n")
+    # Without --retrieval its options have no effect.
+    assert masscli(["inspect", str(toy), "--split", "test", "--data", "x"]) == 0
+    err = capsys.readouterr().err.splitlines()
+    assert err == [
+        f"warning: {option} has no effect: it is for --retrieval"
+        for option in ("--data", "--split")
+    ]
 
 
 def test_a_warning_that_comes_back_is_told_again() -> None:
