@@ -55,9 +55,10 @@ def read_json_if_present(path: Path) -> dict[str, Any]:
 
 
 def read_flag(content: Mapping[str, Any], key: str, default: bool, path: Path) -> bool:
-    """Return the setting `key` of a file, or `default` if it is not there; 0 and 1 stand for false and true.
+    """Return the setting `key` in the content of a file, or `default` if the key is not there.
 
-    Raises MasscliError, which names the file `path`, if the value is anything else.
+    0 and 1 stand for false and true. Raises MasscliError, which names the file `path`, for any other value,
+    also for null.
     """
     value = content.get(key, default)
     # A text such as "false" would count as true in Python.
@@ -94,8 +95,8 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
 def _load(path: Path, load: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Return the tensors by name in a file of weights, or in all files that an index of weights lists.
 
-    `load` reads a single file. Raises MasscliError if a listed file is missing, or if two hold the same
-    tensor.
+    `load` reads a single file. Raises MasscliError if a listed file is missing or damaged, or if two hold the
+    same tensor.
     """
     if path.name not in (INDEX, PICKLE_INDEX):
         return load(path)
@@ -129,6 +130,7 @@ def _indexed_files(path: Path) -> list[str]:
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors in a safetensors file by name. Raises MasscliError if it is damaged."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
@@ -139,6 +141,10 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _load_pickle(path: Path) -> dict[str, Tensor]:
+    """Return the tensors in a file of `torch.save` by name, without making any other object from it.
+
+    Raises MasscliError if it is damaged, or holds anything but dense tensors by name.
+    """
     # For a damaged file PyTorch raises whatever its parser runs into.
     try:
         _check_archive(path)
@@ -179,10 +185,11 @@ def _check_archive(path: Path) -> None:
 def write_folder(
     output: Path, files: Mapping[str, bytes], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Write the folder `output` with `files` (content by name) and `tensors` in model.safetensors.
+    """Write the folder `output` with `tensors` in model.safetensors, and with `files`.
 
-    The folder appears only when it is complete. Raises MasscliError if it cannot be written, or exists and is
-    not empty.
+    These are contents by name, which may be in a folder of their own, such as `masscli/vocab.model`. The
+    folder `output` appears only when it is complete. Raises MasscliError if it cannot be written, or exists
+    and is not empty.
     """
     # safetensors refuses tensors that share memory or are not contiguous.
     contiguous = {}

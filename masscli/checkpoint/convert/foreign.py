@@ -47,7 +47,7 @@ class ImportRequest:
     arch: str | None = None
     """fairseq's name of the architecture, which has priority over that in the file (--arch)."""
     heads: int | None = None
-    """Number of attention heads, which has priority over that in the file (--heads)."""
+    """Number of attention heads of each layer, which has priority over that in the file (--heads)."""
     moses: bool = False
     """Whether the model's text is tokenized by Moses' rules (--moses)."""
     lowercase: bool = False
@@ -80,7 +80,8 @@ class ForeignModel:
     config: ModelConfig
     tokenizer: Tokenizer
     languages: tuple[str, ...]
-    """Languages for which the model has embeddings or projections of their own, in the order of their ids."""
+    """Languages for which the model has embeddings or projections of their own, in the order of their
+    rows."""
     tensors: Mapping[str, Tensor]
     """All weights, under masscli's names."""
     streams: Mapping[str, Any]
@@ -98,6 +99,10 @@ class TensorTable:
     """
 
     def __init__(self, path: Path, tensors: Mapping[str, Any]) -> None:
+        """Make a table of the tensors of the file `path`, which errors name.
+
+        Raises MasscliError if anything in `tensors` is not a tensor, or if two have the same name.
+        """
         self._path = path
         for name, tensor in tensors.items():
             if not isinstance(name, str) or not isinstance(tensor, StoredTensor):
@@ -121,7 +126,8 @@ class TensorTable:
     def take(self, name: str) -> Tensor:
         """Remove a tensor from the table and return it in float32.
 
-        Raises MasscliError if it is missing, or if it holds other than finite floating-point numbers.
+        Raises MasscliError if it is missing, if the file is damaged, or if it holds other than finite
+        floating-point numbers.
         """
         tensor = to_float32(name, self._require(name).read(), str(self._path))
         del self._tensors[name]
@@ -150,7 +156,8 @@ class TensorTable:
     def count_layers(self, prefix: str) -> int:
         """Return the number of layers whose tensors are in the table, 0 if there are none.
 
-        It is one more than the largest number that follows `prefix` (such as `encoder.layers.`) in a name.
+        It is one more than the largest number that follows `prefix` (such as `encoder.layers.`) in a name, so
+        that a layer that is missing in between is reported when its tensors are taken.
         """
         # Without any layer, the largest number is taken to be -1, so that the count is 0.
         numbers = [-1]

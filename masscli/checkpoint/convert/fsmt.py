@@ -2,8 +2,8 @@
 
 Text goes through the rules of Moses, and then through BPE. Source and target each have a dictionary,
 vocab-src.json and vocab-tgt.json, which may be the same; merges.txt has the merges of both. In these files
-`</w>` marks the end of a word; masscli marks the pieces before it with `@@`, as fairseq does. Sources are
-`words </s>`, and a decoder begins with `</s>`.
+`</w>` marks a piece that ends a word; masscli marks those that do not end one with `@@`, as fairseq does.
+Sources are `words </s>`, and a decoder begins with `</s>`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def read_fsmt(
     """Return the vocabulary of the FSMT model in `folder`, from its two dictionaries and its merges.
 
     `sizes` are the numbers of rows of both tables of embeddings, and `languages` are source and target.
-    Raises MasscliError if files are missing or do not fit, or if config.json (`config`) has another
-    direction.
+    Raises MasscliError if files are missing or do not fit, if the content of config.json (`config`) names
+    another direction, or if the tokenizer lower-cases text.
     """
     source, target = direction(folder, languages)
     published = config.get("langs")
@@ -74,10 +74,11 @@ def read_fsmt(
 def _read_dictionary(
     path: Path, size: int
 ) -> tuple[list[str], dict[str, int], list[int]]:
-    """Return the pieces of a dictionary by id, the ids of special pieces, and those that no piece has.
+    """Return the pieces of a dictionary by id, the ids of its special pieces by name, and its unused ids.
 
-    Pieces are written with `@@`. `size` is the number of rows of the embeddings. Raises MasscliError, which
-    names `path`, if the file does not fit them, or is not of FSMT.
+    Pieces are written with `@@` instead of `</w>`. `size` is the number of rows of the embeddings; an unused
+    id is one that no piece has. Raises MasscliError, which names `path`, if the file does not fit the
+    embeddings, or is not of FSMT.
     """
     ids = read_ids(path)
     missing = [piece for piece in _SPECIAL if piece not in ids]

@@ -38,18 +38,18 @@ _NOT_IMPORTED = (
 )
 """Settings of generation_config.json that change a search, and that an import leaves out and reports."""
 _START_AND_END = 2
-"""Special tokens that Hugging Face's max_length counts besides forced ones: start and end symbol."""
+"""The number of special tokens that Hugging Face's max_length counts besides forced ones: start and end."""
 
 
 def read_generation_settings(
     folder: Path, config: Mapping[str, Any], forced: int
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the default search of a model of Hugging Face, and notes on settings that are left out.
+    """Return the default search of a model of Hugging Face, and notes for the user on ignored settings.
 
-    The search is given as text by field of `GenerationConfig`. Each setting comes from generation_config.json
-    in `folder`, or else from `config`, its config.json; those that neither of them has are left out. `forced`
-    is the number of tokens that every output is forced to begin with; masscli's lengths do not count them.
-    Raises MasscliError if a setting is wrong.
+    The search is a value, as it is typed on the command line, by field of `GenerationConfig`. Each setting
+    comes from generation_config.json in `folder`, or else from `config`, the content of its config.json;
+    fields that neither of them sets are left out. `forced` is the number of tokens that every output is
+    forced to begin with; masscli's lengths do not count them. Raises MasscliError if a setting is wrong.
     """
     settings = {**config, **read_json_if_present(folder / GENERATION_CONFIG)}
     options: dict[str, Any] = {}
@@ -69,19 +69,19 @@ def read_generation_settings(
         raise MasscliError(
             f"{folder}: its generation settings are wrong: {reason}"
         ) from None
-    # In the form that is typed on a command line.
-    return {field: str(value).lower() for field, value in options.items()}, _left_out(
-        settings
-    )
+    # In the form that is typed on a command line, such as `true`.
+    search = {field: str(value).lower() for field, value in options.items()}
+    return search, _left_out(settings)
 
 
 def _length_options(
     settings: Mapping[str, Any], forced: int, path: Path
 ) -> dict[str, Any]:
-    """Return the limits of length in generation settings, as fields of `GenerationConfig`.
+    """Return the limits of length in Hugging Face's generation settings, as fields of `GenerationConfig`.
 
-    `forced` is the number of tokens that every output is forced to begin with. Raises MasscliError, which
-    names the file `path`, if a limit is not a whole number.
+    masscli's limits count no special tokens, and are at least 1. `forced` is the number of tokens that every
+    output is forced to begin with. Raises MasscliError, which names the file `path`, if a limit is not a
+    whole number.
     """
     for name in ("max_length", "max_new_tokens", "min_length"):
         limit = settings.get(name)
@@ -104,9 +104,10 @@ def _length_options(
 
 
 def _left_out(settings: Mapping[str, Any]) -> list[str]:
-    """Return a list with a note that names the settings which an import leaves out; empty if none is set.
+    """Return a list with a note that names the settings which an import leaves out, or an empty list.
 
-    They change a search. A value of 0, 1, false or [] asks for nothing.
+    All of them change a search. Reported are those that are set; a value of 0, 1, false or [] asks for
+    nothing.
     """
     unused = [
         name

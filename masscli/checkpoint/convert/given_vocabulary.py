@@ -39,7 +39,10 @@ BEFORE, AFTER = "source_tokens_before", "source_tokens_after"
 
 
 def source_token_keys(directed: DirectedModel) -> dict[str, list[int]]:
-    """Return entries of config.json for a folder without a tokenizer: the special tokens around sources."""
+    """Return entries of config.json that say which special tokens stand around sources.
+
+    They are for a folder without a tokenizer; the ids are rows of the exported encoder's embeddings.
+    """
     # Other programs count the rows of the exported embeddings.
     ids = directed.source_ids
     return {
@@ -51,10 +54,11 @@ def source_token_keys(directed: DirectedModel) -> dict[str, list[int]]:
 def read_given_tokenizer(
     path: Path, sizes: Sizes, languages: Sequence[str]
 ) -> Tokenizer:
-    """Return the tokenizer of a run, a checkpoint or a data folder, or that of a SentencePiece model.
+    """Return the tokenizer of a run, a checkpoint or a data folder, or that of a file with a subword model.
 
-    `sizes` are the numbers of rows of the embeddings of source and target, which are `languages`. Raises
-    MasscliError if it cannot be read, lacks a language, or has other numbers of ids.
+    `path` is one of these. `sizes` are the numbers of rows of the embeddings of source and target, and
+    `languages` are those that the model is to know, which a tokenizer without languages need not name. Raises
+    MasscliError if the tokenizer cannot be read, lacks a language, or has other numbers of ids.
     """
     folder = find_tokenizer_folder(path)
     if folder is not None:
@@ -154,10 +158,10 @@ def given_vocabulary(
 
 
 def _framing_fields(has_tags: bool) -> Iterator[dict[str, Any]]:
-    """Yield the ways in which special tokens may stand around texts, as values of fields of `ModelConfig`.
+    """Yield the ways in which special tokens may stand around texts, each as fields of `ModelConfig`.
 
-    Those with tags, if the vocabulary has any, come first: without, a tag could be taken for another start
-    symbol.
+    Ways with language tags come first, and only if the vocabulary `has_tags`: in the ways without, a tag
+    could be taken for another start symbol.
     """
     if has_tags:
         for source_tag, target_tag in product(
@@ -176,10 +180,11 @@ def _framing_fields(has_tags: bool) -> Iterator[dict[str, Any]]:
 def _tokens_around(
     framing: Framing, languages: Sequence[str]
 ) -> tuple[list[int], list[int]]:
-    """Return the special tokens around a source without words, and those that begin its translation."""
+    """Return the ids of the special tokens around a source, and of those that begin its translation.
+
+    The source is in the first of `languages`, and the translation in the last one.
+    """
     source, target = languages[0], languages[-1]
     around = framing.encoder_input(np.array([], np.int64), source, target)
-    return around.tolist(), [
-        framing.decoder_start(target),
-        *framing.forced_tokens(target),
-    ]
+    start = [framing.decoder_start(target), *framing.forced_tokens(target)]
+    return around.tolist(), start

@@ -41,8 +41,11 @@ def import_folder(
     """Import the model in `folder` as the run `output`; return the path of its checkpoint, and notes.
 
     The notes tell the user what was imported, what is new and what was left behind. `languages` are those
-    that the run is to know. Weights that are a pickle are read only with `allow_pickle`. Raises MasscliError
-    if `output` contains a file, or if something in `folder` is missing, unknown, or does not fit the rest.
+    that the run is to know, at least one. Weights that are a pickle are read only with `allow_pickle`.
+    `given_vocabulary` is a run, checkpoint, data folder or model file whose vocabulary an encoder-decoder
+    has, instead of that of its folder. Raises MasscliError if `output` contains a file, if something in
+    `folder` is missing, unknown, or does not fit the rest, or if `given_vocabulary` does not fit or is of no
+    use.
     """
     # First, so that nothing is read in vain.
     checkpoint.require_empty_folder(output)
@@ -111,7 +114,8 @@ def _model_notes(
 ) -> list[str]:
     """Return notes for the user on where the imported model differs from the family or from its config.json.
 
-    There is one if it lacks the family's pooler, and one if its embeddings had a dropout rate of their own.
+    There is one if it lacks the family's pooler, and one if config.json (`config` is its content) gives
+    embeddings a dropout rate of their own.
     """
     notes = []
     if presets()[family.arch].get("pooler") and not model.pooler:
@@ -173,9 +177,10 @@ def _vocab_size(
     tensors: Tensors,
     weights_path: Path,
 ) -> int:
-    """Return the `vocab_size` of config.json.
+    """Return the `vocab_size` in the content of config.json (`config`), the number of token embeddings.
 
-    Raises MasscliError if it is missing, or if the token embeddings are missing or have other rows.
+    Raises MasscliError if it is missing, or if the token embeddings are missing or have another number of
+    rows.
     """
     vocab_size = config.get("vocab_size")
     if type(vocab_size) is not int:

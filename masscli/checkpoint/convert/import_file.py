@@ -35,9 +35,9 @@ def import_file(
 ) -> tuple[Path, list[str]]:
     """Import a checkpoint file as the run `output`; return the path of its checkpoint, and notes.
 
-    The notes are lines for the user. If `family` is None, the content of the file shows it. Raises
-    MasscliError if the file is damaged, asks for anything that could be executed, or holds a model that is
-    not supported.
+    The notes are lines for the user. `family` is `xlm` or `fairseq`; if it is None, the content of the file
+    shows it. Raises MasscliError if `output` contains a file, or if the checkpoint file is damaged, asks for
+    anything that could be executed, or holds a model that is not supported.
     """
     # First, so that nothing is read in vain.
     checkpoint.require_empty_folder(output)

@@ -35,9 +35,7 @@ def read_m2m100(
 
     The first of `sizes` is the number of rows of the token embeddings. The tags of `languages`, such as
     `__en__`, get the names that masscli has for language tags. `config` is not used; readers of all families
-    take it.
-
-    Raises MasscliError if files are missing or do not fit.
+    take it. Raises MasscliError if files are missing or do not fit, or if a language has no tag.
     """
     size = sizes[0]
     path, data = read_model(folder, "sentencepiece.bpe.model")

@@ -35,9 +35,10 @@ def read_marian(
 ) -> Seq2SeqVocabulary:
     """Return the vocabulary of the Marian model in `folder`, from its SentencePiece models and ids.
 
-    `sizes` are the numbers of rows of the embeddings of source and target. `languages` are the source and
-    the target, or with tags all that the run is to know. Raises MasscliError if files are missing or do not
-    fit, or if languages are.
+    `config` is the content of config.json, and `sizes` are the numbers of rows of the embeddings of source
+    and target. `languages` are the source and the target, or, if the model has tags, all that the run is to
+    know. Raises MasscliError if files are missing or do not fit, if `languages` are not two, or if the model
+    has tags and none of the languages has one.
     """
     path = folder / "vocab.json"
     ids = read_ids(path)
@@ -87,10 +88,12 @@ def _read_tagged(
     sizes: Sizes,
     languages: Sequence[str],
 ) -> Seq2SeqVocabulary:
-    """Return the vocabulary of a model of several target languages, which have tags in `codes`, by code.
+    """Return the vocabulary of a model of several target languages, each of which has a tag.
 
-    `languages` without a tag can only be read, with the SentencePiece model of the source; the others have
-    that of the target. `ids` are those of vocab.json (`path`). Raises MasscliError if no language has a tag.
+    `codes` are the ids of the tags by code, such as `fra`. `languages` without a tag can only be read. They
+    are cut by the SentencePiece model of the source, and the others by that of the target; if all have a tag,
+    the first one is taken for a source. `ids` are those of vocab.json (`path`). Raises MasscliError if there
+    are not two languages, or if none has a tag.
     """
     targets = [language for language in languages if _has_code(language, codes)]
     if not targets or len(languages) < 2:
@@ -128,7 +131,10 @@ def _has_code(language: str, codes: Mapping[str, int]) -> bool:
 
 
 def _special_ids(ids: Mapping[str, int], path: Path) -> dict[str, int]:
-    """Return the ids of the end, the unknown piece and padding. Raises MasscliError if one is missing."""
+    """Return the ids of `</s>`, `<unk>` and `<pad>` by name.
+
+    Raises MasscliError, which names the file `path`, if one is missing in `ids`.
+    """
     special_ids = {}
     for name in ("</s>", "<unk>", "<pad>"):
         if name not in ids:

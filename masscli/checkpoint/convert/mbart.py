@@ -43,8 +43,9 @@ def read_mbart(
     """Return the vocabulary of the mBART model in `folder`, from its SentencePiece model.
 
     It is mBART-50 if the name of its tokenizer class has a 50, else mBART-25. The first of `sizes` is the
-    number of rows of the token embeddings, and `languages` are those to give names to; `config` is not used.
-    Raises MasscliError if the file is missing or does not fit.
+    number of rows of the token embeddings. The tags of `languages` get the names that masscli has for
+    language tags; `config` is not used. Raises MasscliError if the file is missing or does not fit, or if a
+    language has no tag.
     """
     size = sizes[0]
     path, data = read_model(folder, "sentencepiece.bpe.model", "spiece.model")

@@ -8,7 +8,7 @@ from masscli.core.errors import MasscliError
 from masscli.text.corpus import read_regular_text
 
 Merges = list[tuple[str, str]]
-"""The pairs of pieces that are joined, in the order in which they were learned."""
+"""The pairs of pieces that BPE joins, in the order in which they were learned, which is that of priority."""
 
 
 def read_merges_txt(path: Path) -> Merges:
