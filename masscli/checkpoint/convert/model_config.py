@@ -33,8 +33,8 @@ from masscli.text.vocabulary import Vocabulary
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 MAX_UNUSED_POSITIONS = 16
-"""The most unused rows at the beginning of a table of positions, in families whose first position has the row
-after the id of padding."""
+"""The most unused rows at the beginning of a table of positions. They exist in families, such as RoBERTa,
+whose first position has the row after the id of padding."""
 MAX_LAYERS = 4096
 """The most layers that are accepted; a config.json with more is taken to be damaged."""
 _DEFAULT_PAD = 1
@@ -57,14 +57,14 @@ _SIZE_FIELDS = (
 
 @dataclass(frozen=True)
 class Contents:
-    """Facts about the published weights that config.json does not tell."""
+    """Facts about the published weights of a model that its config.json does not tell."""
 
     pooler: bool
     """Whether they have a pooler."""
     lm_head: bool
-    """Whether they have an LM head."""
+    """Whether they have an LM head (a transform or an output bias), apart from its output weights."""
     own_output: bool
-    """Whether output weights are stored beside the token embeddings."""
+    """Whether output weights are stored, which the token embeddings may be tied to."""
     numbers: int
     """Total number of elements of all tensors."""
 
@@ -72,9 +72,10 @@ class Contents:
 def read_config(
     family: Family, raw: Mapping[str, Any], contents: Contents, path: str
 ) -> ModelConfig:
-    """Return the configuration of the model that a config.json describes, given as its content `raw`.
+    """Return the configuration of the model that a config.json, given as its content `raw`, describes.
 
-    `path` is named in errors. Raises MasscliError if a setting is missing, wrong, or cannot be imported.
+    `contents` says which parts the weights have, and errors name `path`. Raises MasscliError if a setting is
+    missing, wrong, or cannot be imported.
     """
     # Other values would need a model that this Transformer is not.
     for key, required in family.required_config.items():
@@ -116,7 +117,8 @@ def _check_sizes(
 ) -> None:
     """Raise MasscliError if a size in `values` is impossible, before a model of this size uses up memory.
 
-    Widths, positions and segments must not exceed the total number of weights, nor layers `MAX_LAYERS`.
+    `values` are fields of `ModelConfig` as config.json gives them. A width, or the number of positions or
+    segments, must not exceed the total number of weights, nor the number of layers `MAX_LAYERS`.
     """
     for field in ("dim", "ffn_dim", "max_positions", "segments", "embedding_dim"):
         value = values.get(field, 0)
@@ -138,8 +140,8 @@ def _has_head(
 ) -> bool:
     """Return whether the imported model gets an LM head: that of the weights, or a new one as in the preset.
 
-    In some families the head always has the same activation. If the layers have another one, the result is
-    False, and MasscliError is raised if the weights have a head: masscli has one activation for both.
+    In some families the head always has the same activation. masscli has one activation for head and layers,
+    so if the layers have another one, the model gets no head; raises MasscliError if the weights have one.
     """
     fixed = family.fixed_head_activation
     if fixed is None or model.activation == fixed:
@@ -156,10 +158,11 @@ def _has_head(
 def _resolve(
     family: Family, raw: Mapping[str, Any], values: dict[str, Any], path: str
 ) -> ModelConfig:
-    """Return the model configuration from settings of a config.json, given by the names of our fields.
+    """Return the model configuration from `values`, the settings of a config.json by field of `ModelConfig`.
 
-    `values` are first adapted in place to what our fields mean: names of activations, positions without
-    unused rows. Raises MasscliError, which names `path`, if a value is wrong.
+    `values` are first changed in place to what masscli's fields mean: activations get masscli's names, and
+    the number of positions leaves out unused rows. `raw` is the whole content of config.json. Raises
+    MasscliError, which names `path`, if a value is wrong.
     """
     # Values from the file may be of any type until `resolve` has checked them.
     try:
@@ -197,8 +200,9 @@ def _read_ffn_dim(family: Family, raw: Mapping[str, Any], dim: int) -> Any:
 def _read_position_offset(family: Family, raw: Mapping[str, Any], path: str) -> int:
     """Return the number of unused rows in the table of positions before the first position.
 
-    It is one more than pad_token_id if the family's positions begin after the id of padding, else 0. Raises
-    MasscliError if that id is not a number within `MAX_UNUSED_POSITIONS`.
+    It is one more than pad_token_id in `raw`, the content of config.json, if the family's positions begin
+    after the id of padding, else 0. Raises MasscliError if that id is not a number below
+    `MAX_UNUSED_POSITIONS`.
     """
     if not family.positions_after_padding:
         return 0
@@ -230,8 +234,8 @@ def check_padding(
 def position_offset(family: Family, model: ModelConfig, vocab: Vocabulary) -> int:
     """Return the number of unused rows before the first position in an exported table of positions.
 
-    It is 0 unless the family's positions begin after the id of padding. Then it is that of the model, if it
-    was imported with such rows, or else one more than the vocabulary's id of padding.
+    It is 0 unless the family's positions begin after the id of padding. In such a family it is the number of
+    unused rows that the model itself has, or, if it has none, one more than the vocabulary's id of padding.
     """
     if not family.positions_after_padding:
         return 0
@@ -293,7 +297,6 @@ def choose_family(model: ModelConfig) -> Family:
     """
     named = _family_of_preset(model.arch)
     similar = _similar_family(model, named)
-    # Without a counterpart at all, the error is about the family that the user has named.
     if named is not None and (
         not export_obstacle(named, model) or export_obstacle(similar, model)
     ):

@@ -38,14 +38,15 @@ class DirectedModel:
     target_ids: Sequence[int]
     """masscli's id of each row of the decoder's embeddings and of the output layer."""
     tensors: Mapping[str, Tensor]
+    """The weights, by masscli's names of a model with the configuration `config`."""
     source_prefix: Sequence[int]
-    """The ids before every source."""
+    """masscli's ids of the special tokens before every source."""
     source_suffix: Sequence[int]
-    """The ids after every source: the end symbol, and perhaps a tag."""
+    """masscli's ids of the special tokens after every source: the end symbol, and perhaps a tag."""
     target_start: int
-    """The id that the decoder reads first."""
+    """masscli's id of the token that the decoder reads first."""
     forced_tokens: Sequence[int]
-    """The ids that every output begins with, after `target_start`."""
+    """masscli's ids of the tokens that every output begins with, after `target_start`."""
 
     @property
     def has_two_vocabularies(self) -> bool:
@@ -62,7 +63,8 @@ class DirectedModel:
 def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> DirectedModel:
     """Return a model that computes what the checkpoint's model does from language `source` to `target`.
 
-    Raises MasscliError if the checkpoint has no encoder or no decoder, or parts that only masscli computes.
+    Both must be languages of the model. Raises MasscliError if the checkpoint has no encoder or no decoder,
+    or parts that only masscli computes, or if its vocabularies are for another direction.
     """
     _check_exportable(checkpoint)
     model = checkpoint.model()
@@ -83,7 +85,7 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
             model, stack, index
         )
         tensors |= _layers(model, stack, index)
-    # What has been folded into the tensors is no longer a property of the model.
+    # What has been folded into the tensors is no longer a property of the model, and nothing reads a pooler.
     config = replace(
         model.config,
         positions="learned",
@@ -136,8 +138,9 @@ def _exported_ids(
     """Return masscli's id of each row of an exported encoder's embeddings, and of a decoder's.
 
     With one vocabulary they are all ids that the model predicts, in their order; with two they are the ids of
-    each vocabulary, in its own order. Raises MasscliError if the model predicts other ids than 0 .. n - 1, or
-    if the id of padding, of the end symbol or of the unknown piece is n or above.
+    each vocabulary, in its own order. Raises MasscliError if two vocabularies are for another direction, if
+    the model predicts other ids than 0 .. n - 1, or if the id of padding, of the end symbol or of the unknown
+    piece is n or above.
     """
     tokenizer = checkpoint.tokenizer()
     vocab = tokenizer.vocab
@@ -202,7 +205,8 @@ def _position_table(model: Transformer, stack: str, language: int | None) -> Ten
 def _layers(model: Transformer, stack: str, language: int | None) -> dict[str, Tensor]:
     """Return the tensors of all layers of a stack, under the names of a model that shares no weights.
 
-    `language` is the index of the stack's language, whose output projection of cross-attention is chosen.
+    `language` is the index of the stack's language, whose output projection of cross-attention is chosen; it
+    is None for a model without parameters for languages.
     """
     tensors = {}
     output = 0

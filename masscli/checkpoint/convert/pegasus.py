@@ -23,6 +23,7 @@ from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
 from masscli.text.sentencepiece_model import SentencePieceModel
 
 OFFSET = 103
+"""What is added to an id of the SentencePiece model, if tokenizer_config.json gives no other `offset`."""
 _FIRST = ("<pad>", "</s>", "<mask_1>", "<mask_2>")
 
 
@@ -32,7 +33,8 @@ def read_pegasus(
     """Return the vocabulary of the Pegasus model in `folder`, from spiece.model and tokenizer_config.json.
 
     The first of `sizes` is the number of rows of the token embeddings; `config` and `languages` are not used.
-    Raises MasscliError if spiece.model is missing or does not fit.
+    Raises MasscliError if spiece.model is missing or does not fit, or if the offset in tokenizer_config.json
+    is no number of rows.
     """
     size = sizes[0]
     path, data = read_model(folder, "spiece.model")

@@ -20,9 +20,10 @@ from masscli.version import __version__
 
 
 def export_masscli(checkpoint: Checkpoint, output: Path) -> list[str]:
-    """Write the run `output` with this checkpoint without its optimizer state; return notes for the user.
+    """Write the run `output` with this checkpoint, without what only training needs; return notes.
 
-    Raises MasscliError if `output` is not empty or cannot be written.
+    The notes are for the user. Left out are the optimizer's state and, with --ema-decay, the weights that
+    training continues from. Raises MasscliError if `output` is not empty or cannot be written.
     """
     require_empty_folder(output)
     path = checkpoints.save_new_run(
@@ -41,8 +42,9 @@ def export_masscli(checkpoint: Checkpoint, output: Path) -> list[str]:
 def export_safetensors(checkpoint: Checkpoint, output: Path) -> list[str]:
     """Write the folder `output` and return notes for the user.
 
-    It holds the tensors of model and objectives with masscli's names, a config.json, and the vocabulary.
-    Raises MasscliError if it is not empty or cannot be written.
+    It holds model.safetensors and, if objectives have tensors, objective.safetensors, both with masscli's
+    names, a config.json with the model's settings, the two files of the vocabulary, and NOTICE for imported
+    weights. Raises MasscliError if it is not empty or cannot be written.
     """
     require_empty_folder(output)
     tokenizer = checkpoint.tokenizer()

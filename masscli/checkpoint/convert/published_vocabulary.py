@@ -30,7 +30,8 @@ _VOCABULARY_FILES = (
 class UnreadableError(Exception):
     """Raised if a tokenizer does something that masscli's own readers do not do.
 
-    The message is a clause to be quoted in a longer one, such as "its normalizer is not BERT's".
+    It may be readable through Hugging Face's own library. The message is a clause to be quoted in a longer
+    one, such as "its normalizer is not BERT's".
     """
 
 
@@ -55,7 +56,8 @@ class PublishedVocabulary:
 def ordered_pieces(path: Path, ids: object) -> list[str]:
     """Return the pieces in the order of their ids, from `ids`, which should map each piece to its id.
 
-    Raises MasscliError, which names the file `path`, unless the ids are 0, 1, ... without gaps.
+    Raises MasscliError, which names the file `path`, if it is no such table, or if the ids are not 0, 1, ...
+    without gaps.
     """
     # True is an int to Python, so types are compared exactly.
     if not isinstance(ids, dict) or not all(
@@ -129,7 +131,7 @@ def expect_bert_normalizer(files: TokenizerFiles) -> tuple[bool, bool | None]:
     """Return whether tokenizer.json lower-cases text, and whether it removes accents.
 
     None for the second means that it removes them if and only if it lower-cases. Raises UnreadableError if
-    tokenizer.json otherwise prepares text in another way than BERT.
+    tokenizer.json prepares text in another way than BERT in anything else.
     """
     normalizer = files.part["normalizer"]
     expect(normalizer.get("type") == "BertNormalizer", "its normalizer is not BERT's")
@@ -160,7 +162,7 @@ def read_dictionary(files: TokenizerFiles, name: str) -> tuple[Path, list[str]]:
     """Return the file that a vocabulary is read from, and its pieces in the order of their ids.
 
     The file is tokenizer.json if there is one, else the JSON file `name`, a dictionary from pieces to ids.
-    Raises MasscliError if both exist and differ, or if neither exists.
+    Raises MasscliError if both exist and differ, if neither exists, or if one is damaged.
     """
     # Where both are there, tokenizer.json counts, which the library itself reads first.
     path = files.folder / name
@@ -213,9 +215,10 @@ def check_same_pieces(
 
 
 def accents_rule(lowercase: bool, strip_accents: bool | None) -> TextPreprocessing:
-    """Return how text is prepared for a WordPiece vocabulary.
+    """Return how text is prepared for a WordPiece vocabulary, from two settings of Hugging Face's tokenizer.
 
-    If `strip_accents` is None, accents are removed if and only if text is lower-cased.
+    `lowercase` says whether text is lower-cased, and `strip_accents` whether accents are removed; if that is
+    None, they are removed if and only if text is lower-cased.
     """
     if strip_accents is None or strip_accents is lowercase:
         return TextPreprocessing(lowercase=lowercase)
@@ -225,5 +228,5 @@ def accents_rule(lowercase: bool, strip_accents: bool | None) -> TextPreprocessi
 
 
 def is_type(part: Mapping[str, Any], kind: str) -> bool:
-    """Return whether an object in tokenizer.json has `kind` as its `type`."""
+    """Return whether `part`, an object in tokenizer.json, has `kind` as its `type`."""
     return part.get("type") == kind

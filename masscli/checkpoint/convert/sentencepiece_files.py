@@ -1,4 +1,4 @@
-"""Read the SentencePiece vocabularies of ALBERT, XLM-R and CamemBERT, each with the ids of its own model."""
+"""Read the SentencePiece vocabularies of ALBERT, XLM-R and CamemBERT, each with its published ids."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def read_xlmr(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Read XLM-R's vocabulary for a model with `vocab_size` rows of token embeddings.
 
     Its ids are those of fairseq's four special pieces, then of all others of the SentencePiece model, then of
-    the mask. Raises MasscliError if the SentencePiece model is not of this kind, or does not fit.
+    the mask. Raises MasscliError if the SentencePiece model is missing, not of this kind, or does not fit,
+    and UnreadableError if tokenizer.json has other pieces or is there without the model's file, or if an
+    added token is not special.
     """
     path, model, pieces = _read_model(files)
     _check_first_pieces(path, pieces, "XLM-R")
@@ -63,7 +65,9 @@ def read_camembert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabular
     """Read CamemBERT's vocabulary for a model with `vocab_size` rows of token embeddings.
 
     Its ids are those of four special pieces, then of all pieces of the SentencePiece model, then of the mask.
-    Raises MasscliError if the SentencePiece model is not of this kind, or does not fit.
+    Raises MasscliError if the SentencePiece model is missing, not of this kind, or does not fit, and
+    UnreadableError if tokenizer.json has other pieces or is there without the model's file, or if an added
+    token is not special.
     """
     path, model, pieces = _read_model(files)
     _check_first_pieces(path, pieces, "CamemBERT")
@@ -89,8 +93,8 @@ def read_albert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Read ALBERT's vocabulary, whose ids are those of its SentencePiece model.
 
     The model has `vocab_size` rows of token embeddings. Raises MasscliError if the vocabulary is missing or
-    does not fit, and UnreadableError if tokenizer.json keeps the quotation marks of TeX, has other pieces, or
-    is there without the model's file.
+    does not fit, and UnreadableError if tokenizer.json keeps the quotation marks of TeX, has other pieces or
+    is there without the model's file, or if an added token is not special.
     """
     path, model, pieces = _read_model(files)
     if files.content:
@@ -111,10 +115,10 @@ def read_albert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
 
 
 def _read_model(files: TokenizerFiles) -> tuple[Path, bytes, list[str]]:
-    """Return the path of the folder's SentencePiece model, its bytes, and its pieces in the order of ids.
+    """Return the path of the folder's SentencePiece model, the bytes of this file, and the model's pieces.
 
-    If there is none, raises UnreadableError if the folder has a tokenizer.json, else MasscliError. Raises
-    MasscliError also if the model is damaged.
+    The pieces are in the order of their ids. If the folder has no such file, raises UnreadableError if it has
+    a tokenizer.json, else MasscliError. Raises MasscliError also if the file is damaged or empty.
     """
     paths = [
         files.folder / name for name in SENTENCEPIECE if (files.folder / name).exists()
@@ -143,10 +147,11 @@ def _numbered(
     vocab_size: int,
     preprocessing: TextPreprocessing,
 ) -> PublishedVocabulary:
-    """Return the vocabulary of a SentencePiece model with other ids: `pieces` are listed in their order.
+    """Return the vocabulary of the SentencePiece model `model`, with `pieces` in the order of published ids.
 
-    Added special tokens come after them. Raises UnreadableError if tokenizer.json numbers them in another
-    way, and MasscliError if a special token is not among them or if they do not fit `vocab_size`.
+    Added special tokens get the ids after those. Raises UnreadableError if tokenizer.json numbers the pieces
+    in another way, and MasscliError if a special token is not among them, or if they are more than
+    `vocab_size`.
     """
     if files.content:
         _expect_same_pieces(files, pieces)

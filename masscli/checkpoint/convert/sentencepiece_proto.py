@@ -15,7 +15,7 @@ _CHARSMAP, _ADD_DUMMY_PREFIX, _REMOVE_EXTRA_WHITESPACES = 2, 3, 4
 _MODEL_TYPE = 3
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 UNIGRAM, BPE = 1, 2
-"""Values of `NormalizerSpec.model_type`."""
+"""Two values of `NormalizerSpec.model_type`, as numbered in sentencepiece_model.proto."""
 
 
 class NormalizerSpec(NamedTuple):
@@ -26,6 +26,7 @@ class NormalizerSpec(NamedTuple):
     add_dummy_prefix: bool
     """Whether a space is put before the text."""
     remove_extra_whitespaces: bool
+    """Whether spaces at both ends are removed, and several spaces made one."""
     model_type: int
     """`UNIGRAM`, `BPE` or another number of SentencePiece's."""
 
@@ -33,7 +34,7 @@ class NormalizerSpec(NamedTuple):
 def read_normalizer_spec(model: bytes) -> NormalizerSpec:
     """Return the settings in the bytes of a SentencePiece model; those not stored have their default.
 
-    The library must have loaded the model before, since damaged bytes are not handled.
+    SentencePiece must have loaded the same bytes before, since damage is not handled here.
     """
     # A field that is repeated, as pieces are, keeps its last value only, and is not needed here.
     sections = {
