@@ -30,8 +30,11 @@ class Seq2SeqFamily:
     full_class: str
     """The name of its class with the output layer."""
     norm: Literal["pre", "post"]
+    """Whether layer norms come before or after the sublayers."""
     norm_embedding: bool
+    """Whether a layer norm follows the sum of the embeddings."""
     output_bias: bool
+    """Whether the models can have an output bias (final_logits_bias)."""
     sinusoids: str | None
     """Layout of its sinusoidal positions, which are not stored; None if its positions are learned."""
     position_offset: int | None
@@ -39,13 +42,14 @@ class Seq2SeqFamily:
     decoder_start: Literal["eos", "pad"] = "eos"
     """The special token that a decoder reads first if no file says which one it is."""
     config_defaults: Mapping[str, Any] = field(default_factory=lambda: _DEFAULTS)
-    """Values of settings that config.json may lack, by their names there, as Hugging Face's library has them.
+    """Values of settings that config.json may lack, by their keys there, as Hugging Face's library has them.
     Sizes are not among them: a file without them is incomplete."""
     computes_missing_positions: bool = False
-    """Whether learned positions are sinusoids at first, which a file need not have (Pegasus)."""
+    """Whether tables of learned positions, which are sinusoids at first, may be missing in a file
+    (Pegasus)."""
     own_tables: bool = False
-    """Whether encoder, decoder and output layer always have tables of their own, and each side a vocabulary
-    (FSMT)."""
+    """Whether encoder, decoder and output layer always have tables of their own, and source and target each a
+    vocabulary (FSMT)."""
 
     def offset(self, pad: int) -> int:
         """Return the row of the first token in the table of positions, where `pad` is the id of padding."""
@@ -54,9 +58,10 @@ class Seq2SeqFamily:
         return self.position_offset
 
     def tensor_names(self, config: ModelConfig) -> dict[str, tuple[str, ...]]:
-        """Return the names of masscli's tensors, each with the Hugging Face tensors that it is made of.
+        """Return the names of masscli's tensors, each with those of Hugging Face's that it is made of.
 
-        These are concatenated along the first dimension. Output biases are left out.
+        Several tensors of Hugging Face's are concatenated along the first dimension. Output biases and
+        sinusoidal positions are left out.
         """
         layers = {"encoder": config.encoder_layers, "decoder": config.decoder_layers}
         names: dict[str, tuple[str, ...]] = {}

@@ -32,8 +32,9 @@ def choose_seq2seq_family(
 ) -> Seq2SeqFamily:
     """Return the family of Hugging Face's that computes exactly what the model of one direction does.
 
-    `model` is the configuration before it was reduced to one direction, and `vocab` its vocabulary. Raises
-    MasscliError, which names a setting that no family has, if there is none.
+    `model` is the configuration before it was reduced to one direction, and `vocab` its vocabulary. If
+    several families do, it is the first in `SEQ2SEQ_FAMILIES`. Raises MasscliError, which names what no
+    family has, if none does.
     """
     config = directed.config
     decoder = config.for_stack("decoder")
@@ -62,7 +63,7 @@ def choose_seq2seq_family(
 
 
 def _no_shape(model: ModelConfig, directed: DirectedModel) -> MasscliError:
-    """Return, without raising it, the error for a model of which no family has the shape."""
+    """Return, without raising it, the error for a model whose vocabularies or norms no family has."""
     if directed.has_two_vocabularies:
         return MasscliError(
             "source and target have vocabularies of their own: no translator of Hugging Face's has this with "
@@ -75,7 +76,7 @@ def _no_shape(model: ModelConfig, directed: DirectedModel) -> MasscliError:
 
 
 def _check_special_rows(directed: DirectedModel, vocab: Vocabulary) -> None:
-    """Raise MasscliError if padding or end have other ids in the source's vocabulary than in the target's."""
+    """Raise MasscliError if padding or the end symbol is another row in the encoder than in the decoder."""
     for name, number in (("padding", vocab.pad), ("the end symbol", vocab.eos)):
         if directed.source_ids.index(number) != directed.target_ids.index(number):
             raise MasscliError(
@@ -89,8 +90,8 @@ def _fits(
 ) -> bool:
     """Return whether a family can have the vocabularies, layer norms, output bias and positions of a model.
 
-    `pad` is the row of padding. With learned positions any can be exported, and also language vectors and
-    segments, as part of the table.
+    `pad` is the row of padding, None if it has none. A family with learned positions fits any positions, and
+    also language vectors and segments, which become part of the table.
     """
     if (model.norm, model.norm_embedding) != (family.norm, family.norm_embedding):
         return False
@@ -124,7 +125,7 @@ def _no_family(model: ModelConfig, field: str) -> MasscliError:
 
 
 def seq2seq_config(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, Any]:
-    """Return the settings of config.json for a model, but for its special tokens and languages."""
+    """Return the entries of config.json for a model, but for its special tokens and languages."""
     config = directed.config
     decoder = config.for_stack("decoder")
     is_tied = config.embeddings == "tied" and config.tie_output

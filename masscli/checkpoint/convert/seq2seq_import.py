@@ -123,9 +123,10 @@ def import_seq2seq(
 
     The notes are lines for the user. `config` is the content of config.json. For a model with language tags,
     `languages` are those that the run is to know; for one without, they are its source and target, or its
-    only language. Weights that are a pickle are read only with `allow_pickle`. `given` is a run whose
-    vocabulary the model has; None stands for that of the folder. Raises MasscliError if something in the
-    folder is missing, unknown, or does not fit the rest.
+    only language. Weights that are a pickle are read only with `allow_pickle`. `given` is a run, checkpoint,
+    data folder or model file whose vocabulary the model has; None stands for that of the folder. `output`
+    must be empty. Raises MasscliError if something in the folder is missing, unknown, or does not fit the
+    rest.
     """
     path = folder / CONFIG
     family = SEQ2SEQ_FAMILIES[str(config["model_type"])]
@@ -214,7 +215,7 @@ def _read_vocabulary(
 def _check_config(family: Seq2SeqFamily, config: Mapping[str, Any], path: Path) -> None:
     """Raise MasscliError if config.json asks for a variant of the family that cannot be imported.
 
-    Such are layer norms in other places than the family's.
+    Such variants have layer norms in other places than the family. `config` is the content of `path`.
     """
     required = {
         "normalize_before": family.norm == "pre",
@@ -269,7 +270,7 @@ def _find_max_positions(
 ) -> int | None:
     """Return the number of positions of a model whose config.json does not say it, None if it is unknown.
 
-    Tables of learned positions show it. Positions that are computed are as many as in Hugging Face's library.
+    Tables of learned positions in `weights` show it. Positions that are computed are `DEFAULT_POSITIONS`.
     """
     lengths = set()
     for name, tensor in weights.items():
@@ -288,9 +289,10 @@ def _find_max_positions(
 def _check_sizes(
     config: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path
 ) -> None:
-    """Raise MasscliError if config.json has other numbers of layers than the weights, or too many positions.
+    """Raise MasscliError if config.json has other numbers of layers than the weights, or impossible sizes.
 
-    This is checked before a model of these sizes uses up memory.
+    Positions must be 1 to `MAX_POSITIONS`, and the width 1 to `MAX_WIDTH`. This is checked before a model of
+    these sizes uses up memory. `config` is the content of `path`, with the number of positions filled in.
     """
     for stack in ("encoder", "decoder"):
         layers = config.get(f"{stack}_layers")
@@ -320,7 +322,8 @@ def _with_ranges(
 ) -> tuple[Tokenizer, dict[str, Sequence[int]]]:
     """Return a tokenizer that knows which ids the model has, and masscli's id of each row of the embeddings.
 
-    The ids are listed for the encoder and the decoder. The model does not predict symbols which masscli adds.
+    The second result has these ids for `encoder` and for `decoder`. `sizes` are the numbers of rows. Symbols
+    that masscli adds have no row, and are not predicted.
     """
     rows: dict[str, Sequence[int]] = {
         "encoder": range(sizes[0]),
@@ -348,8 +351,9 @@ def _with_special_ids(
 ) -> Tokenizer:
     """Return a tokenizer that knows the decoder's first token, forced tokens, and the start of sources.
 
-    `rows` are masscli's ids of the rows of the embeddings of both stacks. Raises MasscliError if config.json
-    (`config`) has other ids of padding or of the end symbol.
+    `rows` has, for `encoder` and `decoder`, masscli's id of each row of the embeddings. Raises MasscliError
+    if the content of config.json (`config`) has other ids of padding or of the end symbol than the
+    vocabulary, or an id of the decoder's first token that the model lacks.
     """
     for role in ("pad", "eos"):
         _check_role(role, config, tokenizer, rows["encoder"], vocabulary.path)
@@ -399,9 +403,10 @@ def _check_role(
     rows: Sequence[int],
     path: Path,
 ) -> None:
-    """Raise MasscliError if the id of a special token (pad or eos) is another one by config.json, or missing.
+    """Raise MasscliError if a special token has no row, or another id in config.json than in the vocabulary.
 
-    `rows` are masscli's ids of the rows of the encoder, and errors name `path`, the file of the vocabulary.
+    `role` is pad or eos, and `config` the content of config.json, which may lack the id. `rows` are masscli's
+    ids of the rows of the encoder's embeddings. Errors name `path`, the file of the vocabulary.
     """
     number = config.get(f"{role}_token_id")
     # Newer files list all symbols that end a text.

@@ -52,7 +52,8 @@ def _separate_embeddings(
 ) -> dict[str, Tensor]:
     """Return the embeddings of encoder, decoder and output layer under Hugging Face's names.
 
-    This is for models that do not tie all of them; the shared table of Hugging Face's is the encoder's.
+    This is for models that do not tie all of them; Hugging Face's `model.shared` is then a second copy of the
+    encoder's table.
     """
     shared = tensors.get("token_embeddings.shared")
     encoder = tensors.get("token_embeddings.encoder", shared)
@@ -69,10 +70,10 @@ def _separate_embeddings(
 def _own_tables(
     family: Seq2SeqFamily, directed: DirectedModel, output_weight: Tensor
 ) -> dict[str, Tensor]:
-    """Return the tables of a model whose stacks do not share their embeddings, by Hugging Face's names.
+    """Return embeddings and output weights of a model with a table for each stack, by Hugging Face's names.
 
     The output weights are left out if they are the decoder's embeddings, except for a family that always has
-    them.
+    them (FSMT).
     """
     shared = directed.tensors.get("token_embeddings.shared")
     encoder = directed.tensors.get("token_embeddings.encoder", shared)

@@ -66,9 +66,10 @@ def read_tokenizer_json(
 ) -> Seq2SeqVocabulary:
     """Return the vocabulary in the tokenizer.json of a folder, for `size` rows of token embeddings.
 
-    With tags, `languages` are those to give names to. `config` is the content of config.json. Raises
-    MasscliError if the file is damaged or does not fit, if the library is missing, or if special tokens stand
-    around sources in a way that masscli lacks.
+    If the template has tags, those of `languages` get the names that masscli has for language tags. `config`
+    is the content of config.json. Raises MasscliError if the file is damaged or does not fit, if a language
+    has no tag, if the library is missing, or if special tokens stand around sources in a way that masscli
+    lacks.
     """
     path = folder / TOKENIZER
     files = read_tokenizer_files(folder, "MBartTokenizer")
@@ -128,7 +129,10 @@ def _language_codes(files: TokenizerFiles) -> dict[str, int]:
 
 
 def _read_template(files: TokenizerFiles, path: Path) -> _Template:
-    """Return the special tokens around a source. Raises MasscliError if tokenizer.json has no template."""
+    """Return the ids of the special tokens around a source, from the template in tokenizer.json (`path`).
+
+    Raises MasscliError if it has no template, or a damaged one.
+    """
     part = files.part["post_processor"]
     known: Any = part.get("special_tokens")
     items = part.get("single")
@@ -157,10 +161,11 @@ def _read_template(files: TokenizerFiles, path: Path) -> _Template:
 def _tag_framing(
     template: _Template, config: Mapping[str, Any], codes: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Return where tags of languages stand, as fields of `ModelConfig`; `codes` are their ids.
+    """Return where tags of languages stand, as fields of `ModelConfig`; `codes` are the ids of tags by code.
 
-    The template shows it for sources. Targets begin with the tag if config.json says so, and in mBART-25,
-    which puts it behind sources; in mBART-50, M2M100 and NLLB the decoder reads the end symbol first.
+    The template shows it for sources. A decoder reads the tag first if the content of config.json (`config`)
+    says so, and in mBART-25, the mBART with the tag behind sources; in mBART-50, M2M100 and NLLB it reads the
+    end symbol first, and the tag is forced.
     """
     source_tag = "first" if template.before else "last"
     starts_with_tag = source_tag == "last" and config.get("model_type") == "mbart"

@@ -35,9 +35,9 @@ class Seq2SeqVocabulary:
     path: Path
     """The file that it was read from, which errors name."""
     model: bytes
-    """The content of masscli's vocabulary file."""
+    """The content of masscli's vocabulary file (vocab.model)."""
     framing: Mapping[str, Any] = field(default_factory=dict)
-    """Values of fields of `ModelConfig` that say where the tags of languages stand."""
+    """Values of fields of `ModelConfig` that say where tags of languages and start symbols stand."""
     forced_prefix: tuple[int, ...] = ()
     """Ids that every output begins with, whatever its language."""
     source_start: int | None = None
@@ -49,9 +49,10 @@ class Seq2SeqVocabulary:
 
 
 def read_ids(path: Path) -> dict[str, int]:
-    """Return the ids by piece of a vocab.json.
+    """Return the ids by piece of a vocab.json, which need not be without gaps.
 
-    Raises MasscliError if it is missing, or is no object in which each piece has an id of its own.
+    Raises MasscliError if the file is missing or damaged, or is no object in which each piece has an id of
+    its own.
     """
     try:
         ids = parse_json(read_regular_text(path))
@@ -88,11 +89,17 @@ def row_of(role: str, vocab: Vocabulary, rows: Sequence[int], path: Path) -> int
 def read_model(folder: Path, *names: str) -> tuple[Path, bytes]:
     """Return the path and the bytes of the first of these files that exists in the folder.
 
-    Raises MasscliError, which names the first file, if none exists.
+    Raises MasscliError if none exists, naming the first one, or if the file cannot be read.
     """
     for name in names:
-        if (folder / name).exists():
-            return folder / name, read_regular(folder / name)
+        path = folder / name
+        if path.exists():
+            try:
+                return path, read_regular(path)
+            except OSError as error:
+                raise MasscliError(
+                    f"{path}: cannot be read ({error.strerror})"
+                ) from None
     raise MasscliError(f"{folder}: has no {names[0]}", _MISSING)
 
 
@@ -101,7 +108,8 @@ def place_pieces(
 ) -> tuple[list[str], list[int]]:
     """Return a list with the piece of each of `size` ids, and the sorted ids that no piece has.
 
-    In the list these have `<unusedN>`. Raises MasscliError, which names `path`, if an id is not below `size`.
+    In the list, an id N without a piece has `<unusedN>`. Raises MasscliError, which names `path`, if an id is
+    negative, or not below `size`.
     """
     last = max(ids.values(), default=-1)
     if last >= size or min(ids.values(), default=0) < 0:
@@ -162,7 +170,8 @@ def language_ids(
 def special_tokens_in_order(folder: Path) -> list[str]:
     """Return the additional special tokens of the tokenizer in a folder, in the order in which it lists them.
 
-    They come from special_tokens_map.json, or else from tokenizer_config.json; without both there are none.
+    They come from special_tokens_map.json, or else from tokenizer_config.json; if neither lists any, the
+    result is empty.
     """
     for name in ("special_tokens_map.json", TOKENIZER_CONFIG):
         content = read_json_if_present(folder / name)
@@ -183,7 +192,7 @@ def _text_of(token: Any) -> str:
 def added_token_ids(folder: Path) -> dict[str, int]:
     """Return the ids of added tokens by their text, from tokenizer.json and tokenizer_config.json.
 
-    Where the files differ, tokenizer_config.json counts. Entries without a valid id are left out.
+    Where the files differ, tokenizer_config.json counts. Entries whose id is no integer are left out.
     """
     found = {}
     listed = read_json_if_present(folder / "tokenizer.json").get("added_tokens")

@@ -30,7 +30,8 @@ SHARED = "model.shared.weight"
 ENCODER = "model.encoder.embed_tokens.weight"
 DECODER = "model.decoder.embed_tokens.weight"
 OUTPUT = "lm_head.weight"
-"""Names of the token embeddings of both stacks, of each, and of the output weights."""
+"""Hugging Face's names of the token embeddings that both stacks share, of those of each stack, and of the
+output weights (which have this name here also in FSMT)."""
 _POSITIONS = re.compile(
     r"model\.(encoder|decoder)\.embed_positions\.(weight|weights|_float_tensor)"
 )
@@ -57,11 +58,12 @@ def normalize_weights(
 ) -> Seq2SeqWeights:
     """Return the weights in float32 under the names of the family's class with the output layer.
 
-    The prefix `model.` is added to the names of a model that was saved without it. Left out are buffers, and
-    tables of sinusoids, which masscli computes. Pegasus's positions, which are sinusoids too unless they
-    were trained, are computed if a file lacks those of both stacks, as Hugging Face's library does. `config`
-    is the content of config.json. Raises MasscliError, which names `path`, if two tensors have the same name
-    then, or if the numbers of one are not finite or not floating-point.
+    The prefix `model.` is added to the names of a model that was saved without it, and FSMT's output weights
+    are named as in the other families. Left out are buffers, and tables of sinusoids, which masscli computes.
+    Pegasus's positions, which are sinusoids too unless they were trained, are computed if a file lacks those
+    of both stacks, as Hugging Face's library does. `config` is the content of config.json with valid sizes.
+    Raises MasscliError, which names `path`, if two tensors have the same name then, or if the numbers of one
+    are not finite or not floating-point.
     """
     weights = without_wrapper(weights, path)
     # The library saves a model without its output layer under names without this prefix.
@@ -97,9 +99,10 @@ class TokenTables:
     decoder: Tensor
     output: Tensor
     one_embedding: bool
-    """Whether encoder and decoder have the same embeddings."""
+    """Whether encoder and decoder have the same embeddings, by their names or their values."""
     is_tied: bool
-    """Whether the output weights are the decoder's embeddings."""
+    """Whether the output weights are the decoder's embeddings, so that the output layer has none of its
+    own."""
     notes: Sequence[str] = ()
     """Lines for the user about tied tables that are stored with different values."""
 
@@ -112,8 +115,9 @@ def read_tables(
 ) -> TokenTables:
     """Return the token embeddings and output weights that the model of a config.json (`config`) has.
 
-    Raises MasscliError, which names `path`, if a table is missing, or the configuration beside it if
-    `tie_word_embeddings` is neither true nor false there.
+    `tensors` are named as by `normalize_weights`. Raises MasscliError, which names their file `path`, if a
+    table is missing; it names the config.json beside that file if tie_word_embeddings is neither true nor
+    false there.
     """
     tied_by_default = family.config_defaults["tie_word_embeddings"]
     is_tied = read_flag(
@@ -158,10 +162,10 @@ def has_own_tables(family: Seq2SeqFamily, config: Mapping[str, Any]) -> bool:
 def _own_tables(
     family: Seq2SeqFamily, tensors: Mapping[str, Tensor], is_tied: bool, path: str
 ) -> TokenTables:
-    """Return the tables of a model whose stacks do not share their embeddings.
+    """Return the tables of a model whose config.json does not let its stacks share their embeddings.
 
-    In FSMT, `is_tied` says that even so all of them are the same. Raises MasscliError, which names `path`, if
-    a table is missing.
+    `is_tied` is tie_word_embeddings of config.json: that the output weights are the decoder's embeddings, and
+    in FSMT that those are the encoder's, too. Raises MasscliError, which names `path`, if a table is missing.
     """
     encoder = _require(tensors.get(ENCODER), ENCODER, path)
     if family.own_tables and is_tied:
@@ -194,9 +198,10 @@ def convert_weights(
 ) -> dict[str, Tensor]:
     """Return the tensors of masscli's model by name.
 
-    `rows` has, for the encoder and the decoder, masscli's id of each row of their embeddings. Embeddings of
-    further ids in `vocab` are drawn with a fixed seed. Raises MasscliError, which names `path`, if a tensor
-    is missing, has another shape, or is unknown.
+    `tensors` are named as by `normalize_weights`, and `tables` are those of the same file. `rows` has, for
+    `encoder` and `decoder`, masscli's id of each row of their embeddings. Embeddings of further ids in
+    `vocab` are drawn with a fixed seed, and their output biases are 0. Raises MasscliError, which names
+    `path`, if a tensor is missing, has another shape, or is unknown.
     """
     # These are in `tables` already.
     of_tables = (SHARED, ENCODER, DECODER, OUTPUT)
@@ -248,7 +253,7 @@ def convert_weights(
 def _with_new_rows(
     table: Tensor, places: Tensor, size: int, generator: torch.Generator
 ) -> Tensor:
-    """Return a table (size, D) with the rows of `table` at `places`; other rows are drawn at random."""
+    """Return a table (size, D) that has row n of `table` (V, D) at `places[n]`; other rows are random."""
     is_new = torch.ones(size, dtype=torch.bool)
     is_new[places] = False
     placed = torch.empty(size, table.shape[1])
@@ -261,9 +266,10 @@ def _with_new_rows(
 
 
 def _table(tables: TokenTables, part: str, owner: str) -> Tensor:
-    """Return the table of a file that becomes masscli's tensor `part.owner`.
+    """Return the table that becomes masscli's tensor `part.owner`, such as `output_weights.shared`.
 
-    An encoder has no output layer there; its embeddings take the place.
+    `part` is token_embeddings or output_weights. In masscli also an encoder with embeddings of its own has
+    output weights; it has none in the file, and gets its embeddings.
     """
     if owner == "encoder":
         return tables.encoder

@@ -9,8 +9,8 @@ These heads have a counterpart in Hugging Face's library:
     extract             two scores of each state (--qa-head linear)
     choose              BERT and ALBERT: one layer on the pooler
 
-Our regression head predicts numbers scaled to [0, 1]. Hugging Face's class has no scale, so the scale is
-folded into the weights and the bias of the last layer.
+masscli's regression head predicts numbers scaled to [0, 1]. Hugging Face's class has no scale, so the scale
+is folded into the weights and the bias of the last layer.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SPAN_LAYER = {"head.out": "qa_outputs"}
 
 @dataclass(frozen=True, slots=True)
 class _HeadClass:
-    """A class of Hugging Face's with a head, and the models of masscli's that it corresponds to."""
+    """A class of Hugging Face's with a head, and the heads and models of masscli's that it corresponds to."""
 
     suffix: str
     """What follows the name of the family in the name of the class, such as ForTokenClassification."""
@@ -94,8 +94,8 @@ def convert_task_head(
 ) -> ConvertedHead | None:
     """Convert the head of a fine-tuned run to a class of the family; return None if no class fits.
 
-    `objective_state` holds the tensors of the head by `STREAM.NAME`. A run with several streams has several
-    heads, so that no class fits.
+    `objective_state` holds the tensors of the checkpoint's objectives by `STREAM.NAME`. No class fits a run
+    with several streams, since it has several heads, nor a head with other tensors than those of the class.
     """
     # A run of several tasks has several heads, and a class has one.
     if len(checkpoint.recipe.stream) != 1:
@@ -136,7 +136,10 @@ def convert_task_head(
 
 
 def _framing_note(options: TableOptions) -> str:
-    """Return a note for the user on how texts were framed in training, which tokenizer files cannot say."""
+    """Return a note for the user on how texts were framed in training, which tokenizer files cannot say.
+
+    It names the format of pairs, that of BERT or RoBERTa, and the largest number of tokens.
+    """
     pair_format = options.pair_format
     if pair_format == "auto":
         pair_format = "bert"
@@ -156,7 +159,7 @@ def _unscale(tensors: dict[str, Tensor], layer: str, low: float, high: float) ->
 
 
 def _head_class(family: Family, options: ObjectiveConfig) -> _HeadClass | None:
-    """Return the family's class with a head for a task, or None if Hugging Face's library has none."""
+    """Return the family's class with a head for the task of `options`; None if the library has none."""
     match options:
         # A head over both orders of two texts adds two passes, which no class there does.
         case TextTaskOptions(both_orders=False):
@@ -186,7 +189,10 @@ def _head_config(family: Family, options: TableOptions) -> dict[str, Any]:
 
 
 def _label_config(options: ObjectiveConfig) -> dict[str, Any]:
-    """Return the entries of config.json about the labels of a task and its type; none if it has no labels."""
+    """Return the entries of config.json about a task's labels and type; none for tasks without labels.
+
+    A regression counts as a task with one label.
+    """
     match options:
         case ClassifyOptions(labels=labels):
             return {**_label_ids(labels), "problem_type": "single_label_classification"}

@@ -1,8 +1,8 @@
 """Convert the tensors of encoders and language models from Hugging Face's names to masscli's, and back.
 
-masscli stacks queries, keys and values into one tensor. GPT stores its matrices transposed. In an import,
-token embeddings get rows for the ids that masscli adds, behind the published ones, and every tensor is either
-used, reported or refused.
+masscli stacks queries, keys and values into one tensor. GPT stores its matrices transposed, as (in, out). In
+an import, token embeddings get rows for the ids that masscli adds, behind the published ones, and every
+tensor is either used, reported or refused.
 """
 
 from __future__ import annotations
@@ -29,14 +29,17 @@ _BUFFERS = re.compile(
 )
 _OUTPUT_WEIGHT = "output_weights.shared"
 _VOCAB_SIZED = ("token_embeddings.shared", "output_biases.shared", _OUTPUT_WEIGHT)
+"""masscli's names of the tensors with a row for each id of the vocabulary."""
 
 
 @dataclass(frozen=True)
 class ImportedTensors:
-    """The tensors of an imported model and its objective by masscli's names, and a report on the others."""
+    """The tensors of an imported model and of its objective's head, and a report on other tensors."""
 
     model: dict[str, Tensor]
+    """All tensors of the model, by masscli's names."""
     objective: dict[str, Tensor]
+    """The tensors of the head of the family's objective, by masscli's names; empty if there is no head."""
     new: list[str]
     """Names of the model's tensors that the published weights do not have, and that got initial values."""
     left_behind: list[str]
@@ -72,7 +75,7 @@ def normalize_names(family: Family, tensors: Tensors, path: str) -> dict[str, Te
 
 
 def find_contents(family: Family, tensors: Tensors) -> Contents:
-    """Return which parts published weights have; their names must be those of `normalize_names`."""
+    """Return which parts published weights have; `tensors` must have the names of `normalize_names`."""
     return Contents(
         pooler=_has_any(family.tensor_names(family.pooler, layers=0), tensors),
         lm_head=_has_any(family.tensor_names(family.lm_head, layers=0), tensors),
@@ -110,7 +113,8 @@ def from_hf(
 
     `tensors` have the names that `normalize_names` gives. Their token embeddings have `vocab_size` rows,
     masscli's `size`. New rows and tensors get initial values, drawn with a fixed seed. Raises MasscliError,
-    which names `path`, if a tensor is missing, has another shape, is not finite, or is unknown.
+    which names `path`, if a tensor is missing, has another shape, is not finite, or is unknown, or if tensors
+    that config.json ties differ.
     """
     remaining, notes = _merge_tied(family, config, tensors, path)
     sources = _take_sources(family, config, remaining, vocab_size, path)
@@ -153,8 +157,8 @@ def to_hf(
 ) -> dict[str, Tensor]:
     """Convert masscli's tensors of a model to Hugging Face's, with `size` rows of token embeddings.
 
-    In the table of positions `position_offset` rows come before the first position. If masscli's table has
-    another number of such rows, they are replaced by zeros.
+    Tensors that `tensors` lacks are left out. In the converted table of positions `position_offset` rows come
+    before the first position; if masscli's has another number of such rows, zeros take their place.
     """
     converted: dict[str, Tensor] = {}
     for name, their_names in _model_names(family, config).items():
@@ -190,8 +194,9 @@ def _take_sources(
 ) -> dict[str, Tensor]:
     """Remove the tensors of the model from `remaining`, and return them in float32 by Hugging Face's names.
 
-    The LM head may be absent as a whole. Raises MasscliError, which names `path`, if another tensor is
-    missing, or if one has another shape than `config` asks for, or numbers that are not finite.
+    Token embeddings must have `vocab_size` rows. The LM head may be absent as a whole. Raises MasscliError,
+    which names `path`, if another tensor is missing, or if one has another shape than `config` asks for, or
+    numbers that are not finite.
     """
     lm_head = {
         theirs for (theirs,) in family.tensor_names(family.lm_head, layers=0).values()
@@ -269,7 +274,7 @@ def _concatenate(family: Family, name: str, parts: Sequence[Tensor]) -> Tensor:
 
 
 def _model_names(family: Family, config: ModelConfig) -> dict[str, tuple[str, ...]]:
-    """Return the names of masscli's tensors, each with those of the published ones it is made of."""
+    """Return the names of the model's tensors, masscli's each with Hugging Face's of what it is made of."""
     layers = max(config.encoder_layers, config.decoder_layers)
     names = family.tensor_names(
         family.body, family.pooler, family.lm_head, layers=layers
@@ -286,9 +291,10 @@ def _meta_tensors(config: ModelConfig, vocab_size: int) -> Tensors:
 
 
 def _initial_value(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Return the initial value of a tensor that is not published, as in all families.
+    """Return the initial value of a tensor, or of new rows of one, that published weights lack.
 
-    Biases are 0, weights of norms are 1, and others are normal with mean 0 and standard deviation 0.02.
+    As in all families, biases are 0, weights of norms are 1, and others are drawn from a normal distribution
+    with mean 0 and standard deviation 0.02. `name` is masscli's.
     """
     if name.endswith("bias") or name.startswith("output_biases."):
         return torch.zeros(shape)
@@ -308,9 +314,10 @@ def _merge_tied(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Return the tensors with each tied one under one name, and notes on biases whose two copies differ.
 
-    Of two different biases, the one under the second name is kept, which Hugging Face's library adds. Raises
-    MasscliError if output weights differ from the token embeddings although config.json ties them: versions
-    of the library disagree on these.
+    The output bias has two names in some families (`Family.tied_bias`). If its copies differ, the one under
+    the second name is kept, since that is what Hugging Face's library adds to the logits. Raises MasscliError
+    if output weights differ from the token embeddings although config.json ties them: versions of the library
+    disagree on which of them count.
     """
     merged = dict(tensors)
     notes = []

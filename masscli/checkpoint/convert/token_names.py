@@ -11,7 +11,8 @@ from masscli.text.tokenizer import Tokenizer
 def token_names(tokenizer: Tokenizer) -> list[str]:
     """Return a list with the name of each id: its piece, as the program that made the vocabulary writes it.
 
-    Ids without a piece get a name by their role, such as `<lang:de>`, which no other id has.
+    Ids without a piece get a name by their role, such as `<lang:de>`, or by their number, such as `<103>`. No
+    two ids have the same name, unless two pieces of the vocabulary do.
     """
     if tokenizer.model_kind in (TRAINED_BPE, SENTENCEPIECE):
         model = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model_bytes)

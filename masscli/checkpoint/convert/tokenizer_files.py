@@ -109,7 +109,7 @@ class TokenizerFiles:
     def flag(self, key: str, default: bool) -> bool:
         """Return a setting of tokenizer_config.json, or `default` if it is not there.
 
-        Raises MasscliError if it is neither true nor false.
+        0 and 1 stand for false and true. Raises MasscliError for any other value.
         """
         return read_flag(self.settings, key, default, self.folder / SETTINGS)
 
@@ -121,7 +121,8 @@ class TokenizerFiles:
         """Return the ids of the special pieces in a list of all pieces, by masscli's names (`<s>`, `<mask>`).
 
         Special tokens that are not among the pieces are left out, and so is an unknown token that is the same
-        as the end (GPT-2). Without a start or end token, `<s>` and `</s>` are those of [CLS] and [SEP].
+        as the end (GPT-2). Without a start or end token, `<s>` and `</s>` have the ids of the tokens for
+        `cls` and `sep`.
         """
         ids = {piece: i for i, piece in enumerate(pieces)}
         found = {
@@ -166,8 +167,8 @@ class _Parts:
 def read_tokenizer_files(folder: Path, default_class: str) -> TokenizerFiles:
     """Read the files of the tokenizer in a folder, but not its vocabulary.
 
-    If neither tokenizer_config.json nor config.json names its class, this is `default_class`. Raises
-    MasscliError if a file is damaged.
+    If neither tokenizer_config.json nor config.json names its class, this is `default_class`; `Fast` at the
+    end of a name is dropped. Raises MasscliError if a file is damaged.
     """
     settings = read_json_if_present(folder / SETTINGS)
     content = read_json_if_present(folder / TOKENIZER)

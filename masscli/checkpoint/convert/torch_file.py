@@ -1,9 +1,10 @@
 """Read a file that `torch.save` wrote, without executing anything that it asks for.
 
 Such a file is a pickle, which names the functions and classes that rebuild its objects. Here only tensors,
-dictionaries, lists, texts and numbers are rebuilt. Every other object of a program, such as an argparse
-Namespace or a node of omegaconf, becomes an `InertObject`, which holds what the pickle says about it and does
-nothing. A pickle that asks for anything in Python's standard library besides some containers is refused.
+containers (dictionaries, lists, tuples, sets), texts and numbers are rebuilt. Every other object of a
+program, such as an argparse Namespace or a node of omegaconf, becomes an `InertObject`, which holds what the
+pickle says about it and does nothing. A pickle that asks for anything else in Python's standard library than
+containers and the names in `_INERT_STANDARD_CLASSES` is refused.
 
 Both formats are read: the zip archive of PyTorch 1.6 and later, and the sequence of pickles of older
 versions. The numbers of a tensor are read from the file only when they are asked for, so that the state of an
@@ -44,6 +45,7 @@ _ZIP_ERRORS = (
 )
 """What Python raises for a damaged zip archive: also for a name that is not UTF-8, for a compression that it
 does not know, and for an entry that seems to be encrypted."""
+# Of complex and quantized numbers no checkpoint of these programs has any.
 _STORAGE_TYPES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -114,6 +116,7 @@ _NUMPY_NUMBERS = {
     "f4": "f",
     "b1": "?",
 }
+"""Formats of the module `struct` by NumPy's names of dtypes."""
 
 
 class InertObject:
@@ -138,6 +141,7 @@ class InertObject:
         self.state: Any
 
     def __setstate__(self, state: Any) -> None:
+        """Keep the state that the pickle gives to the object."""
         self.state = state
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -172,7 +176,7 @@ class StoredTensor:
 class _Storage:
     """The elements of one or several tensors in a file: `count` numbers of type `dtype`.
 
-    `read_bytes` takes the number of bytes to read, and returns the first so many bytes of the storage.
+    `read_bytes` takes a number of bytes, and reads so many from the beginning of the storage.
     """
 
     path: Path
@@ -270,9 +274,14 @@ def plain(value: Any) -> Any:
 
 
 def _numpy_number(value: InertObject) -> Any:
-    """Return the number that a NumPy scalar stands for; if its dtype is unknown, return it unchanged."""
+    """Return the number that a pickled NumPy scalar stands for.
+
+    An object with an unknown dtype, or without as many bytes as its dtype has, is returned unchanged.
+    """
+    # The arguments are the dtype and the bytes; a damaged pickle may lack them.
     dtype, data = (*value.args, None, None)[:2]
     name = dtype.args[0] if isinstance(dtype, InertObject) and dtype.args else None
+    # Before protocol 3 pickles have bytes as a call of _codecs.encode on text.
     if isinstance(data, InertObject) and data.args and isinstance(data.args[0], str):
         data = data.args[0].encode("latin-1")
     code = _NUMPY_NUMBERS.get(str(name))
@@ -298,6 +307,10 @@ class _Unpickler(pickle.Unpickler):
         self._storages = storages
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return what the pickle's name of a class or function stands for; nothing is imported.
+
+        Raises _RefusedError for a name in the standard library that is not listed in this module.
+        """
         full_name = f"{module.replace('__builtin__', 'builtins')}.{name}"
         if full_name in _CONTAINERS:
             return _CONTAINERS[full_name]
@@ -325,6 +338,7 @@ class _Unpickler(pickle.Unpickler):
         return type("InertObject", (InertObject,), {"kind": full_name})
 
     def persistent_load(self, persistent_id: Any) -> _Storage:
+        """Return the storage that a pickle refers to. Raises _RefusedError if the reference is damaged."""
         # Before PyTorch 2.0 there are six parts, of which the last one was for views.
         kind, dtype, key, _, count, *_ = persistent_id
         if (
@@ -340,6 +354,10 @@ class _Unpickler(pickle.Unpickler):
 def _unpickle(
     file: BinaryIO, storages: Callable[[str, torch.dtype, int], _Storage]
 ) -> Any:
+    """Return the object of the pickle at the position of `file`, see `_Unpickler`.
+
+    Raises _RefusedError if it is damaged, or asks for anything that is refused.
+    """
     try:
         return _Unpickler(file, storages).load()
     except _RefusedError:
@@ -395,10 +413,11 @@ def _rebuild_parameter(data: Any, *_: Any) -> Any:
 def _rebuild_tensor(
     storage: Any, offset: Any, shape: Any, stride: Any, *_: Any
 ) -> StoredTensor:
-    """Return a tensor of a storage.
+    """Return a tensor of a storage; `offset` and `stride` count elements.
 
-    Raises _RefusedError if it needs more elements than the storage has, or if it is larger than the storage
-    because it repeats elements, as `Tensor.expand` does, and has more than `MAX_REPEATED` of them.
+    Raises _RefusedError if the arguments are damaged, if the tensor needs more elements than the storage has,
+    or if it is larger than the storage because it repeats elements, as `Tensor.expand` does, and has more
+    than `MAX_REPEATED` of them.
     """
     numbers = (offset, *shape, *stride)
     if not isinstance(storage, _Storage) or any(
@@ -414,7 +433,10 @@ def _rebuild_tensor(
 
 
 def _read_zip(path: Path) -> Any:
-    """Return the object in a file of PyTorch 1.6 or later. Raises _RefusedError if it is damaged."""
+    """Return the object in a file of PyTorch 1.6 or later, a zip archive.
+
+    Raises _RefusedError if it is damaged, no archive of `torch.save`, or of a big-endian machine.
+    """
     try:
         # Stays open for as long as there are tensors to be read: its list of entries is as long as the model.
         archive = zipfile.ZipFile(path)
@@ -457,7 +479,8 @@ def _read_legacy(path: Path) -> Any:
     """Return the object in a file of a PyTorch before 1.6.
 
     Such a file holds pickles of a magic number, a version, a description of the machine, the object, and the
-    list of keys of storages; the numbers of the storages follow. Raises _RefusedError if it is damaged.
+    list of keys of storages; the numbers of the storages follow. Raises _RefusedError if it is damaged, of
+    another format, or of a big-endian machine.
     """
     storages = _LegacyStorages(path)
     with path.open("rb") as file:

@@ -42,8 +42,9 @@ def export_translator(
 ) -> list[str]:
     """Write the folder `output` for translation from `source` to `target`, and return notes for the user.
 
-    Raises MasscliError if `output` is not empty, or if no family of Hugging Face's computes the same as the
-    model; the message then names the setting that prevents it.
+    Both must be languages of the model. Raises MasscliError if `output` is not empty or cannot be written, or
+    if no family of Hugging Face's computes the same as the model; the message then names the setting that
+    prevents it.
     """
     require_empty_folder(output)
     directed = fold_direction(checkpoint, source, target)
@@ -74,22 +75,23 @@ def export_translator(
         notes.append(
             f"its vocabulary is in the folder {OWN_VOCABULARY}, which masscli import reads"
         )
-        notes.append(
-            "special tokens around sources: "
-            + ", ".join(f"{k} {v}" for k, v in around.items())
-        )
+        listed = ", ".join(f"{key} {ids}" for key, ids in around.items())
+        notes.append(f"special tokens around sources: {listed}")
     files |= notice_file(checkpoint.state.attribution)
     files[CONFIG] = _to_json(config)
     files[GENERATION_CONFIG] = _to_json(generation)
     write_folder(output, files, tensors)
-    left_behind = [name for name in checkpoint.objective_state() if name]
+    left_behind = list(checkpoint.objective_state())
     if left_behind:
         notes.append(f"left behind: {', '.join(left_behind)}")
     return notes
 
 
 def _special_ids(directed: DirectedModel, vocab: Vocabulary) -> dict[str, Any]:
-    """Return the special ids of a model by their keys in config.json and generation_config.json."""
+    """Return the special ids of a model by their keys in config.json and generation_config.json.
+
+    They are rows of the decoder's embeddings, and None for a symbol that has no row there.
+    """
     ids = {
         "pad_token_id": vocab.pad,
         "bos_token_id": vocab.bos,
@@ -108,7 +110,8 @@ def _search_settings(
 ) -> dict[str, Any]:
     """Return entries of generation_config.json for the same search as `masscli generate --early-stop`.
 
-    `options` are the default options of generation that were imported with the model, if it was.
+    `options` are the generation options that were imported with the model, by field of `GenerationConfig`;
+    they are empty for a model that was not imported.
     """
     forced = len(directed.forced_tokens)
     # Their library does not force a token that it suppresses.
@@ -132,7 +135,8 @@ def _lines_to_try(
 ) -> tuple[list[tuple[str, str]], str]:
     """Return pairs (language, line) to compare two tokenizers on, and text for the user on their origin.
 
-    They are sentences of the demo, and the validation and test sets of the run if its data still exists.
+    They are sentences of the demo, and in both languages the validation and test set of the run, as far as
+    its data folder still exists and has them.
     """
     lines = []
     for sentence in draw_sentences(_DEMO_SENTENCES):

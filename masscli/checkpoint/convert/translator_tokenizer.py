@@ -78,9 +78,9 @@ def tokenizer_files(
 def _imported_tokenizer_json(
     tokenizer: Tokenizer, directed: DirectedModel, settings: Mapping[str, Any]
 ) -> Files:
-    """Return a tokenizer.json that was imported, with the special tokens of one direction, and its settings.
+    """Return a tokenizer.json that was imported, with the special tokens of one direction around sources.
 
-    The settings are added to `settings`.
+    The second file, tokenizer_config.json, has `settings`, and the class and the special tokens.
     """
     vocabulary = unpack(tokenizer.model_bytes, fast_tokenizer.HEADER)
     pieces = vocabulary.pieces
@@ -133,9 +133,10 @@ def _template_token(number: int) -> dict[str, Any]:
 def _marian_files(
     parts: Sequence[bytes], direction: tuple[str, str], settings: Mapping[str, Any]
 ) -> Files:
-    """Return the files of a MarianTokenizer for one vocabulary in `parts`, or for one of each language.
+    """Return the files of a MarianTokenizer for `direction`, the source and the target language.
 
-    Its own settings are added to `settings`.
+    `parts` has the packed vocabulary of both, or one of each. tokenizer_config.json has `settings`, and those
+    of the class.
     """
     source, target = direction
     vocabularies = [unpack(part, numbered_sentencepiece.HEADER) for part in parts]
@@ -163,9 +164,10 @@ def _marian_files(
 def _fsmt_files(
     parts: Sequence[bytes], direction: tuple[str, str], settings: Mapping[str, Any]
 ) -> Files:
-    """Return the files of an FSMTTokenizer for one dictionary in `parts`, or for one of each language.
+    """Return the files of an FSMTTokenizer for `direction`, the source and the target language.
 
-    Its own settings are added to `settings`.
+    `parts` has the packed dictionary of both, or one of each. tokenizer_config.json has `settings`, and those
+    of the class.
     """
     vocabularies = [unpack(part, dictionary_model.HEADER) for part in parts]
     merges = "".join(f"{merge}\n" for merge in vocabularies[0].rest.get("merges", []))
@@ -180,7 +182,11 @@ def _fsmt_files(
 
 
 def _with_word_ends(vocabulary: PackedVocabulary) -> dict[str, int]:
-    """Return the ids of a dictionary by piece, where `</w>` in place of a missing `@@` ends a word."""
+    """Return the ids of a dictionary by piece, as FSMT writes pieces.
+
+    One that masscli writes without `@@` ends a word and gets `</w>`; from others `@@` is removed. Special
+    pieces stay as they are.
+    """
     special_ids = set(vocabulary.special_ids.values())
     renamed = {}
     for piece, number in published_ids(vocabulary).items():

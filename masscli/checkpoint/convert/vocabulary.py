@@ -75,8 +75,8 @@ def read_vocabulary(
     """Read the vocabulary of a published model in a folder; its token embeddings have `vocab_size` rows.
 
     The class of its tokenizer is `default_class` if no file names it. In the result, ids from `vocab_size` on
-    are new: special symbols, and those of `languages`, that the vocabulary lacks. Raises MasscliError if
-    there is no vocabulary that can be read, or if it does not fit the embeddings.
+    are new: special symbols and tags of `languages` that the vocabulary lacks. Raises MasscliError if there
+    is no vocabulary that can be read, or if it does not fit the embeddings.
     """
     # A folder that masscli has exported itself may have no other vocabulary.
     if (folder / OWN_VOCABULARY).is_dir():
@@ -130,7 +130,8 @@ def _read_own(
 def _read_published(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Read the vocabulary with one of masscli's readers, or else through Hugging Face's library.
 
-    Raises MasscliError if no reader fits and there is no tokenizer.json that the library could read.
+    Raises MasscliError if files are damaged or do not fit `vocab_size`, the number of rows of the embeddings,
+    or if no reader of masscli's can read them and there is no tokenizer.json that the library could read.
     """
     kind = files.part["model"].get("type")
     reader = READERS.get(files.class_name)
@@ -155,8 +156,8 @@ def _read_through_library(
 ) -> PublishedVocabulary:
     """Read tokenizer.json through the package `tokenizers`.
 
-    `reason` is a clause on why masscli's own reader does not, for messages. Raises MasscliError if the
-    package is missing, or if the tokenizer cannot be used.
+    `reason` is a clause on why masscli's own reader does not read it, for messages. Raises MasscliError if
+    the package is missing, if the tokenizer cannot be used, or if it has more ids than `vocab_size`.
     """
     path = files.folder / TOKENIZER
     if find_marker(files.content) is None:

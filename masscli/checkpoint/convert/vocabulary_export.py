@@ -38,7 +38,8 @@ Files = dict[str, bytes]
 class ExportedVocabulary:
     """The contents of a vocabulary's files by name, and notes for the user.
 
-    `size` is the number of rows of the token embeddings that belong to the exported vocabulary.
+    `size` is the number of rows of the token embeddings that belong to the exported vocabulary; rows behind
+    them are not exported.
     """
 
     files: Files
@@ -230,7 +231,7 @@ def published_ids(vocabulary: PackedVocabulary) -> dict[str, int]:
 
 
 def _published_pieces(vocabulary: PackedVocabulary) -> Sequence[str]:
-    """Return the pieces in the order of their ids without the placeholders of unused ids at the end."""
+    """Return the pieces in the order of their ids, without the placeholders of unused ids."""
     unused = set(vocabulary.unused_ids)
     return [piece for i, piece in enumerate(vocabulary.pieces) if i not in unused]
 
@@ -240,7 +241,8 @@ def _special_tokens(
 ) -> dict[str, Any]:
     """Return the entries of tokenizer_config.json about special tokens.
 
-    They are one for each role (`bos_token`, ...) whose id is a published piece, and a list of all others.
+    There is one for each role (`bos_token`, ...) whose id is that of a published piece, and the list
+    `additional_special_tokens` of all other special pieces, if there are any.
     """
     settings: dict[str, Any] = {}
     unused = set(vocabulary.unused_ids)

@@ -30,8 +30,9 @@ _ROLES = ("pad", "unk", "cls", "sep", "mask")
 def read_wordpiece(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Read a WordPiece vocabulary for a model with `vocab_size` rows of token embeddings.
 
-    Rows without a piece get the names `[unusedN]`. Raises UnreadableError if the tokenizer does anything in
-    another way than BERT's, and MasscliError if the vocabulary is missing or does not fit.
+    Rows without a piece get names such as `[unused0]` that no piece has. Raises UnreadableError if the
+    tokenizer does anything in another way than BERT's, and MasscliError if the vocabulary is missing, damaged
+    or does not fit.
     """
     # The ids of special pieces are found by these names when the vocabulary is read.
     for role, piece in zip(_ROLES, REQUIRED_PIECES, strict=True):
@@ -41,7 +42,8 @@ def read_wordpiece(files: TokenizerFiles, vocab_size: int) -> PublishedVocabular
         path, pieces = _read_tokenizer_json(files)
         preprocessing = accents_rule(*expect_bert_normalizer(files))
     else:
-        path, pieces = files.folder / VOCAB, _read_vocab_txt(files)
+        path = files.folder / VOCAB
+        pieces = _read_vocab_txt(files)
         preprocessing = _preprocessing_of_settings(files, pieces)
     all_pieces = with_added_tokens(path, pieces, files, vocab_size)
     published = len(all_pieces)
@@ -103,7 +105,8 @@ def _preprocessing_of_settings(
     """Return how text is prepared, according to tokenizer_config.json.
 
     If it has no do_lower_case, text is lower-cased unless an ordinary piece has an upper-case letter. Raises
-    UnreadableError if it prepares text in a way that masscli does not know.
+    UnreadableError if it prepares text in a way that masscli does not know, and MasscliError if a setting is
+    damaged.
     """
     expect(files.flag("do_basic_tokenize", True), "do_basic_tokenize is false")
     expect(

@@ -37,7 +37,8 @@ from masscli.text.tokenizer import Tokenizer
 
 TITLE = "XLM"
 GENERATION = {"beam": 1, "lenpen": 1.0, "max_len_a": 1.5, "max_len_b": 10}
-"""Values of fields of GenerationConfig with which masscli generates as translate.py of XLM and MASS does."""
+"""The default search of translate.py of XLM and MASS, as fields of `GenerationConfig`. There the length limit
+comes from the longest source of a batch; here each source has its own."""
 EOS_ID = XLM_SPECIAL_PIECES.index("</s>")
 _STACK_KEYS = {"encoder": "encoder", "decoder": "decoder", "model": "encoder"}
 """For each key of a file that holds a part of the model, masscli's stack that the part becomes."""
@@ -53,10 +54,10 @@ def is_xlm(content: Any) -> bool:
 
 
 def convert_xlm(request: ImportRequest, content: Mapping[str, Any]) -> ForeignModel:
-    """Convert the content of a checkpoint file of XLM or MASS.
+    """Return the model in `content`, a checkpoint file of XLM or MASS, in masscli's form.
 
     Raises MasscliError if the file is incomplete, or if the model or an option of the request is not
-    supported.
+    supported. A file with wrong types raises other errors, which `import_file` reports.
     """
     params = attributes(content["params"])
     request.refuse(
@@ -126,7 +127,10 @@ def _refuse_unsupported(request: ImportRequest, params: Mapping[str, Any]) -> No
 
 
 def _language_ids(request: ImportRequest, params: Mapping[str, Any]) -> dict[str, int]:
-    """Return the ids of the languages in a file by name, sorted by id. Raises MasscliError if it has none."""
+    """Return the ids of a file's languages by name, in the order of ids, from its training options `params`.
+
+    Raises MasscliError if it has none, or if the ids are not 0, 1, ... without gaps.
+    """
     ids = params.get("lang2id")
     if isinstance(ids, Mapping):
         # Some files have numbers of NumPy.
@@ -146,7 +150,8 @@ def _tokenizer(
 ) -> tuple[Tokenizer, list[str]]:
     """Return a tokenizer with the ids of the file's dictionary, and notes for the user about it.
 
-    It cuts words with the BPE codes of the request, or text at white space if there are none.
+    It cuts words with the BPE codes of the request, or text at white space if there are none. Raises
+    MasscliError if the dictionary or the BPE codes are damaged.
     """
     pieces = _pieces(request, content["dico_id2word"])
     if request.bpe_codes is not None:
@@ -196,7 +201,7 @@ def _text_note(request: ImportRequest) -> str:
 
 
 def _pieces(request: ImportRequest, id2word: Any) -> list[str]:
-    """Return the pieces of XLM's dictionary in the order of their ids.
+    """Return the pieces of XLM's dictionary in the order of their ids; `id2word` should have them by id.
 
     Raises MasscliError if it is damaged, or does not begin with XLM's special pieces.
     """
@@ -236,7 +241,9 @@ def _config(
 ) -> ModelConfig:
     """Return the configuration of the model, with sizes from its tensors and other values from `params`.
 
-    Raises MasscliError if neither the request nor the file has the number of attention heads.
+    `params` are the file's training options, `parts` its tensors by stack, and `languages` those that the
+    model has parameters for. Raises MasscliError if neither the request nor the file has the number of
+    attention heads, or if an option is damaged.
     """
     # Encoder and decoder have the same sizes in XLM.
     table = next(iter(parts.values()))
@@ -253,15 +260,14 @@ def _config(
     if "decoder" in parts and "encoder_attn.0.out_lin.0.weight" in parts["decoder"]:
         cross_output = "language"
     sinusoidal = read_flag(params, "sinusoidal_embeddings", False, request.path)
+    has_gelu = read_flag(params, "gelu_activation", False, request.path)
     values = {
         "arch": "mass-xlm",
         "dim": table.shape("embeddings.weight")[1],
         "ffn_dim": table.shape("ffns.0.lin1.weight")[0],
         "heads": heads,
         "max_positions": min(position_rows),
-        "activation": "gelu"
-        if read_flag(params, "gelu_activation", False, request.path)
-        else "relu",
+        "activation": "gelu" if has_gelu else "relu",
         "tie_output": read_flag(params, "share_inout_emb", True, request.path),
         "languages": "embedding" if languages else "none",
         "cross_output": cross_output,
@@ -278,7 +284,11 @@ def _config(
 
 
 class _Stack:
-    """The conversion of one part of a file, an encoder or a decoder, to the tensors of masscli's stack."""
+    """The conversion of one part of a file to the tensors of masscli's stack `stack` (encoder or decoder).
+
+    `table` has the tensors of the part. `vocab_size` is the number of masscli's ids, `language_ids` are the
+    file's ids of all languages by name, and `languages` those that the model has parameters for.
+    """
 
     def __init__(
         self,
@@ -310,6 +320,10 @@ class _Stack:
         return tensors
 
     def _embeddings(self) -> dict[str, Tensor]:
+        """Take the token, position and language embeddings and their norm; return them by masscli's names.
+
+        Raises MasscliError if one is missing, or if sinusoidal positions are other numbers than sinusoids.
+        """
         table = self._table
         ours = f"embeddings.{self._stack}"
         self._embedding = table.take("embeddings.weight")
@@ -338,6 +352,7 @@ class _Stack:
         return tensors
 
     def _check_sinusoids(self, positions: Tensor) -> None:
+        """Raise MasscliError if a table of positions (P, D) is not that of the interleaved sinusoids."""
         expected = sinusoids(len(positions), self._config.dim, "interleaved")
         # As near as numbers of half precision are.
         if not torch.allclose(positions, expected, atol=1e-3):
@@ -371,6 +386,7 @@ class _Stack:
         return tensors
 
     def _layer(self, layer: int) -> dict[str, Tensor]:
+        """Take the tensors of the layer with number `layer`, from 0, and return them by masscli's names."""
         table = self._table
         ours = f"{self._stack}.layers.{layer}"
         attention = f"attentions.{layer}"
@@ -390,6 +406,10 @@ class _Stack:
         return tensors
 
     def _cross_attention(self, layer: int) -> dict[str, Tensor]:
+        """Take the tensors of a layer's cross-attention and its norm; return them by masscli's names.
+
+        There are output projections for each language if the model has them (MASS).
+        """
         table = self._table
         theirs = f"encoder_attn.{layer}"
         ours = f"decoder.layers.{layer}.cross_attention"
@@ -416,10 +436,12 @@ def _streams(
     parts: Mapping[str, TensorTable],
     languages: Sequence[str],
 ) -> dict[str, Any]:
-    """Return streams of a recipe, by name, for the tasks that the model was trained for.
+    """Return the table `stream` of a recipe, with a stream for each task that the model was trained for.
 
-    A model without a decoder has masked language modelling for each language. Otherwise -s and -t give the
-    only direction, or the file lists the directions; if it lists none, each language has MASS.
+    A model without a decoder has masked language modelling for each of `languages`, all that the file has.
+    Otherwise -s and -t give the only direction, or the file's training options (`params`) list the directions
+    of translation and back-translation; if they list none, each language has MASS. Raises MasscliError if
+    only one of -s and -t is given, or if a language is unknown.
     """
     if "decoder" not in parts:
         return _named_streams([("mlm", language) for language in languages])
@@ -463,7 +485,7 @@ def _named_streams(trained: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _tuples(value: Any, size: int) -> list[tuple[str, ...]]:
-    """Return the tuples of length `size` in a list of training steps; if it is no list, return none."""
+    """Return the tuples of length `size` in a list of training steps; return [] if `value` is no list."""
     if not isinstance(value, list):
         return []
     return [step for step in value if isinstance(step, tuple) and len(step) == size]

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from masscli.__main__ import run as masscli
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert import seq2seq_vocabulary
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.checkpoint.convert.translator_export import export_translator
 from tests.published import assert_same_tensors, error_of
@@ -210,6 +211,24 @@ def test_a_folder_that_does_not_fit_is_named(
     )
     assert words in message and "\n" not in message + (hint or "")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_file_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_seq2seq("mbart", tmp_path / "theirs")
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(seq2seq_vocabulary, "read_regular", refuse)
+    message, _ = error_of(
+        lambda: import_folder(
+            tmp_path / "theirs", tmp_path / "run", ("en", "ro"), False
+        )
+    )
+    path = tmp_path / "theirs" / "sentencepiece.bpe.model"
+    assert message == f"{path}: cannot be read (Permission denied)"
 
 
 def test_languages_are_named_in_full_or_without_a_region(tmp_path: Path) -> None:
