@@ -174,8 +174,8 @@ def best_threshold(
     Returns this score (times 100) and the lowest threshold that gives it. `scores` holds the score of each
     question if it is answered as predicted. Questions whose probability is above the threshold count as
     predicted to be unanswerable. The threshold at which none is answered is 0, as in the official script, or
-    just below the least probability if that is negative. As there, questions of equal probability are tried
-    one after another, so that the score may be one that only some of them give.
+    just below the least probability if that is negative. As in that script, questions of equal probability
+    are tried one after another, so that the score may be that of answering only some of them.
     """
     # With no question answered, only those without an answer are right.
     current = float(
