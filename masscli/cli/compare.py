@@ -232,11 +232,9 @@ def _print_report(comparison: Comparison, speeds: Mapping[str, float | None]) ->
         print()
         print(as_table({"old": comparison.old_scores, "new": comparison.new_scores}))
     if comparison.worst:
-        measure = (
-            "largest regressions by chrF"
-            if comparison.new_scores
-            else "largest changes by chrF"
-        )
+        measure = "largest changes by chrF"
+        if comparison.new_scores:
+            measure = "largest regressions by chrF"
         print(f"\n{measure}:")
     for line in comparison.worst:
         print(f"line {line.number}: {line.old_score:.1f} -> {line.new_score:.1f}")

@@ -22,8 +22,9 @@ CONVERSIONS: dict[Any, Callable[[Any], Any]] = {
 class PlainValue:
     """Converts the value of one parameter, in the place of Typer's own conversion.
 
-    A parameter that was not given, with the value None, keeps it; `original` is called to get the conversion
-    of Typer for a value of a type that is not in CONVERSIONS.
+    A parameter that was not given, whose value is None, becomes an empty tuple if it may have several values,
+    and else stays None. `annotation` is the type of the parameter; for a type that is not in CONVERSIONS,
+    `original` is called to get Typer's conversion.
     """
 
     def __init__(self, annotation: object, original: Callable[[], Any]) -> None:
@@ -47,7 +48,7 @@ class PlainValues:
     """
 
     def get_params(self, context: Any) -> Any:
-        """Return the parameters of the command, its option --help included."""
+        """Return the parameters of the command, its option --help included, with plain conversions."""
         parameters = cast(Any, super()).get_params(context)
         for parameter in parameters:
             # A command is asked for its parameters several times.

@@ -73,11 +73,10 @@ class CTranslate2Decoder:
         self._scores_outputs = piece_scores or config.nbest > 1
         self._use_shortlist = use_shortlist
         vocab = framing.vocab
-        predicted = (
-            vocab.id_ranges.predicted
-            if vocab.id_ranges is not None
-            else range(vocab.size)
-        )
+        predicted = range(vocab.size)
+        # The output layer of an imported model may lack ids, and CTranslate2 knows only those that it has.
+        if vocab.id_ranges is not None:
+            predicted = vocab.id_ranges.predicted
         never = sorted(
             vocab.special_ids.intersection(predicted) - {vocab.eos, vocab.unk}
         )

@@ -68,7 +68,8 @@ def read_shortlist(
 
     `ranges` are the ids of source and target (default: all ids are both), since a model with a vocabulary for
     each has some names twice. Raises MasscliError if the file is empty, and with the number of a line that
-    has another form or a piece that is not in the vocabulary: such a file was made for another model.
+    has another form, the n-gram of an earlier line, or a piece that is not in the vocabulary: such a file was
+    made for another model.
     """
     ranges = ranges or IdRanges.all_of(len(names))
     source_ids = {names[number]: number for number in ranges.source}

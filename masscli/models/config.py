@@ -39,10 +39,11 @@ class ModelConfig:
     """
 
     arch: Annotated[str, Flags("-a")] = "tiny"
-    """Named sizes: tiny, small, base, big, mass-base, mass-base-uncased, mass-middle-uncased, mass-xlm,
-    bert-base, bert-large, distilbert-base, roberta-base, roberta-large, xlm-roberta-base, xlm-roberta-large,
-    camembert-base, albert-base, albert-large, albert-xlarge, albert-xxlarge, electra-small, electra-base,
-    electra-large, gpt, gpt2, gpt2-medium, gpt2-large, gpt2-xl, unilmv2-base."""
+    """Named values of the options below, whose defaults there are those of tiny: tiny, small, base, big,
+    mass-base, mass-base-uncased, mass-middle-uncased, mass-xlm, bert-base, bert-large, distilbert-base,
+    roberta-base, roberta-large, xlm-roberta-base, xlm-roberta-large, camembert-base, albert-base,
+    albert-large, albert-xlarge, albert-xxlarge, electra-small, electra-base, electra-large, gpt, gpt2,
+    gpt2-medium, gpt2-large, gpt2-xl, unilmv2-base."""
     encoder_layers: int = 4
     """Number of encoder layers. 0 makes a model without an encoder. With --init-from, 0 leaves out the
     encoder of those weights if the task needs the decoder alone."""

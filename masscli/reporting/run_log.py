@@ -186,15 +186,15 @@ def cost_rows(
     heading = ["run", "updates", "minutes", "s/update", "targets/s", "GiB", *metrics]
     rows = [heading + [f"{curve}@{step}" for step in steps]]
     for log in logs:
-        # Medians, since validation and the load of the machine make single updates slow.
         row = [log.name, str(log.updates), f"{log.seconds / 60:.1f}"]
-        row.append(
-            f"{statistics.median(log.update_seconds):.2f}" if log.update_seconds else ""
-        )
-        row.append(
-            f"{statistics.median(log.target_rates):.0f}" if log.target_rates else ""
-        )
-        row.append(f"{log.memory:.1f}")
+        speeds = ["", ""]
+        # Medians, since validation and the load of the machine make single updates slow.
+        if log.update_seconds:
+            speeds = [
+                f"{statistics.median(log.update_seconds):.2f}",
+                f"{statistics.median(log.target_rates):.0f}",
+            ]
+        row += [*speeds, f"{log.memory:.1f}"]
         row += [f"{log.best(metric):.4g}" for metric in metrics]
         for step in steps:
             value = log.metrics.get(step, {}).get(str(curve))

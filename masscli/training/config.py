@@ -143,7 +143,7 @@ class TrainConfig:
     max_tokens: int = 4096
     """Largest micro-batch in tokens, padding included: its number of examples times their longest side."""
     batch_size: int | None = None
-    """Largest micro-batch in examples."""
+    """Largest micro-batch in examples (default: only --max-tokens limits it)."""
     batch_size_multiple: Annotated[int, Flags("--required-batch-size-multiple")] = 1
     """Micro-batches of at least this many examples have a multiple of them, for tensor cores."""
     length_multiple: Annotated[int, Flags("--required-seq-len-multiple")] = 1
@@ -165,11 +165,11 @@ class TrainConfig:
     max_update: int | None = None
     """Stop after this many updates (default: 20000, unless --max-epoch or --stop-time-hours is given)."""
     max_epoch: int | None = None
-    """Stop after this many passes over the first stream."""
+    """Stop after this many passes over the first stream (default: --max-update alone decides)."""
     stop_time_hours: float | None = None
-    """Stop after this much time, and save a checkpoint."""
+    """Stop after this many hours, and save a checkpoint."""
     stop_min_lr: float | None = None
-    """Stop when the learning rate has fallen to this, after warm-up."""
+    """Stop when the learning rate has fallen to this, after warm-up (default: never)."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Arithmetic of matrix products. auto is bf16 on GPUs that have it and on CPUs where it measures as
     faster, else fp32. Weights, the state of the optimizer and sums stay in fp32."""
@@ -261,7 +261,7 @@ class CheckpointConfig:
     """When to save, what to keep, when to give up."""
 
     save_interval_updates: int = 1000
-    """Number of updates between two checkpoints; with 0 their number does not matter. A checkpoint is saved
+    """Number of updates between two checkpoints; with 0 none is saved for their number. A checkpoint is saved
     at the end of the run in any case."""
     save_interval: int | None = None
     """Also save a checkpoint every N epochs of the first stream (default: only --save-interval-updates
@@ -305,8 +305,8 @@ class ValidConfig:
     """Validation during training."""
 
     validate_interval_updates: int | None = None
-    """Number of updates between two validations, 0 if it does not matter (default: --save-interval-updates).
-    A checkpoint is saved after each."""
+    """Number of updates between two validations; with 0 none is made for their number (default:
+    --save-interval-updates). A checkpoint is saved after each."""
     validate_interval: int | None = None
     """Number of epochs of the first stream between two validations (default: --save-interval)."""
     validate_after_updates: int = 0
@@ -322,7 +322,7 @@ class ValidConfig:
     """What earlier runs of the recipe have measured, such as loss=500:4.2-4.6,1000:3.1-3.5: a band for a
     metric, with straight lines between the updates. Each validation says whether the run is inside."""
     max_valid_rows: int | None = None
-    """Validate on the first N examples only."""
+    """Validate on the first N examples only (default: all)."""
     eval_bleu: bool = False
     """Translate the validation set with beam search and report BLEU, for streams of pairs."""
     eval_rouge: bool = False

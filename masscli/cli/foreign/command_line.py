@@ -170,13 +170,14 @@ def _following_values(flag: ForeignFlag | None, words: Sequence[str]) -> list[st
         if _is_flag(word):
             break
         values.append(word)
-    count = "?" if flag is None else flag.values
-    if count == "+":
-        return values
-    # A switch may be followed by an argument of the program, but not by true or false.
-    if count == "?" and flag is not None:
+    if flag is None or flag.values == "1":
+        return values[:1]
+    if flag.values == "0":
+        return []
+    # What follows a switch is an argument of the program, unless it is true or false.
+    if flag.values == "?":
         return [value for value in values[:1] if value.lower() in ("true", "false")]
-    return values[: 0 if count == "0" else 1]
+    return values
 
 
 def _is_flag(word: str) -> bool:

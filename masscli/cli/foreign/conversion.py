@@ -51,14 +51,11 @@ class Conversion:
         for number, word in enumerate(words):
             if not word.startswith("--"):
                 continue
-            following = words[number + 1 : number + 2]
-            value = (
-                following[0]
-                if following and not following[0].startswith("--")
-                else None
-            )
             self.options.pop(_opposite(word), None)
-            self.options[word] = value
+            self.options[word] = None
+            following = words[number + 1 : number + 2]
+            if following and not following[0].startswith("--"):
+                self.options[word] = following[0]
 
     @property
     def objective(self) -> str:
@@ -376,8 +373,12 @@ def format_command(words: Iterable[str], width: int = 100) -> str:
     """
     lines = [""]
     for word in words:
-        quoted = f'"{word}"' if "$" in word and '"' not in word else shlex.quote(word)
+        quoted = shlex.quote(word)
+        if "$" in word and '"' not in word:
+            quoted = f'"{word}"'
         if len(lines[-1]) + len(quoted) > width and word.startswith("-"):
             lines.append("   ")
-        lines[-1] = f"{lines[-1]} {quoted}" if lines[-1] else quoted
+        if lines[-1]:
+            quoted = f" {quoted}"
+        lines[-1] += quoted
     return " \\\n".join(lines)

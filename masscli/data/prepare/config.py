@@ -100,7 +100,7 @@ class PreprocessConfig:
     """Normalise punctuation with the rules of Moses."""
     romanian: Literal["commas", "plain"] | None = None
     """What to do with the diacritics of Romanian (ro) text: replace cedillas by commas (commas), or remove
-    all marks, as papers on WMT16 do (plain)."""
+    all marks, as papers on WMT16 do (plain) (default: leave them)."""
     moses: bool = False
     """Tokenise with the rules of Moses before SentencePiece. Generated text is detokenised."""
     lowercase: bool = False

@@ -48,8 +48,8 @@ class ElectraOptions(DocumentOptions):
     """What the generator shares with the discriminator: the embeddings; everything but its output layer, if
     it is as wide; or nothing (default: embeddings, and nothing in two-stage)."""
     generator_updates: int | None = None
-    """Number of updates in which only the generator learns (two-stage). If --batch-reuse repeats a list of
-    micro-batches, the list is finished first."""
+    """Number of updates in which only the generator learns; --variant two-stage needs it, no other has it. If
+    --batch-reuse repeats a list of micro-batches, the list is finished first."""
     disc_weight: float = 50.0
     """Weight of the discriminator's loss; that of the generator's is 1."""
     temperature: float = 1.0

@@ -72,7 +72,8 @@ class DocumentMaskingOptions(DocumentOptions, TokenReplacementOptions):
     mask_prob: float = 0.15
     """Share of tokens to predict."""
     max_predictions: Annotated[int | None, Flags("--max-predictions-per-seq")] = None
-    """Largest number of predicted tokens of an example (the released BERT and ALBERT: 20)."""
+    """Largest number of predicted tokens of an example (default: no limit; the released BERT and ALBERT have
+    20)."""
     masks: Literal["static", "dynamic"] = "static"
     """Whether the mask of an example is the same in every epoch (static), or drawn anew (dynamic)."""
 
