@@ -218,6 +218,7 @@ def _outputs(
 
 
 def _print_report(comparison: Comparison, speeds: Mapping[str, float | None]) -> None:
+    """Print a comparison as text; `speeds` are in sentences per second by model, None for files."""
     from masscli.cli.score_formats import as_table
 
     print(f"lines    {comparison.lines:,}")
@@ -231,6 +232,11 @@ def _print_report(comparison: Comparison, speeds: Mapping[str, float | None]) ->
     if comparison.new_scores:
         print()
         print(as_table({"old": comparison.old_scores, "new": comparison.new_scores}))
+    _print_worst(comparison)
+
+
+def _print_worst(comparison: Comparison) -> None:
+    """Print the lines whose chrF fell most, with their source, reference and both outputs."""
     if comparison.worst:
         measure = "largest changes by chrF"
         if comparison.new_scores:
