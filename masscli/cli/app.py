@@ -68,6 +68,7 @@ Examples:
 """
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+"""Settings of the parser for all commands. Help is as wide as the docstrings that it is made from."""
 
 UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 """The base class of all errors of the parser. Typer does not export it under a name of its own."""
@@ -83,6 +84,7 @@ class HelpPage:
 
     def format_options(self, context: Any, formatter: Any) -> None:
         """Write the arguments and options under the titles of their sections."""
+        # These two sections come first, whatever the order of the parameters is.
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for parameter in cast(Any, self).get_params(context):
             record = parameter.get_help_record(context)
@@ -126,7 +128,8 @@ class Commands(HelpPage, PlainValues, TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return (name, command, arguments) of the command that `args` begins with, built for its arguments.
 
-        Raises MasscliError if there is no such command; while a shell completes a word, the command is None.
+        Raises MasscliError if there is no such command, or none with such arguments. While a shell completes
+        a word, name and command are None instead.
         """
         name, rest = args[0], args[1:]
         try:
@@ -167,6 +170,7 @@ def dispatch(args: Sequence[str]) -> int:
     if "_MASSCLI_COMPLETE" in os.environ:
         app.main(list(args), prog_name="masscli")
     try:
+        # A bare `masscli` shows what there is.
         with app.make_context("masscli", list(args) or ["--help"]) as context:
             app.invoke(context)
     except typer.Exit as stop:

@@ -193,9 +193,10 @@ def _score(
     verdicts: list[str],
     first: int,
 ) -> dict[int, PairScore]:
-    """Return the scores of the kept pairs of a chunk, by number; `first` is the number of its first pair.
+    """Return the scores of the kept pairs of a chunk, by their number in the whole file, from 0.
 
-    In `verdicts`, pairs that are too long for the models get the verdict NO_POSITIONS, in place.
+    `first` is the number of the first pair, and `verdicts` are those on the pairs of the chunk. There, pairs
+    that are too long for the models get the verdict NO_POSITIONS, in place.
     """
     from masscli.data.prepare.pair_rules import KEPT
 

@@ -128,6 +128,7 @@ def run(
     else:
         from masscli.checkpoint.convert.import_ import import_folder
 
+        # A folder without a tokenizer needs its SentencePiece model, as some files do.
         _refuse_options(replace(of_file, spm_model=None), path, "a folder")
         languages = of_folder.langs or ("en",)
         checkpoint, notes = import_folder(

@@ -121,6 +121,7 @@ def bind(
     collected again before the call. `args` are the arguments of the command, on which options may depend.
     """
     allow_named_code(command, args)
+    # Annotations are texts, which have to be evaluated to tell dataclasses from other types.
     signature = inspect.signature(run, eval_str=True)
     groups: dict[str, OptionGroup] = {}
     parameters: list[inspect.Parameter] = []
@@ -216,6 +217,7 @@ def parameter(name: str, annotation: Any, default: object = None) -> inspect.Par
 
 def join_repeated(value: Any) -> Any:
     """Return the value of an option; those of a repeated option are joined by commas, or None if empty."""
+    # One form is enough for what parses them: a,b and --name a --name b mean the same.
     if isinstance(value, (list, tuple)):
         return ",".join(value) or None
     return value

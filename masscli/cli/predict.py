@@ -73,6 +73,7 @@ def run(
     )
     with writer(command.output) as write, probabilities as write_probabilities:
         outputs, warnings = model.outputs(table, command.batch_tokens)
+        # The other processes have nothing more to do, and need not wait for the files.
         distributed.stop()
         predictions = model.answers(table, outputs)
         write(_format_predictions(command.format, table, predictions))

@@ -33,9 +33,9 @@ def as_lines(scores: Scores) -> str:
 
 
 def as_table(scores: Scores) -> str:
-    """Return an aligned text table with a row for each system in order, and the signatures below.
+    """Return an aligned text table with a row for each file of outputs, and the signatures below.
 
-    The columns are the metrics. The first system is the baseline of the p-values.
+    The columns are the metrics. The first file is the baseline of the p-values.
     """
     # All systems are scored by the same metrics, so the first one names them.
     first_system = next(iter(scores.values()))

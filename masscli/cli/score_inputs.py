@@ -185,6 +185,7 @@ def _table_hypothesis(
     """
     header = rows[0].split("\t") if rows else []
     has_columns = len(header) > 1
+    # A line of text may have a tab by chance, but hardly a column of this name.
     if column is None and has_columns and PREDICTION_COLUMN in header:
         column = PREDICTION_COLUMN
     if column is not None or (is_tsv and has_columns):
@@ -242,6 +243,7 @@ def _table_column(
             f"{name}: is a table, but no column is chosen",
             f"choose with {flag}; it has {listed}",
         )
+    # As in the tasks, the case of column names does not matter.
     positions = CaseInsensitiveMapping(
         {title: position for position, title in enumerate(header)}
     )

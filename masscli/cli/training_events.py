@@ -161,6 +161,7 @@ def _format_step(event: Stepped, remaining: float | None) -> str:
         by_name.setdefault(name.rpartition(".")[2], []).append(f"{value:.2f}")
     parts += [f"{name} {'/'.join(values)}" for name, values in by_name.items()]
 
+    # What is zero, or as good as zero, is left out: most runs have none of it.
     if event.generation_share >= 0.01:
         parts.append(f"generating {event.generation_share:.0%}")
     if event.overflows:
@@ -185,6 +186,7 @@ def _format_duration(seconds: float) -> str:
 
 
 def _format_speed(event: Stepped) -> str:
+    # The clock may not have moved on between two events of a tiny model.
     return f"{event.targets / max(event.seconds, 1e-9):,.0f} targets/s"
 
 

@@ -158,13 +158,13 @@ class TrainingOptions(OptionGroup):
         )
         yield parameter("data", Annotated[str | None, argument])
         names = list(OBJECTIVES.names())
+        # Help lists the main objective together with the options that choose its streams.
+        (stream_options,) = self.selection.parameters()[0].annotation.__metadata__
         chooser = typer.Option(
             self.chooser,
             metavar="NAME",
             help=f"What to learn: {', '.join(names)}, or module:Class. Add --help to see its own options.",
-            rich_help_panel=self.selection.parameters()[0]
-            .annotation.__metadata__[0]
-            .rich_help_panel,
+            rich_help_panel=stream_options.rich_help_panel,
             autocompletion=completer(names),
         )
         yield parameter("objective", Annotated[str | None, chooser])

@@ -45,9 +45,9 @@ def explain_unknown_flags(
         explained = True
     if not explained:
         return None
-    return MasscliError(
-        "\n".join(lines), hints[0] if hints else f"masscli {command} --help"
-    )
+    # An error has one hint, which is that of the first flag that has one.
+    hint = next(filter(None, hints), f"masscli {command} --help")
+    return MasscliError("\n".join(lines), hint)
 
 
 def unknown_flags(args: Sequence[str], known: Collection[str]) -> dict[str, str]:

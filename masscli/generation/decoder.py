@@ -97,7 +97,10 @@ class TextDecoder(Protocol):
         target: str,
         head: AlignmentHead,
     ) -> list[Links]:
-        """Return, for each target, the links of its pieces to those of its source, by cross-attention."""
+        """Return, for each target, the links of its pieces to those of its source, by `head`.
+
+        `source` and `target` are the languages; sources and targets are token ids without special tokens.
+        """
         ...
 
 
@@ -226,7 +229,7 @@ class Decoder:
         forced = [] if self.single_stack else self.framing.forced_tokens(target)
         vocabulary, allowed = self.framing.vocab, self.allowed
         reduced, candidates = None, None
-        # With a shortlist, the search is over the candidates of this batch, and in their numbers.
+        # With a shortlist, the search is over the candidates of this batch, each by its place among them.
         if self.shortlist is not None:
             needed = []
             for prefix, sentence_phrases in zip(prefixes, phrases, strict=True):
@@ -261,7 +264,7 @@ class Decoder:
         )
         if reduced is None:
             return found
-        # Callers know nothing of the numbers.
+        # Callers know nothing of these places, and get ids.
         restored = []
         for n_best in found:
             restored.append([reduced.restore(hypothesis) for hypothesis in n_best])
@@ -447,8 +450,8 @@ class Decoder:
     ) -> Stepper:
         """Return a stepper over all models for `width` rows of each of `sources`.
 
-        `source` and `target` are languages. With `candidates`, only these are scored, and the stepper reads
-        and scores their numbers in place of ids.
+        `source` and `target` are languages. With `candidates`, only these are scored, and what the stepper
+        reads and scores are their places among the candidates instead of ids.
         """
         encoder_input = self._encoder_input(sources, source, target)
         languages = self.framing.language_tensor(target, len(sources))

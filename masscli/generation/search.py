@@ -35,7 +35,10 @@ class SearchStrategy(Protocol):
     """The interface of a search strategy: beam search or sampling."""
 
     def start(self, sentences: int, device: torch.device) -> Tensor:
-        """Return the sums of log-probabilities (S, W) before the first step, -inf for unused rows."""
+        """Return the sums of log-probabilities (S, W) of S sentences before the first step.
+
+        They are 0 for rows that the search begins with, and -inf for the others of the W rows of a sentence.
+        """
         ...
 
     def select(self, sums: Tensor, scores: Tensor) -> StepSelection:

@@ -41,9 +41,10 @@ _REQUIREMENT = re.compile(
 
 
 def describe_environment(folder: Path) -> dict[str, Any]:
-    """Return versions, device, memory, environment variables and the disk of `folder`, as data for JSON.
+    """Return versions, device, memory, the disk of `folder` and those environment variables in VARIABLES.
 
-    This takes about a second, since the speed of matrix products is measured. Memory and disk are in GiB.
+    They are data that JSON can hold. This takes about a second, since the speed of matrix products is
+    measured. Memory and disk are in GiB.
     """
     requirements = _requirements()
     packages = {name: _version(name) for name in requirements.pop("")}

@@ -200,6 +200,7 @@ def _to_json(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         return {key: _to_json(item) for key, item in value.items()}
+    # JSON has no words for these, and other readers refuse those that Python writes.
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Path):

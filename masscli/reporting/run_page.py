@@ -237,6 +237,7 @@ def _spread(
     steps = sorted({sample.step for _, sample in outputs})
     if len(steps) > SAMPLE_ROWS:
         last = len(steps) - 1
+        # In whole numbers, the last position is exactly the last step.
         steps = [
             steps[position * last // (SAMPLE_ROWS - 1)]
             for position in range(SAMPLE_ROWS)

@@ -189,6 +189,7 @@ def _by_group(
 ) -> dict[tuple[Tags, str], dict[str, float]]:
     """Return a mapping from (group, metric) to the scores of the group by seed."""
     groups: dict[tuple[Tags, str], dict[str, float]] = {}
+    # A log that was read has one score for each seed, the last one.
     for score in scores:
         groups.setdefault((score.group, score.metric), {})[score.seed] = score.value
     return groups

@@ -19,6 +19,7 @@ def markdown_table(
     """Return a Markdown table with a row for each group and a column for each tag and metric.
 
     A cell holds mean ± standard deviation; with a test, also the difference to the baseline and its p-value.
+    `summaries` and `tests` are by (group, metric), where a group is all tags except the seed.
     """
     rows, text_columns = table_rows(summaries, tests)
     return align_table(rows, text_columns)
@@ -172,10 +173,11 @@ def plot_summaries(
 def with_x_tag(
     summaries: Mapping[tuple[Tags, str], Summary], x: str
 ) -> Mapping[tuple[Tags, str], Summary]:
-    """Return summaries in groups that have the tag `x`.
+    """Return summaries, by (group, metric), in groups that have the tag `x`.
 
     These are the given ones, unless no group has the tag and `x` is a metric, such as a speed. Its means then
-    become a tag, so that the other metrics can be drawn against them, and groups without it are left out.
+    become a tag, so that the other metrics can be drawn against them; groups without this metric are left
+    out.
     """
     if any(x in dict(group) for group, _ in summaries):
         return summaries
@@ -217,9 +219,10 @@ def places_on_axis(
 def lines_of(
     summaries: Mapping[tuple[Tags, str], Summary], metric: str, x_tag: str
 ) -> dict[str, list[tuple[str, Summary]]]:
-    """Return the lines of a metric's plot over `x_tag`, each with its points as (value of `x_tag`, summary).
+    """Return the lines of a metric's plot over the tag `x_tag`, by name.
 
-    The name of a line lists the other tags of its groups. Groups without `x_tag` are left out.
+    A line is a list of points, each of them a value of the tag and the summary of a group that has it. The
+    name lists the other tags of these groups. Groups without the tag are left out.
     """
     lines: dict[str, list[tuple[str, Summary]]] = {}
     for (group, other_metric), summary in summaries.items():

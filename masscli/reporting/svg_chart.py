@@ -32,7 +32,6 @@ class Curve:
     """The points as (x, y), in the order of x."""
     colour: int
     """Number of the colour in the style sheet of the page, from 0, modulo COLOURS."""
-    dashed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ def _thinned(curve: Curve) -> Curve:
             mean = math.fsum(y for _, y in group) / len(group)
             thinned.append((last_x, mean))
         points = thinned
-    return Curve(curve.name, tuple(points), curve.colour, curve.dashed)
+    return Curve(curve.name, tuple(points), curve.colour)
 
 
 def _scale(
@@ -158,9 +157,8 @@ def _path(curve: Curve, across: Scale, up: Scale) -> str:
     places = [(across(x), up(y)) for x, y in curve.points]
     corners = [f"{x:.1f},{y:.1f}" for x, y in places]
     line = " ".join(corners)
-    dashes = ' stroke-dasharray="5 4"' if curve.dashed else ""
     colour = curve.colour % COLOURS
-    parts = [f'<polyline class="c{colour}" points="{line}"{dashes}/>']
+    parts = [f'<polyline class="c{colour}" points="{line}"/>']
     for (x, y), (update, value) in zip(places, curve.points, strict=True):
         marked, radius = f"p{colour}", 2.5
         # Without a mark the point is there for the pointer all the same.
@@ -175,6 +173,7 @@ def _path(curve: Curve, across: Scale, up: Scale) -> str:
 
 def _number(value: float) -> str:
     """Return a number in a short form: 12k, 3.2M, 0.0005, 1e-07."""
+    # Numbers just below a limit are rounded up to it, and would be written as 1e+04 without a letter.
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size * 0.9999 and abs(value) >= 1e4 * 0.9999:
             return f"{value / size:.4g}{letter}"

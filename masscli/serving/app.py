@@ -45,11 +45,14 @@ SECURITY_HEADERS = {
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
+    # A text that comes back as JSON must not be taken for a page.
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
+    # Texts may be private, so that no cache on the way may keep them.
     "cache-control": "no-store",
 }
+"""The headers that every answer has."""
 PAGE_FILES = {
     "/": ("index.html", "text/html"),
     "/style.css": ("style.css", "text/css"),

@@ -49,6 +49,7 @@ class StoppingError(Exception):
     """Raised for a request that is not answered because the server is stopping."""
 
 
+# Two requests with equal texts are not the same request.
 @dataclass(slots=True, eq=False)
 class _Request:
     """Texts to translate in one direction, with the future that receives their translations."""
@@ -161,6 +162,7 @@ class Batcher:
             if not batch:
                 self._arrived.clear()
                 continue
+            # What still waits for the same would be in the batch if it had room.
             is_full = any(request.kind == batch[0].kind for request in self._waiting)
             # The event loop goes on accepting requests while the thread translates.
             answers, seconds = await loop.run_in_executor(

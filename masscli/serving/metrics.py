@@ -35,7 +35,8 @@ class Metrics:
             lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
             for (key, labels), value in sorted(self.sums.items()):
                 if key == name:
-                    lines.append(f"{name}{labels} {value:.6g}")
+                    # With fewer digits, large counters would stand still for many requests.
+                    lines.append(f"{name}{labels} {value:.15g}")
         gauges = (
             (
                 "masscli_waiting_requests",

@@ -54,7 +54,8 @@ async def read_body(request: Request, limit: int) -> bytes:
     """
     too_long = RefusedError(413, f"the body is longer than {limit} bytes")
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared[:20]) > limit:
+    # Python refuses to convert thousands of digits, and twenty are enough to be too many bytes.
+    if declared.isdecimal() and int(declared[:20]) > limit:
         raise too_long
     body = bytearray()
     try:
@@ -97,6 +98,7 @@ def parse_request(
             413,
             f"q: {length} characters, at most {max_text_length} are translated at once",
         )
+    # Empty texts have no characters, but cost time and memory, too.
     if len(texts) > max_text_length:
         raise RefusedError(
             413,

@@ -45,6 +45,7 @@ async def _serve(models: ServedModels, listening: socket.socket) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             build_app(batcher, metrics),
+            # The models are read before the server starts, and the batcher is closed below.
             lifespan="off",
             log_config=None,
             # What strangers send must not fill the log.
@@ -124,6 +125,7 @@ def _bind(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
+    # The port of a server that has just ended can be used again at once.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))

@@ -104,6 +104,7 @@ def _split_words(text: str) -> list[str]:
     # A backslash at the end of a line joins it with the next one.
     joined = re.sub(r"\\\s*\n", " ", text)
     lexer = shlex.shlex(joined, posix=True, punctuation_chars=SEPARATORS)
+    # Without it, words would also end at characters such as - and /.
     lexer.whitespace_split = True
     return list(lexer)
 

@@ -202,9 +202,9 @@ def _finish_xlm(conversion: Conversion, given: ForeignCommand) -> None:
         flag.name.lstrip("-").replace("-", "_"): "".join(flag.values)
         for flag in given.flags
     }
+    # What the table gives for single flags is chosen anew from all steps together.
     for flag in ("--task", "--objective", "--pairs", "--langs", "--auxiliary"):
         conversion.options.pop(flag, None)
-    conversion.options.pop("--word-mass", None)
     _choose_xlm_objectives(conversion, values)
     folder = [
         values.get("dump_path") or "dumped",
@@ -248,6 +248,7 @@ def _choose_xlm_objectives(conversion: Conversion, values: dict[str, str]) -> No
     """
     objectives: dict[str, list[str]] = {}
     weights: dict[str, str] = {}
+    # In the order of XLM_OBJECTIVES, so that the main objective comes first.
     for step, objective in XLM_OBJECTIVES.items():
         for item in filter(None, values.get(f"{step}_steps", "").split(",")):
             # Masked language modelling of a pair is TLM.
@@ -306,7 +307,10 @@ def _remark_on_pairs(
 
 
 def _finish_run_translation(conversion: Conversion, given: ForeignCommand) -> None:
-    """Set --max-tokens so high that only --batch-size limits a batch, as in run_translation.py."""
+    """Set --max-tokens so high that only --batch-size limits a batch, as in run_translation.py.
+
+    Also drop --max-epoch if --max-update overrules it, and add a remark about the data folder.
+    """
     longest = max(
         parse_digits(conversion.options.get("--max-source-positions") or "") or 1024,
         parse_digits(conversion.options.get("--max-target-positions") or "") or 128,
@@ -331,7 +335,10 @@ FINISH: dict[str, Callable[[Conversion, ForeignCommand], None]] = {
 
 
 def _choose_command(conversion: Conversion) -> None:
-    """Set the command to pretrain if the conversion has --objective, or to finetune if it has --task."""
+    """Set the command to pretrain if the conversion has --objective, or else to finetune if it has --task.
+
+    With both, --task is dropped.
+    """
     if "--objective" in conversion.options:
         conversion.command = "pretrain"
         conversion.options.pop("--task", None)

@@ -92,6 +92,7 @@ class ForeignProgram:
             known = _normalize(flag.name)
             if known == wanted:
                 return flag
+            # A short flag such as -x that is not known must not pass for the beginning of a long one.
             if known.startswith(wanted) and len(wanted) > len("--x"):
                 beginnings.append(flag)
         if len(beginnings) == 1:
