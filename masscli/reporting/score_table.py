@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from masscli.core.errors import MasscliError
 from masscli.core.files import open_atomic
@@ -137,22 +138,26 @@ def plot_summaries(
         figsize=(7, 1 + 2.5 * len(metrics)),
         layout="constrained",
     )
+    # A line has the same colour in all panels, and one entry in the legend of the figure.
+    drawn: dict[str, Any] = {}
+    colours: dict[str, str] = {}
     for axis, metric in zip(axes[:, 0], metrics, strict=True):
-        lines = lines_of(summaries, metric, x_tag)
-        for name, points in lines.items():
+        for name, points in lines_of(summaries, metric, x_tag).items():
             # The log may have the values in another order than the axis.
             points = sorted(points, key=lambda point: places[point[0]])
             x_values = [places[label] for label, _ in points]
             means = [summary.mean for _, summary in points]
             deviations = [summary.deviation for _, summary in points]
-            axis.errorbar(
-                x_values, means, deviations, marker="o", capsize=3, label=name
+            colour = colours.setdefault(name, f"C{len(colours)}")
+            drawn[name] = axis.errorbar(
+                x_values, means, deviations, marker="o", capsize=3, color=colour
             )
         axis.set_ylabel(metric)
         axis.grid(alpha=0.3)
-        # If no other tag tells lines apart, the only line has no name, and a legend would be empty.
-        if any(lines):
-            axis.legend()
+    # If no other tag tells lines apart, the only line has no name, and a legend would be empty.
+    if any(drawn):
+        # Below the panels, where it hides no point.
+        figure.legend(drawn.values(), drawn.keys(), loc="outside lower center")
     axes[-1, 0].set_xlabel(x_tag)
     axes[-1, 0].set_xticks(list(places.values()), list(places))
     try:
