@@ -23,7 +23,8 @@ LABEL_METRICS = {"accuracy", "f1", "mcc"}
 def unlabelled_mark(labels: Iterable[str]) -> str:
     """Return the label that means "no gold label" in data with these labels, or "" if none does.
 
-    It is `-` if the labels apart from `-` are those of SNLI and MNLI. It need not be one of `labels`.
+    It is `-` if there are labels apart from `-`, and all of them are labels of SNLI and MNLI. It need not be
+    one of `labels`.
     """
     # `-` may be a label like any other, such as a minus sign, unless the rest are those of inference.
     others = set(labels) - {NO_GOLD_LABEL}

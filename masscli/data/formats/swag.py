@@ -15,6 +15,7 @@ from masscli.text import corpus
 from masscli.text.corpus import display_path
 
 REQUIRED = ("sent1", "sent2", "ending0", "ending1")
+"""The columns that a file of SWAG must have."""
 _HINT = (
     "the columns of SWAG are sent1, sent2, ending0, ending1, ... and possibly label,"
     " separated by commas; quotes protect a comma"
@@ -26,6 +27,7 @@ def read_swag(path: Path, bad_rows: BadRows) -> Iterator[Record]:
 
     Each choice joined with its question is `sent2`, a space and the ending. The file is CSV, unless its
     suffix is .tsv or .jsonl. A row that does not have as many values as the header has names is a bad row.
+    Raises MasscliError if the file lacks one of the columns REQUIRED, or is not CSV.
     """
     for number, row in _rows(path, bad_rows):
         for name in REQUIRED:

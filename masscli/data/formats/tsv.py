@@ -16,6 +16,7 @@ def read_tsv(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record for every row after the header, whose names become text fields.
 
     Quotes are part of the text. A row that does not have as many values as the header has names is a bad row.
+    Raises MasscliError if the first line cannot be a header.
     """
     rows = corpus.iter_lines(path)
     file = display_path(path)

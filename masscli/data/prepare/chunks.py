@@ -27,8 +27,8 @@ ends at a multiple of that many lines."""
 class LineRange:
     """Successive whole lines of a file: `size` bytes from byte `offset` of its (decompressed) text.
 
-    `first_line` is the number of the first of them, from 0. `data` holds the bytes of a compressed file,
-    which cannot be read from the middle; it is None for a plain file, which `lines` reads.
+    `first_line` is the number of the first of them, from 0. `data` holds the bytes of the lines if the file is
+    compressed, so that it cannot be read from the middle, and is None for a plain file, which `lines` reads.
     """
 
     path: Path

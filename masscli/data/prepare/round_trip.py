@@ -25,7 +25,7 @@ SHOWN_LETTERS = 12
 def round_trip_warnings(
     files: Mapping[str, Sequence[FileScan]], preprocessing: TextPreprocessing
 ) -> list[str]:
-    """Return a warning for each language with more than WORTH_SAYING of changed lines.
+    """Return a warning for each language in which more than the share WORTH_SAYING of the lines is changed.
 
     A line is changed if tokenization by `preprocessing` and its inverse do not give the same line again.
     Lower case, normalization and replaced letters, which are asked for, are no change. `files` are the
