@@ -66,6 +66,7 @@ class BatchBuilder:
         return self.collate(examples, rngs)
 
     def _example(self, number: int, epoch: int) -> Example:
+        """Return an example, with its token ids split anew at random if `segment` is given."""
         example = self.dataset[number]
         if self.segment is None:
             return example

@@ -146,6 +146,10 @@ def _is_conllu_extra(values: Sequence[str]) -> bool:
 
 
 def _check_word(row: str, values: Sequence[str], width: int, place: str) -> None:
+    """Raise MasscliError if a line of a word has another number of columns than `width`, or a blank one.
+
+    `row` is the line itself, and `place` its file and number, with which the message begins.
+    """
     if len(values) != width:
         raise MasscliError(
             f"{place}: expected {count_of(width, 'column')} as in the first line, got {row!r}",

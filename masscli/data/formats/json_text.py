@@ -134,6 +134,10 @@ def _check_fields(
 
 
 def _as_text(value: object, place: str) -> str:
+    """Return a value of an object as text: a string unchanged, a number or a boolean as JSON writes it.
+
+    Raises MasscliError, whose message begins with `place`, for null, an object or a list.
+    """
     if isinstance(value, str):
         return value
     if value is not None and not isinstance(value, list | dict):

@@ -54,6 +54,10 @@ def read_squad(
 
 
 def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield each paragraph of a file: an object with the text `context` and the list `qas` of its questions.
+
+    Raises MasscliError if the file is not JSON, or has another form.
+    """
     content = parse_json_at(display_path(path), corpus.read_text(path), _HINT)
     try:
         for article in _require_list(content["data"]):
@@ -80,6 +84,10 @@ def _require_list(value: Any) -> list[Any]:
 
 
 def _read_question(question: Any, context: str, number: int, place: str) -> Record:
+    """Return the record of a question, whose number in the file is `number`.
+
+    Raises MasscliError, whose message begins with `place`, if the question has another form than in SQuAD.
+    """
     try:
         # SQuAD 1.1 has no such field: all its questions have answers.
         is_impossible = bool(question.get("is_impossible", False))
@@ -109,6 +117,10 @@ def _read_question(question: Any, context: str, number: int, place: str) -> Reco
 
 
 def _check_answers(record: Record, place: str) -> None:
+    """Raise MasscliError if an answer is blank, or is not in the context at the character where it starts.
+
+    The message begins with `place`.
+    """
     context = record.shared["context"]
     for answer, start in zip(
         record.lists["answers"], record.numbers["start"], strict=True

@@ -62,6 +62,10 @@ def _rows(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, Mapping[str, str
 def _table_rows(
     path: Path, bad_rows: BadRows, has_tabs: bool
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Yield (line, row) for each row of a file in CSV, or in TSV if `has_tabs`, after the header.
+
+    Raises MasscliError if the file is not CSV; a row with too few or too many values is a bad row.
+    """
     # The csv module joins quoted lines itself, for which it needs their ends.
     file = display_path(path)
     lines = (f"{line}\n" for line in corpus.iter_lines(path))

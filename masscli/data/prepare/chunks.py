@@ -27,8 +27,9 @@ ends at a multiple of that many lines."""
 class LineRange:
     """Successive whole lines of a file: `size` bytes from byte `offset` of its (decompressed) text.
 
-    `first_line` is the number of the first of them, from 0. `data` holds the bytes of the lines if the file is
-    compressed, so that it cannot be read from the middle, and is None for a plain file, which `lines` reads.
+    `first_line` is the number of the first of them, from 0. `data` holds the bytes of the lines if the file
+    is compressed, so that it cannot be read from the middle; it is None for a plain file, which `lines`
+    reads.
     """
 
     path: Path
@@ -113,6 +114,10 @@ def _chunk_bounds(scans: Sequence[FileScan]) -> Iterator[tuple[int, int]]:
 def _line_range(
     scan: FileScan, start: int, stop: int, reader: _CompressedReader | None
 ) -> LineRange:
+    """Return the lines of a file between two of its offsets; `start` and `stop` are their indices.
+
+    The lines of a compressed file are read from `reader`, which is None for a plain file.
+    """
     offset = int(scan.offsets[start])
     size = int(scan.offsets[stop]) - offset
     data = None

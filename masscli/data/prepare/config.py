@@ -159,6 +159,7 @@ class PreprocessConfig:
 
     @property
     def _has_tables(self) -> bool:
+        """Whether any labelled examples are given."""
         formats = (
             self.tsv,
             self.jsonl,
@@ -167,8 +168,9 @@ class PreprocessConfig:
             self.dialogues,
             self.aligned,
             self.swag,
+            self.race,
         )
-        return any(formats) or bool(self.race)
+        return any(formats)
 
     @property
     def column_checks(self) -> tuple[ColumnCheck, ...]:

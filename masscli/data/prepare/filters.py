@@ -148,6 +148,7 @@ def _hash_file(path: Path) -> Hashes:
 
 
 def _hash_held_out_lines(groups: Sequence[TextGroup]) -> Arrays:
+    """Return the sorted hashes of all lines of valid and test in each language, under `held:LANGUAGE`."""
     hashes: dict[str, list[Hashes]] = {}
     for group in groups:
         if group.is_training:

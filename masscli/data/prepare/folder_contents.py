@@ -153,6 +153,7 @@ def _shard_files(columns: Sequence[ColumnEntry]) -> Iterator[str]:
 
 
 def _input_entry(role: str, path: Path, scan: FileScan) -> InputEntry:
+    """Return the manifest entry of one input file; `role` is the column or table that it is read for."""
     return InputEntry(
         role=role,
         path=display_path(path),

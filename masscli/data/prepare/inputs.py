@@ -177,6 +177,7 @@ def _languages_of_model(path: Path) -> list[str]:
 def _check_mono_languages(
     mono: Sequence[RequestedFiles], languages: Sequence[str]
 ) -> None:
+    """Raise MasscliError if a file of --mono is in none of `languages`."""
     for requested in mono:
         language = requested.languages[0]
         if language in languages:
@@ -329,6 +330,10 @@ def _find_pairs(
 
 
 def _parse_pair(name: str, languages: Sequence[str]) -> tuple[str, str]:
+    """Return the two languages of a pair, which is written like en-de.
+
+    Raises MasscliError if one of them is not among `languages`, or if they are the same.
+    """
     first, _, second = name.partition("-")
     for language in (first, second):
         if language not in languages:
@@ -417,6 +422,7 @@ def _no_file(option: str, path: Path) -> MasscliError:
 
 
 def _missing_file(prefix: Path, language: str) -> MasscliError:
+    """Return the error that a file of aligned text is missing; the caller raises it."""
     path = prefix.with_name(f"{prefix.name}.{language}")
     return MasscliError(
         f"{path}: no such file (nor .gz, .xz, .zst)",

@@ -43,6 +43,10 @@ def find_leaks(data: DataFolder) -> list[Leak]:
 
 
 def _leaks_of_table(data: DataFolder, name: str, splits: list[str]) -> list[Leak]:
+    """Return an entry for each of `splits` but train that shares examples with the split train of a table.
+
+    The result is empty if the table has no field with running text.
+    """
     train = data.table(name, "train")
     fields = [field for field in train.fields if _is_text_field(train, field)]
     # Examples of labels and numbers alone cannot be told from each other.

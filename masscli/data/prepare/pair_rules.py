@@ -65,6 +65,7 @@ def judge(
 
 
 def _judge_lengths(source: str, target: str, lengths: LengthRules) -> str:
+    """Return TOO_SHORT, TOO_LONG or RATIO, the first of these rules that a pair of lines breaks, or KEPT."""
     words = [len(source.split()), len(target.split())]
     if min(words) < lengths.min_len:
         return TOO_SHORT

@@ -78,6 +78,7 @@ class RecordEncoder:
     def _add_text(
         self, columns: dict[str, RowBlock], name: str, texts: Sequence[str]
     ) -> None:
+        """Add the column `name` with texts, and NAME.ids with their token ids, to `columns`, in place."""
         columns[name] = text_rows(texts)
         columns[f"{name}.ids"] = RowBlock(
             *self.tokenizer.encode_flat(texts, self.language)
@@ -170,6 +171,7 @@ def table_path(path: Path, format: str) -> str:
 
 
 def _kind(column: str, rows: RowBlock) -> str:
+    """Return the kind of a column (ids, text or int), by its name and the type of its values."""
     suffix = derived_suffix(column)
     # All derived columns but the token ids are whole numbers.
     if suffix == "ids":

@@ -181,6 +181,7 @@ def _shares_text(
 
 
 def _check_same_length(first: FileScan, second: FileScan) -> None:
+    """Raise MasscliError if two files, the sides of a pair, do not have the same number of lines."""
     if first.lines == second.lines:
         return
     shorter = min(first, second, key=lambda scan: scan.lines)

@@ -146,6 +146,10 @@ class Column:
         return list(accumulate(rows, initial=0))
 
     def _lengths_of(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the number of values of each of the given rows (N,), which are counted over all shards.
+
+        Raises MasscliError if their offsets are damaged.
+        """
         lengths = np.zeros(len(rows), np.int32)
         # Look up the rows of each shard at once: a selection may have millions of rows.
         shard_numbers = np.searchsorted(np.array(self._boundaries), rows, "right") - 1

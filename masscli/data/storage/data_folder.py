@@ -245,6 +245,7 @@ class DataFolder:
         return lines
 
     def _original_lines(self, entry: TextEntry) -> list[str]:
+        """Return the lines of a text before any preprocessing. Raises MasscliError if they are not kept."""
         if entry.original is None:
             raise MasscliError(
                 f"{self.folder}: keeps no lines of {entry.split}, only their ids"
@@ -253,6 +254,10 @@ class DataFolder:
         return [column.text(row) for row in range(len(column))]
 
     def _texts(self, split: str, language: str) -> list[TextEntry]:
+        """Return the manifest entries of the text of a language in one split, from pairs as well.
+
+        Raises MasscliError if the folder does not have the language.
+        """
         if language not in self.languages:
             raise MasscliError(
                 f"{self.folder}: has no language {language!r}{suggest(language, self.languages)}"
@@ -286,6 +291,7 @@ class DataFolder:
         return {entry.name: self._open_column(entry) for entry in self.manifest.columns}
 
     def _open_table(self, entry: TableEntry) -> Table:
+        """Return the table of a manifest entry. Raises MasscliError if its columns do not fit each other."""
         columns = {field.name: self._columns[field.column] for field in entry.fields}
         damage = find_damage(columns, entry.rows)
         if damage is not None:
@@ -304,6 +310,7 @@ class DataFolder:
         )
 
     def _open_column(self, entry: ColumnEntry) -> Column:
+        """Return the column of a manifest entry. No file is opened yet."""
         # Only token ids have an upper limit; bytes of text and numbers are not checked against the
         # vocabulary.
         fingerprint = self.manifest.vocab_fingerprint
