@@ -75,6 +75,7 @@ def mixture_warnings(checkpoints: Sequence[Checkpoint]) -> list[str]:
     for member in checkpoints:
         recipe = member.recipe
         origin: object = recipe.seed
+        # Links and relative paths may name the same run in different ways.
         if recipe.init_from is not None:
             origin = recipe.init_from.resolve()
         decoder: object = None

@@ -328,6 +328,7 @@ def _parse_state(raw: Mapping[str, Any]) -> RunState:
             )
         state.positions[name] = Position(*numbers)
         counts += numbers
+    # Such counts have the right type, and would fail far from here.
     if min(counts) < 0:
         raise DamagedStateError("a count is below 0")
     if max(counts) > MAX_INTEGER:
@@ -386,12 +387,13 @@ def save_checkpoint(
     optimizer: Mapping[str, Tensor],
     trained: Mapping[str, Tensor] | None = None,
 ) -> Path:
-    """Write the checkpoint `folder`/step-N, where N is `state.step` in seven digits, and return its path.
+    """Write the checkpoint `folder`/step-N, where N is `state.step`, and return its path.
 
-    A checkpoint of this name is replaced. `model`, `objectives`, `optimizer` and `trained` are tensors by
-    name, and an empty dictionary gets no file. If `model` and `objectives` hold a moving average of the
-    weights, `trained` holds the weights themselves, from which training continues. Raises MasscliError if the
-    files cannot be written; what was written of them is removed, and an earlier checkpoint stays.
+    N has at least seven digits. A checkpoint of this name is replaced. `model`, `objectives`, `optimizer` and
+    `trained` are tensors by name, and an empty dictionary gets no file. If `model` and `objectives` hold a
+    moving average of the weights, `trained` holds the weights themselves, from which training continues.
+    Raises MasscliError if the files cannot be written; what was written of them is removed, and an earlier
+    checkpoint stays.
     """
     final = folder / f"step-{state.step:07d}"
     # remove_partial_saves finds what a kill leaves by this name.

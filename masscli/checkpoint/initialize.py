@@ -172,7 +172,7 @@ def _wrong_shape(
 def _check_copied(checkpoint: Checkpoint, stacks: str, copied: Sequence[str]) -> None:
     """Raise MasscliError if no tensor was copied, or none of the stack that `stacks` names.
 
-    `copied` are the names of the copied tensors.
+    `stacks` is `encoder`, `decoder` or `both`, and `copied` are the names of the copied tensors.
     """
     if stacks != "both" and not any(stacks in name.split(".")[:2] for name in copied):
         raise MasscliError(

@@ -46,6 +46,7 @@ def read_bart(
     The first of `sizes` is the number of rows of the token embeddings; `config` and `languages` are not used.
     Raises MasscliError if the files are missing, damaged, or not those of BART.
     """
+    # BART has one table of embeddings for source and target.
     size = sizes[0]
     path = folder / "vocab.json"
     if not path.exists() and (folder / TOKENIZER).exists():
@@ -85,6 +86,7 @@ def _read_tokenizer_json(folder: Path, size: int) -> Seq2SeqVocabulary:
         raise MasscliError(
             f"{folder / TOKENIZER}: {error}", "expected BART's tokenizer"
         ) from None
+    # tokenizer.json may give its start symbol any name, so the id is asked of the tokenizer.
     start = Tokenizer.from_bytes(
         published.path, published.model, TextPreprocessing(), ()
     ).vocab.bos

@@ -56,6 +56,7 @@ def read_byte_level(files: TokenizerFiles, vocab_size: int) -> PublishedVocabula
     pieces = with_added_tokens(path, pieces, files, vocab_size)
     _check_merges(path, merges, pieces)
     special_ids = files.role_ids(pieces)
+    # Special tokens without a role are not to be made of text either.
     special_ids |= {
         token.content: i for i, token in files.added.items() if token.special
     }
@@ -83,6 +84,7 @@ def read_gpt(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """
     if files.content:
         _expect_bpe(files.part["model"], WORD_END)
+        # Without spaCy and ftfy, the library's tokenizer of GPT cleans and splits text as BERT's does.
         lowercase, strip_accents = expect_bert_normalizer(files)
         expect(lowercase and strip_accents in (None, True), "it keeps case or accents")
     path, pieces = read_dictionary(files, VOCAB)

@@ -150,6 +150,7 @@ def _convert(
     directed = fold_direction(checkpoint, source, target)
     vocab = checkpoint.tokenizer().vocab
     try:
+        # What is there is outdated or damaged, and new_folder replaces no folder that is not empty.
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(exist_ok=True)
         with new_folder(folder) as aside:

@@ -148,7 +148,7 @@ def _class_name(family: Family, model: ModelConfig, has_objective_head: bool) ->
 
 
 def _summarize(names: list[str]) -> str:
-    """Return how many names begin with the same two parts, as text such as `pre.head (2), pre.out (1)`."""
+    """Return how many names begin with the same two parts, between dots, as text: `a.head (2), a.out (1)`."""
     counts: Counter[str] = Counter()
     for name in names:
         first_parts = name.split(".")[:2]

@@ -172,10 +172,11 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
 def _assumptions(
     options: Mapping[str, Any], config: ModelConfig, stacks: Iterable[FairseqStack]
 ) -> list[str]:
-    """Return notes on what a file leaves to be assumed since options are missing.
+    """Return notes for the user on what is assumed because options are missing; empty if nothing is.
 
-    Tensors do not show the activation, the scale of embeddings and the number of heads, and the place of the
-    norms only where nothing else decides whether there is a final norm.
+    In a file without options these are the activation, the scale of embeddings and the number of heads, which
+    no tensor shows. In another file it may be whether norms stand before or after attention and feed-forward
+    layers: without the option that says so, they stand before if the stack ends with a norm.
     """
     if options:
         notes = []
@@ -289,8 +290,8 @@ def _vocabulary(
 ) -> FairseqVocabulary:
     """Return the vocabulary of a model; `languages` and `sizes` are its language and number of rows by stack.
 
-    Raises MasscliError if a file of it is missing or does not fit, or if the request names one of another
-    kind.
+    Raises MasscliError if a file of it is missing or does not fit, or if the request names a file of another
+    kind of vocabulary.
     """
     if layout.kind == "mass_summarization":
         request.refuse(
@@ -305,6 +306,7 @@ def _vocabulary(
     }
     place = places.get(layout.kind, "none")
     vocabulary = read_fairseq_vocabulary(request, languages, sizes, place, layout.tags)
+    # The decoder of such a model has learned `</s> <s> words`, and does not choose its start symbol.
     if layout.kind == "bart" and layout.has_bos:
         tokenizer = vocabulary.tokenizer
         forced = tokenizer.with_card_fields(forced_prefix=(tokenizer.vocab.bos,))
@@ -327,6 +329,7 @@ def _config(
     taken from `table`. Raises MasscliError if a setting is unknown or not supported.
     """
     first = next(iter(stacks.values()))
+    # Older files lack options that came later; they mean what their model had at first.
     has_gelu = layout.kind in ("roberta", "bart", "mass_summarization")
     activation = str(options.get("activation_fn") or ("gelu" if has_gelu else "relu"))
     if activation not in ACTIVATIONS:
@@ -387,7 +390,7 @@ def _config(
 
 
 def _position_offset(layout: Layout, vocabulary: FairseqVocabulary) -> int:
-    """Return the row of the first position in a table of positions: in fairseq, that after padding's id."""
+    """Return the row of the first position in fairseq's table of positions: the row after padding's id."""
     if layout.kind == "mass_summarization":
         return vocabulary.tokenizer.vocab.pad + 1
     return PAD_ID + 1
@@ -433,6 +436,7 @@ def _stack_values(
     if stack.heeds_norm_option:
         option = f"{name}_normalize_before"
         is_pre_norm = read_flag(options, option, stack.has_final_norm, request.path)
+    # A language model and RoBERTa call the length of their texts tokens_per_sample.
     side = {"encoder": "source", "decoder": "target"}[name]
     max_positions = (
         options.get(f"max_{side}_positions") or options.get("tokens_per_sample") or 1024
@@ -462,6 +466,7 @@ def _sharing(
     last = list(stacks.values())[-1]
     if layout.head and f"{layout.head}weight" in table:
         last.output = table.take(f"{layout.head}weight")
+    # Equal tables compute the same as a shared one, whatever the options say.
     is_joined = len(tables) < 2 or _same(tables[0], tables[1])
     return {
         "embeddings": "tied" if is_joined else "separate",

@@ -96,7 +96,7 @@ def find_layout(
     """Return the layout of the model in `table`, and notes about tensors that are not imported.
 
     Those tensors, heads of downstream tasks and stacks of other languages, are dropped from `table`. Raises
-    MasscliError if the model is of no known kind, or if languages are missing that its kind needs.
+    MasscliError if the model is of no known kind, or if languages that its kind needs are not given.
     """
     notes = _drop_heads(table)
     # RoBERTa stood under `decoder` at first.

@@ -56,9 +56,9 @@ class ImportRequest:
     """Whether BART's sources and outputs begin with `<s>` although it was fine-tuned without it (--bos)."""
 
     def refuse(self, title: str, *options: str) -> None:
-        """Raise MasscliError if one of the named fields is set, which has no meaning for this kind of model.
+        """Raise MasscliError if one of some fields is set, none of which has a meaning for a kind of model.
 
-        `options` are names of fields of this class, and `title` names the kind of model in the error.
+        `options` are the names of these fields, and `title` names the kind of model in the error.
         """
         flags = {"dictionaries": "--dict"}
         values = asdict(self)
@@ -204,7 +204,8 @@ def check_tensors(model: ForeignModel, path: Path) -> None:
     `path` is the file that errors name.
     """
     vocab = model.tokenizer.vocab
-    # On this device a model has names and shapes, but takes no memory.
+    # That no tensor of the file is left over was checked before; that none of the model is missing is checked
+    # here. On this device a model has names and shapes, but takes no memory.
     with torch.device("meta"):
         expected = Transformer(
             model.config, vocab.size, model.languages, vocab.id_ranges

@@ -57,8 +57,8 @@ def read_given_tokenizer(
     """Return the tokenizer of a run, a checkpoint or a data folder, or that of a file with a subword model.
 
     `path` is one of these. `sizes` are the numbers of rows of the embeddings of source and target, and
-    `languages` are those that the model is to know, which a tokenizer without languages need not name. Raises
-    MasscliError if the tokenizer cannot be read, lacks a language, or has other numbers of ids.
+    `languages` are those that the model is to know. Raises MasscliError if the tokenizer cannot be read, has
+    languages but not all of these, or has other numbers of ids.
     """
     folder = find_tokenizer_folder(path)
     if folder is not None:

@@ -305,7 +305,10 @@ def choose_family(model: ModelConfig) -> Family:
 
 
 def _similar_family(model: ModelConfig, named: Family | None) -> Family:
-    """Return the family that a model is most similar to by its shape; `named` is that of its preset."""
+    """Return the family that a model is most similar to; `named` is that of its preset, if any.
+
+    Its stacks, the place of norms, shared layers, the width of embeddings and segments decide.
+    """
     if not model.encoder_layers:
         return GPT2 if model.norm == "pre" else GPT
     # Of the families of encoders, ALBERT alone shares layers.
@@ -357,7 +360,10 @@ def check_counterpart(family: Family, model: ModelConfig) -> None:
 
 
 def _check_fields(family: Family, model: ModelConfig) -> None:
-    """Raise MasscliError if the model differs from the family's preset in a field that config.json lacks."""
+    """Raise MasscliError if the model differs from the family's preset in what config.json cannot express.
+
+    Fields in `_FREE_FIELDS` are not compared.
+    """
     values = to_dict(model)
     required = to_dict(resolve({"arch": family.arch})) | {
         "languages": "none",

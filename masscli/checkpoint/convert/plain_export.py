@@ -64,6 +64,7 @@ def export_safetensors(checkpoint: Checkpoint, output: Path) -> list[str]:
             if heads:
                 save_tensors(heads, folder / "objective.safetensors")
             tokenizer.save(folder)
+            # Those that wrote these files leave it to the system when they reach the disk.
             for path in folder.iterdir():
                 fsync_path(path)
             write_synced(

@@ -38,6 +38,7 @@ def choose_seq2seq_family(
     """
     config = directed.config
     decoder = config.for_stack("decoder")
+    # In all families both stacks have the same norms and positions, and end with a norm if they are pre-norm.
     required = {
         "norm_eps": (config.norm_eps, NORM_EPS),
         "decoder_norm": (decoder.norm, config.norm),

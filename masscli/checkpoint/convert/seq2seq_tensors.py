@@ -20,6 +20,7 @@ def to_seq2seq(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, Tens
     converted: dict[str, Tensor] = {}
     for ours, their_names in family.tensor_names(config).items():
         tensor = directed.tensors[ours]
+        # Learned positions come after a number of rows that each family has fixed, whatever padding is.
         if ours.endswith("positions.weight"):
             tensor = _with_unread_rows(tensor, config.position_offset, family.offset(0))
         parts = tensor.chunk(len(their_names))

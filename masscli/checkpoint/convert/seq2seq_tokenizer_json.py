@@ -1,9 +1,9 @@
 """Read the vocabulary of an encoder-decoder from tokenizer.json alone, through the library `tokenizers`.
 
-Version 5 of Hugging Face's library writes no other file for mBART, NLLB and Pegasus, and neither does
-`masscli export`. Its template says which special tokens stand around a source: that of a language that is
-among the added tokens (`en_XX`, `eng_Latn`, `__en__`, `<lang:en>`) is a tag, which changes with the language;
-any other is the same for every source.
+Version 5 of Hugging Face's library writes no other file for mBART, NLLB and Pegasus, nor does `masscli
+export` for most vocabularies. Its template says which special tokens stand around a source: that of a
+language that is among the added tokens (`en_XX`, `eng_Latn`, `__en__`, `<lang:en>`) is a tag, which changes
+with the language; any other is the same for every source.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ def read_tokenizer_json(
             "behind it",
             "expected at most one before it, and the end symbol behind it",
         )
+    # Without tags, a forced token does not change with the language, and is a part of every output.
     forced = config.get("forced_bos_token_id")
     forced_prefix: tuple[int, ...] = ()
     if type(forced) is int:

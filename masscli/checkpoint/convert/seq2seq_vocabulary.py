@@ -67,6 +67,7 @@ def read_ids(path: Path) -> dict[str, int]:
         # True is an int to Python, too.
         if type(number) is not int or number < 0:
             raise malformed
+    # One of two pieces with the same id would be lost.
     if len(set(ids.values())) < len(ids):
         raise malformed
     return dict(ids)

@@ -202,6 +202,7 @@ def _special_tokens(
     """
     known_class = default_class if class_name in GENERIC_CLASSES else class_name
     tokens = dict(_DEFAULT_TOKENS.get(known_class, {}))
+    # A later source replaces what an earlier one says.
     for source in (read_json_if_present(folder / SPECIAL_TOKENS), settings):
         for role in ROLES:
             token = source.get(f"{role}_token")
@@ -262,6 +263,7 @@ def _list_added_tokens(
             flags = _as_dict(token)
             listed.append((token_id, flags.get("content"), flags.get("special", False)))
         return folder / SETTINGS, listed
+    # added_tokens.json has only texts and ids; the other files list those that are special.
     special = _listed_specials(settings) | _listed_specials(
         read_json_if_present(folder / SPECIAL_TOKENS)
     )

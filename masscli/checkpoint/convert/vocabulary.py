@@ -170,6 +170,7 @@ def _read_through_library(
         model, pieces = pack_fast_tokenizer(files.content, files.role_ids, vocab_size)
     except BadModelError as error:
         raise MasscliError(f"{path}: {error.message}", error.hint) from None
+    # The package is missing: its own error does not say why it is needed.
     except MasscliError as error:
         raise MasscliError(
             f"{path}: {reason}; that needs Hugging Face's tokenizers", error.hint

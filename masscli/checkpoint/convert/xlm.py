@@ -180,7 +180,7 @@ def _tokenizer(
     preprocessing = TextPreprocessing(moses=request.moses, lowercase=request.lowercase)
     notes[0] += _text_note(request)
     tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, languages)
-    # The dictionary has <s>, but no text of XLM ever began with it.
+    # The dictionary has <s>, but every text of XLM begins with </s>.
     return tokenizer.with_card_fields(bos=EOS_ID, predicted_ids=(0, len(pieces))), notes
 
 
@@ -253,6 +253,7 @@ def _config(
             f"{request.path}: does not say its number of attention heads",
             "give it with --heads",
         )
+    # A model has one length of texts for both stacks, and a file may have another number of rows for each.
     position_rows = [
         part.shape("position_embeddings.weight")[0] for part in parts.values()
     ]
