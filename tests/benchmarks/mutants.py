@@ -2,9 +2,9 @@
 
     python tests/benchmarks/mutants.py --each 12 --seed 1
 
-A fault changes one place of a module: a comparison, an operator, a constant, a condition. It is compiled in a forked
-process, which then runs the tests that are named beside the module in `TARGETS`, up to the first that fails. Prints
-each fault that no test noticed, and a table.
+A fault changes one place of a module: a comparison, an operator, a constant, a condition. Each is tried in a forked
+process, which runs those tests that call the changed function, of the ones that stand beside the module in `TARGETS`, up
+to the first that fails. Prints each fault that no test noticed, and a table.
 """
 
 from __future__ import annotations
@@ -13,18 +13,24 @@ import argparse
 import ast
 import contextlib
 import copy
+import gc
+import importlib
 import importlib.abc
 import importlib.util
-import io
+import json
 import os
 import random
 import resource
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import CodeType, FrameType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).parents[2]
@@ -187,27 +193,49 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
     ast.And: ast.Or, ast.Or: ast.And, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
 }  # fmt: skip
-SECONDS = 120
-"""Processor time after which a fault counts as noticed: it made a loop endless."""
 
 
-def mutants(tree: ast.Module) -> Iterator[tuple[str, ast.Module]]:
-    """Yield every fault of a module: its line and kind, and the tree with it."""
-    places = [node for node in ast.walk(tree) if isinstance(node, ast.AST)]
+class Fault(NamedTuple):
+    """A place of a module and what is changed there."""
+
+    module: str
+    number: int
+    """Of the node, in the order of `ast.walk`."""
+    kind: str
+    label: str
+
+    def tree(self) -> ast.Module:
+        """Return the module with this fault."""
+        changed = copy.deepcopy(parsed(self.module))
+        _apply(list(ast.walk(changed))[self.number], self.kind)
+        return ast.fix_missing_locations(changed)
+
+
+def source_path(module: str) -> Path:
+    """Return the file of a module of masscli."""
+    return ROOT / (module.replace(".", "/") + ".py")
+
+
+def parsed(module: str) -> ast.Module:
+    """Return the syntax tree of a module of masscli."""
+    return ast.parse(source_path(module).read_text())
+
+
+def faults(module: str) -> list[Fault]:
+    """Return every fault of a module."""
+    tree = parsed(module)
     skipped = set(_annotations(tree))
-    for number, node in enumerate(places):
-        if id(node) in skipped:
-            continue
-        for kind in _faults(node):
-            changed = copy.deepcopy(tree)
-            target = [
-                other for other in ast.walk(changed) if isinstance(other, ast.AST)
-            ][number]
-            _apply(target, kind)
-            yield (
-                f"line {getattr(node, 'lineno', '?')}: {kind}: {ast.unparse(node)[:70]}",
-                ast.fix_missing_locations(changed),
-            )
+    return [
+        Fault(
+            module,
+            number,
+            kind,
+            f"line {getattr(node, 'lineno', '?')}: {kind}: {ast.unparse(node)[:70]}",
+        )
+        for number, node in enumerate(ast.walk(tree))
+        if id(node) not in skipped
+        for kind in _faults(node)
+    ]
 
 
 def _annotations(tree: ast.Module) -> Iterator[int]:
@@ -298,45 +326,233 @@ class MutantFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.tree, str(self.path), "exec"), module.__dict__)
 
 
-def is_noticed(name: str, path: Path, tree: ast.Module, tests: Sequence[str]) -> bool:
-    """Return whether one of the tests fails with this fault."""
-    child = os.fork()
-    if child == 0:
-        resource.setrlimit(
-            resource.RLIMIT_CPU,
-            (
-                int(time.process_time()) + SECONDS,
-                int(time.process_time()) + SECONDS + 5,
-            ),
-        )
-        code = 1
-        try:
-            code = _run_tests(name, path, tree, tests)
-        finally:
-            os._exit(code)
-    return os.waitpid(child, 0)[1] != 0
+def outer_functions(tree: ast.Module) -> list[ast.FunctionDef]:
+    """Return the functions and methods of a module, without those inside another function."""
+    found: list[ast.FunctionDef] = []
+    for node in tree.body:
+        members = node.body if isinstance(node, ast.ClassDef) else [node]
+        found += [member for member in members if isinstance(member, ast.FunctionDef)]
+    return found
 
 
-def _run_tests(name: str, path: Path, tree: ast.Module, tests: Sequence[str]) -> int:
-    import pytest
+def first_line(function: ast.FunctionDef) -> int:
+    """Return the line of a function's first decorator, or else of its `def`, as its code object names it."""
+    return min(node.lineno for node in [function, *function.decorator_list])
 
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    sys.meta_path.insert(0, MutantFinder(name, path, tree))
-    os.chdir(ROOT)
-    with contextlib.redirect_stdout(io.StringIO()):
-        options = [
-            "-x",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:xdist",
-            "-m",
-            "not slow and not peer and not corpora",
+
+def changed_function(fault: Fault) -> int | None:
+    """Return the first line of the function whose body a fault changes; None if it changes what an import does."""
+    tree = parsed(fault.module)
+    place = list(ast.walk(tree))[fault.number]
+    for function in outer_functions(tree):
+        for statement in function.body:
+            if any(node is place for node in ast.walk(statement)):
+                return first_line(function)
+    return None
+
+
+def install(fault: Fault) -> None:
+    """Give the functions of an imported module the code that they have with a fault."""
+    path = str(source_path(fault.module))
+    codes: dict[tuple[str, int], CodeType] = {}
+    waiting = [compile(fault.tree(), path, "exec")]
+    while waiting:
+        code = waiting.pop()
+        codes[code.co_qualname, code.co_firstlineno] = code
+        waiting += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
+    for function in gc.get_objects():
+        if isinstance(function, FunctionType) and function.__code__.co_filename == path:
+            old = function.__code__
+            function.__code__ = codes[old.co_qualname, old.co_firstlineno]
+
+
+def limit_processor_time(seconds: float) -> None:
+    """End this process, as one that failed, after so many seconds of processor time."""
+    limit = int(time.process_time() + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
+
+
+def in_fork(work: Callable[[], Any]) -> Any:
+    """Return what a function returns in a forked process, as JSON; None if a signal ends that process, such as of a time limit."""
+    with tempfile.TemporaryFile() as answer:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                answer.write(json.dumps(work()).encode())
+                answer.flush()
+                status = 0
+            except BaseException:
+                traceback.print_exc(file=sys.__stderr__)
+            finally:
+                os._exit(status)
+        status = os.waitpid(child, 0)[1]
+        if os.WIFSIGNALED(status):
+            return None
+        assert status == 0, "an error of this program itself, not of a test"
+        answer.seek(0)
+        return json.loads(answer.read())
+
+
+class Measured(NamedTuple):
+    """What is known of a test without any fault."""
+
+    seconds: float
+    """Of processor time, with the fixtures that it was the first to need."""
+    calls: list[str]
+    """The functions of the modules that it calls, as MODULE:FIRST LINE."""
+
+
+class FaultRunner:
+    """A plugin of pytest that runs the tests which reach each fault, instead of every test once."""
+
+    def __init__(self, chosen: Sequence[Fault], seconds: float) -> None:
+        self.chosen, self.seconds = chosen, seconds
+        self.noticed: dict[Fault, bool] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Measure the tests, then try each fault."""
+        modules = {fault.module for fault in self.chosen}
+        for module in modules:
+            importlib.import_module(module)
+        _make_shared_folders(session.items)
+        measured = in_fork(lambda: measure(session.items, modules))
+        assert measured is not None, "a test fails without any fault"
+        for fault in self.chosen:
+            tests = self.reaching(fault, session.items, measured)
+            # Nothing is imported but what was in the process that the tests were collected in.
+            limit = 5 + 5 * sum(measured[item.nodeid][0] for item in tests)
+            self.noticed[fault] = bool(tests) and not in_fork(
+                lambda: passes(fault, tests, limit)  # noqa: B023
+            )
+            report(fault, self.noticed[fault], len(tests))
+        return True
+
+    def reaching(
+        self, fault: Fault, items: Sequence[pytest.Item], measured: dict[str, Any]
+    ) -> list[pytest.Item]:
+        """Return the tests that call the changed function, the fastest first, as many as there is time for."""
+        function = f"{fault.module}:{changed_function(fault)}"
+        tests = [
+            item
+            for item in items
+            if _is_of(item, TARGETS[fault.module])
+            and function in measured[item.nodeid][1]
         ]
-        return int(pytest.main([*options, *(f"tests/{test}" for test in tests)]))
+        tests.sort(key=lambda item: measured[item.nodeid][0])
+        spent, kept = 0.0, []
+        for item in tests:
+            spent += measured[item.nodeid][0]
+            if not kept or spent < self.seconds:
+                kept.append(item)
+        return kept
+
+
+def _is_of(item: pytest.Item, targets: Sequence[str]) -> bool:
+    """Return whether a test is one of, or lies in one of, what `TARGETS` names."""
+    file, _, _ = item.nodeid.partition("::")
+    return item.nodeid.removeprefix("tests/") in targets or (
+        file.removeprefix("tests/") in targets
+    )
+
+
+def _make_shared_folders(items: Sequence[pytest.Item]) -> None:
+    """Run a test for each fixture of the session, which forked processes then inherit."""
+    for name in ("toy", "labelled"):
+        users = [item for item in items if name in getattr(item, "fixturenames", ())]
+        if users:
+            # What follows is not run: it says that the session goes on.
+            assert _is_passed(users[0], users[-1])
+
+
+def _is_passed(item: pytest.Item, following: pytest.Item | None) -> bool:
+    """Run a test and return whether it passed; fixtures that the following one needs are kept."""
+    from _pytest.runner import runtestprotocol
+
+    return not any(
+        report.failed for report in runtestprotocol(item, log=False, nextitem=following)
+    )
+
+
+def measure(items: Sequence[pytest.Item], modules: set[str]) -> dict[str, Measured]:
+    """Run tests without any fault, and return which functions each calls and how long it takes."""
+    functions: dict[tuple[str, int], str] = {}
+    for module in modules:
+        for function in outer_functions(parsed(module)):
+            for line in range(first_line(function), (function.end_lineno or 0) + 1):
+                functions[str(source_path(module)), line] = (
+                    f"{module}:{first_line(function)}"
+                )
+    called: set[str] = set()
+
+    def trace(frame: FrameType, event: str, argument: Any) -> None:
+        code = frame.f_code
+        name = functions.get((code.co_filename, code.co_firstlineno))
+        if name is not None:
+            called.add(name)
+
+    measured = {}
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        called.clear()
+        start = time.process_time()
+        sys.settrace(trace)
+        passed = _is_passed(item, following)
+        sys.settrace(None)
+        assert passed, item.nodeid
+        measured[item.nodeid] = Measured(time.process_time() - start, sorted(called))
+    return measured
+
+
+def passes(fault: Fault, tests: Sequence[pytest.Item], seconds: float) -> bool:
+    """Return whether tests pass with a fault, within a time."""
+    limit_processor_time(seconds)
+    install(fault)
+    return all(
+        _is_passed(item, following)
+        for item, following in zip(tests, [*tests[1:], tests[0]], strict=True)
+    )
+
+
+def passes_import(fault: Fault, seconds: float) -> bool:
+    """Return whether the tests of a module pass if it is imported with a fault, within a time."""
+    limit_processor_time(seconds)
+    finder = MutantFinder(fault.module, source_path(fault.module), fault.tree())
+    sys.meta_path.insert(0, finder)
+    return run_pytest([fault.module]) == 0
+
+
+def run_pytest(modules: Sequence[str], *plugins: object) -> int:
+    """Run pytest on the tests of some modules, without output, and return its exit status."""
+    tests = {f"tests/{test}": None for module in modules for test in TARGETS[module]}
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    options += ["-m", "not slow and not peer and not corpora"]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Path(os.devnull).open("w") as null,
+        contextlib.redirect_stdout(null),
+    ):
+            return int(
+                pytest.main(
+                    [*options, f"--basetemp={folder}/tests", *tests],
+                    plugins=list(plugins),
+                )
+            )
+
+
+def report(fault: Fault, noticed: bool, tests: int | None) -> None:
+    """Name a fault that no test noticed."""
+    if noticed:
+        return
+    if tests is None:
+        reached = "in an import"
+    else:
+        reached = f"reached by {tests} tests"
+    print(
+        f"  not noticed: {fault.module} {fault.label}, {reached}",
+        file=sys.__stderr__,
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -349,38 +565,51 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
+        "--seconds",
+        type=float,
+        default=10,
+        help="processor time of the tests of one fault, measured without it",
+    )
+    parser.add_argument(
         "--module",
         action="append",
-        choices=list(TARGETS),
-        help="only this module; can be repeated",
+        help="only modules whose name begins so; can be repeated",
     )
     options = parser.parse_args()
     import torch
 
     torch.set_num_threads(1)
-    rows, total, noticed = [], 0, 0
-    for name in options.module or TARGETS:
-        path = ROOT / (name.replace(".", "/") + ".py")
-        tree = ast.parse(path.read_text())
-        assert not is_noticed(name, path, tree, TARGETS[name]), (
-            f"the tests of {name} fail without any fault"
+    os.chdir(ROOT)
+    modules = [
+        name for name in TARGETS if name.startswith(tuple(options.module or ("",)))
+    ]
+    every = {name: faults(name) for name in modules}
+    chosen = [
+        fault
+        for name, possible in every.items()
+        for fault in random.Random(f"{options.seed} {name}").sample(
+            possible, min(options.each, len(possible))
         )
-        every = list(mutants(tree))
-        chosen = random.Random(f"{options.seed} {name}").sample(
-            every, min(options.each, len(every))
-        )
-        found = 0
-        for label, changed in chosen:
-            if is_noticed(name, path, changed, TARGETS[name]):
-                found += 1
-            else:
-                print(f"  not noticed: {name} {label}", flush=True)
-        rows.append(
-            f"{name:40} {len(every):4} possible {len(chosen):4} tried {found:4} noticed"
-        )
-        print(rows[-1], flush=True)
-        total, noticed = total + len(chosen), noticed + found
-    print(f"{'all':40} {total:18} tried {noticed:4} noticed: {noticed / total:.1%}")
+    ]
+    noticed: dict[Fault, bool] = {}
+    # Before anything of masscli is imported.
+    for fault in chosen:
+        if changed_function(fault) is None:
+            noticed[fault] = not in_fork(
+                lambda: passes_import(fault, 10 * options.seconds)  # noqa: B023
+            )
+            report(fault, noticed[fault], None)
+    runner = FaultRunner(
+        [fault for fault in chosen if fault not in noticed], options.seconds
+    )
+    assert run_pytest(modules, runner) == 0
+    noticed.update(runner.noticed)
+    for name in modules:
+        tried = [noticed[fault] for fault in chosen if fault.module == name]
+        print(f"| {name} | {len(every[name])} | {len(tried)} | {sum(tried)} |")
+    total = len(noticed)
+    found = sum(noticed.values())
+    print(f"| all | | {total} | {found} ({found / total:.0%}) |")
 
 
 if __name__ == "__main__":
