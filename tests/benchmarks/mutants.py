@@ -337,7 +337,7 @@ def outer_functions(tree: ast.Module) -> list[ast.FunctionDef]:
 
 def first_line(function: ast.FunctionDef) -> int:
     """Return the line of a function's first decorator, or else of its `def`, as its code object names it."""
-    return min(node.lineno for node in [function, *function.decorator_list])
+    return min([function.lineno, *(node.lineno for node in function.decorator_list)])
 
 
 def changed_function(fault: Fault) -> int | None:
@@ -441,7 +441,8 @@ class FaultRunner:
             and function in measured[item.nodeid][1]
         ]
         tests.sort(key=lambda item: measured[item.nodeid][0])
-        spent, kept = 0.0, []
+        spent = 0.0
+        kept: list[pytest.Item] = []
         for item in tests:
             spent += measured[item.nodeid][0]
             if not kept or spent < self.seconds:
@@ -532,12 +533,12 @@ def run_pytest(modules: Sequence[str], *plugins: object) -> int:
         Path(os.devnull).open("w") as null,
         contextlib.redirect_stdout(null),
     ):
-            return int(
-                pytest.main(
-                    [*options, f"--basetemp={folder}/tests", *tests],
-                    plugins=list(plugins),
-                )
+        return int(
+            pytest.main(
+                [*options, f"--basetemp={folder}/tests", *tests],
+                plugins=list(plugins),
             )
+        )
 
 
 def report(fault: Fault, noticed: bool, tests: int | None) -> None:
