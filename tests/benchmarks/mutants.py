@@ -529,7 +529,7 @@ def passes_import(fault: Fault, seconds: float) -> bool:
 def run_pytest(modules: Sequence[str], *plugins: object) -> int:
     """Run pytest on the tests of some modules, without output, and return its exit status."""
     tests = {f"tests/{test}": None for module in modules for test in TARGETS[module]}
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    options = ["-x", "-q", "--capture=sys", "-p", "no:cacheprovider", "-p", "no:xdist"]
     options += ["-m", "not slow and not peer and not corpora"]
     with (
         tempfile.TemporaryDirectory() as folder,
