@@ -360,8 +360,10 @@ def install(fault: Fault) -> None:
         code = waiting.pop()
         codes[code.co_qualname, code.co_firstlineno] = code
         waiting += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
-    for function in gc.get_objects():
-        if isinstance(function, FunctionType) and function.__code__.co_filename == path:
+    # Some objects of torch warn when they are asked for their class.
+    functions = [each for each in gc.get_objects() if type(each) is FunctionType]
+    for function in functions:
+        if function.__code__.co_filename == path:
             old = function.__code__
             function.__code__ = codes[old.co_qualname, old.co_firstlineno]
 
