@@ -17,6 +17,7 @@ import gc
 import importlib
 import importlib.abc
 import importlib.util
+import io
 import json
 import os
 import random
@@ -533,17 +534,14 @@ def run_pytest(modules: Sequence[str], *plugins: object) -> int:
     tests = {f"tests/{test}": None for module in modules for test in TARGETS[module]}
     options = ["-x", "-q", "--capture=sys", "-p", "no:cacheprovider", "-p", "no:xdist"]
     options += ["-m", "not slow and not peer and not corpora"]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Path(os.devnull).open("w") as null,
-        contextlib.redirect_stdout(null),
-    ):
-        return int(
-            pytest.main(
-                [*options, f"--basetemp={folder}/tests", *tests],
-                plugins=list(plugins),
-            )
+    output = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(output):
+        status = pytest.main(
+            [*options, f"--basetemp={folder}/tests", *tests], plugins=list(plugins)
         )
+    if status == pytest.ExitCode.INTERNAL_ERROR:
+        print(output.getvalue(), file=sys.stderr)
+    return int(status)
 
 
 def report(fault: Fault, noticed: bool, tests: int | None) -> None:
