@@ -467,16 +467,16 @@ def _make_shared_folders(items: Sequence[pytest.Item]) -> None:
         users = [item for item in items if name in getattr(item, "fixturenames", ())]
         if users:
             # What follows is not run: it says that the session goes on.
-            assert _is_passed(users[0], users[-1])
+            found = failures(users[0], users[-1])
+            assert not found, found
 
 
-def _is_passed(item: pytest.Item, following: pytest.Item | None) -> bool:
-    """Run a test and return whether it passed; fixtures that the following one needs are kept."""
+def failures(item: pytest.Item, following: pytest.Item | None) -> list[str]:
+    """Run a test and return what failed; fixtures that the following one needs are kept."""
     from _pytest.runner import runtestprotocol
 
-    return not any(
-        report.failed for report in runtestprotocol(item, log=False, nextitem=following)
-    )
+    reports = runtestprotocol(item, log=False, nextitem=following)
+    return [report.longreprtext for report in reports if report.failed]
 
 
 def measure(items: Sequence[pytest.Item], modules: set[str]) -> dict[str, Measured]:
@@ -501,9 +501,9 @@ def measure(items: Sequence[pytest.Item], modules: set[str]) -> dict[str, Measur
         called.clear()
         start = time.process_time()
         sys.settrace(trace)
-        passed = _is_passed(item, following)
+        found = failures(item, following)
         sys.settrace(None)
-        assert passed, item.nodeid
+        assert not found, (item.nodeid, found)
         measured[item.nodeid] = Measured(time.process_time() - start, sorted(called))
     return measured
 
@@ -512,8 +512,8 @@ def passes(fault: Fault, tests: Sequence[pytest.Item], seconds: float) -> bool:
     """Return whether tests pass with a fault, within a time."""
     limit_processor_time(seconds)
     install(fault)
-    return all(
-        _is_passed(item, following)
+    return not any(
+        failures(item, following)
         for item, following in zip(tests, [*tests[1:], tests[0]], strict=True)
     )
 
