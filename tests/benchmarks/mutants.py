@@ -29,7 +29,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 
@@ -466,16 +466,16 @@ def _make_shared_folders(items: Sequence[pytest.Item]) -> None:
     for name in ("toy", "labelled"):
         users = [item for item in items if name in getattr(item, "fixturenames", ())]
         if users:
-            # What follows is not run: it says that the session goes on.
-            found = failures(users[0], users[-1])
+            found = failures(users[0], users[0].session)
             assert not found, found
 
 
-def failures(item: pytest.Item, following: pytest.Item | None) -> list[str]:
-    """Run a test and return what failed; fixtures that the following one needs are kept."""
+def failures(item: pytest.Item, following: pytest.Item | pytest.Session) -> list[str]:
+    """Run a test and return what failed; fixtures that the following test, or the session, needs are kept."""
     from _pytest.runner import runtestprotocol
 
-    reports = runtestprotocol(item, log=False, nextitem=following)
+    # Of what follows, pytest only asks where it lies.
+    reports = runtestprotocol(item, log=False, nextitem=cast(pytest.Item, following))
     return [report.longreprtext for report in reports if report.failed]
 
 
@@ -497,7 +497,7 @@ def measure(items: Sequence[pytest.Item], modules: set[str]) -> dict[str, Measur
             called.add(name)
 
     measured = {}
-    for item, following in zip(items, [*items[1:], None], strict=True):
+    for item, following in zip(items, [*items[1:], items[0].session], strict=True):
         called.clear()
         start = time.process_time()
         sys.settrace(trace)
@@ -514,7 +514,7 @@ def passes(fault: Fault, tests: Sequence[pytest.Item], seconds: float) -> bool:
     install(fault)
     return not any(
         failures(item, following)
-        for item, following in zip(tests, [*tests[1:], tests[0]], strict=True)
+        for item, following in zip(tests, [*tests[1:], tests[0].session], strict=True)
     )
 
 
