@@ -32,6 +32,8 @@ from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
 
 import pytest
+from _pytest.nodes import Node
+from _pytest.runner import runtestprotocol
 
 os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).parents[2]
@@ -470,10 +472,8 @@ def _make_shared_folders(items: Sequence[pytest.Item]) -> None:
             assert not found, found
 
 
-def failures(item: pytest.Item, following: pytest.Item | pytest.Session) -> list[str]:
+def failures(item: pytest.Item, following: Node) -> list[str]:
     """Run a test and return what failed; fixtures that the following test, or the session, needs are kept."""
-    from _pytest.runner import runtestprotocol
-
     # Of what follows, pytest only asks where it lies.
     reports = runtestprotocol(item, log=False, nextitem=cast(pytest.Item, following))
     return [report.longreprtext for report in reports if report.failed]
