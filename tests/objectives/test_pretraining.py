@@ -36,6 +36,7 @@ from masscli.objectives.shared.paired_text import add_special_tokens
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.setup.build import build
 from tests.objectives.shared.test_segment_pairs import Text, pairs
+from tests.objectives.shared.test_segment_pairs import pairs as segment_pairs
 from tests.toy import recipe
 
 VOCAB = Vocabulary(
@@ -113,6 +114,31 @@ def batch(made: Objective, *lengths: tuple[int, int]) -> Batch:
         ],
         rngs(len(lengths)),
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("mass", {"mass": 1.0}),
+        ("denoise", {"denoise": 1.0}),
+        ("mlm", {"mlm": 1.0}),
+        ("clm", {"clm": 1.0}),
+        ("bert+lm", {"mlm": 1.0, "clm": 1.0}),
+        ("tlm", {"mlm": 1.0}),
+        ("bert", {"mlm": 1.0, "nsp": 1.0}),
+        ("roberta", {"mlm": 1.0}),
+        ("albert", {"mlm": 1.0, "sop": 1.0}),
+        # Clark et al. 2020, section 3.2: lambda = 50.
+        ("electra", {"mlm": 1.0, "rtd": 50.0}),
+        ("gpt", {"lm": 1.0}),
+        ("unilm", {"ae": 1.0, "par": 1.0}),
+        ("translate", {"translate": 1.0}),
+        ("s2s", {"s2s": 1.0}),
+        ("backtranslate", {"backtranslate": 1.0}),
+    ],
+)
+def test_terms_weigh_as_published(name: str, weights: dict[str, float]) -> None:
+    assert dict(objective(name).weights) == weights
 
 
 # -- batches -------------------------------------------------------------------------------------------------------------------------------
@@ -596,6 +622,22 @@ def test_collations_do_not_depend_on_what_else_is_in_the_batch(toy: Path) -> Non
         together, alone = batch_builder(rows, 1), batch_builder(rows[1:2], 1)
         n = int(alone.source.lengths[0])
         assert torch.equal(together.source.ids[1, :n], alone.source.ids[0, :n]), name
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_pairs_that_all_have_one_label_teach_no_order(label: int) -> None:
+    column = Text([[5, 5]])
+    made = objective("albert")
+    for seed in range(20):
+        dataset = segment_pairs(column, "sop", max_length=40, seed=seed)
+        found = made.data_warnings(dataset)
+        if dataset[0].fields[2].tolist() == [label]:
+            assert len(found) == 1 and found[0].startswith("all pairs have the same")
+            break
+    else:
+        pytest.fail("no seed has this label")
+    both = segment_pairs(Text([[5, 5]] * 30), "sop", max_length=40)
+    assert made.data_warnings(both) == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -153,6 +155,47 @@ def test_pieces_of_two_have_every_size_and_keep_order() -> None:
         assert m.decoder_ids.tolist() == row[spots - 1].tolist()
         assert m.decoder_positions.tolist() == (spots - 1).tolist()
         assert m.label_ids.tolist() == row[spots].tolist()
+
+
+def orders(items: tuple[int, ...]) -> Counter[tuple[int, ...]]:
+    """All orders of some items, each with the probability that a shuffle gives it."""
+    every = Counter(permutations(items))
+    total = every.total()
+    return Counter({order: n / total for order, n in every.items()})  # type: ignore[misc]
+
+
+def test_pieces_are_placed_as_often_as_the_released_code_places_them() -> None:
+    """Pieces 2, 2, 1 and four gaps: in one draw of five the first piece stays first, in one the last stays last.
+
+    All others are shuffled (XLM's MASS, `shuffle_segments`). The places of a fragment have the distribution that
+    follows, by Pearson's chi-square.
+    """
+    expected: Counter[tuple[int, ...]] = Counter()
+    cases = [
+        (0.6, (), (2, 2, 1, 0, 0, 0, 0), ()),
+        (0.2, (2,), (2, 1, 0, 0, 0, 0), ()),
+        (0.2, (), (2, 2, 0, 0, 0, 0), (1,)),
+    ]
+    for share, first, shuffled, last in cases:
+        for order, odds in orders(shuffled).items():
+            spots = []
+            for item in (*first, *order, *last):
+                spots += [True] * item or [False]
+            expected[tuple(spots)] += share * odds  # type: ignore[assignment]
+    row = np.concatenate([[BOS], np.arange(100, 108), [EOS]])
+    count = 4000
+    found = Counter(
+        tuple(m.is_masked[1:].tolist())
+        for m in draws(row, always_masked("xlm", span=2), count)
+    )
+    assert set(found) <= set(expected)
+    statistic = sum(
+        (found[spots] - count * odds) ** 2 / (count * odds)
+        for spots, odds in expected.items()
+    )
+    # Its mean is the number of degrees of freedom, its variance twice that.
+    freedom = len(expected) - 1
+    assert abs(statistic - freedom) < 5 * (2 * freedom) ** 0.5
 
 
 def test_discrete_ablation_hides_single_tokens_anywhere() -> None:

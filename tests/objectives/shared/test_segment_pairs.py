@@ -126,6 +126,25 @@ def test_as_many_random_pairs_as_the_procedure_makes() -> None:
     assert abs(np.mean(labels) - 0.5) < 4 * 0.5 / np.sqrt(len(labels)) + 2 / len(labels)
 
 
+def test_short_examples_are_of_two_tokens_up_to_as_many_as_fit() -> None:
+    """As in BERT's released code: a document's target length is drawn uniformly, both ends included."""
+    column = Text([[1] * 12] * 90)
+    counts = Counter[int]()
+    for seed in range(6):
+        view = pairs(column, "contiguous", max_length=8, short_prob=1.0, seed=seed)
+        firsts: dict[int, int] = {}
+        for row in range(len(view)):
+            a, b, *_ = view[row].fields
+            firsts.setdefault(document(a), len(a) + len(b))
+        counts.update(firsts.values())
+    assert sorted(counts) == [2, 3, 4, 5]
+    # Four standard deviations of a binomial distribution.
+    assert all(
+        abs(count - 540 / 4) < 4 * (540 * 0.25 * 0.75) ** 0.5
+        for count in counts.values()
+    )
+
+
 def test_what_a_random_b_displaces_comes_again() -> None:
     """Every sentence is used as A, or as the B that really follows."""
     column = text()

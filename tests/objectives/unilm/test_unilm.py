@@ -408,6 +408,11 @@ def test_sequence_to_sequence_by_pseudo_masks_sees_the_target_before_it() -> Non
         "s2s",
     )
     assert x.positions.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7]
+    assert x.ids.tolist() == [5, 10, 11, 6, 20, 21, 22, 2, *[VOCAB.mask] * 4]
+    assert x.segments.tolist() == [0] * 4 + [1] * 8
+    assert x.steps.tolist() == [0, 0, 0, 0, 1, 2, 3, 4, -1, -2, -3, -4]
+    assert x.labels["s2s"].tolist() == [20, 21, 22, 2]
+    assert x.label_positions["s2s"].tolist() == [8, 9, 10, 11]
     source = tokens(x)
     hidden = model.encode(source).hidden[0]
     for t in range(4):
