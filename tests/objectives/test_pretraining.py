@@ -433,6 +433,19 @@ def test_the_ablations_of_electra_have_gradients_everywhere(variant: str) -> Non
     assert all(p.grad is not None for p in made.parameters())
 
 
+def test_each_stage_of_two_has_the_loss_of_what_learns_in_it() -> None:
+    made = objective("electra", variant="two-stage", generator_updates=1)
+    model = make(made)
+    both = batch(made, (9, 8), (7, 6))
+    for handed, term in ((False, "mlm"), (True, made.model_term)):
+        made.get_buffer("handed").fill_(handed)
+        assert set(made.train().prepare(model, both).counts) == {term}
+        assert set(made(model, made.prepare(model, both))) == {term}
+        # Both are measured in validation.
+        measured = made.eval().prepare(model, both)
+        assert set(made(model, measured)) == {"mlm", made.model_term}
+
+
 def test_all_tokens_are_a_mixture_of_copying_and_predicting() -> None:
     made = objective("electra", variant="all-tokens-mlm")
     assert (
