@@ -141,6 +141,13 @@ def test_terms_weigh_as_published(name: str, weights: dict[str, float]) -> None:
     assert dict(objective(name).weights) == weights
 
 
+def test_the_use_of_a_source_is_measured_where_a_decoder_predicts_from_one() -> None:
+    names = ("mass", "denoise", "translate", "backtranslate")
+    others = ("mlm", "clm", "bert+lm", "tlm", "bert", "electra", "gpt", "unilm", "s2s")
+    assert all(objective_class(name).predicts_from_source for name in names)
+    assert not any(objective_class(name).predicts_from_source for name in others)
+
+
 # -- batches -------------------------------------------------------------------------------------------------------------------------------
 
 

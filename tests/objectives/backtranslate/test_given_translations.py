@@ -273,3 +273,40 @@ def test_pieces_that_may_be_written_are_those_of_the_source_language(
     made = Backtranslate(BacktranslateOptions(), context)
     made.read_statistics(data)
     assert not made.allowed_pieces
+
+
+def test_what_is_sampled_has_the_noise_of_what_is_found(
+    data: DataFolder, model: Transformer
+) -> None:
+    """No two decisions about an example follow from the same random number."""
+    lines = [[42, 43, 44]] * 400
+    options = {"sampling_share": 0.3, "source_dropout": 0.3}
+    _, batch, sources = prepare(data, model, lines, **options)
+    is_drawn = np.isin(batch.seeds.numpy(), CALLS[1].keys)
+    is_first_dropped = np.array([source[0] < FOUND for source in sources])
+    for chosen in (is_drawn, ~is_drawn):
+        spread = (0.3 * 0.7 / chosen.sum()) ** 0.5
+        assert abs(is_first_dropped[chosen].mean() - 0.3) < 4 * spread
+
+
+def test_translations_in_the_right_language_are_told_from_copies(
+    data: DataFolder,
+) -> None:
+    """The statistics that are read are those of the two languages."""
+    frame = Framing(data.vocab, languages=(), **FRAMINGS["no start"])
+    context = ObjectiveContext(frame, ModelConfig(), "en-de")
+    made = Backtranslate(BacktranslateOptions(), context)
+    assert made.take_training_metrics() == {}
+    assert made.training_warnings({"language": 0.0}) == []
+    made.read_statistics(data)
+    english, german = (
+        [data.monolingual("train", language)[row] for row in range(50)]
+        for language in ("en", "de")
+    )
+    for outputs, share in ((english, 1.0), (german, 0.0)):
+        assert made.monitor is not None
+        made.monitor.add(german, outputs, [False] * 50)
+        amount, count = made.take_training_metrics()["language"]
+        assert count == 50 and amount / count == pytest.approx(share, abs=0.1)
+        warnings = made.training_warnings({"language": amount / count})
+        assert bool(warnings) is (share == 0)
