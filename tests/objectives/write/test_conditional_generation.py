@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.checkpoint import Checkpoint, make_framing
 from masscli.cli.app import dispatch
+from masscli.cli.preprocess import run as preprocess
+from masscli.core.config import from_dict
+from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
+from masscli.models.config import ModelConfig
+from masscli.objectives.objective import ObjectiveContext
+from masscli.objectives.write.options import SummarizeOptions
+from masscli.objectives.write.summarize import Summarize
 from masscli.training.setup.build import build
 from tests.task_commands import refused
 from tests.toy_tasks import TINY, finetune, save
@@ -228,3 +237,36 @@ def test_a_dialogue_is_written_from_what_generate_would_read(
         2,
     )
     assert (task.sources[1], task.references[1]) == ("\t".join(first[:2]), first[2])
+
+
+def test_perplexities_are_means_over_tokens_and_over_words(
+    labelled: Path, tmp_path: Path
+) -> None:
+    """The end of a target is one of both; of a target that is cut, as large a share of words as of tokens is read."""
+    rows = [
+        {"source": "ba", "target": "ba ba ba ba"},
+        {"source": "ba", "target": "ba"},
+        {"source": "ba", "target": ""},
+    ]
+    path = save(tmp_path / "x.jsonl", [json.dumps(row) for row in rows])
+    destdir = tmp_path / "data"
+    preprocess(
+        PreprocessConfig(
+            spm_model=labelled / "data", jsonl=(f"train={path}",), destdir=destdir
+        )
+    )
+    data = DataFolder.open(destdir)
+    table = data.table("jsonl", "train")
+    tokens = len(data.tokenizer().encode("ba ba ba ba", "en"))
+    model = from_dict(ModelConfig, {"dim": 8, "ffn_dim": 8, "heads": 1})
+    framing = make_framing(model, data.vocab, ())
+    outputs = [np.array(pair) for pair in ([4.0, 9.0], [2.0, 3.0], [1.0, 1.0])]
+    for limit, words in ((tokens, 5 + 2 + 1), (tokens // 2, 3 + 2 + 1)):
+        options = SummarizeOptions(max_target=limit, max_source=9)
+        options = Summarize.fill_from_data(options, data, "jsonl")
+        made = Summarize(options, ObjectiveContext(framing, model, "jsonl"))
+        found = made.compute_metrics(table, outputs)
+        assert found["ppl-piece"] == pytest.approx(math.exp(7 / 13))
+        assert found["ppl-word"] == pytest.approx(math.exp(7 / words))
+    found = made.compute_metrics(table, [np.array([1e6, 1.0])] * 3)
+    assert all(math.isfinite(value) for value in found.values())
