@@ -74,6 +74,7 @@ def run(
         for row_links in align_lines(source, target, data.vocab.size):
             links += len(row_links)
             write(format_links(row_links) + "\n")
+    # There may be no target pieces at all, if all lines are empty.
     share = links / max(1, int(target.lengths().sum()))
     print(
         f"{len(source):,} pairs, links to {share:.0%} of the target pieces",

@@ -90,7 +90,7 @@ class CompareConfig:
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """The rule that scores, and so the options about them, need references."""
+        """Rules that say which options have no effect: without references, those about scores."""
         return (
             UnusedOption(
                 self.ref is None,
@@ -146,6 +146,7 @@ def run(
         _print_report(comparison, speeds)
     for reason in reasons:
         print(f"{new} is worse than {old}: {reason}", file=sys.stderr)
+    # A status of its own, so that a pipeline can tell a worse model from a mistake (2).
     if reasons:
         raise typer.Exit(WORSE)
 

@@ -138,6 +138,7 @@ def run(
             pairs, remark = _from_pairs(path, options)
         case Source.TEXT:
             pairs, remark = _from_text(path, options)
+    # An empty file would pass for a result, and pre-training would replace no word.
     if not pairs:
         raise MasscliError(
             f"{path}: no words of {options.langs[0]} and {options.langs[1]} were found to mean the same",

@@ -248,6 +248,7 @@ def _write(
     with ExitStack() as stack:
         files = []
         for language in (options.source_lang, options.target_lang):
+            # A suffix would replace what follows a dot in the name.
             path = options.output.with_name(f"{options.output.name}.{language}")
             files.append(stack.enter_context(writer(path)))
         table = None

@@ -375,6 +375,7 @@ def _latest_run() -> Path:
     Raises MasscliError if there is none.
     """
     states: list[Path] = []
+    # A run without validation has no best checkpoint, and one that was copied in part may have no last one.
     for link in ("last", "best"):
         states += RUNS.glob(f"*/checkpoints/{link}/state.json")
     if not states:

@@ -98,6 +98,7 @@ def run(
     pairs = mine_pairs(vectors[0], vectors[1], options.min_margin)
     with writer(options.output) as write:
         for margin, source, target in pairs:
+            # A tab in a sentence would end its column.
             write(
                 f"{margin:.4f}\t{one_cell(texts[0][source])}\t{one_cell(texts[1][target])}\n"
             )

@@ -199,6 +199,7 @@ def _report_runs(
     print(align_table(cost_rows(logs, metrics, curve), text_columns=1))
     if append is not None:
         # All metrics are read before any is written, so that a missing one leaves the log as it was.
+        # Unlike any signature of `masscli score`, since the two must not be compared.
         signature = "validation of the best checkpoint"
         scores = []
         for name in metrics:

@@ -218,6 +218,7 @@ def _score_files(
 
     With --sentence-level the scores of lines are printed, and the result is empty.
     """
+    # Answers belong together by the ids of their questions, and not line by line.
     if "squad" in options.metric:
         scores: Scores = score_squad(options, hyp, ref)
     else:

@@ -89,6 +89,7 @@ def as_json(scores: Scores) -> str:
                 "ci": score.ci,
                 "p": score.p,
             }
+            # Most scores have neither intervals nor p-values.
             for key, value in optional.items():
                 if value not in (None, ""):
                     fields[key] = value

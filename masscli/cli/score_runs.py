@@ -56,6 +56,7 @@ def score_runs(
         print(_as_json(measured, str(request.split)))
     else:
         print(_as_lines(measured))
+    # The signature keeps losses of one split from being compared with those of another.
     if append is not None:
         _append(append, measured, f"split:{request.split}", tags)
 

@@ -77,6 +77,7 @@ def run(
     from masscli.generation.shortlist import shortlist_text
     from masscli.lexicon.shortlist import learn_shortlist, measure_coverage
 
+    # To learn a shortlist takes minutes, so a path that cannot be written is named before.
     check_output(output)
     data = open_verified(path)
     shortlist = learn_shortlist(
@@ -85,6 +86,7 @@ def run(
     text = shortlist_text(shortlist, token_names(data.tokenizer()))
     with writer(output) as write:
         write(text)
+    # A shortlist can be used without a validation set to measure it by.
     try:
         coverage = measure_coverage(shortlist, data, source_lang, target_lang)
     except MissingDataError:

@@ -28,7 +28,7 @@ class Progress:
     missing: tuple[tuple[int, ...], ...]
     """The phrases, as pieces, that the output does not have completely."""
     begun: tuple[int, ...] = ()
-    """The last pieces of the output, as many as a missing phrase begins with; empty if none does."""
+    """The last pieces of the output that are the beginning of a missing phrase; empty if there are none."""
     pieces: int = 0
     """Number of pieces in the output that belong to phrases, those of an unfinished one included."""
 

@@ -37,6 +37,7 @@ def languages(directions: Sequence[Direction]) -> list[dict[str, Any]]:
     for direction in directions:
         targets.setdefault(direction.source, set()).add(direction.target)
     answer = []
+    # Sorted, so that the answer does not depend on the order of the models.
     for code, reached in sorted(targets.items()):
         answer.append(
             {"code": code, "name": language_name(code), "targets": sorted(reached)}
