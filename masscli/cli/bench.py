@@ -166,7 +166,10 @@ def _describe(device: torch.device) -> str:
 
 
 def _check(device: torch.device) -> bool:
-    """Check the device, print a line for each check, and return whether all of them have passed."""
+    """Check the device, print a line for each check, and return whether all of them have passed.
+
+    Raises MasscliError if no temporary folder can be made for the runs of the checks.
+    """
     import tempfile
     from pathlib import Path
 

@@ -316,7 +316,8 @@ def _profiles(options: FilterConfig, files: Mapping[str, Path]) -> dict[str, Pro
     """Return a profile of each language, which tells what its text looks like, by language.
 
     That of a language of the pair is made from the file that --clean names, or else from the file in `files`.
-    --other-lang names the files of further languages.
+    --other-lang names the files of further languages. Raises MasscliError if --clean names another language,
+    or --other-lang one of the pair.
     """
     from masscli.data.prepare.language_profiles import make_profile
 

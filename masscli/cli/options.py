@@ -119,6 +119,7 @@ def bind(
 
     A parameter of `run` that is a dataclass or an option group becomes several options, whose values are
     collected again before the call. `args` are the arguments of the command, on which options may depend.
+    The function raises ConfigErrors as MasscliErrors, which name options as they were typed.
     """
     allow_named_code(command, args)
     # Annotations are texts, which have to be evaluated to tell dataclasses from other types.

@@ -216,7 +216,8 @@ def _score_files(
 ) -> Scores:
     """Score files with outputs, print the scores, and return those of each file, by name.
 
-    With --sentence-level the scores of lines are printed, and the result is empty.
+    With --sentence-level the scores of lines are printed, and the result is empty. Raises MasscliError for
+    options, files or lines that cannot be scored.
     """
     # Answers belong together by the ids of their questions, and not line by line.
     if "squad" in options.metric:

@@ -273,8 +273,8 @@ def _choices(
 ) -> ScoreInput:
     """Return the right choice of each SWAG or RACE example, from the field `column`.
 
-    The number of choices of each example is recorded in `choices`. `flag` is the option that chooses a
-    column, for messages.
+    The number of choices of each example is recorded in `choices`. Raises MasscliError if an example has no
+    such field; `flag` is the option that chooses it, for messages.
     """
     lines, counts = [], []
     for record in records:

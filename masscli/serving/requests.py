@@ -128,7 +128,11 @@ def _parse_json(body: bytes) -> Mapping[str, Any]:
 
 
 def _parse_form(body: bytes) -> Mapping[str, Any]:
-    """Return the fields of a URL-encoded form by name; several fields `q` become a list."""
+    """Return the fields of a URL-encoded form by name; several fields `q` become a list.
+
+    Of several other fields of one name the last one counts. Raises RefusedError (400) if it is no such form,
+    or has more than MAX_FIELDS fields.
+    """
     try:
         pairs = parse_qsl(
             body.decode(),
@@ -157,7 +161,7 @@ def _check_unicode(text: str) -> None:
 def _name(fields: Mapping[str, Any], key: str) -> str | None:
     """Return the field `key` as a name, or None if it is absent or empty.
 
-    Raises RefusedError if it is not a printable string of at most 200 characters.
+    Raises RefusedError (400) if it is not a printable string of at most 200 characters.
     """
     value = fields.get(key)
     if value in (None, ""):
@@ -170,7 +174,7 @@ def _name(fields: Mapping[str, Any], key: str) -> str | None:
 def _whole_number(fields: Mapping[str, Any], key: str) -> int:
     """Return the field `key` as a whole number; 0 if it is absent. Up to five digits in a text are one, too.
 
-    Raises RefusedError if it is not a whole number from 0.
+    Raises RefusedError (400) if it is not a whole number from 0.
     """
     value = fields.get(key, 0)
     if (
