@@ -17,7 +17,7 @@ from masscli.core.errors import MasscliError
 
 def run(
     paths: Annotated[
-        list[Path], typer.Argument(help="Checkpoints or runs.", metavar="PATH...")
+        list[Path], typer.Argument(help="Checkpoints or runs.", metavar="PATH")
     ],
     output: Annotated[
         Path,

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 @config
 class FolderOptions:
-    """Options of folders. They are as Hugging Face distributes them."""
+    """Options of a folder as Hugging Face distributes it."""
 
     langs: Annotated[tuple[str, ...], Flags("-l")] = ()
     """The languages of its text (default: en), which take unused ids of the vocabulary; of a multilingual
@@ -70,7 +70,7 @@ class FolderOptions:
 
 @config
 class FileOptions:
-    """Options of files. They are of XLM, MASS or fairseq."""
+    """Options of a file of XLM, MASS or fairseq."""
 
     family: str | None = None
     """xlm or fairseq (default: by the content)."""

@@ -19,7 +19,8 @@ import typer
 
 def run(
     parts: Annotated[
-        list[Path], typer.Argument(help="The folders of all parts, in any order.")
+        list[Path],
+        typer.Argument(metavar="PART", help="The folders of all parts, in any order."),
     ],
     destdir: Annotated[Path, typer.Option("--destdir", help="Folder to write.")] = Path(
         "data-bin"
