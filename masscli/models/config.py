@@ -118,7 +118,8 @@ class ModelConfig:
     """Number of buckets of relative positions, whose learned bias is added to the attention of the encoder
     (T5 and UniLMv2 have 32). 0 means no relative positions."""
     relative_distance: int = 128
-    """Distance from which on relative positions share a bucket."""
+    """Distance in tokens from which on all relative positions of one side share a bucket; below it, buckets
+    are the wider the larger the distance is."""
     decoder_ffn_dim: int = 0
     """Width of the decoder's feed-forward layer. 0 is --ffn-dim."""
     decoder_heads: int = 0

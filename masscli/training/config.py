@@ -91,11 +91,11 @@ class OptimConfig:
     clip_norm: float = 1.0
     """Clip the norm of the gradient at this value; 0 turns clipping off."""
     layer_decay: float = 1.0
-    """Multiply the learning rate of each layer by this, relative to the layer above it. The embeddings learn
-    like the lowest layer, and the head of a task learns at --lr."""
+    """Multiply the learning rate of each layer by this, relative to the layer above it. The embeddings count
+    as a layer below the lowest one, and the head of a task learns at --lr."""
     layer_decay_offset: Literal[1, 2] = 1
     """How many times the learning rate of the top layer is multiplied by --layer-decay; ELECTRA's code does
-    it twice."""
+    it twice. All layers below learn slower by the same factor then."""
     freeze: tuple[str, ...] = ()
     """Parts that are not trained: embeddings, encoder, decoder, or a number N for the lowest N layers of each
     stack; such as embeddings,2. old-embeddings are the rows of pieces and languages that --init-from has,
