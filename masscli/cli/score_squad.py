@@ -121,7 +121,8 @@ def _read_probabilities(path: Path) -> dict[str, float]:
     probabilities = {}
     for question, value in _read_by_id(path, "na_prob").items():
         # To Python, True is a number; a whole number in JSON may be too large for a float.
-        if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
+        is_number = type(value) in (int, float)
+        if not is_number or not abs(value) <= sys.float_info.max:
             raise MasscliError(
                 f"--na-prob {path}: question {question!r} has {_shown(value)}, expected a number",
                 'such as {"ID": 0.25, ...}',

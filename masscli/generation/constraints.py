@@ -55,7 +55,8 @@ class Constraints:
         # (S, longest prefix), with -1 after the end of a prefix.
         self.prefixes: Tensor | None = None
         if prefixes is not None and any(len(prefix) for prefix in prefixes):
-            self.prefixes = torch.full((len(prefixes), max(map(len, prefixes))), -1)
+            longest = max(map(len, prefixes))
+            self.prefixes = torch.full((len(prefixes), longest), -1)
             for row, prefix in zip(self.prefixes, prefixes, strict=True):
                 row[: len(prefix)] = torch.as_tensor(prefix)
 
@@ -127,4 +128,5 @@ def forbid_repeats(scores: Tensor, history: Tensor, n: int) -> None:
     sentence, row, ngram = (
         (ngrams[..., :-1] == tail[:, :, None]).all(-1).nonzero(as_tuple=True)
     )
-    scores[sentence, row, ngrams[sentence, row, ngram, -1]] = -torch.inf
+    repeated = ngrams[sentence, row, ngram, -1]
+    scores[sentence, row, repeated] = -torch.inf

@@ -170,4 +170,6 @@ class HypothesisPool:
 
 def _gather_rows(block: Tensor, order: Tensor) -> Tensor:
     """Return the K rows of each `block` (S, M, C) whose indices are in `order` (S, K): (S, K, C)."""
-    return block.gather(1, order[..., None].expand(-1, -1, block.shape[2]))
+    # gather needs the index of a row once for each of its columns.
+    index = order[..., None].expand(-1, -1, block.shape[2])
+    return block.gather(1, index)

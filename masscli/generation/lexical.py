@@ -105,7 +105,8 @@ class ConstrainedBeam(Beam):
         selection = super().select(sums, scores)
         for sentence, rows in enumerate(self.progress):
             # A sentence that has had no phrases from the start is left as it is.
-            if rows[0].missing or rows[0].pieces or any(row.missing for row in rows):
+            has_phrases = rows[0].pieces > 0 or any(row.missing for row in rows)
+            if has_phrases:
                 self._select_in_sentence(
                     sentence, sums[sentence], scores[sentence], selection
                 )
@@ -143,7 +144,8 @@ class ConstrainedBeam(Beam):
         totals[:, self.eos] = -torch.inf
         vocab_size = scores.shape[1]
         flat = totals.flatten()
-        places = set(flat.topk(min(2 * self.width, len(flat))).indices.tolist())
+        count = min(2 * self.width, len(flat))
+        places = set(flat.topk(count).indices.tolist())
         # The best piece of each row, and what its phrases need next.
         for row, piece in enumerate(totals.argmax(1).tolist()):
             places.add(row * vocab_size + piece)

@@ -72,7 +72,8 @@ def _ngram_counts(texts: Sequence[str], n: int) -> Matrix:
     for text in texts:
         ngrams = [text[start : start + n] for start in range(len(text) - n + 1)]
         counters.append(Counter(ngrams))
-    ids = {ngram: number for number, ngram in enumerate(sorted(set().union(*counters)))}
+    all_ngrams = sorted(set().union(*counters))
+    ids = {ngram: number for number, ngram in enumerate(all_ngrams)}
     # Without any n-gram there is one empty column, so that sums over columns are defined.
     counts = np.zeros((len(texts), max(1, len(ids))))
     for row, counter in zip(counts, counters, strict=True):

@@ -85,7 +85,8 @@ def forward_with_cache(
     ]
     # The output goes on from the position of the last slot, so that one must be the last real position.
     # The positions of other padding slots are never used.
-    slot_positions = torch.cat([positions[:, :-1], source.lengths[:, None] - 1], 1)
+    last_positions = source.lengths[:, None] - 1
+    slot_positions = torch.cat([positions[:, :-1], last_positions], 1)
     cache = Cache(
         width,
         layer_caches,

@@ -135,7 +135,8 @@ class ModelStepper(CachedStepper):
 
     def __call__(self, ids: Tensor) -> Tensor:
         """Read the last ids (N,) of all rows; return the log-probabilities (N, V) of their next tokens."""
-        return self.scores(self.model.decode(self.tokens(ids), None, self.cache)[:, 0])
+        hidden = self.model.decode(self.tokens(ids), None, self.cache)
+        return self.scores(hidden[:, 0])
 
 
 class EnsembleStepper:

@@ -28,10 +28,11 @@ def best_in_rows(
     blocks with the best maxima (of equal ones, the first).
     """
     s, w, v = scores.shape
-    # An offset is the same for all scores of a row, so it can be added to the maxima alone.
     maxima = block_maxima(scores)
     blocks = maxima.shape[2]
-    _, chosen = best((maxima + offsets[..., None]).flatten(1), min(k, w * blocks))
+    # An offset is the same for all scores of a row, so it can be added to the maxima alone.
+    best_of_blocks = (maxima + offsets[..., None]).flatten(1)
+    _, chosen = best(best_of_blocks, min(k, w * blocks))
     # Blocks in order of their index keep the candidates below in that order, too.
     chosen = chosen.sort().values
     row = chosen // blocks
@@ -52,7 +53,9 @@ def best_in_rows(
         beyond, -torch.inf
     )
     sums, index = best(candidates.flatten(1), min(k, w * v))
-    return sums, row.gather(1, index // BLOCK), column.flatten(1).gather(1, index)
+    rows = row.gather(1, index // BLOCK)
+    columns = column.flatten(1).gather(1, index)
+    return sums, rows, columns
 
 
 def block_maxima(scores: Tensor) -> Tensor:

@@ -96,7 +96,8 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    steps = [power, 2 * power, 5 * power, 10 * power]
+    step = next(step for step in steps if step >= rough)
     # A limit that is a multiple itself has a tick, also if the division is a little off.
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
@@ -115,7 +116,7 @@ def _thinned(curve: Curve) -> Curve:
 
     Each point of a thinned curve has the mean value of some successive points, at the place of the last one.
     """
-    points = [(x, y) for x, y in curve.points if math.isfinite(x) and math.isfinite(y)]
+    points = [point for point in curve.points if all(map(math.isfinite, point))]
     if len(points) > MAX_POINTS:
         size = math.ceil(len(points) / MAX_POINTS)
         thinned = []
