@@ -164,8 +164,10 @@ def _repair(rest: str) -> str:
     """
     if rest.endswith(("at", "bl", "iz")):
         return rest + "e"
+    # Words such as fall, hiss and fizz end in a double letter themselves.
     if _ends_doubled(rest):
         return rest if rest.endswith(("l", "s", "z")) else rest[:-1]
+    # A short stem has lost an e: filing was file.
     if measure(rest) == 1 and _is_short(rest):
         return rest + "e"
     return rest

@@ -45,6 +45,7 @@ def choice_index(label: str, count: int) -> int | None:
 
     A label is a number that counts from 0, or a capital letter from A.
     """
+    # SWAG has numbers, and RACE has letters.
     index = parse_digits(label)
     if len(label) == 1 and "A" <= label <= "Z":
         index = ord(label) - ord("A")

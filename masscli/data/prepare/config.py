@@ -118,10 +118,11 @@ class PreprocessConfig:
     drop_copies: bool = False
     """Drop training pairs whose two sides are the same text."""
     drop_held_out: bool = False
-    """Drop training lines that are also in valid or test. Otherwise they are kept, and only counted."""
+    """Drop training lines that are also in valid or test, and pairs of which one side is. Otherwise they are
+    kept, and only counted."""
     filter_lang: bool = False
-    """Drop training lines that look like another of the languages given here. Languages are told apart by
-    character trigrams of their own training text."""
+    """Drop training lines that look like another of the languages given here, and pairs of which one side
+    does. Languages are told apart by character trigrams of their own training text."""
     workers: int = 1
     """Number of processes."""
     shard_size: int = 256
@@ -269,5 +270,6 @@ class PreprocessConfig:
 
 def _is_part(text: str) -> bool:
     """Return whether a text has the form K/N, with 1 <= K <= N and at most six digits each."""
+    # Six digits are more than any corpus has parts, and `int` refuses thousands of them.
     match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     return match is not None and 1 <= int(match[1]) <= int(match[2])

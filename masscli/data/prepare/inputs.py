@@ -246,11 +246,14 @@ def _find_tables(
 def _parse_table(entry: str, format: str, languages: Sequence[str]) -> LabelledFile:
     """Parse `[TABLE.]SPLIT=FILE` of the option for a format of labelled examples.
 
-    Without TABLE the table is named after its format, and a FILE alone is for training. Raises MasscliError
-    if a name is not allowed, or if a file is missing.
+    Without TABLE the table is named after its format. A FILE alone, which must not have an equals sign, is
+    for training. Raises MasscliError if a name is not allowed, or if a file is missing.
     """
-    place, _, name = entry.rpartition("=")
-    table, _, split = (place or "train").rpartition(".")
+    # The first equals sign, since the path may have others.
+    place, equals, name = entry.partition("=")
+    if not equals:
+        place, name = "train", entry
+    table, _, split = place.rpartition(".")
     labelled = LabelledFile(table or format, split, format, Path(name))
     if not re.fullmatch(r"\w+", labelled.table) or not re.fullmatch(
         r"train|(valid|test)\d*", split
@@ -394,6 +397,7 @@ def _pair_files(prefix: Path, first: str, second: str) -> tuple[Path, Path] | No
 
     Returns None if there is no such pair of files.
     """
+    # Files made for this pair come before those that several pairs share.
     for middle in (f"{first}-{second}.", f"{second}-{first}.", ""):
         first_file = _find_file(prefix, middle + first)
         second_file = _find_file(prefix, middle + second)

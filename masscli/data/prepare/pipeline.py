@@ -187,6 +187,7 @@ def scanned(config: PreprocessConfig, progress: ProgressReporter) -> Iterator[Ru
     The lock and the workers last as long as the `with` block. Raises MasscliError if an option makes no
     sense, if an input cannot be read, or if another process writes to the folder.
     """
+    # Mistakes in the options are found before a folder is made.
     inputs = find_inputs(config)
     with locked(config.destdir), WorkerPool(config.workers) as pool:
         inputs = _copy_stdin(inputs, config.destdir / STDIN_COPY)
@@ -413,6 +414,7 @@ def _encode(run: Run, state: ResumeState) -> None:
             columns += encoded.columns
             checked |= bad_rows.checked
         flush_to_disk(log)
+    # Which columns there are is known only when all tables have been read.
     _require_checked(run.config, checked)
     manifest = replace(
         describe_inputs(run, tokenizer.vocab.fingerprint), tables=tuple(tables)

@@ -98,6 +98,7 @@ class Table:
         """Return a table of the first `limit` examples, or this table if `limit` is None."""
         if limit is None:
             return self
+        # The columns stay as they are: nothing reads rows behind the last example.
         return replace(self, rows=min(limit, self.rows))
 
     def location(self, row: int) -> str:

@@ -339,6 +339,21 @@ def test_options_that_make_no_sense(
     assert not (tmp_path / "data").exists()
 
 
+def test_a_path_may_have_an_equals_sign(data: DataFolder, tmp_path: Path) -> None:
+    folder = tmp_path / "lang=en"
+    folder.mkdir()
+    path = save(folder / "a.tsv", TSV)
+    run(
+        PreprocessConfig(
+            langs=("en",),
+            spm_model=data.folder,
+            tsv=(f"train={path}",),
+            destdir=tmp_path / "data",
+        )
+    )
+    assert len(DataFolder.open(tmp_path / "data").table("tsv", "train")) == 2
+
+
 def test_a_broken_row_leaves_nothing_half_written(
     data: DataFolder, tmp_path: Path
 ) -> None:
