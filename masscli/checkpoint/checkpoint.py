@@ -95,7 +95,7 @@ class RunState:
     seconds: float = 0.0
     """Training time so far, in seconds."""
     update_freq: int = 1
-    """Number of micro-batches whose gradients make up one update."""
+    """Number of micro-batches, of all processes together, whose gradients make up one update."""
     positions: dict[str, Position] = field(default_factory=dict)
     """How far the examples of each stream have been read, by the name of the stream."""
     ends_epoch: bool = False
@@ -130,8 +130,8 @@ class RunState:
     data_fingerprint: str = ""
     """Fingerprint of the training examples of all data folders; empty in an imported run."""
     generation: dict[str, str] = field(default_factory=dict)
-    """How the original program of an imported model generates by default: values of fields of
-    GenerationConfig, written as on the command line."""
+    """How the original program of an imported model generates by default: the values of some fields of
+    `GenerationConfig` by field, written as on the command line."""
     attribution: tuple[str, ...] = ()
     """Lines about the origin and the licence of imported weights, as far as their folder names them."""
     cpu_precision: Literal["", "bf16", "fp32"] = ""
@@ -142,7 +142,7 @@ class RunState:
 class Checkpoint:
     """An opened checkpoint. Its tensors are read only when a method asks for them.
 
-    Methods that read a file raise DamagedCheckpointError if its checksum is another one.
+    Methods that read tensors raise DamagedCheckpointError if the checksum of their file is another one.
     """
 
     path: Path
@@ -275,6 +275,7 @@ class Checkpoint:
 
         A task that generates text from tables has one language, which stands for both.
         """
+        # A dictionary keeps the order of the streams, and each direction once.
         directions: dict[tuple[str, str], None] = {}
         for stream in self.recipe.stream.values():
             if stream.objective.input_kind.has_direction:
@@ -411,6 +412,7 @@ def save_checkpoint(
         }
         for name, tensors in files.items():
             if tensors:
+                # safetensors writes only contiguous tensors, from main memory.
                 on_cpu = {
                     key: tensor.detach().contiguous().cpu()
                     for key, tensor in tensors.items()
@@ -554,6 +556,7 @@ def require_empty_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise MasscliError(f"{folder}: is a file", "choose a folder with --output")
     remove_leftovers(folder / "checkpoints")
+    # Empty folders hold nothing that could be lost.
     if any(path.is_file() for path in folder.rglob("*")):
         raise MasscliError(
             f"{folder}: is not empty", "choose another folder with --output"

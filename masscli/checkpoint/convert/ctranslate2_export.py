@@ -98,6 +98,7 @@ def export_ctranslate2(
         raise cannot_be_written(
             f"--output {output}", error, "choose another folder"
         ) from None
+    # Two equal sizes are mostly those of one vocabulary, and are named once.
     sizes = dict.fromkeys((len(directed.source_ids), len(directed.target_ids)))
     tokens = " and ".join(f"{size:,}" for size in sizes)
     notes = [f"CTranslate2, {source} to {target}, {quantization}: {tokens} tokens"]
@@ -170,6 +171,7 @@ def _specification(specs: Any, directed: DirectedModel) -> Any:
     Raises MasscliError for a post-norm stack that ends with a layer norm, which CTranslate2 lacks.
     """
     config = directed.config
+    # TransformerSpec.from_config would give both stacks the same heads and the same place of norms.
     parts = []
     for stack, kind in (
         ("encoder", specs.TransformerEncoderSpec),

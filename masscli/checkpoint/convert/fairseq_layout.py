@@ -104,6 +104,7 @@ def find_layout(
         if f"{stack}.sentence_encoder.embed_tokens.weight" in table:
             prefixes = {"encoder": f"{stack}.sentence_encoder."}
             return Layout("roberta", prefixes, f"{stack}.lm_head.", has_bos=True), notes
+    # MASS for translation has stacks by language, such as `encoders.en`.
     if any(name.startswith("encoders.") for name in table.names()):
         layout, left_behind = _mass_translation(request, options, table)
         return layout, notes + left_behind

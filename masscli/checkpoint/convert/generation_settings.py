@@ -51,6 +51,7 @@ def read_generation_settings(
     fields that neither of them sets are left out. `forced` is the number of tokens that every output is
     forced to begin with; masscli's lengths do not count them. Raises MasscliError if a setting is wrong.
     """
+    # The newer file replaces what config.json says.
     settings = {**config, **read_json_if_present(folder / GENERATION_CONFIG)}
     options: dict[str, Any] = {}
     for field, name in _NAMES.items():

@@ -27,6 +27,7 @@ from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
 from masscli.text.sentencepiece_model import SentencePieceModel
 
 FAIRSEQ_SPECIAL = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
+# In the order of their ids.
 _LANGUAGES_25 = (
     "ar_AR cs_CZ de_DE en_XX es_XX et_EE fi_FI fr_XX gu_IN hi_IN it_IT ja_XX kk_KZ ko_KR lt_LT lv_LV my_MM "
     "ne_NP nl_XX ro_RO ru_RU si_LK tr_TR vi_VN zh_CN"

@@ -64,7 +64,7 @@ class Contents:
     lm_head: bool
     """Whether they have an LM head (a transform or an output bias), apart from its output weights."""
     own_output: bool
-    """Whether output weights are stored, which the token embeddings may be tied to."""
+    """Whether output weights are stored; their values may be those of the token embeddings."""
     numbers: int
     """Total number of elements of all tensors."""
 

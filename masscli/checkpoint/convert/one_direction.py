@@ -77,6 +77,7 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
             # With two vocabularies each stack has the rows of its own; other programs know no others.
             rows = torch.tensor(source_ids if owner == "encoder" else target_ids)
             tensors[name] = tensor[rows - model.id_ranges.embedded(owner).start]
+        # Norms of embeddings and of whole stacks stay as they are; those within layers come with the layers.
         elif ".norm." in name:
             tensors[name] = tensor
     for stack, language in (("encoder", source), ("decoder", target)):

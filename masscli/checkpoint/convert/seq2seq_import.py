@@ -103,12 +103,13 @@ _SIZES = {
 """Keys of config.json, by the fields of `ModelConfig` that they give."""
 
 DEFAULT_POSITIONS = 1024
-"""The value of `max_position_embeddings` in Hugging Face's library, which is the same for all families."""
+"""The default of `max_position_embeddings` in Hugging Face's library, which all families have."""
 MAX_POSITIONS = 1 << 20
 """The most positions that are accepted, more than any model has. Sinusoids are computed for all of them, so
 that a damaged config.json could use up the memory."""
 MAX_WIDTH = 1 << 16
-"""The largest width that is accepted, for the same reason."""
+"""The largest width (d_model) that is accepted, more than any model has. A damaged config.json could use up
+the memory."""
 
 
 def import_seq2seq(
@@ -133,6 +134,7 @@ def import_seq2seq(
     _check_config(family, config, path)
     # In this order: what is cheap to find wrong is found before large tensors are copied.
     weights_path, weights = read_weights(folder, allow_pickle)
+    # What was found serves only where config.json has no value.
     config = {"max_position_embeddings": _find_max_positions(family, weights), **config}
     _check_sizes(config, weights, path)
     read = normalize_weights(family, config, weights, str(weights_path))
@@ -168,6 +170,7 @@ def import_seq2seq(
         from_dict(Recipe, _recipe(output, languages, model, vocabulary.targets)),
         model=model,
     )
+    # A forced tag comes besides the tokens that are the same for all languages.
     forced = len(tokenizer.vocab.forced_prefix) + int(model.target_tag == "forced")
     generation, generation_notes = read_generation_settings(folder, config, forced)
     state = RunState(
@@ -454,13 +457,16 @@ def _read_model_config(
         )
     # One table serves two vocabularies only if they have the same ids.
     one_embedding = tables.one_embedding and rows["encoder"] == rows["decoder"]
+    positions = "sinusoidal"
+    if family.sinusoids is None:
+        positions = "learned"
     values |= {
         "activation": _ACTIVATIONS[activation],
         "scale_embedding": read_flag(settings, "scale_embedding", False, path),
         "norm": family.norm,
         "norm_embedding": family.norm_embedding,
         "norm_eps": NORM_EPS,
-        "positions": "learned" if family.sinusoids is None else "sinusoidal",
+        "positions": positions,
         "sinusoids": family.sinusoids or "tensor2tensor",
         "position_offset": position_offset,
         "embeddings": "tied" if one_embedding else "separate",

@@ -82,7 +82,7 @@ class ConvertedHead:
     our_names: list[str]
     """Names of masscli's tensors that it was made from, as `STREAM.NAME`."""
     config: dict[str, Any]
-    """Entries of config.json about it."""
+    """Entries of config.json about the head: its dropout and its labels."""
     unused_parts: list[Names]
     """Tables of tensor names for the parts of the model that the class does not have."""
     note: str

@@ -280,7 +280,9 @@ def _numpy_number(value: InertObject) -> Any:
     """
     # The arguments are the dtype and the bytes; a damaged pickle may lack them.
     dtype, data = (*value.args, None, None)[:2]
-    name = dtype.args[0] if isinstance(dtype, InertObject) and dtype.args else None
+    name = None
+    if isinstance(dtype, InertObject) and dtype.args:
+        name = dtype.args[0]
     # Before protocol 3 pickles have bytes as a call of _codecs.encode on text.
     if isinstance(data, InertObject) and data.args and isinstance(data.args[0], str):
         data = data.args[0].encode("latin-1")
@@ -303,6 +305,7 @@ class _Unpickler(pickle.Unpickler):
     def __init__(
         self, file: BinaryIO, storages: Callable[[str, torch.dtype, int], _Storage]
     ) -> None:
+        # Files of Python 2 have byte strings in the place of texts.
         super().__init__(file, encoding="utf-8")
         self._storages = storages
 
@@ -316,6 +319,7 @@ class _Unpickler(pickle.Unpickler):
             return _CONTAINERS[full_name]
         if module in ("torch", "torch.storage") and name in _STORAGE_TYPES:
             return _STORAGE_TYPES[name]
+        # Both make a tensor of a storage; the later one has arguments about gradients, which are not read.
         if full_name in (
             "torch._utils._rebuild_tensor_v2",
             "torch._utils._rebuild_tensor",
@@ -335,6 +339,7 @@ class _Unpickler(pickle.Unpickler):
         )
         if is_standard and full_name not in _INERT_STANDARD_CLASSES:
             raise _RefusedError(f"asks for {module}.{name}, which is not read")
+        # A class, since a pickle may call it like a function, or make an object of it without a call.
         return type("InertObject", (InertObject,), {"kind": full_name})
 
     def persistent_load(self, persistent_id: Any) -> _Storage:

@@ -54,6 +54,7 @@ def export_translator(
     tensors = to_seq2seq(family, directed)
     special_ids = _special_ids(directed, vocab)
     config = {**seq2seq_config(family, directed), **special_ids}
+    # FSMT's dictionaries are those of one direction, which its config.json names.
     if family.own_tables:
         config["langs"] = [source, target]
     generation = {

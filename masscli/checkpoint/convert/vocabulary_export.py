@@ -134,6 +134,7 @@ def _wordpiece(tokenizer: Tokenizer, family: Family) -> Files:
 
 
 def _byte_level(tokenizer: Tokenizer, family: Family) -> Files | None:
+    # No class of this kind of tokenizer lower-cases text.
     if tokenizer.preprocessing.lowercase:
         return None
     vocabulary = unpack(tokenizer.model_bytes, byte_level_bpe.HEADER)
@@ -199,6 +200,7 @@ def _sentencepiece(tokenizer: Tokenizer, family: Family) -> Files | None:
             "keep_accents": rules == "albert-keep-accents",
         }
         return {"spiece.model": model, SETTINGS: _to_json(settings)}
+    # The other two classes keep the case of text.
     if tokenizer.preprocessing.lowercase:
         return None
     for class_name, numbered in (
@@ -212,6 +214,7 @@ def _sentencepiece(tokenizer: Tokenizer, family: Family) -> Files | None:
 
 
 def _tokenizer_json(tokenizer: Tokenizer, family: Family) -> Files | None:
+    # What masscli lower-cases before it calls the library is not in the file.
     if tokenizer.preprocessing.lowercase:
         return None
     vocabulary = unpack(tokenizer.model_bytes, fast_tokenizer.HEADER)

@@ -260,21 +260,25 @@ def _config(
     cross_output = "shared"
     if "decoder" in parts and "encoder_attn.0.out_lin.0.weight" in parts["decoder"]:
         cross_output = "language"
-    sinusoidal = read_flag(params, "sinusoidal_embeddings", False, request.path)
-    has_gelu = read_flag(params, "gelu_activation", False, request.path)
+    activation = "relu"
+    if read_flag(params, "gelu_activation", False, request.path):
+        activation = "gelu"
+    # Sinusoids are computed, whatever the file holds.
+    positions, sinusoid_layout = "learned", "tensor2tensor"
+    if read_flag(params, "sinusoidal_embeddings", False, request.path):
+        positions, sinusoid_layout = "sinusoidal", "interleaved"
     values = {
         "arch": "mass-xlm",
         "dim": table.shape("embeddings.weight")[1],
         "ffn_dim": table.shape("ffns.0.lin1.weight")[0],
         "heads": heads,
         "max_positions": min(position_rows),
-        "activation": "gelu" if has_gelu else "relu",
+        "activation": activation,
         "tie_output": read_flag(params, "share_inout_emb", True, request.path),
         "languages": "embedding" if languages else "none",
         "cross_output": cross_output,
-        # Sinusoids are computed, whatever the file holds.
-        "positions": "sinusoidal" if sinusoidal else "learned",
-        "sinusoids": "interleaved" if sinusoidal else "tensor2tensor",
+        "positions": positions,
+        "sinusoids": sinusoid_layout,
         "dropout": params.get("dropout", 0.1),
         "attention_dropout": params.get("attention_dropout", 0.1),
     }

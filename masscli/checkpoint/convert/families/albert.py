@@ -52,6 +52,7 @@ ALBERT = Family(
     lm_class="AlbertForMaskedLM",
     bare_class="AlbertModel",
     activations=encoder.ACTIVATIONS,
+    # With other values groups of layers would have weights of their own.
     required_config=encoder.REQUIRED_CONFIG
     | {"num_hidden_groups": 1, "inner_group_num": 1},
 )

@@ -32,7 +32,7 @@ ROBERTA = replace(
     full_class="RobertaForMaskedLM",
     lm_class="RobertaForMaskedLM",
     bare_class="RobertaModel",
-    # Whatever config.json says; ours has that of the layers.
+    # Whatever config.json says; masscli's head has that of the layers.
     fixed_head_activation="gelu",
     positions_after_padding=True,
 )
