@@ -15,7 +15,7 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.events import Evaluated
 from masscli.training.setup.build import build
-from tests.toy import recipe
+from tests.toy import composed, recipe
 from tests.training.test_trainer import train
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
@@ -216,6 +216,21 @@ def test_what_begins_with_all_of_a_run_begins_with_its_loss(
     )
     measured = next(e.metrics for e in events if isinstance(e, Evaluated))
     assert measured == pytest.approx(Checkpoint.open(runs / "mlm").metrics, rel=1e-6)
+
+
+def test_fairseqs_flag_for_the_beginning_starts_at_update_0(
+    runs: Path, toy: Path, tmp_path: Path
+) -> None:
+    options = f"{toy} --save-dir {tmp_path} --objective mass --langs en"
+    trainer, notes = build(
+        composed(*options.split(" "), "--finetune-from-model", str(runs / "mass"))
+    )
+    weights = Checkpoint.open(runs / "mass").weights()
+    assert trainer.state.step == 0
+    assert all(
+        torch.equal(trainer.model.state_dict()[name], weights[name]) for name in weights
+    )
+    assert any(str(runs / "mass") in note for note in notes)
 
 
 def test_a_head_that_the_checkpoint_lacks_is_named_once(

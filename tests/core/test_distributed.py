@@ -8,7 +8,15 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
+
+import pytest
+import torch
+
+from masscli.core import distributed
+from masscli.training.setup.build import build
+from tests.toy import composed
 
 SCRIPT = """
 import sys, time
@@ -86,3 +94,17 @@ def test_a_process_that_does_not_respond_is_named_and_shows_its_stack() -> None:
     assert "in wait_forever" in stack
     # Whoever waits is where all are to be, and shows nothing.
     assert "most recent call first" not in err
+
+
+def test_process_timeout_is_a_number_of_minutes(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeouts = []
+
+    def start(device: torch.device, timeout: timedelta) -> None:
+        timeouts.append(timeout)
+
+    monkeypatch.setattr(distributed, "start", start)
+    options = f"{toy} --objective mass --langs en --save-dir {tmp_path}"
+    build(composed(*options.split(" "), "--process-timeout", "0.5"))
+    assert timeouts == [timedelta(seconds=30)]

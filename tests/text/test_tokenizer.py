@@ -257,6 +257,23 @@ def test_too_small_a_vocabulary_says_how_small_it_may_be(tmp_path: Path) -> None
     assert make(tmp_path, vocab_size=int(smallest[1])).vocab.size == int(smallest[1])
 
 
+@pytest.mark.parametrize(("coverage", "rare_is_known"), [(1.0, True), (0.999, False)])
+def test_characters_beyond_the_coverage_get_no_piece(
+    coverage: float, rare_is_known: bool, tmp_path: Path
+) -> None:
+    tokenizer = Tokenizer.train(
+        iter([*text(), "the ж dog"]),
+        vocab_size=120,
+        character_coverage=coverage,
+        preprocessing=TextPreprocessing(),
+        languages=LANGUAGES,
+        folder=tmp_path,
+    )
+    pieces = tokenizer.encode("ж", "en")
+    assert (tokenizer.vocab.unk not in pieces) is rare_is_known
+    assert tokenizer.vocab.unk not in tokenizer.encode("the small große dog", "en")
+
+
 def test_no_text_at_all(tmp_path: Path) -> None:
     with pytest.raises(MasscliError, match="there is no text to train a vocabulary on"):
         Tokenizer.train(
