@@ -252,8 +252,8 @@ def _split_help(text: str) -> tuple[str, str]:
 def _explain(error: typer.BadParameter, args: Sequence[str]) -> MasscliError:
     """Turn an error of the command-line parser into a MasscliError in masscli's style.
 
-    Unknown flags are explained if something is known about them. Otherwise the message is the parser's, on
-    one line, without a capital and a full stop, and the hint is the command that shows help.
+    Unknown flags are all named, with what is known about them. Any other message is the parser's, on one
+    line, without a capital and a full stop, and the hint is the command that shows help.
     """
     # Of the parser's errors, those about a flag that is unknown or lacks its value have this attribute. Their
     # classes cannot be named: older versions of typer take them from click, newer ones from a private module.

@@ -12,8 +12,6 @@ from typing import Annotated
 
 import typer
 
-from masscli.core.errors import MasscliError
-
 
 def run(
     paths: Annotated[
@@ -29,6 +27,7 @@ def run(
             "--last",
             help="Average this many of the last checkpoints of each run (default: of each path one, of a run "
             "its best or else its last).",
+            min=1,
         ),
     ] = None,
 ) -> None:
@@ -37,8 +36,6 @@ def run(
 
     from masscli.checkpoint.average import average, mixture_warnings, open_members
 
-    if last is not None and last < 1:
-        raise MasscliError(f"--last: must be above 0, got {last}")
     members = open_members(paths, last)
     for warning in mixture_warnings(members):
         print(f"warning: {warning}", file=sys.stderr)

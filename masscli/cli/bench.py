@@ -16,7 +16,7 @@ Examples:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -85,7 +85,8 @@ def run(
         ),
     ] = 5.0,
     precision: Annotated[
-        str, typer.Option("--precision", help="auto, bf16, fp16 or fp32.")
+        Literal["auto", "bf16", "fp16", "fp32"],
+        typer.Option("--precision", help="Arithmetic of all models."),
     ] = "auto",
     device: Annotated[
         str,
@@ -113,15 +114,10 @@ def run(
     """Check the device if asked to, and print a line for each figure of each model."""
     import torch
 
-    from masscli.core.errors import MasscliError
     from masscli.training.bench.peers import has_transformers
     from masscli.training.bench.workload import Workload
     from masscli.training.precision import choose_device, choose_dtype
 
-    if precision not in ("auto", "bf16", "fp16", "fp32"):
-        raise MasscliError(
-            f"--precision: {precision!r} is not one of auto, bf16, fp16, fp32"
-        )
     if threads is not None:
         torch.set_num_threads(threads)
     torch_device = choose_device(device)

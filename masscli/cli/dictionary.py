@@ -23,9 +23,8 @@ Examples:
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -50,12 +49,8 @@ MIN_AGREEMENT = 0.25
 """If two alignments of the text agree on a smaller share of the common words, a warning is printed."""
 
 
-class Source(StrEnum):
-    """Where a dictionary is extracted from: aligned pairs, monolingual text, or a trained model."""
-
-    PAIRS = "pairs"
-    TEXT = "text"
-    MODEL = "model"
+Source = Literal["model", "pairs", "text"]
+"""What a dictionary is extracted from: aligned pairs, monolingual text, or a trained model."""
 
 
 @config
@@ -132,11 +127,11 @@ def run(
             "name a prefix of files",
         )
     match source:
-        case Source.MODEL:
+        case "model":
             pairs, remark = _from_model(path, options), ""
-        case Source.PAIRS:
+        case "pairs":
             pairs, remark = _from_pairs(path, options)
-        case Source.TEXT:
+        case "text":
             pairs, remark = _from_text(path, options)
     # An empty file would pass for a result, and pre-training would replace no word.
     if not pairs:
@@ -212,25 +207,25 @@ def _choose_source(
     from masscli.data.storage.data_folder import DataFolder, MissingDataError
 
     is_data_folder = _is_data_folder(path)
-    if source is Source.MODEL and is_data_folder:
+    if source == "model" and is_data_folder:
         raise MasscliError(
             f"--from {source}: {path} is a data folder", "name a run or checkpoint"
         )
-    if source in (Source.PAIRS, Source.TEXT) and not is_data_folder:
+    if source in ("pairs", "text") and not is_data_folder:
         raise MasscliError(
             f"--from {source}: {path} is no data folder",
             "name the --destdir of masscli preprocess",
         )
     if not is_data_folder:
-        return Source.MODEL
+        return "model"
     if source is not None:
         return source
     # Pairs say directly which words mean the same, so they come before text.
     try:
         DataFolder.open(path).pair("train", *languages)
     except MissingDataError:
-        return Source.TEXT
-    return Source.PAIRS
+        return "text"
+    return "pairs"
 
 
 def _check_unused_options(
@@ -242,18 +237,18 @@ def _check_unused_options(
     """
     check_changed_options(
         options,
-        UnusedOption(source is Source.MODEL, "limit", f"{path} is no data folder"),
+        UnusedOption(source == "model", "limit", f"{path} is no data folder"),
         UnusedOption(
-            source is not Source.MODEL,
+            source != "model",
             "data",
             f"{path} is a data folder",
             misleading=True,
         ),
         UnusedOption(
-            source is Source.PAIRS, "max_words", "with pairs all words are considered"
+            source == "pairs", "max_words", "with pairs all words are considered"
         ),
         UnusedOption(
-            source is not Source.TEXT,
+            source != "text",
             "vectors",
             f"a dictionary from {source} has none",
             misleading=True,

@@ -5,12 +5,14 @@ configuration dataclass becomes an option for each field (`--field-name`, and th
 except fields that are dictionaries, and the function receives the dataclass. `Annotated[T, Group]` takes its
 options from a subclass of `OptionGroup`.
 
-An option that was not given is absent from the data, so that it never hides a value from a file. `from_dict`
-alone parses values; its errors are shown with the flags that were typed.
+An option that was not given is absent from the data, so that it never hides a value from a file. Numbers and
+choices are parsed by masscli.core.config alone, since the errors of Typer differ from one of its versions to
+the next; they are shown with the flags that were typed.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import sys
@@ -32,6 +34,7 @@ from masscli.core.config import (
     from_dict,
     is_changed,
     iter_options,
+    parse_value,
     refuse_misleading,
     type_name,
 )
@@ -129,8 +132,7 @@ def bind(
     for declared in signature.parameters.values():
         group = _option_group(declared.annotation, command, args)
         if group is None:
-            # Parameters of dataclasses have no fixed number, so all are passed by name.
-            parameters.append(declared.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            parameters.append(_plain_parameter(declared))
         else:
             groups[declared.name] = group
             parameters += group.parameters()
@@ -139,13 +141,14 @@ def bind(
 
     @functools.wraps(run)
     def call(**values: Any) -> None:
-        arguments = {
-            name: values[name] for name in signature.parameters if name not in groups
-        }
-        names: dict[str, str] = {}
+        plain = [name for name in signature.parameters if name not in groups]
+        names = {name: flag(name) for name in plain}
         for group in groups.values():
             names |= group.names(values)
         try:
+            arguments = _parse_plain(
+                [signature.parameters[name] for name in plain], values
+            )
             for name, group in groups.items():
                 arguments[name] = group.collect(values)
             run(**arguments)
@@ -294,6 +297,76 @@ def _option_parameter(option: OptionInfo, title: str) -> inspect.Parameter:
         autocompletion=completer(choices) if choices else None,
     )
     return parameter(name, Annotated[kind | None, info])
+
+
+def _plain_parameter(declared: inspect.Parameter) -> inspect.Parameter:
+    """Return the Typer parameter for a parameter of a command that is not a group of options.
+
+    It is passed by name, since the parameters of groups have no fixed number. A number or a choice is left
+    to Typer as a string; its help says the choices and the default.
+    """
+    declared = declared.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+    kind, info, *_ = typing.get_args(declared.annotation)
+    if not isinstance(info, typer.models.OptionInfo) or _without_none(kind) is bool:
+        return declared
+    info = copy.copy(info)
+    # The names that Typer gives to types differ between its versions, too.
+    info.metavar = info.metavar or type_name(kind).upper()
+    if _is_parsed_by_us(kind):
+        choices = _choices(kind)
+        if choices:
+            info.metavar = "CHOICE"
+            info.autocompletion = completer(choices)
+        # The limit is checked when the string has been parsed.
+        info.min = None
+        info.help = f"{info.help} {_format_facts(choices, declared.default)}".rstrip()
+        kind, declared = str | None, declared.replace(default=None)
+    return declared.replace(annotation=Annotated[kind, info])
+
+
+def _is_parsed_by_us(kind: Any) -> bool:
+    inner = _without_none(kind)
+    return inner in (int, float) or typing.get_origin(inner) is Literal
+
+
+def _parse_plain(
+    parameters: Iterable[inspect.Parameter], values: Values
+) -> dict[str, Any]:
+    """Return the values of parameters that are not groups of options, in the types of their declarations.
+
+    One that was not given has its default. Raises one ConfigError with all values that do not fit; its keys
+    are the names of the parameters.
+    """
+    parsed = {}
+    problems: list[Problem] = []
+    for declared in parameters:
+        name = declared.name
+        parsed[name] = values[name]
+        kind, info, *_ = typing.get_args(declared.annotation)
+        if not _is_parsed_by_us(kind):
+            continue
+        try:
+            parsed[name] = _parse_option(kind, info, values[name], declared.default)
+        except ConfigError as error:
+            problems += [problem.under(name) for problem in error.problems]
+    if problems:
+        raise ConfigError(*problems)
+    return parsed
+
+
+def _parse_option(
+    kind: Any, info: typer.models.OptionInfo, text: str | None, default: object
+) -> object:
+    """Return the value of an option in the type `kind`, or its default if `text` is None.
+
+    Raises ConfigError, with an empty key, if it does not fit or is below the `min` of typer.Option.
+    """
+    if text is None:
+        return default
+    value: Any = parse_value(kind, text)
+    if info.min is not None and value < info.min:
+        raise ConfigError(Problem("", f"must be at least {info.min}, got {value}"))
+    return value
 
 
 def _titles(section: type) -> dict[str, str]:

@@ -35,7 +35,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -157,10 +157,8 @@ def run(
         ),
     ] = "auto",
     precision: Annotated[
-        str,
-        typer.Option(
-            help="Arithmetic of --gen-subset: auto, bf16, fp16 or fp32; auto as in `masscli generate`."
-        ),
+        Literal["auto", "bf16", "fp16", "fp32"],
+        typer.Option(help="Arithmetic of --gen-subset; auto as in `masscli generate`."),
     ] = "auto",
 ) -> None:
     """Score each hypothesis file, or with --gen-subset each run; print and, with --append, log the scores."""

@@ -17,7 +17,6 @@ from masscli.reporting.score_log import LoggedScore, append_scores
 if TYPE_CHECKING:
     from masscli.training.setup.measure import Measurement
 
-PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 USED_OPTIONS = ("format",)
 """Options of `ScoreConfig` that are allowed with --gen-subset, too."""
 
@@ -72,10 +71,6 @@ def _check(
         raise MasscliError(
             "--ref: the references of --gen-subset are those of the data",
             "leave it out",
-        )
-    if request.precision not in PRECISIONS:
-        raise MasscliError(
-            f"--precision: {request.precision!r} is not one of {', '.join(PRECISIONS)}"
         )
     for option in iter_options(type(options)):
         # An option that still has its default was most likely not given.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Collection, Sequence
 
@@ -15,10 +16,11 @@ CONVERT_HINT = (
 def explain_unknown_flags(
     args: Sequence[str], known: Collection[str]
 ) -> MasscliError | None:
-    """Return an error that lists every unknown flag in `args`, or None if none of them can be explained.
+    """Return an error that lists every unknown flag in `args`, or None if there is none.
 
     `args` begins with the name of the command, and `known` are the flags that it has. Explained are flags of
-    the command written with _ for -, options of another objective, and flags of other toolkits.
+    the command written with _ for -, options of another objective, and flags of other toolkits; of any other
+    unknown flag, the most similar one of the command is named.
     """
     from masscli.cli.foreign.table import explain_flag
     from masscli.cli.training_options import explain_unknown_option
@@ -26,7 +28,6 @@ def explain_unknown_flags(
     command = args[0]
     lines: list[str] = []
     hints: list[str] = []
-    explained = False
     for name, value in unknown_flags(args, known).items():
         own_name = name.replace("_", "-")
         option = explain_unknown_option(name, command)
@@ -40,14 +41,20 @@ def explain_unknown_flags(
             lines.append(foreign)
             hints.append(CONVERT_HINT)
         else:
-            lines.append(f"no such option: {name}")
-            continue
-        explained = True
-    if not explained:
+            lines.append(f"no such option: {name}{_similar_flag(name, known)}")
+    if not lines:
         return None
     # An error has one hint, which is that of the first flag that has one.
     hint = next(filter(None, hints), f"masscli {command} --help")
     return MasscliError("\n".join(lines), hint)
+
+
+def _similar_flag(name: str, known: Collection[str]) -> str:
+    """Return the end of a message that asks for the most similar known flag, or "" if none is similar."""
+    close_matches = difflib.get_close_matches(name, sorted(known), n=1)
+    if not close_matches:
+        return ""
+    return f", did you mean {close_matches[0]}?"
 
 
 def unknown_flags(args: Sequence[str], known: Collection[str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from masscli.core.config.declare import (
     check,
     config,
 )
-from masscli.core.config.decode import from_dict
+from masscli.core.config.decode import from_dict, parse_value
 from masscli.core.config.document import OptionInfo, field_docs, iter_options, type_name
 from masscli.core.config.encode import to_dict
 from masscli.core.config.errors import ConfigError, Problem, join_key, suggest
@@ -51,6 +51,7 @@ __all__ = [
     "not_negative",
     "override",
     "parse_toml",
+    "parse_value",
     "positive",
     "refuse_misleading",
     "suggest",

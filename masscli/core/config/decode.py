@@ -72,7 +72,7 @@ def _parse_values(
     problems: list[Problem] = []
     for key, value in raw.items():
         try:
-            values[key] = _parse_value(kinds[key], value)
+            values[key] = parse_value(kinds[key], value)
         except ConfigError as error:
             problems += [problem.under(key) for problem in error.problems]
     return values, problems
@@ -94,7 +94,7 @@ def _is_required(field: Field[Any]) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def _parse_value(kind: Any, value: object) -> object:
+def parse_value(kind: Any, value: object) -> object:
     """Parse a value for a field of the type `kind`, and return it in that type.
 
     The type may be optional, a section, a container, a Literal or a scalar. Raises ConfigError if the value
@@ -109,7 +109,7 @@ def _parse_value(kind: Any, value: object) -> object:
         (inner, *_) = (
             argument for argument in arguments if argument is not types.NoneType
         )
-        return _parse_value(inner, value)
+        return parse_value(inner, value)
     if is_dataclass(kind):
         return _parse_section(cast(type, kind), value)
     if origin is dict:
@@ -139,7 +139,7 @@ def _parse_tuple(kind: Any, value: object) -> tuple[object, ...]:
         value = [item for item in stripped if item]
     if not isinstance(value, (list, tuple)):
         raise _mismatch("a list", value)
-    return tuple(_parse_value(kind, item) for item in value)
+    return tuple(parse_value(kind, item) for item in value)
 
 
 def _parse_choice(choices: tuple[Any, ...], value: object) -> object:
