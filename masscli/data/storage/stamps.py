@@ -65,15 +65,18 @@ def write_stamps(folder: Path, stamps: Mapping[str, Stamp]) -> None:
             continue
 
 
-def _stamp_files(folder: Path) -> list[Path]:
-    """Return the paths at which the stamps of a folder may be stored, the preferred one first."""
-    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
+def cache_folder() -> list[Path]:
+    """Return [masscli's folder in the user's cache], or [] if the home folder is not known."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     # The home folder may be unknown, as in some containers.
     try:
-        return [
-            folder / STAMPS_FILE,
-            cache.expanduser() / "masscli" / "verified" / f"{name}.json",
-        ]
+        return [cache.expanduser() / "masscli"]
     except RuntimeError:
-        return [folder / STAMPS_FILE]
+        return []
+
+
+def _stamp_files(folder: Path) -> list[Path]:
+    """Return the paths at which the stamps of a folder may be stored, the preferred one first."""
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
+    in_cache = [cache / "verified" / f"{name}.json" for cache in cache_folder()]
+    return [folder / STAMPS_FILE, *in_cache]

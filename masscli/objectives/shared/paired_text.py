@@ -84,6 +84,7 @@ def segment_pairs(
         seed=options.pair_seed,
         word_starts=word_starts(data.tokenizer(), albert_word_starts),
         max_sentences=max_examples,
+        folder=data.folder,
     )
     if kind == "strict-sop" and not len(pairs) and len(sentences):
         raise MasscliError(

@@ -15,15 +15,19 @@ MAX_REDRAWS draws a random segment is taken wherever it is. Segments that are to
 way of the respective method. The corpus is read `copies` times in an epoch, with new random choices each
 time.
 
-Pairs are made for a block of documents at a time, from the seed, the copy and the document, and kept for as
-many examples as the sampler shuffles at once. So memory does not grow with the corpus, except for the lengths
-of sentences and of pairs.
+All pairs of an epoch are made at once, from the seed, the copy and the document, because the sampler needs
+their number and their lengths. For a large corpus they are kept in a file (see
+masscli/data/storage/example_index.py), so that the next start with the same text and options only opens it,
+and memory does not grow with the corpus, except for the lengths of sentences.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import hashlib
+import json
 from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,13 +37,16 @@ from masscli.core.rng import Purpose, make_generator
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.packed_sentences import DocumentColumn
+from masscli.data.storage.example_index import open_index
 from masscli.text.word_starts import WordStarts
 
-SENTENCES_PER_BLOCK = 2**14
-"""The number of sentences after which a new block of documents begins, with the next document."""
-MAX_CACHED_PAIRS = 2**21
-"""About the largest number of pairs that are kept in memory, which is twice the number of examples that the
-sampler shuffles at once."""
+MIN_STORED_SENTENCES = 100_000
+"""The smallest number of sentences, counted in every copy, for which pairs are kept in a file."""
+DOCUMENTS_AT_A_TIME = 2**12
+"""The number of documents whose pairs are held in memory while pairs are made."""
+RULES_VERSION = 1
+"""The version of the rules by which pairs are made. It counts up when they change, so that pairs that were
+stored before are not used any more."""
 MAX_REDRAWS = 10
 """The largest number of draws of a random sentence for B, which is drawn again if its document is that of
 A."""
@@ -67,8 +74,9 @@ class SegmentPairDataset:
     nsp, sop, strict-sop, sentences, contiguous or electra, which the docstring of the module explains.
     `copies` says how often the corpus is read in an epoch. `short_prob` is the probability that a random
     shorter length replaces `max_length` for all examples of a document (for electra, for a single example).
-    `max_sentences` limits the dataset to the first sentences of the text. The attribute `label_sum` is the
-    number of pairs with label 1, `num_documents` the number of documents.
+    `max_sentences` limits the dataset to the first sentences of the text. `folder` is the data folder, in
+    which the pairs of a large corpus are kept; with None they are kept in memory. The attribute
+    `num_documents` is the number of documents.
     """
 
     def __init__(
@@ -82,6 +90,7 @@ class SegmentPairDataset:
         seed: int,
         word_starts: WordStarts,
         max_sentences: int | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.sentences = sentences
         self.kind = kind
@@ -100,40 +109,46 @@ class SegmentPairDataset:
         starts = sentences.document_starts
         self.document_bounds = np.append(starts[starts < num_sentences], num_sentences)
         self.num_documents = len(self.document_bounds) - 1
-        if num_sentences:
-            # A block begins with the first document of every stretch of SENTENCES_PER_BLOCK sentences.
-            block_numbers = self.document_bounds[:-1] // SENTENCES_PER_BLOCK
-            block_starts = np.flatnonzero(np.diff(block_numbers, prepend=-1))
-        else:
-            block_starts = np.zeros(0, np.int64)
-        self._block_bounds = np.append(block_starts, self.num_documents)
-        self._cache: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
-        # All pairs are made once, to know how many and how long they are. The sampler asks for the lengths of
-        # all of them before the first update, so these are kept; pairs that do not fit into the cache are
-        # made again when they are read.
-        counts = [0]
-        self.label_sum = 0
-        lengths = []
-        for unit in range(copies * (len(self._block_bounds) - 1)):
-            pairs = self._unit(unit)
-            counts.append(len(pairs))
-            self.label_sum += int(pairs[:, 4].sum())
-            lengths.append(self._pair_lengths(pairs))
-        self._unit_offsets = np.cumsum(counts, dtype=np.int64)
-        # Without any document there is nothing to concatenate.
-        self._lengths = np.concatenate(
-            [np.zeros(0, np.min_scalar_type(max_length)), *lengths]
+        self.copies = copies
+        if copies * num_sentences < MIN_STORED_SENTENCES:
+            folder = None
+        # The numbers of sentences fit into 32 bits but for the largest texts.
+        dtype = np.dtype("<i4" if num_sentences < 2**31 else "<i8")
+        self._pairs = open_index(
+            folder, f"pairs-{self._digest()}", 5, dtype, self._make_pairs
         )
 
     def __len__(self) -> int:
-        return int(self._unit_offsets[-1])
+        return len(self._pairs)
+
+    @cached_property
+    def label_sum(self) -> int:
+        """The number of pairs with label 1."""
+        return int(self._pairs.rows(0, len(self))[:, 4].sum())
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the lengths (stop - start, 1) of examples, special tokens included."""
-        return self._lengths[start:stop, None].astype(np.int64)
+        return self._pair_lengths(self._pairs.rows(start, stop))[:, None]
 
-    def _pair_lengths(self, pairs: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the lengths (n,) of pairs (n, 5), special tokens included, in the smallest type they fit."""
+    def _digest(self) -> str:
+        """Return a digest of everything that the pairs depend on, for the name of their file."""
+        # What NumPy draws may change with its version.
+        options = (
+            RULES_VERSION,
+            np.__version__,
+            self.kind,
+            self.max_length,
+            self.short_prob,
+            self.copies,
+            self.seed,
+        )
+        digest = hashlib.sha256(json.dumps(options).encode())
+        digest.update(self.token_offsets.tobytes())
+        digest.update(self.document_bounds.astype(np.int64).tobytes())
+        return digest.hexdigest()[:32]
+
+    def _pair_lengths(self, pairs: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the lengths (n,) of pairs (n, 5), special tokens included."""
         a_lengths = self.token_offsets[pairs[:, 1]] - self.token_offsets[pairs[:, 0]]
         b_lengths = self.token_offsets[pairs[:, 3]] - self.token_offsets[pairs[:, 2]]
         num_special_tokens = 2 + (b_lengths > 0)
@@ -141,13 +156,10 @@ class SegmentPairDataset:
         lengths: NDArray[np.int64] = np.minimum(
             a_lengths + b_lengths + num_special_tokens, self.max_length
         )
-        return lengths.astype(np.min_scalar_type(self.max_length))
+        return lengths
 
     def __getitem__(self, number: int) -> Example:
-        unit = int(np.searchsorted(self._unit_offsets, number, side="right")) - 1
-        pair = SegmentPair(
-            *self._unit(unit)[number - int(self._unit_offsets[unit])].tolist()
-        )
+        pair = SegmentPair(*self._pairs[number].tolist())
         a = self._token_ids(pair.a_start, pair.a_end)
         b = self._token_ids(pair.b_start, pair.b_end)
         # ELECTRA truncates at the end, the other methods at both ends.
@@ -173,38 +185,20 @@ class SegmentPairDataset:
     def _num_tokens(self, start: int, stop: int) -> int:
         return int(self.token_offsets[stop] - self.token_offsets[start])
 
-    def _unit(self, unit: int) -> NDArray[np.int64]:
-        """Return the pairs (n, 5) of one copy of one block of documents, whose columns are a `SegmentPair`.
-
-        Examples are numbered in the order of units: `unit` counts the blocks of the first copy, then those of
-        the second, and so on. Pairs that are not in the cache are made and put there.
-        """
-        if unit not in self._cache:
-            self._cache[unit] = self._make_unit(unit)
-            # The pairs that were not read for the longest time are dropped first.
-            while (
-                len(self._cache) > 1
-                and sum(map(len, self._cache.values())) > MAX_CACHED_PAIRS
-            ):
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(unit)
-        return self._cache[unit]
-
-    def _make_unit(self, unit: int) -> NDArray[np.int64]:
-        """Make the pairs (n, 5) of one copy of one block of documents, whose columns are a `SegmentPair`.
-
-        `unit` is the number of the copy times the number of blocks, plus the number of the block.
-        """
-        copy, block = divmod(unit, len(self._block_bounds) - 1)
-        pairs: list[SegmentPair] = []
-        for document in range(
-            int(self._block_bounds[block]), int(self._block_bounds[block + 1])
-        ):
-            # Each document and copy has numbers of its own, so a unit can be made without those before it.
-            rng = make_generator(self.seed, Purpose.SENTENCE_PAIRS, document, copy)
-            make = self._electra_pairs if self.kind == "electra" else self._pairs
-            pairs += [pair for pair in make(document, rng) if self._is_usable(pair)]
-        return np.array(pairs, np.int64).reshape(-1, 5)
+    def _make_pairs(self) -> Iterator[NDArray[np.int64]]:
+        """Yield all pairs in parts (n, 5), whose columns are a `SegmentPair`, copy by copy."""
+        make = self._electra_pairs if self.kind == "electra" else self._pairs_of
+        for copy in range(self.copies):
+            for first in range(0, self.num_documents, DOCUMENTS_AT_A_TIME):
+                stop = min(self.num_documents, first + DOCUMENTS_AT_A_TIME)
+                pairs: list[SegmentPair] = []
+                for document in range(first, stop):
+                    # Each document and copy has numbers of its own, so that they do not depend on the others.
+                    rng = make_generator(
+                        self.seed, Purpose.SENTENCE_PAIRS, document, copy
+                    )
+                    pairs += filter(self._is_usable, make(document, rng))
+                yield np.array(pairs, np.int64).reshape(-1, 5)
 
     def _is_usable(self, pair: SegmentPair) -> bool:
         """Return whether A has tokens, and B too if there is a B; segments of empty lines have none."""
@@ -213,7 +207,9 @@ class SegmentPairDataset:
             return False
         return self._num_tokens(pair.a_start, pair.a_end) > 0
 
-    def _pairs(self, document: int, rng: np.random.Generator) -> Iterator[SegmentPair]:
+    def _pairs_of(
+        self, document: int, rng: np.random.Generator
+    ) -> Iterator[SegmentPair]:
         """Yield the pairs of a document, for all kinds of pairs but electra.
 
         The document is split into chunks of whole sentences, each of which ends with the sentence that

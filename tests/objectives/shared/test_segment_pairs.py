@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from masscli.objectives.unilm.corruption import draw_blocks
 from masscli.text.vocabulary import Vocabulary
 from masscli.text.word_starts import WordStarts, word_starts
 
+MODULE = "masscli.objectives.shared.segment_pairs"
 SIZE, MASK, V = 64, 4, 5_000
 STARTS = WordStarts(np.ones(10**6, np.bool_), np.zeros(10**6, np.bool_))
 
@@ -300,23 +302,47 @@ def test_copies_are_drawn_anew_and_seeds_tell() -> None:
     ]
 
 
-def test_what_was_forgotten_is_made_again_as_it_was(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("kind", ["nsp", "electra"])
+def test_stored_pairs_are_those_in_memory_and_are_made_once(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "masscli.objectives.shared.segment_pairs.SENTENCES_PER_BLOCK", 64
-    )
     column = text()
-    view = pairs(column, "nsp")
-    kept = [view[row] for row in range(len(view))]
-    monkeypatch.setattr("masscli.objectives.shared.segment_pairs.MAX_CACHED_PAIRS", 1)
-    fresh = pairs(column, "nsp")
-    for row in np.random.default_rng(1).permutation(len(view))[:60].tolist():
-        assert all(
-            np.array_equal(x, y)
-            for x, y in zip(fresh[row].fields, kept[row].fields, strict=True)
-        )
-    assert len(fresh._cache) == 1
+    kept = pairs(column, kind, copies=2)
+    monkeypatch.setattr(f"{MODULE}.MIN_STORED_SENTENCES", 1)
+    monkeypatch.setattr(f"{MODULE}.DOCUMENTS_AT_A_TIME", 7)
+    first = pairs(column, kind, copies=2, folder=tmp_path)
+    [file] = tmp_path.iterdir()
+    monkeypatch.setattr(f"{MODULE}.make_generator", None)  # nothing can be drawn
+    second = pairs(column, kind, copies=2, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == [file]
+    assert len(first) == len(second) == len(kept)
+    assert first.label_sum == second.label_sum == kept.label_sum
+    assert np.array_equal(second.sizes(3, 50), kept.sizes(3, 50))
+    monkeypatch.undo()
+    for row in range(len(kept)):
+        for stored in (first, second):
+            for a, b in zip(stored[row].fields, kept[row].fields, strict=True):
+                assert np.array_equal(a, b)
+
+
+def test_other_pairs_have_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{MODULE}.MIN_STORED_SENTENCES", 1)
+    pairs(text(), "nsp", folder=tmp_path)
+    for number, changed in enumerate(
+        ({"seed": 6}, {"copies": 2}, {"short_prob": 0.2}, {"max_length": 32}), 2
+    ):
+        pairs(text(), "nsp", folder=tmp_path, **changed)
+        assert len(list(tmp_path.iterdir())) == number
+    pairs(text(), "sop", folder=tmp_path)
+    pairs(text(seed=2), "nsp", folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 7
+
+
+def test_a_few_pairs_are_not_stored(tmp_path: Path) -> None:
+    pairs(text(), "nsp", folder=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_too_long_a_pair_loses_from_the_longer_side() -> None:
