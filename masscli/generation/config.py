@@ -358,10 +358,10 @@ class PredictConfig:
     one, and probabilities; json: one object from the ids of questions to answers, as SQuAD's evaluation reads
     it."""
     na_prob: Path | None = None
-    """Also write, as JSON, how likely it is that each question has no answer."""
+    """Also write a JSON object here: for the id of each question, the probability that it has no answer."""
     null_threshold: float | None = None
-    """Predict no answer where its score exceeds that of the best answer by more than this (default: as in
-    training)."""
+    """Predict no answer where its score exceeds that of the best answer by more than this or, if --qa-head
+    has a classifier, where its logit exceeds this (default: as in training)."""
     stream: str | None = None
     """Which task to predict for, of a run that was trained on several."""
     batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
