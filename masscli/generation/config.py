@@ -165,7 +165,8 @@ class GenerateConfig:
     """Of all --beam outputs for a line, print first those with the highest sentence BLEU or chrF against its
     reference: training text for a student (sequence-level interpolation, Kim and Rush 2016)."""
     score_reference: Path | None = None
-    """Score these translations instead of generating."""
+    """Score the translations in this file, one per line, instead of generating; --format text prints the
+    score of each, others its pieces too."""
     prefix: Path | None = None
     """File with a line for each line of the input; each output must begin with the first --prefix-size pieces
     of its line."""
@@ -181,10 +182,10 @@ class GenerateConfig:
     and --score-reference read them."""
     alignments: Path | None = None
     """Also write here what each output, or translation of --score-reference, is aligned to, one per line:
-    links such as 0-0 1-2 of source and target pieces, counted from 0. It is the head that --guided-alignment
-    has taught, or else, roughly, cross-attention."""
+    links such as 0-0 1-2 of source and target pieces, counted from 0. They are where the head that
+    --guided-alignment has taught attends to or, without one, roughly, all heads of the last layer but one."""
     min_piece_count: int = 0
-    """Generate only pieces that occur at least this often in the training text of the language, as
+    """Generate only pieces that occur at least this often in the training text of the target language, as
     back-translation with the same option does; 0 allows all."""
     shortlist: Path | None = None
     """A file as `masscli shortlist` writes it: generate only candidates of the source's pieces, which is
