@@ -29,7 +29,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from masscli.cli.output import writer
-from masscli.core.config import Flags, check, config, not_negative, positive
+from masscli.core.config import (
+    Flags,
+    UnusedOption,
+    check,
+    config,
+    not_negative,
+    positive,
+)
 from masscli.core.errors import MasscliError
 from masscli.text.corpus import iter_lines
 
@@ -129,6 +136,17 @@ class FilterConfig:
                 self.filter_lang or not self.other_lang,
                 "other_lang",
                 "goes with --filter-lang",
+            ),
+        )
+
+    @property
+    def unused_options(self) -> tuple[UnusedOption, ...]:
+        """Rules that say which options have no effect, given the values of the others."""
+        return (
+            UnusedOption(
+                self.forward is None,
+                "batch_tokens device precision",
+                "no model scores the pairs without --forward",
             ),
         )
 

@@ -366,6 +366,11 @@ def _check_unused_options(command: GenerateConfig, search: GenerationConfig) -> 
         UnusedOption(
             not search.sampling, "seed", "nothing is drawn without --sampling"
         ),
+        UnusedOption(
+            command.backend == "ctranslate2" and command.batch_size is not None,
+            "batch_tokens",
+            "CTranslate2 takes one limit, which is --batch-size",
+        ),
     )
 
 

@@ -242,3 +242,13 @@ def test_files_must_be_aligned(place: Path, capsys: pytest.CaptureFixture[str]) 
     assert run(COMMAND) == 2
     assert "noisy.de: has more lines than noisy.en" in capsys.readouterr().err
     assert not (place / "clean.en").exists()
+
+
+def test_options_of_models_have_no_effect_without_one(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(place, long_pairs(30))
+    assert run([*COMMAND, "--device=cpu", "--max-tokens=100"]) == 0
+    err = capsys.readouterr().err
+    for option in ("--device", "--batch-tokens"):
+        assert f"warning: {option} has no effect: no model scores the pairs" in err
