@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from masscli.training.trainer import Trainer
 
 GIB = 2**30
+"""Bytes in a GiB."""
 BYTES_OF_NUMBER = 4
 """Size of a weight, a gradient or a number of the optimizer's state, which are in fp32."""
 MOMENTS = 2

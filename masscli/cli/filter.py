@@ -51,7 +51,9 @@ PROFILE_LINES = 20_000
 EXAMPLES = 2
 """Number of dropped pairs that the report shows for each reason."""
 LOW_SCORE = "score too low"
+"""The verdict on a pair that --min-score or --keep-best drops."""
 NO_POSITIONS = "too long for the models"
+"""The verdict on a pair that the models of --forward and --backward cannot score."""
 
 
 @config

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from masscli.generation.translator import Report, Translation, Translator
 
 RUNS = Path("runs")
+"""The folder in which the latest run is looked for; training commands write theirs there."""
 ONE_EACH = "it must have a line for each line of the input"
 
 

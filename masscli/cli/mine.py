@@ -23,10 +23,9 @@ import typer
 from masscli.cli.output import writer
 from masscli.core.config import Flags, config
 from masscli.core.errors import MasscliError
+from masscli.generation.config import STANDARD_STREAM
 from masscli.text.corpus import iter_lines
 from masscli.text.single_line import one_cell
-
-STANDARD_STREAM = Path("-")
 
 
 @config

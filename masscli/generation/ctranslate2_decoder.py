@@ -48,6 +48,7 @@ class CTranslate2Decoder:
     """
 
     single_stack = False
+    """CTranslate2 translates with an encoder and a decoder only."""
 
     def __init__(
         self,

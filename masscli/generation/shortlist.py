@@ -31,6 +31,7 @@ from masscli.text.corpus import iter_lines
 from masscli.text.vocabulary import IdRanges, Vocabulary
 
 Ngram = tuple[int, ...]
+"""The ids of successive source pieces; the empty one stands for every sentence."""
 
 HINT = "masscli shortlist makes such a file, in the vocabulary of a data folder"
 

@@ -32,6 +32,7 @@ ONE_EACH = "it must have a line for each line of the input"
 EMPTY_HYPOTHESIS = Hypothesis((), 0.0, (), False)
 """The output of an empty line, and of a line for which the search found none."""
 NO_TRUNCATION = Truncation()
+"""Sources are cut only where the model has no positions for them."""
 INPUT = "the input"
 """How messages and reports call the text that is translated."""
 

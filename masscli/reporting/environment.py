@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 PACKAGE = "masscli"
 PLUGIN_GROUPS = ("masscli.objectives", "masscli.metrics", "masscli.event_sinks")
+"""The groups of entry points under which packages register plug-ins for masscli."""
 DEVELOPMENT_EXTRAS = ("dev", "docs")
 """Extras for the development of masscli itself; they are not reported."""
 GIB = 2**30
+"""Bytes in a GiB."""
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "RANK",

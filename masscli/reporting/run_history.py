@@ -22,6 +22,7 @@ class LoggedSample:
 
     step: int
     task: str
+    """Name of the validation task that generated the output, such as a stream or a direction."""
     source: str
     reference: str
     output: str
@@ -32,6 +33,7 @@ class RunHistory:
     """The data of one run that an HTML report shows."""
 
     log: RunLog
+    """The figures of the table of runs."""
     losses: dict[str, Points] = field(default_factory=dict)
     """Curves of the training losses in nats per target, by `STREAM.TERM`: a stream and a term of its loss."""
     speed: dict[str, Points] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class RunHistory:
     warnings: dict[str, list[int]] = field(default_factory=dict)
     """The updates at which each warning was logged, by its text up to the first parenthesis."""
     samples: list[LoggedSample] = field(default_factory=list)
+    """The sample outputs of all validations, in the order of the log."""
     settings: dict[str, str] = field(default_factory=dict)
     """The settings of the recipe as text, by dotted key such as `optim.lr`."""
 

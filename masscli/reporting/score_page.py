@@ -15,6 +15,7 @@ from masscli.reporting.score_table import (
 from masscli.reporting.svg_chart import Curve, line_chart
 
 Summaries = Mapping[tuple[Tags, str], Summary]
+"""The summaries of scores by (group, metric)."""
 
 
 def score_page(

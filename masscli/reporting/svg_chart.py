@@ -28,6 +28,7 @@ class Curve:
     """A curve of a line chart, with its name and its colour."""
 
     name: str
+    """What its points are called under the pointer."""
     points: tuple[tuple[float, float], ...]
     """The points as (x, y), in the order of x."""
     colour: int

@@ -38,6 +38,7 @@ ASGIApp = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
     Any,
 ]
+"""An ASGI application: a function of a scope, and of functions that receive and send messages."""
 
 SECURITY_HEADERS = {
     # Nothing is loaded from elsewhere, no code within the page is run, and no other page may show it.

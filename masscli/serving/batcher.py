@@ -57,6 +57,7 @@ class _Request:
     texts: Sequence[str]
     direction: Direction
     nbest: int
+    """Most outputs of each text."""
     deadline: float
     """When its answer is no longer wanted, in the time of the event loop."""
     answer: asyncio.Future[list[TextTranslation]]

@@ -14,6 +14,7 @@ HELP = {
     "masscli_batch_seconds_total": "Seconds spent on translating.",
     "masscli_reloads_total": "Times that the models were read again, by result.",
 }
+"""What each counter counts, by its name."""
 
 
 class Metrics:

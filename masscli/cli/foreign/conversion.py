@@ -37,11 +37,13 @@ class Conversion:
     options: dict[str, str | None] = field(default_factory=dict)
     """The flags of masscli with their values; the value is None for a flag that takes none."""
     arguments: list[str] = field(default_factory=list)
+    """The positional arguments of masscli, such as a data folder or runs."""
     remarks: list[str] = field(default_factory=list)
     """Messages for the user about flags without a counterpart, and about what else has to be done."""
     always: list[str] = field(default_factory=list)
     """Flags of the other toolkit that masscli does not need, since it always does what they ask for."""
     processes: str | None = None
+    """Number of processes per machine for torchrun; None for a single process."""
 
     def add(self, words: Sequence[str]) -> None:
         """Add masscli flags with their values, the words of a command line; they replace earlier ones.

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin")
+"""The endings of files with weights of other programs."""
 XLM_OPTIMIZERS = {
     "adam": "--optimizer adam --lr-scheduler constant --warmup-updates 0",
     "adam_inverse_sqrt": "--optimizer adam --lr-scheduler inverse_sqrt --warmup-updates 4000",
@@ -21,6 +22,7 @@ XLM_OPTIMIZER_OPTIONS = {
     "weight_decay": "--weight-decay",
     "eps": "--adam-eps",
 }
+"""The masscli flag for each parameter of XLM's optimizers that has one by itself."""
 
 
 def items(value: str) -> list[str]:
