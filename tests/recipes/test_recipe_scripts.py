@@ -250,7 +250,12 @@ def test_few_pairs_from_scratch_and_from_mass(
     base = "out/mass-pairs" if recipe == "enro" else "out/mass"
     assert {value(runs[name], "--init-from") for name in pairs[1:]} == {base}
     assert (
-        len(settings([runs[name] for name in pairs[:2]], {"--init-from", "--save-dir"}))
+        len(
+            settings(
+                [runs[name] for name in pairs[:2]],
+                {"--init-from", "--save-dir", "--expected-curve"},
+            )
+        )
         == 1
     )
     without_marks = ["--plain-romanian" in call for call in of_command(calls, "score")]
