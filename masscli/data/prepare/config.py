@@ -94,8 +94,9 @@ class PreprocessConfig:
     character_coverage: float = 1.0
     """Share of characters that the vocabulary must cover. The others become unknown pieces."""
     vocab_sentences: int = 2_000_000
-    """Largest number of lines to train the vocabulary on, and as many again of labelled examples. Languages
-    get equal shares, drawn at random from all of their files."""
+    """Largest number of lines to train the vocabulary on, about 64 MiB at most, and as many again of labelled
+    examples. Languages get equal shares, drawn at random from all of their files; what a small one leaves
+    goes to the others."""
     normalize: bool = False
     """Normalise punctuation with the rules of Moses."""
     romanian: Literal["commas", "plain"] | None = None
