@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,6 +75,18 @@ def test_the_limit_forces_the_end_of_those_sentences_that_reach_it() -> None:
         [EOS]
     ] * 2 + [[UNK, A, B, C]] * 2 + [[EOS]] * 2
     assert torch.equal(scores[0, 0, EOS], flat(1)[0, 0, EOS])
+
+
+def test_the_end_may_have_the_first_id() -> None:
+    """As in the vocabularies of Marian, where it is 0."""
+    vocabulary = replace(VOCABULARY, pad=EOS, eos=0)
+    config = GenerationConfig()
+    given = Constraints(
+        config, vocabulary, torch.tensor([1, 5]), None, torch.device("cpu")
+    )
+    scores = flat(2)
+    given.apply(scores, history([A], [A]))
+    assert [allowed(row[0]) for row in scores] == [[0], [0, UNK, A, B, C]]
 
 
 def test_a_prefix_beats_every_rule_but_the_limit() -> None:

@@ -24,6 +24,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
+from masscli.models.transformer import Transformer
 from masscli.objectives.labelled.choose import Choose
 from masscli.objectives.labelled.classify import Classify
 from masscli.objectives.labelled.options import (
@@ -341,6 +342,26 @@ def test_choices_that_an_example_does_not_have_get_no_probability(
     )
     assert list(losses) == ["choose"]
     assert float(losses["choose"].loss) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_a_decoder_that_chooses_can_be_a_language_model_of_what_it_reads(
+    weight: float, labelled: Path, tmp_path: Path
+) -> None:
+    _, table = choosing(labelled, tmp_path, [1, "C"])
+    data = DataFolder.open(tmp_path / "data")
+    model = from_dict(
+        ModelConfig, {**ENCODER, "encoder_layers": 0, "decoder_layers": 1}
+    )
+    context = ObjectiveContext(make_framing(model, data.vocab, ()), model, "jsonl")
+    options = ChooseOptions(lm_weight=weight)
+    made = Choose(Choose.fill_from_data(options, data, "jsonl"), context)
+    dataset = made.table_dataset(table, labelled=True)
+    batch = made.collator()([dataset[row] for row in range(2)], [])
+    losses = made(Transformer(model, data.vocab.size, ()), batch)
+    wanted = {"choose": 1.0, "lm": 0.5} if weight else {"choose": 1.0}
+    assert dict(made.weights) == wanted
+    assert set(losses) == set(batch.counts) == set(wanted)
 
 
 @pytest.mark.parametrize(
