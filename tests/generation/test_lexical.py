@@ -20,6 +20,7 @@ from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
 from tests.generation.test_beam import (
     BOS,
+    EOS,
     UNK,
     VOCABULARY,
     A,
@@ -28,6 +29,7 @@ from tests.generation.test_beam import (
     Table,
     check_same,
     noise,
+    script,
 )
 from tests.generation.test_beam import run as plain_run
 from tests.generation.test_translator import LINES, make, model, save_run, tokenizer
@@ -87,6 +89,21 @@ def test_a_narrow_beam_has_all_phrases_and_leaves_other_sentences_alone() -> Non
 
 def test_phrases_that_do_not_fit_leave_nothing() -> None:
     assert run(3, [2], [[[A, B, C]]], beam=4) == [[]]
+
+
+def test_a_phrase_waits_until_it_is_possible() -> None:
+    """What is impossible takes no row from what may still have the phrase."""
+    row = script({(): {A: 1.0}, (A,): {B: 0.1, C: 0.9}, (A, B): {EOS: 1.0}})
+    table = Table(row, [0], 1)
+    [found] = search(
+        table,
+        torch.tensor([BOS]),
+        [4],
+        GenerationConfig(beam=1),
+        VOCABULARY,
+        phrases=[[[B]]],
+    )
+    assert [h.ids for h in found] == [(A, B)]
 
 
 def test_progress_is_given_up_and_begun_anew() -> None:

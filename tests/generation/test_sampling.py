@@ -100,6 +100,22 @@ def test_pieces_come_as_often_as_they_should() -> None:
     check(shares(sampling_topk=99), words)
 
 
+def test_pieces_that_hold_just_the_share_are_enough() -> None:
+    """The nucleus is the smallest set whose probability reaches p (Holtzman et al. 2020); of equal ones, the first."""
+    stepper = Unigram()
+    stepper.row[:] = -torch.inf
+    # The end is forbidden at first, and forced then.
+    stepper.row[[EOS, A, B, C, D]] = math.log(0.25)
+    for share, pieces in ((0.25, {A}), (0.5, {A, B}), (0.51, {A, B, C})):
+        config = GenerationConfig(
+            sampling=True, beam=200, nbest=200, sampling_topp=share
+        )
+        [found] = search(
+            stepper, torch.ones(1, dtype=torch.int64), [1], config, VOCABULARY
+        )
+        assert {h.ids[0] for h in found} == pieces
+
+
 def test_scores_are_those_of_the_model() -> None:
     for hypothesis in draw([4], beam=20, nbest=20, temperature=3.0, sampling_topk=4)[0]:
         parts = [math.log(PROBABILITIES[v]) for v in (*hypothesis.ids, EOS)]

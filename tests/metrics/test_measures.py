@@ -122,6 +122,12 @@ def test_macro_f1_is_the_mean_over_labels() -> None:
     )
 
 
+def test_what_nobody_names_has_no_f1() -> None:
+    """As in conlleval and seqeval."""
+    assert entities.entity_f1([["O", "O"], []], [["O", "O"], []]) == 0
+    assert entities.entity_f1([["O"]], [["B-X"]]) == 0
+
+
 def test_entities_are_exact_spans() -> None:
     assert entities.entity_spans(["B-X", "I-X", "O", "B-Y", "B-Y", "I-X", "O"]) == [
         (0, 2, "X"),

@@ -25,6 +25,16 @@ def test_the_papers_references_are_normalized() -> None:
     )
 
 
+def test_tokenized_text_is_what_this_metric_is_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """SacreBLEU warns of lines that end with a period of its own, which it takes for a mistake."""
+    lines = [f"line {n} of a text ." for n in range(200)]
+    [found] = score(lines, [lines], ScoreConfig(metric=("multi-bleu",)))
+    assert found.value == pytest.approx(100)
+    assert caplog.records == []
+
+
 def test_romanian_is_scored_as_in_the_papers() -> None:
     hypotheses, references = (
         ["Tara si campul sunt aici ."],
