@@ -6,6 +6,8 @@ import itertools
 import math
 import random
 import re
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,9 @@ import pytest
 from masscli.__main__ import run as masscli
 from masscli.cli.app import dispatch
 from masscli.core.errors import MasscliError
-from masscli.metrics import entities, label_measures
-from masscli.metrics.corpus_metrics import EntityF1
+from masscli.metrics import entities, label_measures, score
+from masscli.metrics.config import ScoreConfig
+from masscli.metrics.corpus_metrics import F1, CorpusMetric, EntityF1
 from tests.oracles import chunks
 
 
@@ -328,3 +331,41 @@ def test_what_is_no_finite_number_has_no_correlation(
                 metric,
             ]
         )
+
+
+class MeanOfNumbers(CorpusMetric):
+    """The mean of the gold numbers, whose distribution over samples is known."""
+
+    title = "mean"
+
+    def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
+        return sum(map(float, gold)) / len(gold)
+
+    def signature_fields(self) -> dict[str, str]:
+        return {}
+
+
+def test_the_interval_of_a_mean_is_that_of_the_central_limit_theorem() -> None:
+    draw = random.Random(3)
+    numbers = [draw.gauss(0.5, 1.0) for _ in range(100)]
+    lines = list(map(str, numbers))
+    metric = MeanOfNumbers.from_options(ScoreConfig())
+    found = metric.corpus_score(lines, [lines], n_bootstrap=2000)
+    assert found.score == pytest.approx(100 * statistics.fmean(numbers))
+    error = 100 * statistics.pstdev(numbers) / 100**0.5
+    assert found._mean == pytest.approx(found.score, abs=0.1 * error)
+    assert found._ci == pytest.approx(1.96 * error, rel=0.05)
+    for plain in (metric, F1.from_options(ScoreConfig())):
+        assert plain.corpus_score(lines, [lines])._ci == -1, "nothing was resampled"
+
+
+@pytest.mark.parametrize("told", ["yes", "no"])
+def test_one_line_is_all_right_or_all_wrong(told: str) -> None:
+    options = ScoreConfig(metric=("accuracy", "f1"), positive="yes")
+    for found in score([told], [["yes"]], options):
+        assert found.value == (100 if told == "yes" else 0)
+        assert "nogold" not in found.signature
+    # The command has left out the lines with this mark, and the signature says so.
+    options = ScoreConfig(metric=("accuracy",), no_gold="-")
+    [found] = score([told], [["yes"]], options)
+    assert "nogold:-|" in found.signature
