@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from masscli.objectives.translate.guided_alignment import (
 )
 from masscli.objectives.translate.objective import Translate
 from masscli.objectives.translate.options import TranslateOptions
+from tests.objectives.test_pretraining import FRAMING
 from tests.toy import WORDS, sentences
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
@@ -318,3 +320,35 @@ def test_what_does_not_go_together_is_refused(
         assert message in capsys.readouterr().err
     with pytest.raises(MasscliError, match=r"guided_alignment_layer: must be above 0"):
         TranslateOptions(guided_alignment_layer=0)
+
+
+def guided(**options: Any) -> Translate:
+    """Translation with guided alignment in a decoder of two layers."""
+    context = ObjectiveContext(FRAMING, ModelConfig(decoder_layers=2), "en-de")
+    path = Path("alignments")
+    return Translate(TranslateOptions(guided_alignment=path, **options), context)
+
+
+def test_every_layer_of_the_decoder_can_be_guided_and_no_other() -> None:
+    for layer in (1, 2):
+        made = guided(guided_alignment_layer=layer, guided_alignment_weight=0.25)
+        assert dict(made.weights) == {"translate": 1.0, "alignment": 0.25}
+    with pytest.raises(MasscliError) as caught:
+        guided(guided_alignment_layer=3)
+    message = "--guided-alignment-layer 3: the decoder has 2 layers"
+    assert caught.value.message == message
+
+
+def test_pairs_without_links_have_no_targets_of_alignment() -> None:
+    """Such are those of validation."""
+    source, target = np.array([10, 11]), np.array([20, 21, 22])
+    links = np.array([[0, 0], [0, 1], [1, 1]])
+    examples = [
+        Example(0, (source, target)),
+        Example(1, (source, target, links)),
+        Example(2, (source, target, links[:0])),
+    ]
+    batch = guided().collator()(examples, [])
+    assert batch.counts == {"translate": 12.0, "alignment": 2.0}
+    rows = batch.labels["alignment"].positions // batch.target.ids.shape[1]
+    assert set(rows.tolist()) == {1}
