@@ -144,8 +144,8 @@ def test_terms_weigh_as_published(name: str, weights: dict[str, float]) -> None:
 def test_the_use_of_a_source_is_measured_where_a_decoder_predicts_from_one() -> None:
     names = ("mass", "denoise", "translate", "backtranslate")
     others = ("mlm", "clm", "bert+lm", "tlm", "bert", "electra", "gpt", "unilm", "s2s")
-    assert all(objective_class(name).predicts_from_source for name in names)
-    assert not any(objective_class(name).predicts_from_source for name in others)
+    assert all(objective(name).predicts_from_source for name in names)
+    assert not any(objective(name).predicts_from_source for name in others)
 
 
 # -- batches -------------------------------------------------------------------------------------------------------------------------------
