@@ -42,7 +42,7 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
 
     Recipe and tokenizer are those of the first checkpoint. The new one can be used for generation and for
     --init-from, but training cannot continue it, since it has no optimizer state. Raises MasscliError if the
-    checkpoints are not of the same model and vocabulary, or if `folder` is not empty.
+    checkpoints are not of the same model and vocabulary, or if `folder` is not empty or cannot be written.
     """
     first = checkpoints[0]
     # Everything is checked before anything is written.

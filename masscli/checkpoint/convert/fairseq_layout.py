@@ -201,7 +201,8 @@ def _mass_translation(
     """Return the layout of MASS for translation in one direction, and notes about what is not imported.
 
     Such a model has an encoder and a decoder for each language; those of other languages are dropped from
-    `table`. Raises MasscliError if -s and -t, or the file's options, do not name two of its languages.
+    `table`. Raises MasscliError unless -s and -t, or the file's options, name a source and a target among its
+    languages.
     """
     source, target = source_and_target(request, options)
     encoder_names = [name for name in table.names() if name.startswith("encoders.")]

@@ -141,7 +141,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _load_pickle(path: Path) -> dict[str, Tensor]:
-    """Return the tensors in a file of `torch.save` by name, without making any other object from it.
+    """Return the tensors in a file of `torch.save` by name, without executing anything in it.
 
     Raises MasscliError if it is damaged, or holds anything but dense tensors by name.
     """

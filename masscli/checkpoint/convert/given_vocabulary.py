@@ -58,7 +58,7 @@ def read_given_tokenizer(
 
     `path` is one of these. `sizes` are the numbers of rows of the embeddings of source and target, and
     `languages` are those that the model is to know. Raises MasscliError if the tokenizer cannot be read, has
-    languages but not all of these, or has other numbers of ids.
+    languages but not all of these, or has another number of ids, and of pieces, than `sizes`.
     """
     folder = find_tokenizer_folder(path)
     if folder is not None:

@@ -218,10 +218,10 @@ def _read_position_offset(family: Family, raw: Mapping[str, Any], path: str) -> 
 def check_padding(
     family: Family, model: ModelConfig, vocab: Vocabulary, path: str
 ) -> None:
-    """Raise MasscliError if the id of config.json's padding is an ordinary piece of the vocabulary.
+    """Raise MasscliError if the id of padding in config.json (`path`) is not that of a special piece.
 
-    This matters only to families whose positions begin after the id of padding: they do not count padding,
-    and would not count that piece either.
+    Only families whose positions begin after this id are checked: they do not count padding, and would not
+    count an ordinary piece with the id either. `model` was read from config.json.
     """
     pad = model.position_offset - 1
     if family.positions_after_padding and pad not in vocab.special_ids:
@@ -292,8 +292,8 @@ def choose_family(model: ModelConfig) -> Family:
     """Return the family to export a model to.
 
     It is the family of the model's preset (`arch`) if the model has a counterpart in it, and else the family
-    that the model is most similar to. If it has no counterpart in either, the preset's family is returned, so
-    that errors are about what the user has named.
+    that the model is most similar to. If it has no counterpart in either, the preset's family, if it has
+    one, is returned, so that errors are about what the user has named.
     """
     named = _family_of_preset(model.arch)
     similar = _similar_family(model, named)

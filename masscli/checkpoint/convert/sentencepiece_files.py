@@ -77,9 +77,10 @@ def read_camembert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabular
 
 
 def _check_first_pieces(path: Path, pieces: Sequence[str], title: str) -> None:
-    """Raise MasscliError, which names `path`, unless a model begins with SentencePiece's default pieces.
+    """Raise MasscliError, which names `path`, unless `pieces` begin with `<unk>`, `<s>` and `</s>`.
 
-    `title` names the published model in the hint.
+    These are the first pieces of a SentencePiece model by default. `title` names the published model in the
+    hint.
     """
     # Their places are where the ids of fairseq, by which both are numbered, differ from those of the model.
     if pieces[:3] != ["<unk>", "<s>", "</s>"]:

@@ -59,11 +59,11 @@ def normalize_weights(
     """Return the weights in float32 under the names of the family's class with the output layer.
 
     The prefix `model.` is added to the names of a model that was saved without it, and FSMT's output weights
-    are named as in the other families. Left out are buffers, and tables of sinusoids, which masscli computes.
-    Pegasus's positions, which are sinusoids too unless they were trained, are computed if a file lacks those
-    of both stacks, as Hugging Face's library does. `config` is the content of config.json with valid sizes.
-    Raises MasscliError, which names `path`, if two tensors have the same name then, or if the numbers of one
-    are not finite or not floating-point.
+    are named as in the other families. Heads of downstream tasks are left behind. Left out are buffers, and
+    tables of sinusoids, which masscli computes. Pegasus's positions, which are sinusoids too unless they were
+    trained, are computed if a file lacks those of both stacks, as Hugging Face's library does. `config` is
+    the content of config.json with valid sizes. Raises MasscliError, which names `path`, if two tensors have
+    the same name then, or if the numbers of one are not finite or not floating-point.
     """
     weights = without_wrapper(weights, path)
     # The library saves a model without its output layer under names without this prefix.

@@ -219,7 +219,8 @@ def _added_tokens(
 ) -> dict[int, AddedToken]:
     """Return the added tokens of a tokenizer by id, in the order of the ids.
 
-    Raises MasscliError if a token has no valid id, or if two have the same one.
+    Raises MasscliError if a token has no valid id or no text, if two have the same id, or if it is not clear
+    whether one is special.
     """
     path, listed = _list_added_tokens(folder, settings, content)
     added: dict[int, AddedToken] = {}
