@@ -35,6 +35,7 @@ from masscli.checkpoint.convert.m2m100 import read_m2m100
 from masscli.checkpoint.convert.marian import read_marian
 from masscli.checkpoint.convert.mbart import read_mbart
 from masscli.checkpoint.convert.pegasus import read_pegasus
+from masscli.checkpoint.convert.published import without_wrapper
 from masscli.checkpoint.convert.seq2seq import NORM_EPS, SEQ2SEQ_FAMILIES, Seq2SeqFamily
 from masscli.checkpoint.convert.seq2seq_tokenizer_json import (
     has_only_tokenizer_json,
@@ -134,6 +135,7 @@ def import_seq2seq(
     _check_config(family, config, path)
     # In this order: what is cheap to find wrong is found before large tensors are copied.
     weights_path, weights = read_weights(folder, allow_pickle)
+    weights = without_wrapper(weights, str(weights_path))
     # What was found serves only where config.json has no value.
     config = {"max_position_embeddings": _find_max_positions(family, weights), **config}
     _check_sizes(config, weights, path)
@@ -294,12 +296,13 @@ def _check_sizes(
 ) -> None:
     """Raise MasscliError if config.json has other numbers of layers than the weights, or impossible sizes.
 
-    Positions must be 1 to `MAX_POSITIONS`, and the width 1 to `MAX_WIDTH`. This is checked before a model of
-    these sizes uses up memory. `config` is the content of `path`, with the number of positions filled in.
+    Tensor names in `weights` must be without those of wrappers. Positions must be 1 to `MAX_POSITIONS`, and
+    the width 1 to `MAX_WIDTH`. This is checked before a model of these sizes uses up memory. `config` is the
+    content of `path`, with the number of positions filled in.
     """
     for stack in ("encoder", "decoder"):
         layers = config.get(f"{stack}_layers")
-        pattern = re.compile(rf"(module\.)?(model\.)?{stack}\.layers\.\d+\.fc1\.weight")
+        pattern = re.compile(rf"(model\.)?{stack}\.layers\.\d+\.fc1\.weight")
         # Every layer has this tensor, in all families.
         found = sum(pattern.fullmatch(name) is not None for name in weights)
         if layers != found:

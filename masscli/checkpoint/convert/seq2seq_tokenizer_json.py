@@ -1,9 +1,9 @@
 """Read the vocabulary of an encoder-decoder from tokenizer.json alone, through the library `tokenizers`.
 
-Version 5 of Hugging Face's library writes no other file for mBART, NLLB and Pegasus, nor does `masscli
-export` for most vocabularies. Its template says which special tokens stand around a source: that of a
-language that is among the added tokens (`en_XX`, `eng_Latn`, `__en__`, `<lang:en>`) is a tag, which changes
-with the language; any other is the same for every source.
+Version 5 of Hugging Face's library writes no other file of the vocabulary for mBART, NLLB and Pegasus, nor
+does `masscli export` for most vocabularies. Its template says which special tokens stand around a source:
+that of a language that is among the added tokens (`en_XX`, `eng_Latn`, `__en__`, `<lang:en>`) is a tag, which
+changes with the language; any other is the same for every source.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from masscli.checkpoint.convert.folder import CONFIG, read_flag
-from masscli.checkpoint.convert.published import add_unique, to_float32, without_wrapper
+from masscli.checkpoint.convert.published import add_unique, to_float32
 from masscli.checkpoint.convert.seq2seq import Seq2SeqFamily
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
@@ -58,14 +58,14 @@ def normalize_weights(
 ) -> Seq2SeqWeights:
     """Return the weights in float32 under the names of the family's class with the output layer.
 
-    The prefix `model.` is added to the names of a model that was saved without it, and FSMT's output weights
-    are named as in the other families. Heads of downstream tasks are left behind. Left out are buffers, and
-    tables of sinusoids, which masscli computes. Pegasus's positions, which are sinusoids too unless they were
-    trained, are computed if a file lacks those of both stacks, as Hugging Face's library does. `config` is
-    the content of config.json with valid sizes. Raises MasscliError, which names `path`, if two tensors have
-    the same name then, or if the numbers of one are not finite or not floating-point.
+    Their names must be without those of PyTorch's wrappers. The prefix `model.` is added to the names of a
+    model that was saved without it, and FSMT's output weights are named as in the other families. Heads of
+    downstream tasks are left behind. Left out are buffers, and tables of sinusoids, which masscli computes.
+    Pegasus's positions, which are sinusoids too unless they were trained, are computed if a file lacks those
+    of both stacks, as Hugging Face's library does. `config` is the content of config.json with valid sizes.
+    Raises MasscliError, which names `path`, if two tensors have the same name then, or if the numbers of one
+    are not finite or not floating-point.
     """
-    weights = without_wrapper(weights, path)
     # The library saves a model without its output layer under names without this prefix.
     has_prefix = any(name.startswith("model.") for name in weights)
     tensors: dict[str, Tensor] = {}

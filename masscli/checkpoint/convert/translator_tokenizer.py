@@ -57,15 +57,13 @@ def tokenizer_files(
         parts = unpack_two_vocabularies(tokenizer.model_bytes)[1]
     kinds = {detect_kind(part) for part in parts}
     if kinds == {DICTIONARY} and tokenizer.preprocessing.published == "fsmt":
-        return _fsmt_files(
-            parts, direction, settings
-        ), "FSMTTokenizer: the files that were imported"
+        files = _fsmt_files(parts, direction, settings)
+        return files, "FSMTTokenizer: the files that were imported"
     # None of these tokenizers changes text before it cuts it.
     if tokenizer.preprocessing == TextPreprocessing():
         if family is MARIAN and kinds == {NUMBERED_SENTENCEPIECE}:
-            return _marian_files(
-                parts, direction, settings
-            ), "MarianTokenizer: the files that were imported"
+            files = _marian_files(parts, direction, settings)
+            return files, "MarianTokenizer: the files that were imported"
         if kinds == {BYTE_LEVEL_BPE} and len(parts) == 1:
             files = byte_level_files(tokenizer, "BartTokenizer", settings)
             return files, "BartTokenizer: the files that were imported"

@@ -53,6 +53,20 @@ def test_tensors_come_back_bit_by_bit(name: str, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod."])
+def test_the_names_of_wrappers_change_nothing(wrapper: str, tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    tensors = make_seq2seq("bart", folder)
+    import_folder(folder, tmp_path / "plain", ("en",), False)
+    wrapped = {f"{wrapper}{name}": tensor for name, tensor in tensors.items()}
+    save_file(wrapped, folder / "model.safetensors")
+    import_folder(folder, tmp_path / "wrapped", ("en",), False)
+    plain, again = (
+        Checkpoint.open(tmp_path / name).weights() for name in ("plain", "wrapped")
+    )
+    assert_same_tensors(again, plain)
+
+
 def test_an_untied_output_layer_of_fsmt_comes_back(tmp_path: Path) -> None:
     """Its name is fairseq's, and not that of the other families."""
     folder, name = tmp_path / "theirs", "model.decoder.output_projection.weight"
