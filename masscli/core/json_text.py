@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 
@@ -30,4 +31,10 @@ def parse_json(text: str | bytes) -> Any:
     except UnicodeEncodeError as error:
         half = error.object[error.start]
         raise HalfCharacterError(f"{half!r} is half of a surrogate pair") from None
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # Python's own message advises to change a setting of the interpreter.
+        limit = sys.get_int_max_str_digits()
+        raise ValueError(f"an integer has more than {limit:,} digits") from None
     return value

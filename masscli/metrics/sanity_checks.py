@@ -37,6 +37,8 @@ SPELLINGS = (
 of the second."""
 INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 """Characters without a width: soft hyphen, zero-width space, joiners, marks of direction, byte order mark."""
+FULL_WIDTH = "".join(map(chr, range(0xFF01, 0xFF5F)))
+"""The full-width forms of the visible characters of ASCII."""
 SCRIPTS_WITHOUT_SPACES = (
     ("Japanese", re.compile("[\u3040-\u30ff]"), "--tokenize ja-mecab"),
     (
@@ -154,7 +156,8 @@ def _check_characters(
 ) -> Iterator[str]:
     """Yield warnings if only hypotheses or only references have characters without a width.
 
-    The same is done for letters that are not composed, such as `e` and a combining accent.
+    The same is done for letters that are not composed, such as `e` and a combining accent, and for the
+    full-width forms of ASCII that Chinese and Japanese text may use.
     """
     counts = (
         (
@@ -166,6 +169,11 @@ def _check_characters(
             "letters in several parts, not composed (Unicode NFC)",
             _count(hypotheses, _is_not_composed),
             _count(references, _is_not_composed),
+        ),
+        (
+            "full-width letters, digits or signs, such as U+FF01",
+            _count_lines_with(FULL_WIDTH, hypotheses),
+            _count_lines_with(FULL_WIDTH, references),
         ),
     )
     for description, ours, theirs in counts:

@@ -34,6 +34,12 @@ BOM = b"\xef\xbb\xbf"
 SUFFIXES = ("", ".gz", ".xz", ".zst")
 COMPRESSIONS = {".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
 """The name of the compression of a file, by its suffix."""
+_COMPRESSED_BEGINNINGS = {
+    b"\x1f\x8b": ".gz",
+    b"\xfd7zXZ\x00": ".xz",
+    b"\x28\xb5\x2f\xfd": ".zst",
+}
+"""The first bytes of compressed files (RFC 1952, the format of xz, RFC 8878), and how their names end."""
 STDIN_COPY = ".stdin"
 """The name of a temporary file with a copy of standard input, for commands that read it twice."""
 _SHOWN_NAMES = 8
@@ -183,14 +189,26 @@ def decode_utf8(block: bytes, path: Path, first_line: int, offset: int) -> str:
         return block.decode("utf-8")
     except UnicodeDecodeError as error:
         line = first_line + block.count(b"\n", 0, error.start)
-        # UTF-16 begins with its byte order mark.
-        looks_like_utf16 = offset == 0 and block[:2] in (b"\xff\xfe", b"\xfe\xff")
-        advice = "it looks like UTF-16" if looks_like_utf16 else "convert it"
         byte = f"byte 0x{block[error.start]:02x} at offset {offset + error.start}"
+        hint = "convert it, for example: iconv -f ENCODING -t UTF-8"
+        if offset == 0:
+            hint = _advice_on_beginning(block) or hint
         raise MasscliError(
-            f"{display_path(path)}:{line}: not UTF-8 ({byte})",
-            f"{advice}, for example: iconv -f ENCODING -t UTF-8",
+            f"{display_path(path)}:{line}: not UTF-8 ({byte})", hint
         ) from None
+
+
+def _advice_on_beginning(data: bytes) -> str | None:
+    """Return a hint by the first bytes of a file that is no text in UTF-8; None if they are not known."""
+    # UTF-16 begins with its byte order mark.
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "it looks like UTF-16, for example: iconv -f UTF-16 -t UTF-8"
+    for beginning, suffix in _COMPRESSED_BEGINNINGS.items():
+        if data.startswith(beginning):
+            return f"it is compressed: give it a name that ends in {suffix}"
+    if data.startswith((b"PK\x03\x04", b"BZh", b"7z\xbc\xaf")):
+        return "it is an archive: unpack it first"
+    return None
 
 
 def decode_text(data: bytes, path: Path) -> str:

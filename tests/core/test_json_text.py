@@ -38,6 +38,11 @@ def test_what_is_no_json_is_one_line(text: str | bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_long_integers_are_named_without_advice_for_programmers() -> None:
+    with pytest.raises(ValueError, match=r"^an integer has more than 4,300 digits$"):
+        parse_json('{"a": ' + "1" * 5000 + "}")
+
+
 @pytest.mark.parametrize(
     "text", ['"a \\ud800"', '{"\\uDC00": 1}', '[{"a": ["\\udfff\\ud800"]}]']
 )

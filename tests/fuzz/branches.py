@@ -1,7 +1,9 @@
 """Which branches of the code that reads something the cases of the fuzzer take, counted with coverage.py.
 
 The branches of a reader are those of the functions in its own modules (`PARTS`) that at least one of its cases
-enters: the others of these modules write, or serve options that no case gives, and are counted apart.
+enters: the others of these modules write, or serve options that no case gives, and are counted apart. What the
+test suite takes counts for every reader, if coverage.py has left it in the same folder, in files that begin with
+`tests+`.
 """
 
 from __future__ import annotations
@@ -151,12 +153,12 @@ class Recorder:
         """Yield a line for each part of which one of the readers `names` was run, and the branches not taken."""
         names = list(names)
         for title, part in PARTS.items():
-            chosen = filter(part.has, names)
-            files = [
-                str(path)
-                for name in chosen
-                for path in sorted(self.folder.glob(f"{name}+*"))
-            ]
+            chosen = list(filter(part.has, names))
+            if not chosen:
+                continue
+            files = []
+            for name in (*chosen, "tests"):
+                files += [str(path) for path in sorted(self.folder.glob(f"{name}+*"))]
             if files:
                 yield from self._table(title, part, files)
 

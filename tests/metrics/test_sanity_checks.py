@@ -29,6 +29,11 @@ INVISIBLE_DIFFERENCES = {
     "composition": (unicodedata.normalize("NFD", "größer"), "größer", "Unicode NFC"),
     "zero-width space": ("one\u200bword", "oneword", "without a width"),
     "soft hyphen": ("Donau\u00addampf", "Donaudampf", "without a width"),
+    "full-width signs": (
+        "\u4f60\u597d\uff0c\uff21\uff11",
+        "\u4f60\u597d,A1",
+        "full-width",
+    ),
     "byte order mark": ("\ufeffone", "one", "without a width"),
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import lzma
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,29 @@ def test_utf16_is_guessed(tmp_path: Path) -> None:
     assert caught.value.hint is not None and caught.value.hint.startswith(
         "it looks like UTF-16"
     )
+
+
+@pytest.mark.parametrize(
+    ("pack", "advice"),
+    [
+        (gzip.compress, "it is compressed: give it a name that ends in .gz"),
+        (lzma.compress, "it is compressed: give it a name that ends in .xz"),
+        (
+            lambda text: bytes.fromhex("28b52ffd2005290000") + text,
+            "it is compressed: give it a name that ends in .zst",
+        ),
+        (bz2.compress, "it is an archive: unpack it first"),
+    ],
+)
+def test_compressed_text_under_a_plain_name_is_recognised(
+    pack: Callable[[bytes], bytes], advice: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.en", pack(b"abcdefgh\xff\n" * 99))
+    for read in (corpus.scan_file, corpus.read_text):
+        with pytest.raises(MasscliError) as caught:
+            read(path)
+        assert caught.value.message.startswith(f"{path}:1: not UTF-8 (byte 0x")
+        assert caught.value.hint == advice
 
 
 @pytest.mark.parametrize(
