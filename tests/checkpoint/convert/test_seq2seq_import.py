@@ -163,6 +163,17 @@ def change(name: str, **values: Any) -> Callable[[Path], None]:
     return changed
 
 
+def drop_entry(name: str, key: str) -> Callable[[Path], None]:
+    """Return what removes an entry from a JSON file."""
+
+    def changed(folder: Path) -> None:
+        content = json.loads((folder / name).read_text())
+        del content[key]
+        write_json(folder / name, content)
+
+    return changed
+
+
 def drop_tensor(name: str) -> Callable[[Path], None]:
     """Return what removes a tensor from a file of weights."""
 
@@ -210,6 +221,15 @@ def add_tensor(folder: Path) -> None:
         ("pegasus", drop_tensor("model.encoder.embed_positions.weight"), "has no model.encoder.embed_positions.weight"),
         ("bart", drop_tensor("model.decoder.layers.1.fc2.bias"), "has no model.decoder.layers.1.fc2.bias"),
         ("bart", add_tensor, "model.adapter.weight has no place in BART"),
+        ("bart", drop_entry("vocab.json", "<mask>"), "has no <mask>"),
+        ("fsmt", drop_entry("vocab-src.json", "<unk>"), "has no <unk>"),
+        ("fsmt", change("config.json", langs=["de", "en"]), "translates from de to en"),
+        ("fsmt", change("tokenizer_config.json", do_lower_case=True), "do_lower_case is true"),
+        ("m2m100", drop_entry("vocab.json", "</s>"), "has no </s>"),
+        ("marian", drop_entry("config.json", "vocab_size"), "has no vocab_size"),
+        ("bart", change("config.json", eos_token_id=0), "eos_token_id is 0 by config.json, but 2 here"),
+        ("mbart", change("config.json", tie_word_embeddings=False), "has no lm_head.weight"),
+        ("bart", change("config.json", max_length=True), "max_length is True"),
     ],
 )  # fmt: skip
 def test_a_folder_that_does_not_fit_is_named(
@@ -259,3 +279,35 @@ def test_languages_are_named_in_full_or_without_a_region(tmp_path: Path) -> None
         )
     )
     assert "are the same" in message
+
+
+@pytest.mark.parametrize(
+    "kept", ["model.decoder.embed_tokens.weight", "lm_head.weight"]
+)
+def test_a_tied_table_is_read_from_any_of_its_copies(kept: str, tmp_path: Path) -> None:
+    """Some files store tied embeddings under another name of the same tensor."""
+    tensors = make_seq2seq("mbart", tmp_path / "theirs")
+    languages = SEQ2SEQ["mbart"].languages
+    import_folder(tmp_path / "theirs", tmp_path / "sound", languages, False)
+    expected = Checkpoint.open(tmp_path / "sound").weights()
+    shared = tensors.pop("model.shared.weight")
+    save_file({**tensors, kept: shared}, tmp_path / "theirs" / "model.safetensors")
+    import_folder(tmp_path / "theirs", tmp_path / "copy", languages, False)
+    assert_same_tensors(Checkpoint.open(tmp_path / "copy").weights(), expected)
+    # A copy that is another tensor is not used, and that is said.
+    both = {**tensors, "model.shared.weight": shared, kept: shared + 1}
+    save_file(both, tmp_path / "theirs" / "model.safetensors")
+    _, notes = import_folder(tmp_path / "theirs", tmp_path / "other", languages, False)
+    assert f"{kept} differs from model.shared.weight" in "".join(notes)
+    assert_same_tensors(Checkpoint.open(tmp_path / "other").weights(), expected)
+
+
+def test_settings_of_a_search_that_are_not_taken_over_are_named(tmp_path: Path) -> None:
+    make_seq2seq("bart", tmp_path / "theirs")
+    change(
+        "config.json", do_sample=True, temperature=0.5, num_beam_groups=3, max_length=20
+    )(tmp_path / "theirs")
+    _, notes = import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), False)
+    assert [note for note in notes if note.startswith("left out")] == [
+        "left out, since an import does not take them over: num_beam_groups, do_sample"
+    ]
