@@ -137,6 +137,9 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_goes_on(
          "No space left on device", "make room, then run the same command again"),
         (SafetensorError("Error while serializing: I/O error: File too large (os error 27)"), "File too large",
          "raise the limit of the size of files (ulimit -f), then run the same command again"),
+        # Without a number of the system, the message of the library is all there is.
+        (SafetensorError("Error while serializing: odd"), "Error while serializing: odd",
+         "the disk reports an error: try another one"),
         # More room would help with none of these.
         (SafetensorError("Error while serializing: I/O error: Permission denied (os error 13)"), "Permission denied",
          "choose a place that may be written to and files that may be read"),
@@ -457,6 +460,8 @@ def test_no_changed_value_of_the_state_is_accepted(run: Path) -> None:
         ({"step": 1.5}, "step: expected int, got 1.5"),
         ({"step": None}, "step: expected int, got None"),
         ({"step": -1}, "a count is below 0"),
+        ({"targets": 2**63}, "targets: expected an integer of at most 64 bits"),
+        ({"positions": {"en-de": [0, 2**70, 0]}}, "a count has more than 64 bits"),
         ({"seconds": "long"}, "seconds: expected float, got 'long'"),
         ({"languages": {"en": 1}}, "languages: expected a list, got {'en': 1}"),
         ({"positions": {"en-de": [1, 2]}}, "the position of en-de is not 3 numbers"),
@@ -501,6 +506,72 @@ def test_files_of_other_folders_are_refused(run: Path, name: str) -> None:
     assert refused(lambda: Checkpoint.open(folder))[0].endswith(
         "is not the name of a file)"
     )
+
+
+def test_a_state_that_lacks_a_file_or_itself_is_damaged(run: Path) -> None:
+    """Its checksum is right, so that another program, or a hand, has written it."""
+    folder = run / "checkpoints/step-0000010"
+    good = read_state_file(folder)
+    for name in ("model.safetensors", "recipe.toml"):
+        files = {key: value for key, value in good.files.items() if key != name}
+        write_state_file(
+            folder, StateFile(state=good.state, metrics=good.metrics, files=files)
+        )
+        message = refused(lambda: Checkpoint.open(folder))[0]
+        assert message == f"{folder / 'state.json'}: damaged (it does not list {name})"
+    nothing = StateFile(state=[], metrics=good.metrics, files=good.files)  # type: ignore[arg-type]
+    write_state_file(folder, nothing)
+    message = refused(lambda: Checkpoint.open(folder))[0]
+    assert message == f"{folder / 'state.json'}: damaged (it has no state)"
+
+
+def test_a_checkpoint_that_cannot_be_replaced_stays(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails between the two renames that put a folder into the place of another."""
+    old = last(run)
+    before = sorted(path.name for path in (run / "checkpoints").iterdir())
+    rename = Path.rename
+
+    def fail(path: Path, target: Path) -> Path:
+        if path.name.endswith(".new"):
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(path, target)
+
+    tokenizer, weights = old.tokenizer(), old.weights()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail)
+        message, hint = refused(
+            lambda: checkpoint.save_checkpoint(
+                run / "checkpoints",
+                old.recipe,
+                old.state,
+                {},
+                tokenizer,
+                weights,
+                {},
+                {},
+            )
+        )
+    assert message.endswith("step-0000010: cannot be written (Input/output error)")
+    assert hint == "the disk reports an error: try another one"
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == before
+    assert last(run).verify()
+
+
+@pytest.mark.parametrize("command", ["average", "import", "export"])
+def test_an_output_that_is_a_file_is_kept(
+    command: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "notes.txt"
+    output.write_text("mine")
+    source = [str(run)]
+    if command == "export":
+        source += ["--to", "safetensors"]
+    assert masscli([command, *source, "--output", str(output)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and str(output) in error
+    assert output.read_text() == "mine"
 
 
 # -- continuing ----------------------------------------------------------------------------------------------------------------------------
