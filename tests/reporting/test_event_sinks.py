@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import types
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from masscli.__main__ import run
 from masscli.reporting import event_sinks
-from masscli.training.events import EVENT_SINKS, Event
+from masscli.training.events import EVENT_SINKS, Evaluated, Event
 from masscli.training.recipe import Recipe
 
 SMALL = [
@@ -188,3 +189,18 @@ def test_numbers_have_the_names_of_the_log() -> None:
         "evaluated/loss": 1.5,
         "evaluated/seconds": 2.0,
     }
+
+
+def test_numbers_that_json_lacks_are_null_in_the_log(tmp_path: Path) -> None:
+    """Python would write NaN and Infinity, which other readers of JSON refuse."""
+    log = event_sinks.LogFile(tmp_path / "log.jsonl", 0)
+    metrics = {"loss": math.nan, "ppl": math.inf, "bleu": 1.5}
+    log.write(Evaluated(3, metrics, {}, 0.5))
+    log.close()
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    line = json.loads((tmp_path / "log.jsonl").read_text(), parse_constant=refuse)
+    assert line["metrics"] == {"loss": None, "ppl": None, "bleu": 1.5}
+    assert (line["event"], line["step"]) == ("evaluated", 3)
