@@ -27,6 +27,10 @@ WRITERS = (
     "vocabulary_export",
     "plain_export",
     "attribution",
+    "fast_tokenizer",
+    "one_direction",
+    "task_heads",
+    "translator_tokenizer",
 )
 """Beginnings of the names of modules beside the importers that write other formats."""
 

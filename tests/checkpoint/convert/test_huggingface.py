@@ -445,6 +445,68 @@ def test_wordpiece_in_tokenizer_json_and_what_is_said_of_case(tmp_path: Path) ->
     assert notes[1:] == [f"vocabulary {tmp_path / 'tokenizer.json'}: {V} pieces, cased"]
 
 
+def write_gpt(folder: Path) -> None:
+    """Write a GPT with its own vocabulary of a few letters."""
+    write(folder, "openai-gpt")
+    (folder / "vocab.txt").unlink()
+    (folder / "tokenizer_config.json").unlink(missing_ok=True)
+    write_merges(folder)
+
+
+def gpt_card(folder: Path, merges: Any) -> dict[str, Any]:
+    """What Hugging Face's fast tokenizer of GPT keeps in tokenizer.json, with the vocabulary of a folder."""
+    vocab = json.loads((folder / "vocab.json").read_text())
+    return {
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges, "unk_token": "<unk>", "end_of_word_suffix": "</w>"},
+        "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+                       "strip_accents": None, "lowercase": True},
+        "pre_tokenizer": {"type": "BertPreTokenizer"}, "decoder": {"type": "BPEDecoder", "suffix": "</w>"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_bpe_in_tokenizer_json_is_that_of_the_older_files(
+    as_text: bool, tmp_path: Path
+) -> None:
+    """Up to version 0.19 of the library a merge was one string, and since then it is a list of two."""
+    write_gpt(tmp_path)
+    expected = import_run(tmp_path, tmp_path / "one").tokenizer()
+    lines = (tmp_path / "merges.txt").read_text().splitlines()
+    merges = [line for line in lines if not line.startswith("#")]
+    assert merges
+    card = gpt_card(
+        tmp_path, merges if as_text else [line.split(" ") for line in merges]
+    )
+    (tmp_path / "tokenizer.json").write_text(json.dumps(card))
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).unlink()
+    found = import_run(tmp_path, tmp_path / "two").tokenizer()
+    assert found.vocab == expected.vocab
+    for line in ("ab ba c", "cab, a bc"):
+        assert found.encode(line, "en") == expected.encode(line, "en")
+
+
+@pytest.mark.parametrize(
+    ("merges", "reason"),
+    [
+        (None, "has no merges"),
+        ({"a": "b"}, "has no merges"),
+        (["a b c"], "expected a merge of two pieces, got 'a b c'"),
+        ([["a"]], "expected a merge of two pieces, got ['a']"),
+        ([["a", 1]], "expected a merge of two pieces, got ['a', 1]"),
+        ([7], "expected a merge of two pieces, got 7"),
+    ],
+)
+def test_damaged_merges_in_tokenizer_json_are_named(
+    merges: Any, reason: str, tmp_path: Path
+) -> None:
+    write_gpt(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(gpt_card(tmp_path, merges)))
+    message, _ = error_of(lambda: import_run(tmp_path, tmp_path / "no"))
+    assert message == f"{path}: {reason}"
+
+
 NATIVE = {
     "model": {"type": "WordPiece", "vocab": {piece: n for n, piece in enumerate(PIECES)}},
     "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None,

@@ -311,3 +311,36 @@ def test_settings_of_a_search_that_are_not_taken_over_are_named(tmp_path: Path) 
     assert [note for note in notes if note.startswith("left out")] == [
         "left out, since an import does not take them over: num_beam_groups, do_sample"
     ]
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("is_object", [True, False])
+def test_tags_of_languages_are_found_in_any_file_that_lists_their_ids(
+    file: str, is_object: bool, tmp_path: Path
+) -> None:
+    """Newer versions of the library write no special_tokens_map.json, but the id of each added token."""
+    folder = tmp_path / "theirs"
+    make_seq2seq("m2m100", folder)
+    languages = SEQ2SEQ["m2m100"].languages
+    import_folder(folder, tmp_path / "sound", languages, False)
+    expected = Checkpoint.open(tmp_path / "sound").tokenizer().vocab
+    path = folder / "special_tokens_map.json"
+    codes = json.loads(path.read_text())["additional_special_tokens"]
+    path.unlink()
+    first = len(json.loads((folder / "vocab.json").read_text()))
+    numbered = list(enumerate(codes, first))
+    if file == "tokenizer.json":
+        tokens = [{"id": number, "content": code} for number, code in numbered]
+        # What has no number, or is no token at all, is not taken for one.
+        damaged = [{"id": "7", "content": "__xx__"}, "__yy__"]
+        change(file, added_tokens=[*damaged, *tokens])(folder)
+    else:
+        by_number = {
+            str(number): {"content": code} if is_object else code
+            for number, code in numbered
+        }
+        change(file, added_tokens_decoder={"x": "__xx__", **by_number})(folder)
+    import_folder(folder, tmp_path / "run", languages, False)
+    found = Checkpoint.open(tmp_path / "run").tokenizer().vocab
+    assert found.languages == expected.languages
+    assert found.size == expected.size
