@@ -625,7 +625,7 @@ def _verify(path: Path, checksum: str | None) -> None:
 
     If `checksum` is None, the file only has to exist.
     """
-    if not path.is_file() or (checksum is not None and sha256_of(path) != checksum):
-        raise DamagedCheckpointError(
-            f"{path}: damaged or missing (its checksum differs)"
-        )
+    if not path.is_file():
+        raise DamagedCheckpointError(f"{path}: missing")
+    if checksum is not None and sha256_of(path) != checksum:
+        raise DamagedCheckpointError(f"{path}: damaged (its checksum differs)")

@@ -437,5 +437,5 @@ def test_inspect_verifies_what_training_alone_reads(
     moments.write_bytes(damaged)
     assert (
         told(capsys, ["inspect", str(copy), "--verify"])[0]
-        == f"error: {moments}: damaged or missing (its checksum differs)"
+        == f"error: {moments}: damaged (its checksum differs)"
     )
