@@ -14,6 +14,8 @@ from typing import Annotated
 
 import typer
 
+from masscli.core.errors import MasscliError
+
 READERS = {
     "pretrain",
     "finetune",
@@ -37,14 +39,22 @@ FLAG = "--allow-code"
 
 
 def allow_named_code(command: str, args: Sequence[str]) -> None:
-    """Allow the import of the objectives that --allow-code names in `args`, if the command has it."""
+    """Allow the import of the objectives that --allow-code names in `args`, if the command has it.
+
+    Raises MasscliError for a name of another form than MODULE:CLASS, which would allow nothing.
+    """
     names = ",".join(peek_options(args, FLAG)).split(",")
     # Most command lines name nothing, and need not import the registry for it.
     if command not in READERS or not any(names):
         return
     from masscli.objectives.registry import OBJECTIVES
 
-    for name in names:
+    for name in filter(None, names):
+        if ":" not in name:
+            raise MasscliError(
+                f"{FLAG}: expected MODULE:CLASS, got {name!r}",
+                f"masscli {command} --help",
+            )
         OBJECTIVES.allow(name)
 
 

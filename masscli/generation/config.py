@@ -163,7 +163,8 @@ class GenerateConfig:
     jsonl includes them in its objects; --format text does not show them."""
     closest_to_reference: Literal["bleu", "chrf"] | None = None
     """Of all --beam outputs for a line, print first those with the highest sentence BLEU or chrF against its
-    reference: training text for a student (sequence-level interpolation, Kim and Rush 2016)."""
+    reference: training text for a student (sequence-level interpolation, Kim and Rush 2016). The counts of
+    the summary are still those of the model's best outputs."""
     score_reference: Path | None = None
     """Score the translations in this file, one per line, instead of generating; --format text prints the
     score of each, others its pieces too."""

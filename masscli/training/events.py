@@ -30,7 +30,7 @@ class Stepped:
     grad_norm: float
     """Norm of the gradient of the last update, before clipping."""
     targets: int
-    """Number of targets learned from, in all processes."""
+    """Number of targets learned from, summed over all streams, terms of their losses, and processes."""
     padding: float
     """Share of padding, from 0 to 1, among the tokens of all processes."""
     seconds: float

@@ -216,3 +216,12 @@ def test_metadata_beside_a_checkpoint_installs_nothing(place: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert "no objective called 'planted'" in done.stderr
     assert not (place / "trace").exists()
+
+
+def test_a_name_that_allows_nothing_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["inspect", "run", "--allow-code", "nowhere"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --allow-code: expected MODULE:CLASS, got 'nowhere'\nhint: masscli inspect --help\n"
+    )
