@@ -2,8 +2,8 @@
 
 Such an index is a table of integers with a row for each example. Its file is named by a digest of everything
 that the index depends on, so that other data or other options have a file of their own. It lies in the data
-folder or, if that cannot be written, in the user's cache; it may be deleted, and is then computed again. It
-holds the rows, then FOOTER, all in little-endian numbers.
+folder or, if that cannot be written, in the user's cache. While nothing reads it, it may be deleted, and is
+then computed again. It holds the rows, then FOOTER, all in little-endian numbers.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ class ExampleIndex:
         """Take the rows (n, columns), which are mapped from the file `path` unless that is None."""
         self._rows = rows
         self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what pickle stores: of rows in a file only where they are, since they may be many."""
+        if self._path is None:
+            return ExampleIndex, (self._rows,)
+        return _read, (self._path, self._rows.shape[1], self._rows.dtype)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,16 @@ def test_a_file_that_is_not_whole_is_made_again(tmp_path: Path, size: int) -> No
 def test_an_index_without_rows_is_stored_as_well(tmp_path: Path) -> None:
     for make in (lambda: [ROWS[:0]], lambda: pytest.fail("made again")):
         assert len(open_index(tmp_path, "x", 3, DTYPE, make)) == 0
+
+
+def test_a_copy_for_another_process_does_not_hold_the_rows(tmp_path: Path) -> None:
+    def make() -> Iterator[NDArray[np.int64]]:
+        yield np.arange(3_000_000).reshape(-1, 3)
+
+    stored = pickle.dumps(open_index(tmp_path, "x", 3, DTYPE, make))
+    assert len(stored) < 1_000
+    assert pickle.loads(stored)[999].tolist() == [2997, 2998, 2999]
+    check(pickle.loads(pickle.dumps(open_index(None, "x", 3, DTYPE, Maker()))))
 
 
 def test_the_cache_of_the_user_is_the_second_place(
