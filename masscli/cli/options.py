@@ -86,7 +86,11 @@ class SectionOptions(OptionGroup):
         Raises ConfigError for invalid values, and for an option without effect that would mislead.
         """
         names = self.names(values)
-        section: Any = from_dict(self.section, self.given(values))
+        try:
+            section: Any = from_dict(self.section, self.given(values))
+        except ConfigError as error:
+            # Options come from flags alone, so that what is missing is a flag, too.
+            raise error.with_keys(lambda key: names.get(key, flag(key))) from None
         # Defaults that have no effect concern nobody; only an option that was given is worth a warning.
         unused = {
             key: rule for key, rule in find_unused(section).items() if key in names
@@ -142,7 +146,7 @@ def bind(
     @functools.wraps(run)
     def call(**values: Any) -> None:
         plain = [name for name in signature.parameters if name not in groups]
-        names = {name: flag(name) for name in plain}
+        names = {name: _declared_flag(signature.parameters[name]) for name in plain}
         for group in groups.values():
             names |= group.names(values)
         try:
@@ -322,6 +326,15 @@ def _plain_parameter(declared: inspect.Parameter) -> inspect.Parameter:
         info.help = f"{info.help} {_format_facts(choices, declared.default)}".rstrip()
         kind, declared = str | None, declared.replace(default=None)
     return declared.replace(annotation=Annotated[kind, info])
+
+
+def _declared_flag(declared: inspect.Parameter) -> str:
+    """Return the flag of a parameter of a command, which need not be its name: `--from` for `source`."""
+    _, info, *_ = typing.get_args(declared.annotation)
+    # Within Annotated, Typer keeps the first of the declared flags as the default.
+    if isinstance(info, typer.models.OptionInfo) and isinstance(info.default, str):
+        return info.default
+    return flag(declared.name)
 
 
 def _is_parsed_by_us(kind: Any) -> bool:
