@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import tomllib
 import typing
 from collections import Counter
@@ -367,6 +369,37 @@ def test_every_key_has_a_sentence(cls: type) -> None:
             "stacks",
             "name",
         )
+
+
+PLUG_IN = """\
+from masscli.core.config import config
+
+try:
+    import a_library_that_nobody_has
+except ImportError:
+
+    @config
+    class Options:
+        size: int = 1
+        'The size.'
+"""
+
+
+def test_a_module_that_is_changed_and_loaded_again_has_its_new_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the author of an objective does in a notebook."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    path = tmp_path / "changing_plug_in.py"
+    path.write_text(PLUG_IN)
+    module = importlib.import_module("changing_plug_in")
+    assert field_docs(module.Options) == {"size": "The size."}
+    more = "\n\n@config\nclass Others:\n    depth: int = 2\n    'The depth.'\n"
+    path.write_text(PLUG_IN.replace("The size", "Another size") + more)
+    importlib.reload(module)
+    assert field_docs(module.Options) == {"size": "Another size."}
+    assert field_docs(module.Others) == {"depth": "The depth."}
 
 
 COMMANDS: dict[str, list[type]] = {

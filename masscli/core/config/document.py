@@ -66,7 +66,9 @@ def field_docs(cls: type) -> dict[str, str]:
     for base in reversed(cls.__mro__):
         if not is_dataclass(base):
             continue
-        definition = _class_definitions(base.__module__)[base.__qualname__]
+        # The source is read anew, since a module may have been changed and loaded again, as in a notebook.
+        source = inspect.getsource(sys.modules[base.__module__])
+        definition = _class_definitions(source)[base.__qualname__]
         for statement, below in itertools.pairwise(definition.body):
             match statement, below:
                 case ast.AnnAssign(target=ast.Name(name)), ast.Expr(
@@ -77,13 +79,12 @@ def field_docs(cls: type) -> dict[str, str]:
 
 
 @functools.cache
-def _class_definitions(module: str) -> dict[str, ast.ClassDef]:
+def _class_definitions(source: str) -> dict[str, ast.ClassDef]:
     """Return the syntax tree of each class that the source of a module defines, by its qualified name.
 
-    A module is parsed once: `inspect.getsource` would parse it again for each of its classes, which takes a
-    good part of the time that a command needs to start.
+    A module is parsed once: `inspect.getsource` of a class would parse it again for each of its classes,
+    which takes a good part of the time that a command needs to start.
     """
-    source = inspect.getsource(sys.modules[module])
     return dict(_find_classes(ast.parse(source), ""))
 
 
@@ -95,8 +96,8 @@ def _find_classes(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDe
             yield from _find_classes(child, f"{prefix}{child.name}.")
         elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield from _find_classes(child, f"{prefix}{child.name}.<locals>.")
-        elif isinstance(child, ast.stmt):
-            # A class may be defined within an `if` or a `try`.
+        elif isinstance(child, (ast.stmt, ast.excepthandler, ast.match_case)):
+            # A class may be defined within an `if` or a `try`, also where an import failed.
             yield from _find_classes(child, prefix)
 
 
