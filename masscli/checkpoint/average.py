@@ -126,9 +126,9 @@ def _mean(
     """
     sums: dict[str, Tensor] = {}
     dtypes: dict[str, torch.dtype] = {}
-    for member in checkpoints:
+    for number, member in enumerate(checkpoints):
         tensors = read(member)
-        if member is checkpoints[0]:
+        if number == 0:
             dtypes = {name: tensor.dtype for name, tensor in tensors.items()}
             # In float64, so that the order of the checkpoints hardly matters.
             sums = {

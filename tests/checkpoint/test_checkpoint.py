@@ -846,6 +846,15 @@ def test_the_average_is_the_mean_in_any_order(run: Path, tmp_path: Path) -> None
     ).read_bytes()
 
 
+def test_a_checkpoint_given_twice_weighs_twice(run: Path, tmp_path: Path) -> None:
+    first, last_one = open_members([run / "checkpoints/step-0000004", run], None)
+    average([first, first, last_one, first], tmp_path / "mean")
+    once, other = first.weights(), last_one.weights()
+    for name, tensor in Checkpoint.open(tmp_path / "mean").weights().items():
+        expected = (3 * once[name].double() + other[name].double()) / 4
+        assert torch.equal(tensor, expected.to(tensor.dtype))
+
+
 def test_an_average_is_a_run_to_use_and_not_to_continue(
     toy: Path, run: Path, tmp_path: Path
 ) -> None:
