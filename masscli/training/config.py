@@ -52,8 +52,11 @@ class OptimConfig:
         "wsd",
         "reduce_lr_on_plateau",
     ] = "inverse_sqrt"
-    """Shape of the learning rate after warm-up. wsd (warm-up, stable, decay) stays at --lr and falls within
-    the last --decay-updates. reduce_lr_on_plateau falls when validations do not improve."""
+    """Shape of the learning rate after warm-up. inverse_sqrt: falls as 1 / sqrt(update). linear, cosine: down
+    to --end-lr at --max-update. poly_tf (BERT), poly_mult (ELECTRA): linear too, but the decay counts from
+    update 0 on, and that of poly_mult also lowers the warm-up and ends at 0. constant: stays at --lr. wsd
+    (warm-up, stable, decay): stays there until the last --decay-updates. reduce_lr_on_plateau: falls when
+    validations do not improve."""
     warmup_updates: int | None = None
     """Number of updates of linear warm-up (default: 4000, but at most a tenth of --max-update)."""
     warmup_init_lr: float = 1e-7
@@ -64,7 +67,8 @@ class OptimConfig:
     reduce_lr_on_plateau."""
     decay_updates: int | None = None
     """Number of updates at the end of training in which --lr-scheduler wsd lowers the learning rate
-    (default: a tenth of --max-update). May change when a run is continued, as --max-update may."""
+    (default: a tenth of --max-update; 0 never lowers it). May change when a run is continued, as --max-update
+    may."""
     decay_shape: Literal["linear", "sqrt"] = "linear"
     """How the rate of wsd falls: in a straight line, or as 1 - sqrt(x), fast at first. May change when a run
     is continued."""
@@ -149,8 +153,8 @@ class TrainConfig:
     length_multiple: Annotated[int, Flags("--required-seq-len-multiple")] = 1
     """Pad the examples of a batch to a multiple of this many tokens, for tensor cores."""
     update_freq: int | None = None
-    """Number of micro-batches in an update (default: the number of processes when the run starts; it is
-    stored with the run)."""
+    """Number of micro-batches in an update, over all processes together, where fairseq counts those of one
+    (default: the number of processes when the run starts; it is stored with the run)."""
     reduction: Literal["global_token_mean", "sentence_mean", "batch_mean"] = (
         "global_token_mean"
     )
@@ -167,7 +171,8 @@ class TrainConfig:
     max_epoch: int | None = None
     """Stop after this many passes over the first stream (default: --max-update alone decides)."""
     stop_time_hours: float | None = None
-    """Stop after this many hours, and save a checkpoint."""
+    """Stop this many hours after this start of the run, and save a checkpoint. When the run is continued, the
+    hours begin anew."""
     stop_min_lr: float | None = None
     """Stop when the learning rate has fallen to this, after warm-up (default: never)."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
@@ -180,17 +185,19 @@ class TrainConfig:
     """Keep only the inputs of layers for the backward pass, and compute the rest again: the same gradients,
     for less memory and about a third more time."""
     compile: bool = False
-    """Compile each layer with torch.compile; on a CPU this needs a C++ compiler."""
+    """Compile each layer with torch.compile; on a CPU this needs a C++ compiler. With --share-layers
+    attention or ffn only the first layer is compiled."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     num_workers: int = 1
     """Number of processes that prepare batches in advance; 0 prepares them in the training loop."""
     max_source_positions: int = 1024
-    """Longest source in tokens. Training examples with a longer one are left out, and their number is
-    shown."""
+    """Longest source, or text of an objective without sources and targets, in tokens (start and end symbols
+    included; for tlm, of both sentences together). Longer training examples are left out and counted.
+    Examples of tables are truncated by the options of their task instead."""
     max_target_positions: int = 1024
-    """Longest target in tokens. Training examples with a longer one are left out, and their number is
-    shown."""
+    """Longest target in tokens, start and end symbols included (for s2s, source and target together). What
+    --max-source-positions says of longer ones and of tables holds here too."""
     log_interval: int = 50
     """Number of updates between two lines of the log."""
     tensorboard_logdir: Path | None = None
@@ -275,7 +282,7 @@ class CheckpointConfig:
     keep_last_epochs: int = 0
     """Number of latest checkpoints at the end of an epoch of the first stream to keep, besides the others."""
     keep_optimizer_states: int | None = None
-    """Number of latest checkpoints that keep the state of the optimizer, which is two thirds of their size;
+    """Number of latest checkpoints that keep the state of the optimizer, with Adam two thirds of their size;
     the others keep their weights only, and cannot be continued (default: all)."""
     best_metric: Annotated[str, Flags("--best-checkpoint-metric")] = "loss"
     """Metric that decides which checkpoint is best: loss, bleu (with --eval-bleu), rouge-l (with
@@ -317,17 +324,17 @@ class ValidConfig:
     """Splits to validate on. Metrics of the first are called loss, bleu, ...; those of another one begin with
     its name, as test.loss."""
     max_tokens_valid: int | None = None
-    """Largest batch in validation, in tokens (default: --max-tokens)."""
+    """Largest batch in validation, in tokens (default: --max-tokens). It is raised to the longest example."""
     expected_curve: str = ""
     """What earlier runs of the recipe have measured, such as loss=500:4.2-4.6,1000:3.1-3.5: a band for a
     metric, with straight lines between the updates. Each validation says whether the run is inside."""
     max_valid_rows: int | None = None
-    """Validate on the first N examples only (default: all)."""
+    """Validate on the first N examples of each stream and split only (default: all)."""
     eval_bleu: bool = False
     """Translate the validation set with beam search and report BLEU, for streams of pairs."""
     eval_rouge: bool = False
     """Write the outputs of the validation set with beam search and report ROUGE-1, ROUGE-2 and ROUGE-L, for
-    tasks that write text."""
+    the tasks summarize and respond."""
     eval_beam: int = 5
     """Width of the beam for --eval-bleu and --eval-rouge."""
     eval_samples: int = 3

@@ -115,6 +115,11 @@ class Recipe:
                 "goes with init_from",
             ),
             (
+                self.init_from is not None or self.init_new == "parts",
+                "init_new",
+                "goes with init_from",
+            ),
+            (
                 self.init_from is not None or OLD_EMBEDDINGS not in self.optim.freeze,
                 "optim.freeze",
                 f"{OLD_EMBEDDINGS} are those of --init-from, which is not given",

@@ -45,21 +45,24 @@ class PreprocessConfig:
     """Labelled examples, as [TABLE.]SPLIT=FILE,...: tab-separated values with a header. Quotes are part of
     the text, and the case of column names does not matter. Repeatable, as are the formats below."""
     jsonl: tuple[str, ...] = ()
-    """Labelled examples, one JSON object per line (for multiple choice: context, choices, label)."""
+    """Labelled examples, as [TABLE.]SPLIT=FILE,...: one JSON object per line (for multiple choice: context,
+    choices, label)."""
     conll: tuple[str, ...] = ()
-    """Labelled words: one word per line, in columns, and a blank line after each sentence. Also CoNLL-U."""
+    """Labelled words, as [TABLE.]SPLIT=FILE,...: one word per line, in columns, and a blank line after each
+    sentence. Also CoNLL-U."""
     squad: tuple[str, ...] = ()
     """Extractive question answering, as [TABLE.]SPLIT=FILE,...: the JSON format of SQuAD 1.1 or 2.0."""
     swag: tuple[str, ...] = ()
     """Multiple choice, as [TABLE.]SPLIT=FILE,... in the format of SWAG: CSV (or .tsv, .jsonl) with the
     columns sent1, sent2, ending0, ending1, ... and label."""
     race: tuple[str, ...] = ()
-    """Multiple choice, in the format of RACE: a folder of .txt files, or a file with one object per line.
-    Each object has article, questions, options and answers."""
+    """Multiple choice, as [TABLE.]SPLIT=PATH,... in the format of RACE: a folder of .txt files, or a file
+    with one object per line. Each object has article, questions, options and answers."""
     dialogues: tuple[str, ...] = ()
-    """Dialogues, one per line, with turns separated by tabs."""
+    """Dialogues, as [TABLE.]SPLIT=FILE,...: one per line, with turns separated by tabs."""
     aligned: tuple[str, ...] = ()
-    """Two aligned files in one language, such as texts and their summaries, as SPLIT=SOURCE:TARGET."""
+    """Two aligned files in one language, such as texts and their summaries, as
+    [TABLE.]SPLIT=SOURCE:TARGET,..."""
     table_lang: str | None = None
     """Language of labelled examples (default: the first of --langs)."""
     pairs: tuple[str, ...] = ()
@@ -107,7 +110,8 @@ class PreprocessConfig:
     lowercase: bool = False
     """Lower-case all text."""
     max_len: int = 250
-    """Longest line, in pieces. Longer ones are dropped from training and counted."""
+    """Longest line, in pieces. Longer ones are dropped from training and counted. Labelled examples are
+    kept."""
     min_len: Annotated[int, Flags("--min-length")] = 1
     """Shortest line, in pieces. Shorter ones are dropped from training and counted."""
     max_ratio: float = 0.0
@@ -222,7 +226,13 @@ class PreprocessConfig:
                 f"expected K/N, such as 3/64, got {self.part}",
             ),
             *positive(self, "vocab_size", "workers", "shard_size", "vocab_sentences"),
-            *not_negative(self, "seed", "bpe_min_count", "new_pieces"),
+            *positive(self, "max_len"),
+            *not_negative(self, "seed", "bpe_min_count", "new_pieces", "min_len"),
+            (
+                self.min_len <= max(self.max_len, 1),
+                "min_len",
+                f"must not exceed max_len ({self.max_len}), got {self.min_len}",
+            ),
             (
                 MIN_CHARACTER_COVERAGE <= self.character_coverage <= 1,
                 "character_coverage",

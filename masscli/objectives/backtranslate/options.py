@@ -33,7 +33,7 @@ class BacktranslateOptions(ObjectiveConfig):
     sampling_share: float = 0.0
     """Share of the synthetic sources that are sampled, instead of found by beam search."""
     temperature: float = 1.0
-    """Divisor of the logits before sampling."""
+    """Divisor of the logits before sampling (with --sampling-share)."""
     max_len_a: float = 1.3
     """The longest synthetic source has a * input length + b tokens; this is a."""
     max_len_b: int = 5

@@ -27,14 +27,22 @@ class ExtractOptions(TableOptions):
     no answer."""
     max_length: int = 384
     """Longest window in tokens, question and special tokens included."""
+    head: Literal["linear", "tanh", "gelu"] = "linear"
+    """The layers of --qa-head linear and roberta: one linear layer, or two with tanh or gelu between them.
+    --qa-head albert and electra have layers of their own."""
+    head_dropout: float | None = None
+    """Dropout before each layer of the head (default: 0.1). --qa-head albert has it in its classifier alone,
+    electra nowhere."""
     doc_stride: int = 128
-    """Tokens from the start of one window to that of the next."""
+    """Tokens from the start of one window to that of the next; at most the text of a window, so that no token
+    is lost."""
     max_query: int = 64
     """Most tokens of a question. Longer ones lose their end, and are counted."""
     max_answer: int = 30
-    """Longest answer, in tokens."""
+    """Longest answer that is predicted, in tokens."""
     n_best: int = 20
-    """How many starts, ends and answers are considered."""
+    """How many starts in each window, and ends for each start, are combined into answers, and how many
+    answers are written with their scores."""
     unanswerable: bool | None = None
     """Questions may have no answer (default: as in the training part)."""
     null_threshold: float = 0.0

@@ -17,7 +17,8 @@ class SequenceTaskOptions(TableOptions):
     """The options of tasks whose head reads one state of each sequence."""
 
     lm_weight: float = 0.0
-    """Weight of an auxiliary loss, the language model of the same text (GPT: 0.5); for decoders."""
+    """Weight of an auxiliary loss, the language model of the same text (GPT: 0.5); the head must read a
+    decoder (--read)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,9 +116,12 @@ class TagOptions(TableOptions):
     with a number first)."""
     tag_column: str = ""
     """Column of the labels (default: the last, or 4, UPOS, in CoNLL-U)."""
+    max_length: int = 128
+    """Longest sentence in tokens, special tokens included. Words beyond get --truncated-label, and are
+    counted."""
     labels: tuple[str, ...] = ()
-    """The labels (default: those of the training part, sorted). A label without an example there is not
-    learned, with a warning."""
+    """The labels (default: those of the training part, sorted). A label without a training example cannot be
+    learned; a warning names it."""
     truncated_label: str = ""
     """The label of words beyond --max-length, and of words without a token (default: O, or the most frequent
     label)."""

@@ -28,8 +28,8 @@ class MaskedLMOptions(SentenceMaskingOptions):
     name: str = "mlm"
     """The objective."""
     span_p: float | None = None
-    """Mask spans instead of single tokens, with lengths from a geometric distribution with this parameter
-    (SpanBERT, Joshi et al. 2020: 0.2)."""
+    """Mask spans, with lengths from a geometric distribution with this parameter (SpanBERT, Joshi et al.
+    2020: 0.2; default: single tokens)."""
     max_span: int = 10
     """Length of the longest span, in tokens."""
 
@@ -94,7 +94,7 @@ class BertOptions(DocumentMaskingOptions):
     name: str = "bert"
     """The objective."""
     whole_words: Annotated[bool, Flags("--mask-whole-words")] = False
-    """Mask whole words."""
+    """Mask all tokens of a word or none; --mask-prob is a share of tokens still."""
 
 
 @config

@@ -30,43 +30,48 @@ class MassOptions(CodeSwitchingOptions):
     name: str = "mass"
     """The objective."""
     preset: Literal["paper", "xlm", "fairseq", "summarization"] = "paper"
-    """Values of all options that are not given: those of the paper, or of one of the three released code
-    bases."""
+    """Which defaults the options below have: those of the paper, or of the code that its authors released for
+    unsupervised translation (xlm), supervised translation (fairseq) or summarization."""
     k: float | None = None
-    """Share of the sentence that is masked for the encoder and predicted by the decoder; with 1.0 the decoder
-    predicts all of it, as a causal language model does."""
+    """Share of the sentence, or of each --block, that is masked for the encoder and predicted by the decoder;
+    with 1.0 all of it is predicted, as by a causal language model (default: 0.5; with --preset fairseq 0.3,
+    summarization 0.15)."""
     k_tokens: int | None = None
-    """Number of masked tokens, instead of a share; the paper compares 1 with BERT."""
+    """Number of masked tokens, instead of the share --k; the paper compares 1 with BERT."""
     k_of: Literal["words", "sequence"] | None = None
-    """What k is a share of: the tokens of the sentence (words), or these with its start and end symbols
-    (sequence)."""
+    """What --k is a share of: the tokens of the sentence (words), or these with its start and end symbols
+    (sequence) (default: words; with --preset xlm and fairseq sequence)."""
     k_rounding: Literal["nearest", "floor"] | None = None
-    """How the number of masked tokens that follows from --k is rounded: to the nearest integer, or down."""
+    """How the number of masked tokens that follows from --k is rounded: to the nearest integer, or down
+    (default: nearest; with --block always down)."""
     start: Literal["uniform", "ends", "ends-but-last"] | None = None
     """Where the fragment starts: anywhere (uniform); in 20% of the sentences at the start, in 20% as late as
-    possible, else anywhere (ends); or the same, but else anywhere except as late as possible, as the released
-    fairseq code does (ends-but-last)."""
+    possible, else anywhere (ends); or the same, but else anywhere except as late as possible (ends-but-last)
+    (default: uniform; with --preset xlm ends, fairseq ends-but-last)."""
     mask_eos: bool | None = None
-    """Allow the end symbol to be part of the fragment."""
+    """Allow the end symbol to be part of the fragment (default: no; with --preset xlm and fairseq yes)."""
     mask_share: float | None = None
-    """Share of the fragment's tokens that the encoder sees as [M]."""
+    """Share of the fragment's tokens that the encoder sees as [M] (default: 0.8)."""
     random_share: float | None = None
-    """Share of the fragment's tokens that the encoder sees as a random token; it sees the rest as they
-    are."""
+    """Share of the fragment's tokens that the encoder sees as a random token; it sees the rest as they are
+    (default: 0.1)."""
     random_ids: Literal["words", "all"] | None = None
-    """Where random tokens come from: ids that are not special, or all ids."""
+    """Where random tokens come from: ids that are not special (words), or all ids (default: words; with
+    --preset xlm all)."""
     mask_visibility: Literal["all", "encoder", "none"] | None = None
-    """What may attend to [M]: encoder and decoder (all), only the encoder itself (encoder), or neither
-    (none)."""
+    """What may attend to [M]: encoder and decoder (all), only the encoder itself (encoder), or neither (none)
+    (default: all; with --preset xlm encoder, fairseq none)."""
     decoder_mask_share: float | None = None
-    """Share of the decoder's inputs that are replaced by [M]."""
+    """Share of the decoder's inputs that are replaced by [M] (default: 0; with --preset fairseq 0.1)."""
     decoder_random_share: float | None = None
-    """Share of the decoder's inputs that are replaced by a random token."""
+    """Share of the decoder's inputs that are replaced by a random token (default: 0; with --preset fairseq
+    0.1)."""
     decoder_positions: Literal["original", "restart"] | None = None
-    """Positions of the decoder's inputs: those in the sentence, or counted from 0."""
+    """Positions of the decoder's inputs: those in the sentence (original), or counted from 0 (restart)
+    (default: original; with --preset fairseq restart)."""
     source_shift: int = 0
     """For the encoder, mask this many tokens more, beginning this many places after the fragment does; 1 is
-    what the released fairseq code does."""
+    what the released fairseq code does, which --preset fairseq does not repeat."""
     span: int | None = None
     """Split the fragment into pieces of this many tokens (default: one piece); 1 is the Discrete ablation of
     the paper."""
@@ -77,10 +82,10 @@ class MassOptions(CodeSwitchingOptions):
     paper."""
     block: int | None = None
     """Mask a fragment in each block of this many tokens of a window of running text; 0 masks one fragment of
-    each sentence."""
+    each sentence (default: 0; with --preset summarization 64)."""
     window: int | None = None
-    """Length of a window in tokens, if there are blocks (default: 512, or fewer if the model has fewer
-    positions)."""
+    """Length of a window in tokens, its own start and end symbols not counted, if there is a --block
+    (default: 512, or fewer if the model has fewer positions)."""
 
     def __post_init__(self) -> None:
         CodeSwitchingOptions.__post_init__(self)

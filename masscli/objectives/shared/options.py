@@ -46,10 +46,11 @@ class CodeSwitchingOptions(ObjectiveConfig):
     """Options of objectives over sentences whose encoder may read some words in another language."""
 
     switch_dictionary: Path | None = None
-    """File with two words, WORD WORD, on each line; some words that the encoder reads are replaced by their
-    translations (code-switching)."""
+    """File with a word and its translation on each line, used in both directions: some words that the encoder
+    reads are replaced by their translations (code-switching). Only words that are a single piece each can
+    be."""
     switch_share: float = 0.3
-    """Probability that a word of the text is translated, if the dictionary has it."""
+    """Probability that a word of --switch-dictionary which the encoder reads is replaced."""
 
     def __post_init__(self) -> None:
         check(fraction_rule("switch_share", self.switch_share))
@@ -70,9 +71,9 @@ class TokenReplacementOptions(ObjectiveConfig):
     """
 
     leave_unmasked_prob: float = 0.1
-    """Share of the chosen tokens that stay as they are."""
+    """Share of the tokens chosen for masking that stay as they are."""
     random_token_prob: float = 0.1
-    """Share of the chosen tokens that become a random token."""
+    """Share of the tokens chosen for masking that become a random token; the rest become [M]."""
 
     def __post_init__(self) -> None:
         total = self.leave_unmasked_prob + self.random_token_prob
@@ -133,11 +134,11 @@ class DocumentOptions(ObjectiveConfig):
     tokens_per_sample: Annotated[int, Flags("--block-size")] = 128
     """Length of the longest example in tokens, special tokens included."""
     short_seq_prob: float = 0.1
-    """Share of documents (for electra, of examples) for which a shorter maximum length is drawn at random."""
+    """Share of documents for which a shorter maximum length is drawn at random."""
     dupe_factor: int = 10
     """Number of times that an epoch reads the corpus, each time with new pairs (the released ALBERT: 40)."""
     pair_seed: int = 12345
-    """Seed of pairs and of static masks."""
+    """Seed of the pairs of segments, and of masks that are the same in every epoch (--masks static)."""
 
     def __post_init__(self) -> None:
         check(

@@ -31,12 +31,13 @@ class TableOptions(ObjectiveConfig):
     start A delimiter B extract (auto: gpt for a decoder, roberta if the weights of --init-from were trained
     so, else bert)."""
     read: Literal["auto", "encoder", "decoder"] = "auto"
-    """Which states the head reads: the first state of the encoder, or the last one of the decoder (auto: the
-    encoder's, if there is one)."""
+    """Which stack's states the head reads; for one state of a whole text, the first of the encoder or the
+    last of the decoder. On top of an encoder, the decoder reads the text too, as in BART (auto: the encoder,
+    if there is one)."""
     head: Literal["linear", "tanh", "gelu"] = "linear"
     """The layers of the head: one linear layer, or two with tanh (RoBERTa) or gelu (ELECTRA) between them."""
     head_dropout: float | None = None
-    """Dropout before each layer of the head (default: 0.1; the layers of --qa-head electra have none)."""
+    """Dropout before each layer of the head (default: 0.1)."""
 
     def __post_init__(self) -> None:
         check(

@@ -308,7 +308,8 @@ def _bleu_tasks_of(
     """
     kind = stream.objective.input_kind
     limit = valid.max_valid_rows
-    if not kind.has_direction:
+    # A masked language model reads pairs, and cannot translate them.
+    if not kind.has_direction or not stream.objective.generates_text:
         return []
     tasks = []
     source, target = stream.dataset.split("-")
@@ -469,7 +470,13 @@ def _missing_measurements(
     streams = recipe.stream.values()
     place = f"the {split} split of {recipe.data}"
     warnings = []
-    if valid.eval_bleu and not any(task.metric == "bleu" for task in bleu_tasks):
+    translates = any(
+        stream.objective.input_kind.has_direction and stream.objective.generates_text
+        for stream in streams
+    )
+    if valid.eval_bleu and not translates:
+        warnings.append("no BLEU: no stream of the run learns to translate")
+    elif valid.eval_bleu and not any(task.metric == "bleu" for task in bleu_tasks):
         datasets = ", ".join(stream.dataset for stream in streams)
         warnings.append(f"no BLEU: {place} has no pairs of {datasets}")
     if valid.eval_rouge and not rouge_tasks:

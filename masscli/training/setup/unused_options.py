@@ -37,6 +37,8 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
     model = recipe.model
     optim = recipe.optim
     valid = recipe.valid
+    # The decoder may embed positions in another way than the encoder.
+    position_kinds = {model.for_stack(stack).positions for stack in model.stacks}
     # Cross-attention joins two stacks.
     has_both_stacks = model.encoder_layers > 0 and model.decoder_layers > 0
     schedule = f"--lr-scheduler {optim.lr_scheduler}"
@@ -61,12 +63,12 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
                 "there are no tags without --languages tag",
             ),
             UnusedOption(
-                model.positions == "none",
+                position_kinds == {"none"},
                 "position_offset",
                 "the model has no positions",
             ),
             UnusedOption(
-                "sinusoidal" not in (model.positions, model.decoder_position_type),
+                "sinusoidal" not in position_kinds,
                 "sinusoids",
                 "the model has no sinusoidal positions",
             ),
@@ -154,6 +156,11 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
                 not searches,
                 "eval_beam",
                 "nothing is searched for without --eval-bleu or --eval-rouge",
+            ),
+            UnusedOption(
+                not (searches or valid.eval_roundtrip),
+                "eval_samples",
+                "nothing is written without --eval-bleu, --eval-rouge or --eval-roundtrip",
             ),
         ),
     }
