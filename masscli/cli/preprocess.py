@@ -228,7 +228,9 @@ def _warn_of_unused_filters(config: PreprocessConfig, manifest: Manifest) -> Non
             len(manifest.languages) < 2, "filter_lang", "the text is of one language"
         ),
         UnusedOption(
-            not manifest.aligned, "drop_copies max_ratio", "there are no pairs"
+            not manifest.aligned,
+            "drop_copies max_ratio pairs_as_mono",
+            "there are no pairs",
         ),
         UnusedOption(
             "ro" not in manifest.languages, "romanian", "there is no Romanian (ro) text"

@@ -264,6 +264,7 @@ def test_a_head_that_the_checkpoint_lacks_is_named_once(
     [
         (["init_stacks=encoder"], "init_stacks: goes with init_from"),
         (["init_decoder_from=x"], "init_decoder_from: goes with init_from"),
+        (["init_new=mean"], "init_new: goes with init_from"),
         (
             ["init_from=x", "init_stacks=encoder", "init_decoder_from=y"],
             "init_stacks: cannot be combined with init_decoder_from",

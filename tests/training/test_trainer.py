@@ -802,6 +802,16 @@ def test_the_best_checkpoint_is_that_of_the_chosen_metric(
         assert Checkpoint.open(folder).state.step == best
 
 
+def test_a_masked_language_model_of_pairs_is_not_asked_to_translate(
+    toy: Path, tmp_path: Path
+) -> None:
+    streams = {"only": {"dataset": "en-de", "objective": {"name": "tlm"}}}
+    changes = ("model.decoder_layers=0", "valid.eval_bleu=true")
+    trainer, notes = build(recipe(toy, tmp_path, *changes, streams=streams))
+    assert "no BLEU: no stream of the run learns to translate" in notes
+    assert not trainer.validator.translations
+
+
 def test_an_unknown_metric_is_refused_before_training(
     toy: Path, tmp_path: Path
 ) -> None:

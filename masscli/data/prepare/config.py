@@ -274,7 +274,9 @@ class PreprocessConfig:
                 "--bad-rows skip is not given",
             ),
             UnusedOption(
-                not self._has_tables, "check_columns", "there are no labelled examples"
+                not self._has_tables,
+                "check_columns bad_rows max_bad_rows",
+                "there are no labelled examples",
             ),
         )
 

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from masscli.cli.preprocess import run
-from masscli.core.config import find_unused
+from masscli.core.config import ConfigError, find_unused
 from masscli.core.errors import MasscliError
 from masscli.data.prepare import chunks, pipeline, publish
 from masscli.data.prepare.config import PreprocessConfig
@@ -478,7 +478,8 @@ def test_options_of_training_a_vocabulary_have_no_effect_on_a_given_one(
     )
     assert given.pop("bpe_min_count").reason == "there are no --bpe-codes"
     assert given.pop("new_pieces").reason == "there is no --extend"
-    assert given.pop("check_columns").reason == "there are no labelled examples"
+    for option in ("check_columns", "bad_rows", "max_bad_rows"):
+        assert given.pop(option).reason == "there are no labelled examples"
     assert {
         key: (rule.reason, rule.misleading) for key, rule in given.items()
     } == dict.fromkeys(
@@ -486,11 +487,28 @@ def test_options_of_training_a_vocabulary_have_no_effect_on_a_given_one(
         ("the vocabulary is given, and none is trained", False),
     )
     assert set(find_unused(PreprocessConfig(vocab_size=120))) == {
+        "bad_rows",
         "max_bad_rows",
         "bpe_min_count",
         "check_columns",
         "new_pieces",
     }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_len": 0}, "max_len: must be above 0, got 0"),
+        ({"min_len": -1}, "min_len: must not be negative, got -1"),
+        ({"max_len": 3, "min_len": 4}, "min_len: must not exceed max_len (3), got 4"),
+    ],
+)
+def test_lengths_that_no_line_has_are_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        PreprocessConfig(**options)
+    assert error.value.message == message
 
 
 # The same bytes, however it was made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from itertools import permutations
@@ -9,7 +10,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from masscli.core.config import ConfigError
+from masscli.core.config import ConfigError, iter_options
 from masscli.core.rng import example_generator
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
@@ -407,3 +408,24 @@ def test_where_positions_restart_a_batch_does_not_say_where_the_fragment_is() ->
     made = objective("mass", decoder_positions="restart")
     found = made.collator()([Example(0, (np.array(words(1, 9)),))], rngs(1))
     assert made.visible_neighbours(found, 1) is None
+
+
+def test_help_says_the_defaults_of_every_preset() -> None:
+    helps = {row.key: row.help for row in iter_options(MassOptions)}
+    for option, value in MASS_PRESETS["paper"].items():
+        text = helps[option].rpartition("(")[2]
+        assert text.startswith(f"default: {spelt(value)}"), option
+        # --block has its own rounding, so that summarization is not named there.
+        if option == "k_rounding":
+            continue
+        for preset in ("xlm", "fairseq", "summarization"):
+            other = MASS_PRESETS[preset][option]
+            said = rf"\b{preset}( and \w+)? {spelt(other)}[,)]"
+            assert (re.search(said, text) is not None) == (other != value), option
+
+
+def spelt(value: object) -> str:
+    """A value as help texts have it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
