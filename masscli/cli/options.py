@@ -224,10 +224,14 @@ def parameter(name: str, annotation: Any, default: object = None) -> inspect.Par
 
 
 def join_repeated(value: Any) -> Any:
-    """Return the value of an option; those of a repeated option are joined by commas, or None if empty."""
-    # One form is enough for what parses them: a,b and --name a --name b mean the same.
+    """Return the value of an option; those of a repeated one are joined by commas, or None if not given.
+
+    An empty value that was given is kept: it is a list without items, which overrules that of a file.
+    """
     if isinstance(value, (list, tuple)):
-        return ",".join(value) or None
+        if not value:
+            return None
+        return ",".join(value)
     return value
 
 

@@ -221,6 +221,7 @@ def test_completion(typed: str, offered: list[str]) -> None:
         (["pretrain", "--k", "0.5"], ["error: --k is an option of --objective mass", "hint: add --objective mass, or leave it out"]),
         (["pretrain", "--fp16", "--bf16"], CONTRADICTION),
         (["pretrain", "--fp16", "--precision", "bf16"], CONTRADICTION),
+        (["pretrain", "--save-dir", ""], ["error: --save-dir: expected a path, got ''", PRETRAIN_HELP]),
         (["pretrain", "--set", "lr"], ["error: --set lr: expected KEY=VALUE", PRETRAIN_HELP]),
         (["pretrain", "--set", "optim.lrr=1"], ["error: --set optim.lrr: unknown key, did you mean 'lr'?", PRETRAIN_HELP]),
         (["pretrain", "--max-examples", "some"], ["error: --max-examples: expected int, got 'some'", PRETRAIN_HELP]),
@@ -440,6 +441,19 @@ def test_flags_win_over_the_file(tmp_path: Path, requests: Seen) -> None:
         {"k": "0.7"},
         {"label_smoothing": "0.2"},
     )
+
+
+def test_an_empty_list_overrules_that_of_the_file(
+    tmp_path: Path, requests: Seen
+) -> None:
+    file = tmp_path / "frozen.toml"
+    file.write_text('[optim]\nfreeze = ["embeddings"]\n')
+    at = ["pretrain", "--objective", "mass", "--config", str(file)]
+    assert run(at) == run([*at, "--freeze", ""]) == 0
+    kept, cleared = (
+        from_dict(Recipe, request.recipe_options).optim.freeze for request in requests
+    )
+    assert (kept, cleared) == (("embeddings",), ())
 
 
 def test_a_mistake_in_the_file_is_told_with_the_file(

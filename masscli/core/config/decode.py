@@ -179,6 +179,9 @@ def _parse_word(kind: Any, word: str) -> object:
         if word.lower() not in ("true", "false"):
             raise _mismatch("true or false", word)
         return word.lower() == "true"
+    # An unset shell variable must not become the current folder.
+    if kind is Path and not word:
+        raise _mismatch("a path", word)
     try:
         return kind(word)
     except ValueError:
