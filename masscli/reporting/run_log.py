@@ -12,7 +12,7 @@ from typing import Any
 from masscli.core.config import ConfigError, config, from_dict
 from masscli.core.errors import MasscliError
 from masscli.core.json_text import parse_json
-from masscli.text.corpus import read_text
+from masscli.text.corpus import read_regular_text
 
 
 @dataclass(slots=True)
@@ -66,11 +66,12 @@ def read_events(folder: Path, add: Callable[[Mapping[str, Any]], None]) -> None:
     Raises MasscliError if there is no log, or if `add` raises one of the errors of a malformed event.
     """
     path = folder / "log.jsonl"
-    if not path.is_file():
+    # A folder or a pipe is named by read_regular_text.
+    if not path.exists():
         raise MasscliError(
             f"{path}: no such file", "name folders of runs, or a log of scores"
         )
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    for number, line in enumerate(read_regular_text(path).split("\n"), 1):
         try:
             event = parse_json(line)
         except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,18 @@ def test_mistakes_are_named(
     (folder / "checkpoints").mkdir()
     assert run(["report", *arguments]) == 2
     assert capsys.readouterr().err.splitlines()[0] == f"error: {message}"
+
+
+def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "log.jsonl").unlink()
+    os.mkfifo(folder / "log.jsonl")
+    assert run(["report", str(folder)]) == 2
+    message = capsys.readouterr().err.splitlines()[0]
+    assert message.endswith(
+        "log.jsonl: is not a file, but a folder, a pipe or a device"
+    )
 
 
 @pytest.mark.parametrize(

@@ -417,7 +417,11 @@ def _find_file(prefix: Path, ending: str) -> Path | None:
 
 def _no_file(option: str, path: Path) -> MasscliError:
     """Return the error for an option whose path is not a regular file; the caller raises it."""
-    if path.exists() and not path.is_dir():
+    if path.is_dir():
+        return MasscliError(
+            f"{option}: {path} is a folder", "name the file of text in it"
+        )
+    if path.exists():
         return MasscliError(
             f"{option}: {path} is a pipe or a device, but text is read more than once",
             "write it to a file first; --mono en=- copies standard input",

@@ -834,6 +834,10 @@ def test_missing_files(text: Path) -> None:
         fails(config(text, mono=("en=nowhere/x",)))[0]
         == "--mono en=nowhere/x: there is no file nowhere/x"
     )
+    assert fails(config(text, mono=(f"en={text}",))) == (
+        f"--mono en={text}: {text} is a folder",
+        "name the file of text in it",
+    )
 
 
 def test_empty_and_blank_files(text: Path) -> None:
