@@ -350,7 +350,7 @@ class FaultRunner:
         assert measured is not None, "a test fails without any fault"
         for fault in self.chosen:
             tests = self.reaching(fault, session.items, measured)
-            limit = 5 + 5 * sum(measured[item.nodeid][0] for item in tests)
+            limit = 5 + 2 * sum(measured[item.nodeid][0] for item in tests)
             self.noticed[fault] = bool(tests) and not in_fork(
                 lambda: passes(fault, tests, limit)  # noqa: B023
             )
