@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from masscli.__main__ import run as masscli
@@ -355,6 +356,9 @@ def test_the_interval_of_a_mean_is_that_of_the_central_limit_theorem() -> None:
     error = 100 * statistics.pstdev(numbers) / 30**0.5
     assert found._mean == pytest.approx(found.score, abs=0.1 * error)
     assert found._ci == pytest.approx(1.96 * error, rel=0.02)
+    # The samples are those that sacreBLEU draws by default.
+    draws = np.random.default_rng(12345).integers(0, 30, (8000, 30))
+    assert found._mean == pytest.approx(100 * np.array(numbers)[draws].mean())
     for plain in (metric, F1.from_options(ScoreConfig())):
         assert plain.corpus_score(lines, [lines])._ci == -1, "nothing was resampled"
 
@@ -369,3 +373,12 @@ def test_one_line_is_all_right_or_all_wrong(told: str) -> None:
     options = ScoreConfig(metric=("accuracy",), no_gold="-")
     [found] = score([told], [["yes"]], options)
     assert "nogold:-|" in found.signature
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1"])
+def test_case_counts_unless_it_is_said_not_to(metric: str) -> None:
+    for lowercase in (False, True):
+        options = ScoreConfig(metric=(metric,), lowercase=lowercase)
+        [found] = score(["Yes", "no"], [["yes", "NO"]], options)
+        assert found.value == (100 if lowercase else 0)
+        assert ("case:lc" in found.signature) is lowercase

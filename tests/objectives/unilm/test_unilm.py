@@ -394,6 +394,11 @@ def test_the_ablations_of_unilm_leave_out_what_they_do_not_need(
         )  # blocks of one token
     if terms == {"ae"}:
         assert found.source.ids.shape[1] == 53
+    # Batches are planned by the most tokens that a sequence may take up, which blocks of one token do take up.
+    [planned] = made.batch_lengths(np.array([[53]])).tolist()
+    assert found.source.ids.shape[1] <= planned
+    if "par" not in terms:
+        assert found.source.ids.shape[1] == planned
     assert set(made(make(made), found)) == terms
 
 
