@@ -282,6 +282,21 @@ def test_the_search_goes_on_while_something_better_may_come() -> None:
     assert [h.ids for h in found] == [(B, C)]
 
 
+def test_the_search_goes_on_while_a_bonus_for_unknown_pieces_may_come() -> None:
+    row = script(
+        {
+            (): {A: 0.6, B: 0.4},
+            (A,): {EOS: 1.0},
+            (B,): {C: 1.0},
+            (B, C): {UNK: 1.0},
+            (B, C, UNK): {EOS: 1.0},
+        }
+    )
+    [found] = run(row, [6], beam=2, lenpen=0.0, unkpen=-3.0)
+    assert [h.ids for h in found] == [(B, C, UNK)]
+    assert found[0].score == pytest.approx(math.log(0.4) + 3)
+
+
 def test_early_stop_leaves_when_beam_hypotheses_have_ended() -> None:
     row = script(
         {(): {A: 0.5, B: 0.5}, (A,): {EOS: 0.6, C: 0.4}, (B,): {EOS: 0.6, C: 0.4}}

@@ -703,6 +703,16 @@ def test_translation_blanks_words_of_either_side_in_training_only(
         assert float(changed.sum() / words.sum()) == pytest.approx(
             share, abs=4 * (share * (1 - share) / float(words.sum())) ** 0.5
         )
+    # What is replaced on one side says nothing about the other.
+    width = min(given.source.ids.shape[1], given.target.ids.shape[1])
+    specials = torch.tensor(sorted(framing.vocab.special_ids))
+    sides = [(given.source, made.source), (given.target, made.target)]
+    words = [~torch.isin(before.ids[:, :width], specials) for before, _ in sides]
+    blank = [(after.ids == framing.vocab.mask)[:, :width] for _, after in sides]
+    places = words[0] & words[1]
+    both = float((blank[0] & blank[1] & places).sum() / places.sum())
+    spread = (0.18 * 0.82 / float(places.sum())) ** 0.5
+    assert both == pytest.approx(0.3 * 0.6, abs=4 * spread)
     assert torch.equal(made.labels["translate"].ids, given.labels["translate"].ids)
     alone = taught.prepare(model, batch_builder(options, framing, data)(rows[9:10], 0))
     assert (

@@ -185,6 +185,9 @@ def test_examples_without_a_gold_label_are_not_measured(
     targets = made.targets(table).tolist()
     assert [targets[0], *targets[2:4]] == [0, 1, 2]
     assert {targets[1], targets[4]} <= set(made.ignored_targets)
+    [warning] = made.data_warnings(made.table_dataset(table, labelled=True))
+    assert warning.startswith("2 of 5 examples have no gold label")
+    assert made.data_warnings(made.table_dataset(table, labelled=False)) == []
     found = made.compute_metrics(table, outputs_of("abc", "a", "a", "b", "b", "b"))
     assert found["accuracy"] == pytest.approx(2 / 3)
     # 1 for "a", 2/3 for "b", 0 for "c".

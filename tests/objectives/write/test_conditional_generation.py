@@ -265,6 +265,7 @@ def test_perplexities_are_means_over_tokens_and_over_words(
         options = SummarizeOptions(max_target=limit, max_source=9)
         options = Summarize.fill_from_data(options, data, "jsonl")
         made = Summarize(options, ObjectiveContext(framing, model, "jsonl"))
+        assert dict(made.weights) == {"write": 1.0}
         found = made.compute_metrics(table, outputs)
         assert found["ppl-piece"] == pytest.approx(math.exp(7 / 13))
         assert found["ppl-word"] == pytest.approx(math.exp(7 / words))
