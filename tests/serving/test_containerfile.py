@@ -45,8 +45,11 @@ def test_port_is_the_default_of_serve(instructions: str) -> None:
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
 def test_health_check_tells_a_server_that_answers(
-    instructions: str, status: int, healthy: bool
+    instructions: str, status: int, healthy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status if self.path == "/health" else 404)
