@@ -44,6 +44,8 @@ MIN_STORED_SENTENCES = 100_000
 """The smallest number of sentences, counted in every copy, for which pairs are kept in a file."""
 DOCUMENTS_AT_A_TIME = 2**12
 """The number of documents whose pairs are held in memory while pairs are made."""
+PAIRS_AT_A_TIME = 2**20
+"""The number of stored pairs that are read at once to count their labels."""
 RULES_VERSION = 1
 """The version of the rules by which pairs are made. It counts up when they change, so that pairs that were
 stored before are not used any more."""
@@ -124,7 +126,12 @@ class SegmentPairDataset:
     @cached_property
     def label_sum(self) -> int:
         """The number of pairs with label 1."""
-        return int(self._pairs.rows(0, len(self))[:, 4].sum())
+        total = 0
+        # All pairs of a large text at once would take gigabytes.
+        for start in range(0, len(self), PAIRS_AT_A_TIME):
+            stop = min(len(self), start + PAIRS_AT_A_TIME)
+            total += int(self._pairs.rows(start, stop)[:, 4].sum())
+        return total
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the lengths (stop - start, 1) of examples, special tokens included."""
