@@ -40,8 +40,8 @@ class ScoreConfig:
     """squad: what happens if a question has no prediction: an error (refuse), or it counts as wrong
     (wrong)."""
     positive: str = ""
-    """f1: the positive label (default: the second of two labels; with more labels f1 is the mean over
-    labels)."""
+    """f1: the positive label (default: of two labels the second in alphabetical order; with more labels f1 is
+    the mean over labels)."""
     stem: bool = False
     """rouge: compare the stems of English words (Porter 1980, as in NLTK)."""
     summary_separator: str = "<q>"

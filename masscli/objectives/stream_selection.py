@@ -31,7 +31,8 @@ class StreamSelection:
     """Sample each language or direction in proportion to its number of examples to the power of 1/T. High
     values even them out. Directions of back-translation are sampled equally often, whatever T is."""
     max_examples: int | None = None
-    """Use only the first N examples of each stream, for studies with few data."""
+    """Use only the first N examples of each stream, or of running text and documents the first N lines, for
+    studies with few data."""
 
     def __post_init__(self) -> None:
         check(

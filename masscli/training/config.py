@@ -78,7 +78,7 @@ class OptimConfig:
     """Number of validations without a better --best-checkpoint-metric that reduce_lr_on_plateau accepts
     before it lowers the rate."""
     lr_threshold: float = 1e-4
-    """Share by which a validation must be better than the best one before it to count as better for
+    """Share (0 to 1) of the best value by which a validation must be better to count as better for
     reduce_lr_on_plateau."""
     adam_betas: tuple[float, ...] = ()
     """Decay rates of the first and the second moment (default: 0.9,0.98; for adamw_bert, lamb and adam_openai
@@ -90,8 +90,8 @@ class OptimConfig:
     decay_all: bool = False
     """Apply weight decay to biases and layer norms too, as fairseq does and BERT does not."""
     ema_decay: float = 0.0
-    """Keep a moving average of the weights that decays by this factor, such as 0.999, and validate, save and
-    use the average; 0 keeps none."""
+    """Keep a moving average of the weights that decays by this factor, such as 0.999 (by less in the first
+    updates), and validate, save and use the average; 0 keeps none."""
     clip_norm: float = 1.0
     """Clip the norm of the gradient at this value; 0 turns clipping off."""
     layer_decay: float = 1.0
@@ -120,8 +120,8 @@ class OptimConfig:
                 "end_lr",
                 "warmup_init_lr",
             ),
-            *not_negative(self, "decay_updates", "lr_patience", "lr_threshold"),
-            *below_one(self, "ema_decay"),
+            *not_negative(self, "decay_updates", "lr_patience"),
+            *below_one(self, "ema_decay", "lr_threshold"),
             (
                 0 < self.lr_shrink < 1,
                 "lr_shrink",
@@ -145,7 +145,8 @@ class TrainConfig:
     """Batches, precision, and when to stop."""
 
     max_tokens: int = 4096
-    """Largest micro-batch in tokens, padding included: its number of examples times their longest side."""
+    """Largest micro-batch in tokens, padding included: its number of examples times the tokens of the largest
+    (the longer of source and target; for choose, all its choices; for unilm and s2s, with pseudo-masks)."""
     batch_size: int | None = None
     """Largest micro-batch in examples (default: only --max-tokens limits it)."""
     batch_size_multiple: Annotated[int, Flags("--required-batch-size-multiple")] = 1
@@ -162,7 +163,7 @@ class TrainConfig:
     how they are divided into micro-batches, as in fairseq. sentence_mean: the sum over the targets of an
     example, averaged over the examples of an update, as fairseq's --sentence-avg. batch_mean: over the
     targets of each micro-batch, and then over the micro-batches that have any, as in the released code of
-    BERT, ALBERT and ELECTRA."""
+    BERT, ALBERT and ELECTRA. Each stream is averaged by itself."""
     batch_reuse: int = 1
     """Number of updates from each list of micro-batches, so that what back-translation generates is learned
     from several times. A checkpoint is saved only after the last of them."""
@@ -329,7 +330,8 @@ class ValidConfig:
     """What earlier runs of the recipe have measured, such as loss=500:4.2-4.6,1000:3.1-3.5: a band for a
     metric, with straight lines between the updates. Each validation says whether the run is inside."""
     max_valid_rows: int | None = None
-    """Validate on the first N examples of each stream and split only (default: all)."""
+    """Validate on the first N examples of each stream and split only, or of running text and documents on the
+    first N lines (default: all)."""
     eval_bleu: bool = False
     """Translate the validation set with beam search and report BLEU, for streams of pairs."""
     eval_rouge: bool = False

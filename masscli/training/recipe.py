@@ -43,7 +43,8 @@ class StreamConfig:
     sampling_weight: float = 1.0
     """How often the stream is sampled, relative to the others."""
     max_examples: int | None = None
-    """Use only the first N examples, for studies with few data."""
+    """Use only the first N examples, or of running text and documents the first N lines, for studies with few
+    data."""
 
     def __post_init__(self) -> None:
         check(*positive(self, "sampling_weight", "max_examples"))

@@ -63,6 +63,11 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
                 "there are no tags without --languages tag",
             ),
             UnusedOption(
+                model.languages == "tag" and model.source_tag != "last",
+                "source_bos",
+                f"the tag of --source-tag {model.source_tag} is in the place of the start symbol",
+            ),
+            UnusedOption(
                 position_kinds == {"none"},
                 "position_offset",
                 "the model has no positions",
