@@ -49,7 +49,7 @@ def load_vectors(
             if piece >= first_id and piece not in data.vocab.special_ids:
                 used.append(piece)
         words = _words(used, data.tokenizer().ids_to_pieces(used))
-        vectors = _read(Path(name), words, model.config.dim)
+        vectors = _read(Path(name), words, model.config.embedding_width)
         if not vectors:
             raise MasscliError(
                 f"--init-vectors {entry}: knows none of the {len(used)} pieces of {language}",
@@ -112,8 +112,8 @@ def _read(
             continue
         if len(values) != size:
             raise MasscliError(
-                f"{path}:{number}: a vector of {len(values)} numbers, the model has a width of {size}",
-                f"make vectors of {size} numbers, or set --dim",
+                f"{path}:{number}: a vector of {len(values)} numbers, the embeddings have a width of {size}",
+                f"make vectors of {size} numbers, or set --dim or --embedding-dim",
             )
         piece = words.get(word)
         if piece is None or piece in vectors:

@@ -55,7 +55,8 @@ class ScoreConfig:
     """multi-bleu: first normalize the punctuation of both sides with Moses, as papers on unsupervised
     translation do."""
     plain_romanian: bool = False
-    """multi-bleu with --lang ro: first remove the marks on Romanian letters, as papers on WMT16 do."""
+    """multi-bleu with --lang ro: first do what --normalize does and remove the marks on Romanian letters, as
+    papers on WMT16 do."""
     tokenize: Literal[
         "13a",
         "intl",

@@ -84,7 +84,7 @@ class Recipe:
     new model. A new language is the mean of the old ones, or random."""
     init_vectors: tuple[str, ...] = ()
     """LANG=FILE: begin with these word vectors for the pieces of a language's training text that are in the
-    file, which has the text format of word2vec or fastText. Their size must be that of the model. After
+    file, which has the text format of word2vec or fastText. Their size must be that of the embeddings. After
     --extend only new pieces get them, and old ones keep those of --init-from. Repeatable."""
     seed: int = 1
     """Seed of initial weights, order, noise and dropout."""

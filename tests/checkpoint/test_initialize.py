@@ -307,10 +307,27 @@ def test_word_vectors_are_rows_of_the_table(toy: Path, tmp_path: Path) -> None:
     assert notes[0].startswith(f"{path}: vectors for 1 of ")
 
 
+def test_word_vectors_have_the_width_of_narrow_embeddings(
+    toy: Path, tmp_path: Path
+) -> None:
+    data = DataFolder.open(toy)
+    ids = data.monolingual("train", "de")[0].tolist()
+    pieces = data.tokenizer().ids_to_pieces(ids)
+    word = next(piece[1:] for piece in pieces if len(piece) > 2 and piece[0] == "▁")
+    path = tmp_path / "de.vec"
+    path.write_text(f"{word} {' '.join(['1'] * 8)}\n", encoding="utf-8")
+    narrow = ("model.embedding_dim=8", "model.head_transform=true")
+    _, notes = taken(toy, tmp_path / "run", f"init_vectors=de={path}", *narrow)
+    assert notes[0].startswith(f"{path}: vectors for 1 of ")
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("dog 1 2 3\n", "{path}:1: a vector of 3 numbers, the model has a width of 16"),
+        (
+            "dog 1 2 3\n",
+            "{path}:1: a vector of 3 numbers, the embeddings have a width of 16",
+        ),
         (
             f"{{word}} {' '.join(['nan'] * 16)}\n",
             "{path}:1: '{word}' has a number that is not finite",

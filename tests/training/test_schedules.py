@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from masscli.__main__ import run as masscli
+from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
+from masscli.training.config import OptimConfig
 from masscli.training.setup.build import build
 from tests.toy import recipe
 from tests.training.test_trainer import STILL, end, same_run, steps, train
@@ -102,6 +104,12 @@ def test_a_continued_plateau_is_an_unbroken_one(toy: Path, tmp_path: Path) -> No
         parts += rates([*plateau, f"train.max_update={stop}"], toy, tmp_path / "parts")
     assert parts == whole
     assert same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_no_validation_would_be_better_by_the_whole_of_the_best() -> None:
+    with pytest.raises(ConfigError) as error:
+        OptimConfig(lr_threshold=1.0)
+    assert error.value.message == "lr_threshold: must lie in [0, 1), got 1.0"
 
 
 def test_what_a_schedule_lacks_is_said(
