@@ -66,7 +66,7 @@ class Objective(nn.Module, ABC):
     """The names of the metrics that `take_training_metrics` returns."""
     generates_in_prepare: ClassVar[bool] = False
     """Whether `prepare` generates text with the model."""
-    predicts_from_source: ClassVar[bool] = False
+    predicts_from_source: bool = False
     """Whether a decoder predicts the targets from a source that the encoder reads, so that the use of the
     source can be measured (--eval-source-use)."""
     exclusive: bool = False

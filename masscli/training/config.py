@@ -346,7 +346,7 @@ class ValidConfig:
     1), for each pair of the run's languages in the data. This measures alignment without a decoder."""
     eval_source_use: bool = False
     """Report how much worse targets are predicted from a wrong source, in nats, for each stream in which a
-    decoder reads the encoder (mass, denoise, translate, backtranslate). Near 0 it does not read."""
+    decoder reads the encoder (mass, translate, summarize, ...). Near 0 it does not read."""
     eval_cross_use: bool = False
     """Report how much better a sentence is predicted from its translation than from a random sentence, in
     nats, for each pair of the run's languages in the data."""

@@ -78,7 +78,7 @@ class Backtranslate(Objective):
     """Back-translation: learn to generate real text from the model's own translation of it."""
 
     weights: ClassVar[Mapping[str, float]] = {"backtranslate": 1.0}
-    predicts_from_source: ClassVar[bool] = True
+    predicts_from_source = True
     training_metrics: ClassVar[tuple[str, ...]] = BacktranslationMonitor.names
     generates_in_prepare: ClassVar[bool] = True
 

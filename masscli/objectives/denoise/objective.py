@@ -83,7 +83,7 @@ class Denoise(Objective):
     """Denoising: predict a sentence from a noisy copy of it."""
 
     weights: ClassVar[Mapping[str, float]] = {"denoise": 1.0}
-    predicts_from_source: ClassVar[bool] = True
+    predicts_from_source = True
 
     def __init__(self, config: DenoiseOptions, context: ObjectiveContext) -> None:
         super().__init__(context)

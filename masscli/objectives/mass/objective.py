@@ -149,7 +149,7 @@ class Mass(Objective):
     """MASS: predict the masked fragment of a sentence with the decoder."""
 
     weights: ClassVar[Mapping[str, float]] = {"mass": 1.0}
-    predicts_from_source: ClassVar[bool] = True
+    predicts_from_source = True
 
     def __init__(self, config: MassOptions, context: ObjectiveContext) -> None:
         super().__init__(context)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -100,7 +99,7 @@ class TranslationCollator:
 class Translate(Objective):
     """Translation: predict the target sentence from the source."""
 
-    predicts_from_source: ClassVar[bool] = True
+    predicts_from_source = True
 
     def __init__(self, config: TranslateOptions, context: ObjectiveContext) -> None:
         super().__init__(context)

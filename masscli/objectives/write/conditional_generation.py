@@ -56,6 +56,7 @@ class ConditionalGeneration(EvaluableObjective):
         self.options = config
         self.target_column = target_column
         self.limits = LengthLimits.from_options(config, context.model)
+        self.predicts_from_source = not self.limits.one_sequence
         self.pseudo_masking: PseudoMaskingCollator | None = None
         if self.limits.one_sequence:
             self.pseudo_masking = PseudoMaskingCollator.create(

@@ -74,6 +74,17 @@ def encoder(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("task", [HEADLINES, TALK], ids=["summarize", "respond"])
+def test_how_much_a_decoder_uses_the_text_is_measured(
+    task: list[str], labelled: Path, tmp_path: Path
+) -> None:
+    """A decoder that is trained for an update hardly reads, but another text changes its loss."""
+    asked = ["--eval-source-use", "--max-valid-rows", "8"]
+    (measured,) = finetune(labelled, tmp_path / "run", *task, *asked, *TINY, updates=1)
+    (use,) = [value for name, value in measured.items() if "source_use." in name]
+    assert 0 < abs(use) < 1
+
+
+@pytest.mark.parametrize("task", [HEADLINES, TALK], ids=["summarize", "respond"])
 def test_an_encoder_alone_writes_from_a_table(
     task: list[str],
     encoder: Path,
