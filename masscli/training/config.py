@@ -101,9 +101,10 @@ class OptimConfig:
     """How many times the learning rate of the top layer is multiplied by --layer-decay; ELECTRA's code does
     it twice. All layers below learn slower by the same factor then."""
     freeze: tuple[str, ...] = ()
-    """Parts that are not trained: embeddings, encoder, decoder, or a number N for the lowest N layers of each
-    stack; such as embeddings,2. old-embeddings are the rows of pieces and languages that --init-from has,
-    where a vocabulary was extended."""
+    """Parts that are not trained: embeddings (of tokens, positions and so on, and the output weights),
+    encoder, decoder, or a number N for the lowest N layers of each stack; such as embeddings,2.
+    old-embeddings are the rows of pieces and languages that --init-from has, where a vocabulary was
+    extended."""
 
     def __post_init__(self) -> None:
         # An empty tuple stands for the defaults of the optimizer.

@@ -33,7 +33,7 @@ class UniLMOptions(DocumentOptions):
     short_seq_prob: float = 0.0
     """Share of documents for which a shorter maximum length is drawn at random."""
     dupe_factor: int = 1
-    """Number of times that an epoch reads the corpus, each time with new pairs (the released ALBERT: 40)."""
+    """Number of times that an epoch reads the corpus, each time with new pairs."""
     mask_prob: float = 0.15
     """Share of tokens to predict."""
     ngram_prob: float = 0.4
