@@ -254,7 +254,7 @@ class PreprocessConfig:
     def unused_options(self) -> tuple[UnusedOption, ...]:
         """Rules that say which options have no effect, given the values of the others."""
         is_given = self.spm_model is not None or self.bpe_codes is not None
-        options = "vocab_size character_coverage vocab_sentences"
+        options = "vocab_size character_coverage vocab_sentences seed"
         return (
             UnusedOption(
                 is_given, options, "the vocabulary is given, and none is trained"

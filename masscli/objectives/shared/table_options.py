@@ -27,9 +27,9 @@ class TableOptions(ObjectiveConfig):
     """Longest sequence in tokens, special tokens included. Longer ones lose the end of their longer text, and
     are counted."""
     pair_format: Literal["auto", "bert", "roberta", "gpt"] = "auto"
-    """How one or two texts become a sequence: bert [CLS] A [SEP] B [SEP], roberta <s> A </s> </s> B </s>, gpt
-    start A delimiter B extract (auto: gpt for a decoder, roberta if the weights of --init-from were trained
-    so, else bert)."""
+    """How one or two texts, A and B (for extract, question and text), become a sequence: bert [CLS] A [SEP] B
+    [SEP], roberta <s> A </s> </s> B </s>, gpt start A delimiter B extract (auto: gpt for a decoder, roberta
+    if the weights of --init-from were trained so, else bert)."""
     read: Literal["auto", "encoder", "decoder"] = "auto"
     """Which stack's states the head reads; for one state of a whole text, the first of the encoder or the
     last of the decoder. On top of an encoder, the decoder reads the text too, as in BART (auto: the encoder,

@@ -483,7 +483,7 @@ def test_options_of_training_a_vocabulary_have_no_effect_on_a_given_one(
     assert {
         key: (rule.reason, rule.misleading) for key, rule in given.items()
     } == dict.fromkeys(
-        ("vocab_size", "character_coverage", "vocab_sentences"),
+        ("vocab_size", "character_coverage", "vocab_sentences", "seed"),
         ("the vocabulary is given, and none is trained", False),
     )
     assert set(find_unused(PreprocessConfig(vocab_size=120))) == {
