@@ -89,8 +89,11 @@ class SectionOptions(OptionGroup):
         try:
             section: Any = from_dict(self.section, self.given(values))
         except ConfigError as error:
-            # Options come from flags alone, so that what is missing is a flag, too.
-            raise error.with_keys(lambda key: names.get(key, flag(key))) from None
+            # Options come from flags alone, so that what is missing is a flag, too. A problem of several
+            # options has no key, and names them itself.
+            raise error.with_keys(
+                lambda key: names.get(key, flag(key)) if key else ""
+            ) from None
         # Defaults that have no effect concern nobody; only an option that was given is worth a warning.
         unused = {
             key: rule for key, rule in find_unused(section).items() if key in names

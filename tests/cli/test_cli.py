@@ -138,7 +138,8 @@ def test_help_has_a_panel_for_each_section(
         "The datasets to train on, for a recipe that does not list its training streams",
     ):
         assert f"\n{title}:\n" in out
-    assert "--max-tokens INT" in out and "[default: 4096]" in out
+    # Texts are wrapped at the width of the terminal.
+    assert "--max-tokens INT" in out and "[default: 4096]" in " ".join(out.split())
     assert "--k FLOAT" in out
     assert run(["pretrain", "--objective", "clm", "--help"]) == 0
     assert "--k FLOAT" not in capsys.readouterr().out

@@ -234,6 +234,8 @@ def test_albert_takes_words_for_what_its_rule_says() -> None:
     """Two digits are a word by their mark, and two words in the released code."""
 
     class Folder:
+        folder = Path("data")
+
         def monolingual(self, split: str, text: str) -> Text:
             return Text([[3, 3]])
 
