@@ -470,15 +470,8 @@ def _missing_measurements(
     streams = recipe.stream.values()
     place = f"the {split} split of {recipe.data}"
     warnings = []
-    translates = any(
-        stream.objective.input_kind.has_direction and stream.objective.generates_text
-        for stream in streams
-    )
-    if valid.eval_bleu and not translates:
-        warnings.append("no BLEU: no stream of the run learns to translate")
-    elif valid.eval_bleu and not any(task.metric == "bleu" for task in bleu_tasks):
-        datasets = ", ".join(stream.dataset for stream in streams)
-        warnings.append(f"no BLEU: {place} has no pairs of {datasets}")
+    if valid.eval_bleu and not any(task.metric == "bleu" for task in bleu_tasks):
+        warnings.append(_why_no_bleu(recipe, place))
     if valid.eval_rouge and not rouge_tasks:
         warnings.append(
             "no ROUGE: no stream of the run writes text from a table (summarize, respond)"
@@ -496,3 +489,14 @@ def _missing_measurements(
             f"no retrieval: {place} has no pairs of this run's languages, or the run no encoder"
         )
     return warnings
+
+
+def _why_no_bleu(recipe: Recipe, place: str) -> str:
+    """Return a warning that says why there is no BLEU on a split; `place` names the split in words."""
+    streams = recipe.stream.values()
+    for stream in streams:
+        objective = stream.objective
+        if objective.input_kind.has_direction and objective.generates_text:
+            datasets = ", ".join(stream.dataset for stream in streams)
+            return f"no BLEU: {place} has no pairs of {datasets}"
+    return "no BLEU: no stream of the run learns to translate"
