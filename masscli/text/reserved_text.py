@@ -32,9 +32,9 @@ class ReservedText:
     """Replaces names and letters that SentencePiece reserves, if the model has learned the replacements."""
 
     def __init__(self, pieces: Sequence[str] | None = None) -> None:
-        """Find out which replacements occur in the pieces of a model.
+        """Decide which reserved names and letters `escape` replaces: those whose replacements a model knows.
 
-        Without `pieces`, before a model is trained, everything reserved is replaced.
+        `pieces` are those of the model. Without them, before a model is trained, all are replaced.
         """
         self._names = pieces is None or any(_OPEN in piece for piece in pieces)
         self._name = _NAME

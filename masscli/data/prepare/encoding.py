@@ -37,10 +37,11 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class ChunkTask:
-    """The same range of lines in each file of a group, with all that is needed to encode them.
+    """The same range of lines in each of the aligned files of a `TextGroup`, with all that encodes them.
 
-    `folder` is the folder `.partial`, which holds the tokenizer and the survey; `fingerprint` is that of the
-    vocabulary, and `ids_dtype` the numpy type of token ids.
+    `folder` is the folder `.partial`, which holds the tokenizer and the survey (repeated and held-out lines
+    and profiles of languages, see `filters`). `fingerprint` is that of the vocabulary, and `ids_dtype` the
+    numpy type of token ids.
     """
 
     group: TextGroup

@@ -300,9 +300,10 @@ class Manifest:
         return hashlib.sha256(json.dumps(sorted(digests)).encode()).hexdigest()
 
     def _columns_of(self, split: str) -> set[str | None]:
-        """Return the names of all columns of a split that count as its data.
+        """Return the names of all columns of a split that count as its data: ids, fields of tables, row numbers.
 
-        None may be among them; columns with the original lines of the input are not.
+        Columns with the original lines of the input do not count. The set may also hold None, which names no
+        column: it stands for a pair without row numbers.
         """
         names: set[str | None] = set()
         for text in self.texts:

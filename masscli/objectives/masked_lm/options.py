@@ -1,7 +1,8 @@
 """The options of masked language models.
 
-Nothing here imports torch, since help screens read it. Defaults are those of the papers. Where the released
-code differs from them, an option has that value, too.
+Nothing here imports torch, since help screens read it. Defaults follow the papers, or the released code where
+the paper is silent and in --strict-sop. Where the released code does otherwise than the paper, an option can
+be set to do the same.
 """
 
 from __future__ import annotations
