@@ -77,8 +77,8 @@ def _begins_word(piece: str, marker: str, as_albert: bool) -> bool:
     """Return whether a piece begins a word, judged by itself, in a vocabulary that uses this marker.
 
     Punctuation begins a word even without a marker, and in BPE codes (`@@`) every piece does, since only the
-    piece before it tells. With `as_albert`, pieces of SentencePiece without a marker are judged as in ALBERT's
-    code.
+    piece before it tells. With `as_albert`, pieces of SentencePiece without a marker are judged as in
+    ALBERT's code.
     """
     # WordPiece cuts words at every punctuation mark and marks all pieces that go on, so its marks say
     # everything.

@@ -39,8 +39,8 @@ _ROLES = ("pad", "bos", "eos", "unk")
 class _SentencePiece:
     """A SentencePiece model as the bytes of its file, and masscli's ids by piece.
 
-    `ids` has the pieces that text is encoded into, and perhaps special ones. It lacks pieces of the model that
-    are not in masscli's dictionary; `_obstacle` refuses such a vocabulary.
+    `ids` has the pieces that text is encoded into, and perhaps special ones. It lacks pieces of the model
+    that are not in masscli's dictionary; `_obstacle` refuses such a vocabulary.
     """
 
     model: bytes

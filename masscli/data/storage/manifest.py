@@ -300,10 +300,11 @@ class Manifest:
         return hashlib.sha256(json.dumps(sorted(digests)).encode()).hexdigest()
 
     def _columns_of(self, split: str) -> set[str | None]:
-        """Return the names of all columns of a split that count as its data: ids, fields of tables, row numbers.
+        """Return the names of all columns of a split that count as its data.
 
-        Columns with the original lines of the input do not count. The set may also hold None, which names no
-        column: it stands for a pair without row numbers.
+        These are token ids, fields of tables and row numbers of pairs. Columns with the original lines of the
+        input do not count. The set may also hold None, which names no column: it stands for a pair without
+        row numbers.
         """
         names: set[str | None] = set()
         for text in self.texts:
