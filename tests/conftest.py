@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # before torch is imported: many small tensors, and maybe many processes
+# before torch is imported: many small tensors, and maybe many processes
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +16,10 @@ import pytest
 from tests.preloaded import Preloaded
 from tests.toy import make_data
 from tests.toy_tasks import make_tasks
+
+# nohup and jobs in the background ignore these, and the programs under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
