@@ -321,12 +321,4 @@ def _how_cut(request: ImportRequest) -> str:
             break
     else:
         cut = "cut at white space (see --spm-model, --bpe-codes, --encoder-json)"
-    moses = (
-        "tokenized by Moses' rules (--moses)"
-        if request.moses
-        else "not tokenized (see --moses)"
-    )
-    case = (
-        "lower-cased (--lowercase)" if request.lowercase else "cased (see --lowercase)"
-    )
-    return f"{cut}; text is {moses} and {case}"
+    return f"{cut}; {request.text_note()}"

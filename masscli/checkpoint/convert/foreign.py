@@ -55,6 +55,19 @@ class ImportRequest:
     bos: bool = False
     """Whether BART's sources and outputs begin with `<s>` although it was fine-tuned without it (--bos)."""
 
+    def text_note(self) -> str:
+        """Return the end of a note that says whether text is tokenized by Moses' rules, and lower-cased.
+
+        Only these options determine it, not the file; the note lets the user see a wrong choice.
+        """
+        moses = "not tokenized (see --moses)"
+        if self.moses:
+            moses = "tokenized by Moses' rules (--moses)"
+        case = "cased (see --lowercase)"
+        if self.lowercase:
+            case = "lower-cased (--lowercase)"
+        return f"text is {moses} and {case}"
+
     def refuse(self, title: str, *options: str) -> None:
         """Raise MasscliError if one of some fields is set, none of which has a meaning for a kind of model.
 

@@ -178,26 +178,10 @@ def _tokenizer(
             "with --bpe-codes, or text that applybpe has cut into pieces"
         ]
     preprocessing = TextPreprocessing(moses=request.moses, lowercase=request.lowercase)
-    notes[0] += _text_note(request)
+    notes[0] += f"; {request.text_note()}"
     tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, languages)
     # The dictionary has <s>, but every text of XLM begins with </s>.
     return tokenizer.with_card_fields(bos=EOS_ID, predicted_ids=(0, len(pieces))), notes
-
-
-def _text_note(request: ImportRequest) -> str:
-    """Return the end of a note that says whether text is tokenized by Moses' rules, and lower-cased.
-
-    Only the options of the request determine this, not the file; the note lets the user see a wrong choice.
-    """
-    moses = (
-        "tokenized by Moses' rules (--moses)"
-        if request.moses
-        else "not tokenized (see --moses)"
-    )
-    case = (
-        "lower-cased (--lowercase)" if request.lowercase else "cased (see --lowercase)"
-    )
-    return f"; text is {moses} and {case}"
 
 
 def _pieces(request: ImportRequest, id2word: Any) -> list[str]:
