@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masscli.checkpoint import checkpoint
+from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import Checkpoint, RunState
 from masscli.core.config import from_dict, to_dict
 from masscli.data.batches.batch import Tokens
@@ -70,7 +70,7 @@ def random_translator(name: str, toy: Path, output: Path, **changes: Any) -> Che
     )
     state = RunState(languages=languages)
     return Checkpoint.open(
-        checkpoint.save_checkpoint(
+        saving.save_checkpoint(
             output, recipe, state, {}, data.tokenizer(), weights, {}, {}
         )
     )

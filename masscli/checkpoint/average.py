@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from masscli.checkpoint import checkpoint
+from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
@@ -54,12 +54,12 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
                 f"{other.path}: has another vocabulary than {first.path}",
                 "average checkpoints of one run",
             )
-    checkpoint.require_empty_folder(folder)
+    saving.require_empty_folder(folder)
     model = _mean(checkpoints, Checkpoint.weights)
     objectives = _mean(checkpoints, Checkpoint.objective_state)
     last_step = max(member.state.step for member in checkpoints)
     state = replace(first.state, step=last_step)
-    return checkpoint.save_new_run(
+    return saving.save_new_run(
         folder, first.recipe, state, first.tokenizer(), model, objectives
     )
 

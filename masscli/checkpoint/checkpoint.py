@@ -13,9 +13,8 @@ last one if none is marked as the best.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -28,27 +27,17 @@ from torch import Tensor, nn
 from masscli.checkpoint.state_file import (
     STATE_FILE,
     DamagedStateError,
-    StateFile,
     read_state_file,
-    write_state_file,
 )
-from masscli.checkpoint.tensor_file import save_tensors
 from masscli.core.config import (
     MAX_INTEGER,
     ConfigError,
     from_dict,
     parse_toml,
-    to_dict,
-    to_toml,
 )
-from masscli.core.errors import MasscliError, cannot_be_written
+from masscli.core.errors import MasscliError
 from masscli.core.files import (
-    fsync_path,
-    new_folder,
-    remove_leftovers,
     sha256_of,
-    update_link,
-    write_synced,
 )
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sampler import Position
@@ -375,192 +364,6 @@ def make_framing(
         model.source_tag,
         model.target_tag,
     )
-
-
-def save_checkpoint(
-    folder: Path,
-    recipe: Recipe,
-    state: RunState,
-    metrics: Mapping[str, float],
-    tokenizer: Tokenizer,
-    model: Mapping[str, Tensor],
-    objectives: Mapping[str, Tensor],
-    optimizer: Mapping[str, Tensor],
-    trained: Mapping[str, Tensor] | None = None,
-) -> Path:
-    """Write the checkpoint `folder`/step-N, where N is `state.step`, and return its path.
-
-    N has at least seven digits. A checkpoint of this name is replaced. `model`, `objectives`, `optimizer` and
-    `trained` are tensors by name, and an empty dictionary gets no file. If `model` and `objectives` hold a
-    moving average of the weights, `trained` holds the weights themselves, from which training continues.
-    Raises MasscliError if the files cannot be written; what was written of them is removed, and an earlier
-    checkpoint stays.
-    """
-    final = folder / f"step-{state.step:07d}"
-    # remove_partial_saves finds what a kill leaves by this name.
-    partial = folder / f".{final.name}.new"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        write_synced(partial / "recipe.toml", to_toml(to_dict(recipe)).encode())
-        tokenizer.save(partial)
-        files = {
-            MODEL: model,
-            OBJECTIVES: objectives,
-            OPTIMIZER: optimizer,
-            TRAINED: trained,
-        }
-        for name, tensors in files.items():
-            if tensors:
-                # safetensors writes only contiguous tensors, from main memory.
-                on_cpu = {
-                    key: tensor.detach().contiguous().cpu()
-                    for key, tensor in tensors.items()
-                }
-                save_tensors(on_cpu, partial / name)
-        for path in partial.iterdir():
-            fsync_path(path)
-        checksums = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
-        # state.json is written last: a folder without it is not a checkpoint.
-        write_state_file(
-            partial,
-            StateFile(state=asdict(state), metrics=dict(metrics), files=checksums),
-        )
-        fsync_path(partial)
-        _put_in_place(partial, final)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise cannot_be_written(str(final), error) from None
-    return final
-
-
-def _put_in_place(partial: Path, final: Path) -> None:
-    """Rename the written folder `partial` to the path `final` beside it; a checkpoint there is replaced.
-
-    Raises OSError if it cannot be renamed; an earlier checkpoint then stays.
-    """
-    replaced = final.with_name(f".{final.name}.old")
-    if final.exists():
-        # A folder cannot take the place of another in one step. Killed between the two renames, a run finds
-        # the replaced checkpoint again (remove_partial_saves).
-        shutil.rmtree(replaced, ignore_errors=True)
-        final.rename(replaced)
-    try:
-        partial.rename(final)
-    except OSError:
-        if replaced.exists():
-            replaced.rename(final)
-        raise
-    fsync_path(final.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
-
-
-def save_new_run(
-    folder: Path,
-    recipe: Recipe,
-    state: RunState,
-    tokenizer: Tokenizer,
-    model: Mapping[str, Tensor],
-    objectives: Mapping[str, Tensor],
-) -> Path:
-    """Write a run with a single checkpoint into `folder`, and return the path of the checkpoint.
-
-    The folder `checkpoints` of the run appears when it is complete. Without an optimizer state the run cannot
-    be continued, but others can start from it (--init-from). Raises MasscliError if it cannot be written, or
-    if `folder` has a folder `checkpoints` that is not empty.
-    """
-    final = folder / "checkpoints"
-    aside = final
-    try:
-        with new_folder(final) as aside:
-            saved = save_checkpoint(
-                aside, recipe, state, {}, tokenizer, model, objectives, {}
-            )
-            link_checkpoint(aside, "last", saved)
-    except MasscliError as error:
-        # The user knows nothing of the folder aside.
-        raise MasscliError(
-            error.message.replace(str(aside), str(final)), error.hint
-        ) from None
-    except OSError as error:
-        raise cannot_be_written(
-            str(folder), error, "choose another folder with --output"
-        ) from None
-    return final / saved.name
-
-
-def rank_steps(scores: Mapping[int, float | None], lower_is_better: bool) -> list[int]:
-    """Return the steps by their scores, the best first; of two with equal scores the earlier is first.
-
-    Steps whose score is None are left out.
-    """
-    known = {step: score for step, score in scores.items() if score is not None}
-    sign = 1 if lower_is_better else -1
-    return sorted(known, key=lambda step: (sign * known[step], step))
-
-
-def link_checkpoint(folder: Path, name: str, target: Path) -> None:
-    """Make the symbolic link `folder`/`name` (`last` or `best`) point to a checkpoint in the same folder."""
-    update_link(folder / name, target.name)
-
-
-def remove_checkpoint(folder: Path, step: int) -> None:
-    """Delete the checkpoint of a step from the folder of checkpoints.
-
-    It is renamed first, so that an interruption leaves no incomplete folder under the checkpoint's name.
-    """
-    aside = folder / f".step-{step:07d}.new"
-    (folder / f"step-{step:07d}").rename(aside)
-    shutil.rmtree(aside)
-
-
-def drop_optimizer_state(path: Path) -> None:
-    """Delete the files of a checkpoint that only its continuation needs, and no longer list them.
-
-    These are the optimizer's state and, with --ema-decay, the weights that training continues from.
-    """
-    contents = read_state_file(path)
-    # The list of files is changed first: a kill in between leaves a file that no list names.
-    files = {
-        name: digest
-        for name, digest in contents.files.items()
-        if name not in CONTINUATION_FILES
-    }
-    if files != contents.files:
-        write_state_file(path, replace(contents, files=files))
-    for name in CONTINUATION_FILES:
-        (path / name).unlink(missing_ok=True)
-
-
-def remove_partial_saves(run: Path) -> None:
-    """Remove the incomplete folders that interrupted saves and deletions of checkpoints left in a run.
-
-    `run` is the folder of the run. A checkpoint that was about to be replaced gets its name back. Only the
-    process that trains the run may do this: another one would remove a save in progress.
-    """
-    for partial in (run / "checkpoints").glob(".step-*.new"):
-        shutil.rmtree(partial)
-    for replaced in (run / "checkpoints").glob(".step-*.old"):
-        final = replaced.with_name(replaced.name.removeprefix(".").removesuffix(".old"))
-        if final.exists():
-            shutil.rmtree(replaced)
-        else:
-            replaced.rename(final)
-
-
-def require_empty_folder(folder: Path) -> None:
-    """Raise MasscliError if the folder of `--output` contains a file at any depth, or is a file itself.
-
-    A folder that does not exist is accepted. Leftovers of a killed `save_new_run` are removed beforehand.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise MasscliError(f"{folder}: is a file", "choose a folder with --output")
-    remove_leftovers(folder / "checkpoints")
-    # Empty folders hold nothing that could be lost.
-    if any(path.is_file() for path in folder.rglob("*")):
-        raise MasscliError(
-            f"{folder}: is not empty", "choose another folder with --output"
-        )
 
 
 def saved_checkpoints(run: Path) -> dict[int, Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from masscli.checkpoint import checkpoint
+from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.training.config import CheckpointConfig
 from masscli.training.validation import lower_is_better
@@ -46,7 +46,7 @@ class KeptCheckpoints:
     def stale_steps(self) -> list[int]:
         """Return the steps of the checkpoints that need not be kept, in ascending order."""
         config = self.config
-        ranked = checkpoint.rank_steps(self.scores, lower_is_better(config.best_metric))
+        ranked = saving.rank_steps(self.scores, lower_is_better(config.best_metric))
         kept = {*sorted(self.scores)[-config.keep_last :], *ranked[: config.keep_best]}
         if config.keep_last_epochs:
             kept |= {*sorted(self.epoch_ends)[-config.keep_last_epochs :]}
@@ -58,10 +58,10 @@ class KeptCheckpoints:
         Optimizer states are deleted only if `--keep-optimizer-states` says how many to keep.
         """
         for step in self.stale_steps():
-            checkpoint.remove_checkpoint(self.folder, step)
+            saving.remove_checkpoint(self.folder, step)
             del self.scores[step]
             self.epoch_ends.discard(step)
         complete = self.config.keep_optimizer_states
         if complete is not None:
             for step in sorted(self.scores)[:-complete]:
-                checkpoint.drop_optimizer_state(self.folder / f"step-{step:07d}")
+                saving.drop_optimizer_state(self.folder / f"step-{step:07d}")

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from masscli.checkpoint import checkpoint
+from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
@@ -704,7 +704,7 @@ class Trainer:
                 for name, tensor in stream.objective.state_dict().items():
                     objective_tensors[f"{stream.name}.{name}"] = tensor
             folder = self.folder / "checkpoints"
-            path = checkpoint.save_checkpoint(
+            path = saving.save_checkpoint(
                 folder,
                 self.recipe,
                 replace(self.state),
@@ -718,9 +718,9 @@ class Trainer:
             )
             self.kept.add(self.state.step, score, self.state.ends_epoch)
             # Links follow a complete checkpoint, so they never point to a part of one.
-            checkpoint.link_checkpoint(folder, "last", path)
+            saving.link_checkpoint(folder, "last", path)
             if is_best:
-                checkpoint.link_checkpoint(folder, "best", path)
+                saving.link_checkpoint(folder, "best", path)
             self.kept.prune()
             yield Saved(self.state.step, path, is_best)
 

@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from masscli.__main__ import run as masscli
-from masscli.checkpoint import checkpoint, state_file, tensor_file
-from masscli.checkpoint import checkpoint as checkpoint_module
+from masscli.checkpoint import saving, state_file, tensor_file
 from masscli.checkpoint.average import average, mixture_warnings, open_members
-from masscli.checkpoint.checkpoint import Checkpoint, rank_steps, saved_checkpoints
+from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
+from masscli.checkpoint.saving import rank_steps
 from masscli.checkpoint.state_file import StateFile, read_state_file, write_state_file
 from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
@@ -64,7 +64,7 @@ class Killed(BaseException):
 
 
 DEEDS = [
-    (checkpoint, "write_synced"), (state_file, "write_atomic"), (tensor_file, "save_file"), (Path, "mkdir"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"),
+    (saving, "write_synced"), (state_file, "write_atomic"), (tensor_file, "save_file"), (Path, "mkdir"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"),
     (Path, "unlink"), (shutil, "rmtree"),
 ]  # fmt: skip
 """What saving does to the disk."""
@@ -540,7 +540,7 @@ def test_a_checkpoint_that_cannot_be_replaced_stays(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", fail)
         message, hint = refused(
-            lambda: checkpoint.save_checkpoint(
+            lambda: saving.save_checkpoint(
                 run / "checkpoints",
                 old.recipe,
                 old.state,
@@ -902,7 +902,7 @@ def test_tensors_of_other_shapes_or_names_have_no_mean(
     members = []
     for name, shapes in (("a", {"pairs.out.weight": (3, 4)}), ("b", second)):
         heads = {key: torch.ones(shape) for key, shape in shapes.items()}
-        path = checkpoint_module.save_new_run(
+        path = saving.save_new_run(
             tmp_path / name,
             plain.recipe,
             plain.state,
@@ -929,14 +929,14 @@ def test_two_averages_into_one_folder_do_not_mix(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one that is finished first stays whole, and the other is refused."""
-    save, mean = checkpoint_module.save_checkpoint, tmp_path / "mean"
+    save, mean = saving.save_checkpoint, tmp_path / "mean"
 
     def save_after_another(folder: Path, *rest: Any) -> Path:
-        monkeypatch.setattr(checkpoint_module, "save_checkpoint", save)
+        monkeypatch.setattr(saving, "save_checkpoint", save)
         average(open_members([run], 3), mean)
         return save(folder, *rest)
 
-    monkeypatch.setattr(checkpoint_module, "save_checkpoint", save_after_another)
+    monkeypatch.setattr(saving, "save_checkpoint", save_after_another)
     assert refused(lambda: average(open_members([run], 2), mean)) == (
         f"{mean / 'checkpoints'}: another process has written it meanwhile",
         "choose another folder with --output",
@@ -987,7 +987,7 @@ def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_or_the_new_one(
         with pytest.MonkeyPatch.context() as patch:
             deeds_before_a_kill(number, patch)
             try:
-                checkpoint.save_checkpoint(
+                saving.save_checkpoint(
                     folder / "checkpoints",
                     old.recipe,
                     state,
@@ -1000,7 +1000,7 @@ def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_or_the_new_one(
                 break
             except Killed:
                 pass
-        checkpoint.remove_partial_saves(folder)
+        saving.remove_partial_saves(folder)
         assert last(folder).state.targets in (old.state.targets, state.targets)
         assert last(folder).verify()
         assert not [

@@ -21,7 +21,7 @@ from sacrebleu.metrics.chrf import CHRF
 from torch import nn
 
 from masscli.__main__ import run as masscli
-from masscli.checkpoint import checkpoint
+from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import RunState
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Tokens, pad
@@ -366,10 +366,10 @@ def save_run(
     }
     recipe = Recipe(model=model.config, stream=stream)
     state = RunState(step=5, languages=("en", "de"))
-    saved = checkpoint.save_checkpoint(
+    saved = saving.save_checkpoint(
         folder / "checkpoints", recipe, state, {}, tokenizer, model.state_dict(), {}, {}
     )
-    checkpoint.link_checkpoint(folder / "checkpoints", "last", saved)
+    saving.link_checkpoint(folder / "checkpoints", "last", saved)
 
 
 @pytest.fixture

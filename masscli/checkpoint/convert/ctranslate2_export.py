@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
+from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.one_direction import (
     DirectedModel,
@@ -26,6 +26,7 @@ from masscli.checkpoint.convert.one_direction import (
     output_layer,
 )
 from masscli.checkpoint.convert.token_names import token_names
+from masscli.checkpoint.saving import require_empty_folder
 from masscli.core.errors import MasscliError, cannot_be_written
 from masscli.core.files import fsync_path, new_folder, write_synced
 from masscli.generation.shortlist import read_shortlist

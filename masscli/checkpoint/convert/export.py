@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
+from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.families import FAMILIES, Family
 from masscli.checkpoint.convert.folder import CONFIG, write_folder
@@ -20,6 +20,7 @@ from masscli.checkpoint.convert.model_config import (
 from masscli.checkpoint.convert.task_heads import convert_task_head
 from masscli.checkpoint.convert.tensors import Tensors, to_hf
 from masscli.checkpoint.convert.vocabulary_export import export_vocabulary
+from masscli.checkpoint.saving import require_empty_folder
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 

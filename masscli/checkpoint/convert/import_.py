@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint import checkpoint
+from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.attribution import read_attribution
 from masscli.checkpoint.convert.families import FAMILIES, Family
@@ -48,7 +48,7 @@ def import_folder(
     use.
     """
     # First, so that nothing is read in vain.
-    checkpoint.require_empty_folder(output)
+    saving.require_empty_folder(output)
     config = read_json(folder / CONFIG)
     config.setdefault("model_type", _type_of_class(config))
     if str(config.get("model_type")) in SEQ2SEQ_FAMILIES:
@@ -92,7 +92,7 @@ def import_folder(
         f"{family.objective}.{name}": tensor
         for name, tensor in imported.objective.items()
     }
-    path = checkpoint.save_new_run(
+    path = saving.save_new_run(
         output, recipe, state, tokenizer, imported.model, objective
     )
 

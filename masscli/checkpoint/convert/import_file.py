@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint import checkpoint
+from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.fairseq import convert_fairseq, is_fairseq
 from masscli.checkpoint.convert.foreign import (
@@ -40,7 +40,7 @@ def import_file(
     anything that could be executed, or holds a model that is not supported.
     """
     # First, so that nothing is read in vain.
-    checkpoint.require_empty_folder(output)
+    saving.require_empty_folder(output)
     content = read_torch_file(request.path)
     if not isinstance(content, Mapping):
         raise MasscliError(
@@ -70,7 +70,7 @@ def import_file(
         vocab_fingerprint=model.tokenizer.vocab.fingerprint,
         generation={name: str(value) for name, value in model.generation.items()},
     )
-    path = checkpoint.save_new_run(
+    path = saving.save_new_run(
         output, recipe, state, model.tokenizer, model.tensors, {}
     )
     notes = [

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from masscli.checkpoint import checkpoint as checkpoints
-from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
+from masscli.checkpoint import saving
+from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.folder import CONFIG, WEIGHTS
+from masscli.checkpoint.saving import require_empty_folder
 from masscli.checkpoint.tensor_file import save_tensors
 from masscli.core.config import to_dict
 from masscli.core.errors import cannot_be_written
@@ -26,7 +27,7 @@ def export_masscli(checkpoint: Checkpoint, output: Path) -> list[str]:
     training continues from. Raises MasscliError if `output` is not empty or cannot be written.
     """
     require_empty_folder(output)
-    path = checkpoints.save_new_run(
+    path = saving.save_new_run(
         output,
         checkpoint.recipe,
         checkpoint.state,

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from masscli.checkpoint import checkpoint
+from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.attribution import read_attribution
 from masscli.checkpoint.convert.bart import read_bart
@@ -180,7 +180,7 @@ def import_seq2seq(
         generation=generation,
         attribution=read_attribution(folder, config),
     )
-    saved = checkpoint.save_new_run(output, recipe, state, tokenizer, imported, {})
+    saved = saving.save_new_run(output, recipe, state, tokenizer, imported, {})
     notes = [f"{family.title}: {len(weights)} tensors from {weights_path}"]
     # Two equal numbers are those of one vocabulary.
     counts = [f"{size:,}" for size in dict.fromkeys(sizes)]

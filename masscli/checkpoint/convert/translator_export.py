@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
+from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.folder import CONFIG, write_folder
 from masscli.checkpoint.convert.generation_settings import (
@@ -29,6 +29,7 @@ from masscli.checkpoint.convert.seq2seq_tensors import to_seq2seq
 from masscli.checkpoint.convert.translator_tokenizer import tokenizer_files
 from masscli.checkpoint.convert.vocabulary import OWN_VOCABULARY
 from masscli.checkpoint.convert.vocabulary_export import own_vocabulary_files
+from masscli.checkpoint.saving import require_empty_folder
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.text.demo import LANGUAGES, draw_sentences

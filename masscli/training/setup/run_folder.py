@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from masscli.checkpoint import checkpoint
+from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core import distributed
 from masscli.core.config import to_dict
@@ -94,7 +94,7 @@ def prepare_folder(save_dir: Path) -> None:
             "make room, or choose another disk with --save-dir",
         )
     if distributed.rank == 0:
-        checkpoint.remove_partial_saves(save_dir)
+        saving.remove_partial_saves(save_dir)
 
 
 def open_checkpoints(
@@ -191,7 +191,7 @@ def repair_links(
     the counts of validations without a better score begin anew.
     """
     metric = recipe.checkpoint.best_metric
-    ranked = checkpoint.rank_steps(scores, lower_is_better(metric))
+    ranked = saving.rank_steps(scores, lower_is_better(metric))
     # The stored best score is of another metric, and patience begins anew.
     if metric != last.recipe.checkpoint.best_metric:
         last.state.best_score = scores[ranked[0]] if ranked else None
@@ -202,9 +202,9 @@ def repair_links(
     if distributed.rank != 0:
         return
     folder = save_dir / "checkpoints"
-    checkpoint.link_checkpoint(folder, "last", last.path)
+    saving.link_checkpoint(folder, "last", last.path)
     if ranked:
-        checkpoint.link_checkpoint(folder, "best", folder / f"step-{ranked[0]:07d}")
+        saving.link_checkpoint(folder, "best", folder / f"step-{ranked[0]:07d}")
 
 
 def _is_changeable(key: str, recipe: Recipe) -> bool:

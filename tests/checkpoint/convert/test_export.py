@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from masscli.__main__ import run
-from masscli.checkpoint import checkpoint
+from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import Checkpoint, RunState
 from masscli.checkpoint.convert.export import export_checkpoint
 from masscli.core.config import from_dict, to_dict
@@ -67,7 +67,7 @@ def random_run(arch: str, toy: Path, output: Path, **changes: Any) -> Checkpoint
     )
     recipe = from_dict(Recipe, {"model": to_dict(model), "stream": streams})
     return Checkpoint.open(
-        checkpoint.save_checkpoint(
+        saving.save_checkpoint(
             output, recipe, RunState(), {}, data.tokenizer(), weights, heads, {}
         )
     )
@@ -234,7 +234,7 @@ def test_language_vectors_have_no_counterpart(toy: Path, tmp_path: Path) -> None
         Transformer(model, data.vocab.size, ("en", "de")).state_dict(),
     )
     state = RunState(languages=("en", "de"))
-    path = checkpoint.save_checkpoint(
+    path = saving.save_checkpoint(
         tmp_path / "a", recipe, state, {}, data.tokenizer(), weights, {}, {}
     )
     assert (
@@ -356,7 +356,7 @@ def fine_tuned(
         f"classify.head.{name}.bias": t[:, 0].clone() for name, t in layers.items()
     }
     return Checkpoint.open(
-        checkpoint.save_checkpoint(
+        saving.save_checkpoint(
             output / "tuned",
             recipe,
             RunState(),
