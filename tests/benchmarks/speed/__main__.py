@@ -4,8 +4,12 @@
 
 There is a line for each row and program: the median, the range over the repetitions, and how many times as fast
 masscli is. Rows of training also say what share of the ceiling is reached, a matrix product of the same shape.
-`--list` names all rows. Peers are installed with `pip install transformers ctranslate2`; fairseq 0.12.2 needs a
-Python of its own (docs/results/speed.md says how). A peer that is missing is left out and named.
+`--list` names all rows. Peers are installed with `pip install transformers ctranslate2`; fairseq, JoeyNMT and eole
+have environments of their own (docs/results/speed.md says how). A peer that is missing is left out and named.
+
+    python -m tests.benchmarks.speed --profile --rows NAME
+
+prints for what masscli spends the time of a row, by kind of operation, and measures no speed.
 """
 
 from __future__ import annotations
@@ -54,11 +58,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--compiled", action=switch, default=True, help="measure compiled peers, too"
     )
-    parser.add_argument(
-        "--fairseq-python",
-        default=os.environ.get("MASSCLI_FAIRSEQ_PYTHON"),
-        help="a Python that has fairseq (default: that of MASSCLI_FAIRSEQ_PYTHON)",
-    )
+    for program in ("fairseq", "joeynmt", "eole"):
+        variable = f"MASSCLI_{program.upper()}_PYTHON"
+        parser.add_argument(
+            f"--{program}-python",
+            default=os.environ.get(variable),
+            help=f"a Python that has {program} (default: that of {variable})",
+        )
     parser.add_argument("--json", type=Path, help="also write all values to this file")
     return parser.parse_args()
 

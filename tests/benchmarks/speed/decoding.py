@@ -23,12 +23,21 @@ from masscli.models.int8 import to_int8
 from masscli.models.transformer import Transformer
 from masscli.training.bench.peers import has_transformers
 from masscli.training.bench.workload import SPECIAL_IDS
-from tests.benchmarks.speed import training
+from tests.benchmarks.speed import other_environments, training
 from tests.benchmarks.speed.measure import Contestant, Row, units_per_second
 
 
-def generation_row(shape: training.Shape, beam: int, peers: bool, threads: int) -> Row:
-    """Return the row of generation for `shape.batch_size` sentences at a time, each with as many steps as its source."""
+def generation_row(
+    shape: training.Shape,
+    beam: int,
+    peers: bool,
+    threads: int,
+    pythons: other_environments.Pythons | None,
+) -> Row:
+    """Return the row of generation for `shape.batch_size` sentences at a time, each with as many steps as its source.
+
+    Programs in environments of their own take part where `pythons` is not None.
+    """
     torch.manual_seed(1)
     config = shape.config()
     model = Transformer(config, shape.vocab_size, ()).eval().requires_grad_(False)
@@ -73,6 +82,12 @@ def generation_row(shape: training.Shape, beam: int, peers: bool, threads: int) 
                 )
         else:
             missing |= training.NO_TRANSFORMERS
+        if pythons is not None:
+            others, absent = other_environments.generating(
+                shape, len(sources), beam, pythons, threads
+            )
+            contestants.extend(others)
+            missing |= absent
     batching = (
         "one at a time" if shape.batch_size == 1 else f"{shape.batch_size} at a time"
     )

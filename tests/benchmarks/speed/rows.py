@@ -11,7 +11,15 @@ import torch
 from masscli.models.transformer import Transformer
 from masscli.training.bench.peers import has_transformers
 from masscli.training.precision import bf16_is_faster
-from tests.benchmarks.speed import commands, decoding, memory, pretraining, training
+from tests.benchmarks.speed import (
+    backtranslation,
+    commands,
+    decoding,
+    memory,
+    other_environments,
+    pretraining,
+    training,
+)
 from tests.benchmarks.speed.measure import Row
 
 
@@ -32,13 +40,23 @@ def rows_by_name(arguments: argparse.Namespace) -> dict[str, Callable[[], Row]]:
 
     def generation(vocab_size: int, at_once: int, length: int, beam: int = 5) -> Row:
         shape = training.Shape("base", vocab_size, at_once, length)
-        return decoding.generation_row(shape, beam, arguments.peers, arguments.threads)
+        # JoeyNMT computes the whole prefix in each step, which takes minutes for long texts.
+        pythons = pythons_of(arguments) if length < 30 else None
+        return decoding.generation_row(
+            shape, beam, arguments.peers, arguments.threads, pythons
+        )
 
     rows: dict[str, Callable[[], Row]] = {
         "train-base": partial(translation, "base", 8000, 15),
         "generate-single": partial(generation, 8000, 1, 15),
         "generate-batched": partial(generation, 8000, 64, 15),
         "train-tiny": partial(translation, "tiny", 8000, 15),
+        "backtranslation-tiny": partial(
+            backtranslation.backtranslation_row, "tiny", arguments.tokens, dtype
+        ),
+        "backtranslation-base": partial(
+            backtranslation.backtranslation_row, "base", arguments.tokens, dtype
+        ),
         "cold-start": commands.cold_start_row,
         "score": commands.score_row,
         "preprocess": partial(commands.preprocess_row, 20),
@@ -69,6 +87,15 @@ def rows_by_name(arguments: argparse.Namespace) -> dict[str, Callable[[], Row]]:
     return rows
 
 
+def pythons_of(arguments: argparse.Namespace) -> other_environments.Pythons:
+    """Return the interpreters of the programs in environments of their own, by name."""
+    return {
+        "fairseq": arguments.fairseq_python,
+        "JoeyNMT": arguments.joeynmt_python,
+        "eole": arguments.eole_python,
+    }
+
+
 def translation_row(
     shape: training.Shape, dtype: torch.dtype, arguments: argparse.Namespace
 ) -> Row:
@@ -84,13 +111,11 @@ def translation_row(
             )
         else:
             missing |= training.NO_TRANSFORMERS
-        if arguments.fairseq_python is None:
-            missing["fairseq"] = "give --fairseq-python"
-        else:
-            worker = training.fairseq_translation(
-                shape, arguments.fairseq_python, arguments.threads
-            )
-            contestants.append(worker)
+        others, absent = other_environments.trained(
+            shape, pythons_of(arguments), arguments.threads
+        )
+        contestants.extend(others)
+        missing |= absent
     config = shape.config()
     model = Transformer(config, shape.vocab_size, ())
     ceiling = training.training_ceiling(

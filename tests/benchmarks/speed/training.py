@@ -1,4 +1,4 @@
-"""Training: masscli, `torch.nn.Transformer`, models of Hugging Face and of fairseq, on batches of one shape.
+"""Training: masscli, `torch.nn.Transformer` and models of Hugging Face, on batches of one shape.
 
 Every program makes the same update: forward, backward, the norm of the gradient clipped at 1, fused AdamW.
 Weights and tokens are random, since speed does not depend on them.
@@ -6,11 +6,8 @@ Weights and tokens are random, since speed does not depend on them.
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +17,7 @@ from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.training.bench.peers import HuggingFacePeer, Peer, PlainPeer
 from masscli.training.bench.workload import Workload, model_loss, train_step
-from tests.benchmarks.speed.measure import Contestant, Value, units_per_second
+from tests.benchmarks.speed.measure import Contestant, units_per_second
 
 CPU = torch.device("cpu")
 NO_TRANSFORMERS = {"HF": "transformers is not installed"}
@@ -169,47 +166,3 @@ def hugging_face_translations(
 def hugging_face(shape: Shape, compiled: bool = False) -> HuggingFacePeer:
     """Return Marian of transformers, a Transformer of this shape."""
     return HuggingFacePeer(shape.config(), shape.vocab_size, CPU, compiled)
-
-
-# -- fairseq ---------------------------------------------------------------------------------------------
-
-
-def fairseq_translation(shape: Shape, python: str, threads: int) -> Contestant:
-    """Return fairseq's Transformer in fp32, which runs under the interpreter `python`, where it is installed.
-
-    The process waits for a line with a number of seconds, works for so long, and answers with its rates.
-    """
-    config = shape.config()
-    settings = {
-        "dim": config.dim,
-        "ffn_dim": config.ffn_dim,
-        "heads": config.heads,
-        "layers": [config.encoder_layers, config.decoder_layers],
-        "vocab_size": shape.vocab_size,
-        "rows": shape.batch_size,
-        "length": shape.length,
-        "dropout": config.dropout,
-        "threads": threads,
-    }
-    worker = Path(__file__).with_name("fairseq_worker.py")
-    process = subprocess.Popen(
-        [python, str(worker), json.dumps(settings)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=worker.parent,
-    )
-
-    def turn(seconds: float) -> Value:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(f"{seconds}\n")
-        process.stdin.flush()
-        wall, cpu = map(float, process.stdout.readline().split())
-        return Value(wall, cpu)
-
-    def close() -> None:
-        process.communicate("")
-
-    return Contestant("fairseq fp32", turn, close)

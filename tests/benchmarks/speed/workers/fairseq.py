@@ -1,31 +1,27 @@
-"""Train fairseq's Transformer on random tokens, in an interpreter of its own, since it needs an old Python.
+"""Train fairseq's Transformer on random tokens (see serve.py): its model and loss, and PyTorch's AdamW."""
 
-    PYTHON fairseq_worker.py SETTINGS
+from __future__ import annotations
 
-SETTINGS is a JSON object. For each line of standard input, a number of seconds, this trains for so long and prints
-target tokens per second, of wall-clock time and of CPU time.
-"""
-
-import json
-import sys
-import time
 from argparse import Namespace
+from typing import Any
 
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
 from fairseq.data import Dictionary
 from fairseq.models.transformer import TransformerModel, base_architecture
 
+from tests.benchmarks.speed.workers.serve import Step, random_ids, serve
+
 
 class Task:
     """What fairseq asks of a task when it builds a model."""
 
-    def __init__(self, dictionary):
+    def __init__(self, dictionary: Dictionary) -> None:
         self.source_dictionary = dictionary
         self.target_dictionary = dictionary
 
 
-def build(settings):
+def model_of(settings: dict[str, Any]) -> TransformerModel:
     """Return fairseq's model with the given sizes, and tied embeddings."""
     dictionary = Dictionary()
     for number in range(settings["vocab_size"] - len(dictionary)):
@@ -46,20 +42,15 @@ def build(settings):
     return TransformerModel.build_model(args, Task(dictionary))
 
 
-def main():
-    settings = json.loads(sys.argv[1])
-    torch.set_num_threads(settings["threads"])
-    torch.manual_seed(1)
-    model = build(settings)
+def build(settings: dict[str, Any]) -> Step:
+    """Return an update in fp32, in target tokens."""
+    model = model_of(settings)
     model.train()
-    shape = (settings["rows"], settings["length"])
-    source, previous, target = torch.randint(
-        4, settings["vocab_size"], (3, *shape)
-    ).unbind(0)
-    lengths = torch.full((shape[0],), shape[1])
+    source, previous, target = random_ids(settings, 3)
+    lengths = torch.full((settings["rows"],), settings["length"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
-    def step():
+    def step() -> float:
         logits, _ = model(source, lengths, previous)
         scores = torch.log_softmax(logits, -1).flatten(0, 1)
         loss, _ = label_smoothed_nll_loss(scores, target.reshape(-1, 1), 0.1)
@@ -67,20 +58,10 @@ def main():
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        return float(target.numel())
 
-    for line in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
-        step()
-        done = target.numel()
-        while time.perf_counter() - wall < float(line):
-            step()
-            done += target.numel()
-        print(
-            done / (time.perf_counter() - wall),
-            done / (time.process_time() - cpu),
-            flush=True,
-        )
+    return step
 
 
 if __name__ == "__main__":
-    main()
+    serve(build)
