@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 
 from tests.benchmarks.speed.measure import measure
+from tests.benchmarks.speed.profile import profile_lines
 from tests.benchmarks.speed.rows import rows_by_name
 from tests.benchmarks.speed.table import HEAD, as_json, describe_machine, table_lines
 
@@ -65,6 +66,11 @@ def parse_arguments() -> argparse.Namespace:
             default=os.environ.get(variable),
             help=f"a Python that has {program} (default: that of {variable})",
         )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="print for what masscli spends its time, and measure no speed",
+    )
     parser.add_argument("--json", type=Path, help="also write all values to this file")
     return parser.parse_args()
 
@@ -73,6 +79,8 @@ def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if arguments.profile:
+        arguments.peers = False
     rows = rows_by_name(arguments)
     names = arguments.rows.split(",") if arguments.rows else list(rows)
     unknown = [name for name in names if name not in rows]
@@ -84,6 +92,11 @@ def main() -> None:
         print("\n".join(names))
         return
     machine = describe_machine()
+    if arguments.profile:
+        print(f"{machine}; a turn of {arguments.seconds:g} s, shares of the time.")
+        for name in names:
+            print("", *profile_lines(rows[name](), arguments.seconds), sep="\n")
+        return
     print(
         f"{machine}; {arguments.repeats} turns of {arguments.seconds:g} s, {arguments.clock} time.\n"
     )

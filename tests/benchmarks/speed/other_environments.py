@@ -6,7 +6,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tests.benchmarks.speed import training
@@ -35,17 +35,19 @@ class Worker:
     """
 
     def __init__(self, program: str, python: str, settings: dict[str, object]) -> None:
-        # What it prints is wanted only if it fails.
-        self._messages = tempfile.TemporaryFile()
         module = f"tests.benchmarks.speed.workers.{program.lower()}"
-        self._process = subprocess.Popen(
-            [python, "-m", module, json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._messages,
-            text=True,
-            cwd=ROOT,
-        )
+        with ExitStack() as held:
+            # What it prints is wanted only if it fails.
+            self._messages = held.enter_context(tempfile.TemporaryFile())
+            self._process = subprocess.Popen(
+                [python, "-m", module, json.dumps(settings)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._messages,
+                text=True,
+                cwd=ROOT,
+            )
+            held.pop_all()
 
     def answer(self) -> str:
         """Wait for a line of the process and return it.

@@ -74,16 +74,17 @@ def rows_by_name(arguments: argparse.Namespace) -> dict[str, Callable[[], Row]]:
                 dtype,
                 variants,
             )
-    for length in (8, 30, 100, 512):
-        rows[f"train-base-L{length}"] = partial(translation, "base", 8000, length)
+    for arch in ("base", "tiny"):
+        for length in (8, 30, 100, 512):
+            rows[f"train-{arch}-L{length}"] = partial(translation, arch, 8000, length)
+        for vocab_size in (32000, 64000):
+            name = f"train-{arch}-V{vocab_size // 1000}k"
+            rows[name] = partial(translation, arch, vocab_size, 15)
     for length in (8, 30, 100):
         rows[f"generate-batched-L{length}"] = partial(generation, 8000, 16, length)
     for vocab_size in (32000, 64000):
-        thousands = vocab_size // 1000
-        rows[f"train-base-V{thousands}k"] = partial(translation, "base", vocab_size, 15)
-        rows[f"generate-greedy-V{thousands}k"] = partial(
-            generation, vocab_size, 8, 100, 1
-        )
+        name = f"generate-greedy-V{vocab_size // 1000}k"
+        rows[name] = partial(generation, vocab_size, 8, 100, 1)
     return rows
 
 
