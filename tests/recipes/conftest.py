@@ -35,6 +35,11 @@ while [ $# -gt 1 ]; do
 done
 exec cp "$SERVERS/$(basename "$1")" "$target"
 """
+PYTHON = """#!/usr/bin/env bash
+# Stand in for the Python script that writes the text of the recipe onset: SCRIPT CORPORA TEXT.
+mkdir -p "$3"
+touch "$3/vocab.txt"
+"""
 LANGUAGES = ("en", "fr", "de", "ro")
 
 
@@ -48,6 +53,7 @@ def stubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "torchrun": TORCHRUN,
         "sacrebleu": SACREBLEU,
         "curl": CURL,
+        "python3": PYTHON,
     }
     for name, text in programs.items():
         (folder / name).write_text(text)

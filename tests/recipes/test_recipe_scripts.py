@@ -118,6 +118,7 @@ def student_steps(models: int) -> str:
         ("summarization", "tiny", "preprocess pretrain finetune " + "generate score " * 18 + "report"),
         ("dialogue", "tiny", "preprocess pretrain finetune report"),
         ("objectives", "tiny", "preprocess pretrain report"),
+        ("onset", "tiny", "preprocess pretrain finetune " + ("generate score " * 13 + "report ") * 2),
         ("student", "tiny", student_steps(models=5)),
         ("student", "gpu", student_steps(models=8)),
     ],
@@ -185,6 +186,7 @@ def test_an_unknown_scale_is_refused(corpora: Path, stubs: Path) -> None:
         "lowres",
         "k_study",
         "ablations",
+        "onset",
         "summarization",
         "dialogue",
         "student",
@@ -396,6 +398,39 @@ def test_the_study_of_k(
         "ppl",
         "",
     }
+
+
+def test_arms_of_the_onset_differ_in_what_is_visible(
+    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEEDS", "1 2")
+    calls = run_script(RECIPES / "onset", corpora, stubs, monkeypatch)
+    pretrain, tuned = of_command(calls, "pretrain"), of_command(calls, "finetune")
+    runs = by_folder(pretrain)
+    assert {value(call, "--seed") for call in pretrain} == {"1", "2"}
+    assert len(runs) == 2 * 9 and len(tuned) == 2 * 13
+    shares = {
+        name: value(call, "--mask-share")
+        for name, call in runs.items()
+        if name.endswith("-2")
+    }
+    assert shares == {
+        "dae-2": "",
+        "hidden-2": "1",
+        "visible10-2": "0.9",
+        "paper-2": "0.8",
+        "falling30-2": "0.7",
+        "falling20-2": "0.8",
+        "falling10-2": "0.9",
+        "falling-2": "1",
+        "dae-first-2": "1",
+    }
+    assert value(runs["falling-2"], "--init-from") == value(
+        runs["falling10-2"], "--save-dir"
+    )
+    varied = {"--max-update", "--init-from", "--save-dir", "--seed", "--mask-share"}
+    varied |= {"--objective", "--k", "--random-share", "--warmup-updates"}
+    assert len(settings(pretrain, varied | {"--auxiliary"})) == 1
 
 
 def test_the_ablations(
