@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
 from masscli.core.errors import MasscliError
+from masscli.models.stack import Layer, Stack
 from masscli.training.events import Evaluated
 from masscli.training.setup.build import build
 from tests.toy import recipe
@@ -123,6 +124,30 @@ def test_layers_that_run_twice_have_the_same_gradients(
     train(recipe(toy, tmp_path / "on", *size, *more, streams=PAIRS))
     train(recipe(toy, tmp_path / "plain", *size, "train.max_update=6", streams=PAIRS))
     assert same_run(tmp_path / "plain", tmp_path / "on")
+
+
+def test_options_of_layers_reach_those_of_an_objective(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ELECTRA's generator has layers of its own: they run twice, too, and are compiled."""
+    objective = {"name": "electra", "tokens_per_sample": 29}
+    detect = {"en": {"dataset": "en", "objective": objective}}
+    size = ("model.decoder_layers=0", "train.max_update=3")
+    for name, option in (("plain", "false"), ("again", "true")):
+        set_option = f"train.checkpoint_activations={option}"
+        train(recipe(toy, tmp_path / name, *size, set_option, streams=detect))
+    assert same_run(tmp_path / "plain", tmp_path / "again")
+    compiled: list[nn.Module] = []
+    # Compiling takes seconds.
+    monkeypatch.setattr(Layer, "compile", lambda self, dynamic: compiled.append(self))
+    options = ("train.checkpoint_activations=true", "train.compile=true")
+    run = recipe(toy, tmp_path / "compiled", *size, *options, streams=detect)
+    trainer, _ = build(run)
+    modules = [*trainer.model.modules(), *trainer.streams["en"].objective.modules()]
+    stacks = [module for module in modules if isinstance(module, Stack)]
+    assert len(stacks) == 2
+    assert all(stack.checkpoint_activations for stack in stacks)
+    assert set(compiled) == {layer for stack in stacks for layer in stack.layers}
 
 
 def test_another_decay_makes_another_run(toy: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from masscli.checkpoint.initialize import freeze, initialize_model
 from masscli.checkpoint.word_vectors import load_vectors
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
+from masscli.models.stack import Stack
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective
 from masscli.training.config import OLD_EMBEDDINGS
@@ -292,16 +293,21 @@ def _move_to_device(
     model.compute_dtype = _choose_precision(recipe, state, device)
     for objective in objectives.values():
         objective.to(device)
-    for stack in (model.encoder, model.decoder):
-        if stack is not None:
+    # Objectives may have layers of their own, as ELECTRA's generator has.
+    modules = [
+        module for whole in (model, *objectives.values()) for module in whole.modules()
+    ]
+    for stack in modules:
+        if isinstance(stack, Stack):
             stack.checkpoint_activations = recipe.train.checkpoint_activations
-    if not recipe.train.compile:
-        return
-    # Each layer is compiled by itself; dynamically, because batches differ in size.
-    for stack in (model.encoder, model.decoder):
-        if stack is not None:
-            for layer in stack.layers:
-                layer.compile(dynamic=True)
+            if recipe.train.compile:
+                _compile_layers(stack)
+
+
+def _compile_layers(stack: Stack) -> None:
+    """Compile each layer of the stack by itself; dynamically, because batches differ in size."""
+    for layer in stack.layers:
+        layer.compile(dynamic=True)
 
 
 def _choose_precision(
