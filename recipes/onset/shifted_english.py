@@ -2,9 +2,10 @@
 
     python shifted_english.py CORPORA OUTPUT
 
-The text is cut into 2,000 pieces (SentencePiece BPE, lower-cased). Language `aa` writes piece 17 as the word `a0017`
-and language `bb` as `b0017`, so that a sentence and its translation have the same words in the same places (the
-"fake English" of Dufter and Schuetze 2020). It reads novels/en.txt.gz and multi30k/train.en of CORPORA and writes
+The text is cut into 2,000 pieces (SentencePiece BPE, lower-cased). Language `aa` writes piece 17 as the word
+`a0017` and language `bb` as `b0017`, so that a sentence and its translation have the same words in the same
+places (the "fake English" of Dufter and Schuetze 2020). It reads novels/en.txt.gz and multi30k/train.en of
+CORPORA and writes
 
     mono.aa, mono.bb      halves of the text that have no sentence in common, one of them shifted
     valid.*, pairs.*, test.*      1,000 sentences each, which are in neither half, with their shifted copies
@@ -35,7 +36,7 @@ def sentences(text: str) -> list[str]:
 
 
 def in_pieces(lines: list[str]) -> list[list[int]]:
-    """Return the piece numbers of the lines that have 4 to 100 pieces; the pieces are learned from all lines."""
+    """Learn the pieces from all lines; return the piece numbers of the lines that have 4 to 100 of them."""
     with tempfile.TemporaryDirectory() as folder:
         text = Path(folder, "text")
         text.write_text("\n".join(lines) + "\n", encoding="utf-8")
