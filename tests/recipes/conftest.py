@@ -35,10 +35,12 @@ while [ $# -gt 1 ]; do
 done
 exec cp "$SERVERS/$(basename "$1")" "$target"
 """
-PYTHON = """#!/usr/bin/env bash
-# Stand in for the Python script that writes the text of the recipe onset: SCRIPT CORPORA TEXT.
-mkdir -p "$3"
-touch "$3/vocab.txt"
+PYTHON = f"""#!/usr/bin/env bash
+# Stand in for the script that writes the text of the recipe onset: SCRIPT CORPORA TEXT.
+case $1 in
+    */shifted_english.py) mkdir -p "$3"; touch "$3/vocab.txt" ;;
+    *) exec {sys.executable} "$@" ;;
+esac
 """
 LANGUAGES = ("en", "fr", "de", "ro")
 
