@@ -1,6 +1,6 @@
 """Peak memory of training, each program in a process of its own: masscli and a plain PyTorch loop, alike in batch and precision.
 
-    python -m tests.benchmarks.speed.memory PROGRAM ARCH V ROWS LENGTH PRECISION
+    python -m tests.benchmarks.speed.memory PROGRAM ARCH V ROWS LENGTH PRECISION THREADS
 
 prints the peak of the process in GiB, and what it held before the first update (libraries, weights, inputs).
 """
@@ -19,19 +19,14 @@ from tests.benchmarks.speed.measure import Contestant, Row, Value
 UPDATES = 3
 
 
-def memory_row(
-    arch: str, vocab_size: int, rows: int, length: int, precision: str
-) -> Row:
+def memory_row(shape: training.Shape, precision: str, threads: int) -> Row:
     """Return the row of the memory that updates need beyond libraries, weights and inputs, in GiB."""
 
     def contestant(program: str) -> Contestant:
-        sizes = [arch, str(vocab_size), str(rows), str(length), precision]
+        sizes = (shape.vocab_size, shape.batch_size, shape.length)
         command = [
-            sys.executable,
-            "-m",
-            "tests.benchmarks.speed.memory",
-            program,
-            *sizes,
+            *(sys.executable, "-m", "tests.benchmarks.speed.memory"),
+            *(program, shape.arch, *map(str, sizes), precision, str(threads)),
         ]
 
         def turn(seconds: float) -> Value:
@@ -43,12 +38,10 @@ def memory_row(
 
         return Contestant(f"{program} {precision}", turn)
 
-    name = (
-        f"memory of training {arch}, {rows * length:,} targets, V {vocab_size // 1000}k"
-    )
-    return Row(
-        name, "GiB", [contestant("masscli"), contestant("torch")], lower_is_better=True
-    )
+    thousands = shape.vocab_size // 1000
+    name = f"memory of training {shape.arch}, {shape.tokens:,} targets, V {thousands}k"
+    contestants = [contestant("masscli"), contestant("torch")]
+    return Row(name, "GiB", contestants, lower_is_better=True)
 
 
 def peak_gib() -> float:
@@ -63,9 +56,15 @@ def peak_gib() -> float:
 
 
 def main(
-    program: str, arch: str, vocab_size: str, rows: str, length: str, precision: str
+    program: str,
+    arch: str,
+    vocab_size: str,
+    rows: str,
+    length: str,
+    precision: str,
+    threads: str,
 ) -> None:
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(threads))
     shape = training.Shape(arch, int(vocab_size), int(rows), int(length))
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     build = {

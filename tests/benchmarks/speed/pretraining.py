@@ -147,6 +147,9 @@ def pretraining_row(
     missing: dict[str, str] = {}
     if has_transformers():
         for compiled in peers:
+            if compiled and not training.has_compiler():
+                missing |= training.NO_COMPILER
+                continue
             contestants.append(peer(objective, trainer, rows, width, dtype, compiled))
     elif peers:
         missing = training.NO_TRANSFORMERS

@@ -46,6 +46,10 @@ def rows_by_name(arguments: argparse.Namespace) -> dict[str, Callable[[], Row]]:
             shape, beam, arguments.peers, arguments.threads, pythons
         )
 
+    def held(arch: str, vocab_size: int, precision: str) -> Row:
+        shape = training.Shape(arch, vocab_size, 256, 15)
+        return memory.memory_row(shape, precision, arguments.threads)
+
     rows: dict[str, Callable[[], Row]] = {
         "train-base": partial(translation, "base", 8000, 15),
         "generate-single": partial(generation, 8000, 1, 15),
@@ -60,9 +64,9 @@ def rows_by_name(arguments: argparse.Namespace) -> dict[str, Callable[[], Row]]:
         "cold-start": commands.cold_start_row,
         "score": commands.score_row,
         "preprocess": partial(commands.preprocess_row, 20),
-        "memory-tiny": partial(memory.memory_row, "tiny", 8000, 256, 15, "fp32"),
-        "memory-64k": partial(memory.memory_row, "tiny", 64000, 256, 15, "fp32"),
-        "memory-base": partial(memory.memory_row, "base", 8000, 256, 15, precision),
+        "memory-tiny": partial(held, "tiny", 8000, "fp32"),
+        "memory-64k": partial(held, "tiny", 64000, "fp32"),
+        "memory-base": partial(held, "base", 8000, precision),
     }
     for length in (128, 512):
         for objective in pretraining.OBJECTIVES:
@@ -106,9 +110,12 @@ def translation_row(
     missing: dict[str, str] = {}
     if arguments.peers:
         contestants.append(training.plain_translation(shape, dtype))
+        compiled = arguments.compiled and training.has_compiler()
+        if arguments.compiled and not compiled:
+            missing |= training.NO_COMPILER
         if has_transformers():
             contestants.extend(
-                training.hugging_face_translations(shape, dtype, arguments.compiled)
+                training.hugging_face_translations(shape, dtype, compiled)
             )
         else:
             missing |= training.NO_TRANSFORMERS

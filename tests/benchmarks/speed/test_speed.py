@@ -20,7 +20,8 @@ from tests.benchmarks.speed.measure import (
     measure,
     units_per_second,
 )
-from tests.benchmarks.speed.rows import rows_by_name
+from tests.benchmarks.speed.memory import memory_row
+from tests.benchmarks.speed.rows import rows_by_name, translation_row
 from tests.benchmarks.speed.table import table_lines
 
 SHAPE = training.Shape("tiny", 60, 3, 7)
@@ -136,6 +137,26 @@ def test_a_supervised_batch_has_the_sources_that_were_written() -> None:
     assert pairs.target is batch.target
     assert pairs.labels == {"translate": labels}
     assert pairs.counts == {"translate": 3.0}
+
+
+def test_a_compiled_peer_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", sys.executable)
+    assert training.has_compiler()
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    assert not training.has_compiler()
+    without = Namespace(**vars(ARGUMENTS) | {"compiled": True, "peers": True})
+    for program in ("fairseq", "joeynmt", "eole"):
+        setattr(without, f"{program}_python", None)
+    row = translation_row(SHAPE, torch.float32, without)
+    assert row.missing["HF compiled"].startswith("there is no C++ compiler")
+    assert not any("compiled" in each.name for each in row.contestants)
+
+
+def test_memory_is_that_of_updates_in_gib() -> None:
+    row = memory_row(SHAPE, "fp32", 1)
+    own, peer = row.contestants
+    assert (own.name, peer.name) == ("masscli fp32", "torch fp32")
+    assert 0 < own.turn(0.0).wall < 1
 
 
 def test_operations_are_sorted_by_what_calls_them() -> None:

@@ -6,6 +6,8 @@ Weights and tokens are random, since speed does not depend on them.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -22,6 +24,13 @@ from tests.benchmarks.speed.measure import Contestant, units_per_second
 CPU = torch.device("cpu")
 NO_TRANSFORMERS = {"HF": "transformers is not installed"}
 """Why a row lacks the models of Hugging Face."""
+NO_COMPILER = {"HF compiled": "there is no C++ compiler (g++, or that of CXX)"}
+"""Why a row lacks compiled models."""
+
+
+def has_compiler() -> bool:
+    """Return whether there is a C++ compiler, which `torch.compile` needs on a CPU."""
+    return shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
 @dataclass(frozen=True)
