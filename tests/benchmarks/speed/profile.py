@@ -26,12 +26,21 @@ SCOPES = {
 }
 """What stands in the name of an operation that calls all those of a kind."""
 OPERATIONS = {
-    PRODUCTS: ("mm", "addmm", "matmul", "linear"),
+    PRODUCTS: ("mm", "addmm", "matmul", "linear", "int_mm", "weight_int"),
     "attention": ("bmm", "baddbmm", "softmax"),
     "dropout": ("dropout", "bernoulli", "random", "ge"),
     "norm": ("layer_norm", "native_layer_norm"),
     "loss": ("log_softmax", "nll_loss", "logsumexp"),
-    "rounding to 8 bits": ("abs", "amax", "clamp", "addcmul", "div"),
+    "rounding to 8 bits": (
+        "abs",
+        "amax",
+        "aminmax",
+        "clamp",
+        "addcmul",
+        "div",
+        "quantize",
+        "dequantize",
+    ),
     "choice of hypotheses": ("topk", "sort", "gather", "where", "masked_fill"),
     "casts and copies": (
         "to_copy",

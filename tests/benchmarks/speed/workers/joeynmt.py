@@ -99,18 +99,21 @@ def training(settings: dict[str, Any]) -> Step:
     }
     args = parse_train_args(options)
     model.loss_function = (args.loss, args.label_smoothing)
-    manager = TrainManager(
-        rank=0,
-        model=model,
-        model_dir=Path(tempfile.mkdtemp()),
-        device=CPU,
-        autocast={
-            "device_type": "cpu",
-            "dtype": torch.bfloat16,
-            "enabled": settings["precision"] == "bf16",
-        },
-        train_args=args,
-    )
+    autocast = {
+        "device_type": "cpu",
+        "dtype": torch.bfloat16,
+        "enabled": settings["precision"] == "bf16",
+    }
+    # The folder is for its log, which gets no entry, and for checkpoints.
+    with tempfile.TemporaryDirectory() as folder:
+        manager = TrainManager(
+            rank=0,
+            model=model,
+            model_dir=Path(folder),
+            device=CPU,
+            autocast=autocast,
+            train_args=args,
+        )
     source, target = random_ids(settings, 2)
     # The end symbol is the last target, and is not read.
     target[:, -1] = model.eos_index
