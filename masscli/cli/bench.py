@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from masscli.core.errors import MasscliError
+from masscli.core.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -118,6 +119,8 @@ def run(
     from masscli.training.bench.workload import Workload
     from masscli.training.precision import choose_device, choose_dtype
 
+    # Training does so, too; the peers in this process gain as well.
+    keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
     torch_device = choose_device(device)
