@@ -24,10 +24,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK = 2**21
-"""How many logits are held at a time on a CPU: 8 MiB in fp32, which stays in the processor's cache."""
-GPU_CHUNKS = 16
-"""How many times CHUNK logits are held at a time on a GPU."""
+CHUNK_BYTES = 2**23
+"""How many bytes of logits are held at a time on a CPU: 8 MiB, which stay in the processor's cache. Smaller
+chunks would be slower, since each adds a product to the gradient of all weights."""
+GPU_CHUNKS = 8
+"""How many times CHUNK_BYTES of logits are held at a time on a GPU."""
 
 
 def linear_cross_entropy(
@@ -127,7 +128,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         buffers = hidden.new_empty(2, chunk_rows, vocab_size)
         for start in range(0, rows, chunk_rows):
             hidden_CD = hidden[start : start + chunk_rows]
-            labels_C1 = labels[start : start + chunk_rows, None]
+            labels_C = labels[start : start + chunk_rows]
             size = hidden_CD.shape[0]
             logits_CV = buffers[0, :size]
             probs_CV = buffers[1, :size]
@@ -136,13 +137,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
             # See the formula at the top of the module.
             log_z_C = logits_CV.amax(-1).float() - probs_CV.amax(-1).float().log()
             log_normalizers += log_z_C.sum(dtype=sum_dtype)
-            label_logits += logits_CV.gather(1, labels_C1).sum(dtype=sum_dtype)
+            rows_C = torch.arange(size, device=hidden.device)
+            label_logits += logits_CV[rows_C, labels_C].sum(dtype=sum_dtype)
             if gradients is not None:
                 # The buffer of probabilities becomes the gradient of the logits.
                 grad_CV = probs_CV
-                grad_CV.scatter_add_(
-                    1, labels_C1, grad_CV.new_full((size, 1), smoothing - 1.0)
-                )
+                # On a CPU, `scatter_add_` would copy the whole buffer.
+                grad_CV[rows_C, labels_C] -= 1.0 - smoothing
                 gradients.add_chunk(start, hidden_CD, grad_CV, cast_weight)
 
         # The backward pass scales the gradients in place, so they are plain attributes, not saved tensors.
@@ -193,10 +194,11 @@ def _write_logits(
 def _chunk_rows(hidden: Tensor, vocab_size: int) -> int:
     """Return how many rows of `hidden` (N, D) to process at a time, at least 1.
 
-    Their logits are at most CHUNK numbers, or GPU_CHUNKS times as many on a GPU, unless one row has more.
+    Their logits are at most CHUNK_BYTES, or GPU_CHUNKS times as many on a GPU, unless one row has more.
     """
-    chunk = CHUNK
+    chunk_bytes = CHUNK_BYTES
     if hidden.device.type != "cpu":
-        chunk *= GPU_CHUNKS
+        chunk_bytes *= GPU_CHUNKS
+    chunk_rows = chunk_bytes // (vocab_size * hidden.element_size())
     # A vocabulary above the chunk still gets one row, and an empty batch a buffer of one row.
-    return min(max(1, chunk // vocab_size), max(1, hidden.shape[0]))
+    return min(max(1, chunk_rows), max(1, hidden.shape[0]))

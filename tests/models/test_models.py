@@ -663,7 +663,7 @@ def test_linear_cross_entropy_is_cross_entropy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        loss_module, "CHUNK", 7 * V
+        loss_module, "CHUNK_BYTES", 7 * V * dtype.itemsize
     )  # 23 rows are three chunks and a bit
     hidden, weight, labels = (
         torch.randn(23, 16).to(dtype),
