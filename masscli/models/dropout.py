@@ -33,6 +33,17 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     return x * keep_mask(x.shape, p, x.dtype)
 
 
+def add_dropout(x: Tensor, y: Tensor, p: float, training: bool) -> Tensor:
+    """Return `x` plus `dropout(y, p, training)`, in one pass over the numbers on a CPU.
+
+    `x` and `y` have the same shape and dtype. In bf16 and fp16 the pass rounds once, where a product and a
+    sum would round twice.
+    """
+    if p == 0.0 or not training or y.device.type != "cpu":
+        return x + dropout(y, p, training)
+    return torch.addcmul(x, y, keep_mask(y.shape, p, y.dtype))
+
+
 def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
     """Return a random dropout mask on the CPU, to multiply with: 0 with probability `p`, else 1 / (1 - p).
 

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from masscli.models.attention import CrossAttention, SelfAttention
 from masscli.models.cache import Cache, LayerCache
 from masscli.models.config import ModelConfig
-from masscli.models.dropout import dropout
+from masscli.models.dropout import add_dropout, dropout
 from masscli.models.linear import LayerNorm, Linear
 from masscli.models.lm_head import activation
 
@@ -184,7 +184,7 @@ class Layer(nn.Module):
 
     def _add(self, x: Tensor, y: Tensor, norm: LayerNorm) -> Tensor:
         """Return block input x plus dropout of block output y, normalized if the layer is post-norm."""
-        x = x + dropout(y, self.dropout, self.training)
+        x = add_dropout(x, y, self.dropout, self.training)
         if self.pre_norm:
             return x
         normed: Tensor = norm(x)

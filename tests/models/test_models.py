@@ -20,7 +20,7 @@ from masscli.models import attention
 from masscli.models import loss as loss_module
 from masscli.models.attention import attend
 from masscli.models.config import ModelConfig
-from masscli.models.dropout import dropout, keep_mask
+from masscli.models.dropout import add_dropout, dropout, keep_mask
 from masscli.models.input_embedding import sinusoids
 from masscli.models.loss import linear_cross_entropy
 from masscli.models.presets import presets, resolve
@@ -758,6 +758,25 @@ def test_dropout_follows_the_seed() -> None:
 
     assert torch.equal(draw(1), draw(1))
     assert not torch.equal(draw(1), draw(2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_sum_with_dropout_is_the_sum_of_both(dtype: torch.dtype) -> None:
+    x, y = (torch.randn(50, 30).to(dtype).requires_grad_() for _ in range(2))
+    slope = torch.randn(50, 30).to(dtype)
+    torch.manual_seed(3)
+    found = add_dropout(x, y, 0.3, True)
+    torch.manual_seed(3)
+    wanted = x + dropout(y, 0.3, True)
+    # One rounding in place of two.
+    assert torch.allclose(found, wanted, rtol=0, atol=8 * torch.finfo(dtype).eps)
+    for a, b in zip(
+        torch.autograd.grad(found, (x, y), slope),
+        torch.autograd.grad(wanted, (x, y), slope),
+        strict=True,
+    ):
+        assert torch.equal(a, b)
+    assert torch.equal(add_dropout(x, y, 0.3, False), x + y)
 
 
 def test_no_dropout_is_nothing_at_all() -> None:
