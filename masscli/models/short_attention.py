@@ -2,10 +2,12 @@
 
 Translation works on sentences of a dozen or two tokens, where PyTorch's CPU kernels spend their time on
 everything but arithmetic: the flash kernel is built for long rows, a softmax over fewer than 16 keys is not
-vectorized (ten times the time per number), batched products of such sizes are slower in bf16 than in fp32,
-and each view, cast and transposition is a copy. So one function here reads the fused projections as they are,
-copies each once into the fp32 layout that products want, pads the keys to 16, and in the backward pass writes
-the gradient of the fused projection directly. Sums are fp32 whatever the dtype of the input.
+vectorized (ten times the time per number), and each view, cast and transposition is a copy. So one function
+here reads the fused projections as they are, copies each once into the layout that products want, pads the
+keys to 16, and in the backward pass writes the gradient of the fused projection directly.
+
+With a bf16 input the products are bf16, too: their results are rounded to bf16, while mask, softmax, dropout
+and the gradients of these are fp32, as under PyTorch's autocast. With any other input everything is fp32.
 
 Shapes: B rows, T queries, L keys, P keys with padding, H heads, K head size, D = H*K; G = B*H.
 """
@@ -64,14 +66,14 @@ class _ShortAttention(torch.autograd.Function):
             if mask is None:
                 mask = torch.zeros(1, 1, 1, keys)
             mask = F.pad(mask, (0, padding), value=MASKED_SCORE)
+        softmax_dtype = torch.get_default_dtype()
         q_GTK = _copy_for_products(q_BHTK, 0)
         k_GPK = _copy_for_products(k_BHLK, padding)
         v_GPK = _copy_for_products(v_BHLK, padding)
         # The copy may be scaled in place.
         q_GTK *= size**-0.5
-        scores_BHTP = torch.bmm(q_GTK, k_GPK.transpose(1, 2)).view(
-            rows, heads, queries, keys + padding
-        )
+        scores_GTP = torch.bmm(q_GTK, k_GPK.transpose(1, 2)).to(softmax_dtype)
+        scores_BHTP = scores_GTP.view(rows, heads, queries, keys + padding)
         if mask is not None:
             scores_BHTP += mask
         weights_BHTP = torch._softmax(scores_BHTP, -1, False)
@@ -81,7 +83,8 @@ class _ShortAttention(torch.autograd.Function):
         if p:
             keep = keep_mask(weights_BHTP.shape, p, weights_BHTP.dtype)
             dropped_BHTP = weights_BHTP * keep
-        mixed_GTK = torch.bmm(dropped_BHTP.view(-1, queries, keys + padding), v_GPK)
+        dropped_GTP = dropped_BHTP.view(-1, queries, keys + padding).to(v_GPK.dtype)
+        mixed_GTK = torch.bmm(dropped_GTP, v_GPK)
         mixed_BTHK = mixed_GTK.view(rows, heads, queries, size).transpose(1, 2)
 
         ctx.save_for_backward(q_GTK, k_GPK, v_GPK, weights_BHTP, keep)
@@ -110,11 +113,11 @@ class _ShortAttention(torch.autograd.Function):
         dropped_BHTP = weights_BHTP
         if keep is not None:
             dropped_BHTP = weights_BHTP * keep
-        grad_v_GPK = torch.bmm(
-            dropped_BHTP.view(-1, queries, padded_keys).transpose(1, 2), grad_mixed_GTK
-        )
-        grad_weights_BHTP = torch.bmm(grad_mixed_GTK, v_GPK.transpose(1, 2)).view_as(
-            weights_BHTP
+        dropped_GTP = dropped_BHTP.view(-1, queries, padded_keys).to(v_GPK.dtype)
+        grad_v_GPK = torch.bmm(dropped_GTP.transpose(1, 2), grad_mixed_GTK)
+        grad_weights_GTP = torch.bmm(grad_mixed_GTK, v_GPK.transpose(1, 2))
+        grad_weights_BHTP = grad_weights_GTP.view_as(weights_BHTP).to(
+            weights_BHTP.dtype
         )
         if keep is not None:
             grad_weights_BHTP *= keep
@@ -126,7 +129,9 @@ class _ShortAttention(torch.autograd.Function):
         if ctx.mask_shape is not None:
             # The gradient of a broadcast mask is the sum over the dimensions along which it was broadcast.
             grad_mask = grad_scores_BHTP.sum_to_size(ctx.mask_shape)[..., : ctx.keys]
-        grad_scores_GTP = grad_scores_BHTP.view(-1, queries, padded_keys)
+        grad_scores_GTP = grad_scores_BHTP.view(-1, queries, padded_keys).to(
+            k_GPK.dtype
+        )
         # The saved queries are scaled already, so the gradient of the keys needs no factor.
         grad_q_GTK = torch.bmm(grad_scores_GTP, k_GPK).mul_(size**-0.5)
         grad_k_GPK = torch.bmm(grad_scores_GTP.transpose(1, 2), q_GTK)
@@ -160,10 +165,16 @@ def _split_projections(
 
 
 def _copy_for_products(x: Tensor, padding: int) -> Tensor:
-    """Copy x (B, H, L, K), of any layout and dtype, to fp32 (B*H, L + padding, K), with zeros at the end."""
+    """Copy x (B, H, L, K), of any layout, to (B*H, L + padding, K), with zeros at the end.
+
+    The result is bf16 if x is, and fp32 otherwise.
+    """
     rows, heads, length, size = x.shape
+    dtype = torch.get_default_dtype()
+    if x.dtype == torch.bfloat16:
+        dtype = torch.bfloat16
     # Writing into a new block casts, transposes and pads in one pass.
-    out = torch.empty(rows, heads, length + padding, size)
+    out = torch.empty(rows, heads, length + padding, size, dtype=dtype)
     out[:, :, :length] = x
     out[:, :, length:] = 0.0
     return out.view(-1, length + padding, size)

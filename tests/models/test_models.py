@@ -207,6 +207,27 @@ def test_short_attention_has_the_values_and_gradients_of_plain_products(
         assert close(a, b)
 
 
+@pytest.mark.parametrize("keys", [5, 16, 60])
+def test_short_attention_in_bf16_differs_by_its_rounding_only(keys: int) -> None:
+    """Compare with the same numbers in fp32, for values, gradients and the gradient of a learned mask."""
+    rows, heads, size = 4, 2, 32
+    fused = torch.randn(rows, keys, 3 * heads * size).bfloat16().requires_grad_()
+    exact = fused.detach().float().requires_grad_()
+    mask = torch.randn(rows, 1, keys, keys, requires_grad=True)
+    slope = torch.randn(rows, keys, heads * size).bfloat16()
+    torch.manual_seed(5)
+    found = short_attention(fused, None, heads, mask, 0.1)
+    ours = torch.autograd.grad(found, (fused, mask), slope)
+    torch.manual_seed(5)
+    wanted = short_attention(exact, None, heads, mask, 0.1)
+    theirs = torch.autograd.grad(wanted, (exact, mask), slope.float())
+    assert found.dtype == ours[0].dtype == torch.bfloat16
+    assert ours[1].dtype == torch.float32
+    for a, b in zip((found, *ours), (wanted, *theirs), strict=True):
+        error = (a.detach().float() - b.detach()).norm() / b.detach().norm()
+        assert float(error) < 0.01
+
+
 @pytest.mark.parametrize("norm", ["post", "pre"])
 @pytest.mark.parametrize("activation", ["relu", "gelu", "swish"])
 def test_a_layer_is_the_published_one(norm: str, activation: str) -> None:
