@@ -46,6 +46,7 @@ class Constraints:
         # Limits and prefixes stay on the CPU, so that reading them does not wait for the accelerator.
         # The search counts forced tokens as steps, so they are added to the limits here.
         self.limits = limits.cpu() + len(forced)
+        self.shortest_limit = int(self.limits.min())
         forbidden = set(vocabulary.special_ids) - {vocabulary.eos, vocabulary.unk}
         if allowed is not None:
             forbidden.update((~allowed).nonzero()[:, 0].tolist())
@@ -63,6 +64,7 @@ class Constraints:
     def keep(self, sentences: Tensor) -> None:
         """Drop the limits and prefixes of all sentences but those with these indices (1-D, on the CPU)."""
         self.limits = self.limits[sentences]
+        self.shortest_limit = int(self.limits.min())
         if self.prefixes is not None:
             self.prefixes = self.prefixes[sentences]
 
@@ -78,11 +80,25 @@ class Constraints:
             scores[..., self.forced[step]] = 0.0
             return
         forced_pieces = self._forced_pieces(step)
+        if forced_pieces is None:
+            self._apply_rules(scores, history)
+            return
         forced_sentences = (forced_pieces >= 0).nonzero()[:, 0]
         pieces = forced_pieces[forced_sentences].to(self.device)
         sentences = forced_sentences.to(self.device)
         # (F, W): the model's own scores of the F forced pieces, before any rule overwrites them.
         forced_scores = scores[sentences, :, pieces]
+        self._apply_rules(scores, history)
+        # A forced piece is the only one left, with the model's own score.
+        scores[sentences] = -torch.inf
+        scores[sentences, :, pieces] = forced_scores
+
+    def _apply_rules(self, scores: Tensor, history: Tensor) -> None:
+        """Apply penalties and bans, which are the same for all sentences, in place to scores (S, W, V).
+
+        `history` (S, W, t) holds the pieces that were generated so far, forced tokens included.
+        """
+        step = history.shape[2]
 
         # What repeats costs more, also in the score, as in Hugging Face's beam search.
         if self.config.repetition_penalty != 1 and step:
@@ -96,23 +112,24 @@ class Constraints:
         if 0 < self.config.no_repeat_ngram_size <= step:
             forbid_repeats(scores, history, self.config.no_repeat_ngram_size)
         if step < len(self.forced) + self.config.min_len:
-            scores[..., self.vocabulary.eos] = -torch.inf
-        # A forced piece is the only one left, with the model's own score.
-        if len(sentences):
-            scores[sentences] = -torch.inf
-            scores[sentences, :, pieces] = forced_scores
+            scores[..., self.vocabulary.eos].fill_(-torch.inf)
 
-    def _forced_pieces(self, step: int) -> Tensor:
+    def _forced_pieces(self, step: int) -> Tensor | None:
         """Return the piece (S,) that each sentence must take at position `step`, or -1 where it is free.
 
-        That is the end symbol at the length limit, or else a piece of the prefix. `step` counts from 0, the
-        tokens of `forced` included, and must lie behind these.
+        That is the end symbol at the length limit, or else a piece of the prefix; the result is None where
+        all sentences are free. `step` counts from 0, the tokens of `forced` included, and must lie behind
+        these.
         """
-        # The end symbol at the length limit overrides a prefix.
-        forced = torch.full_like(self.limits, -1)
         prefix_step = step - len(self.forced)
-        if self.prefixes is not None and prefix_step < self.prefixes.shape[1]:
+        in_prefix = self.prefixes is not None and prefix_step < self.prefixes.shape[1]
+        # Most steps are of this kind.
+        if not in_prefix and step < self.shortest_limit:
+            return None
+        forced = torch.full_like(self.limits, -1)
+        if self.prefixes is not None and in_prefix:
             forced = self.prefixes[:, prefix_step]
+        # The end symbol at the length limit overrides a prefix.
         return torch.where(self.limits <= step, self.vocabulary.eos, forced)
 
 

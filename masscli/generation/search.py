@@ -195,9 +195,10 @@ class _Search:
     def _collect_done(self, step: int) -> None:
         """Mark the sentences that are done after step number `step` (from 0), and store their results."""
         limits = self.constraints.limits.to(self.sums.device)
+        best_sums = self.sums.amax(1)
         # A negative unkpen is a bonus for every unknown piece that may still come.
-        bonus = max(0.0, -self.config.unkpen) * (limits - step - 1)
-        best_sums = self.sums.amax(1) + bonus
+        if self.config.unkpen < 0:
+            best_sums = best_sums - self.config.unkpen * (limits - step - 1)
         # The next step gives hypotheses of step + 1 pieces and the end symbol at the earliest.
         over = self.pool.unbeatable(best_sums, step + 2, (limits + 1).double())
         if self.config.early_stop:

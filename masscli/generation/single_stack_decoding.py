@@ -112,14 +112,17 @@ def decode_step(model: Transformer, token: Tokens, cache: Cache) -> Tensor:
         bias: Tensor = model.relative(current_position, cache.slot_positions)
         mask = bias if mask is None else bias + mask
     positions = current_position.repeat_interleave(cache.width, 0)
-    x_N1D = model.inputs(replace(token, positions=positions), name)
+    # The rows of a sentence attend together.
+    x_SWD = model.inputs(replace(token, positions=positions), name).view(
+        cache.sentences, cache.width, -1
+    )
     for (attention_layer, ffn_layer), layer_cache in zip(
         stack.layer_halves, cache.layers, strict=True
     ):
-        x_N1D = ffn_layer.ffn_block(
-            attention_layer.attention_block_step(x_N1D, mask, cache, layer_cache, 0)
+        x_SWD = ffn_layer.ffn_block(
+            attention_layer.attention_block_step(x_SWD, mask, cache, layer_cache, 0)
         )
-    return stack.apply_norm(x_N1D)
+    return stack.apply_norm(x_SWD).flatten(0, 1)[:, None]
 
 
 def _single_stack(model: Transformer) -> tuple[Literal["encoder", "decoder"], Stack]:

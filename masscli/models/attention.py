@@ -70,21 +70,17 @@ class SelfAttention(nn.Module):
         mask: Tensor | None,
         cache: LayerCache,
         first_slot: int,
-        width: int,
     ) -> Tensor:
-        """Return the self-attention output (S*W, 1, D) of one new token for each of W rows of S sentences.
+        """Return the self-attention output (S, W, D) of one new token for each of W rows of S sentences.
 
-        x (S*W, 1, D) are the new tokens, and `width` is W. Their keys and values are stored in `cache`, in
-        the W slots from `first_slot` on, and each row attends to the slots that `mask` (additive,
-        broadcastable to (S, H, W, slots)) does not hide.
+        x (S, W, D) are the new tokens. Their keys and values are stored in `cache`, in the W slots from
+        `first_slot` on, and each row attends to the slots that `mask` (additive, broadcastable to
+        (S, H, W, slots)) does not hide.
         """
-        rows, _, dim = x.shape
         # The W rows of a sentence attend as W queries to one set of keys.
-        q_SHWK, k_SHWK, v_SHWK = self._project_in(x.view(rows // width, width, dim))
+        q_SHWK, k_SHWK, v_SHWK = self._project_in(x)
         keys, values = cache.append(k_SHWK, v_SHWK, first_slot)
-        return self._project_out(
-            _join_heads(attend(q_SHWK, keys, values, mask, 0.0))
-        ).view(rows, 1, dim)
+        return self._project_out(_join_heads(attend(q_SHWK, keys, values, mask, 0.0)))
 
     def _project_in(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Project x (B, T, D) to queries, keys and values, each (B, H, T, K)."""
@@ -211,20 +207,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Te
         k = k.float()
         v = v.float()
     # bmm wants one batch dimension, so rows and heads become one.
-    q = q.reshape(-1, queries, size)
-    k = k.reshape(-1, keys, size)
-    v = v.reshape(-1, keys, size)
-    scores = torch.bmm(q * size**-0.5, k.transpose(1, 2)).view(
-        rows, heads, queries, keys
-    )
+    k = k.flatten(0, 1)
+    v = v.flatten(0, 1)
+    scores = torch.bmm(q.flatten(0, 1).mul(size**-0.5), k.transpose(1, 2))
     if mask is not None:
-        scores += mask
+        # A view of the scores, which are added to in place.
+        scores.view(rows, heads, queries, keys).add_(mask)
     weights = dropout(scores.softmax(-1), p, training=p > 0)
-    return (
-        torch.bmm(weights.view(-1, queries, keys), v)
-        .view(rows, heads, queries, size)
-        .to(dtype)
-    )
+    mixed = torch.bmm(weights, v).view(rows, heads, queries, size)
+    return mixed.to(dtype)
 
 
 def _use_short_attention(x: Tensor, keys: Tensor) -> bool:

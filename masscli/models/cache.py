@@ -2,10 +2,12 @@
 
 Shapes: S sentences, W rows (beams) per sentence, H heads, L source tokens, C steps of capacity, K head size.
 
-Self-attention keys are never moved when beams are reordered. A sentence keeps the keys of all its rows, step
-t in slots t*W to t*W+W-1, and `ancestor_mask` says which slots belong to the history of each row. Reordering
-is then a gather of a small bit matrix, and the attention products have W query rows instead of one.
-Cross-attention keys are computed once per source.
+Self-attention keys are not moved when beams are reordered. A sentence keeps the keys of all its rows, W slots
+for each step, and `ancestor_mask` says which slots belong to the history of each row. Reordering is then a
+gather of a small bit matrix, and the attention products have W query rows instead of one. Since beams soon
+have most of their histories in common, many slots are in no history any more; every few steps these are
+dropped, so that attention reads little more than one history. Cross-attention keys are computed once per
+source.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from torch import Tensor
 STEPS_OF_GROWTH = 16
 """How many decoding steps a cache has room for before the first one, and how many more whenever it is
 full."""
+STEPS_BETWEEN_COMPACTIONS = 4
+"""After how many decoding steps a cache looks for slots that no row needs any more."""
 
 
 @dataclass(slots=True)
@@ -45,7 +49,7 @@ class LayerCache:
         end = first_slot + width
         # Capacity grows by several steps at once, because every growth copies the whole cache.
         if end > self.keys.shape[2]:
-            extra = keys.new_zeros(
+            extra = keys.new_empty(
                 *keys.shape[:2], STEPS_OF_GROWTH * width, keys.shape[3]
             )
             self.keys = torch.cat([self.keys, extra], 2)
@@ -53,6 +57,20 @@ class LayerCache:
         self.keys[:, :, first_slot:end] = keys
         self.values[:, :, first_slot:end] = values
         return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def keep_slots(self, slots: Tensor) -> None:
+        """Move the slots with these indices, (S, n) for n slots of each sentence, to the front, in this order.
+
+        What was in the slots from n on is lost.
+        """
+        sentences, heads, capacity, size = self.keys.shape
+        first_slots = torch.arange(sentences * heads, device=slots.device) * capacity
+        rows = first_slots.view(sentences, heads, 1) + slots[:, None]
+        kept = slots.shape[1]
+        for tensor in (self.keys, self.values):
+            # Selecting whole rows is many times faster than gathering single numbers.
+            moved = tensor.view(-1, size).index_select(0, rows.flatten())
+            tensor[:, :, :kept] = moved.view(sentences, heads, kept, size)
 
 
 @dataclass(slots=True)
@@ -70,8 +88,8 @@ class Cache:
     length: int = 0
     """Number of decoding steps so far, the one that `advance` has started included."""
     prompt_slots: int = 0
-    """Number of slots at the front that hold a prompt, which all rows of a sentence share; 0 without a
-    prompt."""
+    """Number of slots at the front that held a prompt at first, which all rows of a sentence share; 0 without
+    a prompt."""
     slot_positions: Tensor | None = None
     """(S, slots) the position of the token in each slot where a prompt is continued, else None."""
 
@@ -83,7 +101,7 @@ class Cache:
     @property
     def current_slot(self) -> int:
         """Return the index of the first of the W slots of the step that `advance` has started."""
-        return self.prompt_slots + (self.length - 1) * self.width
+        return self.ancestor_mask.shape[2] - self.width
 
     def advance(self) -> Tensor | None:
         """Start the next decoding step: add W slots for it to the masks and positions of this cache.
@@ -127,13 +145,35 @@ class Cache:
     def reorder(self, parents: Tensor) -> None:
         """Give each row n the history of row `parents[n]`, which must be a row of the same sentence.
 
-        `parents` (S*W,) are row numbers in the whole batch. Only the mask changes; no keys are moved.
+        `parents` (S*W,) are row numbers in the whole batch. Only the mask changes, unless it is time to drop
+        the slots that are in no history any more.
         """
         # A single row has no other row to continue.
-        if self.width > 1:
-            self.ancestor_mask = self.ancestor_mask.flatten(0, 1)[parents].view_as(
-                self.ancestor_mask
-            )
+        if self.width == 1:
+            return
+        self.ancestor_mask = self.ancestor_mask.flatten(0, 1)[parents].view_as(
+            self.ancestor_mask
+        )
+        if self.length % STEPS_BETWEEN_COMPACTIONS == 0:
+            self._compact()
+
+    def _compact(self) -> None:
+        """Drop slots that are in no row's history, the same number of slots from each sentence."""
+        needed = self.ancestor_mask.any(1)
+        kept = int(needed.sum(1).max())
+        # Moving keys pays off only where many slots are dropped.
+        if kept > 0.75 * needed.shape[1]:
+            return
+        # A stable sort puts what is needed last, in the order of the steps; sentences that need fewer slots
+        # than others keep some that stay hidden.
+        slots = needed.int().sort(dim=1, stable=True).indices[:, -kept:]
+        self.ancestor_mask = self.ancestor_mask.gather(
+            2, slots[:, None].expand(-1, self.width, -1)
+        )
+        if self.slot_positions is not None:
+            self.slot_positions = self.slot_positions.gather(1, slots)
+        for layer in self.layers:
+            layer.keep_slots(slots)
 
     def keep(self, sentences: Tensor) -> None:
         """Drop all sentences but those with these indices (1-D), and order these as the indices are."""

@@ -29,8 +29,7 @@ MAX_WEIGHT = 127
 ZERO_POINT = 128
 """Inputs are stored as unsigned 8-bit numbers, of which this one means zero."""
 SMALLEST_SCALE = 1e-12
-"""Lower bound of the largest absolute value of a row of inputs or weights, so that none is divided by
-zero."""
+"""Lower bound of the largest absolute value of a row of weights, so that none is divided by zero."""
 
 
 class Int8Linear(nn.Module):
@@ -57,15 +56,19 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out), both in fp32."""
-        largest = x.abs().amax(-1, keepdim=True).clamp_(min=SMALLEST_SCALE)
+        largest = x.abs().amax(-1, keepdim=True)
+        # A row of zeros becomes NaN here, which the kernel rounds to some 8-bit number or other; its product
+        # is then multiplied by the largest value, 0.
         product: Tensor = (
             torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
                 x / largest, 1 / self.steps, ZERO_POINT, self.packed
             )
         )
+        # PyTorch multiplies and adds in one call element by element where shapes differ, but here in vectors.
+        product.mul_(largest)
         if self.bias is None:
-            return product.mul_(largest)
-        return torch.addcmul(self.bias, product, largest)
+            return product
+        return product.add_(self.bias)
 
 
 def input_steps() -> int:

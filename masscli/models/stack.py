@@ -143,16 +143,14 @@ class Layer(nn.Module):
         layer: LayerCache,
         language: int,
     ) -> Tensor:
-        """Apply self-attention and cross-attention (if any) to one new token x (S*W, 1, D) of each row.
+        """Apply self-attention and cross-attention (if any) to one new token of each row, x (S, W, D).
 
-        Return (S*W, 1, D). The keys and values of the token are stored in `layer`, this layer's part of
-        `cache`, at the current slot. `mask` is the additive self-attention mask (S, 1, W, slots), and
+        Return (S, W, D). The keys and values of the tokens are stored in `layer`, this layer's part of
+        `cache`, in its current slots. `mask` is the additive self-attention mask (S, 1, W, slots), and
         `language` the index of the target language.
         """
         normed = self._norm_before(x, self.self_norm)
-        y = self.self_attention.step(
-            normed, mask, layer, cache.current_slot, cache.width
-        )
+        y = self.self_attention.step(normed, mask, layer, cache.current_slot)
         x = self._add(x, y, self.self_norm)
         if (
             self.cross_attention is not None
@@ -160,12 +158,10 @@ class Layer(nn.Module):
             and layer.cross is not None
         ):
             # Rows of one sentence share the memory, so they attend as W queries of one batch entry.
-            query = self._norm_before(x, self.cross_norm).view(
-                cache.sentences, cache.width, -1
-            )
+            query = self._norm_before(x, self.cross_norm)
             y = self.cross_attention.step(
                 query, layer.cross, cache.cross_mask, language
-            ).view_as(x)
+            )
             x = self._add(x, y, self.cross_norm)
         return x
 

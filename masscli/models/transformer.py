@@ -175,13 +175,15 @@ class Transformer(nn.Module):
         x = self.inputs(target, "decoder", cache.length)
         # The position must be read before the cache is advanced, which counts the new token.
         mask = cache.advance()
+        # The rows of a sentence attend together.
+        x = x.view(cache.sentences, cache.width, -1)
         for (attention_layer, ffn_layer), layer in zip(
             self.decoder.layer_halves, cache.layers, strict=True
         ):
             x = ffn_layer.ffn_block(
                 attention_layer.attention_block_step(x, mask, cache, layer, language)
             )
-        return self.decoder.apply_norm(x)
+        return self.decoder.apply_norm(x).flatten(0, 1)[:, None]
 
     def decode_with_weights(
         self, target: Tokens, memory: Memory, layer: int, heads: int
@@ -225,7 +227,6 @@ class Transformer(nn.Module):
         dtype = self.cache_dtype(device)
         heads = self.config.for_stack("decoder").heads
         shape = (rows, heads, STEPS_OF_GROWTH * width, self.config.dim // heads)
-        empty = torch.zeros(shape, dtype=dtype, device=device)
         layers = []
         for layer, _ in self.decoder.layer_halves:
             assert layer.cross_attention is not None
@@ -234,8 +235,11 @@ class Transformer(nn.Module):
             # off.
             cross_keys = keys.to(dtype, memory_format=torch.contiguous_format)
             cross_values = values.to(dtype, memory_format=torch.contiguous_format)
+            # No slot is read before it is written.
+            empty_keys = torch.empty(shape, dtype=dtype, device=device)
+            empty_values = torch.empty_like(empty_keys)
             layers.append(
-                LayerCache(empty.clone(), empty.clone(), (cross_keys, cross_values))
+                LayerCache(empty_keys, empty_values, (cross_keys, cross_values))
             )
         no_slots = torch.zeros(rows, width, 0, dtype=torch.bool, device=device)
         return Cache(width, layers, memory.mask, no_slots)
