@@ -64,11 +64,9 @@ class Int8Linear(nn.Module):
                 x / largest, 1 / self.steps, ZERO_POINT, self.packed
             )
         )
-        # PyTorch multiplies and adds in one call element by element where shapes differ, but here in vectors.
-        product.mul_(largest)
         if self.bias is None:
-            return product
-        return product.add_(self.bias)
+            return product.mul_(largest)
+        return torch.addcmul(self.bias, product, largest)
 
 
 def input_steps() -> int:
