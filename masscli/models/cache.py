@@ -59,7 +59,7 @@ class LayerCache:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def keep_slots(self, slots: Tensor) -> None:
-        """Move the slots with these indices, (S, n) for n slots of each sentence, to the front, in this order.
+        """Move the slots with these indices, n for each sentence (S, n), to the front, in this order.
 
         What was in the slots from n on is lost.
         """

@@ -49,6 +49,18 @@ def test_zeros_stay_zeros() -> None:
     assert torch.equal(layer(torch.ones(2, 16)), torch.zeros(2, 8))
 
 
+@pytest.mark.parametrize("width", [16, 17, 512])
+def test_a_row_of_zeros_has_the_bias_as_its_result(width: int) -> None:
+    torch.manual_seed(4)
+    bias = torch.randn(24)
+    layer = Int8Linear(torch.randn(24, width), bias)
+    x = torch.randn(6, width)
+    result = layer(x)
+    x[2] = 0.0
+    assert torch.equal(layer(x)[2], bias)
+    assert torch.equal(layer(x)[3], result[3])
+
+
 def test_a_row_does_not_depend_on_its_batch() -> None:
     torch.manual_seed(2)
     layer = Int8Linear(torch.randn(96, 64), torch.randn(96))

@@ -19,6 +19,7 @@ from masscli.data.batches.batch import Tokens
 from masscli.models import attention
 from masscli.models import loss as loss_module
 from masscli.models.attention import attend
+from masscli.models.cache import STEPS_OF_GROWTH, Cache
 from masscli.models.config import ModelConfig
 from masscli.models.dropout import add_dropout, dropout, keep_mask
 from masscli.models.input_embedding import sinusoids
@@ -643,6 +644,29 @@ def test_cached_states_are_those_without_cache(options: dict[str, Any]) -> None:
             source = Tokens(source.ids[stay], source.lengths[stay])
             rows = rows.view(sentences, width, -1)[stay].flatten(0, 1)
         rows = torch.cat([rows, torch.randint(1, V, (len(rows), 1))], 1)
+
+
+def test_slots_that_no_beam_needs_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Follow three beams of two sentences in a cache that drops slots, and in one that never does."""
+    model, width, steps = make((), positions="learned"), 3, 24
+    source = block(5, 3)
+    dropping, keeping = model.prefill(source, width), model.prefill(source, width)
+    rng = np.random.default_rng(4)
+    for _ in range(steps):
+        rows = Tokens(torch.randint(1, V, (2 * width, 1)), torch.ones(2 * width))
+        assert close(
+            model.decode(rows, None, dropping), model.decode(rows, None, keeping)
+        )
+        parents = torch.from_numpy(
+            np.concatenate([rng.integers(3, size=3), 3 + rng.integers(3, size=3)])
+        )
+        dropping.reorder(parents)
+        with monkeypatch.context() as patch:
+            patch.setattr(Cache, "_compact", lambda _: None)
+            keeping.reorder(parents)
+    assert keeping.ancestor_mask.shape[2] == steps * width
+    assert dropping.ancestor_mask.shape[2] < 0.6 * steps * width
+    assert dropping.layers[0].keys.shape[2] <= STEPS_OF_GROWTH * width
 
 
 # -- cross-entropy ----------------------------------------------------------------------------------
