@@ -69,7 +69,7 @@ class LayerCache:
         kept = slots.shape[1]
         for tensor in (self.keys, self.values):
             # Selecting whole rows is many times faster than gathering single numbers.
-            moved = tensor.view(-1, size).index_select(0, rows.flatten())
+            moved = tensor.reshape(-1, size).index_select(0, rows.flatten())
             tensor[:, :, :kept] = moved.view(sentences, heads, kept, size)
 
 
@@ -154,7 +154,8 @@ class Cache:
         self.ancestor_mask = self.ancestor_mask.flatten(0, 1)[parents].view_as(
             self.ancestor_mask
         )
-        if self.length % STEPS_BETWEEN_COMPACTIONS == 0:
+        # Before the first step a prompt has its slots to itself.
+        if self.length > 0 and self.length % STEPS_BETWEEN_COMPACTIONS == 0:
             self._compact()
 
     def _compact(self) -> None:

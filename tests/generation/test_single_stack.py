@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from masscli.data.batches.batch import Tokens
 from masscli.data.batches.framing import Framing
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.generation.single_stack_decoding import SingleStackStepper
+from masscli.models import cache
+from masscli.models.cache import Cache, LayerCache
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.shared.pseudo_masking import build_example, pseudo_mask_batch
@@ -120,6 +123,36 @@ def test_what_is_written_has_the_score_that_is_reported_alone_and_in_a_batch(
             )
             again = decoder.score([source], [ids], "en", "en")[0]
             assert math.isclose(again.score, h.score, abs_tol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_slots_that_no_beam_needs_are_dropped_behind_a_prompt(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Positions and padding of prompts move with their slots."""
+    config = GenerationConfig(
+        beam=4, nbest=4, min_len=12, max_len_a=0.0, max_len_b=12, early_stop=True
+    )
+    decoder = Decoder([make(kind)], FRAMING, config)
+    sources = [words(n, n) for n in (7, 3, 1, 5)]
+    moved = []
+    keep_slots = LayerCache.keep_slots
+
+    def count(layer: LayerCache, slots: Tensor) -> None:
+        moved.append(slots.shape[1])
+        keep_slots(layer, slots)
+
+    monkeypatch.setattr(LayerCache, "keep_slots", count)
+    monkeypatch.setattr(cache, "STEPS_BETWEEN_COMPACTIONS", 1)
+    dropping = decoder.generate(sources, "en", "en")
+    assert moved
+    monkeypatch.setattr(Cache, "_compact", lambda _: None)
+    keeping = decoder.generate(sources, "en", "en")
+    for found, wanted in zip(dropping, keeping, strict=True):
+        assert [h.ids for h in found] == [h.ids for h in wanted]
+        assert [h.score for h in found] == pytest.approx(
+            [h.score for h in wanted], abs=1e-5
+        )
 
 
 def test_an_output_ends_where_positions_do() -> None:
