@@ -11,8 +11,11 @@ Only products are done in 8 bits. Embeddings, attention, layer norms and sums st
 
 from __future__ import annotations
 
+import functools
+import sys
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +23,12 @@ from torch import Tensor, nn
 from masscli.core.errors import MasscliError
 from masscli.models.linear import Linear
 from masscli.models.transformer import Transformer
+
+if TYPE_CHECKING:
+    Packed = Any
+else:
+    Packed = torch.classes.quantized.LinearPackedParamsBase
+    """The type of 8-bit weights in the layout of their kernel, by which TorchScript knows them."""
 
 ENGINE = "fbgemm"
 """Name of PyTorch's 8-bit kernels for x86 processors, the fastest ones for the few rows of a decoding
@@ -56,17 +65,42 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out), both in fp32."""
-        largest = x.abs().amax(-1, keepdim=True)
-        # A row of zeros becomes NaN here, which the kernel rounds to some 8-bit number or other; its product
-        # is then multiplied by the largest value, 0.
-        product: Tensor = (
-            torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-                x / largest, 1 / self.steps, ZERO_POINT, self.packed
-            )
-        )
-        if self.bias is None:
-            return product.mul_(largest)
-        return torch.addcmul(self.bias, product, largest)
+        return fast_product()(x, self.packed, self.bias, 1 / self.steps, ZERO_POINT)
+
+
+def product(
+    x: Tensor, packed: Packed, bias: Tensor | None, step: float, zero_point: int
+) -> Tensor:
+    """Multiply x (..., in) and packed 8-bit weights (out, in), and add the bias (out,), if any: (..., out).
+
+    Each row of x is divided by its largest absolute value, rounded to multiples of `step`, and stored as
+    unsigned 8-bit numbers, of which `zero_point` means zero.
+    """
+    largest = x.abs().amax(-1, keepdim=True)
+    # A row of zeros becomes NaN here, which the kernel rounds to some 8-bit number or other; its product is
+    # then multiplied by the largest value, 0.
+    scaled: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+        x / largest, step, zero_point, packed
+    )
+    if bias is None:
+        return scaled.mul_(largest)
+    return torch.addcmul(bias, scaled, largest)
+
+
+@functools.cache
+def fast_product() -> Callable[..., Tensor]:
+    """Return `product`, compiled by TorchScript where that is to be had: it computes the same, bit by bit.
+
+    To hand packed weights from Python to their kernel takes as long as multiplying a few rows with them;
+    compiled code hands them on for nothing.
+    """
+    # PyTorch does not support TorchScript in newer versions of Python.
+    if sys.version_info >= (3, 14):
+        return product
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)
+        compiled: Callable[..., Tensor] = torch.jit.script(product)
+    return compiled
 
 
 def input_steps() -> int:

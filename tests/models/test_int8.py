@@ -11,7 +11,15 @@ from torch import Tensor
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Tokens
 from masscli.models.config import ModelConfig
-from masscli.models.int8 import ENGINE, Int8Linear, check_int8, input_steps, to_int8
+from masscli.models.int8 import (
+    ENGINE,
+    ZERO_POINT,
+    Int8Linear,
+    check_int8,
+    input_steps,
+    product,
+    to_int8,
+)
 from masscli.models.transformer import Transformer
 
 pytestmark = pytest.mark.skipif(
@@ -47,6 +55,17 @@ def test_zeros_stay_zeros() -> None:
     layer = Int8Linear(torch.zeros(8, 16), None)
     assert torch.equal(layer(torch.zeros(2, 16)), torch.zeros(2, 8))
     assert torch.equal(layer(torch.ones(2, 16)), torch.zeros(2, 8))
+
+
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_the_compiled_product_is_the_plain_one(has_bias: bool) -> None:
+    torch.manual_seed(5)
+    layer = Int8Linear(torch.randn(40, 64), torch.randn(40) if has_bias else None)
+    # TorchScript optimizes a function anew after it has run once, and again for other numbers of rows.
+    for shape in [(5, 64), (5, 64), (5, 64), (320, 64), (3, 2, 64), (1, 64)]:
+        x = torch.randn(shape)
+        plain = product(x, layer.packed, layer.bias, 1 / layer.steps, ZERO_POINT)
+        assert torch.equal(layer(x), plain)
 
 
 @pytest.mark.parametrize("width", [16, 17, 512])
