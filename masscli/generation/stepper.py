@@ -130,13 +130,22 @@ class ModelStepper(CachedStepper):
         candidates: Candidates | None = None,
     ) -> None:
         super().__init__(
-            model, model.prefill(source, width), width, language, candidates
+            model, model.prefill(source, 1, width), width, language, candidates
         )
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """Read the last ids (N,) of all rows; return the log-probabilities (N, V) of their next tokens."""
-        hidden = self.model.decode(self.tokens(ids), None, self.cache)
-        return self.scores(hidden[:, 0])
+        """Read the last ids (N,) of all rows; return the log-probabilities (N, V) of their next tokens.
+
+        In the first call the rows of a sentence must all have the same id, and so one row is computed.
+        """
+        if self.cache.width == self.width:
+            hidden = self.model.decode(self.tokens(ids), None, self.cache)
+            return self.scores(hidden[:, 0])
+        first = ids[:: self.width, None]
+        tokens = Tokens(first, torch.ones_like(first[:, 0]), language=self.language)
+        hidden = self.model.decode(tokens, None, self.cache)
+        self.cache.widen(self.width)
+        return self.scores(hidden[:, 0]).repeat_interleave(self.width, 0)
 
 
 class EnsembleStepper:

@@ -176,6 +176,14 @@ class Cache:
         for layer in self.layers:
             layer.keep_slots(slots)
 
+    def widen(self, width: int) -> None:
+        """Let `width` rows (beams) go on from the only row that each sentence has had until now."""
+        assert self.width == 1
+        # What the one row has read is like a prompt to those that follow.
+        self.prompt_slots = self.ancestor_mask.shape[2]
+        self.ancestor_mask = self.ancestor_mask.repeat(1, width, 1)
+        self.width = width
+
     def keep(self, sentences: Tensor) -> None:
         """Drop all sentences but those with these indices (1-D), and order these as the indices are."""
         self.ancestor_mask = self.ancestor_mask[sentences]

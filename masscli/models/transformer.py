@@ -215,18 +215,21 @@ class Transformer(nn.Module):
         # A CPU attends in fp32, so keys and values are cast once instead of at every step.
         return torch.float32 if device.type == "cpu" else self.compute_dtype
 
-    def prefill(self, source: Tokens, width: int) -> Cache:
+    def prefill(self, source: Tokens, width: int, room: int | None = None) -> Cache:
         """Encode S sources, and return a cache for decoding `width` rows (beams) of each.
 
-        The cache has the cross-attention keys and values of the sources, and no decoded token yet.
+        The cache has the cross-attention keys and values of the sources, and no decoded token yet. At first
+        it has room for a number of steps of `room` rows (default: `width`).
         """
+        if room is None:
+            room = width
         assert self.decoder is not None
         memory = self.encode(source)
         rows = source.ids.shape[0]
         device = memory.hidden.device
         dtype = self.cache_dtype(device)
         heads = self.config.for_stack("decoder").heads
-        shape = (rows, heads, STEPS_OF_GROWTH * width, self.config.dim // heads)
+        shape = (rows, heads, STEPS_OF_GROWTH * room, self.config.dim // heads)
         layers = []
         for layer, _ in self.decoder.layer_halves:
             assert layer.cross_attention is not None

@@ -646,6 +646,26 @@ def test_cached_states_are_those_without_cache(options: dict[str, Any]) -> None:
         rows = torch.cat([rows, torch.randint(1, V, (len(rows), 1))], 1)
 
 
+def test_beams_go_on_from_one_row_as_from_many() -> None:
+    model, width = make((), positions="learned"), 3
+    source = block(5, 3)
+    one, many = model.prefill(source, 1, width), model.prefill(source, width)
+    first = torch.randint(1, V, (2, 1))
+    found = model.decode(Tokens(first, torch.ones(2)), None, one)
+    rows = Tokens(first.repeat_interleave(width, 0), torch.ones(2 * width))
+    wanted = model.decode(rows, None, many)
+    assert close(found.repeat_interleave(width, 0), wanted)
+    one.widen(width)
+    capacity = one.layers[0].keys.shape[2]
+    for _ in range(6):
+        rows = Tokens(torch.randint(1, V, (2 * width, 1)), torch.ones(2 * width))
+        assert close(model.decode(rows, None, one), model.decode(rows, None, many))
+        parents = torch.tensor([1, 0, 2, 3, 3, 5])
+        one.reorder(parents)
+        many.reorder(parents)
+    assert one.layers[0].keys.shape[2] == capacity
+
+
 def test_slots_that_no_beam_needs_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Follow three beams of two sentences in a cache that drops slots, and in one that never does."""
     model, width, steps = make((), positions="learned"), 3, 24
