@@ -112,7 +112,7 @@ def student_steps(models: int) -> str:
         *((recipe, "paper", PAPER) for recipe in ("enfr", "ende", "enro")),
         ("multi30k", "small", "preprocess finetune average generate score"),
         ("multi30k", "paper", "preprocess finetune average generate score"),
-        ("lowres", "tiny", f"{STUDY} " + "generate score " * 4 + "report"),
+        ("lowres", "tiny", "preprocess dictionary pretrain dictionary pretrain finetune " + "generate score " * 6 + "report"),
         ("k_study", "tiny", f"{STUDY} " + "report generate score " * 22 + "report"),
         ("ablations", "tiny", f"{STUDY} " + ("generate score " * 12 + "report ") * 2),
         ("summarization", "tiny", "preprocess pretrain finetune " + "generate score " * 18 + "report"),
@@ -380,8 +380,20 @@ def test_few_pairs_compare_like_with_like(
         value(novels, "--spm-model") == f"{value(everything, '--destdir')}/vocab.model"
     )
     tuned = of_command(calls, "finetune")
-    assert values(tuned, "--init-from") == ["", "out/mass", "out/novels", "out/plain"]
-    assert len(settings(tuned, {"--init-from", "--save-dir"})) == 1
+    assert values(tuned, "--init-from") == [
+        "",
+        *(f"out/{name}" for name in ("mass", "novels", "plain", "vectors", "vectors")),
+    ]
+    # The last one learns from back-translation, too.
+    assert len(settings(tuned[:-1], {"--init-from", "--save-dir"})) == 1
+    streams = read_toml(
+        RECIPES / "lowres" / value(tuned[-1], "--config").split("/")[-1]
+    )["stream"]
+    assert [
+        stream["max_examples"]
+        for stream in streams.values()
+        if "max_examples" in stream
+    ] == [1000, 1000]
     assert "--switch-dictionary" not in by_folder(calls)["plain"]
 
 
