@@ -201,7 +201,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Te
     rows, heads, queries, size = q.shape
     keys = k.shape[2]
     dtype = q.dtype
-    # Products of this size are slower in bf16 than in fp32.
+    # A search on a CPU keeps keys and values in fp32 (`Transformer.cache_dtype`), so the products are fp32.
     if dtype in (torch.bfloat16, torch.float16):
         q = q.float()
         k = k.float()
