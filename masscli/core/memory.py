@@ -29,8 +29,10 @@ def keep_freed_memory() -> None:
     """
     if sys.platform != "linux":
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    # musl, the C library of Alpine Linux, has no such function.
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, LARGEST_REUSED_BLOCK)
-        mallopt(M_TRIM_THRESHOLD, NEVER)
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:
+        # musl, the C library of Alpine Linux, has no such function.
+        return
+    mallopt(M_MMAP_THRESHOLD, LARGEST_REUSED_BLOCK)
+    mallopt(M_TRIM_THRESHOLD, NEVER)
