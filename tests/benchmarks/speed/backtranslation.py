@@ -26,7 +26,7 @@ from masscli.training.setup.request import TrainRequest
 from masscli.training.trainer import Trainer
 from tests.benchmarks.speed import training
 from tests.benchmarks.speed.measure import Contestant, Row, Value
-from tests.benchmarks.speed.pretraining import SYLLABLES
+from tests.benchmarks.speed.pretraining import random_words, run_preprocess
 
 LENGTH = 15
 """The tokens of a target, with the end symbol."""
@@ -55,21 +55,16 @@ class Preparation:
 
 def data_folder(folder: Path, sentences: int) -> Path:
     """Make a data folder of pairs of English and German, all of the same length; return its path."""
-    from masscli.cli.app import dispatch
-
     draw = random.Random(1)
-    words = ["".join(draw.choices(SYLLABLES, k=3)) for _ in range(5000)]
+    words = random_words(draw)
     for split, lines in (("train", sentences), ("valid", 8)):
         for language in ("en", "de"):
-            # With 8,000 pieces each of the 5,000 words is one.
             text = [" ".join(draw.choices(words, k=LENGTH - 1)) for _ in range(lines)]
             path = folder / f"{split}.{language}"
             path.write_text("\n".join(text) + "\n", encoding="utf-8")
     data = folder / "data"
     pairs = f"--trainpref {folder}/train --validpref {folder}/valid"
-    command = f"preprocess -s en -t de {pairs} --vocab-size 8000 --destdir {data}"
-    status = dispatch(command.split())
-    assert status == 0
+    run_preprocess(f"-s en -t de {pairs} --destdir {data}")
     return data
 
 

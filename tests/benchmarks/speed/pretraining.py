@@ -32,10 +32,23 @@ MASK_SHARE = 0.15
 """The share of tokens that BERT and ELECTRA predict."""
 
 
+def random_words(draw: random.Random) -> list[str]:
+    """Return 5,000 words of three syllables; with a vocabulary of 8,000 pieces each of them is one."""
+    return ["".join(draw.choices(SYLLABLES, k=3)) for _ in range(5000)]
+
+
+def run_preprocess(arguments: str) -> None:
+    """Run `masscli preprocess` with arguments that contain no spaces, for 8,000 pieces."""
+    from masscli.cli.app import dispatch
+
+    status = dispatch(f"preprocess {arguments} --vocab-size 8000".split())
+    assert status == 0
+
+
 def write_text(path: Path, length: int, lines: int) -> None:
     """Write lines of about `length` words of three syllables, four lines a document."""
     draw = random.Random(1)
-    words = ["".join(draw.choices(SYLLABLES, k=3)) for _ in range(5000)]
+    words = random_words(draw)
     text = []
     for number in range(lines):
         text.append(" ".join(draw.choices(words, k=length * 9 // 10)))
@@ -46,16 +59,12 @@ def write_text(path: Path, length: int, lines: int) -> None:
 
 def preprocess(folder: Path, length: int) -> Path:
     """Make a data folder of English lines of about `length` pieces, with 8,000 pieces; return its path."""
-    from masscli.cli.app import dispatch
-
     # Sequences of BERT are filled with several lines; those of MASS are lines.
     write_text(folder / "train.txt", length, 400)
     write_text(folder / "valid.txt", length, 8)
     data = folder / "data"
     text = f"en={folder}/train.txt,valid.en={folder}/valid.txt"
-    command = f"preprocess --langs en --mono {text} --vocab-size 8000 --destdir {data}"
-    status = dispatch(command.split())
-    assert status == 0
+    run_preprocess(f"--langs en --mono {text} --destdir {data}")
     return data
 
 

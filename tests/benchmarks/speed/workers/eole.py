@@ -143,12 +143,5 @@ def generation(settings: dict[str, Any]) -> Step:
     return step
 
 
-def build(settings: dict[str, Any]) -> Step:
-    """Return the work that the settings ask for."""
-    if settings["beam"]:
-        return generation(settings)
-    return training(settings)
-
-
 if __name__ == "__main__":
-    serve(build)
+    serve(training, generation)

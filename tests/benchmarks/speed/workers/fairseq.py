@@ -42,7 +42,7 @@ def model_of(settings: dict[str, Any]) -> TransformerModel:
     return TransformerModel.build_model(args, Task(dictionary))
 
 
-def build(settings: dict[str, Any]) -> Step:
+def training(settings: dict[str, Any]) -> Step:
     """Return an update in fp32, in target tokens."""
     model = model_of(settings)
     model.train()
@@ -64,4 +64,4 @@ def build(settings: dict[str, Any]) -> Step:
 
 
 if __name__ == "__main__":
-    serve(build)
+    serve(training)

@@ -24,13 +24,21 @@ Step = Callable[[], float]
 """Does one piece of work, and returns how many units it was: target tokens, or sentences."""
 
 
-def serve(build: Callable[[dict[str, Any]], Step]) -> None:
-    """Build the work of this program from the settings, and measure it until standard input ends."""
+Build = Callable[[dict[str, Any]], Step]
+"""Makes the work of a program from the settings."""
+
+
+def serve(training: Build, generation: Build | None = None) -> None:
+    """Measure updates, or where the settings name a beam generation, until standard input ends."""
     settings = json.loads(sys.argv[1])
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     torch.set_num_threads(settings["threads"])
     torch.manual_seed(1)
+    build = training
+    if settings["beam"]:
+        assert generation is not None
+        build = generation
     turn = units_per_second(build(settings))
     turn(0.0)
     print("ready", file=answers, flush=True)
