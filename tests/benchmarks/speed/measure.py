@@ -90,7 +90,11 @@ def seconds_of(command: Sequence[str], stdin: bytes = b"") -> Value:
 
 
 def measure(row: Row, repeats: int, seconds: float) -> dict[str, list[Value]]:
-    """Measure the programs of a row and its ceiling in turns, after one piece of work each to warm up."""
+    """Measure the programs of a row and its ceiling in turns, after one piece of work each to warm up.
+
+    A turn of a rate begins with another piece of work that is not measured, since the caches and the memory hold what the
+    program before left there, which a program that goes on working never meets.
+    """
     contestants = list(row.contestants)
     if row.ceiling is not None:
         contestants.append(row.ceiling)
@@ -99,6 +103,8 @@ def measure(row: Row, repeats: int, seconds: float) -> dict[str, list[Value]]:
     values: dict[str, list[Value]] = {contestant.name: [] for contestant in contestants}
     for _ in range(repeats):
         for contestant in contestants:
+            if not row.lower_is_better:
+                contestant.turn(0.0)
             values[contestant.name].append(contestant.turn(seconds))
     for contestant in contestants:
         contestant.close()

@@ -201,3 +201,26 @@ def test_values_of_every_program_stand_beside_those_of_masscli() -> None:
     )
     values = measure(row, repeats=3, seconds=0.0)
     assert "masscli is 2.00 times as fast" in table_lines(row, values, "wall")[1]
+
+
+@pytest.mark.parametrize("lower_is_better", [False, True])
+def test_what_a_program_loses_to_the_one_before_is_not_measured(
+    lower_is_better: bool,
+) -> None:
+    last = ""
+
+    def contestant(name: str) -> Contestant:
+        def turn(seconds: float) -> Value:
+            nonlocal last
+            value = 2.0 if last == name else 1.0
+            last = name
+            return Value(value, value)
+
+        return Contestant(name, turn)
+
+    contestants = [contestant("masscli"), contestant("peer")]
+    row = Row("work", "units/s", contestants, lower_is_better=lower_is_better)
+    values = measure(row, repeats=2, seconds=0.0)
+    # A command or a process begins anew each time, whatever went before.
+    expected = 1.0 if lower_is_better else 2.0
+    assert [value.wall for value in values["masscli"]] == [expected] * 2
