@@ -41,9 +41,13 @@ class TrainingRun:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run has already made `max_update` updates, so that nothing is left to do."""
+        """Whether the run has already made `max_update` updates, so that nothing is left to do.
+
+        It is not finished while the validation at its end is still to be made, since a signal interrupted it.
+        """
         last = self.recipe.train.max_update
-        return last is not None and self.trainer.state.step >= last
+        state = self.trainer.state
+        return last is not None and state.step >= last and not state.pending_validation
 
     def events(self) -> Iterator[Event]:
         """Train, and yield the events of the training; nothing is yielded if the run is finished.

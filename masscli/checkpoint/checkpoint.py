@@ -89,6 +89,9 @@ class RunState:
     """How far the examples of each stream have been read, by the name of the stream."""
     ends_epoch: bool = False
     """Whether the last update completed an epoch of the first stream."""
+    pending_validation: Literal["", "scheduled", "final"] = ""
+    """The validation of these weights that a signal has interrupted, which a continued run makes up for: one
+    that was due, or the extra one at the end of a run; empty if there is none."""
     best_score: float | None = None
     """Best value of --best-checkpoint-metric so far; None if no validation has had one."""
     validations_since_best: int = 0

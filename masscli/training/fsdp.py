@@ -166,9 +166,11 @@ def gathered_model(train_step: TrainStep) -> Iterator[Transformer]:
     )
     copy.compute_dtype = model.compute_dtype
     device = next(model.parameters()).device
-    yield copy.to(device).requires_grad_(False).train(model.training)
-    for group in groups:
-        group.reshard()
+    try:
+        yield copy.to(device).requires_grad_(False).train(model.training)
+    finally:
+        for group in groups:
+            group.reshard()
 
 
 def local_part(tensor: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
-"""Turn signals into requests that the training loop carries out after the current update.
+"""Turn signals into requests that the training loop carries out after the current update, or in a validation.
 
 SIGTERM and Ctrl-C stop the run. SIGUSR1, which SLURM sends some time before a limit (`sbatch
 --signal=USR1@120`), saves a checkpoint and lets the run go on, or stops it with --stop-on-signal usr1.
+
+An update takes seconds, but a validation may take many minutes, so it is interrupted.
 """
 
 from __future__ import annotations
@@ -12,6 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 STOP_SIGNALS: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interruption(BaseException):
+    """Raised in `Signals.interruptible` when a signal comes.
+
+    Like KeyboardInterrupt it is no Exception, so that nothing on the way takes it for an error.
+    """
 
 
 class Signals:
@@ -31,15 +40,19 @@ class Signals:
         """Number of the first signal received that stops the run; 0 for none."""
         self.save_requested = False
         """Whether a signal has asked to save a checkpoint and go on. Whoever saves it sets this to False."""
+        self._stop_interrupts = False
+        self._save_interrupts = False
 
     def __enter__(self) -> Signals:
         def remember(number: int, frame: object) -> None:
             self.received = self.received or number
             # With the previous handler back, an impatient second Ctrl-C ends the process.
             signal.signal(number, self._previous[number])
+            self._interrupt()
 
         def request_save(number: int, frame: object) -> None:
             self.save_requested = True
+            self._interrupt()
 
         self._previous = {}
         # Python delivers signals to the main thread alone, and only that one may handle them.
@@ -60,6 +73,28 @@ class Signals:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    @contextmanager
+    def interruptible(self, by_save: bool) -> Iterator[None]:
+        """Raise Interruption in the `with` block as soon as a signal has come, also one from before it.
+
+        Signals that only ask for a checkpoint do so only if `by_save`.
+        """
+        self._stop_interrupts, self._save_interrupts = True, by_save
+        try:
+            self._interrupt()
+            yield
+        finally:
+            self._stop_interrupts = self._save_interrupts = False
+
+    def _interrupt(self) -> None:
+        """Raise Interruption if a signal has come that may interrupt what is being done; but only once."""
+        stops = self._stop_interrupts and self.received
+        saves = self._save_interrupts and self.save_requested
+        if stops or saves:
+            # What is done on the way out must not be interrupted again.
+            self._stop_interrupts = self._save_interrupts = False
+            raise Interruption
 
 
 @contextmanager

@@ -49,9 +49,13 @@ from masscli.training.metric_averager import MetricAverager, peak_memory
 from masscli.training.optim import optimizer_state
 from masscli.training.plateau import record_validation
 from masscli.training.recipe import Recipe
-from masscli.training.signals import Signals
+from masscli.training.signals import Interruption, Signals
 from masscli.training.stream import Stream
-from masscli.training.validation import Validator, lower_is_better
+from masscli.training.validation import (
+    ValidationResult,
+    Validator,
+    lower_is_better,
+)
 from masscli.training.weight_average import WeightAverage
 
 DIVERGENCE_PATIENCE = 50
@@ -156,29 +160,43 @@ class Trainer:
         MasscliError if training diverges, a gradient or a validation metric is not finite, or memory runs
         out.
         """
-        # Objectives are modules of their own, which the model does not contain.
-        self.model.train()
-        for stream in self.streams.values():
-            stream.objective.train()
+        self._set_training_mode()
         progress = Progress(self.state)
         progress.epochs_now = self._complete_epochs()
         averager = MetricAverager(len(self.gradients.terms), self.device)
-        # Signals are requests within the loop only; afterwards they act as ever.
+        # Signals are requests until everything is saved; afterwards they act as ever.
         with self.signals:
-            yield from self._loop(progress, averager)
-        # Updates since the last report would otherwise be missing in the log.
-        if averager.updates:
-            yield self._report(averager, progress)
-        if progress.saved_at != self.state.step:
-            # Whoever sends a signal may not wait for a validation before killing the process.
-            if self._may_validate() and not progress.interrupted:
-                yield from self._validate_and_save(on_schedule=False)
-            else:
-                yield from self._save({})
+            yield from self._make_up_for_validation(progress)
+            if not progress.interrupted:
+                yield from self._loop(progress, averager)
+            # Updates since the last report would otherwise be missing in the log.
+            if averager.updates:
+                yield self._report(averager, progress)
+            yield from self._save_at_end(progress)
         reason = progress.reason or "done"
         yield Finished(
             self.state.step, reason, self.state.seconds, progress.interrupted
         )
+
+    def _make_up_for_validation(self, progress: Progress) -> Iterator[Event]:
+        """Validate the model if a signal interrupted a validation that was due when the run was stopped."""
+        # The outcome may change the learning rate or end the run, so this comes before the next update.
+        if self.state.pending_validation == "scheduled" and self._may_validate():
+            yield from self._validate_and_save(on_schedule=True)
+            self._heed_signals(progress)
+
+    def _save_at_end(self, progress: Progress) -> Iterator[Event]:
+        """Save the last updates of a run, after a validation unless a signal ends the run."""
+        unsaved = progress.saved_at != self.state.step
+        lacks_validation = unsaved or self.state.pending_validation
+        # Whoever sends a signal may not wait for a validation before killing the process.
+        if lacks_validation and self._may_validate() and not progress.interrupted:
+            yield from self._validate_and_save(on_schedule=False)
+            # The validation says by this that it was interrupted.
+            if self.state.pending_validation:
+                self._heed_signals(progress)
+        elif unsaved:
+            yield from self._save({})
 
     def try_update(self) -> tuple[list[PreparedBatch], dict[str, float]]:
         """Compute the gradient of the next update and discard it, without a step of the optimizer.
@@ -186,9 +204,8 @@ class Trainer:
         Returns the micro-batches of this process, and the losses over all processes as `STREAM.TERM` to nats
         per target. Both are empty if the run has made its last update.
         """
-        self.model.train()
+        self._set_training_mode()
         for stream in self.streams.values():
-            stream.objective.train()
             stream.objective.begin_update(self.model, self.state.step)
         update = next(self._updates(), None)
         if update is None:
@@ -197,6 +214,13 @@ class Trainer:
         loss_sums, target_counts = self.gradients.compute(prepared)
         self.optimizer.zero_grad(set_to_none=True)
         return prepared, self._mean_losses(loss_sums, target_counts.cpu())
+
+    def _set_training_mode(self) -> None:
+        """Let the model and all objectives use dropout."""
+        self.model.train()
+        # Objectives are modules of their own, which the model does not contain.
+        for stream in self.streams.values():
+            stream.objective.train()
 
     def _mean_losses(
         self, loss_sums: Tensor, target_counts: Tensor
@@ -227,6 +251,8 @@ class Trainer:
                 progress.reason = self._reason_to_end(planned, progress.seconds)
                 if progress.reason:
                     return
+            # A run that goes on beyond its earlier end needs no validation there.
+            self.state.pending_validation = ""
             started = time.monotonic()
             progress.lr = self._learning_rate()
             progress.grad_norm = self._update(planned, prepared, averager, progress.lr)
@@ -239,14 +265,11 @@ class Trainer:
                 yield self._report(averager, progress)
             yield from self._validate_or_save_if_due(progress)
             if self._between_lists():
-                progress.interrupted, save = self._agreed_signals()
+                save = self._heed_signals(progress)
                 if save and progress.saved_at != self.state.step:
                     yield from self._save({})
                     progress.saved_at = self.state.step
                 if progress.interrupted:
-                    progress.reason = (
-                        f"stopped by {signal.Signals(progress.interrupted).name}"
-                    )
                     return
 
     def _validate_or_save_if_due(self, progress: Progress) -> Iterator[Event]:
@@ -433,6 +456,17 @@ class Trainer:
         _, following = first.sampler.at(position)
         return following.epoch
 
+    def _heed_signals(self, progress: Progress) -> bool:
+        """Return whether a signal has asked for a checkpoint; store in `progress` whether one ends the run.
+
+        All processes call this together.
+        """
+        progress.interrupted, save = self._agreed_signals()
+        if progress.interrupted:
+            name = signal.Signals(progress.interrupted).name
+            progress.reason = f"stopped by {name}"
+        return save
+
     def _agreed_signals(self) -> tuple[int, bool]:
         """Return the signal that ends the run, or 0, and whether a signal has asked for a checkpoint.
 
@@ -616,10 +650,63 @@ class Trainer:
         `on_schedule` is false for the extra validation at the end of a run, which does not change the
         learning rate of reduce_lr_on_plateau. Raises MasscliError, and saves nothing, if a metric is not
         finite.
+
+        A signal interrupts the validation, and a checkpoint without metrics is saved at once. If the signal
+        lets the run go on, the validation begins again; else it remains `pending_validation` of the state.
         """
+        self.state.pending_validation = "scheduled" if on_schedule else "final"
         started = time.monotonic()
-        with self._averaged_weights(), gathered_model(self.train_step) as model:
-            result = self.validator.measure(model)
+        result = self._measure(interrupted_by_save=True)
+        if result is None:
+            yield from self._save({})
+            stopping, _ = self._agreed_signals()
+            if stopping:
+                return
+            started = time.monotonic()
+            # These weights are saved now.
+            result = self._measure(interrupted_by_save=False)
+            if result is None:
+                return
+        self.state.pending_validation = ""
+        yield from self._record_validation(
+            result, time.monotonic() - started, on_schedule
+        )
+
+    def _measure(self, interrupted_by_save: bool) -> ValidationResult | None:
+        """Return what the validator measures, or None as soon as a signal asks to end the run.
+
+        With `interrupted_by_save` this is also done at a signal that only asks for a checkpoint. With several
+        processes, which have to agree, a signal is noticed only between two parts of a validation. All
+        processes must call this together.
+        """
+
+        def check_signals() -> None:
+            wanted = bool(self.signals.received)
+            if interrupted_by_save:
+                wanted = wanted or self.signals.save_requested
+            requests = torch.tensor(float(wanted), device=self.device)
+            if float(distributed.all_reduce_sum(requests)):
+                raise Interruption
+
+        try:
+            with self._averaged_weights(), gathered_model(self.train_step) as model:
+                if distributed.world_size > 1:
+                    return self.validator.measure(model, check_signals)
+                with self.signals.interruptible(interrupted_by_save):
+                    return self.validator.measure(model)
+        except Interruption:
+            # A validation that comes to its end does this itself.
+            self._set_training_mode()
+            return None
+
+    def _record_validation(
+        self, result: ValidationResult, seconds: float, on_schedule: bool
+    ) -> Iterator[Event]:
+        """Yield the event of a validation that took some seconds, and save a checkpoint with its metrics.
+
+        `on_schedule` is as for `_validate_and_save`. Raises MasscliError, and saves nothing, if a metric is
+        not finite.
+        """
         metrics = result.metrics
         # Such a model is not saved, so the last checkpoint is still a good one.
         if not all(math.isfinite(value) for value in metrics.values()):
@@ -629,7 +716,6 @@ class Trainer:
                 f"are not numbers ({values})",
                 f"lower --lr or set --clip-norm; {self._what_remains()}",
             )
-        seconds = time.monotonic() - started
         expected = self._expected_values()
         yield Evaluated(
             self.state.step,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -179,23 +179,32 @@ class Validator:
         return [metric for metric, count in counts.items() if count == 1]
 
     @torch.no_grad()
-    def measure(self, model: Transformer) -> ValidationResult:
+    def measure(
+        self, model: Transformer, between_parts: Callable[[], None] = lambda: None
+    ) -> ValidationResult:
         """Return all metrics by name, the signatures of those that have one, and sample outputs.
 
         `loss` is the mean over the streams and `ppl` its exponential; `STREAM.loss` is of each stream, and
         `STREAM.TERM.loss` of its terms; `bleu`, `rouge-1` and so on are means over tasks, `bleu.en-de` and
         the like of each. All processes must call this together. The model keeps its mode (training or not).
+
+        `between_parts` is called before each part of the work, by all processes together. What it raises ends
+        the validation; model and objectives are then left in any mode.
         """
         # The trainer lends its model, and gets it back in the mode that it was in.
         was_training = model.training
         model.eval()
-        result = ValidationResult(self._losses(model) | self._prediction_metrics(model))
-        self._measure_translations(model, result)
-        self._measure_writings(model, result)
+        between_parts()
+        result = ValidationResult(self._losses(model))
+        between_parts()
+        result.metrics |= self._prediction_metrics(model)
+        self._measure_translations(model, result, between_parts)
+        self._measure_writings(model, result, between_parts)
+        between_parts()
         result.metrics |= self._probe(model)
         model.train(was_training)
         for split, other in self.others.items():
-            result.add_split(split, other.measure(model))
+            result.add_split(split, other.measure(model, between_parts))
         return result
 
     def _losses(self, model: Transformer) -> dict[str, float]:
@@ -284,13 +293,20 @@ class Validator:
         return metrics | unambiguous
 
     def _measure_translations(
-        self, model: Transformer, result: ValidationResult
+        self,
+        model: Transformer,
+        result: ValidationResult,
+        between_parts: Callable[[], None],
     ) -> None:
-        """Run all translation tasks; add their scores, their means by metric and samples to `result`."""
+        """Run all translation tasks; add their scores, their means by metric and samples to `result`.
+
+        `between_parts` is called before each task.
+        """
         # One copy in the compute dtype serves all tasks; without tasks none is made.
         copy = inference_copy(model) if self.translations else model
         values: dict[str, list[float]] = {}
         for task in self.translations:
+            between_parts()
             translated = task.measure(
                 copy, self.tokenizer, self.framing, self.beam, self.lowercase
             )
@@ -302,11 +318,20 @@ class Validator:
         for metric, scores in values.items():
             result.metrics[metric] = sum(scores) / len(scores)
 
-    def _measure_writings(self, model: Transformer, result: ValidationResult) -> None:
-        """Run all writing tasks, and add their ROUGE scores, the means of these, and samples to `result`."""
+    def _measure_writings(
+        self,
+        model: Transformer,
+        result: ValidationResult,
+        between_parts: Callable[[], None],
+    ) -> None:
+        """Run all writing tasks, and add their ROUGE scores, the means of these, and samples to `result`.
+
+        `between_parts` is called before each task.
+        """
         copy = inference_copy(model) if self.writings else model
         values: dict[str, list[float]] = {}
         for task in self.writings:
+            between_parts()
             written = task.measure(copy, self.tokenizer, self.framing, self.beam)
             result.samples += written.samples
             for metric in ROUGE:

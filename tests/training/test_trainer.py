@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 from masscli.__main__ import run as masscli
+from masscli.api.training import TrainingRun
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import config
 from masscli.core.errors import MasscliError
@@ -182,6 +184,99 @@ def test_sigusr1_stops_the_run_if_asked_to(
     # Without the option, which may change, the run goes on.
     train(recipe(toy, tmp_path))
     assert same_run(tmp_path, whole[0])
+
+
+def in_validation(
+    step: int, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> list[int]:
+    """Raise a signal in the first validation after update `step`, and return the steps that are reached."""
+    original = Validator._losses_by_term
+    reached: list[int] = []
+
+    def losses_by_term(self: Validator, model: Transformer, stream: object) -> object:
+        trainer = current[0]
+        if trainer.state.step == step and step not in reached:
+            reached.append(step)
+            signal.raise_signal(number)
+            reached.append(-step)
+        return original(self, model, stream)  # type: ignore[arg-type]
+
+    current: list[Trainer] = []
+    run = Trainer.run
+
+    def remember(self: Trainer) -> Iterator[Event]:
+        current[:] = [self]
+        return run(self)
+
+    monkeypatch.setattr(Trainer, "run", remember)
+    monkeypatch.setattr(Validator, "_losses_by_term", losses_by_term)
+    return reached
+
+
+PLATEAU = (
+    "optim.lr_scheduler=reduce_lr_on_plateau",
+    "optim.lr_patience=0",
+    "optim.lr_threshold=0.9",
+    "optim.warmup_updates=1",
+    "train.max_update=9",
+    "optim.ema_decay=0.5",
+)
+"""Every validation lowers the learning rate, so that a run shows which ones were made, and when."""
+
+
+@pytest.mark.parametrize("step", [4, 8, 9])
+def test_a_signal_interrupts_a_validation_that_is_made_up_for(
+    step: int, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Validations are due after updates 4 and 8, and one comes at the end."""
+    train(recipe(toy, tmp_path / "whole", *PLATEAU))
+    with monkeypatch.context() as patch:
+        reached = in_validation(step, signal.SIGTERM, patch)
+        events = train(recipe(toy, tmp_path / "parts", *PLATEAU))
+    assert reached == [step]
+    assert (end(events).step, end(events).reason) == (step, "stopped by SIGTERM")
+    assert isinstance(events[-2], Saved)
+    assert events[-2].step == step
+    assert step not in [e.step for e in events if isinstance(e, Evaluated)]
+    assert last(tmp_path / "parts").metrics == {}
+    # The command line asks this before it trains.
+    continued = recipe(toy, tmp_path / "parts", *PLATEAU)
+    assert not TrainingRun(continued, *build(continued)).is_finished
+    rest = train(recipe(toy, tmp_path / "parts", *PLATEAU))
+    evaluated = [e.step for e in rest if isinstance(e, Evaluated)]
+    assert evaluated == [due for due in (4, 8, 9) if due >= step]
+    assert same_run(tmp_path / "parts", tmp_path / "whole")
+    parts, whole = last(tmp_path / "parts"), last(tmp_path / "whole")
+    assert parts.metrics == whole.metrics
+    assert replace(parts.state, seconds=0) == replace(whole.state, seconds=0)
+    assert steps(rest) or step == 9
+
+
+def test_what_was_interrupted_at_the_end_is_left_out_if_the_run_goes_on(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        in_validation(9, signal.SIGTERM, patch)
+        train(recipe(toy, tmp_path, "train.max_update=9"))
+    rest = train(recipe(toy, tmp_path, "train.max_update=10"))
+    assert [e.step for e in rest if isinstance(e, Evaluated)] == [10]
+    assert last(tmp_path).state.pending_validation == ""
+
+
+@pytest.mark.parametrize("step", [4, 9])
+def test_sigusr1_saves_within_a_validation_that_then_begins_again(
+    step: int, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(recipe(toy, tmp_path / "whole", *PLATEAU))
+    with monkeypatch.context() as patch:
+        reached = in_validation(step, signal.SIGUSR1, patch)
+        events = train(recipe(toy, tmp_path / "parts", *PLATEAU))
+    assert reached == [step]
+    assert (end(events).reason, end(events).interrupted) == ("done", 0)
+    at_step = [type(e) for e in events if e.step == step and not isinstance(e, Stepped)]
+    assert at_step[:3] == [Saved, Evaluated, Saved]
+    assert same_run(tmp_path / "parts", tmp_path / "whole")
+    assert last(tmp_path / "parts").metrics == last(tmp_path / "whole").metrics
 
 
 @pytest.fixture
