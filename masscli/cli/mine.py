@@ -62,7 +62,7 @@ def run(
     from masscli.api.ensemble import Ensemble
     from masscli.generation.mining import mine_pairs
     from masscli.generation.retrieval import sentence_vectors
-    from masscli.text.unknown_pieces import count_unknown
+    from masscli.text.unknown_pieces import count_unknown, list_lines
 
     ensemble = Ensemble.open([path], options.device, options.precision)
     if not ensemble.first.recipe.model.encoder_layers:
@@ -89,6 +89,12 @@ def run(
         if unknown.lines:
             print(f"warning: {unknown.warning(str(file))}", file=sys.stderr)
         print(unknown.summary(str(file)), file=sys.stderr)
+        empty = [number for number, ids in enumerate(encoded, 1) if not len(ids)]
+        if empty:
+            print(
+                f"warning: {list_lines(empty)} of {file} empty, and in no pair",
+                file=sys.stderr,
+            )
         ids = [np.asarray(row) for row in encoded]
         texts.append(lines)
         vectors.append(

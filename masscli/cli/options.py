@@ -5,9 +5,9 @@ configuration dataclass becomes an option for each field (`--field-name`, and th
 except fields that are dictionaries, and the function receives the dataclass. `Annotated[T, Group]` takes its
 options from a subclass of `OptionGroup`.
 
-An option that was not given is absent from the data, so that it never hides a value from a file. Numbers and
-choices are parsed by masscli.core.config alone, since the errors of Typer differ from one of its versions to
-the next; they are shown with the flags that were typed.
+An option that was not given is absent from the data, so that it never hides a value from a file. Values are
+parsed by masscli.core.config alone, since the errors of Typer differ from one of its versions to the next;
+they are shown with the flags that were typed.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def bind(
     @functools.wraps(run)
     def call(**values: Any) -> None:
         plain = [name for name in signature.parameters if name not in groups]
-        names = {name: _declared_flag(signature.parameters[name]) for name in plain}
+        names = {name: _declared_name(signature.parameters[name]) for name in plain}
         for group in groups.values():
             names |= group.names(values)
         try:
@@ -313,40 +313,52 @@ def _option_parameter(option: OptionInfo, title: str) -> inspect.Parameter:
 def _plain_parameter(declared: inspect.Parameter) -> inspect.Parameter:
     """Return the Typer parameter for a parameter of a command that is not a group of options.
 
-    It is passed by name, since the parameters of groups have no fixed number. A number or a choice is left
-    to Typer as a string; its help says the choices and the default.
+    It is passed by name, since the parameters of groups have no fixed number. Typer gets the values as
+    strings, except those of a bool; the help of an option says its choices and its default.
     """
     declared = declared.replace(kind=inspect.Parameter.KEYWORD_ONLY)
     kind, info, *_ = typing.get_args(declared.annotation)
-    if not isinstance(info, typer.models.OptionInfo) or _without_none(kind) is bool:
+    if _without_none(kind) is bool:
         return declared
     info = copy.copy(info)
-    # The names that Typer gives to types differ between its versions, too.
-    info.metavar = info.metavar or type_name(kind).upper()
-    if _is_parsed_by_us(kind):
+    if isinstance(info, typer.models.OptionInfo):
+        # The names that Typer gives to types differ between its versions, too.
+        info.metavar = info.metavar or type_name(kind).upper()
         choices = _choices(kind)
         if choices:
             info.metavar = "CHOICE"
             info.autocompletion = completer(choices)
-        # The limit is checked when the string has been parsed.
-        info.min = None
-        info.help = f"{info.help} {_format_facts(choices, declared.default)}".rstrip()
-        kind, declared = str | None, declared.replace(default=None)
-    return declared.replace(annotation=Annotated[kind, info])
+    # The limit is checked when the string has been parsed.
+    info.min = None
+    if declared.default is not inspect.Parameter.empty:
+        facts = _format_facts(_choices(kind), declared.default)
+        info.help = f"{info.help} {facts}".rstrip()
+        declared = declared.replace(default=None)
+    text_kind: Any = str | None
+    if _item_kind(kind) is not None:
+        text_kind = list[str] | None
+    return declared.replace(annotation=Annotated[text_kind, info])
 
 
-def _declared_flag(declared: inspect.Parameter) -> str:
-    """Return the flag of a parameter of a command, which need not be its name: `--from` for `source`."""
+def _declared_name(declared: inspect.Parameter) -> str:
+    """Return what a user calls a parameter of a command: `--from`, or for an argument its name in the help.
+
+    The flag need not be the name of the parameter, which may be a reserved word of Python.
+    """
     _, info, *_ = typing.get_args(declared.annotation)
     # Within Annotated, Typer keeps the first of the declared flags as the default.
-    if isinstance(info, typer.models.OptionInfo) and isinstance(info.default, str):
-        return info.default
-    return flag(declared.name)
+    if isinstance(info, typer.models.OptionInfo):
+        return info.default if isinstance(info.default, str) else flag(declared.name)
+    return info.metavar or declared.name.upper()
 
 
-def _is_parsed_by_us(kind: Any) -> bool:
-    inner = _without_none(kind)
-    return inner in (int, float) or typing.get_origin(inner) is Literal
+def _item_kind(kind: Any) -> Any:
+    """Return the type of the items of a list type, which may be optional, or None for any other type."""
+    kind = _without_none(kind)
+    if typing.get_origin(kind) is not list:
+        return None
+    (item_kind,) = typing.get_args(kind)
+    return item_kind
 
 
 def _parse_plain(
@@ -361,12 +373,14 @@ def _parse_plain(
     problems: list[Problem] = []
     for declared in parameters:
         name = declared.name
-        parsed[name] = values[name]
         kind, info, *_ = typing.get_args(declared.annotation)
-        if not _is_parsed_by_us(kind):
+        given = values[name]
+        # A list without items was not given either.
+        if given is None or given == () or given == []:
+            parsed[name] = declared.default
             continue
         try:
-            parsed[name] = _parse_option(kind, info, values[name], declared.default)
+            parsed[name] = _parse_given(kind, info, given)
         except ConfigError as error:
             problems += [problem.under(name) for problem in error.problems]
     if problems:
@@ -374,16 +388,19 @@ def _parse_plain(
     return parsed
 
 
-def _parse_option(
-    kind: Any, info: typer.models.OptionInfo, text: str | None, default: object
+def _parse_given(
+    kind: Any, info: typer.models.ParameterInfo, given: str | bool | Sequence[str]
 ) -> object:
-    """Return the value of an option in the type `kind`, or its default if `text` is None.
+    """Return the value that was given to a parameter of a command, in the type `kind`.
 
-    Raises ConfigError, with an empty key, if it does not fit or is below the `min` of typer.Option.
+    It is one string, several strings for a list, or a bool. Raises ConfigError, with an empty key, if it does
+    not fit or is below the `min` in Typer's `info`.
     """
-    if text is None:
-        return default
-    value: Any = parse_value(kind, text)
+    item_kind = _item_kind(kind)
+    if item_kind is not None:
+        items = cast(Sequence[str], given)
+        return [parse_value(item_kind, item) for item in items]
+    value: Any = parse_value(kind, given)
     if info.min is not None and value < info.min:
         raise ConfigError(Problem("", f"must be at least {info.min}, got {value}"))
     return value

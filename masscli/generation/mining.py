@@ -25,10 +25,18 @@ def mine_pairs(
 ) -> list[tuple[float, int, int]]:
     """Return (margin, source index, target index) of each mined pair, the highest margin first.
 
-    `sources` (N, D) and `targets` (M, D) are vectors of sentences. Pairs with a margin below `threshold` are
-    left out, and no sentence is in two pairs.
+    `sources` (N, D) and `targets` (M, D) are vectors of sentences; one of zeros is an empty line, which is in
+    no pair. Pairs with a margin below `threshold` are left out, and no sentence is in two pairs.
     """
-    sources, targets = _normalize(sources), _normalize(targets)
+    # The numbers of the lines that are not empty.
+    source_lines = sources.any(1).nonzero()[:, 0].tolist()
+    target_lines = targets.any(1).nonzero()[:, 0].tolist()
+    if not source_lines or not target_lines:
+        return []
+    sources, targets = (
+        _normalize(sources[source_lines]),
+        _normalize(targets[target_lines]),
+    )
     means_of_sources = _mean_of_nearest(sources, targets)
     means_of_targets = _mean_of_nearest(targets, sources)
     candidates: dict[tuple[int, int], float] = {}
@@ -49,20 +57,13 @@ def mine_pairs(
         if margin >= threshold and is_free:
             used_sources.add(source)
             used_targets.add(target)
-            mined.append((margin, source, target))
+            mined.append((margin, source_lines[source], target_lines[target]))
     return mined
 
 
 def _normalize(vectors: Tensor) -> Tensor:
-    """Subtract from vectors (N, D) of one language their mean, and scale them to length 1; return the result.
-
-    Vectors of zeros (empty lines) stay zero, and do not count in the mean.
-    """
-    is_empty = ~vectors.any(1, keepdim=True)
-    mean = vectors.sum(0) / (~is_empty).sum().clamp(min=1)
-    return torch.nn.functional.normalize(
-        (vectors - mean).masked_fill(is_empty, 0.0), dim=1
-    )
+    """Return vectors (N, D) of one language less their mean, scaled to length 1."""
+    return torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)
 
 
 def _mean_of_nearest(vectors: Tensor, others: Tensor) -> Tensor:

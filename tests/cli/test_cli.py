@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import importlib
 import inspect
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+import typer
 
 import masscli as masscli_package
 from masscli.__main__ import run
@@ -264,16 +266,74 @@ def test_misspelt_flags_are_all_met_with_their_neighbours(
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_typer_parses_no_number_and_no_choice(name: str) -> None:
-    """Its messages about them differ between versions; what it gets are flags, and types that take any text."""
+def test_typer_parses_nothing(name: str) -> None:
+    """Its messages differ between versions; what it gets are flags, and types that take any text."""
     module = importlib.import_module(module_of(name))
     for parameter in inspect.signature(bind(module.run, name, [])).parameters.values():
         kind, *_ = typing.get_args(parameter.annotation)
-        assert kind in (
-            *(str, Path, bool, list[str], list[Path]),
-            *(str | None, Path | None, bool | None, list[str] | None),
-            list[Path] | None,
-        ), parameter.name
+        assert kind in (*(bool, bool | None, str | None, list[str] | None),), (
+            parameter.name
+        )
+
+
+def path_parameters(command: str) -> list[tuple[str, bool]]:
+    """Return the flag, or the name in the help, of each path that a command takes, and whether it is an option."""
+    module = importlib.import_module(module_of(command))
+    paths = []
+    for declared in inspect.signature(module.run, eval_str=True).parameters.values():
+        kind, *rest = typing.get_args(declared.annotation) or (declared.annotation,)
+        if dataclasses.is_dataclass(kind):
+            for option in iter_options(typing.cast(type, kind)):
+                if option.kind in (Path, Path | None):
+                    name = option.key.rpartition(".")[2].replace("_", "-")
+                    paths.append((f"--{name}", True))
+        elif kind in (Path, Path | None, list[Path], list[Path] | None):
+            (info,) = rest
+            is_option = isinstance(info, typer.models.OptionInfo)
+            flag = f"--{declared.name.replace('_', '-')}"
+            if is_option and isinstance(info.default, str):
+                flag = info.default
+            paths.append((flag if is_option else info.metavar, is_option))
+    return paths
+
+
+LANGUAGES = ["--source-lang", "en", "--target-lang", "de"]
+REQUIRED = {
+    "compare": ["--input", "x"],
+    "average": ["--output", "x"],
+    "import": ["--output", "x"],
+    "export": ["--output", "x"],
+    "filter": [*LANGUAGES, "--output", "x"],
+    "mine": [*LANGUAGES, "--input-source", "x", "--input-target", "x"],
+    "align": LANGUAGES,
+    "shortlist": LANGUAGES,
+    "recipe": ["run"],
+}
+"""What a command needs besides the arguments that are paths."""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_empty_path_is_not_the_current_folder(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is a variable of a shell that was never set."""
+    monkeypatch.chdir(tmp_path)
+    paths = path_parameters(name)
+    for path, is_option in paths:
+        options = [*REQUIRED.get(name, [])]
+        if is_option:
+            options.append(f"{path}=")
+        arguments = [
+            "" if other == path else "x"
+            for other, is_other_option in paths
+            if not is_other_option
+        ]
+        assert run([name, *options, *arguments]) == 2
+        assert f"{path}: expected a path, got ''" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

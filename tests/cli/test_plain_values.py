@@ -11,6 +11,8 @@ import pytest
 import typer
 
 from masscli.cli.app import Command
+from masscli.cli.options import bind
+from masscli.core.errors import MasscliError
 
 SEEN: list[dict[str, Any]] = []
 
@@ -29,9 +31,10 @@ def everything(
 
 
 def parse(cls: Any, args: list[str]) -> dict[str, Any]:
-    """Return what a command of the class `cls` passes to `everything`."""
+    """Return what a command of the class `cls`, or of Typer's own if it is None, passes to `everything`."""
     app = typer.Typer(add_completion=False)
-    app.command("everything", cls=cls)(everything)
+    run = everything if cls is None else bind(everything, "everything", [])
+    app.command("everything", cls=cls)(run)
     typer.main.get_command(app).main(args, standalone_mode=False)
     return SEEN.pop()
 
@@ -53,11 +56,23 @@ def test_values_are_those_of_typer(line: str) -> None:
     ]
 
 
-def test_typer_still_refuses_wrong_numbers() -> None:
-    with pytest.raises(Exception, match="1"):
-        parse(Command, ["--count", "0"])
-    with pytest.raises(Exception, match="integer"):
-        parse(Command, ["--count", "three"])
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--count", "0"], "--count: must be at least 1, got 0"),
+        (["--count", "three"], "--count: expected int, got 'three'"),
+        (["--place="], "--place: expected a path, got ''"),
+        (["a", ""], "FILES: expected a path, got ''"),
+        (
+            ["--place=", "--count=x"],
+            "--place: expected a path, got ''\n--count: expected int, got 'x'",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(args: list[str], message: str) -> None:
+    with pytest.raises(MasscliError) as error:
+        parse(Command, args)
+    assert error.value.message == message
 
 
 def test_a_missing_argument_is_still_missed(capfd: pytest.CaptureFixture[str]) -> None:

@@ -53,6 +53,18 @@ def test_margins_are_those_of_the_formula() -> None:
         assert margin == pytest.approx(cosines[i, j] / max(mean, SMALLEST_MEAN))
 
 
+def test_empty_lines_are_in_no_pair_and_change_none() -> None:
+    sources, targets = vectors(13, 6), vectors(9, 7)
+    without = mine_pairs(sources, targets, -9.0)
+    # Zeros before all others: each sentence moves by two, and by one.
+    sources = torch.cat([torch.zeros(2, 24, dtype=torch.float64), sources])
+    targets = torch.cat([torch.zeros(1, 24, dtype=torch.float64), targets])
+    mined = mine_pairs(sources, targets, -9.0)
+    assert mined == [(margin, i + 2, j + 1) for margin, i, j in without]
+    assert mine_pairs(sources[:2], targets, -9.0) == []
+    assert mine_pairs(sources, targets[:1], -9.0) == []
+
+
 def test_no_sentence_is_in_two_pairs() -> None:
     mined = mine_pairs(vectors(40, 8), vectors(11, 9), -9.0)
     assert (

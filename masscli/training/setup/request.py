@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from masscli.core.config import iter_options
 from masscli.core.errors import MasscliError
-from masscli.core.schedule import parse_schedule
 from masscli.objectives.registry import OBJECTIVES
 from masscli.objectives.stream_selection import StreamSelection
 
@@ -66,8 +65,8 @@ def parse_weighted(items: Sequence[str]) -> list[AuxiliaryObjective]:
     """Return the objectives, data folders and loss weights that the items of --auxiliary name.
 
     The items were split at commas, but a weight may be a schedule with commas: an item that begins with a
-    digit or a point belongs to the weight of the item before it. A missing weight is `1`. Raises MasscliError
-    for an empty folder name, and for a weight that is neither a number nor a schedule.
+    digit or a point belongs to the weight of the item before it. A missing weight is `1`; what else is given
+    as a weight is not checked. Raises MasscliError for an empty folder name.
     """
     whole: list[str] = []
     for item in items:
@@ -86,14 +85,6 @@ def parse_weighted(items: Sequence[str]) -> list[AuxiliaryObjective]:
                 f"--auxiliary {target}: names no folder",
                 f"write {name}@FOLDER, or {name} for the data of the run",
             )
-        try:
-            # The streams parse it again; here the message can name the flag and the objective.
-            parse_schedule(weight or "1")
-        except ValueError as error:
-            raise MasscliError(
-                f"--auxiliary {target}={weight}: {error}",
-                "write a weight, or a schedule such as 0:1,1000:0.1",
-            ) from None
         data_dir = Path(folder) if at else None
         parsed.append(AuxiliaryObjective(name, data_dir, weight or "1"))
     return parsed

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from masscli.core.config import from_dict, is_changed, iter_options
+from masscli.core.config import ConfigError, from_dict, is_changed, iter_options
 from masscli.core.errors import MasscliError
 from masscli.objectives.registry import OBJECTIVES, ObjectiveConfig, objective_class
 from masscli.objectives.shared.evaluable_objective import EvaluableObjective
@@ -168,12 +168,19 @@ def _auxiliary_streams(
     )
     streams = {}
     for dataset in chosen:
-        stream = StreamConfig(
-            dataset=dataset,
-            objective=objective,
-            data_dir=auxiliary.data_dir,
-            loss_weight=auxiliary.loss_weight,
-        )
+        try:
+            stream = StreamConfig(
+                dataset=dataset,
+                objective=objective,
+                data_dir=auxiliary.data_dir,
+                loss_weight=auxiliary.loss_weight,
+            )
+        except ConfigError as error:
+            # The weight is all that the user has written of these settings.
+            raise MasscliError(
+                f"--auxiliary {auxiliary.name}: {error.problems[0].message}",
+                "write a weight, or a schedule such as 0:1,1000:0.1",
+            ) from None
         streams[f"{prefix}-{dataset}"] = _with_sampling_weight(
             stream, request.selection, context
         )

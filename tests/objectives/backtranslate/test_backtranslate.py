@@ -854,8 +854,8 @@ def test_another_folder_must_have_the_same_vocabulary(
         (["--auxiliary", "backtranslate"], "--auxiliary backtranslate: there is a stream backtranslate-en-de already"),
         (["--auxiliary", "translate@=0.5"], "--auxiliary translate@: names no folder"),
         (["--auxiliary", "noise"], "--auxiliary: no objective called 'noise', did you mean 'denoise'?"),
-        (["--auxiliary", "denoise=-1"], "--auxiliary denoise=-1: must not be negative"),
-        (["--auxiliary", "denoise=heavy"], "--auxiliary denoise=heavy: expected a number or UPDATE:VALUE,..."),
+        (["--auxiliary", "denoise=-1"], "--auxiliary denoise: must not be negative, got '-1'"),
+        (["--auxiliary", "denoise=heavy"], "--auxiliary denoise: expected a number or UPDATE:VALUE,..., got 'heavy'"),
     ],
 )  # fmt: skip
 def test_mistakes(args: list[str], message: str, toy: Path) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from masscli.__main__ import run
 from masscli.core.errors import MasscliError
 from masscli.training.setup.request import AuxiliaryObjective, parse_weighted
 
@@ -17,14 +18,28 @@ def test_a_schedule_keeps_its_commas():
 @pytest.mark.parametrize(
     ("items", "problem"),
     [
-        (["denoise=0:1", "0:2"], "updates must rise from 0"),
-        (["denoise=-1"], "must not be negative"),
-        (["denoise=often"], "expected a number"),
-        (["denoise=nan"], "expected finite numbers"),
+        ("denoise=0:1,0:2", "updates must rise from 0, got '0:1,0:2'"),
+        ("denoise=-1", "must not be negative, got '-1'"),
+        (
+            "mlm,denoise=often",
+            "expected a number or UPDATE:VALUE,..., got 'often'",
+        ),
+        ("denoise=nan", "expected finite numbers, got 'nan'"),
     ],
 )
-def test_a_wrong_weight_names_the_flag_and_the_objective(items, problem):
-    with pytest.raises(MasscliError, match=problem) as caught:
-        parse_weighted(items)
-    assert str(caught.value).startswith(f"--auxiliary {','.join(items)}")
-    assert "0:1,1000:0.1" in caught.value.hint
+def test_a_wrong_weight_names_the_flag_and_the_objective(
+    items, problem, toy, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    args = ["pretrain", str(toy), "--objective", "mass", "--auxiliary", items]
+    assert run(args) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: --auxiliary denoise: {problem}",
+        "hint: write a weight, or a schedule such as 0:1,1000:0.1",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_a_name_is_refused():
+    with pytest.raises(MasscliError, match="--auxiliary mlm@: names no folder"):
+        parse_weighted(["mlm@=1"])
