@@ -82,3 +82,15 @@ def test_scores_need_no_temporary_folder(tmp_path: Path) -> None:
     )
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
     assert "100.0" in done.stdout
+    # A program that uses masscli is still told that there is no such folder.
+    code = "import tempfile, masscli.metrics.sacrebleu_metrics; tempfile.gettempdir()"
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        cwd=tmp_path,
+        preexec_fn=forbid_files,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "FileNotFoundError" in done.stderr
+    assert "No usable temporary directory" in done.stderr

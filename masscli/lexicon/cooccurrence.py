@@ -124,10 +124,12 @@ def reduce_counts(counts: NDArray[np.float64]) -> Tensor:
     ratio = np.divide(counts, expected, out=np.zeros_like(counts), where=expected > 0)
     # A ratio below 1 counts as 1, which makes the mutual information positive.
     ppmi = torch.from_numpy(np.log(np.maximum(ratio, 1.0))).float()
-    # The singular value decomposition starts from random vectors.
-    torch.manual_seed(1)
     # Some more vectors than needed make the last ones more accurate (Halko et al. 2011).
-    u, s, _ = torch.svd_lowrank(ppmi, min(VECTOR_DIM + 20, counts.shape[1]), niter=4)
+    rank = min(VECTOR_DIM + 20, counts.shape[1])
+    # It starts from random vectors. The caller's random numbers stay as they are.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        u, s, _ = torch.svd_lowrank(ppmi, rank, niter=4)
     vectors = u[:, :VECTOR_DIM] * s[:VECTOR_DIM].sqrt()
     # A small vocabulary has fewer singular vectors than asked for.
     return torch.nn.functional.pad(vectors, (0, VECTOR_DIM - vectors.shape[1]))

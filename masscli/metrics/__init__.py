@@ -32,16 +32,21 @@ __all__ = [
 ]
 
 
-def _allow_no_temporary_folder() -> None:
-    """Let sacreBLEU be imported where no temporary file can be written, as in a read-only container.
+def _import_without_temporary_folder() -> None:
+    """Import sacreBLEU now if no temporary file can be written, as in a read-only container.
 
-    A library that it imports for downloads asks for the folder of temporary files, and stores its name. No
+    A library that it imports for downloads asks for the folder of temporary files, only to store its name. No
     metric of masscli writes such a file.
     """
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
+        # While it is imported, any folder will do; afterwards others are told again that there is none.
         tempfile.tempdir = os.curdir
+        try:
+            import sacrebleu  # noqa: F401
+        finally:
+            tempfile.tempdir = None
 
 
-_allow_no_temporary_folder()
+_import_without_temporary_folder()

@@ -6,12 +6,14 @@ import re
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import masscli
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.app import dispatch
+from masscli.core import memory
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 
@@ -66,6 +68,31 @@ def test_a_run_from_python_equals_that_of_the_command(
     again = masscli.compose_recipe(tmp_path / "python" / "recipe.toml")
     assert again == recipe
     assert list(masscli.pretrain(again)) == []
+
+
+def test_only_the_command_changes_how_the_process_treats_memory(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    class Library:
+        def __init__(self, name: None) -> None:
+            opened.append(name)
+
+        def mallopt(self, parameter: int, value: int) -> None:
+            pass
+
+    monkeypatch.setattr(memory, "ctypes", SimpleNamespace(CDLL=Library))
+    monkeypatch.setattr(memory.sys, "platform", "linux")
+    once = {**TRAIN, "max_update": 1}
+    options = {"data": str(toy), "save_dir": str(tmp_path / "python")}
+    recipe = masscli.compose_recipe(
+        {**options, "model": SMALL, "train": once}, objective="mass"
+    )
+    list(masscli.pretrain(recipe))
+    assert opened == []
+    assert dispatch(["pretrain", "--config", str(tmp_path / "python/recipe.toml")]) == 0
+    assert opened == [None]
 
 
 def test_a_run_stops_when_its_events_are_not_read_and_goes_on_later(

@@ -19,6 +19,7 @@ from masscli.data.batches.loader import BatchBuilder
 from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon import from_embeddings as of_table
 from masscli.lexicon import from_pairs
+from masscli.lexicon.cooccurrence import reduce_counts
 from masscli.lexicon.csls import csls
 from masscli.lexicon.dictionary import read_dictionary, unusable_entries
 from masscli.lexicon.model1 import ROUNDS, model1
@@ -540,6 +541,15 @@ def test_text_alone_gives_the_dictionary_of_a_cipher(
         == 0
     )
     assert f"{tmp_path / 'vec.bb'}: vectors for " in capsys.readouterr().err
+
+
+def test_the_random_numbers_of_a_program_stay_as_they_are() -> None:
+    counts = np.random.default_rng(1).integers(0, 9, (40, 30)).astype(np.float64)
+    torch.manual_seed(5)
+    first, drawn = reduce_counts(counts), torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(3))
+    assert torch.equal(first, reduce_counts(counts))
 
 
 def test_csls_prefers_what_is_near_to_little_else() -> None:

@@ -21,7 +21,6 @@ from masscli.checkpoint.initialize import freeze, initialize_model
 from masscli.checkpoint.word_vectors import load_vectors
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
-from masscli.core.memory import keep_freed_memory
 from masscli.models.stack import Stack
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective
@@ -160,8 +159,7 @@ def build(
 
 
 def _start_process(recipe: Recipe) -> torch.device:
-    """Set up threads and memory, join the process group, and return the device of this process."""
-    keep_freed_memory()
+    """Set the number of threads, join the process group, and return the device of this process."""
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     device = choose_device(recipe.train.device, distributed.local_rank)
