@@ -1,9 +1,9 @@
 """Output projection and cross-entropy in one function, a chunk of rows at a time.
 
 The logits of a whole batch never exist, and none are ever fp32 in a bf16 run. A chunk's logits z are computed
-in one buffer and their softmax p in another. The second becomes the gradient of the loss, p minus the target,
-and is multiplied straight into the gradients of hidden states and weights; the backward pass only scales
-these. The kernels of softmax and products keep their sums in fp32.
+in a buffer, and so is their softmax p, which becomes the gradient of the loss, p minus the target. That one is
+multiplied straight into the gradients of hidden states and weights; the backward pass only scales these. The
+kernels of softmax and products keep their sums in fp32.
 
     nll = sum log Z - z[label],   log Z = max z - log max p     (max p >= 1 / V, so nothing underflows)
 
@@ -24,11 +24,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK_BYTES = 2**23
-"""How many bytes of logits are held at a time on a CPU: 8 MiB, which stay in the processor's cache. Smaller
+CHUNK_BYTES = 2**24
+"""How many bytes of logits are held at a time on a CPU: 16 MiB, which stay in the processor's cache. Smaller
 chunks would be slower, since each adds a product to the gradient of all weights."""
-GPU_CHUNKS = 8
+GPU_CHUNKS = 4
 """How many times CHUNK_BYTES of logits are held at a time on a GPU."""
+CAST_NUMBERS = 2**18
+"""How many numbers of a bf16 product are added to an fp32 sum at a time on a CPU: their fp32 copies, 1 MiB,
+stay in the processor's cache."""
 
 
 def linear_cross_entropy(
@@ -55,15 +58,22 @@ def linear_cross_entropy(
 
 
 class _Gradients:
-    """The gradients of hidden states (N, D), weights (V, D) and bias (V,), added up over chunks of rows."""
+    """The gradients of hidden states (N, D), weights (V, D) and bias (V,), added up over chunks of rows.
+
+    They are not initialized: the chunk that begins with row 0 is written, and all others are added to it.
+    """
 
     def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         # Every row of hidden states is in one chunk and written once; weights and bias are sums over chunks.
         self.hidden = torch.empty_like(hidden)
-        self.weight = torch.zeros_like(weight, dtype=torch.float32)
+        self.weight = torch.empty_like(weight, dtype=torch.float32)
         self.bias: Tensor | None = None
         if bias is not None:
             self.bias = torch.zeros_like(bias, dtype=torch.float32)
+        # Holds the product of one chunk. The product of fp32 matrices is added to the sum by its own kernel.
+        self.product = torch.empty(0)
+        if hidden.dtype != torch.float32:
+            self.product = torch.empty_like(weight, dtype=hidden.dtype)
 
     def add_chunk(
         self, start: int, hidden_CD: Tensor, grad_CV: Tensor, weight: Tensor
@@ -76,11 +86,15 @@ class _Gradients:
         if self.bias is not None:
             self.bias.add_(grad_CV.sum(0, dtype=torch.float32))
         torch.mm(grad_CV, weight, out=self.hidden[start : start + len(hidden_CD)])
-        # A product of bf16 matrices cannot be added to an fp32 sum in one call.
+        is_first = start == 0
         if grad_CV.dtype == torch.float32:
-            self.weight.addmm_(grad_CV.t(), hidden_CD)
+            self.weight.addmm_(grad_CV.t(), hidden_CD, beta=0.0 if is_first else 1.0)
+            return
+        torch.mm(grad_CV.t(), hidden_CD, out=self.product)
+        if is_first:
+            self.weight.copy_(self.product)
         else:
-            self.weight.add_(grad_CV.t() @ hidden_CD)
+            _add_cast(self.weight, self.product)
 
     def add_smoothing(
         self, smoothing: float, hidden_sum: Tensor, weight_sum: Tensor
@@ -115,7 +129,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         vocab_size = weight.shape[0]
         chunk_rows = _chunk_rows(hidden, vocab_size)
         # Sums over a whole batch are exact in float64; a GPU is slow at it.
-        sum_dtype = torch.float64 if hidden.device.type == "cpu" else torch.float32
+        on_cpu = hidden.device.type == "cpu"
+        sum_dtype = torch.float64 if on_cpu else torch.float32
         # The weights are cast once for all chunks.
         cast_weight = weight.to(hidden.dtype)
         cast_bias = bias.to(hidden.dtype) if bias is not None else None
@@ -124,21 +139,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
         gradients: _Gradients | None = None
         if needs_gradient:
             gradients = _Gradients(hidden, weight, bias)
-        # The same two buffers serve all chunks, for logits and for probabilities.
-        buffers = hidden.new_empty(2, chunk_rows, vocab_size)
-        for start in range(0, rows, chunk_rows):
+        # The same buffers serve all chunks. On a CPU the softmax is computed in place.
+        buffers = hidden.new_empty(1 if on_cpu else 2, chunk_rows, vocab_size)
+        # An empty batch is an empty chunk, which sets the gradients to 0.
+        for start in range(0, max(1, rows), chunk_rows):
             hidden_CD = hidden[start : start + chunk_rows]
             labels_C = labels[start : start + chunk_rows]
             size = hidden_CD.shape[0]
             logits_CV = buffers[0, :size]
-            probs_CV = buffers[1, :size]
+            probs_CV = buffers[-1, :size]
             _write_logits(hidden_CD, cast_weight, cast_bias, logits_CV)
-            torch.ops.aten._softmax.out(logits_CV, -1, False, out=probs_CV)
-            # See the formula at the top of the module.
-            log_z_C = logits_CV.amax(-1).float() - probs_CV.amax(-1).float().log()
-            log_normalizers += log_z_C.sum(dtype=sum_dtype)
             rows_C = torch.arange(size, device=hidden.device)
             label_logits += logits_CV[rows_C, labels_C].sum(dtype=sum_dtype)
+            max_logits_C = logits_CV.amax(-1).float()
+            torch.ops.aten._softmax.out(logits_CV, -1, False, out=probs_CV)
+            # See the formula at the top of the module.
+            log_z_C = max_logits_C - probs_CV.amax(-1).float().log()
+            log_normalizers += log_z_C.sum(dtype=sum_dtype)
             if gradients is not None:
                 # The buffer of probabilities becomes the gradient of the logits.
                 grad_CV = probs_CV
@@ -174,6 +191,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_hidden = ctx.gradients.hidden
         grad_weight = ctx.gradients.weight
         grad_bias = ctx.gradients.bias
+        # Autograd adds other gradients of the same weights in place if it holds the only reference.
+        ctx.gradients = None
         grad_hidden.mul_(grad_loss.to(grad_hidden.dtype))
         grad_weight.mul_(grad_loss)
         if grad_bias is not None:
@@ -189,6 +208,19 @@ def _write_logits(
         torch.mm(hidden_CD, weight.t(), out=logits_CV)
     else:
         torch.addmm(bias, hidden_CD, weight.t(), out=logits_CV)
+
+
+def _add_cast(total: Tensor, product: Tensor) -> None:
+    """Add `product`, which is bf16 or fp16, to the fp32 sum `total` in place; both are (V, D).
+
+    PyTorch makes an fp32 copy first, so a CPU adds some rows at a time.
+    """
+    vocab_size, width = total.shape
+    rows = vocab_size
+    if total.device.type == "cpu":
+        rows = max(1, CAST_NUMBERS // width)
+    for part, part_product in zip(total.split(rows), product.split(rows), strict=True):
+        part.add_(part_product)
 
 
 def _chunk_rows(hidden: Tensor, vocab_size: int) -> int:
