@@ -1,9 +1,9 @@
 """Output projection and cross-entropy in one function, a chunk of rows at a time.
 
 The logits of a whole batch never exist, and none are ever fp32 in a bf16 run. A chunk's logits z are computed
-in a buffer, and so is their softmax p, which becomes the gradient of the loss, p minus the target. That one is
-multiplied straight into the gradients of hidden states and weights; the backward pass only scales these. The
-kernels of softmax and products keep their sums in fp32.
+in a buffer, and on a CPU their softmax p in the same one. It becomes the gradient of the loss, p minus the
+target, and is multiplied straight into the gradients of hidden states and weights; the backward pass only
+scales these. The kernels of softmax and products keep their sums in fp32.
 
     nll = sum log Z - z[label],   log Z = max z - log max p     (max p >= 1 / V, so nothing underflows)
 
@@ -70,8 +70,8 @@ class _Gradients:
         self.bias: Tensor | None = None
         if bias is not None:
             self.bias = torch.zeros_like(bias, dtype=torch.float32)
-        # Holds the product of one chunk. The product of fp32 matrices is added to the sum by its own kernel.
-        self.product = torch.empty(0)
+        # The product of one chunk. That of fp32 matrices needs none: its kernel adds it to the sum.
+        self.product: Tensor | None = None
         if hidden.dtype != torch.float32:
             self.product = torch.empty_like(weight, dtype=hidden.dtype)
 
@@ -86,12 +86,12 @@ class _Gradients:
         if self.bias is not None:
             self.bias.add_(grad_CV.sum(0, dtype=torch.float32))
         torch.mm(grad_CV, weight, out=self.hidden[start : start + len(hidden_CD)])
-        is_first = start == 0
-        if grad_CV.dtype == torch.float32:
-            self.weight.addmm_(grad_CV.t(), hidden_CD, beta=0.0 if is_first else 1.0)
+        if self.product is None:
+            # With a factor of 0, what the sum held before is not read.
+            self.weight.addmm_(grad_CV.t(), hidden_CD, beta=float(start > 0))
             return
         torch.mm(grad_CV.t(), hidden_CD, out=self.product)
-        if is_first:
+        if start == 0:
             self.weight.copy_(self.product)
         else:
             _add_cast(self.weight, self.product)

@@ -730,6 +730,8 @@ def test_linear_cross_entropy_is_cross_entropy(
     monkeypatch.setattr(
         loss_module, "CHUNK_BYTES", 7 * V * dtype.itemsize
     )  # 23 rows are three chunks and a bit
+    # Sums take four rows of weights at a time.
+    monkeypatch.setattr(loss_module, "CAST_NUMBERS", 4 * 16)
     hidden, weight, labels = (
         torch.randn(23, 16).to(dtype),
         torch.randn(V, 16),
