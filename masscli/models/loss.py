@@ -219,7 +219,9 @@ def _add_cast(total: Tensor, product: Tensor) -> None:
     rows = vocab_size
     if total.device.type == "cpu":
         rows = max(1, CAST_NUMBERS // width)
-    for part, part_product in zip(total.split(rows), product.split(rows), strict=True):
+    for part, part_product in zip(
+        torch.split(total, rows), torch.split(product, rows), strict=True
+    ):
         part.add_(part_product)
 
 
