@@ -17,6 +17,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.framing import Framing
 from masscli.generation.shortlist import Shortlist, read_shortlist
 from masscli.models.int8 import check_int8, to_int8
+from masscli.models.packed_linear import pack_weights
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.precision import DTYPES, choose_device, choose_dtype
@@ -116,9 +117,8 @@ class Ensemble:
         models = [
             checkpoint.model(self.device, self.dtype) for checkpoint in self.checkpoints
         ]
-        if self.int8:
-            models = [to_int8(model) for model in models]
-        return tuple(models)
+        prepare = to_int8 if self.int8 else pack_weights
+        return tuple(prepare(model) for model in models)
 
     def copy_weights(self) -> None:
         """Replace the weights of `models`, which are memory-mapped from files, by copies in memory.

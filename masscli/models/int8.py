@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from masscli.core.errors import MasscliError
-from masscli.models.linear import Linear
+from masscli.models.linear_replacement import replace_linear_layers
 from masscli.models.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Int8Linear(nn.Module):
     `weight` (out, in) and `bias` (out,) are those of the fp32 layer that it replaces.
     """
 
+    bias: Tensor | None
+
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         scales = weight.abs().amax(1).clamp_(min=SMALLEST_SCALE) / MAX_WEIGHT
@@ -60,7 +62,7 @@ class Int8Linear(nn.Module):
         torch.backends.quantized.engine = ENGINE
         # The bias is added afterwards, since the products are still to be scaled row by row.
         self.packed: Any = torch.ops.quantized.linear_prepack(quantized, None)
-        self.bias = bias
+        self.register_buffer("bias", bias)
         self.steps = input_steps()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,16 +133,4 @@ def to_int8(model: Transformer) -> Transformer:
 
     The output layers are replaced, too. The model can then only generate, not be trained or saved.
     """
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, Linear):
-                setattr(
-                    module, name, Int8Linear(child.weight.detach(), child.bias.detach())
-                )
-    # The output layer may have the token embeddings as its weights, which are still read in fp32.
-    for owner in model.token_embeddings:
-        weight, bias = model.output_weight(owner)
-        model.int8_outputs[owner] = Int8Linear(
-            weight.detach(), None if bias is None else bias.detach()
-        )
-    return model
+    return replace_linear_layers(model, Int8Linear)

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from masscli.models.int8 import Int8Linear
 from masscli.models.transformer import Transformer
 
 
@@ -36,15 +35,18 @@ class OutputSubset:
         weight, bias, is_predicted = model.output_rows(candidates.ids)
         self.weight = weight
         self.bias = bias
-        self.int8 = Int8Linear(weight, bias) if len(model.int8_outputs) else None
+        # Where the model's own output layer was replaced, this one is of the same kind.
+        self.layer: nn.Module | None = None
+        if model.make_linear is not None:
+            self.layer = model.make_linear(weight, bias)
         # What the model does not predict has no probability.
         self.allowed = candidates.allowed & is_predicted
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Return log-probabilities (N, U) in fp32 for states (N, D); -inf for ids that are not allowed."""
         vectors = self.model.output_input(hidden)
-        if self.int8 is not None:
-            logits: Tensor = self.int8(vectors)
+        if self.layer is not None:
+            logits: Tensor = self.layer(vectors)
         else:
             bias = None if self.bias is None else self.bias.to(vectors.dtype)
             logits = F.linear(vectors, self.weight.to(vectors.dtype), bias)

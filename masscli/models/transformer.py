@@ -9,7 +9,7 @@ narrower embeddings), V vocabulary size, H heads; while decoding also S sentence
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -93,8 +93,9 @@ class Transformer(nn.Module):
             config, "decoder", config.encoder_layers > 0, output_languages
         )
 
-        # Filled by `to_int8` (see masscli/models/int8.py) in a model that only generates.
-        self.int8_outputs = nn.ModuleDict()
+        # Both are set by `replace_linear_layers`, in a model that only generates.
+        self.output_layers = nn.ModuleDict()
+        self.make_linear: Callable[[Tensor, Tensor | None], nn.Module] | None = None
 
         # On the device "meta", weights come from a checkpoint, and drawing them first would cost a second.
         if torch.get_default_device().type != "meta":
@@ -257,8 +258,8 @@ class Transformer(nn.Module):
         """
         hidden = self.output_input(hidden, stack)
         owner = self._output_owner(stack)
-        if owner in self.int8_outputs:
-            logits: Tensor = self.int8_outputs[owner](hidden)
+        if owner in self.output_layers:
+            logits: Tensor = self.output_layers[owner](hidden)
         else:
             weight, bias = self.output_weight(owner)
             if bias is not None:

@@ -20,6 +20,7 @@ from masscli.generation.config import GenerationConfig
 from masscli.generation.ctranslate2_decoder import CTranslate2Decoder
 from masscli.generation.decoder import Decoder, TextDecoder
 from masscli.models.int8 import to_int8
+from masscli.models.packed_linear import pack_weights
 from masscli.models.transformer import Transformer
 from masscli.training.bench.peers import has_transformers
 from masscli.training.bench.workload import SPECIAL_IDS
@@ -101,8 +102,8 @@ def as_precision(model: Transformer, precision: str) -> Transformer:
         return to_int8(model)
     if precision == "bf16":
         model.compute_dtype = torch.bfloat16
-        return model.to(torch.bfloat16)
-    return model
+        model = model.to(torch.bfloat16)
+    return pack_weights(model)
 
 
 def ctranslate2_decoder(
