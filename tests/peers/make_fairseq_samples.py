@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fairseq.data import Dictionary
+from fairseq.data.multilingual.multilingual_utils import augment_dictionary
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from fairseq.models.transformer_lm import TransformerLanguageModelConfig
 from omegaconf import OmegaConf
@@ -121,6 +122,24 @@ SAMPLES = {
         "cfg",
         "joined",
         {"share_all_embeddings": True, "fp16": True},
+    ),
+    "layer-drop": (
+        "transformer",
+        "cfg",
+        "joined",
+        {"encoder_layerdrop": 0.3, "decoder_layerdrop": 0.3},
+    ),
+    "multilingual": (
+        "transformer",
+        "args",
+        "joined",
+        {
+            "task": "translation_multi_simple_epoch",
+            "langs": ["ro", "en", "de"],
+            "encoder_langtok": "src",
+            "decoder_langtok": True,
+            "lang_tok_style": "multilingual",
+        },
     ),
     "bart": ("bart_base", "args", "one", {"task": "denoising"}),
     "bart-fine-tuned": (
@@ -258,6 +277,8 @@ def make(folder, arch, form, dictionaries, switches):
     if arch == "roberta":
         # The task of masked language models adds it behind everything else.
         source.add_symbol("<mask>")
+    elif "lang_tok_style" in switches:
+        augment_dictionary(source, switches["langs"], switches["lang_tok_style"])
     elif "task" in switches:
         # So do those of BART, after the tags of mBART.
         for language in switches.get("langs", "").split(","):

@@ -91,13 +91,12 @@ UNSUPPORTED = {
     "adaptive_softmax_cutoff": "adaptive softmax",
     "adaptive_input": "adaptive input",
     "character_embeddings": "character embeddings",
-    "encoder_layerdrop": "layer drop",
-    "decoder_layerdrop": "layer drop",
-    "encoder_layers_to_keep": "layer drop",
-    "decoder_layers_to_keep": "layer drop",
+    "encoder_layers_to_keep": "left-out layers",
+    "decoder_layers_to_keep": "left-out layers",
     "cross_self_attention": "joint cross- and self-attention",
     "no_cross_attention": "a decoder without cross-attention",
     "base_layers": "BASE layers",
+    "output_dictionary_size": "an output layer for a part of the dictionary",
     "scale_fc": "scaled feed-forward layers",
     "scale_attn": "scaled attention",
     "scale_heads": "scaled heads",
@@ -106,6 +105,24 @@ UNSUPPORTED = {
     "decoder_xformers_att_config": "attention of xformers",
 }
 """fairseq's options for parts that masscli's Transformer lacks, each with the name of its part in errors."""
+
+
+TRANSLATION_TASKS = (
+    "translation",
+    "translation_from_pretrained_xlm",
+    "translation_multi_simple_epoch",
+    "multilingual_translation",
+    "online_backtranslation",
+    "semisupervised_translation",
+)
+"""fairseq's own tasks of translation, whose tokens around texts are known."""
+TRAINING_ONLY = {
+    "encoder_layerdrop": "layer drop",
+    "decoder_layerdrop": "layer drop",
+    "quant_noise_pq": "quantization noise",
+    "quant_noise_scalar": "quantization noise",
+}
+"""fairseq's options for noise that does not change what a trained model computes, each with its name."""
 
 
 def is_fairseq(content: Any) -> bool:
@@ -134,9 +151,9 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
         }
     options = _options(content)
     _check_request(request, options)
-    _refuse_unsupported(request, options)
     table = TensorTable(request.path, todays_names(weights, str(request.path)))
     layout, notes = find_layout(request, options, table)
+    _refuse_unsupported(request, options)
     languages = _stack_languages(request, options, layout)
     # The number of embeddings shows where the dictionary was padded, so it is needed before the vocabulary.
     sizes = {}
@@ -164,9 +181,55 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
         notes=[
             *vocabulary.notes,
             *notes,
+            *_task_notes(options, layout, languages),
+            *_training_notes(content, options),
             *_assumptions(options, config, stacks.values()),
         ],
     )
+
+
+def _task_notes(
+    options: Mapping[str, Any], layout: Layout, languages: Mapping[str, str]
+) -> list[str]:
+    """Return notes for the user on what the task that the options name puts around texts; often none.
+
+    There is one for a task that is not fairseq's own, since it may put other tokens around texts than the
+    task translation, and one if the model can write one language only. `languages` has the language by stack.
+    """
+    notes = []
+    task = options.get("task")
+    is_known = task is None or task in TRANSLATION_TASKS
+    if layout.kind == "transformer" and not is_known:
+        notes.append(
+            f"the task {task} is not one of fairseq: texts are framed as in its task translation"
+        )
+    if layout.tags.forces_target:
+        notes.append(
+            f"every output begins with the tag of {languages['decoder']}, which the model writes alone"
+        )
+    return notes
+
+
+def _training_notes(
+    content: Mapping[str, Any], options: Mapping[str, Any]
+) -> list[str]:
+    """Return notes for the user on what acted in the model's training alone, and is not taken over.
+
+    That is noise of the options in TRAINING_ONLY, and the average of weights (EMA) in the file `content`.
+    """
+    notes = []
+    for option, part in TRAINING_ONLY.items():
+        if options.get(option):
+            notes.append(
+                f"{part} (--{option.replace('_', '-')} {options[option]}) acts in training alone, and "
+                "masscli trains without it"
+            )
+    if "ema" in attributes(content.get("extra_state")):
+        notes.append(
+            "left behind: the average of the weights over the training (EMA); like fairseq-generate, the "
+            "import takes the weights themselves"
+        )
+    return notes
 
 
 def _assumptions(
@@ -241,16 +304,10 @@ def _options(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_unsupported(request: ImportRequest, options: Mapping[str, Any]) -> None:
-    """Raise MasscliError, which names the option, for a model with parts or tags that masscli lacks."""
-    for option in ("encoder_langtok", "decoder_langtok"):
-        if options.get(option):
-            raise MasscliError(
-                f"{request.path}: has tags of languages (--{option.replace('_', '-')})",
-                "import M2M100 and mBART-50 from their folders of Hugging Face",
-            )
+    """Raise MasscliError, which names the option, for a model with parts that masscli lacks."""
     for option, part in UNSUPPORTED.items():
-        # Layer drop of 0, an empty list and the like ask for nothing.
-        if options.get(option) not in (None, False, 0, "", "None", []):
+        # 0, an empty list and the like ask for nothing, and neither does a size of -1.
+        if options.get(option) not in (None, False, 0, -1, "", "None", []):
             raise MasscliError(
                 f"{request.path}: has {part} (--{option.replace('_', '-')})",
                 "such models are not supported",
@@ -306,12 +363,13 @@ def _vocabulary(
     }
     place = places.get(layout.kind, "none")
     vocabulary = read_fairseq_vocabulary(request, languages, sizes, place, layout.tags)
+    tokenizer = vocabulary.tokenizer
     # The decoder of such a model has learned `</s> <s> words`, and does not choose its start symbol.
     if layout.kind == "bart" and layout.has_bos:
-        tokenizer = vocabulary.tokenizer
-        forced = tokenizer.with_card_fields(forced_prefix=(tokenizer.vocab.bos,))
-        return replace(vocabulary, tokenizer=forced)
-    return vocabulary
+        tokenizer = tokenizer.with_card_fields(forced_prefix=(tokenizer.vocab.bos,))
+    if layout.kind == "transformer_lm" and layout.has_bos:
+        tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.bos)
+    return replace(vocabulary, tokenizer=tokenizer)
 
 
 def _config(
@@ -356,7 +414,7 @@ def _config(
         "output_bias": is_lm_head,
         "head_transform": is_lm_head,
         "segments": 0,
-        "source_bos": layout.has_bos,
+        "source_bos": layout.has_bos and "encoder" in stacks,
         "position_offset": _position_offset(layout, vocabulary),
         "dropout": options.get("dropout", 0.1),
         "attention_dropout": options.get("attention_dropout", 0.0),
@@ -364,8 +422,7 @@ def _config(
             "activation_dropout", options.get("relu_dropout", 0.0)
         ),
     }
-    if layout.tags:
-        values |= {"languages": "tag", "source_tag": "last", "target_tag": "start"}
+    values |= layout.tags.framing
     values |= _sharing(stacks, layout, table)
     values["final_norm"] = _final_norm(stacks)
     for name, stack in stacks.items():

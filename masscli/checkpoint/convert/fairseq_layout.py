@@ -6,10 +6,16 @@ Tensor names and the file's options show it. Tensors of older versions are first
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from masscli.checkpoint.convert.fairseq_tags import (
+    LanguageTags,
+    find_tags,
+    is_mbart_task,
+    refuse_tags_of_prompts,
+)
 from masscli.checkpoint.convert.foreign import ImportRequest, TensorTable
 from masscli.checkpoint.convert.published import add_unique, without_wrapper
 from masscli.core.errors import MasscliError
@@ -24,8 +30,6 @@ Kind = Literal[
 ]
 BART_NAMES = ("bart", "mbart", "denoising")
 """How fairseq's names of the architectures of BART begin."""
-_TAGGING_TASKS = ("translation_from_pretrained_bart", "multilingual_denoising")
-"""The tasks of mBART, which put a tag behind each source, and begin the decoder with that of the target."""
 _POSITION_BUFFERS = ("embed_positions._float_tensor", "embed_positions.weights")
 """Ends of the names of buffers for sinusoidal positions; masscli computes these and does not import them."""
 
@@ -41,8 +45,8 @@ class Layout:
     """How the tensor names of RoBERTa's LM head begin; empty for other models."""
     has_bos: bool = False
     """Whether sources begin with `<s>`, and the outputs of a decoder, too."""
-    tags: Sequence[str] = ()
-    """The languages that have a tag in the vocabulary, in their order there (mBART)."""
+    tags: LanguageTags = field(default_factory=LanguageTags)
+    """The tags of languages that the model's task puts around texts."""
 
 
 def todays_names(weights: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -108,23 +112,57 @@ def find_layout(
     if any(name.startswith("encoders.") for name in table.names()):
         layout, left_behind = _mass_translation(request, options, table)
         return layout, notes + left_behind
-    if not table.count_layers("decoder.layers."):
+    model, left_behind = _choose_direction(request, options, table)
+    notes += left_behind
+    prefixes = {"encoder": f"{model}encoder.", "decoder": f"{model}decoder."}
+    if not _has_attention(table, prefixes["decoder"]):
+        name = architecture(request, options) or "unknown"
         raise MasscliError(
-            f"{request.path}: holds no decoder", "expected a transformer of fairseq"
+            f"{request.path}: holds no decoder of a Transformer (architecture: {name})",
+            "supported are transformer, transformer_lm, roberta, bart, and the models of MASS",
         )
-    if not table.count_layers("encoder.layers."):
-        return Layout("transformer_lm", {"decoder": "decoder."}), notes
-    prefixes = {"encoder": "encoder.", "decoder": "decoder."}
+    if not table.count_layers(f"{prefixes['encoder']}layers."):
+        refuse_tags_of_prompts(request, options)
+        # What the task language_modeling puts before a prompt.
+        has_bos = bool(options.get("add_bos_token"))
+        prefixes.pop("encoder")
+        return Layout("transformer_lm", prefixes, has_bos=has_bos), notes
+    return _encoder_decoder(request, options, table, prefixes), notes
+
+
+def _encoder_decoder(
+    request: ImportRequest,
+    options: Mapping[str, Any],
+    table: TensorTable,
+    prefixes: Mapping[str, str],
+) -> Layout:
+    """Return the layout of a model with both stacks, whose tensor names begin with `prefixes`.
+
+    Raises MasscliError if its texts have tags of languages, but -s and -t, or the file's options, do not name
+    two of these languages.
+    """
+    tags = find_tags(request, options)
+    languages = source_and_target(request, options)
+    if tags.framing or tags.forces_target:
+        tags.require(request.path, languages)
     if is_bart(request, options):
-        tags = _language_tags(request, options)
         # The task translation adds no start symbol, the other tasks of BART and its interface in Python do.
-        has_bos = request.bos or (
-            None in source_and_target(request, options) and not tags
-        )
-        return Layout("bart", prefixes, has_bos=has_bos, tags=tags), notes
+        has_bos = request.bos or (None in languages and not tags.framing)
+        return Layout("bart", prefixes, has_bos=has_bos, tags=tags)
     if _is_mass_summarization(request, options, table):
-        return Layout("mass_summarization", prefixes), notes
-    return Layout("transformer", prefixes), notes
+        return Layout("mass_summarization", prefixes)
+    return Layout("transformer", prefixes, tags=tags)
+
+
+def _has_attention(table: TensorTable, prefix: str) -> bool:
+    """Return whether `table` has self-attention in a layer of the stack whose names begin with `prefix`.
+
+    Stacks of recurrent and of convolutional models have layers, too.
+    """
+    return any(
+        name.startswith(f"{prefix}layers.") and ".self_attn." in name
+        for name in table.names()
+    )
 
 
 def is_bart(request: ImportRequest, options: Mapping[str, Any]) -> bool:
@@ -132,36 +170,8 @@ def is_bart(request: ImportRequest, options: Mapping[str, Any]) -> bool:
 
     The released files have the architecture `bart_large`, or an older name that says nothing here.
     """
-    is_of_task = options.get("task") in ("denoising", *_TAGGING_TASKS)
+    is_of_task = options.get("task") == "denoising" or is_mbart_task(options)
     return is_of_task or architecture(request, options).startswith(BART_NAMES)
-
-
-def _language_tags(request: ImportRequest, options: Mapping[str, Any]) -> list[str]:
-    """Return the languages whose tags mBART's tasks add to the dictionary, in order; none for other tasks.
-
-    Its denoising (multilingual_denoising) adds them only with --add-lang-token. Raises MasscliError if source
-    or target is not given or not among the languages that the file's options list, or if texts begin with
-    `<s>` besides.
-    """
-    if options.get("task") not in _TAGGING_TASKS:
-        return []
-    tags = str(options.get("langs") or "").split(",")
-    if options.get("task") == "multilingual_denoising" and not options.get(
-        "add_lang_token"
-    ):
-        return []
-    for language in source_and_target(request, options):
-        if language not in tags:
-            raise MasscliError(
-                f"{request.path}: {language or 'a language'} is not one of its languages, {', '.join(tags)}",
-                "choose two of them with -s and -t",
-            )
-    if request.bos or options.get("prepend_bos"):
-        raise MasscliError(
-            f"{request.path}: begins texts with <s> and ends them with a tag",
-            "such models are not supported",
-        )
-    return tags
 
 
 def source_and_target(
@@ -213,14 +223,42 @@ def _mass_translation(
             "choose with -s and -t",
         )
     prefixes = {"encoder": f"encoders.{source}.", "decoder": f"decoders.{target}."}
-    left_behind = [
-        name for name in table.names() if not name.startswith(tuple(prefixes.values()))
-    ]
+    notes = _keep(table, tuple(prefixes.values()))
+    return Layout("mass_translation", prefixes), notes
+
+
+def _choose_direction(
+    request: ImportRequest, options: Mapping[str, Any], table: TensorTable
+) -> tuple[str, list[str]]:
+    """Return how the tensor names of the model of one direction begin, and notes about what is not imported.
+
+    multilingual_transformer has a model for each direction, under names such as `models.en-de.`; the others
+    are dropped from `table`. For other architectures the result is "". Raises MasscliError unless -s and -t,
+    or the file's options, name one of the directions.
+    """
+    of_directions = [name for name in table.names() if name.startswith("models.")]
+    if not of_directions:
+        return "", []
+    known = sorted({name.split(".")[1] for name in of_directions})
+    source, target = source_and_target(request, options)
+    if f"{source}-{target}" not in known:
+        raise MasscliError(
+            f"{request.path}: has models of {', '.join(known)}", "choose with -s and -t"
+        )
+    prefix = f"models.{source}-{target}."
+    return prefix, _keep(table, (prefix,))
+
+
+def _keep(table: TensorTable, prefixes: tuple[str, ...]) -> list[str]:
+    """Drop all tensors from `table` whose names begin with none of `prefixes`.
+
+    Returns a list with a note that names them by the first two parts of their names, or an empty one.
+    """
+    left_behind = [name for name in table.names() if not name.startswith(prefixes)]
     for name in left_behind:
         table.drop(name)
     others = sorted({".".join(name.split(".")[:2]) for name in left_behind})
-    notes = [f"left behind: {', '.join(others)}"] if others else []
-    return Layout("mass_translation", prefixes), notes
+    return [f"left behind: {', '.join(others)}"] if others else []
 
 
 def _drop_heads(table: TensorTable) -> list[str]:

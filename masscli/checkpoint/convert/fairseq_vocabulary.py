@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from masscli.checkpoint.convert.fairseq_tags import LanguageTags
 from masscli.checkpoint.convert.foreign import ImportRequest
 from masscli.checkpoint.convert.merges_txt import read_merges_txt
 from masscli.core.digits import parse_digits
@@ -57,23 +58,21 @@ def read_fairseq_vocabulary(
     languages: Mapping[str, str],
     sizes: Mapping[str, int],
     mask: MaskPlace,
-    tags: Sequence[str] = (),
+    tags: LanguageTags,
 ) -> FairseqVocabulary:
     """Read the dictionaries of a model, and the files that say how its text is split into pieces.
 
     `languages` gives the language of each stack (`encoder`, `decoder`), and `sizes` the number of rows of its
-    token embeddings; `mask` is the place of `<mask>` among the pieces. `tags` are the languages whose tags
-    (`[en_XX]`) follow the dictionary, in their order. Raises MasscliError if a file is missing, or does not
-    fit the embeddings.
+    token embeddings; `mask` is the place of `<mask>` among the pieces. `tags` are the tags of languages
+    (`[en_XX]`) that follow the dictionary. Raises MasscliError if a file is missing, or does not fit the
+    embeddings.
     """
-    tag_pieces = [f"[{tag}]" for tag in tags]
     pieces = {}
     for stack, language in languages.items():
         path = _dictionary_path(request, language)
         # A dictionary may list the tags itself: each keeps its first place.
-        lines = dict.fromkeys([*read_dictionary(path), *tag_pieces])
+        lines = dict.fromkeys([*read_dictionary(path), *tags.pieces])
         pieces[stack] = _complete(list(lines), sizes[stack], mask, path)
-    preprocessing = TextPreprocessing(moses=request.moses, lowercase=request.lowercase)
     # A language model has one language, and a model of one language has it on both sides.
     names = tuple(dict.fromkeys(languages.values()))
     different = list(pieces.values())
@@ -83,43 +82,66 @@ def read_fairseq_vocabulary(
             f"{request.path}: source and target have different dictionaries, but both are called {names[0]}",
             "give the languages other names with -s and -t",
         )
-    if tags and not has_one_dictionary:
+    if has_one_dictionary:
+        shared = different[0]
+        tokenizer = _shared_tokenizer(request, shared, languages, tags)
+        rows = dict.fromkeys(languages, range(len(shared)))
+        note = f"vocabulary: {len(shared):,} pieces, {_how_cut(request)}"
+        return FairseqVocabulary(tokenizer, rows, [note])
+    if tags.framing or tags.forces_target:
         raise MasscliError(
             f"{request.path}: has tags of languages, but two dictionaries",
             "give one --dict",
         )
-    rows: dict[str, Sequence[int]] = {}
-    if has_one_dictionary:
-        shared = different[0]
-        size = len(shared)
-        tag_ids = {}
+    source, target = [
+        (languages[stack], _pack(request, pieces[stack], {})) for stack in languages
+    ]
+    tokenizer = Tokenizer.from_bytes(
+        request.path,
+        pack_two_vocabularies(source, target),
+        _preprocessing(request),
+        names,
+    ).with_own_ranges()
+    tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos)
+    own_rows: dict[str, Sequence[int]] = {}
+    counts = []
+    for stack, language in languages.items():
+        own_rows[stack] = tokenizer.own_ids(language)
+        counts.append(f"{len(pieces[stack]):,} of {language}")
+    note = f"two vocabularies: {' and '.join(counts)} pieces, {_how_cut(request)}"
+    return FairseqVocabulary(tokenizer, own_rows, [note])
+
+
+def _preprocessing(request: ImportRequest) -> TextPreprocessing:
+    return TextPreprocessing(moses=request.moses, lowercase=request.lowercase)
+
+
+def _shared_tokenizer(
+    request: ImportRequest,
+    pieces: Sequence[str],
+    languages: Mapping[str, str],
+    tags: LanguageTags,
+) -> Tokenizer:
+    """Return the tokenizer of a model with one dictionary, whose pieces by id are `pieces`.
+
+    `languages` gives the language of each stack, and `tags` the tags of languages among the pieces.
+    """
+    names = tuple(dict.fromkeys(languages.values()))
+    tag_ids = {}
+    if tags.framing:
         for language in names:
-            if language in tags:
-                tag_ids[language_piece(language)] = shared.index(f"[{language}]")
-        data = _pack(request, shared, tag_ids)
-        tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, names)
-        # Symbols that masscli adds behind the dictionary are never predicted: the model did not learn them.
-        tokenizer = tokenizer.with_card_fields(
-            decoder_start=tokenizer.vocab.eos, predicted_ids=(0, size)
-        )
-        rows = dict.fromkeys(languages, range(size))
-        note = f"vocabulary: {size:,} pieces"
-    else:
-        # Without tags: with them, there is one dictionary.
-        source, target = [
-            (languages[stack], _pack(request, pieces[stack], {})) for stack in languages
-        ]
-        data = pack_two_vocabularies(source, target)
-        tokenizer = Tokenizer.from_bytes(
-            request.path, data, preprocessing, names
-        ).with_own_ranges()
-        tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos)
-        counts = []
-        for stack, language in languages.items():
-            rows[stack] = tokenizer.own_ids(language)
-            counts.append(f"{len(pieces[stack]):,} of {language}")
-        note = f"two vocabularies: {' and '.join(counts)} pieces"
-    return FairseqVocabulary(tokenizer, rows, [f"{note}, {_how_cut(request)}"])
+            number = pieces.index(tags.of_language[language])
+            tag_ids[language_piece(language)] = number
+    data = _pack(request, pieces, tag_ids)
+    tokenizer = Tokenizer.from_bytes(request.path, data, _preprocessing(request), names)
+    # Symbols that masscli adds behind the dictionary are never predicted: the model did not learn them.
+    tokenizer = tokenizer.with_card_fields(
+        decoder_start=tokenizer.vocab.eos, predicted_ids=(0, len(pieces))
+    )
+    if tags.forces_target:
+        tag = pieces.index(tags.of_language[languages["decoder"]])
+        tokenizer = tokenizer.with_card_fields(forced_prefix=(tag,))
+    return tokenizer
 
 
 def read_bert_vocabulary(

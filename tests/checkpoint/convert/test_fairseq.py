@@ -425,8 +425,8 @@ def test_stale_copies_are_ignored_exactly(
     [
         ({"adaptive_softmax_cutoff": "100,200"}, "adaptive softmax"),
         ({"adaptive_softmax_cutoff": [100]}, "adaptive softmax"),
-        ({"encoder_layerdrop": 0.2}, "layer drop"),
-        ({"decoder_layers_to_keep": "0,2"}, "layer drop"),
+        ({"output_dictionary_size": 30}, "part of the dictionary"),
+        ({"decoder_layers_to_keep": "0,2"}, "left-out layers"),
         ({"cross_self_attention": True}, "self-attention"),
         ({"activation_fn": "tanh"}, "activation tanh"),
     ],
@@ -587,16 +587,179 @@ def test_bart_reads_and_writes_what_its_task_puts_around_texts(
     assert checkpoint.recipe.model.activation == "gelu"
 
 
+MULTILINGUAL = {
+    "task": "translation_multi_simple_epoch",
+    "langs": ["ro", "en", "de"],
+    "encoder_langtok": "src",
+    "decoder_langtok": True,
+}
+RO, EN, DE = WORDS - 3, WORDS - 2, WORDS - 1
+MBART_STYLE = {"lang_tok_style": "mbart"}
+
+
+@pytest.mark.parametrize(
+    ("options", "added", "source", "start"),
+    [
+        (MULTILINGUAL, 3, [EN, 4, 2], [2, DE]),
+        ({**MULTILINGUAL, "encoder_langtok": "tgt"}, 3, [DE, 4, 2], [2, DE]),
+        ({**MULTILINGUAL, "decoder_langtok": False}, 3, [EN, 4, 2], [2]),
+        ({**MULTILINGUAL, "encoder_langtok": None}, 3, [4, 2], [2, DE]),
+        ({**MULTILINGUAL, "langtoks": {"main": ("tgt", None)}}, 3, [DE, 4, 2], [2]),
+        # The mask comes behind the tags, and so do those of other kinds of data.
+        ({**MULTILINGUAL, **MBART_STYLE}, 4, [EN - 1, 4, 2], [2, DE - 1]),
+        (
+            {**MULTILINGUAL, "langtoks_specs": ["main", "mono_dae"]},
+            6,
+            [EN - 3, 4, 2],
+            [2, DE - 3],
+        ),
+        # Without a list of languages, they are those of the pairs, in alphabetical order.
+        (
+            {**MULTILINGUAL, "langs": None, "lang_pairs": "ro-en,en-de"},
+            3,
+            [WORDS - 2, 4, 2],
+            [2, WORDS - 3],
+        ),
+        (
+            {**MULTILINGUAL, "langs": None, "lang_dict": "/far/away/langs.txt"},
+            3,
+            [WORDS - 1, 4, 2],
+            [2, WORDS - 3],
+        ),
+        (
+            {"task": "online_backtranslation", "mono_langs": "ro,en,de"},
+            4,
+            [EN, 4, 2],
+            [DE],
+        ),
+    ],
+)
+def test_tags_of_multilingual_tasks_stand_where_fairseq_puts_them(
+    options: dict[str, Any],
+    added: int,
+    source: list[int],
+    start: list[int],
+    translation: Stacks,
+    tmp_path: Path,
+) -> None:
+    """fairseq adds `added` pieces to the dictionary, and reads and writes `source` and `start`."""
+    write_dictionary(tmp_path / "dict.txt", "w", WORDS - 4 - added)
+    (tmp_path / "langs.txt").write_text("de\nro\nen\n")
+    checkpoint = imported(
+        save(tmp_path / "model.pt", translation, **options), tmp_path / "run"
+    )
+    framing = checkpoint.framing()
+    words = torch.tensor(checkpoint.tokenizer().encode("w0", "en")).numpy()
+    assert framing.encoder_input(words, "en", "de").tolist() == source
+    assert [framing.decoder_start("de"), *framing.forced_tokens("de")] == start
+
+
+def test_a_prompt_begins_as_the_task_of_a_language_model_begins_texts(
+    translation: Stacks, tmp_path: Path
+) -> None:
+    decoder = {
+        name: tensor
+        for name, tensor in translation["decoder."].items()
+        if "encoder_attn" not in name
+    }
+    for options, start in (({}, 2), ({"add_bos_token": True}, 0)):
+        path = save(
+            tmp_path / "lm.pt",
+            {"decoder.": decoder},
+            task="language_modeling",
+            arch="transformer_lm",
+            **options,
+        )
+        checkpoint = imported(path, tmp_path / f"run{start}")
+        assert checkpoint.framing().decoder_start("de") == start
+    path = save(
+        tmp_path / "lm.pt",
+        {"decoder.": decoder},
+        task="multilingual_language_modeling",
+        add_bos_token=True,
+    )
+    with pytest.raises(MasscliError, match="begins texts with tags of languages"):
+        imported(path, tmp_path / "run")
+
+
+def test_one_direction_of_a_multilingual_transformer_is_chosen(
+    translation: Stacks, tmp_path: Path
+) -> None:
+    others = {
+        f"models.de-en.{prefix}": {
+            name: tensor + 1 for name, tensor in part.items() if name != "version"
+        }
+        for prefix, part in translation.items()
+    }
+    chosen = {f"models.en-de.{prefix}": part for prefix, part in translation.items()}
+    path = save(
+        tmp_path / "models.pt", chosen | others, task="multilingual_translation"
+    )
+    _, notes = import_file(ImportRequest(path), None, tmp_path / "run")
+    assert "left behind: models.de-en" in notes
+    found = Checkpoint.open(tmp_path / "run").weights()
+    plain = imported(save(tmp_path / "plain.pt", translation), tmp_path / "plain")
+    assert all(torch.equal(found[n], tensor) for n, tensor in plain.weights().items())
+    with pytest.raises(MasscliError, match="has models of de-en, en-de"):
+        imported(path, tmp_path / "other", target="ro")
+
+
+def test_what_is_not_taken_over_is_said(translation: Stacks, tmp_path: Path) -> None:
+    path = save(
+        tmp_path / "model.pt",
+        translation,
+        encoder_layerdrop=0.2,
+        quant_noise_scalar=0.5,
+        task="my_own",
+    )
+    content = torch.load(path, weights_only=False)
+    content["extra_state"] = {"ema": content["model"]}
+    torch.save(content, path)
+    _, notes = import_file(ImportRequest(path), None, tmp_path / "run")
+    for part in (
+        "layer drop (--encoder-layerdrop 0.2)",
+        "quantization noise (--quant-noise-scalar 0.5)",
+        "left behind: the average of the weights",
+        "the task my_own is not one of fairseq",
+    ):
+        assert any(note.startswith(part) for note in notes)
+
+
+@pytest.mark.parametrize(
+    "name", ["decoder.layers.0.weight_ih", "decoder.convolutions.0.bias"]
+)
+def test_what_is_no_transformer_is_called_by_its_architecture(
+    name: str, tmp_path: Path
+) -> None:
+    options = argparse.Namespace(arch="lstm", adaptive_softmax_cutoff="10,20")
+    path = tmp_path / "model.pt"
+    torch.save({"args": options, "model": {name: torch.zeros(3)}}, path)
+    with pytest.raises(MasscliError, match=r"no decoder of .* \(architecture: lstm\)"):
+        imported(path, tmp_path / "run")
+
+
 def test_models_whose_tags_are_not_known_are_refused(
     translation: Stacks, tmp_path: Path
 ) -> None:
     write_dictionary(tmp_path / "dict.txt", "w", WORDS - 8)
     cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         (
-            {"task": "translation_multi_simple_epoch", "decoder_langtok": True},
+            {"task": "multilingual_translation", "decoder_langtok": True},
             {},
-            "--decoder-langtok",
+            r"in the place of </s> \(--decoder-langtok\)",
         ),
+        (
+            {**MULTILINGUAL, "lang_tok_replacing_bos_eos": True},
+            {},
+            "--lang-tok-replacing-bos-eos",
+        ),
+        ({**MULTILINGUAL, "langtoks": {"main": ("src.dae", "tgt")}}, {}, "--langtoks"),
+        (
+            {**MULTILINGUAL, "langs": None, "lang_dict": "/far/away/langs.txt"},
+            {},
+            "langs.txt: cannot be read, but lists the languages",
+        ),
+        (MULTILINGUAL, {"target": "fr"}, "fr is not one of its languages, ro, en, de"),
         ({**MBART, "langs": "ro,en"}, {}, "de is not one of its languages, ro, en"),
         ({**MBART, "prepend_bos": True}, {}, "begins texts with <s>"),
         (MBART, {"bos": True}, "begins texts with <s>"),

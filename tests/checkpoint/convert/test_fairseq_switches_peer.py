@@ -32,6 +32,8 @@ NAMES = [
     "no-positions",
     "stacks-differ",
     "half-precision",
+    "layer-drop",
+    "multilingual",
     "bart",
     "bart-fine-tuned",
     "bart-pre-norm",

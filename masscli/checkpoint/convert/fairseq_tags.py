@@ -1,0 +1,211 @@
+"""Find out how a multilingual task of fairseq marks languages: the tags in its dictionary, and their places.
+
+    task                              behind the dictionary   source            decoder reads
+    translation_from_pretrained_bart  [en_XX] ... <mask>      words </s> TAG    TAG words
+    translation_multi_simple_epoch    __en__ ...              TAG words </s>    </s> TAG words
+    online_backtranslation            <mask> __en__ ...       TAG words </s>    TAG words
+
+The first is that of mBART, whose multilingual_denoising does the same. In the second, which trained M2M100
+and mBART-50, tags have either of these forms, and the tag of each side is an option; that of the source may
+be the tag of the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from masscli.checkpoint.convert.foreign import ImportRequest
+from masscli.checkpoint.convert.torch_file import attributes
+from masscli.core.errors import MasscliError
+from masscli.text.corpus import read_regular_text
+
+_MBART_TASKS = ("translation_from_pretrained_bart", "multilingual_denoising")
+
+
+@dataclass(frozen=True)
+class LanguageTags:
+    """The tags of languages that a task has, and where they stand around texts; without any if all is empty.
+
+    `pieces` are the pieces that the task adds behind the dictionary, in their order, and `of_language` has
+    the piece of each language. `framing` has fields of `ModelConfig` that say where tags stand, and is empty
+    if texts have none.
+    """
+
+    pieces: Sequence[str] = ()
+    of_language: Mapping[str, str] = field(default_factory=dict)
+    framing: Mapping[str, str] = field(default_factory=dict)
+    forces_target: bool = False
+    """Whether outputs begin with the tag of the target, although sources have no tag and `framing` is
+    empty."""
+
+    def require(self, path: Path, languages: Sequence[str | None]) -> None:
+        """Raise MasscliError, which names the file `path`, if one of `languages` is None or has no tag."""
+        for language in languages:
+            if language not in self.of_language:
+                known = ", ".join(self.of_language)
+                raise MasscliError(
+                    f"{path}: {language or 'a language'} is not one of its languages, {known}",
+                    "choose two of them with -s and -t",
+                )
+
+
+def is_mbart_task(options: Mapping[str, Any]) -> bool:
+    """Return whether the task that the options name is one of mBART."""
+    return options.get("task") in _MBART_TASKS
+
+
+def find_tags(request: ImportRequest, options: Mapping[str, Any]) -> LanguageTags:
+    """Return the tags of languages of the task that a file's options name; without any for other tasks.
+
+    Raises MasscliError if tags stand where masscli puts none, or if a file that lists the languages is
+    missing.
+    """
+    task = options.get("task")
+    if is_mbart_task(options):
+        return _mbart_tags(request, options)
+    if task == "translation_multi_simple_epoch":
+        return _simple_epoch_tags(request, options)
+    if task == "online_backtranslation":
+        languages = str(options.get("mono_langs") or "").split(",")
+        named = {language: f"__{language}__" for language in languages}
+        framing = _framing("first", "start")
+        return LanguageTags(("<mask>", *named.values()), named, framing)
+    for option in ("encoder_langtok", "decoder_langtok"):
+        if options.get(option):
+            raise _in_place_of_the_end(request, option)
+    return LanguageTags()
+
+
+def refuse_tags_of_prompts(request: ImportRequest, options: Mapping[str, Any]) -> None:
+    """Raise MasscliError for a language model whose prompts begin with the tag of their language."""
+    is_multilingual = options.get("task") == "multilingual_language_modeling"
+    if is_multilingual and options.get("add_bos_token"):
+        raise MasscliError(
+            f"{request.path}: begins texts with tags of languages (--add-bos-token)",
+            "such models are not supported",
+        )
+
+
+def _framing(source: str, target: str) -> dict[str, str]:
+    return {"languages": "tag", "source_tag": source, "target_tag": target}
+
+
+def _in_place_of_the_end(request: ImportRequest, option: str) -> MasscliError:
+    """Return the error for a task with a tag in the place of `</s>`; `option` is the one that asks for it."""
+    return MasscliError(
+        f"{request.path}: has tags of languages in the place of </s> (--{option.replace('_', '-')})",
+        "such models are not supported",
+    )
+
+
+def _mbart_tags(request: ImportRequest, options: Mapping[str, Any]) -> LanguageTags:
+    """Return the tags of a task of mBART; its denoising has some only with --add-lang-token.
+
+    Raises MasscliError if texts begin with `<s>` besides.
+    """
+    is_denoising = options.get("task") == "multilingual_denoising"
+    if is_denoising and not options.get("add_lang_token"):
+        return LanguageTags()
+    if request.bos or options.get("prepend_bos"):
+        raise MasscliError(
+            f"{request.path}: begins texts with <s> and ends them with a tag",
+            "such models are not supported",
+        )
+    languages = str(options.get("langs") or "").split(",")
+    named = {language: f"[{language}]" for language in languages}
+    return LanguageTags(tuple(named.values()), named, _framing("last", "start"))
+
+
+def _simple_epoch_tags(
+    request: ImportRequest, options: Mapping[str, Any]
+) -> LanguageTags:
+    """Return the tags of the task translation_multi_simple_epoch, which are in its dictionary in any case.
+
+    Raises MasscliError if they stand in the place of `</s>` or at other places that masscli lacks, or if the
+    file that lists the languages is missing.
+    """
+    if options.get("lang_tok_replacing_bos_eos"):
+        raise _in_place_of_the_end(request, "lang_tok_replacing_bos_eos")
+    is_mbart_style = options.get("lang_tok_style") == "mbart"
+    pieces = []
+    named = {}
+    for kind in _list(options.get("langtoks_specs") or "main"):
+        for language in _languages(request, options):
+            name = language + _suffix(kind)
+            piece = f"[{name}]" if is_mbart_style else f"__{name}__"
+            pieces.append(piece)
+            if name == language:
+                named[language] = piece
+    has_denoising = "mono_dae" in attributes(options.get("extra_data"))
+    if is_mbart_style or has_denoising:
+        pieces.append("<mask>")
+    source, target = _places(request, options)
+    if source == "none":
+        return LanguageTags(tuple(pieces), named, forces_target=target == "forced")
+    return LanguageTags(tuple(pieces), named, _framing(source, target))
+
+
+def _places(request: ImportRequest, options: Mapping[str, Any]) -> tuple[str, str]:
+    """Return where translation_multi_simple_epoch puts tags, as values of source_tag and target_tag.
+
+    The first is `none` if sources have no tag. The places are two options, or one that has both for each kind
+    of data (`langtoks`). Raises MasscliError if they are others than those of the two options.
+    """
+    places: Any = (
+        options.get("encoder_langtok"),
+        "tgt" if options.get("decoder_langtok") else None,
+    )
+    of_kinds = attributes(options.get("langtoks"))
+    if "main" in of_kinds:
+        places = of_kinds["main"]
+    sources = {None: "none", "src": "first", "tgt": "target"}
+    targets = {None: "none", "tgt": "forced"}
+    try:
+        source, target = places
+        return sources[source], targets[target]
+    except (KeyError, TypeError, ValueError):
+        raise MasscliError(
+            f"{request.path}: has its own places for tags of languages (--langtoks)",
+            "such models are not supported",
+        ) from None
+
+
+def _suffix(kind: str) -> str:
+    """Return what follows the language in a tag for data of a kind, such as `_dae` for `mono_dae`."""
+    for end in ("dae", "mined"):
+        if kind.endswith(end):
+            return f"_{end}"
+    return ""
+
+
+def _languages(request: ImportRequest, options: Mapping[str, Any]) -> list[str]:
+    """Return the languages of translation_multi_simple_epoch, in the order of their tags.
+
+    They are the option `langs`, or the lines of the file that `lang_dict` names, which must lie beside the
+    checkpoint, or else those of all pairs in alphabetical order. Raises MasscliError if the file is missing.
+    """
+    if options.get("langs"):
+        return _list(options["langs"])
+    if options.get("lang_dict"):
+        # The path is of another machine, and nothing else on this one is to be opened for a foreign file.
+        path = request.path.parent / Path(str(options["lang_dict"])).name
+        try:
+            lines = read_regular_text(path).splitlines()
+        except (OSError, ValueError):
+            raise MasscliError(
+                f"{path}: cannot be read, but lists the languages of {request.path} (--lang-dict)",
+                "put it beside the checkpoint",
+            ) from None
+        return [line.strip() for line in lines if line.strip()]
+    pairs = _list(options.get("lang_pairs"))
+    return sorted({language for pair in pairs for language in pair.split("-")})
+
+
+def _list(value: Any) -> list[str]:
+    """Return the texts of an option that is a list, or one text with commas; None is an empty list."""
+    if isinstance(value, (list, tuple)):
+        return [str(item) for item in value]
+    return str(value).split(",") if value else []
