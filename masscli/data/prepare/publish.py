@@ -15,6 +15,7 @@ from masscli.core.errors import MasscliError
 from masscli.core.files import acquire_lock, fsync_path
 from masscli.data.prepare.resume_state import RESUME_FILE
 from masscli.data.storage.data_folder import DataFolder
+from masscli.data.storage.example_index import INDEX_NAME
 from masscli.data.storage.manifest import MANIFEST_FILE, PARTIAL_FOLDER, Manifest
 from masscli.text.corpus import STDIN_COPY
 
@@ -95,7 +96,8 @@ def publish(partial: Path, folder: Path) -> None:
     # A file that was moved before an earlier interruption is no longer in `partial`, and must stay.
     for path in folder.iterdir():
         is_replaced = path.name not in names or (partial / path.name).exists()
-        if _OWN_FILES.fullmatch(path.name) and is_replaced:
+        is_own = _OWN_FILES.fullmatch(path.name) or INDEX_NAME.fullmatch(path.name)
+        if is_own and is_replaced:
             path.unlink()
     for name in names:
         if (partial / name).exists():

@@ -8,6 +8,7 @@ then computed again. It holds the rows, then FOOTER, all in little-endian number
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,6 +24,11 @@ from masscli.data.storage.stamps import cache_folder
 FOOTER = struct.Struct("<8sQ")
 """What follows the rows in a file: MAGIC, and the number of rows."""
 MAGIC = b"MASSIDX1"
+
+
+INDEX_NAME = re.compile(r"\.[a-z]+-[0-9a-f]{32}")
+"""Matches the name of an index file in a data folder: a point, what it is an index of, and the digest. Files
+of such names are removed when the folder is made anew."""
 
 
 class ExampleIndex:
@@ -72,9 +78,9 @@ def open_index(
 ) -> ExampleIndex:
     """Return the index called `name`, from its file if there is a whole one, or else newly made and stored.
 
-    `make` yields the index in parts, each (n, columns), and `dtype` is the type of its rows in the file.
-    `folder` is the data folder; with None, and where neither it nor the user's cache can be written, the
-    index is kept in memory.
+    With a point before it, `name` must match INDEX_NAME. `make` yields the index in parts, each (n, columns),
+    and `dtype` is the type of its rows in the file. `folder` is the data folder; with None, and where neither
+    it nor the user's cache can be written, the index is kept in memory.
     """
     paths = []
     if folder is not None:

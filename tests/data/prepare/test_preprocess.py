@@ -768,7 +768,11 @@ def test_what_was_made_otherwise_is_replaced_only_when_told(
     assert contents(text / "data") == before
     (text / "data" / "mine.txt").write_text("not ours")
     (text / "data" / "train.xx.00000.bin").write_text("left over from an older run")
+    # What a run has computed from the old text, and would never read again.
+    index = text / "data" / f".pairs-{'0123456789abcdef' * 2}"
+    index.write_text("left over from an older run")
     run(config(text, **options, overwrite=True))
+    assert not index.exists()
     (text / "data" / "mine.txt").unlink()
     assert contents(text / "data") == contents(
         made(config(text, **options, destdir=text / "other"))
