@@ -100,7 +100,7 @@ def _of_fields(
         else:
             lists[name] = list(value)
     if not isinstance(options, ExtractOptions):
-        return object_record(number, texts, lists)
+        return object_record(number, texts, lists, f"examples:{number}")
     missing = [name for name in ("question", "context") if name not in texts]
     if missing:
         raise MasscliError(

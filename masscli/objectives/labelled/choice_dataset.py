@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -41,12 +41,12 @@ class ChoiceDataset:
         self.table = table
         self.keep = options.keep
         self.targets = targets
+        place = _place_of_question(table, options, reader)
         # Preprocessing has stored the choices twice if there is a question: as they are, and joined with it.
-        with_context = _question_follows_context(table, options, reader)
         self.choices_column = options.choices_column
-        if not with_context and table.has(options.choices_column + WITH_QUESTION):
+        if place == "choice":
             self.choices_column += WITH_QUESTION
-        self.questions = table.ids(QUESTION) if with_context else None
+        self.questions = table.ids(QUESTION) if place == "context" else None
         self.contexts = table.ids(options.context_column)
         self.choices = table.ids(self.choices_column)
         self.num_special_tokens = reader.pair_format.num_special_tokens(2)
@@ -170,23 +170,33 @@ class ChoiceCollator:
         return replace(batch, labels=labels, counts=counts)
 
 
-def _question_follows_context(
+def _place_of_question(
     table: Table, options: ChooseOptions, reader: SequenceReader
-) -> bool:
-    """Return whether the question is put after the context, instead of being joined with each choice.
+) -> Literal["choice", "context", ""]:
+    """Return where the question is added: to each choice, or after the context; "" if it is added nowhere.
 
-    Raises MasscliError if --question-at is given for a table without questions.
+    The latter is so without a question, and if --context-column makes it the context. Raises MasscliError if
+    --question-at is given nevertheless, and for questions that are lists of texts.
     """
-    if not table.has(options.choices_column + WITH_QUESTION):
+    why_not = ""
+    if options.context_column.lower() == QUESTION:
+        why_not = f"{QUESTION!r} is the --context-column"
+    elif not table.has(QUESTION):
+        why_not = f"the examples in {table.path} have no {QUESTION!r}"
+    if why_not:
         if options.question_at != "auto":
             raise MasscliError(
-                f"--question-at {options.question_at}: the examples in {table.path} have no {QUESTION!r}",
-                "leave it out",
+                f"--question-at {options.question_at}: {why_not}", "leave it out"
             )
-        return False
+        return ""
+    if table.is_list(QUESTION):
+        raise MasscliError(
+            f"{table.path}: {QUESTION!r} is a list in each example, and would not be read",
+            "write each question as one text",
+        )
     if options.question_at == "auto":
-        return reader.pair_format.kind == "gpt"
-    return options.question_at == "context"
+        return "context" if reader.pair_format.kind == "gpt" else "choice"
+    return options.question_at
 
 
 def _last_tokens(ids: Ids, count: int) -> Ids:

@@ -141,7 +141,7 @@ class ChooseOptions(SequenceTaskOptions):
     name: str = "choose"
     """The objective."""
     context_column: str = "context"
-    """Field of the context."""
+    """Field of the context; `question` where there is nothing but a question and its choices."""
     choices_column: str = "choices"
     """Field of the choices, a list."""
     label_column: str = "label"

@@ -11,6 +11,7 @@ import pytest
 from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.preprocess import run
+from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.labelled.choose import Choose
@@ -30,6 +31,8 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
         ({"source": ["a"], "target": "b"}, ["summarize"], "'source' is a list in each example, and one string is needed"),
         ({"context": "a", "response": "b"}, ["respond"], "'context' is one string in each example, and a list is needed"),
         ({"context": "a", "choices": "b", "label": 0}, ["choose"], "'choices' is one string in each example, and a list is needed"),
+        ({"context": "a", "question": "a", "choices": "b", "label": 0}, ["choose"], "'choices' is one string in each example, and a list is needed"),
+        ({"context": "a", "question": ["a"], "choices": ["b", "a"], "label": 0}, ["choose"], "'question' is a list in each example, and would not be read"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )  # fmt: skip
@@ -59,15 +62,16 @@ def test_a_list_is_no_text(
     assert found[0] == f"{path}: {message}"
 
 
+@pytest.mark.parametrize("question", ["question", "Question"])
 def test_the_question_is_read_whatever_the_choices_are_called(
-    labelled: Path, tmp_path: Path
+    question: str, labelled: Path, tmp_path: Path
 ) -> None:
     """As in RACE, where they are called options."""
     rows = [
         json.dumps(
             {
                 "article": "ba bo",
-                "question": "di",
+                question: "di",
                 "options": ["ba", "bo _"],
                 "answer": "A",
             }
@@ -95,6 +99,52 @@ def test_the_question_is_read_whatever_the_choices_are_called(
     trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
     example = next(iter(trainer.streams.values())).batch_builder.dataset[0]
     assert data.tokenizer().decode(example.fields[1].tolist(), "en") == "di ba"
+
+
+def test_the_question_may_be_all_that_there_is(labelled: Path, tmp_path: Path) -> None:
+    """Tests of common sense have no text to read: the question is read once, as the context."""
+    rows = [{"Question": "di bo", "choices": ["ba", "bo"], "label": n} for n in (0, 1)]
+    path = save(tmp_path / "x.jsonl", [json.dumps(row) for row in rows])
+    run(
+        PreprocessConfig(
+            spm_model=labelled / "data", jsonl=(str(path),), destdir=tmp_path / "data"
+        )
+    )
+    task = ["--task", "choose", "--context-column", "question", *ENCODER]
+    finetune(tmp_path, tmp_path / "run", *task, updates=1)
+    trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
+    example = next(iter(trainer.streams.values())).batch_builder.dataset[0]
+    decode = DataFolder.open(tmp_path / "data").tokenizer().decode
+    assert [decode(ids.tolist(), "en") for ids in example.fields[:4]] == [
+        "di bo",
+        "ba",
+        "di bo",
+        "bo",
+    ]
+    asked = {"Question": "di bo", "choices": ["ba", "bo"]}
+    assert load(tmp_path / "run").predict([asked])[0].value in ("0", "1")
+    at = ["--question-at", "context", "--save-dir", tmp_path / "other", *TINY]
+    found = refused("finetune", tmp_path / "data", *task, *at)
+    assert found == (
+        "--question-at context: 'question' is the --context-column",
+        "leave it out",
+    )
+
+
+def test_the_name_of_what_is_joined_with_the_question_is_reserved(
+    labelled: Path, tmp_path: Path
+) -> None:
+    row = {"context": "a", "choices": ["b", "a"], "choices+question": ["b", "a"]}
+    path = save(tmp_path / "x.jsonl", [json.dumps(row)])
+    with pytest.raises(MasscliError) as error:
+        run(
+            PreprocessConfig(
+                spm_model=labelled / "data", jsonl=(str(path),), destdir=tmp_path / "d"
+            )
+        )
+    assert error.value.message == (
+        f"{path}:1: a column cannot be called 'choices+question'"
+    )
 
 
 @pytest.mark.parametrize("frame", ["gpt", "bert"])
