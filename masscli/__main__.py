@@ -29,6 +29,12 @@ second. Updates and searches make no cycles, so that memory does not grow."""
 MAX_MESSAGE_LENGTH = 5000
 """The number of characters of a line of an error message that are shown; a path has at most 4,096."""
 
+MEMORY_HINT = (
+    "compute less at a time (--max-tokens, --batch-size, --beam, --workers), "
+    "or take a smaller model"
+)
+"""What to do if there is not enough memory for a command, which may have only some of these options."""
+
 LATER_REPORT_SECONDS = 10
 """How long the other processes wait before they report a mistake of the user."""
 
@@ -54,22 +60,39 @@ def run(args: Sequence[str]) -> int:
         print("stopped", file=sys.stderr)
         return 130
     except MasscliError as error:
-        # The first process of torchrun meets most mistakes as well. It reports them, and ends this process.
-        if distributed.rank > 0:
-            time.sleep(LATER_REPORT_SECONDS)
-        return report_error(error.message, error.hint)
+        return _report_mistake(error)
     except BrokenPipeError:
         abandon_stdout()
         return 141
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
-        # What could not be written is lost, and must not be tried again.
-        abandon_stdout()
-        message = str(error.strerror)
-        if error.filename is not None:
-            message = f"{error.filename}: {message}"
-        return report_error(message, DISK_ERRORS[error.errno])
+        return _report_disk_error(error, DISK_ERRORS[error.errno])
+    except (MemoryError, RuntimeError) as error:
+        # Imported only now, because most commands do not need it.
+        from masscli.core.memory import out_of_memory
+
+        if not out_of_memory(error):
+            raise
+        return report_error("there is not enough memory", MEMORY_HINT)
+
+
+def _report_mistake(error: MasscliError) -> int:
+    """Print the error, and return the exit code."""
+    # The first process of torchrun meets most mistakes as well. It reports them, and ends this process.
+    if distributed.rank > 0:
+        time.sleep(LATER_REPORT_SECONDS)
+    return report_error(error.message, error.hint)
+
+
+def _report_disk_error(error: OSError, hint: str) -> int:
+    """Print an error of the operating system about a file, and return the exit code."""
+    # What could not be written is lost, and must not be tried again.
+    abandon_stdout()
+    message = str(error.strerror)
+    if error.filename is not None:
+        message = f"{error.filename}: {message}"
+    return report_error(message, hint)
 
 
 def report_error(message: str, hint: str | None) -> int:

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from masscli import __main__ as main
 
@@ -44,6 +46,35 @@ def test_states_of_the_machine_are_one_line(
     assert main.run([]) == 2
     first, hint = capsys.readouterr().err.splitlines()
     assert first == f"error: file: {os.strerror(number)}" and hint.startswith("hint: ")
+
+
+@pytest.mark.parametrize(
+    "make", ["torch.empty(2**50)", "numpy.empty(2**55)", "bytes(2**60)"]
+)
+def test_a_lack_of_memory_is_one_line(
+    make: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(args: object) -> int:
+        eval(make, {"torch": torch, "numpy": np})
+        return 0
+
+    monkeypatch.setattr("masscli.cli.app.dispatch", fail)
+    assert main.run([]) == 2
+    first, hint = capsys.readouterr().err.splitlines()
+    assert first == "error: there is not enough memory"
+    assert hint.startswith("hint: compute less at a time (--max-tokens")
+
+
+def test_another_error_of_pytorch_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(args: object) -> int:
+        torch.empty(2, 3) @ torch.empty(2, 3)
+        return 0
+
+    monkeypatch.setattr("masscli.cli.app.dispatch", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        main.run([])
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

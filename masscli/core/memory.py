@@ -1,4 +1,4 @@
-"""How the C library treats memory that was freed.
+"""What a process does with memory: how the C library treats what was freed, and how a lack of it is told.
 
 glibc maps each block of more than 128 KiB anew and unmaps it when it is freed, and the kernel fills it with
 zeros in between. Activations and gradients are such blocks, thousands in each update, so that 5% to 10% of
@@ -36,3 +36,15 @@ def keep_freed_memory() -> None:
         return
     mallopt(M_MMAP_THRESHOLD, LARGEST_REUSED_BLOCK)
     mallopt(M_TRIM_THRESHOLD, NEVER)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that the GPU or the machine has run out of memory."""
+    if isinstance(error, MemoryError):
+        return True
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return False
+    # PyTorch has no class of its own for lack of memory on a CPU.
+    is_cpu_error = "DefaultCPUAllocator" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or is_cpu_error

@@ -14,6 +14,7 @@ import torch
 
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
+from masscli.core.memory import out_of_memory
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchSampler
@@ -22,7 +23,6 @@ from masscli.objectives.shared.evaluable_objective import (
     EvaluableObjective,
     ExampleOutput,
 )
-from masscli.training.metric_averager import out_of_memory
 
 T = TypeVar("T")
 

@@ -21,13 +21,13 @@ from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
 from masscli.core.distributed import is_sharded
 from masscli.core.errors import MasscliError
+from masscli.core.memory import out_of_memory
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Term
 from masscli.training.fsdp import TrainStep, gathered_model
 from masscli.training.loss_scale import LossScale
-from masscli.training.metric_averager import out_of_memory
 from masscli.training.recipe import Recipe
 from masscli.training.stream import Stream
 

@@ -76,11 +76,3 @@ def peak_memory(device: torch.device) -> float:
     # ru_maxrss is in bytes on macOS and in KiB elsewhere.
     unit = 2**30 if sys.platform == "darwin" else 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that the GPU or the machine has run out of memory."""
-    # PyTorch has no class of its own for lack of memory on a CPU.
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(
-        error
-    )

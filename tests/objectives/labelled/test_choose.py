@@ -122,7 +122,7 @@ def test_the_question_may_be_all_that_there_is(labelled: Path, tmp_path: Path) -
         "bo",
     ]
     asked = {"Question": "di bo", "choices": ["ba", "bo"]}
-    assert load(tmp_path / "run").predict([asked])[0].value in ("0", "1")
+    assert load(tmp_path / "run").predict([asked])[0].text in ("0", "1")
     at = ["--question-at", "context", "--save-dir", tmp_path / "other", *TINY]
     found = refused("finetune", tmp_path / "data", *task, *at)
     assert found == (
