@@ -9,10 +9,17 @@ few keys, as in decoding, is two plain matrix products; everything else goes to 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from masscli.models.blockwise_attention import (
+    MAX_KEYS,
+    MIN_KEYS,
+    blockwise_attention,
+)
 from masscli.models.cache import LayerCache
 from masscli.models.dropout import dropout
 from masscli.models.linear import Linear
@@ -44,10 +51,9 @@ class SelfAttention(nn.Module):
         """
         p = self.attention_dropout if self.training else 0.0
         # The projection is passed on as it is, so that no view or copy of it is made outside that function.
-        if _use_short_attention(x, x):
-            return self._project_out(
-                short_attention(self.qkv(x), None, self.heads, mask, p)
-            )
+        attention = _projected_attention(x, x)
+        if attention is not None:
+            return self._project_out(attention(self.qkv(x), None, self.heads, mask, p))
         q_BHTK, k_BHTK, v_BHTK = self._project_in(x)
         return self._project_out(_join_heads(attend(q_BHTK, k_BHTK, v_BHTK, mask, p)))
 
@@ -133,8 +139,9 @@ class CrossAttention(nn.Module):
         """
         # PyTorch's kernel applies dropout whenever p > 0, also in eval mode.
         p = self.attention_dropout if self.training else 0.0
-        if _use_short_attention(x, hidden):
-            mixed = short_attention(self.q(x), self.kv(hidden), self.heads, mask, p)
+        attention = _projected_attention(x, hidden)
+        if attention is not None:
+            mixed = attention(self.q(x), self.kv(hidden), self.heads, mask, p)
             return self._project_out(mixed, language)
         q_BHTK = self._queries(x)
         k_BHLK, v_BHLK = self.memory(hidden)
@@ -218,9 +225,20 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Te
     return mixed.to(dtype)
 
 
-def _use_short_attention(x: Tensor, keys: Tensor) -> bool:
-    """Return whether x (B, T, D) is on a CPU, and `keys` (B, L, D) have a length of at most SHORT."""
-    return x.device.type == "cpu" and keys.shape[1] <= SHORT
+def _projected_attention(x: Tensor, keys: Tensor) -> Callable[..., Tensor] | None:
+    """Return the function that computes attention of x (B, T, D) to `keys` (B, L, D) from their projections.
+
+    It is `blockwise_attention` or `short_attention`, whose arguments are the same, or None if PyTorch's
+    kernels are to compute it.
+    """
+    if x.device.type != "cpu":
+        return None
+    length = keys.shape[1]
+    if x.dtype == torch.bfloat16 and MIN_KEYS <= length <= MAX_KEYS:
+        return blockwise_attention
+    if length <= SHORT:
+        return short_attention
+    return None
 
 
 def _join_heads(x: Tensor) -> Tensor:

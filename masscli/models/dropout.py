@@ -49,6 +49,16 @@ def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
 
     `p` is rounded to a multiple of 1/256, from 1/256 to 255/256. The result has the given shape and dtype.
     """
+    kept, scale = draw_kept(shape, p, dtype)
+    return kept.mul_(scale)
+
+
+def draw_kept(shape: torch.Size, p: float, dtype: torch.dtype) -> tuple[Tensor, float]:
+    """Draw on the CPU what dropout keeps: 0 with probability `p`, else 1; also return the scale, 1 / (1 - p).
+
+    `p` is rounded to a multiple of 1/256, from 1/256 to 255/256. The first result has the given shape and
+    dtype.
+    """
     # At least one level is dropped and one is kept.
     threshold = min(LEVELS - 1, max(1, round(p * LEVELS)))
     size = shape.numel()
@@ -57,5 +67,5 @@ def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
         INT64_MIN, None
     )
     # The comparison is made in place, since bytes of 0 and 1 are cast many times as fast as booleans are.
-    keep = random_int64.view(torch.uint8)[:size].view(shape).ge_(threshold)
-    return keep.to(dtype).mul_(LEVELS / (LEVELS - threshold))
+    kept = random_int64.view(torch.uint8)[:size].view(shape).ge_(threshold)
+    return kept.to(dtype), LEVELS / (LEVELS - threshold)

@@ -58,7 +58,7 @@ class _ShortAttention(torch.autograd.Function):
         if memory is None:
             # `fused` holds queries, keys and values.
             size //= 3
-        q_BHTK, k_BHLK, v_BHLK = _split_projections(fused, memory, heads, size)
+        q_BHTK, k_BHLK, v_BHLK = split_projections(fused, memory, heads, size)
         keys = k_BHLK.shape[2]
         padding = max(0, MIN_KEYS - keys)
         # Padded keys are masked, so that they get no weight.
@@ -67,9 +67,9 @@ class _ShortAttention(torch.autograd.Function):
                 mask = torch.zeros(1, 1, 1, keys)
             mask = F.pad(mask, (0, padding), value=MASKED_SCORE)
         softmax_dtype = torch.get_default_dtype()
-        q_GTK = _copy_for_products(q_BHTK, 0)
-        k_GPK = _copy_for_products(k_BHLK, padding)
-        v_GPK = _copy_for_products(v_BHLK, padding)
+        q_GTK = copy_for_products(q_BHTK, 0)
+        k_GPK = copy_for_products(k_BHLK, padding)
+        v_GPK = copy_for_products(v_BHLK, padding)
         # The copy may be scaled in place.
         q_GTK *= size**-0.5
         scores_GTP = torch.bmm(q_GTK, k_GPK.transpose(1, 2)).to(softmax_dtype)
@@ -106,7 +106,7 @@ class _ShortAttention(torch.autograd.Function):
         q_GTK, k_GPK, v_GPK, weights_BHTP, keep = ctx.saved_tensors
         rows, heads, queries, padded_keys = weights_BHTP.shape
         size = q_GTK.shape[-1]
-        grad_mixed_GTK = _copy_for_products(
+        grad_mixed_GTK = copy_for_products(
             grad_out.view(rows, queries, heads, size).transpose(1, 2), 0
         )
         # The dropped weights are computed again instead of being kept.
@@ -148,7 +148,7 @@ class _ShortAttention(torch.autograd.Function):
         return grad_fused, grad_memory, None, grad_mask, None
 
 
-def _split_projections(
+def split_projections(
     fused: Tensor, memory: Tensor | None, heads: int, size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return queries (B, H, T, K), keys and values (B, H, L, K) as views of the projections; `size` is K.
@@ -164,7 +164,7 @@ def _split_projections(
     return from_fused[0], k, v
 
 
-def _copy_for_products(x: Tensor, padding: int) -> Tensor:
+def copy_for_products(x: Tensor, padding: int) -> Tensor:
     """Copy x (B, H, L, K), of any layout, to (B*H, L + padding, K), with zeros at the end.
 
     The result is bf16 if x is, and fp32 otherwise.
