@@ -3,8 +3,9 @@
 Shapes: B rows, T queries, L keys, H heads, K head size, D = H*K the model width; while decoding also S
 sentences of W rows (beams) each. Masks are additive, in float32, and broadcastable to (B, H, T, L).
 
-On a CPU, whole texts of up to SHORT keys go to `masscli.models.short_attention`, and other attention to so
-few keys, as in decoding, is two plain matrix products; everything else goes to PyTorch's fused kernels.
+On a CPU, whole texts go to `masscli.models.blockwise_attention`, if they are in bf16 and not short, or to
+`masscli.models.short_attention`, if they have up to SHORT keys. Other attention to so few keys, as in
+decoding, is two plain matrix products; everything else goes to PyTorch's fused kernels.
 """
 
 from __future__ import annotations
