@@ -39,6 +39,10 @@ class GenerationConfig:
     early_stop: bool = False
     """Finish a line as soon as --beam hypotheses have ended, as fairseq does. Otherwise a line is finished
     when no running hypothesis can enter its n best."""
+    lookahead: bool = True
+    """Whether a longer output counts as something that a running hypothesis can become. With false, a line is
+    finished when --beam hypotheses have ended and all score at least as well as any running one does at its
+    present length: the default of Hugging Face's library."""
     unkpen: float = 0.0
     """Subtract this from the score of the unknown piece; a negative value favours it."""
     max_len_a: float = 1.3
@@ -133,6 +137,11 @@ class GenerationConfig:
                 "sampling_topk sampling_topp temperature",
                 "nothing is sampled without --sampling",
                 misleading=True,
+            ),
+            UnusedOption(
+                self.early_stop,
+                "lookahead",
+                "--early-stop finishes a line whatever running hypotheses can become",
             ),
             UnusedOption(
                 self.diverse_beam_groups == 1,

@@ -26,7 +26,8 @@ class Constraints:
     that each output must begin with. `allowed` (V,) bool are the pieces that may be generated (default: all);
     of special ids, only the end symbol, which always may, and the unknown piece. `forced` are tokens that
     every output begins with, before its prefix, with log-probability 0; `limits` and `prefixes` do not count
-    them.
+    them. `starts` (S,) are the decoder's first inputs, which count as generated for the penalty of
+    repetition; with None nothing does.
     """
 
     def __init__(
@@ -38,8 +39,10 @@ class Constraints:
         device: torch.device,
         allowed: Tensor | None = None,
         forced: Sequence[int] = (),
+        starts: Tensor | None = None,
     ) -> None:
         self.forced = forced
+        self.starts = starts
         self.config = config
         self.vocabulary = vocabulary
         self.device = device
@@ -67,6 +70,8 @@ class Constraints:
         self.shortest_limit = int(self.limits.min())
         if self.prefixes is not None:
             self.prefixes = self.prefixes[sentences]
+        if self.starts is not None:
+            self.starts = self.starts[sentences.to(self.starts.device)]
 
     def apply(self, scores: Tensor, history: Tensor) -> None:
         """Apply forced pieces, penalties and bans in place to the scores (S, W, V) of the next piece.
@@ -101,9 +106,14 @@ class Constraints:
         step = history.shape[2]
 
         # What repeats costs more, also in the score, as in Hugging Face's beam search.
-        if self.config.repetition_penalty != 1 and step:
-            repeated = scores.gather(2, history) * self.config.repetition_penalty
-            scores.scatter_(2, history, repeated)
+        if self.config.repetition_penalty != 1:
+            read = history
+            # A decoder that begins with the end symbol has it from the first step on.
+            if self.starts is not None:
+                first = self.starts[:, None, None].expand(-1, history.shape[1], 1)
+                read = torch.cat([first, history], 2)
+            repeated = scores.gather(2, read) * self.config.repetition_penalty
+            scores.scatter_(2, read, repeated)
         scores.index_fill_(2, self.forbidden, -torch.inf)
         # The penalty is part of the score, as in fairseq.
         if self.config.unkpen:

@@ -6,7 +6,9 @@ sentence is done
 (a) when no running hypothesis can enter its n best any more. Later log-probabilities are at most 0 (or the
 bonus of a negative unkpen), so the best sum now, at the most favourable length up to the limit, bounds every
 score to come. Going on could not change the result, so this is the whole search within the width of the beam;
-or (b) with `early_stop`, as soon as `beam` hypotheses have finished, which is what fairseq does.
+or (b) with `early_stop`, as soon as `beam` hypotheses have finished, which is what fairseq does;
+or (c) without `lookahead`, when the `beam` best finished ones are as good as the best sum now at the length
+now, which is what Hugging Face's library does by default. Outputs that would still win are missed.
 
 At the length limit the end symbol is forced. Sentences that are done leave the batch once they are a quarter
 of it. No result depends on what else is in the batch: ties are broken by row and piece, and random numbers
@@ -86,7 +88,14 @@ def search(
     # The end symbol needs a step, too.
     steps = len(forced) + max(limits) + 1
     constraints = Constraints(
-        config, vocabulary, torch.tensor(limits), prefixes, device, allowed, forced
+        config,
+        vocabulary,
+        torch.tensor(limits),
+        prefixes,
+        device,
+        allowed,
+        forced,
+        starts,
     )
     strategy: SearchStrategy
     if config.sampling:
@@ -133,9 +142,9 @@ class _Search:
             (sentences, config.beam, steps), dtype=torch.int64, device=device
         )
         self.piece_scores = torch.zeros((sentences, config.beam, steps), device=device)
-        self.pool = HypothesisPool(
-            sentences, config.nbest, steps, config.lenpen, device
-        )
+        # Without a look ahead, the search ends by the worst of as many hypotheses as the beam is wide.
+        size = config.nbest if config.lookahead else config.beam
+        self.pool = HypothesisPool(sentences, size, steps, config.lenpen, device)
 
     def run(self) -> list[list[Hypothesis]]:
         """Take steps until every sentence is done; return the hypotheses of each sentence, best first."""
@@ -200,7 +209,10 @@ class _Search:
         if self.config.unkpen < 0:
             best_sums = best_sums - self.config.unkpen * (limits - step - 1)
         # The next step gives hypotheses of step + 1 pieces and the end symbol at the earliest.
-        over = self.pool.unbeatable(best_sums, step + 2, (limits + 1).double())
+        shortest, longest = step + 2, (limits + 1).double()
+        if not self.config.lookahead:
+            shortest, longest = step + 1, torch.full_like(longest, step + 1)
+        over = self.pool.unbeatable(best_sums, shortest, longest)
         if self.config.early_stop:
             over |= self.pool.ended >= self.config.beam
         newly_done = []
@@ -217,7 +229,8 @@ class _Search:
         for i, hypotheses in zip(newly_done, results, strict=True):
             self.done[i] = True
             self.results[self.index[i]] = [
-                hypothesis.without_first(first) for hypothesis in hypotheses
+                hypothesis.without_first(first)
+                for hypothesis in hypotheses[: self.config.nbest]
             ]
 
     def _drop_done(self, parents: Tensor) -> Tensor:

@@ -309,6 +309,40 @@ def test_early_stop_leaves_when_beam_hypotheses_have_ended() -> None:
     assert [h.ids for h in hasty[0]] == [(A,), (B,)]
 
 
+def test_without_lookahead_a_line_ends_if_none_is_better_at_its_present_length() -> (
+    None
+):
+    """Two have ended with -0.60 and -0.65; (B, C) has -0.75 as it is, but would have -0.37 at its end."""
+    row = script(
+        {
+            (): {A: 0.5, B: 0.5},
+            (A,): {EOS: 0.6, C: 0.4},
+            (B,): {EOS: 0.55, C: 0.45},
+            (A, C): {EOS: 1.0},
+            (B, C): {C: 1.0},
+            (B, C, C): {EOS: 1.0},
+        }
+    )
+    thorough, blind = (
+        run(row, [4], beam=2, nbest=1, lookahead=lookahead)
+        for lookahead in (True, False)
+    )
+    assert [h.ids for h in thorough[0]] == [(B, C, C)]
+    assert [h.ids for h in blind[0]] == [(A,)]
+    # One has ended with -0.60, and no second one, so that the search goes on.
+    row = script(
+        {
+            (): {A: 0.6, B: 0.4},
+            (A,): {EOS: 0.5, C: 0.5},
+            (B,): {EOS: 0.3, C: 0.7},
+            (A, C): {EOS: 1.0},
+            (B, C): {EOS: 1.0},
+        }
+    )
+    [[best]] = run(row, [4], beam=2, nbest=1, lookahead=False)
+    assert best.ids == (A, C)
+
+
 def test_special_ids_are_never_generated() -> None:
     row = script(
         {

@@ -5,7 +5,7 @@ A folder of Hugging Face has them in generation_config.json, and an older one in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,16 @@ _NOT_IMPORTED = (
     "diversity_penalty",
     "encoder_no_repeat_ngram_size",
     "exponential_decay_length_penalty",
+    "force_words_ids",
     "forced_decoder_ids",
+    "guidance_scale",
     "min_new_tokens",
     "num_beam_groups",
     "num_return_sequences",
     "penalty_alpha",
+    "renormalize_logits",
     "sequence_bias",
+    "stop_strings",
 )
 """Settings of generation_config.json that change a search, and that an import leaves out and reports."""
 _START_AND_END = 2
@@ -42,14 +46,15 @@ _START_AND_END = 2
 
 
 def read_generation_settings(
-    folder: Path, config: Mapping[str, Any], forced: int
+    folder: Path, config: Mapping[str, Any], forced: int, never: Collection[int]
 ) -> tuple[dict[str, str], list[str]]:
     """Return the default search of a model of Hugging Face, and notes for the user on ignored settings.
 
     The search is a value, as it is typed on the command line, by field of `GenerationConfig`. Each setting
     comes from generation_config.json in `folder`, or else from `config`, the content of its config.json;
     fields that neither of them sets are left out. `forced` is the number of tokens that every output is
-    forced to begin with; masscli's lengths do not count them. Raises MasscliError if a setting is wrong.
+    forced to begin with; masscli's lengths do not count them. `never` are the ids of the folder that masscli
+    generates in no case, whatever the settings say. Raises MasscliError if a setting is wrong.
     """
     # The newer file replaces what config.json says.
     settings = {**config, **read_json_if_present(folder / GENERATION_CONFIG)}
@@ -57,11 +62,10 @@ def read_generation_settings(
     for field, name in _NAMES.items():
         if settings.get(name) is not None:
             options[field] = settings[name]
-    # It may also be "never", which searches even longer than false.
-    if settings.get("early_stopping") not in (None, "never"):
-        options["early_stop"] = read_flag(
-            settings, "early_stopping", False, folder / GENERATION_CONFIG
-        )
+    # It may also be "never", which searches as masscli does by default.
+    if settings.get("early_stopping") != "never":
+        stops = read_flag(settings, "early_stopping", False, folder / GENERATION_CONFIG)
+        options |= {"early_stop": True} if stops else {"lookahead": False}
     options |= _length_options(settings, forced, folder / GENERATION_CONFIG)
     try:
         from_dict(GenerationConfig, options)
@@ -72,7 +76,7 @@ def read_generation_settings(
         ) from None
     # In the form that is typed on a command line, such as `true`.
     search = {field: str(value).lower() for field, value in options.items()}
-    return search, _left_out(settings)
+    return search, _left_out(settings, never)
 
 
 def _length_options(
@@ -80,9 +84,9 @@ def _length_options(
 ) -> dict[str, Any]:
     """Return the limits of length in Hugging Face's generation settings, as fields of `GenerationConfig`.
 
-    masscli's limits count no special tokens, and are at least 1. `forced` is the number of tokens that every
-    output is forced to begin with. Raises MasscliError, which names the file `path`, if a limit is not a
-    whole number.
+    masscli's limits count no special tokens, and an upper one is at least 1. `forced` is the number of tokens
+    that every output is forced to begin with. Raises MasscliError, which names the file `path`, if a limit is
+    not a whole number.
     """
     for name in ("max_length", "max_new_tokens", "min_length"):
         limit = settings.get(name)
@@ -99,16 +103,17 @@ def _length_options(
     if settings.get("max_new_tokens") is not None:
         options["max_len_a"] = 0.0
         options["max_len_b"] = max(1, settings["max_new_tokens"] - 1 - forced)
-    if settings.get("min_length") is not None:
-        options["min_len"] = max(1, settings["min_length"] - 1 - forced)
+    # Without a limit there outputs may be empty.
+    min_length = settings.get("min_length") or 0
+    options["min_len"] = max(0, min_length - 1 - forced)
     return options
 
 
-def _left_out(settings: Mapping[str, Any]) -> list[str]:
+def _left_out(settings: Mapping[str, Any], never: Collection[int]) -> list[str]:
     """Return a list with a note that names the settings which an import leaves out, or an empty list.
 
     All of them change a search. Reported are those that are set; a value of 0, 1, false or [] asks for
-    nothing.
+    nothing, and neither does a ban on ids that are `never` generated.
     """
     unused = [
         name
@@ -117,9 +122,27 @@ def _left_out(settings: Mapping[str, Any]) -> list[str]:
     ]
     if settings.get("do_sample") is True:
         unused.append("do_sample")
+    for name in ("bad_words_ids", "suppress_tokens"):
+        if _bans_more(settings.get(name), never):
+            unused.append(name)
+    # Greedy search there applies it to logits.
+    is_greedy = settings.get("num_beams") in (None, 1)
+    if is_greedy and settings.get("repetition_penalty") not in (None, 1):
+        unused.append("repetition_penalty of logits (here it is of log-probabilities)")
+    ends = settings.get("eos_token_id")
+    if isinstance(ends, list) and len(ends) > 1:
+        unused.append("all of eos_token_id but the first")
     if not unused:
         return []
     return [f"left out, since an import does not take them over: {', '.join(unused)}"]
+
+
+def _bans_more(banned: Any, never: Collection[int]) -> bool:
+    """Return whether a list of banned ids, or of banned words as lists of ids, has others than `never`."""
+    if not isinstance(banned, list):
+        return False
+    alone = [[number] for number in never]
+    return any(word not in never and word not in alone for word in banned)
 
 
 def write_generation_settings(
@@ -128,8 +151,9 @@ def write_generation_settings(
     """Return a search as entries of Hugging Face's generation_config.json.
 
     `options` are fields of `GenerationConfig` as text, and other fields have their defaults; early_stopping
-    is always true. max_length is `max_positions`, or less if `options` give max_len_b and max_len_a is 0.
-    `forced` is the number of tokens that every output is forced to begin with.
+    is true unless `options` say that there is no lookahead. max_length is `max_positions`, or less if
+    `options` give max_len_b and max_len_a is 0. `forced` is the number of tokens that every output is forced
+    to begin with.
     """
     search = from_dict(GenerationConfig, options)
     values = to_dict(search)
@@ -140,7 +164,7 @@ def write_generation_settings(
         longest = min(longest, search.max_len_b + _START_AND_END + forced)
     return {
         **settings,
-        "early_stopping": True,
+        "early_stopping": search.lookahead,
         "max_length": longest,
-        "min_length": search.min_len + 1 + forced,
+        "min_length": search.min_len and search.min_len + 1 + forced,
     }

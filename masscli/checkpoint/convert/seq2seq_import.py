@@ -83,6 +83,9 @@ _ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
+    "gelu_python": "gelu",
     "swish": "swish",
     "silu": "swish",
 }
@@ -174,7 +177,16 @@ def import_seq2seq(
     )
     # A forced tag comes besides the tokens that are the same for all languages.
     forced = len(tokenizer.vocab.forced_prefix) + int(model.target_tag == "forced")
-    generation, generation_notes = read_generation_settings(folder, config, forced)
+    vocab = tokenizer.vocab
+    generated = {vocab.eos, vocab.unk}
+    never = [
+        row
+        for row, number in enumerate(rows["decoder"])
+        if number in vocab.special_ids and number not in generated
+    ]
+    generation, generation_notes = read_generation_settings(
+        folder, config, forced, never
+    )
     state = RunState(
         vocab_fingerprint=tokenizer.vocab.fingerprint,
         generation=generation,

@@ -675,6 +675,9 @@ def test_other_names_of_generation_settings(tmp_path: Path) -> None:
         "num_beam_groups": 1,
         "encoder_no_repeat_ngram_size": 3,
         "do_sample": True,
+        "suppress_tokens": [9],
+        "bad_words_ids": [[1], [7, 8]],
+        "eos_token_id": [2, 9],
     }
     write_json(tmp_path / "theirs" / "generation_config.json", settings)
     path, notes = import_folder(
@@ -689,8 +692,60 @@ def test_other_names_of_generation_settings(tmp_path: Path) -> None:
         search.repetition_penalty,
     ) == (2, 2, 28, 1.2)
     assert not search.early_stop
-    expected = "left out, since an import does not take them over: encoder_no_repeat_ngram_size, do_sample"
+    expected = (
+        "left out, since an import does not take them over: encoder_no_repeat_ngram_size, do_sample, "
+        "bad_words_ids, suppress_tokens, all of eos_token_id but the first"
+    )
     assert expected in notes
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"early_stopping": False},
+        {"early_stopping": True},
+        {"early_stopping": "never"},
+        {"length_penalty": -1.0},
+        {"min_length": 8, "no_repeat_ngram_size": 2},
+        {"repetition_penalty": 1.5},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["bart", "marian-two"])
+def test_the_imported_search_finds_what_theirs_finds(
+    name: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """Nothing is given on a command line here, and outputs may be empty, as there."""
+    peer = make_peer(name, tmp_path / "theirs", {})
+    with torch.no_grad():
+        peer.final_logits_bias[0, peer.config.eos_token_id] += 3
+    peer.save_pretrained(tmp_path / "theirs")
+    path = tmp_path / "theirs" / "generation_config.json"
+    settings = {"num_beams": 4, "max_length": 20, **settings}
+    # As in the generation settings of all published models of BART.
+    settings |= {"forced_bos_token_id": 0} if name == "bart" else {}
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **settings})
+    peer = type(peer).from_pretrained(tmp_path / "theirs").eval()
+    languages = FAMILIES[name][3]
+    import_folder(tmp_path / "theirs", tmp_path / "run", languages, allow_pickle=False)
+    run = Checkpoint.open(tmp_path / "run")
+    model = load(run.path, precision="fp32")
+    text_model = model.text_model(source=languages[0], target=languages[-1])
+    decoder = text_model.translator(text_model.search_config({})).decoder
+    source_rows, target_rows = rows_of(run, languages[0], languages[-1])
+    tokenizer, compared = run.tokenizer(), 0
+    for line in [*LINES[:12], "b"]:
+        words = np.array(tokenizer.encode(line, languages[0]), np.int64)
+        [[ours, *_]] = decoder.generate([words], languages[0], languages[-1])
+        ids = run.framing().encoder_input(words, *languages[:1], languages[-1])
+        row = torch.tensor([[source_rows.index(n) for n in ids.tolist()]])
+        theirs = [target_rows[n] for n in peer.generate(row)[0].tolist()]
+        forced = run.framing().forced_tokens(languages[-1])
+        # At the length limit their search does not count the end symbol.
+        if not ours.hit_max_len and len(theirs) < 20:
+            compared += 1
+            assert theirs[1 + len(forced) :] == [*ours.ids, tokenizer.vocab.eos]
+    assert compared
 
 
 def test_an_imported_model_is_fine_tuned(

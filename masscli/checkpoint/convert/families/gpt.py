@@ -84,6 +84,8 @@ GPT2 = replace(
     activations={
         "gelu_new": "gelu_tanh",
         "gelu_pytorch_tanh": "gelu_tanh",
+        "gelu_fast": "gelu_tanh",
+        "gelu_accurate": "gelu_tanh",
         "gelu": "gelu",
         "relu": "relu",
         "silu": "swish",
