@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from masscli.core.errors import MasscliError
-from masscli.models.linear_replacement import replace_linear_layers
+from masscli.models.inference_layers import replace_layers
 from masscli.models.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -44,10 +44,9 @@ SMALLEST_SCALE = 1e-12
 class Int8Linear(nn.Module):
     """A linear layer that reads and returns fp32, but multiplies weights and inputs rounded to 8 bits.
 
-    `weight` (out, in) and `bias` (out,) are those of the fp32 layer that it replaces.
+    `weight` (out, in) and `bias` (out,), or None, are those of the fp32 layer that it replaces; both are
+    copied.
     """
-
-    bias: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
@@ -62,12 +61,15 @@ class Int8Linear(nn.Module):
         torch.backends.quantized.engine = ENGINE
         # The bias is added afterwards, since the products are still to be scaled row by row.
         self.packed: Any = torch.ops.quantized.linear_prepack(quantized, None)
-        self.register_buffer("bias", bias)
-        self.steps = input_steps()
+        self.bias = None if bias is None else bias.clone()
+        self.step = 1 / input_steps()
+        self.product = fast_product()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out), both in fp32."""
-        return fast_product()(x, self.packed, self.bias, 1 / self.steps, ZERO_POINT)
+        return self.product(x, self.packed, self.bias, self.step, ZERO_POINT)
+
+    __call__ = forward
 
 
 def product(
@@ -133,4 +135,4 @@ def to_int8(model: Transformer) -> Transformer:
 
     The output layers are replaced, too. The model can then only generate, not be trained or saved.
     """
-    return replace_linear_layers(model, Int8Linear)
+    return replace_layers(model, Int8Linear)

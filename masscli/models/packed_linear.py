@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from masscli.models.linear_replacement import replace_linear_layers
+from masscli.models.inference_layers import replace_layers
 from masscli.models.transformer import Transformer
 
 SMALLEST_FP32 = 256 * 256
@@ -21,32 +20,36 @@ microseconds that a product with packed weights takes longer to begin."""
 
 
 class PackedLinear(nn.Module):
-    """A linear layer whose weight is packed for its kernel if that pays.
+    """A linear layer with packed weights.
 
-    `weight` (out, in) and `bias` (out,), or None, are those of the layer that it replaces. Inputs must have
-    their dtype.
+    `weight` (out, in), which must be one for which packing pays, and `bias` (out,), or None, are those of the
+    layer that it replaces; both are copied. Inputs must have their dtype.
     """
-
-    weight: Tensor
-    bias: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        self.is_packed = packing_pays(weight)
-        if self.is_packed:
-            weight = torch.ops.mkldnn._reorder_linear_weight(weight)
-        self.register_buffer("weight", weight)
-        self.register_buffer("bias", bias)
+        self.packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
+        self.bias = None if bias is None else bias.clone()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out), in the dtype of x, which must be that of the weight."""
-        if not self.is_packed:
-            return F.linear(x, self.weight, self.bias)
         # The last three arguments name a function to be applied to the result: none.
         product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self.weight, self.bias, "none", [], ""
+            x, self.packed, self.bias, "none", [], ""
         )
         return product
+
+    __call__ = forward
+
+
+def packed_linear(weight: Tensor, bias: Tensor | None) -> PackedLinear | None:
+    """Return a linear layer with this weight (out, in), packed, and this bias (out,), or None for none.
+
+    The result is None if packing does not pay.
+    """
+    if not packing_pays(weight):
+        return None
+    return PackedLinear(weight, bias)
 
 
 def packing_pays(weight: Tensor) -> bool:
@@ -65,11 +68,11 @@ def packing_pays(weight: Tensor) -> bool:
 
 
 def pack_weights(model: Transformer) -> Transformer:
-    """Pack the weights of all linear layers of a model in place, if it is on a CPU; return the model.
+    """Pack the weights of the linear layers of a model in place, if it is on a CPU; return the model.
 
     The model then computes the same as before up to rounding, but can neither be trained nor saved. On a GPU
-    it stays as it is.
+    it stays as it is, and so do layers for which packing does not pay.
     """
     if next(model.parameters()).device.type != "cpu":
         return model
-    return replace_linear_layers(model, PackedLinear)
+    return replace_layers(model, packed_linear)

@@ -93,9 +93,11 @@ class Transformer(nn.Module):
             config, "decoder", config.encoder_layers > 0, output_languages
         )
 
-        # Both are set by `replace_linear_layers`, in a model that only generates.
+        # Both are set by `replace_layers`, in a model that only generates.
         self.output_layers = nn.ModuleDict()
-        self.make_linear: Callable[[Tensor, Tensor | None], nn.Module] | None = None
+        self.make_linear: Callable[[Tensor, Tensor | None], nn.Module | None] | None = (
+            None
+        )
 
         # On the device "meta", weights come from a checkpoint, and drawing them first would cost a second.
         if torch.get_default_device().type != "meta":

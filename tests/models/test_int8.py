@@ -64,7 +64,7 @@ def test_the_compiled_product_is_the_plain_one(has_bias: bool) -> None:
     # TorchScript optimizes a function anew after it has run once, and again for other numbers of rows.
     for shape in [(5, 64), (5, 64), (5, 64), (320, 64), (3, 2, 64), (1, 64)]:
         x = torch.randn(shape)
-        plain = product(x, layer.packed, layer.bias, 1 / layer.steps, ZERO_POINT)
+        plain = product(x, layer.packed, layer.bias, layer.step, ZERO_POINT)
         assert torch.equal(layer(x), plain)
 
 

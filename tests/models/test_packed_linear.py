@@ -12,9 +12,16 @@ from masscli.generation.config import GenerationConfig
 from masscli.generation.search import search
 from masscli.generation.stepper import ModelStepper
 from masscli.models.config import ModelConfig
+from masscli.models.inference_layers import InferenceNorm
 from masscli.models.int8 import Int8Linear
+from masscli.models.linear import LayerNorm
 from masscli.models.output_subset import Candidates
-from masscli.models.packed_linear import PackedLinear, pack_weights, packing_pays
+from masscli.models.packed_linear import (
+    PackedLinear,
+    pack_weights,
+    packed_linear,
+    packing_pays,
+)
 from masscli.models.transformer import Transformer
 from masscli.text.vocabulary import Vocabulary
 
@@ -67,7 +74,6 @@ def test_products_are_those_of_the_plain_layer(
     weight = torch.randn(301, 517).to(dtype)
     bias = torch.randn(301).to(dtype) if has_bias else None
     layer = PackedLinear(weight, bias)
-    assert layer.is_packed
     for shape in [(1, 517), (7, 517), (3, 5, 517), (320, 517)]:
         x = torch.randn(shape).to(dtype)
         exact = F.linear(
@@ -99,12 +105,8 @@ def test_a_row_hardly_depends_on_its_batch(dtype: torch.dtype) -> None:
 
 
 def test_small_weights_and_other_types_are_not_packed() -> None:
-    torch.manual_seed(4)
     for weight in (torch.randn(64, 32), torch.randn(512, 512).double()):
-        layer = PackedLinear(weight, None)
-        assert not layer.is_packed
-        x = torch.randn(5, weight.shape[1]).to(weight.dtype)
-        assert torch.equal(layer(x), F.linear(x, weight))
+        assert packed_linear(weight, None) is None
 
 
 @pytest.mark.parametrize("missing", ["oneDNN", "AVX2", "bf16"])
@@ -121,17 +123,24 @@ def test_processors_without_the_kernels_keep_plain_products(
         monkeypatch.setattr(
             torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False
         )
-    weight = torch.randn(512, 512).to(dtype)
-    x = torch.randn(5, 512).to(dtype)
-    assert torch.equal(PackedLinear(weight, None)(x), F.linear(x, weight))
+    model = pack_weights(make_model(dtype))
+    assert not any(isinstance(layer, PackedLinear) for layer in model.modules())
+    hidden = torch.randn(5, 256).to(dtype)
+    assert torch.equal(model.logits(hidden), make_model(dtype).logits(hidden))
 
 
-def test_the_bias_is_a_buffer() -> None:
-    """A server copies parameters and buffers from their files, which may be overwritten, into memory."""
-    bias = torch.randn(40)
-    for make_linear in (PackedLinear, Int8Linear):
-        buffers = dict(make_linear(torch.randn(40, 64), bias).named_buffers())
-        assert torch.equal(buffers["bias"], bias)
+def test_layers_for_inference_keep_nothing_of_their_files() -> None:
+    """Weights may be mapped from a file that is overwritten while a server runs."""
+    weight, bias = torch.randn(512, 512), torch.randn(512)
+    norm = LayerNorm(512)
+    layers = [PackedLinear(weight, bias), Int8Linear(weight, bias), InferenceNorm(norm)]
+    x = torch.randn(3, 512)
+    before = [layer(x) for layer in layers]
+    with torch.no_grad():
+        for tensor in (weight, bias, norm.weight, norm.bias):
+            tensor.fill_(7.0)
+    for layer, result in zip(layers, before, strict=True):
+        assert torch.equal(layer(x), result)
 
 
 @pytest.mark.parametrize("shortlist", [False, True])
@@ -145,7 +154,6 @@ def test_a_search_finds_the_same_with_packed_weights(
     layers = [m for m in packed.modules() if isinstance(m, PackedLinear)]
     # Four products in each encoder layer, seven in each decoder layer, and the output layer.
     assert len(layers) == 2 * 4 + 2 * 7 + 1
-    assert sum(layer.is_packed for layer in layers) == len(layers)
     rng = np.random.default_rng(5)
     ids = torch.from_numpy(rng.integers(7, VOCAB_SIZE, (6, 9)))
     source = Tokens(ids, torch.full((6,), 9))
