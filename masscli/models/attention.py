@@ -4,8 +4,8 @@ Shapes: B rows, T queries, L keys, H heads, K head size, D = H*K the model width
 sentences of W rows (beams) each. Masks are additive, in float32, and broadcastable to (B, H, T, L).
 
 On a CPU, whole texts go to `masscli.models.blockwise_attention`, if they are in bf16 and not short, or to
-`masscli.models.short_attention`, if they have up to SHORT keys. Other attention to so few keys, as in
-decoding, is two plain matrix products; everything else goes to PyTorch's fused kernels.
+`masscli.models.short_attention`, if they have up to SHORT keys. Everything else, as in decoding, goes to
+PyTorch's fused kernels.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from masscli.models.blockwise_attention import (
     blockwise_attention,
 )
 from masscli.models.cache import LayerCache
-from masscli.models.dropout import dropout
 from masscli.models.linear import Linear
 from masscli.models.short_attention import short_attention
 
 SHORT = 256
-"""Most keys for which attention on a CPU is computed with two plain matrix products; up to this number they
-are faster than PyTorch's fused kernel."""
+"""Most keys for which attention of whole texts on a CPU goes to `short_attention`; up to this number it is
+faster than PyTorch's fused kernel."""
 
 
 class SelfAttention(nn.Module):
@@ -198,32 +197,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Te
     """Compute softmax(q k^T / sqrt(K) + mask) v, with dropout probability `p` on the weights (0 for none).
 
     q is (B, H, T, K), k and v are (B, H, L, K); the result is (B, H, T, K) in the dtype of q. `mask` is
-    additive and broadcastable to (B, H, T, L); None hides nothing. Keys and values may be fp32 while queries
-    are bf16 or fp16.
+    additive and broadcastable to (B, H, T, L); None hides nothing. The computation is in the dtype of keys
+    and values.
     """
-    if q.device.type != "cpu" or k.shape[2] > SHORT:
-        # PyTorch's kernel wants its mask, keys and values in the dtype of the queries.
-        if mask is not None:
-            mask = mask.to(q.dtype)
-        return F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), mask, p)
-    rows, heads, queries, size = q.shape
-    keys = k.shape[2]
     dtype = q.dtype
-    # A search on a CPU keeps keys and values in fp32 (`Transformer.cache_dtype`), so the products are fp32.
-    if dtype in (torch.bfloat16, torch.float16):
-        q = q.float()
-        k = k.float()
-        v = v.float()
-    # bmm wants one batch dimension, so rows and heads become one.
-    k = k.flatten(0, 1)
-    v = v.flatten(0, 1)
-    scores = torch.bmm(q.flatten(0, 1).mul(size**-0.5), k.transpose(1, 2))
+    # A search on a CPU keeps keys and values in fp32 (`Transformer.cache_dtype`).
+    q = q.to(k.dtype)
     if mask is not None:
-        # A view of the scores, which are added to in place.
-        scores.view(rows, heads, queries, keys).add_(mask)
-    weights = dropout(scores.softmax(-1), p, training=p > 0)
-    mixed = torch.bmm(weights, v).view(rows, heads, queries, size)
-    return mixed.to(dtype)
+        mask = mask.to(k.dtype)
+    return F.scaled_dot_product_attention(q, k, v, mask, p).to(dtype)
 
 
 def _projected_attention(x: Tensor, keys: Tensor) -> Callable[..., Tensor] | None:

@@ -35,8 +35,9 @@ class InferenceNorm(nn.Module):
 
 
 MakeLinear = Callable[[Tensor, Tensor | None], nn.Module | None]
-"""The type of a function that makes a linear layer for inference, which maps (..., in) to (..., out), of a weight
-(out, in) and a bias (out,) or None; it returns None where the layer that is there had better stay."""
+"""The type of a function that makes a linear layer for inference of a weight (out, in) and a bias (out,), or
+None for no bias. The layer maps (..., in) to (..., out). The result is None where the layer that there is had
+better stay."""
 
 
 def replace_layers(model: Transformer, make_linear: MakeLinear) -> Transformer:

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from masscli.core.config import ConfigError
 from masscli.data.batches.batch import Tokens
-from masscli.models import attention
 from masscli.models import loss as loss_module
 from masscli.models.attention import attend
 from masscli.models.cache import STEPS_OF_GROWTH, Cache
@@ -139,13 +138,7 @@ def test_every_size_can_be_built() -> None:
 # -- attention --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "plain", [True, False], ids=["two products", "PyTorch's kernel"]
-)
-def test_attention_is_the_equation(
-    plain: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(attention, "SHORT", 100 if plain else 0)
+def test_attention_is_the_equation() -> None:
     q, k, v = (
         torch.randn(2, 3, length, 4, dtype=torch.float64) for length in (5, 7, 7)
     )
