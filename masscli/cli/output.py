@@ -38,13 +38,26 @@ def check_distinct(paths: Mapping[str, Path | None]) -> None:
 
 
 def check_is_file(paths: Mapping[str, Path | None]) -> None:
-    """Raise MasscliError if an option, given by flag with its file to write, names standard output (`-`).
+    """Raise MasscliError if an option, given by flag with its file to write, names no place for a file.
 
-    It is for files that are written beside results on standard output.
+    It is for files that are written when results have been printed: standard output (`-`), a folder, a pipe,
+    a device and a file in a folder that does not exist are refused before the work begins.
     """
     for flag, path in paths.items():
+        if path is None:
+            continue
         if str(path) == "-":
             raise MasscliError(f"{flag} -: cannot be standard output", "name a file")
+        if path.exists() and not path.is_file():
+            raise MasscliError(
+                f"{flag} {path}: is not a file, but a folder, a pipe or a device",
+                "name a file",
+            )
+        if not path.parent.is_dir():
+            raise MasscliError(
+                f"{flag} {path}: its folder does not exist",
+                "name a file in a folder that exists",
+            )
 
 
 @contextmanager

@@ -87,8 +87,16 @@ def write_atomic(path: Path, data: bytes) -> None:
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file for writing, which is renamed to `path` when the `with` block ends.
 
-    If the block raises an error, the temporary file is removed, and `path` stays as it was.
+    If the block raises an error, the temporary file is removed, and `path` stays as it was. If `path` is a
+    symbolic link, it stays one, and the file that it leads to is replaced. Raises IsADirectoryError if there
+    is a folder, and MasscliError for a pipe or a device, which must not be replaced by a file.
     """
+    path = _follow_link(path)
+    if path.is_dir():
+        # Otherwise the error would come when all is written, with the temporary name.
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists():
+        require_regular(path)
     remove_leftovers(path)
     aside, lock = _reserve_name(path, is_folder=False)
     # Also an interrupt must not leave the unfinished file behind.
@@ -110,8 +118,10 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Yield a new temporary folder, which is renamed to `path` when the `with` block ends.
 
     The block fills the folder that it is given, which lies beside `path`; after an error it is removed.
-    Raises MasscliError if `path` is a folder that is not empty when the block ends.
+    If `path` is a symbolic link, it stays one, and the folder that it leads to is filled. Raises MasscliError
+    if `path` is a folder that is not empty when the block ends.
     """
+    path = _follow_link(path)
     remove_leftovers(path)
     aside, lock = _reserve_name(path, is_folder=True)
     try:
@@ -276,6 +286,13 @@ def acquire_lock(path: Path) -> BinaryIO:
         file.close()
         raise
     return file
+
+
+def _follow_link(path: Path) -> Path:
+    """Return the path that a symbolic link leads to in the end; any other path is returned as it is."""
+    if path.is_symlink():
+        return Path(os.path.realpath(path))
+    return path
 
 
 def _prefix(path: Path) -> str:

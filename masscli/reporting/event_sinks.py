@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from masscli.core.config import to_dict
-from masscli.core.errors import MasscliError
+from masscli.core.errors import MasscliError, cannot_be_written
 from masscli.core.files import naming_full_file, write_atomic
 from masscli.core.json_text import parse_json
 from masscli.text.corpus import read_regular_text
@@ -62,13 +62,18 @@ class TensorBoard:
             raise MasscliError(
                 "--tensorboard-logdir needs TensorBoard", "pip install 'masscli[tb]'"
             ) from None
-        self._writer = SummaryWriter(str(folder))
+        try:
+            self._writer = SummaryWriter(str(folder))
+        except OSError as error:
+            raise cannot_be_written(
+                f"--tensorboard-logdir {folder}", error, "name another folder"
+            ) from None
 
     @classmethod
     def open(cls, recipe: Recipe) -> TensorBoard:
         """Open the sink of a run, in the folder of --tensorboard-logdir or else `tensorboard` in the run.
 
-        Raises MasscliError if TensorBoard is not installed.
+        Raises MasscliError if TensorBoard is not installed, or if the folder cannot be written.
         """
         assert recipe.save_dir is not None
         return cls(recipe.train.tensorboard_logdir or recipe.save_dir / "tensorboard")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,41 @@ def test_two_results_are_not_written_to_one_place(
     assert masscli(command) == 2
     assert capsys.readouterr().err.splitlines()[0] == f"error: {message}"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        (["generate", "run"], "--append"),
+        (["report", "scores"], "--html"),
+        (["report", "scores", "--x", "k"], "--plot"),
+        (["report", "run", "--metric", "loss"], "--append"),
+        (["score", "hyp", "--ref", "ref"], "--append"),
+    ],
+)
+def test_what_is_written_beside_results_needs_a_place_for_a_file(
+    command: list[str],
+    flag: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """This is said before the work begins, which may take hours."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.svg").mkdir()
+    os.mkfifo(tmp_path / "pipe.svg")
+    no_file = "is not a file, but a folder, a pipe or a device"
+    for name, message in (
+        ("no/x.svg", "its folder does not exist"),
+        ("folder.svg", no_file),
+        ("pipe.svg", no_file),
+        ("/dev/null", no_file),
+    ):
+        assert masscli([*command, flag, name]) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.splitlines()[0]) == ("", f"error: {flag} {name}: {message}")
+    assert Path("/dev/null").is_char_device()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "folder.svg",
+        "pipe.svg",
+    ]

@@ -92,6 +92,41 @@ def test_pipes_and_folders_are_neither_locked_nor_appended_to(tmp_path: Path) ->
             append_json_lines(path, b"{}\n")
 
 
+def test_a_link_stays_and_leads_to_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    for name in ("file", "folder", "new-folder"):
+        (tmp_path / name).symlink_to(tmp_path / "far" / name)
+    write_atomic(tmp_path / "file", b"new")
+    write_atomic(tmp_path / "file", b"newer")
+    (tmp_path / "far/folder").mkdir()
+    for name in ("folder", "new-folder"):
+        with new_folder(tmp_path / name) as aside:
+            (aside / "a").write_bytes(b"1")
+    assert (tmp_path / "far/file").read_bytes() == b"newer"
+    assert all(
+        (tmp_path / "far" / name / "a").exists() for name in ("folder", "new-folder")
+    )
+    assert all(path.is_symlink() for path in tmp_path.iterdir() if path.name != "far")
+    assert sorted(path.name for path in (tmp_path / "far").iterdir()) == [
+        "file",
+        "folder",
+        "new-folder",
+    ]
+
+
+def test_pipes_and_folders_are_not_replaced_by_a_file(tmp_path: Path) -> None:
+    """As root, one would otherwise lose /dev/null."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(MasscliError, match="is not a file, but a folder, a pipe"):
+        write_atomic(tmp_path / "pipe", b"a")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as error:
+        write_atomic(tmp_path / "folder", b"a")
+    assert error.value.filename == str(tmp_path / "folder")
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
+
+
 def test_a_pipe_that_looks_like_a_leftover_is_removed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".x.1-abc.new")
     write_atomic(tmp_path / "x", b"a")

@@ -151,6 +151,9 @@ def test_weights_and_biases(
 
 def test_tensorboard(toy: Path, tmp_path: Path, no_sync: None) -> None:
     pytest.importorskip("tensorboard", reason="needs the extra masscli[tb]")
+    (tmp_path / "file").touch()
+    file = f"--tensorboard-logdir={tmp_path / 'file'}"
+    assert train(toy, tmp_path / "refused", file) == 2
     assert train(toy, tmp_path / "run", "--event-sinks=tensorboard") == 0
     assert list((tmp_path / "run/tensorboard").glob("events.*"))
 

@@ -61,7 +61,7 @@ def write_stamps(folder: Path, stamps: Mapping[str, Stamp]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, text.encode())
             return
-        except OSError:
+        except (OSError, MasscliError):
             continue
 
 
