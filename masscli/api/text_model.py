@@ -190,7 +190,7 @@ class TextModel:
 
         # A stream may have a folder of its own beside that of the run.
         own_folder = self.task.stream.data_dir if self.task.stream is not None else None
-        return open_verified(path or own_folder or self.ensemble.first.recipe.data)
+        return open_verified(path or self.ensemble.first.find_data(own_folder))
 
     def split(self, name: str, data: Path | None = None) -> tuple[list[str], list[str]]:
         """Return (sources, references) of a split such as valid, as original lines.

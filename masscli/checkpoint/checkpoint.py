@@ -261,6 +261,20 @@ class Checkpoint:
                 f"{self.path / name}: cannot be read ({error})"
             ) from None
 
+    def find_data(self, data_dir: Path | None = None) -> Path:
+        """Return the path of the data folder of the run, or of one of its streams, which is then `data_dir`.
+
+        Raises MasscliError if there is no such folder, as when the command is given in another place than the
+        run was trained in.
+        """
+        path = data_dir or self.recipe.data
+        if not path.is_dir():
+            raise MasscliError(
+                f"{path}: there is no such folder here, which {self.path} names as its data",
+                "name the data with --data, or go to the folder in which the run was trained",
+            )
+        return path
+
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
         """Return the (source, target) pairs of languages that the model was trained to generate for.

@@ -151,7 +151,7 @@ def _from_model(path: Path, options: DictionaryConfig) -> list[WordPair]:
     from masscli.lexicon import from_embeddings
 
     checkpoint = Checkpoint.open(path)
-    folder = open_verified(options.data or checkpoint.recipe.data)
+    folder = open_verified(options.data or checkpoint.find_data())
     max_words, min_count = options.max_words or MAX_WORDS, options.min_count or 5
     # The text of the folder tells which pieces are words of which language, and how common they are.
     return from_embeddings.induce(

@@ -148,7 +148,7 @@ def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
         raise MasscliError(
             f"{path}: has no encoder, so that there are no sentences to compare"
         )
-    data = open_verified(folder or checkpoint.recipe.data)
+    data = open_verified(folder or checkpoint.find_data())
     framing = checkpoint.framing()
     if data.vocab.fingerprint != framing.vocab.fingerprint:
         raise MasscliError(

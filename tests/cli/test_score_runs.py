@@ -251,3 +251,34 @@ def test_mistakes(
 ) -> None:
     assert run(["score", *args]) == 2
     assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+def test_a_run_in_another_place_than_its_data_says_so(
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The recipe of a run names its data as the user did, which may be a relative path."""
+    monkeypatch.chdir(toy.parent)
+    folder = str(tmp_path / "run")
+    pretrain = ["pretrain", toy.name, "--objective=mass", "--save-dir", folder]
+    assert run([*pretrain, *SMALL, *SHORT]) == 0
+    monkeypatch.chdir(tmp_path)
+    direction = ["-s", "en", "-t", "de"]
+    commands = [
+        ["score", folder, "--gen-subset=valid"],
+        ["generate", folder, "--gen-subset=valid", *direction],
+        ["inspect", folder, "--retrieval"],
+        ["dictionary", folder, "--langs=en,de", "--output=x"],
+    ]
+    for command in commands:
+        capsys.readouterr()
+        assert run(command) == 2
+        error, hint = capsys.readouterr().err.splitlines()[-2:]
+        assert error.startswith(
+            f"error: {toy.name}: there is no such folder here, which"
+        )
+        assert "name the data with --data" in hint
+        # The hint can be followed.
+        assert run([*command, f"--data={toy}"]) == 0

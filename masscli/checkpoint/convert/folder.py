@@ -35,10 +35,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = parse_json(read_regular_text(path))
     except FileNotFoundError:
-        raise MasscliError(
-            f"{path}: no such file",
-            "name a folder as Hugging Face distributes it; nothing is downloaded",
-        ) from None
+        hint = "name a folder as Hugging Face distributes it; nothing is downloaded"
+        # A run has `checkpoints`, and a checkpoint its state.
+        if any((path.parent / name).exists() for name in ("checkpoints", "state.json")):
+            hint = "a run of masscli need not be imported: every command accepts it"
+        raise MasscliError(f"{path}: no such file", hint) from None
     except (OSError, ValueError) as error:
         raise MasscliError(f"{path}: cannot be read ({error})") from None
     if not isinstance(content, dict):

@@ -19,6 +19,7 @@ from masscli.checkpoint.convert.torch_file import read_torch_file
 from masscli.checkpoint.convert.xlm import convert_xlm, is_xlm
 from masscli.core.config import ConfigError, from_dict
 from masscli.core.errors import MasscliError
+from masscli.core.files import require_regular
 from masscli.text.unknown_pieces import lacks_capitals
 from masscli.training.recipe import Recipe
 
@@ -41,6 +42,7 @@ def import_file(
     """
     # First, so that nothing is read in vain.
     saving.require_empty_folder(output)
+    _refuse_safetensors(request.path)
     content = read_torch_file(request.path)
     if not isinstance(content, Mapping):
         raise MasscliError(
@@ -84,6 +86,20 @@ def import_file(
     return path, notes
 
 
+def _refuse_safetensors(path: Path) -> None:
+    """Raise MasscliError if a file holds safetensors: tensors alone, without settings and vocabulary."""
+    # To open a pipe would wait for somebody who writes to it.
+    require_regular(path)
+    with open(path, "rb") as file:
+        start = file.read(9)
+    # The length of the header in 8 bytes, which is below 4 GiB, then the header in JSON.
+    if start[4:] == b"\0\0\0\0{":
+        raise MasscliError(
+            f"{path}: holds safetensors, which are weights without settings and vocabulary",
+            "name the folder that it lies in, as Hugging Face distributes it",
+        )
+
+
 def _converter(
     request: ImportRequest, family: str | None, content: Mapping[str, Any]
 ) -> Converter:
@@ -103,5 +119,5 @@ def _converter(
             return convert
     raise MasscliError(
         f"{request.path}: is a checkpoint of an unknown program",
-        f"choose one with --family: {', '.join(FAMILIES)}",
+        f"choose one with --family: {', '.join(FAMILIES)}; of Hugging Face name the folder",
     )

@@ -46,14 +46,14 @@ class TrainedRun:
         if the data have another vocabulary, or if the checkpoint has no training streams.
         """
         self.checkpoint = Checkpoint.open(path)
-        self.recipe = replace(
-            self.checkpoint.recipe, data=data_dir or self.checkpoint.recipe.data
-        )
-        if not self.recipe.stream:
+        if not self.checkpoint.recipe.stream:
             raise MasscliError(
                 f"{path}: was not trained here, and has no objective to measure",
                 "fine-tune it, or score what it generates",
             )
+        self.recipe = replace(
+            self.checkpoint.recipe, data=data_dir or self.checkpoint.find_data()
+        )
         self.context = RunContext.open(self.recipe.data)
         self.framing = self.checkpoint.framing()
         if self.context.data.vocab.fingerprint != self.framing.vocab.fingerprint:

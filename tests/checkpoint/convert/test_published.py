@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from masscli.__main__ import run
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.foreign import ImportRequest
 from masscli.checkpoint.convert.import_ import import_folder
@@ -210,3 +211,26 @@ def test_two_files_with_the_same_tensor_are_refused(folder: Path) -> None:
     with pytest.raises(MasscliError) as error:
         import_folder(folder, folder.parent / "made", ("en",), allow_pickle=False)
     assert error.value.message.startswith(f"{second}: has {name} twice")
+
+
+def test_what_cannot_be_imported_is_sent_the_right_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Users of Hugging Face name the file of the weights, and others a run that needs no import."""
+    folder = tmp_path / "bert"
+    published.write(folder, "bert")
+    weights = load_file(folder / "model.safetensors")
+    torch.save(weights, tmp_path / "pytorch_model.bin")
+    assert run(["import", str(folder), "--output", str(tmp_path / "run")]) == 0
+    for path, message, hint in (
+        (folder / "model.safetensors", "holds safetensors, which are weights", "name the folder"),
+        (tmp_path / "pytorch_model.bin", "is a checkpoint of an unknown program", "of Hugging Face name the folder"),
+        (tmp_path / "run", "no such file", "a run of masscli need not be imported"),
+        (next(tmp_path.glob("run/checkpoints/step-*")), "no such file", "a run of masscli need not be imported"),
+    ):  # fmt: skip
+        capsys.readouterr()
+        assert run(["import", str(path), "--output", str(tmp_path / "x")]) == 2
+        first, second = capsys.readouterr().err.splitlines()
+        assert message in first
+        assert hint in second
+        assert not (tmp_path / "x").exists()
