@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from masscli.checkpoint.convert.fairseq_layout import (
@@ -169,6 +170,8 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
         tensors |= converted.tensors(config)
     if layout.head:
         tensors |= _lm_head(table, layout.head, vocabulary)
+        # RoBERTa of Hugging Face's library has a vector for all tokens, which is 0 in what fairseq trained.
+        tensors["embeddings.encoder.segments.weight"] = torch.zeros(1, config.dim)
     table.require_empty("fairseq's " + layout.kind)
     return ForeignModel(
         title=f"fairseq {layout.kind}",
@@ -413,7 +416,7 @@ def _config(
         ),
         "output_bias": is_lm_head,
         "head_transform": is_lm_head,
-        "segments": 0,
+        "segments": int(is_lm_head),
         "source_bos": layout.has_bos and "encoder" in stacks,
         "position_offset": _position_offset(layout, vocabulary),
         "dropout": options.get("dropout", 0.1),
@@ -443,7 +446,14 @@ def _config(
         for field, value in own.items():
             if value != values[field]:
                 values[_decoder_field(field)] = value
-    return resolve(values)
+    config = resolve(values)
+    # What is as usual is called so: exporters compare settings with those of other programs by name.
+    usual = replace(config, final_norm="auto")
+    if all(
+        usual.has_final_norm(name) == config.has_final_norm(name) for name in stacks
+    ):
+        return usual
+    return config
 
 
 def _position_offset(layout: Layout, vocabulary: FairseqVocabulary) -> int:

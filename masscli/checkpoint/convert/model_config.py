@@ -41,10 +41,10 @@ _DEFAULT_PAD = 1
 """The id of padding if a config.json of RoBERTa has no pad_token_id."""
 _FREE_FIELDS = (
     "pooler", "head_transform", "output_bias", "tie_output", "position_offset", "project_embeddings",
-    "relative_distance", "sinusoids", "source_tag", "target_tag",
+    "relative_distance", "sinusoids", "source_bos", "source_tag", "target_tag",
 )  # fmt: skip
-"""Fields of `ModelConfig` in which an exported model may differ from its family's preset: optional parts, and
-fields without effect in these models."""
+"""Fields of `ModelConfig` in which an exported model may differ from its family's preset: optional parts,
+fields without effect in these models, and tokens around texts, which are a matter of the tokenizer there."""
 _SIZE_FIELDS = (
     "dim",
     "ffn_dim",

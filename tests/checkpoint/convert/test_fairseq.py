@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.export import export_checkpoint
 from masscli.checkpoint.convert.fairseq_vocabulary import read_dictionary
 from masscli.checkpoint.convert.foreign import ImportRequest
+from masscli.checkpoint.convert.import_ import import_folder
 from masscli.checkpoint.convert.import_file import import_file
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Tokens
@@ -832,6 +835,15 @@ def test_roberta_in_old_and_new_places(place: str, tmp_path: Path) -> None:
     model = checkpoint.model()
     states = model.encode(tokens(ids)).hidden
     assert float((states[0] - hidden).abs().max()) < LIMIT
+    # It goes on to Hugging Face's RoBERTa, whose vector for all tokens is 0, and comes back.
+    export_checkpoint(tmp_path / "run", tmp_path / "theirs", None)
+    exported = load_file(tmp_path / "theirs" / "model.safetensors")
+    assert not exported["roberta.embeddings.token_type_embeddings.weight"].any()
+    again, _ = import_folder(
+        tmp_path / "theirs", tmp_path / "again", ("en",), allow_pickle=False
+    )
+    found = Checkpoint.open(again).model().encode(tokens(ids)).hidden
+    assert torch.equal(found, states)
     dense = F.gelu(F.linear(hidden, head["dense.weight"], head["dense.bias"]))
     normed = F.layer_norm(
         dense, (DIM,), head["layer_norm.weight"], head["layer_norm.bias"]
