@@ -5,7 +5,10 @@ in a buffer, and on a CPU their softmax p in the same one. It becomes the gradie
 target, and is multiplied straight into the gradients of hidden states and weights; the backward pass only
 scales these. The kernels of softmax and products keep their sums in fp32.
 
-    nll = sum log Z - z[label],   log Z = max z - log max p     (max p >= 1 / V, so nothing underflows)
+    nll = - sum log p[label],   log Z = z[label] - log p[label]
+
+A probability that is too small for the dtype of the logits would be rounded to nothing. Rows whose label has
+such a probability are rare; their logits are computed again, and their softmax in fp32.
 
 Label smoothing is that of Szegedy et al. (2016, section 7): the target distribution is (1 - eps) on the label
 plus eps / V on every token. What it adds is linear in the logits, sum_v z_v = h . sum_v w_v, and so is its
@@ -14,7 +17,7 @@ gradient, so neither needs to touch the logits again.
 The loss scale of fp16 reaches the gradient in the backward pass, after the gradient was rounded: a
 probability below 3e-8 counts as 0 there.
 
-Shapes: N rows, D width, V vocabulary size, C rows of a chunk.
+Shapes: N rows, D width, V vocabulary size, C rows of a chunk, R rows with an unlikely label.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 CHUNK_BYTES = 2**24
 """How many bytes of logits are held at a time on a CPU: 16 MiB, which stay in the processor's cache. Smaller
@@ -134,8 +138,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         # The weights are cast once for all chunks.
         cast_weight = weight.to(hidden.dtype)
         cast_bias = bias.to(hidden.dtype) if bias is not None else None
-        log_normalizers = torch.zeros((), dtype=sum_dtype, device=hidden.device)
-        label_logits = torch.zeros_like(log_normalizers)
+        label_logits = hidden.new_empty(rows, dtype=sum_dtype)
+        label_probs = torch.empty_like(label_logits)
         gradients: _Gradients | None = None
         if needs_gradient:
             gradients = _Gradients(hidden, weight, bias)
@@ -150,12 +154,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
             probs_CV = buffers[-1, :size]
             _write_logits(hidden_CD, cast_weight, cast_bias, logits_CV)
             rows_C = torch.arange(size, device=hidden.device)
-            label_logits += logits_CV[rows_C, labels_C].sum(dtype=sum_dtype)
-            max_logits_C = logits_CV.amax(-1).float()
+            label_logits[start : start + size] = logits_CV[rows_C, labels_C]
             torch.ops.aten._softmax.out(logits_CV, -1, False, out=probs_CV)
-            # See the formula at the top of the module.
-            log_z_C = max_logits_C - probs_CV.amax(-1).float().log()
-            log_normalizers += log_z_C.sum(dtype=sum_dtype)
+            label_probs[start : start + size] = probs_CV[rows_C, labels_C]
             if gradients is not None:
                 # The buffer of probabilities becomes the gradient of the logits.
                 grad_CV = probs_CV
@@ -165,7 +166,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
         # The backward pass scales the gradients in place, so they are plain attributes, not saved tensors.
         ctx.gradients = gradients
-        nll = (log_normalizers - label_logits).float()
+        nll_N = -label_probs.log()
+        unlikely = label_probs < torch.finfo(hidden.dtype).smallest_normal
+        # Fewer rows at a time, since their logits are cast to fp32.
+        for rows_R in torch.split(unlikely.nonzero()[:, 0], max(1, chunk_rows // 4)):
+            logits_RV = F.linear(hidden[rows_R], cast_weight, cast_bias).float()
+            nll_R = F.cross_entropy(logits_RV, labels[rows_R], reduction="none")
+            nll_N[rows_R] = nll_R.to(sum_dtype)
+        log_normalizers = nll_N.sum() + label_logits.sum()
+        nll = nll_N.sum().float()
         if not smoothing:
             return nll, nll.clone()
         # The sum of all logits follows from the sums of hidden states and weights.

@@ -765,17 +765,23 @@ def test_linear_cross_entropy_without_gradients_or_labels() -> None:
     assert float(loss.detach()) == 0 and float(weight.grad.abs().max()) == 0
 
 
-def test_linear_cross_entropy_of_a_label_that_is_next_to_impossible() -> None:
-    """Its probability is below what fp32 can hold; its loss is not."""
-    hidden, weight = torch.tensor([[300.0]]), torch.tensor([[1.0], [0.5], [0.0]])
-    for dtype, within in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2)):
-        loss, nll = linear_cross_entropy(
-            hidden.to(dtype), weight, None, torch.tensor([2]), 0.1
-        )
-        assert float(nll) == pytest.approx(300.0, rel=within)
-        assert float(loss) == pytest.approx(
-            0.9 * 300 + 0.1 * (0 + 150 + 300) / 3, rel=within
-        )
+@pytest.mark.parametrize(
+    ("dtype", "within"),
+    [(torch.float32, 1e-6), (torch.bfloat16, 1e-2), (torch.float16, 1e-2)],
+)
+def test_linear_cross_entropy_of_labels_that_are_next_to_impossible(
+    dtype: torch.dtype, within: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their probability is below what the dtype can hold; their loss is not, and a likely label keeps its own."""
+    monkeypatch.setattr(loss_module, "CHUNK_BYTES", 8 * 3 * dtype.itemsize)
+    hidden, weight = torch.full((11, 1), 300.0), torch.tensor([[1.0], [0.5], [0.0]])
+    labels = torch.tensor([2] * 10 + [0])
+    loss, nll = linear_cross_entropy(hidden.to(dtype), weight, None, labels, 0.1)
+    assert float(nll) == pytest.approx(10 * 300.0, rel=within)
+    # Smoothing gives a tenth to all three tokens alike.
+    assert float(loss) == pytest.approx(
+        0.9 * 10 * 300 + 0.1 * 11 * (0 + 150 + 300) / 3, rel=within
+    )
 
 
 def test_linear_cross_entropy_of_many_large_logits_is_exact() -> None:
