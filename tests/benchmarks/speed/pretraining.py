@@ -64,7 +64,8 @@ def preprocess(folder: Path, length: int) -> Path:
     write_text(folder / "valid.txt", length, 8)
     data = folder / "data"
     text = f"en={folder}/train.txt,valid.en={folder}/valid.txt"
-    run_preprocess(f"--langs en --mono {text} --destdir {data}")
+    # Without this, lines of more than 250 pieces would be dropped.
+    run_preprocess(f"--langs en --mono {text} --max-len {2 * length} --destdir {data}")
     return data
 
 
