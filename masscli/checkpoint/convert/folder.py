@@ -6,6 +6,7 @@ then with `torch.load(weights_only=True)`, which does not make arbitrary objects
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -149,7 +150,10 @@ def _load_pickle(path: Path) -> dict[str, Tensor]:
     # For a damaged file PyTorch raises whatever its parser runs into.
     try:
         _check_archive(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # It warns of other protocols than its own, and then reads or refuses them.
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
         raise MasscliError(
             f"{path}: holds other things than tensors, or is damaged",

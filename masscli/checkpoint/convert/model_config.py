@@ -166,12 +166,13 @@ def _resolve(
     """
     # Values from the file may be of any type until `resolve` has checked them.
     try:
-        if values["activation"] not in family.activations:
+        activation = str(values["activation"])
+        if activation not in family.activations:
             raise MasscliError(
-                f"{path}: {family.config_keys['activation']} is {values['activation']}",
+                f"{path}: {family.config_keys['activation']} is {activation}",
                 f"{family.title} can be imported with {', '.join(family.activations)}",
             )
-        values["activation"] = family.activations[values["activation"]]
+        values["activation"] = family.activations[activation]
         # Their table of positions includes the unused rows.
         values["position_offset"] = _read_position_offset(family, raw, path)
         values["max_positions"] -= values["position_offset"]
