@@ -16,10 +16,12 @@ Examples:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
+from masscli.core.config import Flags, at_least, check, config, positive
 from masscli.core.errors import MasscliError
 from masscli.core.memory import keep_freed_memory
 
@@ -28,131 +30,117 @@ if TYPE_CHECKING:
 
     from masscli.training.bench.workload import Workload
 
-CPU_DEFAULTS: dict[str, Any] = {
-    "arch": "base",
-    "vocab_size": 8000,
-    "length": 15,
-    "check": False,
-    "compiled": False,
-}
-"""What is measured on a CPU: one model, with sentences like those of captions, takes minutes."""
-GPU_DEFAULTS: dict[str, Any] = {
-    "arch": "base,mass-base,bert-base",
-    "vocab_size": 32000,
-    "length": 64,
-    "check": True,
-    "compiled": True,
-}
-"""What is measured on a GPU, which only larger batches keep busy."""
+T = TypeVar("T")
 
 
-def run(
-    arch: Annotated[
-        str | None,
-        typer.Option(
-            "--arch",
-            "-a",
-            help="Presets of the models, separated by commas "
-            "(default: base; on a GPU base,mass-base,bert-base).",
-        ),
-    ] = None,
-    vocab_size: Annotated[
-        int | None,
-        typer.Option(
-            "--vocab-size",
-            help="Pieces of the vocabulary (default: 8000; on a GPU 32000).",
-            min=16,
-        ),
-    ] = None,
-    rows: Annotated[
-        int, typer.Option("--rows", help="Sentences in a training batch.", min=1)
-    ] = 256,
-    length: Annotated[
-        int | None,
-        typer.Option(
-            "--length", help="Pieces in a sentence (default: 15; on a GPU 64).", min=2
-        ),
-    ] = None,
-    steps: Annotated[
-        int,
-        typer.Option(
-            "--steps", help="Pieces to generate for each sentence in decoding.", min=2
-        ),
-    ] = 18,
-    seconds: Annotated[
-        float,
-        typer.Option(
-            "--seconds", help="Seconds to measure each figure for, at least.", min=0.1
-        ),
-    ] = 5.0,
-    precision: Annotated[
-        Literal["auto", "bf16", "fp16", "fp32"],
-        typer.Option("--precision", help="Arithmetic of all models."),
-    ] = "auto",
-    device: Annotated[
-        str,
-        typer.Option("--device", help="cpu, cuda, ...; auto is a GPU if there is one."),
-    ] = "auto",
-    check: Annotated[
-        bool | None,
-        typer.Option(
-            "--check/--no-check",
-            help="Compare the device with the CPU first (default: on a GPU only).",
-        ),
-    ] = None,
-    compiled: Annotated[
-        bool | None,
-        typer.Option(
-            "--compiled/--no-compiled",
-            help="Measure Hugging Face's models under torch.compile, too (default: on a GPU only).",
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option("--threads", help="CPU threads (default: PyTorch's own).", min=1),
-    ] = None,
-) -> None:
+@config
+class BenchConfig:
+    """What is measured, and for how long."""
+
+    arch: Annotated[tuple[str, ...], Flags("-a")] = ()
+    """Presets of the models, separated by commas (default: base; on a GPU base,mass-base,bert-base)."""
+    vocab_size: int | None = None
+    """Pieces of the vocabulary (default: 8000; on a GPU 32000)."""
+    rows: int = 256
+    """Sentences in a training batch."""
+    length: int | None = None
+    """Pieces in a sentence (default: 15; on a GPU 64)."""
+    steps: int = 18
+    """Pieces to generate for each sentence in decoding."""
+    seconds: float = 5.0
+    """Seconds to measure each figure for, at least."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic of all models."""
+    device: str = "auto"
+    """cpu, cuda, ...; auto is a GPU if there is one."""
+    check: bool | None = None
+    """Compare the device with the CPU first (default: on a GPU only)."""
+    compiled: bool | None = None
+    """Measure Hugging Face's models under torch.compile, too (default: on a GPU only)."""
+    threads: int | None = None
+    """CPU threads (default: PyTorch's own)."""
+
+    def __post_init__(self) -> None:
+        check(
+            *positive(self, "rows", "threads"),
+            *at_least(self, 16, "vocab_size"),
+            *at_least(self, 2, "length", "steps"),
+            *at_least(self, 0.1, "seconds"),
+        )
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What is measured on a kind of device if the user does not say it."""
+
+    arch: tuple[str, ...]
+    vocab_size: int
+    length: int
+    check: bool
+    compiled: bool
+
+
+CPU_DEFAULTS = Defaults(("base",), 8000, 15, check=False, compiled=False)
+"""One model, with sentences like those of captions, takes minutes on a CPU."""
+GPU_DEFAULTS = Defaults(
+    ("base", "mass-base", "bert-base"), 32000, 64, check=True, compiled=True
+)
+"""Only larger batches keep a GPU busy."""
+
+
+def run(options: BenchConfig) -> None:
     """Check the device if asked to, and print a line for each figure of each model."""
     import torch
 
     from masscli.training.bench.peers import has_transformers
-    from masscli.training.bench.workload import Workload
     from masscli.training.precision import choose_device, choose_dtype
 
     # Training does so, too; the peers in this process gain as well.
     keep_freed_memory()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    torch_device = choose_device(device)
-    dtype = choose_dtype(precision, torch_device)
-    given = {
-        "arch": arch,
-        "vocab_size": vocab_size,
-        "length": length,
-        "check": check,
-        "compiled": compiled,
-    }
-    defaults = CPU_DEFAULTS if torch_device.type == "cpu" else GPU_DEFAULTS
-    chosen = defaults | {
-        name: value for name, value in given.items() if value is not None
-    }
-    sizes = (chosen["vocab_size"], rows, chosen["length"], steps, seconds)
-    workloads = [Workload(name, *sizes) for name in chosen["arch"].split(",")]
-    # An unknown or unsuitable name must not be found after minutes.
-    for workload in workloads:
-        workload.config()
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    device = choose_device(options.device)
+    dtype = choose_dtype(options.precision, device)
+    defaults = CPU_DEFAULTS if device.type == "cpu" else GPU_DEFAULTS
+    workloads = _workloads(options, defaults)
     print(
-        f"torch {torch.__version__}, {_describe(torch_device)}, {torch.get_num_threads()} threads"
+        f"torch {torch.__version__}, {_describe(device)}, {torch.get_num_threads()} threads"
     )
     passed = True
-    if chosen["check"]:
-        passed = _check(torch_device)
+    if _given(options.check, defaults.check):
+        passed = _check(device)
+    compiled = _given(options.compiled, defaults.compiled)
     for workload in workloads:
-        _measure(workload, torch_device, dtype, chosen["compiled"])
+        _measure(workload, device, dtype, compiled)
     if not has_transformers():
         print("Hugging Face is left out: pip install transformers")
     if not passed:
         raise typer.Exit(1)
+
+
+def _given(value: T | None, default: T) -> T:
+    """Return the value of an option, or `default` if it was not given."""
+    return default if value is None else value
+
+
+def _workloads(options: BenchConfig, defaults: Defaults) -> list[Workload]:
+    """Return what is measured, for each model. Raises MasscliError for an unknown or unsuitable name."""
+    from masscli.training.bench.workload import Workload
+
+    workloads = []
+    for arch in options.arch or defaults.arch:
+        workload = Workload(
+            arch,
+            _given(options.vocab_size, defaults.vocab_size),
+            options.rows,
+            _given(options.length, defaults.length),
+            options.steps,
+            options.seconds,
+        )
+        # A wrong name must not be found after minutes.
+        workload.config()
+        workloads.append(workload)
+    return workloads
 
 
 def _describe(device: torch.device) -> str:

@@ -32,10 +32,10 @@ Examples:
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -55,7 +55,7 @@ from masscli.cli.score_inputs import (
     read_hypotheses,
     read_references,
 )
-from masscli.cli.score_runs import MeasureRequest, score_runs
+from masscli.cli.score_runs import MeasureConfig, score_runs
 from masscli.cli.score_squad import score_squad
 from masscli.core.errors import MasscliError
 from masscli.metrics import METRIC_FAMILIES, build_metrics, compare, score, score_lines
@@ -95,6 +95,7 @@ class Texts:
 
 def run(
     options: ScoreConfig,
+    measuring: MeasureConfig,
     hyp: Annotated[
         list[Path],
         typer.Argument(
@@ -130,36 +131,6 @@ def run(
             help="Tag of the scores in --append, such as seed=1. Repeatable.",
         ),
     ] = None,
-    gen_subset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SPLIT", help="Measure runs on this split (test, valid, ...)."
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Data of --gen-subset (default: those of the run)."
-        ),
-    ] = None,
-    context_window: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="With --gen-subset: measure the perplexity of running text in windows, of which the first "
-            "N tokens are context that is not scored again.",
-        ),
-    ] = None,
-    device: Annotated[
-        str,
-        typer.Option(
-            help="Device of --gen-subset: cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."
-        ),
-    ] = "auto",
-    precision: Annotated[
-        Literal["auto", "bf16", "fp16", "fp32"],
-        typer.Option(help="Arithmetic of --gen-subset; auto as in `masscli generate`."),
-    ] = "auto",
 ) -> None:
     """Score each hypothesis file, or with --gen-subset each run; print and, with --append, log the scores."""
     tags = parse_tags(tag, "--tag")
@@ -173,16 +144,10 @@ def run(
         raise MasscliError(
             "--append: logs scores of whole files, and does not go with --sentence-level"
         )
-    measures_runs = (
-        gen_subset is not None or context_window is not None or data is not None
-    )
-    compares_text = not measures_runs and "squad" not in options.metric
-    _warn(_unused_options(measures_runs, compares_text, src, device, precision))
-    if measures_runs:
-        request = MeasureRequest(
-            hyp, gen_subset, data, context_window, device, precision
-        )
-        score_runs(options, request, ref, append, tags)
+    if measuring.is_asked_for or "squad" in options.metric:
+        _warn_of_source(src)
+    if measuring.is_asked_for:
+        score_runs(options, measuring, hyp, ref, append, tags)
         return
     if ref is None:
         raise MasscliError(
@@ -194,19 +159,10 @@ def run(
         _append(append, scores, tags)
 
 
-def _unused_options(
-    measures_runs: bool,
-    compares_text: bool,
-    src: Path | None,
-    device: str,
-    precision: str,
-) -> Iterator[str]:
-    """Yield a warning for each of these options that was given, and has no effect on what is scored."""
-    if src is not None and not compares_text:
-        yield "--src has no effect: copies are noticed in lines of text only"
-    for name, value in (("--device", device), ("--precision", precision)):
-        if value != "auto" and not measures_runs:
-            yield f"{name} has no effect: no model is run without --gen-subset"
+def _warn_of_source(src: Path | None) -> None:
+    """Print a warning if --src was given, where no lines of text are scored."""
+    if src is not None:
+        _warn(["--src has no effect: copies are noticed in lines of text only"])
 
 
 def _score_files(

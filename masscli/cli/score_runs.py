@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from masscli.core.config import is_changed, iter_options
+from masscli.core.config import UnusedOption, config, is_changed, iter_options
 from masscli.core.errors import MasscliError
 from masscli.metrics.config import ScoreConfig
 from masscli.reporting.score_log import LoggedScore, append_scores
@@ -21,49 +20,68 @@ USED_OPTIONS = ("format",)
 """Options of `ScoreConfig` that are allowed with --gen-subset, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class MeasureRequest:
-    """The runs to measure, the split and the data folder (None for that of the run), and how to compute."""
+@config
+class MeasureConfig:
+    """Measuring runs in the place of files."""
 
-    runs: Sequence[Path]
-    split: str | None
-    data: Path | None
-    context: int | None
-    """Tokens of context to measure the perplexity of running text; None measures the validation metrics."""
-    device: str
-    precision: str
+    gen_subset: str | None = None
+    """Measure runs on this split (test, valid, ...)."""
+    data: Path | None = None
+    """Data of --gen-subset (default: those of the run)."""
+    context_window: int | None = None
+    """With --gen-subset: measure the perplexity of running text in windows, of which the first N tokens are
+    context that is not scored again."""
+    device: str = "auto"
+    """Device of --gen-subset: cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic of --gen-subset; auto as in `masscli generate`."""
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether runs are to be measured, as any option but those about computing says."""
+        return (self.gen_subset, self.data, self.context_window) != (None, None, None)
+
+    @property
+    def unused_options(self) -> tuple[UnusedOption, ...]:
+        """The rules that say which options have no effect, with the reason for each."""
+        reason = "no model is run without --gen-subset"
+        return (UnusedOption(not self.is_asked_for, "device precision", reason),)
 
 
 def score_runs(
     options: ScoreConfig,
-    request: MeasureRequest,
+    request: MeasureConfig,
+    runs: Sequence[Path],
     ref: Sequence[Path] | None,
     append: Path | None,
     tags: Mapping[str, str],
 ) -> None:
-    """Measure each run, print its metrics and, if `append` names a log, add them to it with `tags`.
+    """Measure each of `runs`, print its metrics and, if `append` names a log, add them to it with `tags`.
 
     Raises MasscliError if an option is given that only applies to files with outputs.
     """
-    _check(options, request, ref)
+    _check(options, request, runs, ref)
     measured = {}
-    for path in request.runs:
+    for path in runs:
         measured[str(path)] = _measure(path, request)
         for warning in measured[str(path)].warnings:
             print(f"warning: {warning}", file=sys.stderr)
     if options.format == "json":
-        print(_as_json(measured, str(request.split)))
+        print(_as_json(measured, str(request.gen_subset)))
     else:
         print(_as_lines(measured))
     # The signature keeps losses of one split from being compared with those of another.
     if append is not None:
-        _append(append, measured, f"split:{request.split}", tags)
+        _append(append, measured, f"split:{request.gen_subset}", tags)
 
 
 def _check(
-    options: ScoreConfig, request: MeasureRequest, ref: Sequence[Path] | None
+    options: ScoreConfig,
+    request: MeasureConfig,
+    runs: Sequence[Path],
+    ref: Sequence[Path] | None,
 ) -> None:
-    if request.split is None:
+    if request.gen_subset is None:
         raise MasscliError(
             "--data and --context-window: are for runs", "add --gen-subset test"
         )
@@ -80,23 +98,23 @@ def _check(
                 f"{flag}: a run is measured as validation does it",
                 "leave it out, or score what `masscli generate` or `predict` writes",
             )
-    for path in request.runs:
+    for path in runs:
         if not path.is_dir():
             raise MasscliError(
                 f"{path}: is no run or checkpoint", "name the folder of a run"
             )
 
 
-def _measure(path: Path, request: MeasureRequest) -> Measurement:
+def _measure(path: Path, request: MeasureConfig) -> Measurement:
     from masscli.training.precision import choose_device
     from masscli.training.setup.measure import TrainedRun
 
     run = TrainedRun(
         path, request.data, choose_device(request.device), request.precision
     )
-    if request.context is not None:
-        return run.measure_running_text(str(request.split), request.context)
-    return run.measure(str(request.split))
+    if request.context_window is not None:
+        return run.measure_running_text(str(request.gen_subset), request.context_window)
+    return run.measure(str(request.gen_subset))
 
 
 def _as_lines(measured: Mapping[str, Measurement]) -> str:

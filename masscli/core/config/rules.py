@@ -13,6 +13,13 @@ def positive(section: Any, *names: str) -> list[Rule]:
     return _rules(section, names, lambda value: value > 0, "must be above 0")
 
 
+def at_least(section: Any, limit: float, *names: str) -> list[Rule]:
+    """Return one rule for each named field: its value is `limit` or more."""
+    return _rules(
+        section, names, lambda value: value >= limit, f"must be at least {limit}"
+    )
+
+
 def not_negative(section: Any, *names: str) -> list[Rule]:
     """Return one rule for each named field: its value is 0 or more."""
     return _rules(section, names, lambda value: value >= 0, "must not be negative")
