@@ -40,6 +40,9 @@ class LanguageTags:
     forces_target: bool = False
     """Whether outputs begin with the tag of the target, although sources have no tag and `framing` is
     empty."""
+    missing_list: Path | None = None
+    """A file that lists the languages in the order of their pieces, but is not there; then `pieces` are in
+    any order, and good only for a dictionary that has them itself."""
 
     def require(self, path: Path, languages: Sequence[str | None]) -> None:
         """Raise MasscliError, which names the file `path`, if one of `languages` is None or has no tag."""
@@ -60,8 +63,7 @@ def is_mbart_task(options: Mapping[str, Any]) -> bool:
 def find_tags(request: ImportRequest, options: Mapping[str, Any]) -> LanguageTags:
     """Return the tags of languages of the task that a file's options name; without any for other tasks.
 
-    Raises MasscliError if tags stand where masscli puts none, or if a file that lists the languages is
-    missing.
+    Raises MasscliError if tags stand where masscli puts none.
     """
     task = options.get("task")
     if is_mbart_task(options):
@@ -124,16 +126,16 @@ def _simple_epoch_tags(
 ) -> LanguageTags:
     """Return the tags of the task translation_multi_simple_epoch, which are in its dictionary in any case.
 
-    Raises MasscliError if they stand in the place of `</s>` or at other places that masscli lacks, or if the
-    file that lists the languages is missing.
+    Raises MasscliError if they stand in the place of `</s>` or at other places that masscli lacks.
     """
     if options.get("lang_tok_replacing_bos_eos"):
         raise _in_place_of_the_end(request, "lang_tok_replacing_bos_eos")
     is_mbart_style = options.get("lang_tok_style") == "mbart"
+    languages, missing_list = _languages(request, options)
     pieces = []
     named = {}
     for kind in _list(options.get("langtoks_specs") or "main"):
-        for language in _languages(request, options):
+        for language in languages:
             name = language + _suffix(kind)
             piece = f"[{name}]" if is_mbart_style else f"__{name}__"
             pieces.append(piece)
@@ -144,8 +146,15 @@ def _simple_epoch_tags(
         pieces.append("<mask>")
     source, target = _places(request, options)
     if source == "none":
-        return LanguageTags(tuple(pieces), named, forces_target=target == "forced")
-    return LanguageTags(tuple(pieces), named, _framing(source, target))
+        return LanguageTags(
+            pieces,
+            named,
+            forces_target=target == "forced",
+            missing_list=missing_list,
+        )
+    return LanguageTags(
+        pieces, named, _framing(source, target), missing_list=missing_list
+    )
 
 
 def _places(request: ImportRequest, options: Mapping[str, Any]) -> tuple[str, str]:
@@ -181,27 +190,28 @@ def _suffix(kind: str) -> str:
     return ""
 
 
-def _languages(request: ImportRequest, options: Mapping[str, Any]) -> list[str]:
-    """Return the languages of translation_multi_simple_epoch, in the order of their tags.
+def _languages(
+    request: ImportRequest, options: Mapping[str, Any]
+) -> tuple[list[str], Path | None]:
+    """Return the languages of translation_multi_simple_epoch, and the file of `LanguageTags.missing_list`.
 
-    They are the option `langs`, or the lines of the file that `lang_dict` names, which must lie beside the
-    checkpoint, or else those of all pairs in alphabetical order. Raises MasscliError if the file is missing.
+    They are the option `langs`, or the lines of the file that `lang_dict` names, if it lies beside the
+    checkpoint, or else those of all pairs in alphabetical order. They are in the order of their tags unless
+    that file is missing.
     """
     if options.get("langs"):
-        return _list(options["langs"])
-    if options.get("lang_dict"):
-        # The path is of another machine, and nothing else on this one is to be opened for a foreign file.
-        path = request.path.parent / Path(str(options["lang_dict"])).name
-        try:
-            lines = read_regular_text(path).splitlines()
-        except (OSError, ValueError):
-            raise MasscliError(
-                f"{path}: cannot be read, but lists the languages of {request.path} (--lang-dict)",
-                "put it beside the checkpoint",
-            ) from None
-        return [line.strip() for line in lines if line.strip()]
+        return _list(options["langs"]), None
     pairs = _list(options.get("lang_pairs"))
-    return sorted({language for pair in pairs for language in pair.split("-")})
+    of_pairs = sorted({language for pair in pairs for language in pair.split("-")})
+    if not options.get("lang_dict"):
+        return of_pairs, None
+    # The path is of another machine, and nothing else on this one is to be opened for a foreign file.
+    path = request.path.parent / Path(str(options["lang_dict"])).name
+    try:
+        lines = read_regular_text(path).splitlines()
+    except (OSError, ValueError):
+        return of_pairs, path
+    return [line.strip() for line in lines if line.strip()], None
 
 
 def _list(value: Any) -> list[str]:

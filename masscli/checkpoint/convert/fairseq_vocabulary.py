@@ -71,7 +71,13 @@ def read_fairseq_vocabulary(
     for stack, language in languages.items():
         path = _dictionary_path(request, language)
         # A dictionary may list the tags itself: each keeps its first place.
-        lines = dict.fromkeys([*read_dictionary(path), *tags.pieces])
+        lines = dict.fromkeys(read_dictionary(path))
+        if tags.missing_list is not None and not lines.keys() >= {*tags.pieces}:
+            raise MasscliError(
+                f"{tags.missing_list}: cannot be read, but has the languages of {request.path} (--lang-dict)",
+                "put it beside the checkpoint",
+            )
+        lines |= dict.fromkeys(tags.pieces)
         pieces[stack] = _complete(list(lines), sizes[stack], mask, path)
     # A language model has one language, and a model of one language has it on both sides.
     names = tuple(dict.fromkeys(languages.values()))

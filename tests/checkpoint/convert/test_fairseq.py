@@ -657,6 +657,26 @@ def test_tags_of_multilingual_tasks_stand_where_fairseq_puts_them(
     assert [framing.decoder_start("de"), *framing.forced_tokens("de")] == start
 
 
+def test_a_dictionary_with_its_tags_needs_no_list_of_languages(
+    translation: Stacks, tmp_path: Path
+) -> None:
+    """Nor does it matter in which order other files have the languages."""
+    path = write_dictionary(tmp_path / "dict.txt", "w", WORDS - 7)
+    with path.open("a") as file:
+        file.write("__de__ 1\n__ro__ 1\n__en__ 1\n")
+    options = {
+        **MULTILINGUAL,
+        "langs": None,
+        "lang_dict": "langs.txt",
+        "lang_pairs": "en-de,en-ro",
+    }
+    checkpoint = imported(
+        save(tmp_path / "model.pt", translation, **options), tmp_path / "run"
+    )
+    assert checkpoint.framing().forced_tokens("de") == [WORDS - 3]
+    assert checkpoint.framing().source_start("en") == WORDS - 1
+
+
 def test_a_prompt_begins_as_the_task_of_a_language_model_begins_texts(
     translation: Stacks, tmp_path: Path
 ) -> None:
@@ -758,9 +778,14 @@ def test_models_whose_tags_are_not_known_are_refused(
         ),
         ({**MULTILINGUAL, "langtoks": {"main": ("src.dae", "tgt")}}, {}, "--langtoks"),
         (
-            {**MULTILINGUAL, "langs": None, "lang_dict": "/far/away/langs.txt"},
+            {
+                **MULTILINGUAL,
+                "langs": None,
+                "lang_dict": "/far/away/langs.txt",
+                "lang_pairs": "en-de",
+            },
             {},
-            "langs.txt: cannot be read, but lists the languages",
+            "langs.txt: cannot be read, but has the languages",
         ),
         (MULTILINGUAL, {"target": "fr"}, "fr is not one of its languages, ro, en, de"),
         ({**MBART, "langs": "ro,en"}, {}, "de is not one of its languages, ro, en"),
