@@ -112,8 +112,9 @@ def _search_settings(
 ) -> dict[str, Any]:
     """Return entries of generation_config.json for the same search as `masscli generate --early-stop`.
 
-    `options` are the generation options that were imported with the model, by field of `GenerationConfig`;
-    they are empty for a model that was not imported.
+    `options` are the generation options that were imported with the model, by field of `GenerationConfig`,
+    and may say that it searches without --early-stop and --lookahead; they are empty for a model that was not
+    imported.
     """
     forced = len(directed.forced_tokens)
     # Their library does not force a token that it suppresses.
