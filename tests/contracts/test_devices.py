@@ -109,11 +109,12 @@ def test_a_device_of_its_own_changes_nothing(
     assert ended.returncode == 0, ended.stderr
     for name in (*METHODS, *TASKS):
         found, wanted = tmp_path / "device" / name, tmp_path / "cpu" / name
-        # The loss is summed in fp64 on a CPU and in fp32 elsewhere, and half precision rounds at 1 in 500.
+        # The loss is summed in fp64 on a CPU and in fp32 elsewhere. Half precision rounds the probability of a label by 1 in 512
+        # at most, and labels of an untrained model all in the same way, so two devices are up to 1 in 256 apart, and their weights differ.
         assert logged(found).keys() == logged(wanted).keys()
         for step, losses in logged(wanted).items():
             assert logged(found)[step] == pytest.approx(
-                losses, abs=2e-3 if name in HALF else 1e-4
+                losses, abs=5e-3 if name in HALF else 1e-4
             ), name
         assert measured(found).keys() == measured(wanted).keys() and measured(wanted)
         for step, metrics in measured(wanted).items():
