@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Step 2: `data` of both sides of the captions and part of the novels, and `data-novels` whose only monolingual text are the novels.
+# Step 2: `data` of both sides of the captions and part of the novels, `data-novels` whose only monolingual text are the novels, and `data-few`, the
+# few pairs alone with a small vocabulary of their own.
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/lowres} SCALE=${SCALE:-tiny}
 case $SCALE in
@@ -10,8 +11,11 @@ esac
 mkdir -p "$OUTPUT/text"
 for lang in en de; do
     gzip -dc "$DATA/novels/$lang.txt.gz" | sed -n "1,${novel_lines}p" > "$OUTPUT/text/novels.$lang"
+    sed -n 1,1000p "$DATA/multi30k/train.$lang" > "$OUTPUT/text/few.$lang" # as many as in step 4
 done
 common=(--langs en,de --trainpref "$DATA/multi30k/train" --validpref "$DATA/multi30k/valid" --normalize --moses --lowercase
     --mono "en=$OUTPUT/text/novels.en" --mono "de=$OUTPUT/text/novels.de")
 masscli preprocess "${common[@]}" --vocab-size 8000 --destdir "$OUTPUT/data"
 masscli preprocess "${common[@]}" --no-pairs-as-mono --spm-model "$OUTPUT/data/vocab.model" --destdir "$OUTPUT/data-novels"
+masscli preprocess --langs en,de --trainpref "$OUTPUT/text/few" --validpref "$DATA/multi30k/valid" --normalize --moses --lowercase --vocab-size 2000 \
+    --destdir "$OUTPUT/data-few"

@@ -112,7 +112,7 @@ def student_steps(models: int) -> str:
         *((recipe, "paper", PAPER) for recipe in ("enfr", "ende", "enro")),
         ("multi30k", "small", "preprocess finetune average generate score"),
         ("multi30k", "paper", "preprocess finetune average generate score"),
-        ("lowres", "tiny", "preprocess dictionary pretrain dictionary pretrain finetune " + "generate score " * 6 + "report"),
+        ("lowres", "tiny", "preprocess dictionary pretrain dictionary pretrain finetune " + "generate score " * 7 + "report"),
         ("k_study", "tiny", f"{STUDY} " + "report generate score " * 22 + "report"),
         ("ablations", "tiny", f"{STUDY} " + ("generate score " * 12 + "report ") * 2),
         ("summarization", "tiny", "preprocess pretrain finetune " + "generate score " * 18 + "report"),
@@ -374,18 +374,26 @@ def test_few_pairs_compare_like_with_like(
     corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = run_script(RECIPES / "lowres", corpora, stubs, monkeypatch)
-    everything, novels = of_command(calls, "preprocess")
+    everything, novels, few = of_command(calls, "preprocess")
     assert "--no-pairs-as-mono" in novels and "--no-pairs-as-mono" not in everything
     assert (
         value(novels, "--spm-model") == f"{value(everything, '--destdir')}/vocab.model"
     )
+    # The vocabulary of the best training from scratch is made of the few pairs alone.
+    assert "--spm-model" not in few
+    assert value(few, "--trainpref") == "out/text/few"
+    of_pairs = (corpora.parent / "out/text/few.en").read_text().splitlines()
+    all_pairs = (corpora / "multi30k/train.en").read_text().splitlines()
+    assert of_pairs == all_pairs[:1000]
     tuned = of_command(calls, "finetune")
     assert values(tuned, "--init-from") == [
         "",
-        *(f"out/{name}" for name in ("mass", "novels", "plain", "vectors", "vectors")),
+        *(f"out/{name}" for name in ("mass", "novels", "plain", "vectors")),
+        "",
+        "out/vectors",
     ]
-    # The last one learns from back-translation, too.
-    assert len(settings(tuned[:-1], {"--init-from", "--save-dir"})) == 1
+    # The last two are training from scratch with other settings, and back-translation.
+    assert len(settings(tuned[:-2], {"--init-from", "--save-dir"})) == 1
     streams = read_toml(
         RECIPES / "lowres" / value(tuned[-1], "--config").split("/")[-1]
     )["stream"]

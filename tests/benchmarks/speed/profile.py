@@ -31,7 +31,7 @@ OPERATIONS = {
     "dropout": ("dropout", "bernoulli", "random", "ge"),
     "norm": ("layer_norm", "native_layer_norm"),
     "loss": ("log_softmax", "nll_loss", "logsumexp"),
-    "rounding to 8 bits": (
+    "scaling and rounding": (
         "abs",
         "amax",
         "aminmax",
