@@ -162,9 +162,13 @@ def write_generation_settings(
     longest = max_positions
     if "max_len_b" in options and search.max_len_a == 0:
         longest = min(longest, search.max_len_b + _START_AND_END + forced)
+    # The end counts there, too; 0 asks for nothing.
+    shortest = 0
+    if search.min_len:
+        shortest = search.min_len + 1 + forced
     return {
         **settings,
         "early_stopping": search.lookahead,
         "max_length": longest,
-        "min_length": search.min_len and search.min_len + 1 + forced,
+        "min_length": shortest,
     }
