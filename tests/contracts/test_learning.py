@@ -21,21 +21,9 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.electra.objective import Electra
 from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import OBJECTIVES, objective_class
-from masscli.text.vocabulary import Vocabulary
+from tests.vocabularies import vocabulary_of_ids
 
-VOCAB = Vocabulary(
-    size=60,
-    pad=0,
-    bos=1,
-    eos=2,
-    unk=3,
-    mask=4,
-    cls=5,
-    sep=6,
-    spare=(7,),
-    languages={"en": 8, "de": 9},
-    fingerprint="",
-)
+VOCAB = vocabulary_of_ids(60)
 STACKS: dict[str, dict[str, int]] = {
     "encoder": {"decoder_layers": 0},
     "decoder": {"encoder_layers": 0},

@@ -22,21 +22,9 @@ from masscli.models.cache import Cache, LayerCache
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.shared.pseudo_masking import build_example, pseudo_mask_batch
-from masscli.text.vocabulary import Vocabulary
+from tests.vocabularies import vocabulary_of_ids
 
-VOCAB = Vocabulary(
-    size=40,
-    pad=0,
-    bos=1,
-    eos=2,
-    unk=3,
-    mask=4,
-    cls=5,
-    sep=6,
-    spare=(7,),
-    languages={"en": 8, "de": 9},
-    fingerprint="",
-)
+VOCAB = vocabulary_of_ids(40)
 FRAMING = Framing(VOCAB, False, False, ("de", "en"))
 KINDS: dict[str, dict[str, Any]] = {
     "decoder": {"encoder_layers": 0},

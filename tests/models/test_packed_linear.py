@@ -23,23 +23,11 @@ from masscli.models.packed_linear import (
     packing_pays,
 )
 from masscli.models.transformer import Transformer
-from masscli.text.vocabulary import Vocabulary
+from tests.vocabularies import vocabulary_of_ids
 
 DTYPES = [torch.float32, torch.bfloat16]
 VOCAB_SIZE = 300
-VOCABULARY = Vocabulary(
-    VOCAB_SIZE,
-    pad=0,
-    bos=1,
-    eos=2,
-    unk=3,
-    mask=4,
-    cls=5,
-    sep=6,
-    spare=(),
-    languages={},
-    fingerprint="",
-)
+VOCABULARY = vocabulary_of_ids(VOCAB_SIZE)
 
 
 def make_model(dtype: torch.dtype) -> Transformer:

@@ -33,25 +33,13 @@ from masscli.objectives.electra.options import ElectraOptions
 from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import OBJECTIVES, objective_class
 from masscli.objectives.shared.paired_text import add_special_tokens
-from masscli.text.vocabulary import Vocabulary
 from masscli.training.setup.build import build
 from tests.objectives.shared.test_segment_pairs import Text, pairs
 from tests.objectives.shared.test_segment_pairs import pairs as segment_pairs
 from tests.toy import recipe
+from tests.vocabularies import vocabulary_of_ids
 
-VOCAB = Vocabulary(
-    size=60,
-    pad=0,
-    bos=1,
-    eos=2,
-    unk=3,
-    mask=4,
-    cls=5,
-    sep=6,
-    spare=(7,),
-    languages={"en": 8, "de": 9},
-    fingerprint="",
-)
+VOCAB = vocabulary_of_ids(60)
 FRAMING = Framing(VOCAB, False, False, ("de", "en"))
 SHAPE: dict[str, Any] = {"dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 2, "decoder_layers": 2, "languages": "embedding",
                          "segments": 2, "dropout": 0.0}  # fmt: skip
