@@ -22,7 +22,7 @@ from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchSampler
 from masscli.data.storage.tables import Table
 from masscli.generation.inference_copy import inference_copy
-from masscli.metrics import METRIC_FAMILIES, Score
+from masscli.metrics import Score
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective
 from masscli.objectives.shared.evaluable_objective import (
@@ -32,9 +32,7 @@ from masscli.objectives.shared.evaluable_objective import (
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.evaluate_outputs import evaluate_outputs, with_less_memory
 from masscli.training.events import Sample
-from masscli.training.validation_tasks import Probe, TranslationTask, WritingTask
-
-ROUGE = METRIC_FAMILIES["rouge"]
+from masscli.training.validation_tasks import GenerationTask, Probe
 
 MAX_EXPONENT = 700.0
 """Largest loss of which a perplexity is computed; a higher loss is taken as this one, so that exp does not
@@ -114,13 +112,11 @@ class Validator:
     """
 
     streams: tuple[ValidationStream, ...]
-    translations: tuple[TranslationTask, ...]
-    writings: tuple[WritingTask, ...]
+    generation_tasks: tuple[GenerationTask, ...]
     probes: tuple[Probe, ...]
     tokenizer: Tokenizer
     framing: Framing
     beam: int
-    lowercase: bool
     others: Mapping[str, Validator] = field(default_factory=dict)
     """The validators of further splits, by split; the names of their metrics begin with the split."""
 
@@ -147,12 +143,10 @@ class Validator:
         for stream in self.streams:
             names += [f"{stream.name}.{metric}" for metric in stream.metrics]
         # Several tasks share a metric, whose mean has one name.
-        names += dict.fromkeys(task.metric for task in self.translations)
-        names += [task.name for task in self.translations]
-        if self.writings:
-            names += ROUGE
-        for writing in self.writings:
-            names += [f"{writing.stream}.{metric}" for metric in ROUGE]
+        for task in self.generation_tasks:
+            names += [metric for metric in task.metrics if metric not in names]
+        for task in self.generation_tasks:
+            names += [task.score_name(metric) for metric in task.metrics]
         # Probes of one kind share a mean, which has a name of its own.
         names += dict.fromkeys(probe.mean for probe in self.probes if probe.mean)
         for probe in self.probes:
@@ -198,8 +192,7 @@ class Validator:
         result = ValidationResult(self._losses(model))
         between_parts()
         result.metrics |= self._prediction_metrics(model)
-        self._measure_translations(model, result, between_parts)
-        self._measure_writings(model, result, between_parts)
+        self._measure_generation(model, result, between_parts)
         between_parts()
         result.metrics |= self._probe(model)
         model.train(was_training)
@@ -292,53 +285,30 @@ class Validator:
                     unambiguous[metric] = value
         return metrics | unambiguous
 
-    def _measure_translations(
+    def _measure_generation(
         self,
         model: Transformer,
         result: ValidationResult,
         between_parts: Callable[[], None],
     ) -> None:
-        """Run all translation tasks; add their scores, their means by metric and samples to `result`.
+        """Run all tasks that generate text; add their scores, the means by metric and samples to `result`.
 
         `between_parts` is called before each task.
         """
-        # One copy in the compute dtype serves all tasks; without tasks none is made.
-        copy = inference_copy(model) if self.translations else model
+        if not self.generation_tasks:
+            return
+        # One copy in the compute dtype serves all tasks.
+        copy = inference_copy(model)
         values: dict[str, list[float]] = {}
-        for task in self.translations:
+        for task in self.generation_tasks:
             between_parts()
-            translated = task.measure(
-                copy, self.tokenizer, self.framing, self.beam, self.lowercase
-            )
-            result.add_scores(translated.scores)
-            result.samples += translated.samples
-            values.setdefault(task.metric, []).append(
-                translated.scores[task.name].value
-            )
+            generated = task.measure(copy, self.tokenizer, self.framing, self.beam)
+            result.samples += generated.samples
+            for metric, score in generated.scores.items():
+                result.add_scores({task.score_name(metric): score})
+                values.setdefault(metric, []).append(score.value)
         for metric, scores in values.items():
             result.metrics[metric] = sum(scores) / len(scores)
-
-    def _measure_writings(
-        self,
-        model: Transformer,
-        result: ValidationResult,
-        between_parts: Callable[[], None],
-    ) -> None:
-        """Run all writing tasks, and add their ROUGE scores, the means of these, and samples to `result`.
-
-        `between_parts` is called before each task.
-        """
-        copy = inference_copy(model) if self.writings else model
-        values: dict[str, list[float]] = {}
-        for task in self.writings:
-            between_parts()
-            written = task.measure(copy, self.tokenizer, self.framing, self.beam)
-            result.samples += written.samples
-            for metric in ROUGE:
-                result.add_scores({f"{task.stream}.{metric}": written.scores[metric]})
-                values.setdefault(metric, []).append(written.scores[metric].value)
-        for metric, scores_of_metric in values.items():
-            result.metrics[metric] = sum(scores_of_metric) / len(scores_of_metric)
 
     def _probe(self, model: Transformer) -> dict[str, float]:
         """Return the metrics of all probes, and the mean over the probes of each kind that has one."""

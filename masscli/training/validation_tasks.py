@@ -18,18 +18,42 @@ from masscli.generation.config import GenerationConfig
 from masscli.generation.retrieval import precision_at_1, sentence_vectors
 from masscli.generation.single_stack_decoding import extract_stack
 from masscli.generation.translator import Translator
-from masscli.metrics import Score, bleu, rouge_scores
+from masscli.metrics import METRIC_FAMILIES, Score, bleu, rouge_scores
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.evaluate_outputs import exchange_lines
 from masscli.training.events import Sample
 
+ROUGE = METRIC_FAMILIES["rouge"]
 
-class Translated(NamedTuple):
-    """The result of a translation or writing task: scores by metric, and outputs for a few lines."""
+
+class Generated(NamedTuple):
+    """The result of a task that generates text: scores by metric, and outputs for a few lines."""
 
     scores: dict[str, Score]
     samples: tuple[Sample, ...]
+
+
+class GenerationTask(Protocol):
+    """The interface of a measurement for which a model generates text."""
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        """The metrics of which `measure` returns a score; the mean over tasks has the same name."""
+        ...
+
+    def score_name(self, metric: str) -> str:
+        """Return the name of this task's own score of a metric."""
+        ...
+
+    def measure(
+        self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int
+    ) -> Generated:
+        """Generate text with beam search, and return scores and samples.
+
+        All processes must call this together, and all get the scores of the whole set.
+        """
+        ...
 
 
 def take_samples(
@@ -80,23 +104,22 @@ class TranslationTask:
         return "roundtrip" if self.path[0] == self.path[-1] else "bleu"
 
     @property
-    def name(self) -> str:
+    def metrics(self) -> tuple[str]:
+        """Return the only metric of this task."""
+        return (self.metric,)
+
+    def score_name(self, metric: str) -> str:
         """Return the metric with the path, such as `bleu.en-de` or `roundtrip.de-en-de`."""
-        return f"{self.metric}.{'-'.join(self.path)}"
+        return f"{metric}.{'-'.join(self.path)}"
 
     def measure(
-        self,
-        model: Transformer,
-        tokenizer: Tokenizer,
-        framing: Framing,
-        beam: int,
-        lowercase: bool,
-    ) -> Translated:
+        self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int
+    ) -> Generated:
         """Translate the sources with beam search, and return the BLEU score and sample outputs.
 
-        Round trips are translated greedily, whatever `beam` is. BLEU ignores case if `lowercase`. Every
-        process translates a part of the lines, so all must call this together; all get the score of the whole
-        set.
+        Round trips are translated greedily, whatever `beam` is. BLEU ignores case if the tokenizer does.
+        Every process translates a part of the lines, so all must call this together; all get the score of the
+        whole set.
         """
         # Round trips are searched greedily, as back-translation writes.
         if self.metric == "roundtrip":
@@ -120,15 +143,21 @@ class TranslationTask:
         target = self.path[-1]
         # References go through the same replacement of letters as what the model has read and writes.
         references = tokenizer.preprocessing.map_letters(self.references, target)
-        score = bleu(hypotheses, references, lowercase=lowercase)
+        score = bleu(
+            hypotheses, references, lowercase=tokenizer.preprocessing.lowercase
+        )
         # A score against replaced letters cannot be compared with one against the original ones.
         romanian = tokenizer.preprocessing.romanian if target == "ro" else None
         if romanian:
             score = replace(score, signature=f"{score.signature}|romanian:{romanian}")
         samples = take_samples(
-            self.name, self.sources, self.references, hypotheses, self.samples
+            self.score_name(self.metric),
+            self.sources,
+            self.references,
+            hypotheses,
+            self.samples,
         )
-        return Translated({self.name: score}, samples)
+        return Generated({self.metric: score}, samples)
 
 
 def _without_copies(
@@ -170,9 +199,18 @@ class WritingTask:
     samples: int = 0
     """How many sample outputs `measure` returns."""
 
+    @property
+    def metrics(self) -> Sequence[str]:
+        """Return the metrics of ROUGE."""
+        return ROUGE
+
+    def score_name(self, metric: str) -> str:
+        """Return the metric after the name of the stream, such as `summaries.rouge-1`."""
+        return f"{self.stream}.{metric}"
+
     def measure(
         self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int
-    ) -> Translated:
+    ) -> Generated:
         """Generate an output for each source with beam search, and return ROUGE scores and samples.
 
         Every process generates a part of the outputs, so all must call this together; all get the scores of
@@ -192,7 +230,7 @@ class WritingTask:
         written = exchange_lines(mine, lines, len(self.sources), device)
         scores = rouge_scores(written, self.references)
         name = f"{self.stream}.rouge"
-        return Translated(
+        return Generated(
             scores,
             take_samples(name, self.sources, self.references, written, self.samples),
         )

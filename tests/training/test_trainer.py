@@ -904,7 +904,7 @@ def test_a_masked_language_model_of_pairs_is_not_asked_to_translate(
     changes = ("model.decoder_layers=0", "valid.eval_bleu=true")
     trainer, notes = build(recipe(toy, tmp_path, *changes, streams=streams))
     assert "no BLEU: no stream of the run learns to translate" in notes
-    assert not trainer.validator.translations
+    assert not trainer.validator.generation_tasks
 
 
 def test_an_unknown_metric_is_refused_before_training(

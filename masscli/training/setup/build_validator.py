@@ -47,9 +47,7 @@ def build_validator(
     data = context.data
     valid = recipe.valid
     # A run without validation data is allowed, as long as nobody asked for a measurement.
-    nothing = Validator(
-        (), (), (), (), data.tokenizer(), framing, valid.eval_beam, False
-    )
+    nothing = Validator((), (), (), data.tokenizer(), framing, valid.eval_beam)
     if valid.disable_validation:
         _refuse_validation_options(
             recipe,
@@ -148,13 +146,11 @@ def _split_validator(
     tokenizer = data.tokenizer()
     validator = Validator(
         tuple(streams),
-        tuple(bleu_tasks),
-        tuple(rouge_tasks),
+        (*bleu_tasks, *rouge_tasks),
         (*retrieval_tasks, *source_use_tasks, *cross_use_tasks),
         tokenizer,
         framing,
         valid.eval_beam,
-        tokenizer.preprocessing.lowercase,
     )
     return validator, warnings
 
@@ -289,7 +285,7 @@ def _bleu_tasks(
         for task in _bleu_tasks_of(
             split, stream, context.open_data(stream.data_dir), recipe.valid, allowed
         ):
-            tasks.setdefault(task.name, task)
+            tasks.setdefault(task.score_name(task.metric), task)
     return list(tasks.values())
 
 

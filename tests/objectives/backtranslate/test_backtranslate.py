@@ -41,6 +41,7 @@ from masscli.training.recipe import StreamConfig
 from masscli.training.setup.build import build
 from masscli.training.setup.compose import compose
 from masscli.training.setup.request import TrainRequest
+from masscli.training.validation_tasks import TranslationTask
 from tests.toy import TRAIN, VALID, make_data, recipe
 from tests.toy import composed as recipe_of
 from tests.training.test_trainer import (
@@ -416,9 +417,11 @@ def test_validation_goes_there_and_back(toy: Path, tmp_path: Path) -> None:
         *own,
     }
     trainer = build(run)[0]
-    task = next(
-        t for t in trainer.validator.translations if t.name == "roundtrip.de-en-de"
-    )
+    [task] = [
+        task
+        for task in trainer.validator.generation_tasks
+        if isinstance(task, TranslationTask) and task.path == ("de", "en", "de")
+    ]
     assert (
         task.sources
         == task.references

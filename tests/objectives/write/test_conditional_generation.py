@@ -20,6 +20,7 @@ from masscli.objectives.objective import ObjectiveContext
 from masscli.objectives.write.options import SummarizeOptions
 from masscli.objectives.write.summarize import Summarize
 from masscli.training.setup.build import build
+from masscli.training.validation_tasks import WritingTask
 from tests.task_commands import refused
 from tests.toy_tasks import TINY, finetune, save
 
@@ -229,7 +230,8 @@ def test_a_dialogue_is_written_from_what_generate_would_read(
         updates=1,
     )
     trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
-    (task,) = trainer.validator.writings
+    (task,) = trainer.validator.generation_tasks
+    assert isinstance(task, WritingTask)
     first = (labelled / "valid.txt").read_text().split("\n")[0].split("\t")
     assert (task.sources[0], task.references[0], task.truncation.turns) == (
         first[0],
