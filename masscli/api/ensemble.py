@@ -15,7 +15,8 @@ from masscli.checkpoint.convert.token_names import token_names
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.batches.framing import Framing
-from masscli.generation.shortlist import Shortlist, read_shortlist
+from masscli.generation.shortlist import Shortlist
+from masscli.generation.shortlist_file import read_shortlist
 from masscli.models.int8 import check_int8, to_int8
 from masscli.models.packed_linear import pack_weights
 from masscli.models.transformer import Transformer
@@ -40,8 +41,8 @@ class Ensemble:
     ctranslate2: ConvertedModel | None = None
     """The model that decodes in place of `models` with --backend ctranslate2; None with --backend torch."""
     shortlist: Shortlist | None = None
-    """The target pieces that `models` may generate for each source piece; None allows all. The shortlist of
-    `ctranslate2` is kept there."""
+    """The target pieces that `models` may generate for each source piece; None allows all. `ctranslate2`
+    has it as a file."""
 
     @classmethod
     def open(
@@ -91,6 +92,7 @@ class Ensemble:
                 chosen_device,
                 torch.float32,
                 ctranslate2=converted,
+                shortlist=read,
             )
         int8 = precision == "int8"
         if int8:

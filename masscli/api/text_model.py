@@ -107,6 +107,10 @@ class TextModel:
             self.task.stream.objective, ConditionalGenerationOptions
         ):
             truncation = source_truncation(self.task.stream.objective)
+        if self.ensemble.shortlist is not None:
+            self.ensemble.shortlist.require_direction(
+                self.task.source, self.task.target
+            )
         return Translator(
             models,
             self.ensemble.tokenizer,

@@ -74,7 +74,7 @@ def run(
     from masscli.checkpoint.convert.token_names import token_names
     from masscli.data.storage.data_folder import MissingDataError
     from masscli.data.storage.verification import open_verified
-    from masscli.generation.shortlist import shortlist_text
+    from masscli.generation.shortlist_file import shortlist_text
     from masscli.lexicon.shortlist import learn_shortlist, measure_coverage
 
     # To learn a shortlist takes minutes, so a path that cannot be written is named before.

@@ -1,11 +1,7 @@
 """A vocabulary shortlist: for each source piece, the target pieces that an output may contain.
 
 The output layer of a model then computes some hundred logits for a sentence instead of V (Jean et al. 2015,
-section 3.3; L'Hostis, Grangier and Auli 2016). The file is that of CTranslate2 (its `vmap`), a line of
-
-    source pieces, separated by spaces  <TAB>  target pieces, separated by spaces
-
-for each n-gram of source pieces. A line with nothing before the tab has pieces that are always candidates.
+section 3.3; L'Hostis, Grangier and Auli 2016). `masscli.generation.shortlist_file` reads and writes its file.
 
 Shapes: S sentences, U ids that at least one sentence of a batch may use, V vocabulary size.
 """
@@ -15,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,13 +22,10 @@ from masscli.data.batches.batch import Ids
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.stepper import Stepper
 from masscli.models.output_subset import Candidates
-from masscli.text.corpus import iter_lines
-from masscli.text.vocabulary import IdRanges, Vocabulary
+from masscli.text.vocabulary import Vocabulary
 
 Ngram = tuple[int, ...]
 """The ids of successive source pieces; the empty one stands for every sentence."""
-
-HINT = "masscli shortlist makes such a file, in the vocabulary of a data folder"
 
 
 @dataclass(frozen=True)
@@ -42,12 +34,23 @@ class Shortlist:
 
     candidates: Mapping[Ngram, Ids]
     """The candidates of each n-gram of source pieces. The empty n-gram has those of every sentence."""
+    direction: str | None = None
+    """Source and target language, such as en-de; None if the file does not say it."""
 
     # Constant, and asked for with each sentence.
     @cached_property
     def longest(self) -> int:
         """The number of pieces of the longest source n-gram."""
         return max(map(len, self.candidates), default=0)
+
+    def require_direction(self, source: str, target: str) -> None:
+        """Raise MasscliError if this shortlist is for another direction than from `source` to `target`."""
+        wanted = f"{source}-{target}"
+        if self.direction not in (None, wanted):
+            raise MasscliError(
+                f"--shortlist: the file is for {self.direction}, not for {wanted}",
+                f"make one with masscli shortlist DATA -s {source} -t {target}",
+            )
 
     def mark(self, source: Ids, allowed: NDArray[np.bool_]) -> None:
         """Set the entries of `allowed` (V,) to True, in place, for all candidates of a source sentence."""
@@ -60,78 +63,6 @@ class Shortlist:
                 ids = self.candidates.get(pieces[start : start + size])
                 if ids is not None:
                     allowed[ids] = True
-
-
-def read_shortlist(
-    path: Path, names: Sequence[str], ranges: IdRanges | None = None
-) -> Shortlist:
-    """Read a shortlist from a file in the format of CTranslate2; `names` are the pieces by id.
-
-    `ranges` are the ids of source and target (default: all ids are both), since a model with a vocabulary for
-    each has some names twice. Raises MasscliError if the file is empty, and with the number of a line that
-    has another form, the n-gram of an earlier line, or a piece that is not in the vocabulary: such a file was
-    made for another model.
-    """
-    ranges = ranges or IdRanges.all_of(len(names))
-    source_ids = {names[number]: number for number in ranges.source}
-    target_ids = {names[number]: number for number in ranges.target}
-    candidates: dict[Ngram, Ids] = {}
-    for number, line in enumerate(iter_lines(path), 1):
-        source, tab, target = line.partition("\t")
-        if not tab:
-            raise MasscliError(
-                f"{path}:{number}: expected source pieces, a tab and target pieces",
-                HINT,
-            )
-        place = f"{path}:{number}"
-        ngram = tuple(_ids_of_pieces(source, source_ids, place))
-        if ngram in candidates:
-            raise MasscliError(
-                f"{place}: an earlier line has the same source pieces",
-                "write all target pieces of an n-gram in one line",
-            )
-        candidates[ngram] = np.array(
-            _ids_of_pieces(target, target_ids, place), np.int64
-        )
-    if not candidates:
-        raise MasscliError(f"{path}: is empty", HINT)
-    return Shortlist(candidates)
-
-
-def _ids_of_pieces(text: str, id_of: Mapping[str, int], place: str) -> list[int]:
-    """Return the ids of pieces that are separated by single spaces; an empty text has none.
-
-    Raises MasscliError, which names `place`, if a piece is not in `id_of`.
-    """
-    if not text:
-        return []
-    ids = []
-    for piece in text.split(" "):
-        if piece not in id_of:
-            raise MasscliError(
-                f"{place}: {piece!r} is not in the vocabulary of the model", HINT
-            )
-        ids.append(id_of[piece])
-    return ids
-
-
-def shortlist_text(shortlist: Shortlist, names: Sequence[str]) -> str:
-    """Return the text of a shortlist's file, in the format of CTranslate2; `names` are the pieces by id.
-
-    Raises MasscliError if a piece is empty or has a space, tab or line break, which the format cannot
-    express.
-    """
-    lines = []
-    for ngram, ids in shortlist.candidates.items():
-        source = [names[number] for number in ngram]
-        target = [names[number] for number in ids]
-        for name in (*source, *target):
-            if not name or " " in name or "\t" in name or "\n" in name:
-                raise MasscliError(
-                    f"the piece {name!r} has white space, so no shortlist can name it"
-                )
-        lines.append(f"{' '.join(source)}\t{' '.join(target)}\n")
-    return "".join(lines)
 
 
 class ReducedVocabulary:

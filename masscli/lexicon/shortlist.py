@@ -64,7 +64,7 @@ def learn_shortlist(
         if piece in ranges.target:
             found.append(piece)
         candidates[(piece,)] = np.unique(np.array(found, np.int64))
-    return Shortlist(candidates)
+    return Shortlist(candidates, f"{source}-{target}")
 
 
 def measure_coverage(

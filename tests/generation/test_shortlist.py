@@ -22,7 +22,8 @@ from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.search import search
-from masscli.generation.shortlist import Shortlist, read_shortlist, shortlist_text
+from masscli.generation.shortlist import Shortlist
+from masscli.generation.shortlist_file import read_shortlist, shortlist_text
 from masscli.generation.stepper import Stepper
 from masscli.models.int8 import ENGINE, to_int8
 from masscli.text.vocabulary import IdRanges
@@ -260,6 +261,32 @@ def test_files_are_those_of_ctranslate2(tmp_path: Path) -> None:
             read_shortlist(tmp_path / "bad.txt", names)
 
 
+def test_a_file_says_what_it_is_for(tmp_path: Path) -> None:
+    """A part of a file, another vocabulary and another direction are refused; what says nothing is trusted."""
+    names = ["<unk>", "</s>", "▁a", "▁b", "▁bc"]
+    candidates = {(2,): np.array([3]), (3,): np.array([2, 4])}
+    text = shortlist_text(Shortlist(candidates, "en-de"), names)
+    first, *lines = text.splitlines(keepends=True)
+    # To CTranslate2 it is a source piece without candidates.
+    assert " " not in first and first.endswith("\t\n")
+    assert lines == ["▁a\t▁b\n", "▁b\t▁a ▁bc\n"]
+    path = tmp_path / "list.txt"
+    path.write_text(text)
+    read = read_shortlist(path, names)
+    read.require_direction("en", "de")
+    with pytest.raises(MasscliError, match="is for en-de, not for de-en"):
+        read.require_direction("de", "en")
+    with pytest.raises(MasscliError, match="is for another vocabulary"):
+        read_shortlist(path, [*names, "▁d"])
+    # A line less, and a last piece that is another one when it is cut.
+    for part in (text[: -len(lines[-1])], text.removesuffix("c\n")):
+        path.write_text(part)
+        with pytest.raises(MasscliError, match=r"list.txt: was cut off or changed"):
+            read_shortlist(path, names)
+    path.write_text("".join(lines))
+    read_shortlist(path, names).require_direction("de", "en")
+
+
 def test_from_pairs_to_outputs(
     toy: Path,
     tmp_path: Path,
@@ -328,6 +355,10 @@ def test_from_pairs_to_outputs(
         == 2
     )
     assert "cannot be combined with --shortlist" in capsys.readouterr().err
+    back = [*command[:2], "-s", "de", "-t", "en", *command[2:], "back.en"]
+    assert masscli([*back, "--shortlist", "shortlist.txt"]) == 2
+    assert "the file is for en-de, not for de-en" in capsys.readouterr().err
+    assert not Path("back.en").exists()
     assert masscli([*made, "--output", "no/list.txt"]) == 2
     assert "--output no/list.txt: its folder does not exist" in capsys.readouterr().err
     assert (

@@ -29,7 +29,7 @@ from masscli.checkpoint.convert.token_names import token_names
 from masscli.checkpoint.saving import require_empty_folder
 from masscli.core.errors import MasscliError, cannot_be_written
 from masscli.core.files import fsync_path, new_folder, write_synced
-from masscli.generation.shortlist import read_shortlist
+from masscli.generation.shortlist_file import read_shortlist
 from masscli.models.config import ModelConfig
 from masscli.text.vocabulary import Vocabulary
 
@@ -70,8 +70,8 @@ def export_ctranslate2(
 
     `shortlist` is a file of candidates, which is copied to vmap.txt. Returns notes for the user, among them
     how to call CTranslate2. Raises MasscliError if CTranslate2 is not installed or cannot compute the model
-    (the message names the setting), if the shortlist is damaged or has pieces that the vocabulary lacks, or
-    if the folder is not empty or cannot be written.
+    (the message names the setting), if the shortlist is damaged or for another vocabulary or direction, or if
+    the folder is not empty or cannot be written.
     """
     ctranslate2 = import_ctranslate2()
     require_empty_folder(output)
@@ -80,7 +80,8 @@ def export_ctranslate2(
     names = token_names(tokenizer)
     if shortlist is not None:
         # CTranslate2 takes pieces that it does not know for the unknown piece, in silence.
-        read_shortlist(shortlist, names, tokenizer.vocab.id_ranges)
+        read = read_shortlist(shortlist, names, tokenizer.vocab.id_ranges)
+        read.require_direction(source, target)
     try:
         with new_folder(output) as folder:
             convert_directed(
