@@ -15,7 +15,7 @@ from typing import Any
 from masscli.core import distributed
 from masscli.core.config import Problem, to_dict, to_toml
 from masscli.core.errors import MasscliError, cannot_be_written
-from masscli.core.files import acquire_lock, write_atomic
+from masscli.core.files import acquire_lock, making_folder, write_atomic
 from masscli.models.config import ModelConfig
 from masscli.models.presets import presets
 from masscli.reporting.event_sinks import LogFile, open_sinks
@@ -185,19 +185,19 @@ def _lock_folder(folder: Path) -> Iterator[None]:
         yield
         return
     is_new = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = acquire_lock(folder / ".lock")
-    except BlockingIOError:
-        raise MasscliError(
-            f"{folder}: another process is training into it",
-            "wait for it, or choose another --save-dir",
-        ) from None
-    except OSError as error:
-        raise cannot_be_written(
-            str(folder), error, "choose another folder with --save-dir"
-        ) from None
-    with lock:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(making_folder(folder))
+            stack.enter_context(acquire_lock(folder / ".lock"))
+        except BlockingIOError:
+            raise MasscliError(
+                f"{folder}: another process is training into it",
+                "wait for it, or choose another --save-dir",
+            ) from None
+        except OSError as error:
+            raise cannot_be_written(
+                str(folder), error, "choose another folder with --save-dir"
+            ) from None
         try:
             yield
         finally:

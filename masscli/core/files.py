@@ -114,6 +114,25 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def making_folder(path: Path) -> Iterator[None]:
+    """Create a folder, and those that it lies in, unless they exist, for the `with` block.
+
+    After an error in the block, those that were created and are empty are removed again. Raises OSError if a
+    folder cannot be made.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        # The innermost is the first.
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+@contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a new temporary folder, which is renamed to `path` when the `with` block ends.
 
@@ -123,9 +142,20 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     path = _follow_link(path)
     remove_leftovers(path)
-    aside, lock = _reserve_name(path, is_folder=True)
+    with making_folder(path.parent):
+        aside, lock = _reserve_name(path, is_folder=True)
+        with _renamed_to(path, aside, lock):
+            yield aside
+
+
+@contextmanager
+def _renamed_to(path: Path, aside: Path, lock: int) -> Iterator[None]:
+    """Rename the folder `aside` to `path` when the `with` block ends; after an error, remove it.
+
+    The descriptor `lock` is closed. Raises MasscliError if `path` is a folder that is not empty.
+    """
     try:
-        yield aside
+        yield
         fsync_path(aside)
         aside.rename(path)
         fsync_path(path.parent)
@@ -314,7 +344,7 @@ def _reserve_name(path: Path, is_folder: bool) -> tuple[Path, int]:
             f"{_prefix(path)}.{os.getpid()}-{secrets.token_hex(4)}.new"
         )
         if is_folder:
-            aside.mkdir(parents=True)
+            aside.mkdir()
         else:
             aside.touch(exist_ok=False)
         # Another process may take it for a leftover, and remove it, before it is locked.

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from masscli.core.errors import MasscliError, cannot_be_written
-from masscli.core.files import read_regular, write_atomic
+from masscli.core.files import making_folder, read_regular, write_atomic
 
 LANGUAGES = ("en", "fr", "de", "ro")
 SIZES = {"train": 100, "valid": 100, "test": 200}
@@ -71,9 +71,9 @@ def write(folder: Path, seed: int = 1) -> list[Path]:
                 "choose a new or empty folder",
             )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in contents.items():
-            write_atomic(folder / name, text.encode())
+        with making_folder(folder):
+            for name, text in contents.items():
+                write_atomic(folder / name, text.encode())
     except OSError as error:
         raise cannot_be_written(str(folder), error, "choose another folder") from None
     return [folder / name for name in contents]

@@ -57,6 +57,25 @@ def test_a_file_without_room_is_named(tmp_path: Path) -> None:
     assert done.stdout == "True File too large\n" * 3
 
 
+def test_folders_around_a_new_one_go_with_it(tmp_path: Path) -> None:
+    """A command that fails leaves no empty folders, and keeps those that were there or hold something."""
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "a/b/c"):
+        raise RuntimeError
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "a").mkdir()
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "a/b/c"):
+        (tmp_path / "a/b/other").touch()
+        raise RuntimeError
+    assert sorted(tmp_path.rglob("*")) == [
+        tmp_path / "a",
+        tmp_path / "a/b",
+        tmp_path / "a/b/other",
+    ]
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "a/new"):
+        raise RuntimeError
+    assert (tmp_path / "a").is_dir()
+
+
 def test_a_link_is_made_and_changed(tmp_path: Path) -> None:
     for target in ("a", "b"):
         update_link(tmp_path / "link", target)

@@ -77,13 +77,24 @@ def fill_at(case: Case, sound: Sound, number: int, place: Path) -> str | None:
             and case.result_if_any(work) not in (before, sound.result)
         ):
             return "on a full disk it leaves half of its output"
-        if list(work.rglob("*.new")):
-            return f"on a full disk it leaves {list(work.rglob('*.new'))}"
+        left = [*work.rglob("*.new"), *_new_empty_folders(work, sound.folder)]
+        if left:
+            return f"on a full disk it leaves {left}"
         return _repair(case, sound, work)
     except Exception as error:
         return f"leaves what cannot be read: {error!r}"
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _new_empty_folders(work: Path, before: Path) -> list[Path]:
+    """Return the folders below `work` that hold nothing, and that its original `before` lacks."""
+    folders = [path for path in work.rglob("*") if path.is_dir()]
+    return [
+        path
+        for path in folders
+        if not any(path.iterdir()) and not (before / path.relative_to(work)).exists()
+    ]
 
 
 def _repair(case: Case, sound: Sound, work: Path) -> str | None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
-from masscli.core.files import acquire_lock, fsync_path
+from masscli.core.files import acquire_lock, fsync_path, making_folder
+from masscli.core.folder_kinds import require_kind
 from masscli.data.prepare.resume_state import RESUME_FILE
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.example_index import INDEX_NAME
@@ -31,24 +32,25 @@ def locked(folder: Path) -> Iterator[None]:
     """Create the data folder, and keep other processes from writing to it inside the `with` block.
 
     At the end, partial work that cannot be resumed is removed, and so is the folder if it is new and empty.
-    Raises MasscliError if a file is in the way of the folder, or if another process has locked it, and
-    OSError if it may not be made or written.
+    Raises MasscliError if a file is in the way of the folder, if the folder holds a run or a checkpoint, or
+    if another process has locked it, and OSError if it may not be made or written.
     """
+    require_kind(folder, "a data folder", "--destdir")
     is_new = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise MasscliError(f"--destdir {folder}: is not a folder") from None
-    except FileNotFoundError:
-        raise MasscliError(f"--destdir {folder}: cannot be made there") from None
-    try:
-        lock = acquire_lock(folder / LOCK_FILE)
-    except BlockingIOError:
-        raise MasscliError(
-            f"{folder}: another masscli preprocess is writing there",
-            "wait for it, or give another --destdir",
-        ) from None
-    with lock:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(making_folder(folder))
+        except (FileExistsError, NotADirectoryError):
+            raise MasscliError(f"--destdir {folder}: is not a folder") from None
+        except FileNotFoundError:
+            raise MasscliError(f"--destdir {folder}: cannot be made there") from None
+        try:
+            stack.enter_context(acquire_lock(folder / LOCK_FILE))
+        except BlockingIOError:
+            raise MasscliError(
+                f"{folder}: another masscli preprocess is writing there",
+                "wait for it, or give another --destdir",
+            ) from None
         try:
             yield
         finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import Problem, from_dict, is_changed, suggest, to_dict
 from masscli.core.errors import MasscliError
+from masscli.core.folder_kinds import require_kind
 from masscli.models.config import ModelConfig
 from masscli.objectives.input_kinds import InputKind
 from masscli.training.config import OptimConfig
@@ -63,6 +64,7 @@ def compose(request: TrainRequest) -> ComposedRun:
     context = RunContext.open(recipe.data, request.verify)
     streams = fill_from_data(select_streams(request, context), context)
     save_dir = recipe.save_dir or _default_folder(streams)
+    require_kind(save_dir, "a run", "--save-dir")
     # A command line that is repeated continues its run, so what the run has decided counts from here on.
     last = context.last_checkpoint(save_dir)
     if last is not None:
