@@ -117,6 +117,21 @@ class Gradients:
         self._reduce()
         return loss_sums, counts[0]
 
+    def mean_losses(self, loss_sums: Tensor, target_counts: Tensor) -> dict[str, float]:
+        """Return the mean losses over all processes as `STREAM.TERM` to nats per target.
+
+        `loss_sums` are the sums of this process and `target_counts` the targets of all processes, in the
+        order of `terms`. Terms without targets are left out. All processes must call this together.
+        """
+        losses = {}
+        all_loss_sums = distributed.all_reduce_sum(loss_sums).cpu()
+        for term, loss_sum, count in zip(
+            self.terms, all_loss_sums, target_counts, strict=True
+        ):
+            if count:
+                losses[".".join(term)] = float(loss_sum / count)
+        return losses
+
     def _check_can_split(self, prepared: Sequence[PreparedBatch], pieces: int) -> None:
         """Raise MasscliError if micro-batches in `pieces` pieces cannot be split further.
 

@@ -1,10 +1,11 @@
 """The training loop, written once for every objective, in one process or in many.
 
-The micro-batches of an update do not depend on the number of processes. The gradient of an update (see
-training/gradients.py) depends only on these micro-batches, the weights, the seed and the number of the
-update. A run that was stopped and continued, or spread over several processes, therefore learns the same.
-With `--batch-reuse` n, a list of micro-batches is prepared once and used in n updates in a row; the trainer
-saves a checkpoint or ends the run only after the last of these n updates.
+An update is made in training/updater.py out of the gradient of training/gradients.py, and a checkpoint is
+written by training/checkpoint_writer.py; here is what happens when. The micro-batches of an update do not
+depend on the number of processes. The gradient of an update depends only on these micro-batches, the weights,
+the seed and the number of the update. A run that was stopped and continued, or spread over several processes,
+therefore learns the same. With `--batch-reuse` n, a list of micro-batches is prepared once and used in n
+updates in a row; the trainer saves a checkpoint or ends the run only after the last of these n updates.
 
 The trainer yields events and prints nothing. It knows no objective by name.
 """
@@ -14,43 +15,38 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
-from masscli.core.listing import list_some
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch, load, plan
 from masscli.data.batches.sampler import Position
+from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
-from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
+from masscli.training.checkpoint_writer import CheckpointWriter
+from masscli.training.events import Evaluated, Event, Finished, Stepped
 from masscli.training.expected_curve import parse_expected_curve
 from masscli.training.frozen_rows import FrozenRows
 from masscli.training.fsdp import (
     TrainStep,
-    gather_tensors,
     gathered_model,
-    local_part,
-    total_norm,
 )
 from masscli.training.gradients import Gradients
 from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.learning_rate import learning_rate
 from masscli.training.loss_scale import LossScale
 from masscli.training.metric_averager import MetricAverager, peak_memory
-from masscli.training.optim import optimizer_state
 from masscli.training.plateau import record_validation
 from masscli.training.recipe import Recipe
 from masscli.training.signals import Interruption, Signals
 from masscli.training.stream import Stream
+from masscli.training.updater import ParameterUpdater
 from masscli.training.validation import (
     ValidationResult,
     Validator,
@@ -58,13 +54,21 @@ from masscli.training.validation import (
 )
 from masscli.training.weight_average import WeightAverage
 
-DIVERGENCE_PATIENCE = 50
-"""A run is aborted after so many consecutive updates with a loss above twice that of the first update, or
-above twice that of a uniform guess if this is higher."""
 
-MOST_SUSPECTS = 8
-"""Largest number of micro-batches, and of examples of each, that the error about a non-finite gradient
-names."""
+def _name_parameters(
+    model: Transformer, streams: Sequence[Stream]
+) -> dict[nn.Parameter, str]:
+    """Return the name of each trained parameter of the model and of the objectives of the streams."""
+    names = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            names[parameter] = name
+    for stream in streams:
+        # Streams may have heads of the same name, so theirs carry the stream.
+        for name, parameter in stream.objective.named_parameters():
+            if parameter.requires_grad:
+                names[parameter] = f"objective.{stream.name}.{name}"
+    return names
 
 
 class Progress:
@@ -116,26 +120,15 @@ class Trainer:
     ) -> None:
         self.recipe = recipe
         self.folder = folder
+        self.tokenizer = tokenizer
         self.train_step = train_step
         self.model = train_step.model
         self.streams = {stream.name: stream for stream in streams}
         self.validator = validator
-        self.tokenizer = tokenizer
-        self.optimizer = optimizer
         self.state = state
-        self.kept = kept
-        self.frozen_rows = frozen_rows
         self.device = next(self.model.parameters()).device
-        self.names = {}
+        self.names = _name_parameters(self.model, streams)
         """The name of each trained parameter of the model and of the objectives (`objective.STREAM.NAME`)."""
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                self.names[parameter] = name
-        for stream in streams:
-            # Streams may have heads of the same name, so theirs carry the stream.
-            for name, parameter in stream.objective.named_parameters():
-                if parameter.requires_grad:
-                    self.names[parameter] = f"objective.{stream.name}.{name}"
         uses_fp16 = self.model.compute_dtype == torch.float16
         self.scale = LossScale(
             uses_fp16, state.loss_scale, state.updates_since_overflow
@@ -143,12 +136,35 @@ class Trainer:
         self.gradients = Gradients(
             recipe, train_step, self.streams, list(self.names), self.scale, state
         )
-        self.average: WeightAverage | None = None
+        average: WeightAverage | None = None
         if recipe.optim.ema_decay:
-            self.average = WeightAverage(self.names, recipe.optim.ema_decay)
+            average = WeightAverage(self.names, recipe.optim.ema_decay)
+        self.writer = CheckpointWriter(
+            recipe,
+            folder,
+            self.model,
+            streams,
+            tokenizer,
+            optimizer,
+            self.names,
+            self.scale,
+            average,
+            state,
+            kept,
+        )
+        self.updater = ParameterUpdater(
+            recipe,
+            self.model,
+            self.names,
+            optimizer,
+            self.gradients,
+            self.scale,
+            frozen_rows,
+            average,
+            state,
+            self.writer.what_remains,
+        )
         self.signals = Signals(stop_on_usr1=recipe.checkpoint.stop_on_signal == "usr1")
-        self._first_loss: float | None = None
-        self._updates_far_above = 0
 
     # -- the loop --
 
@@ -196,7 +212,7 @@ class Trainer:
             if self.state.pending_validation:
                 self._heed_signals(progress)
         elif unsaved:
-            yield from self._save({})
+            yield from self.writer.save({})
 
     def try_update(self) -> tuple[list[PreparedBatch], dict[str, float]]:
         """Compute the gradient of the next update and discard it, without a step of the optimizer.
@@ -205,15 +221,14 @@ class Trainer:
         per target. Both are empty if the run has made its last update.
         """
         self._set_training_mode()
-        for stream in self.streams.values():
-            stream.objective.begin_update(self.model, self.state.step)
+        self._begin_list()
         update = next(self._updates(), None)
         if update is None:
             return [], {}
         _, prepared = update
         loss_sums, target_counts = self.gradients.compute(prepared)
-        self.optimizer.zero_grad(set_to_none=True)
-        return prepared, self._mean_losses(loss_sums, target_counts.cpu())
+        self.updater.optimizer.zero_grad(set_to_none=True)
+        return prepared, self.gradients.mean_losses(loss_sums, target_counts.cpu())
 
     def _set_training_mode(self) -> None:
         """Let the model and all objectives use dropout."""
@@ -222,22 +237,10 @@ class Trainer:
         for stream in self.streams.values():
             stream.objective.train()
 
-    def _mean_losses(
-        self, loss_sums: Tensor, target_counts: Tensor
-    ) -> dict[str, float]:
-        """Return the mean losses over all processes as `STREAM.TERM` to nats per target.
-
-        `loss_sums` are the sums of this process and `target_counts` the targets of all processes, in the
-        order of `Gradients.terms`. Terms without targets are left out. All processes must call this together.
-        """
-        losses = {}
-        all_loss_sums = distributed.all_reduce_sum(loss_sums).cpu()
-        for term, loss_sum, count in zip(
-            self.gradients.terms, all_loss_sums, target_counts, strict=True
-        ):
-            if count:
-                losses[".".join(term)] = float(loss_sum / count)
-        return losses
+    def _begin_list(self) -> None:
+        """Tell all objectives that the next update begins a new list of micro-batches."""
+        for stream in self.streams.values():
+            stream.objective.begin_update(self.model, self.state.step)
 
     def _loop(self, progress: Progress, averager: MetricAverager) -> Iterator[Event]:
         """Make updates, validate and save when due, and yield the events, until the run ends.
@@ -251,11 +254,15 @@ class Trainer:
                 progress.reason = self._reason_to_end(planned, progress.seconds)
                 if progress.reason:
                     return
+                # An objective may change what a list is prepared for, so it waits until one is used up.
+                self._begin_list()
             # A run that goes on beyond its earlier end needs no validation there.
             self.state.pending_validation = ""
             started = time.monotonic()
             progress.lr = self._learning_rate()
-            progress.grad_norm = self._update(planned, prepared, averager, progress.lr)
+            progress.grad_norm = self.updater.make(
+                planned, prepared, averager, progress.lr
+            )
             progress.epoch = planned[-1].epoch
             self.state.seconds = progress.seconds_before + progress.seconds
             averager.seconds += time.monotonic() - started
@@ -267,7 +274,7 @@ class Trainer:
             if self._between_lists():
                 save = self._heed_signals(progress)
                 if save and progress.saved_at != self.state.step:
-                    yield from self._save({})
+                    yield from self.writer.save({})
                     progress.saved_at = self.state.step
                 if progress.interrupted:
                     return
@@ -290,7 +297,7 @@ class Trainer:
             progress.saved_at = self.state.step
         # A validation saves as well.
         elif self._is_due(saving.save_interval_updates, saving.save_interval, progress):
-            yield from self._save({})
+            yield from self.writer.save({})
             progress.saved_at = self.state.step
 
     def _updates(self) -> Iterator[tuple[list[PlannedBatch], list[PreparedBatch]]]:
@@ -485,163 +492,6 @@ class Trainer:
             mine = signal.SIGTERM
         return mine, any_save > 0
 
-    # -- one update --
-
-    def _update(
-        self,
-        planned: Sequence[PlannedBatch],
-        prepared: Sequence[PreparedBatch],
-        averager: MetricAverager,
-        lr: float,
-    ) -> float:
-        """Make one update of the parameters, and return the norm of its gradient before clipping.
-
-        `planned` are the micro-batches of all processes, `prepared` those of this one with their contents.
-        The results are added to `averager` and to the state of the run. In fp16, a gradient that overflows
-        lowers the loss scale and leaves the parameters as they are. Otherwise a gradient that is not finite
-        raises MasscliError.
-        """
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr * group["scale"]
-        # It may change what a list is prepared for, so it waits until the list is used up.
-        if self._between_lists():
-            for stream in self.streams.values():
-                stream.objective.begin_update(self.model, self.state.step)
-        loss_sums, target_counts = self.gradients.compute(prepared)
-        self.frozen_rows.clear_gradients()
-        grad_norm = self._gradient_norm()
-        # One norm tells whether any gradient anywhere is infinite or not a number.
-        finite = math.isfinite(grad_norm)
-        if finite:
-            self._clip_and_step(grad_norm)
-            self.scale.record_success()
-        elif self.scale.enabled:
-            self._skip_overflow()
-        else:
-            self._fail(loss_sums, target_counts, grad_norm)
-        self.optimizer.zero_grad(set_to_none=True)
-        # A skipped update counts as well, so that its batches are consumed in every process.
-        self.state.step += 1
-        for batch in planned:
-            self.state.positions[batch.stream] = batch.next_position
-        if finite:
-            self.state.targets += int(target_counts.sum())
-            self._check_divergence(loss_sums, target_counts)
-            averager.add(loss_sums, target_counts, prepared)
-        return grad_norm
-
-    def _gradient_norm(self) -> float:
-        """Return the L2 norm of the gradient of all trained parameters, with the loss scale divided out."""
-        gradients = (
-            parameter.grad for parameter in self.names if parameter.grad is not None
-        )
-        return total_norm(gradients, self.device) / self.scale.value
-
-    def _clip_and_step(self, grad_norm: float) -> None:
-        """Divide the gradient by the loss scale, clip it at `--clip-norm`, and update the parameters.
-
-        `grad_norm` is the norm of the gradient with the loss scale divided out. The moving average of the
-        weights (`--ema-decay`) is updated as well.
-        """
-        clip_norm = self.recipe.optim.clip_norm
-        # The small number is that of torch's clip_grad_norm_ and fairseq.
-        clip_factor = min(1.0, clip_norm / (grad_norm + 1e-6)) if clip_norm else 1.0
-        # Clipping and the loss scale are one factor, so gradients are multiplied once or not at all.
-        factor = clip_factor / self.scale.value
-        if factor != 1.0:
-            gradients = [local_part(p.grad) for p in self.names if p.grad is not None]
-            torch._foreach_mul_(gradients, factor)
-        self.optimizer.step()
-        self.frozen_rows.restore()
-        if self.average is not None:
-            self.average.update(self.state.step)
-
-    def _skip_overflow(self) -> None:
-        """Count an overflow of fp16 and lower the loss scale.
-
-        Raises MasscliError if the scale falls below `--min-loss-scale`.
-        """
-        self.scale.record_overflow()
-        self.state.overflows += 1
-        smallest = self.recipe.train.min_loss_scale
-        if self.scale.value < smallest:
-            raise MasscliError(
-                f"update {self.state.step + 1}: the loss scale fell below {smallest}: "
-                "gradients overflow fp16",
-                f"use --bf16, or a lower --lr; {self._what_remains()}",
-            )
-
-    def _fail(self, loss_sums: Tensor, target_counts: Tensor, grad_norm: float) -> None:
-        """Raise MasscliError, because the gradient is not finite.
-
-        The message has the norm of the gradient, the losses, the first tensor with a bad gradient, and the
-        examples that may be to blame. All processes must call this together.
-        """
-        first_bad = "none"
-        for parameter, name in self.names.items():
-            if parameter.grad is not None and not bool(
-                torch.isfinite(local_part(parameter.grad)).all()
-            ):
-                first_bad = name
-                break
-        losses = []
-        for term, loss in self._mean_losses(loss_sums, target_counts).items():
-            losses.append(f"{term} {loss:.3g}")
-        raise MasscliError(
-            f"update {self.state.step + 1}: the gradient is {grad_norm} "
-            f"(losses: {', '.join(losses)}; first bad tensor: {first_bad}; {self._suspects()})",
-            f"lower --lr or set --clip-norm; {self._what_remains()}",
-        )
-
-    def _suspects(self) -> str:
-        """Return a text that names the examples which may have caused a gradient that is not finite.
-
-        These are the examples of the micro-batches of this process whose loss is not finite, or of all its
-        micro-batches if all losses are finite. At most `MOST_SUSPECTS` micro-batches, and as many examples of
-        each, are named.
-        """
-        suspects = [
-            planned
-            for planned, loss in self.gradients.micro_losses
-            if not bool(loss.isfinite())
-        ]
-        if not suspects:
-            suspects = [planned for planned, _ in self.gradients.micro_losses]
-        named = []
-        for planned in suspects[:MOST_SUSPECTS]:
-            numbers = list_some(planned.numbers.tolist(), MOST_SUSPECTS)
-            named.append(f"{planned.stream} {numbers} of epoch {planned.epoch}")
-        return f"examples: {'; '.join(named)}"
-
-    def _what_remains(self) -> str:
-        """Return a hint for errors: the checkpoint to continue from, or that nothing was saved yet."""
-        if self.kept.scores:
-            last = self.folder / "checkpoints" / "last"
-            return f"the run continues from {last}, where all is well"
-        return "nothing was saved yet: the run begins anew"
-
-    def _check_divergence(self, loss_sums: Tensor, target_counts: Tensor) -> None:
-        """Raise MasscliError if the loss has been too high for `DIVERGENCE_PATIENCE` updates in a row.
-
-        The limit is twice the loss of the first update of this call of `run`, or twice that of a uniform
-        guess over the vocabulary if this is higher. `loss_sums` are of the last update in this process, and
-        `target_counts` of all processes. All processes must call this together, and raise together.
-        """
-        # The share of one process may be small, or of the harder stream.
-        loss_sum = distributed.all_reduce_sum(loss_sums.sum())
-        loss = float(loss_sum) / max(1.0, float(target_counts.sum()))
-        if self._first_loss is None:
-            # A model that knows nothing has the loss of a uniform guess.
-            self._first_loss = max(loss, math.log(self.model.vocab_size))
-        limit = 2 * self._first_loss
-        self._updates_far_above = self._updates_far_above + 1 if loss > limit else 0
-        if self._updates_far_above >= DIVERGENCE_PATIENCE:
-            raise MasscliError(
-                f"update {self.state.step}: the loss has been above {limit:.1f} "
-                f"for {self._updates_far_above} updates; the run diverges",
-                f"lower --lr or raise --warmup-updates; {self._what_remains()}",
-            )
-
     # -- validation, checkpoints and reports --
 
     def _validate_and_save(self, on_schedule: bool) -> Iterator[Event]:
@@ -658,7 +508,7 @@ class Trainer:
         started = time.monotonic()
         result = self._measure(interrupted_by_save=True)
         if result is None:
-            yield from self._save({})
+            yield from self.writer.save({})
             stopping, _ = self._agreed_signals()
             if stopping:
                 return
@@ -689,7 +539,10 @@ class Trainer:
                 raise Interruption
 
         try:
-            with self._averaged_weights(), gathered_model(self.train_step) as model:
+            with (
+                self.writer.averaged_weights(),
+                gathered_model(self.train_step) as model,
+            ):
                 if distributed.world_size > 1:
                     return self.validator.measure(model, check_signals)
                 with self.signals.interruptible(interrupted_by_save):
@@ -714,7 +567,7 @@ class Trainer:
             raise MasscliError(
                 f"update {self.state.step}: the model's losses on the validation set "
                 f"are not numbers ({values})",
-                f"lower --lr or set --clip-norm; {self._what_remains()}",
+                f"lower --lr or set --clip-norm; {self.writer.what_remains()}",
             )
         expected = self._expected_values()
         yield Evaluated(
@@ -732,7 +585,7 @@ class Trainer:
             record_validation(
                 self.state, metrics[best_metric], self.recipe.optim, lower
             )
-        yield from self._save(metrics)
+        yield from self.writer.save(metrics)
 
     def _expected_values(self) -> dict[str, tuple[float, float]]:
         """Return the lowest and the highest value that `--expected-curve` gives after this update, by metric.
@@ -746,98 +599,12 @@ class Trainer:
         band = curve.band_at(self.state.step)
         return {} if band is None else {curve.metric: band}
 
-    def _save(self, metrics: Mapping[str, float]) -> Iterator[Event]:
-        """Write a checkpoint, update the links `last` and `best`, and remove stale checkpoints.
-
-        `metrics` are those of a validation of the same weights; they are empty if there was none. With
-        `--no-save` only the best score is recorded. Only rank 0 writes, and yields `Saved`; all processes
-        must call this together.
-        """
-        config = self.recipe.checkpoint
-        score = metrics.get(config.best_metric)
-        is_best = self._record_score(score)
-        if not config.save:
-            return
-        # Whatever changes from update to update must be in the state, or a run that goes on would differ.
-        self.state.loss_scale = self.scale.value
-        self.state.updates_since_overflow = self.scale.updates_since_overflow
-        with self._averaged_weights():
-            yield from self._write_checkpoint(metrics, score, is_best)
-        # No process may end, or go on to the next save, while rank 0 still writes.
-        distributed.barrier()
-
-    def _averaged_weights(self) -> AbstractContextManager[None]:
-        """Return a context in which model and objectives have the moving average of their weights.
-
-        Without `--ema-decay` the context changes nothing.
-        """
-        return nullcontext() if self.average is None else self.average.swapped_in()
-
-    def _write_checkpoint(
-        self, metrics: Mapping[str, float], score: float | None, is_best: bool
-    ) -> Iterator[Event]:
-        """Write a checkpoint of the present weights, update its links, and remove stale checkpoints.
-
-        `score` is the value of the metric that ranks checkpoints, or None; with `is_best` the link `best` is
-        set too. Rank 0 writes and yields `Saved`; all processes must call this together.
-        """
-        # Gathering is collective: every process takes part, and rank 0 writes.
-        weights = gather_tensors(self.model.state_dict())
-        optimizer_tensors = gather_tensors(optimizer_state(self.optimizer, self.names))
-        if distributed.rank == 0:
-            objective_tensors = {}
-            for stream in self.streams.values():
-                for name, tensor in stream.objective.state_dict().items():
-                    objective_tensors[f"{stream.name}.{name}"] = tensor
-            folder = self.folder / "checkpoints"
-            path = saving.save_checkpoint(
-                folder,
-                self.recipe,
-                replace(self.state),
-                metrics,
-                self.tokenizer,
-                weights,
-                objective_tensors,
-                optimizer_tensors,
-                # While the average is in the model, the weights are in its place.
-                self.average.values if self.average is not None else None,
-            )
-            self.kept.add(self.state.step, score, self.state.ends_epoch)
-            # Links follow a complete checkpoint, so they never point to a part of one.
-            saving.link_checkpoint(folder, "last", path)
-            if is_best:
-                saving.link_checkpoint(folder, "best", path)
-            self.kept.prune()
-            yield Saved(self.state.step, path, is_best)
-
-    def _record_score(self, score: float | None) -> bool:
-        """Record the score of a validation in the state of the run, and return whether it is the best so far.
-
-        A better score replaces the best one, and any other is counted as a validation without improvement
-        (for `--patience`). If `score` is None, nothing is recorded and False is returned.
-        """
-        if score is None:
-            return False
-        best = self.state.best_score
-        if best is None:
-            improved = True
-        elif lower_is_better(self.recipe.checkpoint.best_metric):
-            improved = score < best
-        else:
-            improved = score > best
-        if improved:
-            self.state.best_score = score
-            self.state.validations_since_best = 0
-        else:
-            self.state.validations_since_best += 1
-        return improved
-
     def _report(self, averager: MetricAverager, progress: Progress) -> Stepped:
         """Return the event that sums up the updates since the last report, and reset the sums in `averager`.
 
         All processes must call this together.
         """
-        losses = self._mean_losses(averager.loss_sums, averager.target_counts)
+        losses = self.gradients.mean_losses(averager.loss_sums, averager.target_counts)
         objective_metrics, warnings = self._objective_metrics()
         event = Stepped(
             step=self.state.step,

@@ -327,5 +327,5 @@ def test_the_gradient_that_is_clipped_is_that_of_what_learns(
         elif name.endswith("languages.weight"):
             gradient[:2] = 0
         squares += float(gradient.double().square().sum())
-    trainer.frozen_rows.clear_gradients()
-    assert trainer._gradient_norm() == pytest.approx(squares**0.5, rel=1e-5)
+    trainer.updater.frozen_rows.clear_gradients()
+    assert trainer.updater.gradient_norm() == pytest.approx(squares**0.5, rel=1e-5)

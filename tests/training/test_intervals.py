@@ -169,7 +169,7 @@ def test_several_splits_are_measured_as_each_alone(toy: Path, tmp_path: Path) ->
         "valid.valid_subset=valid,train",
         "checkpoint.best_metric=train.loss",
     )
-    assert build(best)[0].kept.scores == {1: both.metrics["train.loss"]}
+    assert build(best)[0].writer.kept.scores == {1: both.metrics["train.loss"]}
     assert last(tmp_path / "both").metrics == both.metrics
     with pytest.raises(MasscliError) as error:
         build(recipe(toy, tmp_path / "none", "valid.valid_subset=valid,nonsense"))

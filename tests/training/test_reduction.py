@@ -16,6 +16,7 @@ from masscli.data.batches.sampler import Position
 from masscli.training import trainer as loop
 from masscli.training.setup.build import build
 from masscli.training.trainer import Trainer
+from masscli.training.updater import ParameterUpdater
 from tests.toy import recipe
 from tests.training.test_trainer import EXACT, no_memory_for
 
@@ -43,18 +44,18 @@ def gradient(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
         kept: dict[str, Tensor] = {}
 
-        def norm(trainer: Trainer) -> float:
+        def norm(updater: ParameterUpdater) -> float:
             kept.update(
                 {
                     name: p.grad.clone()
-                    for p, name in trainer.names.items()
+                    for p, name in updater.names.items()
                     if p.grad is not None
                 }
             )
             return 1.0
 
         monkeypatch.setattr(loop, "plan", jobs)
-        monkeypatch.setattr(Trainer, "_gradient_norm", norm)
+        monkeypatch.setattr(ParameterUpdater, "gradient_norm", norm)
         number = len(list(tmp_path.iterdir()))
         changes = (
             "train.max_update=1",

@@ -30,12 +30,14 @@ from masscli.objectives.registry import OBJECTIVES
 from masscli.objectives.translate.objective import Translate
 from masscli.objectives.translate.options import TranslateOptions
 from masscli.training import trainer as loop
+from masscli.training import updater
 from masscli.training.evaluate_outputs import with_less_memory
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.recipe import Recipe
 from masscli.training.setup import build as assembly
 from masscli.training.setup.build import build
 from masscli.training.trainer import Trainer
+from masscli.training.updater import ParameterUpdater
 from masscli.training.validation import ValidationResult, Validator
 from tests.toy import TRAIN, recipe
 
@@ -89,18 +91,18 @@ def far(a: Path, b: Path) -> float:
 
 
 def at(
-    step: int, act: Callable[[Trainer], None], monkeypatch: pytest.MonkeyPatch
+    step: int, act: Callable[[ParameterUpdater], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Do something in the middle of update `step`, once."""
-    original = Trainer._gradient_norm
+    original = ParameterUpdater.gradient_norm
 
-    def norm(self: Trainer) -> float:
+    def norm(self: ParameterUpdater) -> float:
         if self.state.step + 1 == step:
-            monkeypatch.setattr(Trainer, "_gradient_norm", original)
+            monkeypatch.setattr(ParameterUpdater, "gradient_norm", original)
             act(self)
         return original(self)
 
-    monkeypatch.setattr(Trainer, "_gradient_norm", norm)
+    monkeypatch.setattr(ParameterUpdater, "gradient_norm", norm)
 
 
 # -- stopping and going on -----------------------------------------------------------------------------------------------------------------
@@ -135,7 +137,7 @@ def test_a_signal_is_answered_after_the_update(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    at(6, lambda trainer: signal.raise_signal(number), monkeypatch)
+    at(6, lambda updater: signal.raise_signal(number), monkeypatch)
     events = train(recipe(toy, tmp_path))
     assert (end(events).step, end(events).reason, end(events).interrupted) == (
         6,
@@ -159,7 +161,7 @@ def test_sigusr1_saves_and_the_run_goes_on(
 ) -> None:
     handler = signal.getsignal(signal.SIGUSR1)
 
-    def raise_twice(trainer: Trainer) -> None:
+    def raise_twice(updater: ParameterUpdater) -> None:
         signal.raise_signal(signal.SIGUSR1)
         signal.raise_signal(signal.SIGUSR1)
 
@@ -177,7 +179,7 @@ def test_sigusr1_stops_the_run_if_asked_to(
     whole: tuple[Path, list[Event]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    at(6, lambda trainer: signal.raise_signal(signal.SIGUSR1), monkeypatch)
+    at(6, lambda updater: signal.raise_signal(signal.SIGUSR1), monkeypatch)
     events = train(recipe(toy, tmp_path, "checkpoint.stop_on_signal=usr1"))
     assert (end(events).step, end(events).reason) == (6, "stopped by SIGUSR1")
     assert end(events).interrupted == signal.SIGUSR1
@@ -291,7 +293,7 @@ def heeded() -> Iterator[None]:
 def test_a_second_ctrl_c_acts_at_once(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def twice(trainer: Trainer) -> None:
+    def twice(updater: ParameterUpdater) -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
@@ -656,10 +658,10 @@ def test_a_gradient_that_is_no_number_stops_the_run(
     whole: tuple[Path, list[Event]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def spoil(trainer: Trainer) -> None:
+    def spoil(updater: ParameterUpdater) -> None:
         next(
             p
-            for p, name in trainer.names.items()
+            for p, name in updater.names.items()
             if name == "decoder.layers.0.fc1.weight"
         ).grad[0, 0] = math.nan  # type: ignore[index]
 
@@ -691,11 +693,11 @@ def test_weights_that_are_no_numbers_are_never_saved(
 ) -> None:
     """They show in the validation at the latest, and that is before the save."""
 
-    def spoil(self: Trainer, norm: float) -> None:
+    def spoil(self: ParameterUpdater, norm: float) -> None:
         with torch.no_grad():
             self.model.token_embeddings["shared"].fill_(math.inf)
 
-    monkeypatch.setattr(Trainer, "_clip_and_step", spoil)
+    monkeypatch.setattr(ParameterUpdater, "_clip_and_step", spoil)
     with pytest.raises(
         MasscliError,
         match=r"^update 1: the model's losses on the validation set are not numbers \(pairs.loss nan",
@@ -707,7 +709,7 @@ def test_weights_that_are_no_numbers_are_never_saved(
 def test_a_run_that_diverges_is_given_up(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "DIVERGENCE_PATIENCE", 3)
+    monkeypatch.setattr(updater, "DIVERGENCE_PATIENCE", 3)
     # Twice the first loss, or twice that of guessing, 2 ln 96 = 9.1, where it is more.
     with pytest.raises(
         MasscliError,
@@ -724,9 +726,9 @@ def test_divergence_is_judged_by_the_losses_of_all_processes(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of four processes may have all targets of an update, and another none: the mean is the same for both."""
-    monkeypatch.setattr(loop, "DIVERGENCE_PATIENCE", 1)
+    monkeypatch.setattr(updater, "DIVERGENCE_PATIENCE", 1)
     trainer, _ = build(recipe(toy, tmp_path, streams=PAIRS))
-    trainer._first_loss = 4.0
+    trainer.updater._first_loss = 4.0
     targets = torch.tensor([10])
 
     def check(mine: float, of_all: float) -> None:
@@ -735,7 +737,7 @@ def test_divergence_is_judged_by_the_losses_of_all_processes(
             "masscli.core.distributed.all_reduce_sum",
             lambda tensor: tensor * 0 + of_all,
         )
-        trainer._check_divergence(torch.tensor([mine]), targets)
+        trainer.updater._check_divergence(torch.tensor([mine]), targets)
 
     monkeypatch.setattr("masscli.core.distributed.world_size", 4)
     check(50.0, 50.0)

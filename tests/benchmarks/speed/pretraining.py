@@ -121,8 +121,8 @@ def masscli_update(trainer: Trainer, batch: Batch, name: str) -> Contestant:
             )
         torch.autograd.backward(total)
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        trainer.optimizer.step()
-        trainer.optimizer.zero_grad(set_to_none=True)
+        trainer.updater.optimizer.step()
+        trainer.updater.optimizer.zero_grad(set_to_none=True)
         return tokens
 
     return Contestant(name, units_per_second(step))

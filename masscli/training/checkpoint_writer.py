@@ -1,0 +1,154 @@
+"""Writes the checkpoints of a run, ranks them, and removes those that need not be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from masscli.checkpoint import saving
+from masscli.checkpoint.checkpoint import RunState
+from masscli.core import distributed
+from masscli.models.transformer import Transformer
+from masscli.text.tokenizer import Tokenizer
+from masscli.training.events import Event, Saved
+from masscli.training.fsdp import gather_tensors
+from masscli.training.kept_checkpoints import KeptCheckpoints
+from masscli.training.loss_scale import LossScale
+from masscli.training.optim import optimizer_state
+from masscli.training.recipe import Recipe
+from masscli.training.stream import Stream
+from masscli.training.validation import lower_is_better
+from masscli.training.weight_average import WeightAverage
+
+
+class CheckpointWriter:
+    """Saves a run: its weights, those of its objectives, the state of its optimizer, and where it stands.
+
+    `folder` is the folder of the run, and `kept` keeps track of its checkpoints. `names` has the name of each
+    trained parameter. `state` is the state of the run, which also records the best score. `average` is the
+    moving average of the weights, or None; with it, checkpoints hold the average in place of the weights.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        model: Transformer,
+        streams: Sequence[Stream],
+        tokenizer: Tokenizer,
+        optimizer: torch.optim.Optimizer,
+        names: Mapping[nn.Parameter, str],
+        scale: LossScale,
+        average: WeightAverage | None,
+        state: RunState,
+        kept: KeptCheckpoints,
+    ) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.model = model
+        self.streams = streams
+        self.tokenizer = tokenizer
+        self.optimizer = optimizer
+        self.names = names
+        self.scale = scale
+        self.average = average
+        self.state = state
+        self.kept = kept
+
+    def save(self, metrics: Mapping[str, float]) -> Iterator[Event]:
+        """Write a checkpoint, update the links `last` and `best`, and remove stale checkpoints.
+
+        `metrics` are those of a validation of the same weights; they are empty if there was none. With
+        `--no-save` only the best score is recorded. Only rank 0 writes, and yields `Saved`; all processes
+        must call this together.
+        """
+        config = self.recipe.checkpoint
+        score = metrics.get(config.best_metric)
+        is_best = self._record_score(score)
+        if not config.save:
+            return
+        # Whatever changes from update to update must be in the state, or a run that goes on would differ.
+        self.state.loss_scale = self.scale.value
+        self.state.updates_since_overflow = self.scale.updates_since_overflow
+        with self.averaged_weights():
+            yield from self._write_checkpoint(metrics, score, is_best)
+        # No process may end, or go on to the next save, while rank 0 still writes.
+        distributed.barrier()
+
+    def averaged_weights(self) -> AbstractContextManager[None]:
+        """Return a context in which model and objectives have the moving average of their weights.
+
+        Without `--ema-decay` the context changes nothing.
+        """
+        return nullcontext() if self.average is None else self.average.swapped_in()
+
+    def _write_checkpoint(
+        self, metrics: Mapping[str, float], score: float | None, is_best: bool
+    ) -> Iterator[Event]:
+        """Write a checkpoint of the present weights, update its links, and remove stale checkpoints.
+
+        `score` is the value of the metric that ranks checkpoints, or None; with `is_best` the link `best` is
+        set too. Rank 0 writes and yields `Saved`; all processes must call this together.
+        """
+        # Gathering is collective: every process takes part, and rank 0 writes.
+        weights = gather_tensors(self.model.state_dict())
+        optimizer_tensors = gather_tensors(optimizer_state(self.optimizer, self.names))
+        if distributed.rank == 0:
+            objective_tensors = {}
+            for stream in self.streams:
+                for name, tensor in stream.objective.state_dict().items():
+                    objective_tensors[f"{stream.name}.{name}"] = tensor
+            folder = self.folder / "checkpoints"
+            path = saving.save_checkpoint(
+                folder,
+                self.recipe,
+                replace(self.state),
+                metrics,
+                self.tokenizer,
+                weights,
+                objective_tensors,
+                optimizer_tensors,
+                # While the average is in the model, the weights are in its place.
+                self.average.values if self.average is not None else None,
+            )
+            self.kept.add(self.state.step, score, self.state.ends_epoch)
+            # Links follow a complete checkpoint, so they never point to a part of one.
+            saving.link_checkpoint(folder, "last", path)
+            if is_best:
+                saving.link_checkpoint(folder, "best", path)
+            self.kept.prune()
+            yield Saved(self.state.step, path, is_best)
+
+    def _record_score(self, score: float | None) -> bool:
+        """Record the score of a validation in the state of the run, and return whether it is the best so far.
+
+        A better score replaces the best one, and any other is counted as a validation without improvement
+        (for `--patience`). If `score` is None, nothing is recorded and False is returned.
+        """
+        if score is None:
+            return False
+        best = self.state.best_score
+        if best is None:
+            improved = True
+        elif lower_is_better(self.recipe.checkpoint.best_metric):
+            improved = score < best
+        else:
+            improved = score > best
+        if improved:
+            self.state.best_score = score
+            self.state.validations_since_best = 0
+        else:
+            self.state.validations_since_best += 1
+        return improved
+
+    def what_remains(self) -> str:
+        """Return a hint for errors: the checkpoint to continue from, or that nothing was saved yet."""
+        if self.kept.scores:
+            last = self.folder / "checkpoints" / "last"
+            return f"the run continues from {last}, where all is well"
+        return "nothing was saved yet: the run begins anew"

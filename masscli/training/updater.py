@@ -1,0 +1,215 @@
+"""One update of the parameters: gradient, clipping, step of the optimizer, and errors of a failing run.
+
+A run fails if a gradient is not finite, or if its loss stays far above that of its beginning. The errors name
+the examples that may be to blame, and the checkpoint to continue from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from masscli.checkpoint.checkpoint import RunState
+from masscli.core import distributed
+from masscli.core.errors import MasscliError
+from masscli.core.listing import list_some
+from masscli.data.batches.loader import PlannedBatch, PreparedBatch
+from masscli.models.transformer import Transformer
+from masscli.training.frozen_rows import FrozenRows
+from masscli.training.fsdp import local_part, total_norm
+from masscli.training.gradients import Gradients
+from masscli.training.loss_scale import LossScale
+from masscli.training.metric_averager import MetricAverager
+from masscli.training.recipe import Recipe
+from masscli.training.weight_average import WeightAverage
+
+DIVERGENCE_PATIENCE = 50
+"""A run is aborted after so many consecutive updates with a loss above twice that of the first update, or
+above twice that of a uniform guess if this is higher."""
+
+MOST_SUSPECTS = 8
+"""Largest number of micro-batches, and of examples of each, that the error about a non-finite gradient
+names."""
+
+
+class ParameterUpdater:
+    """Makes the updates of the parameters of a run, and gives up a run that cannot be saved by further ones.
+
+    `names` has the name of each trained parameter. `state` is the state of the run: step, targets, positions
+    and overflows are changed by each update. `average` is the moving average of the weights, or None.
+    `what_remains` returns the hint for errors that says from where the run can be continued.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: Transformer,
+        names: Mapping[nn.Parameter, str],
+        optimizer: torch.optim.Optimizer,
+        gradients: Gradients,
+        scale: LossScale,
+        frozen_rows: FrozenRows,
+        average: WeightAverage | None,
+        state: RunState,
+        what_remains: Callable[[], str],
+    ) -> None:
+        self.recipe = recipe
+        self.model = model
+        self.names = names
+        self.optimizer = optimizer
+        self.gradients = gradients
+        self.scale = scale
+        self.frozen_rows = frozen_rows
+        self.average = average
+        self.state = state
+        self.what_remains = what_remains
+        self.device = next(model.parameters()).device
+        self._first_loss: float | None = None
+        self._updates_far_above = 0
+
+    def make(
+        self,
+        planned: Sequence[PlannedBatch],
+        prepared: Sequence[PreparedBatch],
+        averager: MetricAverager,
+        lr: float,
+    ) -> float:
+        """Make one update of the parameters, and return the norm of its gradient before clipping.
+
+        `planned` are the micro-batches of all processes, `prepared` those of this one with their contents.
+        The results are added to `averager` and to the state of the run. In fp16, a gradient that overflows
+        lowers the loss scale and leaves the parameters as they are. Otherwise a gradient that is not finite
+        raises MasscliError.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr * group["scale"]
+        loss_sums, target_counts = self.gradients.compute(prepared)
+        self.frozen_rows.clear_gradients()
+        grad_norm = self.gradient_norm()
+        # One norm tells whether any gradient anywhere is infinite or not a number.
+        finite = math.isfinite(grad_norm)
+        if finite:
+            self._clip_and_step(grad_norm)
+            self.scale.record_success()
+        elif self.scale.enabled:
+            self._skip_overflow()
+        else:
+            self._fail(loss_sums, target_counts, grad_norm)
+        self.optimizer.zero_grad(set_to_none=True)
+        # A skipped update counts as well, so that its batches are consumed in every process.
+        self.state.step += 1
+        for batch in planned:
+            self.state.positions[batch.stream] = batch.next_position
+        if finite:
+            self.state.targets += int(target_counts.sum())
+            self._check_divergence(loss_sums, target_counts)
+            averager.add(loss_sums, target_counts, prepared)
+        return grad_norm
+
+    def gradient_norm(self) -> float:
+        """Return the L2 norm of the gradient of all trained parameters, with the loss scale divided out."""
+        gradients = (
+            parameter.grad for parameter in self.names if parameter.grad is not None
+        )
+        return total_norm(gradients, self.device) / self.scale.value
+
+    def _clip_and_step(self, grad_norm: float) -> None:
+        """Divide the gradient by the loss scale, clip it at `--clip-norm`, and update the parameters.
+
+        `grad_norm` is the norm of the gradient with the loss scale divided out. The moving average of the
+        weights (`--ema-decay`) is updated as well.
+        """
+        clip_norm = self.recipe.optim.clip_norm
+        # The small number is that of torch's clip_grad_norm_ and fairseq.
+        clip_factor = min(1.0, clip_norm / (grad_norm + 1e-6)) if clip_norm else 1.0
+        # Clipping and the loss scale are one factor, so gradients are multiplied once or not at all.
+        factor = clip_factor / self.scale.value
+        if factor != 1.0:
+            gradients = [local_part(p.grad) for p in self.names if p.grad is not None]
+            torch._foreach_mul_(gradients, factor)
+        self.optimizer.step()
+        self.frozen_rows.restore()
+        if self.average is not None:
+            self.average.update(self.state.step)
+
+    def _skip_overflow(self) -> None:
+        """Count an overflow of fp16 and lower the loss scale.
+
+        Raises MasscliError if the scale falls below `--min-loss-scale`.
+        """
+        self.scale.record_overflow()
+        self.state.overflows += 1
+        smallest = self.recipe.train.min_loss_scale
+        if self.scale.value < smallest:
+            raise MasscliError(
+                f"update {self.state.step + 1}: the loss scale fell below {smallest}: "
+                "gradients overflow fp16",
+                f"use --bf16, or a lower --lr; {self.what_remains()}",
+            )
+
+    def _fail(self, loss_sums: Tensor, target_counts: Tensor, grad_norm: float) -> None:
+        """Raise MasscliError, because the gradient is not finite.
+
+        The message has the norm of the gradient, the losses, the first tensor with a bad gradient, and the
+        examples that may be to blame. All processes must call this together.
+        """
+        first_bad = "none"
+        for parameter, name in self.names.items():
+            if parameter.grad is not None and not bool(
+                torch.isfinite(local_part(parameter.grad)).all()
+            ):
+                first_bad = name
+                break
+        losses = []
+        for term, loss in self.gradients.mean_losses(loss_sums, target_counts).items():
+            losses.append(f"{term} {loss:.3g}")
+        raise MasscliError(
+            f"update {self.state.step + 1}: the gradient is {grad_norm} "
+            f"(losses: {', '.join(losses)}; first bad tensor: {first_bad}; {self._suspects()})",
+            f"lower --lr or set --clip-norm; {self.what_remains()}",
+        )
+
+    def _suspects(self) -> str:
+        """Return a text that names the examples which may have caused a gradient that is not finite.
+
+        These are the examples of the micro-batches of this process whose loss is not finite, or of all its
+        micro-batches if all losses are finite. At most `MOST_SUSPECTS` micro-batches, and as many examples of
+        each, are named.
+        """
+        suspects = [
+            planned
+            for planned, loss in self.gradients.micro_losses
+            if not bool(loss.isfinite())
+        ]
+        if not suspects:
+            suspects = [planned for planned, _ in self.gradients.micro_losses]
+        named = []
+        for planned in suspects[:MOST_SUSPECTS]:
+            numbers = list_some(planned.numbers.tolist(), MOST_SUSPECTS)
+            named.append(f"{planned.stream} {numbers} of epoch {planned.epoch}")
+        return f"examples: {'; '.join(named)}"
+
+    def _check_divergence(self, loss_sums: Tensor, target_counts: Tensor) -> None:
+        """Raise MasscliError if the loss has been too high for `DIVERGENCE_PATIENCE` updates in a row.
+
+        The limit is twice the loss of the first update that this object made, or twice that of a uniform
+        guess over the vocabulary if this is higher. `loss_sums` are of the last update in this process, and
+        `target_counts` of all processes. All processes must call this together, and raise together.
+        """
+        # The share of one process may be small, or of the harder stream.
+        loss_sum = distributed.all_reduce_sum(loss_sums.sum())
+        loss = float(loss_sum) / max(1.0, float(target_counts.sum()))
+        if self._first_loss is None:
+            # A model that knows nothing has the loss of a uniform guess.
+            self._first_loss = max(loss, math.log(self.model.vocab_size))
+        limit = 2 * self._first_loss
+        self._updates_far_above = self._updates_far_above + 1 if loss > limit else 0
+        if self._updates_far_above >= DIVERGENCE_PATIENCE:
+            raise MasscliError(
+                f"update {self.state.step}: the loss has been above {limit:.1f} "
+                f"for {self._updates_far_above} updates; the run diverges",
+                f"lower --lr or raise --warmup-updates; {self.what_remains()}",
+            )
