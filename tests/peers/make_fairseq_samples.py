@@ -171,6 +171,23 @@ SAMPLES = {
             "activation_fn": "gelu_fast",
         },
     ),
+    "lm-projections": (
+        "transformer_lm",
+        "cfg",
+        "one",
+        {"decoder_input_dim": 16, "decoder_output_dim": 20},
+    ),
+    "lm-projections-shared": (
+        "transformer_lm",
+        "args",
+        "one",
+        {
+            "decoder_input_dim": 16,
+            "decoder_output_dim": 16,
+            "share_decoder_input_output_embed": True,
+        },
+    ),
+    "output-projection": ("transformer", "cfg", "joined", {"decoder_output_dim": 16}),
     "roberta": ("roberta", "args", "one", {}),
     "roberta-pre-norm": (
         "roberta",

@@ -102,6 +102,7 @@ UNSUPPORTED = {
     "scale_attn": "scaled attention",
     "scale_heads": "scaled heads",
     "scale_resids": "scaled residuals",
+    "quant_noise_pq": "a layer behind the embeddings, for quantization noise",
     "encoder_xformers_att_config": "attention of xformers",
     "decoder_xformers_att_config": "attention of xformers",
 }
@@ -120,8 +121,6 @@ TRANSLATION_TASKS = (
 TRAINING_ONLY = {
     "encoder_layerdrop": "layer drop",
     "decoder_layerdrop": "layer drop",
-    "quant_noise_pq": "quantization noise",
-    "quant_noise_scalar": "quantization noise",
 }
 """fairseq's options for noise that does not change what a trained model computes, each with its name."""
 
@@ -172,7 +171,8 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
         tensors |= _lm_head(table, layout.head, vocabulary)
         # RoBERTa of Hugging Face's library has a vector for all tokens, which is 0 in what fairseq trained.
         tensors["embeddings.encoder.segments.weight"] = torch.zeros(1, config.dim)
-    table.require_empty("fairseq's " + layout.kind)
+    name = architecture(request, options) or "unknown"
+    table.require_empty(f"fairseq's {layout.kind} (architecture: {name})")
     return ForeignModel(
         title=f"fairseq {layout.kind}",
         config=config,
@@ -185,6 +185,7 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
             *vocabulary.notes,
             *notes,
             *_task_notes(options, layout, languages),
+            *_projection_notes(stacks.values()),
             *_training_notes(content, options),
             *_assumptions(options, config, stacks.values()),
         ],
@@ -213,12 +214,23 @@ def _task_notes(
     return notes
 
 
+def _projection_notes(stacks: Iterable[FairseqStack]) -> list[str]:
+    """Return notes for the user on embeddings that fairseq projects to the width of a stack; often none."""
+    return [
+        f"the embeddings of the {stack.name} have another width than its layers: their projections are "
+        "multiplied into them, which changes no result"
+        for stack in stacks
+        if stack.has_projections
+    ]
+
+
 def _training_notes(
     content: Mapping[str, Any], options: Mapping[str, Any]
 ) -> list[str]:
-    """Return notes for the user on what acted in the model's training alone, and is not taken over.
+    """Return notes for the user on what the training did to the weights, and the import does not.
 
-    That is noise of the options in TRAINING_ONLY, and the average of weights (EMA) in the file `content`.
+    That is noise of the options in TRAINING_ONLY, rounding of weights, and the average of weights (EMA) in
+    the file `content`.
     """
     notes = []
     for option, part in TRAINING_ONLY.items():
@@ -227,6 +239,12 @@ def _training_notes(
                 f"{part} (--{option.replace('_', '-')} {options[option]}) acts in training alone, and "
                 "masscli trains without it"
             )
+    # fairseq rounds at random in training, and everything when it generates.
+    if options.get("quant_noise_scalar"):
+        notes.append(
+            "fairseq computes with weights that are rounded to 8 bits (--quant-noise-scalar "
+            f"{options['quant_noise_scalar']}); masscli does not round, so that results differ a little"
+        )
     if "ema" in attributes(content.get("extra_state")):
         notes.append(
             "left behind: the average of the weights over the training (EMA); like fairseq-generate, the "

@@ -107,6 +107,8 @@ def find_layout(
     for stack in ("encoder", "decoder"):
         if f"{stack}.sentence_encoder.embed_tokens.weight" in table:
             prefixes = {"encoder": f"{stack}.sentence_encoder."}
+            if f"{stack}.lm_head.dense.weight" not in table:
+                raise _no_transformer(request, options, "no LM head of RoBERTa")
             return Layout("roberta", prefixes, f"{stack}.lm_head.", has_bos=True), notes
     # MASS for translation has stacks by language, such as `encoders.en`.
     if any(name.startswith("encoders.") for name in table.names()):
@@ -116,11 +118,7 @@ def find_layout(
     notes += left_behind
     prefixes = {"encoder": f"{model}encoder.", "decoder": f"{model}decoder."}
     if not _has_attention(table, prefixes["decoder"]):
-        name = architecture(request, options) or "unknown"
-        raise MasscliError(
-            f"{request.path}: holds no decoder of a Transformer (architecture: {name})",
-            "supported are transformer, transformer_lm, roberta, bart, and the models of MASS",
-        )
+        raise _no_transformer(request, options, "no decoder of a Transformer")
     if not table.count_layers(f"{prefixes['encoder']}layers."):
         refuse_tags_of_prompts(request, options)
         # What the task language_modeling puts before a prompt.
@@ -128,6 +126,17 @@ def find_layout(
         prefixes.pop("encoder")
         return Layout("transformer_lm", prefixes, has_bos=has_bos), notes
     return _encoder_decoder(request, options, table, prefixes), notes
+
+
+def _no_transformer(
+    request: ImportRequest, options: Mapping[str, Any], holds: str
+) -> MasscliError:
+    """Return the error for a model of another kind; `holds` says what the file does not hold."""
+    name = architecture(request, options) or "unknown"
+    return MasscliError(
+        f"{request.path}: holds {holds} (architecture: {name})",
+        "supported are transformer, transformer_lm, roberta, bart, and the models of MASS",
+    )
 
 
 def _encoder_decoder(

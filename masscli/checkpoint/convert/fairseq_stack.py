@@ -30,12 +30,24 @@ class FairseqStack:
         self._table = table
         self._vocabulary = vocabulary
         self.num_layers = table.count_layers(f"{prefix}layers.")
-        self.embedding = table.take(f"{prefix}embed_tokens.weight")
+        narrow = table.take(f"{prefix}embed_tokens.weight")
+        project_in = self._take_if_present("project_in_dim.weight")
+        project_out = self._take_if_present("project_out_dim.weight")
+        self.has_projections = project_in is not None or project_out is not None
+        """Whether embeddings or output weights have another width than the model, with projections between.
+        These are multiplied into the tables, which then compute the same."""
+        self.embedding = narrow
         """Token embeddings (V, D): V pieces in the order of fairseq's dictionary, D the model width."""
+        if project_in is not None:
+            self.embedding = _product(narrow, project_in.T)
         self.dim = self.embedding.shape[1]
         self.ffn_dim = table.shape(f"{prefix}layers.0.fc1.weight")[0]
         self.output = self._take_output()
         """Output weights (V, D); None if the file has none besides the embeddings."""
+        if self.output is None and self.has_projections and name == "decoder":
+            self.output = narrow
+        if self.output is not None and project_out is not None:
+            self.output = _product(self.output, project_out)
         self.has_embedding_norm = f"{prefix}layernorm_embedding.weight" in table
         self.has_final_norm = self._find_final_norm()
         # In RoBERTa the option has meant other things at other times.
@@ -49,8 +61,15 @@ class FairseqStack:
     def _take_output(self) -> Tensor | None:
         """Take the output weights from the table and return them; None if it has none of this stack."""
         for name in ("output_projection.weight", "embed_out"):
-            if f"{self.prefix}{name}" in self._table:
-                return self._table.take(f"{self.prefix}{name}")
+            output = self._take_if_present(name)
+            if output is not None:
+                return output
+        return None
+
+    def _take_if_present(self, name: str) -> Tensor | None:
+        """Take a tensor of this stack from the table and return it; None if it is not there."""
+        if f"{self.prefix}{name}" in self._table:
+            return self._table.take(f"{self.prefix}{name}")
         return None
 
     def _find_final_norm(self) -> bool:
@@ -172,3 +191,8 @@ class FairseqStack:
             f"{attention}.{projection}_proj.{part}" for projection in ("q", "k", "v")
         ]
         return self._table.take_stacked(names)
+
+
+def _product(first: Tensor, second: Tensor) -> Tensor:
+    """Return the matrix product of two tensors in float32, rounded once."""
+    return (first.double() @ second.double()).float()

@@ -69,7 +69,7 @@ def convert_xlm(request: ImportRequest, content: Mapping[str, Any]) -> ForeignMo
         "vocab_bpe",
         "arch",
     )
-    _refuse_unsupported(request, params)
+    _refuse_unsupported(request, content, params)
     parts: dict[str, TensorTable] = {}
     for key, stack in _STACK_KEYS.items():
         if isinstance(content.get(key), Mapping):
@@ -107,10 +107,14 @@ def convert_xlm(request: ImportRequest, content: Mapping[str, Any]) -> ForeignMo
     )
 
 
-def _refuse_unsupported(request: ImportRequest, params: Mapping[str, Any]) -> None:
+def _refuse_unsupported(
+    request: ImportRequest, content: Mapping[str, Any], params: Mapping[str, Any]
+) -> None:
     """Raise MasscliError if the file's training options ask for a variant of XLM that is not supported."""
     setting = params.get("attention_setting", "v1")
-    if setting != "v1":
+    # Only a decoder attends to another stack, and that of one language has one attention in any setting.
+    has_setting = "decoder" in content and not params.get("english_only")
+    if setting != "v1" and has_setting:
         raise MasscliError(
             f"{request.path}: has attention_setting {setting}, with a whole attention for each language",
             "only attention_setting v1 is supported, the default of MASS",

@@ -21,7 +21,14 @@ SCRIPTS = {
     "generate.py": "fairseq-generate",
     "fairseq-interactive": "fairseq-generate",
     "interactive.py": "fairseq-generate",
+    "fairseq-score": "fairseq-score",
+    "score.py": "fairseq-score",
+    "fairseq-validate": "fairseq-validate",
+    "validate.py": "fairseq-validate",
+    "fairseq-eval-lm": "fairseq-eval-lm",
+    "eval_lm.py": "fairseq-eval-lm",
     "train.py": "train.py",
+    "translate.py": "translate.py",
     "run_translation.py": "run_translation.py",
 }
 """The names of scripts, with the program in flags.toml that each starts.
@@ -32,8 +39,8 @@ An empty program is one that is configured by files instead of flags, so that it
 SEPARATORS = ";&|<>"
 """Characters of a shell that end a command, or say where its input and output are."""
 KNOWN = (
-    "fairseq-preprocess, fairseq-train, fairseq-generate, fairseq-interactive, train.py of XLM and MASS, "
-    "run_translation.py"
+    "fairseq-preprocess, fairseq-train, fairseq-generate, fairseq-interactive, fairseq-score, "
+    "fairseq-validate, fairseq-eval-lm, train.py and translate.py of XLM and MASS, run_translation.py"
 )
 
 

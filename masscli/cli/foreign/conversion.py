@@ -168,6 +168,9 @@ def _finish_fairseq_train(conversion: Conversion, given: ForeignCommand) -> None
             conversion.remarks.append(
                 f"{given.arguments[0]}: masscli reads one data folder with all shards"
             )
+    # Without norms before the sublayers, fairseq has no final norm whatever the flag says.
+    if conversion.options.get("--norm") != "pre":
+        conversion.options.pop("--final-norm", None)
     for flag in given.flags:
         # Its default is the last checkpoint of the run itself, which continues here in any case.
         if flag.name == "--restore-file" and flag.values == ("checkpoint_last.pt",):
@@ -189,6 +192,29 @@ def _finish_fairseq_generate(conversion: Conversion, given: ForeignCommand) -> N
         conversion.remarks.append(
             "--path: names no run, so the latest one under runs is taken"
         )
+
+
+def _finish_scoring(conversion: Conversion, given: ForeignCommand) -> None:
+    """Add the remark that masscli score measures runs on the data that they were trained with."""
+    if given.arguments:
+        conversion.remarks.append(
+            f"{given.arguments[0]}: masscli score reads the data folder that a run was trained with"
+        )
+    if not conversion.arguments:
+        conversion.remarks.append("--path: names no run, which masscli score needs")
+
+
+def _finish_fairseq_score(conversion: Conversion, given: ForeignCommand) -> None:
+    """Let a conversion of fairseq-score read its hypotheses from standard input if no file is given."""
+    if not conversion.arguments:
+        conversion.arguments = ["-"]
+
+
+def _finish_translate(conversion: Conversion, given: ForeignCommand) -> None:
+    """Add the remark that masscli generate takes text without BPE, where translate.py expects pieces."""
+    conversion.remarks.append(
+        "the lines have to be plain text, without BPE: the run makes the pieces itself"
+    )
 
 
 def _finish_fairseq_preprocess(conversion: Conversion, given: ForeignCommand) -> None:
@@ -330,6 +356,10 @@ FINISH: dict[str, Callable[[Conversion, ForeignCommand], None]] = {
     "fairseq-preprocess": _finish_fairseq_preprocess,
     "fairseq-train": _finish_fairseq_train,
     "fairseq-generate": _finish_fairseq_generate,
+    "fairseq-score": _finish_fairseq_score,
+    "fairseq-validate": _finish_scoring,
+    "fairseq-eval-lm": _finish_scoring,
+    "translate.py": _finish_translate,
     "train.py": _finish_xlm,
     "run_translation.py": _finish_run_translation,
 }

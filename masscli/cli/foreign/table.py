@@ -16,6 +16,9 @@ PROGRAMS_OF = {
 }
 """For each masscli command, the programs whose flags users may try on it, in the order of the search."""
 
+IDLE = "it has no effect on what this program writes"
+"""Why flags of a program are not needed that it only takes since it reads all flags of another."""
+
 
 @dataclass(frozen=True, slots=True)
 class ForeignFlag:
@@ -76,6 +79,9 @@ class ForeignProgram:
     flags: Mapping[str, ForeignFlag]
     aliases: Mapping[str, str]
     """Other names of flags, such as short ones, with the full names."""
+    idle: str = ""
+    """Name of another program whose flags this one takes, too, and which have no effect on what it writes;
+    empty for none."""
 
     def find(self, name: str) -> ForeignFlag | None:
         """Return the flag with this name or alias, or None; - and _ in names are the same.
@@ -97,7 +103,14 @@ class ForeignProgram:
                 beginnings.append(flag)
         if len(beginnings) == 1:
             return beginnings[0]
-        return None
+        return self._idle_flag(name)
+
+    def _idle_flag(self, name: str) -> ForeignFlag | None:
+        """Return the flag `name` of the program `idle` as one that is not needed; None if it has no such."""
+        flag = programs()[self.idle].find(name) if self.idle else None
+        if flag is None:
+            return None
+        return ForeignFlag(flag.name, flag.values, always=IDLE)
 
 
 @functools.cache
@@ -126,6 +139,7 @@ def programs() -> dict[str, ForeignProgram]:
             " ".join(entry["defaults"].split()),
             flags,
             entry.get("aliases", {}),
+            entry.get("idle", ""),
         )
     return found
 

@@ -431,6 +431,7 @@ def test_stale_copies_are_ignored_exactly(
         ({"output_dictionary_size": 30}, "part of the dictionary"),
         ({"decoder_layers_to_keep": "0,2"}, "left-out layers"),
         ({"cross_self_attention": True}, "self-attention"),
+        ({"quant_noise_pq": 0.1}, "a layer behind the embeddings"),
         ({"activation_fn": "tanh"}, "activation tanh"),
     ],
 )
@@ -705,6 +706,43 @@ def test_a_prompt_begins_as_the_task_of_a_language_model_begins_texts(
         imported(path, tmp_path / "run")
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_projections_between_embeddings_and_layers_become_parts_of_the_tables(
+    shared: bool, translation: Stacks, tmp_path: Path
+) -> None:
+    """A small transformer_lm without --decoder-input-dim has embeddings of width 512, as fairseq's default."""
+    narrow, output = torch.randn(WORDS, 16), torch.randn(WORDS, 16)
+    if shared:
+        output = narrow
+    project_in, project_out = torch.randn(DIM, 16), torch.randn(16, DIM)
+    decoder = {
+        name: tensor
+        for name, tensor in translation["decoder."].items()
+        if "encoder_attn" not in name
+    }
+    decoder |= {
+        "embed_tokens.weight": narrow,
+        "project_in_dim.weight": project_in,
+        "project_out_dim.weight": project_out,
+    }
+    if not shared:
+        decoder["output_projection.weight"] = output
+    path = save(
+        tmp_path / "lm.pt",
+        {"decoder.": decoder},
+        task="language_modeling",
+        arch="transformer_lm",
+    )
+    weights = imported(path, tmp_path / "run").weights()
+    embedding = weights["token_embeddings.shared"][:WORDS]
+    logits = weights["output_weights.shared"][:WORDS]
+    x = torch.randn(DIM)
+    for word in range(WORDS):
+        assert torch.allclose(embedding[word], project_in @ narrow[word], atol=1e-5)
+        wanted = output[word] @ (project_out @ x)
+        assert torch.isclose(logits[word] @ x, wanted, atol=1e-4)
+
+
 def test_one_direction_of_a_multilingual_transformer_is_chosen(
     translation: Stacks, tmp_path: Path
 ) -> None:
@@ -741,7 +779,7 @@ def test_what_is_not_taken_over_is_said(translation: Stacks, tmp_path: Path) -> 
     _, notes = import_file(ImportRequest(path), None, tmp_path / "run")
     for part in (
         "layer drop (--encoder-layerdrop 0.2)",
-        "quantization noise (--quant-noise-scalar 0.5)",
+        "fairseq computes with weights that are rounded to 8 bits (--quant-noise-scalar 0.5)",
         "left behind: the average of the weights",
         "the task my_own is not one of fairseq",
     ):
@@ -759,6 +797,28 @@ def test_what_is_no_transformer_is_called_by_its_architecture(
     torch.save({"args": options, "model": {name: torch.zeros(3)}}, path)
     with pytest.raises(MasscliError, match=r"no decoder of .* \(architecture: lstm\)"):
         imported(path, tmp_path / "run")
+
+
+def test_what_is_left_over_names_the_architecture(
+    translation: Stacks, tmp_path: Path
+) -> None:
+    """A model that writes all words at once has all that a transformer has, and more."""
+    translation["decoder."]["embed_length.weight"] = torch.zeros(256, DIM)
+    path = save(tmp_path / "model.pt", translation, arch="cmlm_transformer")
+    with pytest.raises(MasscliError, match=r"no place .*\(architecture: cmlm_trans"):
+        imported(path, tmp_path / "run")
+
+
+def test_an_old_bert_of_fairseq_is_no_roberta(tmp_path: Path) -> None:
+    state = stack_state(torch.randn(WORDS, DIM), 1, False, 20, True)
+    names = {"encoder.lm_head_transform_weight.weight": torch.zeros(DIM, DIM)}
+    content = {
+        "args": argparse.Namespace(arch="bert_base", encoder_attention_heads=HEADS),
+        "model": prefixed("encoder.sentence_encoder.", state) | names,
+    }
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(MasscliError, match=r"no LM head .*\(architecture: bert_base"):
+        imported(tmp_path / "model.pt", tmp_path / "run")
 
 
 def test_models_whose_tags_are_not_known_are_refused(

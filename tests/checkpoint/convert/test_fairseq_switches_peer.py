@@ -40,6 +40,9 @@ NAMES = [
     "mbart",
     "lm",
     "lm-pre-norm",
+    "lm-projections",
+    "lm-projections-shared",
+    "output-projection",
     "roberta",
     "roberta-pre-norm",
 ]

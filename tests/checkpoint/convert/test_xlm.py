@@ -23,7 +23,7 @@ from masscli.data.batches.batch import Tokens
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.models.transformer import Transformer
-from tests.peers.small_files import xlm_stack
+from tests.peers.small_files import XLM_SPECIAL, xlm_stack
 
 peer_samples = pytest.mark.peer_samples
 LIMIT = 1e-5
@@ -422,6 +422,23 @@ def test_files_with_other_choices(
         float((logits - slow[stack].linear("pred_layer.proj", wanted)).abs().max())
         < LIMIT
     )
+
+
+def test_an_encoder_has_no_cross_attention_that_could_be_of_another_setting(
+    tmp_path: Path,
+) -> None:
+    words = [*XLM_SPECIAL, "a", "b"]
+    content = {
+        "model": xlm_stack(8, 1, len(words), 0, "", True),
+        "dico_id2word": dict(enumerate(words)),
+        "params": {
+            "n_heads": 2,
+            "lang2id": {"en": 0},
+            "attention_setting": "v2",
+        },
+    }
+    torch.save(content, tmp_path / "model.pth")
+    import_file(ImportRequest(tmp_path / "model.pth"), None, tmp_path / "run")
 
 
 def test_damage_and_unknown_parts_are_named(tmp_path: Path) -> None:

@@ -522,3 +522,124 @@ def test_a_value_with_spaces_stays_one_word() -> None:
 def test_a_launcher_without_its_number_is_no_error() -> None:
     assert converted("torchrun --nproc-per-node train.py").processes is None
     assert converted("torchrun --nproc-per-node 4 train.py").processes == "4"
+
+
+@pytest.mark.parametrize(
+    ("flags", "embeddings", "tied"),
+    [
+        ("", "separate", "--no-tie-output"),
+        ("--share-decoder-input-output-embed", "separate", "--tie-output"),
+        ("--share-all-embeddings", "tied", "--tie-output"),
+    ],
+)
+def test_what_fairseq_shares_is_shared(flags: str, embeddings: str, tied: str) -> None:
+    """By default nothing is shared there, but everything here."""
+    options = converted(
+        f"fairseq-train d {flags} --arch transformer_iwslt_de_en"
+    ).options
+    assert options["--embeddings"] == embeddings
+    assert [name for name in options if name.endswith("tie-output")] == [tied]
+
+
+def test_a_final_norm_can_be_missing_only_where_norms_come_first() -> None:
+    pre = "--encoder-normalize-before --decoder-normalize-before"
+    for flags, found in ((pre, "encoder"), ("", None)):
+        options = converted(
+            f"fairseq-train d --arch transformer --no-decoder-final-norm {flags}"
+        ).options
+        assert options.get("--final-norm") == found
+
+
+def test_the_noise_of_bart_is_infilling_alone(place: Path, no_sync: None) -> None:
+    found = run_small(
+        "fairseq-train data-bin/wikitext-103 --task denoising --arch bart_base --mask 0.3 "
+        "--mask-length span-poisson --poisson-lambda 3.5 --replace-length 1 --permute-sentences 0"
+    )
+    assert found.objective == "denoise"
+    wanted = {
+        "--word-shuffle": "0",
+        "--word-dropout": "0",
+        "--word-blank": "0",
+        "--infill-share": "0.3",
+        "--infill-length": "3.5",
+    }
+    assert wanted.items() <= found.options.items()
+
+
+def test_switches_of_xlm_that_change_the_model() -> None:
+    text = "train.py --mass_steps en --english_only true --share_inout_emb false --attention_setting v1"
+    options = converted(text).options
+    assert options["--cross-output"] == "shared" and options["--languages"] == "none"
+    assert "--no-tie-output" in options
+    # What MASS calls v1 is a projection for each language, which --arch mass-xlm has.
+    options = converted("train.py --mass_steps en,de --attention_setting v1").options
+    assert "--cross-output" not in options and options["--arch"] == "mass-xlm"
+    assert "--attention_setting v2: has no counterpart" in notes(
+        "train.py --mass_steps en,de --attention_setting v2"
+    )
+
+
+def test_flags_of_training_have_no_effect_on_generation() -> None:
+    found = converted(
+        "fairseq-generate d --path a/checkpoint_best.pt --optimizer adam --lr-scheduler fixed --beam 4 "
+        "--valid-subset valid --num-shards 2 --batch-size-valid 3 --seed 7"
+    )
+    assert found.always == [
+        "--optimizer",
+        "--lr-scheduler",
+        "--valid-subset",
+        "--batch-size-valid",
+    ]
+    assert found.options["--beam"] == "4" and found.options["--seed"] == "7"
+    assert "torchrun" in "".join(found.remarks)
+
+
+def test_fairseq_score(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hyp.txt").write_text("The cat sat on the mat , quietly .\n")
+    (tmp_path / "ref.txt").write_text("the cat sat on the mat , quietly .\n")
+    text = "fairseq-score --sys hyp.txt --ref ref.txt"
+    assert run(converted(text).words()[1:]) == 0
+    # fairseq-score splits at white space: of 9, 8, 7 and 6 n-grams, those with "The" do not match.
+    assert float(capsys.readouterr().out.split()[2]) == pytest.approx(
+        100 * (8 * 7 * 6 * 5 / (9 * 8 * 7 * 6)) ** 0.25, abs=0.01
+    )
+    assert run(converted(f"{text} --ignore-case").words()[1:]) == 0
+    assert float(capsys.readouterr().out.split()[2]) == pytest.approx(100)
+    assert converted("fairseq-score -r ref.txt").arguments == ["-"]
+
+
+def test_runs_are_measured_and_xlm_translates() -> None:
+    validate = "fairseq-validate d --path a/checkpoint_best.pt --valid-subset test --max-tokens 9 --task translation"
+    assert converted(validate).words() == [
+        "masscli",
+        "score",
+        "a",
+        "--gen-subset",
+        "test",
+    ]
+    assert "masscli score reads the data folder" in notes(validate)
+    found = converted("fairseq-eval-lm d --path lm.pt --context-window 9")
+    assert found.words() == [
+        *["masscli", "score", "lm", "--gen-subset", "test"],
+        *["--context-window", "9"],
+    ]
+    assert "lm.pt: has to be a run of masscli" in "\n".join(found.remarks)
+    found = converted(
+        "python translate.py --exp_name x --model_path mass.pth --output_path out.txt "
+        "--src_lang en --tgt_lang de --beam 5 --length_penalty 0.6 --batch_size 8 < in.txt"
+    )
+    assert found.command == "generate" and found.arguments == ["mass"]
+    wanted = {
+        "--output": "out.txt",
+        "--source-lang": "en",
+        "--target-lang": "de",
+        "--beam": "5",
+        "--lenpen": "0.6",
+        "--max-len-a": "1.5",
+    }
+    assert wanted.items() <= found.options.items()
