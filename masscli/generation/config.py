@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from masscli.core.config import (
     Flags,
     UnusedOption,
+    at_most,
     check,
     config,
     not_negative,
@@ -20,6 +21,8 @@ from masscli.core.config import (
 
 STANDARD_STREAM = Path("-")
 """The path that stands for standard input, and for standard output."""
+MAX_BEAM = 2**14
+"""The widest beam of a search."""
 
 
 @config
@@ -84,6 +87,7 @@ class GenerationConfig:
         )
         check(
             *positive(self, "beam", "temperature", "repetition_penalty"),
+            *at_most(self, MAX_BEAM, "beam"),
             (
                 not self.mbr or self.beam > 1,
                 "mbr",

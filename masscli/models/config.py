@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from masscli.core.config import (
     Flags,
+    at_most,
     below_one,
     check,
     config,
@@ -28,6 +29,13 @@ _DECODER_FIELDS = {
 }
 """The options that a decoder may override, each with the name of the field that holds the decoder's own
 value."""
+
+MAX_WIDTH = 2**17
+"""The widest vector of a model; of published models, few exceed a tenth of it."""
+MAX_POSITIONS = 2**20
+"""The longest sequence of a model, in tokens."""
+MAX_LAYERS = 4096
+"""The most layers of a stack."""
 
 
 @config
@@ -162,6 +170,24 @@ class ModelConfig:
                 "decoder_max_positions",
             ),
             *positive(self, "dim", "ffn_dim", "max_positions", "norm_eps"),
+            *at_most(
+                self,
+                MAX_WIDTH,
+                "dim",
+                "ffn_dim",
+                "embedding_dim",
+                "segments",
+                "relative_buckets",
+                "decoder_ffn_dim",
+            ),
+            *at_most(
+                self,
+                MAX_POSITIONS,
+                "max_positions",
+                "position_offset",
+                "decoder_max_positions",
+            ),
+            *at_most(self, MAX_LAYERS, "encoder_layers", "decoder_layers"),
             *below_one(self, "dropout", "attention_dropout", "activation_dropout"),
             (layers != 0, "encoder_layers", "a model needs at least one layer"),
             (divides_dim, "heads", f"must divide dim ({self.dim}), got {self.heads}"),

@@ -13,19 +13,23 @@ from typing import Annotated, Literal
 from masscli.core.config import (
     Flags,
     Rule,
+    at_most,
     below_one,
     check,
     config,
     not_negative,
     positive,
 )
+from masscli.core.config.rules import MAX_WORKERS
 from masscli.core.digits import parse_digits
+from masscli.generation.config import MAX_BEAM
 from masscli.training.expected_curve import parse_expected_curve
 
 OLD_EMBEDDINGS = "old-embeddings"
 """The value of --freeze for the rows of pieces and languages that came with --init-from."""
 FREEZABLE = ("embeddings", OLD_EMBEDDINGS, "encoder", "decoder")
 """The values of --freeze besides numbers of layers."""
+MINUTES_OF_A_YEAR = 365 * 24 * 60
 
 
 @config
@@ -250,12 +254,9 @@ class TrainConfig:
                 "log_interval",
             ),
             *not_negative(self, "num_workers"),
+            *at_most(self, MAX_WORKERS, "num_workers", "threads"),
+            *at_most(self, MINUTES_OF_A_YEAR, "process_timeout"),
             *below_one(self, "bpe_dropout"),
-            (
-                self.threads is None or self.threads <= 1024,
-                "threads",
-                f"must not exceed 1024, got {self.threads}",
-            ),
             (
                 # The last list of batches must be used up, since no checkpoint is saved before.
                 self.batch_reuse < 1 or (self.max_update or 0) % self.batch_reuse == 0,
@@ -364,6 +365,7 @@ class ValidConfig:
                 "max_valid_rows",
                 "eval_beam",
             ),
+            *at_most(self, MAX_BEAM, "eval_beam"),
             *not_negative(
                 self,
                 "validate_interval_updates",

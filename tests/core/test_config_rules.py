@@ -6,6 +6,7 @@ import pytest
 
 from masscli.core.config import (
     ConfigError,
+    at_most,
     below_one,
     check,
     config,
@@ -28,6 +29,7 @@ class Section:
     def __post_init__(self) -> None:
         check(
             *positive(self, "size"),
+            *at_most(self, 1000, "size"),
             *not_negative(self, "count"),
             *below_one(self, "rate"),
         )
@@ -36,6 +38,12 @@ class Section:
 def test_values_at_the_bounds_are_accepted() -> None:
     assert Section(size=None, count=0, rate=0.0).size is None
     assert Section(size=1, count=3, rate=0.999).rate == 0.999
+    assert Section(size=1000).size == 1000
+
+
+def test_a_size_that_no_machine_has_room_for_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^size: must not exceed 1000, got 1001$"):
+        Section(size=1001)
 
 
 def test_every_broken_rule_is_named() -> None:

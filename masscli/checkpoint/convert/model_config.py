@@ -27,7 +27,7 @@ from masscli.checkpoint.convert.families import (
 from masscli.checkpoint.convert.folder import read_flag
 from masscli.core.config import ConfigError, to_dict
 from masscli.core.errors import MasscliError
-from masscli.models.config import ModelConfig
+from masscli.models.config import MAX_LAYERS, ModelConfig
 from masscli.models.presets import presets, resolve
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
@@ -35,8 +35,6 @@ from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 MAX_UNUSED_POSITIONS = 16
 """The most unused rows at the beginning of a table of positions. They exist in families, such as RoBERTa,
 whose first position has the row after the id of padding."""
-MAX_LAYERS = 4096
-"""The most layers that are accepted; a config.json with more is taken to be damaged."""
 _DEFAULT_PAD = 1
 """The id of padding if a config.json of RoBERTa has no pad_token_id."""
 _FREE_FIELDS = (

@@ -24,7 +24,13 @@ from masscli.core.config.document import OptionInfo, field_docs, iter_options, t
 from masscli.core.config.encode import to_dict
 from masscli.core.config.errors import ConfigError, Problem, join_key, suggest
 from masscli.core.config.overrides import merge, override
-from masscli.core.config.rules import at_least, below_one, not_negative, positive
+from masscli.core.config.rules import (
+    at_least,
+    at_most,
+    below_one,
+    not_negative,
+    positive,
+)
 from masscli.core.config.toml import MAX_INTEGER, parse_toml, to_toml
 from masscli.core.config.unused import find_unused, is_changed, refuse_misleading
 
@@ -39,6 +45,7 @@ __all__ = [
     "Rule",
     "UnusedOption",
     "at_least",
+    "at_most",
     "below_one",
     "check",
     "config",

@@ -7,6 +7,9 @@ from typing import Any
 
 from masscli.core.config.declare import Rule
 
+MAX_WORKERS = 1024
+"""The most processes, or threads, that a command may start."""
+
 
 def positive(section: Any, *names: str) -> list[Rule]:
     """Return one rule for each named field: its value is above 0."""
@@ -17,6 +20,16 @@ def at_least(section: Any, limit: float, *names: str) -> list[Rule]:
     """Return one rule for each named field: its value is `limit` or more."""
     return _rules(
         section, names, lambda value: value >= limit, f"must be at least {limit}"
+    )
+
+
+def at_most(section: Any, limit: int, *names: str) -> list[Rule]:
+    """Return one rule for each named field: its value does not exceed `limit`.
+
+    Such limits are far above what is useful, and below what no machine could allocate or count.
+    """
+    return _rules(
+        section, names, lambda value: value <= limit, f"must not exceed {limit}"
     )
 
 

@@ -9,15 +9,19 @@ from typing import Annotated, Literal
 from masscli.core.config import (
     Flags,
     UnusedOption,
+    at_most,
     check,
     config,
     not_negative,
     positive,
 )
+from masscli.core.config.rules import MAX_WORKERS
 from masscli.data.formats.column_checks import ColumnCheck, parse_column_check
 from masscli.text.preprocessing import TextPreprocessing
 
 MIN_CHARACTER_COVERAGE = 0.9
+MAX_PIECES = 2**24
+"""The largest vocabulary that may be trained."""
 
 
 @config
@@ -227,6 +231,8 @@ class PreprocessConfig:
             ),
             *positive(self, "vocab_size", "workers", "shard_size", "vocab_sentences"),
             *positive(self, "max_len"),
+            *at_most(self, MAX_PIECES, "vocab_size", "new_pieces"),
+            *at_most(self, MAX_WORKERS, "workers"),
             *not_negative(self, "seed", "bpe_min_count", "new_pieces", "min_len"),
             (
                 self.min_len <= max(self.max_len, 1),
