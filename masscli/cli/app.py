@@ -11,6 +11,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from keyword import iskeyword
 from typing import Annotated, Any, cast
@@ -112,6 +114,22 @@ class HelpPage:
 
 class Command(HelpPage, PlainValues, TyperCommand):
     """A Typer command whose help page is the plain one of `HelpPage`, and which needs no pydantic."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse the arguments, and warn of files and folders that a later one of the same option replaces.
+
+        A script may well overrule a number that it has set before, but a file that is not read is lost.
+        """
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter, count in Counter(given).items():
+            names_path = parameter.metavar in ("PATH", "FILE", "FOLDER", "RUN")
+            if count > 1 and names_path and not parameter.multiple:
+                flag = max(parameter.opts, key=len)
+                print(
+                    f"warning: {flag} is given {count} times, and only the last one counts",
+                    file=sys.stderr,
+                )
+        return super().parse_args(ctx, args)
 
 
 class Commands(HelpPage, PlainValues, TyperGroup):

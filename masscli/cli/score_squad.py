@@ -48,6 +48,13 @@ def score_squad(
     scores: dict[str, list[Score]] = {}
     for path in hypotheses:
         answers = _read_answers(path)
+        strange = answers.keys() - {question.id for question in questions}
+        if strange:
+            print(
+                f"warning: {path}: {len(strange):,} of {len(answers):,} answers are to questions that "
+                f"{reference} lacks, such as {min(strange)!r}; they are not scored",
+                file=sys.stderr,
+            )
         missing_is_wrong = options.missing == "wrong"
         values = evaluate_squad(
             questions,
@@ -139,7 +146,8 @@ def _read_by_id(path: Path, field: str) -> dict[str, Any]:
     """Return the values in a file by the id of their question.
 
     The file is a JSON object from ids to values, or JSON lines with the fields `id` and `field`, as
-    `masscli predict --format jsonl` writes them. Raises MasscliError if it is neither.
+    `masscli predict --format jsonl` writes them. Raises MasscliError if it is neither, or if two lines
+    have one id.
     """
     rows = list(iter_lines(path))
     # The first line of a single object that is written over several lines is not closed.
@@ -163,6 +171,11 @@ def _read_by_id(path: Path, field: str) -> dict[str, Any]:
             raise MasscliError(
                 f"{path}:{number}: has no id or no {field}",
                 f"`masscli predict --format jsonl` writes id and {field}",
+            )
+        if str(prediction["id"]) in values:
+            raise MasscliError(
+                f"{path}:{number}: an earlier line has the id {prediction['id']!r}, too",
+                "predict each question once",
             )
         values[str(prediction["id"])] = prediction[field]
     return values

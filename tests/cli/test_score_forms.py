@@ -739,6 +739,33 @@ def test_the_answer_to_a_single_question_may_be_a_line_of_jsonl(
     assert "exact = 100.00" in " ".join(capsys.readouterr().out.split())
 
 
+def test_answers_to_other_questions_and_two_answers_to_one_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = {
+        "id": "q",
+        "question": "?",
+        "answers": [{"text": "a", "answer_start": 0}],
+    }
+    paragraph = {"context": "a dog", "qas": [question]}
+    gold = tmp_path / "dev.json"
+    gold.write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}))
+    told = tmp_path / "told.json"
+    told.write_text('{"q": "a", "x": "b", "w": "c"}')
+    assert run(["score", str(told), "--ref", str(gold), "-m", "squad"]) == 0
+    assert (
+        f"warning: {told}: 2 of 3 answers are to questions that {gold} lacks, such as 'w'"
+        in capsys.readouterr().err
+    )
+    twice = objects(
+        tmp_path / "twice.jsonl",
+        [{"line": n, "id": "q", "answer": "a"} for n in (1, 2)],
+    )
+    assert refused(capsys, twice, "--ref", gold, "-m", "squad")[0] == (
+        f"error: {twice}:2: an earlier line has the id 'q', too"
+    )
+
+
 def test_options_of_the_other_kind_of_score_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Dialogues: one per line, turns separated by tabs."""
+"""Dialogues: one per line, turns separated by tabs, or each with `__eou__` behind it as in DailyDialog."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from masscli.data.formats.record import Record
 from masscli.text import corpus
 from masscli.text.corpus import display_path
 
+END_OF_TURN = "__eou__"
+"""The mark behind each turn in DailyDialog (Li et al. 2017)."""
 _HINT = "one dialogue per line, two or more turns separated by single tabs; blank lines are skipped"
 
 
@@ -18,20 +20,32 @@ def read_dialogues(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record for every turn but the first of each dialogue, that is, of each line.
 
     The text field `response` is the turn, and the list field `context` holds all turns before it. A dialogue
-    with an empty turn, or with one turn only, is a bad row; blank lines are skipped.
+    with an empty turn, or with one turn only, is a bad row; blank lines are skipped. In a line with the mark
+    `__eou__`, this ends the turns, and tabs are part of them.
     """
     file = display_path(path)
     for number, row in enumerate(corpus.iter_lines(path), 1):
         # Tabs are turns, even if they are empty ones.
         if not row.strip(" "):
             continue
-        turns = [turn.strip() for turn in row.split("\t")]
+        turns = _turns(row)
         with bad_rows.row(file, number):
             _check_turns(turns, row, f"{file}:{number}")
             for position in range(1, len(turns)):
                 yield Record(
                     number, {"response": turns[position]}, {"context": turns[:position]}
                 )
+
+
+def _turns(row: str) -> list[str]:
+    """Return the turns of a dialogue, without white space around them."""
+    if END_OF_TURN not in row:
+        return [turn.strip() for turn in row.split("\t")]
+    turns = [turn.strip() for turn in row.split(END_OF_TURN)]
+    # The mark also stands behind the last turn, where nothing follows it.
+    if not turns[-1]:
+        turns.pop()
+    return turns
 
 
 def _check_turns(turns: list[str], row: str, place: str) -> None:

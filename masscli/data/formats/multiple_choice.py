@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from masscli.core.digits import parse_digits
@@ -30,13 +31,14 @@ def choice_record(
 
 
 def fill_blank(question: str, choice: str) -> str:
-    """Return the question with the choice in place of each blank (`_`).
+    """Return the question with the choice in place of each blank: an underscore, or several in a row.
 
     A question without a blank is followed by a space and the choice.
     """
-    # RACE and similar sets mark the blank of a cloze question with an underscore.
-    if "_" in question:
-        return question.replace("_", choice)
+    # RACE and similar sets mark the blank of a cloze question with an underscore, others with a line of them.
+    parts = re.split("_+", question)
+    if len(parts) > 1:
+        return choice.join(parts)
     return f"{question} {choice}"
 
 

@@ -90,7 +90,10 @@ def _read_question(question: Any, context: str, number: int, place: str) -> Reco
     """
     try:
         # SQuAD 1.1 has no such field: all its questions have answers.
-        is_impossible = bool(question.get("is_impossible", False))
+        is_impossible = question.get("is_impossible", False)
+        # The text "False" would be true.
+        if is_impossible not in (True, False):
+            raise TypeError("is_impossible is neither true nor false")
         # Some versions of the data give such questions answers that are merely plausible.
         answers = [] if is_impossible else question.get("answers", [])
         answer_texts = []

@@ -63,7 +63,8 @@ class PreprocessConfig:
     """Multiple choice, as [TABLE.]SPLIT=PATH,... in the format of RACE: a folder of .txt files, or a file
     with one object per line. Each object has article, questions, options and answers."""
     dialogues: tuple[str, ...] = ()
-    """Dialogues, as [TABLE.]SPLIT=FILE,...: one per line, with turns separated by tabs."""
+    """Dialogues, as [TABLE.]SPLIT=FILE,...: one per line, with turns separated by tabs, or as in DailyDialog
+    by __eou__."""
     aligned: tuple[str, ...] = ()
     """Two aligned files in one language, such as texts and their summaries, as
     [TABLE.]SPLIT=SOURCE:TARGET,..."""

@@ -84,6 +84,9 @@ BROKEN = [
     ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
      '[{"text": "b", "answer_start": 1e400}]}]}]}]}',
      "{path}: question 'q': is not a SQuAD question (OverflowError('cannot convert float infinity to integer'))"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": "?", "is_impossible": "False"}]}]}]}',
+     "{path}: question 'q': is not a SQuAD question (TypeError('is_impossible is neither true nor false'))"),
+    ("dialogues", "a __eou__ __eou__ b __eou__\n", "{path}:1: turn 2 of 3 is empty"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a \\udc00", "qas": []}]}]}', "{path}: '\\udc00' is half of a surrogate pair"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": "?"}, {"id": "q", "question": "!"}]}]}]}',
      "{path}: question 'q': another question has this id"),
@@ -98,6 +101,19 @@ def test_a_broken_row_is_named(
     with pytest.raises(MasscliError) as caught:
         list(read_records(path, kind))
     assert caught.value.message == message.replace("{path}", str(path))
+
+
+def test_turns_may_end_as_in_dailydialog(tmp_path: Path) -> None:
+    """Each line of dialogues_text.txt ends with the mark, too."""
+    path = save(
+        tmp_path / "x", "Hi . __eou__ Who 's\tthere ? __eou__ Me . __eou__\na\tb\n"
+    )
+    records = list(read_records(path, "dialogues"))
+    assert [(r.line, r.lists["context"], r.texts["response"]) for r in records] == [
+        (1, ["Hi ."], "Who 's\tthere ?"),
+        (1, ["Hi .", "Who 's\tthere ?"], "Me ."),
+        (2, ["a"], "b"),
+    ]
 
 
 def test_blank_lines_at_the_end_of_jsonl_are_no_examples(tmp_path: Path) -> None:

@@ -203,6 +203,18 @@ def test_they_are_learned_and_predicted_as_they_are(
     assert [row.get("id") for row in told] == (named if kind == "race" else [None] * 12)
 
 
+def test_a_line_of_underscores_is_one_blank(tmp_path: Path) -> None:
+    article = {
+        "article": "a",
+        "questions": ["On ____ he\\_."],
+        "options": [["b", "c\\1"]],
+        "answers": ["A"],
+    }
+    path = race(tmp_path / "race", {"1.txt": article})
+    [record] = read_records(path, "race")
+    assert record.lists["choices+question"] == ["On b he\\b.", "On c\\1 he\\c\\1."]
+
+
 BROKEN = [
     ("swag", "sent1,sent2,ending0,label\na,b,c,0\n", "{path}:2: has no 'ending1'"),
     ("swag", "sent1,sent2,ending0,ending1\na,b,c,d\na,b,c\n", "{path}:3: has 3 columns, the header has 4"),
