@@ -187,7 +187,7 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
             *_task_notes(options, layout, languages),
             *_projection_notes(stacks.values()),
             *_training_notes(content, options),
-            *_assumptions(options, config, stacks.values()),
+            *_assumptions(options, config, layout, stacks.values()),
         ],
     )
 
@@ -254,7 +254,10 @@ def _training_notes(
 
 
 def _assumptions(
-    options: Mapping[str, Any], config: ModelConfig, stacks: Iterable[FairseqStack]
+    options: Mapping[str, Any],
+    config: ModelConfig,
+    layout: Layout,
+    stacks: Iterable[FairseqStack],
 ) -> list[str]:
     """Return notes for the user on what is assumed because options are missing; empty if nothing is.
 
@@ -266,7 +269,9 @@ def _assumptions(
         notes = []
         for stack in stacks:
             option = f"{stack.name}_normalize_before"
-            if stack.heeds_norm_option and option not in options:
+            # MASS for summarization has no such option: its norms always stand after.
+            is_known = layout.kind == "mass_summarization" or option in options
+            if stack.heeds_norm_option and not is_known:
                 place, found = "after", "no final norm"
                 if stack.has_final_norm:
                     place, found = "before", "a final norm"
@@ -343,6 +348,10 @@ def _stack_languages(
     Models of one language have it in all stacks: that of -s, or else of -t, or else `en`. Raises MasscliError
     if neither the request nor a translation model names its languages.
     """
+    # The names of MASS's stacks for translation say their languages.
+    if layout.kind == "mass_translation":
+        prefixes = layout.prefixes.items()
+        return {stack: prefix.split(".")[1] for stack, prefix in prefixes}
     source, target = source_and_target(request, options)
     is_undirected = layout.kind == "bart" and (source is None or target is None)
     # Models of one language do not say which one it is.

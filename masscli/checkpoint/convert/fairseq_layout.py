@@ -220,20 +220,30 @@ def _mass_translation(
     """Return the layout of MASS for translation in one direction, and notes about what is not imported.
 
     Such a model has an encoder and a decoder for each language; those of other languages are dropped from
-    `table`. Raises MasscliError unless -s and -t, or the file's options, name a source and a target among its
-    languages.
+    `table`. Where there is a single one, as after fine-tuning, it needs no name. Raises MasscliError unless
+    -s and -t, or the file's options, name a source and a target among its languages.
     """
     source, target = source_and_target(request, options)
-    encoder_names = [name for name in table.names() if name.startswith("encoders.")]
-    known = sorted({name.split(".")[1] for name in encoder_names})
-    if source not in known or f"decoders.{target}.embed_tokens.weight" not in table:
+    sources = _languages_of(table, "encoders.")
+    targets = _languages_of(table, "decoders.")
+    if source is None and len(sources) == 1:
+        source = sources[0]
+    if target is None and len(targets) == 1:
+        target = targets[0]
+    if source not in sources or target not in targets:
         raise MasscliError(
-            f"{request.path}: has encoders and decoders of {', '.join(known)}",
+            f"{request.path}: has encoders of {', '.join(sources)} and decoders of {', '.join(targets)}",
             "choose with -s and -t",
         )
     prefixes = {"encoder": f"encoders.{source}.", "decoder": f"decoders.{target}."}
     notes = _keep(table, tuple(prefixes.values()))
     return Layout("mass_translation", prefixes), notes
+
+
+def _languages_of(table: TensorTable, prefix: str) -> list[str]:
+    """Return the languages that follow `prefix` in the names of tensors, sorted."""
+    names = [name for name in table.names() if name.startswith(prefix)]
+    return sorted({name.split(".")[1] for name in names})
 
 
 def _choose_direction(

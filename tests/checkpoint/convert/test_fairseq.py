@@ -227,7 +227,10 @@ def test_fine_tuned_models_of_summarization_write_their_language(
         path = save(
             tmp_path / f"{task}.pt", stacks, arch="transformer_mass_base", task=task
         )
-        checkpoint = imported(path, tmp_path / task)
+        path, notes = import_file(ImportRequest(path), None, tmp_path / task)
+        # There is no option for the place of norms, and nothing is assumed about it.
+        assert len(notes) == 2
+        checkpoint = Checkpoint.open(path)
         assert checkpoint.directions == directions
         assert checkpoint.tokenizer().encode("w3 w4", "en") == [8, 9]
         assert checkpoint.recipe.model.position_offset == 1
@@ -292,6 +295,34 @@ def test_mass_for_translation(direction: str, pre_norm: bool, tmp_path: Path) ->
         float((model.logits(states)[0][:, ids] - hidden @ tables[target].T).abs().max())
         < LIMIT * 10
     )
+
+
+def test_a_single_encoder_and_decoder_of_mass_need_no_names(tmp_path: Path) -> None:
+    """So fine-tuning leaves them, with --source-langs zh --target-langs en."""
+    torch.manual_seed(1)
+    table = torch.randn(WORDS, DIM)
+    state = {}
+    for language in ("zh", "en"):
+        write_dictionary(tmp_path / f"dict.{language}.txt", language, WORDS - 5)
+    state |= prefixed("encoders.zh.", stack_state(table, 1, False, 0, False))
+    state |= prefixed("decoders.en.", stack_state(table, 1, True, 0, False))
+    options = argparse.Namespace(
+        arch="xtransformer",
+        source_lang=None,
+        target_lang=None,
+        encoder_attention_heads=HEADS,
+        decoder_attention_heads=HEADS,
+    )
+    torch.save({"args": options, "model": state}, tmp_path / "mass.pt")
+    checkpoint = imported(tmp_path / "mass.pt", tmp_path / "run")
+    assert checkpoint.directions == (("zh", "en"),)
+    with pytest.raises(MasscliError, match="encoders of zh and decoders of en"):
+        imported(tmp_path / "mass.pt", tmp_path / "no", source="en", target="zh")
+    # Of two, one has to be chosen.
+    state |= prefixed("encoders.en.", stack_state(table, 1, False, 0, False))
+    torch.save({"args": options, "model": state}, tmp_path / "mass.pt")
+    with pytest.raises(MasscliError, match="encoders of en, zh and decoders of en"):
+        imported(tmp_path / "mass.pt", tmp_path / "no")
 
 
 def old_names(state: dict[str, Tensor], decoder: bool) -> dict[str, Tensor]:
