@@ -19,6 +19,7 @@ from masscli.api.text_translation import TextTranslation, TextTranslator
 from masscli.core.config import find_unused, from_dict, refuse_misleading
 from masscli.generation.config import GenerationConfig
 from masscli.generation.translator import Translation, Translator
+from masscli.metrics.perplexity import perplexity
 from masscli.objectives.registry import OBJECTIVES
 
 if TYPE_CHECKING:
@@ -211,9 +212,8 @@ class Model:
         """
         scored = self.score(texts, sources, source, target, stream=stream)
         pieces = sum(len(text.pieces) for text in scored)
-        return math.exp(
-            -math.fsum(text.log_probability for text in scored) / max(1, pieces)
-        )
+        nats = -math.fsum(text.log_probability for text in scored)
+        return perplexity(nats, max(1, pieces))
 
     def predict(
         self,

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -528,12 +527,13 @@ def _summarise(
     `max_source` is the length in pieces at which sources are truncated. `loading` and `seconds` are the times
     in seconds of loading the model and of the work after it; `verb` says what was done to the lines.
     """
+    from masscli.metrics.perplexity import perplexity
+
     for warning in report.warnings(max_source):
         _warn(warning)
     if report.words:
-        # Above exp(700) a float64 overflows.
-        per_piece = math.exp(min(700.0, report.nats / report.tokens))
-        per_word = math.exp(min(700.0, report.nats / report.words))
+        per_piece = perplexity(report.nats, report.tokens)
+        per_word = perplexity(report.nats, report.words)
         print(
             f"ppl-piece {per_piece:.2f}  ppl-word {per_word:.2f}  (the end symbol counts as one of either)",
             file=sys.stderr,

@@ -19,11 +19,6 @@ from masscli.text.subword_model import pieces_of
 HEADER = b"masscli dictionary\n"
 
 
-def is_dictionary(data: bytes) -> bool:
-    """Return whether the bytes of a file have the header that `pack_dictionary` writes."""
-    return data.startswith(HEADER)
-
-
 def pack_dictionary(
     pieces: Sequence[str],
     special_ids: Mapping[str, int],

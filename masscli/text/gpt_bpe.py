@@ -54,11 +54,6 @@ class GptBpeModel(PackedModel):
         self.merges = read_merges(vocabulary.rest, HEADER)
         self._ranks = last_ranks(self.merges)
 
-    @property
-    def published_pieces(self) -> Sequence[str]:
-        """All pieces in the order of their ids, spelled as in vocab.json, with `</w>` at the end of words."""
-        return self._pieces
-
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols.
 

@@ -6,7 +6,6 @@ they do not depend on the number of processes.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from masscli.data.batches.sampler import BatchSampler
 from masscli.data.storage.tables import Table
 from masscli.generation.inference_copy import inference_copy
 from masscli.metrics import Score
+from masscli.metrics.perplexity import perplexity
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective
 from masscli.objectives.shared.evaluable_objective import (
@@ -33,10 +33,6 @@ from masscli.text.tokenizer import Tokenizer
 from masscli.training.evaluate_outputs import evaluate_outputs, with_less_memory
 from masscli.training.events import Sample
 from masscli.training.validation_tasks import GenerationTask, Probe
-
-MAX_EXPONENT = 700.0
-"""Largest loss of which a perplexity is computed; a higher loss is taken as this one, so that exp does not
-overflow a float64."""
 
 
 def lower_is_better(metric: str) -> bool:
@@ -217,7 +213,7 @@ class Validator:
         # Losses of single terms are added afterwards, so they are not part of the mean.
         metrics["loss"] = sum(metrics.values()) / len(self.streams)
         if self._has_perplexity:
-            metrics["ppl"] = math.exp(min(metrics["loss"], MAX_EXPONENT))
+            metrics["ppl"] = perplexity(metrics["loss"], 1)
         return metrics | term_losses
 
     def _losses_by_term(

@@ -20,6 +20,7 @@ from masscli.text.dictionary_model import pack_dictionary
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.two_vocabularies import pack_two_vocabularies
+from masscli.training.setup import measure
 from tests.toy import WORDS
 
 SMALL = [
@@ -224,6 +225,33 @@ def test_running_text(
             == 2
         )
         assert "a window of" in capsys.readouterr().err
+
+
+def test_a_line_without_spaces_has_a_perplexity_by_word(
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    no_sync: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A line of Chinese is one word of many pieces: e to the power of its nats is beyond a float64."""
+    folder = str(tmp_path / "run")
+    command = [
+        "pretrain",
+        str(toy),
+        "--objective=gpt",
+        "--langs=en",
+        "--tokens-per-sample=12",
+        *SMALL[:3],
+        *SHORT,
+    ]
+    assert run([*command, "--decoder-layers=1", "--save-dir", folder]) == 0
+    capsys.readouterr()
+    # As if each word had some hundred pieces.
+    monkeypatch.setattr(measure, "negative_log_likelihood", lambda *_: 1e6)
+    found = measured(capsys, folder, "--gen-subset=valid", "--context-window=0")
+    (by_word,) = [value for name, value in found.items() if name.endswith("ppl-word")]
+    assert 1e300 < by_word < math.inf
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
+from masscli.metrics.perplexity import perplexity
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.evaluable_objective import (
@@ -36,8 +36,6 @@ from masscli.objectives.write.source_target_dataset import (
 
 TERM = "write"
 """The name of the loss term of these tasks."""
-MAX_EXPONENT = 700.0
-"""The largest exponent that a perplexity is computed with; larger ones are cut, since they would overflow."""
 
 
 class ConditionalGeneration(EvaluableObjective):
@@ -184,6 +182,6 @@ class ConditionalGeneration(EvaluableObjective):
                 len(table.text(self.target_column, row).split()) * share_read + 1
             )
         return {
-            "ppl-piece": math.exp(min(MAX_EXPONENT, nats / num_tokens)),
-            "ppl-word": math.exp(min(MAX_EXPONENT, nats / num_words)),
+            "ppl-piece": perplexity(nats, num_tokens),
+            "ppl-word": perplexity(nats, num_words),
         }

@@ -13,6 +13,7 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.generation.running_text import negative_log_likelihood
+from masscli.metrics.perplexity import perplexity
 from masscli.objectives.causal_lm.options import GptOptions
 from masscli.objectives.objective import Objective
 from masscli.objectives.write.options import ConditionalGenerationOptions
@@ -149,8 +150,8 @@ class TrainedRun:
             self.recipe.train.max_tokens,
         )
         return {
-            "ppl-piece": math.exp(nats / len(text)),
-            "ppl-word": math.exp(nats / words),
+            "ppl-piece": perplexity(nats, len(text)),
+            "ppl-word": perplexity(nats, words),
             "bits-per-byte": nats / math.log(2) / size_in_bytes,
         }
 
