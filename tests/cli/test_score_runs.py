@@ -81,6 +81,30 @@ def test_a_run_is_measured_as_in_its_validation(
     assert "has no test split" in capsys.readouterr().err
 
 
+def test_what_training_asks_of_validation_is_not_asked_of_a_split(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_sync: None
+) -> None:
+    """Neither a curve of another split, nor what to choose checkpoints by, nor a schedule that validates."""
+    folder = str(tmp_path / "run")
+    command = [
+        "finetune",
+        str(toy),
+        "--task=backtranslate",
+        "--max-valid-rows=4",
+        "--valid-subset=valid,train",
+        "--expected-curve=train.loss=1:0.1-99",
+        "--lr-scheduler=reduce_lr_on_plateau",
+        *SMALL,
+        *SHORT,
+    ]
+    assert run([*command, "--save-dir", folder]) == 0
+    assert "rather --eval-roundtrip" in capsys.readouterr().err
+    assert run(["score", folder, "--gen-subset=valid", "--precision=fp32"]) == 0
+    assert "--eval-roundtrip" not in capsys.readouterr().err
+    assert run(["score", folder, "--gen-subset=test"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {toy}: has no test split of ")
+
+
 def test_a_run_with_two_vocabularies_is_measured(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_sync: None
 ) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -40,6 +39,7 @@ from masscli.training.setup.build_streams import (
 )
 from masscli.training.setup.build_validator import build_validator
 from masscli.training.setup.notes import (
+    note_best_metric,
     note_changed_rate,
     note_data,
     note_export,
@@ -106,9 +106,9 @@ def build(
     notes += freeze(
         model, [part for part in recipe.optim.freeze if part != OLD_EMBEDDINGS]
     )
-    forward_pass = TrainStep(model)
+    train_step = TrainStep(model)
     # Sharding comes before the move, so that no device has to hold the whole model.
-    notes += _shard(forward_pass, recipe, state, device)
+    notes += _shard(train_step, recipe, state, device)
     _move_to_device(model, objectives, recipe, state, device)
 
     # The rows have their places on devices now.
@@ -134,13 +134,14 @@ def build(
     layers = max(recipe.model.encoder_layers, recipe.model.decoder_layers)
     optimizer = make_optimizer(recipe.optim, parameters, layers)
     validator, warnings = build_validator(recipe, objectives, context, framing)
+    warnings += note_best_metric(recipe, validator)
     kept = KeptCheckpoints(
         folder / "checkpoints", recipe.checkpoint, checkpoints.by_step
     )
     trainer = Trainer(
         recipe,
         folder,
-        forward_pass,
+        train_step,
         streams,
         validator,
         tokenizer,
@@ -266,7 +267,7 @@ def _initialize(
 
 
 def _shard(
-    forward_pass: Any, recipe: Recipe, state: RunState, device: torch.device
+    train_step: TrainStep, recipe: Recipe, state: RunState, device: torch.device
 ) -> list[str]:
     """Shard the model over the processes if --shard-model is given and there are several; return notes."""
     if not recipe.train.shard_model:
@@ -274,7 +275,7 @@ def _shard(
     if distributed.world_size == 1:
         return ["--shard-model: a single process keeps the whole model"]
     check_can_shard(recipe, state.update_freq)
-    shard_model(forward_pass, device)
+    shard_model(train_step, device)
     return []
 
 

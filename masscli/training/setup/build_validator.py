@@ -461,9 +461,8 @@ def _missing_measurements(
     rouge_tasks: list[WritingTask],
     retrieval_tasks: list[RetrievalTask],
 ) -> list[str]:
-    """Return warnings about measurements on a split that are asked for, but impossible or misleading."""
+    """Return warnings about measurements that are asked for, but impossible on a split."""
     valid = recipe.valid
-    streams = recipe.stream.values()
     place = f"the {split} split of {recipe.data}"
     warnings = []
     if valid.eval_bleu and not any(task.metric == "bleu" for task in bleu_tasks):
@@ -471,14 +470,6 @@ def _missing_measurements(
     if valid.eval_rouge and not rouge_tasks:
         warnings.append(
             "no ROUGE: no stream of the run writes text from a table (summarize, respond)"
-        )
-    back_translates = any(
-        stream.objective.input_kind.makes_sources for stream in streams
-    )
-    if recipe.checkpoint.best_metric == "loss" and back_translates:
-        warnings.append(
-            "the best checkpoint is chosen by the loss on sources that the model makes itself, "
-            "which copying lowers; rather --eval-roundtrip --best-metric roundtrip"
         )
     if valid.eval_retrieval and not retrieval_tasks:
         warnings.append(

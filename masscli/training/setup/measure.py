@@ -73,18 +73,31 @@ class TrainedRun:
         Validation pairs are also translated (BLEU), and outputs of tasks that write text are generated
         (ROUGE). Raises MasscliError if the data folder has nothing of this split.
         """
-        recipe = _recipe_for(self.recipe, split)
+        # Without the split, building a validator would complain of options that the user did not give.
+        splits = set(self.context.data.splits())
+        for stream in self.recipe.stream.values():
+            splits.update(self.context.open_data(stream.data_dir).splits())
+        if split not in splits:
+            raise self._missing_split(split)
         validator, warnings = build_validator(
-            recipe, self.objectives, self.context, self.framing
+            _recipe_for(self.recipe, split),
+            self.objectives,
+            self.context,
+            self.framing,
         )
+        # The folder may have the split, but nothing of the streams in it.
         if not validator:
-            raise MasscliError(
-                f"{recipe.data}: has no {split} split of {', '.join(recipe.stream)}",
-                f"it has {', '.join(self.context.data.splits())}",
-            )
+            raise self._missing_split(split)
         result = validator.measure(self.model)
         return Measurement(
             self.checkpoint.path, result.metrics, result.signatures, warnings
+        )
+
+    def _missing_split(self, split: str) -> MasscliError:
+        """Return the error that says that the data have nothing of a split for the run's streams."""
+        return MasscliError(
+            f"{self.recipe.data}: has no {split} split of {', '.join(self.recipe.stream)}",
+            f"it has {', '.join(self.context.data.splits())}",
         )
 
     def measure_running_text(self, split: str, context: int) -> Measurement:
@@ -169,7 +182,11 @@ class TrainedRun:
 
 
 def _recipe_for(recipe: Recipe, split: str) -> Recipe:
-    """Return the recipe with options to measure everything on one split: all examples, BLEU and ROUGE."""
+    """Return the recipe with options to measure everything on one split: all examples, BLEU and ROUGE.
+
+    What training needs of validation (a best metric, an expected curve), perhaps of another split, is left
+    out.
+    """
     objectives = [stream.objective for stream in recipe.stream.values()]
     valid = replace(
         recipe.valid,
@@ -177,6 +194,7 @@ def _recipe_for(recipe: Recipe, split: str) -> Recipe:
         max_valid_rows=None,
         disable_validation=False,
         eval_samples=0,
+        expected_curve="",
         eval_bleu=any(objective.input_kind.has_direction for objective in objectives),
         eval_rouge=any(
             isinstance(objective, ConditionalGenerationOptions)

@@ -17,6 +17,7 @@ from masscli.training.recipe import Recipe
 from masscli.training.setup.build_streams import side_limits
 from masscli.training.setup.compose import ENDLESS_SCHEDULES, default_warmup
 from masscli.training.stream import Stream
+from masscli.training.validation import Validator
 
 
 def note_export(recipe: Recipe) -> list[str]:
@@ -93,6 +94,22 @@ def note_changed_rate(recipe: Recipe, stored: Recipe, state: RunState) -> list[s
         return []
     return [
         f"the learning rate goes on with {now:.2e}; by the options so far it would be {before:.2e}"
+    ]
+
+
+def note_best_metric(recipe: Recipe, validator: Validator) -> list[str]:
+    """Return a warning if the metric that decides which checkpoint is best can mislead; else an empty list.
+
+    This is the loss of back-translation, if `validator` measures anything.
+    """
+    kinds = [stream.objective.input_kind for stream in recipe.stream.values()]
+    back_translates = any(kind.makes_sources for kind in kinds)
+    chooses_by_loss = bool(validator) and recipe.checkpoint.best_metric == "loss"
+    if not (chooses_by_loss and back_translates):
+        return []
+    return [
+        "the best checkpoint is chosen by the loss on sources that the model makes itself, "
+        "which copying lowers; rather --eval-roundtrip --best-metric roundtrip"
     ]
 
 
