@@ -21,6 +21,7 @@ from pathlib import Path
 from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 from masscli.data.formats.conll import CONLLU_UPOS, is_conllu, split_sentences
+from masscli.data.formats.csv_rows import is_csv
 from masscli.data.formats.json_text import JSONL_HINT, json_lines, parse_json_at
 from masscli.data.formats.multiple_choice import choice_index
 from masscli.data.formats.record import Record
@@ -105,6 +106,8 @@ def _read_reference(name: str, path: Path, options: ScoreConfig) -> ScoreInput:
     if format in ("swag", "race"):
         records = _read_choice_records(path, format, options)
         return _choices(name, records, column or ANSWER_COLUMN, flag)
+    if format == "tsv" and is_csv(path):
+        return ScoreInput(name, _csv_column(name, path, column, flag))
     rows = list(iter_lines(path))
     if format == "conll":
         return _conll(name, rows, column, flag)
@@ -161,7 +164,10 @@ def _read_hypothesis(
     name: str, path: Path, options: ScoreConfig, tagged: bool
 ) -> ScoreInput:
     column, flag = options.hyp_column, "--hyp-column"
-    format, rows = _format_by_name(path), list(iter_lines(path))
+    format = _format_by_name(path)
+    if format == "tsv" and is_csv(path):
+        return ScoreInput(name, _csv_column(name, path, column, flag))
+    rows = list(iter_lines(path))
     # Objects may come from standard input, which has no name that says so.
     if format is None and _begins_with_object(rows):
         is_own = _is_own_output(_parse_object(name, 1, rows[0]))
@@ -265,6 +271,20 @@ def _table_column(
                 f"{name}:{number}: has {len(cells)} columns, the header has {len(header)}"
             )
         values.append(cells[positions[column]])
+    return values
+
+
+def _csv_column(name: str, path: Path, column: str | None, flag: str) -> list[str]:
+    """Return the values of the column `column` of a comma-separated file, as `_table_column` does."""
+    values = []
+    for record in read_records(path, "tsv"):
+        texts = CaseInsensitiveMapping(record.texts)
+        if column is None or column not in texts:
+            problem = "no column is chosen" if column is None else f"has no {column!r}"
+            raise MasscliError(
+                f"{name}: {problem}", f"choose with {flag}; it has {', '.join(texts)}"
+            )
+        values.append(texts[column])
     return values
 
 

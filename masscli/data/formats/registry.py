@@ -18,7 +18,7 @@ from masscli.data.formats.lines import read_lines
 from masscli.data.formats.race import article_files, read_race
 from masscli.data.formats.record import Record, format_suffix
 from masscli.data.formats.squad import read_squad
-from masscli.data.formats.swag import read_swag
+from masscli.data.formats.swag import has_swag_columns, read_swag
 from masscli.data.formats.tsv import read_tsv
 from masscli.data.storage.tables import LINE_COLUMN, derived_suffix
 from masscli.text.corpus import display_path
@@ -132,14 +132,17 @@ def _single_texts(record: Record) -> Iterator[tuple[str, tuple[str]]]:
 
 
 def guess_format(path: Path) -> str | None:
-    """Return the name of the format that a path's suffix suggests, `race` for a folder, or None."""
+    """Return the name of the format that a path's suffix suggests, `race` for a folder, or None.
+
+    A file .csv is `swag` if it has the columns of SWAG, or cannot be looked into, and else `tsv`.
+    """
     # RACE is distributed as a folder with a file for each article.
     if path.is_dir():
         return "race"
     suffix = format_suffix(path)
     for name, format in FORMATS.items():
         if suffix in format.suffixes:
-            return name
+            return "tsv" if name == "swag" and not has_swag_columns(path) else name
     return None
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
 from masscli.data.formats.bad_rows import BadRows
+from masscli.data.formats.csv_rows import table_rows
 from masscli.data.formats.json_text import read_objects
 from masscli.data.formats.multiple_choice import choice_record
-from masscli.data.formats.record import Record, count_of, format_suffix
+from masscli.data.formats.record import Record, format_suffix
 from masscli.text import corpus
 from masscli.text.corpus import display_path
 
@@ -20,6 +20,14 @@ _HINT = (
     "the columns of SWAG are sent1, sent2, ending0, ending1, ... and possibly label,"
     " separated by commas; quotes protect a comma"
 )
+
+
+def has_swag_columns(path: Path) -> bool:
+    """Return whether a file .csv may be one of SWAG: by its header, if there is such a file."""
+    if not path.is_file():
+        return True
+    header = next(corpus.iter_lines(path), "")
+    return all(name in header for name in REQUIRED)
 
 
 def read_swag(path: Path, bad_rows: BadRows) -> Iterator[Record]:
@@ -56,40 +64,4 @@ def _rows(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, Mapping[str, str
         for number, texts, _ in read_objects(path, bad_rows):
             yield number, texts
     else:
-        yield from _table_rows(path, bad_rows, has_tabs=suffix == ".tsv")
-
-
-def _table_rows(
-    path: Path, bad_rows: BadRows, has_tabs: bool
-) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Yield (line, row) for each row of a file in CSV, or in TSV if `has_tabs`, after the header.
-
-    Raises MasscliError if the file is not CSV; a row with too few or too many values is a bad row.
-    """
-    # The csv module joins quoted lines itself, for which it needs their ends.
-    file = display_path(path)
-    lines = (f"{line}\n" for line in corpus.iter_lines(path))
-    # In TSV a quote is a letter like any other; in CSV a broken one would join rows unless it is refused.
-    if has_tabs:
-        rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        rows = csv.reader(lines, strict=True)
-    names: list[str] | None = None
-    line = 1
-    try:
-        for values in rows:
-            if names is None:
-                # A blank first line is a header without columns, which no row fits.
-                names = values
-            elif len(values) != len(names):
-                columns = count_of(len(values), "column")
-                error = MasscliError(
-                    f"{file}:{line}: has {columns}, the header has {len(names)}", _HINT
-                )
-                bad_rows.add(file, line, error)
-            else:
-                yield line, dict(zip(names, values, strict=True))
-            # A quoted value may contain line ends, so that a row may span several lines.
-            line = rows.line_num + 1
-    except csv.Error as csv_error:
-        raise MasscliError(f"{file}:{line}: not CSV ({csv_error})", _HINT) from None
+        yield from table_rows(path, bad_rows, suffix == ".tsv", _HINT)

@@ -1,4 +1,4 @@
-"""Tab-separated values with a header."""
+"""Tab-separated values with a header; a file called .csv may be separated by commas."""
 
 from __future__ import annotations
 
@@ -7,17 +7,26 @@ from pathlib import Path
 
 from masscli.core.errors import MasscliError
 from masscli.data.formats.bad_rows import BadRows
+from masscli.data.formats.csv_rows import is_csv, table_rows
 from masscli.data.formats.record import Record, count_of
 from masscli.text import corpus
 from masscli.text.corpus import display_path
+
+ROW_NUMBER = "unnamed"
+"""The name of a column of CSV that has none."""
+_CSV_HINT = "values are separated by commas; quotes protect commas and line ends, and two quotes are one"
 
 
 def read_tsv(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record for every row after the header, whose names become text fields.
 
-    Quotes are part of the text. A row that does not have as many values as the header has names is a bad row.
-    Raises MasscliError if the first line cannot be a header.
+    Quotes are part of the text, unless the file is comma-separated (see `is_csv`). A row that does not have
+    as many values as the header has names is a bad row. Raises MasscliError if the first line cannot be a
+    header.
     """
+    if is_csv(path):
+        yield from _read_csv(path, bad_rows)
+        return
     rows = corpus.iter_lines(path)
     file = display_path(path)
     # An empty file has a blank header, which is refused.
@@ -33,6 +42,13 @@ def read_tsv(path: Path, bad_rows: BadRows) -> Iterator[Record]:
             "columns are separated by single tabs; quotes do not protect a tab or a line end",
         )
         bad_rows.add(file, number, error)
+
+
+def _read_csv(path: Path, bad_rows: BadRows) -> Iterator[Record]:
+    """Yield a record for every row of a comma-separated file, whose quotes protect commas and line ends."""
+    for number, row in table_rows(path, bad_rows, False, _CSV_HINT):
+        # The numbers of rows, as pandas writes them, have no name.
+        yield Record(number, {name or ROW_NUMBER: text for name, text in row.items()})
 
 
 def _column_names(header: str, place: str) -> list[str]:

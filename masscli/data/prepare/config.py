@@ -47,7 +47,8 @@ class PreprocessConfig:
     input. SPLIT is train unless it says valid or test. Repeatable."""
     tsv: tuple[str, ...] = ()
     """Labelled examples, as [TABLE.]SPLIT=FILE,...: tab-separated values with a header. Quotes are part of
-    the text, and the case of column names does not matter. Repeatable, as are the formats below."""
+    the text, and the case of column names does not matter. A FILE called .csv may be separated by commas,
+    with quotes around values. Repeatable, as are the formats below."""
     jsonl: tuple[str, ...] = ()
     """Labelled examples, as [TABLE.]SPLIT=FILE,...: one JSON object per line (for multiple choice: context,
     choices, label)."""

@@ -12,7 +12,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.formats.bad_rows import SKIP_ADVICE, BadRows
 from masscli.data.formats.column_checks import parse_column_check
 from masscli.data.formats.conll import split_sentences
-from masscli.data.formats.registry import read_records
+from masscli.data.formats.registry import guess_format, read_records
 
 
 def save(path: Path, text: str) -> Path:
@@ -101,6 +101,32 @@ def test_a_broken_row_is_named(
     with pytest.raises(MasscliError) as caught:
         list(read_records(path, kind))
     assert caught.value.message == message.replace("{path}", str(path))
+
+
+def test_a_table_may_be_separated_by_commas(tmp_path: Path) -> None:
+    """Of a file .csv, the header says whether commas or tabs separate its columns."""
+    path = tmp_path / "x.csv"
+    path.write_bytes(
+        b'\xef\xbb\xbf,label,text\r\n0,1,"He said ""no"", twice"\r\n1,0,"two\r\nlines"\r\n2,1,plain\r\n'
+    )
+    assert guess_format(path) == "tsv"
+    records = list(read_records(path, "tsv"))
+    assert [(r.line, r.texts["label"], r.texts["text"]) for r in records] == [
+        (2, "1", 'He said "no", twice'),
+        (3, "0", "two\nlines"),
+        (5, "1", "plain"),
+    ]
+    # Those of the STS benchmark have this suffix, too.
+    tabs = save(tmp_path / "tabs.csv", 'label\ttext\n1\t"a, b\n')
+    [record] = read_records(tabs, "tsv")
+    assert record.texts["text"] == '"a, b'
+    for text, message in (
+        ("a,a\n1,2\n", "x.csv:1: the header must name every column once"),
+        ("a,b\n1,2\n1,2,3\n", "x.csv:3: has 3 columns, the header has 2"),
+        ('a,b\n1,"2\n', r"x.csv:2: not CSV \(unexpected end of data\)"),
+    ):
+        with pytest.raises(MasscliError, match=message):
+            list(read_records(save(path, text), "tsv"))
 
 
 def test_turns_may_end_as_in_dailydialog(tmp_path: Path) -> None:
