@@ -23,6 +23,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.formats.conll import CONLLU_UPOS, is_conllu, split_sentences
 from masscli.data.formats.csv_rows import is_csv
 from masscli.data.formats.json_text import JSONL_HINT, json_lines, parse_json_at
+from masscli.data.formats.lettered_choices import flatten_choices
 from masscli.data.formats.multiple_choice import choice_index
 from masscli.data.formats.record import Record
 from masscli.data.formats.registry import guess_format, read_records
@@ -439,7 +440,8 @@ def _parse_object(name: str, number: int, row: str) -> dict[str, object]:
         raise MasscliError(
             f"{name}:{number}: expected an object, got {row[:40]}", JSONL_HINT
         )
-    return parsed
+    # Of CommonsenseQA and the like, the fields that `masscli preprocess` reads.
+    return flatten_choices(parsed)
 
 
 def _as_text(value: object, where: str, field: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from masscli.core.errors import MasscliError
 from masscli.core.json_text import HalfCharacterError, parse_json
 from masscli.data.formats.bad_rows import BadRows
+from masscli.data.formats.lettered_choices import flatten_choices
 from masscli.text import corpus
 from masscli.text.corpus import display_path
 
@@ -62,9 +63,10 @@ def read_objects(
 ) -> Iterator[tuple[int, dict[str, str], dict[str, list[str]]]]:
     """Yield the line number, the text fields and the list fields of every object of a JSONL file.
 
-    Numbers and booleans become strings, as `json.dumps` writes them (1.50 becomes 1.5). A line is a bad row
-    if it is not an object, if its fields are not those of the first object, or if a value is null, an object,
-    or a list of anything but strings, numbers and booleans.
+    Choices with letters (CommonsenseQA, ARC) are flattened. Numbers and booleans become strings, as
+    `json.dumps` writes them (1.50 becomes 1.5). A line is a bad row if it is not an object, if its fields are
+    not those of the first object, or if a value is null, an object, or a list of anything but strings,
+    numbers and booleans.
     """
     # Whether each field of the first object is a list.
     expected: dict[str, bool] = {}
@@ -94,6 +96,7 @@ def _read_object(
     # Without this check, an empty first object would allow those after it any fields.
     if not value:
         raise MasscliError(f"{place}: the object has no fields", JSONL_HINT)
+    value = flatten_choices(value)
     is_list = {name: isinstance(item, list) for name, item in value.items()}
     _check_fields(is_list, expected or is_list, place)
     texts: dict[str, str] = {}

@@ -1,4 +1,8 @@
-"""SQuAD 1.1 and 2.0: questions about paragraphs, answered by spans of them (Rajpurkar et al. 2018)."""
+"""SQuAD 1.1 and 2.0: questions about paragraphs, answered by spans of them (Rajpurkar et al. 2018).
+
+A file is one object, as it is distributed, or has an object with a question in each line, as the library
+`datasets` writes them.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from masscli.core.errors import MasscliError
+from masscli.core.json_text import parse_json
 from masscli.data.formats.bad_rows import BadRows
-from masscli.data.formats.json_text import parse_json_at
+from masscli.data.formats.json_text import json_lines, parse_json_at
 from masscli.data.formats.record import Record
 from masscli.text import corpus
 from masscli.text.corpus import display_path
@@ -16,6 +21,11 @@ from masscli.text.corpus import display_path
 _HINT = (
     '{"data": [{"paragraphs": [{"context": ..., "qas": [{"id": ..., "question": ...,'
     ' "answers": [{"text", "answer_start"}]}]}]}]}'
+)
+
+_ROW_HINT = (
+    '{"id": ..., "question": ..., "context": ..., "answers": {"text": [...], "answer_start": [...]}}'
+    " in each line"
 )
 
 
@@ -58,7 +68,11 @@ def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
 
     Raises MasscliError if the file is not JSON, or has another form.
     """
-    content = parse_json_at(display_path(path), corpus.read_text(path), _HINT)
+    text = corpus.read_text(path)
+    if _begins_with_question(text.split("\n", 1)[0]):
+        yield from _rows(path)
+        return
+    content = parse_json_at(display_path(path), text, _HINT)
     try:
         for article in _require_list(content["data"]):
             for paragraph in _require_list(article["paragraphs"]):
@@ -71,6 +85,42 @@ def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
         raise MasscliError(
             f"{display_path(path)}: is not a SQuAD file ({error!r})", _HINT
         ) from None
+
+
+def _begins_with_question(line: str) -> bool:
+    """Return whether the first line of a file is a question, and not (the beginning of) the whole file."""
+    # Whole files may be long lines, which need not be parsed twice.
+    if '"paragraphs"' in line or not line.rstrip().endswith("}"):
+        return False
+    try:
+        value = parse_json(line)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and "context" in value
+
+
+def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield a paragraph with one question for each line of a file in JSONL.
+
+    The answers of a line are lists of texts and of starts, both of which are empty if there is no answer.
+    Raises MasscliError for a line of another form.
+    """
+    name = display_path(path)
+    for number, row in json_lines(corpus.iter_lines(path), name):
+        question = parse_json_at(f"{name}:{number}", row, _HINT)
+        try:
+            answers = question["answers"]
+            pairs = zip(answers["text"], answers["answer_start"], strict=True)
+            spans = [{"text": text, "answer_start": start} for text, start in pairs]
+            context = question["context"]
+            if not isinstance(context, str):
+                raise TypeError("the context is not a text")
+        except (KeyError, TypeError, ValueError) as error:
+            raise MasscliError(
+                f"{name}:{number}: is not a question of SQuAD ({error!r})", _ROW_HINT
+            ) from None
+        flat = {**question, "answers": spans, "is_impossible": not spans}
+        yield {"context": context, "qas": [flat]}
 
 
 def _require_list(value: Any) -> list[Any]:

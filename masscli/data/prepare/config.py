@@ -51,12 +51,13 @@ class PreprocessConfig:
     with quotes around values. Repeatable, as are the formats below."""
     jsonl: tuple[str, ...] = ()
     """Labelled examples, as [TABLE.]SPLIT=FILE,...: one JSON object per line (for multiple choice: context,
-    choices, label)."""
+    choices, label; also CommonsenseQA, ARC and OpenBookQA)."""
     conll: tuple[str, ...] = ()
     """Labelled words, as [TABLE.]SPLIT=FILE,...: one word per line, in columns, and a blank line after each
     sentence. Also CoNLL-U."""
     squad: tuple[str, ...] = ()
-    """Extractive question answering, as [TABLE.]SPLIT=FILE,...: the JSON format of SQuAD 1.1 or 2.0."""
+    """Extractive question answering, as [TABLE.]SPLIT=FILE,...: the JSON format of SQuAD 1.1 or 2.0, or
+    a question in each line as the library `datasets` writes them."""
     swag: tuple[str, ...] = ()
     """Multiple choice, as [TABLE.]SPLIT=FILE,... in the format of SWAG: CSV (or .tsv, .jsonl) with the
     columns sent1, sent2, ending0, ending1, ... and label."""

@@ -129,6 +129,46 @@ def test_a_table_may_be_separated_by_commas(tmp_path: Path) -> None:
             list(read_records(save(path, text), "tsv"))
 
 
+def test_a_question_in_each_line_is_read_as_in_a_file_of_squad(tmp_path: Path) -> None:
+    """The library `datasets` writes SQuAD so; questions without an answer have empty lists."""
+    rows = [
+        {
+            "id": "1",
+            "title": "t",
+            "context": "a b",
+            "question": "?",
+            "answers": {"text": ["b"], "answer_start": [2]},
+        },
+        {
+            "id": "2",
+            "title": "t",
+            "context": "a b",
+            "question": "!",
+            "answers": {"text": [], "answer_start": []},
+        },
+    ]
+    lines = save(tmp_path / "x.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    questions = [
+        {
+            "id": "1",
+            "question": "?",
+            "answers": [{"text": "b", "answer_start": 2}],
+            "is_impossible": False,
+        },
+        {"id": "2", "question": "!", "answers": [], "is_impossible": True},
+    ]
+    paragraph = {"context": "a b", "qas": questions}
+    whole = save(
+        tmp_path / "x.json", json.dumps({"data": [{"paragraphs": [paragraph]}]})
+    )
+    assert list(read_records(lines, "squad")) == list(read_records(whole, "squad"))
+    broken = save(
+        tmp_path / "y.jsonl", '{"id": "1", "context": "a", "question": "?"}\n'
+    )
+    with pytest.raises(MasscliError, match=r"y.jsonl:1: is not a question of SQuAD"):
+        list(read_records(broken, "squad"))
+
+
 def test_turns_may_end_as_in_dailydialog(tmp_path: Path) -> None:
     """Each line of dialogues_text.txt ends with the mark, too."""
     path = save(

@@ -203,6 +203,49 @@ def test_they_are_learned_and_predicted_as_they_are(
     assert [row.get("id") for row in told] == (named if kind == "race" else [None] * 12)
 
 
+def test_choices_with_letters_are_read_as_they_are_distributed(tmp_path: Path) -> None:
+    """CommonsenseQA and ARC, of which some questions have digits, and the form of the library `datasets`."""
+    choices = [{"label": "A", "text": "a dog"}, {"label": "B", "text": "a cat"}]
+    digits = [{"text": "a dog", "label": "1"}, {"text": "a cat", "label": "2"}]
+    lists = {"label": ["A", "B"], "text": ["a dog", "a cat"]}
+    question = {"stem": "What barks?", "question_concept": "bark"}
+    forms = {
+        "csqa": [
+            {"answerKey": "A", "id": "x", "question": {**question, "choices": choices}},
+            {"answerKey": "2", "id": "y", "question": {**question, "choices": digits}},
+        ],
+        "datasets": [
+            {
+                "id": "x",
+                "question": "What barks?",
+                "question_concept": "bark",
+                "choices": lists,
+                "answerKey": "A",
+            },
+            {
+                "id": "y",
+                "question": "What barks?",
+                "question_concept": "bark",
+                "choices": lists,
+                "answerKey": "B",
+            },
+        ],
+    }
+    for name, rows in forms.items():
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        for record, label in zip(read_records(path, "jsonl"), "01", strict=True):
+            assert record.texts["label"] == label
+            assert record.texts["question"] == "What barks?"
+            assert record.texts["question_concept"] == "bark"
+            assert record.lists["choices"] == ["a dog", "a cat"]
+            assert record.lists["choices+question"][1] == "What barks? a cat"
+    # A test part keeps its answers back.
+    rows = [{**row, "answerKey": ""} for row in forms["datasets"]]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [record.texts["label"] for record in read_records(path, "jsonl")] == ["", ""]
+
+
 def test_a_line_of_underscores_is_one_blank(tmp_path: Path) -> None:
     article = {
         "article": "a",
