@@ -21,7 +21,8 @@ class ScoreConfig:
     RACE); in CoNLL lines it is a number (default there: the last, or 4, UPOS, in CoNLL-U)."""
     ref_format: Literal["tsv", "lines", "jsonl", "conll", "swag", "race"] | None = None
     """Format of the references (default: by the name: .tsv, .jsonl, .conll, .csv for tsv or swag, a folder
-    for race; otherwise tsv with --column, or lines)."""
+    for race; otherwise tsv with --column, or lines). Names with .sgm and .xml stand for test sets of WMT, of
+    which each translation is a reference."""
     hyp_column: str | None = None
     """Column of the hypotheses, a name or number like --column (default: the column in which `masscli
     predict` or `masscli generate` writes JSONL, TSV and CoNLL lines)."""

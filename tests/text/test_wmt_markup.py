@@ -1,0 +1,83 @@
+"""Test sets of WMT, as they are distributed, are the lines that their segments hold."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from masscli.__main__ import run as masscli
+from masscli.core.errors import MasscliError
+from masscli.text.wmt_markup import read_test_set
+
+SGML = """<refset setid="newstest2014" srclang="any" trglang="de">
+<DOC docid="a" sysid=ref>
+<p>
+<seg id="1">Peter &amp; Paul, &quot;hier&quot;</seg>
+<seg id="2"> zwei
+Zeilen </seg>
+</p>
+</DOC>
+<doc sysid="ref" docid="b"><hl><seg id="1"></seg></hl></doc>
+</refset>
+"""
+XML = """<?xml version='1.0' encoding='utf-8'?>
+<dataset id="newstest2021.en-de"><doc origlang="en" id="x">
+<src lang="en"><p><seg id="1">One</seg><seg id="2">Two</seg></p></src>
+<ref lang="de" translator="A"><p><seg id="1">Eins &lt;1&gt;</seg><seg id="2">Zwei</seg></p></ref>
+<ref lang="de" translator="C"><p><seg id="1">Ein</seg><seg id="2"/></p></ref>
+</doc><doc origlang="en" id="y">
+<src lang="en"><p><seg id="1">Three</seg></p></src>
+<ref lang="de" translator="A"><p><seg id="1">Drei</seg></p></ref>
+<ref lang="de" translator="C"><p><seg id="1">Drei!</seg></p></ref>
+</doc></dataset>
+"""
+
+
+def test_segments_are_lines(tmp_path: Path) -> None:
+    path = tmp_path / "newstest2014-ref.de.sgm.gz"
+    path.write_bytes(gzip.compress(SGML.encode()))
+    assert read_test_set(path) == {"ref": ['Peter & Paul, "hier"', "zwei Zeilen", ""]}
+    path = tmp_path / "newstest2021.en-de.xml"
+    path.write_text(XML)
+    assert read_test_set(path) == {
+        "A": ["Eins <1>", "Zwei", "Drei"],
+        "C": ["Ein", "", "Drei!"],
+    }
+
+
+def test_every_translation_is_a_reference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The score is that of the same references as lines."""
+    test_set, output = tmp_path / "x.xml", tmp_path / "hyp"
+    test_set.write_text(XML)
+    output.write_text("Eins 1\nZwei\nDrei!\n")
+    (tmp_path / "a").write_text("Eins <1>\nZwei\nDrei\n")
+    (tmp_path / "c").write_text("Ein\n\nDrei!\n")
+    scores = []
+    for references in (["x.xml"], ["a", "c"]):
+        options = [f"--ref={tmp_path / name}" for name in references]
+        assert masscli(["score", str(output), *options, "--metric", "chrf,ter"]) == 0
+        scores.append(capsys.readouterr().out)
+    assert scores[0] == scores[1]
+    assert "nrefs:2" in scores[0]
+    # Of outputs it must be clear which are meant.
+    assert masscli(["score", str(test_set), "--ref", str(tmp_path / "a")]) == 2
+    assert "x.xml: has translations of several systems: A, C" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("plain text\n", "has no segment of a translation"),
+        (XML.replace('<seg id="2"/>', ""), "3 of 'A', 2 of 'C'"),
+    ],
+)
+def test_what_is_no_test_set_is_named(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.xml"
+    path.write_text(text)
+    with pytest.raises(MasscliError, match=message) as caught:
+        read_test_set(path)
+    assert caught.value.message.startswith(f"{path}: ")
