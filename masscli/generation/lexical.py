@@ -44,12 +44,13 @@ class Progress:
         """Return the progress after the output is extended by `piece`; this object stays as it is.
 
         If the piece does not continue the phrase that was begun, that phrase is missing again, and its pieces
-        no longer count; the piece itself may begin a phrase.
+        no longer count; but the last of them and the piece, or the piece itself, may begin a phrase.
         """
         # If the phrase that was begun is broken off, its pieces no longer count.
         finished = self.pieces - len(self.begun)
-        # To go on with a phrase that was begun comes before beginning another one.
-        for begun in ((*self.begun, piece), (piece,)):
+        # The longest beginning comes first. A shorter one may lie within it: `a a b` goes on after `a a a`.
+        for first in range(len(self.begun) + 1):
+            begun = (*self.begun[first:], piece)
             if begun in self.missing:
                 place = self.missing.index(begun)
                 missing = self.missing[:place] + self.missing[place + 1 :]

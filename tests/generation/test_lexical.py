@@ -75,6 +75,29 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_outputs_with_the_phrases(
     assert len(found) == min(3, len(wanted))
 
 
+@pytest.mark.parametrize(
+    ("phrases", "output", "missing"),
+    [
+        # The phrase stands at the end of the output, behind a beginning of itself.
+        ([(1, 1, 2)], [1, 1, 1, 2], []),
+        ([(1, 2, 1, 3)], [1, 2, 1, 2, 1, 3], []),
+        # Another phrase begins within the one that is broken off.
+        ([(1, 2, 3), (2, 4)], [1, 2, 4], [(1, 2, 3)]),
+        # No piece belongs to two phrases.
+        ([(1, 2), (2, 3)], [1, 2, 3], [(2, 3)]),
+    ],
+)
+def test_a_phrase_is_seen_behind_a_part_of_it(
+    phrases: list[tuple[int, ...]], output: list[int], missing: list[tuple[int, ...]]
+) -> None:
+    progress = Progress(tuple(phrases))
+    for piece in output:
+        progress = progress.extended(piece)
+    assert list(progress.missing) == missing
+    done = sum(map(len, phrases)) - sum(map(len, missing))
+    assert progress.pieces == done + len(progress.begun)
+
+
 def test_a_narrow_beam_has_all_phrases_and_leaves_other_sentences_alone() -> None:
     phrases: list[Phrases] = [[[A, C], [B]], [], [[C, C, C]], [[A], [A]]]
     limits = [6, 6, 6, 6]
@@ -111,8 +134,9 @@ def test_progress_is_given_up_and_begun_anew() -> None:
     for piece, pieces, missing in (
         (A, 1, 3),
         (A, 2, 3),
-        (B, 1, 2),
-        (A, 2, 2),
+        # A A is given up for A B.
+        (B, 2, 2),
+        (A, 3, 2),
         (B, 3, 1),
     ):
         progress = progress.extended(piece)
