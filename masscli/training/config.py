@@ -151,7 +151,8 @@ class TrainConfig:
 
     max_tokens: int = 4096
     """Largest micro-batch in tokens, padding included: its number of examples times the tokens of the largest
-    (the longer of source and target; for choose, all its choices; for unilm and s2s, with pseudo-masks)."""
+    (the longer of source and target; for choose, all its choices; with --both-orders, both; for unilm and
+    s2s, with pseudo-masks)."""
     batch_size: int | None = None
     """Largest micro-batch in examples (default: only --max-tokens limits it)."""
     batch_size_multiple: Annotated[int, Flags("--required-batch-size-multiple")] = 1

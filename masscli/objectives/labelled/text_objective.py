@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -114,6 +115,14 @@ class TextObjective(PredictiveObjective):
             table, fields, self.reader, original.targets, self.ignored_targets
         )
         return DoubledPairsDataset(original, reverse), self.collator()
+
+    def batch_lengths(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of tokens (N,) that examples of these sizes (N, 1) take up in a batch.
+
+        With --both-orders an example is two sequences.
+        """
+        sequences = 2 if self.options.both_orders else 1
+        return sequences * sizes[:, 0]
 
     def collator(self) -> TextCollator:
         """Return the collator, which makes batches of texts."""

@@ -71,6 +71,22 @@ def test_similarity_does_not_know_the_order_of_a_pair(
         )
 
 
+def test_both_orders_of_a_pair_are_within_the_tokens_of_a_batch(
+    labelled: Path, tmp_path: Path
+) -> None:
+    options = ["--encoder-layers", "0", "--both-orders", "--max-tokens", "200"]
+    built(labelled, tmp_path / "run", *options)
+    trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
+    (stream,) = trainer.streams.values()
+    sizes = []
+    for numbers in stream.sampler.epoch():
+        batch = stream.batch_builder(numbers, 0)
+        assert len(batch.source.ids) == 2 * len(numbers)
+        sizes.append(batch.source.ids.numel())
+    # Full, but not over the limit.
+    assert 150 < max(sizes) <= 200
+
+
 @pytest.mark.parametrize("task", ["classify", "regress"])
 def test_pairs_without_an_order_are_learned_in_both(
     task: str, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
