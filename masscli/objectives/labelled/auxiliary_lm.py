@@ -24,14 +24,14 @@ LM_TERM = "lm"
 
 
 def check_auxiliary_lm(options: SequenceTaskOptions, reader: SequenceReader) -> None:
-    """Raise MasscliError if --lm-weight is above 0 but `reader` reads texts with an encoder.
+    """Raise MasscliError if --lm-weight is above 0 but an encoder reads the texts.
 
-    An encoder sees the tokens that it would have to predict.
+    An encoder sees the tokens that are to be predicted, and shows them to a decoder that attends to it.
     """
-    if options.lm_weight and reader.stack != "decoder":
+    if options.lm_weight and (reader.stack == "encoder" or reader.both_stacks):
         raise MasscliError(
-            "--lm-weight: only a decoder can be a language model",
-            "leave it out, or add --read decoder",
+            "--lm-weight: only a decoder without an encoder can be a language model",
+            "leave it out, or add --encoder-layers 0",
         )
 
 

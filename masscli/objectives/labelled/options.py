@@ -17,8 +17,8 @@ class SequenceTaskOptions(TableOptions):
     """The options of tasks whose head reads one state of each sequence."""
 
     lm_weight: float = 0.0
-    """Weight of an auxiliary loss, the language model of the same text (GPT: 0.5); the head must read a
-    decoder (--read)."""
+    """Weight of an auxiliary loss, the language model of the same text (GPT: 0.5), for a model of a decoder
+    alone."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,7 +19,7 @@ from masscli.objectives.labelled.classify import Classify
 from masscli.objectives.labelled.options import ClassifyOptions
 from masscli.objectives.objective import ObjectiveContext
 from tests.task_commands import predict, refused
-from tests.toy_tasks import ENCODER, finetune, save
+from tests.toy_tasks import ENCODER, TINY, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
@@ -152,10 +152,13 @@ def test_unknown_labels_and_columns_are_named(labelled: Path, tmp_path: Path) ->
         "leave it out",
     )
     no_model = (
-        "--lm-weight: only a decoder can be a language model",
-        "leave it out, or add --read decoder",
+        "--lm-weight: only a decoder without an encoder can be a language model",
+        "leave it out, or add --encoder-layers 0",
     )
     assert refused(*at, "--lm-weight", 0.5) == no_model
+    # On top of an encoder a decoder is shown the words that it would predict.
+    on_top = [*at[: -len(ENCODER)], *TINY, "--read", "decoder"]
+    assert refused(*on_top, "--lm-weight", 0.5) == no_model
     choose = [
         "finetune",
         labelled / "data",
