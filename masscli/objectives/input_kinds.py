@@ -193,8 +193,9 @@ class BackTranslation(InputKind):
     ) -> list[str]:
         """Return the directions of --pairs, or the one of -s and -t, or else all between the languages.
 
-        The languages are those of --langs, or all languages of the data. Raises MasscliError if there are
-        fewer than two.
+        The languages are those of --langs, or all languages of the data. If only one of -s and -t is given,
+        the directions are those with this source or target. Raises MasscliError if there are fewer than two
+        languages, or no such direction.
         """
         _refuse_tables(objective, flags)
         if flags.pairs:
@@ -207,7 +208,20 @@ class BackTranslation(InputKind):
                 "back-translation needs two languages",
                 f"add --langs; the data has {', '.join(data.languages)}",
             )
-        return _all_directions(languages)
+        directions = _all_directions(languages)
+        if flags.source_lang:
+            directions = [
+                d for d in directions if d.startswith(f"{flags.source_lang}-")
+            ]
+        elif flags.target_lang:
+            directions = [d for d in directions if d.endswith(f"-{flags.target_lang}")]
+        if not directions:
+            raise MasscliError(
+                f"no direction between {', '.join(languages)} has the language "
+                f"{flags.source_lang or flags.target_lang} of -s or -t",
+                "name one of these, or leave it out",
+            )
+        return directions
 
     def auxiliary_datasets(
         self,

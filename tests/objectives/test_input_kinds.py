@@ -44,6 +44,12 @@ OBJECTIVE: Any = SimpleNamespace(name="task", formats=("tsv", "jsonl"))
             StreamSelection(source_lang="ro", target_lang="en"),
             ["ro-en"],
         ),
+        (BACK_TRANSLATION, StreamSelection(source_lang="ro"), ["ro-en", "ro-de"]),
+        (
+            BACK_TRANSLATION,
+            StreamSelection(langs=("en", "de"), target_lang="en"),
+            ["de-en"],
+        ),
         (TABLE, StreamSelection(), ["one"]),
         (TABLE, StreamSelection(table=("two",)), ["two"]),
     ],
@@ -52,6 +58,16 @@ def test_flags_select_datasets(
     kind: InputKind, flags: StreamSelection, datasets: list[str]
 ) -> None:
     assert kind.select_datasets(OBJECTIVE, flags, DATA) == datasets
+
+
+def test_back_translation_from_a_language_that_is_not_there_is_refused() -> None:
+    with pytest.raises(MasscliError) as error:
+        BACK_TRANSLATION.select_datasets(
+            OBJECTIVE, StreamSelection(source_lang="fr"), DATA
+        )
+    assert error.value.message == (
+        "no direction between en, de, ro has the language fr of -s or -t"
+    )
 
 
 @pytest.mark.parametrize("kind", [SENTENCES, PAIRS, BACK_TRANSLATION])
