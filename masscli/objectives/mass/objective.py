@@ -166,10 +166,15 @@ class Mass(Objective):
         collator = self.collator(CodeSwitcher.from_options(self.options, data))
         if not self.options.block:
             return LineDataset([column], max_examples), collator
-        # A window gets a start and an end symbol, which need positions as well.
+        # Both stacks read a window, with special tokens that need positions as well. The end symbol of its
+        # target is never read.
         framing = self.context.framing
+        model = self.context.model
         special_tokens = framing.prefix_length + framing.suffix_length
-        max_window = self.context.model.max_positions - special_tokens
+        max_window = min(
+            model.max_positions - special_tokens,
+            model.max_target_positions - framing.target_prefix_length,
+        )
         window = self.options.window or min(DEFAULT_WINDOW, max_window)
         return TokenBlockDataset(column, window, data.vocab.eos, max_examples), collator
 

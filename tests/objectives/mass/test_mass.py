@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from dataclasses import replace
 from itertools import permutations
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
 from masscli.objectives.mass.corruption import fragment_length, mask_fragment
 from masscli.objectives.mass.options import MASS_PRESETS, MassOptions
+from tests.objectives.shared.test_segment_pairs import Text
 from tests.objectives.test_pretraining import VOCAB, objective, rngs, words
 
 PAD, BOS, EOS, UNK, MASK = range(5)
@@ -429,3 +432,21 @@ def spelt(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def test_windows_fit_both_stacks() -> None:
+    """A window of the default length, with its special tokens, has a position for each token in both stacks."""
+    made = objective("mass", preset="summarization")
+    made.context = replace(
+        made.context,
+        model=replace(made.context.model, max_positions=100, decoder_max_positions=70),
+    )
+    text = Text([[30] * 20])
+    data: Any = SimpleNamespace(
+        monolingual=lambda split, language: text, vocab=made.context.framing.vocab
+    )
+    dataset, collate = made.dataset(data, "train")
+    batch = collate([dataset[number] for number in range(3)], rngs(3))
+    assert batch.target is not None and batch.target.positions is not None
+    assert int(batch.target.positions.max()) < 70
+    assert batch.source.ids.shape[1] == 70
