@@ -8,7 +8,7 @@ fairseq are separate files (--dict); its pieces come from SentencePiece (--spm-m
 text is cut at white space. No file says how its text was prepared: see --moses and --lowercase.
 
 A folder holds config.json, model.safetensors and the vocabulary. The families are BERT, DistilBERT, RoBERTa,
-XLM-R, CamemBERT, ALBERT, ELECTRA, GPT and GPT-2, and as encoder-decoders BART, mBART, Marian (OPUS-MT),
+XLM-R, CamemBERT, ALBERT, ELECTRA, XLM, GPT and GPT-2, and as encoder-decoders BART, mBART, Marian (OPUS-MT),
 M2M100, NLLB and Pegasus. Ids are those of the published tokenizer; what only a tokenizer.json says is read
 with Hugging Face's tokenizers (pip install 'masscli[hf]').
 Weights that are missing are drawn at random and named; heads of tasks are left behind. --langs names the

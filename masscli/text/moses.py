@@ -13,6 +13,8 @@ import re
 import unicodedata
 from typing import Any
 
+MARKED_TO_PLAIN = str.maketrans("şţŞŢșțȘȚăĂâÂîÎ", "stSTstSTaAaAiI")
+"""Romanian letters with a mark, and those without it."""
 LANGUAGES_WITH_OWN_QUOTES = ("en", "cs", "cz", "de", "es", "fr")
 """Languages whose quotation marks beside commas `normalize` leaves to sacremoses, which treats them as Moses
 does. For all others sacremoses lacks Moses' rule."""
@@ -94,12 +96,29 @@ def tokenize_fsmt(line: str, language: str) -> str:
     It is Moses' tokenizer after the normalization of punctuation, with -a (words are split at dashes) and
     with names for characters that XML reserves. Characters that are not printable are removed.
     """
-    text: str = _plain_normalizer(language).normalize(line)
-    text = "".join(letter for letter in text if unicodedata.category(letter)[0] != "C")
+    text = _normalize_as_library(line, language)
     tokens: str = _tokenizer(language).tokenize(
         text, aggressive_dash_splits=True, return_str=True, escape=True
     )
     return tokens
+
+
+def tokenize_xlm(line: str, language: str) -> str:
+    """Return the tokens of a line with spaces between them, as XLMTokenizer of Hugging Face makes them.
+
+    It is sacremoses without the corrections of this module, and Romanian has no marks on letters.
+    """
+    text = _normalize_as_library(line, language)
+    if language == "ro":
+        text = text.translate(MARKED_TO_PLAIN)
+    tokens: str = _tokenizer(language).tokenize(text, return_str=True, escape=False)
+    return tokens
+
+
+def _normalize_as_library(line: str, language: str) -> str:
+    """Return a line as tokenizers of Hugging Face normalize it, without characters that are not printable."""
+    text: str = _plain_normalizer(language).normalize(line)
+    return "".join(letter for letter in text if unicodedata.category(letter)[0] != "C")
 
 
 def detokenize_fsmt(line: str, language: str) -> str:

@@ -17,14 +17,20 @@ from typing import Literal
 from masscli.text import moses
 
 CEDILLAS_TO_COMMAS = str.maketrans("şţŞŢ", "șțȘȚ")
-MARKED_TO_PLAIN = str.maketrans("şţŞŢșțȘȚăĂâÂîÎ", "stSTstSTaAaAiI")
 
 PublishedRules = Literal[
-    "strip-accents", "keep-accents", "albert", "albert-keep-accents", "fsmt"
+    "strip-accents",
+    "keep-accents",
+    "albert",
+    "albert-keep-accents",
+    "fsmt",
+    "xlm",
+    "xlm-keep-accents",
 ]
 """Rules of an imported tokenizer. BERT's either removes accents or keeps them; ALBERT's (`albert`, which
 removes accents, and `albert-keep-accents`) also replaces quotation marks of TeX; FSMT's are those of Moses
-with names for characters that XML reserves (`&apos;`), and they split words at dashes."""
+with names for characters that XML reserves (`&apos;`), and they split words at dashes; those of
+XLMTokenizer are those of Moses, after which it lower-cases text and removes accents (`xlm`) or does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,10 @@ class TextPreprocessing:
             lines = [_as_albert(line, self.published == "albert") for line in lines]
         if self.published == "fsmt":
             lines = [moses.tokenize_fsmt(line, language) for line in lines]
+        if self.published in ("xlm", "xlm-keep-accents"):
+            lines = [moses.tokenize_xlm(line, language) for line in lines]
+        if self.published == "xlm":
+            lines = [_lower_without_accents(line) for line in lines]
         # The tokenizer knows abbreviations by their case, so it comes before lower-casing.
         if self.moses:
             lines = [moses.tokenize(line, language) for line in lines]
@@ -75,19 +85,19 @@ class TextPreprocessing:
         if self.romanian is None or language != "ro":
             return lines
         # Composed letters (NFC) are what the tables have.
-        table = MARKED_TO_PLAIN
+        table = moses.MARKED_TO_PLAIN
         if self.romanian == "commas":
             table = CEDILLAS_TO_COMMAS
         return [unicodedata.normalize("NFC", line).translate(table) for line in lines]
 
     def undo(self, line: str, language: str) -> str:
-        """Return a line detokenized by the Moses rules of its language, if `moses` is set, or by FSMT's.
+        """Return a line detokenized by the Moses rules of its language if it was tokenized so, or by FSMT's.
 
         Lower-casing, normalized punctuation and replaced letters cannot be undone.
         """
         if self.published == "fsmt":
             return moses.detokenize_fsmt(line, language)
-        if not self.moses:
+        if not self.moses and self.published not in ("xlm", "xlm-keep-accents"):
             return line
         return moses.detokenize(line, language)
 
@@ -103,6 +113,14 @@ def _as_albert(line: str, strip_accents: bool) -> str:
         ]
         line = "".join(letters)
     return line
+
+
+def _lower_without_accents(line: str) -> str:
+    """Return a line in lower case without accents, as XLM's lowercase_and_remove_accent.py makes it."""
+    decomposed = unicodedata.normalize("NFD", line.lower())
+    letters = [letter for letter in decomposed if unicodedata.category(letter) != "Mn"]
+    # What has lost its accent may have a form in lower case.
+    return "".join(letters).lower()
 
 
 def has_moses_rules(language: str) -> bool:

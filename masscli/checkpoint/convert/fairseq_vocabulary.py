@@ -105,7 +105,7 @@ def read_fairseq_vocabulary(
     tokenizer = Tokenizer.from_bytes(
         request.path,
         pack_two_vocabularies(source, target),
-        _preprocessing(request),
+        request.preprocessing,
         names,
     ).with_own_ranges()
     tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos)
@@ -116,10 +116,6 @@ def read_fairseq_vocabulary(
         counts.append(f"{len(pieces[stack]):,} of {language}")
     note = f"two vocabularies: {' and '.join(counts)} pieces, {_how_cut(request)}"
     return FairseqVocabulary(tokenizer, own_rows, [note])
-
-
-def _preprocessing(request: ImportRequest) -> TextPreprocessing:
-    return TextPreprocessing(moses=request.moses, lowercase=request.lowercase)
 
 
 def _shared_tokenizer(
@@ -139,7 +135,7 @@ def _shared_tokenizer(
             number = pieces.index(tags.of_language[language])
             tag_ids[language_piece(language)] = number
     data = _pack(request, pieces, tag_ids)
-    tokenizer = Tokenizer.from_bytes(request.path, data, _preprocessing(request), names)
+    tokenizer = Tokenizer.from_bytes(request.path, data, request.preprocessing, names)
     # Symbols that masscli adds behind the dictionary are never predicted: the model did not learn them.
     tokenizer = tokenizer.with_card_fields(
         decoder_start=tokenizer.vocab.eos, predicted_ids=(0, len(pieces))

@@ -25,6 +25,7 @@ from masscli.core.json_text import parse_json
 from masscli.text.corpus import read_regular_text
 
 CONFIG = "config.json"
+ADAPTER = "adapter_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLE = "pytorch_model.bin"
@@ -36,16 +37,31 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = parse_json(read_regular_text(path))
     except FileNotFoundError:
-        hint = "name a folder as Hugging Face distributes it; nothing is downloaded"
-        # A run has `checkpoints`, and a checkpoint its state.
-        if any((path.parent / name).exists() for name in ("checkpoints", "state.json")):
-            hint = "a run of masscli need not be imported: every command accepts it"
-        raise MasscliError(f"{path}: no such file", hint) from None
+        raise MasscliError(f"{path}: no such file", _missing_hint(path)) from None
     except (OSError, ValueError) as error:
         raise MasscliError(f"{path}: cannot be read ({error})") from None
     if not isinstance(content, dict):
         raise MasscliError(f"{path}: is not a JSON object")
     return content
+
+
+def _missing_hint(path: Path) -> str:
+    """Return what to do if the file `path` is missing, going by what its folder holds instead."""
+    folder = path.parent
+    # A run has `checkpoints`, and a checkpoint its state.
+    if any((folder / name).exists() for name in ("checkpoints", "state.json")):
+        return "a run of masscli need not be imported: every command accepts it"
+    if (folder / ADAPTER).exists():
+        return (
+            "an adapter (PEFT) has to be merged into its model before: "
+            "merge_and_unload().save_pretrained(FOLDER)"
+        )
+    # A folder of a cache has its files in snapshots/HASH, and one of a trainer in checkpoint-N.
+    inside = sorted([*folder.glob(f"*/{path.name}"), *folder.glob(f"*/*/{path.name}")])
+    if inside:
+        found = ", ".join(str(file.parent) for file in inside[:3])
+        return f"name the folder that holds it: {found}"
+    return "name a folder as Hugging Face distributes it; nothing is downloaded"
 
 
 def read_json_if_present(path: Path) -> dict[str, Any]:
@@ -88,9 +104,16 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
             )
         if (folder / name).is_file():
             return folder / name, _load(folder / name, _load_pickle)
+    # Variants have another name, such as model.fp16.safetensors.
+    variants = sorted(file.name for file in folder.glob("*.safetensors"))
+    if variants:
+        raise MasscliError(
+            f"{folder}: has no {WEIGHTS}, but {', '.join(variants[:3])}",
+            f"give the weights of the model the name {WEIGHTS}",
+        )
     raise MasscliError(
         f"{folder}: has no {WEIGHTS}",
-        "weights of TensorFlow and Flax cannot be imported",
+        "weights of TensorFlow, Flax, ONNX and GGUF cannot be imported",
     )
 
 

@@ -20,6 +20,7 @@ from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
+from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 
 
@@ -52,14 +53,26 @@ class ImportRequest:
     """Whether the model's text is tokenized by Moses' rules (--moses)."""
     lowercase: bool = False
     """Whether the model's text is lower-cased (--lowercase)."""
+    own_preprocessing: TextPreprocessing | None = None
+    """What the model's own tokenizer does with text, if its files say so, in the place of --moses and
+    --lowercase."""
     bos: bool = False
     """Whether BART's sources and outputs begin with `<s>` although it was fine-tuned without it (--bos)."""
+
+    @property
+    def preprocessing(self) -> TextPreprocessing:
+        """What is done with text before it is cut into pieces."""
+        if self.own_preprocessing is not None:
+            return self.own_preprocessing
+        return TextPreprocessing(moses=self.moses, lowercase=self.lowercase)
 
     def text_note(self) -> str:
         """Return the end of a note that says whether text is tokenized by Moses' rules, and lower-cased.
 
         Only these options determine it, not the file; the note lets the user see a wrong choice.
         """
+        if self.own_preprocessing is not None:
+            return "text is prepared as its own tokenizer does"
         moses = "not tokenized (see --moses)"
         if self.moses:
             moses = "tokenized by Moses' rules (--moses)"
@@ -112,18 +125,21 @@ class TensorTable:
     """
 
     def __init__(self, path: Path, tensors: Mapping[str, Any]) -> None:
-        """Make a table of the tensors of the file `path`, which errors name.
+        """Make a table of the tensors of the file `path`, read or not yet read; errors name the file.
 
         Raises MasscliError if anything in `tensors` is not a tensor, or if two have the same name.
         """
         self._path = path
         for name, tensor in tensors.items():
-            if not isinstance(name, str) or not isinstance(tensor, StoredTensor):
+            is_tensor = isinstance(tensor, (StoredTensor, Tensor))
+            if not isinstance(name, str) or not is_tensor:
                 raise MasscliError(
                     f"{path}: {name!r} is not a tensor",
                     "expected the weights of a model",
                 )
-        self._tensors: dict[str, StoredTensor] = without_wrapper(tensors, str(path))
+        self._tensors: dict[str, StoredTensor | Tensor] = without_wrapper(
+            tensors, str(path)
+        )
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
@@ -134,7 +150,7 @@ class TensorTable:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor without taking it. Raises MasscliError if it is missing."""
-        return self._require(name).shape
+        return tuple(self._require(name).shape)
 
     def take(self, name: str) -> Tensor:
         """Remove a tensor from the table and return it in float32.
@@ -142,7 +158,10 @@ class TensorTable:
         Raises MasscliError if it is missing, if the file is damaged, or if it holds other than finite
         floating-point numbers.
         """
-        tensor = to_float32(name, self._require(name).read(), str(self._path))
+        stored = self._require(name)
+        if isinstance(stored, StoredTensor):
+            stored = stored.read()
+        tensor = to_float32(name, stored, str(self._path))
         del self._tensors[name]
         return tensor
 
@@ -193,7 +212,7 @@ class TensorTable:
                 "a model with other parts than the published ones cannot be imported",
             )
 
-    def _require(self, name: str) -> StoredTensor:
+    def _require(self, name: str) -> StoredTensor | Tensor:
         if name not in self._tensors:
             raise MasscliError(
                 f"{self._path}: has no tensor {name}",

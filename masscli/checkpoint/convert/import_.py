@@ -10,6 +10,7 @@ from typing import Any
 
 from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import RunState
+from masscli.checkpoint.convert import xlm_folder
 from masscli.checkpoint.convert.attribution import read_attribution
 from masscli.checkpoint.convert.families import FAMILIES, Family
 from masscli.checkpoint.convert.folder import CONFIG, read_json, read_weights
@@ -55,11 +56,16 @@ def import_folder(
         return import_seq2seq(
             folder, config, output, languages, allow_pickle, given_vocabulary
         )
-    family = _family(folder, config.get("model_type"))
+    is_xlm = config["model_type"] == xlm_folder.MODEL_TYPE
+    family = None if is_xlm else _family(folder, config["model_type"])
     if given_vocabulary is not None:
         raise MasscliError(
             f"--spm-model: {folder} is no translator, for which alone it has a meaning",
             "leave it out",
+        )
+    if family is None:
+        return xlm_folder.import_xlm_folder(
+            folder, config, output, languages, allow_pickle
         )
     weights_path, weights = read_weights(folder, allow_pickle)
     tensors = normalize_names(family, weights, str(weights_path))
@@ -139,6 +145,7 @@ def _type_of_class(config: Mapping[str, Any]) -> str | None:
     if not isinstance(classes, list) or not classes or not isinstance(classes[0], str):
         return None
     prefixes = {family.full_class: family.model_type for family in FAMILIES.values()}
+    prefixes[xlm_folder.FULL_CLASS] = xlm_folder.MODEL_TYPE
     prefixes |= {
         family.full_class: family.model_type for family in SEQ2SEQ_FAMILIES.values()
     }
@@ -151,13 +158,15 @@ def _type_of_class(config: Mapping[str, Any]) -> str | None:
 def _class_prefix(class_name: str) -> str:
     """Return how the names of all classes of a family begin, such as `Bert` of `BertForMaskedLM`."""
     return re.sub(
-        "(For[A-Z]|LMHeadModel|MTModel|DoubleHeadsModel|Model).*", "", class_name
+        "(For[A-Z]|With[A-Z]|LMHeadModel|MTModel|DoubleHeadsModel|Model).*",
+        "",
+        class_name,
     )
 
 
 def _family(folder: Path, model_type: object) -> Family:
     """Return the family of the `model_type` in config.json. Raises MasscliError if it is None or unknown."""
-    known = ", ".join([*FAMILIES, *SEQ2SEQ_FAMILIES])
+    known = ", ".join([*FAMILIES, xlm_folder.MODEL_TYPE, *SEQ2SEQ_FAMILIES])
     if model_type is None:
         raise MasscliError(
             f"{folder / CONFIG}: has no model_type", f"add it: one of {known}"

@@ -50,6 +50,17 @@ def import_file(
             "expected a file of fairseq, XLM or MASS",
         )
     convert = _converter(request, family, content)
+    model = use_converter(convert, request, content)
+    return save_foreign(model, request.path, output)
+
+
+def use_converter(
+    convert: Converter, request: ImportRequest, content: Mapping[str, Any]
+) -> ForeignModel:
+    """Return the model that `convert` makes of the content of a file.
+
+    Raises MasscliError if it is damaged, or if the model is not supported or lacks a tensor.
+    """
     try:
         model = convert(request, content)
     except (ConfigError, TypeError, ValueError) as error:
@@ -65,25 +76,39 @@ def import_file(
             "is the file damaged?",
         ) from None
     check_tensors(model, request.path)
+    return model
+
+
+def save_foreign(
+    model: ForeignModel,
+    path: Path,
+    output: Path,
+    attribution: tuple[str, ...] = (),
+) -> tuple[Path, list[str]]:
+    """Save a model that was read from `path` as the new run `output`; return its checkpoint, and notes.
+
+    `attribution` says where the model comes from, see `read_attribution`.
+    """
     settings = {"save_dir": str(output), "stream": model.streams}
     recipe = replace(from_dict(Recipe, settings), model=model.config)
     state = RunState(
         languages=model.languages,
         vocab_fingerprint=model.tokenizer.vocab.fingerprint,
         generation={name: str(value) for name, value in model.generation.items()},
+        attribution=attribution,
     )
-    path = saving.save_new_run(
+    checkpoint = saving.save_new_run(
         output, recipe, state, model.tokenizer, model.tensors, {}
     )
     notes = [
-        f"{model.title}: {len(model.tensors)} tensors from {request.path}",
+        f"{model.title}: {len(model.tensors)} tensors from {path}",
         *model.notes,
     ]
     if lacks_capitals(model.tokenizer):
         notes.append(
             "warning: the vocabulary has no capital letters, which will be unknown: add --lowercase"
         )
-    return path, notes
+    return checkpoint, notes
 
 
 def _refuse_safetensors(path: Path) -> None:

@@ -32,7 +32,6 @@ from masscli.text.bpe_codes import (
     read_merges,
 )
 from masscli.text.dictionary_model import pack_dictionary
-from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 
 TITLE = "XLM"
@@ -181,9 +180,10 @@ def _tokenizer(
             f"vocabulary: {len(pieces):,} pieces, cut at white space: the file has no BPE codes. Give them "
             "with --bpe-codes, or text that applybpe has cut into pieces"
         ]
-    preprocessing = TextPreprocessing(moses=request.moses, lowercase=request.lowercase)
     notes[0] += f"; {request.text_note()}"
-    tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, languages)
+    tokenizer = Tokenizer.from_bytes(
+        request.path, data, request.preprocessing, languages
+    )
     # The dictionary has <s>, but every text of XLM begins with </s>.
     return tokenizer.with_card_fields(bos=EOS_ID, predicted_ids=(0, len(pieces))), notes
 
@@ -267,6 +267,7 @@ def _config(
         "cross_output": cross_output,
         "positions": positions,
         "sinusoids": sinusoid_layout,
+        "norm_eps": params.get("layer_norm_eps", 1e-12),
         "dropout": params.get("dropout", 0.1),
         "attention_dropout": params.get("attention_dropout", 0.1),
     }

@@ -680,7 +680,7 @@ def test_a_pickle_is_refused_or_read_for_tensors_alone(tmp_path: Path) -> None:
 
 KNOWN = (
     "bert, roberta, xlm-roberta, camembert, distilbert, albert, electra, openai-gpt, gpt2, "
-    "marian, fsmt, m2m_100, pegasus, bart, mbart"
+    "xlm, marian, fsmt, m2m_100, pegasus, bart, mbart"
 )
 CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
 
@@ -809,7 +809,7 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     assert complaint() == (
         f"{tmp_path}: has no model.safetensors",
-        "weights of TensorFlow and Flax cannot be imported",
+        "weights of TensorFlow, Flax, ONNX and GGUF cannot be imported",
     )
     (tmp_path / "config.json").write_text('{"model_type": "\\ud800"}')
     assert complaint()[0].startswith(f"{tmp_path / 'config.json'}: cannot be read (")
@@ -967,6 +967,27 @@ def test_an_output_layer_of_its_own_comes_back(kind: str, tmp_path: Path) -> Non
     assert found.recipe.model.tie_output is (kind not in names)
     export_checkpoint(tmp_path / "run", tmp_path / "back", None)
     assert_same_tensors(load_file(tmp_path / "back" / "model.safetensors"), weights)
+
+
+def test_folders_that_hold_something_else_are_told_what_to_do(tmp_path: Path) -> None:
+    for place in ("cache/snapshots/abc", "trainer/checkpoint-500"):
+        (tmp_path / place).mkdir(parents=True)
+        write(tmp_path / place, "bert")
+    for name, inside in (("cache", "snapshots/abc"), ("trainer", "checkpoint-500")):
+        folder = tmp_path / name
+        message, hint = error_of(lambda at=folder: import_run(at, tmp_path / "run"))
+        assert message == f"{folder / 'config.json'}: no such file"
+        assert hint == f"name the folder that holds it: {folder / inside}"
+    write(tmp_path / "variant", "bert")
+    weights = tmp_path / "variant" / "model.safetensors"
+    weights.rename(weights.with_name("model.fp16.safetensors"))
+    message, hint = error_of(lambda: import_run(tmp_path / "variant", tmp_path / "run"))
+    assert message.endswith("has no model.safetensors, but model.fp16.safetensors")
+    assert hint == "give the weights of the model the name model.safetensors"
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    _, hint = error_of(lambda: import_run(tmp_path / "adapter", tmp_path / "run"))
+    assert "merge_and_unload" in str(hint)
 
 
 def test_mistakes_on_the_command_line(

@@ -1,0 +1,201 @@
+"""Import XLM from a folder of Hugging Face's library, as the file of XLM that it was converted from.
+
+Tensors have XLM's names with `transformer.` before them. The dictionary is vocab.json, in which a piece that
+ends a word has `</w>` behind it, where XLM's own has `@@` behind all others; merges.txt are the codes of
+fastBPE. Text is normalized and tokenized by Moses' rules; then most models lower-case it and remove accents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from masscli.checkpoint.convert.attribution import read_attribution
+from masscli.checkpoint.convert.folder import (
+    CONFIG,
+    read_flag,
+    read_json,
+    read_json_if_present,
+    read_weights,
+)
+from masscli.checkpoint.convert.foreign import ImportRequest
+from masscli.checkpoint.convert.import_file import save_foreign, use_converter
+from masscli.checkpoint.convert.published import without_wrapper
+from masscli.checkpoint.convert.xlm import convert_xlm
+from masscli.core.errors import MasscliError
+from masscli.text.bpe_codes import WORD_END, XLM_SPECIAL_PIECES
+from masscli.text.markers import BPE_CONTINUATION
+from masscli.text.preprocessing import TextPreprocessing
+
+MODEL_TYPE = "xlm"
+FULL_CLASS = "XLMWithLMHeadModel"
+VOCABULARY, MERGES, SETTINGS = "vocab.json", "merges.txt", "tokenizer_config.json"
+BOS_ID = XLM_SPECIAL_PIECES.index("<s>")
+_BODY = "transformer."
+_HEAD = "pred_layer."
+_BODY_PARTS = (
+    "embeddings.",
+    "position_embeddings.",
+    "lang_embeddings.",
+    "layer_norm",
+    "attentions.",
+    "ffns.",
+    "memories.",
+    "encoder_attn.",
+)
+"""How the names of tensors begin that XLM itself has, besides its output layer."""
+OTHER_TOKENIZERS = {"ja": "KyTea", "th": "PyThaiNLP", "zh": "jieba"}
+"""Programs with which XLMTokenizer splits text into words, by the languages that Moses' rules are not for."""
+_REQUIRED = {"causal": False, "is_encoder": True, "asm": False}
+"""Settings of config.json with the only value that can be imported."""
+
+
+def import_xlm_folder(
+    folder: Path,
+    config: Mapping[str, Any],
+    output: Path,
+    languages: Sequence[str],
+    allow_pickle: bool,
+) -> tuple[Path, list[str]]:
+    """Import the XLM in `folder` as the run `output`; return the path of its checkpoint, and notes.
+
+    `config` is the content of its config.json, and `languages` are those that the user names. The run knows
+    all languages of the model. Raises MasscliError if a file is missing, damaged or does not fit.
+    """
+    for key, only in _REQUIRED.items():
+        if read_flag(config, key, only, folder / CONFIG) is not only:
+            raise MasscliError(
+                f"{folder / CONFIG}: {key} is {not only}",
+                f"only XLM whose {key} is {only} can be imported",
+            )
+    weights_path, weights = read_weights(folder, allow_pickle)
+    tensors, notes = _own_tensors(weights, str(weights_path))
+    content = {
+        "model": tensors,
+        "dico_id2word": _dictionary(folder),
+        "params": _params(folder, config, languages),
+    }
+    request = ImportRequest(
+        weights_path,
+        bpe_codes=_present(folder / MERGES),
+        own_preprocessing=_preprocessing(folder),
+    )
+    model = use_converter(convert_xlm, request, content)
+    for language in languages:
+        known = model.tokenizer.vocab.languages
+        if language not in known:
+            raise MasscliError(
+                f"{folder}: has no language {language!r}",
+                f"--langs {','.join(known)}",
+            )
+    for language in languages:
+        if language in OTHER_TOKENIZERS:
+            notes.append(
+                f"text of {language} is tokenized by Moses' rules, where XLMTokenizer uses "
+                f"{OTHER_TOKENIZERS[language]}"
+            )
+    # XLM begins every text with </s>, but XLMTokenizer with <s>.
+    model = replace(
+        model,
+        tokenizer=model.tokenizer.with_card_fields(bos=BOS_ID),
+        notes=[*model.notes, *notes],
+    )
+    return save_foreign(
+        model, weights_path, output, attribution=read_attribution(folder, config)
+    )
+
+
+def _present(path: Path) -> Path:
+    """Return `path`. Raises MasscliError if there is no such file."""
+    if not path.is_file():
+        raise MasscliError(
+            f"{path.parent}: has no {path.name}",
+            f"an XLMTokenizer needs {VOCABULARY} and {MERGES}",
+        )
+    return path
+
+
+def _own_tensors(
+    weights: Mapping[str, Tensor], path: str
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors of a folder under XLM's names, and notes on those that are missing or left behind.
+
+    A model without the output layer, such as a classifier, gets one with a bias of 0. Raises MasscliError,
+    which names `path`, if two tensors have one name.
+    """
+    tensors = {}
+    heads = []
+    for name, tensor in without_wrapper(weights, path).items():
+        own = name.removeprefix(_BODY)
+        if own.startswith((*_BODY_PARTS, _HEAD)):
+            tensors[own] = tensor
+        # A buffer that counts positions is no weight.
+        elif not own.endswith("position_ids"):
+            heads.append(name)
+    notes = [f"left behind: {', '.join(sorted(heads))}"] if heads else []
+    embeddings = tensors.get("embeddings.weight")
+    if embeddings is None:
+        return tensors, notes
+    # Tied weights are stored once.
+    tensors.setdefault(f"{_HEAD}proj.weight", embeddings)
+    if f"{_HEAD}proj.bias" not in tensors:
+        tensors[f"{_HEAD}proj.bias"] = torch.zeros(len(embeddings))
+        notes.append("it has no output layer: new is a bias of 0 on tied weights")
+    return tensors, notes
+
+
+def _dictionary(folder: Path) -> dict[int, str]:
+    """Return the piece of each id, spelled as in XLM's own dictionary, from vocab.json.
+
+    Raises MasscliError if the file is missing or damaged.
+    """
+    path = _present(folder / VOCABULARY)
+    pieces = {}
+    for piece, number in read_json(path).items():
+        if type(number) is not int:
+            raise MasscliError(f"{path}: {piece!r} has the id {number!r}")
+        if piece in XLM_SPECIAL_PIECES:
+            pieces[number] = piece
+        elif piece.endswith(WORD_END):
+            pieces[number] = piece.removesuffix(WORD_END)
+        else:
+            pieces[number] = piece + BPE_CONTINUATION
+    return pieces
+
+
+def _params(
+    folder: Path, config: Mapping[str, Any], languages: Sequence[str]
+) -> dict[str, Any]:
+    """Return the options of a training by XLM that say the same as config.json, whose content is `config`.
+
+    Raises MasscliError if it does not name the languages of a model with several, and `languages` are not as
+    many.
+    """
+    params = dict(config)
+    params["share_inout_emb"] = read_flag(
+        config, "tie_word_embeddings", True, folder / CONFIG
+    )
+    if config.get("lang2id"):
+        return params
+    count = config.get("n_langs", 1)
+    if count != len(languages):
+        raise MasscliError(
+            f"{folder / CONFIG}: does not name its {count} languages (lang2id)",
+            "name them in their order with --langs",
+        )
+    params["lang2id"] = {language: number for number, language in enumerate(languages)}
+    return params
+
+
+def _preprocessing(folder: Path) -> TextPreprocessing:
+    """Return what XLMTokenizer does with text before it is cut into pieces."""
+    settings = read_json_if_present(folder / SETTINGS)
+    removes_accents = read_flag(
+        settings, "do_lowercase_and_remove_accent", True, folder / SETTINGS
+    )
+    return TextPreprocessing(published="xlm" if removes_accents else "xlm-keep-accents")

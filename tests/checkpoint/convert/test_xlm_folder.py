@@ -1,0 +1,181 @@
+"""XLM as Hugging Face's library has it: the same model as in a file of XLM."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.foreign import ImportRequest
+from masscli.checkpoint.convert.import_ import import_folder
+from masscli.checkpoint.convert.import_file import import_file
+from masscli.core.errors import MasscliError
+from tests.peers.small_files import XLM_SPECIAL, xlm_stack
+
+pytestmark = pytest.mark.usefixtures("no_sync")
+# Pieces that end a word, with the others behind them; of fastBPE these have @@, and of the library those </w>.
+ENDS = ["a", "b", "c", "é", "cab", ".", ","]
+OTHERS = ["a", "b", "c", "ca"]
+MERGES = "c a 9\nca b</w> 5\n"
+LANGUAGES = {"de": 0, "en": 1}
+
+
+def write_folder(folder: Path, state: dict[str, Tensor], **config: Any) -> Path:
+    folder.mkdir()
+    pieces = [*XLM_SPECIAL, *(f"{piece}</w>" for piece in ENDS), *OTHERS]
+    ids = {piece: number for number, piece in enumerate(pieces)}
+    (folder / "vocab.json").write_text(json.dumps(ids))
+    (folder / "merges.txt").write_text(MERGES)
+    given = {
+        "model_type": "xlm",
+        "n_heads": 2,
+        "n_langs": 2,
+        "lang2id": LANGUAGES,
+        "gelu_activation": True,
+        **config,
+    }
+    (folder / "config.json").write_text(json.dumps(given))
+    tensors = {}
+    for name, tensor in state.items():
+        # A tied weight is stored once.
+        if name != "pred_layer.proj.weight":
+            own = name if name.startswith("pred_layer") else f"transformer.{name}"
+            tensors[own] = tensor
+    tensors["transformer.position_ids"] = torch.arange(100)[None]
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def state() -> dict[str, Tensor]:
+    torch.manual_seed(1)
+    words = len(XLM_SPECIAL) + len(ENDS) + len(OTHERS)
+    return xlm_stack(8, 2, words, len(LANGUAGES), "", True)
+
+
+def test_a_folder_is_the_file_that_it_was_made_from(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    pieces = [*XLM_SPECIAL, *ENDS, *(f"{piece}@@" for piece in OTHERS)]
+    content = {
+        "model": state,
+        "dico_id2word": dict(enumerate(pieces)),
+        "params": {"n_heads": 2, "lang2id": LANGUAGES, "gelu_activation": True},
+    }
+    torch.save(content, tmp_path / "xlm.pth")
+    (tmp_path / "codes").write_text(MERGES)
+    request = ImportRequest(tmp_path / "xlm.pth", bpe_codes=tmp_path / "codes")
+    path, _ = import_file(request, None, tmp_path / "of-file")
+    wanted = Checkpoint.open(path)
+    folder = write_folder(tmp_path / "hf", state)
+    path, _ = import_folder(folder, tmp_path / "run", ["en"], allow_pickle=False)
+    found = Checkpoint.open(path)
+    assert found.recipe.model == wanted.recipe.model
+    assert found.weights().keys() == wanted.weights().keys()
+    for name, tensor in wanted.weights().items():
+        assert torch.equal(found.weights()[name], tensor), name
+    # The library begins a text with <s>, and XLM itself with </s>.
+    assert (found.framing().source_start("en"), found.tokenizer().vocab.eos) == (0, 1)
+    assert wanted.framing().source_start("en") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "pieces"),
+    [
+        ({}, "Cab, Bé.", "cab , b@@ <unk> ."),
+        ({"do_lowercase_and_remove_accent": True}, "caé", "ca@@ <unk>"),
+        ({"do_lowercase_and_remove_accent": False}, "caé", "ca@@ é"),
+        # An abbreviation at the end of a line keeps its full stop, and a full stop of Chinese becomes one.
+        ({}, "a.c.", "a@@ <unk> c@@ ."),
+        ({}, "cab\u3002", "cab ."),
+    ],
+)
+def test_text_is_prepared_as_its_tokenizer_does(
+    settings: dict[str, bool],
+    text: str,
+    pieces: str,
+    state: dict[str, Tensor],
+    tmp_path: Path,
+) -> None:
+    folder = write_folder(tmp_path / "hf", state)
+    if settings:
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    path, _ = import_folder(folder, tmp_path / "run", ["en"], allow_pickle=False)
+    tokenizer = Checkpoint.open(path).tokenizer()
+    found = tokenizer.ids_to_pieces(tokenizer.encode(text, "en"))
+    # Without accents é is e, which the vocabulary lacks.
+    assert " ".join(found) == pieces
+
+
+def test_a_classifier_has_its_body_taken(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    body = {name: t for name, t in state.items() if not name.startswith("pred_layer")}
+    folder = write_folder(tmp_path / "hf", body, architectures=["X"], lang2id=None)
+    path = folder / "model.safetensors"
+    from safetensors.torch import load_file
+
+    save_file({**load_file(path), "sequence_summary.summary.bias": torch.ones(3)}, path)
+    _, notes = import_folder(folder, tmp_path / "run", ["en", "zh"], False)
+    text = "\n".join(notes)
+    assert "left behind: sequence_summary.summary.bias" in text
+    assert "a bias of 0" in text
+    assert "text of zh is tokenized by Moses' rules, where XLMTokenizer uses jieba" in (
+        text
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "languages", "message"),
+    [
+        ({"causal": True}, ["en"], "causal is True"),
+        ({"is_encoder": False}, ["en"], "is_encoder is False"),
+        ({"asm": True}, ["en"], "asm is True"),
+        ({"lang2id": None}, ["en"], "does not name its 2 languages"),
+        ({}, ["fr"], "has no language 'fr'"),
+        ({"use_memory": True}, ["en"], "memory layers"),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    config: dict[str, Any],
+    languages: list[str],
+    message: str,
+    state: dict[str, Tensor],
+    tmp_path: Path,
+) -> None:
+    folder = write_folder(tmp_path / "hf", state, **config)
+    with pytest.raises(MasscliError, match=message):
+        import_folder(folder, tmp_path / "run", languages, allow_pickle=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_that_are_missing_are_named(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    for name in ("vocab.json", "merges.txt"):
+        folder = write_folder(tmp_path / name, state)
+        (folder / name).unlink()
+        with pytest.raises(MasscliError, match=f"has no {name}"):
+            import_folder(folder, tmp_path / "run", ["en"], allow_pickle=False)
+
+
+def test_a_file_of_2019_has_no_model_type(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    folder = write_folder(
+        tmp_path / "hf",
+        state,
+        model_type=None,
+        architectures=["XLMWithLMHeadModel"],
+    )
+    config = json.loads((folder / "config.json").read_text())
+    del config["model_type"]
+    (folder / "config.json").write_text(json.dumps(config))
+    path, _ = import_folder(folder, tmp_path / "run", ["en"], allow_pickle=False)
+    assert Checkpoint.open(path).recipe.model.encoder_layers == 2
