@@ -25,6 +25,7 @@ Examples:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -138,7 +139,9 @@ def _report_scores(
 ) -> None:
     from masscli.reporting.score_log import (
         compare_with_baseline,
-        read_scores,
+        latest_scores,
+        read_all_scores,
+        replaced_scores,
         summarise,
     )
     from masscli.reporting.score_table import markdown_table, plot_summaries
@@ -152,7 +155,17 @@ def _report_scores(
             "--x: is for --plot and --html",
             "masscli report scores.jsonl --html k.html --x k",
         )
-    logged = read_scores(scores)
+    all_scores = read_all_scores(scores)
+    logged = latest_scores(all_scores)
+    replaced = replaced_scores(all_scores)
+    if replaced:
+        tags = " ".join(f"{name}={value}" for name, value in replaced[0].tags)
+        print(
+            f"warning: {scores}: {len(replaced)} scores do not count, since a later one has the same tags, "
+            f"such as {replaced[0].metric} {replaced[0].value:.2f} of {tags or 'no tag'}; "
+            "tell them apart with --tag seed=N",
+            file=sys.stderr,
+        )
     summaries = summarise(logged)
     tests = {}
     if baseline:

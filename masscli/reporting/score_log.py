@@ -112,10 +112,41 @@ def append_scores(path: Path, scores: Sequence[LoggedScore]) -> None:
 def read_scores(path: Path) -> list[LoggedScore]:
     """Read a log of scores. Of several scores with equal metric and tags only the last one is returned.
 
+    Raises MasscliError as `read_all_scores` does.
+    """
+    return latest_scores(read_all_scores(path))
+
+
+def latest_scores(scores: Sequence[LoggedScore]) -> list[LoggedScore]:
+    """Return the last score of each metric and tags."""
+    latest: dict[tuple[str, Tags], LoggedScore] = {}
+    for score in scores:
+        latest[score.metric, score.tags] = score
+    return list(latest.values())
+
+
+def replaced_scores(scores: Sequence[LoggedScore]) -> list[LoggedScore]:
+    """Return the scores that a later one of the same metric and tags, with another value, stands for.
+
+    A command that is repeated logs the same value again; another value was measured on something else, of
+    which a tag would tell.
+    """
+    later: dict[tuple[str, Tags], float] = {}
+    replaced = []
+    for score in reversed(scores):
+        value = later.setdefault((score.metric, score.tags), score.value)
+        if value != score.value:
+            replaced.append(score)
+    return replaced[::-1]
+
+
+def read_all_scores(path: Path) -> list[LoggedScore]:
+    """Read all scores of a log, in its order.
+
     Raises MasscliError if the file holds no scores, or with the line number if a line is not a score, or if
     two scores of one metric have different signatures, so that they cannot be compared.
     """
-    scores: dict[tuple[str, Tags], LoggedScore] = {}
+    scores: list[LoggedScore] = []
     signatures: dict[str, tuple[str, int]] = {}
     for number, line in enumerate(iter_lines(path), 1):
         if not line.strip():
@@ -130,12 +161,12 @@ def read_scores(path: Path) -> list[LoggedScore]:
                 f"{path}:{number}: {score.metric} was computed with other settings than in line {first}",
                 f"compare the signatures: {score.signature} and {signature}",
             )
-        scores[score.metric, score.tags] = score
+        scores.append(score)
     if not scores:
         raise MasscliError(
             f"{path}: holds no scores", "masscli score --append FILE writes them"
         )
-    return list(scores.values())
+    return scores
 
 
 def summarise(scores: Sequence[LoggedScore]) -> dict[tuple[Tags, str], Summary]:

@@ -82,6 +82,24 @@ def test_seeds_that_only_one_method_has_do_not_enter_the_test(tmp_path: Path) ->
     assert test.p == pytest.approx(0.0792, abs=1e-4)
 
 
+def test_a_score_that_another_one_replaces_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two seeds without a tag for them are one run to the table; the same value again is the same command again."""
+    path = write_log(tmp_path / "log.jsonl")
+    assert run(["report", str(path)]) == 0
+    assert capsys.readouterr().err == ""
+    row = {"metric": "BLEU", "value": 17.5, "signature": "s", "tags": {"method": "x"}}
+    other = {**row, "value": 18.0}
+    with path.open("a") as file:
+        file.writelines(json.dumps(entry) + "\n" for entry in (row, row, other, other))
+    assert run(["report", str(path)]) == 0
+    assert (
+        f"warning: {path}: 2 scores do not count, since a later one has the same tags, "
+        "such as BLEU 17.50 of method=x" in capsys.readouterr().err
+    )
+
+
 def test_a_run_that_is_scored_again_counts_once(tmp_path: Path) -> None:
     path = write_log(tmp_path / "log.jsonl")
     with path.open("a") as file:
