@@ -29,6 +29,7 @@ from masscli.core.config import (
     iter_options,
     merge,
     override,
+    parse_value,
     refuse_misleading,
     to_dict,
     to_toml,
@@ -232,6 +233,16 @@ def test_what_is_typed_on_a_command_line_means_what_a_file_says() -> None:
         == from_dict(Outer, plain)
         == Outer(needed=4, inner=inner, place=Path("x/y"), flag=True)
     )
+
+
+def test_numbers_may_be_typed_as_in_commands_of_fairseq() -> None:
+    """--adam-betas '(0.9, 0.98)'; brackets around texts are a part of them."""
+    assert parse_value(tuple[float, ...], "(0.9, 0.98)") == (0.9, 0.98)
+    assert parse_value(tuple[int, ...], "[1,2]") == (1, 2)
+    assert parse_value(tuple[str, ...], "(a, b)") == ("(a", "b)")
+    for wrong in ("(0.9, 0.98", "0.9)", "([1])"):
+        with pytest.raises(ConfigError):
+            parse_value(tuple[float, ...], wrong)
 
 
 def test_all_mistakes_are_named_at_once() -> None:

@@ -135,6 +135,9 @@ def _parse_tuple(kind: Any, value: object) -> tuple[object, ...]:
     # Only what was typed is split and stripped. Items of a list are exact: a label may end in a blank or
     # hold a comma.
     if isinstance(value, str):
+        # As commands of fairseq have them: --adam-betas '(0.9, 0.98)'. No number begins or ends with these.
+        if kind in (int, float) and value[:1] + value[-1:] in ("()", "[]"):
+            value = value[1:-1]
         stripped = [item.strip() for item in value.split(",")]
         value = [item for item in stripped if item]
     if not isinstance(value, (list, tuple)):
