@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,8 +14,10 @@ from masscli.api.converted_model import ConvertedModel
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.token_names import token_names
 from masscli.core import distributed
+from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.data.batches.framing import Framing
+from masscli.generation.config import GenerationConfig
 from masscli.generation.shortlist import Shortlist
 from masscli.generation.shortlist_file import read_shortlist
 from masscli.models.int8 import check_int8, to_int8
@@ -140,6 +143,13 @@ class Ensemble:
     def framing(self) -> Framing:
         """The framing of all models: which special symbols and language marks surround a sentence."""
         return self.first.framing()
+
+    def search_config(self, given: Mapping[str, Any]) -> GenerationConfig:
+        """Return the options of a search: those given, else those imported with the model, else the defaults.
+
+        Raises ConfigError for an unknown option or an invalid value.
+        """
+        return from_dict(GenerationConfig, {**self.first.state.generation, **given})
 
 
 def _check_choice(flag: str, value: str, choices: Sequence[str]) -> None:

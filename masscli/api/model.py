@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from masscli.api.ensemble import Ensemble
 from masscli.api.text_model import TextModel
 from masscli.api.text_translation import TextTranslation, TextTranslator
-from masscli.core.config import find_unused, from_dict, refuse_misleading
+from masscli.core.config import find_unused, refuse_misleading
 from masscli.generation.config import GenerationConfig
 from masscli.generation.translator import Translation, Translator
 from masscli.metrics.perplexity import perplexity
@@ -275,9 +275,7 @@ class Model:
         given = dict(search)
         if beam is not None:
             given["beam"] = beam
-        config = from_dict(
-            GenerationConfig, {**self.ensemble.first.state.generation, **given}
-        )
+        config = self.ensemble.search_config(given)
         unused = {
             key: rule for key, rule in find_unused(config).items() if key in given
         }

@@ -14,7 +14,6 @@ from masscli.api.converted_model import ConvertedModel
 from masscli.api.ensemble import Ensemble
 from masscli.api.writing_task import WritingTask, select_writing_task, writing_stack
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation
@@ -151,9 +150,7 @@ class TextModel:
 
         Raises ConfigError for an unknown option or an invalid value.
         """
-        return from_dict(
-            GenerationConfig, {**self.ensemble.first.state.generation, **given}
-        )
+        return self.ensemble.search_config(given)
 
     def _make_ctranslate2_decoder(
         self, converted: ConvertedModel, piece_scores: bool

@@ -34,7 +34,7 @@ from masscli.models.transformer import Transformer
 T = TypeVar("T")
 
 LOGIT_ROWS = 512
-"""For how many tokens logits are held at a time when references are scored."""
+"""For how many tokens logits are held at a time when given text is scored."""
 SINGLE_STACK_RESERVE = 4
 """Positions that a source leaves free in a single stack: one before, between and behind source and output,
 and one for the first piece of output."""

@@ -15,10 +15,8 @@ import torch
 
 from masscli.data.batches.batch import Ids, Tokens, pad
 from masscli.data.batches.framing import Framing
+from masscli.generation.decoder import LOGIT_ROWS
 from masscli.models.transformer import Transformer
-
-LOGIT_ROWS = 512
-"""For how many tokens logits are held at a time."""
 
 
 def windows(length: int, size: int, context: int) -> Iterator[tuple[int, int, int]]:

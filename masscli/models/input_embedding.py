@@ -1,6 +1,6 @@
 """What a stack reads: token embeddings plus positions, languages and segments.
 
-Shapes: B rows, L tokens, D embedding width, V vocabulary size.
+Shapes: B rows, L tokens, E embedding width, V vocabulary size.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class InputEmbedding(nn.Module):
     def forward(
         self, tokens: Tokens, token_embedding: Tensor, offset: int, dtype: torch.dtype
     ) -> Tensor:
-        """Return the embeddings (B, L, D) of `tokens` in `dtype`, after layer norm (if any) and dropout.
+        """Return the embeddings (B, L, E) of `tokens` in `dtype`, after layer norm (if any) and dropout.
 
-        `token_embedding` is the table (V, D) of token embeddings. Positions are those of `tokens.positions`,
+        `token_embedding` is the table (V, E) of token embeddings. Positions are those of `tokens.positions`,
         or else count up from `offset` in each row.
         """
         # The sum is fp32, that of the weights; only the result is cast to the compute dtype.
@@ -80,9 +80,9 @@ class InputEmbedding(nn.Module):
         return dropout(x, self.dropout, self.training)
 
     def _positions(self, tokens: Tokens, offset: int) -> Tensor:
-        """Return the vectors (B, L, D) of `tokens.positions`.
+        """Return the vectors (B, L, E) of `tokens.positions`.
 
-        If these are None, return the vectors (L, D) of positions `offset`, `offset` + 1, ... for all rows.
+        If these are None, return the vectors (L, E) of positions `offset`, `offset` + 1, ... for all rows.
         """
         if self.positions is not None:
             weight: Tensor = self.positions.weight

@@ -91,7 +91,7 @@ class ValidationResult:
             self.signatures[name] = score.signature
 
     def add_split(self, split: str, other: ValidationResult) -> None:
-        """Add the result of another split, with `split.` in front of the names of its metrics."""
+        """Add the result of another split, with `split.` in front of its metrics, also in its samples."""
         for name, value in other.metrics.items():
             self.metrics[f"{split}.{name}"] = value
         for name, signature in other.signatures.items():

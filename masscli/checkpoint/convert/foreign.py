@@ -194,9 +194,10 @@ class TensorTable:
         # Without any layer, the largest number is taken to be -1, so that the count is 0.
         numbers = [-1]
         for name in self._tensors:
-            number = parse_digits(name.removeprefix(prefix).partition(".")[0])
-            if name.startswith(prefix) and number is not None:
-                numbers.append(number)
+            if name.startswith(prefix):
+                number = parse_digits(name.removeprefix(prefix).partition(".")[0])
+                if number is not None:
+                    numbers.append(number)
         return max(numbers) + 1
 
     def require_empty(self, title: str) -> None:

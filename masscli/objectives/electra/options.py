@@ -60,37 +60,6 @@ class ElectraOptions(DocumentOptions):
     (all-tokens-mlm); a generator that learns to mislead the discriminator (adversarial); a generator that
     learns alone before the discriminator continues from its weights (two-stage)."""
 
-    @property
-    def resolved_ties(self) -> str:
-        """Which parameters the generator shares with the discriminator, with the default filled in."""
-        if self.generator_ties is not None:
-            return self.generator_ties
-        if self.variant == "two-stage":
-            return "none"
-        return "embeddings"
-
-    def resolved_size(self, arch: str) -> float:
-        """Return the generator's width as a share of the discriminator's: --generator-size or its default.
-
-        `arch` is the name of the model's size (--arch), on which the default depends.
-        """
-        if self.generator_size is not None:
-            return self.generator_size
-        # As published: a third for base, a quarter for small and large.
-        if arch == "electra-base":
-            return 1 / 3
-        return 0.25
-
-    @property
-    def predicts_tokens(self) -> bool:
-        """Whether the model predicts tokens, instead of detecting replaced ones."""
-        return self.variant in ("replace-mlm", "all-tokens-mlm")
-
-    @property
-    def warm_start_updates(self) -> int:
-        """The number of updates at the start in which only the generator learns; 0 except in two-stage."""
-        return self.generator_updates or 0
-
     def __post_init__(self) -> None:
         DocumentOptions.__post_init__(self)
         two_stage = self.variant == "two-stage"
@@ -122,6 +91,37 @@ class ElectraOptions(DocumentOptions):
             not_negative_rule("disc_weight", self.disc_weight),
             above_zero_rule("temperature", self.temperature),
         )
+
+    @property
+    def resolved_ties(self) -> str:
+        """Which parameters the generator shares with the discriminator, with the default filled in."""
+        if self.generator_ties is not None:
+            return self.generator_ties
+        if self.variant == "two-stage":
+            return "none"
+        return "embeddings"
+
+    def resolved_size(self, arch: str) -> float:
+        """Return the generator's width as a share of the discriminator's: --generator-size or its default.
+
+        `arch` is the name of the model's size (--arch), on which the default depends.
+        """
+        if self.generator_size is not None:
+            return self.generator_size
+        # As published: a third for base, a quarter for small and large.
+        if arch == "electra-base":
+            return 1 / 3
+        return 0.25
+
+    @property
+    def predicts_tokens(self) -> bool:
+        """Whether the model predicts tokens, instead of detecting replaced ones."""
+        return self.variant in ("replace-mlm", "all-tokens-mlm")
+
+    @property
+    def warm_start_updates(self) -> int:
+        """The number of updates at the start in which only the generator learns; 0 except in two-stage."""
+        return self.generator_updates or 0
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
