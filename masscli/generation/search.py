@@ -205,13 +205,14 @@ class _Search:
         """Mark the sentences that are done after step number `step` (from 0), and store their results."""
         limits = self.constraints.limits.to(self.sums.device)
         best_sums = self.sums.amax(1)
-        # A negative unkpen is a bonus for every unknown piece that may still come.
-        if self.config.unkpen < 0:
-            best_sums = best_sums - self.config.unkpen * (limits - step - 1)
         # The next step gives hypotheses of step + 1 pieces and the end symbol at the earliest.
         shortest, longest = step + 2, (limits + 1).double()
         if not self.config.lookahead:
+            # Only what the rows are now is compared, not what they may become.
             shortest, longest = step + 1, torch.full_like(longest, step + 1)
+        elif self.config.unkpen < 0:
+            # A negative unkpen is a bonus for every unknown piece that may still come.
+            best_sums = best_sums - self.config.unkpen * (limits - step - 1)
         over = self.pool.unbeatable(best_sums, shortest, longest)
         if self.config.early_stop:
             over |= self.pool.ended >= self.config.beam

@@ -329,6 +329,9 @@ def test_without_lookahead_a_line_ends_if_none_is_better_at_its_present_length()
     )
     assert [h.ids for h in thorough[0]] == [(B, C, C)]
     assert [h.ids for h in blind[0]] == [(A,)]
+    # A bonus for unknown pieces is for what is to come, and does not count at the present length.
+    [[eager]] = run(row, [4], beam=2, nbest=1, lookahead=False, unkpen=-5.0)
+    assert eager.ids == (A,)
     # One has ended with -0.60, and no second one, so that the search goes on.
     row = script(
         {
