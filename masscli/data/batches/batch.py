@@ -87,7 +87,8 @@ class Batch:
     counts: Mapping[str, float]
     """The number of targets of each loss term, by the name of the term."""
     example_numbers: Tensor
-    """(B,) number, in the dataset, of the example in each row."""
+    """(N,) number, in the dataset, of each of the N examples. An example has several rows if it has several
+    sequences, such as the choices of a question."""
     seeds: Tensor | None = None
     """(B,) a random seed for each example, if the objective draws random numbers in `prepare`. They make the
     draws independent of batches and processes."""
