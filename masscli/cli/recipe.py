@@ -149,7 +149,7 @@ def _show(recipe: str) -> None:
             )
         print(f"\n# The scripts and the settings of each scale lie in {folder}")
         return
-    given = read_toml(_file(path))
+    given = read_toml(path)
     print(_with_defaults_marked(to_dict(_decode(path)), given), end="")
 
 
@@ -175,20 +175,13 @@ def _check(paths: Sequence[Path]) -> None:
         raise ConfigError(*problems, hint="masscli pretrain --help lists every key")
 
 
-def _file(path: Path) -> Path:
-    """Return the TOML file that a path names: recipe.toml of a folder, which is a run, or the file itself."""
-    if path.is_dir():
-        return path / "recipe.toml"
-    return path
-
-
 def _decode(path: Path) -> Recipe:
     """Return the recipe in a TOML file or a run, with the model sizes that its `arch` stands for.
 
     Raises ConfigError, whose problems begin with the name of the file, for invalid settings.
     """
     try:
-        settings = read_toml(_file(path))
+        settings = read_toml(path)
         recipe = from_dict(Recipe, settings)
         # Streams that need different stacks need a model with both.
         stacks = {stream.objective.stacks for stream in recipe.stream.values()}

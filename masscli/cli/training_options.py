@@ -169,7 +169,9 @@ class TrainingOptions(OptionGroup):
         )
         yield parameter("objective", Annotated[str | None, chooser])
         config = typer.Option(
-            "--config", metavar="FILE", help="A recipe in TOML; flags override it."
+            "--config",
+            metavar="FILE",
+            help="A recipe in TOML, or a run; flags override it.",
         )
         yield parameter("config", Annotated[str | None, config])
         set_ = typer.Option(

@@ -11,10 +11,12 @@ from masscli.text.corpus import read_regular_text
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return the contents of a TOML file as nested dictionaries.
+    """Return the contents of a TOML file as nested dictionaries; a folder, such as a run, has recipe.toml.
 
     Raises MasscliError if the file does not exist, or is not TOML in UTF-8.
     """
+    if path.is_dir():
+        path = path / "recipe.toml"
     try:
         return parse_toml(read_regular_text(path))
     except (FileNotFoundError, NotADirectoryError):

@@ -1,9 +1,12 @@
-"""Tests of how the items of --auxiliary are read."""
+"""Tests of how the items of --auxiliary, and recipes, are read."""
+
+from pathlib import Path
 
 import pytest
 
 from masscli.__main__ import run
 from masscli.core.errors import MasscliError
+from masscli.training.recipe_file import read_toml
 from masscli.training.setup.request import AuxiliaryObjective, parse_weighted
 
 
@@ -43,3 +46,11 @@ def test_a_wrong_weight_names_the_flag_and_the_objective(
 def test_a_folder_without_a_name_is_refused():
     with pytest.raises(MasscliError, match="--auxiliary mlm@: names no folder"):
         parse_weighted(["mlm@=1"])
+
+
+def test_a_run_stands_for_its_recipe(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("[optim]\nlr = 0.5\n")
+    assert read_toml(tmp_path) == {"optim": {"lr": 0.5}}
+    (tmp_path / "none").mkdir()
+    with pytest.raises(MasscliError, match=r"none/recipe\.toml: there is no such file"):
+        read_toml(tmp_path / "none")
