@@ -8,7 +8,7 @@ from pathlib import Path
 
 from masscli.api.ensemble import Ensemble
 from masscli.api.examples import Example, records_of
-from masscli.checkpoint.checkpoint import OBJECTIVES, Checkpoint, load_tensors
+from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
 from masscli.core.listing import list_some
 from masscli.data.batches.loader import BatchBuilder
@@ -71,13 +71,7 @@ class TaskModel:
         config = replace(checkpoint.recipe.stream[name], objective=options)
         objective = objective_of(config, checkpoint)
         assert isinstance(objective, PredictiveObjective)
-        # The objectives of all streams share one file, in which names begin with the stream.
-        prefix = f"{name}."
-        tensors = {}
-        for key, tensor in checkpoint.objective_state().items():
-            if key.startswith(prefix):
-                tensors[key.removeprefix(prefix)] = tensor
-        load_tensors(objective, tensors, checkpoint.path / OBJECTIVES)
+        checkpoint.restore_objective(name, objective)
         objective.to(ensemble.device).eval().requires_grad_(False)
         return cls(ensemble.models[0], objective, options, ensemble.tokenizer, name)
 

@@ -217,6 +217,21 @@ class Checkpoint:
             return {}
         return self._tensors(OBJECTIVES)
 
+    def restore_objective(self, stream: str, objective: nn.Module) -> None:
+        """Load the parameters of the objective of a training stream into `objective`, in place.
+
+        Raises MasscliError if its names or shapes are other ones.
+        """
+        # The objectives of all streams share one file, in which names begin with the stream. The name of a
+        # stream may begin with that of another one, as a.b does with a.
+        prefix = f"{stream}."
+        longer = [f"{name}." for name in self.recipe.stream if name.startswith(prefix)]
+        tensors = {}
+        for name, tensor in self.objective_state().items():
+            if name.startswith(prefix) and not name.startswith(tuple(longer)):
+                tensors[name.removeprefix(prefix)] = tensor
+        load_tensors(objective, tensors, self.path / OBJECTIVES)
+
     def optimizer_state(self) -> dict[str, Tensor]:
         """Return the tensors of the optimizer's state by name.
 

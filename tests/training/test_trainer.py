@@ -1056,7 +1056,15 @@ def test_parameters_of_an_objective_are_learned_saved_and_restored(
 ) -> None:
     name = f"{__name__}:ScaledOptions"
     OBJECTIVES.allow(name)
-    streams = {"a.b": {"dataset": "en-de", "objective": {"name": name}}}
+    streams = {
+        "a.b": {"dataset": "en-de", "objective": {"name": name}},
+        # Its name is the beginning of the other one.
+        "a": {
+            "dataset": "de-en",
+            "objective": {"name": name},
+            "sampling_weight": 0.1,
+        },
+    }
 
     def factor(folder: Path) -> Tensor:
         return last(folder).objective_state()["a.b.factor"]

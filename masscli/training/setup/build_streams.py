@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from masscli.checkpoint.checkpoint import OBJECTIVES, Checkpoint, load_tensors
+from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
 from masscli.core.schedule import parse_schedule
 from masscli.data.batches.dataset import SPECIAL_TOKENS, Dataset, LineDataset
@@ -49,15 +49,8 @@ def restore_objectives(
     objectives: Mapping[str, Objective], checkpoint: Checkpoint
 ) -> None:
     """Load the parameters of the objectives, which are given by stream, from a checkpoint."""
-    tensors = checkpoint.objective_state()
     for name, objective in objectives.items():
-        # Objectives of all streams share one file, in which names begin with the stream.
-        prefix = f"{name}."
-        values = {}
-        for key, tensor in tensors.items():
-            if key.startswith(prefix):
-                values[key.removeprefix(prefix)] = tensor
-        load_tensors(objective, values, checkpoint.path / OBJECTIVES)
+        checkpoint.restore_objective(name, objective)
 
 
 class SideLimit(NamedTuple):
