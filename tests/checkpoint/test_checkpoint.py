@@ -687,7 +687,7 @@ def test_weights_are_taken_over_and_the_rest_begins_anew(
     assert (
         trainer.state.step,
         trainer.state.positions,
-        len(trainer.optimizer.state),
+        len(trainer.updater.optimizer.state),
     ) == (0, {}, 0)
 
 
