@@ -46,6 +46,8 @@ from masscli.text.single_line import one_cell
 
 ENTITY_PREFIXES = ("B-", "I-", "E-", "S-")
 """The prefixes of labels that mark entities, such as B-PER (in the schemes BIO and BIOES)."""
+_CHECKED_SENTENCES = 100
+"""Of how many sentences it is checked whether a column numbers the words."""
 OUTSIDE = "O"
 """The label of words outside of entities."""
 
@@ -259,7 +261,8 @@ def _choose_columns(config: TagOptions, table: Table) -> tuple[str, str]:
     """Return the names of the columns of words and of labels.
 
     They are --word-column and --tag-column or, where these are not given, those of CoNLL-U, or else the first
-    and the last column. Raises MasscliError if a column is missing or both are the same.
+    and the last column. Raises MasscliError if a column is missing or both are the same, or if the first one
+    holds numbers of words and --word-column is not given.
     """
     first = table.fields[0]
     last = table.fields[-1]
@@ -267,6 +270,11 @@ def _choose_columns(config: TagOptions, table: Table) -> tuple[str, str]:
     if table.is_list(first) and is_conllu(table.fields, table.strings(first, 0)):
         first = CONLLU_FORM
         last = CONLLU_UPOS
+    elif not config.word_column and _numbers_words(table, first):
+        raise MasscliError(
+            f"{table.path}: column {first} has no words, but their numbers",
+            f"name the column of the words: --word-column {table.fields[1]}",
+        )
     word_column = config.word_column or first
     tag_column = config.tag_column or last
     table.require(word_column, "--word-column", many=True)
@@ -277,3 +285,17 @@ def _choose_columns(config: TagOptions, table: Table) -> tuple[str, str]:
             "give words and their labels in columns; see --tag-column",
         )
     return word_column, tag_column
+
+
+def _numbers_words(table: Table, column: str) -> bool:
+    """Return whether a column numbers the words of every sentence, from 0 or 1, as GermEval and others do."""
+    if not table.is_list(column) or len(table.fields) < 2:
+        return False
+    for row in range(min(len(table), _CHECKED_SENTENCES)):
+        values = table.strings(column, row)
+        if values[:1] not in (["0"], ["1"]):
+            return False
+        first = int(values[0])
+        if values != [str(number) for number in range(first, first + len(values))]:
+            return False
+    return True

@@ -12,6 +12,7 @@ import torch
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.app import dispatch
 from masscli.cli.preprocess import run
+from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.labelled.options import TagOptions
@@ -202,6 +203,36 @@ def test_ten_columns_without_numbers_are_not_conllu(
         "10",
         ("B-X", "O"),
     )
+
+
+def test_numbers_of_words_are_not_taken_for_words(
+    labelled: Path, tmp_path: Path
+) -> None:
+    """GermEval has them in its first column, and CoNLL-U Plus; neither has ten columns."""
+    lines = ["# http://x\t[2009]", "1\tba\tO\tO", "2\tga\tB-X\tO", "", "1\tbo\tO\tB-X"]
+    run(
+        PreprocessConfig(
+            spm_model=labelled / "data",
+            conll=(f"train={save(tmp_path / 'x.conll', lines)}",),
+            destdir=tmp_path / "data",
+        )
+    )
+    data = DataFolder.open(tmp_path / "data")
+    with pytest.raises(MasscliError, match="column 1 has no words, but their numbers"):
+        Tag.fill_from_data(TagOptions(), data, "conll")
+    options = Tag.fill_from_data(TagOptions(word_column="2"), data, "conll")
+    assert (options.word_column, options.tag_column) == ("2", "4")
+    # A sentence may consist of a number.
+    lines = ["1\tO", "", "ba\tB-X"]
+    run(
+        PreprocessConfig(
+            spm_model=labelled / "data",
+            conll=(f"train={save(tmp_path / 'y.conll', lines)}",),
+            destdir=tmp_path / "other",
+        )
+    )
+    other = DataFolder.open(tmp_path / "other")
+    assert Tag.fill_from_data(TagOptions(), other, "conll").word_column == "1"
 
 
 def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(
