@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from masscli.api.texts import require_text
 from masscli.core.errors import MasscliError
 from masscli.data.formats.jsonl import object_record
 from masscli.data.formats.record import Record
@@ -48,13 +49,14 @@ def records_of(
 
 
 def _check_types(number: int, example: Any) -> None:
-    """Raise MasscliError if an example, or a field of it, is neither a string nor a sequence of strings.
+    """Raise MasscliError if an example, or a field of it, is neither a text nor a sequence of texts.
 
     `number` is the number of the example, from 1.
     """
     values = example.values() if isinstance(example, Mapping) else [example]
     for value in values:
         if isinstance(value, str):
+            require_text(f"examples:{number}", value)
             continue
         is_list = isinstance(value, Collection) and not isinstance(value, Mapping)
         if not (is_list and all(isinstance(item, str) for item in value)):
@@ -62,6 +64,8 @@ def _check_types(number: int, example: Any) -> None:
                 f"examples:{number}: a {type(value).__name__} is neither a text nor a list of texts",
                 "turn numbers and the like into strings",
             )
+        for item in value:
+            require_text(f"examples:{number}", item)
 
 
 def _of_texts(

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from masscli.api.ensemble import Ensemble
 from masscli.api.text_model import TextModel
 from masscli.api.text_translation import TextTranslation, TextTranslator
+from masscli.api.texts import require_text
 from masscli.core.config import find_unused, refuse_misleading
+from masscli.core.errors import MasscliError
 from masscli.generation.config import GenerationConfig
 from masscli.generation.translator import Translation, Translator
 from masscli.metrics.perplexity import perplexity
@@ -53,6 +55,8 @@ def load(
     Raises MasscliError if there is no checkpoint, if it is damaged, if the models do not fit each other, if
     the shortlist is of another vocabulary, or if the device, the precision or the backend cannot be used.
     """
+    if not paths:
+        raise TypeError("load() needs the folder of a run, or several")
     for name in allow_code:
         OBJECTIVES.allow(name)
     file = None if shortlist is None else Path(shortlist)
@@ -85,6 +89,7 @@ class Model:
         *,
         stream: str | None = None,
         beam: int | None = None,
+        seed: int = 1,
         **search: Any,
     ) -> list[str]:
         """Return the best output for each text, such as its translation or summary.
@@ -92,10 +97,23 @@ class Model:
         `source` and `target` (languages) and `stream` (the name of a training stream) choose among several
         directions or tasks that the model was trained for. `beam` and `search` are fields of
         `GenerationConfig`, such as lenpen=0.6 or sampling=True; a field that is not given has the value that
-        was imported with the model, or else the default of `masscli generate`.
+        was imported with the model, or else the default of `masscli generate`. With sampling, `seed` decides
+        what is drawn.
         """
+        if search.pop("nbest", 1) != 1:
+            warnings.warn(
+                "nbest has no effect: translate returns the best output alone, translate_nbest several",
+                stacklevel=2,
+            )
         n_best = self.translate_nbest(
-            texts, source, target, stream=stream, beam=beam, **{"nbest": 1, **search}
+            texts,
+            source,
+            target,
+            stream=stream,
+            beam=beam,
+            nbest=1,
+            seed=seed,
+            **search,
         )
         return [translations[0].text for translations in n_best]
 
@@ -108,17 +126,18 @@ class Model:
         stream: str | None = None,
         beam: int | None = None,
         nbest: int | None = None,
+        seed: int = 1,
         **search: Any,
     ) -> list[list[Translation]]:
         """Return a list of the best outputs for each text, with their scores, the best one first.
 
         Each list has at most `nbest` outputs (default: the width of the beam), and at least one. `source`,
-        `target`, `stream`, `beam` and `search` are as for `translate`.
+        `target`, `stream`, `beam`, `seed` and `search` are as for `translate`.
         """
         config = self._search_config(beam, search)
         config = replace(config, nbest=config.beam if nbest is None else nbest)
         model = self.text_model(stream, source, target)
-        translator = model.translator(config)
+        translator = model.translator(config, seed=seed)
         outputs = list(
             translator.translate(_as_list(texts), model.task.source, model.task.target)
         )
@@ -145,6 +164,7 @@ class Model:
         result has a confidence, and flags that tell why it may be wrong. `nbest` is the number of
         translations for each sentence; the other arguments are as for `translate`.
         """
+        require_text("text", text)
         config = self._search_config(beam, {"nbest": nbest, **search})
         model = self.text_model(stream, source, target)
         for warning in model.warnings:
@@ -171,6 +191,11 @@ class Model:
         """
         outputs = _as_list(texts)
         inputs = [""] * len(outputs) if sources is None else _as_list(sources)
+        if len(inputs) != len(outputs):
+            raise MasscliError(
+                f"there are {len(outputs)} texts and {len(inputs)} sources",
+                "give a source for each text",
+            )
         model = self.text_model(stream, source, target)
         translator = model.translator(GenerationConfig())
         scored = list(
@@ -272,6 +297,11 @@ class Model:
         Raises ConfigError for an option that is unknown, has an invalid value, or would mislead since it has
         no effect; other given options without an effect are reported as Python warnings.
         """
+        if search.get("prefix_size"):
+            raise MasscliError(
+                "prefix_size would have no effect: there is no text to take prefixes from",
+                "masscli generate --prefix FILE --prefix-size N has it",
+            )
         given = dict(search)
         if beam is not None:
             given["beam"] = beam
@@ -307,10 +337,17 @@ class Model:
 
 
 def _as_list(texts: Iterable[str]) -> list[str]:
-    """Return the texts as a list. Raises TypeError for a single string, whose letters would become texts."""
+    """Return the texts as a list.
+
+    Raises TypeError for a single string, whose letters would become texts, and for what is no string, and
+    MasscliError for one that is no Unicode text.
+    """
     if isinstance(texts, str):
         raise TypeError("texts is one string; give a list of strings")
-    return list(texts)
+    listed = list(texts)
+    for number, text in enumerate(listed):
+        require_text(f"texts[{number}]", text)
+    return listed
 
 
 def _warn_about(model: TextModel, translator: Translator) -> None:

@@ -62,7 +62,9 @@ class TextModel:
             warnings += _check_generates(path, checkpoint)
         task = select_writing_task(ensemble.first, stream, source, target)
         ensemble.framing.vocab.check_direction(task.source, task.target)
-        return cls(ensemble, task, (*warnings, *task.warnings))
+        warnings += task.warnings
+        warnings += _untrained_members(ensemble, task)
+        return cls(ensemble, task, tuple(warnings))
 
     def on_device(self, device: torch.device) -> TextModel:
         """Return the same models and task on another device, for which the weights are loaded again."""
@@ -242,6 +244,24 @@ class TextModel:
                 "lower it",
             )
         return torch.from_numpy(frequent)
+
+
+def _untrained_members(ensemble: Ensemble, task: WritingTask) -> list[str]:
+    """Return a warning for each model but the first that has not learned the direction of a translation.
+
+    The task of the ensemble is chosen by the first model, which has warnings of its own.
+    """
+    if task.stream is not None or task.source == task.target:
+        return []
+    warnings = []
+    for path, checkpoint in zip(
+        ensemble.paths[1:], ensemble.checkpoints[1:], strict=True
+    ):
+        if (task.source, task.target) not in checkpoint.directions:
+            warnings.append(
+                f"{path}: was not trained to translate {task.source}-{task.target}"
+            )
+    return warnings
 
 
 def _check_generates(path: Path, checkpoint: Checkpoint) -> list[str]:

@@ -150,16 +150,33 @@ def _select_direction(
         return WritingTask(source, target, None, tuple(warnings))
     if not trained:
         return _guess_direction(known, source, target)
+    return WritingTask(*_fitting_direction(trained, source, target), None)
+
+
+def _fitting_direction(
+    trained: Sequence[tuple[str, str]], source: str | None, target: str | None
+) -> tuple[str, str]:
+    """Return the only one of the `trained` directions with this source or target, of which one may be None.
+
+    Raises MasscliError if there is none, or if there are several.
+    """
     fitting = []
     for known_source, known_target in trained:
         if source in (None, known_source) and target in (None, known_target):
             fitting.append((known_source, known_target))
-    if len(fitting) != 1:
+    if not fitting:
+        # One of the two languages is given, or any direction would have fitted.
+        asked = f"into {target}" if source is None else f"from {source}"
+        raise MasscliError(
+            f"the run was not trained to translate {asked}",
+            f"it was trained for {_list_directions(trained)}; -s and -t together choose another direction",
+        )
+    if len(fitting) > 1:
         raise MasscliError(
             "the direction is ambiguous",
             f"choose it with -s and -t; the run was trained for {_list_directions(trained)}",
         )
-    return WritingTask(*fitting[0], None)
+    return fitting[0]
 
 
 def _check_known(known: Sequence[str], source: str | None, target: str | None) -> None:

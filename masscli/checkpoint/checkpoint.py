@@ -449,6 +449,11 @@ def _find(path: Path) -> Path:
             f"{path}: no such run or checkpoint",
             "train one with `masscli pretrain` or `masscli finetune`",
         )
+    if path.is_file():
+        raise MasscliError(
+            f"{path}: is a file, expected the folder of a run or of a checkpoint",
+            "text is for --input or standard input, and weights of other programs for masscli import",
+        )
     raise MasscliError(
         f"{path}: holds no checkpoint",
         "give the folder of a run, or one of its checkpoints/step-N",

@@ -279,20 +279,29 @@ def _explain(error: typer.BadParameter, args: Sequence[str]) -> MasscliError:
         # Imported only now, because most commands do not need the options of training.
         from masscli.cli.unknown_flags import explain_unknown_flags
 
-        explained = explain_unknown_flags(args, _known_flags(args))
+        explained = explain_unknown_flags(args, *_known_parameters(args))
         if explained is not None:
             return explained
     line = " ".join(error.format_message().split()).rstrip(".")
     return MasscliError(line[:1].lower() + line[1:], _help_command(args))
 
 
-def _known_flags(args: Sequence[str]) -> set[str]:
-    """Return the flags of the command that `args` begins with; none if there is no such command."""
-    known = set()
+def _known_parameters(args: Sequence[str]) -> tuple[set[str], dict[str, str]]:
+    """Return the flags of the command that `args` begins with, and its arguments.
+
+    The arguments are a dictionary from the name of each to the word that stands for it in the help. If there
+    is no such command, there is only --help.
+    """
+    flags = {"--help"}
+    arguments = {}
     if args[0] in COMMANDS:
         for parameter in build_command(args[0], args[1:]).params:
-            known |= {*parameter.opts, *parameter.secondary_opts, "--help"}
-    return known
+            if isinstance(parameter, TyperArgument):
+                name = str(parameter.name)
+                arguments[name] = str(parameter.metavar or name.upper())
+            else:
+                flags |= {*parameter.opts, *parameter.secondary_opts}
+    return flags, arguments
 
 
 def _help_command(args: Sequence[str]) -> str:

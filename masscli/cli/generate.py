@@ -419,7 +419,8 @@ def _open_input(
         return texts, references or iter(targets)
     path = command.input or Path("-")
     kind = guess_format(path)
-    if kind is not None:
+    # A folder, which cannot be read as text, is refused where it is opened.
+    if kind is not None and not path.is_dir():
         _warn(
             f"{path}: is read as text, a line at a time, and not as {kind}; "
             "its table, preprocessed, is written from with --gen-subset"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from masscli.core.errors import MasscliError
-from masscli.core.files import open_atomic
+from masscli.core.files import naming_full_file, open_atomic
 
 
 def check_output(path: Path) -> None:
@@ -70,17 +70,25 @@ def writer(path: Path, flag: str = "--output") -> Iterator[Callable[[str], objec
     OSError for other reasons, such as missing permissions.
     """
     if str(path) == "-":
-        yield lambda text: _write_at_once(sys.stdout.buffer, text)
+        with naming_full_file(Path("standard output")):
+            yield lambda text: _write_at_once(sys.stdout.buffer, text)
         return
     is_device = path.exists() and not path.is_file()
-    with ExitStack() as stack:
+    with naming_full_file(path), ExitStack() as stack:
         # Only a failure to open the file is the user's mistake.
         try:
             # The stack closes it.
             opened = open(path, "wb") if is_device else open_atomic(path)  # noqa: SIM115
             file = stack.enter_context(opened)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-            raise MasscliError(f"{flag} {path}: {error.strerror}") from None
+        except FileNotFoundError:
+            raise MasscliError(
+                f"{flag} {path}: its folder does not exist",
+                "name a file in a folder that exists",
+            ) from None
+        except (IsADirectoryError, NotADirectoryError) as error:
+            raise MasscliError(
+                f"{flag} {path}: {error.strerror}", "name a file"
+            ) from None
         if is_device:
             yield lambda text: _write_at_once(file, text)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from masscli.core.errors import MasscliError
 
@@ -14,13 +14,14 @@ CONVERT_HINT = (
 
 
 def explain_unknown_flags(
-    args: Sequence[str], known: Collection[str]
+    args: Sequence[str], known: Collection[str], arguments: Mapping[str, str]
 ) -> MasscliError | None:
     """Return an error that lists every unknown flag in `args`, or None if there is none.
 
-    `args` begins with the name of the command, and `known` are the flags that it has. Explained are flags of
-    the command written with _ for -, options of another objective, and flags of other toolkits; of any other
-    unknown flag, the most similar one of the command is named.
+    `args` begins with the name of the command, and `known` are the flags that it has; `arguments` are its
+    positional arguments, with the words that stand for them in its help. Explained are flags of the command
+    written with _ for -, arguments written as flags, options of another objective, and flags of other
+    toolkits; of any other unknown flag, the most similar one of the command is named.
     """
     from masscli.cli.foreign.table import explain_flag
     from masscli.cli.training_options import explain_unknown_option
@@ -32,8 +33,11 @@ def explain_unknown_flags(
         own_name = name.replace("_", "-")
         option = explain_unknown_option(name, command)
         foreign = explain_flag(name, value, command)
+        argument = arguments.get(own_name.removeprefix("--"))
         if own_name in known:
             lines.append(f"{name} is {own_name} here")
+        elif argument is not None:
+            lines.append(f"{name} is the argument {value or argument} here")
         elif option is not None:
             lines.append(option.message)
             hints.append(option.hint or "")

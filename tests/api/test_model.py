@@ -144,6 +144,47 @@ def test_wrong_requests_are_refused(ende: Path, labelled: Path) -> None:
             masscli.load(ende, **{option: value})  # type: ignore[arg-type]
     with pytest.raises(MasscliError, match="nothing-here"):
         masscli.load("nothing-here")
+    with pytest.raises(TypeError, match="needs the folder of a run"):
+        masscli.load()
+
+
+def test_what_is_no_text_is_named(ende: Path) -> None:
+    model = load(ende)
+    # JSON may hold half of a surrogate pair.
+    half = json.loads('"ba \\ud83d"')
+    for use in (
+        model.translate,
+        model.log_probabilities,
+        lambda texts: model.score(LINES[:2], texts),
+    ):
+        with pytest.raises(MasscliError, match=r"^texts\[1\]: has half of a surrogate"):
+            use([LINES[0], half])
+        with pytest.raises(TypeError, match=r"^texts\[1\] is of type NoneType"):
+            use([LINES[0], None])
+    with pytest.raises(MasscliError, match=r"^text: has half of a surrogate"):
+        model.translate_text(half)
+    with pytest.raises(TypeError, match=r"^text is of type list"):
+        model.translate_text(LINES)  # type: ignore[arg-type]
+    with pytest.raises(MasscliError, match="there are 1 texts and 6 sources"):
+        model.score(LINES[:1], LINES)
+
+
+def test_options_that_would_have_no_effect(ende: Path) -> None:
+    model = load(ende)
+    with pytest.raises(MasscliError, match="prefix_size would have no effect"):
+        model.translate(LINES, prefix_size=2)
+    with pytest.warns(UserWarning, match="nbest has no effect: .* translate_nbest"):
+        several = model.translate(LINES, nbest=2)
+    assert several == model.translate(LINES)
+
+
+def test_samples_depend_on_the_seed(ende: Path) -> None:
+    model = load(ende)
+
+    def sample(seed: int) -> list[str]:
+        return model.translate(LINES, sampling=True, seed=seed)
+
+    assert sample(1) == sample(1) != sample(2)
 
 
 SHORT = ["--max-length", "64", "--max-query", "16", "--doc-stride", "16"]

@@ -268,6 +268,33 @@ def test_misspelt_flags_are_all_met_with_their_neighbours(
     assert requests == []
 
 
+@pytest.mark.parametrize(
+    ("args", "lines"),
+    [
+        (
+            ["finetune", "--data", "bin", "--max-update=1"],
+            ["error: --data is the argument bin here", "hint: masscli finetune --help"],
+        ),
+        (
+            ["pretrain", "--data"],
+            ["error: --data is the argument DATA here", PRETRAIN_HELP],
+        ),
+        (
+            ["interactive", "bin", "--remove-bpe", "--gen-subset", "test"],
+            [
+                "error: --remove-bpe (of fairseq-generate): leave it out; pieces are joined to words in D- lines",
+                "error: --gen-subset is an option of masscli generate",
+                "hint: masscli convert-command 'fairseq-train ...' converts a whole command line",
+            ],
+        ),
+    ],
+)
+def test_arguments_written_as_flags_and_flags_of_other_commands_are_explained(
+    capsys: pytest.CaptureFixture[str], args: list[str], lines: list[str]
+) -> None:
+    assert told(capsys, *args) == lines
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_typer_parses_nothing(name: str) -> None:
     """Its messages differ between versions; what it gets are flags, and types that take any text."""

@@ -8,6 +8,17 @@ from pathlib import Path
 import pytest
 
 from masscli.__main__ import run as masscli
+from masscli.cli.output import writer
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_device_without_room_is_named() -> None:
+    with (
+        pytest.raises(OSError) as caught,
+        writer(Path("/dev/full"), "--output") as write,
+    ):
+        write("a line\n")
+    assert caught.value.filename == "/dev/full"
 
 
 @pytest.mark.parametrize(

@@ -503,6 +503,12 @@ def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) 
             "runs/nothing: no such run or checkpoint",
             "train one with `masscli pretrain` or `masscli finetune`",
         ),
+        (
+            ["in.en"],
+            "in.en: is a file, expected the folder of a run or of a checkpoint",
+            "text is for --input or standard input, and weights of other programs for masscli import",
+        ),
+        (["--input", "."], ".: is a folder, expected a text file", None),
         (["--input", "in.fr"], "in.fr: no such file", "in {folder} there is in.en"),
         (
             ["-i", "in.en", "-t", "fr"],
@@ -511,8 +517,8 @@ def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) 
         ),
         (
             ["-i", "in.en", "-s", "de"],
-            "the direction is ambiguous",
-            "choose it with -s and -t; the run was trained for en-de",
+            "the run was not trained to translate from de",
+            "it was trained for en-de; -s and -t together choose another direction",
         ),
         (
             ["-i", "in.en", "--prefix-size", "3"],
@@ -544,8 +550,8 @@ def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) 
         ),
         (
             ["-i", "in.en", "-o", "no/hyp.de"],
-            "--output no/hyp.de: No such file or directory",
-            None,
+            "--output no/hyp.de: its folder does not exist",
+            "name a file in a folder that exists",
         ),
         (
             ["-i", "in.en", "--nbest", "9"],
@@ -586,6 +592,14 @@ def test_other_mistakes(
         in generate(capfd, "runs/both", "-i", "in.en")[2]
     )
     assert generate(capfd, "runs/both", "runs/ende", "-i", "in.en", "-t", "de")[0] == 0
+    # The second model of an ensemble, too, should have learned the direction.
+    reverse = generate(
+        capfd, "runs/both", "runs/ende", "-i", "in.en", "-s", "de", "-t", "en"
+    )
+    assert (
+        "warning: runs/ende: was not trained to translate de-en\n" in reverse[2]
+        and "runs/both: was" not in reverse[2]
+    )
     other = Tokenizer.train(
         iter(sentences(300, 7)),
         vocab_size=70,

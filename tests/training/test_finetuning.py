@@ -126,6 +126,33 @@ def test_an_encoder_and_a_decoder_of_two_runs(
     assert all(torch.equal(ours[name], tensor) for name, tensor in mlm.items())
 
 
+def test_a_run_goes_on_without_its_initial_weights(
+    labelled: Path, tmp_path: Path
+) -> None:
+    """Whoever copies a run to another machine, or tidies up, has the pre-trained model no longer."""
+    start = ["--task", "classify", "--table", "one"]
+    finetune(labelled, tmp_path / "a", *start, *ENCODER, updates=1)
+    at = [*start, *REST, "--lr-scheduler", "constant"]
+    given = ["--init-from", str(tmp_path / "a")]
+    finetune(labelled, tmp_path / "whole", *at, *given, updates=3)
+    finetune(labelled, tmp_path / "run", *at, *given, updates=2)
+    (tmp_path / "a").rename(tmp_path / "elsewhere")
+    finetune(labelled, tmp_path / "run", *at, updates=3)
+    whole, resumed = (
+        Checkpoint.open(tmp_path / name / "checkpoints" / "last").weights()
+        for name in ("whole", "run")
+    )
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    # A run that begins needs them.
+    assert refused(
+        "finetune", labelled / "data", *at, *given, "--save-dir", tmp_path / "new"
+    ) == (
+        f"{tmp_path / 'a'}: no such run or checkpoint",
+        "train one with `masscli pretrain` or `masscli finetune`",
+    )
+
+
 def test_the_rates_of_electra() -> None:
     """With 12 layers and decay 0.8, the head has rate 1, layer 11 has 0.64, and the embeddings 0.0440."""
     config = from_dict(OptimConfig, {"layer_decay": 0.8, "layer_decay_offset": 2})

@@ -13,6 +13,7 @@ PROGRAMS_OF = {
     "pretrain": ("fairseq-train", "train.py", "run_translation.py"),
     "finetune": ("fairseq-train", "train.py", "run_translation.py"),
     "generate": ("fairseq-generate",),
+    "interactive": ("fairseq-generate",),
 }
 """For each masscli command, the programs whose flags users may try on it, in the order of the search."""
 
@@ -153,6 +154,11 @@ def explain_flag(name: str, value: str, command: str) -> str | None:
     for program in PROGRAMS_OF.get(command, ()):
         for flag in programs()[program].flags.values():
             if _normalize(flag.name) == _normalize(name):
+                # What replaces it may be an option of `generate` alone.
+                if flag.template is not None and flag.template.startswith(name):
+                    return (
+                        f"{name} is an option of masscli {programs()[program].command}"
+                    )
                 return f"{name} (of {program}): {flag.describe(value)}"
     return None
 

@@ -248,7 +248,8 @@ class DataFolder:
         """Return the lines of a text before any preprocessing. Raises MasscliError if they are not kept."""
         if entry.original is None:
             raise MasscliError(
-                f"{self.folder}: keeps no lines of {entry.split}, only their ids"
+                f"{self.folder}: keeps no lines of {entry.split}, only their ids",
+                "the files that were preprocessed have them",
             )
         column = self._columns[entry.original]
         return [column.text(row) for row in range(len(column))]

@@ -71,7 +71,7 @@ def compose(request: TrainRequest) -> ComposedRun:
         recipe = _keep_initialization(recipe, last.recipe, save_dir)
     initial = None
     if recipe.init_from is not None:
-        initial = context.open_checkpoint(recipe.init_from)
+        initial = _architecture_source(recipe.init_from, last, context)
 
     # Which stacks there are decides the objectives, and these decide which stacks are needed.
     streams = adapt_objectives(streams, model_options, recipe, initial)
@@ -92,6 +92,19 @@ def compose(request: TrainRequest) -> ComposedRun:
     check_lengths(recipe)
     check_shared_layers(recipe)
     return ComposedRun(recipe, context, unused)
+
+
+def _architecture_source(
+    init_from: Path, last: Checkpoint | None, context: RunContext
+) -> Checkpoint:
+    """Return the checkpoint whose architecture a run has that begins, or began, with weights of `init_from`.
+
+    A run that goes on needs nothing of `init_from`, which may be on another machine by now: without it, the
+    architecture is that of `last`, its own last checkpoint. Raises MasscliError if neither is there.
+    """
+    if last is not None and not init_from.exists():
+        return last
+    return context.open_checkpoint(init_from)
 
 
 def default_warmup(max_update: int | None) -> int:
