@@ -90,9 +90,13 @@ def _read_object(
     `expected` says for each field of the first object whether it is a list; it is empty for the first object
     itself. Raises MasscliError, which names `place`, if the line is no object with these fields.
     """
-    value = parse_json_at(place, row, JSONL_HINT)
+    hint = JSONL_HINT
+    # Many programs write all examples as one array.
+    if row.startswith("["):
+        hint += "; of a file that is an array, jq -c '.[]' makes such lines"
+    value = parse_json_at(place, row, hint)
     if not isinstance(value, dict):
-        raise MasscliError(f"{place}: expected an object, got {row[:40]}", JSONL_HINT)
+        raise MasscliError(f"{place}: expected an object, got {row[:40]}", hint)
     # Without this check, an empty first object would allow those after it any fields.
     if not value:
         raise MasscliError(f"{place}: the object has no fields", JSONL_HINT)

@@ -169,6 +169,13 @@ def test_a_question_in_each_line_is_read_as_in_a_file_of_squad(tmp_path: Path) -
         list(read_records(broken, "squad"))
 
 
+@pytest.mark.parametrize("text", ['[{"a": "x"}]\n', '[\n {"a": "x"}\n]\n'])
+def test_an_array_is_told_how_it_becomes_lines(text: str, tmp_path: Path) -> None:
+    with pytest.raises(MasscliError) as caught:
+        list(read_records(save(tmp_path / "x", text), "jsonl"))
+    assert "jq -c '.[]' makes such lines" in (caught.value.hint or "")
+
+
 def test_turns_may_end_as_in_dailydialog(tmp_path: Path) -> None:
     """Each line of dialogues_text.txt ends with the mark, too."""
     path = save(
