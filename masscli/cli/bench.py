@@ -23,7 +23,7 @@ import typer
 
 from masscli.core.config import Flags, at_least, check, config, positive
 from masscli.core.errors import MasscliError
-from masscli.core.memory import keep_freed_memory
+from masscli.core.memory import tune_heap
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +96,7 @@ def run(options: BenchConfig) -> None:
     from masscli.training.precision import choose_device, choose_dtype
 
     # Training does so, too; the peers in this process gain as well.
-    keep_freed_memory()
+    tune_heap()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     device = choose_device(options.device)

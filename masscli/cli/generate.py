@@ -37,6 +37,7 @@ from masscli.cli.search_options import GivenSearch
 from masscli.core import distributed
 from masscli.core.config import UnusedOption, iter_options
 from masscli.core.errors import MasscliError
+from masscli.core.memory import tune_heap
 from masscli.generation.config import GenerateConfig, GenerationConfig
 from masscli.reporting.score_log import parse_tags
 from masscli.text.corpus import is_terminal, iter_lines
@@ -80,6 +81,7 @@ def run(
             "--constraints need a plain beam search",
             "leave out --sampling and --diverse-beam-groups",
         )
+    tune_heap()
     # A mistake in a tag is noticed before the work, not after it.
     parse_tags(command.tag, "--tag")
     if distributed.world_size == 1:

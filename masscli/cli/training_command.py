@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from masscli.cli.options import warn_unused
 from masscli.core import distributed
-from masscli.core.memory import keep_freed_memory
+from masscli.core.memory import tune_heap
 from masscli.training.setup.request import TrainRequest
 from masscli.training.signals import hold_back_usr1
 
@@ -27,7 +27,7 @@ def train(request: TrainRequest) -> None:
     from masscli.training.setup.compose import compose
 
     # A program that trains with masscli decides about its memory itself.
-    keep_freed_memory()
+    tune_heap()
     # Under torchrun only the first process speaks.
     console = Console(
         stderr=True, soft_wrap=True, quiet=distributed.rank != 0, highlight=False

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from masscli.core.memory import keep_freed_memory
+from masscli.core.memory import tune_heap
 from tests.benchmarks.speed.measure import measure
 from tests.benchmarks.speed.profile import profile_lines
 from tests.benchmarks.speed.rows import rows_by_name
@@ -79,7 +79,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     # Training does so, too; the peers in this process gain as well.
-    keep_freed_memory()
+    tune_heap()
     torch.set_num_threads(arguments.threads)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if arguments.profile:

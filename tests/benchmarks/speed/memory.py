@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from masscli.core.memory import keep_freed_memory
+from masscli.core.memory import tune_heap
 from tests.benchmarks.speed import training
 from tests.benchmarks.speed.measure import Contestant, Row, Value
 
@@ -66,7 +66,7 @@ def main(
     threads: str,
 ) -> None:
     # Training does so, too.
-    keep_freed_memory()
+    tune_heap()
     torch.set_num_threads(int(threads))
     shape = training.Shape(arch, int(vocab_size), int(rows), int(length))
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
