@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from masscli.cli.output import writer
+from masscli.cli.output import check_inputs_stay, writer
 from masscli.core.config import (
     Flags,
     UnusedOption,
@@ -163,6 +163,10 @@ def run(
     ],
 ) -> None:
     """Judge every pair of lines, write the kept ones, and report what was dropped and why."""
+    inputs = (source, target)
+    check_inputs_stay({"--scores": options.scores}, inputs)
+    for path in _kept_files(options):
+        check_inputs_stay({"--output": path}, inputs)
     verdicts, scores = _judge_all(options, source, target)
     _drop_low_scores(options, verdicts, scores)
     _write(options, source, target, verdicts, scores)
@@ -267,9 +271,7 @@ def _write(
     examples: dict[str, list[str]] = {}
     with ExitStack() as stack:
         files = []
-        for language in (options.source_lang, options.target_lang):
-            # A suffix would replace what follows a dot in the name.
-            path = options.output.with_name(f"{options.output.name}.{language}")
+        for path in _kept_files(options):
             files.append(stack.enter_context(writer(path)))
         table = None
         if options.scores is not None:
@@ -289,6 +291,16 @@ def _write(
             if table is not None:
                 table(_row(number, verdict, scores.get(number)))
     _report(verdicts, examples)
+
+
+def _kept_files(options: FilterConfig) -> list[Path]:
+    """Return the files for the kept lines of source and target language."""
+    name = options.output.name
+    # A suffix would replace what follows a dot in the name.
+    return [
+        options.output.with_name(f"{name}.{language}")
+        for language in (options.source_lang, options.target_lang)
+    ]
 
 
 def _row(number: int, verdict: str, score: PairScore | None) -> str:

@@ -32,7 +32,7 @@ import typer
 
 from masscli.cli.generate_formats import Entry, choose_format
 from masscli.cli.options import check_changed_options, flag, flag_text
-from masscli.cli.output import check_is_file, writer
+from masscli.cli.output import check_inputs_stay, check_is_file, writer
 from masscli.cli.search_options import GivenSearch
 from masscli.core import distributed
 from masscli.core.config import UnusedOption, iter_options
@@ -69,6 +69,20 @@ def run(
 ) -> None:
     """Generate outputs for each line of the input, or score given ones; under torchrun share the work."""
     check_is_file({"--append": command.append})
+    check_inputs_stay(
+        {
+            "--output": command.output,
+            "--alignments": command.alignments,
+            "--write-reference": command.write_reference,
+        },
+        (
+            command.input,
+            command.reference,
+            command.score_reference,
+            command.prefix,
+            command.constraints,
+        ),
+    )
     if (command.prefix is not None) != (search.prefix_size > 0):
         raise MasscliError(
             "--prefix and --prefix-size belong together",

@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from masscli.cli.output import check_output, writer
+from masscli.cli.output import check_inputs_stay, check_output, writer
 from masscli.core.config import Flags, config
 from masscli.core.errors import MasscliError
 from masscli.generation.config import STANDARD_STREAM
@@ -65,6 +65,9 @@ def run(
     from masscli.text.unknown_pieces import count_unknown, list_lines
 
     check_output(options.output)
+    check_inputs_stay(
+        {"--output": options.output}, (options.input_source, options.input_target)
+    )
     ensemble = Ensemble.open([path], options.device, options.precision)
     if not ensemble.first.recipe.model.encoder_layers:
         raise MasscliError(

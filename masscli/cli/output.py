@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -35,6 +35,22 @@ def check_distinct(paths: Mapping[str, Path | None]) -> None:
         other = flags.setdefault(path, flag)
         if other != flag:
             raise MasscliError(f"{flag} {path}: is {other}, too", "name two files")
+
+
+def check_inputs_stay(
+    outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]
+) -> None:
+    """Raise MasscliError if an option, given by flag with its file to write, names one of the `inputs`.
+
+    A complete output takes the place of a file of its name, and the input would be lost.
+    """
+    places = {path.resolve() for path in inputs if path is not None and path.is_file()}
+    for flag, path in outputs.items():
+        if path is not None and path.resolve() in places:
+            raise MasscliError(
+                f"{flag} {path}: is an input, which it would replace",
+                "name another file",
+            )
 
 
 def check_is_file(paths: Mapping[str, Path | None]) -> None:

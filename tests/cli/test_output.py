@@ -11,6 +11,81 @@ from masscli.__main__ import run as masscli
 from masscli.cli.output import writer
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            ["filter", "web.en", "web.de", "-s", "en", "-t", "de", "--output", "./web"],
+            "--output web.en: is an input, which it would replace",
+        ),
+        (
+            [
+                "filter",
+                "web.en",
+                "web.de",
+                "-s",
+                "en",
+                "-t",
+                "de",
+                "--output",
+                "clean",
+                "--scores",
+                "web.de",
+            ],
+            "--scores web.de: is an input, which it would replace",
+        ),
+        (
+            [
+                "mine",
+                "run",
+                "-i",
+                "web.en",
+                "-j",
+                "web.de",
+                "-s",
+                "en",
+                "-t",
+                "de",
+                "--output",
+                "link",
+            ],
+            "--output link: is an input, which it would replace",
+        ),
+        (
+            [
+                "generate",
+                "run",
+                "--input",
+                "web.en",
+                "--reference",
+                "web.de",
+                "--output",
+                "web.de",
+            ],
+            "--output web.de: is an input, which it would replace",
+        ),
+        (
+            ["generate", "run", "--input", "web.en", "--alignments", "link"],
+            "--alignments link: is an input, which it would replace",
+        ),
+    ],
+)
+def test_no_input_is_replaced(
+    command: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("web.en", "web.de"):
+        Path(name).write_text("a line\nx\n")
+    Path("link").symlink_to("web.en")
+    assert masscli(command) == 2
+    assert f"error: {message}" in capsys.readouterr().err.splitlines()
+    assert Path("web.en").read_text() == Path("web.de").read_text() == "a line\nx\n"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_device_without_room_is_named() -> None:
     with (
