@@ -61,6 +61,8 @@ _DAMAGE_HINT = (
     "use another checkpoint; training goes on from the last one that is whole"
 )
 _STEP_FOLDER = re.compile(r"step-(\d+)")
+FOREIGN_SUFFIXES = (".pt", ".pth", ".bin")
+"""The endings of files in which other programs keep models."""
 
 
 class DamagedCheckpointError(MasscliError):
@@ -427,6 +429,11 @@ def _read_recipe(path: Path) -> Recipe:
         raise DamagedCheckpointError(f"{path}: damaged ({error})") from None
 
 
+def _is_foreign(path: Path) -> bool:
+    """Return whether a path looks like a file or folder of weights that `masscli import` reads."""
+    return path.suffix in FOREIGN_SUFFIXES or (path / "config.json").is_file()
+
+
 def _find(path: Path) -> Path:
     """Return the folder of the checkpoint that a path means.
 
@@ -448,6 +455,11 @@ def _find(path: Path) -> Path:
         raise MasscliError(
             f"{path}: no such run or checkpoint",
             "train one with `masscli pretrain` or `masscli finetune`",
+        )
+    if _is_foreign(path):
+        raise MasscliError(
+            f"{path}: is a model of another program, not a run of masscli",
+            f"`masscli import {path} --output RUN` makes a run of it",
         )
     if path.is_file():
         raise MasscliError(

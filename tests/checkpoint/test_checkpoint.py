@@ -407,6 +407,14 @@ def test_what_is_no_checkpoint_is_said(run: Path, tmp_path: Path) -> None:
         f"{tmp_path / 'empty'}: holds no checkpoint",
         "give the folder of a run, or one of its checkpoints/step-N",
     )
+    for name in ("checkpoint_best.pt", "folder/config.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+        place = tmp_path / name.removesuffix("/config.json")
+        assert refused(lambda at=place: Checkpoint.open(at)) == (
+            f"{place}: is a model of another program, not a run of masscli",
+            f"`masscli import {place} --output RUN` makes a run of it",
+        )
     state = run / "checkpoints/step-0000010/state.json"
     text = state.read_text()
     for other in (1, 99):

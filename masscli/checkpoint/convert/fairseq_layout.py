@@ -102,6 +102,12 @@ def find_layout(
     Those tensors, heads of downstream tasks and stacks of other languages, are dropped from `table`. Raises
     MasscliError if the model is of no known kind, or if languages that its kind needs are not given.
     """
+    # With FSDP, parameters are flat vectors, of which each file has a part.
+    if any("flat_param" in name for name in table.names()):
+        raise MasscliError(
+            f"{request.path}: holds a part of each weight (--use-sharded-state)",
+            "save the model as a whole, which fairseq-train does without that flag",
+        )
     notes = _drop_heads(table)
     # RoBERTa stood under `decoder` at first.
     for stack in ("encoder", "decoder"):

@@ -840,6 +840,17 @@ def test_what_is_left_over_names_the_architecture(
         imported(path, tmp_path / "run")
 
 
+def test_a_shard_of_weights_is_called_so(tmp_path: Path) -> None:
+    content = {
+        "args": argparse.Namespace(arch="transformer"),
+        "model": {"encoder.flat_param_0": torch.zeros(30)},
+    }
+    path = tmp_path / "checkpoint_last-shard0.pt"
+    torch.save(content, path)
+    with pytest.raises(MasscliError, match="a part of each weight"):
+        imported(path, tmp_path / "run")
+
+
 def test_an_old_bert_of_fairseq_is_no_roberta(tmp_path: Path) -> None:
     state = stack_state(torch.randn(WORDS, DIM), 1, False, 20, True)
     names = {"encoder.lm_head_transform_weight.weight": torch.zeros(DIM, DIM)}
