@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 2: the captions, in one vocabulary for both languages.
+# Step 2: the captions, lower-cased, in one vocabulary for both languages.
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/student} SCALE=${SCALE:-tiny}
 case $SCALE in
@@ -7,4 +7,4 @@ case $SCALE in
     *) echo "error: SCALE=$SCALE: this recipe has tiny and gpu" >&2 && exit 2 ;;
 esac
 masscli preprocess --langs en,de --trainpref "$DATA/multi30k/train" --validpref "$DATA/multi30k/valid" \
-    --testpref "$DATA/multi30k/test2016" --vocab-size 8000 --destdir "$OUTPUT/data"
+    --testpref "$DATA/multi30k/test2016" --normalize --moses --lowercase --vocab-size 8000 --destdir "$OUTPUT/data"

@@ -3,22 +3,26 @@
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/student}
 test=$DATA/multi30k/test2016 scores=$OUTPUT/scores.jsonl
-mkdir -p "$OUTPUT/int8" "$OUTPUT/test"
+mkdir -p "$OUTPUT/average" "$OUTPUT/int8" "$OUTPUT/test"
 rm -f "$scores"
 # Speed changes with the load of a machine, so each model has its turn three times. OMP_NUM_THREADS sets the number of threads.
 for repetition in 1 2 3; do
     for log in "$OUTPUT"/*/log.jsonl; do
-        run=${log%/log.jsonl} system=$(basename "${log%/log.jsonl}")
+        run=${log%/log.jsonl}
+        system=$(basename "$run")
+        model=$OUTPUT/average/$system
+        # A student's loss on real text is lowest early, when its translations are not yet the best.
+        [ -e "$model" ] || masscli average "$run" --last 5 --output "$model"
         # What is deployed: the model and its vocabulary, without the 3 MB of the shortlist.
-        [ -e "$OUTPUT/int8/$system" ] || masscli export "$run" --to ctranslate2 --precision int8 --output "$OUTPUT/int8/$system"
+        [ -e "$OUTPUT/int8/$system" ] || masscli export "$model" --to ctranslate2 --precision int8 --output "$OUTPUT/int8/$system"
         megabytes=$(du -sk "$OUTPUT/int8/$system" | awk '{ printf "%.1f", $1 * 1.024 / 1000 }')
         for shortlist in no yes; do
             choice=(--backend ctranslate2 --precision int8)
             [ "$shortlist" = no ] || choice+=(--shortlist "$OUTPUT/shortlist.txt")
             hyp=$OUTPUT/test/$system.$shortlist.de
             tags=(--append "$scores" --tag "system=$system" --tag "shortlist=$shortlist" --tag "MB=$megabytes" --tag "seed=$repetition")
-            masscli generate "$run" -s en -t de --beam 4 "${choice[@]}" --input "$test.en" --output "$hyp" "${tags[@]}"
-            masscli score "$hyp" --ref "$test.de" --metric bleu,chrf "${tags[@]}"
+            masscli generate "$model" -s en -t de --beam 4 "${choice[@]}" --input "$test.en" --output "$hyp" "${tags[@]}"
+            masscli score "$hyp" --ref "$test.de" --metric bleu,chrf --lowercase "${tags[@]}"
         done
     done
 done

@@ -100,7 +100,9 @@ def student_steps(models: int) -> str:
     """Each model is exported once, and decodes and is scored six times: with a shortlist and without, in three rounds."""
     measured = "generate score " * 2
     made = "preprocess finetune generate preprocess shortlist finetune "
-    return made + f"export {measured}" * models + measured * 2 * models + "report"
+    return (
+        made + f"average export {measured}" * models + measured * 2 * models + "report"
+    )
 
 
 @pytest.mark.parametrize(
@@ -688,7 +690,8 @@ def test_a_student_learns_what_the_teacher_says(
         "out/data-distilled"
     }
     assert runs["control-12-1-512"][1] == "out/data"
-    free = {"--save-dir"}
+    # Real text is less regular, so the control may drop out more.
+    free = {"--save-dir", "--dropout"}
     assert (
         len(settings([runs["control-12-1-512"], runs["student-12-1-512"]], free)) == 1
     )
