@@ -74,6 +74,7 @@ def run(
             "--output": command.output,
             "--alignments": command.alignments,
             "--write-reference": command.write_reference,
+            "--append": command.append,
         },
         (
             command.input,

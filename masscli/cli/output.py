@@ -42,13 +42,14 @@ def check_inputs_stay(
 ) -> None:
     """Raise MasscliError if an option, given by flag with its file to write, names one of the `inputs`.
 
-    A complete output takes the place of a file of its name, and the input would be lost.
+    A complete output takes the place of a file of its name, and the input would be lost; a log would be
+    added to it.
     """
     places = {path.resolve() for path in inputs if path is not None and path.is_file()}
     for flag, path in outputs.items():
         if path is not None and path.resolve() in places:
             raise MasscliError(
-                f"{flag} {path}: is an input, which it would replace",
+                f"{flag} {path}: is an input, which it would change",
                 "name another file",
             )
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from masscli.cli.output import writer
+from masscli.cli.output import check_inputs_stay, writer
 from masscli.cli.score_inputs import PREDICTION_COLUMN
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
@@ -52,6 +52,9 @@ def run(
     from masscli.api.task_model import unknown_warnings
 
     started = time.perf_counter()
+    check_inputs_stay(
+        {"--output": command.output, "--na-prob": command.na_prob}, [command.input]
+    )
     device, precision = _start_process(command)
     opened = load(path, device=device, precision=precision)
     model = opened.task_model(command.stream, command.null_threshold)

@@ -39,7 +39,7 @@ from typing import Annotated
 
 import typer
 
-from masscli.cli.output import check_is_file
+from masscli.cli.output import check_inputs_stay, check_is_file
 from masscli.cli.score_formats import (
     Scores,
     as_json,
@@ -135,6 +135,7 @@ def run(
     """Score each hypothesis file, or with --gen-subset each run; print and, with --append, log the scores."""
     tags = parse_tags(tag, "--tag")
     check_is_file({"--append": append})
+    check_inputs_stay({"--append": append}, [*hyp, *(ref or []), src])
     if tags and append is None:
         raise MasscliError(
             "--tag: tags are written to the log of --append only",

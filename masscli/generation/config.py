@@ -234,8 +234,6 @@ class GenerateConfig:
     """Tag of the speed in --append, such as model=tiny. Repeatable."""
 
     def __post_init__(self) -> None:
-        # A complete output takes the place of a file of its name, and the input would be lost.
-        replaces_input = self.output == self.input and self.output != STANDARD_STREAM
         # A split of the data has its references with it.
         has_references = self.reference is not None or self.gen_subset is not None
         check(
@@ -246,7 +244,6 @@ class GenerateConfig:
                 "gen_subset",
                 "cannot be combined with --input",
             ),
-            (not replaces_input, "output", "is the input, which it would replace"),
             (
                 self.min_piece_count == 0 or self.score_reference is None,
                 "min_piece_count",
@@ -387,10 +384,8 @@ class PredictConfig:
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
 
     def __post_init__(self) -> None:
-        replaces_input = self.output == self.input and self.output != STANDARD_STREAM
         check(
             *positive(self, "batch_tokens"),
-            (not replaces_input, "output", "is the input, which it would replace"),
             (
                 self.na_prob is None or self.na_prob != self.output,
                 "na_prob",

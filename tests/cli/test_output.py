@@ -16,7 +16,7 @@ from masscli.cli.output import writer
     [
         (
             ["filter", "web.en", "web.de", "-s", "en", "-t", "de", "--output", "./web"],
-            "--output web.en: is an input, which it would replace",
+            "--output web.en: is an input, which it would change",
         ),
         (
             [
@@ -32,7 +32,7 @@ from masscli.cli.output import writer
                 "--scores",
                 "web.de",
             ],
-            "--scores web.de: is an input, which it would replace",
+            "--scores web.de: is an input, which it would change",
         ),
         (
             [
@@ -49,7 +49,7 @@ from masscli.cli.output import writer
                 "--output",
                 "link",
             ],
-            "--output link: is an input, which it would replace",
+            "--output link: is an input, which it would change",
         ),
         (
             [
@@ -62,15 +62,23 @@ from masscli.cli.output import writer
                 "--output",
                 "web.de",
             ],
-            "--output web.de: is an input, which it would replace",
+            "--output web.de: is an input, which it would change",
         ),
         (
             ["generate", "run", "--input", "web.en", "--alignments", "link"],
-            "--alignments link: is an input, which it would replace",
+            "--alignments link: is an input, which it would change",
+        ),
+        (
+            ["predict", "run", "--input", "web.en", "--output", "./web.en"],
+            "--output web.en: is an input, which it would change",
+        ),
+        (
+            ["score", "web.de", "--ref", "web.en", "--append", "link"],
+            "--append link: is an input, which it would change",
         ),
     ],
 )
-def test_no_input_is_replaced(
+def test_no_input_is_changed(
     command: list[str],
     message: str,
     tmp_path: Path,
@@ -114,10 +122,6 @@ def test_a_device_without_room_is_named() -> None:
         (
             ["generate", "run", "--write-reference", "y", "--alignments", "y"],
             "--alignments: is --write-reference, too",
-        ),
-        (
-            ["predict", "run", "--input", "x.tsv", "--output", "x.tsv"],
-            "--output: is the input, which it would replace",
         ),
         (["generate", "run", "--append", "-"], "--append -: cannot be standard output"),
         (

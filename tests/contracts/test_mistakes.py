@@ -112,10 +112,6 @@ def test_numbers_out_of_bounds(
         ),
         (["--device", "mps"], "--device mps: no such device"),
         (["--prefix", "-", "--prefix-size", "2"], "standard input (-) is read twice"),
-        (
-            ["-i", "x.en", "-o", "x.en"],
-            "--output: is the input, which it would replace",
-        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
