@@ -636,18 +636,14 @@ def test_labels_that_are_no_choices_are_left_alone(
 def test_a_csv_that_is_not_swag_may_be_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its name is taken for SWAG's, and it is said how to say otherwise."""
+    """A label a line needs no --ref-format, and may have it."""
     labels, hyp = (
         save(tmp_path / "labels.csv", ["x", "y"]),
         save(tmp_path / "hyp", ["x", "x"]),
     )
-    message, hint = refused(capsys, hyp, "--ref", labels, "-m", "accuracy")
-    assert message == f"error: {labels}:2: has no 'sent1'" and hint.endswith(
-        "it is taken for swag by its name, see --ref-format"
-    )
-    assert scored(
-        capsys, hyp, "--ref", labels, "--ref-format", "lines", "-m", "accuracy"
-    )[0] == {"accuracy": 50}
+    for form in ([], ["--ref-format", "lines"]):
+        found, _ = scored(capsys, hyp, "--ref", labels, *form, "-m", "accuracy")
+        assert found == {"accuracy": 50}
 
 
 def test_swag_and_race_as_they_are_distributed(

@@ -443,12 +443,16 @@ def test_predictions_that_cannot_be_written_are_not_made(
     monkeypatch.setattr(TaskModel, "outputs", None)  # it would be called
     at = ["predict", trained / "extract", "--input", labelled / "valid.json"]
     assert told(capsys, [*at, "-o", tmp_path / "no/x"], 2)[1] == [
-        f"error: --output {tmp_path / 'no/x'}: No such file or directory"
+        f"error: --output {tmp_path / 'no/x'}: its folder does not exist",
+        "hint: name a file in a folder that exists",
     ]
     _, err = told(
         capsys, [*at, "-o", tmp_path / "x", "--na-prob", tmp_path / "no/o"], 2
     )
-    assert err == [f"error: --na-prob {tmp_path / 'no/o'}: No such file or directory"]
+    assert err == [
+        f"error: --na-prob {tmp_path / 'no/o'}: its folder does not exist",
+        "hint: name a file in a folder that exists",
+    ]
     assert not (tmp_path / "x").exists()
 
 

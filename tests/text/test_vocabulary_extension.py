@@ -14,8 +14,9 @@ from masscli.core.errors import MasscliError
 from masscli.text.dictionary_model import pack_dictionary
 from masscli.text.extended_model import HEADER, ExtendedModel, Extension, pack_extended
 from masscli.text.model_kinds import EXTENDED, open_model
+from masscli.text.moses import MARKED_TO_PLAIN
 from masscli.text.piece_spelling import PieceSpelling
-from masscli.text.preprocessing import MARKED_TO_PLAIN, TextPreprocessing
+from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.vocabulary_extension import (
     ExtensionReport,
