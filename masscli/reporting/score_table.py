@@ -12,6 +12,11 @@ from masscli.core.files import open_atomic
 from masscli.reporting.score_log import PairedTest, Summary, Tags
 from masscli.text.single_line import one_line
 
+MARKERS = "osD^v"
+"""Shapes of the points of a plot, in the names of matplotlib; every ten lines have the next one."""
+MOST_LABELS = 8
+"""Largest number of values whose labels have room under an axis."""
+
 
 def markdown_table(
     summaries: Mapping[tuple[Tags, str], Summary],
@@ -138,9 +143,9 @@ def plot_summaries(
         figsize=(7, 1 + 2.5 * len(metrics)),
         layout="constrained",
     )
-    # A line has the same colour in all panels, and one entry in the legend of the figure.
+    # A line has the same colour and marker in all panels, and one entry in the legend of the figure.
     drawn: dict[str, Any] = {}
-    colours: dict[str, str] = {}
+    numbers: dict[str, int] = {}
     for axis, metric in zip(axes[:, 0], metrics, strict=True):
         for name, points in lines_of(summaries, metric, x_tag).items():
             # The log may have the values in another order than the axis.
@@ -148,9 +153,15 @@ def plot_summaries(
             x_values = [places[label] for label, _ in points]
             means = [summary.mean for _, summary in points]
             deviations = [summary.deviation for _, summary in points]
-            colour = colours.setdefault(name, f"C{len(colours)}")
+            number = numbers.setdefault(name, len(numbers))
+            # There are ten colours, so lines beyond the tenth differ by their markers.
             drawn[name] = axis.errorbar(
-                x_values, means, deviations, marker="o", capsize=3, color=colour
+                x_values,
+                means,
+                deviations,
+                marker=MARKERS[number // 10 % len(MARKERS)],
+                capsize=3,
+                color=f"C{number}",
             )
         axis.set_ylabel(metric)
         axis.grid(alpha=0.3)
@@ -159,7 +170,10 @@ def plot_summaries(
         # Below the panels, where it hides no point.
         figure.legend(drawn.values(), drawn.keys(), loc="outside lower center")
     axes[-1, 0].set_xlabel(x_tag)
-    axes[-1, 0].set_xticks(list(places.values()), list(places))
+    # The labels of many numbers would overlap, and an axis of numbers can be read without them.
+    are_words = list(places.values()) == list(range(len(places)))
+    if are_words or len(places) <= MOST_LABELS:
+        axes[-1, 0].set_xticks(list(places.values()), list(places))
     try:
         with open_atomic(path) as file:
             figure.savefig(file, format=path.suffix.removeprefix("."))
