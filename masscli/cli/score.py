@@ -40,6 +40,7 @@ from typing import Annotated
 import typer
 
 from masscli.cli.output import check_inputs_stay, check_is_file
+from masscli.cli.score_agreement import as_choices, check_inputs, check_lengths
 from masscli.cli.score_formats import (
     Scores,
     as_json,
@@ -48,13 +49,7 @@ from masscli.cli.score_formats import (
     line_scores_as_columns,
     line_scores_as_json,
 )
-from masscli.cli.score_inputs import (
-    as_choices,
-    check_inputs,
-    check_lengths,
-    read_hypotheses,
-    read_references,
-)
+from masscli.cli.score_inputs import read_hypotheses, read_references
 from masscli.cli.score_runs import MeasureConfig, score_runs
 from masscli.cli.score_squad import score_squad
 from masscli.core.errors import MasscliError

@@ -109,7 +109,9 @@ PARTS: dict[str, Part] = {
         ("dictionary", "vectors"), ("lexicon/dictionary", "checkpoint/word_vectors")
     ),
     "logs": Part(("scores", "run-log"), ("reporting/score_log", "reporting/run_log")),
-    "input of score": Part(("score",), ("cli/score_inputs", "cli/score_squad")),
+    "input of score": Part(
+        ("score",), ("cli/score_inputs", "cli/score_agreement", "cli/score_squad")
+    ),
     "models of Hugging Face": Part(
         ("hf-", "weights-"),
         (CONVERT,),
