@@ -1,4 +1,4 @@
-"""Pages that mkdocs makes from the code: help screens, options of objectives, and pages of the methods.
+"""Generate documentation pages from the code: help screens, options of objectives, and method pages.
 
 What is generated here cannot be out of date: the same dataclasses make the flags, the TOML
 keys and these tables.
@@ -24,7 +24,7 @@ OBJECTIVES_FOLDER = Path(__file__).parents[1] / "masscli" / "objectives"
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the generated pages to those that lie in the folder."""
+    """Add the generated pages to those in the docs folder."""
     pages = {
         "reference/commands.md": commands_page(),
         "reference/objectives.md": objectives_page(),
@@ -46,7 +46,7 @@ def commands_page() -> str:
 
 
 def help_screen(command: str) -> str:
-    """Return what `masscli COMMAND --help` prints on a terminal that is 100 columns wide."""
+    """Return what `masscli COMMAND --help` prints on a terminal 80 columns wide."""
     from masscli.__main__ import run
 
     output = io.StringIO()
@@ -96,7 +96,7 @@ def options_table(options: list[OptionInfo]) -> str:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for option in options:
         default = "" if option.default in (None, ()) else f"`{option.default}`"
-        # A bar would end the cell of a table, also within code.
+        # A bar would end the table cell, even inside code.
         kind = option.type.replace("|", ", ")
         cells = [f"`{option.key}`", kind, default, option.help.replace("|", "/")]
         rows.append("| " + " | ".join(cells) + " |")
@@ -104,35 +104,35 @@ def options_table(options: list[OptionInfo]) -> str:
 
 
 def other_toolkits_page() -> str:
-    """Return a table with the counterpart of each flag of other toolkits."""
+    """Return a table with the equivalent of each flag of other toolkits."""
     parts = [
         "# Flags of other toolkits\n\n`masscli convert-command` reads command lines of these programs and "
-        "writes what stands here. See [Come from another toolkit](../how-to/other-toolkits.md)."
+        "uses this table. See [Migrate from another toolkit](../how-to/other-toolkits.md)."
     ]
     for program in programs().values():
-        rows = ["| flag | here |", "|---|---|"]
+        rows = ["| flag | in masscli |", "|---|---|"]
         rows += [
             f"| `{flag.name}` | {foreign_cell(flag)} |"
             for flag in program.flags.values()
         ]
         defaults = (
-            f"Where the default differs: `{program.defaults}`\n\n"
+            f"Flags for defaults that differ: `{program.defaults}`\n\n"
             if program.defaults
             else ""
         )
         parts.append(
-            f"## {program.name}\n\nHere: `masscli {program.command}`. {defaults}\n"
+            f"## {program.name}\n\nIn masscli: `masscli {program.command}`. {defaults}\n"
             + "\n".join(rows)
         )
     return "\n\n".join(parts) + "\n"
 
 
 def foreign_cell(flag: ForeignFlag) -> str:
-    """Return the counterpart of a flag for a cell of a table."""
+    """Return the equivalent of a flag as the text of a table cell."""
     if flag.always is not None:
-        return f"always so: {flag.always}"
+        return f"always: {flag.always}"
     if flag.missing is not None:
-        return f"no counterpart: {flag.missing}"
+        return f"no equivalent: {flag.missing}"
     if not flag.choices:
         return f"`{str(flag.template).replace('{}', 'VALUE')}`"
     cells = []
@@ -142,10 +142,10 @@ def foreign_cell(flag: ForeignFlag) -> str:
 
 
 def methods_page() -> str:
-    """Return the pages of all methods, which lie beside their code."""
+    """Return one page with the README of every family of objectives."""
     parts = [
         "# Methods\n\nWhat each family of objectives learns, with equations and sources. "
-        "These pages lie beside the code, in the folders of `masscli/objectives/`."
+        "These pages are in the repository, in the folders of `masscli/objectives/`."
     ]
     for readme in sorted(OBJECTIVES_FOLDER.glob("*/README.md")):
         text = readme.read_text(encoding="utf-8").strip()
