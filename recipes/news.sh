@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Download the text of scale paper, as the MASS paper and XLM describe it:  bash recipes/news.sh fr|de|ro FOLDER
 #
-# mono.*.gz: News Crawl 2007 to 2017, deduplicated and shuffled by its makers: 190M lines of English, 62M of French, 270M of German, 3M of
-# Romanian, which begins in 2015. valid.* and test.*: newstest2013 and newstest2014 (French), newstest2013 and newstest2016 (German),
+# mono.*.gz: News Crawl 2007 to 2017, deduplicated and shuffled by its publishers: 190M lines of English, 62M of French, 270M of German, 3M of
+# Romanian, which starts in 2015. valid.* and test.*: newstest2013 and newstest2014 (French), newstest2013 and newstest2016 (German),
 # newsdev2016 and newstest2016 (Romanian). pairs.*: a million pairs drawn from Europarl and Common Crawl; for Romanian the 610,320 of
-# Europarl and SETIMES2. codes and vocab: XLM's BPE merges and pieces. A download that was cut off goes on where it stopped.
+# Europarl and SETIMES2. codes and vocab: XLM's BPE merges and pieces. An interrupted download resumes where it stopped.
 set -euo pipefail
 lang=$1
 mkdir -p "$2/download/pairs"
@@ -27,7 +27,7 @@ for side in en "$lang"; do
         get "https://data.statmt.org/news-crawl/$side/news.$year.$side.shuffled.deduped.gz" "download/news.$year.$side.gz"
     done
     cat download/news.*."$side".gz > mono.part && mv mono.part "mono.$side.gz"
-    rm download/news.*."$side".gz # There is no room to keep all of it twice.
+    rm download/news.*."$side".gz # To save disk space.
 done
 for part in valid test; do
     sacrebleu --test-set "${!part}" --language-pair "en-$lang" --echo src > "$part.en"
@@ -41,7 +41,7 @@ if [ ! -e "pairs.$lang" ]; then
             *) tar -xzf "download/${url##*/}" -C download/pairs ;;
         esac
     done
-    # Both sides are found in the same order. A tab in a line would shift the columns; the seed draws the same lines again.
+    # Both sides list files in the same order. A tab in a line would shift the columns; the seed makes the sample reproducible.
     for side in en "$lang"; do
         find download/pairs -name "*.$lang-en.$side" -o -name "*.en-$lang.$side" | LC_ALL=C sort | xargs cat | tr '\t' ' ' > "all.$side"
     done

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# From nothing to a translation, on sample text that masscli brings along:  bash recipes/quickstart.sh [FOLDER]
+# From nothing to a translation, on sample text that masscli generates:  bash recipes/quickstart.sh [FOLDER]
 #
-# Makes an environment, installs masscli, pre-trains a tiny model with MASS on English and German sentences, fine-tunes it to translate on
-# a few pairs, trains the same model on the same pairs from scratch, and compares the two on sentences neither has seen. Everything lies in
-# FOLDER (default: ./quickstart). When it is stopped, the same command goes on where it was.
+# Creates an environment, installs masscli, pre-trains a tiny model with MASS on English and German sentences, fine-tunes it to translate on
+# a few pairs, trains the same model on the same pairs from scratch, and compares the two on sentences that neither has seen. All files are
+# written to FOLDER (default: ./quickstart). If it is interrupted, the same command continues it.
 #
-# MASSCLI_NO_VENV=1 takes the masscli that is on PATH; PYTHON=python3.12 chooses the interpreter. QUICKSTART_UPDATES=N makes N updates in each
-# of the three trainings: a trial of the machinery, not of the method.
+# MASSCLI_NO_VENV=1 uses the masscli on PATH; PYTHON=python3.12 chooses the interpreter. QUICKSTART_UPDATES=N makes N updates in each
+# of the three training runs, to test that everything works rather than how well.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd) python=${PYTHON:-python3}
 mkdir -p "${1:-quickstart}"
@@ -25,15 +25,15 @@ if [ "${MASSCLI_NO_VENV:-0}" != 1 ]; then
     fi
     export PATH=$PWD/.venv/bin:$PATH
 fi
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # A second thread gains such a small model little, and waits wherever another program is busy.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # A second thread hardly helps so small a model, and slows it down if another program is busy.
 set -x
 
-# The text: pairs, and sentences of each language that are no translations of each other.
+# The text: pairs, and sentences in each language that are not translations of each other.
 [ -e text/test.de ] || masscli demo text
 masscli preprocess --langs en,de --trainpref text/train --validpref text/valid --testpref text/test \
     --mono en=text/mono.en.txt --mono de=text/mono.de.txt --vocab-size 800 --destdir data-bin
 
-# Pre-training reads all the sentences, and no pair. Two layers on each side are enough for such text, and learn in minutes.
+# Pre-training reads all sentences, but no pairs. Two encoder and two decoder layers are enough for such text, and train in minutes.
 model=(--arch tiny --encoder-layers 2 --decoder-layers 2 --max-tokens 1024)
 masscli pretrain data-bin --objective mass --k 0.5 "${model[@]}" --max-update "${QUICKSTART_UPDATES:-1500}" \
     --lr 0.002 --warmup-updates 100 --save-interval-updates 500 --expected-curve loss=500:1.27-1.44 --save-dir runs/mass
@@ -48,7 +48,7 @@ for name in scratch finetuned; do
 done
 { set +x; } 2> /dev/null
 
-# What they make of it.
+# Translations of both models.
 for number in 1 2 3 4 5 6; do
     printf '\nsource        %s\nreference     %s\nfrom scratch  %s\nMASS          %s\n' "$(sed -n "${number}p" text/test.en)" \
         "$(sed -n "${number}p" text/test.de)" "$(sed -n "${number}p" scratch.de)" "$(sed -n "${number}p" finetuned.de)"

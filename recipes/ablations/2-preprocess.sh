@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 2: the data of the recipe ende, and what connects the two languages, out of the text alone.
+# Step 2: the data of the recipe ende, and word vectors and a dictionary made from the text alone.
 set -euo pipefail
 OUTPUT=${OUTPUT:-runs/ablations} SCALE=${SCALE:-tiny}
 case $SCALE in

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 3: each pre-training begins with the same word vectors and reads the same words in the other language.
+# Step 3: every pre-training run starts from the same word vectors and replaces words with the same dictionary.
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/ablations} SCALE=${SCALE:-tiny}
 common=("$OUTPUT/data" --config "$here/pretrain.$SCALE.toml" --switch-dictionary "$OUTPUT/dictionary.txt" --switch-share 0.5

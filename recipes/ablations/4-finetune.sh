@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 4: 1,000 pairs in both directions from every beginning, and back-translation without any pair from some.
+# Step 4: train on 1,000 pairs in both directions from every initialisation, and by back-translation without pairs from some.
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/ablations} SCALE=${SCALE:-tiny}
 for method in scratch vectors dae bertlm discrete feed encoder decoder mass; do
@@ -9,7 +9,7 @@ for method in scratch vectors dae bertlm discrete feed encoder decoder mass; do
         encoder | decoder) begin=(--init-from "$OUTPUT/mass" --init-stacks "$method") ;;
         *) begin=(--init-from "$OUTPUT/$method") ;;
     esac
-    for seed in 1; do # The published table of these pages has the seeds 1 2 3.
+    for seed in 1; do # The table in docs/results has the seeds 1 2 3.
         masscli finetune "$OUTPUT/data-pairs" --config "$here/pairs.$SCALE.toml" --task translate --pairs en-de,de-en --max-examples 1000 \
             --label-smoothing 0.1 "${begin[@]}" --seed "$seed" --save-dir "$OUTPUT/pairs/$method.$seed"
     done

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Step 2: dialogues, one a line with tabs between turns, and the text of the pre-training: novels and the training dialogues.
+# Step 2: dialogues, one per line with tabs between turns, and the text for pre-training: novels and the training dialogues.
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/dialogue} SCALE=${SCALE:-tiny}
-lang=en # or another language of the dialogues
+lang=en # or the language of your dialogues
 case $SCALE in
     tiny) novel_lines=40000 vocab_size=8000 ;;
     gpu) novel_lines=10000000 vocab_size=16000 ;;
@@ -11,7 +11,7 @@ esac
 text=$OUTPUT/text
 mkdir -p "$text"
 if [ -e "$DATA/cornell" ]; then
-    # Cornell has lines by their names, then conversations as lists of names. An empty turn ends what can be learned from; every 14th
+    # Cornell lists lines with their ids, then conversations as lists of ids. A conversation is cut at an empty turn; every 14th
     # conversation is for validation.
     cat "$DATA"/cornell/movie_{lines,conversations}.txt | iconv -f windows-1252 -t utf-8 -c | tr -d '\r' |
         awk -v train="$text/train.txt" -v valid="$text/valid.txt" '
@@ -25,7 +25,7 @@ else
     cp "$DATA/dialogue/train.$lang.txt" "$text/train.txt"
     cp "$DATA/dialogue/valid.$lang.txt" "$text/valid.txt"
 fi
-# A blank line ends a document: the part of the novels, and each dialogue with its turns on lines.
+# A blank line ends a document: part of the novels, and each dialogue with one turn per line.
 {
     gzip -dc "$DATA/novels/$lang.txt.gz" | sed -n "1,${novel_lines}p" && echo
     sed 's/$/\n/; s/\t/\n/g' "$text/train.txt"

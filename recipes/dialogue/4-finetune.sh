@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Step 4: learn to say the next turn, from scratch and from each pre-training, with the same budget.
+# Step 4: fine-tune to generate the next turn, from scratch and from each pre-trained model, with the same budget.
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/dialogue} SCALE=${SCALE:-tiny}
 for seed in 1 2 3; do
     for method in scratch mass mass-paper bertlm dae unilm; do
         begin=(--init-from "$OUTPUT/$method")
         [ "$method" != scratch ] || begin=()
-        # --max-examples N gives the comparison with fewer examples.
+        # Add --max-examples N to compare with fewer examples.
         masscli finetune "$OUTPUT/data" --config "$here/finetune.$SCALE.toml" --task respond --turns 1 --label-smoothing 0.1 "${begin[@]}" \
             --seed "$seed" --save-dir "$OUTPUT/tuned/$method.$seed"
     done

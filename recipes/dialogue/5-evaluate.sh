@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 5: perplexity of the validation part by piece, which depends on the vocabulary, and by word, which does not.
+# Step 5: perplexity of the validation split per piece, which depends on the vocabulary, and per word, which does not.
 set -euo pipefail
 OUTPUT=${OUTPUT:-runs/dialogue}
 rm -f "$OUTPUT/scores.jsonl"

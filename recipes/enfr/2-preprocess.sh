@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 2: data folders in one vocabulary: `data` of all text, `data-near` of the text to translate, `data-pairs` of pairs.
+# Step 2: data folders with one vocabulary: `data` has all text, `data-near` the text to translate, `data-pairs` the pairs.
 set -euo pipefail
 target=${TARGET:-fr} DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}}
 OUTPUT=${OUTPUT:-runs/en$target} SCALE=${SCALE:-tiny}
@@ -20,7 +20,7 @@ case $SCALE in
 esac
 captions=$DATA/multi30k text=$OUTPUT/text
 mkdir -p "$text"
-# English is read from the first half of the training lines, the other language from the second, so that no pair is ever seen.
+# English is read from the first half of the training lines, the other language from the second, so no pair is ever seen.
 half=$(($(wc -l < "$captions/train.en") / 2))
 sed -n "1,${half}p" "$captions/train.en" > "$text/half.en"
 sed -n "$((half + 1)),$((2 * half))p" "$captions/train.$target" > "$text/half.$target"
@@ -30,7 +30,7 @@ for lang in en "$target"; do
 done
 common=(--langs "en,$target" --validpref "$captions/valid" --testpref "$text/test" --dedup --drop-held-out --normalize --moses --lowercase)
 masscli preprocess "${common[@]}" --mono "en=$text/mono.en" --mono "$target=$text/mono.$target" --vocab-size 8000 --destdir "$OUTPUT/data"
-# Novels teach words, but they are no text to translate.
+# Novels teach words, but are not the kind of text to translate.
 masscli preprocess "${common[@]}" --mono "en=$text/half.en" --mono "$target=$text/half.$target" --spm-model "$OUTPUT/data/vocab.model" \
     --destdir "$OUTPUT/data-near"
 masscli preprocess "${common[@]}" --trainpref "$captions/train" --no-pairs-as-mono --spm-model "$OUTPUT/data/vocab.model" \

@@ -10,16 +10,16 @@ if [ "$SCALE" = paper ]; then
         --objective mass --preset xlm --k 0.5 --lang-temperature 1000 --save-dir "$OUTPUT/mass"
     exit
 fi
-# Far from the paper's amount of text, MASS aligns no languages by itself. Word vectors that are laid on each other without any pair begin
-# the token embeddings, half of the words that the encoder reads are put into the other language, and denoising is learned beside MASS.
+# With much less text than in the paper, MASS alone does not align the languages. The token embeddings are therefore initialised from word
+# vectors that were aligned without pairs, half of the words that the encoder reads are translated, and denoising is trained with MASS.
 case $SCALE in
     tiny | small) dim=128 ;;
     gpu) dim=256 ;;
 esac
 [ -e "$OUTPUT/dictionary.txt" ] || masscli dictionary "$OUTPUT/data" --langs "en,$target" --from text --dim "$dim" \
     --vectors "$OUTPUT/vectors" --output "$OUTPUT/dictionary.txt"
-# Two runs of scale tiny, with other vocabularies, lay within 3% of the middle of its band, which is 4% wide to both sides. The bands of
-# scale small are 5% to both sides of a single run.
+# Two runs at scale tiny, with different vocabularies, were within 3% of the middle of its band, which extends 4% to both sides. The bands of
+# scale small extend 5% to both sides of a single run.
 curve=()
 case $target-$SCALE in
     fr-tiny) curve=(--expected-curve loss=200:4.6-5.0,400:4.0-4.4,600:3.65-3.98,1000:3.15-3.45) ;;

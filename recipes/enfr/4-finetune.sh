@@ -10,7 +10,7 @@ case $SCALE in
     paper) sizes="10000 100000 1000000" smoothing=0 launch="torchrun --nproc-per-node 8 -m masscli" ;;
 esac
 
-# Two runs lay within 2.2% of the middle of these bands, which are 4% wide to both sides.
+# Two runs were within 2.2% of the middle of these bands, which extend 4% to both sides.
 unsupervised_curve=() scratch_curve=() mass_curve=()
 if [ "$target-$SCALE-$base" = fr-tiny-mass ]; then
     unsupervised_curve=(--expected-curve loss=200:2.98-3.23,400:2.79-3.03,500:2.79-3.03)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 5: translate the test set with every model, score it, and show what each step took.
+# Step 5: translate the test set with every model, score it, and show the cost of each step.
 set -euo pipefail
 target=${TARGET:-fr} DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}}
 OUTPUT=${OUTPUT:-runs/en$target} SCALE=${SCALE:-tiny}
@@ -11,7 +11,7 @@ esac
 mkdir -p "$OUTPUT/test"
 for way in "en-$target" "$target-en"; do
     from=${way%-*} to=${way#*-} scores=$OUTPUT/scores.$way.jsonl
-    # The papers' scores are of Romanian without marks.
+    # The papers score Romanian without diacritics.
     [ "$to" = ro ] && plain=--plain-romanian || plain=--no-plain-romanian
     cp "$test.$from" "$OUTPUT/test/copy.$way"
     for log in "$OUTPUT"/*/log.jsonl; do

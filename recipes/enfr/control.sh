@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Optional, after step 3: the control, MASS and back-translation alone, without word vectors, dictionary, denoising and noise.
+# Optional, after step 3: as a control, only MASS and back-translation, without word vectors, dictionary, denoising and noise.
 # Step 5 scores the result as `control`.
 set -euo pipefail
 here=$(dirname "$0") target=${TARGET:-fr}

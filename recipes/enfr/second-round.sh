@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Optional, after step 4: a second round, as Lample et al. (2018) gain 1 to 5 BLEU by rounds. The first model's translations give a better
-# dictionary, by which MASS starts afresh, and pairs to learn from beside back-translation. Step 5 scores the result as `unsupervised-2`.
+# Optional, after step 4: a second round; Lample et al. (2018) gain 1 to 5 BLEU per round. The first model's translations give a better
+# dictionary, with which MASS starts again, and pairs to train on with back-translation. Step 5 scores the result as `unsupervised-2`.
 set -euo pipefail
 here=$(dirname "$0") target=${TARGET:-fr}
 OUTPUT=${OUTPUT:-runs/en$target} SCALE=${SCALE:-tiny}
@@ -16,7 +16,7 @@ for way in "en-$target" "$target-en"; do
     [ -e "$text/made.$way" ] || masscli generate "$OUTPUT/unsupervised" -s "${way%-*}" -t "${way#*-}" --beam 1 \
         --input "$text/half.${way%-*}" --output "$text/made.$way"
 done
-# What the model wrote is the source, and the real text is learned to be written; `both` is all of it, for the dictionary.
+# The generated text is the source and the real text the target; `both` has all of these pairs, for the dictionary.
 ln -sfn "made.$target-en" "$text/offline-en-$target.en" && ln -sfn "half.$target" "$text/offline-en-$target.$target"
 ln -sfn "made.en-$target" "$text/offline-$target-en.$target" && ln -sfn half.en "$text/offline-$target-en.en"
 cat "$text/half.en" "$text/made.$target-en" > "$text/both.en"

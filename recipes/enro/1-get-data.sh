@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 1: the text. Small scales read files that must be there; scale paper downloads some 40 GB.
+# Step 1: get the text. Small scales need files that already exist; scale paper downloads about 40 GB.
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} SCALE=${SCALE:-tiny}
 case $SCALE in

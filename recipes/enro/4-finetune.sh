@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 4: translate without pairs and with few by the script of the recipe enfr; then with all pairs and back-translation beside them.
+# Step 4: translate without pairs and with few, with the script of the recipe enfr; then with all pairs and back-translation together.
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/enro} SCALE=${SCALE:-tiny}
 noise=(--min-piece-count 2 --source-dropout 0.1 --source-blank 0.1 --source-shuffle 2 --batch-reuse 2)

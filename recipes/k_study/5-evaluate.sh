@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 5: BLEU of test2016 and perplexity of the hidden fragment on valid against k, as tables and as drawings.
+# Step 5: BLEU of test2016 and perplexity of the hidden fragment on valid against k, as tables and as plots.
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/k_study}
 test=$DATA/multi30k/test2016
@@ -16,6 +16,6 @@ for way in en-de de-en; do
         done
     done
     echo "$way:"
-    # The drawing needs the extra masscli[plot].
+    # The plot needs the extra masscli[plot].
     masscli report "$scores" --plot "$OUTPUT/k.$way.svg" --x k
 done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Step 2: `data` of both sides of the captions and part of the novels, `data-novels` whose only monolingual text are the novels, and `data-few`, the
-# few pairs alone with a small vocabulary of their own.
+# Step 2: `data` has both sides of the captions and part of the novels; `data-novels` has only the novels as monolingual text; and `data-few`
+# has only the few pairs, with a small vocabulary of their own.
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/lowres} SCALE=${SCALE:-tiny}
 case $SCALE in

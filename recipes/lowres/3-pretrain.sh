@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Step 3: MASS with a dictionary of the first 1,000 pairs and denoising beside it; the same on novels alone; MASS without either; and the first
-# of these begun with word vectors, with which half as many tokens are enough.
+# Step 3: MASS with a dictionary of the first 1,000 pairs and denoising; the same on novels alone; MASS without either; and the first
+# of these initialised with word vectors, for which half as many tokens are enough.
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/lowres} SCALE=${SCALE:-tiny}
-# Far from the paper's amount of text nothing else connects two languages, and no pre-training is worth anything for translation.
+# With much less text than in the paper nothing else aligns the languages, and pre-training then does not help translation.
 [ -e "$OUTPUT/dictionary.txt" ] ||
     masscli dictionary "$OUTPUT/data" --langs en,de --from pairs --limit 1000 --output "$OUTPUT/dictionary.txt"
 common=(--config "$here/pretrain.$SCALE.toml" --objective mass --k 0.5)

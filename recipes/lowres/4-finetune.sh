@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Step 4: translate after learning from few pairs, from scratch and from each pre-training, with the same settings; from scratch with the best settings for
-# that; and from back-translation of all captions with the same pairs beside it.
+# Step 4: train on few pairs, from scratch and from each pre-trained model, with the same settings; from scratch with the best settings for
+# that; and with back-translation of all captions in addition to the pairs. Translate the test set with each model.
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/lowres} SCALE=${SCALE:-tiny}
-size=1000 # For 5000 pairs add --max-update 1000 --max-tokens 2048 --validate-interval-updates 250 below.
+size=1000 # For 5,000 pairs add --max-update 1000 --max-tokens 2048 --validate-interval-updates 250 below.
 for seed in 1; do # More seeds give a standard deviation and a paired test.
     for method in scratch mass novels plain vectors; do
         begin=(--init-from "$OUTPUT/$method")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 4: train from scratch (there is no pre-training, and so no step 3).
+# Step 4: train from scratch (there is no pre-training, hence no step 3).
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/multi30k} SCALE=${SCALE:-paper}
 lang=de # or fr

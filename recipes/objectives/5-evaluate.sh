@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 5: for each objective its speed, its memory, and its loss on held-out text at every validation.
+# Step 5: the speed and memory of each objective, and its loss on held-out text at every validation.
 set -euo pipefail
 OUTPUT=${OUTPUT:-runs/objectives}
 runs=("$OUTPUT"/*/log.jsonl)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 2: English and shifted English, whose halves have no sentence in common, and 1,000 pairs in the same vocabulary.
+# Step 2: English in two artificial languages, from halves of the text without a common sentence, and 1,000 pairs in the same vocabulary.
 set -euo pipefail
 here=$(dirname "$0") DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/onset} SCALE=${SCALE:-tiny}
 [ "$SCALE" = tiny ] || { echo "error: SCALE=$SCALE: this recipe has tiny alone" >&2 && exit 2; }

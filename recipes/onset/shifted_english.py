@@ -1,15 +1,15 @@
-"""Write English, and English shifted into a second language that shares no word with it.
+"""Write English text in two artificial languages that share no word.
 
     python shifted_english.py CORPORA OUTPUT
 
-The text is cut into 2,000 pieces (SentencePiece BPE, lower-cased). Language `aa` writes piece 17 as the word
-`a0017` and language `bb` as `b0017`, so that a sentence and its translation have the same words in the same
-places (the "fake English" of Dufter and Schuetze 2020). It reads novels/en.txt.gz and multi30k/train.en of
-CORPORA and writes
+The text is split into 2,000 pieces (SentencePiece BPE, lower-cased). Language `aa` writes piece 17 as
+the word `a0017` and language `bb` as `b0017`, so that a sentence and its translation have corresponding
+words in the same places (the "fake English" of Dufter and Schuetze 2020). The script reads
+novels/en.txt.gz and multi30k/train.en from CORPORA and writes
 
-    mono.aa, mono.bb      halves of the text that have no sentence in common, one of them shifted
-    valid.*, pairs.*, test.*      1,000 sentences each, which are in neither half, with their shifted copies
-    vocab.txt     the words of both languages, in the format of BERT's vocab.txt
+        mono.aa, mono.bb      two halves of the text without a sentence in common
+    valid.*, pairs.*, test.*      1,000 sentences each in both languages, which are in neither half
+        vocab.txt             the words of both languages, in the format of BERT's vocab.txt
 """
 
 import gzip
@@ -36,7 +36,7 @@ def sentences(text: str) -> list[str]:
 
 
 def in_pieces(lines: list[str]) -> list[list[int]]:
-    """Learn the pieces from all lines; return the piece numbers of the lines that have 4 to 100 of them."""
+    """Train a subword model on all lines; return the piece ids of those with 4 to 100 pieces."""
     with tempfile.TemporaryDirectory() as folder:
         text = Path(folder, "text")
         text.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -69,7 +69,7 @@ def main(corpora: Path, output: Path) -> None:
     with gzip.open(corpora / "novels/en.txt.gz", "rt", encoding="utf-8") as file:
         novels = file.read()
     captions = (corpora / "multi30k/train.en").read_text(encoding="utf-8")
-    # No sentence twice, so that none is in two parts.
+    # Duplicates are removed so that no sentence is in two parts.
     lines = list(dict.fromkeys(sentences(novels) + sentences(captions)))
     random.Random(1).shuffle(lines)
     rows = in_pieces(lines[:LINES])

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Step 4: translate the training text with the teacher. Of four translations the one closest to the reference is kept, so that the
-# student learns what a teacher would say, and little of what it gets wrong (sequence-level interpolation, Kim and Rush 2016).
+# student learns from the teacher's translations but from few of its mistakes (sequence-level interpolation, Kim and Rush 2016).
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/student}
 mkdir -p "$OUTPUT/text"

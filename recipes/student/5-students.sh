@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Step 5: train students of several sizes on the teacher's translations, and the largest on the real text, too, as a control.
-# Decoding spends its time in the decoder, so a student has a deep encoder, and one or two decoder layers (Kim et al. 2019).
+# Most of the time of translation is spent in the decoder, so a student has a deep encoder and one or two decoder layers (Kim et al. 2019).
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/student} SCALE=${SCALE:-tiny}
 case $SCALE in
@@ -12,6 +12,6 @@ for size in $sizes; do # encoder layers, decoder layers, width
     common=(--config "$here/student.$SCALE.toml" --task translate -s en -t de --encoder-layers "$encoder_layers"
         --decoder-layers "$decoder_layers" --dim "$dim" --ffn-dim $((2 * dim)))
     masscli finetune "$OUTPUT/data-distilled" "${common[@]}" --save-dir "$OUTPUT/student-$size"
-    # The real text of so few pairs needs more dropout than the teacher's, which is more regular.
+    # Real translations need more dropout with so few pairs than the teacher's, which are more regular.
     [ "$size" != "${sizes%% *}" ] || masscli finetune "$OUTPUT/data" "${common[@]}" --dropout 0.3 --save-dir "$OUTPUT/control-$size"
 done

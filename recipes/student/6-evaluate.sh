@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Step 6: BLEU, chrF, speed and size of teacher, students and control, with 8-bit weights in CTranslate2, without and with the shortlist.
+# Step 6: BLEU, chrF, speed and size of teacher, students and control, with 8-bit weights in CTranslate2, with and without the shortlist.
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/student}
 test=$DATA/multi30k/test2016 scores=$OUTPUT/scores.jsonl
 mkdir -p "$OUTPUT/average" "$OUTPUT/int8" "$OUTPUT/test"
 rm -f "$scores"
-# Speed changes with the load of a machine, so each model has its turn three times. OMP_NUM_THREADS sets the number of threads.
+# Speed depends on the load of the machine, so each model is timed three times, in turn. OMP_NUM_THREADS sets the number of threads.
 for repetition in 1 2 3; do
     for log in "$OUTPUT"/*/log.jsonl; do
         run=${log%/log.jsonl}
@@ -13,7 +13,7 @@ for repetition in 1 2 3; do
         model=$OUTPUT/average/$system
         # A student's loss on real text is lowest early, when its translations are not yet the best.
         [ -e "$model" ] || masscli average "$run" --last 5 --output "$model"
-        # What is deployed: the model and its vocabulary, without the 3 MB of the shortlist.
+        # The size is that of the deployed files: the model and its vocabulary, without the 3 MB of the shortlist.
         [ -e "$OUTPUT/int8/$system" ] || masscli export "$model" --to ctranslate2 --precision int8 --output "$OUTPUT/int8/$system"
         megabytes=$(du -sk "$OUTPUT/int8/$system" | awk '{ printf "%.1f", $1 * 1.024 / 1000 }')
         for shortlist in no yes; do

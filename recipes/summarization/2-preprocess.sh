@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 2: the texts with their headlines, and the text of the pre-training: novels, dialogues, and the training texts without headlines.
+# Step 2: the texts with their headlines, and the text for pre-training: novels, dialogues, and the training texts without headlines.
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/summarization} SCALE=${SCALE:-tiny}
 case $SCALE in
@@ -16,13 +16,13 @@ if [ -e "$DATA/sumdata" ]; then # Its files may be compressed.
     gzip -cdf "$DATA"/sumdata/train/valid.title.filter.txt* > "$text/valid.title"
     gzip -cdf "$DATA"/sumdata/Giga/input.txt* > "$text/test.en"
     gzip -cdf "$DATA"/sumdata/Giga/task1_ref0.txt* > "$text/test.title"
-else # The validation part is the test part.
+else # The validation split is also the test split.
     for part in train:train valid:valid valid:test; do
         cp "$DATA/headlines/${part%:*}.src" "$text/${part#*:}.en"
         cp "$DATA/headlines/${part%:*}.tgt" "$text/${part#*:}.title"
     done
 fi
-# A blank line ends a document: a part of the novels, each dialogue with its turns on lines, each text.
+# A blank line ends a document: part of the novels, each dialogue with one turn per line, each text.
 {
     gzip -dc "$DATA/novels/en.txt.gz" | sed -n "1,${novel_lines}p" && echo
     sed 's/$/\n/; s/\t/\n/g' "$DATA/dialogue/train.en.txt"

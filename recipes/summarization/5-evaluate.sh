@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 5: ROUGE-1, ROUGE-2 and ROUGE-L of the test part, compared with training from scratch.
+# Step 5: ROUGE-1, ROUGE-2 and ROUGE-L of the test split, compared with training from scratch.
 set -euo pipefail
 OUTPUT=${OUTPUT:-runs/summarization}
 rm -f "$OUTPUT/scores.jsonl"

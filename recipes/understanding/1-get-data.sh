@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Step 1: the text of the pre-training must be there, and the tasks of tasks.txt that are to be run.
+# Step 1: check that the text for pre-training exists, and the tasks of tasks.txt that are to be run.
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}}
 ls "$DATA"/novels/{en,ro}.txt.gz "$DATA"/dialogue/{train,valid}.en.txt
-# Two tables of GLUE get a header with plain names.
+# Two tables of GLUE get a header with simple column names.
 for split in train dev; do
     cola=$DATA/CoLA/$split mrpc=$DATA/MRPC/$split
     [ ! -e "$cola.tsv" ] || sed '1i source\tlabel\tmark\tsentence' "$cola.tsv" > "$cola.header.tsv"

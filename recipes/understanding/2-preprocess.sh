@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 2: the text of the pre-training with its vocabulary.
+# Step 2: the text for pre-training with its vocabulary.
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/understanding} SCALE=${SCALE:-tiny}
 case $SCALE in
@@ -9,8 +9,8 @@ case $SCALE in
 esac
 text=$OUTPUT/text
 mkdir -p "$text"
-# A blank line ends a document: novels, and each dialogue with its turns on lines. 500 lines of novels are held out. For text of your own
-# replace these lines, and --mono below.
+# A blank line ends a document: novels, and each dialogue with one turn per line. 500 lines of novels are held out. For your own text,
+# replace these lines and --mono below.
 for lang in en ro; do
     { gzip -dc "$DATA/novels/$lang.txt.gz" | sed -n 1,500p && echo; } > "$text/valid.$lang"
     { gzip -dc "$DATA/novels/$lang.txt.gz" | sed -n "501,$((500 + novel_lines))p" && echo; } > "$text/mono.$lang"

@@ -13,4 +13,4 @@ masscli pretrain "${common[@]}" --objective gpt --tokens-per-sample 128 --save-d
 masscli pretrain "${common[@]}" --objective unilm "${pieces[@]}" --relative-buckets 32 --save-dir "$OUTPUT/unilm"
 masscli pretrain "${common[@]}" --objective mlm --mask-prob 0.15 --save-dir "$OUTPUT/mlm"
 masscli pretrain "${common[@]}" --objective mass --save-dir "$OUTPUT/mass"
-# More systems, for which 4-finetune.sh needs their names: clm, denoise and bert+lm without options, and ELECTRA with --variant.
+# To add a system, such as clm, denoise or bert+lm without options, or ELECTRA with --variant, also add its name in 4-finetune.sh.

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Step 4: every system learns every task with the same budget, and what its paper changes in the model.
+# Step 4: fine-tune every system on every task with the same budget, with the changes to the model that its paper makes.
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}}
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/understanding} SCALE=${SCALE:-tiny}
-# The rows of tasks.txt whose files are there.
+# The rows of tasks.txt whose files exist.
 grep -v "^#" "$here/tasks.txt" | while read -r name kind format train valid lang label _ best options; do
     [ -e "$DATA/$train" ] || continue
     masscli preprocess --bad-rows skip --spm-model "$OUTPUT/data" "--$format" "train=$DATA/$train,valid=$DATA/$valid" \
         --table-lang "$lang" --destdir "$OUTPUT/tasks/$name" < /dev/null
-    # Two texts in no order.
+    # Pairs of texts without an order.
     case $name in mrpc | rosts-similarity | MRPC | STS-B | QQP) unordered=yes ;; *) unordered=no ;; esac
     for system in scratch bert roberta albert electra gpt unilm mlm mass; do
         begin=(--init-from "$OUTPUT/$system")
@@ -29,7 +29,7 @@ grep -v "^#" "$here/tasks.txt" | while read -r name kind format train valid lang
         [ "$label" = - ] || [ "$kind" = choose ] || begin+=(--label-column "$label")
         begin+=(--task "$kind")
         for seed in 1 2 3; do
-            # $options is not quoted, because it is several words. --max-examples N gives the comparison with fewer examples.
+            # $options is not quoted, because it is several words. Add --max-examples N to compare with fewer examples.
             masscli finetune "$OUTPUT/tasks/$name" --config "$here/finetune.$SCALE.toml" $options "${begin[@]}" \
                 --best-metric "$best" --seed "$seed" --save-dir "$OUTPUT/tuned/$name/$system.$seed" < /dev/null
         done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 5: predict and score the validation part of every task, as papers do on GLUE, and compare with training from scratch.
+# Step 5: predict and score the validation split of every task, as is usual for GLUE, and compare with training from scratch.
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/understanding}
 grep -v "^#" "$(dirname "$0")/tasks.txt" | while read -r name kind format _ valid _ label metrics _; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Optional, after step 4: how the result of BERT on one task depends on the share of tokens that its pre-training masks.
+# Optional, after step 4: how the result of BERT on one task depends on its masking rate in pre-training.
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/understanding} SCALE=${SCALE:-tiny}
 scores=$OUTPUT/scores.masks.jsonl
