@@ -17,7 +17,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from masscli.checkpoint.convert.published import add_unique
 from masscli.checkpoint.tensor_file import save_tensors
 from masscli.core.errors import MasscliError, cannot_be_written
 from masscli.core.files import fsync_path, new_folder, write_synced
@@ -72,6 +71,22 @@ def read_json_if_present(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
+def refuse_quantized(config: Mapping[str, Any], path: Path) -> None:
+    """Raise MasscliError if a config.json, `path`, says that its weights are quantized.
+
+    `config` is its content. Such weights are numbers of a few bits, with scales beside them.
+    """
+    settings = config.get("quantization_config")
+    if not settings:
+        return
+    method = settings.get("quant_method") if isinstance(settings, Mapping) else None
+    how = f" ({method})" if isinstance(method, str) else ""
+    raise MasscliError(
+        f"{path}: quantization_config says that the weights are quantized{how}",
+        "import the model that was quantized, in full or half precision",
+    )
+
+
 def read_flag(content: Mapping[str, Any], key: str, default: bool, path: Path) -> bool:
     """Return the setting `key` in the content of a file, or `default` if the key is not there.
 
@@ -104,6 +119,7 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
             )
         if (folder / name).is_file():
             return folder / name, _load(folder / name, _load_pickle)
+    _refuse_lone_shards(folder)
     # Variants have another name, such as model.fp16.safetensors.
     variants = sorted(file.name for file in folder.glob("*.safetensors"))
     if variants:
@@ -117,29 +133,55 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
     )
 
 
+def _refuse_lone_shards(folder: Path) -> None:
+    """Raise MasscliError if a folder has shards of weights, but no index that says which belong together."""
+    for pattern, index in (
+        ("model-*-of-*.safetensors", INDEX),
+        ("pytorch_model-*-of-*.bin", PICKLE_INDEX),
+    ):
+        shards = sorted(file.name for file in folder.glob(pattern))
+        if shards:
+            raise MasscliError(
+                f"{folder}: has {shards[0]}, but no {index}",
+                "is the download complete?",
+            )
+
+
 def _load(path: Path, load: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Return the tensors by name in a file of weights, or in all files that an index of weights lists.
 
-    `load` reads a single file. Raises MasscliError if a listed file is missing or damaged, or if two hold the
-    same tensor.
+    `load` reads a single file. Raises MasscliError if a listed file is missing or damaged, if two hold the
+    same tensor, or if none holds a tensor that the index lists.
     """
     if path.name not in (INDEX, PICKLE_INDEX):
         return load(path)
+    weight_map = _read_index(path)
     tensors: dict[str, Tensor] = {}
-    for name in _indexed_files(path):
+    for name in sorted(set(weight_map.values())):
         if not (path.parent / name).is_file():
             raise MasscliError(
                 f"{path}: lists {name}, which is not there", "is the download complete?"
             )
         for tensor_name, tensor in load(path.parent / name).items():
-            add_unique(tensors, tensor_name, tensor, str(path.parent / name))
+            if tensor_name in tensors:
+                raise MasscliError(
+                    f"{path.parent / name}: has {tensor_name}, and so has another shard",
+                    "are shards of two models mixed?",
+                )
+            tensors[tensor_name] = tensor
+    for tensor_name, name in weight_map.items():
+        if tensor_name not in tensors:
+            raise MasscliError(
+                f"{path}: lists {tensor_name} in {name}, which does not hold it",
+                "are shards of two models mixed?",
+            )
     return tensors
 
 
-def _indexed_files(path: Path) -> list[str]:
-    """Return the sorted names of the files that an index of weights lists in its weight_map.
+def _read_index(path: Path) -> Mapping[str, str]:
+    """Return the weight_map of an index of weights: the name of the file by tensor.
 
-    Raises MasscliError if it has none, or if one is not a plain name of a file in the same folder.
+    Raises MasscliError if it has none, or if a name is not a plain name of a file in the same folder.
     """
     error = MasscliError(
         f"{path}: has no weight_map from tensors to files of the folder"
@@ -151,7 +193,7 @@ def _indexed_files(path: Path) -> list[str]:
         # A name with a folder in it could lead to any file of this machine.
         if not isinstance(name, str) or Path(name).name != name:
             raise error
-    return sorted(set(weight_map.values()))
+    return weight_map
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:

@@ -13,7 +13,12 @@ from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert import xlm_folder
 from masscli.checkpoint.convert.attribution import read_attribution
 from masscli.checkpoint.convert.families import FAMILIES, Family
-from masscli.checkpoint.convert.folder import CONFIG, read_json, read_weights
+from masscli.checkpoint.convert.folder import (
+    CONFIG,
+    read_json,
+    read_weights,
+    refuse_quantized,
+)
 from masscli.checkpoint.convert.model_config import check_padding, read_config
 from masscli.checkpoint.convert.seq2seq import SEQ2SEQ_FAMILIES
 from masscli.checkpoint.convert.seq2seq_import import import_seq2seq
@@ -51,6 +56,7 @@ def import_folder(
     # First, so that nothing is read in vain.
     saving.require_empty_folder(output)
     config = read_json(folder / CONFIG)
+    refuse_quantized(config, folder / CONFIG)
     config.setdefault("model_type", _type_of_class(config))
     if str(config.get("model_type")) in SEQ2SEQ_FAMILIES:
         return import_seq2seq(

@@ -82,6 +82,12 @@ def read_config(
                 f"{path}: {key} is {raw[key]}",
                 f"only {family.title} whose {key} is {required} can be imported",
             )
+    # Its layers have different numbers of heads; most files have the key with nothing in it.
+    if raw.get("pruned_heads"):
+        raise MasscliError(
+            f"{path}: pruned_heads is {raw['pruned_heads']}",
+            "only models with as many heads in each layer can be imported",
+        )
     values: dict[str, Any] = {
         "arch": family.arch,
         "languages": "none",

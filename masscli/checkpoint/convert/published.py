@@ -25,7 +25,8 @@ def to_float32(name: str, tensor: Tensor, path: str) -> Tensor:
     """
     if not tensor.is_floating_point():
         raise MasscliError(
-            f"{path}: {name} holds {tensor.dtype}, not floating-point numbers"
+            f"{path}: {name} holds {tensor.dtype}, not floating-point numbers",
+            "a quantized model cannot be imported: take it in full or half precision",
         )
     converted = tensor.float()
     if not bool(torch.isfinite(converted).all()):
@@ -53,7 +54,7 @@ def add_unique(tensors: dict[str, T], name: str, tensor: T, path: str) -> None:
     """Add a tensor to `tensors` under `name`, which the caller has freed of old spellings and wrappers.
 
     Raises MasscliError, which names `path`, if the name is taken: with an old and a new name of the same
-    tensor, or two files of the same weights, it would be open which one is meant.
+    tensor it would be open which one is meant.
     """
     if name in tensors:
         raise MasscliError(

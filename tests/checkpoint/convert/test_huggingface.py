@@ -729,6 +729,11 @@ CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
         ("bert", {"is_decoder": True}, f"{CONFIG}: is_decoder is True", "only BERT whose is_decoder is False can be imported"),
         ("albert", {"num_hidden_groups": 2}, f"{CONFIG}: num_hidden_groups is 2",
          "only ALBERT whose num_hidden_groups is 1 can be imported"),
+        ("bert", {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+         f"{CONFIG}: quantization_config says that the weights are quantized (gptq)",
+         "import the model that was quantized, in full or half precision"),
+        ("bert", {"pruned_heads": {"0": [1]}}, f"{CONFIG}: pruned_heads is {{'0': [1]}}",
+         "only models with as many heads in each layer can be imported"),
         ("roberta", {"pad_token_id": "one"}, f"{CONFIG}: pad_token_id is one, and positions of RoBERTa begin after it",
          "expected an id from 0 to 15"),
     ],
@@ -872,7 +877,10 @@ def test_tensors_that_have_no_place_or_are_missing_or_broken(tmp_path: Path) -> 
         )
     assert complaint(
         "bert", tensors("bert") | {name: torch.ones(D, 24, dtype=torch.int64)}
-    )[0] == (f"{path}: {name} holds torch.int64, not floating-point numbers")
+    ) == (
+        f"{path}: {name} holds torch.int64, not floating-point numbers",
+        "a quantized model cannot be imported: take it in full or half precision",
+    )
 
 
 def test_a_generator_of_electra_has_an_lm_head(tmp_path: Path) -> None:
@@ -940,6 +948,53 @@ def test_names_of_data_parallel_and_weights_in_shards_of_both_formats(
             "has no weight_map"
             in error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True))[0]
         )
+
+
+def test_shards_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
+    weights = write(tmp_path, "bert")
+    names = sorted(weights)
+    (tmp_path / "model.safetensors").unlink()
+    shards = [
+        tmp_path / f"model-0000{number}-of-00002.safetensors" for number in (1, 2)
+    ]
+    index_path = tmp_path / "model.safetensors.index.json"
+
+    def write_shards(**moved: str) -> None:
+        first, second = names[:9], names[9:]
+        for shard, part in zip(shards, (first, second), strict=True):
+            save_file({name: weights[name] for name in part}, shard)
+        weight_map = dict.fromkeys(first, shards[0].name)
+        weight_map |= dict.fromkeys(second, shards[1].name)
+        index_path.write_text(json.dumps({"weight_map": weight_map | moved}))
+
+    def complaint() -> tuple[str, str | None]:
+        found = error_of(lambda: import_run(tmp_path, tmp_path / "no"))
+        assert not (tmp_path / "no").exists()
+        return found
+
+    write_shards(more=shards[1].name)
+    assert complaint() == (
+        f"{index_path}: lists more in {shards[1].name}, which does not hold it",
+        "are shards of two models mixed?",
+    )
+    write_shards()
+    shards[1].write_bytes(shards[0].read_bytes())
+    assert complaint() == (
+        f"{shards[1]}: has {names[0]}, and so has another shard",
+        "are shards of two models mixed?",
+    )
+    index_path.unlink()
+    assert complaint() == (
+        f"{tmp_path}: has {shards[0].name}, but no model.safetensors.index.json",
+        "is the download complete?",
+    )
+    for shard in shards:
+        shard.unlink()
+    torch.save(weights, tmp_path / "pytorch_model-00001-of-00001.bin")
+    assert complaint() == (
+        f"{tmp_path}: has pytorch_model-00001-of-00001.bin, but no pytorch_model.bin.index.json",
+        "is the download complete?",
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
