@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import NamedTuple, Protocol, TypeVar
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masscli.core.distributed import is_sharded
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids, Tokens, pad
 from masscli.data.batches.framing import Framing
@@ -28,6 +29,7 @@ from masscli.generation.search import search
 from masscli.generation.shortlist import ReducedStepper, ReducedVocabulary, Shortlist
 from masscli.generation.single_stack_decoding import SingleStackStepper
 from masscli.generation.stepper import EnsembleStepper, ModelStepper, Stepper
+from masscli.generation.threads import decoding_threads
 from masscli.models.output_subset import Candidates
 from masscli.models.transformer import Transformer
 
@@ -178,7 +180,6 @@ class Decoder:
         sentence gets when sampling; by default they follow from its pieces, so that equal sentences get equal
         samples. `phrases` are, for each sentence, phrases that its outputs must contain.
         """
-        results: list[list[Hypothesis]] = [[] for _ in sources]
         if sample_keys is None:
             sample_keys = range(len(sources))
             # Beam search draws nothing, so keys that are cheaper do.
@@ -193,19 +194,38 @@ class Decoder:
         for prefix, sentence_phrases in zip(prefixes, phrases, strict=True):
             phrase_lengths = [len(phrase) for phrase in sentence_phrases]
             needed.append(len(prefix) + sum(phrase_lengths))
-        with torch.inference_mode(), self._eval_mode():
+
+        def decode(batch: list[int]) -> list[list[Hypothesis]]:
+            return self._search_batch(
+                select(sources, batch),
+                source,
+                target,
+                [self._length_limit(len(sources[i]), needed[i]) for i in batch],
+                select(prefixes, batch),
+                select(sample_keys, batch),
+                select(phrases, batch),
+            )
+
+        lengths = [len(ids) for ids in sources]
+        return self._decode_batches(decode, lengths)
+
+    def _decode_batches(
+        self, decode: Callable[[list[int]], list[list[Hypothesis]]], lengths: list[int]
+    ) -> list[list[Hypothesis]]:
+        """Return the n best outputs of each sentence, which `decode` returns for those with given indices.
+
+        `lengths` are the tokens of the sources, without special ones.
+        """
+        width = self.config.beam
+        results: list[list[Hypothesis]] = [[] for _ in lengths]
+        with (
+            torch.inference_mode(),
+            self._eval_mode(),
+            decoding_threads(decode, width, self._threads()) as decode_in_threads,
+        ):
             # Batches are of sentences of similar length, so results come out of order.
-            for batch in self._batches([len(ids) for ids in sources], self.config.beam):
-                hypotheses = self._search_batch(
-                    select(sources, batch),
-                    source,
-                    target,
-                    [self._length_limit(len(sources[i]), needed[i]) for i in batch],
-                    select(prefixes, batch),
-                    select(sample_keys, batch),
-                    select(phrases, batch),
-                )
-                for i, n_best in zip(batch, hypotheses, strict=True):
+            for batch in self._batches(lengths, width):
+                for i, n_best in zip(batch, decode_in_threads(batch), strict=True):
                     results[i] = n_best
         return results
 
@@ -531,6 +551,15 @@ class Decoder:
             total = scores if total is None else torch.logaddexp(total, scores)
         assert total is not None
         return total - math.log(len(self.models))
+
+    def _threads(self) -> int:
+        """Return how many threads decode sentences by themselves: those of PyTorch, or 1."""
+        weight = next(self.models[0].parameters())
+        # A GPU takes its operations one after another, and the layers of a sharded model wait for other
+        # processes, which must call them in the same order.
+        if weight.device.type != "cpu" or is_sharded(weight):
+            return 1
+        return torch.get_num_threads()
 
     @contextmanager
     def _eval_mode(self) -> Iterator[None]:

@@ -197,6 +197,32 @@ def test_results_do_not_depend_on_batches_or_order(
     ]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"nbest": 3},
+        {"sampling": True, "sampling_topk": 10, "nbest": 4},
+    ],
+    ids=str,
+)
+def test_results_do_not_depend_on_threads(
+    tokenizer: Tokenizer, model: Transformer, options: dict[str, Any]
+) -> None:
+    """Of 60 sentences in a batch each of four threads decodes 15."""
+    sources = [np.asarray(tokenizer.encode(line, "en")) for line in sentences(60, 9)]
+    decoder = make(tokenizer, model, **options).decoder
+    alone = decoder.generate(sources, "en", "de")
+    torch.set_num_threads(4)
+    try:
+        shared = decoder.generate(sources, "en", "de")
+    finally:
+        torch.set_num_threads(1)
+    for expected, found in zip(alone, shared, strict=True):
+        assert [h.ids for h in found] == [h.ids for h in expected]
+        scores = [h.score for h in expected]
+        assert [h.score for h in found] == pytest.approx(scores, abs=1e-5)
+
+
 @pytest.mark.skipif(
     ENGINE not in torch.backends.quantized.supported_engines,
     reason="no 8-bit kernels for this processor",
