@@ -35,6 +35,9 @@ _UNSUPPORTED = (
 )
 """Fields of GenerationConfig that CTranslate2 cannot follow, and which must have their defaults."""
 
+MIN_BATCH = 8
+"""Fewest sentences of a batch, if there are so many: in smaller ones each sentence takes more time."""
+
 
 class CTranslate2Decoder:
     """A decoder that generates and scores token ids with CTranslate2 in place of PyTorch.
@@ -92,12 +95,8 @@ class CTranslate2Decoder:
         self._max_target_length = (
             model.max_target_positions - framing.target_prefix_length
         )
-        self._batching: dict[str, Any] = {
-            "batch_type": "tokens",
-            "max_batch_size": max(1, batch_tokens // config.beam),
-        }
-        if batch_size is not None:
-            self._batching = {"batch_type": "examples", "max_batch_size": batch_size}
+        self._batch_tokens = max(1, batch_tokens // config.beam)
+        self._batch_size = batch_size
 
     def max_output_length(self, source_length: int) -> int:
         """Return for how many pieces of output the model has positions, whatever the source length."""
@@ -125,10 +124,11 @@ class CTranslate2Decoder:
         pending = []
         # All groups are handed over before the first answer is waited for, so that CTranslate2 never idles.
         for limit, numbers in self._group_by_limit(sources):
+            tokens = self._source_tokens(
+                [sources[number] for number in numbers], source, target
+            )
             answers = self._translator.translate_batch(
-                self._source_tokens(
-                    [sources[number] for number in numbers], source, target
-                ),
+                tokens,
                 self._forced_tokens(target, len(numbers)),
                 beam_size=self.config.beam,
                 num_hypotheses=self.config.nbest,
@@ -142,7 +142,7 @@ class CTranslate2Decoder:
                 return_scores=True,
                 use_vmap=self._use_shortlist,
                 asynchronous=True,
-                **self._batching,
+                **self._batching([len(row) for row in tokens]),
             )
             pending.append((limit, numbers, answers))
         for limit, numbers, answers in pending:
@@ -162,11 +162,12 @@ class CTranslate2Decoder:
         """
         forced = self.framing.forced_tokens(target)
         target_tokens = [self._to_tokens([*forced, *ids.tolist()]) for ids in targets]
+        source_tokens = self._source_tokens(sources, source, target)
         answers = self._translator.score_batch(
-            self._source_tokens(sources, source, target),
+            source_tokens,
             target_tokens,
             max_input_length=0,
-            **self._batching,
+            **self._batching([len(row) for row in source_tokens]),
         )
         hypotheses = []
         for ids, answer in zip(targets, answers, strict=True):
@@ -210,6 +211,22 @@ class CTranslate2Decoder:
                     next(scored), hit_max_len=hypothesis.hit_max_len
                 )
             hypotheses.sort(key=lambda hypothesis: -hypothesis.score)
+
+    def _batching(self, lengths: Sequence[int]) -> dict[str, Any]:
+        """Return CTranslate2's options for dividing sentences of these lengths, in tokens, into batches.
+
+        A batch has at most `batch_size` sentences if that was given. If not, it has at most `batch_tokens`
+        tokens times beams, and fewer where a worker of CTranslate2 would get no batch, but room for at least
+        MIN_BATCH sentences of the greatest length.
+        """
+        if self._batch_size is not None:
+            return {"batch_type": "examples", "max_batch_size": self._batch_size}
+        share = math.ceil(sum(lengths) / self._translator.num_translators)
+        tokens = max(share, MIN_BATCH * max(lengths, default=0))
+        return {
+            "batch_type": "tokens",
+            "max_batch_size": min(tokens, self._batch_tokens),
+        }
 
     def _group_by_limit(
         self, sources: Sequence[Ids]

@@ -79,12 +79,16 @@ def open_ctranslate2(
         stamp["shortlist"] = sha256_of(shortlist)
     if not _is_current(folder, stamp):
         _convert(checkpoint, source, target, names, folder, stamp, shortlist)
+    # Threads that share each operation would wait for each other most of the time, so each one takes whole
+    # batches. On a GPU a second worker would have to wait for the first one.
+    workers = threads if kind == "cpu" else 1
     translator = ctranslate2.Translator(
         str(folder),
         device=kind,
         device_index=int(number or 0),
         compute_type=compute_type,
-        intra_threads=threads,
+        inter_threads=workers,
+        intra_threads=1,
     )
     return OpenedTranslator(translator, names)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -137,8 +138,8 @@ def ctranslate2_decoder(
             folder,
             device="cpu",
             compute_type=kind,
-            intra_threads=threads,
-            inter_threads=1,
+            inter_threads=threads,
+            intra_threads=1,
         )
     return CTranslate2Decoder(
         translator,
@@ -147,7 +148,8 @@ def ctranslate2_decoder(
         framing,
         search,
         batch_tokens=10**9,
-        batch_size=shape.batch_size,
+        # Each worker gets a share of what is decoded at a time.
+        batch_size=math.ceil(shape.batch_size / threads),
         piece_scores=False,
     )
 
