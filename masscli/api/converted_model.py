@@ -86,14 +86,17 @@ class ConvertedModel:
         direction = (task.source, task.target)
         # A conversion takes seconds and disk space, so each direction is converted and opened once.
         if direction not in self._opened:
+            threads = torch.get_num_threads()
             self._opened[direction] = open_ctranslate2(
                 self.checkpoint,
                 *direction,
                 str(self.device),
                 self.precision,
-                torch.get_num_threads(),
+                threads,
                 self.shortlist,
             )
+            # CTranslate2 gives each of its workers one thread, and this thread with them.
+            torch.set_num_threads(threads)
         translator, token_names = self._opened[direction]
         return CTranslate2Decoder(
             translator,

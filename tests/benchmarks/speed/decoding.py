@@ -141,6 +141,8 @@ def ctranslate2_decoder(
             inter_threads=threads,
             intra_threads=1,
         )
+    # CTranslate2 has changed the number of threads of this thread, with which PyTorch is measured.
+    torch.set_num_threads(threads)
     return CTranslate2Decoder(
         translator,
         names,
