@@ -3,9 +3,10 @@
 Processes are started by plain `torchrun`, which sets RANK, WORLD_SIZE, LOCAL_RANK and MASTER_*, or by SLURM's
 srun (core/slurm.py). With a single process the collectives do nothing.
 
-If a process does not call a collective for which the others wait, both sides report it. Shortly before the
-timeout it prints the stacks of its own threads, and after the timeout the others stop with an error that
-names it. With NCCL, whose operations do not block, PyTorch's own watchdog ends the others.
+If a process does not call a collective that the others wait for, both sides report it. Shortly before
+the timeout, the missing process prints the stack traces of its threads, and after the timeout the
+others stop with an error that names it. With NCCL, whose operations do not block, PyTorch's own
+watchdog ends the others.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ world_size = int(os.environ.get("WORLD_SIZE", "1"))
 local_rank = int(os.environ.get("LOCAL_RANK", "0"))
 
 DEFAULT_TIMEOUT = timedelta(minutes=30)
-"""How long a process waits for the others in a collective, unless `start` is given another time."""
+"""How long a process waits for the others in a collective, unless `start` is given another timeout."""
 REPORT_SECONDS = 3.0
-"""Seconds between the moment when a process records in the store that its collective has timed out, and the
-moment when it looks which others have recorded the same."""
+"""Seconds that a process waits after it has recorded in the store that its collective timed out, before
+it checks which others have recorded the same."""
 
 _store: Store | None = None
 _timeout = DEFAULT_TIMEOUT
@@ -46,9 +47,9 @@ _timeout = DEFAULT_TIMEOUT
 def start(device: torch.device, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
     """Join the process group, with NCCL on GPUs and gloo otherwise; a single process needs no group.
 
-    From then on a CUDA device without a number means this process's own GPU, and no process waits for another
-    one longer than `timeout`. A process that has joined already stays in its group. Raises MasscliError if
-    WORLD_SIZE is above 1 and the variables that go with it are not set.
+    From then on a CUDA device without a number means this process's own GPU, and no process waits for
+    another longer than `timeout`. A process that has already joined stays in its group. Raises
+    MasscliError if WORLD_SIZE is above 1 and the variables that go with it are not set.
     """
     global _store, _timeout
     # torch is imported inside of functions, so that commands without a model do not wait for it.
@@ -71,7 +72,7 @@ def start(device: torch.device, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
             f"WORLD_SIZE is {world_size}, but {', '.join(missing)} are not set",
             "start with torchrun, or unset WORLD_SIZE",
         )
-    # The group is joined once, however many runs the process trains.
+    # The group is joined only once, even if the process trains several runs.
     if dist.is_initialized():
         return
     backend = "gloo"
@@ -85,9 +86,10 @@ def start(device: torch.device, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
     _timeout = timeout
     _store, _, _ = next(rendezvous("env://", timeout=timeout))
     if _shares_store_of_torchrun():
-        # torchrun keeps its store when it starts dead processes again, with addresses of the dead in it
-        # (PyTorch issue 135712), so each start gets a part of the store for itself. On several machines the
-        # number of starts is not the same on all; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
+        # torchrun keeps its store when it restarts dead processes, and with it their old
+        # addresses (PyTorch issue 135712), so each start uses its own part of the store. On
+        # several machines the number of starts may differ between machines; there
+        # TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
         _store = PrefixStore(
             f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", _store
         )
@@ -102,10 +104,10 @@ def start(device: torch.device, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
 
 
 def work_alone() -> None:
-    """Go on as a single process: `rank` and `local_rank` become 0, and `world_size` 1.
+    """Continue as a single process: `rank` and `local_rank` become 0, and `world_size` 1.
 
-    RANK, WORLD_SIZE and LOCAL_RANK are also removed from the environment, so that programs which this process
-    starts are single processes, too.
+    RANK, WORLD_SIZE and LOCAL_RANK are also removed from the environment, so that programs started by
+    this process are single processes, too.
     """
     global rank, world_size, local_rank
     rank, world_size, local_rank = 0, 1, 0
@@ -120,7 +122,7 @@ def _shares_store_of_torchrun() -> bool:
 
 
 def stop() -> None:
-    """Leave the process group, so that the process ends without a warning of PyTorch.
+    """Leave the process group, so that the process ends without a warning from PyTorch.
 
     Without a group this does nothing.
     """
@@ -168,15 +170,15 @@ def barrier() -> None:
 def _waiting() -> Iterator[None]:
     """Run one collective in the `with` block, and set a timer that reports if the next one is late.
 
-    The timer prints the stacks of this process's threads once it has been outside of collectives for 90 % of
-    the timeout. If the collective itself times out, MasscliError is raised, which names the ranks that did
-    not come.
+    The timer prints the stack traces of this process's threads once the process has been outside
+    collectives for 90% of the timeout. If the collective itself times out, MasscliError is raised,
+    which names the missing ranks.
     """
     faulthandler.cancel_dump_traceback_later()
     try:
         yield
     except RuntimeError as error:
-        # PyTorch has no class of its own for this error of gloo.
+        # PyTorch has no special exception class for this error of gloo.
         if "imed out" not in str(error):
             raise
         missing = _missing_processes()
@@ -193,10 +195,10 @@ def _waiting() -> Iterator[None]:
 
 
 def _missing_processes() -> list[int]:
-    """Return the ranks that have not recorded, within REPORT_SECONDS, that they timed out as well."""
+    """Return the ranks that have not recorded within REPORT_SECONDS that they timed out, too."""
     assert _store is not None
     _store.set(f"waited-in-vain-{rank}", "1")
-    # The others began to wait at another time.
+    # The others started to wait at other times.
     time.sleep(REPORT_SECONDS)
     return [
         other

@@ -1,8 +1,8 @@
 """The one exception that a user is meant to see.
 
-MasscliError is a mistake of the user, or a state of the world, that the user can mend. It is printed as one
-line and a hint, and the process exits with 2. Any other exception is a bug of masscli; it keeps its
-traceback, and the process exits with 1.
+MasscliError reports a user error, or an external problem, that the user can fix. It is printed as one
+line and a hint, and the process exits with status 2. Any other exception is a bug in masscli; it keeps
+its traceback, and the process exits with status 1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ NO_ROOM = {
     errno.EDQUOT: "make room, then run the same command again",
     errno.EFBIG: "raise the limit of the size of files (ulimit -f), then run the same command again",
 }
-"""Errors of the operating system for files that have no room, with a hint for each."""
+"""Error numbers of the operating system that mean that the disk is full, with a hint for each."""
 
 DISK_ERRORS = {
     **NO_ROOM,
@@ -29,11 +29,11 @@ DISK_ERRORS = {
     errno.EPERM: "choose a place that may be written to and files that may be read",
     errno.EROFS: "choose a place that may be written to",
 }
-"""Errors of the operating system that are no bugs of ours, with a hint for each."""
+"""Error numbers of the operating system that do not mean a bug in masscli, with a hint for each."""
 
 
 class MasscliError(Exception):
-    """An error that the user can mend.
+    """An error that the user can fix.
 
     `message` says what is wrong, and names the file, line or option; `hint` says what to do about it.
     """
@@ -49,8 +49,9 @@ def cannot_be_written(
 ) -> MasscliError:
     """Return the error that `place`, a file or folder as the user named it, cannot be written.
 
-    `hint` says what to do where the place is the reason, such as to choose another one; on a full disk the
-    hint is to make room. Without `hint` it is that of `DISK_ERRORS`, if there is one for the error.
+    `hint` says what to do if the place itself is the problem, such as to choose another one; if the
+    disk is full, the hint is to make room instead. Without `hint`, the hint is that of `DISK_ERRORS`,
+    if it has one for the error.
     """
     reason = error.strerror or str(error)
     number = error.errno or 0

@@ -1,9 +1,9 @@
 """Write files atomically, so that neither a reader nor a crash sees half of one; checksums and locks.
 
-While a file or folder is written, it has a temporary name of its own, so two processes that write the same
-path do not disturb each other. The file of the process that ends last replaces the other one; a folder that
-is not empty is never replaced. A temporary name is locked for as long as its process writes, so that the next
-process can recognise and remove what a killed one has left.
+While a file or folder is being written, it has a unique temporary name, so two processes that write to
+the same path do not interfere. The file of the process that finishes last replaces the other one; a
+folder that is not empty is never replaced. A temporary file or folder is locked while its process
+writes, so that the next process can recognise and remove what a killed process has left.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_regular(path: Path) -> bytes:
 
 
 def require_regular(path: Path) -> None:
-    """Raise MasscliError if `path` is a folder, a pipe or a device, and OSError if there is nothing."""
+    """Raise MasscliError if `path` is a folder, a pipe or a device, and OSError if it does not exist."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise MasscliError(f"{path}: is not a file, but a folder, a pipe or a device")
 
@@ -58,9 +58,9 @@ def read_named(path: Path, option: str) -> bytes:
 
 @contextmanager
 def naming_full_file(path: Path) -> Iterator[None]:
-    """Name `path` in an OSError of the `with` block that says that there is no room to write on.
+    """Add `path` to an OSError from the `with` block that says that the disk is full.
 
-    Python names a file that cannot be opened, but not an open one that takes no more.
+    Python names a file that cannot be opened, but not an open file that cannot be written further.
     """
     try:
         yield
@@ -71,14 +71,14 @@ def naming_full_file(path: Path) -> Iterator[None]:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file, in place, and wait until it is on the disk."""
+    """Write a file in place, and wait until it is on the disk."""
     with naming_full_file(path), open(path, "wb") as file:
         file.write(data)
         flush_to_disk(file)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write `data` to a file, which appears, or replaces the earlier file, in one step."""
+    """Write `data` to a file, which appears, or replaces an existing file, in one step."""
     with open_atomic(path) as file:
         file.write(data)
 
@@ -87,19 +87,20 @@ def write_atomic(path: Path, data: bytes) -> None:
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file for writing, which is renamed to `path` when the `with` block ends.
 
-    If the block raises an error, the temporary file is removed, and `path` stays as it was. If `path` is a
-    symbolic link, it stays one, and the file that it leads to is replaced. Raises IsADirectoryError if there
-    is a folder, and MasscliError for a pipe or a device, which must not be replaced by a file.
+    If the block raises an error, the temporary file is removed, and `path` stays as it was. If `path`
+    is a symbolic link, it stays one, and its target is replaced. Raises IsADirectoryError if `path` is
+    a folder, and MasscliError for a pipe or a device, which must not be replaced by a file.
     """
     path = _follow_link(path)
     if path.is_dir():
-        # Otherwise the error would come when all is written, with the temporary name.
+        # Otherwise the error would come after everything is written, and name the temporary
+        # file.
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if path.exists():
         require_regular(path)
     remove_leftovers(path)
     aside, lock = _reserve_name(path, is_folder=False)
-    # Also an interrupt must not leave the unfinished file behind.
+    # An interrupt must not leave the unfinished file behind either.
     try:
         with naming_full_file(path), open(aside, "wb") as file:
             yield file
@@ -115,17 +116,17 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def making_folder(path: Path) -> Iterator[None]:
-    """Create a folder, and those that it lies in, unless they exist, for the `with` block.
+    """Create a folder and its missing parents for the `with` block.
 
-    After an error in the block, those that were created and are empty are removed again. Raises OSError if a
-    folder cannot be made.
+    After an error in the block, folders that were created and are empty are removed again. Raises
+    OSError if a folder cannot be created.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        # The innermost is the first.
+        # The innermost folder comes first.
         for folder in missing:
             with suppress(OSError):
                 folder.rmdir()
@@ -136,8 +137,8 @@ def making_folder(path: Path) -> Iterator[None]:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a new temporary folder, which is renamed to `path` when the `with` block ends.
 
-    The block fills the folder that it is given, which lies beside `path`; after an error it is removed.
-    If `path` is a symbolic link, it stays one, and the folder that it leads to is filled. Raises MasscliError
+    The block fills the temporary folder, which is next to `path`; after an error it is removed. If
+    `path` is a symbolic link, it stays one, and its target becomes the new folder. Raises MasscliError
     if `path` is a folder that is not empty when the block ends.
     """
     path = _follow_link(path)
@@ -175,14 +176,15 @@ def _renamed_to(path: Path, aside: Path, lock: int) -> Iterator[None]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files and folders for `path` that killed processes have left beside it.
+    """Remove the temporary files and folders for `path` that killed processes have left next to it.
 
-    Those that a running process is writing to are locked, and stay.
+    Those that a running process is writing to are locked, and are kept.
     """
     for leftover in path.parent.glob(f"{glob.escape(_prefix(path))}.*.new"):
-        # It may be gone by now, locked, of another user, or on a disk without locks.
+        # It may be gone by now, be locked, belong to another user, or be on a disk without
+        # locks.
         with suppress(OSError):
-            # To open a pipe would wait for somebody who writes to it.
+            # Opening a pipe would wait for a writer.
             lock = os.open(leftover, os.O_RDONLY | os.O_NONBLOCK)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -204,13 +206,13 @@ def append_json_lines(path: Path, lines: bytes) -> None:
     if path.exists():
         require_regular(path)
     with naming_full_file(path), open(path, "a+b", buffering=0) as file:
-        # A disk without locks still adds small pieces in one step.
+        # Without locks, small appends are still done in one step.
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         _end_last_line(file)
         end = file.seek(0, os.SEEK_END)
         try:
-            # A file without a buffer may take less than it is given.
+            # An unbuffered write may write less than it is given.
             while lines:
                 lines = lines[file.write(lines) :]
         except OSError:
@@ -235,7 +237,7 @@ def _end_last_line(file: BinaryIO) -> None:
     except RecursionError:
         is_half = False
     except ValueError:
-        # What is no object at all was not left by a kill, and is reported when it is read.
+        # Anything else was not left by a killed process, and is reported when the file is read.
         is_half = last.startswith(b"{")
     if is_half:
         file.truncate(len(content) - len(last))
@@ -244,8 +246,8 @@ def _end_last_line(file: BinaryIO) -> None:
 
 
 def update_link(link: Path, target: str) -> None:
-    """Make the symbolic link `link` to `target`, or replace the link that is there, in one step."""
-    # A symbolic link cannot be changed in place, but another may take its name.
+    """Create the symbolic link `link` to `target`, or replace an existing link, in one step."""
+    # A symbolic link cannot be changed in place, but another can be renamed to it.
     aside = link.with_name(f".{link.name}.new")
     aside.unlink(missing_ok=True)
     aside.symlink_to(target)
@@ -259,7 +261,7 @@ def update_link(link: Path, target: str) -> None:
 
 def set_default_mode(path: Path) -> None:
     """Give a file the permissions that the umask gives to a newly created file."""
-    # The mask can only be read by setting it, so the mode is taken from a file that was made like any other.
+    # The umask can only be read by setting it, so the mode is taken from a newly created file.
     model = path.with_name(f".{path.name}.mode")
     model.touch(exist_ok=True)
     mode = model.stat().st_mode
@@ -294,9 +296,9 @@ def sha256_of(path: Path) -> str:
 
 
 def open_for_appending(path: Path) -> BinaryIO:
-    """Open a regular file for writing at its end, and create it if there is none.
+    """Open a regular file for appending, and create it if it does not exist.
 
-    Raises MasscliError for a folder, a pipe or a device: to open a pipe may take forever.
+    Raises MasscliError for a folder, a pipe or a device: opening a pipe may take forever.
     """
     if path.exists():
         require_regular(path)
@@ -304,10 +306,10 @@ def open_for_appending(path: Path) -> BinaryIO:
 
 
 def acquire_lock(path: Path) -> BinaryIO:
-    """Create a file if there is none, lock it against other processes, and return it opened.
+    """Create a file if it does not exist, lock it against other processes, and return it opened.
 
-    The lock ends when the returned file is closed, or with the process. Raises BlockingIOError if another
-    process holds the lock, and MasscliError if something else than a regular file has its name.
+    The lock ends when the returned file is closed, or with the process. Raises BlockingIOError if
+    another process holds the lock, and MasscliError if `path` exists but is not a regular file.
     """
     file = open_for_appending(path)
     try:
@@ -319,23 +321,23 @@ def acquire_lock(path: Path) -> BinaryIO:
 
 
 def _follow_link(path: Path) -> Path:
-    """Return the path that a symbolic link leads to in the end; any other path is returned as it is."""
+    """Return the final target of a symbolic link; any other path is returned unchanged."""
     if path.is_symlink():
         return Path(os.path.realpath(path))
     return path
 
 
 def _prefix(path: Path) -> str:
-    """Return the beginning of temporary names for `path`: a dot and its name.
+    """Return the prefix of temporary names for `path`: a dot and its name.
 
-    The name is cut at 200 bytes, so that the temporary name stays within the 255 bytes that file systems
-    allow.
+    The name is truncated to 200 bytes, so that the temporary name stays within the 255 bytes that file
+    systems allow.
     """
     return "." + os.fsdecode(os.fsencode(path.name)[:200])
 
 
 def _reserve_name(path: Path, is_folder: bool) -> tuple[Path, int]:
-    """Make and lock an empty file or folder beside `path`, under a new temporary name.
+    """Create and lock an empty file or folder next to `path`, under a new temporary name.
 
     Returns its path, and the open descriptor that holds the lock.
     """
@@ -347,7 +349,7 @@ def _reserve_name(path: Path, is_folder: bool) -> tuple[Path, int]:
             aside.mkdir()
         else:
             aside.touch(exist_ok=False)
-        # Another process may take it for a leftover, and remove it, before it is locked.
+        # Before it is locked, another process may mistake it for a leftover and remove it.
         with suppress(FileNotFoundError):
             lock = os.open(aside, os.O_RDONLY)
             # Without locks on this disk, leftovers are not removed either.

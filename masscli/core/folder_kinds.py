@@ -1,4 +1,4 @@
-"""What a folder of masscli holds, so that the files of one kind are not written among those of another."""
+"""Recognise what kind of folder masscli has written, so that files of different kinds are not mixed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ _MARKS = {
     "a checkpoint": ("state.json",),
     "a run": ("checkpoints/last", "recipe.toml", "log.jsonl"),
 }
-"""Names of files and folders, any of which shows the kind of a folder."""
+"""For each kind of folder, the names of files and folders that identify it; one is enough."""
 
 
 def require_kind(folder: Path, kind: str, option: str) -> None:
-    """Raise MasscliError if a folder of masscli is of another kind than `kind`, such as "a run".
+    """Raise MasscliError if a masscli folder is of a different kind than `kind`, such as "a run".
 
-    `option` is the flag that names the folder. A folder that is new, or holds other files, is accepted.
+    `option` is the flag that names the folder. A folder that is new, or contains other files, is
+    accepted.
     """
     for other, marks in _MARKS.items():
         if other != kind and any((folder / mark).exists() for mark in marks):

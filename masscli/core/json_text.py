@@ -1,4 +1,4 @@
-"""Parse JSON that somebody else may have written, or that a disk may have damaged."""
+"""Parse JSON that may come from elsewhere, or be damaged."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any
 
 
 class HalfCharacterError(ValueError):
-    """A string holds an escape such as `\\ud800`, half of a surrogate pair, which UTF-8 cannot write."""
+    """A string has an escape such as `\\ud800`, half of a surrogate pair, which UTF-8 cannot encode."""
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return the value of a JSON text; bytes must be UTF-8, and may begin with a byte order mark.
+    """Return the value of a JSON text; bytes must be UTF-8, and may start with a byte order mark.
 
     NaN and Infinity are read as numbers, as in `json.loads`.
 
-    Raises ValueError, with a message of one line, if it is not JSON, is nested too deeply, or has an integer
-    of more than 4,300 digits; HalfCharacterError, which is one, if a string or a key is no Unicode text.
+    Raises ValueError with a one-line message if the text is not JSON, is nested too deeply, or has an
+    integer of more than 4,300 digits; and its subclass HalfCharacterError if a string or key is not
+    valid Unicode.
     """
-    # Of bytes, `json.loads` also takes UTF-16, and encoded halves of surrogate pairs.
+    # From bytes, `json.loads` would also accept UTF-16, and encoded halves of surrogate pairs.
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
     try:
@@ -34,7 +35,7 @@ def parse_json(text: str | bytes) -> Any:
     except json.JSONDecodeError:
         raise
     except ValueError:
-        # Python's own message advises to change a setting of the interpreter.
+        # Python's own message would advise changing a setting of the interpreter.
         limit = sys.get_int_max_str_digits()
         raise ValueError(f"an integer has more than {limit:,} digits") from None
     return value

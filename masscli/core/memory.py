@@ -1,12 +1,12 @@
-"""What a process does with memory: how the C library and the kernel manage the heap, and how a lack is told.
+"""Memory of the process: tune the heap of the C library, and recognise out-of-memory errors.
 
-glibc maps each block of more than 128 KiB anew and unmaps it when it is freed, and the kernel fills it with
-zeros in between. Activations and gradients are such blocks, thousands in each update, so that 5% to 10% of
-the time of training on a CPU would go there.
+By default, glibc maps every block of more than 128 KiB separately and unmaps it when it is freed, and
+the kernel fills each new block with zeros. Activations and gradients are such blocks, thousands in each
+update, which costs 5% to 10% of the training time on a CPU.
 
-Addresses are translated in pages of 4 KiB, and a processor knows the places of some thousand pages at a
-time, less than the weights and activations of a model take. Pages of 2 MiB save 5% of the time of updates
-and searches. Many kernels give these only to who asks for them (`madvise` in
+Addresses are translated in pages of 4 KiB, and a processor caches the translations of a few thousand
+pages, fewer than the weights and activations of a model need. Pages of 2 MiB save 5% of the time of
+updates and searches. Many kernels provide these only on request (`madvise` in
 /sys/kernel/mm/transparent_hugepage/enabled).
 """
 
@@ -17,28 +17,31 @@ import mmap
 import sys
 
 M_TRIM_THRESHOLD = -1
-"""Number of the parameter of `mallopt` (malloc.h): bytes at the end of the heap above which they are given
-back to the system."""
+"""Number of the `mallopt` parameter (malloc.h) for the number of free bytes at the end of the heap
+above which they are returned to the system."""
 M_TOP_PAD = -2
-"""Number of the parameter of `mallopt` (malloc.h): bytes by which the heap grows beyond what is needed."""
+"""Number of the `mallopt` parameter (malloc.h) for the number of bytes by which the heap grows beyond
+what is needed."""
 M_MMAP_THRESHOLD = -3
-"""Number of the parameter of `mallopt` (malloc.h): bytes from which a block is mapped alone."""
+"""Number of the `mallopt` parameter (malloc.h) for the size in bytes from which a block is mapped
+separately."""
 LARGEST_REUSED_BLOCK = 2**25
-"""Bytes below which a block comes from the heap; 32 MiB are the most that glibc allows on 64-bit machines."""
+"""Blocks smaller than this number of bytes come from the heap; 32 MiB is the maximum that glibc allows
+on 64-bit machines."""
 NEVER = 2**31 - 1
 """The largest value of a parameter of `mallopt`."""
 DEFAULT_TOP_PAD = 2**17
-"""The value of M_TOP_PAD that glibc begins with."""
+"""glibc's default value of M_TOP_PAD."""
 LARGE_PAGES = 2**30
-"""For how many bytes of the heap large pages are asked for: nearly the most that M_TOP_PAD can say. What the
-heap needs beyond them comes in small pages."""
+"""Number of bytes of the heap for which large pages are requested: nearly the largest value of
+M_TOP_PAD. Beyond them, the heap has small pages."""
 
 
 def tune_heap() -> None:
-    """Let this process reuse memory that it frees, and ask for large pages for its heap.
+    """Make this process reuse memory that it frees, and request large pages for its heap.
 
-    Its largest amount of memory stays what it was, but the amount no longer falls before the process ends.
-    Does nothing where the C library is not glibc.
+    Its peak memory does not change, but memory is no longer returned before the process ends. Does
+    nothing if the C library is not glibc.
     """
     if sys.platform != "linux":
         return
@@ -52,10 +55,10 @@ def tune_heap() -> None:
 
 
 def _ask_for_large_pages(libc: ctypes.CDLL) -> None:
-    """Let the heap grow by LARGE_PAGES bytes of addresses, and ask for large pages there.
+    """Grow the heap by LARGE_PAGES bytes of addresses, and request large pages there.
 
-    Memory comes with the first use of a page, as before. If the system refuses the addresses or the pages,
-    the heap stays as it is. What was freed must stay in the heap, or it would shrink again.
+    A page still takes memory only when it is first used. If the system refuses the addresses or the
+    pages, the heap stays as it is. Freed memory must stay in the heap, or the heap would shrink again.
     """
     assert sys.platform == "linux"
     libc.sbrk.argtypes = [ctypes.c_ssize_t]
@@ -68,7 +71,7 @@ def _ask_for_large_pages(libc: ctypes.CDLL) -> None:
     libc.mallopt(M_TOP_PAD, LARGE_PAGES)
     old_end = libc.sbrk(0)
     libc.free(libc.malloc(LARGEST_REUSED_BLOCK // 2))
-    # A heap that grew by as much again might be refused, and with it a small block.
+    # If the next growth were as large, the system might refuse it, even for a small block.
     libc.mallopt(M_TOP_PAD, DEFAULT_TOP_PAD)
     start = old_end - old_end % mmap.PAGESIZE
     libc.madvise(start, libc.sbrk(0) - start, mmap.MADV_HUGEPAGE)
@@ -81,6 +84,6 @@ def out_of_memory(error: BaseException) -> bool:
     torch = sys.modules.get("torch")
     if torch is None:
         return False
-    # PyTorch has no class of its own for lack of memory on a CPU.
+    # PyTorch has no special exception class for running out of memory on a CPU.
     is_cpu_error = "DefaultCPUAllocator" in str(error)
     return isinstance(error, torch.OutOfMemoryError) or is_cpu_error

@@ -1,11 +1,13 @@
 """Find a class by its name.
 
-Built-in classes and those of other packages are registered in the same way: as entry points of the group
-`masscli.<kind>s` (for example `masscli.objectives` and `masscli.event_sinks`). Nothing is imported before its
-name is asked for, so help screens stay fast, and a broken plug-in fails only when it is named.
+Built-in classes and those of other packages are registered in the same way: as entry points of the
+group `masscli.<kind>s` (for example `masscli.objectives` and `masscli.event_sinks`). Nothing is
+imported before its name is requested, so help screens stay fast, and a broken plug-in fails only when
+it is used.
 
-A name of the form `module:Class` needs no entry point, but it is imported only if the user has named it. A
-recipe in a checkpoint may come from anywhere, and to import what it names would let it run any code.
+A name of the form `module:Class` needs no entry point, but it is imported only if the user has named
+it. A recipe in a checkpoint may come from anywhere, and importing what it names would let it run
+arbitrary code.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class Registry(Generic[T]):
         for name, target in _entry_points(self.group, tuple(sys.path)):
             other = targets.setdefault(name, target)
             if other != target:
-                # Name our own class first, whatever the order of registration.
+                # Name masscli's own class first, whatever the order of registration.
                 first, second = sorted((other, target), key=_is_foreign)
                 raise ConfigError(
                     Problem(
@@ -61,8 +63,8 @@ class Registry(Generic[T]):
     def load(self, name: str) -> T:
         """Import and return the object registered as `name`, or `name` itself if it is `module:Class`.
 
-        Raises ConfigError for an unknown name, for a `module:Class` that `allow` was not called with, and for
-        a module or class that does not exist.
+        Raises ConfigError for an unknown name, for a `module:Class` that was not passed to `allow`, and
+        for a module or class that does not exist.
         """
         known = self.names()
         if ":" in name and name not in self._allowed:
@@ -86,10 +88,11 @@ class Registry(Generic[T]):
         """
         subject = f"{self.kind} {target!r}"
         module_name = target.partition(":")[0]
-        # A name that begins with a dot is relative to a package, and there is none here.
+        # A name that starts with a dot is relative to a package, and there is none here.
         if target.startswith(".") or not EntryPoint.pattern.match(target):
             raise ConfigError(Problem(subject, "is not of the form module:Class"))
-        # The module is imported by itself, so that errors of its own code are not taken for a missing class.
+        # The module is imported in a separate step, so that errors in its own code are not
+        # mistaken for a missing class.
         try:
             importlib.import_module(module_name)
         except ModuleNotFoundError as error:
@@ -110,9 +113,9 @@ class Registry(Generic[T]):
 def _entry_points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Return (name, target) of each entry point of a group, in the order of their registration.
 
-    Entry points that only lie in the current folder are left out. Reading the metadata of all installed
-    packages takes tens of milliseconds, so the result is cached for as long as `path`, the import path, stays
-    the same.
+    Entry points that come only from the current folder are left out. Reading the metadata of all
+    installed packages takes tens of milliseconds, so the result is cached for as long as `path`, the
+    import path, stays the same.
     """
     return tuple(
         (point.name, point.value)
@@ -124,8 +127,8 @@ def _entry_points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, str], .
 def _lies_in_current_folder(point: EntryPoint) -> bool:
     """Return whether an entry point comes from metadata in the current folder, not from an installed package.
 
-    `python -m` puts the current folder on the import path, and whoever made the folder of a checkpoint may
-    have put metadata beside it. A checkout of masscli itself is trusted, and gives False.
+    `python -m` puts the current folder on the import path, and whoever made the folder of a checkpoint
+    may have put metadata into it. A checkout of masscli itself is trusted, and gives False.
     """
     if point.dist is None:
         return False

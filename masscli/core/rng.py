@@ -1,9 +1,9 @@
-"""Every stream of random numbers that masscli draws from NumPy's Philox generator, by name.
+"""Named streams of random numbers, from NumPy's Philox generator.
 
-Philox is counter-based: the seed, the purpose and two indices (an epoch and an example, for instance) give a
-generator directly, without drawing anything before. So the noise of an example depends on nothing but the
-seed, the training stream, the epoch and the example: it is the same for any batch size, number of workers or
-number of processes.
+Philox is counter-based: the seed, the purpose and two indices (such as an epoch and an example) give a
+generator directly, without drawing earlier numbers. The noise of an example therefore depends only on
+the seed, the training stream, the epoch and the example: it is the same for any batch size, number of
+workers or number of processes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What random numbers are drawn for; no two purposes share numbers.
+    """The use of a stream of random numbers; no two purposes share numbers.
 
     Each value is a word of Philox's counter. It must never change, since that would change the results of
     training.
@@ -26,27 +26,28 @@ class Purpose(IntEnum):
     EXAMPLE_ORDER = 1
     """Order of the examples, and of the batches, of one window. Indices: epoch, window."""
     BLOCK_ORDER = 2
-    """Order of the blocks of a large data set, which make up its windows. Index: epoch."""
+    """Order of the blocks of a large dataset, which make up its windows. Index: epoch."""
     STREAM_CHOICE = 3
-    """From which training stream a micro-batch is taken. Indices: draw, micro-batch."""
+    """Choice of the training stream of a micro-batch. Indices: draw, micro-batch."""
     SENTENCE_PAIRS = 4
-    """How a document is cut into pairs of segments. Indices: document, copy (of several sets of pairs from
-    one document)."""
+    """Division of a document into pairs of segments. Indices: document, copy (of several sets of pairs
+    from one document)."""
     PAIR_TRUNCATION = 5
-    """From which ends a pair of segments is truncated. Index: pair."""
+    """The ends at which a pair of segments is truncated. Index: pair."""
     STATIC_MASKS = 6
     """Masks that are the same in each epoch. Index: example."""
     SEGMENTATION = 7
-    """Into which pieces the words of an example are split. Indices: epoch, example."""
+    """Segmentation of the words of an example into pieces. Indices: epoch, example."""
 
 
 def make_generator(
     seed: int, purpose: Purpose, index: int, second_index: int = 0, stream: str = ""
 ) -> np.random.Generator:
-    """Return a generator that depends on these arguments alone.
+    """Return a generator that depends only on these arguments.
 
     `index` and `second_index` are the indices that `Purpose` lists for the purpose, such as epoch and
-    example. `stream` is the name of the training stream, where streams draw different numbers.
+    example. `stream` is the name of the training stream, for purposes for which each stream draws its
+    own numbers.
     """
     # Philox counts up in the first word of its counter while numbers are drawn, so that word starts at 0.
     counter = [0, purpose, index, second_index]

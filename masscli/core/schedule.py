@@ -1,6 +1,6 @@
-"""Weights that change during training, written as in XLM.
+"""Weights that change during training, in XLM's notation.
 
-The points of `0:1,100000:0.1,300000:0` are joined by straight lines.
+`0:1,100000:0.1,300000:0` is interpolated linearly between its points.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class Schedule:
     def value_at(self, update: int) -> float:
         """Return the value of the schedule at an update, counted from 0."""
         for (start, start_value), (end, end_value) in pairwise(self.points):
-            # Points rise, so the first segment that ends later holds the update.
+            # Points are sorted by update, so the first segment that ends later contains the
+            # update.
             if update < end:
                 return start_value + (end_value - start_value) * (update - start) / (
                     end - start
@@ -34,8 +35,8 @@ class Schedule:
 def parse_schedule(text: str) -> Schedule:
     """Parse a number, which is a constant schedule, or XLM's `UPDATE:VALUE,...`.
 
-    Raises ValueError, which says what is wrong, if `text` is neither, if a value is negative or not finite,
-    or if the updates do not begin with 0 and rise.
+    Raises ValueError, which says what is wrong, if `text` is neither, if a value is negative or not
+    finite, or if the updates do not start at 0 and increase.
     """
     # A number is a schedule with a single point.
     if ":" not in text:

@@ -22,7 +22,7 @@ def seal(content: Mapping[str, Any]) -> dict[str, Any]:
 def unseal(sealed: object) -> dict[str, Any]:
     """Check the checksum of an object that `seal` returned, and return a copy without it.
 
-    Raises SealError if it is no object, has no checksum, or has one that does not match.
+    Raises SealError if it is not an object, has no checksum, or has one that does not match.
     """
     if not isinstance(sealed, Mapping):
         raise SealError("it is not an object")

@@ -14,18 +14,18 @@ NUM_PORTS = 20_000
 
 
 def torchrun_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that torchrun would set for a process that srun has started.
+    """Return the variables that torchrun would set, for a process that was started by srun.
 
-    Variables that `environ` already has are left out. The result is empty if WORLD_SIZE is set, as torchrun
-    does, or if the process is not one of several tasks of a step: a batch script outside of srun is a single
-    process, however many tasks its job may have. LOCAL_RANK is 0 if each task has a GPU of its own
-    (SLURM_GPUS_PER_TASK), which is then its first one. The port follows from the number of the job, so that
-    two jobs on one machine do not use the same.
+    Variables that `environ` already has are left out. The result is empty if WORLD_SIZE is set, as
+    torchrun does, or if the process is not one of several tasks of a step: a batch script outside of
+    srun is a single process, however many tasks its job may have. LOCAL_RANK is 0 if each task has its
+    own GPU (SLURM_GPUS_PER_TASK), which is then the only one that it sees. The port is derived from the
+    job id, so that two jobs on one machine use different ports.
     """
     tasks = environ.get("SLURM_STEP_NUM_TASKS", "1")
     if "WORLD_SIZE" in environ or tasks == "1" or "SLURM_PROCID" not in environ:
         return {}
-    # With a GPU of its own for each task, a process sees it as the first one.
+    # If each task has its own GPU, a process sees it as GPU 0.
     local_rank = environ.get("SLURM_LOCALID", "0")
     if "SLURM_GPUS_PER_TASK" in environ:
         local_rank = "0"
@@ -38,7 +38,7 @@ def torchrun_variables(environ: Mapping[str, str]) -> dict[str, str]:
         "MASTER_ADDR": first_host(environ.get("SLURM_STEP_NODELIST", "localhost")),
         "MASTER_PORT": str(FIRST_PORT + job % NUM_PORTS),
     }
-    # What the user has set wins.
+    # Variables set by the user take precedence.
     return {name: value for name, value in variables.items() if name not in environ}
 
 

@@ -1,11 +1,11 @@
-"""Typed configuration: dataclasses that are TOML schema, command line and metadata of a checkpoint.
+"""Typed configuration: dataclasses that define TOML schema, command line and checkpoint metadata.
 
-A section is declared with `@config`; a field's type, its default and the string literal under it are the
-whole declaration. `from_dict` builds a section from plain data, `to_dict` is its inverse, `to_toml` writes
-plain data and `parse_toml` reads it, `merge` and `override` lay other values over it, and `iter_options`
-lists the fields for help screens and flags. This package knows nothing of models or text. No string is ever
-evaluated: it is parsed by the type of the field it is meant for, and all problems of a file are collected
-before one `ConfigError` is raised.
+A section is declared with `@config`; a field's type, its default and the string literal under it are
+the whole declaration. `from_dict` builds a section from plain data, `to_dict` is its inverse, `to_toml`
+writes plain data and `parse_toml` reads it, `merge` and `override` replace values in it, and
+`iter_options` lists the fields for help screens and flags. This package does not depend on models or
+text. No string is ever evaluated: it is parsed according to the type of its field, and all problems of
+a file are collected before one `ConfigError` is raised.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Declare configuration sections, their rules, extra flags and options without effect."""
+"""Declare configuration sections, their rules, additional flags and options without effect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ show then."""
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def config(cls: type[T]) -> type[T]:
-    """Turn a class into a configuration section: a dataclass that is frozen and takes keywords only."""
+    """Turn a class into a configuration section: a frozen dataclass with keyword-only arguments."""
     return dataclass(frozen=True, kw_only=True)(cls)
 
 
@@ -29,7 +29,7 @@ class Flags:
     names: tuple[str, ...]
 
     def __init__(self, *names: str) -> None:
-        # The dataclass is frozen; only so may its own constructor set a field.
+        # Bypass the frozen dataclass: even its own constructor cannot assign to a field.
         object.__setattr__(self, "names", names)
 
 
@@ -56,10 +56,10 @@ class PlugIn:
 class UnusedOption(NamedTuple):
     """A rule that says when options have no effect: if `condition` is true, `options` change nothing.
 
-    `options` are field names with spaces between them. A section or an objective declares these rules in its
-    property `unused_options`, and `masscli.core.config.unused` applies them. They are not part of `check`,
-    because the recipe that is stored with a run may hold options without effect; only a user who gives such
-    an option is told.
+    `options` are field names with spaces between them. A section or an objective declares these rules
+    in its property `unused_options`, and `masscli.core.config.unused` applies them. They are not part
+    of `check`, because the recipe that is stored with a run may contain options without effect; there
+    is a message only if the user gives such an option.
     """
 
     condition: bool

@@ -25,10 +25,10 @@ T = TypeVar("T")
 def from_dict(cls: type[T], raw: Mapping[str, Any], prefix: str = "") -> T:
     """Build the section `cls` from plain data: tables of a TOML file, options of a command line.
 
-    Values may be strings in the form that is typed on a command line. Such a string is split at commas for a
-    tuple field, and blanks around its items are dropped; items of a list are taken exactly as they are.
-    Raises one ConfigError with every problem; their keys begin with `prefix`. The rules of a section are
-    checked only if all of its values can be parsed.
+    Values may be strings, as they are typed on a command line. Such a string is split at commas for a
+    tuple field, and blanks around its items are dropped; items of a list are used exactly as they are.
+    Raises one ConfigError with every problem; their keys begin with `prefix`. The rules of a section
+    are checked only if all of its values can be parsed.
     """
     try:
         return cast(T, _parse_section(cls, raw))
@@ -81,7 +81,8 @@ def _parse_values(
 def _plug_in_class(cls: type[PlugIn], raw: Mapping[str, Any]) -> type:
     """Return the dataclass that `registry` has for the `name` of a plug-in section.
 
-    If `raw` has no name, the default of the field `name` counts. Raises ConfigError if there is none either.
+    If `raw` has no name, the default of the field `name` is used. Raises ConfigError if there is none
+    either.
     """
     (name_field,) = (field for field in fields(cls) if field.name == "name")
     name = raw.get("name", name_field.default)
@@ -122,7 +123,7 @@ def parse_value(kind: Any, value: object) -> object:
 
 
 def _parse_table(kind: Any, value: object) -> dict[str, object]:
-    """Parse a table with keys of the user's choice; each value must have the type `kind`."""
+    """Parse a table with arbitrary keys; each value must have the type `kind`."""
     if not isinstance(value, Mapping):
         raise _mismatch("a table", value)
     table, problems = _parse_values(dict.fromkeys(value, kind), value)
@@ -132,10 +133,11 @@ def _parse_table(kind: Any, value: object) -> dict[str, object]:
 
 
 def _parse_tuple(kind: Any, value: object) -> tuple[object, ...]:
-    # Only what was typed is split and stripped. Items of a list are exact: a label may end in a blank or
-    # hold a comma.
+    # Only a string from the command line is split and stripped. Items of a list are exact: a
+    # label may end in a blank or contain a comma.
     if isinstance(value, str):
-        # As commands of fairseq have them: --adam-betas '(0.9, 0.98)'. No number begins or ends with these.
+        # fairseq writes parentheses: --adam-betas '(0.9, 0.98)'. No number starts or ends with
+        # these characters.
         if kind in (int, float) and value[:1] + value[-1:] in ("()", "[]"):
             value = value[1:-1]
         stripped = [item.strip() for item in value.split(",")]
@@ -160,14 +162,15 @@ def _parse_scalar(kind: Any, value: object) -> object:
     # Values from a command line are strings, whatever the type of the field.
     if isinstance(value, str) and kind is not str:
         value = _parse_word(kind, value)
-    # TOML and Python write whole numbers without a point; a bool is an int to Python, but not to us.
+    # TOML and Python write whole numbers without a point. To Python a bool is an int; here it
+    # is not.
     if kind is float and type(value) is int and abs(value) <= MAX_INTEGER:
         value = float(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(Problem("", f"expected a finite number, got {value}"))
     if not _fits(kind, value):
         raise _mismatch(type_name(kind), value)
-    # What is accepted here must survive being written to a recipe and read again.
+    # Every accepted value must survive being written to a recipe and read again.
     if isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
         raise ConfigError(Problem("", "expected an integer of at most 64 bits"))
     return value

@@ -59,14 +59,17 @@ def iter_options(cls: type, prefix: str = "") -> Iterator[OptionInfo]:
 def field_docs(cls: type) -> dict[str, str]:
     """Return the help text of each field of `cls` that has one.
 
-    It is the string literal under the field in the source code, with all white space made single spaces.
+    It is the string literal under the field in the source code, with each run of white space replaced
+    by a single space.
     """
-    # Python keeps no trace of these strings at run time, so they are read from the source of each base class.
+    # Python discards these strings at run time, so they are read from the source of each base
+    # class.
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         if not is_dataclass(base):
             continue
-        # The source is read anew, since a module may have been changed and loaded again, as in a notebook.
+        # The source is read again each time, since a module may have been edited and reloaded,
+        # as in a notebook.
         source = inspect.getsource(sys.modules[base.__module__])
         definition = _class_definitions(source)[base.__qualname__]
         for statement, below in itertools.pairwise(definition.body):
@@ -82,8 +85,8 @@ def field_docs(cls: type) -> dict[str, str]:
 def _class_definitions(source: str) -> dict[str, ast.ClassDef]:
     """Return the syntax tree of each class that the source of a module defines, by its qualified name.
 
-    A module is parsed once: `inspect.getsource` of a class would parse it again for each of its classes,
-    which takes a good part of the time that a command needs to start.
+    A module is parsed once: `inspect.getsource` of a class would parse it again for each of its
+    classes, which would be a large part of the start-up time of a command.
     """
     return dict(_find_classes(ast.parse(source), ""))
 
@@ -97,7 +100,8 @@ def _find_classes(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDe
         elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield from _find_classes(child, f"{prefix}{child.name}.<locals>.")
         elif isinstance(child, (ast.stmt, ast.excepthandler, ast.match_case)):
-            # A class may be defined within an `if` or a `try`, also where an import failed.
+            # A class may be defined within an `if` or a `try`, for example where an import
+            # failed.
             yield from _find_classes(child, prefix)
 
 
@@ -131,7 +135,7 @@ def _split_annotation(annotation: Any) -> tuple[Any, tuple[str, ...]]:
 
 
 def _default(field: Field[Any]) -> object:
-    # A list or section is made anew by its factory, and shown as a value.
+    # The default of a list or section comes from a factory, and is shown as a value.
     if field.default_factory is not MISSING:
         return field.default_factory()
     return field.default

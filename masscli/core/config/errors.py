@@ -1,4 +1,4 @@
-"""The error of a configuration: a list of problems, each with the key that it concerns."""
+"""The error for an invalid configuration: a list of problems, each with the key that it concerns."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from masscli.core.errors import MasscliError
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong with a configuration.
+    """One problem with a configuration.
 
-    `key` is the dotted key (`optim.lr`) or the flag that the problem concerns. It is empty if the message
-    itself names the options, for example because there are two of them. `hint` says what to do about it, if
-    that needs saying.
+    `key` is the dotted key (`optim.lr`) or the flag that the problem concerns. It is empty if the
+    message itself names the options, for example because there are two of them. `hint` says what to do
+    about it, if that is not obvious.
     """
 
     key: str
@@ -55,7 +55,7 @@ class ConfigError(MasscliError):
 
 
 def join_key(prefix: str, key: str) -> str:
-    """Return `prefix.key`, or the other one alone if one of them is empty."""
+    """Return `prefix.key`, or just one of the two if the other is empty."""
     if not prefix or not key:
         return prefix or key
     return f"{prefix}.{key}"

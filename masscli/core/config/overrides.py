@@ -13,13 +13,13 @@ from masscli.core.config.toml import MAX_DEPTH
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """Merge two nested mappings into a new dictionary.
 
-    A value of `top` replaces the value of `base` under the same key, except that two tables are merged in
-    turn.
+    A value of `top` replaces the value of `base` under the same key, except that two tables are merged
+    recursively.
     """
     merged = dict(base)
     for key, value in top.items():
         below = merged.get(key)
-        # Only tables are merged; a list replaces the list below as a whole.
+        # Only tables are merged; a list replaces the whole list in `base`.
         if isinstance(below, Mapping) and isinstance(value, Mapping):
             merged[key] = merge(below, value)
         else:
@@ -40,7 +40,8 @@ def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, An
         key, equals, value = assignment.partition("=")
         if not equals:
             raise ConfigError(Problem(key, "expected KEY=VALUE"))
-        # Walk down to the table that holds the key, and make the tables that do not exist yet.
+        # Walk down to the table that contains the key, and create the tables that do not exist
+        # yet.
         *parents, leaf = key.split(".")
         if len(parents) >= MAX_DEPTH:
             raise ConfigError(

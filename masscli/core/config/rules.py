@@ -8,7 +8,7 @@ from typing import Any
 from masscli.core.config.declare import Rule
 
 MAX_WORKERS = 1024
-"""The most processes, or threads, that a command may start."""
+"""Maximum number of processes, or threads, that a command may start."""
 
 
 def positive(section: Any, *names: str) -> list[Rule]:
@@ -26,7 +26,8 @@ def at_least(section: Any, limit: float, *names: str) -> list[Rule]:
 def at_most(section: Any, limit: int, *names: str) -> list[Rule]:
     """Return one rule for each named field: its value does not exceed `limit`.
 
-    Such limits are far above what is useful, and below what no machine could allocate or count.
+    Such limits are far above every useful value, but low enough that a machine can allocate or count so
+    much.
     """
     return _rules(
         section, names, lambda value: value <= limit, f"must not exceed {limit}"
@@ -39,7 +40,7 @@ def not_negative(section: Any, *names: str) -> list[Rule]:
 
 
 def below_one(section: Any, *names: str) -> list[Rule]:
-    """Return one rule for each named field: its value is in [0, 1), as that of a dropout probability."""
+    """Return one rule for each named field: its value is in [0, 1), like a dropout probability."""
     return _rules(section, names, lambda value: 0 <= value < 1, "must lie in [0, 1)")
 
 

@@ -1,7 +1,7 @@
 """Read and write TOML.
 
-The parser of the standard library cannot write it, and a small malicious file can keep it busy for long, so
-that such files are refused before or after they are parsed.
+The standard library has a parser but no writer. A small malicious file can keep its parser busy for a
+long time, so such files are refused before or after parsing.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from masscli.core.config.errors import join_key
 
 MAX_DEPTH = 32
-"""Largest number of tables and lists nested in each other. Recipes have five; the limit protects recursive
+"""Maximum nesting depth of tables and lists. Recipes have a depth of five; the limit protects recursive
 functions."""
 MAX_INTEGER = 2**63 - 1
-"""Largest integer of TOML 1.0; the smallest is -MAX_INTEGER - 1. Integers of Python have no bounds, but
+"""Largest integer in TOML 1.0; the smallest is -MAX_INTEGER - 1. Python's integers have no bounds, but
 cannot be printed beyond 4,300 digits."""
 _TOO_LARGE = "it has an integer of more than 64 bits"
 
@@ -38,7 +38,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     bits.
     """
     too_deep = ValueError(f"nested more than {MAX_DEPTH} deep")
-    # The time that the parser takes grows with the third power of the parts of a key.
+    # The time of the parser grows with the cube of the number of parts in a key.
     if _LONG_KEY.search(text):
         raise too_deep
     try:
@@ -47,7 +47,7 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise too_deep from None
     except tomllib.TOMLDecodeError:
         raise
-    # Python does not even read an integer of more than 4,300 digits.
+    # Python refuses to parse an integer of more than 4,300 digits.
     except ValueError:
         raise ValueError(_TOO_LARGE) from None
     _check_values(tables, 0)
@@ -84,7 +84,7 @@ def to_toml(raw: Mapping[str, Any], table_name: str = "") -> str:
             tables[key] = value
         else:
             lines.append(f"{_format_key(key)} = {_format_value(value)}")
-    # A table that holds nothing but tables is implied by their headers.
+    # A table that contains only tables is implied by their headers.
     if table_name and (lines or not tables):
         lines.insert(0, f"[{table_name}]")
     blocks = []
@@ -93,7 +93,7 @@ def to_toml(raw: Mapping[str, Any], table_name: str = "") -> str:
     for key, table in tables.items():
         text = to_toml(table, join_key(table_name, _format_key(key)))
         blocks.append(text.rstrip("\n"))
-    # A table that was left out, because it is empty, leaves no blank lines.
+    # A table that is omitted because it is empty must not leave blank lines.
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

@@ -1,8 +1,9 @@
-"""Find the options that were given and have no effect.
+"""Find the options that were given but have no effect.
 
-All commands treat them alike. If the result is still what the user asked for, a warning names the option and
-the command runs, so that an old command line with one flag too many works. If the result would mislead,
-because the option asks for something that does not happen, it is refused (`UnusedOption.misleading`).
+All commands treat them the same way. If the result is still what the user asked for, a warning names
+the option and the command runs, so that an old command line with one flag too many works. If the result
+would mislead, because the option asks for something that does not happen, it is refused
+(`UnusedOption.misleading`).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def refuse_misleading(unused: Mapping[str, UnusedOption]) -> list[Problem]:
     for key, rule in unused.items():
         if rule.misleading:
             misleading.append(Problem(key, f"would have no effect: {rule.reason}"))
-    # All of them at once, so that the user need not try again for each.
+    # Name all of them at once, so that the user need not try again for each.
     if misleading:
         raise ConfigError(*misleading, hint="leave it out")
     return [Problem(key, rule.reason) for key, rule in unused.items()]
