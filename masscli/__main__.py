@@ -1,6 +1,6 @@
 """Run the command line of `masscli` and turn what it raises into a message and an exit code.
 
-The exit code is 0 for success, 1 for a bug of ours (with its traceback), 2 for a mistake of the user or a
+The exit code is 0 for success, 1 for a bug in masscli (with its traceback), 2 for a user error or a
 state of the machine (one line and a hint), 130 after Ctrl-C, and 141 if the reader of a pipe has gone.
 """
 

@@ -1,4 +1,4 @@
-"""A model that CTranslate2 decodes; it is converted for each direction when that is first needed."""
+"""A model that CTranslate2 decodes; each direction is converted when it is first needed."""
 
 from __future__ import annotations
 
@@ -73,10 +73,11 @@ class ConvertedModel:
     ) -> CTranslate2Decoder:
         """Return a CTranslate2 decoder for the source and target language of a task.
 
-        The checkpoint is converted for this direction first if it was not yet. Raises MasscliError, which
-        names the option or the setting, if the task, the model or the search needs what CTranslate2 lacks.
+        The checkpoint is converted for this direction first if it was not yet. Raises MasscliError,
+        which names the option or the setting, if the task, the model or the search needs something that
+        CTranslate2 lacks.
         """
-        # What is converted is an encoder with a decoder, and not one stack that continues its source.
+        # Only an encoder with a decoder can be converted, not a single stack that continues its source.
         stack = writing_stack(self.checkpoint, task)
         if stack is not None:
             raise MasscliError(

@@ -1,6 +1,7 @@
 """Sample text with labels, in every form that an objective of masscli reads, for the checks of a device.
 
-The text is that of `masscli demo`. Labels follow from it: they mean nothing, but can be learned.
+The text is that of `masscli demo`. Labels are derived from it: they have no meaning, but can be
+learned.
 """
 
 from __future__ import annotations

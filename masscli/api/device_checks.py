@@ -31,15 +31,14 @@ from masscli.training.trainer import Trainer
 
 UPDATES = 3
 TOLERANCES = {"fp32": 0.001, "bf16": 0.01, "fp16": 0.01}
-"""Largest relative difference of a loss from that of the CPU, by precision. Faults make losses differ by
-more, and rounding by less."""
+"""Largest relative difference of a loss from that of the CPU, by precision. Bugs cause larger
+differences, and rounding smaller ones."""
 SAMPLED_TOLERANCE = 0.3
 """The same for objectives that learn from samples of their own model, which devices draw differently."""
 SENTENCES = 16
 """Number of sentences that are translated to compare searches."""
 LEAST_EQUAL = 0.9
-"""Smallest share of translations that must be equal: hypotheses with almost the same score may change
-places."""
+"""Smallest share of translations that must be equal: hypotheses with almost equal scores may swap ranks."""
 
 SIZES = {"dim": 32, "ffn_dim": 64, "heads": 2, "max_positions": 160, "dropout": 0.0}
 BOTH = {"encoder_layers": 2, "decoder_layers": 2}
@@ -199,7 +198,7 @@ def _compare(
 
 
 def _largest(values: Sequence[float]) -> float:
-    """Return the largest of some numbers; it is NaN, which no tolerance allows, if one of them is NaN."""
+    """Return the largest of some numbers, or NaN, which no tolerance allows, if one of them is NaN."""
     # Python's max drops NaN unless it comes first.
     return float(torch.tensor(values, dtype=torch.float64).max())
 

@@ -40,20 +40,21 @@ def load(
 ) -> Model:
     """Open a run, a checkpoint or an imported folder as a model; several paths make an ensemble.
 
-    `device` is cpu, cuda, cuda:1 or the like; `precision` is bf16, fp16, fp32 or int8; auto chooses.
-    `allow_code` names objectives outside of masscli, as module:Class, which the recipe of the run may import.
-    Weights are loaded when they are first needed.
+    `device` is cpu, cuda, cuda:1 and so on; `precision` is bf16, fp16, fp32 or int8; `auto` chooses
+    one. `allow_code` names objectives outside of masscli, as module:Class, which the recipe of the run
+    may import. Weights are loaded when they are first needed.
 
-    With `backend` ctranslate2 (the extra `ct2`) CTranslate2 decodes, with one model alone. For this the model
-    is converted for each translation direction, and again for another shortlist; the results are stored in
-    the folder `ctranslate2` of the checkpoint. CTranslate2 ends the search for a text as soon as `beam`
-    hypotheses have ended, as the option `early_stop` does.
+    With `backend` ctranslate2 (the extra `ct2`) CTranslate2 decodes, which works with a single model
+    only. The model is converted for each translation direction, and again for another shortlist; the
+    results are stored in the folder `ctranslate2` of the checkpoint. CTranslate2 ends the search for a
+    text as soon as `beam` hypotheses have ended, as the option `early_stop` does.
 
     `shortlist` is a file as `masscli shortlist` writes it, for one direction: outputs then consist of the
     candidates of their source, and their scores are log-probabilities among these.
 
-    Raises MasscliError if there is no checkpoint, if it is damaged, if the models do not fit each other, if
-    the shortlist is of another vocabulary, or if the device, the precision or the backend cannot be used.
+    Raises MasscliError if there is no checkpoint, if it is damaged, if the models do not fit each
+    other, if the shortlist is for another vocabulary, or if the device, the precision or the backend
+    cannot be used.
     """
     if not paths:
         raise TypeError("load() needs the folder of a run, or several")
@@ -68,10 +69,10 @@ def load(
 class Model:
     """A trained model, or an ensemble, that translates, scores and predicts.
 
-    Most methods take lists and return lists of the same length, in the same order. The result for a text does
-    not depend on the other texts of the list (in fp32; bf16 rounds). What a user should know, such as that a
-    text was truncated, is issued as a Python warning. Methods raise MasscliError for a request that the model
-    cannot serve.
+    Most methods take lists and return lists of the same length, in the same order. The result for a
+    text does not depend on the other texts of the list (in fp32; bf16 rounds). Anything that a user
+    should know, such as that a text was truncated, is issued as a Python warning. Methods raise
+    MasscliError for a request that the model cannot fulfil.
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
@@ -94,11 +95,11 @@ class Model:
     ) -> list[str]:
         """Return the best output for each text, such as its translation or summary.
 
-        `source` and `target` (languages) and `stream` (the name of a training stream) choose among several
-        directions or tasks that the model was trained for. `beam` and `search` are fields of
-        `GenerationConfig`, such as lenpen=0.6 or sampling=True; a field that is not given has the value that
-        was imported with the model, or else the default of `masscli generate`. With sampling, `seed` decides
-        what is drawn.
+        `source` and `target` (languages) and `stream` (the name of a training stream) choose among
+        several directions or tasks that the model was trained for. `beam` and `search` are fields of
+        `GenerationConfig`, such as lenpen=0.6 or sampling=True; a field that is not given has the value
+        that was imported with the model, or else the default of `masscli generate`. With sampling,
+        `seed` is the random seed.
         """
         if search.pop("nbest", 1) != 1:
             warnings.warn(
@@ -278,9 +279,9 @@ class Model:
     ) -> TextModel:
         """Return the model for one generation task, which a stream name and two languages choose.
 
-        What is None is filled in if only one task fits; otherwise MasscliError is raised. A model that was
-        only pre-trained gets a direction all the same, and says so in `TextModel.warnings`. The result is
-        kept for later calls with the same arguments.
+        What is None is filled in if only one task fits; otherwise MasscliError is raised. A model that
+        was only pre-trained gets a direction anyway, with a warning in `TextModel.warnings`. The result
+        is kept for later calls with the same arguments.
         """
         key = (stream, source, target)
         if key not in self._text_models:
@@ -339,8 +340,8 @@ class Model:
 def _as_list(texts: Iterable[str]) -> list[str]:
     """Return the texts as a list.
 
-    Raises TypeError for a single string, whose letters would become texts, and for what is no string, and
-    MasscliError for one that is no Unicode text.
+    Raises TypeError for a single string, whose letters would become texts, and for items that are not
+    strings, and MasscliError for a string that is not valid Unicode.
     """
     if isinstance(texts, str):
         raise TypeError("texts is one string; give a list of strings")

@@ -1,8 +1,8 @@
 """Score pairs of lines by two translation models: dual conditional cross-entropy (Junczys-Dowmunt 2018).
 
 With H(y|x) the cross-entropy per piece of a target given its source, and H(x|y) that of the other
-direction, the score is exp(-(|H(y|x) - H(x|y)| + (H(y|x) + H(x|y)) / 2)): 1 for a pair of which both models
-are sure, and near 0 if they are not, or disagree.
+direction, the score is exp(-(|H(y|x) - H(x|y)| + (H(y|x) + H(x|y)) / 2)): 1 for a pair that both models
+consider certain, and near 0 if they do not, or disagree.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _cross_entropies(
     for the model.
     """
     decoder = translator.decoder
-    # A truncated line would get the score of another line, so what is too long gets none.
+    # A truncated line would get the score of a different line, so a pair that is too long gets none.
     fitting = []
     for number, (source_ids, target_ids) in enumerate(
         zip(sources, targets, strict=True)

@@ -52,10 +52,10 @@ class TextModel:
     ) -> TextModel:
         """Return the models of an ensemble with the generation task that they are to perform.
 
-        `stream` (name of a training stream), `source` and `target` (languages) choose it; they are needed if
-        the first model was trained for several tasks or directions. A model that was only pre-trained gets a
-        direction all the same, with a warning. Raises MasscliError if a model cannot generate text, or if no
-        task or several tasks fit.
+        `stream` (name of a training stream), `source` and `target` (languages) choose it; they are
+        needed if the first model was trained for several tasks or directions. A model that was only
+        pre-trained gets a direction anyway, with a warning. Raises MasscliError if a model cannot
+        generate text, or if no task or several tasks fit.
         """
         warnings: list[str] = []
         for path, checkpoint in zip(ensemble.paths, ensemble.checkpoints, strict=True):
@@ -170,7 +170,8 @@ class TextModel:
             allowed: Tensor | None,
             shortlist: Shortlist | None,
         ) -> TextDecoder:
-            # Nothing is drawn, so that the seed has no effect, and the translator has the shortlist already.
+            # CTranslate2 does not sample here, so the seed has no effect; the converted model already
+            # has the shortlist.
             return converted.make_decoder(
                 self.task,
                 framing,
@@ -191,7 +192,7 @@ class TextModel:
         # Most commands that generate read no data folder, and start sooner without what reads them.
         from masscli.data.storage.verification import open_verified
 
-        # A stream may have a folder of its own beside that of the run.
+        # A stream may have its own data folder, which differs from that of the run.
         own_folder = self.task.stream.data_dir if self.task.stream is not None else None
         return open_verified(path or self.ensemble.first.find_data(own_folder))
 
@@ -219,7 +220,7 @@ class TextModel:
         objective = objective_of(task.stream, self.ensemble.first)
         table = folder.table(task.stream.dataset, name)
         assert isinstance(objective, ConditionalGeneration)
-        # The dataset is made for its checks only: it complains of missing columns.
+        # The dataset is built only for its checks: it raises an error for missing columns.
         objective.table_dataset(table, labelled=True)
         return objective.sources_and_references(table)
 
@@ -247,7 +248,7 @@ class TextModel:
 
 
 def _untrained_members(ensemble: Ensemble, task: WritingTask) -> list[str]:
-    """Return a warning for each model but the first that has not learned the direction of a translation.
+    """Return a warning for each model except the first that was not trained for the translation direction.
 
     The task of the ensemble is chosen by the first model, which has warnings of its own.
     """
@@ -277,7 +278,7 @@ def _check_generates(path: Path, checkpoint: Checkpoint) -> list[str]:
             f"{path}: has no decoder, so it cannot turn text into text",
             "fine-tune it to write: --task s2s, summarize or respond; labels are for masscli predict",
         )
-    # A warning only: what an untrained decoder makes may be looked at all the same.
+    # A warning only: one may still want to look at the output of an untrained decoder.
     if objectives and not any(objective.generates_text for objective in objectives):
         names = ", ".join(dict.fromkeys(objective.name for objective in objectives))
         return [

@@ -8,10 +8,10 @@ from masscli.core.errors import MasscliError
 
 
 def require_text(name: str, text: Any) -> None:
-    """Raise TypeError if `text`, called `name` in the message, is no string.
+    """Raise TypeError if `text`, called `name` in the message, is not a string.
 
-    Raises MasscliError if it is a string that cannot be written as UTF-8: JSON and names of files may hold
-    half of a surrogate pair, which is no character.
+    Raises MasscliError if it is a string that cannot be encoded as UTF-8: JSON and file names may
+    contain half of a surrogate pair, which is not a character.
     """
     if not isinstance(text, str):
         raise TypeError(f"{name} is of type {type(text).__name__}; give a string")

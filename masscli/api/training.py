@@ -126,7 +126,8 @@ def _train(recipe: Recipe) -> Iterator[Event]:
     _warn_unused(composed.unused_options)
     with open_run(composed) as run:
         for note in run.notes:
-            # This level is shown where a program has set up no logging, as the commands show notes.
+            # This level is shown even if a program has not set up logging, just as the commands show
+            # notes.
             LOGGER.warning(note)
         yield from run.events()
 
@@ -137,10 +138,10 @@ def open_run(
 ) -> Iterator[TrainingRun]:
     """Lock the folder of a run for the `with` block, build the trainer, and yield both as a `TrainingRun`.
 
-    A run that the folder holds is continued; with `accept_changes`, also if its settings were other ones.
-    At the end of the block the folder is removed if it was new and no file was written into it. Raises
-    MasscliError if another process trains into the folder, if the folder cannot be written, or if the recipe
-    does not fit the data or the run to be continued.
+    A run that already exists in the folder is continued; with `accept_changes`, even if its settings
+    were different. At the end of the block the folder is removed if it was new and no file was written
+    into it. Raises MasscliError if another process trains into the folder, if the folder cannot be
+    written, or if the recipe does not fit the data or the run to be continued.
     """
     recipe = composed.recipe
     assert recipe.save_dir is not None
@@ -152,8 +153,8 @@ def open_run(
 def _check_complete(recipe: Recipe) -> None:
     """Raise MasscliError if `model.arch` names a preset, but all sizes of the preset are at their defaults.
 
-    Such a recipe was not completed by `compose_recipe`. A `Recipe` object is taken as it stands, so the sizes
-    of the preset are not filled in.
+    Such a recipe was not completed by `compose_recipe`. A `Recipe` object is used as it is, so the
+    sizes of the preset are not filled in.
     """
     arch = recipe.model.arch
     sizes = presets().get(arch, {})

@@ -266,7 +266,7 @@ def _starts_with_any(name: str, prefixes: Iterable[str]) -> bool:
 
 
 def _summarize(names: Sequence[str]) -> str:
-    """Count tensor names by what stands before their first dot, and return text: `decoder (9)`."""
+    """Count tensor names by the part before their first dot, and return text such as `decoder (9)`."""
     counts: dict[str, int] = {}
     for name in names:
         first_part = name.partition(".")[0]

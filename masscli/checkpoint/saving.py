@@ -1,6 +1,6 @@
 """Writing, replacing and removing checkpoints: a kill at any moment leaves each complete or absent.
 
-A checkpoint is written under another name beside its own and renamed when it is complete (see
+A checkpoint is written under a temporary name in the same folder and renamed when it is complete (see
 `masscli.checkpoint.checkpoint` for its files).
 """
 
@@ -102,7 +102,7 @@ def save_checkpoint(
 
 
 def _put_in_place(partial: Path, final: Path) -> None:
-    """Rename the written folder `partial` to the path `final` beside it; a checkpoint there is replaced.
+    """Rename the written folder `partial` to `final`, in the same folder; an existing checkpoint is replaced.
 
     Raises OSError if it cannot be renamed; an earlier checkpoint then stays.
     """

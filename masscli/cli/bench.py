@@ -1,4 +1,4 @@
-"""Measure speed beside other programs, and check a GPU.
+"""Measure speed in comparison with other programs, and check a GPU.
 
 Each figure is a median. Ratios are to a ceiling (a matrix product) and to peers measured in the same run,
 since machines differ and drift. Hugging Face's models take part where the package transformers is installed.

@@ -4,10 +4,10 @@ From pairs, words are aligned with Model 1 of Brown et al. (1993) in both direct
 where each is the other's likeliest translation, or is surely one of them. A thousand lines are enough for the
 common words.
 
-From text that nothing aligns, the word vectors of the two languages are laid on each other, beginning with
-words that both spell alike (Artetxe et al. 2018). Words are kept that are each other's nearest. About half of
-the common words come out right where both texts are of one kind and not too small (captions). A warning tells
-when the texts are too different.
+From unaligned text, the word vectors of the two languages are mapped onto each other, starting with
+words that both spell alike (Artetxe et al. 2018). Words are kept that are each other's nearest. About
+half of the common words come out right where both texts are of one kind and not too small (captions). A
+warning tells when the texts are too different.
 
 From a run, the token embeddings are compared, centred by language. A dictionary is only as good as what it is
 made of, so look at it. Each line is WORD, WORD and a score, the surest first; from text, where scores tell
@@ -279,7 +279,7 @@ def _warn_of_low_agreement(induced: InducedDictionary, data: DataFolder) -> None
         "different; do not trust this dictionary",
         file=sys.stderr,
     )
-    # Words in several forms, by case and punctuation, are a reason that the user can mend.
+    # Words in several forms, by case and punctuation, are a cause that the user can remove.
     preprocessing = data.tokenizer().preprocessing
     if not (preprocessing.moses and preprocessing.lowercase):
         print(

@@ -110,7 +110,8 @@ def run(
     if distributed.rank > 0:
         _help_first_process(command, given, group, device)
         return
-    # Whether the work ends well or not, the others are told, since they would wait for days.
+    # Whether the work succeeds or fails, notify the other processes, which would otherwise wait for
+    # days.
     with closing(group):
         _generate(command, search, given, paths, group)
 

@@ -61,7 +61,7 @@ def run(
 def _warn_of_unused_options(
     verify: bool, retrieval: bool, data: Path | None, split: str
 ) -> None:
-    """Print a warning for each of these options that was given but has no effect beside the others."""
+    """Print a warning for each of these options that was given but has no effect given the others."""
     is_unused = {
         "--verify": (retrieval and verify, "--retrieval compares no checksums"),
         "--data": (not retrieval and data is not None, "it is for --retrieval"),

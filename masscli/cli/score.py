@@ -282,7 +282,7 @@ def _warn_of_oddities(options: ScoreConfig, texts: Texts, src: Path | None) -> N
 
 
 def _compute(options: ScoreConfig, texts: Texts) -> Scores:
-    """Return the scores of each file of hypotheses, with --paired beside tests against the first file."""
+    """Return the scores of each file of hypotheses; with --paired, also tests against the first file."""
     references = list(texts.references.values())
     if options.paired:
         return compare(texts.hypotheses, references, options)

@@ -34,7 +34,7 @@ PREDICTION_FIELDS = ("label", "value", "tags")
 HYPOTHESES_FIELD = "hypotheses"
 """Field of `masscli generate --format jsonl` that holds the texts, the best one first."""
 OWN_FIELDS = (*PREDICTION_FIELDS, "answer", HYPOTHESES_FIELD)
-"""Fields that, beside `line`, mark JSON lines as written by `masscli predict` or `masscli generate`."""
+"""Fields that, together with `line`, identify JSON lines of `masscli predict` or `masscli generate`."""
 PREDICTION_COLUMN = "prediction"
 """Column of `masscli predict --format tsv` that holds the prediction."""
 ANSWER_COLUMN = "label"

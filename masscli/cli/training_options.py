@@ -115,7 +115,7 @@ class TrainingOptions(OptionGroup):
         names |= self.recipe.names(values) | self.selection.names(values)
         for key, value in self._objective_options(values).items():
             names[key] = flag_text(key, value)
-            # A flag of an objective is laid over the streams that the recipe lists.
+            # A flag of an objective is applied to the streams that the recipe lists.
             for stream in self._stream_names(values):
                 names[f"stream.{stream}.objective.{key}"] = names[key]
         for assignment in values["set"] or []:

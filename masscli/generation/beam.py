@@ -119,7 +119,7 @@ class Beam:
         steered = scores
         if uses is not None:
             steered = scores - self.strength * uses[:, None]
-        # At most `size` of these can end the sentence, so at least `size` go on.
+        # At most `size` of these can end the sentence, so at least `size` continue.
         best_sums, parents, pieces = best_in_rows(sums, steered, 2 * size)
         if uses is not None:
             # The penalty has steered the choice; hypotheses keep the model's own scores.

@@ -524,7 +524,7 @@ class Decoder:
     def _score_at_once(
         self, source: Tokens, rows: Tensor, lengths: Tensor, target: str
     ) -> Tensor:
-        """Return the log-probabilities (B, T) of rows[:, 1:], each given what stands before it.
+        """Return the log-probabilities (B, T) of rows[:, 1:], each given the tokens before it.
 
         `rows` (B, T + 1) are padded outputs in language `target`, between the decoder's first input and the
         end symbol. The results are meaningless beyond `lengths` (B,), the numbers of tokens to score.
@@ -564,7 +564,8 @@ class Decoder:
     @contextmanager
     def _eval_mode(self) -> Iterator[None]:
         """Put the models in eval mode within a `with` block, and restore the mode of each model after it."""
-        # Training validates by generating with the model that it trains, which must go on with its dropout.
+        # Validation generates with the model that is being trained, so its dropout must be restored
+        # afterwards.
         modes = [model.training for model in self.models]
         try:
             for model in self.models:

@@ -1,7 +1,7 @@
 """A copy of a model to generate with while the model is being trained.
 
-Trained weights are fp32, and every product casts them anew. A search makes some thirty steps with the same
-weights, so one cast of all of them is cheaper. A model that computes in fp32 is not copied.
+Trained weights are fp32, and every product casts them again. A search makes about thirty steps with the
+same weights, so one cast of all of them is cheaper. A model that computes in fp32 is not copied.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ class Progress:
         """
         # If the phrase that was begun is broken off, its pieces no longer count.
         finished = self.pieces - len(self.begun)
-        # The longest beginning comes first. A shorter one may lie within it: `a a b` goes on after `a a a`.
+        # The longest prefix comes first. A shorter one may be inside it: `a a b` continues after `a a
+        # a`.
         for first in range(len(self.begun) + 1):
             begun = (*self.begun[first:], piece)
             if begun in self.missing:

@@ -22,9 +22,9 @@ from masscli.models.transformer import Transformer
 def windows(length: int, size: int, context: int) -> Iterator[tuple[int, int, int]]:
     """Yield (begin, first, end) of each window of a text of `length` tokens.
 
-    A window has at most `size` tokens, from `begin` to `end` - 1. Those from `first` on are predicted; those
-    before `first`, at most `context` tokens, are only read. Raises ValueError unless `context` lies between 0
-    and `size` - 1: other windows would predict nothing, and have no end.
+    A window has at most `size` tokens, from `begin` to `end` - 1. Those from `first` on are predicted;
+    those before `first`, at most `context` tokens, are only read. Raises ValueError unless `context` is
+    between 0 and `size` - 1: other windows would predict nothing, and have no end.
     """
     if not 0 <= context < size:
         raise ValueError(

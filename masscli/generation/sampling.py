@@ -40,7 +40,7 @@ class SamplingStrategy:
         self.config = config
         self.eos = eos
         self.step = 0
-        # All numbers are drawn beforehand, so that they depend on nothing but the sentence's key.
+        # All numbers are drawn beforehand, so they depend only on the key of the sentence.
         draws = [
             np.random.default_rng([seed, key]).random((steps, config.beam))
             for key in keys
@@ -57,7 +57,7 @@ class SamplingStrategy:
         self.draws = self.draws[sentences]
 
     def select(self, sums: Tensor, scores: Tensor) -> StepSelection:
-        """Draw the next piece of each row, and return the rows that end and those that go on.
+        """Draw the next piece of each row, and return the rows that end and those that continue.
 
         `sums` (S, W) are the sums of log-probabilities of the rows so far, -inf for rows that have ended, and
         `scores` (S, W, V) the log-probabilities of their next pieces.

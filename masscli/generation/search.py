@@ -178,7 +178,7 @@ class _Search:
         self.constraints.apply(scores, pieces)
         selection = self.strategy.select(self.sums, scores)
         sentence = torch.arange(s, device=scores.device)[:, None]
-        # The pool is sorted anew for each addition, so steps without any are left out.
+        # The pool is sorted again after each addition, so steps without any are skipped.
         if bool((selection.ended > -torch.inf).any()):
             ended = selection.ended_parents
             eos_scores = scores[sentence, ended, self.constraints.vocabulary.eos]

@@ -134,7 +134,7 @@ class SharedDecoder(Decoder):
         A result is a hypothesis if targets are scored, else a list of hypotheses. Raises the MasscliError of
         any process.
         """
-        # The first process decodes a share as well, after it has told the others what to do.
+        # The first process decodes a share, too, after it has sent the others theirs.
         self.group.send(request)
         results: dict[int, Any] = {}
         for share in self.group.collect(self._decode_share(request)):

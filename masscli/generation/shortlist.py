@@ -1,7 +1,8 @@
 """A vocabulary shortlist: for each source piece, the target pieces that an output may contain.
 
-The output layer of a model then computes some hundred logits for a sentence instead of V (Jean et al. 2015,
-section 3.3; L'Hostis, Grangier and Auli 2016). `masscli.generation.shortlist_file` reads and writes its file.
+The output layer of a model then computes a few hundred logits for a sentence instead of V (Jean et al.
+2015, section 3.3; L'Hostis, Grangier and Auli 2016). `masscli.generation.shortlist_file` reads and
+writes its file.
 
 Shapes: S sentences, U ids that at least one sentence of a batch may use, V vocabulary size.
 """
@@ -142,7 +143,7 @@ class ReducedVocabulary:
             sep=sep,
             spare=tuple(self.numbers(vocabulary.spare)),
             languages=languages,
-            # A search is told what outputs begin with, and asks none of these.
+            # The search is given the start of an output, so the shortlist does not need these.
             decoder_start=None,
             forced_prefix=(),
             id_ranges=None,

@@ -83,8 +83,8 @@ def forward_with_cache(
     last_SD = hidden_SLD[
         torch.arange(batch_size, device=x_SLD.device), source.lengths - 1
     ]
-    # The output goes on from the position of the last slot, so that one must be the last real position.
-    # The positions of other padding slots are never used.
+    # The output continues from the position of the last slot, which must therefore be the last real
+    # position. The positions of other padding slots are never used.
     last_positions = source.lengths[:, None] - 1
     slot_positions = torch.cat([positions[:, :-1], last_positions], 1)
     cache = Cache(

@@ -13,7 +13,7 @@ from torch import Tensor
 from masscli.lexicon.csls import csls, mutual_nearest
 
 ROUNDS = 40
-"""How often the alignment is learned anew, each time from the dictionary that the last one gave."""
+"""Number of rounds of alignment; each starts from the dictionary of the previous one."""
 THINNED_ROUNDS = 24
 """How many of the ROUNDS, the first ones, drop similarities at random before they look for pairs."""
 FIRST_KEPT_SHARE = 0.2

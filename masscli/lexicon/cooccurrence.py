@@ -99,7 +99,7 @@ def count_cooccurrences(chunks: Iterable[Ids], words: Ids) -> list[NDArray[np.fl
         for distance in range(1, max(WINDOWS) + 1):
             before = indices[:-distance]
             after = indices[distance:]
-            # Context lies on both sides of a word.
+            # Context is on both sides of a word.
             for word, context in ((before, after), (after, before)):
                 is_pair = (word >= 0) & (context >= 0) & (context < contexts)
                 cells = word[is_pair] * contexts + context[is_pair]

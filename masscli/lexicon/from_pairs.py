@@ -1,9 +1,9 @@
 """A dictionary from pairs of lines, by Model 1 (see masscli/lexicon/model1.py).
 
 The model is learned in both directions. A pair of words is kept where each is the other's likeliest
-translation, which is not so of words that only occur together, or where the geometric mean of both t is at
-least SURE, so that `a` is `ein`, `eine` and `einen`; but never below LEAST. The model knows nothing of order
-and of phrases. A word is what stands between spaces in the tokenizer's text.
+translation, which is not so of words that only occur together, or where the geometric mean of both t is
+at least SURE, so that `a` is `ein`, `eine` and `einen`; but never below LEAST. The model knows nothing
+of order and of phrases. A word is a string between spaces in the tokenizer's text.
 """
 
 from __future__ import annotations

@@ -141,8 +141,8 @@ class ScoreConfig:
 
     def __post_init__(self) -> None:
         metrics = set(self.metric)
-        # These options change what one metric reads, so they must not stand beside others, which would ignore
-        # them.
+        # These options change the input of one metric, so they must not be combined with others, which
+        # would ignore them.
         is_romanian_multi_bleu = self.lang == "ro" and metrics == {"multi-bleu"}
         is_english_rouge = self.lang == "en" and any(
             name.startswith("rouge") for name in metrics

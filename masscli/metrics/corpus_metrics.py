@@ -1,7 +1,7 @@
 """Metrics that are not a mean over lines: F1 and correlations of labels or numbers, and entity F1.
 
 They are computed on the whole corpus. Bootstrap resampling draws lines, or sentences for entity F1, and
-computes the metric anew on each sample. All scores are times 100.
+recomputes the metric on each sample. All scores are times 100.
 """
 
 from __future__ import annotations

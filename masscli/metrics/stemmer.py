@@ -5,10 +5,10 @@ The algorithm is that of Porter (1980), "An algorithm for suffix stripping".
 The `rouge-score` package stems with NLTK in its default mode, and so do papers that report ROUGE with
 stemming.
 
-The algorithm removes or changes an ending in five steps. A vowel is a, e, i, o, u, or y after a consonant.
-With C and V for runs of consonants and of vowels, a word is [C](VC)^m[V], and m is its measure. In each step
-only the rule of the longest ending counts: if its condition on the stem, which is what stands before the
-ending, does not hold, nothing is done.
+The algorithm removes or changes an ending in five steps. A vowel is a, e, i, o, u, or y after a
+consonant. With C and V for runs of consonants and of vowels, a word is [C](VC)^m[V], and m is its
+measure. In each step only the rule of the longest ending counts: if its condition on the stem, which is
+the part before the ending, does not hold, nothing is done.
 
 NLTK departs from the paper as follows:
 
@@ -183,7 +183,7 @@ def step_1c(word: str) -> str:
 def step_2(word: str) -> str:
     """Return the word with a double ending reduced to a single one: relational to relate."""
     if word.endswith("logi"):
-        # Here the condition is on what stands before `ogi`.
+        # Here the condition is on the part before `ogi`.
         return word[:-1] if measure(word[:-3]) > 0 else word
     if word.endswith("alli") and measure(word[:-4]) > 0:
         # NLTK's addition: `alli` becomes `al`, and the result may end in another suffix.
@@ -199,8 +199,8 @@ def step_3(word: str) -> str:
 def step_4(word: str) -> str:
     """Return the word without its ending, if it is long: revival to reviv.
 
-    The measure of what stands before the ending must be above 1. The ending `ion` is removed only after s or
-    t: adoption to adopt.
+    The measure of the part before the ending must be above 1. The ending `ion` is removed only after s
+    or t: adoption to adopt.
     """
     shorter = _replace_ending(word, dict.fromkeys(_STEP_4, ""), min_measure=2)
     if word == shorter + "ion" and not shorter.endswith(("s", "t")):
@@ -226,9 +226,9 @@ def step_5b(word: str) -> str:
 def _replace_ending(word: str, endings: Mapping[str, str], min_measure: int) -> str:
     """Return the word with its ending replaced, if the condition on its stem holds.
 
-    `endings` maps endings to their replacements; the longest one that the word has decides. The condition is
-    that the measure of what stands before the ending is at least `min_measure`. If it does not hold, or if
-    the word has none of the endings, the word is returned unchanged.
+    `endings` maps endings to their replacements; the longest one that the word has decides. The
+    condition is that the measure of the part before the ending is at least `min_measure`. If it does
+    not hold, or if the word has none of the endings, the word is returned unchanged.
     """
     matches = [ending for ending in endings if word.endswith(ending)]
     if not matches:

@@ -177,7 +177,7 @@ class Cache:
             layer.keep_slots(slots)
 
     def widen(self, width: int) -> None:
-        """Let `width` rows (beams) go on from the only row that each sentence has had until now."""
+        """Expand the single row that each sentence has had so far to `width` rows (beams)."""
         assert self.width == 1
         # What the one row has read is like a prompt to those that follow.
         self.prompt_slots = self.ancestor_mask.shape[2]

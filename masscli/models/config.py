@@ -97,8 +97,9 @@ class ModelConfig:
     output_bias: bool = False
     """Add a bias to the logit of each token."""
     languages: Literal["auto", "embedding", "tag", "none"] = "auto"
-    """How the model knows the language: a vector added to each token, a tag beside the text (see --source-tag
-    and --target-tag), or not at all (auto: embedding if the data has more than one language, else none)."""
+    """How the model knows the language: a vector added to each token, a tag next to the text (see
+    --source-tag and --target-tag), or not at all (auto: embedding if the data has more than one
+    language, else none)."""
     cross_output: Literal["shared", "language"] = "shared"
     """Output projection of cross-attention: one, or one per target language (XLM's variant of MASS)."""
     source_bos: bool = False

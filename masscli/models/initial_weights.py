@@ -76,7 +76,7 @@ def _draw_normal(weight: Tensor, kind: str, std: float) -> None:
 
 
 def _draw_cross_attention(model: nn.Module, dim: int) -> None:
-    """Draw the query, key and value matrices of all cross-attention layers anew, in place.
+    """Draw new query, key and value matrices for all cross-attention layers, in place.
 
     They are uniform up to sqrt(6 / 4D), the Xavier bound of a fused (3D, D) matrix, where D is `dim`.
     """

@@ -1,10 +1,10 @@
 """Linear layers with 8-bit weights, for fast generation on a CPU.
 
-Weights are rounded to multiples of the largest weight of their output over 127, and inputs, row by row, to
-multiples of the row's largest value over 127 (over 63 on processors without VNNI instructions). Products of
-8-bit numbers are summed exactly, in 32 bits, so that a row gives the same result in every batch. (PyTorch's
-own dynamic quantization takes one scale for all rows of a batch, which would make a translation depend on the
-sentences beside it.)
+Weights are rounded to multiples of the largest weight of their output over 127, and inputs, row by row,
+to multiples of the row's largest value over 127 (over 63 on processors without VNNI instructions).
+Products of 8-bit numbers are summed exactly, in 32 bits, so that a row gives the same result in every
+batch. (PyTorch's own dynamic quantization takes one scale for all rows of a batch, which would make a
+translation depend on the other sentences in the batch.)
 
 Only products are done in 8 bits. Embeddings, attention, layer norms and sums stay in fp32.
 """

@@ -20,7 +20,7 @@ class Linear(nn.Linear):
 
 
 class LayerNorm(nn.LayerNorm):
-    """`nn.LayerNorm` that computes in the dtype of its input; mean and variance are fp32 all the same."""
+    """`nn.LayerNorm` that computes in the dtype of its input, but mean and variance in fp32."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (..., D) normalized over its last dimension, in its own dtype."""

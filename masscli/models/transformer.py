@@ -374,7 +374,7 @@ class Transformer(nn.Module):
     # -- initial weights --------------------------------------------------------------------------------
 
     def reset_parameters(self) -> None:
-        """Draw all weights of the model anew, in place, in the way that `ModelConfig.init` names."""
+        """Draw new random weights for the whole model, in place, by the method of `ModelConfig.init`."""
         kind = self.config.init
         # Special cases are drawn after the general rule, which they overwrite.
         draw_module_weights(self, kind, self.config.dim)

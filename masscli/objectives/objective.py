@@ -1,9 +1,9 @@
 """The interface of an objective: examples become batches, and a batch becomes summed losses of a model.
 
-An objective owns its parameters, such as a classifier or a generator. They are stored beside the model, and
-left behind when only the model is wanted. An objective never counts updates, averages losses, clips gradients
-or steps an optimizer: the training loop divides its sums once, by counts that are taken before the forward
-pass.
+An objective owns its parameters, such as a classifier or a generator. They are stored separately from
+the model, and left behind when only the model is wanted. An objective never counts updates, averages
+losses, clips gradients or steps an optimizer: the training loop divides its sums once, by counts that
+are taken before the forward pass.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Objective(nn.Module, ABC):
     def begin_update(self, model: Transformer, update: int) -> None:
         """Change the model or the objective, if needed, before an update of the weights begins.
 
-        `update` is the number of updates made so far. The change must depend on nothing but this number and
+        `update` is the number of updates made so far. The change must depend only on this number and
         the weights, so that all processes agree. By default nothing is changed.
         """
 

@@ -30,7 +30,7 @@ class LogFile:
     """
 
     def __init__(self, path: Path, step: int) -> None:
-        # Written anew as a whole, so that a kill leaves either the old log or the shortened one.
+        # The whole file is replaced, so that a kill leaves either the old log or the shortened one.
         kept = "".join(_lines_up_to(path, step))
         write_atomic(path, kept.encode())
         # Buffered by the line, so that a log that is read meanwhile has whole lines.
@@ -101,7 +101,7 @@ class WeightsAndBiases:
         assert recipe.save_dir is not None
         self._run = wandb.init(
             project=recipe.train.wandb_project,
-            # A run that is continued goes on with the curves that it began.
+            # A continued run extends its existing curves.
             id=_wandb_id(recipe.save_dir),
             name=recipe.save_dir.resolve().name,
             dir=str(recipe.save_dir),
@@ -145,7 +145,7 @@ def open_sinks(recipe: Recipe, step: int, stack: ExitStack) -> list[LogFile | Si
     for name in dict.fromkeys(names):
         sinks.append(EVENT_SINKS.load(name).open(recipe))
         stack.callback(sinks[-1].close)
-    # Opened last, because opening it shortens the log of a run that goes on.
+    # Opened last, because opening it shortens the log of a continued run.
     sinks.append(LogFile(recipe.save_dir / "log.jsonl", step))
     stack.callback(sinks[-1].close)
     return sinks

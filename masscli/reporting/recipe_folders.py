@@ -1,8 +1,8 @@
 """Find the recipes that are installed with the package, and run one.
 
 A recipe is a folder with a README.md, whose first line is its title, and numbered scripts such as
-2-preprocess.sh, which are run in this order. Scripts are told what to do by three environment variables:
-SCALE (how large the experiment is), DATA (the folder with the corpora) and OUTPUT (where results go).
+2-preprocess.sh, which are run in this order. Three environment variables control the scripts: SCALE
+(how large the experiment is), DATA (the folder with the corpora) and OUTPUT (where results go).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from masscli.reporting.svg_chart import COLOURS, Curve, line_chart
 from masscli.version import __version__
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""The content security policy of the page: a browser may load nothing but the style sheet inside it."""
+"""The content security policy of the page: a browser may load only the style sheet inside it."""
 SAMPLE_ROWS = 8
 """Largest number of validations whose outputs are shown for a sample line, evenly spread over the run."""
 MAIN_METRICS = (

@@ -20,7 +20,7 @@ from masscli.text.corpus import iter_lines
 from masscli.text.single_line import json_line
 
 LARGEST = 1e100
-"""The largest score, on either side of 0. What lies beyond is no score, and its variance may be no float."""
+"""Largest absolute value of a score. Anything beyond is not a score, and its variance may overflow."""
 
 SEED = "seed"
 """The tag that numbers the repetitions of one experiment."""

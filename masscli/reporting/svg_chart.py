@@ -163,7 +163,7 @@ def _path(curve: Curve, across: Scale, up: Scale) -> str:
     parts = [f'<polyline class="c{colour}" points="{line}"/>']
     for (x, y), (update, value) in zip(places, curve.points, strict=True):
         marked, radius = f"p{colour}", 2.5
-        # Without a mark the point is there for the pointer all the same.
+        # A point without a mark still has a tooltip.
         if len(places) > MARKED_POINTS:
             marked, radius = "hidden", 4
         parts.append(

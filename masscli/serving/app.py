@@ -233,7 +233,7 @@ async def _refuse_http(request: Request, error: Exception) -> Response:
 
 
 async def _apologise(request: Request, error: Exception) -> Response:
-    # A bug of ours; its traceback goes to the log.
+    # A bug in masscli; its traceback goes to the log.
     return JSONResponse({"error": "internal error"}, 500)
 
 

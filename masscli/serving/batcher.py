@@ -165,7 +165,7 @@ class Batcher:
                 continue
             # What still waits for the same would be in the batch if it had room.
             is_full = any(request.kind == batch[0].kind for request in self._waiting)
-            # The event loop goes on accepting requests while the thread translates.
+            # The event loop keeps accepting requests while the thread translates.
             answers, seconds = await loop.run_in_executor(
                 self._thread, self._timed_translate, batch
             )
@@ -260,7 +260,7 @@ class Batcher:
             texts += request.texts
         try:
             translated = self.models.translate(first.direction, texts, first.nbest)
-        # Whatever happens, the thread goes on with the next batch.
+        # Whatever happens, the thread continues with the next batch.
         except Exception as error:
             if len(batch) == 1:
                 if not isinstance(error, MasscliError):

@@ -268,7 +268,7 @@ class BpeCodesModel:
 
 
 def join_bpe_pieces(pieces: Sequence[str]) -> str:
-    """Return the words that pieces stand for, with spaces between them; `@@` marks a piece that goes on."""
+    """Join pieces into words, with spaces between them; `@@` marks a piece that the next one continues."""
     # The space at the end lets a mark on the last piece be removed like any other.
     return f"{' '.join(pieces)} ".replace(f"{BPE_CONTINUATION} ", "").rstrip(" ")
 

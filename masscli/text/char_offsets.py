@@ -1,11 +1,11 @@
 """Find which characters of a text each of its pieces stands for.
 
-Text and pieces are compared in a common form: normalized by NFKC and case-folded, without white space and
-invisible characters. Mostly both are then equal, and the characters of every letter are known at once.
-Otherwise (accents were removed, quotes were made straight, the vocabulary lacks characters) the two are
-aligned by their longest common substrings (Ratcliff and Obershelp, as in `difflib`). What lies between two
-equal stretches is aligned letter by letter if it is equally long on both sides, and otherwise as a whole.
-Characters that no piece has belong to the letter before them.
+Text and pieces are compared in a common form: normalized by NFKC and case-folded, without white space
+and invisible characters. Mostly both are then equal, and the characters of every letter are known at
+once. Otherwise (accents were removed, quotes were made straight, the vocabulary lacks characters) the
+two are aligned by their longest common substrings (Ratcliff and Obershelp, as in `difflib`). The text
+between two equal stretches is aligned letter by letter if it is equally long on both sides, and
+otherwise as a whole. Characters that no piece has belong to the letter before them.
 """
 
 from __future__ import annotations

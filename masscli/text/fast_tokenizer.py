@@ -34,7 +34,8 @@ MARKERS = {
     "WordPiece": WORDPIECE_CONTINUATION,
     "BPEDecoder": BPE_CONTINUATION,
 }
-"""The marker by which pieces show where words begin or go on, for each type of decoder in tokenizer.json."""
+"""The marker with which pieces show where words begin or continue, for each decoder type in
+tokenizer.json."""
 
 
 def pack_fast_tokenizer(
@@ -67,7 +68,7 @@ def pack_fast_tokenizer(
 
 
 def find_marker(content: Mapping[str, Any]) -> str | None:
-    """Return the marker by which pieces show where words begin or go on, or None if it is not known.
+    """Return the marker with which pieces show where words begin or continue, or None if it is not known.
 
     It is found by the type of the decoder in `content`, the parsed tokenizer.json.
     """

@@ -1,4 +1,4 @@
-"""The markers by which pieces show where a word begins or goes on, and the text of an unknown piece."""
+"""The markers with which pieces show where a word begins or continues, and the text of an unknown piece."""
 
 from __future__ import annotations
 

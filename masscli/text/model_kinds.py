@@ -160,7 +160,7 @@ def _open_base(data: bytes, preprocessing: TextPreprocessing) -> OpenedBase:
 
 
 def marker_of(model: SubwordModel, kind: str) -> str:
-    """Return the marker by which the pieces of a model show where words begin or go on.
+    """Return the marker with which the pieces of a model show where words begin or continue.
 
     It is a constant of masscli.text.markers; `kind` is the kind of the model.
     """

@@ -16,8 +16,8 @@ from typing import Any
 MARKED_TO_PLAIN = str.maketrans("şţŞŢșțȘȚăĂâÂîÎ", "stSTstSTaAaAiI")
 """Romanian letters with a mark, and those without it."""
 LANGUAGES_WITH_OWN_QUOTES = ("en", "cs", "cz", "de", "es", "fr")
-"""Languages whose quotation marks beside commas `normalize` leaves to sacremoses, which treats them as Moses
-does. For all others sacremoses lacks Moses' rule."""
+"""Languages whose quotation marks next to commas `normalize` leaves to sacremoses, which treats them as
+Moses does. For all others sacremoses lacks Moses' rule."""
 LAST_FULL_STOP = re.compile(r"(?<=[^\s.])\.$")
 """Matches a full stop at the end of a line that is attached to the last word."""
 MARKS = (

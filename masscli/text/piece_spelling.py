@@ -1,7 +1,8 @@
 """How pieces are spelled: where their marker stands, how two are joined, and how one is taken apart.
 
-The marker of a vocabulary shows where words begin or go on (see markers.py): `▁maison` begins a word in
-SentencePiece, `mai@@` goes on in BPE codes, and `##son` goes on in WordPiece.
+The marker of a vocabulary shows where words begin or continue (see markers.py): `▁maison` begins a word
+in SentencePiece, `mai@@` is continued by the next piece in BPE codes, and `##son` continues a word in
+WordPiece.
 """
 
 from __future__ import annotations

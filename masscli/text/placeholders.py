@@ -37,7 +37,7 @@ def keeps_placeholders(output: str, placeholders: Sequence[str]) -> bool:
 
 
 def split_at_placeholders(text: str) -> list[tuple[str, bool]]:
-    """Split a text into placeholders and what lies between them; joined, the parts are the text again.
+    """Split a text into placeholders and the text between them; joined, the parts are the text again.
 
     Each part is a pair of its text and whether it is a placeholder. Empty parts are left out.
     """

@@ -10,7 +10,7 @@ class BadModelError(Exception):
     """Raised if bytes are not a subword model of the expected kind.
 
     `message` is the rest of a sentence that begins with the name of the file, such as "has no pieces";
-    whoever catches the error puts the name before it. `hint` says what to do.
+    the code that catches the error puts the name in front. `hint` says what to do.
     """
 
     def __init__(self, message: str, hint: str) -> None:

@@ -396,7 +396,7 @@ class Tokenizer:
         return self._model.id_to_piece(range(len(self._model)))
 
     def piece_texts(self, ids: Sequence[int]) -> list[str]:
-        """Return the text of the piece for each id, without the marker of where words begin or go on."""
+        """Return the text of the piece for each id, without the marker of where words begin or continue."""
         marker = self.subword_marker
         # Pieces of bytes are spelled in letters that stand for bytes.
         if marker == BYTE_LEVEL_SPACE:
@@ -405,7 +405,7 @@ class Tokenizer:
 
     @property
     def subword_marker(self) -> str:
-        """The marker by which pieces show where words begin or go on; a constant of masscli.text.markers."""
+        """The marker of pieces that begin or continue words; a constant of masscli.text.markers."""
         return marker_of(self._model, self.model_kind)
 
     @property

@@ -156,7 +156,7 @@ class TokenizerCard:
         return None
 
     def changed(self, **fields: Any) -> TokenizerCard:
-        """Return a copy with other values for the given fields, and with the fingerprint computed anew."""
+        """Return a copy with other values for the given fields and a recomputed fingerprint."""
         card = replace(self, **fields)
         return replace(card, fingerprint=card.compute_fingerprint())
 

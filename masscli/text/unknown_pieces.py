@@ -22,8 +22,8 @@ class UnknownPieces:
     pieces: int = 0
     unknown: int = 0
     lines: list[int] = field(default_factory=list)
-    """The numbers of the lines that have unknown pieces, and beside them only special pieces or word markers
-    without text."""
+    """The numbers of the lines that have unknown pieces, and apart from them only special pieces or
+    word markers without text."""
 
     @property
     def share(self) -> float:

@@ -309,7 +309,8 @@ def _pack(
     special_ids = {**model.special_ids, **_special_ids(card)}
     for language, number in language_ids.items():
         special_ids[language_piece(language)] = number
-    # A further extension is stored beside the earlier ones, so that files are not nested in each other.
+    # A further extension is stored next to the earlier ones, so that files are not nested in each
+    # other.
     if isinstance(model, ExtendedModel):
         new_pieces = [*model.new_pieces, *pieces]
         return pack_extended(

@@ -29,7 +29,8 @@ W = TypeVar("W")
 class WordCache:
     """Encodes lines with a subword model, and caches the token ids of words.
 
-    The ids of all cached words lie in one array: those of word number n are `ids[ends[n] : ends[n + 1]]`.
+    The ids of all cached words are in one array: those of word number n are `ids[ends[n] : ends[n +
+    1]]`.
     """
 
     def __init__(self, model: SubwordModel, by_words: bool) -> None:
@@ -41,7 +42,7 @@ class WordCache:
         """
         self._model = model
         pieces = model.id_to_piece(range(len(model)))
-        # The mark stands at the start of a piece; anywhere else it means that the piece goes on into the
+        # The mark is at the start of a piece; anywhere else it means that the piece continues into the
         # next word.
         crosses_words = any(SENTENCEPIECE_SPACE in piece[1:] for piece in pieces)
         self._by_words = by_words and not crosses_words

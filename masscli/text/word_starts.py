@@ -47,7 +47,7 @@ class WordStarts:
     def __call__(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return a boolean array (L,) that is true where a token of `ids` (L,) begins a word."""
         starts: NDArray[np.bool_] = self.begins[ids]
-        # The first token has none before it that could go on.
+        # The first token cannot continue an earlier one.
         starts[1:] &= ~self.continues[ids[:-1]]
         return starts
 
@@ -80,11 +80,12 @@ def _begins_word(piece: str, marker: str, as_albert: bool) -> bool:
     piece before it tells. With `as_albert`, pieces of SentencePiece without a marker are judged as in
     ALBERT's code.
     """
-    # WordPiece cuts words at every punctuation mark and marks all pieces that go on, so its marks say
-    # everything.
+    # WordPiece splits words at every punctuation mark and marks all continuation pieces, so its marks
+    # say everything.
     if marker == WORDPIECE_CONTINUATION:
         return not piece.startswith(WORDPIECE_CONTINUATION)
-    # A piece of BPE codes has no mark at its start: it begins a word unless the piece before it goes on.
+    # A piece of BPE codes has no mark at its start: it begins a word unless the previous piece is
+    # marked as continued.
     if marker == BPE_CONTINUATION:
         return True
     if marker == BYTE_LEVEL_SPACE:

@@ -180,7 +180,7 @@ class WordPieceModel:
         """
         if len(token) > MAX_WORD_LENGTH:
             return [token]
-        # Take the longest known piece at `start`, and go on after it.
+        # Take the longest known piece at `start`, and continue after it.
         pieces = []
         start = 0
         while start < len(token):

@@ -27,9 +27,9 @@ down (section 6)."""
 class Adafactor(EagerOptimizer):
     """Adafactor with an external learning rate.
 
-    A weight may hold several matrices one below the other (queries, keys and values); their number is
-    `blocks` of the parameter group. Each matrix has its own factored moments, and its step is clipped by
-    itself. The second moments of a vector are not factored.
+    A weight may consist of several stacked matrices (queries, keys and values); their number is
+    `blocks` of the parameter group. Each matrix has its own factored moments, and its step is clipped
+    by itself. The second moments of a vector are not factored.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float) -> None:
@@ -46,7 +46,7 @@ class Adafactor(EagerOptimizer):
     def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
         assert parameter.grad is not None
         is_matrix = parameter.dim() > 1
-        # The blocks of a matrix lie one below the other: (blocks, rows, columns).
+        # The blocks of a matrix are stacked: (blocks, rows, columns).
         gradient = parameter.grad
         if is_matrix:
             gradient = gradient.view(group["blocks"], -1, gradient.shape[-1])
@@ -64,7 +64,7 @@ class Adafactor(EagerOptimizer):
         if is_matrix:
             rows = state["exp_avg_sq_row"].lerp_(squares.mean(-1), weight)
             columns = state["exp_avg_sq_col"].lerp_(squares.mean(-2), weight)
-            # The product of both means, divided by the mean of all, stands for the second moment.
+            # The product of both means, divided by the mean of all, approximates the second moment.
             row_factor = (rows / rows.mean(-1, keepdim=True)).rsqrt()
             step = gradient * row_factor[..., None] * columns.rsqrt()[:, None]
             root_mean_square = step.square().mean((1, 2), keepdim=True).sqrt()

@@ -27,7 +27,7 @@ from masscli.training.weight_average import WeightAverage
 
 
 class CheckpointWriter:
-    """Saves a run: its weights, those of its objectives, the state of its optimizer, and where it stands.
+    """Saves a run: its weights, those of its objectives, the optimizer state, and the progress of the run.
 
     `folder` is the folder of the run, and `kept` keeps track of its checkpoints. `names` has the name of each
     trained parameter. `state` is the state of the run, which also records the best score. `average` is the
@@ -72,12 +72,13 @@ class CheckpointWriter:
         is_best = self._record_score(score)
         if not config.save:
             return
-        # Whatever changes from update to update must be in the state, or a run that goes on would differ.
+        # Everything that changes from update to update must be in the state, or a continued run would
+        # differ.
         self.state.loss_scale = self.scale.value
         self.state.updates_since_overflow = self.scale.updates_since_overflow
         with self.averaged_weights():
             yield from self._write_checkpoint(metrics, score, is_best)
-        # No process may end, or go on to the next save, while rank 0 still writes.
+        # No process may end, or continue to the next save, while rank 0 is still writing.
         distributed.barrier()
 
     def averaged_weights(self) -> AbstractContextManager[None]:

@@ -257,7 +257,7 @@ def block_norms(tensor: Tensor, blocks: int) -> Tensor:
     squares = torch.zeros(blocks, dtype=torch.float64, device=local.device).index_add_(
         0, block, row_squares
     )
-    # A block may lie on several processes.
+    # A block may extend over several processes.
     if is_sharded(tensor):
         squares = distributed.all_reduce_sum(squares)
     return squares.sqrt()[block]

@@ -96,7 +96,7 @@ class Gradients:
             for parameter in self.parameters:
                 parameter.grad = None
             try:
-                # Work that is kept is in whole batches, so pieces are prepared anew.
+                # Cached work is in whole batches, so pieces are prepared again.
                 work = self._reusable_work
                 if work is None or pieces > 1:
                     work = self._prepare(prepared, pieces)

@@ -39,8 +39,7 @@ PUBLISHED = {
 (adam_openai)."""
 
 BLOCKS = {"qkv": 3, "kv": 2}
-"""By name of a layer, the number of matrices that its weight holds one below the other (queries, keys and
-values)."""
+"""By name of a layer, the number of stacked matrices in its weight (queries, keys and values)."""
 
 
 class GroupKey(NamedTuple):

@@ -1,8 +1,9 @@
 """The learning-rate schedule reduce_lr_on_plateau: the rate falls when validations do not improve.
 
-The criterion is that of PyTorch's ReduceLROnPlateau with a relative threshold, which fairseq uses as well.
-The best score, the number of validations since it was reached or the rate last fell, and the factor on the
-rate are kept in the state of the run, so that a continued run goes on as if it had not been interrupted.
+The criterion is that of PyTorch's ReduceLROnPlateau with a relative threshold, which fairseq uses as
+well. The best score, the number of validations since it was reached or the rate last fell, and the
+factor on the rate are kept in the state of the run, so that a continued run behaves as if it had not
+been interrupted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Turn signals into requests that the training loop carries out after the current update, or in a validation.
 
 SIGTERM and Ctrl-C stop the run. SIGUSR1, which SLURM sends some time before a limit (`sbatch
---signal=USR1@120`), saves a checkpoint and lets the run go on, or stops it with --stop-on-signal usr1.
+--signal=USR1@120`), saves a checkpoint and continues the run, or stops it with --stop-on-signal usr1.
 
 An update takes seconds, but a validation may take many minutes, so it is interrupted.
 """
@@ -39,7 +39,8 @@ class Signals:
         self.received = 0
         """Number of the first signal received that stops the run; 0 for none."""
         self.save_requested = False
-        """Whether a signal has asked to save a checkpoint and go on. Whoever saves it sets this to False."""
+        """Whether a signal has asked to save a checkpoint and continue. The code that saves it sets
+        this to False."""
         self._stop_interrupts = False
         self._save_interrupts = False
 

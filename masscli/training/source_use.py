@@ -118,9 +118,9 @@ class SourceUseTask:
     def _sources(self, batch: Batch, other: Tokens) -> Iterator[Tokens]:
         """Yield the sources from which the targets of a batch are predicted.
 
-        These are the own source, the source `other`, then (only if targets are parts of the source) `other`
-        with the tokens beside the targets put in from the own source, and last the own source with [M] for
-        every token.
+        These are the own source, the source `other`, then (only if targets are parts of the source)
+        `other` with the tokens next to the targets taken from the right source, and last the right
+        source with [M] for every token.
         """
         yield batch.source
         yield other

@@ -256,7 +256,7 @@ class Trainer:
                     return
                 # An objective may change what a list is prepared for, so it waits until one is used up.
                 self._begin_list()
-            # A run that goes on beyond its earlier end needs no validation there.
+            # A run that is continued beyond its earlier end needs no validation there.
             self.state.pending_validation = ""
             started = time.monotonic()
             progress.lr = self._learning_rate()
@@ -447,7 +447,7 @@ class Trainer:
         """
         if not self._between_lists():
             return False
-        # With lists that are reused, the exact multiple may lie within a list.
+        # If lists are reused, the exact multiple may be inside a list.
         if interval and self.state.step % interval < self.recipe.train.batch_reuse:
             return True
         return (
@@ -501,8 +501,9 @@ class Trainer:
         learning rate of reduce_lr_on_plateau. Raises MasscliError, and saves nothing, if a metric is not
         finite.
 
-        A signal interrupts the validation, and a checkpoint without metrics is saved at once. If the signal
-        lets the run go on, the validation begins again; else it remains `pending_validation` of the state.
+        A signal interrupts the validation, and a checkpoint without metrics is saved at once. If the
+        signal lets the run continue, the validation starts again; otherwise it remains
+        `pending_validation` of the state.
         """
         self.state.pending_validation = "scheduled" if on_schedule else "final"
         started = time.monotonic()

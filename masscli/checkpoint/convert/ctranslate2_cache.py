@@ -129,7 +129,7 @@ def _is_current(folder: Path, stamp: dict[str, str]) -> bool:
             sha256_of(folder / name) == checksum
             for name, checksum in conversion["files"].items()
         )
-    # Whatever is wrong with it, it is made anew.
+    # Whatever is wrong with it, the conversion is made again.
     except (MasscliError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
@@ -143,7 +143,7 @@ def _convert(
     stamp: dict[str, str],
     shortlist: Path | None,
 ) -> None:
-    """Convert a checkpoint for one direction into `folder`, and replace what is there.
+    """Convert a checkpoint for one direction into `folder`, and replace an existing conversion.
 
     `names` are the token strings by id; `stamp` goes into conversion.json with the checksums of the files.
     `shortlist` is a file of candidates to be copied, if any. Raises MasscliError if CTranslate2 cannot

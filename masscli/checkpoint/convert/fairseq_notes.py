@@ -1,4 +1,4 @@
-"""What the user is told about an imported model of fairseq: what was assumed, folded in, or left behind."""
+"""Notes for the user about an imported fairseq model: assumptions, folded tensors, and omitted parts."""
 
 from __future__ import annotations
 

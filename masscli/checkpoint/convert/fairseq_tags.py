@@ -195,9 +195,9 @@ def _languages(
 ) -> tuple[list[str], Path | None]:
     """Return the languages of translation_multi_simple_epoch, and the file of `LanguageTags.missing_list`.
 
-    They are the option `langs`, or the lines of the file that `lang_dict` names, if it lies beside the
-    checkpoint, or else those of all pairs in alphabetical order. They are in the order of their tags unless
-    that file is missing.
+    They are the option `langs`, or the lines of the file that `lang_dict` names, if it is in the folder
+    of the checkpoint, or else those of all pairs in alphabetical order. They are in the order of their
+    tags unless that file is missing.
     """
     if options.get("langs"):
         return _list(options["langs"]), None

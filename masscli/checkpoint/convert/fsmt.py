@@ -54,7 +54,7 @@ def read_fsmt(
             f"{folder / TOKENIZER_CONFIG}: do_lower_case is true",
             "only cased models can be imported",
         )
-    # If the file is missing, this says how to go on without it.
+    # If the file is missing, this says how to continue without it.
     path, _ = read_model(folder, "merges.txt")
     merges = read_merges(path)
     packed = []

@@ -279,7 +279,7 @@ def write_config(
         config[key] = values[field]
     config |= family.required_config
     config["vocab_size"] = size
-    # Ids of ours beyond the published ones are left out.
+    # masscli's ids beyond the published ones are left out.
     for role in ("pad", "bos", "eos"):
         token_id = vocab.role_ids[role]
         config[f"{role}_token_id"] = token_id if token_id < size else None

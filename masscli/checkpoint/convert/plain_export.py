@@ -1,6 +1,6 @@
 """Export a checkpoint under masscli's own names: as a run without optimizer state, or as bare tensors.
 
-Bare tensors are safetensors files with the settings of the model and its vocabulary beside them.
+Bare tensors are safetensors files, accompanied by the settings of the model and its vocabulary.
 """
 
 from __future__ import annotations

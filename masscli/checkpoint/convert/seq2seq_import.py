@@ -522,6 +522,6 @@ def _recipe(
                 "objective": {"name": "translate"},
             }
     if not streams:
-        # BART and Pegasus learned to write a text anew.
+        # BART and Pegasus learned to reconstruct a text.
         streams["denoise"] = {"dataset": languages[0], "objective": {"name": "denoise"}}
     return {"save_dir": str(output), "stream": streams}

@@ -115,9 +115,9 @@ def read_tables(
 ) -> TokenTables:
     """Return the token embeddings and output weights that the model of a config.json (`config`) has.
 
-    `tensors` are named as by `normalize_weights`. Raises MasscliError, which names their file `path`, if a
-    table is missing; it names the config.json beside that file if tie_word_embeddings is neither true nor
-    false there.
+    `tensors` are named as by `normalize_weights`. Raises MasscliError, which names their file `path`,
+    if a table is missing; it names the config.json in the same folder if tie_word_embeddings is neither
+    true nor false there.
     """
     tied_by_default = family.config_defaults["tie_word_embeddings"]
     is_tied = read_flag(

@@ -1,7 +1,8 @@
 """Read the files of a published tokenizer: its class, its special and added tokens, its tokenizer.json.
 
-tokenizer.json describes a tokenizer completely, and Hugging Face's library reads it first. Older folders have
-tokenizer_config.json, special_tokens_map.json and added_tokens.json beside the vocabulary itself.
+tokenizer.json describes a tokenizer completely, and Hugging Face's library reads it first. Older
+folders have tokenizer_config.json, special_tokens_map.json and added_tokens.json, in addition to the
+vocabulary itself.
 """
 
 from __future__ import annotations

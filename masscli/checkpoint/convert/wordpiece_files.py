@@ -63,8 +63,8 @@ def read_wordpiece(files: TokenizerFiles, vocab_size: int) -> PublishedVocabular
 def _read_tokenizer_json(files: TokenizerFiles) -> tuple[Path, list[str]]:
     """Return the path of tokenizer.json, and its pieces in the order of their ids.
 
-    Raises UnreadableError if it cuts words in another way than BERT, and MasscliError if it is damaged, or if
-    a vocab.txt beside it has other pieces.
+    Raises UnreadableError if it cuts words in another way than BERT, and MasscliError if it is damaged,
+    or if a vocab.txt in the same folder has other pieces.
     """
     model = files.part["model"]
     expect(is_type(model, "WordPiece"), f"its pieces are a {model.get('type')}")

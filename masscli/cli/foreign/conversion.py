@@ -230,7 +230,7 @@ def _finish_xlm(conversion: Conversion, given: ForeignCommand) -> None:
         flag.name.lstrip("-").replace("-", "_"): "".join(flag.values)
         for flag in given.flags
     }
-    # What the table gives for single flags is chosen anew from all steps together.
+    # The table's results for single flags are replaced by a choice based on all steps together.
     for flag in ("--task", "--objective", "--pairs", "--langs", "--auxiliary"):
         conversion.options.pop(flag, None)
     _choose_xlm_objectives(conversion, values)

@@ -66,7 +66,7 @@ class BatchBuilder:
         return self.collate(examples, rngs)
 
     def _example(self, number: int, epoch: int) -> Example:
-        """Return an example, with its token ids split anew at random if `segment` is given."""
+        """Return an example; if `segment` is given, its words are split into pieces at random."""
         example = self.dataset[number]
         if self.segment is None:
             return example

@@ -108,7 +108,7 @@ class PackedSentenceDataset:
     ) -> tuple[list[tuple[int, int, int, int]], int]:
         """Return the blocks of the rows `start` to `stop` - 1, and the row that the next block begins with.
 
-        A block that might go on behind `stop` is left to the next call, unless the text ends there.
+        A block that might continue after `stop` is left to the next call, unless the text ends there.
         """
         starts_document = self._find_document_starts(start, stop)
         # Every sentence is followed by a separator.

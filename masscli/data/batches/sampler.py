@@ -154,7 +154,7 @@ class BatchSampler:
         )
 
     def batches_in_window(self, position: Position) -> int:
-        """Return the number of micro-batches in the window that a position lies in."""
+        """Return the number of micro-batches in the window that contains a position."""
         return len(self._window(position.epoch, position.window))
 
     def estimate_batches(self) -> int:
@@ -184,7 +184,7 @@ class BatchSampler:
         fits = self._fits(sizes)
         numbers = numbers[fits]
         sizes = sizes[fits]
-        # The generator belongs to epoch and window, so a run can go on from any position.
+        # The generator depends only on epoch and window, so a run can continue from any position.
         rng = make_generator(self.seed, Purpose.EXAMPLE_ORDER, epoch, window)
         # Shuffling first puts examples of equal length into random order.
         order = np.arange(len(numbers))

@@ -29,10 +29,10 @@ Word = tuple[int, list[str]]
 def read_conll(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record for every sentence; its fields `1`, `2`, ... are lists with one value for each word.
 
-    Columns are separated by tabs, or by spaces if the first word has no tab. The reader skips `-DOCSTART-`,
-    comments before a sentence (lines that begin with `#` and have not as many columns as words have), and in
-    CoNLL-U the ranges (`1-2`) and empty nodes (`1.1`) that stand beside the words. A sentence with a broken
-    line, or with more than MAX_SENTENCE_LINES lines, is a bad row.
+    Columns are separated by tabs, or by spaces if the first word has no tab. The reader skips
+    `-DOCSTART-`, comments before a sentence (lines that begin with `#` and have not as many columns as
+    words have), and in CoNLL-U the ranges (`1-2`) and empty nodes (`1.1`) between the words. A sentence
+    with a broken line, or with more than MAX_SENTENCE_LINES lines, is a bad row.
     """
     name = display_path(path)
     for sentence in split_sentences(corpus.iter_lines(path), name, bad_rows):
@@ -130,7 +130,7 @@ def _split_columns(row: str, has_tabs: bool) -> list[str]:
 
 
 def _is_blank(row: str) -> bool:
-    """Return whether a line has nothing but spaces and tabs, so that it ends a sentence.
+    """Return whether a line consists only of spaces and tabs, and so ends a sentence.
 
     Other white space, such as U+00A0, may be a word and does not count.
     """

@@ -51,8 +51,8 @@ def read_alignments(
 ) -> Alignments:
     """Read the alignments of N pairs whose sides have these numbers of tokens (N,), a line for each pair.
 
-    Raises MasscliError if the number of lines is not N, or with the line number for a link that has another
-    form or lies outside of its pair.
+    Raises MasscliError if the number of lines is not N, or with the line number for a link that has
+    another form or is outside its pair.
     """
     pairs = len(source_lengths)
     links = []

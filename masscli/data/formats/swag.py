@@ -1,4 +1,4 @@
-"""SWAG as it is distributed: how a situation goes on, as multiple choice (Zellers et al. 2018)."""
+"""SWAG as it is distributed: multiple choice of how a situation continues (Zellers et al. 2018)."""
 
 from __future__ import annotations
 

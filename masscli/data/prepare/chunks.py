@@ -137,7 +137,7 @@ class _CompressedReader:
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes from byte `offset` of the text, or fewer if the file has become shorter.
 
-        `offset` must not lie before the end of what was read last.
+        `offset` must not be before the end of the last read.
         """
         while self._position < offset:
             count = min(corpus.BLOCK_BYTES, offset - self._position)

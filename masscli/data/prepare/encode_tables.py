@@ -1,6 +1,6 @@
 """Write tables of labelled examples into a data folder.
 
-A resumed run writes all tables again from the start, since labelled data are small beside text.
+A resumed run writes all tables again from the start, since labelled data are small compared with text.
 """
 
 from __future__ import annotations

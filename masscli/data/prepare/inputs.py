@@ -363,7 +363,7 @@ def _files_of_pairs(
         if files:
             requested.append(RequestedFiles(prefix.split, (first, second), files))
             continue
-        # A pair of which nothing but monolingual text is given may be meant for unsupervised translation.
+        # A pair with only monolingual text may be meant for unsupervised translation.
         missing = []
         for language in (first, second):
             if _find_file(prefix.path, language) is None:

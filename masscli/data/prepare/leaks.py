@@ -49,7 +49,7 @@ def _leaks_of_table(data: DataFolder, name: str, splits: list[str]) -> list[Leak
     """
     train = data.table(name, "train")
     fields = [field for field in train.fields if _is_text_field(train, field)]
-    # Examples of labels and numbers alone cannot be told from each other.
+    # Examples that consist only of labels and numbers cannot be told apart.
     if not fields:
         return []
     # Hashes take less memory than the texts themselves.

@@ -36,7 +36,7 @@ def merge_parts(folders: Sequence[Path], destdir: Path, overwrite: bool) -> Mani
     max_shard_bytes = int(json.loads(manifest.settings["shard_size"])) << 20
     with locked(destdir):
         if not is_up_to_date(destdir, manifest.input_fingerprint, overwrite):
-            # The data is made beside its place and moved there when it is complete.
+            # The data is written next to its final location and moved there when it is complete.
             partial = destdir / PARTIAL_FOLDER
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)

@@ -75,7 +75,8 @@ def encode_part(settings: PreprocessConfig, progress: ProgressReporter) -> PartI
             path = folder / pack_name(number)
             if path.exists():
                 continue
-            # Packs all have the same number of chunks, so that complete ones tell where to go on.
+            # All packs have the same number of chunks, so the number of complete packs tells where to
+            # continue.
             first = number * PACK_CHUNKS
             tasks = _tasks(run, vocab, slices, first, first + PACK_CHUNKS)
             chunks = []

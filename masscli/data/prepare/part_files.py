@@ -29,7 +29,7 @@ from masscli.text.corpus import read_regular_text
 
 PART_FILE = "part.json"
 PACK_CHUNKS = 64
-"""The number of chunks in a pack (a file of encoded chunks): some 16 MB of ids."""
+"""Number of chunks in a pack (a file of encoded chunks): about 16 MB of ids."""
 _HINT = "run masscli preprocess --part again for this part"
 
 

@@ -261,7 +261,7 @@ def _settings(config: PreprocessConfig) -> dict[str, str]:
     """
     settings = {}
     for name, value in to_dict(config).items():
-        # Where files lie does not matter; their contents are part of the fingerprint.
+        # The location of files does not matter; their contents are part of the fingerprint.
         if name in INPUT_OPTIONS or (
             name in FILTER_OPTIONS and value in (False, "refuse")
         ):
@@ -318,7 +318,7 @@ def _input_fingerprint(
 def _fill_partial_folder(run: Run) -> None:
     """Fill the folder `.partial` with all files of the data folder, the manifest included.
 
-    It goes on from the state of an interrupted run if there is one that fits.
+    It continues from the state of an interrupted run if there is one that fits.
     """
     folder = run.folder
     # A run that was killed while it was published has nothing left to encode.

@@ -24,7 +24,7 @@ LOCK_FILE = ".lock"
 _OWN_FILES = re.compile(
     r".+\.\d{5}\.(bin|idx)|vocab\.model|tokenizer\.json|dropped\.tsv"
 )
-"""Matches the names of files that may be removed when a data folder is made anew."""
+"""Matches the names of files that may be removed when a data folder is made again."""
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def locked(folder: Path) -> Iterator[None]:
             yield
         finally:
             (folder / STDIN_COPY).unlink(missing_ok=True)
-            # Without a resume state, the next run would start anew anyway.
+            # Without a resume state, the next run would start over anyway.
             if not (folder / PARTIAL_FOLDER / RESUME_FILE).exists():
                 remove_partial(folder)
             if is_new and [path.name for path in folder.iterdir()] == [LOCK_FILE]:

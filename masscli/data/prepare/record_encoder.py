@@ -101,7 +101,7 @@ class RecordEncoder:
                 row += 1
                 new_texts.append(text)
             rows.append([row])
-        # The next block may go on with the same text, which must not be stored again.
+        # The next block may continue with the same text, which must not be stored again.
         self._last_shared[name] = last_text, row
         token_ids, begins, ends = [], [], []
         for text in new_texts:

@@ -49,7 +49,8 @@ class ResumeState:
             state = from_dict(
                 cls, unseal(parse_json(files.read_regular(folder / RESUME_FILE)))
             )
-        # A state that cannot be read, as one of another version may not, only means to start anew.
+        # If a state cannot be read, for example because it is of another version, the run just starts
+        # over.
         except (OSError, ValueError, MasscliError):
             return None
         if state.key != key:

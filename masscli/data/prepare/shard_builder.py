@@ -133,7 +133,7 @@ class ShardBuilder:
         return self.state()
 
     def _open_writers(self) -> None:
-        """Open a writer for each column of the current group, which goes on from its stored state."""
+        """Open a writer for each column of the current group, which continues from its stored state."""
         self._writers = {}
         # A folder of labelled examples alone has no group.
         if not self._groups:
@@ -157,7 +157,7 @@ class ShardBuilder:
         kinds: dict[str, str] = {}
         for group in self._groups:
             kinds |= group.column_kinds()
-        # The writer checks the shard that it goes on with, but not those before.
+        # The writer checks the shard that it continues, but not the earlier ones.
         for name, state in self._writer_states.items():
             item_size = np.dtype(dtype_of(kinds[name], self.ids_dtype)).itemsize
             for shard in state.finished:

@@ -57,7 +57,7 @@ class WorkerPool:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
-        # One worker that is killed, usually for want of memory, breaks the whole pool.
+        # One worker that is killed, usually for lack of memory, breaks the whole pool.
         except BrokenProcessPool:
             raise MasscliError(
                 "a worker process was killed",

@@ -1,4 +1,4 @@
-"""Write a column of a data folder, shard after shard, so that a killed run can go on where it stopped."""
+"""Write a column of a data folder, shard by shard, so that a killed run can continue where it stopped."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ResumeError(Exception):
 
 
 class ColumnWriter:
-    """Appends rows to a column, and can go on from an earlier `state`.
+    """Appends rows to a column, and can continue from an earlier `state`.
 
     `stem` is the path of the column without the number of a shard: its files are STEM.00000.bin and so on.
     `kind` and `dtype` are a key of `shards.DTYPES_OF_KIND` and one of its types, and `fingerprint` is that of

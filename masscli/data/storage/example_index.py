@@ -1,4 +1,4 @@
-"""An index of examples that takes long to compute, and is kept in a file beside the data.
+"""An index of examples that takes long to compute, and is cached in a file in the data folder.
 
 Such an index is a table of integers with a row for each example. Its file is named by a digest of everything
 that the index depends on, so that other data or other options have a file of their own. It lies in the data
@@ -28,7 +28,7 @@ MAGIC = b"MASSIDX1"
 
 INDEX_NAME = re.compile(r"\.[a-z]+-[0-9a-f]{32}")
 """Matches the name of an index file in a data folder: a point, what it is an index of, and the digest. Files
-of such names are removed when the folder is made anew."""
+with such names are removed when the folder is made again."""
 
 
 class ExampleIndex:

@@ -144,9 +144,9 @@ class SideStats:
 class FilterStats:
     """How many lines of a pair, or of a monolingual text, were kept and dropped.
 
-    `group` names the pair or the text, such as train.en-de. lines = kept + document_breaks (blank lines) +
-    the counts in `dropped`, which maps reasons to counts. `kept_but_suspicious` counts by reason the lines
-    that a rule marked as bad, and that were kept all the same.
+    `group` names the pair or the text, such as train.en-de. lines = kept + document_breaks (blank
+    lines) + the counts in `dropped`, which maps reasons to counts. `kept_but_suspicious` counts by
+    reason the lines that a rule marked as bad, but that were kept.
     """
 
     group: str

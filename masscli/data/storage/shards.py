@@ -95,7 +95,7 @@ class Shard:
         The offsets are read from the file rather than through the mapping, so that a pass over a large index
         leaves no mapped pages behind. Raises MasscliError if they are damaged.
         """
-        # The mapping is made all the same, because that checks the ends of the index.
+        # The mapping is made anyway, because that checks the ends of the index.
         _ = self.offsets
         offset = HEADER.size + 8 * start
         offsets = np.fromfile(
@@ -105,7 +105,7 @@ class Shard:
         return np.diff(offsets).astype(np.int32)
 
     def check_order(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> None:
-        """Raise MasscliError unless each of N rows lies within the values.
+        """Raise MasscliError unless each of N rows is within the values.
 
         `starts` and `stops` (N,) are the indices in `values` at which the rows start, and at which they end.
         """

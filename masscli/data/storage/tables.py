@@ -48,7 +48,7 @@ def derived_suffix(column: str) -> str:
 
 @dataclass(frozen=True)
 class MemoryColumn:
-    """A column in memory, whose values lie one row after another.
+    """A column in memory, with the values of all rows concatenated.
 
     `offsets` (rows + 1,) are the indices in `values` at which the rows start, and finally the number of
     values.

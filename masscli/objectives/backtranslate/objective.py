@@ -195,7 +195,7 @@ class Backtranslate(Objective):
                 for seed in seeds
             ]
         translations = Translations(len(sentences))
-        # The copy is laid out for fast decoding, and used for this batch only, since the weights change.
+        # The copy is optimised for decoding, and used for this batch only, since the weights change.
         generator = inference_copy(model)
         # A search has one strategy, so searched and sampled sources are generated one after the other.
         for sampling in (False, True):
@@ -245,7 +245,7 @@ class Backtranslate(Objective):
             return list(sources)
         noisy = []
         for source, seed in zip(sources, seeds, strict=True):
-            # The 0 beside the seed decides on sampling, the 1 on noise.
+            # The number after the seed separates the draws: 0 for sampling, 1 for noise.
             rng = np.random.default_rng([seed, 1])
             noisy.append(
                 add_noise(

@@ -208,7 +208,7 @@ class Electra(Objective):
         # While the generator learns alone, no other objective may change the model.
         self.exclusive = config.variant == "two-stage"
         if self.exclusive:
-            # A buffer, so that a run that goes on knows whether the weights have been copied.
+            # A buffer, so that a continued run knows whether the weights have been copied.
             self.register_buffer("handed", torch.zeros((), dtype=torch.bool))
 
     @property
@@ -500,7 +500,7 @@ class Electra(Objective):
         )
         # Sums of probabilities are formed as logarithms, so that none underflows.
         log_predicted = F.logsigmoid(-gate_logits) + log_probs
-        # A token can be copied only if it is what stands there.
+        # Copying gives the right token only where the input shows it.
         log_mixture = torch.logaddexp(F.logsigmoid(gate_logits), log_predicted)
         return -torch.where(seen_ids == label_ids, log_mixture, log_predicted).sum()
 

@@ -54,7 +54,8 @@ def decode_answer(
     answer = "" if is_null else best_text
     if not math.isfinite(null_odds):
         null_odds = CERTAINLY_NO_ANSWER
-    # A classifier's logit is on another scale than the scores of spans, so that it is not listed beside them.
+    # The logit of a classifier is on another scale than the scores of spans, so it is not listed with
+    # them.
     lists_null = options.unanswerable and not has_classifier
     if lists_null or not scores:
         ranked = sorted([*scores.items(), ("", null_score)], key=lambda item: -item[1])

@@ -24,11 +24,12 @@ from masscli.objectives.shared.sequence_reader import SequenceReader
 class ChoiceDataset:
     """Examples of multiple choice, truncated to fit.
 
-    The fields of an example are, for each choice, the token ids of its context and of the choice; then, if
-    `targets` (N,) is given, the number of the right choice. A question is joined with each choice or follows
-    the context (--question-at). Of a choice the last --max-choice tokens are kept; when the sequence is still
-    too long, the question keeps its last tokens that fit beside the choice, and the context gets what is
-    left. Raises MasscliError if --question-at is given for a table without questions.
+    The fields of an example are, for each choice, the token ids of its context and of the choice; then,
+    if `targets` (N,) is given, the number of the right choice. A question is joined with each choice or
+    follows the context (--question-at). Of a choice the last --max-choice tokens are kept; when the
+    sequence is still too long, the question keeps its last tokens that fit together with the choice,
+    and the context gets what is left. Raises MasscliError if --question-at is given for a table without
+    questions.
     """
 
     def __init__(

@@ -92,7 +92,7 @@ class DoubledPairsDataset:
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the number of tokens of each sequence, special tokens included: (stop - start, 1)."""
         count = len(self.original)
-        # A range of examples may lie in one half, or reach from the first into the second.
+        # A range of examples may be in one half, or extend from the first into the second.
         original_sizes = self.original.sizes(min(start, count), min(stop, count))
         reverse_sizes = self.reverse.sizes(max(start - count, 0), max(stop - count, 0))
         return np.concatenate([original_sizes, reverse_sizes])

@@ -80,7 +80,7 @@ class PairedLMCollator:
         batch = masked_batch(
             original, corrupted, masked_positions, self.framing, self.language, numbers
         )
-        # The encoder is told which segment a token belongs to; padding counts as the first.
+        # The encoder gets the segment of each token; padding counts as the first segment.
         segments = self.framing.pad_values([pair.segments for pair in pairs])
         batch = replace(batch, source=replace(batch.source, segments=segments))
         if self.pair_term is None:

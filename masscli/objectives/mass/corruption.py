@@ -54,7 +54,7 @@ def mask_fragment(
         options.decoder_mask_share is not None
         and options.decoder_random_share is not None
     )
-    # The words are what stands between the start and the end symbol.
+    # The words are the tokens between the start and the end symbol.
     fragment = first_word + _choose_positions(
         len(sequence) - first_word - 1, options, rng
     )
@@ -143,7 +143,7 @@ def fragment_length(num_words: int, options: MassOptions) -> int:
 
 
 def _shifted(positions: Ids, shift: int, length: int) -> Ids:
-    """Return all positions that lie `shift` to `2 * shift` places after one of `positions`, sorted.
+    """Return all positions that are `shift` to `2 * shift` places after one of `positions`, sorted.
 
     Positions from `length` on, which are behind the end of the sequence, are left out.
     """

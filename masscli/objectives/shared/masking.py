@@ -259,7 +259,7 @@ def fill_with_ngrams(
 def _follows_previous(words: list[Ids], across_segments: bool) -> Bools:
     """Return for each word whether an n-gram may contain both it and the word before it.
 
-    It may not if a special token lies between the two words, unless `across_segments` allows this.
+    It may not if a special token is between the two words, unless `across_segments` allows this.
     """
     follows = np.ones(len(words), np.bool_)
     if not across_segments:

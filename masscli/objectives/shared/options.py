@@ -13,12 +13,12 @@ from masscli.objectives.registry import ObjectiveConfig, Stacks
 
 
 def fraction_rule(option: str, value: float | None) -> Rule:
-    """Return a rule for `check`: the value of `option` lies in [0, 1], or is None because it is not set."""
+    """Return a rule for `check`: the value of `option` is in [0, 1], or None because it is not set."""
     return value is None or 0 <= value <= 1, option, f"must lie in [0, 1], got {value}"
 
 
 def positive_fraction_rule(option: str, value: float | None) -> Rule:
-    """Return a rule for `check`: the value of `option` lies in (0, 1], or is None because it is not set."""
+    """Return a rule for `check`: the value of `option` is in (0, 1], or None because it is not set."""
     return (
         value is None or 0 < value <= 1,
         option,

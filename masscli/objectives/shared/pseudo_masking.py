@@ -1,4 +1,4 @@
-"""Pseudo-masks: an encoder predicts each token from what comes before it (UniLMv2, Bao et al. 2020).
+"""Pseudo-masks: an encoder predicts each token from the tokens before it (UniLMv2, Bao et al. 2020).
 
 A sequence holds its own tokens and, at the same positions, a copy [P] of each token that is to be predicted.
 Signed steps say which token attends to which (masscli/models/masks.py): step 0 is context, a token of step i
@@ -127,7 +127,7 @@ def build_example(
 class PseudoMaskingCollator:
     """Make batches of (source, target) pairs with corrupted targets and pseudo-masks.
 
-    `language` is the language that the model is told, `term` the name of the loss term. Random tokens are
+    `language` is the language given to the model, `term` the name of the loss term. Random tokens are
     drawn from the ids in `random_pool`.
     """
 

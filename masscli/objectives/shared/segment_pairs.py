@@ -174,8 +174,8 @@ class SegmentPairDataset:
             a = a[: self.max_length - 2]
             b = b[: max(0, self.max_length - len(a) - 3)]
         else:
-            # Pairs are made anew when they are read, so truncation must draw the same numbers for the same
-            # pair.
+            # Pairs are rebuilt each time they are read, so truncation must draw the same numbers for
+            # the same pair.
             rng = make_generator(self.seed, Purpose.PAIR_TRUNCATION, number)
             num_special_tokens = 3 if len(b) else 2
             a, b = truncate_randomly(a, b, self.max_length - num_special_tokens, rng)

@@ -70,7 +70,7 @@ def alignment_labels(
     source_positions, target_positions = [], []
     for row, row_links in enumerate(links):
         source_positions.append(row_links[:, 0] + source_offset)
-        # In the block of the decoder, whose rows lie one after another.
+        # Index into the flattened block of the decoder, whose rows are concatenated.
         target_positions.append(row * width + row_links[:, 1] + target_offset)
     source_indices = torch.from_numpy(np.concatenate(source_positions))
     target_indices = torch.from_numpy(np.concatenate(target_positions))

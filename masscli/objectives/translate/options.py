@@ -29,14 +29,14 @@ class TranslateOptions(ObjectiveConfig):
     dropout, Bowman et al. 2016)."""
     tag_sources: bool = False
     """Begin each source with a reserved symbol, which says that it is synthetic (tagged back-translation,
-    Caswell et al. 2019). For a stream of synthetic pairs beside one of real pairs."""
+    Caswell et al. 2019). For a stream of synthetic pairs that is combined with one of real pairs."""
 
     guided_alignment: Path | None = None
     """Also teach a head of the decoder's cross-attention the alignments in this file (Garg et al. 2019). It
     has a line for each training pair of the data folder, such as 0-0 1-2: positions of source and target
     pieces, as `masscli align` writes them."""
     guided_alignment_weight: float = 0.05
-    """Weight of the loss of --guided-alignment beside that of translation."""
+    """Weight of the loss of --guided-alignment; that of translation is 1."""
     guided_alignment_layer: int | None = None
     """Decoder layer, counted from 1, whose first head --guided-alignment teaches (default: the last but
     one)."""

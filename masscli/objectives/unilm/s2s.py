@@ -59,7 +59,7 @@ class PseudoMasked(Objective):
     def __init__(self, config: PseudoMaskedOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
         self.options = config
-        # The model is told the language of the target.
+        # The model gets the language of the target.
         _, target = context.languages
         self._collator = PseudoMaskingCollator.create(config, context, target, "s2s")
 

@@ -1,1 +1,1 @@
-"""The speed of this machine: training, its peers and generation, beside the rate of matrix products."""
+"""The speed of this machine: training, its peers and generation, relative to the speed of matrix products."""

@@ -113,7 +113,7 @@ def _measure_peers(
     dtype: torch.dtype,
     compiled: bool,
 ) -> Iterator[Measurement]:
-    """Measure the training of each peer on the batch, and yield its speed beside masscli's `own`.
+    """Measure the training of each peer on the batch, and yield its speed relative to masscli's `own`.
 
     Peers have the sizes of `config`. A peer for which a GPU has too little memory is named with the speed 0.
     """

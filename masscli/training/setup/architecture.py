@@ -51,7 +51,7 @@ def adapt_objectives(
         model = resolve(model_options)
     else:
         model = _model_from_checkpoint(initial, model_options, "any", recipe)
-        # An encoder goes on to read two texts in the form that all its objectives have used.
+        # An encoder keeps reading two texts in the form that all its objectives have used.
         learned = [
             stream.objective.learned_pair_format
             for stream in initial.recipe.stream.values()

@@ -1,4 +1,4 @@
-"""Continue a run with micro-batches of another size: where each stream goes on within its epoch."""
+"""Continue a run with micro-batches of another size: find the position of each stream in its epoch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def rescale_positions(
 ) -> list[str]:
     """Adapt the positions of the streams in `state` to a changed size of micro-batches.
 
-    `before` and `now` are the options of the run so far and from now on. Micro-batches of another size come
-    in another order, so each stream goes on after the same share of its epoch: some of its examples are read
-    twice in this epoch, and others not at all. A note about this is returned, or an empty list if the size
-    has not changed.
+    `before` and `now` are the options of the run so far and from now on. Micro-batches of another size
+    come in another order, so each stream continues after the same share of its epoch: some of its
+    examples are read twice in this epoch, and others not at all. A note about this is returned, or an
+    empty list if the size has not changed.
     """
     if _batch_limits(before) == _batch_limits(now):
         return []

@@ -85,7 +85,7 @@ def compose(request: TrainRequest) -> ComposedRun:
     recipe = _with_learning_rate(recipe, model, last)
     recipe = replace(recipe, model=model, stream=streams, save_dir=save_dir)
 
-    # A run that was begun before masscli refused its options may go on.
+    # A run that was started before masscli refused its options may be continued.
     if last is not None:
         return ComposedRun(recipe, context, [])
     unused = check_unused_options(recipe, request)
@@ -99,7 +99,7 @@ def _architecture_source(
 ) -> Checkpoint:
     """Return the checkpoint whose architecture a run has that begins, or began, with weights of `init_from`.
 
-    A run that goes on needs nothing of `init_from`, which may be on another machine by now: without it, the
+    A continued run does not need `init_from`, which may be on another machine by now: without it, the
     architecture is that of `last`, its own last checkpoint. Raises MasscliError if neither is there.
     """
     if last is not None and not init_from.exists():

@@ -186,13 +186,13 @@ def repair_links(
 ) -> None:
     """Update the links `last` and `best` of a run, in case it was killed between a save and the links.
 
-    `last` is the checkpoint to continue from. `scores` are the values of --best-checkpoint-metric by step. If
-    the run had another metric before, the best score in `last.state` is replaced by the best of these, and
-    the counts of validations without a better score begin anew.
+    `last` is the checkpoint to continue from. `scores` are the values of --best-checkpoint-metric by
+    step. If the run had another metric before, the best score in `last.state` is replaced by the best
+    of these, and the counts of validations without a better score are reset.
     """
     metric = recipe.checkpoint.best_metric
     ranked = saving.rank_steps(scores, lower_is_better(metric))
-    # The stored best score is of another metric, and patience begins anew.
+    # The stored best score is of another metric, so patience is reset.
     if metric != last.recipe.checkpoint.best_metric:
         last.state.best_score = scores[ranked[0]] if ranked else None
         last.state.validations_since_best = 0

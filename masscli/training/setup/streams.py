@@ -73,14 +73,14 @@ def _streams_of_recipe(request: TrainRequest) -> Streams:
     Raises MasscliError if flags choose other streams, or if the command names another objective.
     """
     _refuse_selection(request.selection)
-    # Report mistakes in the tables themselves before anything is laid over them.
+    # Report errors in the tables themselves before any values in them are replaced.
     from_dict(_StreamTables, {"stream": request.stream_tables})
     tables = {
         name: _lay_flags_over(table, request)
         for name, table in request.stream_tables.items()
     }
     streams = from_dict(_StreamTables, {"stream": tables}).stream
-    # An objective beside a recipe is accepted if the recipe learns nothing else.
+    # --objective together with a recipe is accepted if it is the only objective of the recipe.
     names = {stream.objective.name for stream in streams.values()}
     if request.objective is not None and names != {request.objective}:
         raise MasscliError(
