@@ -63,8 +63,8 @@ def allow_code_parameter() -> inspect.Parameter:
     option = typer.Option(
         FLAG,
         metavar="MODULE:CLASS",
-        help="Objective of your own that a recipe may name, in a file, a run or a checkpoint. "
-        "It is imported, and that runs its code with your rights: name only what you trust. Repeatable.",
+        help="Objective of your own that the recipe of a file, run or checkpoint may use. "
+        "Importing it runs its code with your permissions: name only code that you trust. Repeatable.",
         show_default=False,
     )
     return inspect.Parameter(
@@ -87,7 +87,7 @@ def peek_options(args: Sequence[str], name: str) -> list[str]:
     """Return all values that an unparsed command line gives to the option `name`, such as "--config"."""
     values = []
     for arg, following in itertools.pairwise([*args, None]):
-        # What follows -- are no options.
+        # Words after -- are not options.
         if arg is None or arg == "--":
             break
         if arg == name and following is not None:

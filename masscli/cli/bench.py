@@ -1,11 +1,12 @@
 """Measure speed in comparison with other programs, and check a GPU.
 
-Each figure is a median. Ratios are to a ceiling (a matrix product) and to peers measured in the same run,
-since machines differ and drift. Hugging Face's models take part where the package transformers is installed.
+Each figure is a median. Ratios are relative to a ceiling (a matrix product) and to peers measured in
+the same run, since the speed of machines differs and drifts. Hugging Face's models are included if the
+package transformers is installed.
 
-On a GPU three models are measured, compiled peers too, after a check that the GPU computes what the CPU
-does: every objective, bf16 and fp16, search, resuming, and sharding (FSDP2). If a check fails, the exit
-status is 1.
+On a GPU, three models and compiled peers are measured, after a check that the GPU gives the results of
+the CPU: every objective, bf16 and fp16, search, resuming, and sharding (FSDP2). If a check fails, the
+exit status is 1.
 
 Examples:
   masscli bench
@@ -50,7 +51,7 @@ class BenchConfig:
     seconds: float = 5.0
     """Seconds to measure each figure for, at least."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Arithmetic of all models."""
+    """Precision of all models."""
     device: str = "auto"
     """cpu, cuda, ...; auto is a GPU if there is one."""
     check: bool | None = None

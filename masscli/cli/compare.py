@@ -68,11 +68,11 @@ class CompareConfig:
     target_lang: Annotated[str | None, Flags("-t")] = None
     """Language of the outputs (default: that of the run, when it has one direction)."""
     batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
-    """Most source tokens times beams in a batch."""
+    """Maximum number of source tokens times beams in a batch."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
-    """Arithmetic of both models; int8 has 8-bit weights, on a CPU."""
+    """Precision of both models; int8 uses 8-bit weights, only on a CPU."""
     format: Literal["text", "json"] = "text"
     """Form of the report."""
 

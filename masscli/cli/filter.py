@@ -1,13 +1,14 @@
 """Filter noisy pairs of sentences.
 
-SOURCE and TARGET are aligned files. Rules drop what is empty, copied, too long, of odd lengths or in the
-wrong language. With --forward, and with --backward if that model does not translate in both directions, each
-pair that is left gets a score by dual conditional cross-entropy (Junczys-Dowmunt 2018): with H the
-cross-entropy per piece in each direction, it is exp(-(|H1 - H2| + (H1 + H2) / 2)), between 0 and 1.
---min-score and --keep-best drop what scores low.
+SOURCE and TARGET are aligned files. Rules drop pairs that are empty, copied, too long, of very
+different lengths or in the wrong language. With --forward, and with --backward if that model does not
+translate in both directions, each remaining pair gets a score by dual conditional cross-entropy
+(Junczys-Dowmunt 2018): with H the cross-entropy per piece in each direction, it is exp(-(|H1 - H2| +
+(H1 + H2) / 2)), between 0 and 1. --min-score and --keep-best drop pairs with low scores.
 
-The kept lines become OUTPUT.LANG for both languages. What was dropped, and why, is printed with examples, and
---scores writes it for each line: the verdict, the score and both cross-entropies.
+The kept lines are written to OUTPUT.LANG for both languages. The reasons for dropping pairs are printed
+with counts and examples, and --scores writes for each line the verdict, the score and both
+cross-entropies.
 
 Examples:
   masscli filter web.en web.de -s en -t de --output clean
@@ -69,11 +70,11 @@ class FilterConfig:
     scores: Path | None = None
     """Also write a row for each line: verdict, score and both cross-entropies, separated by tabs."""
     min_len: int = 1
-    """Fewest words of either side, separated by white space; pairs with fewer are dropped."""
+    """Minimum number of words of either side, separated by white space; pairs with fewer are dropped."""
     max_len: int = 250
-    """Most words of either side, separated by white space; pairs with more are dropped."""
+    """Maximum number of words of either side, separated by white space; pairs with more are dropped."""
     max_ratio: float = 3.0
-    """Largest ratio of the two lengths in characters; pairs with a larger one are dropped."""
+    """Maximum ratio of the two lengths in characters; pairs with a larger ratio are dropped."""
     filter_lang: bool = True
     """Drop lines that look like the other language of the pair."""
     clean: tuple[str, ...] = ()
@@ -90,11 +91,11 @@ class FilterConfig:
     keep_best: float = 1.0
     """Keep this share, from 0 to 1, of the scored pairs: those with the highest scores."""
     batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
-    """Most tokens in a batch of the models."""
+    """Maximum number of tokens in a batch of the models."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Arithmetic of the models."""
+    """Precision of the models."""
 
     def __post_init__(self) -> None:
         scored = self.forward is not None
@@ -296,7 +297,7 @@ def _write(
 def _kept_files(options: FilterConfig) -> list[Path]:
     """Return the files for the kept lines of source and target language."""
     name = options.output.name
-    # A suffix would replace what follows a dot in the name.
+    # `with_suffix` would replace the part of the name after a dot.
     return [
         options.output.with_name(f"{name}.{language}")
         for language in (options.source_lang, options.target_lang)

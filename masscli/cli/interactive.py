@@ -56,7 +56,7 @@ def run(
     from masscli.api.model import load
     from masscli.api.text_translation import TextTranslator
 
-    # There is no text that outputs could be made to begin with.
+    # There is no reference from which to take forced prefixes.
     check_changed_options(
         search, UnusedOption(True, "prefix_size", "there is no --prefix here", True)
     )

@@ -1,8 +1,9 @@
 """Find translations of each other in two monolingual files.
 
-A sentence is the mean of its encoder states, less the mean of its language. Pairs are scored by their margin:
-the cosine divided by the mean cosine of both sentences with their nearest neighbours (Artetxe and Schwenk
-2019). The result has a line for each pair, best first: margin, source and target, separated by tabs.
+A sentence is represented by the mean of its encoder states, minus the mean of its language. Pairs are
+scored by their margin: the cosine divided by the mean cosine of both sentences with their nearest
+neighbours (Artetxe and Schwenk 2019). The result has a line for each pair, best first: margin, source
+and target, separated by tabs.
 
 `masscli inspect RUN --retrieval` says how well the encoder of a run aligns the two languages. Every sentence
 is compared with every other.
@@ -47,7 +48,7 @@ class MineConfig:
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Arithmetic of the encoder."""
+    """Precision of the encoder."""
 
 
 def run(

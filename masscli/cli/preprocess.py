@@ -352,7 +352,7 @@ def _example_table(data: DataFolder, unknown_shares: dict[str, float]) -> Table:
                 unknown += int((column[row] == data.vocab.unk).sum())
             text = field.name.removesuffix(".ids")
             share = unknown / max(1, pieces)
-            # Labels and ids are no text, and never read as pieces.
+            # Labels and ids are not text, and are never split into pieces.
             rows = range(min(len(columns[text]), LABEL_ROWS))
             if table.is_list(text) or any(
                 is_text(columns[text].text(row)) for row in rows

@@ -29,12 +29,12 @@ class MeasureConfig:
     data: Path | None = None
     """Data of --gen-subset (default: those of the run)."""
     context_window: int | None = None
-    """With --gen-subset: measure the perplexity of running text in windows, of which the first N tokens are
+    """With --gen-subset: measure the perplexity of running text in windows whose first N tokens are
     context that is not scored again."""
     device: str = "auto"
     """Device of --gen-subset: cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Arithmetic of --gen-subset; auto as in `masscli generate`."""
+    """Precision of --gen-subset; auto as in `masscli generate`."""
 
     @property
     def is_asked_for(self) -> bool:

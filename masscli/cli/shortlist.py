@@ -1,10 +1,11 @@
 """Find the likely target pieces of each source piece.
 
-The result is a vocabulary shortlist. DATA is a data folder with training pairs. The shortlist is for one
-direction and one vocabulary, and serves `masscli generate --shortlist`, `masscli export --to ctranslate2
---shortlist` and CTranslate2 itself, which calls such a file a vocabulary map. Decoding with it computes some
-hundred logits for a sentence instead of those of the whole vocabulary. How many candidates a sentence of the
-validation set has, and how many pieces of its reference are among them, is printed.
+The result is a vocabulary shortlist. DATA is a data folder with training pairs. The shortlist is for
+one direction and one vocabulary, and is used by `masscli generate --shortlist`, `masscli export --to
+ctranslate2 --shortlist` and CTranslate2 itself, which calls such a file a vocabulary map. Decoding with
+it computes a few hundred logits for a sentence instead of those of the whole vocabulary. The command
+prints how many candidates a sentence of the validation set has, and how many pieces of its reference
+are among them.
 
 Examples:
   masscli shortlist data-bin -s en -t de --output shortlist.txt
@@ -53,7 +54,7 @@ def run(
     ] = Path("shortlist.txt"),
     per_piece: Annotated[
         int,
-        typer.Option("--per-piece", help="Most candidates of a source piece.", min=1),
+        typer.Option("--per-piece", help="Maximum number of candidates of a source piece.", min=1),
     ] = 100,
     frequent: Annotated[
         int,

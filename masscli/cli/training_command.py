@@ -54,7 +54,7 @@ def train(request: TrainRequest) -> None:
             console.print(note)
         console.print(describe_model(run.trainer))
         step = run.trainer.state.step
-        # Running a finished command again is no error, so that a script can be run again.
+        # Running a finished command again is not an error, so that scripts can be rerun.
         if run.is_finished:
             console.print(
                 f"{recipe.save_dir}: has already made {step} updates; raise --max-update to go on"

@@ -146,7 +146,7 @@ class TrainingOptions(OptionGroup):
         }
 
     def _leading_parameters(self) -> Iterator[inspect.Parameter]:
-        """Yield the parameters of DATA, of the main objective, and of options that are no settings.
+        """Yield the parameters of DATA, of the main objective, and of options that are not settings.
 
         Such an option is --config.
         """

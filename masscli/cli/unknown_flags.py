@@ -69,7 +69,7 @@ def unknown_flags(args: Sequence[str], known: Collection[str]) -> dict[str, str]
     """
     found: dict[str, str] = {}
     for arg, following in itertools.pairwise([*args[1:], ""]):
-        # What follows -- are no flags.
+        # Words after -- are not flags.
         if arg == "--":
             break
         name, equals, value = arg.partition("=")

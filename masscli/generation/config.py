@@ -34,48 +34,48 @@ class GenerationConfig:
     """
 
     beam: Annotated[int, Flags("--beam-size")] = 5
-    """Width of the beam; 1 is greedy."""
+    """Beam size; 1 is greedy search."""
     nbest: int = 1
     """Number of outputs to print for each line, the best one first; at most --beam."""
     lenpen: Annotated[float, Flags("--length-penalty")] = 1.0
-    """Divide scores by the length (in pieces, end symbol included) to this power; 0 leaves them as sums."""
+    """Divide scores by the length (in pieces, end symbol included) to this power; 0 uses plain sums."""
     early_stop: bool = False
-    """Finish a line as soon as --beam hypotheses have ended, as fairseq does. Otherwise a line is finished
-    when no running hypothesis can enter its n best."""
+    """Finish a line as soon as --beam hypotheses have ended, as fairseq does. Otherwise a line is
+    finished when no running hypothesis can still enter its n best."""
     lookahead: bool = True
-    """Whether a longer output counts as something that a running hypothesis can become. With false, a line is
-    finished when --beam hypotheses have ended and all score at least as well as any running one does at its
-    present length: the default of Hugging Face's library."""
+    """Consider that the score of a running hypothesis may improve as it grows longer. Otherwise a line
+    is finished when --beam hypotheses have ended and all score at least as well as any running
+    hypothesis at its present length: the default of Hugging Face's library."""
     unkpen: float = 0.0
     """Subtract this from the score of the unknown piece; a negative value favours it."""
     max_len_a: float = 1.3
-    """The longest output has a * source length + b tokens, end symbols not counted; this is a."""
+    """The a in the maximum output length a * source length + b, in tokens without end symbols."""
     max_len_b: int = 20
     """The b of --max-len-a, in tokens."""
     min_len: int = 1
-    """Shortest output, in tokens, the end symbol not counted."""
+    """Minimum output length, in tokens without the end symbol."""
     no_repeat_ngram_size: int = 0
-    """Never repeat an n-gram of this size; 0 allows all."""
+    """Never repeat an n-gram of this size; 0 turns this off."""
     repetition_penalty: float = 1.0
-    """Multiply the log-probability of pieces that the output has already by this; above 1 it repeats less
-    (Keskar et al. 2019)."""
+    """Multiply the log-probabilities of pieces that are already in the output by this; values above 1
+    reduce repetition (Keskar et al. 2019)."""
     mbr: bool = False
-    """Minimum Bayes risk: of --beam outputs, best sampled, print those (--nbest) that have the highest mean
-    chrF against all of them."""
+    """Minimum Bayes risk decoding: of --beam outputs, preferably sampled, print the --nbest with the
+    highest mean chrF against all of them."""
     prefix_size: int = 0
     """Force this many tokens at the start of each output, taken from the text given with --prefix."""
     diverse_beam_groups: int = 1
-    """Number of groups of diverse beam search (Vijayakumar et al. 2016); it must divide --beam, and 1 is a
-    plain beam."""
+    """Number of groups in diverse beam search (Vijayakumar et al. 2016); it must divide --beam, and 1
+    is plain beam search."""
     diverse_beam_strength: float = 0.5
-    """Subtract this from the score of a token for each row of an earlier group that has chosen it in the same
-    step."""
+    """Subtract this from the score of a token for each hypothesis of an earlier group that has chosen
+    it in the same step."""
     sampling: bool = False
-    """Sample instead of searching; --beam samples are drawn, and the best --nbest are kept."""
+    """Sample instead of searching: draw --beam samples and keep the best --nbest."""
     sampling_topk: int = 0
-    """Sample among the k likeliest tokens; 0 samples among all."""
+    """Sample from the k most likely tokens; 0 samples from all."""
     sampling_topp: float = 1.0
-    """Sample among the likeliest tokens that together hold this much probability (nucleus sampling)."""
+    """Sample from the most likely tokens that together have this probability (nucleus sampling)."""
     temperature: float = 1.0
     """Divide logits by this before sampling."""
 
@@ -169,18 +169,18 @@ class GenerateConfig:
     output: Annotated[Path, Flags("-o")] = STANDARD_STREAM
     """Where the results go; - is standard output. A file appears when it is complete."""
     format: Literal["text", "jsonl", "fairseq"] = "text"
-    """Form of the output. text: --nbest lines for each line; jsonl: an object for each line; fairseq: S-, T-,
-    H-, D- and P- lines as fairseq writes them, with scores to base 2."""
+    """Output format. text: --nbest lines for each line; jsonl: an object for each line; fairseq: S-,
+    T-, H-, D- and P- lines as fairseq writes them, with base-2 scores."""
     reference: Path | None = None
     """File of reference translations, one per line. --format fairseq shows them as T- lines, and --format
     jsonl includes them in its objects; --format text does not show them."""
     closest_to_reference: Literal["bleu", "chrf"] | None = None
-    """Of all --beam outputs for a line, print first those with the highest sentence BLEU or chrF against its
-    reference: training text for a student (sequence-level interpolation, Kim and Rush 2016). The counts of
-    the summary are still those of the model's best outputs."""
+    """Of all --beam outputs for a line, print first those with the highest sentence BLEU or chrF
+    against its reference, to make training text for a student (sequence-level interpolation, Kim and
+    Rush 2016). The counts in the summary are still those of the model's best outputs."""
     score_reference: Path | None = None
-    """Score the translations in this file, one per line, instead of generating; --format text prints the
-    score of each, others its pieces too."""
+    """Score the translations in this file, one per line, instead of generating; --format text prints
+    the score of each, the other formats also its pieces."""
     prefix: Path | None = None
     """File with a line for each line of the input; each output must begin with the first --prefix-size pieces
     of its line."""
@@ -188,39 +188,41 @@ class GenerateConfig:
     """File with a line for each line of the input: phrases, separated by tabs, that each output must contain,
     in any order."""
     stream: str | None = None
-    """Which task to generate for, of a run that was trained on several; recipe.toml names its streams."""
+    """The task to generate for, if a run was trained on several; recipe.toml names its streams."""
     gen_subset: str | None = None
     """Generate from this split (test, valid) of the run's pairs or table, instead of --input."""
     write_reference: Path | None = None
     """With --gen-subset: also write the references of the split here, one per line, as `masscli score --ref`
     and --score-reference read them."""
     alignments: Path | None = None
-    """Also write here what each output, or translation of --score-reference, is aligned to, one per line:
-    links such as 0-0 1-2 of source and target pieces, counted from 0. They are where the head that
-    --guided-alignment has taught attends to or, without one, roughly, all heads of the last layer but one."""
+    """Also write the alignment of each output, or of each translation of --score-reference, to this
+    file, one per line: links such as 0-0 1-2 between source and target pieces, counted from 0. They
+    follow the attention of the head trained with --guided-alignment or, less accurately, of all heads
+    of the second to last layer."""
     min_piece_count: int = 0
     """Generate only pieces that occur at least this often in the training text of the target language, as
     back-translation with the same option does; 0 allows all."""
     shortlist: Path | None = None
-    """A file as `masscli shortlist` writes it: generate only candidates of the source's pieces, which is
-    faster. Scores are log-probabilities among these."""
+    """A file written by `masscli shortlist`: generate only candidates of the source's pieces, which is
+    faster. Scores are log-probabilities over these candidates."""
     data: Path | None = None
     """The data folder of --gen-subset and --min-piece-count (default: that of the run)."""
     batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
-    """Most source tokens times beams in a batch. Results do not depend on it, except for rounding in bf16 and
-    fp16."""
+    """Maximum number of source tokens times beams in a batch. Results do not depend on it, except for
+    rounding in bf16 and fp16."""
     batch_size: int | None = None
-    """Most sentences in a batch (default: no limit)."""
+    """Maximum number of sentences in a batch (default: no limit)."""
     buffer_size: int = 4096
     """Number of lines to read ahead, so that sentences of similar length can share a batch; 1 answers each
     line of a pipe or a terminal at once."""
     precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
-    """Arithmetic. auto is bf16 on GPUs that have it and on CPUs where it measures as faster, else fp32. int8
-    has 8-bit weights, on a CPU: twice as fast for one sentence at a time, with slightly different output."""
+    """Precision. auto is bf16 on GPUs that support it and on CPUs where a short measurement finds it
+    faster, otherwise fp32. int8 uses 8-bit weights, only on a CPU: twice as fast for one sentence at a
+    time, with slightly different output."""
     backend: Literal["torch", "ctranslate2"] = "torch"
-    """What decodes. ctranslate2 (pip install 'masscli[ct2]') converts a translator, once for each direction
-    and shortlist, into the folder of its checkpoint; it finishes a line as soon as --beam hypotheses have
-    ended."""
+    """Decoding engine. ctranslate2 (pip install 'masscli[ct2]') converts a translator, once for each
+    direction and shortlist, and stores the result in the folder of its checkpoint; it finishes a line
+    as soon as --beam hypotheses have ended."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     seed: int = 1
@@ -330,21 +332,21 @@ class InteractiveConfig:
     target_lang: Annotated[str | None, Flags("-t")] = None
     """Language of the output (default: that of the run, when it has one direction)."""
     stream: str | None = None
-    """Which task to generate for, of a run that was trained on several."""
+    """The task to generate for, if a run was trained on several."""
     split_sentences: bool = False
     """Split lines into sentences, and join their translations."""
     keep_placeholders: bool = False
-    """Let placeholders, tags and addresses ({name}, %s, <b>, https://...) pass unchanged."""
+    """Leave placeholders, tags and URLs ({name}, %s, <b>, https://...) unchanged."""
     scores: bool = False
     """Write three columns before each translation: its log-probability (natural), the geometric mean of the
     probabilities of its pieces, and flags (empty, looping, copied, wrong-language, truncated, not-understood)
     or -. Only the best translation of a line has flags."""
     precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
-    """Arithmetic, as in `masscli generate`."""
+    """Precision, as in `masscli generate`."""
     backend: Literal["torch", "ctranslate2"] = "torch"
-    """What computes, as in `masscli generate`."""
+    """Decoding engine, as in `masscli generate`."""
     shortlist: Path | None = None
-    """A file as `masscli shortlist` writes it: generate only candidates of the source's pieces."""
+    """A file written by `masscli shortlist`: generate only candidates of the source's pieces."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
 
@@ -359,27 +361,29 @@ class PredictConfig:
     input_format: (
         Literal["tsv", "lines", "jsonl", "conll", "squad", "swag", "race"] | None
     ) = None
-    """Format of the input (default: by its name, or else what the task is usually trained on). lines: a text
-    per line, or two with a tab between them."""
+    """Format of the input (default: by its name, or otherwise the usual format of the task). lines: one
+    text per line, or two separated by a tab."""
     output: Annotated[Path, Flags("-o")] = STANDARD_STREAM
     """Where the predictions go; - is standard output. A file appears when it is complete."""
     format: Literal["text", "tsv", "jsonl", "json"] = "text"
-    """Form of the output. text: a label, number or answer on a line for each example, or the words of a
-    sentence with their labels (comments and -DOCSTART- are left out); tsv: the columns of the input (called 1
-    and 2 if it has no header), and the prediction; jsonl: an object for each example, with its id if it has
-    one, and probabilities; json: one object from the ids of questions to answers, as SQuAD's evaluation reads
-    it."""
+    """Output format. text: one label, number or answer per line, or the words of a sentence with their
+    labels (comments and -DOCSTART- are omitted); tsv: the columns of the input (called 1 and 2 if it
+    has no header) and the prediction; jsonl: an object for each example, with its id if it has one, and
+    probabilities; json: one object that maps question ids to answers, as SQuAD's evaluation script
+    reads it."""
     na_prob: Path | None = None
-    """Also write a JSON object here: for the id of each question, the probability that it has no answer."""
+    """Also write a JSON object to this file that maps question ids to the probability that there is no
+    answer."""
     null_threshold: float | None = None
-    """Predict no answer where its score exceeds that of the best answer by more than this or, if --qa-head
-    has a classifier, where its logit exceeds this (default: as in training)."""
+    """Predict no answer if its score exceeds that of the best answer by more than this or, if --qa-head
+    has a classifier, if its logit exceeds this (default: as in training)."""
     stream: str | None = None
     """Which task to predict for, of a run that was trained on several."""
     batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
-    """Most tokens in a batch."""
+    """Maximum number of tokens in a batch."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Arithmetic. auto is bf16 on GPUs that have it and on CPUs where it measures as faster, else fp32."""
+    """Precision. auto is bf16 on GPUs that support it and on CPUs where a short measurement finds it
+    faster, otherwise fp32."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
 

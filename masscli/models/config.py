@@ -47,17 +47,17 @@ class ModelConfig:
     """
 
     arch: Annotated[str, Flags("-a")] = "tiny"
-    """Named values of the options below, whose defaults there are those of tiny: tiny, small, base, big,
+    """Preset for the options below, whose listed defaults are those of tiny: tiny, small, base, big,
     mass-base, mass-base-uncased, mass-middle-uncased, mass-xlm, bert-base, bert-large, distilbert-base,
     roberta-base, roberta-large, xlm-roberta-base, xlm-roberta-large, camembert-base, albert-base,
     albert-large, albert-xlarge, albert-xxlarge, electra-small, electra-base, electra-large, gpt, gpt2,
     gpt2-medium, gpt2-large, gpt2-xl, unilmv2-base."""
     encoder_layers: int = 4
-    """Number of encoder layers. 0 makes a model without an encoder. With --init-from, 0 leaves out the
-    encoder of those weights if the task needs the decoder alone."""
+    """Number of encoder layers. 0 makes a model without an encoder. With --init-from, 0 drops the
+    encoder of those weights if the task needs only the decoder."""
     decoder_layers: int = 4
-    """Number of decoder layers. 0 makes a model without a decoder. With --init-from, 0 leaves out the decoder
-    of those weights if the task needs the encoder alone."""
+    """Number of decoder layers. 0 makes a model without a decoder. With --init-from, 0 drops the
+    decoder of those weights if the task needs only the encoder."""
     dim: int = 128
     """Width of the residual stream."""
     ffn_dim: int = 256
@@ -65,84 +65,90 @@ class ModelConfig:
     heads: int = 4
     """Number of attention heads."""
     norm: Literal["pre", "post"] = "pre"
-    """Place of the layer norms. pre: before each sublayer, and one on top of the stack; post: after each
-    residual sum, as first published; at high learning rates the model may collapse to unigram frequencies."""
+    """Position of the layer norms. pre: before each sublayer, and one at the top of the stack; post:
+    after each residual sum, as first published; at high learning rates such a model may collapse to
+    unigram frequencies."""
     norm_eps: float = 1e-5
     """Number added to the variance in layer norms."""
     final_norm: Literal["auto", "both", "encoder", "decoder", "none"] = "auto"
-    """Which stacks end with a layer norm. auto: those whose norms are before the sublayers."""
+    """Which stacks end with a layer norm. auto: those with pre-norm layers."""
     norm_embedding: bool = False
     """Apply a layer norm to the sum of the token, position, language and segment embeddings."""
     scale_embedding: bool = True
     """Multiply token embeddings by the square root of their width."""
     activation: Literal["relu", "gelu", "gelu_tanh", "swish"] = "relu"
-    """Non-linearity of the feed-forward layer. gelu is the exact one, with erf; gelu_tanh is the
-    approximation that GPT and ALBERT use (gelu_new in other places); swish is also called silu."""
+    """Non-linearity of the feed-forward layer. gelu is exact, with erf; gelu_tanh is the approximation
+    that GPT and ALBERT use (elsewhere gelu_new); swish is also called silu."""
     positions: Literal["sinusoidal", "learned", "none"] = "sinusoidal"
     """How positions are embedded."""
     max_positions: int = 1024
-    """Longest sequence, in tokens, and the number of learned positions. If --init-from has fewer positions,
-    its vectors are repeated, as UniLM does."""
+    """Maximum sequence length in tokens, and the number of learned positions. If --init-from has fewer
+    positions, its embeddings are repeated, as in UniLM."""
     position_offset: int = 0
-    """Row of the position table that the first token reads. fairseq begins after the id of padding, BART
-    with row 2; a learned table has this many rows more."""
+    """Row of the position table for the first token. fairseq starts after the padding id, BART at row
+    2; a learned table has this many additional rows."""
     sinusoids: Literal["tensor2tensor", "marian", "interleaved"] = "tensor2tensor"
-    """Layout of sinusoidal positions. tensor2tensor (fairseq, too): sines, then cosines, with frequencies
-    10000^(-i/(d/2-1)); marian: sines, then cosines, with frequencies 10000^(-2i/d); interleaved: the same
-    frequencies, with sines and cosines in turn, as first published."""
+    """Layout of sinusoidal positions. tensor2tensor (also fairseq): sines, then cosines, with
+    frequencies 10000^(-i/(d/2-1)); marian: sines, then cosines, with frequencies 10000^(-2i/d);
+    interleaved: the same frequencies, with alternating sines and cosines, as first published."""
     embeddings: Literal["tied", "separate"] = "tied"
     """tied: the same embeddings for encoder and decoder; separate: embeddings for each stack."""
     tie_output: bool = True
-    """Use the token embeddings as output weights. Otherwise the output layer has weights of its own."""
+    """Use the token embeddings as output weights. Otherwise the output layer has its own weights."""
     output_bias: bool = False
     """Add a bias to the logit of each token."""
     languages: Literal["auto", "embedding", "tag", "none"] = "auto"
-    """How the model knows the language: a vector added to each token, a tag next to the text (see
+    """How the model is told the language: an embedding added to each token, a tag next to the text (see
     --source-tag and --target-tag), or not at all (auto: embedding if the data has more than one
     language, else none)."""
     cross_output: Literal["shared", "language"] = "shared"
     """Output projection of cross-attention: one, or one per target language (XLM's variant of MASS)."""
     source_bos: bool = False
-    """Begin the source with the start symbol, as XLM does; fairseq does not."""
+    """Start the source with the start symbol, as XLM does; fairseq does not."""
     source_tag: Literal["first", "last", "target"] = "first"
-    """With --languages tag, the tag of a source. first: its own, in place of the start symbol; last: its own,
-    behind the end symbol (mBART); target: the target's, in place of the start symbol (OPUS-MT)."""
+    """With --languages tag, the tag of a source. first: the source language, in place of the start
+    symbol; last: the source language, after the end symbol (mBART); target: the target language, in
+    place of the start symbol (OPUS-MT)."""
     target_tag: Literal["start", "forced", "none"] = "start"
-    """With --languages tag, the place of the target's tag. start: in place of the decoder's start symbol;
-    forced: behind it, as the first token of every output (mBART-50, M2M100); none: the decoder reads none."""
+    """With --languages tag, the position of the target's tag. start: in place of the decoder's start
+    symbol; forced: after it, as the first token of every output (mBART-50, M2M100); none: the decoder
+    has no tag."""
     segments: int = 0
     """Number of segment embeddings (BERT has 2)."""
     embedding_dim: int = 0
-    """Width of the embeddings, which are projected to that of the layers (ALBERT, small ELECTRA). 0 is the
-    width of the layers."""
+    """Width of the embeddings, which are projected to the width of the layers (ALBERT, small ELECTRA).
+    0 is the width of the layers."""
     project_embeddings: bool = False
-    """Project the embeddings even where both widths are the same (ALBERT)."""
+    """Project the embeddings even if both widths are the same (ALBERT)."""
     share_layers: Literal["none", "attention", "ffn", "all"] = "none"
     """Which weights all layers of a stack share (ALBERT: all)."""
     head_transform: bool = False
     """Apply a dense layer, the non-linearity and a layer norm before the output weights (BERT)."""
     pooler: bool = False
-    """Apply a dense layer and tanh to the first state of a text, which then stands for the text (BERT)."""
+    """Apply a dense layer and tanh to the first hidden state of a text, which then represents the text
+    (BERT)."""
     relative_buckets: int = 0
     """Number of buckets of relative positions, whose learned bias is added to the attention of the encoder
     (T5 and UniLMv2 have 32). 0 means no relative positions."""
     relative_distance: int = 128
-    """Distance in tokens from which on all relative positions of one side share a bucket; below it, buckets
-    are the wider the larger the distance is."""
+    """Distance in tokens beyond which all relative positions on one side share a bucket; below it,
+    buckets become wider with the distance."""
     decoder_ffn_dim: int = 0
     """Width of the decoder's feed-forward layer. 0 is --ffn-dim."""
     decoder_heads: int = 0
     """Number of attention heads of the decoder. 0 is --heads."""
     decoder_norm: Literal["same", "pre", "post"] = "same"
-    """Place of the decoder's layer norms. same is --norm."""
+    """Position of the decoder's layer norms. same is --norm."""
     decoder_position_type: Literal["same", "sinusoidal", "learned", "none"] = "same"
     """How the decoder embeds positions. same is --positions."""
     decoder_max_positions: int = 0
-    """Longest sequence of the decoder, and the number of its learned positions. 0 is --max-positions."""
+    """Maximum sequence length of the decoder, and the number of its learned positions. 0 is
+    --max-positions."""
     init: Literal["fairseq", "bert", "truncated", "electra", "xlm"] = "fairseq"
     """Initial weights. fairseq: xavier-uniform, with N(0, dim^-1/2) embeddings; xlm: PyTorch's own, with N(0,
-    dim^-1/2) embeddings; bert: N(0, 0.02) throughout; truncated: the same, cut off at two standard
-    deviations, as released; electra: as truncated, but xavier-uniform from narrow embeddings to layers."""
+    dim^-1/2) embeddings; bert: N(0, 0.02) everywhere; truncated: the same, truncated at two standard
+    deviations, as released; electra: as truncated, but xavier-uniform for the projection of narrow
+    embeddings."""
     dropout: float = 0.1
     """Dropout on embeddings and on the output of each sublayer."""
     attention_dropout: float = 0.0

@@ -162,7 +162,7 @@ class Pairs(InputKind):
     def check(
         self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder
     ) -> None:
-        """Raise MasscliError if `dataset` is no direction, or the data has no such pair in either order."""
+        """Raise MasscliError if `dataset` is not a direction, or the data has no such pair."""
         _check_languages(stream, dataset, 2, data)
         # A pair is stored once, and read in both directions.
         if dataset not in data.pairs and _reverse(dataset) not in data.pairs:

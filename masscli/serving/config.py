@@ -15,33 +15,34 @@ class ServeConfig:
     """Address, limits and text of `masscli serve`."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 is every network of the machine, and whoever reaches it may use it."""
+    """Address to listen on; 0.0.0.0 listens on all networks of the machine, so that everyone on them
+    can use it."""
     port: int = 5000
-    """Port to listen on; 0 takes a free one, which is printed."""
+    """Port to listen on; 0 chooses a free one, which is printed."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names by which the server may be called (Host header), besides that of --host and the local ones;
-    *.example.org is all below a domain, * every name. Repeatable."""
+    """Host names that requests may use (Host header), in addition to --host and the local ones;
+    *.example.org allows all names below a domain, and * every name. Repeatable."""
     max_text_length: int = 10_000
-    """Most characters of the texts of a request; more are refused with status 413."""
+    """Maximum number of characters in the texts of a request; more are refused with status 413."""
     max_body_bytes: int = 200_000
-    """Most bytes in the body of a request; of a longer one no more is read (413)."""
+    """Maximum number of bytes in the body of a request; a longer one is not read to its end (413)."""
     max_queue: int = 2000
-    """Most requests that wait; further ones are refused with status 429, and so are those whose answers are
-    expected later than --request-seconds."""
+    """Maximum number of waiting requests; further ones are refused with status 429, and so are those
+    whose answers are expected later than --request-seconds."""
     request_seconds: float = 60.0
-    """Most seconds from a request to its answer; after them the answer is status 504."""
+    """Maximum number of seconds from a request to its answer; after that, the answer is status 504."""
     batch_characters: int = 20_000
-    """Most characters of the requests that are translated together; fewer if that would take longer than a
-    quarter of --request-seconds."""
+    """Maximum number of characters in the requests that are translated together; fewer if that would
+    take longer than a quarter of --request-seconds."""
     stop_seconds: float = 10.0
-    """On SIGTERM or Ctrl-C, go on for so many seconds with requests that have arrived; those that still wait
-    then are refused (503), as new ones are."""
+    """On SIGTERM or Ctrl-C, keep answering requests that have arrived for this many seconds; those
+    still waiting after that are refused (503), as new ones are."""
     split_sentences: bool = True
     """Split lines into sentences, and join their translations."""
     keep_placeholders: bool = True
     """Let placeholders, tags and addresses ({name}, %s, <b>, https://...) pass unchanged."""
     precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
-    """Arithmetic, as in `masscli generate`."""
+    """Precision, as in `masscli generate`."""
     backend: Literal["torch", "ctranslate2"] = "torch"
     """What computes, as in `masscli generate`."""
     device: str = "auto"

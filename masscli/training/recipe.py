@@ -49,7 +49,7 @@ class StreamConfig:
     def __post_init__(self) -> None:
         check(*positive(self, "sampling_weight", "max_examples"))
         try:
-            # Parsed here only to report a mistake at the key where it stands.
+            # Parsed here only to report an error at its key.
             parse_schedule(self.loss_weight)
         except ValueError as error:
             problem = Problem("loss_weight", f"{error}, got {self.loss_weight!r}")
@@ -68,26 +68,28 @@ class Recipe:
     data: Path = Path("data-bin")
     """Folder that `masscli preprocess` has written."""
     save_dir: Path | None = None
-    """Folder of the run (default: runs/OBJECTIVE). A run that is there already is continued."""
+    """Folder of the run (default: runs/OBJECTIVE). An existing run is continued."""
     init_from: Annotated[Path | None, Flags("--finetune-from-model")] = None
-    """Begin with the weights of this run or checkpoint, and nothing else of it."""
+    """Start from the weights of this run or checkpoint, and nothing else of it."""
     init_stacks: Literal["both", "encoder", "decoder"] = "both"
-    """Take only this stack of --init-from, with the token embeddings. The other one gets random weights, or
-    is left out by tasks that read one stack alone (classify, tag, ...)."""
+    """Take only this stack of --init-from, with the token embeddings. The other one gets random
+    weights, or is omitted for tasks that use a single stack (classify, tag, ...)."""
     init_decoder_from: Path | None = None
     """Take the decoder from this run instead. With an MLM as --init-from and a CLM here, this is the BERT+LM
-    baseline of MASS. If the run has no decoder, its encoder becomes the decoder with new cross-attention, as
-    XLM begins translation with an MLM on both sides."""
+    baseline of MASS. If the run has no decoder, its encoder becomes the decoder with new
+    cross-attention, as XLM initialises a translation model with an MLM on both sides."""
     init_new: Literal["parts", "mean", "random"] = "parts"
-    """First values of what --init-from lacks after --extend. parts: a new piece is the mean of the old pieces
-    that it is made of, and a new character that of all old pieces; mean: all are that mean; random: as in a
-    new model. A new language is the mean of the old ones, or random."""
+    """Initial embeddings of pieces and languages that --init-from lacks after --extend. parts: a new
+    piece is the mean of the old pieces that it is made of, and a new character the mean of all old
+    pieces; mean: every new piece is the mean of all old pieces; random: as in a new model. A new
+    language is the mean of the old ones, or random."""
     init_vectors: tuple[str, ...] = ()
-    """LANG=FILE: begin with these word vectors for the pieces of a language's training text that are in the
-    file, which has the text format of word2vec or fastText. Their size must be that of the embeddings. After
-    --extend only new pieces get them, and old ones keep those of --init-from. Repeatable."""
+    """LANG=FILE: initialise the pieces of a language's training text with word vectors from this file,
+    which is in the text format of word2vec or fastText. Their size must be that of the embeddings.
+    After --extend, only new pieces get them; old ones keep the embeddings of --init-from.
+    Repeatable."""
     seed: int = 1
-    """Seed of initial weights, order, noise and dropout."""
+    """Random seed for initial weights, data order, noise and dropout."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """Network."""
     optim: OptimConfig = field(default_factory=OptimConfig)

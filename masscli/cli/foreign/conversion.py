@@ -80,7 +80,7 @@ def convert(given: ForeignCommand) -> Conversion:
     command, _, task = given.program.command.partition(" ")
     conversion = Conversion(command, processes=given.processes)
     conversion.add(f"{task} {given.program.defaults}".split())
-    # What an architecture sets comes first, since other flags change it wherever they stand.
+    # Settings of an architecture come first, since other flags override them wherever they are placed.
     for flag in sorted(
         given.flags, key=lambda flag: flag.flag is None or not flag.flag.is_base
     ):

@@ -32,23 +32,23 @@ class PreprocessConfig:
     """Languages, such as en,de (default: those of --source-lang and --target-lang, or else of --mono, or else
     of the vocabulary that --spm-model names)."""
     source_lang: Annotated[str | None, Flags("-s")] = None
-    """Source language, for those used to -s and -t. It becomes the first of --langs."""
+    """Source language. It becomes the first of --langs."""
     target_lang: Annotated[str | None, Flags("-t")] = None
     """Target language. It becomes the second of --langs."""
     trainpref: Path | None = None
-    """Prefix of aligned training files, which are called PREFIX.LANG, or PREFIX.SRC-TGT.LANG if they differ
-    by pair. They may be compressed (.gz, .xz, .zst)."""
+    """Prefix of aligned training files, which are called PREFIX.LANG, or PREFIX.SRC-TGT.LANG if each
+    pair has its own. They may be compressed (.gz, .xz, .zst)."""
     validpref: Path | None = None
     """Prefix of aligned validation files. Several prefixes, separated by commas, become valid, valid1, ..."""
     testpref: Path | None = None
     """Prefix of aligned test files. Several prefixes, separated by commas, become test, test1, ..."""
     mono: tuple[str, ...] = ()
-    """Monolingual text, as [SPLIT.]LANG=FILE. A blank line ends a document, and a FILE of - is standard
-    input. SPLIT is train unless it says valid or test. Repeatable."""
+    """Monolingual text, as [SPLIT.]LANG=FILE. A blank line ends a document, and - as FILE is standard
+    input. SPLIT is train (default), valid or test. Repeatable."""
     tsv: tuple[str, ...] = ()
-    """Labelled examples, as [TABLE.]SPLIT=FILE,...: tab-separated values with a header. Quotes are part of
-    the text, and the case of column names does not matter. A FILE called .csv may be separated by commas,
-    with quotes around values. Repeatable, as are the formats below."""
+    """Labelled examples, as [TABLE.]SPLIT=FILE,...: tab-separated values with a header. Quotes are part
+    of the text, and column names are case-insensitive. A FILE with the suffix .csv may be separated by
+    commas, with quotes around values. Repeatable, like the options for other formats below."""
     jsonl: tuple[str, ...] = ()
     """Labelled examples, as [TABLE.]SPLIT=FILE,...: one JSON object per line (for multiple choice: context,
     choices, label; also CommonsenseQA, ARC and OpenBookQA)."""
@@ -57,7 +57,7 @@ class PreprocessConfig:
     sentence. Also CoNLL-U."""
     squad: tuple[str, ...] = ()
     """Extractive question answering, as [TABLE.]SPLIT=FILE,...: the JSON format of SQuAD 1.1 or 2.0, or
-    a question in each line as the library `datasets` writes them."""
+    one question per line as the library `datasets` writes them."""
     swag: tuple[str, ...] = ()
     """Multiple choice, as [TABLE.]SPLIT=FILE,... in the format of SWAG: CSV (or .tsv, .jsonl) with the
     columns sent1, sent2, ending0, ending1, ... and label."""
@@ -65,16 +65,16 @@ class PreprocessConfig:
     """Multiple choice, as [TABLE.]SPLIT=PATH,... in the format of RACE: a folder of .txt files, or a file
     with one object per line. Each object has article, questions, options and answers."""
     dialogues: tuple[str, ...] = ()
-    """Dialogues, as [TABLE.]SPLIT=FILE,...: one per line, with turns separated by tabs, or as in DailyDialog
-    by __eou__."""
+    """Dialogues, as [TABLE.]SPLIT=FILE,...: one per line, with turns separated by tabs or, as in
+    DailyDialog, by __eou__."""
     aligned: tuple[str, ...] = ()
     """Two aligned files in one language, such as texts and their summaries, as
     [TABLE.]SPLIT=SOURCE:TARGET,..."""
     table_lang: str | None = None
     """Language of labelled examples (default: the first of --langs)."""
     pairs: tuple[str, ...] = ()
-    """Pairs to keep, such as en-de,en-fr (default: the first language with every other one that has aligned
-    files)."""
+    """Pairs to keep, such as en-de,en-fr (default: the first language paired with every other one that
+    has aligned files)."""
     pairs_as_mono: bool = True
     """Use each side of a training pair as monolingual text of its language, too."""
     destdir: Path = Path("data-bin")
@@ -83,8 +83,8 @@ class PreprocessConfig:
     """Number of pieces of the joint SentencePiece BPE model, including special ones."""
     spm_model: Path | None = None
     """Use this vocabulary instead of training one: a SentencePiece model, or BERT's vocab.txt (with
-    --lowercase if it is uncased). Of a data folder or a run, the vocabulary is used with its languages and
-    its preparation of text (such as --lowercase)."""
+    --lowercase if it is uncased). Given a data folder or a run, its vocabulary is used with its
+    languages and its text preprocessing (such as --lowercase)."""
     bpe_codes: Path | None = None
     """Use these merges of subword-nmt or fastBPE (as XLM and the MASS authors distribute them), with the
     pieces in --bpe-vocab, instead of training a model. Ids are then those of XLM. Add --moses, since such
@@ -95,32 +95,32 @@ class PreprocessConfig:
     """Leave out pieces of --bpe-vocab with a lower count, as XLM's --min_count; text is then split into
     shorter pieces, or unknown."""
     extend: Path | None = None
-    """Use the vocabulary of this data folder, run or imported checkpoint, and extend it by the languages
-    that it lacks and by pieces for them, learned from their text here. All its ids stay, and text of its
-    languages is cut as before, with the same preparation (such as --moses). A model with the old vocabulary
-    goes on from there with --init-from."""
+    """Use the vocabulary of this data folder, run or imported checkpoint, and add the languages that it
+    lacks and pieces for them, which are learned from their text. All old ids are kept, and text in the
+    old languages is split as before, with the same preprocessing (such as --moses). To train a model
+    with the old vocabulary further, use --init-from."""
     new_pieces: int = 2000
-    """Largest number of pieces that --extend adds, characters included. With 0 it adds only languages."""
+    """Maximum number of pieces that --extend adds, characters included. With 0 it adds only languages."""
     character_coverage: float = 1.0
     """Share of characters that the vocabulary must cover. The others become unknown pieces."""
     vocab_sentences: int = 2_000_000
-    """Largest number of lines to train the vocabulary on, about 64 MiB at most, and as many again of labelled
-    examples. Languages get equal shares, drawn at random from all of their files; what a small one leaves
-    goes to the others."""
+    """Maximum number of lines to train the vocabulary on, of at most about 64 MiB, and as many again of
+    labelled examples. Languages get equal shares, sampled at random from all of their files; what a
+    small language leaves unused goes to the others."""
     normalize: bool = False
     """Normalise punctuation with the rules of Moses."""
     romanian: Literal["commas", "plain"] | None = None
-    """What to do with the diacritics of Romanian (ro) text: replace cedillas by commas (commas), or remove
-    all marks, as papers on WMT16 do (plain) (default: leave them)."""
+    """What to do with the diacritics of Romanian (ro) text: replace cedillas by commas (commas), or
+    remove all diacritics, as papers on WMT16 do (plain) (default: leave them)."""
     moses: bool = False
     """Tokenise with the rules of Moses before SentencePiece. Generated text is detokenised."""
     lowercase: bool = False
     """Lower-case all text."""
     max_len: int = 250
-    """Longest line, in pieces. Longer ones are dropped from training and counted. Labelled examples are
-    kept."""
+    """Maximum length of a line, in pieces. Longer lines are dropped from training and counted. Labelled
+    examples are kept."""
     min_len: Annotated[int, Flags("--min-length")] = 1
-    """Shortest line, in pieces. Shorter ones are dropped from training and counted."""
+    """Minimum length of a line, in pieces. Shorter lines are dropped from training and counted."""
     max_ratio: float = 0.0
     """Drop training pairs whose lengths, in pieces, differ by more than this factor. 0 keeps all."""
     dedup: bool = False
@@ -130,30 +130,31 @@ class PreprocessConfig:
     drop_copies: bool = False
     """Drop training pairs whose two sides are the same text."""
     drop_held_out: bool = False
-    """Drop training lines that are also in valid or test, and pairs of which one side is. Otherwise they are
-    kept, and only counted."""
+    """Drop training lines that are also in valid or test, and pairs with one such side. By default they
+    are kept, but counted."""
     filter_lang: bool = False
-    """Drop training lines that look like another of the languages given here, and pairs of which one side
-    does. Languages are told apart by character trigrams of their own training text."""
+    """Drop training lines that look like another one of --langs, and pairs with one such side.
+    Languages are recognised by the character trigrams of their training text."""
     workers: int = 1
     """Number of processes."""
     shard_size: int = 256
-    """Size of the largest shard, in MiB."""
+    """Maximum size of a shard, in MiB."""
     bad_rows: Literal["refuse", "skip"] = "refuse"
-    """What to do with rows of labelled examples that cannot be read, such as those with a column too many:
-    refuse the file, or skip them. Skipped rows are counted and listed in dropped.tsv."""
+    """What to do with rows of labelled examples that cannot be read, such as those with an extra
+    column: refuse the file, or skip the rows. Skipped rows are counted and listed in dropped.tsv."""
     max_bad_rows: float = 0.01
-    """Largest share of bad rows that --bad-rows skip allows in a file."""
+    """Maximum share of bad rows in a file with --bad-rows skip."""
     check_columns: tuple[str, ...] = ()
-    """What columns of training and validation examples must hold, as COLUMN=KIND,...: filled (not blank),
-    number, integer, or the labels themselves, as yes|no. A row that breaks this is a bad row."""
+    """What columns of training and validation examples must contain, as COLUMN=KIND,...: filled (not
+    blank), number, integer, or the labels themselves, such as yes|no. A row that violates this is a bad
+    row."""
     part: str | None = None
-    """Encode only part K of N (as K/N) of text that is too much for one machine, with a given vocabulary.
-    masscli merge-data joins the parts."""
+    """Encode only part K of N (as K/N) of text that is too large for one machine, with a given
+    vocabulary. masscli merge-data joins the parts."""
     overwrite: bool = False
     """Replace a data folder that was made from other text or with other settings."""
     seed: int = 1
-    """Seed of the sample of lines that the vocabulary is trained on."""
+    """Random seed for the sample of lines that the vocabulary is trained on."""
 
     @property
     def preprocessing(self) -> TextPreprocessing:

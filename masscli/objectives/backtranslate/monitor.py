@@ -127,8 +127,8 @@ class BacktranslationMonitor:
     def training_warnings(self, metrics: Mapping[str, float]) -> list[str]:
         """Return warnings about metrics with suspicious values; `metrics` are their values by name.
 
-        The thresholds are far from the values of healthy runs, so that a warning is no false alarm. A metric
-        that is missing gives no warning.
+        The thresholds are far from the values of healthy runs, to avoid false alarms. A metric that is
+        missing gives no warning.
         """
         copied = metrics.get("copied", 0.0)
         right_language = metrics.get("language", 1.0)
@@ -137,7 +137,7 @@ class BacktranslationMonitor:
         distinct = metrics.get("distinct", 1.0)
         cut = metrics.get("cut", 0.0)
         warnings = []
-        # What the languages share anyway, such as names and numbers, is no copying.
+        # What the languages share anyway, such as names and numbers, does not count as copying.
         if copied > min(0.9, self.shared_frequency + 0.3):
             shared = f"the languages share {self.shared_frequency:.0%}"
             warnings.append(

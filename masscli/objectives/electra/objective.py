@@ -297,7 +297,7 @@ class Electra(Objective):
         """
         labels = batch.labels["mlm"]
         terms: dict[str, Term] = {}
-        # In the second stage of `two-stage` the generator stands still, so its states need no gradient.
+        # In the second stage of `two-stage` the generator is frozen, so its states need no gradient.
         learns_generator = "mlm" in batch.counts
         with torch.set_grad_enabled(torch.is_grad_enabled() and learns_generator):
             embedding = self.generator.token_embedding(model)

@@ -37,7 +37,7 @@ class ExtractOptions(TableOptions):
     """Tokens from the start of one window to that of the next; at most the text of a window, so that no token
     is lost."""
     max_query: int = 64
-    """Most tokens of a question. Longer ones lose their end, and are counted."""
+    """Maximum number of tokens of a question. Longer ones lose their end, and are counted."""
     max_answer: int = 30
     """Longest answer that is predicted, in tokens."""
     n_best: int = 20

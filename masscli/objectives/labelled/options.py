@@ -156,7 +156,8 @@ class ChooseOptions(SequenceTaskOptions):
     """Longest sequence of a context and a choice in tokens, special tokens included. Longer ones are
     shortened as --max-choice and --keep say, and are counted."""
     max_choice: int = 128
-    """Most tokens of a choice (with its question, if that is read there). Longer ones lose their start."""
+    """Maximum number of tokens of a choice (with its question, if that is read with it). Longer ones
+    lose their start."""
     keep: Literal["start", "end"] = "start"
     """Which part of a context that is too long is kept."""
 

@@ -116,7 +116,7 @@ class Regress(TextObjective):
 def _read_numbers(table: Table, field: str) -> NDArray[np.float64]:
     """Return the numbers (N,) of a table's column `field`.
 
-    Raises MasscliError if a value is no number, or not finite.
+    Raises MasscliError if a value is not a finite number.
     """
     table.require(field, "--label-column")
     numbers = np.zeros(len(table))

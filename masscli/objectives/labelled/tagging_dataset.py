@@ -121,7 +121,7 @@ class TaggingCollator:
         batch = self.reader.collate(sequences, examples)
         positions = []
         for example, sequence in zip(examples, sequences, strict=True):
-            # Special tokens stand before the first word.
+            # Special tokens precede the first word.
             positions.append(sequence.starts[0] + example.fields[1])
         flat_positions = flatten_positions(positions, width=batch.source.ids.shape[1])
         targets = [example.fields[2] for example in examples if len(example.fields) > 2]

@@ -102,8 +102,8 @@ class TextObjective(PredictiveObjective):
     ) -> tuple[Dataset, Collator]:
         """Return the labelled examples of a split, and their collator.
 
-        With --double-unordered every pair is there twice, in both orders. `max_examples` limits the rows of
-        the table that are read.
+        With --double-unordered every pair is used twice, in both orders. `max_examples` limits the rows
+        of the table that are read.
         """
         table = data.table(self.context.dataset_name, split).head(max_examples)
         original = self.table_dataset(table, labelled=True)

@@ -149,6 +149,6 @@ class PairedLM(Objective):
             loss = F.cross_entropy(
                 logits, batch.labels[self.pair_term].ids, reduction="sum"
             )
-            # Nothing is smoothed, so the loss is also what is reported.
+            # There is no label smoothing, so the reported value equals the loss.
             terms[self.pair_term] = Term(loss, loss.detach())
         return terms

@@ -103,7 +103,7 @@ def build_example(
     label_positions = {}
     length = len(tokens)
     for term in terms:
-        # The copies of each term stand behind those of the term before.
+        # The copies of each term follow those of the previous term.
         label_positions[term] = np.arange(length, length + len(masked))
         length += len(masked)
         positions.append(masked)

@@ -57,7 +57,7 @@ class LengthLimits:
 
 def source_truncation(options: ConditionalGenerationOptions) -> Truncation:
     """Return how `masscli generate` has to truncate sources so that they look as in training."""
-    # A dialogue keeps its end, which is what is answered.
+    # A dialogue keeps its end, since the last turn is answered.
     if isinstance(options, RespondOptions):
         return Truncation(options.turns, options.max_source, "end")
     if isinstance(options, SummarizeOptions):

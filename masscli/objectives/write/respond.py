@@ -51,7 +51,7 @@ class DialogueDataset(SourceTargetDataset):
         """Return the token ids of the latest turns of a row's dialogue, truncated at the start to fit."""
         latest = self.table.item_rows(self.context_column, row)[-self.max_turns :]
         turns = [self.turns[turn] for turn in latest]
-        # The end is kept, because the latest turn is what is answered.
+        # The end is kept, because the last turn is the one to respond to.
         return join_turns(turns, self.sep)[-self.limits.source :]
 
 
