@@ -178,7 +178,7 @@ def _select_task(
         if isinstance(config.objective, TableOptions):
             tasks[name] = config.objective
     if not tasks:
-        # A model that generates is no mistake, only the command is, so the hint names the right one.
+        # The model is fine, but the command is the wrong one, so the hint names the right one.
         if checkpoint.directions:
             raise MasscliError(
                 f"{path}: was trained to generate text", f"masscli generate {path}"

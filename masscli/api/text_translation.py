@@ -227,7 +227,7 @@ class TextTranslator:
             placeholders = find_placeholders(sentence.body)
             if placeholders and not sentence.keep_only_with(placeholders):
                 broken.append((sentence, split_at_placeholders(sentence.body)))
-        # Parts without a letter, such as punctuation between two tags, are no text to translate.
+        # Parts without a letter, such as punctuation between two tags, are not translated.
         parts = []
         for _, split in broken:
             parts += [

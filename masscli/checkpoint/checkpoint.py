@@ -414,8 +414,8 @@ def saved_checkpoints(run: Path) -> dict[int, Path]:
 def _read_recipe(path: Path) -> Recipe:
     """Return the recipe in the `recipe.toml` of a checkpoint.
 
-    Raises MasscliError if it has wrong settings, and DamagedCheckpointError if it is no TOML. Both name the
-    file, since no option on the command line is to blame.
+    Raises MasscliError if it has wrong settings, and DamagedCheckpointError if it is not TOML. Both
+    name the file, since no option on the command line is to blame.
     """
     try:
         return from_dict(Recipe, parse_toml(read_regular_text(path)))

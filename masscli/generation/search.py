@@ -73,14 +73,14 @@ def search(
 ) -> list[list[Hypothesis]]:
     """Return the `config.nbest` best hypotheses of each of S sentences, best first.
 
-    `starts` (S,) are the decoder's first inputs, and `limits` the most pieces of each output, end symbol not
-    counted. `prefixes` are the pieces that each output must begin with. `seed` and `keys` (default: 0, 1,
-    ...) decide what is sampled. `allowed` (V,) bool, if given, are the only pieces that may be generated,
-    besides the end symbol. The list of a sentence is shorter, or empty, only where the rules or a small
-    vocabulary left nothing else to find. `forced` are tokens that the decoder reads after its first input.
-    They cost nothing, count in the length that a score is divided by, and are no part of a hypothesis.
-    `phrases` are, for each sentence, the phrases that its outputs must contain, as pieces; they are for beam
-    search in one group, and sampling ignores them.
+    `starts` (S,) are the decoder's first inputs, and `limits` the most pieces of each output, end
+    symbol not counted. `prefixes` are the pieces that each output must begin with. `seed` and `keys`
+    (default: 0, 1, ...) decide what is sampled. `allowed` (V,) bool, if given, are the only pieces that
+    may be generated, besides the end symbol. The list of a sentence is shorter, or empty, only where
+    the rules or a small vocabulary left nothing else to find. `forced` are tokens that the decoder
+    reads after its first input. They cost nothing, count in the length that a score is divided by, and
+    are not part of a hypothesis. `phrases` are, for each sentence, the phrases that its outputs must
+    contain, as pieces; they are for beam search in one group, and sampling ignores them.
     """
     if not limits:
         return []

@@ -26,7 +26,7 @@ from masscli.text.corpus import iter_lines
 from masscli.text.vocabulary import IdRanges
 
 DIGITS = 16
-"""How many hexadecimal digits of a sha256 stand in the first line."""
+"""Number of hexadecimal digits of a sha256 in the first line."""
 
 HINT = "masscli shortlist makes such a file, in the vocabulary of a data folder"
 

@@ -83,7 +83,7 @@ def word_vectors(chunks: Iterable[Ids], words: Ids) -> Tensor:
 
 
 def count_cooccurrences(chunks: Iterable[Ids], words: Ids) -> list[NDArray[np.float64]]:
-    """Return a table (N, contexts) for each window: how often each word stands near each context word.
+    """Return a table (N, contexts) for each window: how often each word occurs near each context word.
 
     `words` are N piece ids, the commonest word first, of which the first MAX_CONTEXTS are the contexts.
     `chunks` is the text, as `iter_words` yields it. A pair of words at distance d counts 1 / d.

@@ -103,7 +103,7 @@ def _read_piece_pairs(
 
     A pair is two piece ids. Raises MasscliError for a line with a single word.
     """
-    # Special pieces are no words, even if a line spells one.
+    # Special pieces are not words, even if a line contains one.
     ids = {}
     for number, piece in enumerate(vocabulary_pieces(data)):
         if number not in data.vocab.special_ids:

@@ -1,8 +1,8 @@
 """A vocabulary shortlist from pairs of lines: the likely target pieces of each source piece.
 
-Pieces are aligned by Model 1 (see masscli/lexicon/model1.py), whose probabilities t(f | e) say which target
-pieces f a source piece e stands beside for a reason. A source piece itself is a candidate, too, since names
-and numbers are often copied.
+Pieces are aligned by Model 1 (see masscli/lexicon/model1.py), whose probabilities t(f | e) say which
+target pieces f with which a source piece e co-occurs more often than by chance. A source piece itself
+is a candidate, too, since names and numbers are often copied.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def learn_shortlist(
         if piece not in ranges.source:
             continue
         found = f[starts[piece] : starts[piece + 1]][:per_piece].tolist()
-        # A piece may be copied. With a vocabulary for each side, a source piece is no target piece.
+        # A piece may be copied. With a vocabulary for each side, a source piece is not a target piece.
         if piece in ranges.target:
             found.append(piece)
         candidates[(piece,)] = np.unique(np.array(found, np.int64))

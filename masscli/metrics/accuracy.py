@@ -56,7 +56,7 @@ class Accuracy(MeanMetric):
             line.strip() for line in ref_kwargs["references"]
         )
         if is_blank:
-            # A line that is no example has neither a score nor a count.
+            # A line that is not an example has neither a score nor a count.
             return [0.0, 0.0]
         return super()._compute_segment_statistics(hypothesis, ref_kwargs)
 

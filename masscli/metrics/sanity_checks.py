@@ -233,7 +233,7 @@ def check_metrics(
     These are entity F1 of labels that are not entity tags, and metrics of text on labels.
     """
     for name, lines in references.items():
-        # Blank lines separate sentences of tagged words, and are no labels.
+        # Blank lines separate sentences of tagged words, and are not labels.
         labels = {line.strip() for line in lines if line.strip()}
         if "entity-f1" in options.metric and not any(
             label[1:2] == "-" for label in labels

@@ -118,7 +118,7 @@ class Cache:
         self.length += 1
         # Rows of a sentence are at the same step, so their new slots share a position.
         if self.slot_positions is not None:
-            # The first step follows the last token of the prompt, which stands in its last slot.
+            # The first step follows the last token of the prompt, which is in its last slot.
             if self.length == 1:
                 previous = self.slot_positions[
                     :, self.prompt_slots - 1 : self.prompt_slots
@@ -165,8 +165,8 @@ class Cache:
         # Moving keys pays off only where many slots are dropped.
         if kept > 0.75 * needed.shape[1]:
             return
-        # A stable sort puts what is needed last, in the order of the steps; sentences that need fewer slots
-        # than others keep some that stay hidden.
+        # A stable sort moves the needed slots to the end, in the order of the steps; sentences that
+        # need fewer slots than others keep some that stay hidden.
         slots = needed.int().sort(dim=1, stable=True).indices[:, -kept:]
         self.ancestor_mask = self.ancestor_mask.gather(
             2, slots[:, None].expand(-1, self.width, -1)

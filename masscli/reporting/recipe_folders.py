@@ -30,7 +30,7 @@ def recipes_folder() -> Path:
 
 
 def steps_of(folder: Path) -> list[Path]:
-    """Return the numbered scripts of the recipe in `folder`, in their order; none if it is no recipe."""
+    """Return the numbered scripts of the recipe in `folder`, in their order; none if it is not a recipe."""
     return sorted(folder.glob("[1-9]-*.sh"))
 
 
@@ -65,10 +65,10 @@ def run_recipe(
 ) -> int:
     """Run the scripts of a recipe one after another, and return the exit status of the last one that ran.
 
-    A script that fails, with a status other than 0, ends the recipe. `scale`, `data` and `output` are passed
-    to the scripts as the environment variables SCALE, DATA and OUTPUT. One that is None is not set, so the
-    value from the environment or the default of the recipe holds. Raises MasscliError if the recipe or scale
-    is unknown, or if there is no bash.
+    A script that fails, with a status other than 0, ends the recipe. `scale`, `data` and `output` are
+    passed to the scripts as the environment variables SCALE, DATA and OUTPUT. One that is None is not
+    set, so the value from the environment or the default of the recipe holds. Raises MasscliError if
+    the recipe or scale is unknown, or if bash is not installed.
     """
     folder = find_recipe(name)
     if scale is not None and scale not in SCALES:

@@ -83,8 +83,8 @@ def _add_event(history: RunHistory, event: Mapping[str, Any]) -> None:
     """Add a parsed line of the log to `history` and to its `log`, in place.
 
     Kinds of events that a report does not show are ignored. Raises KeyError, TypeError, ValueError,
-    AttributeError or ConfigError if the line is no JSON object, or if an event that is shown lacks a field or
-    has a wrong one.
+    AttributeError or ConfigError if the line is not a JSON object, or if an event that is shown lacks a
+    field or has a wrong one.
     """
     add_event(history.log, event)
     match event.get("event"):

@@ -114,8 +114,8 @@ class LoggedValidation:
 def add_event(log: RunLog, event: Mapping[str, Any]) -> None:
     """Add a parsed line of the log to `log`, in place; kinds of events that tables do not need are ignored.
 
-    Raises KeyError, TypeError, ValueError, AttributeError or ConfigError if the line is no JSON object, or if
-    an event that is needed lacks a field or has a wrong one.
+    Raises KeyError, TypeError, ValueError, AttributeError or ConfigError if the line is not a JSON
+    object, or if an event that is needed lacks a field or has a wrong one.
     """
     match event.get("event"):
         case "stepped":
@@ -129,7 +129,7 @@ def add_event(log: RunLog, event: Mapping[str, Any]) -> None:
             )
             metrics = {}
             for name, value in made.metrics.items():
-                # JSON has no number for what is not finite.
+                # JSON cannot represent numbers that are not finite.
                 metrics[name] = math.nan if value is None else value
             log.metrics[made.step] = metrics
         case "saved" if event["best"]:

@@ -36,7 +36,7 @@ class Metrics:
             lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
             for (key, labels), value in sorted(self.sums.items()):
                 if key == name:
-                    # With fewer digits, large counters would stand still for many requests.
+                    # With fewer digits, large counters would not change for many requests.
                     lines.append(f"{name}{labels} {value:.15g}")
         gauges = (
             (

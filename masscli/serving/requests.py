@@ -130,8 +130,8 @@ def _parse_json(body: bytes) -> Mapping[str, Any]:
 def _parse_form(body: bytes) -> Mapping[str, Any]:
     """Return the fields of a URL-encoded form by name; several fields `q` become a list.
 
-    Of several other fields of one name the last one counts. Raises RefusedError (400) if it is no such form,
-    or has more than MAX_FIELDS fields.
+    Of several other fields of one name the last one counts. Raises RefusedError (400) if it is not such
+    a form, or has more than MAX_FIELDS fields.
     """
     try:
         pairs = parse_qsl(

@@ -95,7 +95,7 @@ class _Learner:
     def _count_pairs(self, number: int, count: int) -> None:
         """Add `count` to the counts of all pairs of word `number`; remember that they occur in it.
 
-        A negative `count` takes out what was counted before the word is changed, and remembers nothing.
+        A negative `count` removes the counts of a word before it is changed, and records nothing.
         """
         for pair in pairwise(self._words[number]):
             self._counts[pair] += count

@@ -161,7 +161,7 @@ def iter_blocks(path: Path) -> Iterator[bytes]:
         incomplete_line = bytearray()
         line_number = 1
         while block := read_block(file, BLOCK_BYTES, path):
-            # Hold back what follows the last newline until the next block completes it.
+            # Hold back the text after the last newline until the next block completes it.
             end = block.rfind(b"\n") + 1
             if end:
                 yield bytes(incomplete_line) + block[:end]
@@ -199,7 +199,7 @@ def decode_utf8(block: bytes, path: Path, first_line: int, offset: int) -> str:
 
 
 def _advice_on_beginning(data: bytes) -> str | None:
-    """Return a hint by the first bytes of a file that is no text in UTF-8; None if they are not known."""
+    """Return a hint by the first bytes of a file that is not UTF-8 text; None if they are not known."""
     # UTF-16 begins with its byte order mark.
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "it looks like UTF-16, for example: iconv -f UTF-16 -t UTF-8"

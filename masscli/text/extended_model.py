@@ -147,8 +147,8 @@ class ExtendedModel:
     def _pairs_by_result(self) -> dict[str, Pair]:
         """Return the pair that each merged piece was first made of.
 
-        Raises BadModelError if the result of a merge, or what it joins, is no piece of the vocabulary with
-        its extension.
+        Raises BadModelError if the result of a merge, or one of its parts, is not a piece of the
+        vocabulary with its extension.
         """
         pairs: dict[str, Pair] = {}
         for extension in self.extensions:

@@ -190,7 +190,7 @@ def _call(function: Callable[[], Any]) -> Any:
         return function()
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
-    # The library raises plain exceptions, and a panic in it is no Exception at all.
+    # The library raises plain exceptions, and a panic in it is not even an Exception.
     except BaseException as error:
         raise BadModelError(
             f"is refused by Hugging Face's tokenizers ({error})",

@@ -323,7 +323,7 @@ class Tokenizer:
         ids = self.encode_lines(words, language)
         if self.subword_marker != BYTE_LEVEL_SPACE:
             return ids
-        # Their pieces say whether a space stands before a word, which it does before all but the first.
+        # Their pieces say whether a space precedes a word, as it does for all but the first.
         prepared = self.preprocessing.apply(words[1:], language)
         model = self._language_models.get(language, self._model)
         return ids[:1] + model.encode([f" {word}" for word in prepared])

@@ -75,7 +75,7 @@ def with_less_memory(numbers: Ids, compute: Callable[[Ids], T]) -> list[T]:
                 "validation: not enough memory for a single example",
                 "use a smaller model, or shorter examples to validate on",
             ) from None
-    # This stands outside of the except clause, whose traceback would keep the tensors of the failed attempt
+    # This is outside the except clause, whose traceback would keep the tensors of the failed attempt
     # alive.
     first, second = np.array_split(numbers, 2)
     return with_less_memory(first, compute) + with_less_memory(second, compute)

@@ -19,7 +19,7 @@ STOP_SIGNALS: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)
 class Interruption(BaseException):
     """Raised in `Signals.interruptible` when a signal comes.
 
-    Like KeyboardInterrupt it is no Exception, so that nothing on the way takes it for an error.
+    Like KeyboardInterrupt it is not an Exception, so that no `except Exception` catches it.
     """
 
 

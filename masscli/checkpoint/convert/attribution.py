@@ -24,9 +24,9 @@ MAX_LENGTH = 200
 def read_attribution(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return lines that say where the weights in a folder come from, the oldest origin first.
 
-    The items of the NOTICE in the folder, if it has one, come first. The last line describes the folder: its
-    name, `_name_or_path` of its config.json (`config` is its content), and licence and base model of its
-    README.md, as far as they are there.
+    The items of the NOTICE in the folder, if it has one, come first. The last line describes the
+    folder: its name, `_name_or_path` of its config.json (`config` is its content), and licence and base
+    model of its README.md, as far as they exist.
     """
     parts = [f"folder {folder.name}"]
     name = config.get("_name_or_path")

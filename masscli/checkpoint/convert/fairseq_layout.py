@@ -109,7 +109,7 @@ def find_layout(
             "save the model as a whole, which fairseq-train does without that flag",
         )
     notes = _drop_heads(table)
-    # RoBERTa stood under `decoder` at first.
+    # Early files had RoBERTa under `decoder`.
     for stack in ("encoder", "decoder"):
         if f"{stack}.sentence_encoder.embed_tokens.weight" in table:
             prefixes = {"encoder": f"{stack}.sentence_encoder."}

@@ -90,7 +90,7 @@ def fast_tokenizer_files(
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": directed.config.max_positions,
         "clean_up_tokenization_spaces": False,
-        # A name such as </s> that stands in a text is text, as it is here.
+        # A name such as </s> within a text is ordinary text, as it is in masscli.
         "split_special_tokens": True,
     }
     for role in _ROLES:

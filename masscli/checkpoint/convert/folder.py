@@ -244,7 +244,7 @@ def _load_pickle(path: Path) -> dict[str, Tensor]:
 def _check_archive(path: Path) -> None:
     """Raise BadZipFile if an entry of a zip archive differs from its checksum, which `torch.load` ignores.
 
-    A file that is no zip archive has no checksums.
+    A file that is not a zip archive has no checksums.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:

@@ -122,7 +122,7 @@ def given_vocabulary(
     """
     settings = {**config, **read_json_if_present(folder / GENERATION_CONFIG)}
     vocab = tokenizer.vocab
-    # That the vocabulary is another one is said before what follows from it.
+    # A different vocabulary is reported before the errors that it causes.
     row_of("pad", vocab, rows["encoder"], path)
     eos = row_of("eos", vocab, rows["encoder"], path)
     start, forced = vocab.bos, []
@@ -141,7 +141,7 @@ def given_vocabulary(
     for fields in _framing_fields(has_tags=bool(vocab.languages)):
         model = ModelConfig(**fields)
         target_tag = model.target_tag if model.languages == "tag" else "none"
-        # The tag of another language is no start symbol.
+        # The tag of another language is not a start symbol.
         if start in vocab.languages.values() and target_tag != "start":
             continue
         # A forced token may be a tag or not.

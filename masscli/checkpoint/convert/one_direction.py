@@ -86,7 +86,7 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
             model, stack, index
         )
         tensors |= _layers(model, stack, index)
-    # What has been folded into the tensors is no longer a property of the model, and nothing reads a pooler.
+    # Settings that have been folded into the tensors no longer apply, and the pooler is not used.
     config = replace(
         model.config,
         positions="learned",
@@ -98,7 +98,7 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
         share_layers="none",
         pooler=False,
     )
-    # What stands around a source without any words.
+    # The special tokens of a source without any words.
     around = framing.encoder_input(np.array([], np.int64), source, target).tolist()
     return DirectedModel(
         config,

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 _WRAPPERS = re.compile(r"\b_(orig_mod|fsdp_wrapped_module|checkpoint_wrapped_module)\.")
 """Names that PyTorch gives to what it wraps for compilation, sharding and recomputation. A model or parts of
-it may be wrapped, so they may stand anywhere in the name of a tensor."""
+it may be wrapped, so they may be anywhere in the name of a tensor."""
 
 
 def to_float32(name: str, tensor: Tensor, path: str) -> Tensor:

@@ -56,8 +56,8 @@ class PublishedVocabulary:
 def ordered_pieces(path: Path, ids: object) -> list[str]:
     """Return the pieces in the order of their ids, from `ids`, which should map each piece to its id.
 
-    Raises MasscliError, which names the file `path`, if it is no such table, or if the ids are not 0, 1, ...
-    without gaps.
+    Raises MasscliError, which names the file `path`, if it is not such a table, or if the ids are not
+    0, 1, ... without gaps.
     """
     # True is an int to Python, so types are compared exactly.
     if not isinstance(ids, dict) or not all(
@@ -164,7 +164,7 @@ def read_dictionary(files: TokenizerFiles, name: str) -> tuple[Path, list[str]]:
     The file is tokenizer.json if there is one, else the JSON file `name`, a dictionary from pieces to ids.
     Raises MasscliError if both exist and differ, if neither exists, or if one is damaged.
     """
-    # Where both are there, tokenizer.json counts, which the library itself reads first.
+    # If both exist, tokenizer.json counts, which the library itself reads first.
     path = files.folder / name
     if not files.content:
         if not path.exists():
@@ -184,7 +184,7 @@ def missing_vocabulary(files: TokenizerFiles, name: str) -> MasscliError:
 
     Its message lists the vocabulary files that the folder has instead.
     """
-    # The name of the class may be wrong, so the files that are there are named.
+    # The name of the class may be wrong, so the message names the existing files.
     others = [other for other in _VOCABULARY_FILES if (files.folder / other).exists()]
     if others:
         return MasscliError(

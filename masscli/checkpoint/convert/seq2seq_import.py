@@ -136,7 +136,7 @@ def import_seq2seq(
     path = folder / CONFIG
     family = SEQ2SEQ_FAMILIES[str(config["model_type"])]
     _check_config(family, config, path)
-    # In this order: what is cheap to find wrong is found before large tensors are copied.
+    # Cheap checks come first, before large tensors are copied.
     weights_path, weights = read_weights(folder, allow_pickle)
     weights = without_wrapper(weights, str(weights_path))
     # What was found serves only where config.json has no value.

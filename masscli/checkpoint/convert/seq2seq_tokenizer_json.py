@@ -145,7 +145,7 @@ def _read_template(files: TokenizerFiles, path: Path) -> _Template:
     after: list[int] = []
     current = before
     for item in items:
-        # The text itself: what was listed before it stands before a source, and the rest behind it.
+        # The text itself: special tokens listed before it precede a source, and the rest follow it.
         if isinstance(item, dict) and "Sequence" in item:
             current = after
             continue

@@ -193,7 +193,8 @@ def _text_of(token: Any) -> str:
 def added_token_ids(folder: Path) -> dict[str, int]:
     """Return the ids of added tokens by their text, from tokenizer.json and tokenizer_config.json.
 
-    Where the files differ, tokenizer_config.json counts. Entries whose id is no integer are left out.
+    Where the files differ, tokenizer_config.json counts. Entries whose id is not an integer are left
+    out.
     """
     found = {}
     listed = read_json_if_present(folder / "tokenizer.json").get("added_tokens")

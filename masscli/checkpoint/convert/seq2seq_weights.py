@@ -136,7 +136,7 @@ def read_tables(
         return TokenTables(
             encoder, decoder, tensors[OUTPUT], torch.equal(encoder, decoder), False
         )
-    # Some files have only copies of what is tied.
+    # Some files have only the copies of tied tensors.
     copies = {
         name: tensors[name] for name in (ENCODER, DECODER, OUTPUT) if name in tensors
     }

@@ -202,7 +202,7 @@ class _Storage:
 
 
 class _RefusedError(Exception):
-    """Raised if a file is damaged, is no file of `torch.save`, or asks for something that could be executed.
+    """Raised if a file is damaged, not written by `torch.save`, or could execute code.
 
     The message is a verb phrase such as "is damaged", which follows the name of the file.
     """
@@ -252,7 +252,8 @@ def attributes(value: Any) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Return the plain value that an `InertObject` stands for: a number, a text or a list.
 
-    Values that are no InertObject, and objects that stand for nothing of this kind, are returned unchanged.
+    Values that are not an InertObject, and objects that stand for nothing of this kind, are returned
+    unchanged.
     """
     if not isinstance(value, InertObject):
         return value
@@ -504,7 +505,7 @@ def _read_legacy(path: Path) -> Any:
 
 
 class _LegacyStorages:
-    """The storages of a file in the format before PyTorch 1.6, whose numbers stand at the end of the file."""
+    """The storages of a file in the format before PyTorch 1.6, whose numbers are at the end of the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -479,7 +479,7 @@ def _named_streams(trained: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _tuples(value: Any, size: int) -> list[tuple[str, ...]]:
-    """Return the tuples of length `size` in a list of training steps; return [] if `value` is no list."""
+    """Return the tuples of length `size` in a list of training steps; return [] if `value` is not a list."""
     if not isinstance(value, list):
         return []
     return [step for step in value if isinstance(step, tuple) and len(step) == size]

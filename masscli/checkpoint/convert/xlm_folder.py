@@ -134,7 +134,7 @@ def _own_tensors(
         own = name.removeprefix(_BODY)
         if own.startswith((*_BODY_PARTS, _HEAD)):
             tensors[own] = tensor
-        # A buffer that counts positions is no weight.
+        # A buffer that counts positions is not a weight.
         elif not own.endswith("position_ids"):
             heads.append(name)
     notes = [f"left behind: {', '.join(sorted(heads))}"] if heads else []

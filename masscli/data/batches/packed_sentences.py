@@ -113,7 +113,7 @@ class PackedSentenceDataset:
         starts_document = self._find_document_starts(start, stop)
         # Every sentence is followed by a separator.
         lengths = self.column.lengths(start, stop).astype(np.int64) + 1
-        # Between documents stands a second separator, which is counted with the sentence after it.
+        # Documents are separated by a second separator, which is counted with the sentence after it.
         separated_lengths = lengths
         if self.cross:
             separated_lengths = lengths + starts_document

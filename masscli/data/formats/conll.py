@@ -60,7 +60,7 @@ def split_sentences(
     MasscliError if `bad_rows` is None.
     """
     bad_rows = bad_rows or BadRows()
-    # The first word may stand behind any number of comments.
+    # Any number of comments may precede the first word.
     rows = list(rows)
     # Every word must have the columns of the first one, which tell words from comments as well.
     first = _first_word_line(rows)
@@ -76,7 +76,7 @@ def split_sentences(
             is_bad = False
             continue
         values = _split_columns(row, has_tabs)
-        # Words may begin with # too, but comments only stand before the first word of a sentence.
+        # Words may begin with # too, but comments occur only before the first word of a sentence.
         is_comment = not words and row.startswith("#") and len(values) != width
         if is_comment or row.startswith("-DOCSTART-") or _is_conllu_extra(values):
             continue
@@ -138,7 +138,7 @@ def _is_blank(row: str) -> bool:
 
 
 def _is_conllu_extra(values: Sequence[str]) -> bool:
-    """Return whether the columns are a line of CoNLL-U that is no word: a range or an empty node."""
+    """Return whether the columns are a line of CoNLL-U that is not a word: a range or an empty node."""
     return (
         len(values) == CONLLU_COLUMNS
         and re.fullmatch(r"\d+[-.]\d+", values[0]) is not None

@@ -42,7 +42,7 @@ def _turns(row: str) -> list[str]:
     if END_OF_TURN not in row:
         return [turn.strip() for turn in row.split("\t")]
     turns = [turn.strip() for turn in row.split(END_OF_TURN)]
-    # The mark also stands behind the last turn, where nothing follows it.
+    # The mark also follows the last turn.
     if not turns[-1]:
         turns.pop()
     return turns

@@ -87,8 +87,9 @@ def _read_object(
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return the text fields and the list fields of the object in one line, in the order of the first object.
 
-    `expected` says for each field of the first object whether it is a list; it is empty for the first object
-    itself. Raises MasscliError, which names `place`, if the line is no object with these fields.
+    `expected` says for each field of the first object whether it is a list; it is empty for the first
+    object itself. Raises MasscliError, which names `place`, if the line is not an object with these
+    fields.
     """
     hint = JSONL_HINT
     # Many programs write all examples as one array.

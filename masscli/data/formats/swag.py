@@ -51,7 +51,7 @@ def read_swag(path: Path, bad_rows: BadRows) -> Iterator[Record]:
             name = f"ending{number_of_ending}"
             if name in row:
                 endings.append(row[name])
-        # A `_` is no blank to be filled here, unlike in RACE.
+        # Unlike in RACE, a `_` is not a blank to be filled.
         joined = [f"{row['sent2']} {ending}" for ending in endings]
         label = {"label": row["label"]} if "label" in row else {}
         yield choice_record(number, row["sent1"], row["sent2"], endings, joined, label)

@@ -75,7 +75,7 @@ def unit_reasons(
     reasons = side_reasons[0].copy()
     if len(lengths) == 1:
         return reasons
-    # A line that is bad by itself explains more than a ratio, and so is judged first.
+    # A line that is bad on its own is a better explanation than a ratio, so it is judged first.
     first, second = lengths
     mark(reasons, side_reasons[1] != DropReason.KEPT, side_reasons[1])
     if config.max_ratio:

@@ -1,8 +1,8 @@
 """Find examples in the validation and test splits of a table that are also in its training split.
 
-Such examples say little about what was learned, but they are only counted, since published results include
-them. Two examples are the same if all their fields with running text (see `is_text`) are equal, letter by
-letter; numbers and labels of one word are not compared.
+Such examples say little about what the model has learned, but they are only counted, since published
+results include them. Two examples are the same if all their fields with running text (see `is_text`)
+are equal, letter by letter; numbers and labels of one word are not compared.
 """
 
 from __future__ import annotations

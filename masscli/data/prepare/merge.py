@@ -82,7 +82,8 @@ def _copy_vocabulary(part: Path, folder: Path, fingerprint: str) -> Vocabulary:
 def _check_parts(folders: Sequence[Path]) -> list[tuple[Path, PartInfo]]:
     """Return the folders with their descriptions, sorted by the number of the part.
 
-    Raises MasscliError unless they are parts of the same text and settings, and each part is there once.
+    Raises MasscliError unless they are parts of the same text and settings, and no part is missing or
+    repeated.
     """
     infos = [(folder, PartInfo.read(folder)) for folder in folders]
     infos.sort(key=lambda pair: pair[1].part)

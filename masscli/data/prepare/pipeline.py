@@ -256,8 +256,8 @@ def _scan_files(
 def _settings(config: PreprocessConfig) -> dict[str, str]:
     """Return the options that influence the resulting data folder, each value as JSON.
 
-    A given vocabulary is represented by a hash of its contents, in hexadecimal, which is no JSON. Raises
-    MasscliError if its file cannot be read.
+    A given vocabulary is represented by a hash of its contents, in hexadecimal, which is not JSON.
+    Raises MasscliError if its file cannot be read.
     """
     settings = {}
     for name, value in to_dict(config).items():

@@ -27,9 +27,9 @@ def round_trip_warnings(
 ) -> list[str]:
     """Return a warning for each language in which more than the share WORTH_SAYING of the lines is changed.
 
-    A line is changed if tokenization by `preprocessing` and its inverse do not give the same line again.
-    Lower case, normalization and replaced letters, which are asked for, are no change. `files` are the
-    training files of each language.
+    A line is changed if tokenization by `preprocessing` and its inverse do not give the same line
+    again. Lower case, normalization and replaced letters, which the user asked for, do not count as
+    changes. `files` are the training files of each language.
     """
     warnings = []
     without_tokens = replace(preprocessing, moses=False)

@@ -86,7 +86,7 @@ def _values_by_field(records: Iterator[Record]) -> dict[str, list[str]]:
         for name, text in (*record.texts.items(), *record.shared.items()):
             values.setdefault(name, []).append(text)
         lists = record.lists
-        # Lemmas and features of CoNLL-U are no running text.
+        # Lemmas and features of CoNLL-U are not running text.
         if is_conllu(tuple(lists), lists.get("1", ())):
             lists = {CONLLU_FORM: lists[CONLLU_FORM]}
         for name, items in lists.items():

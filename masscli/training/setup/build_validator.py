@@ -422,7 +422,7 @@ def _cross_use_tasks(
             if max(len(first_ids), len(second_ids)) <= longest:
                 fitting_first.append(first_ids)
                 fitting_second.append(second_ids)
-        # With a single line there is no other one to read.
+        # With a single line there is no other source to use.
         if len(fitting_first) > 1:
             tasks.append(CrossUseTask(pair, (fitting_first, fitting_second), framing))
     return tasks

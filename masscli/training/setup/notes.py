@@ -65,7 +65,7 @@ def note_kept_warmup(recipe: Recipe, stored: Recipe) -> list[str]:
     """
     kept = recipe.optim.warmup_updates
     fresh = default_warmup(recipe.train.max_update)
-    # A warm-up that the user chose is no surprise.
+    # A warm-up that the user chose needs no note.
     if kept != default_warmup(stored.train.max_update) or kept == fresh:
         return []
     return [

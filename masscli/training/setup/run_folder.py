@@ -209,7 +209,7 @@ def repair_links(
 
 def _is_changeable(key: str, recipe: Recipe) -> bool:
     """Return whether the setting with this dotted key may change freely when a run is continued."""
-    # A folder may move; what is in it has been compared by its fingerprint.
+    # A folder may have been moved; its contents have been compared by fingerprint.
     if key in [f"stream.{name}.data_dir" for name in recipe.stream]:
         return True
     section, _, _ = key.partition(".")

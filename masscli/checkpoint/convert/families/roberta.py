@@ -26,7 +26,7 @@ ROBERTA = replace(
         "output_biases.shared": "lm_head.bias",
     },
     output_weight="lm_head.decoder.weight",
-    # There is no prediction of the next sentence.
+    # There is no next sentence prediction.
     objective_head={},
     tied_bias={"lm_head.decoder.bias": "lm_head.bias"},
     full_class="RobertaForMaskedLM",
