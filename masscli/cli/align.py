@@ -1,10 +1,11 @@
 """Align the pieces of training pairs.
 
-DATA is a data folder with training pairs. OUTPUT gets a line for each of them, in the order of the folder,
-with links such as 0-0 1-2: the position of a source piece and that of the target piece which translates it,
-counted from 0 (the Pharaoh format). Links are those on which Model 1 agrees in both directions.
-`masscli finetune --guided-alignment` learns from such a file. It may also come from another aligner: --pieces
-writes what fast_align and eflomal read, so that lines and positions are the same.
+DATA is a data folder with training pairs. OUTPUT gets a line for each of them, in the order of the
+folder, with links such as 0-0 1-2: the position of a source piece and that of the target piece which
+translates it, counted from 0 (the Pharaoh format). A link is kept if IBM Model 1 finds it in both
+directions. `masscli finetune --guided-alignment` trains with such a file. The file may also come from
+another aligner: --pieces writes the input of fast_align and eflomal, so that lines and positions
+correspond.
 
 Examples:
   masscli align data-bin -s en -t de --output train.align

@@ -25,7 +25,7 @@ def run(
         int | None,
         typer.Option(
             "--last",
-            help="Average this many of the last checkpoints of each run (default: of each path one, of a run "
+            help="Average the last N checkpoints of each run (default: one checkpoint per path, of a run "
             "its best or else its last).",
             min=1,
         ),

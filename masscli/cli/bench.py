@@ -1,4 +1,4 @@
-"""Measure speed in comparison with other programs, and check a GPU.
+"""Measure speed against other programs, and check a GPU.
 
 Each figure is a median. Ratios are relative to a ceiling (a matrix product) and to peers measured in
 the same run, since the speed of machines differs and drifts. Hugging Face's models are included if the

@@ -1,11 +1,12 @@
 """Compare two models, or their outputs, line by line.
 
-OLD and NEW are runs or checkpoints, which translate the lines of --input one after the other, as `masscli
-generate` would, or files with their outputs. The report has the share of changed lines, the lines that lost
-most, speed and, with --ref, the scores of both with a test of the difference by paired bootstrap resampling.
+OLD and NEW are runs or checkpoints, which translate the lines of --input in turn, as `masscli generate`
+would, or files with their outputs. The report shows the share of changed lines, the lines that lost
+most, the speed and, with --ref, the scores of both and the significance of the difference by paired
+bootstrap resampling.
 
-The exit status is 3 if NEW is worse: if a metric is lower with a p-value below --alpha, or if more lines
-changed than --max-changed allows. So a pipeline can stop before a model is replaced.
+The exit status is 3 if NEW is worse: if a metric is lower with a p-value below --alpha, or if more
+lines changed than --max-changed allows. A pipeline can therefore stop before a model is replaced.
 
 Examples:
   masscli compare runs/deployed runs/candidate --input test.en --ref test.de
@@ -58,11 +59,11 @@ class CompareConfig:
     metric: Annotated[tuple[str, ...], Flags("-m")] = ("bleu", "chrf")
     """Metrics to compare over all lines; they need --ref."""
     worst: int = 5
-    """Number of lines to show whose chrF fell most; without --ref, of lines that changed most."""
+    """Number of lines to show: those whose chrF dropped most or, without --ref, that changed most."""
     alpha: float = 0.05
     """NEW is worse in a metric if the p-value of the difference is below this."""
     max_changed: float = 1.0
-    """Largest share of lines, from 0 to 1, that may change; beyond it NEW counts as worse."""
+    """Maximum share of changed lines, from 0 to 1; if more lines change, NEW counts as worse."""
     source_lang: Annotated[str | None, Flags("-s")] = None
     """Language of the input (default: that of the run, when it has one direction)."""
     target_lang: Annotated[str | None, Flags("-t")] = None
@@ -74,7 +75,7 @@ class CompareConfig:
     precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
     """Precision of both models; int8 uses 8-bit weights, only on a CPU."""
     format: Literal["text", "json"] = "text"
-    """Form of the report."""
+    """Output format of the report."""
 
     def __post_init__(self) -> None:
         check(
@@ -112,7 +113,10 @@ def run(
         ),
     ],
     new: Annotated[
-        Path, typer.Argument(metavar="NEW", help="What is to take its place.")
+        Path,
+        typer.Argument(
+            metavar="NEW", help="The run, checkpoint or file to compare with OLD."
+        ),
     ],
 ) -> None:
     """Compare the outputs of two models, print the report, and exit with 3 if the new model is worse.

@@ -1,10 +1,10 @@
-"""Turn a command line of another toolkit into one of masscli.
+"""Convert a command line of another toolkit to masscli.
 
-The programs are fairseq-preprocess, fairseq-train, fairseq-generate, fairseq-interactive, train.py of XLM and
-MASS, and Hugging Face's run_translation.py. Give the command line as one word in quotes; - reads it from
-standard input. Lines that end with a backslash, comments and variables of the shell may be in it. The command
-of masscli is printed on standard output, and what has no counterpart on standard error. Where defaults
-differ, those of the other program are written out.
+The programs are fairseq-preprocess, fairseq-train, fairseq-generate, fairseq-interactive, train.py of
+XLM and MASS, and Hugging Face's run_translation.py. Give the command line as one quoted argument; -
+reads it from standard input. It may contain line continuations (a backslash at the end), comments and
+shell variables. The masscli command is printed to standard output, and flags without an equivalent are
+listed on standard error. Where defaults differ, those of the other program are written out.
 
 Examples:
   masscli convert-command 'fairseq-train data-bin/ende --arch transformer --max-tokens 4096 --lr 5e-4'

@@ -1,10 +1,10 @@
-"""Write sample text in four languages, to try things out.
+"""Write sample text in four languages, to try masscli.
 
-Simple sentences in English, French, German and Romanian (en, fr, de, ro), drawn from short word lists. FOLDER
-gets 100 parallel pairs to train on (train.LANG), 100 to validate on (valid.LANG), 200 to test on (test.LANG),
-all four languages aligned line by line, and 3,500 lines of monolingual text for each language
-(mono.LANG.txt). No sentence is in two of the parts, and no line of one monolingual file translates a line of
-another. Existing files with other contents are not replaced.
+Simple sentences in English, French, German and Romanian (en, fr, de, ro), drawn from short word lists.
+FOLDER gets 100 parallel pairs to train on (train.LANG), 100 to validate on (valid.LANG), 200 to test on
+(test.LANG), all four languages aligned line by line, and 3,500 lines of monolingual text for each
+language (mono.LANG.txt). No sentence occurs in two of the files of a language, and no line of one
+monolingual file translates a line of another. Existing files with other contents are not replaced.
 
 Examples:
   masscli demo sample
@@ -31,7 +31,7 @@ def run(
         ),
     ],
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed that decides which sentences are drawn.")
+        int, typer.Option(min=0, help="Random seed for the choice of sentences.")
     ] = 1,
 ) -> None:
     """Write the sample files and name them on standard error."""

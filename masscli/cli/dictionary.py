@@ -1,17 +1,17 @@
 """Find words that mean the same, in pairs, text or a model.
 
-From pairs, words are aligned with Model 1 of Brown et al. (1993) in both directions. A pair of words is kept
-where each is the other's likeliest translation, or is surely one of them. A thousand lines are enough for the
-common words.
+From pairs, words are aligned with Model 1 of Brown et al. (1993) in both directions. A pair of words is
+kept if each is the most likely translation of the other, or if it is certain enough. A thousand lines
+are enough for the frequent words.
 
 From unaligned text, the word vectors of the two languages are mapped onto each other, starting with
-words that both spell alike (Artetxe et al. 2018). Words are kept that are each other's nearest. About
-half of the common words come out right where both texts are of one kind and not too small (captions). A
-warning tells when the texts are too different.
+words that are spelled alike in both (Artetxe et al. 2018). Pairs of mutual nearest neighbours are kept.
+About half of the frequent words are translated correctly if both texts are from one domain and not too
+small (captions). A warning says when the texts are too different.
 
-From a run, the token embeddings are compared, centred by language. A dictionary is only as good as what it is
-made of, so look at it. Each line is WORD, WORD and a score, the surest first; from text, where scores tell
-little, the commonest first.
+From a run, the token embeddings are compared, centred by language. A dictionary is only as good as its
+source, so look at the result. Each line is WORD, WORD and a score, the most certain pair first; from
+text, where scores mean little, the most frequent first.
 
 Examples:
   masscli dictionary data-bin --langs en,de --limit 1000 --output en-de.txt
@@ -62,15 +62,15 @@ class DictionaryConfig:
     output: Annotated[Path, Flags("-o")] = Path("dictionary.txt")
     """File for the dictionary."""
     min_count: int | None = None
-    """Leave out words that occur less often than this (default: 2 with pairs, else 5)."""
+    """Leave out words that occur less often than this (default: 2 with pairs, otherwise 5)."""
     limit: int | None = None
     """Read only this many pairs (default: 20000), or lines of each language (default: all)."""
     max_words: int | None = None
-    """Consider only this many words of each language, the commonest (default: 5000; all with pairs)."""
+    """Consider only this many words of each language, the most frequent (default: 5000; all with pairs)."""
     vectors: Path | None = None
     """From text: also write the word vectors, which are in one space, to VECTORS.LANG, for --init-vectors."""
     dim: int | None = None
-    """Width of these vectors, which is that of the model (default: 128)."""
+    """Width of these vectors, which must be that of the model (default: 128)."""
     data: Path | None = None
     """With a run: the data folder with both languages (default: the run's)."""
 
@@ -109,7 +109,7 @@ def run(
         Source | None,
         typer.Option(
             "--from",
-            help="What to make the dictionary of (default: the model of a run; the pairs of a data folder,"
+            help="What to make the dictionary from (default: the model of a run; the pairs of a data folder,"
             " or its text if it has no pairs).",
         ),
     ] = None,

@@ -1,7 +1,7 @@
 """Show what a bug report needs: versions, device, memory.
 
-The speeds are those of matrix products, measured now; `--precision auto` takes the faster arithmetic on a
-CPU. Memory and disk are what is free at this moment.
+The speeds are those of matrix products, measured now; `--precision auto` chooses the faster precision
+on a CPU. Memory and disk space are the amounts that are free at this moment.
 
 Examples:
   masscli doctor

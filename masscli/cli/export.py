@@ -1,17 +1,18 @@
 """Turn a run into files that other programs read.
 
-FOLDER is new. --to huggingface writes config.json, model.safetensors and the vocabulary. Models that have no
-class there are refused, and the setting that has no counterpart is named.
+FOLDER must be new. --to huggingface writes config.json, model.safetensors and the vocabulary. A model
+without an equivalent class is refused with an error that names the setting in question.
 
-Single stacks become BERT, DistilBERT, RoBERTa, XLM-R, CamemBERT, ALBERT, ELECTRA, GPT or GPT-2: models with
-the choices of a preset (--arch bert-base, distilbert-base, roberta-base, xlm-roberta-base, camembert-base,
-albert-base, electra-base, gpt, gpt2), of any width and depth. A fine-tuned head is exported with its labels
-where a class there has one like it: of classify and regress (with --head tanh for RoBERTa and --head gelu for
-ELECTRA, as in their papers), tag, extract (--qa-head linear), and choose (BERT, ALBERT).
+Single stacks become BERT, DistilBERT, RoBERTa, XLM-R, CamemBERT, ALBERT, ELECTRA, GPT or GPT-2: models
+with the settings of a preset (--arch bert-base, distilbert-base, roberta-base, xlm-roberta-base,
+camembert-base, albert-base, electra-base, gpt, gpt2), of any width and depth. A fine-tuned head is
+exported with its labels if Hugging Face has a class with such a head: classify and regress (with --head
+tanh for RoBERTa and --head gelu for ELECTRA, as in their papers), tag, extract (--qa-head linear), and
+choose (BERT, ALBERT).
 
-Translators, one direction for each folder, become Pegasus (pre-norm, --arch tiny to big), BART, mBART, M2M100
-or Marian, whichever computes exactly the same. A tokenizer is written only if its ids are equal on lines of
-the run's data. The search of --early-stop is written as generation settings.
+Translators, one direction per folder, become Pegasus (pre-norm, --arch tiny to big), BART, mBART,
+M2M100 or Marian, whichever computes exactly the same. A tokenizer is written only if it gives the same
+ids on lines of the run's data. The generation settings are those of --early-stop.
 
 --to ctranslate2 writes a translator for one direction (pip install 'masscli[ct2]'), in --precision fp32, fp16
 or int8. --to masscli writes a checkpoint without optimizer state, which every command accepts.
@@ -45,14 +46,14 @@ def run(
     ],
     to: Annotated[
         Literal["huggingface", "ctranslate2", "safetensors", "masscli"],
-        typer.Option("--to", help="What the folder is for."),
+        typer.Option("--to", help="Target format."),
     ] = "huggingface",
     family: Annotated[
         str | None,
         typer.Option(
             "--family",
             metavar="NAME",
-            help="Of a single stack with --to huggingface: bert, distilbert, roberta, xlm-roberta, "
+            help="For a single stack with --to huggingface: bert, distilbert, roberta, xlm-roberta, "
             "camembert, albert, electra, openai-gpt or gpt2 (default: the one for this kind of model).",
         ),
     ] = None,

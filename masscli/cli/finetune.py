@@ -1,7 +1,7 @@
 """Train a model for a task, usually from pre-trained weights.
 
 `--init-from` takes the weights of a run or checkpoint and nothing else. Running the same command again
-continues an existing run. The options of a task are listed by `masscli finetune --task NAME --help`.
+continues an existing run. `masscli finetune --task NAME --help` lists the options of a task.
 
 Examples:
   masscli finetune --task translate -s en -t de --init-from runs/mass --max-update 3000

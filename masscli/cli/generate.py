@@ -1,10 +1,10 @@
 """Turn text into text with a trained model.
 
-RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint; the default is the latest run
-under runs. Several, or a list with colons, decode together as an ensemble. A decoder alone (gpt, clm)
-continues each line as a prompt; an encoder alone writes if it was fine-tuned to (s2s, summarize, respond).
-Every line of input gives one line of output (or --nbest lines), in the same order; an empty line gives an
-empty line. A summary is printed on standard error.
+RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint; the default is the
+latest run under runs. Several runs, or a list separated by colons, decode together as an ensemble. A
+decoder-only model (gpt, clm) continues each line as a prompt; an encoder-only model generates if it was
+fine-tuned for that (s2s, summarize, respond). Every line of input gives one line of output (or --nbest
+lines), in the same order; an empty line gives an empty line. A summary is printed to standard error.
 
 Examples:
   masscli generate runs/ende -s en -t de --beam 5 < test.en > hyp.de

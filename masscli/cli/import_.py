@@ -2,21 +2,23 @@
 
 PATH is a file of XLM or MASS (.pth) or of fairseq (.pt), or a folder as Hugging Face distributes it.
 
-A file of XLM or MASS holds its dictionary; its BPE codes are given with --bpe-codes. The dictionaries of
-fairseq are separate files (--dict); its pieces come from SentencePiece (--spm-model), from BPE codes
-(--bpe-codes), from BERT's vocab.txt (--vocab-file) or from GPT-2's files (--encoder-json, --vocab-bpe), or
-text is cut at white space. No file says how its text was prepared: see --moses and --lowercase.
+A file of XLM or MASS contains its dictionary; give its BPE codes with --bpe-codes. The dictionaries of
+fairseq are separate files (--dict). Text is split into pieces by SentencePiece (--spm-model), BPE codes
+(--bpe-codes), BERT's vocab.txt (--vocab-file) or GPT-2's files (--encoder-json, --vocab-bpe), or
+otherwise at white space. These files do not say how the training text was preprocessed: see --moses and
+--lowercase.
 
-A folder holds config.json, model.safetensors and the vocabulary. The families are BERT, DistilBERT, RoBERTa,
-XLM-R, CamemBERT, ALBERT, ELECTRA, XLM, GPT and GPT-2, and as encoder-decoders BART, mBART, Marian (OPUS-MT),
-M2M100, NLLB and Pegasus. Ids are those of the published tokenizer; what only a tokenizer.json says is read
-with Hugging Face's tokenizers (pip install 'masscli[hf]').
-Weights that are missing are drawn at random and named; heads of tasks are left behind. --langs names the
-languages of a multilingual model that are to be used (en_XX or en), or the source and target of Marian.
+A folder contains config.json, model.safetensors and the vocabulary. The supported families are BERT,
+DistilBERT, RoBERTa, XLM-R, CamemBERT, ALBERT, ELECTRA, XLM, GPT and GPT-2, and as encoder-decoders
+BART, mBART, Marian (OPUS-MT), M2M100, NLLB and Pegasus. Ids are those of the published tokenizer; a
+tokenizer that only tokenizer.json describes is read with Hugging Face's tokenizers (pip install
+'masscli[hf]'). Missing weights are initialised at random and named; task heads are not imported.
+--langs names the languages of a multilingual model to use (en_XX or en), or the source and target of
+Marian.
 
-Nothing that is read can run code. The new run generates as its own program does by default. It has no
-training to continue: preprocess data with its vocabulary (--spm-model RUN), and start from its weights
-(--init-from RUN).
+No file that is read can run code. By default, the new run generates as the original program does. Its
+training cannot be continued: to train it further, preprocess data with its vocabulary (--spm-model RUN)
+and start a new run from its weights (--init-from RUN).
 
 Examples:
   masscli import mass_ende_1024.pth --bpe-codes codes_ende --moses --output runs/mass
@@ -50,11 +52,11 @@ class FolderOptions:
     """Options of a folder as Hugging Face distributes it."""
 
     langs: Annotated[tuple[str, ...], Flags("-l")] = ()
-    """The languages of its text (default: en), which take unused ids of the vocabulary; of a multilingual
-    model, those of its languages to use; of Marian, source and target."""
+    """The languages of its text (default: en), which get unused ids of the vocabulary; for a
+    multilingual model, the languages to use; for Marian, source and target."""
     pickle: bool = False
-    """If there is no model.safetensors, read pytorch_model.bin with PyTorch's loader for weights alone, which
-    makes tensors and refuses every other object."""
+    """If there is no model.safetensors, read pytorch_model.bin with PyTorch's weights-only loader,
+    which creates tensors and refuses all other objects."""
 
     def __post_init__(self) -> None:
         are_distinct = all(self.langs) and len(set(self.langs)) == len(self.langs)
@@ -81,12 +83,12 @@ class FileOptions:
     dict: tuple[str, ...] = ()
     """fairseq's dictionaries, such as en=dict.en.txt,de=dict.de.txt; or one for all languages."""
     spm_model: Path | None = None
-    """The SentencePiece model of its text. Of a translator's folder without a tokenizer: the run, or its
-    vocab.model, that the folder was exported from."""
+    """The SentencePiece model of its text. For an exported translator without a tokenizer: the run that
+    it was exported from, or its vocab.model."""
     bpe_codes: Path | None = None
     """Merges of fastBPE or subword-nmt."""
     vocab_file: Path | None = None
-    """BERT's vocab.txt, of MASS for summarization."""
+    """BERT's vocab.txt, for MASS-summarization."""
     encoder_json: Path | None = None
     """Pieces of GPT-2's BPE."""
     vocab_bpe: Path | None = None
@@ -96,11 +98,11 @@ class FileOptions:
     heads: int | None = None
     """Attention heads of a file without options."""
     moses: bool = False
-    """Its text was tokenized by Moses' rules, which masscli then does."""
+    """Its text was tokenized by Moses' rules; masscli then does the same."""
     lowercase: bool = False
-    """Its text was lower-cased, which masscli then does."""
+    """Its text was lower-cased; masscli then does the same."""
     bos: bool = False
-    """Of fairseq's BART that was fine-tuned on pairs: begin sources and outputs with <s>, as BARTHubInterface
+    """For fairseq's BART fine-tuned on pairs: start sources and outputs with <s>, as BARTHubInterface
     does; fairseq-generate does not."""
 
 

@@ -34,8 +34,8 @@ def run(
         bool,
         typer.Option(
             "--retrieval",
-            help="Show how many sentences of a run's validation pairs find their translation by mean encoder "
-            "states (precision at 1).",
+            help="Show how many sentences of a run's validation pairs retrieve their translation by mean "
+            "encoder states (precision at 1).",
         ),
     ] = False,
     data: Annotated[

@@ -1,9 +1,9 @@
-"""Translate what is typed, line by line and at once.
+"""Translate lines as they are typed.
 
-RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint; several decode together as an
-ensemble. Each line of standard input, from a terminal or a pipe, is answered at once with one line (or
---nbest lines); an empty line gives an empty line. An end of file (Ctrl-D) ends the command. For files,
-`masscli generate` is faster, since it translates many lines together.
+RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint; several decode together
+as an ensemble. Each line of standard input, from a terminal or a pipe, is answered immediately with one
+line (or --nbest lines); an empty line gives an empty line. End of file (Ctrl-D) ends the command. For
+files, `masscli generate` is faster, since it translates many lines together.
 
 Examples:
   masscli interactive runs/ende

@@ -1,7 +1,7 @@
 """Join the parts that preprocess --part encoded.
 
-The parts may have been encoded on different machines, with the same command but for --part and --destdir. The
-result has the same bytes as that of a single masscli preprocess.
+The parts may have been encoded on different machines, with commands that differ only in --part and
+--destdir. The result is byte for byte that of a single masscli preprocess.
 
 Examples:
   masscli preprocess --mono en=web.gz --spm-model vocab.model --part 1/2 --destdir parts/1

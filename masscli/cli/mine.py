@@ -1,12 +1,12 @@
-"""Find translations of each other in two monolingual files.
+"""Find translation pairs in two monolingual files.
 
 A sentence is represented by the mean of its encoder states, minus the mean of its language. Pairs are
 scored by their margin: the cosine divided by the mean cosine of both sentences with their nearest
 neighbours (Artetxe and Schwenk 2019). The result has a line for each pair, best first: margin, source
 and target, separated by tabs.
 
-`masscli inspect RUN --retrieval` says how well the encoder of a run aligns the two languages. Every sentence
-is compared with every other.
+`masscli inspect RUN --retrieval` shows how well the encoder of a run aligns the two languages. Every
+source sentence is compared with every target sentence.
 
 Examples:
   masscli mine runs/mass --input-source news.en --input-target news.de -s en -t de > mined.tsv

@@ -1,8 +1,8 @@
 """Predict labels, numbers, tags, choices or answers.
 
-RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint. The input is of the kind the
-task was trained on, with or without labels; every example gives one prediction, in the same order. What was
-cut or left out is summed up on stderr.
+RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint. The input has the
+format that the task was trained on, with or without labels; every example gives one prediction, in the
+same order. A summary on standard error says what was truncated or left out.
 
 Examples:
   masscli predict runs/sst2 --input test.tsv > labels.txt

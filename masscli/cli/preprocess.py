@@ -1,9 +1,9 @@
 """Turn text into binarised shards and a vocabulary.
 
-Reads aligned files PREFIX.LANG and monolingual files (plain, .gz, .xz or .zst; UTF-8, one sentence per line),
-trains a joint SentencePiece BPE on the training text, and writes a data folder. Lines that are dropped from
-training are counted and listed in DESTDIR/dropped.tsv; validation and test sets are kept whole. When a run is
-killed, the same command resumes it.
+Reads aligned files PREFIX.LANG and monolingual files (plain, .gz, .xz or .zst; UTF-8, one sentence per
+line), trains a joint SentencePiece BPE on the training text, and writes a data folder. Lines that are
+dropped from training are counted and listed in DESTDIR/dropped.tsv; validation and test sets are kept
+complete. If the command is killed, repeat it to resume.
 
 Examples:
   masscli preprocess --langs en,de --trainpref m30k/train --validpref m30k/valid --testpref m30k/test2016

@@ -1,8 +1,8 @@
 """Train a model on monolingual text: MASS and its relatives.
 
-The run goes to runs/OBJECTIVE (--save-dir). Running the same command again continues it, bit for bit. The
-options of an objective are listed by `masscli pretrain --objective NAME --help`. Under torchrun each process
-takes its share of each update: `torchrun --nproc-per-node 4 -m masscli pretrain ...`.
+The run is written to runs/OBJECTIVE (--save-dir). Running the same command again continues it, bit for
+bit. `masscli pretrain --objective NAME --help` lists the options of an objective. Under torchrun, each
+process takes its share of each update: `torchrun --nproc-per-node 4 -m masscli pretrain ...`.
 
 Examples:
   masscli pretrain --objective mass --k 0.5

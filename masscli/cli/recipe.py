@@ -2,13 +2,13 @@
 
 list: the recipes that are installed with masscli, with their titles.
 
-show: a recipe by its name: its description and its scripts. Or a TOML file or a run: all its settings, with
-those that it leaves to the default marked.
+show: the description and the scripts of a recipe; or, for a TOML file or a run, all its settings, with
+defaults marked.
 
-run: the scripts of a recipe, or of a folder that you copied one into. What is finished is not done again, so
-the same command continues a run that was stopped.
+run: the scripts of a recipe, or of your copy of its folder. Finished steps are skipped, so the same
+command continues a recipe that was stopped.
 
-check: whether TOML files can be read as settings for --config; every mistake is named.
+check: whether TOML files are valid settings for --config; every error is reported.
 
 diff: the settings in which two TOML files or runs differ.
 

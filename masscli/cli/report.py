@@ -1,16 +1,16 @@
-"""Summarise scores over seeds, or what runs cost.
+"""Summarise scores over seeds, or the cost of runs.
 
-Of a file that `masscli score --append` has written: scores with equal tags, the tag `seed` aside, form a
-row: mean ± standard deviation and the number of runs, as a Markdown table on standard output. With
---baseline, each cell also shows the difference to the row that has the tags of the baseline and is equal in
-the others, and the p-value of a paired t-test over common seeds.
+For a file written by `masscli score --append`: a Markdown table on standard output, with a row for all
+scores that have the same tags except `seed`: mean ± standard deviation and the number of runs. With
+--baseline, each cell also shows the difference from the row that has the tags of the baseline and
+otherwise the same tags, and the p-value of a paired t-test over common seeds.
 
-Of folders of runs: a row for each run with its updates, minutes, speed (medians over its log) and peak
-memory. --metric adds metrics of the best checkpoint, as validation measured them, and --curve a metric at
-every validation. --append adds the metrics to a log of scores.
+For folders of runs: a row for each run with its updates, minutes, speed (medians over its log) and peak
+memory. --metric adds validation metrics of the best checkpoint, and --curve shows a metric at every
+validation. --append adds the metrics to a log of scores.
 
-With --html, either becomes a page as well: curves, alarms of back-translation, sample outputs at each
-validation and settings that differ, in one file without scripts that any browser shows.
+With --html, either is also written as a page: curves, warnings of back-translation, sample outputs at
+each validation and settings that differ, in one file without scripts for any browser.
 
 Examples:
   masscli score hyp.de --ref test.de --append scores.jsonl --tag method=mass --tag seed=1
@@ -49,14 +49,14 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="TAG=VALUE",
-            help="Scores: tag of the rows that the others are compared with. Repeatable.",
+            help="Scores: tag of the rows to compare the others with. Repeatable.",
         ),
     ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Scores: also draw them (svg, png or pdf) over --x; needs masscli[plot].",
+            help="Scores: also plot them (svg, png or pdf) over --x; needs masscli[plot].",
         ),
     ] = None,
     x: Annotated[
@@ -74,7 +74,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Runs: metric (loss, ...) of the best checkpoint, or else last validation. Repeatable.",
+            help="Runs: metric (loss, ...) of the best checkpoint, else of the last validation. Repeatable.",
         ),
     ] = None,
     curve: Annotated[

@@ -1,17 +1,17 @@
 """Compare text, labels, tags or answers with references.
 
-HYP is detokenised text, one hypothesis a line (- is standard input); --ref is text of as many lines, and may
-be repeated. Each score is printed with its signature: two scores can be compared only where these agree.
-Lines that look wrong are pointed out on stderr.
+HYP is detokenised text, one hypothesis per line (- is standard input); --ref is text with the same
+number of lines, and may be repeated. Each score is printed with its signature: two scores are
+comparable only if their signatures agree. Warnings on standard error point out lines that look wrong.
 
-References may be a column of a table, of JSONL or of CoNLL lines (--column), and hypotheses whatever `masscli
-predict` writes.
+References may be a column of a table, of JSONL or of CoNLL lines (--column), and hypotheses any output
+of `masscli predict`.
 
 With several HYP and --paired, each is compared with the first by paired bootstrap resampling.
 
-With --gen-subset, HYP are runs, and no references are needed: everything that validation measures of a run is
-measured on that split of its data, such as losses, BLEU and accuracy. With --context-window, it is the
-perplexity of a gpt run over running text, in windows that overlap by so many tokens.
+With --gen-subset, HYP are runs, and no references are needed: everything that validation measures, such
+as losses, BLEU and accuracy, is measured on that split of the run's data. With --context-window, the
+perplexity of a gpt run on running text is measured, in windows that overlap by so many tokens.
 
 Examples:
   masscli score hyp.de --ref test.de --metric bleu,chrf
@@ -101,7 +101,10 @@ def run(
     ref: Annotated[
         list[Path] | None,
         typer.Option(
-            "--ref", "-r", metavar="FILE", help="Reference; repeatable, or with commas."
+            "--ref",
+            "-r",
+            metavar="FILE",
+            help="Reference; repeatable, or separated by commas.",
         ),
     ] = None,
     src: Annotated[
@@ -109,7 +112,7 @@ def run(
         typer.Option(
             "--src",
             metavar="FILE",
-            help="Source text, a line for each hypothesis; only to notice copies of it.",
+            help="Source text, one line per hypothesis; only used to detect copies of it.",
         ),
     ] = None,
     append: Annotated[

@@ -1,9 +1,10 @@
 """Answer translation requests over HTTP, and show a web page.
 
-Each RUN is a run or a checkpoint that was trained to generate text; several are offered side by side. The
-interface is that of LibreTranslate: POST /translate, GET /languages; and GET /models, /health and /metrics.
-The web page is at /. SIGHUP reads the models again, SIGTERM or Ctrl-C ends the server when what has arrived
-is answered. This needs the extra `serve`: pip install 'masscli[serve]'.
+Each RUN is a run or a checkpoint that was trained to generate text; a request chooses one by name. The
+API is compatible with LibreTranslate: POST /translate, GET /languages; in addition, GET /models,
+/health and /metrics. The web page is at /. SIGHUP reloads the models; SIGTERM or Ctrl-C ends the server
+after it has answered the requests that have arrived. This needs the extra `serve`: pip install
+'masscli[serve]'.
 
 Examples:
   masscli serve runs/ende
@@ -33,9 +34,7 @@ def run(
     given: Annotated[dict[str, Any], GivenSearch],
     paths: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="RUN", help="Runs or checkpoints, offered side by side."
-        ),
+        typer.Argument(metavar="RUN", help="Runs or checkpoints to offer."),
     ],
 ) -> None:
     """Serve models over HTTP until the process is told to stop."""

@@ -54,7 +54,9 @@ def run(
     ] = Path("shortlist.txt"),
     per_piece: Annotated[
         int,
-        typer.Option("--per-piece", help="Maximum number of candidates of a source piece.", min=1),
+        typer.Option(
+            "--per-piece", help="Maximum number of candidates of a source piece.", min=1
+        ),
     ] = 100,
     frequent: Annotated[
         int,

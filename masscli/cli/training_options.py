@@ -183,14 +183,14 @@ class TrainingOptions(OptionGroup):
         yield parameter("set", Annotated[list[str] | None, set_])
         no_verify = typer.Option(
             "--no-verify",
-            help="Do not compare checksums of the data folder. They are compared once, and again if a file"
+            help="Do not verify checksums of the data folder. They are verified once, and again if a file"
             " changes.",
         )
         yield parameter("no_verify", Annotated[bool, no_verify], default=False)
         accept_changes = typer.Option(
             "--accept-changes",
-            help="Continue the run although its learning rate, schedule, dropout or batch size (--max-tokens,"
-            " --batch-size, --update-freq) is another one now.",
+            help="Continue the run even if its learning rate, schedule, dropout or batch size (--max-tokens,"
+            " --batch-size, --update-freq) has changed.",
         )
         yield parameter(
             "accept_changes", Annotated[bool, accept_changes], default=False

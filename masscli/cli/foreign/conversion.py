@@ -1,4 +1,4 @@
-"""Turn a command line of another toolkit into one of masscli."""
+"""Convert a command line of another toolkit to masscli."""
 
 from __future__ import annotations
 
