@@ -1,1 +1,1 @@
-"""The networks, which see ids and vectors, but never text."""
+"""The networks, which operate on ids and vectors, but never on text."""

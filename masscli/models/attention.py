@@ -26,8 +26,8 @@ from masscli.models.linear import Linear
 from masscli.models.short_attention import short_attention
 
 SHORT = 256
-"""Most keys for which attention of whole texts on a CPU goes to `short_attention`; up to this number it is
-faster than PyTorch's fused kernel."""
+"""Maximum number of keys for which attention of whole texts on a CPU uses `short_attention`; up to this
+number it is faster than PyTorch's fused kernel."""
 
 
 class SelfAttention(nn.Module):
@@ -50,7 +50,8 @@ class SelfAttention(nn.Module):
         `mask` is added to the attention scores, and broadcastable to (B, H, T, T); None hides nothing.
         """
         p = self.attention_dropout if self.training else 0.0
-        # The projection is passed on as it is, so that no view or copy of it is made outside that function.
+        # The projection is passed on unchanged, so that no view or copy of it is made outside that
+        # function.
         attention = _projected_attention(x, x)
         if attention is not None:
             return self._project_out(attention(self.qkv(x), None, self.heads, mask, p))
@@ -117,7 +118,8 @@ class CrossAttention(nn.Module):
         self.q = Linear(dim, dim)
         # Keys and values read other states than queries, so only these two can share a product.
         self.kv = Linear(dim, 2 * dim)
-        # The prefix is needed because a language may be called like a method of ModuleDict, as "to" is.
+        # The prefix is needed because the code of a language may be the name of a ModuleDict method,
+        # such as "to".
         self.outputs = [f"language_{name}" for name in languages] or ["shared"]
         self.out = nn.ModuleDict({name: Linear(dim, dim) for name in self.outputs})
 

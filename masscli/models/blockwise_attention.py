@@ -20,14 +20,14 @@ from masscli.models.dropout import draw_kept
 from masscli.models.short_attention import copy_for_products, split_projections
 
 MIN_KEYS = 64
-"""Fewest keys for which this is faster than `masscli.models.short_attention`: twice the 32 bf16 numbers of an
-AVX-512 register, since what is left over at the end of a row is not vectorized."""
+"""Minimum number of keys for which this is faster than `masscli.models.short_attention`: twice the 32
+bf16 numbers of an AVX-512 register, since the remainder at the end of a row is not vectorized."""
 MAX_KEYS = 2048
-"""Most keys: the scores of one head of such a text are 8 MiB."""
+"""Maximum number of keys: the scores of one head of such a text take 8 MiB."""
 MAX_KEPT = 256
-"""Most keys for which the backward pass finds the attention weights in memory."""
+"""Maximum number of keys for which the attention weights are kept for the backward pass."""
 BLOCK_NUMBERS = 2**20
-"""How many scores a block has, at most, unless a single head has more: 2 MiB."""
+"""Maximum number of scores in a block, unless a single head has more: 2 MiB."""
 
 Block = tuple[slice, slice]
 """Which rows and which heads."""
@@ -72,7 +72,7 @@ class _BlockwiseAttention(torch.autograd.Function):
         shape = torch.Size((rows, heads, queries, k.shape[2]))
         if mask is not None:
             mask = mask.to(fused.dtype)
-        # Weights that the backward pass is to find are written where they are kept.
+        # Weights that are needed in the backward pass are written directly to the saved buffer.
         weights = None
         if shape[3] <= MAX_KEPT:
             weights = fused.new_empty(shape)
@@ -179,8 +179,8 @@ def _backward_to_scores(
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of the values (g, L, K) and of the scores (g, T, L) of a block.
 
-    `grad_mixed_gTK` is the gradient of the block's output. `kept_gTL` says by 0 and 1 what dropout keeps of
-    the weights, and `scale` by what it multiplies that; they are None and 1 without dropout.
+    `grad_mixed_gTK` is the gradient of the block's output. `kept_gTL` is the dropout mask of zeros and
+    ones, and `scale` the factor on the kept weights; they are None and 1 without dropout.
     """
     dropped_gTL = weights_gTL
     if kept_gTL is not None:

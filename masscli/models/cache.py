@@ -1,13 +1,13 @@
-"""The incremental state of decoding: keys and values of all that was read and written, outside the modules.
+"""The incremental state of decoding: keys and values of all source and output tokens, outside the modules.
 
 Shapes: S sentences, W rows (beams) per sentence, H heads, L source tokens, C steps of capacity, K head size.
 
-Self-attention keys are not moved when beams are reordered. A sentence keeps the keys of all its rows, W slots
-for each step, and `ancestor_mask` says which slots belong to the history of each row. Reordering is then a
-gather of a small bit matrix, and the attention products have W query rows instead of one. Since beams soon
-have most of their histories in common, many slots are in no history any more; every few steps these are
-dropped, so that attention reads little more than one history. Cross-attention keys are computed once per
-source.
+Self-attention keys are not moved when beams are reordered. A sentence keeps the keys of all its rows, W
+slots for each step, and `ancestor_mask` says which slots belong to the history of each row. Reordering
+is then a gather of a small bit matrix, and the attention products have W query rows instead of one.
+Since beams soon share most of their histories, many slots no longer belong to any history; every few
+steps these are dropped, so that attention reads little more than one history. Cross-attention keys are
+computed once per source.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 
 STEPS_OF_GROWTH = 16
-"""How many decoding steps a cache has room for before the first one, and how many more whenever it is
-full."""
+"""Number of decoding steps for which a cache has room at first, and by which it grows when it is full."""
 STEPS_BETWEEN_COMPACTIONS = 4
-"""After how many decoding steps a cache looks for slots that no row needs any more."""
+"""Number of decoding steps after which a cache looks for slots that no row needs any more."""
 
 
 @dataclass(slots=True)
@@ -61,7 +60,7 @@ class LayerCache:
     def keep_slots(self, slots: Tensor) -> None:
         """Move the slots with these indices, n for each sentence (S, n), to the front, in this order.
 
-        What was in the slots from n on is lost.
+        The contents of the slots from n on are lost.
         """
         sentences, heads, capacity, size = self.keys.shape
         first_slots = torch.arange(sentences * heads, device=slots.device) * capacity
@@ -154,7 +153,7 @@ class Cache:
         self.ancestor_mask = self.ancestor_mask.flatten(0, 1)[parents].view_as(
             self.ancestor_mask
         )
-        # Before the first step a prompt has its slots to itself.
+        # Before the first step there are no slots besides those of the prompt.
         if self.length > 0 and self.length % STEPS_BETWEEN_COMPACTIONS == 0:
             self._compact()
 
@@ -179,7 +178,7 @@ class Cache:
     def widen(self, width: int) -> None:
         """Expand the single row that each sentence has had so far to `width` rows (beams)."""
         assert self.width == 1
-        # What the one row has read is like a prompt to those that follow.
+        # The history of the single row becomes the prompt of the new rows.
         self.prompt_slots = self.ancestor_mask.shape[2]
         self.ancestor_mask = self.ancestor_mask.repeat(1, width, 1)
         self.width = width

@@ -1,7 +1,7 @@
 """The options of the model: its sizes, its variants and its dropout.
 
-A field's type, default and sentence are its flag and its key in a TOML file. Nothing heavy is imported here,
-so that help answers quickly.
+Each field defines a flag and a TOML key with its type, default and help text. This module imports
+nothing heavy, so that --help is fast.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _DECODER_FIELDS = {
 value."""
 
 MAX_WIDTH = 2**17
-"""The widest vector of a model; of published models, few exceed a tenth of it."""
+"""Maximum width of a model; few published models exceed a tenth of it."""
 MAX_POSITIONS = 2**20
-"""The longest sequence of a model, in tokens."""
+"""Maximum sequence length of a model, in tokens."""
 MAX_LAYERS = 4096
-"""The most layers of a stack."""
+"""Maximum number of layers of a stack."""
 
 
 @config

@@ -1,9 +1,9 @@
-"""Dropout whose masks are cheap to draw on a CPU.
+"""Dropout with masks that are fast to sample on a CPU.
 
-PyTorch draws a CPU mask one Bernoulli variable at a time, at about 10 ns each. A random byte costs a tenth of
-that, and comparing it with a threshold is one vector instruction. The keep probability is then a multiple of
-1/256, and the scale is its exact inverse, so the expectation is untouched: p = 0.1 becomes 26/256 = 0.1016,
-and the smallest p is 1/256. On a GPU the built-in kernel is used.
+PyTorch draws a CPU mask one Bernoulli variable at a time, at about 10 ns each. A random byte costs a
+tenth of that, and comparing it with a threshold is one vector instruction. The keep probability is then
+a multiple of 1/256, and the scale is its exact inverse, so the expectation is unchanged: p = 0.1
+becomes 26/256 = 0.1016, and the smallest p is 1/256. On a GPU the built-in kernel is used.
 
 Masks come from torch's generator of the device, so seeding that generator seeds them.
 """
@@ -15,16 +15,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LEVELS = 256
-"""How many values a random byte has."""
+"""Number of values of a random byte."""
 INT64_MIN = -(2**63)
-"""The smallest number of 64 bits."""
+"""The smallest 64-bit integer."""
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """Return `x` with each element zeroed with probability `p`, and the others scaled by 1 / (1 - p).
 
-    `x` has any shape. It is returned as it is where `training` is false or `p` is 0. On a CPU, `p` is rounded
-    to a multiple of 1/256.
+    `x` has any shape. It is returned unchanged if `training` is false or `p` is 0. On a CPU, `p` is
+    rounded to a multiple of 1/256.
     """
     if p == 0.0 or not training:
         return x

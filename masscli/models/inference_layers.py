@@ -1,8 +1,8 @@
-"""Replaces the layers of a model by faster ones for inference, which can neither be trained nor saved.
+"""Replace the layers of a model by faster ones for inference, which can neither be trained nor saved.
 
-A search makes many small steps, in which Python takes as long as the products. Layers for inference
-therefore look up their weights as plain attributes, and not among parameters and buffers, and a call of them
-is a call of `forward` without the hooks of `nn.Module`.
+A search makes many small steps, in which Python overhead takes as long as the matrix products.
+Inference layers therefore keep their weights as plain attributes instead of parameters and buffers, and
+calling them calls `forward` without the hooks of `nn.Module`.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class InferenceNorm(nn.Module):
 
 MakeLinear = Callable[[Tensor, Tensor | None], nn.Module | None]
 """The type of a function that makes a linear layer for inference of a weight (out, in) and a bias (out,), or
-None for no bias. The layer maps (..., in) to (..., out). The result is None where the layer that there is had
-better stay."""
+None for no bias. The layer maps (..., in) to (..., out). The result is None if the existing layer
+should be kept."""
 
 
 def replace_layers(model: Transformer, make_linear: MakeLinear) -> Transformer:
     """Replace the linear layers and layer norms of a model, in place, and return the model.
 
-    `make_linear` makes the new linear layers. Output layers are replaced, too, but where the token embeddings
-    are their weights, these are still read as they are.
+    `make_linear` makes the new linear layers. Output layers are replaced, too; token embeddings that
+    are tied to them are still used for the input.
     """
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
@@ -63,7 +63,7 @@ def replace_layers(model: Transformer, make_linear: MakeLinear) -> Transformer:
 
 
 def _for_inference(layer: nn.Module, make_linear: MakeLinear) -> nn.Module | None:
-    """Return what is to replace a layer of a model, or None if the layer is to stay."""
+    """Return the replacement of a layer, or None if the layer is to be kept."""
     if isinstance(layer, LayerNorm):
         return InferenceNorm(layer)
     if isinstance(layer, Linear):

@@ -1,4 +1,4 @@
-"""How a new model's weights are drawn, in the ways of the code bases whose methods masscli reproduces.
+"""Random initial weights of a model, as in the code bases whose methods masscli reproduces.
 
 The kinds are those of `ModelConfig.init`; D is the width of the model:
 
@@ -28,7 +28,8 @@ def draw_module_weights(model: nn.Module, kind: str, dim: int) -> None:
     `kind` is a value of `ModelConfig.init`, and `dim` the width of the model. Parameters that belong to no
     such layer stay as they are.
     """
-    # Random numbers are consumed in the order of modules(), so that order belongs to the result of a seed.
+    # Random numbers are consumed in the order of modules(), so the result of a seed depends on that
+    # order.
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             draw_embedding(module.weight, kind, dim)
@@ -55,7 +56,7 @@ def draw_embedding(weight: Tensor, kind: str, dim: int) -> None:
     `kind` is a value of `ModelConfig.init`: the standard deviation is 0.02 for bert, truncated and electra,
     else dim^-1/2, where `dim` is the width of the model.
     """
-    # fairseq and XLM scale by the width of the model, also where embeddings are narrower.
+    # fairseq and XLM scale by the width of the model, even if embeddings are narrower.
     std = dim**-0.5
     if kind in ("bert", "truncated", "electra"):
         std = BERT_STD

@@ -1,4 +1,4 @@
-"""What a stack reads: token embeddings plus positions, languages and segments.
+"""The input of a stack: token embeddings plus positions, languages and segments.
 
 Shapes: B rows, L tokens, E embedding width, V vocabulary size.
 """
@@ -64,7 +64,7 @@ class InputEmbedding(nn.Module):
             x = x + self._positions(tokens, offset)
         if self.languages is not None and tokens.language is not None:
             language = tokens.language
-            # There is one language for each row, or for each token where a row holds two languages.
+            # There is one language for each row, or for each token if a row contains two languages.
             if language.dim() == 1:
                 language = language[:, None]
             x = x + self.languages(language)
@@ -88,7 +88,7 @@ class InputEmbedding(nn.Module):
             weight: Tensor = self.positions.weight
         else:
             weight = self.get_buffer("sinusoids")
-        # Positions are given where they are not 0, 1, ...: fragments of MASS, copies of UniLMv2, prompts.
+        # Positions are given if they are not 0, 1, ...: fragments of MASS, copies of UniLMv2, prompts.
         if tokens.positions is not None:
             return F.embedding(tokens.positions + self.position_offset, weight)
         first = self.position_offset + offset

@@ -81,8 +81,8 @@ def product(
     unsigned 8-bit numbers, of which `zero_point` means zero.
     """
     largest = x.abs().amax(-1, keepdim=True)
-    # A row of zeros becomes NaN here, which the kernel rounds to some 8-bit number or other; its product is
-    # then multiplied by the largest value, 0.
+    # A row of zeros becomes NaN here, which the kernel rounds to an arbitrary 8-bit number; its product
+    # is then multiplied by the largest value, 0.
     scaled: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
         x / largest, step, zero_point, packed
     )
@@ -93,10 +93,10 @@ def product(
 
 @functools.cache
 def fast_product() -> Callable[..., Tensor]:
-    """Return `product`, compiled by TorchScript where that is to be had: it computes the same, bit by bit.
+    """Return `product`, compiled by TorchScript if that is available, with bit for bit the same results.
 
-    To hand packed weights from Python to their kernel takes as long as multiplying a few rows with them;
-    compiled code hands them on for nothing.
+    Passing packed weights from Python to their kernel takes as long as multiplying a few rows by them;
+    compiled code avoids this overhead.
     """
     # PyTorch does not support TorchScript in newer versions of Python.
     if sys.version_info >= (3, 14):

@@ -1,7 +1,7 @@
 """The dense layer, non-linearity and layer norm before the output weights of BERT and its relatives.
 
 The output weights (the token embeddings) and the free bias of each token belong to the model, or to an
-objective whose network is thrown away after training.
+objective whose network is discarded after training.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ scales these. The kernels of softmax and products keep their sums in fp32.
 
     nll = - sum log p[label],   log Z = z[label] - log p[label]
 
-A probability that is too small for the dtype of the logits would be rounded to nothing. Rows whose label has
-such a probability are rare; their logits are computed again, and their softmax in fp32.
+A probability that is too small for the dtype of the logits would be rounded to zero. Rows whose label
+has such a probability are rare; their logits are computed again, and their softmax in fp32.
 
 Label smoothing is that of Szegedy et al. (2016, section 7): the target distribution is (1 - eps) on the label
 plus eps / V on every token. What it adds is linear in the logits, sum_v z_v = h . sum_v w_v, and so is its
@@ -29,13 +29,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CHUNK_BYTES = 2**24
-"""How many bytes of logits are held at a time on a CPU: 16 MiB, which stay in the processor's cache. Smaller
+"""Bytes of logits in memory at a time on a CPU: 16 MiB, which fit into the processor's cache. Smaller
 chunks would be slower, since each adds a product to the gradient of all weights."""
 GPU_CHUNKS = 4
-"""How many times CHUNK_BYTES of logits are held at a time on a GPU."""
+"""Multiple of CHUNK_BYTES of logits in memory at a time on a GPU."""
 CAST_NUMBERS = 2**18
-"""How many numbers of a bf16 product are added to an fp32 sum at a time on a CPU: their fp32 copies, 1 MiB,
-stay in the processor's cache."""
+"""Number of elements of a bf16 product that are added to an fp32 sum at a time on a CPU: their fp32
+copies, 1 MiB, fit into the processor's cache."""
 
 
 def linear_cross_entropy(
@@ -51,7 +51,7 @@ def linear_cross_entropy(
     D) transposed, plus `bias` (V,). Only the first result carries a gradient; the second is for reports. Only
     one backward pass is possible, since it scales the gradient in place.
     """
-    # The gradient is computed in the forward pass, so evaluation must say that it needs none.
+    # The gradient is computed in the forward pass, so the forward pass must know whether it is needed.
     needs_gradient = torch.is_grad_enabled() and (
         hidden.requires_grad or weight.requires_grad
     )
@@ -74,7 +74,7 @@ class _Gradients:
         self.bias: Tensor | None = None
         if bias is not None:
             self.bias = torch.zeros_like(bias, dtype=torch.float32)
-        # The product of one chunk. That of fp32 matrices needs none: its kernel adds it to the sum.
+        # A buffer for the product of one chunk. fp32 matrices need none: their kernel adds to the sum.
         self.product: Tensor | None = None
         if hidden.dtype != torch.float32:
             self.product = torch.empty_like(weight, dtype=hidden.dtype)

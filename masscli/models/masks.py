@@ -1,4 +1,4 @@
-"""Attention masks, built on the device from lengths, steps and documents, so that nothing dense is shipped.
+"""Attention masks, built on the device from lengths, steps and documents instead of being transferred.
 
 Masks are additive, in float32, and broadcastable to (B, H, T, L).
 
@@ -22,8 +22,8 @@ from torch import Tensor
 from masscli.data.batches.batch import Tokens
 
 MASKED_SCORE = -1e30
-"""What is added to the attention score of a hidden key; it is finite, so that a softmax over hidden keys
-alone is not NaN."""
+"""Value added to the attention score of a hidden key; it is finite, so that a softmax over only hidden
+keys is not NaN."""
 
 
 def self_attention_mask(tokens: Tokens) -> Tensor | None:
@@ -78,8 +78,8 @@ def cross_attention_mask(tokens: Tokens) -> Tensor | None:
 def causal_mask(tokens: Tokens) -> Tensor:
     """Return the additive mask (1 or B, 1, T, T) that lets each token attend to itself and to earlier ones.
 
-    With packed documents, only tokens of the same document are visible. Padding needs no mask of its own: it
-    comes after the last real token, where no real token looks.
+    With packed documents, only tokens of the same document are visible. Padding needs no mask: it comes
+    after the last real token, where no real token attends.
     """
     length = tokens.ids.shape[1]
     visible = torch.ones(

@@ -39,7 +39,7 @@ class OutputSubset:
         self.layer: nn.Module | None = None
         if model.make_linear is not None:
             self.layer = model.make_linear(weight, bias)
-        # What the model does not predict has no probability.
+        # Ids that the model does not predict have probability 0.
         self.allowed = candidates.allowed & is_predicted
 
     def __call__(self, hidden: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Linear layers with packed weights, for inference on a CPU.
 
-A kernel for matrix products first brings its weights into a layout of its own. A search multiplies a few rows
-with the same weights at every step, so to do this once, and not in each product, saves up to half of the
-time. The kernels are those of oneDNN. As with plain products, the last bit of a result may depend on how many
-rows there are.
+A kernel for matrix products first converts its weights to an internal layout. A search multiplies a few
+rows by the same weights at every step, so doing this once instead of in each product saves up to half
+of the time. The kernels are those of oneDNN. As with plain products, the last bit of a result may
+depend on how many rows there are.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from masscli.models.inference_layers import replace_layers
 from masscli.models.transformer import Transformer
 
 SMALLEST_FP32 = 256 * 256
-"""The fewest numbers of an fp32 weight that is packed. Products with smaller ones do not make up for the 12
-microseconds that a product with packed weights takes longer to begin."""
+"""Minimum number of elements of an fp32 weight that is packed. With smaller ones, the gain does not
+make up for the additional 12 microseconds of start-up time of a product with packed weights."""
 
 
 class PackedLinear(nn.Module):
@@ -55,8 +55,8 @@ def packed_linear(weight: Tensor, bias: Tensor | None) -> PackedLinear | None:
 def packing_pays(weight: Tensor) -> bool:
     """Return whether products with this weight (out, in), on this processor, are faster if it is packed.
 
-    What pays was measured for one to 960 rows on a Zen 4, with all its instructions and with AVX2 alone;
-    other processors than those with AVX2 keep their plain products.
+    This was measured for one to 960 rows on a Zen 4, with all its instructions and with only AVX2;
+    processors without AVX2 keep plain products.
     """
     has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if not (has_onednn and torch.cpu._is_avx2_supported()):

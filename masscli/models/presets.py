@@ -29,15 +29,16 @@ def presets() -> dict[str, dict[str, Any]]:
 def resolve(options: Mapping[str, Any], stacks: str = "encoder-decoder") -> ModelConfig:
     """Return the complete configuration of a model from the options that a user gave.
 
-    What is missing in `options` comes from the size that its `arch` names (default: tiny), or else from the
-    defaults. If `stacks` is `encoder` or `decoder`, the other stack gets no layers unless `options` says so.
+    Missing options come from the preset that `arch` names (default: tiny), or else from the defaults.
+    If `stacks` is `encoder` or `decoder`, the other stack gets no layers unless `options` says so.
     Raises ConfigError for an unknown size or key, or for a value that is not allowed.
     """
     arch = options.get("arch", "tiny")
     if arch not in presets():
         suggestion = suggest(str(arch), list(presets()))
         raise ConfigError(Problem("model.arch", f"no size called {arch!r}{suggestion}"))
-    # Later entries win: what the user gave beats what the objective needs, which beats the named size.
+    # Later entries override earlier ones: user options, then the needs of the objective, then the
+    # preset.
     values = {
         "arch": arch,
         **presets()[arch],

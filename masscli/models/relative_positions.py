@@ -28,7 +28,7 @@ class RelativeBias(nn.Module):
         """Return the additive bias (B, H, T, L), in fp32, for positions of queries (B, T) and keys (B, L)."""
         distances = keys[:, None] - queries[:, :, None]
         bias: Tensor = self.table(bucket(distances, self.buckets, self.max_distance))
-        # Masks are fp32, also where the whole model was cast for inference.
+        # Masks are fp32, even if the whole model was cast for inference.
         return bias.permute(0, 3, 1, 2).float()
 
     def add_to(self, mask: Tensor | None, tokens: Tokens) -> Tensor:

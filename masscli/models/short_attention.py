@@ -1,10 +1,11 @@
 """Attention over short texts on a CPU, forward and backward as one step of autograd.
 
-Translation works on sentences of a dozen or two tokens, where PyTorch's CPU kernels spend their time on
-everything but arithmetic: the flash kernel is built for long rows, a softmax over fewer than 16 keys is not
-vectorized (ten times the time per number), and each view, cast and transposition is a copy. So one function
-here reads the fused projections as they are, copies each once into the layout that products want, pads the
-keys to 16, and in the backward pass writes the gradient of the fused projection directly.
+Translation works on sentences of one or two dozen tokens, for which PyTorch's CPU kernels spend most of
+their time on overhead: the flash kernel is built for long rows, a softmax over fewer than 16 keys is
+not vectorized (ten times the time per number), and each view, cast and transposition is a copy.
+Therefore one function here reads the fused projections as they are, copies each once into the layout
+that products want, pads the keys to 16, and in the backward pass writes the gradient of the fused
+projection directly.
 
 With a bf16 input the products are bf16, too: their results are rounded to bf16, while mask, softmax, dropout
 and the gradients of these are fp32, as under PyTorch's autocast. With any other input everything is fp32.
@@ -24,8 +25,8 @@ from masscli.models.dropout import keep_mask
 from masscli.models.masks import MASKED_SCORE
 
 MIN_KEYS = 16
-"""Fewest keys after padding: with fewer than the 16 fp32 numbers of an AVX-512 register, PyTorch's softmax is
-not vectorized."""
+"""Minimum number of keys after padding: with fewer than the 16 fp32 numbers of an AVX-512 register,
+PyTorch's softmax is not vectorized."""
 
 
 def short_attention(
@@ -79,7 +80,7 @@ class _ShortAttention(torch.autograd.Function):
         weights_BHTP = torch._softmax(scores_BHTP, -1, False)
         keep = None
         dropped_BHTP = weights_BHTP
-        # The mask of dropout is kept for the backward pass, since the generator has moved on by then.
+        # The dropout mask is kept for the backward pass, since the generator has advanced by then.
         if p:
             keep = keep_mask(weights_BHTP.shape, p, weights_BHTP.dtype)
             dropped_BHTP = weights_BHTP * keep
@@ -121,7 +122,7 @@ class _ShortAttention(torch.autograd.Function):
         )
         if keep is not None:
             grad_weights_BHTP *= keep
-        # Gradients of the scores, then of what they were made of.
+        # Gradients of the scores, then of queries and keys.
         grad_scores_BHTP = torch._softmax_backward_data(
             grad_weights_BHTP, weights_BHTP, -1, weights_BHTP.dtype
         )

@@ -21,7 +21,7 @@ from masscli.models.linear import LayerNorm, Linear
 from masscli.models.lm_head import activation
 
 Parts = Literal["both", "attention", "ffn"]
-"""Which halves of its own a layer has: attention, a feed-forward network, or both."""
+"""Which of the two halves a layer has itself: attention, a feed-forward network, or both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class Stack(nn.Module):
         self.checkpoint_activations = False
         """Whether layers run again in the backward pass, so that their inner activations need not be kept."""
         layers = [Layer(config, cross, languages)]
-        # What a layer after the first one has of its own, by what all layers share.
+        # The halves that later layers have themselves, by which weights all layers share.
         own_parts: dict[str, Parts] = {
             "none": "both",
             "attention": "ffn",
@@ -292,7 +292,7 @@ class Stack(nn.Module):
     ) -> Tensor:
         """Map x (B, T, D) to (B, T, D) with the attention of one layer and the FFN of another.
 
-        In training with `checkpoint_activations`, what is computed inside is not kept.
+        In training with `checkpoint_activations`, intermediate results are not kept.
         """
         if not (self.checkpoint_activations and torch.is_grad_enabled()):
             return _run_halves(attention_layer, ffn_layer, x, mask, memory, language)

@@ -1,7 +1,8 @@
 """The one Transformer (Vaswani et al. 2017): an encoder, a decoder, or both, and their output layer.
 
-It reads ids and vectors, never text. It knows languages by name, and by their index in `languages`. Sizes are
-data (presets.toml); every variant that masscli reproduces is a choice of `ModelConfig`, not a subclass.
+It reads ids and vectors, never text. It identifies languages by name, and by their index in
+`languages`. Sizes are data (presets.toml); every variant that masscli reproduces is a choice of
+`ModelConfig`, not a subclass.
 
 Shapes: B rows, L source tokens, T target tokens, D model width, E embedding width (D unless the model has
 narrower embeddings), V vocabulary size, H heads; while decoding also S sentences of W rows (beams) each.
@@ -59,10 +60,11 @@ class Transformer(nn.Module):
         self.compute_dtype = torch.float32
         owners = config.embedding_owners
         width = config.embedding_width
-        # With languages = tag the language is a token, and needs no vector.
+        # With languages = tag the language is a token, and needs no embedding.
         language_vectors = len(languages) if config.languages == "embedding" else 0
 
-        # What is read and predicted with. The order of modules is that in which initial weights are drawn.
+        # Embeddings and output layers. The order of modules determines the order in which weights are
+        # drawn.
         rows = {owner: len(self.id_ranges.embedded(owner)) for owner in owners}
         self.token_embeddings = _empty_parameters(rows, width)
         self.output_weights = nn.ParameterDict()
@@ -99,7 +101,8 @@ class Transformer(nn.Module):
             None
         )
 
-        # On the device "meta", weights come from a checkpoint, and drawing them first would cost a second.
+        # On the device "meta", weights come from a checkpoint, and initialising them first would take a
+        # second.
         if torch.get_default_device().type != "meta":
             self.reset_parameters()
 
@@ -111,7 +114,7 @@ class Transformer(nn.Module):
         They are the sums of token, position, language and segment embeddings. Positions are
         `tokens.positions`, or else count up from `offset` in each row.
         """
-        # A table that begins with another id than 0 is read relative to that id.
+        # If the first row of the table is not id 0, ids are relative to the first one.
         first_id = self.id_ranges.embedded(self._embedding_owner(stack)).start
         if first_id:
             tokens = replace(tokens, ids=tokens.ids - first_id)
@@ -121,7 +124,7 @@ class Transformer(nn.Module):
         return x
 
     def inputs(self, tokens: Tokens, stack: str, offset: int = 0) -> Tensor:
-        """Return what the first layer of a stack, `encoder` or `decoder`, reads: (B, L, D).
+        """Return the input (B, L, D) of the first layer of a stack, `encoder` or `decoder`.
 
         This is the embeddings of `tokens`, projected to the model width if the stack has a projection.
         Positions are `tokens.positions`, or else count up from `offset` in each row.
@@ -237,8 +240,8 @@ class Transformer(nn.Module):
         for layer, _ in self.decoder.layer_halves:
             assert layer.cross_attention is not None
             keys, values = layer.cross_attention.memory(memory.hidden)
-            # The keys are a strided view of the fused projection, and are read at every step: one copy pays
-            # off.
+            # The keys are a strided view of the fused projection, and are read at every step, so one
+            # copy is worthwhile.
             cross_keys = keys.to(dtype, memory_format=torch.contiguous_format)
             cross_values = values.to(dtype, memory_format=torch.contiguous_format)
             # No slot is read before it is written.
@@ -270,7 +273,7 @@ class Transformer(nn.Module):
         predicted = self.id_ranges.predicted_by(owner)
         if len(predicted) == self.vocab_size:
             return logits
-        # What the model does not predict has no probability.
+        # Ids that the model does not predict have probability 0.
         return F.pad(
             logits,
             (predicted.start, self.vocab_size - predicted.stop),

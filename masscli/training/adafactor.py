@@ -1,4 +1,4 @@
-"""Adafactor (Shazeer and Stern 2018, algorithms 4 and 5), which needs hardly any memory for its state.
+"""Adafactor (Shazeer and Stern 2018, algorithms 4 and 5), an optimizer with very little state.
 
 The second moment of a matrix is kept as the means of its rows and of its columns. As with fairseq's defaults,
 there is no first moment. The learning rate is that of the schedule, and is not scaled by the size of the

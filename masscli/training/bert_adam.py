@@ -53,7 +53,7 @@ class BertAdam(EagerOptimizer):
     def _update(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
         assert parameter.grad is not None
         beta1, beta2 = group["betas"]
-        # Moments are made at the first gradient, so that a parameter without one has no state in a
+        # Moments are created at the first gradient, so that a parameter without one has no state in a
         # checkpoint.
         state = self.state[parameter]
         if not state:
@@ -64,8 +64,8 @@ class BertAdam(EagerOptimizer):
         mean = state["exp_avg"].lerp_(parameter.grad, 1 - beta1)
         square = state["exp_avg_sq"]
         square.mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
-        # As in the released code, epsilon is added to the root, and decay is a part of the step that lr
-        # scales.
+        # As in the released code, epsilon is added to the square root, and the decay is scaled by lr
+        # with the rest of the step.
         step = (
             mean / square.sqrt().add_(group["eps"]) + group["weight_decay"] * parameter
         )
@@ -78,9 +78,9 @@ class BertAdam(EagerOptimizer):
         if group["layerwise"] and parameter.dim() > 1:
             weight_norms = block_norms(parameter, group["blocks"])
             step_norms = block_norms(step, group["blocks"])
-            # A block whose weights or step are zero keeps its step as it is.
+            # The step of a block is not scaled if its weights or the step are zero.
             usable = (weight_norms > 0) & (step_norms > 0)
             trust = torch.where(usable, weight_norms / step_norms, 1.0).to(step.dtype)
-            # The norms are of the whole matrix, while a process holds and scales its own rows.
+            # The norms are those of the whole matrix, although each process scales only its own rows.
             local_part(step).mul_(trust.view(-1, *[1] * (parameter.dim() - 1)))
         parameter.add_(step, alpha=-rate)

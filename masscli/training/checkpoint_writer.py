@@ -114,7 +114,7 @@ class CheckpointWriter:
                 weights,
                 objective_tensors,
                 optimizer_tensors,
-                # While the average is in the model, the weights are in its place.
+                # While the model has the averaged weights, the trained weights are stored in `average`.
                 self.average.values if self.average is not None else None,
             )
             self.kept.add(self.state.step, score, self.state.ends_epoch)

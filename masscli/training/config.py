@@ -1,8 +1,8 @@
 """The options of the training loop: optimizer, batches and precision, checkpoints, validation.
 
-A field's type, default and help text are its flag: `--max-tokens` is `max_tokens` in the section [train] of a
-recipe. Flags are called as in fairseq if fairseq has them. Nothing heavy is imported here, so that help
-answers quickly.
+Each field defines a flag with its type, default and help text: `--max-tokens` is `max_tokens` in the
+section [train] of a recipe. Flags have the same names as in fairseq if fairseq has them. This module
+imports nothing heavy, so that --help is fast.
 """
 
 from __future__ import annotations
@@ -262,7 +262,8 @@ class TrainConfig:
             *at_most(self, MINUTES_OF_A_YEAR, "process_timeout"),
             *below_one(self, "bpe_dropout"),
             (
-                # The last list of batches must be used up, since no checkpoint is saved before.
+                # The run must end at the end of a list of batches, since no checkpoint is saved within
+                # one.
                 self.batch_reuse < 1 or (self.max_update or 0) % self.batch_reuse == 0,
                 "max_update",
                 f"must be a multiple of batch_reuse ({self.batch_reuse}), got {self.max_update}",

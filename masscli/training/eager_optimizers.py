@@ -1,4 +1,4 @@
-"""PyTorch's optimizers without the import of its compiler, which would take a second at the start of a run.
+"""PyTorch's optimizers without importing its compiler, which would delay the start of a run by a second.
 
 The methods of `torch.optim` are wrapped so that `torch.compile` leaves them alone, and the wrappers import
 the compiler when they are first called. Optimizers are never compiled here, so the classes below call the

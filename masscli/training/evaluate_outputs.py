@@ -61,9 +61,9 @@ def evaluate_outputs(
 def with_less_memory(numbers: Ids, compute: Callable[[Ids], T]) -> list[T]:
     """Return `[compute(numbers)]`, or the results for parts of `numbers` if memory does not suffice.
 
-    When memory runs out, the example numbers are split into two halves, again and again if need be; the list
-    has one result for each part, in order. Raises MasscliError if there is not enough memory for a single
-    example.
+    When memory runs out, the example numbers are split into two halves, recursively if necessary; the
+    list has one result for each part, in order. Raises MasscliError if there is not enough memory for a
+    single example.
     """
     try:
         return [compute(numbers)]
@@ -89,7 +89,8 @@ def exchange_outputs(
     `mine` maps the number of each example of this process to its output, an array of any length. An example
     that no process has gets an empty array. All processes must call this together.
     """
-    # Sizes come first, because outputs differ in length: each process has to know where its own begin.
+    # Exchange sizes first, because outputs differ in length: each process must know where its own
+    # start.
     sizes = torch.zeros(count, dtype=torch.int64, device=device)
     for number, output in mine.items():
         sizes[number] = len(output)
@@ -113,7 +114,8 @@ def exchange_lines(
     """
     encoded = {}
     for number, line in zip(mine, lines, strict=True):
-        # Bytes travel as numbers, so that text needs no exchange of its own. float64 holds them exactly.
+        # Bytes are exchanged as numbers, so that text needs no separate mechanism. float64 represents
+        # them exactly.
         encoded[number] = np.frombuffer(line.encode(), np.uint8).astype(np.float64)
     return [
         line.astype(np.uint8).tobytes().decode()

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Stepped:
     """Event: some updates were made.
 
-    Losses, counts and shares are of the updates since the last such event, unless a field says otherwise.
+    Losses, counts and shares cover the updates since the last such event, unless a field says
+    otherwise.
     """
 
     step: int
@@ -36,12 +37,11 @@ class Stepped:
     seconds: float
     """Duration of these updates, without validations and checkpoints."""
     loss_scale: float
-    """Present factor on the loss; always 1 except in fp16."""
+    """Current factor on the loss; always 1 except in fp16."""
     overflows: int
     """Number of updates skipped because of an overflow, since the run began."""
     oom_retries: int
-    """Number of updates that were computed again in smaller pieces for lack of memory, since the run
-    began."""
+    """Number of updates that were recomputed in smaller pieces for lack of memory, since the run began."""
     memory: float
     """Peak memory in GiB, of the GPU or else of the process in RAM, since the process began."""
     generation_share: float
@@ -105,7 +105,7 @@ Event = Stepped | Evaluated | Saved | Finished
 
 
 def kind_of_warning(warning: str) -> str:
-    """Return a warning of `Stepped` up to its first parenthesis, which holds numbers that change."""
+    """Return a warning of `Stepped` up to its first parenthesis, after which numbers vary."""
     return warning.partition(" (")[0]
 
 

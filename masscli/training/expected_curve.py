@@ -1,7 +1,7 @@
 """The range in which a metric of a recipe should lie at each update, as measured in earlier runs.
 
-It is written as `METRIC=UPDATE:LOW-HIGH,...`, such as `loss=500:4.2-4.6,1000:3.1-3.5`. Nothing heavy is
-imported here.
+It is written as `METRIC=UPDATE:LOW-HIGH,...`, such as `loss=500:4.2-4.6,1000:3.1-3.5`. This module
+imports nothing heavy.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Keep the rows of old pieces and languages fixed, bit by bit, while new ones in the same tables are trained.
+"""Keep the rows of old pieces and languages fixed, bit for bit, while new rows of the same tables train.
 
-An optimizer moves a whole tensor, by weight decay and by its moments even where the gradient is zero. So the
-gradient of old rows is set to zero, which leaves them out of the norm that is clipped, and after each update
-the old rows are put back.
+An optimizer changes a whole tensor, through weight decay and its moments even where the gradient is
+zero. Therefore the gradients of old rows are set to zero, which excludes them from the clipped norm,
+and after each update the old values are restored.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from masscli.training.fsdp import local_part, shard_like
 class FrozenRows:
     """The rows of the tables of tokens and languages that came with --init-from, with their values.
 
-    `state` has their number, and `frozen` is the value of --freeze; if OLD_EMBEDDINGS is not in it, there are
-    no such rows. Only tables that are trained are looked after. If the model is sharded, each process looks
-    after its own rows.
+    `state` has their number, and `frozen` is the value of --freeze; if OLD_EMBEDDINGS is not in it,
+    there are no such rows. Only trained tables are handled. If the model is sharded, each process
+    handles its own rows.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class FrozenRows:
             total += count * row_size
             is_old = torch.zeros(parameter.shape, dtype=torch.bool)
             is_old[:count] = True
-            # A shard consists of whole rows in their order, so that its old ones come first, if it has any.
+            # A shard consists of whole rows in order, so its old rows, if any, come first.
             own_count = int(local_part(shard_like(is_old, parameter)).sum()) // row_size
             self._tables.append(
                 (parameter, local_part(parameter.detach())[:own_count].clone())

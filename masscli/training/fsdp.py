@@ -1,12 +1,13 @@
 """Shard a model over processes with FSDP2: parameters, gradients and optimizer state.
 
-It is for models that are too large for one device. Every layer is a group of its own (`fully_shard`): it is
-gathered when it runs, forward and backward, and released after. What is outside the layers stays gathered
-from a forward pass to its backward pass. All-gather is collective, so every process must run the same layers
-in the same order, and the same number of micro-batches; `check_can_shard` refuses other runs. Gradients are
-summed, as in the training loop, never averaged.
+It is for models that are too large for one device. Every layer is a separate FSDP group
+(`fully_shard`): it is gathered when it runs, forward and backward, and released afterwards. Parameters
+outside the layers stay gathered from a forward pass to its backward pass. All-gather is collective, so
+every process must run the same layers in the same order, and the same number of micro-batches;
+`check_can_shard` refuses other runs. Gradients are summed, as in the training loop, never averaged.
 
-Heads that belong to an objective are small and not sharded; the training loop adds their gradients up itself.
+Heads that belong to an objective are small and not sharded; the training loop sums their gradients
+itself.
 """
 
 from __future__ import annotations
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
 class TrainStep(nn.Module):
     """The forward pass of any objective on a batch, as a module that contains the model.
 
-    FSDP2 shards this module instead of the model, so that an objective may call the parts of the model as it
-    likes.
+    FSDP2 shards this module instead of the model, so that an objective can call any part of the model.
     """
 
     def __init__(self, model: Transformer) -> None:
@@ -94,7 +94,7 @@ def check_can_shard(recipe: Recipe, update_freq: int) -> None:
 def _check_no_guided_alignment(recipe: Recipe) -> None:
     """Raise MasscliError if a stream learns alignments.
 
-    The layer whose attention is read runs in two halves, so that FSDP2 would not gather its weights.
+    The layer whose attention is read runs in two halves, so FSDP2 would not gather its weights.
     """
     for stream in recipe.stream.values():
         if (
@@ -122,10 +122,10 @@ def _use_same_parameters(first: ObjectiveConfig, second: ObjectiveConfig) -> boo
 def shard_model(train_step: TrainStep, device: torch.device) -> None:
     """Shard the parameters of the model over all processes, in place, and put each shard on `device`.
 
-    Call this before the optimizer is made, because it replaces the parameters. All processes must call it
-    together.
+    Call this before the optimizer is created, because it replaces the parameters. All processes must
+    call it together.
     """
-    # FSDP2 is imported only here, because that takes half a second, which other runs need not wait for.
+    # FSDP2 is imported only here, because the import takes half a second that other runs do not need.
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
@@ -144,11 +144,12 @@ def shard_model(train_step: TrainStep, device: torch.device) -> None:
 
 @contextmanager
 def gathered_model(train_step: TrainStep) -> Iterator[Transformer]:
-    """Give a model with whole parameters within a context, for generation and validation.
+    """Yield a model with whole parameters, for generation and validation.
 
-    There processes need not run the same layers together. A model that is not sharded is given as it is. For
-    a sharded one, a second model around the gathered parameters is given, without gradients; it must not be
-    used after the context. All processes must enter and leave the context together.
+    In those, processes need not run the same layers together. A model that is not sharded is yielded
+    itself. For a sharded one, a second model with the gathered parameters is yielded, without
+    gradients; it must not be used after the context. All processes must enter and leave the context
+    together.
     """
     model = train_step.model
     groups = _sharded_groups(train_step)
@@ -185,7 +186,7 @@ def gather_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     together.
     """
     gathered = {}
-    # One after another, so that there is never more than one whole tensor on the device.
+    # One at a time, so that there is never more than one whole tensor on the device.
     for name, tensor in tensors.items():
         if is_sharded(tensor):
             # Collective: every rank must take part.

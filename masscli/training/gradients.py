@@ -1,10 +1,10 @@
 """The gradient of one update: forward and backward over micro-batches, summed over all processes.
 
-Targets are counted and summed over processes before any forward pass. The loss of a micro-batch is a sum over
-its targets. With the default of `--reduction` it is divided by the number of targets in the update; with
-sentence_mean by the number of examples in the update; with batch_mean by the targets of the micro-batch times
-the number of micro-batches that have any. Dropout is seeded by (seed, update, micro-batch), so that it does
-not depend on which process computes what.
+Targets are counted and summed over processes before any forward pass. The loss of a micro-batch is a
+sum over its targets. With the default of `--reduction` it is divided by the number of targets in the
+update; with sentence_mean by the number of examples in the update; with batch_mean by the targets of
+the micro-batch times the number of micro-batches that have any. Dropout is seeded by (seed, update,
+micro-batch), so it does not depend on which process computes which micro-batch.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Gradients:
         pieces = 1
         counts = None
         while True:
-            # A failed attempt leaves a part of the gradients behind.
+            # A failed attempt leaves partial gradients behind.
             for parameter in self.parameters:
                 parameter.grad = None
             try:
@@ -109,7 +109,7 @@ class Gradients:
                 if not out_of_memory(error):
                     raise
                 self._check_can_split(prepared, pieces)
-            # Outside of the except clause nothing holds the tensors of the failed attempt any more.
+            # Outside the except clause, nothing keeps the tensors of the failed attempt alive.
             pieces *= 2
         if any(len(batches) > 1 for _, batches in work):
             self.state.oom_retries += 1
@@ -138,8 +138,8 @@ class Gradients:
         This is so if the model is sharded, or if no micro-batch has more than `pieces` examples.
         """
         update = self.state.step + 1
-        # A layer of a sharded model is gathered by all processes together, and they would wait for different
-        # layers.
+        # All processes gather a layer of a sharded model together; after a split they would wait for
+        # different layers.
         if self.sharded:
             raise MasscliError(
                 f"update {update}: not enough memory for a batch",
@@ -157,7 +157,7 @@ class Gradients:
         Each becomes one batch, or up to `pieces` smaller ones.
         """
         generates = any(s.objective.generates_in_prepare for s in self.streams.values())
-        # Generation runs the model at a pace of its own in each process, which sharded layers do not allow.
+        # In generation, each process runs the model at its own pace, which sharded layers do not allow.
         context = (
             gathered_model(self.train_step)
             if generates
@@ -201,8 +201,8 @@ class Gradients:
         Its rows are the number of targets, of micro-batches with at least one target, and of examples. All
         processes must call this together.
         """
-        # Every term has an entry, whatever this process drew, because the tensors of all processes must
-        # match.
+        # Every term has an entry, whichever streams this process drew, because the tensors of all
+        # processes must match.
         targets = dict.fromkeys(self.terms, 0.0)
         micro_batches = dict.fromkeys(self.terms, 0.0)
         examples = dict.fromkeys(self.terms, 0.0)
@@ -245,7 +245,7 @@ class Gradients:
                 ]
                 torch.autograd.backward(torch.stack(weighted).sum())
                 for term, value in losses.items():
-                    # Reports are without label smoothing, so that runs can be compared.
+                    # Reported losses are without label smoothing, so that runs are comparable.
                     loss_sums[index[planned.stream, term]] += value.nll.detach()
         return loss_sums
 
@@ -259,7 +259,7 @@ class Gradients:
         """
         train = self.recipe.train
         stream = self.streams[planned.stream]
-        # A list that is reused keeps the loss weights of the update for which it was drawn.
+        # A reused list keeps the loss weights of the update for which it was drawn.
         drawn_at = self.state.step - self.state.step % train.batch_reuse
         weight = stream.loss_weight.value_at(drawn_at) * self.scale.value
         own_targets = _count_targets(batches)
@@ -273,8 +273,8 @@ class Gradients:
                 divisor = examples
             elif train.reduction == "batch_mean":
                 divisor = own_targets.get(term, 0.0) * micro_batches
-            # Without any target the summed loss is 0, whatever it is divided by. For this reason the released
-            # code of BERT adds 1e-5 to all divisors.
+            # Without any target the summed loss is 0, whatever it is divided by. The released code of
+            # BERT adds 1e-5 to all divisors for the same purpose.
             factors[term] = weight * term_weight / (divisor or 1.0)
         return factors
 
@@ -340,12 +340,12 @@ def sum_losses(losses: Mapping[str, Term]) -> Tensor:
 
 
 def dropout_seed(seed: int, update: int, micro: int) -> int:
-    """Return the seed of dropout in a micro-batch, a number of 63 bits.
+    """Return the dropout seed of a micro-batch, a number of 63 bits.
 
     `update` is the number of updates made before, and `micro` the number of the micro-batch in the update.
     The multipliers are the constants of splitmix64 (Steele et al. 2014).
     """
-    # Large odd factors keep the seeds of neighbouring updates and micro-batches apart.
+    # Large odd factors make the seeds of adjacent updates and micro-batches very different.
     mixed = (
         seed * 0x9E3779B97F4A7C15
         + update * 0xBF58476D1CE4E5B9

@@ -14,9 +14,9 @@ from masscli.training.validation import lower_is_better
 class KeptCheckpoints:
     """Keeps track of the checkpoints in the folder of a run, and removes those that need not be kept.
 
-    `checkpoints` are those that exist when the run begins or continues, by step. `scores` has the value of
-    `config.best_metric` for each checkpoint, or None if it was saved without a validation. All checkpoints
-    are ranked by this metric, even if the run was begun with another one.
+    `checkpoints` are those that exist when the run begins or continues, by step. `scores` has the value
+    of `config.best_metric` for each checkpoint, or None if it was saved without a validation. All
+    checkpoints are ranked by this metric, even if the run was started with another one.
     """
 
     def __init__(

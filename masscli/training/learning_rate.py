@@ -1,4 +1,4 @@
-"""Learning-rate schedules, by the names and formulas under which they were published."""
+"""Learning-rate schedules, with the names and formulas of their publications."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def learning_rate(
     max_update: int | None,
     plateau_factor: float = 1.0,
 ) -> float:
-    """Return the learning rate of the update before which `update` updates were made.
+    """Return the learning rate of the next update, after `update` updates have been made.
 
     With t = `update`, W = warm-up updates and T = `max_update`, which the decaying schedules need:
 
@@ -28,7 +28,7 @@ def learning_rate(
     - reduce_lr_on_plateau (fairseq, PyTorch): as inverse_sqrt within W, then lr * plateau_factor, but at
       least end_lr
 
-    "From lr to end_lr by the share s" stands for end_lr + (lr - end_lr) * s. As in all of the released code,
+    "From lr to end_lr by the share s" means end_lr + (lr - end_lr) * s. As in all of the released code,
     t is 0 in the first update, so with a warm-up the first rate is warmup_init_lr or 0.
     """
     # setup/compose.py fills in both before a run begins.
@@ -51,7 +51,7 @@ def learning_rate(
         return config.lr * warmup_share
     total = float(max_update or 0)
     assert total > 0, "setup/compose.py refuses a decaying schedule without an end"
-    # ELECTRA multiplies the decay by the warm-up, where the others replace one by the other.
+    # ELECTRA multiplies the decay by the warm-up; the other schedules switch from one to the other.
     if schedule == "poly_mult":
         return config.lr * max(0.0, 1 - t / total) * warmup_share
     if t < config.warmup_updates:
@@ -65,7 +65,7 @@ def _decay(config: OptimConfig, t: float, total: float) -> float:
     It is at most 1, and 0 from update `total` on, unless wsd has no updates in which it decays. `config` has
     one of the schedules linear, poly_tf, cosine and wsd.
     """
-    # Beyond the last update the rate stays at its end.
+    # Beyond the last update the rate stays at its final value.
     progress = min(1.0, t / total)
     if config.lr_scheduler == "poly_tf":
         return 1 - progress

@@ -16,7 +16,7 @@ class LossScale:
         self, enabled: bool, value: float, updates_since_overflow: int
     ) -> None:
         self.enabled = enabled
-        # The state of every run has a scale, which counts in fp16 only.
+        # The state of every run has a scale, which is used only in fp16.
         self.value = value if enabled else 1.0
         self.updates_since_overflow = updates_since_overflow
 

@@ -154,14 +154,14 @@ def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
     it, and the embeddings one more than the lowest layer. Layers are counted from the lowest one, so that the
     N-th layers of both stacks have one distance. `layers` is the number of layers of the taller stack.
     """
-    # Pooler and output layer belong to the head, which learns at the full rate.
+    # Pooler and output layer belong to the head, which is trained with the full rate.
     if config.layer_decay == 1.0 or name.startswith(_HEAD_PARTS):
         return 1.0
     top = layers + config.layer_decay_offset
     layer = re.match(r"(encoder|decoder)\.layers\.(\d+)\.", name)
     if layer is not None:
         return config.layer_decay ** (top - 1 - int(layer[2]))
-    # The final layer norm learns like the topmost layer.
+    # The final layer norm has the rate of the topmost layer.
     if re.match(r"(encoder|decoder)\.norm\.", name):
         return config.layer_decay ** (top - layers)
     below_all_layers = (

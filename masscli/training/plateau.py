@@ -1,4 +1,4 @@
-"""The learning-rate schedule reduce_lr_on_plateau: the rate falls when validations do not improve.
+"""The learning-rate schedule reduce_lr_on_plateau: the rate decreases when validations do not improve.
 
 The criterion is that of PyTorch's ReduceLROnPlateau with a relative threshold, which fairseq uses as
 well. The best score, the number of validations since it was reached or the rate last fell, and the

@@ -47,7 +47,7 @@ def _parse_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise unknown from None
-    # PyTorch knows names of other devices, on which nothing here is tested.
+    # PyTorch supports other devices, on which masscli is not tested.
     if device.type not in ("cpu", "cuda"):
         raise unknown
     return device
@@ -94,9 +94,10 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 def bf16_is_faster() -> bool:
     """Return whether this CPU multiplies matrices faster in bf16 than in fp32, measured in about 20 ms.
 
-    The features that a processor reports do not tell: bf16 is 8 times as fast as fp32 with AMX, twice as fast
-    with the AVX-512 BF16 of Zen 4, half as fast with that of Sapphire Rapids if a virtual machine hides AMX,
-    and a quarter as fast without either. These ratios are so far from 1 that a rough measurement suffices.
+    The CPU features that a processor reports are not sufficient: bf16 is 8 times as fast as fp32 with
+    AMX, twice as fast with the AVX-512 BF16 of Zen 4, half as fast with that of Sapphire Rapids if a
+    virtual machine hides AMX, and a quarter as fast without either. These ratios are so far from 1 that
+    a rough measurement suffices.
     """
     speeds = measure_matrix_products(torch.device("cpu"))
     return speeds[torch.bfloat16] > speeds[torch.float32]
@@ -110,7 +111,7 @@ def measure_matrix_products(device: torch.device) -> dict[torch.dtype, float]:
     for dtype in best:
         x = torch.ones(rows, width, dtype=dtype, device=device)
         matrices[dtype] = (x, torch.ones(rows, width, dtype=dtype, device=device))
-    # By turns, and the shortest time of each counts, since other programs may be running.
+    # Alternate, and take the shortest time of each, since other programs may be running.
     for _ in range(5):
         for dtype, (x, weight) in matrices.items():
             start = time.perf_counter()

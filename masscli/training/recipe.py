@@ -1,11 +1,11 @@
 """The recipe of a run: all its options, section by section.
 
-A recipe lists the training streams of the run: each stream is a dataset with an objective, and the stream of
-each micro-batch is drawn at random, by the sampling weights of the streams.
+A recipe lists the training streams of the run: each stream is a dataset with an objective, and the
+stream of each micro-batch is drawn at random, in proportion to the sampling weights of the streams.
 
 A `Recipe` is the same in a TOML file, on the command line and in a checkpoint. The name of an option is
-unique over all sections, so flags need no prefix: `--max-tokens` is `train.max_tokens`. Nothing heavy is
-imported here.
+unique over all sections, so flags need no prefix: `--max-tokens` is `train.max_tokens`. This module
+imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class StreamConfig:
     sampling_weight: float = 1.0
     """How often the stream is sampled, relative to the others."""
     max_examples: int | None = None
-    """Use only the first N examples, or of running text and documents the first N lines, for studies with few
-    data."""
+    """Use only the first N examples (for running text and documents, the first N lines), for studies
+    with little data."""
 
     def __post_init__(self) -> None:
         check(*positive(self, "sampling_weight", "max_examples"))
@@ -60,9 +60,9 @@ class StreamConfig:
 class Recipe:
     """Data, folder and initial weights of the run.
 
-    The sections below hold everything else that a run is made from: network, optimizer, training loop,
-    checkpoints, validation and streams. The first line is the heading of this class's own options in help
-    screens.
+    The sections below contain all other settings of a run: network, optimizer, training loop,
+    checkpoints, validation and streams. The first line is the heading of this class's own options in
+    help screens.
     """
 
     data: Path = Path("data-bin")
@@ -137,7 +137,7 @@ class Recipe:
                 "init_vectors",
                 "expected LANG=FILE",
             ),
-            # Seeds are signed numbers of 64 bits in torch.
+            # torch seeds are signed 64-bit integers.
             (
                 0 <= self.seed < 2**63,
                 "seed",

@@ -1,4 +1,4 @@
-"""Read the TOML file of a recipe, as a user names it."""
+"""Read the TOML file of a recipe that a user names."""
 
 from __future__ import annotations
 

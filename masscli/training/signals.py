@@ -56,7 +56,7 @@ class Signals:
             self._interrupt()
 
         self._previous = {}
-        # Python delivers signals to the main thread alone, and only that one may handle them.
+        # Python delivers signals only to the main thread, and only that thread may set handlers.
         if threading.current_thread() is not threading.main_thread():
             return self
         self._previous[int(signal.SIGUSR1)] = signal.signal(
@@ -65,7 +65,7 @@ class Signals:
         for number in self._stop_signals:
             previous = signal.signal(number, remember)
             self._previous.setdefault(int(number), previous)
-        # One that came while SIGUSR1 was held back is handled now.
+        # A SIGUSR1 that arrived while it was blocked is handled now.
         self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
         return self
 
@@ -93,17 +93,17 @@ class Signals:
         stops = self._stop_interrupts and self.received
         saves = self._save_interrupts and self.save_requested
         if stops or saves:
-            # What is done on the way out must not be interrupted again.
+            # Cleaning up after the interruption must not be interrupted again.
             self._stop_interrupts = self._save_interrupts = False
             raise Interruption
 
 
 @contextmanager
 def hold_back_usr1() -> Iterator[None]:
-    """Let a SIGUSR1 that comes in the `with` block wait until `Signals` is entered there.
+    """Delay a SIGUSR1 that arrives in the `with` block until `Signals` is entered there.
 
-    Without this it would end the process, which is what it does by default. One that still waits at the end
-    of the block is dropped. Only the main thread may call this.
+    Without this, the signal would end the process, which is the default action. A signal that is still
+    pending at the end of the block is dropped. Only the main thread may call this.
     """
 
     def do_nothing(number: int, frame: object) -> None:
@@ -114,6 +114,6 @@ def hold_back_usr1() -> Iterator[None]:
     try:
         yield
     finally:
-        # What waits is delivered here, before the previous handler is back.
+        # A pending signal is delivered here, before the previous handler is restored.
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGUSR1, previous)

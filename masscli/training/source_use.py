@@ -1,12 +1,13 @@
 """How much a decoder uses its source: the loss with another source minus the loss with the right one.
 
-Targets and inputs of the decoder stay the same, so a difference of 0 means that the decoder predicts what it
-would predict without reading its source. Values are in nats per target. The metrics, as minuend - subtrahend:
+Targets and inputs of the decoder stay the same, so a difference of 0 means that the decoder predicts
+what it would predict without its source. Values are in nats per target. The metrics, as minuend -
+subtrahend:
 
-    source_use          another example's source (of the same language, about as long) - the own source
-    source_use_far      the same, but the other source has the own source's two visible tokens on each side of
-                        every target: what the decoder gains from these alone is not counted
-    source_use_masked   the own source with every token replaced by [M] - the own source
+        source_use          another example's source (of the same language, about as long) - the right source
+    source_use_far      the same, but the other source has the right source's two visible tokens on each side
+                        of every target: what the decoder gains from these alone is not counted
+    source_use_masked   the right source with every token replaced by [M] - the right source
     cross_use           a random sentence of the other language - the translation of the target
 
 The noise of examples has a fixed seed and there is no dropout, so that values of different runs can be
@@ -39,7 +40,7 @@ from masscli.objectives.shared.sequence_to_sequence import (
 from masscli.training.evaluate_outputs import with_less_memory
 
 SEAM = 2
-"""How many visible source tokens on each side of a target count as its neighbours (for source_use_far)."""
+"""Number of visible source tokens on each side of a target that count as its neighbours (source_use_far)."""
 BATCH_SIZE = 64
 """Number of sentence pairs in a batch for cross_use."""
 
@@ -77,12 +78,13 @@ class SourceUseTask:
     def measure(self, model: Transformer) -> dict[str, float]:
         """Return the metrics by name, in nats per target.
 
-        Each is the loss with another source minus the loss with the own source. All processes must call this
-        together.
+        Each is the loss with another source minus the loss with the right source. All processes must
+        call this together.
         """
         device = next(model.parameters()).device
         self.objective.eval()
-        # The summed losses with the own source and with each of the others, and the number of targets.
+        # The summed losses with the right source and with each of the others, and the number of
+        # targets.
         totals = torch.zeros(len(self.names) + 2, dtype=torch.float64)
         losses_of = partial(self._losses, model, device)
         for position, numbers in enumerate(self.sampler.epoch()):
@@ -118,7 +120,7 @@ class SourceUseTask:
     def _sources(self, batch: Batch, other: Tokens) -> Iterator[Tokens]:
         """Yield the sources from which the targets of a batch are predicted.
 
-        These are the own source, the source `other`, then (only if targets are parts of the source)
+        These are the right source, the source `other`, then (only if targets are parts of the source)
         `other` with the tokens next to the targets taken from the right source, and last the right
         source with [M] for every token.
         """

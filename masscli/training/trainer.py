@@ -1,11 +1,12 @@
 """The training loop, written once for every objective, in one process or in many.
 
-An update is made in training/updater.py out of the gradient of training/gradients.py, and a checkpoint is
-written by training/checkpoint_writer.py; here is what happens when. The micro-batches of an update do not
-depend on the number of processes. The gradient of an update depends only on these micro-batches, the weights,
-the seed and the number of the update. A run that was stopped and continued, or spread over several processes,
-therefore learns the same. With `--batch-reuse` n, a list of micro-batches is prepared once and used in n
-updates in a row; the trainer saves a checkpoint or ends the run only after the last of these n updates.
+training/gradients.py computes the gradient of an update, training/updater.py applies it, and
+training/checkpoint_writer.py writes checkpoints; this module decides when each happens. The
+micro-batches of an update do not depend on the number of processes. The gradient of an update depends
+only on these micro-batches, the weights, the seed and the number of the update. A run that was stopped
+and continued, or distributed over several processes, therefore gives the same model. With
+`--batch-reuse` n, a list of micro-batches is prepared once and used in n updates in a row; the trainer
+saves a checkpoint or ends the run only after the last of these n updates.
 
 The trainer yields events and prints nothing. It knows no objective by name.
 """
@@ -180,7 +181,7 @@ class Trainer:
         progress = Progress(self.state)
         progress.epochs_now = self._complete_epochs()
         averager = MetricAverager(len(self.gradients.terms), self.device)
-        # Signals are requests until everything is saved; afterwards they act as ever.
+        # Signals are only recorded until everything is saved; afterwards they act as usual.
         with self.signals:
             yield from self._make_up_for_validation(progress)
             if not progress.interrupted:
@@ -196,7 +197,7 @@ class Trainer:
 
     def _make_up_for_validation(self, progress: Progress) -> Iterator[Event]:
         """Validate the model if a signal interrupted a validation that was due when the run was stopped."""
-        # The outcome may change the learning rate or end the run, so this comes before the next update.
+        # The result may change the learning rate or end the run, so this comes before the next update.
         if self.state.pending_validation == "scheduled" and self._may_validate():
             yield from self._validate_and_save(on_schedule=True)
             self._heed_signals(progress)
@@ -205,7 +206,7 @@ class Trainer:
         """Save the last updates of a run, after a validation unless a signal ends the run."""
         unsaved = progress.saved_at != self.state.step
         lacks_validation = unsaved or self.state.pending_validation
-        # Whoever sends a signal may not wait for a validation before killing the process.
+        # The sender of a signal may kill the process before a validation would end.
         if lacks_validation and self._may_validate() and not progress.interrupted:
             yield from self._validate_and_save(on_schedule=False)
             # The validation says by this that it was interrupted.
@@ -254,7 +255,8 @@ class Trainer:
                 progress.reason = self._reason_to_end(planned, progress.seconds)
                 if progress.reason:
                     return
-                # An objective may change what a list is prepared for, so it waits until one is used up.
+                # An objective may change what a list is prepared for, so this is done only between two
+                # lists.
                 self._begin_list()
             # A run that is continued beyond its earlier end needs no validation there.
             self.state.pending_validation = ""
@@ -266,7 +268,8 @@ class Trainer:
             progress.epoch = planned[-1].epoch
             self.state.seconds = progress.seconds_before + progress.seconds
             averager.seconds += time.monotonic() - started
-            # The first update is reported at once: a sign of life, and of whether a batch fits into memory.
+            # The first update is reported at once, to show that training works and that a batch fits
+            # into memory.
             is_first = self.state.step == progress.first_step
             if is_first or self.state.step % self.recipe.train.log_interval == 0:
                 yield self._report(averager, progress)
@@ -309,7 +312,7 @@ class Trainer:
         train = self.recipe.train
         state = self.state
         reuse = train.batch_reuse
-        # Draws are lists of micro-batches, and each serves `reuse` updates.
+        # Each draw is a list of micro-batches, which is used for `reuse` updates.
         first_draw = state.step // reuse
         last_draw = None
         if train.max_update is not None:
@@ -318,8 +321,8 @@ class Trainer:
                 return
         samplers = {name: stream.sampler for name, stream in self.streams.items()}
 
-        # The plan is made twice: the loader's runs ahead by the batches that it prefetches, this one says
-        # what is consumed.
+        # The plan is computed twice: the loader's runs ahead by the prefetched batches, and this one
+        # tracks what is consumed.
         def planned_batches() -> Iterator[PlannedBatch]:
             weights = self._sampling_weights
             return plan(
@@ -369,7 +372,7 @@ class Trainer:
             for name, stream in self.streams.items()
             if not stream.loss_weight.value_at(update)
         ]
-        # A stream that adds nothing to the loss need not be read, unless there is no other one.
+        # A stream with loss weight 0 need not be read, unless there is no other stream.
         if len(inactive) < len(weights):
             for name in inactive:
                 weights[name] = 0.0
@@ -549,7 +552,7 @@ class Trainer:
                 with self.signals.interruptible(interrupted_by_save):
                     return self.validator.measure(model)
         except Interruption:
-            # A validation that comes to its end does this itself.
+            # A validation that completes does this itself.
             self._set_training_mode()
             return None
 
@@ -580,7 +583,7 @@ class Trainer:
             expected,
         )
         best_metric = self.recipe.checkpoint.best_metric
-        # An extra validation at the end must not change the rates of a run that is made longer.
+        # An extra validation at the end must not change the rates if the run is extended later.
         if on_schedule and self.recipe.optim.lr_scheduler == "reduce_lr_on_plateau":
             lower = lower_is_better(best_metric)
             record_validation(

@@ -1,7 +1,7 @@
 """One update of the parameters: gradient, clipping, step of the optimizer, and errors of a failing run.
 
-A run fails if a gradient is not finite, or if its loss stays far above that of its beginning. The errors name
-the examples that may be to blame, and the checkpoint to continue from.
+A run fails if a gradient is not finite, or if its loss stays far above the initial loss. The errors
+name the examples that may be responsible, and the checkpoint to continue from.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ DIVERGENCE_PATIENCE = 50
 above twice that of a uniform guess if this is higher."""
 
 MOST_SUSPECTS = 8
-"""Largest number of micro-batches, and of examples of each, that the error about a non-finite gradient
+"""Maximum number of micro-batches, and of examples in each, that the error about a non-finite gradient
 names."""
 
 
 class ParameterUpdater:
-    """Makes the updates of the parameters of a run, and gives up a run that cannot be saved by further ones.
+    """Updates the parameters of a run, and aborts a run that has failed.
 
     `names` has the name of each trained parameter. `state` is the state of the run: step, targets, positions
     and overflows are changed by each update. `average` is the moving average of the weights, or None.
@@ -153,8 +153,8 @@ class ParameterUpdater:
     def _fail(self, loss_sums: Tensor, target_counts: Tensor, grad_norm: float) -> None:
         """Raise MasscliError, because the gradient is not finite.
 
-        The message has the norm of the gradient, the losses, the first tensor with a bad gradient, and the
-        examples that may be to blame. All processes must call this together.
+        The message has the norm of the gradient, the losses, the first tensor with a bad gradient, and
+        the examples that may be responsible. All processes must call this together.
         """
         first_bad = "none"
         for parameter, name in self.names.items():
@@ -203,7 +203,7 @@ class ParameterUpdater:
         loss_sum = distributed.all_reduce_sum(loss_sums.sum())
         loss = float(loss_sum) / max(1.0, float(target_counts.sum()))
         if self._first_loss is None:
-            # A model that knows nothing has the loss of a uniform guess.
+            # An untrained model has the loss of a uniform guess.
             self._first_loss = max(loss, math.log(self.model.vocab_size))
         limit = 2 * self._first_loss
         self._updates_far_above = self._updates_far_above + 1 if loss > limit else 0

@@ -53,7 +53,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Speed:
-    """What the updates of one program on one batch take; memory is 0 where it is not known (on a CPU)."""
+    """Time and memory of one program's updates on one batch; memory is 0 if it is not known (on a CPU)."""
 
     seconds: float
     """Median duration of an update."""
@@ -89,12 +89,12 @@ def measure(
         f"{int(targets):,} targets a batch"
     )
     yield Measurement("training", targets / own.seconds, "target tokens/s", note)
-    # The memory of peers is measured, too, in which these weights have no place.
+    # The memory of peers is measured, too, and must not include these weights.
     model.cpu()
     yield from _measure_peers(workload, config, batch, own, dtype, compiled)
 
     if config.decoder_layers:
-        # The weights themselves are in this format for generation, as `generate` has them.
+        # For generation, the weights themselves are converted to this dtype, as in `generate`.
         model = model.to(device, dtype).eval()
         for batch_size in BATCH_SIZES:
             yield Measurement(
@@ -115,7 +115,8 @@ def _measure_peers(
 ) -> Iterator[Measurement]:
     """Measure the training of each peer on the batch, and yield its speed relative to masscli's `own`.
 
-    Peers have the sizes of `config`. A peer for which a GPU has too little memory is named with the speed 0.
+    Peers have the sizes of `config`. A peer for which the GPU has too little memory is reported with
+    speed 0.
     """
     device = batch.source.ids.device
     peers: dict[str, Callable[[], Peer]] = {
@@ -147,7 +148,7 @@ def _measure_peers(
 def _peer_speed(
     build: Callable[[], Peer], batch: Batch, dtype: torch.dtype, seconds: float
 ) -> Speed:
-    """Build a peer and measure its training on the batch. Its memory is free again afterwards."""
+    """Build a peer and measure its training on the batch. Its memory is freed afterwards."""
     peer = build()
     return _speed(
         peer.module, lambda: peer.loss(batch, dtype), seconds, batch.source.ids.device
@@ -161,7 +162,7 @@ def _speed(
     device: torch.device,
 ) -> Speed:
     """Measure updates of `module` on what `loss` returns, for at least so many seconds."""
-    # What an earlier model has left behind must not count.
+    # Memory left behind by an earlier model must not count.
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -174,7 +175,7 @@ def _speed(
 
 
 def _memory_note(speed: Speed) -> str:
-    """Return a part of a note with the memory of updates, empty where it is not known."""
+    """Return the part of a note about the memory of updates, or an empty string if it is not known."""
     return f", {speed.memory:.2f} GiB" if speed.memory else ""
 
 
@@ -232,7 +233,7 @@ def _sentences_per_second(
         [model], framing, search, batch_size=batch_size, batch_tokens=10**9
     )
     rng = np.random.default_rng(2)
-    # Several sentences even one at a time, so that the time is long enough to measure.
+    # Use several sentences even with batch size 1, so that the time is long enough to measure.
     count = max(batch_size, 8)
     sources = list(
         rng.integers(SPECIAL_IDS, workload.vocab_size, (count, workload.length))

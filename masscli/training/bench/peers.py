@@ -34,7 +34,7 @@ class Peer(Protocol):
 
 
 class PlainPeer(nn.Module):
-    """PyTorch's Transformer with embeddings, positions and a tied output layer; an encoder alone, or both."""
+    """PyTorch's Transformer (an encoder, or encoder and decoder), embeddings and a tied output layer."""
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class HuggingFacePeer:
     def __init__(
         self, config: ModelConfig, vocab_size: int, device: torch.device, compiled: bool
     ) -> None:
-        # It is not one of masscli's packages: the caller asks `has_transformers` first.
+        # It is not a dependency of masscli: the caller must check `has_transformers` first.
         transformers = importlib.import_module("transformers")
         build = _marian if config.decoder_layers else _bert
         self.module: nn.Module = (
@@ -155,7 +155,7 @@ def _marian(transformers: Any, config: ModelConfig, vocab_size: int) -> nn.Modul
 
 
 def _bert(transformers: Any, config: ModelConfig, vocab_size: int) -> nn.Module:
-    """Return BERT with the head of its masked language model, of transformers, with the sizes of `config`."""
+    """Return BERT of transformers with its masked language model head, with the sizes of `config`."""
     settings = transformers.BertConfig(
         vocab_size=vocab_size,
         hidden_size=config.dim,

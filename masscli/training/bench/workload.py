@@ -28,7 +28,7 @@ from masscli.text.vocabulary import Vocabulary
 SPECIAL_IDS = 8
 LABEL_SMOOTHING = 0.1
 MASKED_SHARE = 0.15
-"""Share of the tokens that an encoder alone predicts, as BERT does."""
+"""Share of tokens that an encoder-only model predicts, as in BERT."""
 TERM = "bench"
 """Name of the loss term of the batches."""
 
@@ -46,7 +46,7 @@ class Workload:
     steps: int
     """Number of decoding steps for each generated sentence."""
     seconds: float
-    """Least duration of each measurement in seconds."""
+    """Minimum duration of each measurement in seconds."""
 
     def config(self) -> ModelConfig:
         """Return the configuration of the model.
@@ -142,7 +142,7 @@ def flops(model: Transformer, batch: Batch) -> float:
     if batch.target is not None:
         tokens["decoder"] = batch.target.ids.numel()
     products = 0
-    # Biases, norms and the input embeddings multiply no matrix.
+    # Biases, norms and input embeddings are not matrix products.
     for name, parameter in model.named_parameters():
         stack = name.split(".")[0]
         if parameter.dim() == 2 and stack in tokens:

@@ -41,9 +41,9 @@ def adapt_objectives(
 ) -> dict[str, StreamConfig]:
     """Return the training streams with their objectives adapted to the stacks of the model.
 
-    Some objectives work with an encoder, a decoder or both, and join two texts in the format (that of BERT or
-    RoBERTa) in which the encoder has read pairs before. `initial` is the checkpoint of --init-from, or None.
-    The stacks are those that the checkpoint or else --arch and the options give to the model, before any
+    Some objectives work with an encoder, a decoder or both, and join two texts in the format (BERT's or
+    RoBERTa's) that the encoder was pre-trained with. `initial` is the checkpoint of --init-from, or
+    None. The stacks are those of the checkpoint or, without one, of --arch and the options, before any
     stack is added that an objective needs.
     """
     pair_format: Literal["bert", "roberta"] = "bert"
@@ -75,8 +75,8 @@ def needed_stacks(
 ) -> str:
     """Return the stacks that the training streams need: `encoder`, `decoder`, `encoder-decoder` or `any`.
 
-    `any` means that one stack suffices, whichever it is. Raises MasscliError if `model_options` gives layers
-    to a stack that no stream would train.
+    `any` means that either stack is enough. Raises MasscliError if `model_options` gives layers to a
+    stack that no stream would train.
     """
     # A stream that can use any stack adapts to the others.
     kinds: set[str] = {stream.objective.stacks for stream in streams.values()}
@@ -114,10 +114,10 @@ def single_stack(
     if initial is None or stack == "both" or stacks not in ("any", stack):
         return options
     check_init(recipe, to_dict(initial.recipe.model))
-    # The stack must be there in the checkpoint and in the options.
+    # The stack must exist in the checkpoint and in the options.
     check_init(recipe, {STACK_FIELDS[stack]: 1, **options})
     other = {"encoder": "decoder", "decoder": "encoder"}[stack]
-    # Options come last, so that layers which the user gives to the other stack win.
+    # Options come last, so that layers that the user gives to the other stack take precedence.
     return {STACK_FIELDS[other]: 0, **options}
 
 
@@ -216,10 +216,10 @@ def check_lengths(recipe: Recipe) -> None:
 
 
 def check_vocabularies(recipe: Recipe, vocab: Vocabulary) -> None:
-    """Raise MasscliError if a stream reads or writes a language for which the vocabulary does not serve.
+    """Raise MasscliError if a stream reads or writes a language on a side for which there is no vocabulary.
 
-    A data folder may have one vocabulary for sources and another for targets. Then only translation in this
-    direction can be learned.
+    A data folder may have one vocabulary for sources and another for targets. Then only translation in
+    that direction can be trained.
     """
     for stream in recipe.stream.values():
         kind = stream.objective.input_kind
@@ -233,7 +233,7 @@ def check_vocabularies(recipe: Recipe, vocab: Vocabulary) -> None:
 
 
 def check_shared_layers(recipe: Recipe) -> None:
-    """Raise MasscliError if --freeze N or --layer-decay would treat layers with shared weights apart."""
+    """Raise MasscliError if --freeze N or --layer-decay would treat layers that share weights differently."""
     model = recipe.model
     optim = recipe.optim
     # A stack of one layer shares nothing.

@@ -1,4 +1,4 @@
-"""Build the trainer of a run from its complete recipe. This is the only place where all parts meet."""
+"""Build the trainer of a run from its complete recipe. This is the only place that combines all parts."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def build(
     framing = make_framing(recipe.model, tokenizer.vocab, state.languages)
     framing = replace(framing, length_multiple=recipe.train.length_multiple)
 
-    # Weights are drawn from here on, in the same order in every process and every run.
+    # Random weights are drawn from here on, in the same order in every process and every run.
     torch.manual_seed(recipe.seed)
     vocab = context.data.vocab
     model = Transformer(recipe.model, vocab.size, state.languages, vocab.id_ranges)
@@ -111,7 +111,7 @@ def build(
     notes += _shard(train_step, recipe, state, device)
     _move_to_device(model, objectives, recipe, state, device)
 
-    # The rows have their places on devices now.
+    # The rows are now on their devices.
     frozen_rows = FrozenRows(model, state, recipe.optim.freeze)
     notes += frozen_rows.notes
     streams = [
@@ -150,7 +150,7 @@ def build(
         kept,
         frozen_rows,
     )
-    # The folder is touched last, when nothing can be refused any more.
+    # The folder is changed last, when no more errors are possible.
     if last is not None and not dry_run:
         repair_links(folder, recipe, last, kept.scores)
     if last is not None:
@@ -201,7 +201,7 @@ def _run_state(
             update_freq=update_freq or distributed.world_size,
             languages=_model_languages(recipe, context),
         )
-        # How the program of an imported model generates is a habit of its users, and stays.
+        # The generation defaults of an imported model are kept, since its users expect them.
         if recipe.init_from is not None:
             initial = context.open_checkpoint(recipe.init_from)
             state.generation = initial.state.generation
@@ -306,7 +306,7 @@ def _move_to_device(
 
 
 def _compile_layers(stack: Stack) -> None:
-    """Compile each layer of the stack by itself; dynamically, because batches differ in size."""
+    """Compile each layer of the stack separately, with dynamic shapes, because batches differ in size."""
     for layer in stack.layers:
         layer.compile(dynamic=True)
 
@@ -322,7 +322,8 @@ def _choose_precision(
     precision = recipe.train.precision
     if precision == "auto" and device.type == "cpu":
         if not state.cpu_precision:
-            # Machines may differ, and processes with different arithmetic would not learn the same model.
+            # Machines may differ, and processes with different precisions would not train the same
+            # model.
             is_faster = distributed.broadcast(torch.tensor(int(bf16_is_faster())))
             state.cpu_precision = "bf16" if is_faster else "fp32"
         precision = state.cpu_precision

@@ -108,7 +108,7 @@ def build_stream(
 def _resegmenter(
     name: str, recipe: Recipe, dataset: Dataset, data: DataFolder, framing: Framing
 ) -> Resegmenter | None:
-    """Return what splits words into other pieces each time they are read, or None.
+    """Return the object that splits words differently each time they are read, or None.
 
     It is None without --bpe-dropout and --unigram-alpha. Raises MasscliError if the stream does not read
     sentences, or if the vocabulary is not of the kind that the option needs.
@@ -122,7 +122,7 @@ def _resegmenter(
             f"{option}: {name} does not read sentences or pairs of sentences, or it aligns their pieces",
             "leave it out",
         )
-    # Other pieces may be more pieces, which must still have positions.
+    # There may be more pieces than before, for which the model must still have positions.
     longest = (
         min(model_lengths(recipe, framing)) - SPECIAL_TOKENS - dataset.extra_tokens
     )
@@ -144,7 +144,7 @@ def model_lengths(recipe: Recipe, framing: Framing) -> tuple[int, int]:
 def side_limits(
     recipe: Recipe, framing: Framing, name: str, dataset: Dataset
 ) -> tuple[SideLimit, ...]:
-    """Return what each side of an example in the stream called `name` is limited to by the model.
+    """Return the model's length limit for each side of an example in the stream called `name`.
 
     Examples have one side or two, source and target; `dataset` is that of the stream.
     """

@@ -176,7 +176,7 @@ def _refuse_validation_options(recipe: Recipe, problem: str, hint: str) -> None:
     valid = recipe.valid
     checkpoint = recipe.checkpoint
     metric = checkpoint.best_metric
-    # Defaults ask for nothing: only what differs from them is refused.
+    # Only options that differ from their defaults are refused.
     is_asked_for = {
         f"--valid-subset {','.join(valid.valid_subset)}": valid.valid_subset
         != ValidConfig().valid_subset,
@@ -217,7 +217,8 @@ def _build_stream(
     table = None
     try:
         if isinstance(objective, EvaluableObjective):
-            # Every example is measured once, whatever was done to the examples that were learned from.
+            # Every example is measured exactly once, whatever options repeat or select training
+            # examples.
             table = data.table(recipe.stream[name].dataset, split).head(limit)
             dataset = objective.table_dataset(table, labelled=True)
             collator = objective.collator()
@@ -274,7 +275,8 @@ def _bleu_tasks(
 
     `measured` are the streams with validation examples; their data are translated.
     """
-    # Validation writes with the pieces that back-translation may write, to judge it as it works.
+    # Validation allows the same pieces as back-translation, so that it measures what training
+    # generates.
     allowed: dict[str, Tensor] = {}
     for objective in objectives.values():
         allowed |= objective.allowed_pieces
@@ -304,7 +306,7 @@ def _bleu_tasks_of(
     """
     kind = stream.objective.input_kind
     limit = valid.max_valid_rows
-    # A masked language model reads pairs, and cannot translate them.
+    # A masked language model may read pairs, but cannot translate.
     if not kind.has_direction or not stream.objective.generates_text:
         return []
     tasks = []

@@ -56,7 +56,7 @@ def compose(request: TrainRequest) -> ComposedRun:
     --init-from.
     """
     options = dict(request.recipe_options)
-    # Report mistakes in the options before anything is read from disk.
+    # Report errors in the options before anything is read from disk.
     from_dict(ModelConfig, options.get("model", {}), "model")
     model_options = dict(options.pop("model", {}))
     recipe = _with_default_end(from_dict(Recipe, options))
@@ -65,7 +65,7 @@ def compose(request: TrainRequest) -> ComposedRun:
     streams = fill_from_data(select_streams(request, context), context)
     save_dir = recipe.save_dir or _default_folder(streams)
     require_kind(save_dir, "a run", "--save-dir")
-    # A command line that is repeated continues its run, so what the run has decided counts from here on.
+    # A repeated command line continues its run, so the stored choices of the run apply from here on.
     last = context.last_checkpoint(save_dir)
     if last is not None:
         recipe = _keep_initialization(recipe, last.recipe, save_dir)
@@ -73,7 +73,7 @@ def compose(request: TrainRequest) -> ComposedRun:
     if recipe.init_from is not None:
         initial = _architecture_source(recipe.init_from, last, context)
 
-    # Which stacks there are decides the objectives, and these decide which stacks are needed.
+    # The existing stacks determine the objectives, which in turn determine the needed stacks.
     streams = adapt_objectives(streams, model_options, recipe, initial)
     stacks = needed_stacks(streams, model_options)
     model_options = single_stack(recipe, model_options, stacks, initial)
@@ -97,7 +97,7 @@ def compose(request: TrainRequest) -> ComposedRun:
 def _architecture_source(
     init_from: Path, last: Checkpoint | None, context: RunContext
 ) -> Checkpoint:
-    """Return the checkpoint whose architecture a run has that begins, or began, with weights of `init_from`.
+    """Return the checkpoint that gives the architecture of a run with initial weights from `init_from`.
 
     A continued run does not need `init_from`, which may be on another machine by now: without it, the
     architecture is that of `last`, its own last checkpoint. Raises MasscliError if neither is there.
@@ -203,7 +203,7 @@ def _with_learning_rate(
     stored = OptimConfig()
     if last is not None:
         stored = last.recipe.optim
-    # What the user gives wins over what the run has, and that over the defaults.
+    # Values given by the user override those of the run, which override the defaults.
     lr = recipe.optim.lr or stored.lr or 5e-4 * 512 / model.dim
     warmup = recipe.optim.warmup_updates
     if warmup is None:
@@ -255,7 +255,7 @@ def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> No
     ELECTRA can train its generator alone at first, and then copy its weights to the model. The run must be
     longer than that, and cannot be combined with --init-from, whose weights would be replaced.
     """
-    # The model learns as soon as one of the streams has come so far.
+    # The model is trained as soon as one of the streams has passed its warm start.
     updates = min(stream.objective.warm_start_updates for stream in streams.values())
     last_update = recipe.train.max_update
     if last_update is not None and 0 < last_update <= updates:

@@ -63,7 +63,7 @@ class TrainedRun:
                 "name the right folder with --data",
             )
         self.model = self.checkpoint.model(device)
-        # As in training: weights in fp32, and products in the precision that is asked for.
+        # As in training: weights in fp32, and products in the requested precision.
         self.model.compute_dtype = choose_dtype(precision, device)
         self.objectives = self._objectives(device)
 
@@ -73,7 +73,8 @@ class TrainedRun:
         Validation pairs are also translated (BLEU), and outputs of tasks that write text are generated
         (ROUGE). Raises MasscliError if the data folder has nothing of this split.
         """
-        # Without the split, building a validator would complain of options that the user did not give.
+        # Without the split, building a validator would raise errors about options that the user did not
+        # give.
         splits = set(self.context.data.splits())
         for stream in self.recipe.stream.values():
             splits.update(self.context.open_data(stream.data_dir).splits())
@@ -201,7 +202,7 @@ def _recipe_for(recipe: Recipe, split: str) -> Recipe:
             for objective in objectives
         ),
     )
-    # Nothing is chosen by these metrics.
+    # These metrics do not select a checkpoint.
     return replace(
         recipe,
         valid=valid,

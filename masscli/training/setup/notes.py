@@ -21,9 +21,9 @@ from masscli.training.validation import Validator
 
 
 def note_export(recipe: Recipe) -> list[str]:
-    """Return a note if the model has the named size of a published one, but cannot be exported like that one.
+    """Return a note if the model has the preset of a published one, but cannot be exported like that one.
 
-    Else the list is empty.
+    Otherwise the list is empty.
     """
     obstacle = find_export_obstacle(recipe.model)
     if obstacle is None:

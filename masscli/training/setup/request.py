@@ -64,9 +64,9 @@ class TrainRequest:
 def parse_weighted(items: Sequence[str]) -> list[AuxiliaryObjective]:
     """Return the objectives, data folders and loss weights that the items of --auxiliary name.
 
-    The items were split at commas, but a weight may be a schedule with commas: an item that begins with a
-    digit or a point belongs to the weight of the item before it. A missing weight is `1`; what else is given
-    as a weight is not checked. Raises MasscliError for an empty folder name.
+    The items were split at commas, but a weight may be a schedule with commas: an item that begins with
+    a digit or a point belongs to the weight of the item before it. A missing weight is `1`; other
+    weights are not checked here. Raises MasscliError for an empty folder name.
     """
     whole: list[str] = []
     for item in items:

@@ -47,8 +47,8 @@ CHANGEABLE = {
     "train.wandb_project",
     "train.event_sinks",
 }
-"""Sections and dotted keys of a recipe that may differ when a run is continued. A change of anything else
-would make it another run."""
+"""Sections and dotted keys of a recipe that may differ when a run is continued. Any other change would
+make it a different run."""
 
 ACCEPTABLE = {
     "optim.lr",
@@ -87,7 +87,7 @@ def prepare_folder(save_dir: Path) -> None:
         raise cannot_be_written(
             str(save_dir), error, "choose another folder with --save-dir"
         ) from None
-    # Better refused now than at the first checkpoint.
+    # It is better to fail now than at the first checkpoint.
     if shutil.disk_usage(save_dir).free < NEEDED_SPACE:
         raise MasscliError(
             f"{save_dir}: less than {NEEDED_SPACE // 2**20} MiB are free",
@@ -104,7 +104,7 @@ def open_checkpoints(
 
     Raises MasscliError if the processes would not continue from the same checkpoint, or if all are damaged.
     """
-    # Every process must see the same checkpoints, so none looks before the first one has tidied up.
+    # Every process must see the same checkpoints, so none looks before the first one has cleaned up.
     distributed.barrier()
     checkpoints = context.run_checkpoints(save_dir)
     step = max(checkpoints.by_step, default=-1)
@@ -150,7 +150,7 @@ def check_same_run(
             f"{last.path}: the run was made of other text than is in {recipe.data} now",
             NEW_RUN,
         )
-    # The order counts as well: the first stream decides what an epoch is.
+    # The order matters, too: the first stream defines an epoch.
     before = list(last.recipe.stream)
     now = list(recipe.stream)
     if before != now:
@@ -198,7 +198,7 @@ def repair_links(
         last.state.validations_since_best = 0
         last.state.plateau_best = None
         last.state.plateau_validations = 0
-    # Every process has corrected its state; the links are on a disk that all share.
+    # Every process has corrected its state; the links are on a shared disk.
     if distributed.rank != 0:
         return
     folder = save_dir / "checkpoints"

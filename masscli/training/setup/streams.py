@@ -38,7 +38,7 @@ def select_streams(request: TrainRequest, context: RunContext) -> Streams:
     for name, stream in streams.items():
         data = context.open_data(stream.data_dir)
         stream.objective.input_kind.check(name, stream.dataset, stream.objective, data)
-    # The flag wins over what the tables of a recipe say.
+    # The flag overrides the tables of a recipe.
     max_examples = request.selection.max_examples
     if max_examples is None:
         return streams
@@ -176,7 +176,7 @@ def _auxiliary_streams(
                 loss_weight=auxiliary.loss_weight,
             )
         except ConfigError as error:
-            # The weight is all that the user has written of these settings.
+            # Of these settings, the user has written only the weight.
             raise MasscliError(
                 f"--auxiliary {auxiliary.name}: {error.problems[0].message}",
                 "write a weight, or a schedule such as 0:1,1000:0.1",
@@ -184,7 +184,7 @@ def _auxiliary_streams(
         streams[f"{prefix}-{dataset}"] = _with_sampling_weight(
             stream, request.selection, context
         )
-    # The weights keep their proportions, and their sum becomes that of the main streams.
+    # The weights keep their proportions, and are scaled to the sum of those of the main streams.
     auxiliary_weight = sum(stream.sampling_weight for stream in streams.values())
     rescaled = {}
     for key, stream in streams.items():

@@ -37,7 +37,7 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
     model = recipe.model
     optim = recipe.optim
     valid = recipe.valid
-    # The decoder may embed positions in another way than the encoder.
+    # The decoder may embed positions differently from the encoder.
     position_kinds = {model.for_stack(stack).positions for stack in model.stacks}
     # Cross-attention joins two stacks.
     has_both_stacks = model.encoder_layers > 0 and model.decoder_layers > 0
@@ -214,7 +214,7 @@ def _unused_in_objectives(
         table = request.stream_tables.get(name, {}).get("objective", {})
         for key, rule in find_unused(objective).items():
             if key in request.objective_options:
-                # One flag holds for all streams, and need not be of use to each of them.
+                # A flag applies to all streams, but need not have an effect in each of them.
                 if not any(_uses(other, key) for other in objectives.values()):
                     unused.setdefault(key, rule)
             elif key in table and is_changed(objective, key):
@@ -227,7 +227,7 @@ def _unused_in_selection(
 ) -> dict[str, UnusedOption]:
     selection = request.selection
     streams = recipe.stream.values()
-    # With auxiliary streams the temperature may weigh those.
+    # With auxiliary streams, the temperature may affect their weights.
     if selection.lang_temperature == 1 or selection.auxiliary:
         return {}
     equally_often = not any(
