@@ -5,9 +5,9 @@ finished hypotheses, and the first W that do not end it are the next rows. (At m
 one for each row.)
 
 With G groups, each group is a beam of W/G rows that chooses after the groups before it:
-`diverse_beam_strength` is subtracted from the score of a piece for each row of an earlier group that has just
-been extended by it. As in the paper, the penalty steers the choice of one step and is not carried on, so
-hypotheses keep the model's own scores.
+`diverse_beam_strength` is subtracted from the score of a piece for each row of an earlier group that
+has just been extended by it. As in the paper, the penalty affects only the choice in one step and does
+not accumulate, so hypotheses keep the model's own scores.
 
 Shapes: S sentences, W rows (beams) each, V vocabulary size, F finished hypotheses.
 """
@@ -63,7 +63,8 @@ class Beam:
         the others have -inf, because the rows of a group are still the same.
         """
         sums = torch.full((sentences, self.width), -torch.inf, device=device)
-        # Otherwise every row would propose the same continuations, and the beam would hold copies.
+        # Otherwise every row would propose the same continuations, and the beam would contain
+        # duplicates.
         sums[:, :: self.width // self.groups] = 0.0
         return sums
 
@@ -84,7 +85,7 @@ class Beam:
         ended, ended_parents, kept_sums, parents, pieces = [], [], [], [], []
         for first in range(0, self.width, size):
             rows = slice(first, first + size)
-            # The first group has no group before it, and chooses as a plain beam does.
+            # The first group has no earlier group, so it is a plain beam search.
             earlier_uses = uses if first > 0 else None
             selection = self._select_in_group(
                 sums[:, rows], scores[:, rows], earlier_uses
@@ -122,7 +123,7 @@ class Beam:
         # At most `size` of these can end the sentence, so at least `size` continue.
         best_sums, parents, pieces = best_in_rows(sums, steered, 2 * size)
         if uses is not None:
-            # The penalty has steered the choice; hypotheses keep the model's own scores.
+            # The penalty only affects the choice; hypotheses keep the model's own scores.
             sentence = torch.arange(len(sums), device=sums.device)[:, None]
             best_sums = sums.gather(1, parents) + scores[sentence, parents, pieces]
         ends = pieces == self.eos

@@ -1,7 +1,8 @@
 """Choose the output of a beam that is closest to the reference: sequence-level interpolation.
 
-A student that learns from such outputs sees text that its teacher could have written, and of that the text
-nearest to the true translation (Kim and Rush 2016, "Sequence-Level Knowledge Distillation", section 3.3).
+A student that learns from such outputs sees, of the texts that its teacher could have generated, the
+one closest to the true translation (Kim and Rush 2016, "Sequence-Level Knowledge Distillation", section
+3.3).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ def rank_by_closeness(
 ) -> list[int]:
     """Return the indices of the texts by their score against the reference, the highest first.
 
-    The score is sentence BLEU (orders of which a text has no n-gram are left out) or sentence chrF2, both by
-    sacreBLEU. Of equally close texts the first comes first.
+    The score is sentence BLEU (ignoring orders for which a text has no n-gram) or sentence chrF2, both
+    from sacreBLEU. Equally close texts keep their order.
     """
     options = ScoreConfig(sentence_level=True)
     scorer: Bleu | Chrf

@@ -1,7 +1,8 @@
 """The options of commands that use a trained model: the search, `masscli generate` and `masscli predict`.
 
-`GenerationConfig` is the search itself, which back-translation and validation use too. A field's type,
-default and sentence are its flag. Nothing heavy is imported here, so that help answers quickly.
+`GenerationConfig` is the search itself, which back-translation and validation use, too. Each field
+defines a flag with its type, default and help text. This module imports nothing heavy, so that --help
+is fast.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from masscli.core.config import (
 STANDARD_STREAM = Path("-")
 """The path that stands for standard input, and for standard output."""
 MAX_BEAM = 2**14
-"""The widest beam of a search."""
+"""Maximum beam size of a search."""
 
 
 @config
@@ -111,7 +112,7 @@ class GenerationConfig:
                 "sampling_topp",
                 f"must lie in (0, 1], got {self.sampling_topp}",
             ),
-            # A length to a larger power overflows a float.
+            # A length to a larger power would overflow a float.
             (
                 abs(self.lenpen) <= 100,
                 "lenpen",
@@ -125,7 +126,7 @@ class GenerationConfig:
         )
 
     def length_limit(self, source_length: int) -> float:
-        """Return the most pieces of an output for a source of this many pieces, end symbols not counted.
+        """Return the maximum number of pieces of an output for a source of this many, without end symbols.
 
         It is not rounded, and may be more than a model has positions for.
         """
@@ -236,7 +237,7 @@ class GenerateConfig:
     """Tag of the speed in --append, such as model=tiny. Repeatable."""
 
     def __post_init__(self) -> None:
-        # A split of the data has its references with it.
+        # A split of the data includes its references.
         has_references = self.reference is not None or self.gen_subset is not None
         check(
             *positive(self, "batch_tokens", "batch_size", "buffer_size"),
@@ -378,7 +379,7 @@ class PredictConfig:
     """Predict no answer if its score exceeds that of the best answer by more than this or, if --qa-head
     has a classifier, if its logit exceeds this (default: as in training)."""
     stream: str | None = None
-    """Which task to predict for, of a run that was trained on several."""
+    """The task to predict for, if a run was trained on several."""
     batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
     """Maximum number of tokens in a batch."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"

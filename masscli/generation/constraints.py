@@ -1,9 +1,9 @@
-"""What may be generated: rules that overwrite the log-probabilities of one step, for all rows at once.
+"""Constraints on generation: rules that overwrite the log-probabilities of one step, for all rows at once.
 
 Special ids (padding, start, mask, language tags, ...) are never generated; the unknown piece is, with a
-penalty. Forbidden pieces get -inf, and the others keep the model's own log-probability, so that scores stay
-those of the model. A rule that forces a piece beats all others: the end symbol at the length limit first,
-then a prefix. Nothing here depends on beams.
+penalty. Forbidden pieces get -inf, and the others keep the model's own log-probability, so that scores
+stay those of the model. A rule that forces a piece overrides all others: the end symbol at the length
+limit first, then a prefix. This module does not depend on the search strategy.
 
 Shapes: S sentences, W rows each, V vocabulary size, t pieces so far.
 """
@@ -22,12 +22,12 @@ from masscli.text.vocabulary import Vocabulary
 class Constraints:
     """The rules that say which piece may come next in each of the W rows of S sentences.
 
-    `limits` (S,) is the most pieces of each output, the end symbol not counted. `prefixes` are the pieces
-    that each output must begin with. `allowed` (V,) bool are the pieces that may be generated (default: all);
-    of special ids, only the end symbol, which always may, and the unknown piece. `forced` are tokens that
-    every output begins with, before its prefix, with log-probability 0; `limits` and `prefixes` do not count
-    them. `starts` (S,) are the decoder's first inputs, which count as generated for the penalty of
-    repetition; with None nothing does.
+    `limits` (S,) is the maximum number of pieces of each output, without the end symbol. `prefixes` are
+    the pieces that each output must begin with. `allowed` (V,) bool are the pieces that may be
+    generated (default: all); of special ids, only the end symbol, which always may, and the unknown
+    piece. `forced` are tokens that every output begins with, before its prefix, with log-probability 0;
+    `limits` and `prefixes` do not count them. `starts` (S,) are the decoder's first inputs, which count
+    as generated for the penalty of repetition; with None nothing does.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Constraints:
         forbidden = set(vocabulary.special_ids) - {vocabulary.eos, vocabulary.unk}
         if allowed is not None:
             forbidden.update((~allowed).nonzero()[:, 0].tolist())
-            # Whatever else is forbidden, a hypothesis must be able to end.
+            # Whatever is forbidden, a hypothesis must be able to end.
             forbidden.discard(vocabulary.eos)
         self.forbidden = torch.tensor(sorted(forbidden), device=device)
         # (S, longest prefix), with -1 after the end of a prefix.
@@ -105,7 +105,7 @@ class Constraints:
         """
         step = history.shape[2]
 
-        # What repeats costs more, also in the score, as in Hugging Face's beam search.
+        # The penalty of repetition also counts in the score, as in Hugging Face's beam search.
         if self.config.repetition_penalty != 1:
             read = history
             # A decoder that begins with the end symbol has it from the first step on.
@@ -133,7 +133,7 @@ class Constraints:
         """
         prefix_step = step - len(self.forced)
         in_prefix = self.prefixes is not None and prefix_step < self.prefixes.shape[1]
-        # Most steps are of this kind.
+        # This is the case in most steps.
         if not in_prefix and step < self.shortest_limit:
             return None
         forced = torch.full_like(self.limits, -1)

@@ -1,10 +1,10 @@
 """Generate from token ids with CTranslate2 in place of PyTorch: the interface of `Decoder`, another engine.
 
-CTranslate2 finishes a sentence as soon as `beam` hypotheses have ended, as `early_stop` does, and it does not
-force the end symbol at the length limit. In its search the probability of special pieces, which are never
-generated, is shared out among the others. So its own scores are not those of the model: outputs are scored
-anew, all pieces counted, and their scores are then those of `Decoder`. What it cannot do at all is refused by
-name.
+CTranslate2 finishes a sentence as soon as `beam` hypotheses have ended, as `early_stop` does, and it
+does not force the end symbol at the length limit. In its search the probability of special pieces,
+which are never generated, is redistributed over the others. Its own scores are therefore not those of
+the model: outputs are rescored over all pieces, which gives the scores of `Decoder`. Unsupported
+options are refused by name.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class CTranslate2Decoder:
             raise _refusal("--constraints")
         results: list[list[Hypothesis]] = [[] for _ in sources]
         pending = []
-        # All groups are handed over before the first answer is waited for, so that CTranslate2 never idles.
+        # All groups are submitted before waiting for the first result, so that CTranslate2 never idles.
         for limit, numbers in self._group_by_limit(sources):
             tokens = self._source_tokens(
                 [sources[number] for number in numbers], source, target
@@ -137,7 +137,7 @@ class CTranslate2Decoder:
                 min_decoding_length=self.config.min_len,
                 max_decoding_length=limit,
                 suppress_sequences=self._never_generated,
-                # By default, sources are cut at 1,024 tokens in silence.
+                # By default, CTranslate2 silently truncates sources at 1,024 tokens.
                 max_input_length=0,
                 return_scores=True,
                 use_vmap=self._use_shortlist,
@@ -171,7 +171,7 @@ class CTranslate2Decoder:
         )
         hypotheses = []
         for ids, answer in zip(targets, answers, strict=True):
-            # What is forced costs nothing, but counts in the length.
+            # Forced tokens have log-probability 0, but count in the length.
             token_scores = tuple(answer.log_probs[len(forced) :])
             score = (
                 math.fsum(token_scores) / len(answer.log_probs) ** self.config.lenpen
@@ -241,7 +241,7 @@ class CTranslate2Decoder:
             groups.setdefault(int(min(limit, self._max_target_length)), []).append(
                 number
             )
-        # Long sentences first, so that memory peaks at once.
+        # Long sentences come first, so that memory peaks at the start.
         yield from sorted(groups.items(), reverse=True)
 
     def _hypotheses(self, answer: Any, limit: int, target: str) -> list[Hypothesis]:

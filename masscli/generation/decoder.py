@@ -36,10 +36,10 @@ from masscli.models.transformer import Transformer
 T = TypeVar("T")
 
 LOGIT_ROWS = 512
-"""For how many tokens logits are held at a time when given text is scored."""
+"""Number of tokens whose logits are in memory at a time when given text is scored."""
 SINGLE_STACK_RESERVE = 4
-"""Positions that a source leaves free in a single stack: one before, between and behind source and output,
-and one for the first piece of output."""
+"""Positions that a source leaves free in a single stack: one each before, between and after source and
+output, and one for the first piece of output."""
 
 
 class AlignmentHead(NamedTuple):
@@ -48,14 +48,14 @@ class AlignmentHead(NamedTuple):
     layer: int
     """The decoder layer, counted from 0."""
     heads: int | None
-    """The first so many heads of the layer, whose weights are averaged; None for all."""
+    """Number of first heads of the layer whose weights are averaged; None for all."""
 
 
 class TextDecoder(Protocol):
     """The interface of a decoder that a `Translator` uses, whether PyTorch or CTranslate2 computes.
 
-    `max_source_length` is the most tokens of a source, without special tokens, and `single_stack` says
-    whether source and output share the positions of one stack.
+    `max_source_length` is the maximum number of tokens of a source, without special tokens, and
+    `single_stack` says whether source and output share the positions of one stack.
     """
 
     config: GenerationConfig
@@ -182,14 +182,14 @@ class Decoder:
         """
         if sample_keys is None:
             sample_keys = range(len(sources))
-            # Beam search draws nothing, so keys that are cheaper do.
+            # Beam search draws no random numbers, so cheaper keys are sufficient.
             if self.config.sampling:
                 sample_keys = [content_key(ids) for ids in sources]
         if prefixes is None:
             prefixes = [()] * len(sources)
         if phrases is None:
             phrases = [()] * len(sources)
-        # An output must have room for what it has to contain.
+        # An output must have room for its prefix and phrases.
         needed = []
         for prefix, sentence_phrases in zip(prefixes, phrases, strict=True):
             phrase_lengths = [len(phrase) for phrase in sentence_phrases]
@@ -249,7 +249,7 @@ class Decoder:
         forced = [] if self.single_stack else self.framing.forced_tokens(target)
         vocabulary, allowed = self.framing.vocab, self.allowed
         reduced, candidates = None, None
-        # With a shortlist, the search is over the candidates of this batch, each by its place among them.
+        # With a shortlist, the search is over the candidates of this batch, which are numbered from 0.
         if self.shortlist is not None:
             needed = []
             for prefix, sentence_phrases in zip(prefixes, phrases, strict=True):
@@ -284,7 +284,7 @@ class Decoder:
         )
         if reduced is None:
             return found
-        # Callers know nothing of these places, and get ids.
+        # Callers get ids instead of these numbers.
         restored = []
         for n_best in found:
             restored.append([reduced.restore(hypothesis) for hypothesis in n_best])
@@ -336,9 +336,9 @@ class Decoder:
                 ):
                     ids = tuple(targets[i].tolist())
                     token_scores = tuple(row_scores[:n])
-                    # What is forced costs nothing, as in the search, but counts in the length.
+                    # Forced tokens have log-probability 0, as in the search, but count in the length.
                     token_scores = token_scores[len(forced) :]
-                    # The sum is exact, so that padding and batches cannot change its last digit.
+                    # The sum is exact, so that it does not depend on padding and batches.
                     score = math.fsum(token_scores) / n**self.config.lenpen
                     results[i] = Hypothesis(ids, score, token_scores, hit_max_len=False)
         # Every sentence is in one batch, so none is missing; the condition is for the type checker.
@@ -392,7 +392,7 @@ class Decoder:
                 attended = attended - self.framing.prefix_length
                 for i, positions in zip(batch, attended.tolist(), strict=True):
                     links_of_pair = []
-                    # Shorter targets end with padding, and then there is the end symbol.
+                    # Shorter targets are followed by padding and then the end symbol.
                     for t, s in enumerate(positions[: len(targets[i])]):
                         # Other positions are those of special tokens.
                         if 0 <= s < len(sources[i]):
@@ -435,7 +435,7 @@ class Decoder:
             size = self.batch_tokens // (width * longest)
             if self.batch_size is not None:
                 size = min(size, self.batch_size)
-            # A sentence that is over the limit alone is a batch of its own.
+            # A sentence that exceeds the limit is a batch of its own.
             size = max(1, size)
             yield order[first : first + size]
             first += size
@@ -477,7 +477,7 @@ class Decoder:
         languages = self.framing.language_tensor(target, len(sources))
         if languages is not None:
             languages = languages.to(self.device)
-        # An ensemble may mix models of one stack and of two.
+        # An ensemble may combine models with one stack and with two.
         members: list[Stepper] = []
         for model in self.models:
             if model.encoder is not None and model.decoder is not None:
@@ -538,7 +538,7 @@ class Decoder:
         for model in self.models:
             hidden = model.decode(decoder_input, model.encode(source)).flatten(0, 1)
             parts = []
-            # The logits of a whole batch would take V numbers for each of its tokens.
+            # The logits of a whole batch would need V numbers for each of its tokens.
             hidden_parts = torch.split(hidden, LOGIT_ROWS)
             label_parts = torch.split(labels.flatten(), LOGIT_ROWS)
             for states, ids in zip(hidden_parts, label_parts, strict=True):

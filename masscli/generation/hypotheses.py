@@ -1,4 +1,4 @@
-"""Finished hypotheses: the K best of each sentence, in tensors, so that no step of a search loops over rows.
+"""Finished hypotheses: the K best of each sentence, as tensors, so that no search step loops over rows.
 
 A hypothesis of n pieces and the end symbol scores sum / (n + 1) ** lenpen, where the sum is that of the
 log-probabilities of all n + 1.
@@ -61,8 +61,8 @@ def pair_with_sources(
 class HypothesisPool:
     """The K best finished hypotheses of each of S sentences, best first; of equal ones, the earlier one.
 
-    `size` is K, `capacity` the most pieces (end symbol included) of a hypothesis, and `lenpen` the power of
-    the length by which sums of log-probabilities are divided.
+    `size` is K, `capacity` the maximum number of pieces (end symbol included) of a hypothesis, and
+    `lenpen` the power of the length by which sums of log-probabilities are divided.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class HypothesisPool:
 
         `limits` are the length limits of these sentences, in pieces, which `Hypothesis.hit_max_len` is about.
         """
-        # Four transfers from the device serve all sentences, instead of four for each.
+        # Four transfers from the device for all sentences, instead of four for each.
         chosen = torch.tensor(sentences, device=self.scores.device)
         scores = self.scores[chosen].tolist()
         lengths = self.lengths[chosen].tolist()

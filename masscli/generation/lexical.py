@@ -1,11 +1,12 @@
 """Beam search whose outputs contain given phrases (Post and Vilar 2018, dynamic beam allocation).
 
 A row is not allowed to end before it has all phrases of its sentence, in any order and without overlap.
-Besides the best continuations of a sentence, the next piece of each missing phrase and the best piece of each
-row are candidates. They are grouped by how many pieces of phrases they have, and the rows of the beam are
-dealt out to these groups in turn, the furthest first, so that no group crowds out the others.
+Besides the best continuations of a sentence, the next piece of each missing phrase and the best piece
+of each row are candidates. They are grouped by how many pieces of phrases they contain, and the rows of
+the beam are assigned to these groups in turn, starting with the most advanced, so that no group crowds
+out the others.
 
-Sentences without phrases are searched as ever. Shapes: S sentences, W rows each, V vocabulary size.
+Sentences without phrases are searched as usual. Shapes: S sentences, W rows each, V vocabulary size.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from masscli.generation.config import GenerationConfig
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How much the output of one row has of the phrases that it must contain."""
+    """The progress of one row with the phrases that its output must contain."""
 
     missing: tuple[tuple[int, ...], ...]
     """The phrases, as pieces, that the output does not have completely."""
@@ -46,7 +47,7 @@ class Progress:
         If the piece does not continue the phrase that was begun, that phrase is missing again, and its pieces
         no longer count; but the last of them and the piece, or the piece itself, may begin a phrase.
         """
-        # If the phrase that was begun is broken off, its pieces no longer count.
+        # If the begun phrase is not continued, its pieces no longer count.
         finished = self.pieces - len(self.begun)
         # The longest prefix comes first. A shorter one may be inside it: `a a b` continues after `a a
         # a`.
@@ -121,7 +122,7 @@ class ConstrainedBeam(Beam):
 
         `sums` (W,) and `scores` (W, V) are the log-probabilities of its rows so far and of their next pieces.
         """
-        # Complete rows may end even where rows that lack phrases are better.
+        # Complete rows may end even if rows that lack phrases are better.
         selection.ended[sentence] = sums + scores[:, self.eos]
         selection.ended_parents[sentence] = torch.arange(self.width, device=sums.device)
         chosen = self._deal_out(self._candidates(sentence, sums, scores))

@@ -1,8 +1,9 @@
 """Minimum Bayes risk decoding: choose the output that is most like all others (Eikema and Aziz 2022).
 
-The likeness of two texts is sentence chrF2 (Popovic 2015), with the numbers of sacreBLEU: the F score (beta
-is 2) of the mean precision and the mean recall over character n-grams up to 6, spaces left out. The utility
-of a text is its mean chrF against all candidates, so that what is sampled often counts often.
+The similarity of two texts is sentence chrF2 (Popovic 2015), with the same values as sacreBLEU: the F
+score (beta is 2) of the mean precision and the mean recall over character n-grams up to 6, without
+spaces. The utility of a text is its mean chrF against all candidates, so a text that is sampled several
+times counts several times.
 
 Shapes: N texts, G different n-grams of one order.
 """
@@ -46,7 +47,7 @@ def chrf_matrix(texts: Sequence[str]) -> Matrix:
         totals = counts.sum(1)
         # Row by row, so that no array of N * N * G numbers is made.
         matches = np.stack([np.minimum(row, counts).sum(1) for row in counts])
-        # Texts that are shorter than n say nothing about this order.
+        # Texts shorter than n have no n-grams of this order.
         has_both = np.outer(totals > 0, totals > 0)
         precisions += np.divide(
             matches, totals[:, None], out=np.zeros_like(matches), where=has_both

@@ -1,9 +1,9 @@
 """Find pairs of sentences that are translations of each other, by margin scores over encoder states.
 
-The margin of two sentences is their cosine divided by the mean cosine of each with its nearest neighbours in
-the other language (Artetxe and Schwenk 2019, "ratio"), so that sentences that are similar to everything have
-no advantage. Candidates are the best of each sentence in both directions; of those that share a sentence the
-one with the higher margin stays.
+The margin of two sentences is their cosine divided by the mean cosine of each with its nearest
+neighbours in the other language (Artetxe and Schwenk 2019, "ratio"), so that sentences that are similar
+to everything have no advantage. Candidates are the best matches of each sentence in both directions; of
+candidates that share a sentence, the one with the highest margin is kept.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 NEIGHBOURS = 4
-"""How many nearest neighbours of a sentence the margin takes the mean of, as published."""
+"""Number of nearest neighbours of a sentence over which the margin averages, as published."""
 SMALLEST_MEAN = 0.1
 """Lower bound of the mean cosine with the neighbours, by which a margin divides; with less, sentences that
 are not similar could have a high margin."""
 ROWS = 512
-"""How many sentences are compared with all others at a time."""
+"""Number of sentences that are compared with all others at a time."""
 
 
 def mine_pairs(
@@ -89,7 +89,7 @@ def _best(
     for part, part_means in zip(
         torch.split(vectors, ROWS), torch.split(means, ROWS), strict=True
     ):
-        # Where the neighbours are dissimilar, too, the ratio alone would mean nothing.
+        # If the neighbours are dissimilar, too, the ratio alone would be meaningless.
         neighbours = ((part_means[:, None] + means_of_others) / 2).clamp(
             min=SMALLEST_MEAN
         )

@@ -27,9 +27,9 @@ def sentence_vectors(
 ) -> Tensor:
     """Return the mean encoder state of each line, without special tokens: (N, D) in fp32.
 
-    `lines` are token ids in one language. An empty line has a vector of zeros, and a line is cut to what the
-    model can read. Raises MasscliError for a model with separate vocabularies of source and target, whose
-    encoder knows one language alone.
+    `lines` are token ids in one language. An empty line has a vector of zeros, and a line that is too
+    long for the model is truncated. Raises MasscliError for a model with separate vocabularies of
+    source and target, whose encoder knows one language alone.
     """
     # Of two vocabularies the encoder knows only one.
     framing.vocab.check_direction(language, language)
@@ -49,13 +49,13 @@ def sentence_vectors(
             ids, lengths, language=framing.language_tensor(language, len(batch))
         ).to(device)
         positions = torch.arange(ids.shape[1], device=device)
-        # The start symbol and the end symbol are the same in all sentences and say nothing about them.
+        # The start and end symbols are the same in all sentences and carry no information.
         ends = source.lengths[:, None] - framing.suffix_length
         is_text = (positions >= prefix_length) & (positions < ends)
         states = model.encode(source).hidden.float() * is_text[..., None]
         # An empty line has no text to divide by.
         vectors[batch] = states.sum(1) / is_text.sum(1, keepdim=True).clamp(min=1)
-    # The model is lent by a trainer, and goes back in the mode that it came in.
+    # The model belongs to a trainer, so its mode is restored.
     model.train(training)
     return vectors
 

@@ -1,8 +1,8 @@
 """Score running text with a language model that reads windows, each token with enough context.
 
-A window begins with the start symbol in place of the token before it, as in training. Windows overlap by
-`context` tokens, of which all but the first window predict none: every token of the text is predicted once,
-and those behind the first window from at least `context` tokens. Without overlap this is the loss that
+A window begins with the start symbol in place of the token before it, as in training. Windows overlap
+by `context` tokens, which only the first window predicts: every token of the text is predicted once,
+and those after the first window from at least `context` tokens. Without overlap this is the loss that
 training reports.
 """
 

@@ -1,9 +1,9 @@
 """Sampling: each row of a sentence is drawn independently.
 
-A piece is drawn from the likeliest k (Fan et al. 2018), from the likeliest pieces that hold probability p
-(Holtzman et al. 2020), or from all; the temperature divides logits first. The random numbers of a sentence
-follow from the seed and the sentence's own key, so they depend on nothing else in its batch. Scores are the
-model's own, before temperature and truncation.
+A piece is drawn from the k most likely ones (Fan et al. 2018), from the most likely ones with total
+probability p (Holtzman et al. 2020), or from all; the temperature divides logits first. The random
+numbers of a sentence follow from the seed and the sentence's own key, so they depend on nothing else in
+its batch. Scores are the model's own, before temperature and truncation.
 
 Shapes: S sentences, W rows each, N = S * W, V vocabulary size.
 """
@@ -95,15 +95,16 @@ class SamplingStrategy:
             scores, piece_ids = scores.sort(dim=1, descending=True, stable=True)
         # Sums over a large vocabulary must be exact enough to invert them, hence float64.
         probabilities = torch.softmax(scores.double() / self.config.temperature, 1)
-        # NaN stands for a row with nothing left to draw.
+        # NaN means that a row has nothing left to draw.
         probabilities = probabilities.nan_to_num(0.0)
         if self.config.sampling_topp < 1:
-            # A piece stays if those before it hold less than p, so that the likeliest one always stays.
+            # A piece is kept if those before it have less than p in total, so the most likely one is
+            # always kept.
             probability_before = probabilities.cumsum(1) - probabilities
             probabilities = probabilities.masked_fill(
                 probability_before >= self.config.sampling_topp, 0.0
             )
-        # What was cut off leaves less than 1, so the random number is scaled to the rest.
+        # After truncation the total is below 1, so the random number is scaled to it.
         cumulative = probabilities.cumsum(1)
         drawn = torch.searchsorted(
             cumulative, uniform[:, None] * cumulative[:, -1:], right=True

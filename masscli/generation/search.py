@@ -3,12 +3,13 @@
 A score is the sum of log-probabilities, end symbol included, over (length, end symbol included) ** lenpen. A
 sentence is done
 
-(a) when no running hypothesis can enter its n best any more. Later log-probabilities are at most 0 (or the
-bonus of a negative unkpen), so the best sum now, at the most favourable length up to the limit, bounds every
-score to come. Going on could not change the result, so this is the whole search within the width of the beam;
-or (b) with `early_stop`, as soon as `beam` hypotheses have finished, which is what fairseq does;
-or (c) without `lookahead`, when the `beam` best finished ones are as good as the best sum now at the length
-now, which is what Hugging Face's library does by default. Outputs that would still win are missed.
+(a) when no running hypothesis can enter its n best any more. Later log-probabilities are at most 0 (or
+the bonus of a negative unkpen), so the best sum now, at the most favourable length up to the limit,
+bounds every score to come. Continuing could not change the result, so the search is complete within the
+width of the beam; or (b) with `early_stop`, as soon as `beam` hypotheses have finished, which is what
+fairseq does; or (c) without `lookahead`, when the `beam` best finished ones are as good as the best sum
+now at the length now, which is what Hugging Face's library does by default. This may miss outputs that
+would still become best.
 
 At the length limit the end symbol is forced. Sentences that are done leave the batch once they are a quarter
 of it. No result depends on what else is in the batch: ties are broken by row and piece, and random numbers
@@ -142,7 +143,7 @@ class _Search:
             (sentences, config.beam, steps), dtype=torch.int64, device=device
         )
         self.piece_scores = torch.zeros((sentences, config.beam, steps), device=device)
-        # Without a look ahead, the search ends by the worst of as many hypotheses as the beam is wide.
+        # Without lookahead, the search compares with the worst of `beam` hypotheses.
         size = config.nbest if config.lookahead else config.beam
         self.pool = HypothesisPool(sentences, size, steps, config.lenpen, device)
 
@@ -194,7 +195,7 @@ class _Search:
             sentence, selection.parents, selection.pieces
         ]
         self.sums = selection.sums
-        # A row without any chance has a piece that the decoder may not even know, with two vocabularies.
+        # With two vocabularies, an unused row may have a piece that the decoder does not know.
         is_dead = selection.sums == -torch.inf
         self.last = selection.pieces.masked_fill(
             is_dead, self.constraints.vocabulary.eos
@@ -208,7 +209,7 @@ class _Search:
         # The next step gives hypotheses of step + 1 pieces and the end symbol at the earliest.
         shortest, longest = step + 2, (limits + 1).double()
         if not self.config.lookahead:
-            # Only what the rows are now is compared, not what they may become.
+            # The present scores of the rows are compared, not those that they may reach.
             shortest, longest = step + 1, torch.full_like(longest, step + 1)
         elif self.config.unkpen < 0:
             # A negative unkpen is a bonus for every unknown piece that may still come.

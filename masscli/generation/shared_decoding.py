@@ -1,4 +1,4 @@
-"""Share the decoding of sentences among the processes that torchrun has started.
+"""Distribute the decoding of sentences over the processes started by torchrun.
 
 The first process reads lines, encodes them and writes the results. It sends each buffer of sentences to all
 others; every process decodes its share, and the first one gets the hypotheses back. A sentence's result does
@@ -30,7 +30,7 @@ class WorkGroup:
 
     def __init__(self, device: torch.device) -> None:
         distributed.start(device)
-        # What is sent are Python objects, which NCCL cannot send from the memory of a CPU.
+        # The messages are Python objects in CPU memory, which NCCL cannot send.
         self._group = dist.new_group(backend="gloo", timeout=PATIENCE)
 
     def send(self, message: Any) -> None:
@@ -76,7 +76,8 @@ class Request:
     def share(self) -> list[int]:
         """Return the indices of the sentences that this process decodes.
 
-        Sentences are dealt out in the order of their length, so that all processes get short and long ones.
+        Sentences are assigned in the order of their length, so that all processes get short and long
+        ones.
         """
         by_length = sorted(
             range(len(self.sources)), key=lambda i: (-len(self.sources[i]), i)
@@ -138,7 +139,7 @@ class SharedDecoder(Decoder):
         self.group.send(request)
         results: dict[int, Any] = {}
         for share in self.group.collect(self._decode_share(request)):
-            # An error is sent as a result, since the other processes have nobody else to tell it to.
+            # An error is sent as a result, since only the first process can report it.
             if isinstance(share, MasscliError):
                 raise share
             results |= share

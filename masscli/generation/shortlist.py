@@ -56,7 +56,7 @@ class Shortlist:
     def mark(self, source: Ids, allowed: NDArray[np.bool_]) -> None:
         """Set the entries of `allowed` (V,) to True, in place, for all candidates of a source sentence."""
         pieces = tuple(source.tolist())
-        # A file of another program need not have such a line.
+        # A file from another program need not have such a line.
         if () in self.candidates:
             allowed[self.candidates[()]] = True
         for size in range(1, self.longest + 1):
@@ -164,7 +164,7 @@ class ReducedStepper:
     def __call__(self, ids: Tensor) -> Tensor:
         """Read the last numbers (N,) of all rows; return the log-probabilities (N, U) of the next ones.
 
-        For a search that knows nothing of the reduced vocabulary, these numbers are its ids.
+        The search does not know about the reduced vocabulary and treats these numbers as ids.
         """
         return self.stepper(self.ids[ids])
 

@@ -1,4 +1,4 @@
-"""The file of a shortlist: that of CTranslate2 (its `vmap`), with a first line that says what it is for.
+"""The file format of a shortlist: CTranslate2's `vmap`, with a first line that identifies its use.
 
 For each n-gram of source pieces it has a line of
 

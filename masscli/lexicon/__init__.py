@@ -1,1 +1,1 @@
-"""Bilingual dictionaries: their file format, and how they follow from pairs, from text, or from a model."""
+"""Bilingual dictionaries: their file format, and their extraction from pairs, from text, or from a model."""

@@ -1,8 +1,8 @@
 """Align two spaces of word vectors, starting from a few word pairs (the anchors).
 
-An orthogonal map aligns the anchors, and its axes are weighted by how well they agree. It is learned again
-and again from the dictionary that it gives, whose entries are dropped out at random, less and less (Artetxe,
-Labaka & Agirre 2018, sections 3.3 and 3.4).
+An orthogonal map aligns the anchors, and its axes are weighted by how well they agree. It is relearned
+repeatedly from the dictionary that it induces, whose entries are dropped at random with decreasing
+probability (Artetxe, Labaka & Agirre 2018, sections 3.3 and 3.4).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from masscli.lexicon.csls import csls, mutual_nearest
 ROUNDS = 40
 """Number of rounds of alignment; each starts from the dictionary of the previous one."""
 THINNED_ROUNDS = 24
-"""How many of the ROUNDS, the first ones, drop similarities at random before they look for pairs."""
+"""Number of first rounds that drop similarities at random before they look for pairs."""
 FIRST_KEPT_SHARE = 0.2
 """Share of the similarities that the first round keeps; it grows to 1 over THINNED_ROUNDS rounds."""
 LEARNED_WORDS = 2500
-"""How many of the commonest words of each language the alignment is learned from; it is applied to all
-words."""
+"""Number of most frequent words of each language from which the alignment is learned; it is applied to
+all words."""
 
 
 def align_spaces(
@@ -50,7 +50,7 @@ def align_spaces(
             # Thinning lets the dictionary leave a local optimum (section 3.3 of the paper).
             dropped = torch.rand(scores.shape, generator=generator) >= kept_share
             scores = scores.masked_fill(dropped, -torch.inf)
-        # The anchors stay in the dictionary, whatever is learned.
+        # The anchors always stay in the dictionary.
         rows, columns = mutual_nearest(scores)
         first = torch.cat([rows, anchors[0]])
         second = torch.cat([columns, anchors[1]])

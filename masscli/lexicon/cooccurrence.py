@@ -1,12 +1,12 @@
 """Word vectors of one language from the text of that language alone.
 
-Vectors follow from the company that words keep: positive pointwise mutual information with the commonest
-words around them, the contexts' shares raised to the power 0.75, reduced to the largest singular vectors
-times the square roots of their singular values (Levy, Goldberg & Dagan 2015, sections 2 and 3). A narrow and
-a wide window give vectors that are put side by side.
+Vectors are computed from co-occurrences: positive pointwise mutual information with the most frequent
+words around a word, the frequencies of contexts raised to the power 0.75, reduced to the largest
+singular vectors times the square roots of their singular values (Levy, Goldberg & Dagan 2015, sections
+2 and 3). The vectors of a narrow and a wide window are concatenated.
 
-A word is a single piece of the vocabulary, since no other word can be exchanged; words of several pieces only
-keep their place in the text.
+A word is a single piece of the vocabulary, since only such words can be exchanged; words of several
+pieces only take up positions in the text.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.text.markers import SENTENCEPIECE_SPACE
 
 WINDOWS = (3, 12)
-"""How many words to each side are context, in the narrow and the wide window."""
+"""Number of context words on each side, in the narrow and the wide window."""
 MAX_CONTEXTS = 3000
-"""How many of the commonest words count as contexts."""
+"""Number of most frequent words that count as contexts."""
 CONTEXT_POWER = 0.75
 """The power to which the frequencies of contexts are raised."""
 VECTOR_DIM = 200
 """Width of the vectors of one window."""
 CHUNK_LINES = 20_000
-"""How many lines of text are processed at a time."""
+"""Number of lines of text that are processed at a time."""
 OTHER_WORD = -1
 """The number that stands for a word of several pieces, and for the gap between lines."""
 
@@ -95,7 +95,7 @@ def count_cooccurrences(chunks: Iterable[Ids], words: Ids) -> list[NDArray[np.fl
     index_of[words] = np.arange(len(words))
     for chunk in chunks:
         indices = index_of[np.where(chunk < len(index_of), chunk, OTHER_WORD)]
-        # Shifting the text against itself pairs all words at one distance.
+        # Shifting the text relative to itself pairs all words at one distance.
         for distance in range(1, max(WINDOWS) + 1):
             before = indices[:-distance]
             after = indices[distance:]

@@ -1,4 +1,4 @@
-"""Find the vectors of two sets that are each other's nearest neighbours, by a similarity without hubs.
+"""Find mutual nearest neighbours in two sets of vectors, by a similarity that avoids hubs.
 
 CSLS is "cross-domain similarity local scaling" (Conneau et al. 2018, equation 6).
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 NEIGHBOURS = 10
-"""How many nearest neighbours the mean cosine is taken over that says whether a vector is a hub."""
+"""Number of nearest neighbours over which the mean cosine is taken; a high mean marks a hub."""
 
 
 def csls(a: Tensor, b: Tensor) -> Tensor:

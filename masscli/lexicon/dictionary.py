@@ -1,9 +1,9 @@
 """Bilingual dictionaries: word pairs of two languages, as files and as translations of vocabulary pieces.
 
-A dictionary is text with a line `WORD WORD` for each pair, the first word of one language, the second of the
-other. More columns are not read, and several lines may give a word several translations. Only words that are
-a single piece of the vocabulary can be exchanged, since a line keeps its length. `masscli dictionary` makes
-such files.
+A dictionary is text with a line `WORD WORD` for each pair, the first word of one language, the second
+of the other. Further columns are ignored, and a word may have several translations on several lines.
+Only words that are a single piece of the vocabulary can be exchanged, since the length of a line must
+not change. `masscli dictionary` makes such files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from masscli.text.single_line import one_cell
 
 
 class WordPair(NamedTuple):
-    """A word of one language, its translation, and a score of how sure that is: the higher, the surer."""
+    """A word of one language, its translation, and a score: the higher, the more certain."""
 
     first: str
     second: str
@@ -57,7 +57,7 @@ def read_dictionary(path: Path, data: DataFolder) -> dict[int, Ids]:
             f"{path}: none of its {total} pairs are pieces of the vocabulary of {data.folder}",
             "is it lower-cased like the vocabulary?",
         )
-    # Sorted, because sets have no order that a draw could rely on.
+    # Sorted, because the order of a set is not reproducible.
     return {piece: np.array(sorted(others)) for piece, others in translations.items()}
 
 

@@ -1,9 +1,9 @@
 """A dictionary from pairs of lines, by Model 1 (see masscli/lexicon/model1.py).
 
-The model is learned in both directions. A pair of words is kept where each is the other's likeliest
-translation, which is not so of words that only occur together, or where the geometric mean of both t is
-at least SURE, so that `a` is `ein`, `eine` and `einen`; but never below LEAST. The model knows nothing
-of order and of phrases. A word is a string between spaces in the tokenizer's text.
+The model is learned in both directions. A pair of words is kept if each is the most likely translation
+of the other, which excludes words that merely co-occur, or if the geometric mean of both t is at least
+SURE, so that `a` can be `ein`, `eine` and `einen`; but never below LEAST. The model ignores word order
+and phrases. A word is a string between spaces in the tokenizer's text.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from masscli.lexicon.model1 import Probabilities, model1
 from masscli.text.markers import SENTENCEPIECE_SPACE
 
 SURE = 0.2
-"""Score from which on a pair of words is kept even if they are not each other's likeliest translation."""
+"""Score from which a pair of words is kept even if they are not each other's most likely translation."""
 LEAST = 0.1
-"""Lowest score of a pair of words that are each other's likeliest translation."""
+"""Minimum score of a pair of words that are each other's most likely translation."""
 
 
 def induce(
@@ -55,7 +55,7 @@ def induce(
         mutual = score == best_of_first[first] == best_of_second[second]
         common = min(first_counts[first], second_counts[second]) >= min_count
         differ = first_words[first] != second_words[second]
-        # Words that only occur together are not each other's likeliest translation.
+        # Words that merely co-occur are not each other's most likely translation.
         threshold = LEAST if mutual else SURE
         if score >= threshold and common and differ:
             pairs.append(WordPair(first_words[first], second_words[second], score))

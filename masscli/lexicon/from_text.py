@@ -1,10 +1,10 @@
 """A dictionary from unaligned text of two languages.
 
-1. Word vectors of each language (masscli/lexicon/cooccurrence.py). 2. Anchors: words that both languages
-spell alike, of four letters or more (shorter ones are false friends) or without letters, and about as
-frequent in both (Artetxe et al. 2017; Soegaard et al. 2018). 3. An alignment of both spaces that begins with
-the anchors (masscli/lexicon/alignment.py). Words that are spelled nearly alike count as more similar than
-their vectors say (masscli/lexicon/spelling.py).
+1. Word vectors of each language (masscli/lexicon/cooccurrence.py). 2. Anchors: words that both
+   languages spell alike, of four letters or more (shorter ones are false friends) or without letters,
+   and about as frequent in both (Artetxe et al. 2017; Soegaard et al. 2018). 3. An alignment of both
+   spaces that starts from the anchors (masscli/lexicon/alignment.py). Similar spelling increases the
+   similarity of words (masscli/lexicon/spelling.py).
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from masscli.lexicon.spelling import spelling_similarity
 from masscli.text.markers import SENTENCEPIECE_SPACE
 
 MIN_ANCHOR_LETTERS = 4
-"""Fewest letters of an anchor; words without any letter, such as numbers, are anchors at any length."""
+"""Minimum number of letters of an anchor; words without letters, such as numbers, may have any length."""
 MAX_FREQUENCY_RATIO = 5.0
 """An anchor may be less than this many times as frequent in one language as in the other."""
 MIN_WORDS = 10
-"""Fewest words of each language, and fewest anchors, that a dictionary is made from."""
+"""Minimum number of words of each language, and of anchors, for making a dictionary."""
 COMMON_WORDS = 500
-"""How many of the commonest words of each language are compared to say whether two dictionaries agree; on
-rarer words they seldom do."""
+"""Number of most frequent words of each language that are compared to see whether two dictionaries
+agree; on rarer words they seldom do."""
 
 
 class InducedDictionary(NamedTuple):
@@ -53,7 +53,7 @@ class InducedDictionary(NamedTuple):
     Scores of different words cannot be compared, since the similarities of rare words are high by chance."""
     agreement: float
     """The share of pairs of common words that a second alignment, which differs in its random numbers, finds
-    as well: about half for captions, next to nothing where no dictionary was found."""
+    as well: about half for captions, and almost 0 if no dictionary was found."""
     words: list[list[str]]
     """The words of each language, the commonest first."""
     vectors: tuple[Tensor, Tensor]
@@ -103,7 +103,7 @@ def induce(
     for side in ids:
         words.append([pieces[i].removeprefix(SENTENCEPIECE_SPACE) for i in side])
     spelling = spelling_similarity(words[0], words[1])
-    # The second alignment differs in its random thinning only, and says how far to trust the first.
+    # The second alignment differs only in its random thinning, and shows how reliable the first is.
     aligned = align_spaces(x, y, anchors, spelling, seed=1)
     scores = csls(*aligned) + spelling
     matches = mutual_nearest_pairs(scores)
@@ -129,7 +129,7 @@ def write_vectors(
         languages, induced.words, induced.vectors, strict=True
     ):
         axes = vectors.shape[1]
-        # More axes than there are would have to be made up.
+        # There are no further axes to write.
         if dim > axes:
             raise MasscliError(
                 f"--dim {dim}: the vectors have {axes} dimensions",

@@ -22,7 +22,7 @@ ROUNDS = 10
 PIECE_ROUNDS = 5
 """The same for pieces. Of the 50 likeliest pieces, 94 % are those that 10 rounds find (6,000 captions)."""
 CHUNK_LINES = 5_000
-"""How many pairs of lines of pieces are aligned at a time, which bounds the memory."""
+"""Number of pairs of lines of pieces that are aligned at a time, which bounds the memory."""
 
 Probabilities = dict[tuple[int, int], float]
 """Translation probabilities t(f | e) by (e, f), the numbers of a source word and a target word."""
@@ -88,7 +88,7 @@ def _add_expected_counts(
     pair: NDArray[np.int64],
     token: NDArray[np.int64],
 ) -> None:
-    """Share each target token out among the source words of its line, and add the shares to `count` (K,).
+    """Distribute each target token over the source words of its line, and add the shares to `count` (K,).
 
     `t` (K,) are the present probabilities of the distinct pairs. For each co-occurrence, `pair` (N,) says
     which of these pairs it is, and `token` (N,) which target token.

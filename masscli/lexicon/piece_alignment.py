@@ -5,9 +5,9 @@ Each piece of one side is linked to the piece e of the other side that maximizes
     t(f | e) * exp(-TENSION * | i / m - j / n |)
 
 where t is that of Model 1 (see masscli/lexicon/model1.py), and i of m and j of n are the relative
-positions of both pieces. The second factor is that of fast_align (Dyer et al. 2013, equation 2); here it only
-decides between candidates, and is not learned with. A link is kept if both directions have it, so that links
-are few and mostly right, as is good for supervision.
+positions of both pieces. The second factor is that of fast_align (Dyer et al. 2013, equation 2); here
+it only decides between candidates, and is not used in training. A link is kept if both directions have
+it, so links are few and mostly right, which suits supervision.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from masscli.data.storage.columns import Column
 from masscli.lexicon.model1 import align_pieces
 
 TENSION = 4.0
-"""How much the diagonal is preferred; fast_align begins with this value."""
+"""Strength of the preference for the diagonal; the initial value in fast_align."""
 
 
 def align_lines(source: Column, target: Column, vocab_size: int) -> Iterator[Links]:

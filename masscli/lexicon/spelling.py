@@ -1,8 +1,8 @@
-"""Which words two languages spell nearly alike: cognates and loans, such as `gitarre` and `guitar`.
+"""Similarity in spelling: find cognates and loans, such as `gitarre` and `guitar`.
 
-The similarity is the cosine of counts of letter pairs and triples, with the ends of a word marked and accents
-removed, as far as it exceeds what unrelated words reach. Added to the similarity of vectors, it finds
-translations that little text cannot (Riley & Gildea 2018).
+The similarity is the cosine of counts of letter pairs and triples, with the ends of a word marked and
+accents removed, minus the value that unrelated words reach. Added to the similarity of vectors, it
+finds translations that vectors from little text miss (Riley & Gildea 2018).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 MIN_LETTERS = 4
-"""Fewest letters of a word that is compared; shorter words are like each other by chance."""
+"""Minimum number of letters of a word that is compared; shorter words are similar by chance."""
 CHANCE = 0.3
 """The cosine that unrelated words reach, which is subtracted from each similarity."""
 
@@ -46,7 +46,7 @@ def _letter_ngrams(word: str) -> Counter[str]:
     plain = "".join(letters)
     if len(plain) < MIN_LETTERS or not plain.isalpha():
         return Counter()
-    # Beginnings and ends of words are telling, and become n-grams of their own.
+    # The beginnings and ends of words are informative, and become separate n-grams.
     marked = f"<{plain}>"
     ngrams: Counter[str] = Counter()
     for n in (2, 3):

@@ -1,4 +1,4 @@
-"""The options of `masscli score`. This module imports neither torch nor sacrebleu, so that help is quick."""
+"""The options of `masscli score`. This module imports neither torch nor sacrebleu, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class ScoreConfig:
     RACE); in CoNLL lines it is a number (default there: the last, or 4, UPOS, in CoNLL-U)."""
     ref_format: Literal["tsv", "lines", "jsonl", "conll", "swag", "race"] | None = None
     """Format of the references (default: by the name: .tsv, .jsonl, .conll, .csv for tsv or swag, a folder
-    for race; otherwise tsv with --column, or lines). Names with .sgm and .xml stand for test sets of WMT, of
-    which each translation is a reference."""
+    for race; otherwise tsv with --column, or lines). Files named .sgm or .xml are WMT test sets, and
+    each translation in them is a reference."""
     hyp_column: str | None = None
     """Column of the hypotheses, a name or number like --column (default: the column in which `masscli
     predict` or `masscli generate` writes JSONL, TSV and CoNLL lines)."""
     choices_column: str = "choices"
-    """Column of JSONL references with a list of choices. Their labels are then the number of a choice, from
-    0, or its letter, from A."""
+    """Column of JSONL references with a list of choices. Labels are then numbers of choices, from 0, or
+    letters, from A."""
     no_gold: str | None = None
     """accuracy, f1, mcc: label of references that have no gold label; they are left out (default: -, if the
     other labels are those of SNLI and MNLI)."""
@@ -36,7 +36,7 @@ class ScoreConfig:
     """squad: JSON object with the probability that a question has no answer, by id. The best threshold is
     reported."""
     na_prob_thresh: float = 1.0
-    """squad: questions with a higher probability are taken to be predicted as unanswerable."""
+    """squad: questions with a higher probability count as predicted unanswerable."""
     missing: Literal["refuse", "wrong"] = "refuse"
     """squad: what happens if a question has no prediction: an error (refuse), or it counts as wrong
     (wrong)."""
@@ -46,8 +46,8 @@ class ScoreConfig:
     stem: bool = False
     """rouge: compare the stems of English words (Porter 1980, as in NLTK)."""
     summary_separator: str = "<q>"
-    """rouge: what separates the sentences of a summary on a line. A line end in a string of JSONL does so
-    too."""
+    """rouge: separator between the sentences of a summary on a line. Line ends within JSONL strings
+    also separate sentences."""
     lang: Annotated[str, Flags("-l")] = "en"
     """Language of the text; multi-bleu tokenizes by its rules."""
     lowercase: Annotated[bool, Flags("-lc")] = False
@@ -56,7 +56,7 @@ class ScoreConfig:
     """multi-bleu: first normalize the punctuation of both sides with Moses, as papers on unsupervised
     translation do."""
     plain_romanian: bool = False
-    """multi-bleu with --lang ro: first do what --normalize does and remove the marks on Romanian letters, as
+    """multi-bleu with --lang ro: first normalize as with --normalize and remove Romanian diacritics, as
     papers on WMT16 do."""
     tokenize: Literal[
         "13a",

@@ -198,7 +198,7 @@ class F1(LabelMetric):
         for lines in (hypotheses, *references):
             labels.update(self.normalize_case(lines))
         labels.discard("")
-        # Upper and lower case of the option count as they do for the labels.
+        # The option is compared with labels in the same way, with or without case.
         (positive,) = self.normalize_case([self.options.positive])
         if positive and positive not in labels:
             raise MasscliError(

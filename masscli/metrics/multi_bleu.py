@@ -1,9 +1,9 @@
 """BLEU of Moses tokens, as papers report it: `multi-bleu.perl` after `tokenizer.perl`.
 
 Hypotheses and references are detokenized text, which is tokenized here by the Moses rules for `--lang`,
-without escaping special characters. With `--normalize` both first go through Moses punctuation normalization,
-as XLM and MASS do with their references. With `--plain-romanian` the marks on Romanian letters are removed
-too, as in those papers for WMT16.
+without escaping special characters. With `--normalize` both first go through Moses punctuation
+normalization, as XLM and MASS do with their references. With `--plain-romanian` Romanian diacritics are
+also removed, as in those papers for WMT16.
 
 Such a number must not be compared with sacreBLEU's default (13a), from which it differs by up to a few
 points. The signature says which of the two it is.
@@ -58,7 +58,7 @@ class MultiBleu(BLEU):
         """Return the metric with the settings in `options`, which are those of `masscli score`."""
         romanian = "plain" if options.plain_romanian else None
         preprocessing = TextPreprocessing(
-            # The papers that removed the marks had normalized punctuation before.
+            # The papers that removed diacritics had normalized punctuation first.
             normalize=options.normalize or options.plain_romanian,
             moses=True,
             lowercase=options.lowercase,

@@ -1,4 +1,4 @@
-"""Compare the outputs of two models: what changed, what became worse, and how sure that is."""
+"""Compare the outputs of two models: what changed, what became worse, and how significant that is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from masscli.metrics.config import ScoreConfig
 LINE_METRIC = ScoreConfig(metric=("chrf",))
 """The metric of single lines, chrF: unlike BLEU it needs no smoothing, and it suits short lines."""
 LOWER_IS_BETTER = ("TER",)
-"""Names of the metrics of which a lower value is the better one."""
+"""Names of the metrics for which lower is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Comparison:
     lines: int
     changed: int
     worst: tuple[ChangedLine, ...]
-    """The changed lines whose chrF fell most, the largest fall first; only those where it fell."""
+    """The changed lines whose chrF dropped most, the largest drop first; only lines where it dropped."""
     better: int | None = None
     """Number of changed lines whose new output has the higher chrF; None without references."""
     worse: int | None = None
@@ -123,7 +123,7 @@ def _changed_lines(
     old_texts = [old[number] for number in numbers]
     new_texts = [new[number] for number in numbers]
     if references is None:
-        # Without a reference, what differs most from before is worth a look.
+        # Without a reference, the lines that differ most from before are shown.
         old_scores = [100.0] * len(numbers)
         new_scores = _line_scores(new_texts, old_texts)
     else:

@@ -45,7 +45,7 @@ _REQUIREMENT = re.compile(
 def describe_environment(folder: Path) -> dict[str, Any]:
     """Return versions, device, memory, the disk of `folder` and those environment variables in VARIABLES.
 
-    They are data that JSON can hold. This takes about a second, since the speed of matrix products is
+    The result can be written as JSON. This takes about a second, since the speed of matrix products is
     measured. Memory and disk are in GiB.
     """
     requirements = _requirements()
@@ -72,7 +72,7 @@ def describe_environment(folder: Path) -> dict[str, Any]:
 
 def free_memory() -> float:
     """Return the main memory in GiB that is available now, within the limit of a container if any."""
-    # Linux counts what caches would give back, which the number of free pages does not.
+    # This includes memory that caches would release, unlike the number of free pages.
     free = _from_meminfo("MemAvailable")
     if free is None:
         free = _total_memory()
@@ -139,7 +139,7 @@ def _describe_device() -> dict[str, Any]:
     gflops = {}
     for dtype, flops in measure_matrix_products(device).items():
         gflops[str(dtype).removeprefix("torch.")] = flops / 1e9
-    # A container or a batch system may let a process use some of the cores only, which Linux tells.
+    # A container or a batch system may restrict a process to some of the cores; Linux reports this.
     cores = os.cpu_count()
     if sys.platform == "linux":
         cores = len(os.sched_getaffinity(0))

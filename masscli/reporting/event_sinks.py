@@ -33,7 +33,7 @@ class LogFile:
         # The whole file is replaced, so that a kill leaves either the old log or the shortened one.
         kept = "".join(_lines_up_to(path, step))
         write_atomic(path, kept.encode())
-        # Buffered by the line, so that a log that is read meanwhile has whole lines.
+        # Line-buffered, so that a log that is read during training has whole lines.
         self._file = path.open("a", encoding="utf-8", buffering=1)
         self._path = path
 
@@ -205,7 +205,7 @@ def _to_json(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         return {key: _to_json(item) for key, item in value.items()}
-    # JSON has no words for these, and other readers refuse those that Python writes.
+    # JSON cannot represent these, and other readers refuse Python's notation.
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Path):

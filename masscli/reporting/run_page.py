@@ -1,4 +1,4 @@
-"""Make an HTML report about one or several runs: costs, curves, alarms, sample outputs and settings.
+"""Make an HTML report about one or several runs: costs, curves, warnings, sample outputs and settings.
 
 The page is one file without scripts, and without fonts or pictures from elsewhere, so it can be mailed,
 archived and opened without a network.
@@ -18,7 +18,7 @@ from masscli.version import __version__
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """The content security policy of the page: a browser may load only the style sheet inside it."""
 SAMPLE_ROWS = 8
-"""Largest number of validations whose outputs are shown for a sample line, evenly spread over the run."""
+"""Maximum number of validations whose outputs are shown for a sample line, evenly spread over the run."""
 MAIN_METRICS = (
     "loss",
     "ppl",
@@ -29,7 +29,7 @@ MAIN_METRICS = (
     "f1",
     "retrieval",
 )
-"""Validation metrics whose charts are shown at once, in this order; others are folded away."""
+"""Validation metrics whose charts are shown first, in this order; others are collapsed."""
 
 
 def run_page(histories: Sequence[RunHistory], metrics: Sequence[str]) -> str:
@@ -95,7 +95,7 @@ def _validation(histories: Sequence[RunHistory]) -> str:
         (name for name in names if name in MAIN_METRICS), key=MAIN_METRICS.index
     )
     others = [name for name in names if name not in MAIN_METRICS]
-    # Without any of the main metrics nothing is worth folding away.
+    # Without any of the main metrics, nothing is collapsed.
     if not main:
         return _chart_grid(histories, others, lambda history: history.validation)
     body = _chart_grid(histories, main, lambda history: history.validation)

@@ -15,7 +15,7 @@ from masscli.text.single_line import one_line
 MARKERS = "osD^v"
 """Shapes of the points of a plot, in the names of matplotlib; every ten lines have the next one."""
 MOST_LABELS = 8
-"""Largest number of values whose labels have room under an axis."""
+"""Maximum number of values whose labels fit under an axis."""
 
 
 def markdown_table(

@@ -16,11 +16,11 @@ WIDTH, HEIGHT = 520, 240
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 34
 """Margins around the area of the curves, in the same units, for the title and the numbers at the axes."""
 MAX_POINTS = 240
-"""Largest number of points that a curve is drawn with; a longer one is drawn through means of neighbours."""
+"""Maximum number of points of a curve; a longer curve is drawn through means of adjacent points."""
 MARKED_POINTS = 40
-"""Largest number of points of a curve for which each point gets a visible mark."""
+"""Maximum number of points of a curve for which each point gets a visible mark."""
 COLOURS = 8
-"""How many colours the style sheet of the page has for curves."""
+"""Number of colours for curves in the style sheet of the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Curve:
     """A curve of a line chart, with its name and its colour."""
 
     name: str
-    """What its points are called under the pointer."""
+    """Name of its points in tooltips."""
     points: tuple[tuple[float, float], ...]
     """The points as (x, y), in the order of x."""
     colour: int
@@ -77,7 +77,7 @@ def line_chart(
             ys.append(y)
     across = _scale(xs, LEFT, WIDTH - RIGHT)
     up = _scale(ys, HEIGHT - BOTTOM, TOP, margin=0.05)
-    # What comes later is drawn over what came before.
+    # Later elements are drawn over earlier ones.
     parts = [heading, *_grid(across, up)]
     for curve in drawn:
         parts.append(_path(curve, across, up))

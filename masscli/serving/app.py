@@ -41,16 +41,16 @@ ASGIApp = Callable[
 """An ASGI application: a function of a scope, and of functions that receive and send messages."""
 
 SECURITY_HEADERS = {
-    # Nothing is loaded from elsewhere, no code within the page is run, and no other page may show it.
+    # Nothing is loaded from other sites, inline code is not run, and no other page may embed this one.
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    # A text that comes back as JSON must not be taken for a page.
+    # Browsers must not interpret a JSON answer as a page.
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
-    # Texts may be private, so that no cache on the way may keep them.
+    # Texts may be private, so caches must not store them.
     "cache-control": "no-store",
 }
 """The headers that every answer has."""
@@ -202,7 +202,7 @@ async def _unless_client_leaves(
     left, and otherwise what `work` raises.
     """
     working = asyncio.create_task(work)
-    # After the body, the next message of a request is that its client is gone.
+    # After the body, the next message of a request says that the client has disconnected.
     leaving = asyncio.ensure_future(request.receive())
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -219,7 +219,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
     headers = {}
     if error.retry_seconds is not None:
         headers["retry-after"] = str(error.retry_seconds)
-    # What remains of a body that is too long is not read, so the connection cannot be used again.
+    # The rest of a body that is too long is not read, so the connection cannot be reused.
     if error.status == 413:
         headers["connection"] = "close"
     return JSONResponse({"error": error.message}, error.status, headers=headers)
@@ -264,7 +264,7 @@ def _counted(app: ASGIApp, metrics: Metrics, paths: set[str]) -> ASGIApp:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        # Other paths have one name, so that a stranger cannot fill the memory with counters.
+        # Other paths share one name, so that nobody can fill the memory with counters.
         path = scope["path"] if scope["path"] in paths else "other"
         started = time.monotonic()
 

@@ -1,8 +1,8 @@
 """Translate requests in batches of those that wait at the same time.
 
-One thread translates. While it is busy, requests wait. Then it takes the oldest request, together with the
-others that wait for the same direction and number of translations, up to a number of characters. So a request
-does not wait while the thread is idle, and batches grow with the load.
+One thread translates. While it is busy, requests wait. Then it takes the oldest request, together with
+the others that wait for the same direction and number of translations, up to a number of characters. A
+request therefore does not wait while the thread is idle, and batches grow with the load.
 
 A request that will not be answered before its deadline is refused as soon as that is known: when it arrives,
 or when a batch is taken from the queue before it. How long the queue takes is predicted from earlier batches.
@@ -57,9 +57,9 @@ class _Request:
     texts: Sequence[str]
     direction: Direction
     nbest: int
-    """Most outputs of each text."""
+    """Maximum number of outputs for each text."""
     deadline: float
-    """When its answer is no longer wanted, in the time of the event loop."""
+    """Time after which its answer is no longer wanted, on the clock of the event loop."""
     answer: asyncio.Future[list[TextTranslation]]
 
     @property
@@ -116,7 +116,7 @@ class Batcher:
         now = loop.time()
         start = max(now, self._expected_end)
         end = start + self._throughput.seconds(request.kind, request.characters)
-        # While the server is idle it may as well try.
+        # While the server is idle, any request is tried.
         if start > now and end > deadline:
             raise OverloadedError(end - deadline)
         self._expected_end = end
@@ -163,7 +163,7 @@ class Batcher:
             if not batch:
                 self._arrived.clear()
                 continue
-            # What still waits for the same would be in the batch if it had room.
+            # If requests of the same kind are still waiting, the batch was full.
             is_full = any(request.kind == batch[0].kind for request in self._waiting)
             # The event loop keeps accepting requests while the thread translates.
             answers, seconds = await loop.run_in_executor(
@@ -174,7 +174,7 @@ class Batcher:
             self.metrics.add("masscli_batches_total")
             self.metrics.add("masscli_batch_seconds_total", seconds)
             for request, answer in zip(batch, answers, strict=True):
-                # Who waited for it may have given up.
+                # The waiting task may have been cancelled.
                 if request.answer.done():
                     continue
                 if isinstance(answer, Exception):
@@ -266,7 +266,7 @@ class Batcher:
                 if not isinstance(error, MasscliError):
                     LOGGER.exception("a request could not be translated")
                 return [error]
-            # One request must not spoil those that happened to arrive with it.
+            # A failing request must not affect others in its batch.
             return [self._translate([request])[0] for request in batch]
         # Translations are in the order of all texts, so each request takes the next ones.
         answers: list[list[TextTranslation] | Exception] = []

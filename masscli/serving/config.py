@@ -1,4 +1,4 @@
-"""The options of `masscli serve`. Nothing heavy is imported here, so that help answers quickly."""
+"""The options of `masscli serve`. This module imports nothing heavy, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from masscli.core.config import check, config, positive
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
-"""Names of this machine for itself, by which a server may always be called."""
+"""Local names of this machine, which are always allowed as host names."""
 
 
 @config
@@ -40,11 +40,11 @@ class ServeConfig:
     split_sentences: bool = True
     """Split lines into sentences, and join their translations."""
     keep_placeholders: bool = True
-    """Let placeholders, tags and addresses ({name}, %s, <b>, https://...) pass unchanged."""
+    """Leave placeholders, tags and URLs ({name}, %s, <b>, https://...) unchanged."""
     precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
     """Precision, as in `masscli generate`."""
     backend: Literal["torch", "ctranslate2"] = "torch"
-    """What computes, as in `masscli generate`."""
+    """Decoding engine, as in `masscli generate`."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
 

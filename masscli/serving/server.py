@@ -48,14 +48,15 @@ async def _serve(models: ServedModels, listening: socket.socket) -> None:
             # The models are read before the server starts, and the batcher is closed below.
             lifespan="off",
             log_config=None,
-            # What strangers send must not fill the log.
+            # Malformed requests must not fill the log.
             log_level="error",
             access_log=False,
             server_header=False,
-            # Who a client is plays no role, so headers of proxies are not believed.
+            # The identity of clients does not matter, so proxy headers are not trusted.
             proxy_headers=False,
             ws="none",
-            # Beside those that wait, some are read or answered; more connections are refused (503).
+            # In addition to waiting requests, some are being read or answered; further connections are
+            # refused (503).
             limit_concurrency=2 * config.max_queue + 100,
             # By then every request has been answered or refused.
             timeout_graceful_shutdown=int(config.stop_seconds + config.request_seconds)
@@ -140,6 +141,6 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _say(message: str) -> None:
     """Print a message on standard error, if somebody still reads it."""
-    # Who started the server may be gone. That must not keep it from stopping or reloading.
+    # The terminal may have been closed. That must not keep the server from stopping or reloading.
     with contextlib.suppress(OSError):
         print(message, file=sys.stderr, flush=True)
