@@ -1,1 +1,1 @@
-"""What a model can learn from text: a folder for each family of objectives, with a README of its methods."""
+"""Training objectives: a folder for each family, with a README that describes its methods."""

@@ -1,9 +1,9 @@
 """The kinds of input that an objective can learn from: sentences, pairs, back-translation and tables.
 
-A stream of a run names a dataset in the data folder. What such a name means follows from the objective's
-input kind: a language (`en`), a direction (`en-de`), or a table of labelled examples. An input kind finds the
-datasets that a command line asks for, checks that they exist, and counts their examples. Nothing here imports
-torch, since help screens read the options of objectives.
+A stream of a run names a dataset in the data folder. The objective's input kind determines what such a
+name means: a language (`en`), a direction (`en-de`), or a table of labelled examples. An input kind
+finds the datasets that a command line asks for, checks that they exist, and counts their examples. This
+module does not import torch, so that --help is fast.
 """
 
 from __future__ import annotations
@@ -143,12 +143,13 @@ class Pairs(InputKind):
         direction has pairs.
         """
         languages = languages_of(datasets)
-        # Main streams that read one language each, as in pre-training, say nothing of directions.
+        # Main streams that read one language each, as in pre-training, do not determine directions.
         wanted = [dataset for dataset in datasets if "-" in dataset] or _all_directions(
             languages
         )
         known = set(data.pairs)
-        # In a separate folder one side may be synthetic, and a model should not learn to write that side.
+        # In a separate folder one side may be synthetic, and the model should not learn to generate
+        # that side.
         if not separate_folder:
             known |= {_reverse(pair) for pair in data.pairs}
         available = [dataset for dataset in wanted if dataset in known]
@@ -185,7 +186,7 @@ class BackTranslation(InputKind):
 
     has_direction = True
     makes_sources = True
-    # As in XLM and MASS: the model has to learn to write its smaller language as well.
+    # As in XLM and MASS: the model must also learn to generate the language with less data.
     sampled_by_size = False
 
     def select_datasets(

@@ -1,7 +1,7 @@
 """The interface of an objective: examples become batches, and a batch becomes summed losses of a model.
 
 An objective owns its parameters, such as a classifier or a generator. They are stored separately from
-the model, and left behind when only the model is wanted. An objective never counts updates, averages
+the model, and discarded when only the model is needed. An objective never counts updates, averages
 losses, clips gradients or steps an optimizer: the training loop divides its sums once, by counts that
 are taken before the forward pass.
 """
@@ -40,7 +40,7 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveContext:
-    """What an objective is built for: special tokens (`framing`), the model's configuration, the dataset.
+    """What an objective is built from: special tokens (`framing`), the model's configuration, the dataset.
 
     `dataset_name` is a language (`en`), a direction (`en-de`) or the name of a table; see
     masscli/objectives/input_kinds.py.
@@ -152,7 +152,7 @@ class Objective(nn.Module, ABC):
     def training_warnings(self, metrics: Mapping[str, float]) -> list[str]:
         """Return warnings about training metrics with suspicious values; `metrics` are values by name.
 
-        In a warning, the text before ` (` identifies the problem, and numbers follow in parentheses. The
-        training loop shows a warning when its problem begins, and again when it comes back.
+        In a warning, the text before ` (` identifies the problem; numbers follow in parentheses. The
+        training loop shows a warning when its problem first occurs, and again when it recurs.
         """
         return []

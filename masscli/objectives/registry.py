@@ -40,8 +40,7 @@ class ObjectiveConfig(PlugIn):
     def stacks(self) -> Stacks:
         """The stacks of the model that the objective needs: encoder, decoder, both or any.
 
-        `any` stands for the stacks of the initial weights, and for an encoder if the model starts from
-        scratch.
+        `any` means the stacks of the initial weights, or an encoder if the model starts from scratch.
         """
         return "encoder-decoder"
 
@@ -83,7 +82,7 @@ class ObjectiveConfig(PlugIn):
     def warm_start_updates(self) -> int:
         """The number of updates at the start of training in which the model's weights are not trained.
 
-        It is above 0 for ELECTRA's variant `two-stage`, whose generator learns alone at first.
+        It is above 0 for ELECTRA's variant `two-stage`, whose generator is trained alone at first.
         """
         return 0
 

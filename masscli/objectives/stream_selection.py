@@ -21,18 +21,20 @@ class StreamSelection:
     """Directions, such as en-de,de-en, for one model that translates in all of them."""
     auxiliary: tuple[str, ...] = ()
     """NAME=WEIGHT: train with another objective on the same languages too. Its streams together are sampled
-    as often as the main ones. WEIGHT multiplies the loss; it is a number or a ramp over updates, such as
-    denoise=0:1,100000:0.1,300000:0 (default: 1). While it is 0 the stream is not sampled. NAME@FOLDER reads
-    another data folder with the same vocabulary, whose pairs are learned in the direction that their names
-    have there, as in translate@data-bin/synthetic=0.5. Repeatable."""
+    as often as the main ones. WEIGHT multiplies the loss; it is a number or a schedule over updates,
+    such as denoise=0:1,100000:0.1,300000:0 (default: 1). While it is 0 the stream is not sampled.
+    NAME@FOLDER reads another data folder with the same vocabulary, such as
+    translate@data-bin/synthetic=0.5; its pairs are trained in the direction of their names there.
+    Repeatable."""
     table: tuple[str, ...] = ()
     """Tables of labelled examples to fine-tune on (default: the only table of the data that fits)."""
     lang_temperature: float = 1.0
-    """Sample each language or direction in proportion to its number of examples to the power of 1/T. High
-    values even them out. Directions of back-translation are sampled equally often, whatever T is."""
+    """Sample each language or direction in proportion to its number of examples to the power of 1/T.
+    Higher values make the shares more equal. Directions of back-translation are sampled equally often,
+    whatever T is."""
     max_examples: int | None = None
-    """Use only the first N examples of each stream, or of running text and documents the first N lines, for
-    studies with few data."""
+    """Use only the first N examples of each stream (for running text and documents, the first N lines),
+    for studies with little data."""
 
     def __post_init__(self) -> None:
         check(

@@ -2,15 +2,15 @@
 
 The metrics compare pieces and their counts in the training text, never references:
 
-    copied     share of the output's pieces that the input has too (as a multiset)
+        copied     share of the output's pieces that also occur in the input (as multisets)
     length     pieces of the output for each piece of the input
-    language   share of outputs that the piece frequencies of the right language make likeliest
+        language   share of outputs that are most likely under the piece frequencies of the right language
     repeated   share of an output's bigrams that occur earlier in it
     distinct   share of a batch's outputs that differ from all others
     cut        share of outputs that were ended by the length limit
 
-`copied` has a natural level, that of names, numbers and punctuation: at most what the frequencies of both
-languages have in common.
+Even good output has a natural level of `copied`, from names, numbers and punctuation: at most the
+overlap of the frequencies of both languages.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class BacktranslationMonitor:
         num_output_pieces = sum(map(len, outputs))
         num_copied = 0
         for input_ids, output_ids in zip(inputs, outputs, strict=True):
-            # Multisets: a piece counts as often as both have it.
+            # Multiset intersection: a piece counts as often as it occurs in both.
             in_both = Counter(input_ids.tolist()) & Counter(output_ids.tolist())
             num_copied += in_both.total()
         num_right_language = sum(
@@ -96,7 +96,7 @@ class BacktranslationMonitor:
             )
             num_bigrams += len(bigrams)
             num_distinct_bigrams += len(set(bigrams))
-        # Arrays cannot be counted, but their bytes can.
+        # Arrays are not hashable, but their bytes are.
         output_frequencies = Counter(output_ids.tobytes() for output_ids in outputs)
         num_unique = sum(1 for count in output_frequencies.values() if count == 1)
 
@@ -112,7 +112,7 @@ class BacktranslationMonitor:
         self.sums[name] = (old_amount + amount, old_count + count)
 
     def _is_right_language(self, output_ids: Ids) -> bool:
-        # The right language must be likelier than each of the others.
+        # The right language must be more likely than each of the others.
         return float(self.log_odds[:, output_ids].sum(1).min()) > 0
 
     def take(self) -> Mapping[str, tuple[float, float]]:
@@ -167,7 +167,7 @@ class BacktranslationMonitor:
 
 def _smoothed_log_frequencies(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the log relative frequency (V,) of each piece, with 1 added to every count."""
-    # With one added, a piece that never occurs has a logarithm as well.
+    # With one added, the logarithm also exists for a piece that never occurs.
     frequencies: NDArray[np.float64] = np.log(
         (counts + 1) / (counts.sum() + len(counts))
     )

@@ -1,8 +1,8 @@
 """Back-translation: learn to generate real text from a source that the model has made (see README.md).
 
-The collator puts the real sentence in the place of the source, and `prepare` replaces it by its translation
-before targets are counted. Random numbers belong to the example, so neither batches, nor processes, nor a
-retry after running out of memory change what is learned.
+The collator puts the real sentence in the place of the source, and `prepare` replaces it by its
+translation before targets are counted. Random numbers depend on the example, so neither batches, nor
+processes, nor a retry after running out of memory change the results.
 """
 
 from __future__ import annotations
@@ -95,15 +95,15 @@ class Backtranslate(Objective):
     def read_statistics(self, data: DataFolder) -> None:
         """Read piece counts of the training text: of all languages for the BacktranslationMonitor.
 
-        Those of the source language also say which pieces --min-piece-count allows the model to write. Raises
-        MasscliError if source or target language has no training text, or if no piece of the source language
-        occurs --min-piece-count times.
+        Those of the source language also determine which pieces --min-piece-count allows the model to
+        generate. Raises MasscliError if source or target language has no training text, or if no piece
+        of the source language occurs --min-piece-count times.
         """
         target_counts = data.piece_counts(self.target_language)
         source_counts = data.piece_counts(self.source_language)
         # Outputs are compared with every language of the data, not only with the source.
         other_counts = _piece_counts_of_others(data, self.context.languages)
-        # The model reads the target language here, and writes the source language.
+        # Here the model reads the target language, and generates the source language.
         self.monitor = BacktranslationMonitor(
             target_counts, source_counts, *other_counts
         )
@@ -150,14 +150,14 @@ class Backtranslate(Objective):
         translations = self._translate(
             model, sentences, seeds, batch.source.ids.numel()
         )
-        # The monitor sees what the model has written, before noise is added to it.
+        # The monitor sees the model's output before noise is added.
         sources = translations.token_ids
         if self.training:
             if self.monitor is not None:
                 self.monitor.add(sentences, sources, translations.hit_max_length)
             sources = self._add_noise(sources, seeds)
         if self.options.tag_sources:
-            # The tag needs a position: the longest possible source, which its limit has ended, loses a token.
+            # The tag needs a position: a source of maximum length loses a token.
             longest = (
                 model.config.max_positions
                 - framing.prefix_length
@@ -186,7 +186,8 @@ class Backtranslate(Objective):
         translated by beam search. `batch_tokens` is the size of the batch in tokens, padding included.
         """
         options = self.options
-        # In validation all sources are searched for, so that losses do not depend on draws.
+        # In validation all sources come from beam search, so that losses do not depend on random
+        # numbers.
         is_sampled = [False] * len(seeds)
         if self.training:
             # Which sources are sampled is drawn from the seeds of the examples.
@@ -205,7 +206,7 @@ class Backtranslate(Objective):
             beam = options.beam
             temperature = 1.0
             if sampling:
-                # A sample is a single draw: of several, the likeliest would be kept.
+                # Draw a single sample: of several, the most likely would be kept.
                 beam = 1
                 temperature = options.temperature
             config = GenerationConfig(
@@ -227,7 +228,8 @@ class Backtranslate(Objective):
                 [sentences[i] for i in numbers],
                 self.target_language,
                 self.source_language,
-                # Samples belong to the example and epoch; keys by content would repeat them in every epoch.
+                # Samples depend on the example and epoch; keys by content would repeat them in every
+                # epoch.
                 sample_keys=[seeds[i] for i in numbers],
             )
             for i, hypotheses in zip(numbers, results, strict=True):

@@ -34,7 +34,7 @@ class WindowDataset(TokenBlockDataset):
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the number of tokens that the decoder reads of each window: (stop - start, 1)."""
-        # The base class counts a token before and one behind each block, of which a window has neither.
+        # The base class counts one token before and one after each block; a window has neither.
         return super().sizes(start, stop) - 2
 
 
@@ -57,7 +57,7 @@ class WindowCollator:
         # Nothing follows the last token of a window, so it is only predicted.
         inputs = [np.concatenate([start, window[:-1]]) for window in windows]
         input_ids, lengths = self.framing.pad_ids(inputs)
-        # Every token of a window has a label, the first one too.
+        # Every token of a window has a label, including the first.
         label_ids = torch.from_numpy(np.concatenate(windows))
         labels = Labels(label_ids, non_padding_positions(lengths, input_ids.shape[1]))
         language = self.framing.language_tensor(self.language, len(examples))

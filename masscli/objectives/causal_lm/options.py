@@ -1,4 +1,4 @@
-"""The options of causal language models. Nothing here imports torch, since help screens read it."""
+"""The options of causal language models. This module does not import torch, so that --help is fast."""
 
 from __future__ import annotations
 

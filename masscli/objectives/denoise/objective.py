@@ -64,7 +64,7 @@ class DenoisingCollator:
                 rng,
                 starts_word,
             )
-            # Words are translated after the noise, so only words that are left.
+            # Words are translated after the noise, so dropped words are not.
             sources.append(
                 self.framing.encoder_input(
                     self.code_switcher(noisy, rng), self.language

@@ -1,4 +1,4 @@
-"""The options of the denoising auto-encoder. Nothing here imports torch, since help screens read it."""
+"""The options of the denoising auto-encoder. This module does not import torch, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class DenoiseOptions(CodeSwitchingOptions):
     name: str = "denoise"
     """The objective."""
     infill_share: float = 0.0
-    """Share of tokens that are replaced in spans, each span by a single [M], before the other noise (text
+    """Share of tokens in spans that are each replaced by a single [M], before the other noise (text
     infilling, Lewis et al. 2020; BART: 0.3, and no other noise)."""
     infill_length: float = 3.0
     """Mean length of these spans. Lengths are drawn from a Poisson distribution; a span of length 0 inserts
     an [M]."""
     word_shuffle: float = 3.0
-    """About the largest number of places that a token is moved by; 0 keeps the order. 3 here is 4 in XLM and
-    fairseq."""
+    """Tokens move by about this many positions at most; 0 keeps the order, and 3 corresponds to 4 in
+    XLM and fairseq."""
     word_dropout: float = 0.1
-    """Share of tokens that are left out."""
+    """Share of tokens that are dropped."""
     word_blank: float = 0.1
     """Share of tokens that are replaced by [M]."""
     noise_unit: Literal["token", "word"] = "token"
-    """What is moved, left out and replaced: tokens, or whole words, as in XLM."""
+    """Unit of the noise: tokens, or whole words, as in XLM."""
 
     def __post_init__(self) -> None:
         CodeSwitchingOptions.__post_init__(self)

@@ -25,7 +25,7 @@ def choose_positions(
     candidates = np.flatnonzero(maskable)
     if not len(candidates):
         return candidates
-    # The share is one of the whole sequence, as in the released code.
+    # The share is relative to the whole sequence, as in the released code.
     count = max(1, min(max_masked, round(mask_prob * len(maskable))))
     if not replacement:
         count = min(count, len(candidates))

@@ -2,9 +2,9 @@
 
 The model (the discriminator) learns to detect the tokens that the generator samples.
 
-`ties` says what the generator shares with the model: the embeddings; everything but its output layer, if it
-is as wide; or nothing. What it does not share belongs to the objective, and is left behind when the model is
-fine-tuned.
+`ties` says what the generator shares with the model: the embeddings; everything but its output layer,
+if it is as wide; or nothing. What it does not share belongs to the objective, and is discarded when the
+model is fine-tuned.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Generator(nn.Module):
             self.stack = Stack(config, config.encoder_layers, False, (), final_norm)
         self.output = TokenPredictor(config, embedding_dim, vocab_size)
         initialize_weights(self)
-        # The released code draws this projection by TensorFlow's default.
+        # The released code initialises this projection with TensorFlow's default.
         if self.project is not None:
             nn.init.xavier_uniform_(self.project.weight)
         if self.table is not None:
@@ -112,7 +112,7 @@ class Generator(nn.Module):
         return self.table
 
     def copy_to(self, model: Transformer) -> None:
-        """Copy the generator's weights into a model, wherever the model has one of equal role and shape."""
+        """Copy the generator's weights to those weights of a model that have the same role and shape."""
         parameters = dict(model.named_parameters())
         with torch.no_grad():
             for name, value in self.matching_weights(model).items():
@@ -130,9 +130,9 @@ class Generator(nn.Module):
                 parameter.copy_(value)
 
     def matching_weights(self, model: Transformer) -> Mapping[str, Tensor]:
-        """Return those of the generator's weights that have a place in a model, by their names in the model.
+        """Return the weights of the generator that can be copied to a model, by their names in the model.
 
-        A weight has a place if the model has one of the same role and shape.
+        A weight can be copied if the model has one with the same role and shape.
         """
         module_names = {"embedding": "embeddings.encoder"}
         if self.width == model.config.dim:
@@ -196,7 +196,7 @@ def initialize_weights(module: nn.Module) -> None:
     Weights come from a normal distribution with standard deviation 0.02, truncated at two standard
     deviations. The biases of linear layers are zero.
     """
-    # Modules are drawn in their order, which is part of what a seed stands for.
+    # Modules are initialised in order, on which the result of a seed depends.
     for part in module.modules():
         if isinstance(part, Linear | nn.Embedding):
             truncated_normal(part.weight, 0, 0.02)

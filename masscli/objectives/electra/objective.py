@@ -138,7 +138,7 @@ class Detector(nn.Module):
         self.out = Linear(dim, 1)
         self.activation = activation(activation_name)
         initialize_weights(self)
-        # TensorFlow draws this layer by its own default, as the released code gives none.
+        # The released code uses TensorFlow's default initialisation for this layer.
         nn.init.xavier_uniform_(self.out.weight)
 
     def forward(self, states: Tensor) -> Tensor:
@@ -205,7 +205,7 @@ class Electra(Objective):
         for head in (self.output, self.gate, self.baseline):
             if head is not None:
                 initialize_weights(head)
-        # While the generator learns alone, no other objective may change the model.
+        # While only the generator is trained, no other objective may change the model.
         self.exclusive = config.variant == "two-stage"
         if self.exclusive:
             # A buffer, so that a continued run knows whether the weights have been copied.
@@ -306,7 +306,7 @@ class Electra(Objective):
                 terms["mlm"] = self.generator.output.loss(
                     generator_states[labels.positions], embedding, labels.ids
                 )
-        # In the first stage of `two-stage` there is nothing for the model to learn.
+        # In the first stage of `two-stage` the model is not trained.
         if self.model_term not in batch.counts:
             return terms
         filled = self._fill(generator_states, embedding, batch)
@@ -343,9 +343,9 @@ class Electra(Objective):
         The samples carry no gradient.
         """
         real = batch.labels["real"]
-        # The text is filled once at each position, however often that was drawn.
+        # The text is filled once at each position, even if it was drawn several times.
         slots, times = torch.unique(batch.labels["mlm"].positions, return_counts=True)
-        # The source holds masks; the labels put all tokens back.
+        # The source contains masks; the labels restore all tokens.
         original_ids = batch.source.ids.flatten().index_copy(
             0, real.positions, real.ids
         )

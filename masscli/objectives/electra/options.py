@@ -1,7 +1,7 @@
 """The options of ELECTRA.
 
-Nothing here imports torch, since help screens read it. Defaults are those of the paper. Where the released
-code differs from it, an option has that value, too.
+This module does not import torch, so that --help is fast. Defaults are those of the paper. Where the
+released code differs, an option allows its value, too.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class ElectraOptions(DocumentOptions):
     """Share of tokens that the generator predicts (electra-large was published with 0.25; base and large with
     --block-size 512)."""
     mask_keep: float = 0.15
-    """Share of the chosen tokens that the generator sees as they are, as in the released code; the text of
-    the paper has 0."""
+    """Share of the chosen tokens that the generator sees unchanged, as in the released code; the
+    paper's text says 0."""
     sampling: Literal["with", "without"] = "with"
     """Whether the positions to mask are drawn with replacement, as in the released code, or without."""
     generator_size: float | None = None
@@ -48,7 +48,7 @@ class ElectraOptions(DocumentOptions):
     """What the generator shares with the discriminator: the embeddings; everything but its output layer, if
     it is as wide; or nothing (default: embeddings, and nothing in two-stage)."""
     generator_updates: int | None = None
-    """Number of updates in which only the generator learns; --variant two-stage needs it, no other has it. If
+    """Number of updates in which only the generator is trained, for --variant two-stage only. If
     --batch-reuse repeats a list of micro-batches, the list is finished first."""
     disc_weight: float = 50.0
     """Weight of the discriminator's loss; that of the generator's is 1."""
@@ -57,8 +57,8 @@ class ElectraOptions(DocumentOptions):
     variant: Variant = "electra"
     """The method, or an ablation: detect at the masked positions only (electra-15); predict the masked tokens
     from the generator's samples (replace-mlm); predict all tokens from them, with a copy gate
-    (all-tokens-mlm); a generator that learns to mislead the discriminator (adversarial); a generator that
-    learns alone before the discriminator continues from its weights (two-stage)."""
+    (all-tokens-mlm); a generator trained to mislead the discriminator (adversarial); a generator that
+    is trained alone first, and from whose weights the discriminator then starts (two-stage)."""
 
     def __post_init__(self) -> None:
         DocumentOptions.__post_init__(self)

@@ -1,9 +1,9 @@
 """Choose the answer to a question from the spans of all its windows (Devlin et al. 2019, 4.2 and 4.3).
 
-The spans of all windows are ranked together by their scores, and equal texts are one answer. The score of no
-answer is the least one over the windows. If questions may have no answer (--unanswerable), no answer wins if
-its score exceeds that of the best answer by more than --null-threshold; where a classifier says whether there
-is an answer, its logit alone is compared with the threshold.
+The spans of all windows are ranked together by their scores, and equal texts are one answer. The score
+of no answer is the minimum over the windows. If questions may have no answer (--unanswerable), no
+answer is predicted if its score exceeds that of the best answer by more than --null-threshold; if the
+head has a classifier for this, only its logit is compared with the threshold.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def decode_answer(
     # The texts are ranked, so the first one is the best.
     best_text = next(iter(scores), "")
     null_score = min(float(output[0]) for _, output in windows)
-    # How much the score of no answer exceeds that of the best answer.
+    # The difference between the score of no answer and that of the best answer.
     if not scores:
         null_odds = math.inf
     elif has_classifier:

@@ -71,7 +71,7 @@ class Extract(PredictiveObjective):
         Values that are given stay. Raises MasscliError if no question has an answer, if the data lack the
         language, or if --head-dropout is given with --qa-head electra, which has no dropout.
         """
-        # An option that does nothing would mislead.
+        # An option without effect would mislead.
         if config.qa_head == "electra" and config.head_dropout is not None:
             raise MasscliError(
                 "--head-dropout: --qa-head electra has no dropout", "leave it out"

@@ -1,7 +1,7 @@
 """The options of extractive question answering.
 
-What follows from the data is filled in when a run is set up, so that its recipe has it. Help screens read
-this module, so it does not import torch.
+Values that depend on the data are filled in when a run is set up, so that they are stored in its
+recipe. This module does not import torch, so that --help is fast.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ class ExtractOptions(TableOptions):
     classifier that knows the starts (albert, electra). The classifier is trained only if questions may have
     no answer."""
     max_length: int = 384
-    """Longest window in tokens, question and special tokens included."""
+    """Maximum length of a window in tokens, question and special tokens included."""
     head: Literal["linear", "tanh", "gelu"] = "linear"
     """The layers of --qa-head linear and roberta: one linear layer, or two with tanh or gelu between them.
     --qa-head albert and electra have layers of their own."""
     head_dropout: float | None = None
-    """Dropout before each layer of the head (default: 0.1). --qa-head albert has it in its classifier alone,
-    electra nowhere."""
+    """Dropout before each layer of the head (default: 0.1). --qa-head albert uses it only in its
+    classifier, and electra not at all."""
     doc_stride: int = 128
-    """Tokens from the start of one window to that of the next; at most the text of a window, so that no token
-    is lost."""
+    """Number of tokens from the start of one window to the start of the next; at most the text of a
+    window, so that no token is lost."""
     max_query: int = 64
     """Maximum number of tokens of a question. Longer ones lose their end, and are counted."""
     max_answer: int = 30
-    """Longest answer that is predicted, in tokens."""
+    """Maximum length of a predicted answer in tokens."""
     n_best: int = 20
-    """How many starts in each window, and ends for each start, are combined into answers, and how many
-    answers are written with their scores."""
+    """Number of starts in each window, and of ends for each start, that are combined into answers, and
+    number of answers that are written with their scores."""
     unanswerable: bool | None = None
-    """Questions may have no answer (default: as in the training part)."""
+    """Questions may have no answer (default: as in the training split)."""
     null_threshold: float = 0.0
     """Predict no answer if its score exceeds that of the best answer by more than this; or, if --qa-head has
     a classifier, if the logit of the classifier exceeds this."""

@@ -71,7 +71,7 @@ class QuestionWindowDataset:
         self.windows: list[QuestionWindow] = []
         sizes = []
         num_special_tokens = reader.pair_format.num_special_tokens(2)
-        # A question that is too long loses its end, and the text keeps its room.
+        # A question that is too long loses its end, so that there is room for the text.
         question_lengths = np.minimum(
             self.questions.lengths(0, len(table)), options.max_query
         ).tolist()
@@ -154,7 +154,7 @@ class QuestionWindowDataset:
             return None
         first = answer[0] - window.start
         last = answer[1] - window.start
-        # A part of an answer is not learned as if it were the answer.
+        # A partial answer is not a training target.
         if first < 0 or last >= window.size:
             return None
         return first, last

@@ -89,7 +89,7 @@ class ChoiceDataset:
     @property
     def num_truncated(self) -> int:
         """The number of examples of which any context, question or choice is truncated."""
-        # A table may be cut to its first examples, while its columns are whole.
+        # The table may be limited to its first examples, while its columns are complete.
         offsets = self.table.item_offsets[self.choices_column][: len(self) + 1].tolist()
         choice_lengths = self.choices.lengths()
         context_lengths = self.context_lengths(0, len(self)).tolist()
@@ -110,7 +110,7 @@ class ChoiceDataset:
         if self.questions is not None:
             question = self.questions[row]
         for choice_row in self.table.item_rows(self.choices_column, row):
-            # The choice goes first, then the question: without them the example would have no sense.
+            # The choice has priority, then the question: without them the example would make no sense.
             choice = _last_tokens(self.choices[choice_row], self.max_choice)
             kept_question = _last_tokens(question, self.max_text_tokens - len(choice))
             max_context = self.max_text_tokens - len(choice) - len(kept_question)

@@ -71,7 +71,7 @@ class Choose(PredictiveObjective):
         Raises MasscliError if the table does not fit the options.
         """
         table = data.table(name, "train")
-        # Mistakes in labels are reported before the model is built.
+        # Errors in labels are reported before the model is built.
         _read_targets(table, config)
         return replace(config, language=choose_language(config.language, table, data))
 
@@ -111,7 +111,7 @@ class Choose(PredictiveObjective):
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the summed cross-entropy of the right choices and, with --lm-weight, the auxiliary loss."""
         scores_by_example, states = self.scores(model, batch)
-        # Examples differ in their number of choices; what is padded has no share in the softmax.
+        # Examples differ in their number of choices; padding is excluded from the softmax.
         scores = torch.nn.utils.rnn.pad_sequence(
             scores_by_example, batch_first=True, padding_value=MISSING_CHOICE
         )

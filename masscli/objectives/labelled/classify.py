@@ -1,8 +1,8 @@
 """Classification of a text or a pair of texts: a softmax over the labels (see README.md).
 
-The labels are those of the training part, or of --labels, and are kept in the recipe. A validation example
-with another label has no loss, and counts as wrong. Examples without a gold label (--no-gold) are left out of
-everything.
+The labels are those of the training split, or of --labels, and are stored in the recipe. A validation
+example with another label has no loss, and counts as wrong. Examples without a gold label (--no-gold)
+are left out of everything.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Classify(TextObjective):
         table.require(config.label_column, "--label-column")
         counts = count_labels(table, config.label_column)
         no_gold = config.no_gold
-        # Some corpora say with a label of its own that the annotators did not agree.
+        # Some corpora use a special label if the annotators did not agree.
         if no_gold is None:
             no_gold = unlabelled_mark(config.labels or counts)
         labels = choose_labels(config.labels, counts, table, no_gold)

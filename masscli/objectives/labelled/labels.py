@@ -18,9 +18,9 @@ UNKNOWN_LABEL = -1
 NO_GOLD_LABEL = -2
 """The id that stands for a missing gold label (see --no-gold)."""
 MAX_LISTED = 20
-"""The largest number of labels that an error message lists."""
+"""Maximum number of labels that an error message lists."""
 MAX_LABEL_WIDTH = 60
-"""The largest number of characters of a label that an error message shows."""
+"""Maximum number of characters of a label that an error message shows."""
 
 
 def count_labels(table: Table, field: str) -> Counter[str]:
@@ -87,7 +87,7 @@ def read_label_ids(
             f"{table.path}: no example has a gold label",
             f"all are {no_gold!r} (--no-gold); is it the right column?",
         )
-    # Outside of the training part, an unknown label may be a rare one, unless all are unknown.
+    # Outside the training split, an unknown label may just be rare, unless all are unknown.
     unknown = np.flatnonzero(label_ids == UNKNOWN_LABEL)
     if len(unknown) and table.split == "train":
         _refuse_label(labels, table, field, int(unknown[0]), "is not among --labels")
@@ -170,7 +170,7 @@ def _location(table: Table, field: str, number: int) -> str:
     # Labels of a list field are numbered through all examples.
     row = int(np.searchsorted(table.item_offsets[field], number, "right")) - 1
     word = number - int(table.item_offsets[field][row])
-    # In CoNLL-U, there are lines between the words that are none.
+    # In CoNLL-U, some lines between the words are not words.
     if len(table.fields) == CONLLU_COLUMNS:
         return f"{table.location(row)} (word {word + 1})"
     return f"{table.path}:{int(table.columns[LINE_COLUMN][row][0]) + word}"

@@ -1,7 +1,7 @@
 """The options of classification, regression, tagging and multiple choice.
 
-What follows from the data (labels, columns of the text, language) is filled in when a run is set up, so that
-its recipe has it. Help screens read this module, so it does not import torch.
+Values that depend on the data (labels, text columns, language) are filled in when a run is set up, so
+that they are stored in its recipe. This module does not import torch, so that --help is fast.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class SequenceTaskOptions(TableOptions):
     """The options of tasks whose head reads one state of each sequence."""
 
     lm_weight: float = 0.0
-    """Weight of an auxiliary loss, the language model of the same text (GPT: 0.5), for a model of a decoder
-    alone."""
+    """Weight of an auxiliary language-modelling loss on the same text (GPT: 0.5), for a decoder-only
+    model."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,10 +47,9 @@ class TextTaskOptions(SequenceTaskOptions):
     label_column: str = "label"
     """Column of the label."""
     both_orders: bool = False
-    """Read a pair in both orders and add the two states, for tasks without an order (GPT's similarity)."""
+    """Read a pair in both orders and add the two hidden states, for symmetric tasks (GPT's similarity)."""
     double_unordered: bool = False
-    """Learn every pair of the training part in both orders, as two examples, for tasks without an order
-    (ELECTRA's MRPC and STS-B)."""
+    """Train on every pair in both orders, as two examples, for symmetric tasks (ELECTRA's MRPC and STS-B)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,8 +84,8 @@ class ClassifyOptions(TextTaskOptions):
     """The label whose F1 is computed (default: of two labels the second in alphabetical order; with more than
     two labels F1 is the mean over labels)."""
     no_gold: str | None = None
-    """The label of examples that have no gold label. They are neither learned from nor evaluated (default:
-    '-' beside the labels of SNLI and MNLI, which use it for 'no agreement')."""
+    """The label of examples without a gold label. They are used neither for training nor for evaluation
+    (default: '-' if the other labels are those of SNLI and MNLI, which use it for 'no agreement')."""
 
 
 @config
@@ -97,10 +96,10 @@ class RegressOptions(TextTaskOptions):
     name: str = "regress"
     """The objective."""
     low: float | None = None
-    """Smallest target value (default: the smallest of the training part). The head learns values scaled so
-    that this one is 0 and --high is 1."""
+    """Smallest target value (default: the minimum of the training split). The head learns values scaled
+    so that this one is 0 and --high is 1."""
     high: float | None = None
-    """Largest target value (default: the largest of the training part)."""
+    """Largest target value (default: the maximum of the training split)."""
 
 
 @config
@@ -112,13 +111,13 @@ class TagOptions(TableOptions):
     name: str = "tag"
     """The objective."""
     word_column: str = ""
-    """Column of the words (default: the first, or 2, FORM, in CoNLL-U, which is recognised by ten columns
-    with a number first)."""
+    """Column of the words (default: the first, or 2, FORM, in CoNLL-U, which is recognised by ten
+    columns that start with a number)."""
     tag_column: str = ""
     """Column of the labels (default: the last, or 4, UPOS, in CoNLL-U)."""
     max_length: int = 128
-    """Longest sentence in tokens, special tokens included. Words beyond get --truncated-label, and are
-    counted."""
+    """Maximum length of a sentence in tokens, special tokens included. Words beyond it get
+    --truncated-label, and are counted."""
     labels: tuple[str, ...] = ()
     """The labels (default: those of the training part, sorted). A label without a training example cannot be
     learned; a warning names it."""
@@ -141,25 +140,25 @@ class ChooseOptions(SequenceTaskOptions):
     name: str = "choose"
     """The objective."""
     context_column: str = "context"
-    """Field of the context; `question` where there is nothing but a question and its choices."""
+    """Field of the context; `question` if there is only a question with its choices."""
     choices_column: str = "choices"
     """Field of the choices, a list."""
     label_column: str = "label"
     """Field of the right choice: its number from 0, or its letter from A."""
     question_at: Literal["auto", "choice", "context"] = "auto"
-    """Where a field `question` is read: joined with each choice, in place of a blank `_` or before it
-    (choice, as BERT and RACE do), or right after the context, as it is (context, as GPT does; auto: context
-    if the pair format is gpt, else choice)."""
+    """Where a field `question` is placed: joined with each choice, filling a blank `_` or before the
+    choice (choice, as for BERT and RACE), or right after the context (context, as in GPT; auto: context
+    if the pair format is gpt, otherwise choice)."""
     choice_first: bool = False
     """Read a choice (with its question) before the context, as RoBERTa does on RACE."""
     max_length: int = 128
-    """Longest sequence of a context and a choice in tokens, special tokens included. Longer ones are
-    shortened as --max-choice and --keep say, and are counted."""
+    """Maximum length of a sequence of a context and a choice in tokens, special tokens included. Longer
+    ones are truncated according to --max-choice and --keep, and counted."""
     max_choice: int = 128
     """Maximum number of tokens of a choice (with its question, if that is read with it). Longer ones
     lose their start."""
     keep: Literal["start", "end"] = "start"
-    """Which part of a context that is too long is kept."""
+    """Which part to keep of a context that is too long."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

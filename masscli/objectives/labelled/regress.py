@@ -54,7 +54,7 @@ class Regress(TextObjective):
         `high` is not above `low`, as when all numbers are equal.
         """
         table = data.table(name, "train")
-        # The scale of the corpus is that of its training part, unless the user knows it.
+        # The scale is that of the training split, unless the user gives it.
         numbers = _read_numbers(table, config.label_column)
         low = float(numbers.min()) if config.low is None else config.low
         high = float(numbers.max()) if config.high is None else config.high

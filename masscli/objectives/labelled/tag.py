@@ -47,7 +47,7 @@ from masscli.text.single_line import one_cell
 ENTITY_PREFIXES = ("B-", "I-", "E-", "S-")
 """The prefixes of labels that mark entities, such as B-PER (in the schemes BIO and BIOES)."""
 _CHECKED_SENTENCES = 100
-"""Of how many sentences it is checked whether a column numbers the words."""
+"""Number of sentences for which it is checked whether a column numbers the words."""
 OUTSIDE = "O"
 """The label of words outside of entities."""
 
@@ -266,7 +266,7 @@ def _choose_columns(config: TagOptions, table: Table) -> tuple[str, str]:
     """
     first = table.fields[0]
     last = table.fields[-1]
-    # CoNLL-U has the words in its second column, and other things than labels in its last one.
+    # CoNLL-U has the words in its second column, and no labels in its last one.
     if table.is_list(first) and is_conllu(table.fields, table.strings(first, 0)):
         first = CONLLU_FORM
         last = CONLLU_UPOS

@@ -106,7 +106,7 @@ class DoubledPairsDataset:
         count = len(self.original)
         if row < count:
             return self.original[row]
-        # Examples of both halves must have numbers of their own.
+        # Examples of the two halves must have different numbers.
         return self.reverse[row - count]._replace(number=row)
 
 

@@ -35,7 +35,7 @@ class Albert(PairedLM):
         or left out with --strict-sop. `max_examples` limits the number of sentences, not of pairs.
         """
         kind = "strict-sop" if self.options.strict_sop else "sop"
-        # The released code counts words by a rule of its own.
+        # The released code has its own rule for where words begin.
         released = self.options.ngram_rule == "released"
         pairs = segment_pairs(
             data, split, self.context, self.options, kind, max_examples, released

@@ -1,8 +1,8 @@
 """The options of masked language models.
 
-Nothing here imports torch, since help screens read it. Defaults follow the papers, or the released code where
-the paper is silent and in --strict-sop. Where the released code does otherwise than the paper, an option can
-be set to do the same.
+This module does not import torch, so that --help is fast. Defaults follow the papers, or the released
+code where the paper gives no value and in --strict-sop. Where the released code differs from the paper,
+an option can be set to its behaviour.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class MaskedLMOptions(SentenceMaskingOptions):
     """Mask spans, with lengths from a geometric distribution with this parameter (SpanBERT, Joshi et al.
     2020: 0.2; default: single tokens)."""
     max_span: int = 10
-    """Length of the longest span, in tokens."""
+    """Maximum length of a span in tokens."""
 
     def __post_init__(self) -> None:
         SentenceMaskingOptions.__post_init__(self)
@@ -73,8 +73,8 @@ class DocumentMaskingOptions(DocumentOptions, TokenReplacementOptions):
     mask_prob: float = 0.15
     """Share of tokens to predict."""
     max_predictions: Annotated[int | None, Flags("--max-predictions-per-seq")] = None
-    """Largest number of predicted tokens of an example (default: no limit; the released BERT and ALBERT have
-    20)."""
+    """Maximum number of predicted tokens of an example (default: no limit; the released BERT and ALBERT
+    have 20)."""
     masks: Literal["static", "dynamic"] = "static"
     """Whether the mask of an example is the same in every epoch (static), or drawn anew (dynamic)."""
 
@@ -95,7 +95,7 @@ class BertOptions(DocumentMaskingOptions):
     name: str = "bert"
     """The objective."""
     whole_words: Annotated[bool, Flags("--mask-whole-words")] = False
-    """Mask all tokens of a word or none; --mask-prob is a share of tokens still."""
+    """Mask all tokens of a word or none; --mask-prob is still a share of tokens."""
 
 
 @config
@@ -117,9 +117,9 @@ class RobertaOptions(DocumentMaskingOptions):
     input_form: Literal[
         "segment-pair", "sentence-pair", "full-sentences", "doc-sentences"
     ] = "full-sentences"
-    """What an example is: BERT's pairs of segments, or pairs of sentences, both with next-sentence
-    prediction; or whole sentences up to the length, across documents (full-sentences) or within them
-    (doc-sentences)."""
+    """Form of an example: BERT's pairs of segments, or pairs of sentences, both with next sentence
+    prediction; or whole sentences up to the maximum length, across documents (full-sentences) or within
+    them (doc-sentences)."""
     mask_specials: bool = True
     """Allow start and end symbols to be masked, as fairseq does (full-sentences, doc-sentences)."""
     whole_words: Annotated[bool, Flags("--mask-whole-words")] = False
@@ -176,10 +176,10 @@ class AlbertOptions(DocumentMaskingOptions):
     ngrams: bool = True
     """Mask n-grams of one to three words; otherwise single tokens."""
     ngram_rule: Literal["words", "released"] = "words"
-    """What n-grams consist of: words of one segment; or as in the released code, where digits and letters
-    beyond ASCII start words too, and words and n-grams may continue after [SEP]."""
+    """What n-grams consist of: words of one segment; or, as in the released code, words where digits
+    and non-ASCII letters also start words, and words and n-grams may continue after [SEP]."""
     strict_sop: bool = False
-    """Leave out chunks of one sentence, which otherwise are paired with a segment of another document, as in
+    """Skip chunks of one sentence, which are otherwise paired with a segment of another document, as in
     the released code."""
 
     def __post_init__(self) -> None:

@@ -105,7 +105,7 @@ class PairedLM(Objective):
     def __init__(self, context: ObjectiveContext, pair_term: str | None) -> None:
         super().__init__(context)
         self.pair_term = pair_term
-        # The head belongs to the objective, so it is left behind when only the model is kept.
+        # The head belongs to the objective, so it is discarded when only the model is kept.
         self.head: Linear | None = None
         if pair_term is not None:
             self.head = Linear(context.model.dim, 2)
@@ -120,9 +120,10 @@ class PairedLM(Objective):
         return {"mlm": 1.0, self.pair_term: 1.0}
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return warnings if the labels of the segment pairs teach little.
+        """Return warnings if the labels of the segment pairs are of little use.
 
-        That is so if all labels are the same, or if next-sentence prediction has only a single document.
+        This is the case if all labels are the same, or if next sentence prediction has only a single
+        document.
         """
         if self.pair_term is None or not isinstance(dataset, SegmentPairDataset):
             return []

@@ -92,7 +92,7 @@ class TranslationLMCollator:
             ]
             token_languages.append(np.repeat(indices, lengths))
         numbers = example_numbers(examples)
-        # Positions start again, and languages change, where the translation begins.
+        # At the start of the translation, positions restart and the language changes.
         batch = masked_batch(
             original, corrupted, masked_positions, framing, self.languages[0], numbers
         )

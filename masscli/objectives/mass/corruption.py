@@ -2,9 +2,10 @@
 
 Song et al. 2019, section 3.
 
-These are pure functions of token ids and a random generator; they know nothing of batches, padding or models.
-A sequence is X = start, w_1 .. w_n, end, with positions 0 .. n + 1. Here, its words w_1 .. w_n are the tokens
-of the text. (Some models read more tokens between the start and the words, which shift what follows.)
+These are pure functions of token ids and a random generator, independent of batches, padding and
+models. A sequence is X = start, w_1 .. w_n, end, with positions 0 .. n + 1. Here, its words w_1 .. w_n
+are the tokens of the text. (Some models read more tokens between the start and the words, which shift
+what follows.)
 """
 
 from __future__ import annotations
@@ -58,15 +59,15 @@ def mask_fragment(
     fragment = first_word + _choose_positions(
         len(sequence) - first_word - 1, options, rng
     )
-    # None stands for the whole vocabulary, special ids included, from which XLM draws.
+    # None means the whole vocabulary, special ids included, from which XLM draws.
     random_pool = ordinary_ids if options.random_ids == "words" else None
 
     encoder_ids = sequence.copy()
     is_masked = np.zeros(len(sequence), np.bool_)
     corrupted = fragment
     if options.source_shift:
-        # The released fairseq code masks k + 1 tokens for the encoder, one place later than those that are
-        # predicted.
+        # The released fairseq code masks k + 1 tokens for the encoder, one position after those that
+        # are predicted.
         corrupted = _shifted(fragment, options.source_shift, len(sequence))
     encoder_ids[corrupted], is_masked[corrupted] = replace_tokens(
         sequence[corrupted],
@@ -80,7 +81,7 @@ def mask_fragment(
 
     # To predict a token, the decoder reads the one before.
     if options.feed == "all":
-        # The decoder reads everything but the end symbol, and still predicts the fragment alone.
+        # The decoder reads everything but the end symbol, and still predicts only the fragment.
         read = np.arange(len(sequence) - 1)
         label_positions = fragment - 1
     else:
@@ -88,7 +89,7 @@ def mask_fragment(
         label_positions = np.arange(len(fragment))
     decoder_ids = sequence[read]
     if options.first_input == "mask":
-        # The text of the paper lets the decoder begin each piece of the fragment with [M].
+        # In the text of the paper, the decoder's input for each piece of the fragment starts with [M].
         is_first = np.diff(fragment, prepend=-1) > 1
         decoder_ids[np.isin(read, fragment[is_first] - 1)] = mask_id
     # Only the released fairseq code has noise on the decoder's inputs.
@@ -145,7 +146,7 @@ def fragment_length(num_words: int, options: MassOptions) -> int:
 def _shifted(positions: Ids, shift: int, length: int) -> Ids:
     """Return all positions that are `shift` to `2 * shift` places after one of `positions`, sorted.
 
-    Positions from `length` on, which are behind the end of the sequence, are left out.
+    Positions from `length` on, which are after the end of the sequence, are left out.
     """
     shifted = np.unique(
         np.concatenate([positions + i for i in range(shift, 2 * shift + 1)])
@@ -223,14 +224,14 @@ def _place_fragment(
         return np.arange(start, start + k)
     # Shuffle the pieces and the single positions between them: every placement is equally likely.
     num_pieces = -(-k // options.span)
-    # The last piece takes what is left over.
+    # The last piece takes the remainder.
     piece_lengths = np.full(num_pieces, options.span)
     piece_lengths[-1] = k - options.span * (num_pieces - 1)
     # A gap is an item of length 0, to tell it from a piece.
     gap = 0
     items = np.concatenate([piece_lengths, np.full(length - k, gap)])
     if at_start:
-        # The first piece keeps its place at the start, and the others are shuffled behind it.
+        # The first piece stays at the start, and the others are shuffled after it.
         order = np.concatenate([[0], 1 + rng.permutation(len(items) - 1)])
     elif at_end:
         # The last piece goes to the end, and the others are shuffled before it.

@@ -60,7 +60,7 @@ class MassCollator:
                 example.fields[0], self.language
             )
             first_word = self.framing.target_prefix_length
-            # Code-switching comes last: it changes what the encoder sees, never the labels.
+            # Code-switching comes last: it changes the encoder's input, but never the labels.
             fragment = mask_fragment(
                 sequence,
                 self.options,
@@ -79,7 +79,8 @@ class MassCollator:
 
     def _batch(self, masked: Sequence[MaskedSequence], numbers: Sequence[int]) -> Batch:
         """Pad masked sequences into a batch; `numbers` are the numbers of the examples in their dataset."""
-        # Encoder and decoder may read other special tokens before the words, and behind the end symbol.
+        # Encoder and decoder may read different special tokens before the words and after the end
+        # symbol.
         first_word = self.framing.target_prefix_length
         encoder_inputs = []
         for sequence in masked:
@@ -107,7 +108,7 @@ class MassCollator:
             cross_attention_mask = _visible_tokens(
                 self.framing.pad_values(is_masked), encoder_lengths
             )
-        # XLM hides [M] from the decoder only; fairseq treats [M] as padding, which nobody sees.
+        # XLM hides [M] from the decoder only; fairseq treats [M] as padding, which is hidden from both.
         self_attention_mask = None
         if self.options.mask_visibility == "none":
             self_attention_mask = cross_attention_mask

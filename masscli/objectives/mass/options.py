@@ -1,9 +1,9 @@
 """The options of MASS, and the presets of the released code bases.
 
-Nothing here imports torch, since help screens read it.
+This module does not import torch, so that --help is fast.
 
-The options that a preset fixes default to None, and `MassOptions.resolved` fills them in. A value that the
-user gives wins.
+The options that a preset fixes default to None, and `MassOptions.resolved` fills them in. Values given
+by the user take precedence.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ class MassOptions(CodeSwitchingOptions):
     name: str = "mass"
     """The objective."""
     preset: Literal["paper", "xlm", "fairseq", "summarization"] = "paper"
-    """Which defaults the options below have: those of the paper, or of the code that its authors released for
+    """Defaults for the options below: those of the paper, or of the code that its authors released for
     unsupervised translation (xlm), supervised translation (fairseq) or summarization."""
     k: float | None = None
     """Share of the sentence, or of each --block, that is masked for the encoder and predicted by the decoder;
     with 1.0 all of it is predicted, as by a causal language model (default: 0.5; with --preset fairseq 0.3,
     summarization 0.15)."""
     k_tokens: int | None = None
-    """Number of masked tokens, instead of the share --k; the paper compares 1 with BERT."""
+    """Number of masked tokens, instead of the share --k; the paper compares k = 1 with BERT."""
     k_of: Literal["words", "sequence"] | None = None
     """What --k is a share of: the tokens of the sentence (words), or these with its start and end symbols
     (sequence) (default: words; with --preset xlm and fairseq sequence)."""
     k_rounding: Literal["nearest", "floor"] | None = None
-    """How the number of masked tokens that follows from --k is rounded: to the nearest integer, or down
-    (default: nearest; with --block always down)."""
+    """How the number of masked tokens for --k is rounded: to the nearest integer, or down (default:
+    nearest; with --block always down)."""
     start: Literal["uniform", "ends", "ends-but-last"] | None = None
-    """Where the fragment starts: anywhere (uniform); in 20% of the sentences at the start, in 20% as late as
-    possible, else anywhere (ends); or the same, but else anywhere except as late as possible (ends-but-last)
-    (default: uniform; with --preset xlm ends, fairseq ends-but-last)."""
+    """Where the fragment starts: anywhere (uniform); in 20% of the sentences at the start, in 20% as
+    late as possible, otherwise anywhere (ends); or the same, but otherwise anywhere except as late as
+    possible (ends-but-last) (default: uniform; with --preset xlm ends, fairseq ends-but-last)."""
     mask_eos: bool | None = None
     """Allow the end symbol to be part of the fragment (default: no; with --preset xlm and fairseq yes)."""
     mask_share: float | None = None
     """Share of the fragment's tokens that the encoder sees as [M] (default: 0.8)."""
     random_share: float | None = None
-    """Share of the fragment's tokens that the encoder sees as a random token; it sees the rest as they are
-    (default: 0.1)."""
+    """Share of the fragment's tokens that the encoder sees as a random token; it sees the rest
+    unchanged (default: 0.1)."""
     random_ids: Literal["words", "all"] | None = None
     """Where random tokens come from: ids that are not special (words), or all ids (default: words; with
     --preset xlm all)."""
@@ -70,8 +70,9 @@ class MassOptions(CodeSwitchingOptions):
     """Positions of the decoder's inputs: those in the sentence (original), or counted from 0 (restart)
     (default: original; with --preset fairseq restart)."""
     source_shift: int = 0
-    """For the encoder, mask this many tokens more, beginning this many places after the fragment does; 1 is
-    what the released fairseq code does, which --preset fairseq does not repeat."""
+    """For the encoder, mask this many additional tokens, starting this many positions after the start
+    of the fragment; the released fairseq code does this with 1, which --preset fairseq does not
+    reproduce."""
     span: int | None = None
     """Split the fragment into pieces of this many tokens (default: one piece); 1 is the Discrete ablation of
     the paper."""
@@ -84,8 +85,8 @@ class MassOptions(CodeSwitchingOptions):
     """Mask a fragment in each block of this many tokens of a window of running text; 0 masks one fragment of
     each sentence (default: 0; with --preset summarization 64)."""
     window: int | None = None
-    """Length of a window in tokens, its own start and end symbols not counted, if there is a --block
-    (default: 512, or fewer if the model has fewer positions)."""
+    """Length of a window in tokens, without its start and end symbols, if --block is given (default:
+    512, or fewer if the model has fewer positions)."""
 
     def __post_init__(self) -> None:
         CodeSwitchingOptions.__post_init__(self)
@@ -203,7 +204,7 @@ _PAPER: dict[str, Any] = {
 }
 
 _XLM: dict[str, Any] = _PAPER | {
-    # XLM counts both end symbols, and the second one may be part of the fragment.
+    # XLM counts the start and end symbols, and the end symbol may be part of the fragment.
     "k_of": "sequence",
     "start": "ends",
     "mask_eos": True,

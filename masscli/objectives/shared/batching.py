@@ -1,4 +1,4 @@
-"""Helpers of most collators: fields and numbers of examples, and positions of labels."""
+"""Helpers for collators: fields and numbers of examples, and positions of labels."""
 
 from __future__ import annotations
 

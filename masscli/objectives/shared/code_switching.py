@@ -1,9 +1,9 @@
 """Code-switching: some words of a sentence are replaced by their translations before the encoder reads it.
 
-A dictionary is a text file with a line `WORD WORD` for each entry: a word of one language, then one of the
-other. It is used in both directions. Further columns are ignored, and a word may have several translations.
-Only entries of which both words are a single piece of the vocabulary are used, because a sentence keeps its
-length. `masscli dictionary` makes such files.
+A dictionary is a text file with a line `WORD WORD` for each entry: a word of one language, then one of
+the other. It is used in both directions. Further columns are ignored, and a word may have several
+translations. Only entries whose words are both a single piece of the vocabulary are used, because the
+length of a sentence must not change. `masscli dictionary` makes such files.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class CodeSwitcher:
         if not self.translations:
             return token_ids
         switched = token_ids.copy()
-        # A number is drawn for every token, whether it has translations or not.
+        # A random number is drawn for every token, whether it has translations or not.
         for position in np.flatnonzero(
             rng.random(len(token_ids)) < self.switch_prob
         ).tolist():

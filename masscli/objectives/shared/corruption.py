@@ -1,9 +1,9 @@
 """BERT's 80/10/10 rule: chosen tokens become the mask symbol or random tokens (Devlin et al. 2019).
 
-Every objective that corrupts tokens uses this one function. The fate of each token is drawn independently, as
-in the released code of BERT, so the 80/10/10 split holds in expectation only. The alternative, to split the
-chosen tokens of each example into parts of exactly 80%, 10% and 10%, is meaningless for sentences in which
-one or two tokens are chosen.
+Every objective that corrupts tokens uses this function. The replacement of each token is drawn
+independently, as in the released code of BERT, so the 80/10/10 split holds only in expectation. The
+alternative, to split the chosen tokens of each example into parts of exactly 80%, 10% and 10%, is
+meaningless for sentences in which one or two tokens are chosen.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def replace_tokens(
     # One number decides on both, so the shares add up.
     is_random = ~is_masked & (draws < mask_prob + random_prob)
     replaced = np.where(is_masked, mask_id, token_ids)
-    # A random token is drawn for every place, so that the generator advances equally far in any case.
+    # A random token is drawn for every position, so that the generator always advances equally far.
     if random_pool is None:
         random_ids = rng.integers(vocab_size, size=len(token_ids))
     else:

@@ -1,6 +1,6 @@
-"""Which tokens a masked language model predicts, and what the encoder sees in their place.
+"""Choose the tokens that a masked language model predicts, and what the encoder sees in their place.
 
-A unit says what is masked and how the number of masked tokens follows from `mask_prob` = p:
+A unit determines what is masked and how many tokens, given `mask_prob` = p:
 
     tokens           max(1, round(p * n)) of n tokens, rounded half to even (Devlin et al. 2019)
     words            whole words in random order, each if it still fits into that number of tokens
@@ -11,9 +11,9 @@ A unit says what is masked and how the number of masked tokens follows from `mas
     sentence-tokens  max(1, floor(p * m + u)) of the m tokens that may be masked
     sentence-spans   the same number of tokens, in spans with geometric lengths (Joshi et al. 2020)
 
-The last two units are for single sentences: short ones would often have no masked token otherwise, and so
-nothing to learn from. All other units take the share of the whole sequence with its special tokens, as the
-released codes do. Special tokens count as words, and are masked only where `maskable` says so.
+The last two units are for single sentences: otherwise, short ones would often have no masked token and
+no target. For all other units the share is relative to the whole sequence with its special tokens, as
+in the released code. Special tokens count as words, and are masked only where `maskable` says so.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from masscli.data.batches.batch import Ids
 from masscli.objectives.shared.corruption import Bools, replace_tokens
 
 MAX_NGRAM = 3
-"""Number of words of the longest n-gram."""
+"""Maximum number of words in an n-gram."""
 
 MaskingUnit = Literal[
     "tokens",
@@ -113,7 +113,7 @@ class TokenMasker:
         return corrupted, positions
 
     def _choose_tokens(self, maskable: Bools, rng: np.random.Generator) -> Ids:
-        # The share is one of the whole sequence, or for single sentences of the tokens that may be masked.
+        # The share is relative to the whole sequence or, for single sentences, to the maskable tokens.
         candidates = np.flatnonzero(maskable)
         if self.unit == "tokens":
             count = max(1, round(self.mask_prob * len(maskable)))
@@ -246,7 +246,7 @@ def fill_with_ngrams(
                     np.cumsum(odds), rng.random() * odds.sum(), side="right"
                 )
             )
-        # Shorten what does not fit, and skip what overlaps with an earlier n-gram.
+        # Shorten an n-gram that does not fit, and skip one that overlaps with an earlier n-gram.
         while n and sum(map(len, words[start : start + n])) > tokens_left:
             n -= 1
         if n and not is_taken[start : start + n].any():

@@ -1,6 +1,6 @@
 """Options that several families of objectives share.
 
-Nothing here imports torch, since help screens read these classes.
+This module does not import torch, so that --help is fast.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class CodeSwitchingOptions(ObjectiveConfig):
 
     switch_dictionary: Path | None = None
     """File with a word and its translation on each line, used in both directions: some words that the encoder
-    reads are replaced by their translations (code-switching). Only words that are a single piece each can
-    be."""
+    reads are replaced by their translations (code-switching). Only words that are a single piece can be
+    replaced."""
     switch_share: float = 0.3
-    """Probability that a word of --switch-dictionary which the encoder reads is replaced."""
+    """Probability that a word in the encoder's input that is in --switch-dictionary is replaced."""
 
     def __post_init__(self) -> None:
         check(fraction_rule("switch_share", self.switch_share))
@@ -71,7 +71,7 @@ class TokenReplacementOptions(ObjectiveConfig):
     """
 
     leave_unmasked_prob: float = 0.1
-    """Share of the tokens chosen for masking that stay as they are."""
+    """Share of the tokens chosen for masking that stay unchanged."""
     random_token_prob: float = 0.1
     """Share of the tokens chosen for masking that become a random token; the rest become [M]."""
 
@@ -132,13 +132,14 @@ class DocumentOptions(ObjectiveConfig):
 
     stacks: ClassVar[Stacks] = "encoder"
     tokens_per_sample: Annotated[int, Flags("--block-size")] = 128
-    """Length of the longest example in tokens, special tokens included."""
+    """Maximum length of an example in tokens, special tokens included."""
     short_seq_prob: float = 0.1
     """Share of documents for which a shorter maximum length is drawn at random."""
     dupe_factor: int = 10
     """Number of times that an epoch reads the corpus, each time with new pairs (the released ALBERT: 40)."""
     pair_seed: int = 12345
-    """Seed of the pairs of segments, and of masks that are the same in every epoch (--masks static)."""
+    """Random seed for the pairs of segments, and for masks that are the same in every epoch (--masks
+    static)."""
 
     def __post_init__(self) -> None:
         check(

@@ -95,7 +95,7 @@ def segment_pairs(
 
 
 def refuse_language_tags(name: str, context: ObjectiveContext) -> None:
-    """Raise MasscliError if the model marks languages by tags, for which BERT's input format has no place.
+    """Raise MasscliError if the model marks languages by tags, which BERT's input format cannot contain.
 
     `name` is the objective or the option that reads this format, for the error.
     """

@@ -5,15 +5,15 @@ Signed steps say which token attends to which (masscli/models/masks.py): step 0 
 is visible from later steps, and its copy has step -i. Pre-training (masscli/objectives/unilm) and fine-tuning
 share the batch layout of this module.
 
-Fine-tuning for generation (section 3.4; s2s-ft) is here too, since two families use it:
+This module also has fine-tuning for generation (section 3.4; s2s-ft), since two families use it:
 
     [CLS] source [SEP]  y_1 .. y_T end   [P]_1 .. [P]_{T+1}
 
-The source (step 0) sees itself. Target token t (step t) sees the source and the target up to itself. Its
-pseudo-mask (step -t, at the same position) sees the source and the target before t, and predicts token t.
-Positions continue after the source, and the target is segment 1. In training, what later tokens see of the
-target is itself corrupted (`target_mask_prob`) by the 80/10/10 rule. `masscli generate` decodes with such a
-model through masscli/generation/single_stack_decoding.py.
+The source (step 0) sees itself. Target token t (step t) sees the source and the target up to itself.
+Its pseudo-mask (step -t, at the same position) sees the source and the target before t, and predicts
+token t. Positions continue after the source, and the target is segment 1. In training, the target that
+later tokens see is itself corrupted (`target_mask_prob`) by the 80/10/10 rule. `masscli generate`
+decodes with such a model through masscli/generation/single_stack_decoding.py.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def pseudo_mask_batch(
     `language` is the language of all sequences, `numbers` are the numbers of the examples in their dataset.
     """
     ids, lengths = framing.pad_ids([example.ids for example in examples])
-    # Padding is hidden from attention, so what fills the other fields does not matter.
+    # Padding is hidden from attention, so its values in the other fields do not matter.
     positions = framing.pad_values([example.positions for example in examples])
     segments = framing.pad_values([example.segments for example in examples])
     steps = framing.pad_values([example.steps for example in examples])

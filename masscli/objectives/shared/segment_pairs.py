@@ -1,6 +1,6 @@
 """Pairs of text segments of documents: the examples of BERT, RoBERTa, ALBERT, ELECTRA and UniLM.
 
-Each kind of pair is a rule of how a second segment B is found for a segment A:
+Each kind of pair is a rule for choosing a second segment B for a segment A:
 
     nsp         B is what follows A (label 0), or a segment of another document (label 1): BERT
     sop         B is what follows A (0), or the two are exchanged (1); a single sentence gets a segment of
@@ -11,14 +11,14 @@ Each kind of pair is a rule of how a second segment B is found for a segment A:
     electra     B is what follows A, or there is no B; the label is always 0: ELECTRA's released code
 
 In a corpus of one document, random segments come from that document, but not from right after A. After
-MAX_REDRAWS draws a random segment is taken wherever it is. Segments that are too long are truncated in the
-way of the respective method. The corpus is read `copies` times in an epoch, with new random choices each
-time.
+MAX_REDRAWS draws, a random segment is used wherever it comes from. Segments that are too long are
+truncated as in the respective method. The corpus is read `copies` times in an epoch, with new random
+choices each time.
 
-All pairs of an epoch are made at once, from the seed, the copy and the document, because the sampler needs
-their number and their lengths. For a large corpus they are kept in a file (see
-masscli/data/storage/example_index.py), so that the next start with the same text and options only opens it,
-and memory does not grow with the corpus, except for the lengths of sentences.
+All pairs of an epoch are made at once, from the seed, the copy and the document, because the sampler
+needs their number and their lengths. For a large corpus they are kept in a file (see
+masscli/data/storage/example_index.py), so that a later run with the same text and options just opens
+it, and memory does not grow with the corpus, except for the lengths of sentences.
 """
 
 from __future__ import annotations
@@ -41,17 +41,16 @@ from masscli.data.storage.example_index import open_index
 from masscli.text.word_starts import WordStarts
 
 MIN_STORED_SENTENCES = 100_000
-"""The smallest number of sentences, counted in every copy, for which pairs are kept in a file."""
+"""Minimum number of sentences, counted in every copy, for which pairs are kept in a file."""
 DOCUMENTS_AT_A_TIME = 2**12
 """The number of documents whose pairs are held in memory while pairs are made."""
 PAIRS_AT_A_TIME = 2**20
 """The number of stored pairs that are read at once to count their labels."""
 RULES_VERSION = 1
-"""The version of the rules by which pairs are made. It counts up when they change, so that pairs that were
-stored before are not used any more."""
+"""Version of the rules for making pairs. It is incremented when they change, so that pairs stored
+earlier are no longer used."""
 MAX_REDRAWS = 10
-"""The largest number of draws of a random sentence for B, which is drawn again if its document is that of
-A."""
+"""Maximum number of draws of a random sentence for B, which is drawn again if it is in the document of A."""
 
 
 class SegmentPair(NamedTuple):
@@ -107,7 +106,7 @@ class SegmentPairDataset:
         self.token_offsets = np.concatenate(
             [[0], np.cumsum(sentences.lengths(0, num_sentences), dtype=np.int64)]
         )
-        # Documents that begin behind the limit are left out, and one that crosses it is cut.
+        # Documents that begin after the limit are left out, and one that crosses it is cut off.
         starts = sentences.document_starts
         self.document_bounds = np.append(starts[starts < num_sentences], num_sentences)
         self.num_documents = len(self.document_bounds) - 1
@@ -139,7 +138,7 @@ class SegmentPairDataset:
 
     def _digest(self) -> str:
         """Return a digest of everything that the pairs depend on, for the name of their file."""
-        # What NumPy draws may change with its version.
+        # NumPy's random numbers may change between versions.
         options = (
             RULES_VERSION,
             np.__version__,
@@ -200,7 +199,8 @@ class SegmentPairDataset:
                 stop = min(self.num_documents, first + DOCUMENTS_AT_A_TIME)
                 pairs: list[SegmentPair] = []
                 for document in range(first, stop):
-                    # Each document and copy has numbers of its own, so that they do not depend on the others.
+                    # Each document and copy has its own random numbers, so that it does not depend on
+                    # the others.
                     rng = make_generator(
                         self.seed, Purpose.SENTENCE_PAIRS, document, copy
                     )
@@ -228,7 +228,7 @@ class SegmentPairDataset:
         max_text_length = self.max_length - 3
         target_length = max_text_length
         if rng.random() < self.short_prob:
-            # Now and then BERT makes a document's examples shorter, to be closer to the lengths of
+            # BERT sometimes makes the examples of a document shorter, to be closer to the lengths of
             # fine-tuning.
             target_length = int(rng.integers(2, max_text_length + 1))
         while start < end:
@@ -332,7 +332,7 @@ class SegmentPairDataset:
                     self.document_bounds[other], self.document_bounds[other + 1]
                 )
             )
-            # As in BERT, another document is tried a few times only.
+            # As in BERT, the number of attempts to find another document is limited.
             if other != document or (self.num_documents == 1 and sentence != following):
                 break
         return sentence

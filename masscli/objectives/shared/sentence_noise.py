@@ -33,7 +33,7 @@ def add_noise(
     # A token is a word of its own unless words are given.
     word_of_token = np.arange(len(token_ids))
     if starts_word is not None:
-        # The first token begins a word, whatever its mark says.
+        # The first token always begins a word.
         word_of_token = np.cumsum(starts_word) - starts_word[0]
     num_words = int(word_of_token[-1]) + 1
     # Everything is drawn for all words; dropped ones are taken out afterwards.

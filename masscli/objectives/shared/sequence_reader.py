@@ -1,4 +1,4 @@
-"""The part of a model that reads the texts of a task: which stack, in which format, up to which length."""
+"""The part of a model that reads the texts of a task: its stack, input format and maximum length."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SequenceReader:
     framing: Framing
     language: str
     max_length: int
-    """The largest number of tokens of a sequence, special tokens included."""
+    """Maximum number of tokens of a sequence, special tokens included."""
     has_segments: bool
     """Whether the model has segment embeddings."""
 
@@ -81,7 +81,7 @@ class SequenceReader:
         batch are the same.
         """
         ids, lengths = self.framing.pad_ids([sequence.ids for sequence in sequences])
-        # A model without segment embeddings has no use for segments.
+        # A model without segment embeddings needs no segments.
         segments = None
         if self.has_segments:
             segments = self.framing.pad_values(

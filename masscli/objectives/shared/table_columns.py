@@ -19,8 +19,8 @@ KNOWN_TEXT_COLUMNS = (
     ("1", "2"),
     ("1",),
 )
-"""Names that columns of text have in common corpora; of these entries, a table's texts are the first of which
-it has all columns."""
+"""Names of text columns in common corpora; the texts of a table are the first entry of which it has all
+columns."""
 
 
 def find_text_columns(

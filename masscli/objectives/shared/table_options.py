@@ -1,6 +1,6 @@
-"""The options that all tasks share whose head reads a model's hidden states of labelled examples in tables.
+"""The options shared by all tasks over tables, whose head reads the hidden states of labelled examples.
 
-Help screens read this module, so it does not import torch.
+This module does not import torch, so that --help is fast.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class TableOptions(ObjectiveConfig):
     language: str = ""
     """Language of the text (default: that of the table, see `masscli preprocess --table-lang`)."""
     max_length: int = 128
-    """Longest sequence in tokens, special tokens included. Longer ones lose the end of their longer text, and
-    are counted."""
+    """Maximum length of a sequence in tokens, special tokens included. Longer ones lose the end of
+    their longer text, and are counted."""
     pair_format: Literal["auto", "bert", "roberta", "gpt"] = "auto"
     """How one or two texts, A and B (for extract, question and text), become a sequence: bert [CLS] A [SEP] B
-    [SEP], roberta <s> A </s> </s> B </s>, gpt start A delimiter B extract (auto: gpt for a decoder, roberta
-    if the weights of --init-from were trained so, else bert)."""
+    [SEP], roberta <s> A </s> </s> B </s>, gpt start A delimiter B extract (auto: gpt for a decoder,
+    roberta if the weights of --init-from were trained with it, otherwise bert)."""
     read: Literal["auto", "encoder", "decoder"] = "auto"
     """Which stack's states the head reads; for one state of a whole text, the first of the encoder or the
-    last of the decoder. On top of an encoder, the decoder reads the text too, as in BART (auto: the encoder,
-    if there is one)."""
+    last of the decoder. If there is an encoder, a decoder reads the text as well, as in BART (auto: the
+    encoder, if there is one)."""
     head: Literal["linear", "tanh", "gelu"] = "linear"
     """The layers of the head: one linear layer, or two with tanh (RoBERTa) or gelu (ELECTRA) between them."""
     head_dropout: float | None = None

@@ -1,4 +1,4 @@
-"""The cross-entropy of token labels, which almost every objective ends with."""
+"""The cross-entropy of token labels, which almost every objective uses."""
 
 from __future__ import annotations
 

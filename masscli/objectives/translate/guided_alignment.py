@@ -1,7 +1,8 @@
 """Guided alignment: a head of the decoder's cross-attention learns given alignments (Garg et al. 2019).
 
-"Jointly Learning to Align and Translate with Transformer Models", section 4.2: where the decoder predicts
-target token t, whose translation stands at the source positions S(t), the head is to attend to these alone:
+"Jointly Learning to Align and Translate with Transformer Models", section 4.2: where the decoder
+predicts target token t, which is linked to the source positions S(t), the head is trained to attend to
+these only:
 
     L = - sum_t  1 / |S(t)|  sum_{s in S(t)}  log a[t, s]
 
@@ -47,7 +48,7 @@ class AlignedPairDataset:
 
 
 def guided_layer(options: TranslateOptions, decoder_layers: int) -> int:
-    """Return the decoder layer, counted from 0, whose first head learns alignments: the last but one.
+    """Return the decoder layer, counted from 0, whose first head learns alignments: the second to last.
 
     The options may name another one. With a single layer it is that one.
     """
