@@ -1,1 +1,1 @@
-"""Raw text: read it, prepare it, turn it into token ids and back. Nothing here imports torch."""
+"""Raw text: read it, preprocess it, turn it into token ids and back. This package does not import torch."""

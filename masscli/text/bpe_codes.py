@@ -6,9 +6,10 @@ vocabulary has one piece and its count per line, with `@@` after all pieces of a
 counts them in the output of `applybpe`. Lines of the vocabulary of another form, and repeated pieces, are
 skipped, as XLM does.
 
-A word begins as its characters. Of all pairs of neighbours that have a merge, that whose merge was learned
-first is merged, everywhere in the word, until no pair has a merge. A resulting piece that the vocabulary
-lacks is split again, its last merge first. A character that the vocabulary lacks is unknown.
+A word is first split into characters. Of all adjacent pairs that have a merge, the one whose merge was
+learned first is merged, everywhere in the word, until no pair has a merge. A resulting piece that the
+vocabulary lacks is split again, undoing its last merge first. A character that the vocabulary lacks is
+unknown.
 
 The ids are those of XLM (Lample and Conneau 2019), whose data the MASS authors used: `<s>`, `</s>`, `<pad>`,
 `<unk>`, ten special ones, of which the second is the mask, then the pieces in the order of the vocabulary.
@@ -87,7 +88,7 @@ def _read_vocabulary(path: Path, min_count: int) -> list[str]:
             raise MasscliError(
                 f"{path}:{number}: expected PIECE COUNT, got {line!r}", hint
             )
-        # XLM drops rare pieces as well; the ids of the others close up.
+        # XLM drops rare pieces, too; the ids of the others remain contiguous.
         if count >= min_count:
             pieces[piece] = None
     if not pieces and min_count:
@@ -120,7 +121,7 @@ def read_merges(path: Path) -> list[str]:
                 f"{path}:{number}: expected PIECE PIECE [COUNT], got {line!r}",
                 "fastBPE's learnbpe writes such a file",
             )
-        # The counts of fastBPE have no use once the order is known.
+        # fastBPE's counts are not needed once the order is known.
         merges.append(" ".join(fields[:2]))
     return merges
 
@@ -286,7 +287,7 @@ def rank_merges(merges: Sequence[str]) -> dict[Pair, int]:
 
 
 def merge_word(word: str, ranks: Ranks) -> list[str]:
-    """Cut a word into pieces by the merges alone, whether or not a vocabulary has the pieces.
+    """Split a word into pieces by the merges alone, whether or not a vocabulary has the pieces.
 
     `ranks` gives the rank of each merge. The pieces have no marks of where a word ends.
     """
@@ -295,7 +296,7 @@ def merge_word(word: str, ranks: Ranks) -> list[str]:
 
 
 def merge_marked_word(word: str, ranks: Ranks) -> list[str]:
-    """Cut a word into pieces by the merges; the last piece has `</w>` at its end, as merges are learned.
+    """Split a word into pieces by the merges; the last piece has `</w>` at its end, as merges are learned.
 
     `ranks` gives the rank of each merge.
     """

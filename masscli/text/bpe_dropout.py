@@ -1,9 +1,9 @@
-"""BPE-dropout (Provilkov et al. 2020, algorithm 1): split words into other pieces each time they are read.
+"""BPE-dropout (Provilkov et al. 2020, algorithm 1): split words differently each time they are read.
 
-A word begins as its characters. At each step every possible merge is dropped with probability p, and of the
-remaining ones that whose result is the piece with the highest score (learned first) is carried out, the
-leftmost of equals. This is repeated until no merge is possible or all were dropped. With p = 0 the result is
-the segmentation of the BPE itself.
+A word is first split into characters. At each step every possible merge is dropped with probability p,
+and of the remaining merges the one whose result has the highest score (learned first) is applied, the
+leftmost of equals. This is repeated until no merge is possible or all were dropped. With p = 0 the
+result is the segmentation of the BPE itself.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class BpeDropout(Resegmenter):
     def segment_word(self, word: str, rng: np.random.Generator) -> list[int]:
         """Split `word`, which includes its start marker, by BPE-dropout; return the ids of the pieces."""
         parts = list(word)
-        # As many numbers as the most merges that can be possible, drawn at once for speed.
+        # Draw numbers for the maximum number of merges at once, for speed.
         draws = iter(rng.random(len(parts) * (len(parts) - 1) // 2).tolist())
         while True:
             merges = []

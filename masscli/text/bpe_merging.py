@@ -30,7 +30,7 @@ def merge_in_word(parts: Sequence[str], pair: Pair, result: str) -> list[str]:
     merged = []
     position = 0
     while position < end:
-        # Every word of a text comes here many times, and slices would take longer.
+        # This is called many times for every word of a text, and slices would be slower.
         if (
             parts[position] == first
             and position + 1 < end
@@ -52,7 +52,7 @@ def merge_pairs(letters: Sequence[str], ranks: Ranks) -> list[str]:
     """
     parts = list(letters)
     end = len(parts)
-    # The neighbours of each part that is still there; a part that was merged into the one before is empty.
+    # The neighbours of each remaining part; a part that was merged into the previous one is empty.
     following = list(range(1, end + 1))
     preceding = list(range(-1, end - 1))
     candidates: list[tuple[int, int, str, str]] = []
@@ -69,7 +69,7 @@ def merge_pairs(letters: Sequence[str], ranks: Ranks) -> list[str]:
     while candidates:
         _, left, first, second = heapq.heappop(candidates)
         right = following[left]
-        # One of the two was merged with another neighbour meanwhile.
+        # One of the two has since been merged with another neighbour.
         if parts[left] != first or right == end or parts[right] != second:
             continue
         parts[left] = first + second

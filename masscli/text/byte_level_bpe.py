@@ -1,6 +1,6 @@
 """Byte-level BPE, as GPT-2 introduced it (Radford et al. 2019) and RoBERTa, BART and others use it.
 
-A line is first cut into words: an English contraction such as `'s`, or a run of letters, of digits or of
+A line is first split into words: an English contraction such as `'s`, or a run of letters, of digits or of
 other signs, with at most one space before a run; remaining white space is a word of its own. Each UTF-8 byte
 of a word is then written as one visible letter (`Ġ` is the space), and pairs of neighbours are merged, always
 the pair whose merge was learned first, until no pair has a merge. If all 256 bytes are pieces, as usual, no
@@ -8,7 +8,7 @@ text is unknown.
 
 The published files are vocab.json, the ids of the pieces, and merges.txt, one merge per line. masscli stores
 both in one file: a header line, then JSON. Text is never encoded into special pieces: a `<mask>` in a line is
-cut into bytes.
+split into bytes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _AsciiClasses(dict[int, str]):
     """A table for `str.translate` that leaves ASCII alone and replaces other characters by their class.
 
     Letters become `a`, numbers `0`, white space a tabulator, and all others a full stop, so that Python's
-    `re`, which has no classes of Unicode such as `\\p{L}`, cuts a line at the same places.
+    `re`, which has no classes of Unicode such as `\\p{L}`, splits a line at the same places.
     """
 
     def __missing__(self, code: int) -> str:
@@ -210,7 +210,7 @@ class ByteLevelModel(PackedModel):
 
 
 def split_words(line: str) -> Iterator[str]:
-    """Cut a line into words as GPT-2's regular expression does, and yield them with their spaces.
+    """Split a line into words as GPT-2's regular expression does, and yield them with their spaces.
 
     Joined, the words are the line again.
     """

@@ -1,7 +1,7 @@
 """Read files that are compressed with zstd or xz.
 
-For zstd the standard library has nothing before Python 3.14. Its reader of xz ignores all that follows a
-damaged second stream, and takes minutes for zeros behind the first one.
+The standard library does not support zstd before Python 3.14. Its xz reader ignores everything after a
+damaged second stream, and takes minutes for zeros after the first one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from masscli.core.errors import MasscliError
 
 INPUT_BYTES = 1 << 14
-"""The number of compressed bytes that are read at once: xz may make 7,000 times as many of them."""
+"""Number of compressed bytes that are read at once; xz may expand them by a factor of 7,000."""
 
 
 class _Decompressed(io.RawIOBase):
@@ -95,7 +95,7 @@ class _Decompressed(io.RawIOBase):
         except self._error as error:
             raise EOFError(str(error)) from None
         self._input = b""
-        # What follows a frame belongs to the next one.
+        # The bytes after a frame belong to the next one.
         if self._frame.eof:
             self._input = self._frame.unused_data
             self._frame = None

@@ -1,9 +1,10 @@
 """Continue the training of a BPE on new text, starting from pieces instead of characters.
 
-A word of the new text begins as the pieces into which an existing vocabulary cuts it. The pair of neighbours
-that is most frequent in the text is merged everywhere, and so on, as in BPE (Sennrich et al. 2016). So every
-new piece can be reached, and is made of pieces that exist (Purason et al. 2025 compare this with appending
-the pieces of a vocabulary that was trained separately, many of which are then never used).
+A word of the new text is first split into pieces of an existing vocabulary. The adjacent pair that is
+most frequent in the text is merged everywhere, and so on, as in BPE (Sennrich et al. 2016). Every new
+piece is therefore reachable by merges, and is made of existing pieces (Purason et al. 2025 compare this
+with appending the pieces of a vocabulary that was trained separately, many of which are then never
+used).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from masscli.text.piece_spelling import PieceSpelling
 
 Word = tuple[str, ...]
 LEAST_COUNT = 2
-"""A pair that occurs less often than this is not merged: it says nothing about other text."""
+"""A pair that occurs less often than this is not merged: it would hardly occur in other text."""
 
 
 def learn_merges(

@@ -27,7 +27,7 @@ from masscli.text.compressed import open_xz, open_zstd
 
 BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 64 << 20
-"""The longest line in bytes; a file with a longer line is refused, since it is probably not text."""
+"""Maximum length of a line in bytes; a file with a longer line is refused, since it is probably not text."""
 LINE_STRIDE = 256
 """Number of lines between two entries of FileScan.offsets."""
 BOM = b"\xef\xbb\xbf"
@@ -47,12 +47,13 @@ _SHOWN_NAMES = 8
 
 @dataclass(frozen=True, slots=True)
 class FileScan:
-    """What is known of a text file after reading it once: checksum, sizes, and where its lines are.
+    """Information about a text file from reading it once: checksum, sizes, and positions of lines.
 
-    It serves to tell whether a file has changed, and to find a line by its number. `size` is the size of the
-    file and `text_size` that of the decompressed text, both in bytes. `lines` is the number of lines, and
-    `bom` says whether there is a byte order mark. `offsets` holds the byte offsets in the decompressed text
-    at which every LINE_STRIDE-th line starts, and last the offset at which the text ends.
+    It is used to detect whether a file has changed, and to find a line by its number. `size` is the
+    size of the file and `text_size` that of the decompressed text, both in bytes. `lines` is the number
+    of lines, and `bom` says whether there is a byte order mark. `offsets` holds the byte offsets in the
+    decompressed text at which every LINE_STRIDE-th line starts, and last the offset at which the text
+    ends.
     """
 
     path: Path
@@ -119,7 +120,7 @@ def _standard_input() -> BinaryIO:
         raise MasscliError(
             "standard input (-) is closed", "give a file, or leave it open"
         )
-    # Whoever read standard input first has closed it.
+    # Standard input was closed by the code that read it first.
     if sys.stdin.buffer.closed:
         raise MasscliError(
             "standard input (-) is read twice", "give one of the two as a file"
@@ -262,7 +263,7 @@ def iter_lines(path: Path) -> Iterator[str]:
     for block in iter_blocks(path):
         text = decode_utf8(block, path, line_number, offset)
         if offset == 0:
-            # The mark is an invisible letter of the first word otherwise.
+            # Otherwise the mark would become an invisible letter of the first word.
             text = text.removeprefix("\ufeff")
         yield from split_lines(text)
         line_number += block.count(b"\n")
@@ -295,7 +296,7 @@ def scan_file(path: Path) -> FileScan:
         raise MasscliError(
             f"{display_path(path)}: is empty", "give it some text, or leave it out"
         )
-    # The end of the text is an offset of its own, unless a line of the stride would start just there.
+    # The end of the text is a further offset, unless a line of the stride would start exactly there.
     all_offsets = np.concatenate(offsets)
     if all_offsets[-1] != offset:
         all_offsets = np.append(all_offsets, offset)

@@ -1,4 +1,4 @@
-"""Sample text in English, French, German and Romanian, for the quickstart and for trying things out.
+"""Sample text in English, French, German and Romanian, for the quickstart and for experiments.
 
 Sentences are drawn at random from the patterns and word lists in demo.toml, so that no corpus has to be
 shipped or downloaded. Each sentence is made in all four languages at once; `write` turns the sentences into

@@ -1,8 +1,8 @@
 """A dictionary of fairseq over words, or over the pieces into which BPE merges cut words.
 
-fairseq expects text that was cut with the merges of subword-nmt or fastBPE, or that is only cut at white
+fairseq expects text that was split with the merges of subword-nmt or fastBPE, or that is only split at white
 space, and looks the pieces up in a dictionary. The ids are those of the dictionary: `<s> <pad> </s> <unk>`,
-then one per line. A piece that the dictionary lacks is unknown; it is not cut further.
+then one per line. A piece that the dictionary lacks is unknown; it is not split further.
 (numbered_sentencepiece.py is for dictionaries over the pieces of SentencePiece.)
 """
 
@@ -45,7 +45,7 @@ class DictionaryModel(PackedModel):
         vocabulary = unpack(data, HEADER)
         merges = vocabulary.rest.get("merges")
         valid = "<unk>" in vocabulary.special_ids
-        # Without merges, text is only cut at white space.
+        # Without merges, text is only split at white space.
         if merges is not None:
             valid = (
                 valid
@@ -95,7 +95,7 @@ class DictionaryModel(PackedModel):
 
     @property
     def has_merges(self) -> bool:
-        """Whether words are cut into pieces; without merges the words themselves are the pieces."""
+        """Whether words are split into pieces; without merges the words themselves are the pieces."""
         return self._ranks is not None
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:

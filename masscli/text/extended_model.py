@@ -1,14 +1,16 @@
-"""A subword model that was extended for further languages, while text of its languages is cut as before.
+"""A subword model that was extended to further languages, while its old languages are split as before.
 
     ids    all ids of the old vocabulary | new languages, new pieces | those of a further extension | ...
 
-Text of the old languages is encoded by the base model, which the file contains unchanged. Text of a language
-that was added begins as pieces of the base model. A piece that this model lacks is cut into the longest known
-ones, new single characters included. Then the merges that were learned from text of the new languages join
-neighbours, always the pair whose merge was learned first, until no pair has a merge.
+Text of the old languages is encoded by the base model, which the file contains unchanged. Text of a
+language that was added begins as pieces of the base model. A piece that this model lacks is split into
+the longest known ones, new single characters included. Then the merges that were learned from text of
+the new languages join neighbours, always the pair whose merge was learned first, until no pair has a
+merge.
 
-An extension never uses pieces of later ones, so that a further extension leaves its text alone as well.
-(Imamura and Sumita 2022 also keep the segmentation of the languages that a model has been trained with.)
+An extension never uses pieces of later ones, so that a further extension does not affect its text
+either. (Imamura and Sumita 2022 also keep the segmentation of the languages that a model has been
+trained with.)
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ HEADER = b"masscli extended-vocabulary\n"
 
 
 class ExtensibleModel(SubwordModel, Protocol):
-    """A subword model that can be extended: one that tells how it cuts a line, unknown pieces included."""
+    """A subword model that can be extended: one that tells how it splits a line, unknown pieces included."""
 
     @property
     def text_ids(self) -> Mapping[str, int]:
@@ -154,7 +156,8 @@ class ExtendedModel:
         for extension in self.extensions:
             for pair in extension.merges:
                 piece = self.spelling.joined(*pair)
-                # A piece that was merged from itself and nothing would have no end of parts.
+                # A piece that was merged from itself and an empty piece would have infinitely many
+                # parts.
                 if piece is None or piece in pair:
                     raise damaged(HEADER)
                 ids = [
@@ -247,7 +250,7 @@ class ExtendedSide:
         }
         self._unknown = model.special_ids["<unk>"]
         self._ranks = first_ranks(extension.merges)
-        # Where only a language was added, its text is cut as the base model cuts it.
+        # Where only a language was added, its text is split as the base model splits it.
         self._has_new_pieces = len(self._known) > len(model.base.text_ids)
         self._cache: dict[Word, list[int]] = {}
 
@@ -316,7 +319,7 @@ def words_of_pieces(
 ) -> Iterator[Word]:
     """Yield the words of a line, which is given as pieces of a base model, each as a tuple of pieces.
 
-    A piece that is not in `known` is cut into the longest pieces that are, and into single characters where
+    A piece that is not in `known` is split into the longest pieces that are, and into single characters where
     there are none.
     """
     word: list[str] = []
@@ -355,7 +358,7 @@ def _unpack(data: bytes) -> _Content:
         extensions = [_read_extension(entry) for entry in content["extensions"]]
     except (ValueError, TypeError, KeyError):
         raise error from None
-    # Names and numbers of a file are checked here, once, so that nothing else has to expect broken ones.
+    # Names and numbers of a file are validated here, once, so that other code can rely on them.
     valid = (
         isinstance(special_ids, dict)
         and "<unk>" in special_ids

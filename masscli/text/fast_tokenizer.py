@@ -1,6 +1,6 @@
 """Use a tokenizer.json of Hugging Face through its own library, `tokenizers` (the extra `hf`).
 
-This serves for all vocabularies that masscli's own readers do not support. Ids are those of tokenizer.json.
+This is for all vocabularies that masscli's own readers do not support. Ids are those of tokenizer.json.
 Text is never encoded into special ids: a `[MASK]` in a line is text.
 """
 
@@ -26,8 +26,8 @@ from masscli.text.subword_model import BadModelError, pieces_of
 
 HEADER = b"masscli fast-tokenizer\n"
 _PROBE = "a \u4e2d \U0001f600"
-"""A text that is encoded once when a tokenizer is loaded, to find faults. It has characters that a vocabulary
-may lack."""
+"""A text that is encoded once when a tokenizer is loaded, to detect errors. It has characters that a
+vocabulary may lack."""
 MARKERS = {
     "ByteLevel": BYTE_LEVEL_SPACE,
     "Metaspace": SENTENCEPIECE_SPACE,
@@ -167,7 +167,7 @@ def _load(text: str) -> Any:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
-    # Some faults show only when a text is encoded.
+    # Some errors show only when a text is encoded.
     _encode(tokenizer, [_PROBE])
     return tokenizer
 

@@ -1,7 +1,7 @@
 """The BPE of GPT (Radford et al. 2018), which marks ends of words: `the</w>` ends a word, `th` does not.
 
-Text is split at punctuation and loses its accents as in BERT, which is how Hugging Face's tokenizer of GPT
-does it; GPT itself used spaCy for this. Text must be lower-cased before. The ids are those of the published
+Text is split at punctuation and loses its accents as in BERT, like in Hugging Face's GPT tokenizer; GPT
+itself used spaCy for this. Text must be lower-cased beforehand. The ids are those of the published
 vocab.json.
 """
 
@@ -78,7 +78,7 @@ class GptBpeModel(PackedModel):
         pieces = []
         for i in ids:
             if i == self._unknown or i >= len(self._pieces):
-                # Without an end, the next word would stick to it.
+                # Without this, the next word would be attached to it.
                 pieces.append(UNKNOWN_TEXT + WORD_END)
             else:
                 pieces.append(self._pieces[i])

@@ -85,8 +85,8 @@ _OWN_FORMATS: dict[str, tuple[bytes, Callable[[bytes], SubwordModel]]] = {
     NUMBERED_SENTENCEPIECE: (numbered_sentencepiece.HEADER, NumberedSentencePieceModel),
     FAST_TOKENIZER: (fast_tokenizer.HEADER, FastTokenizerModel),
 }
-"""The kinds whose files have a format of masscli's own: the header of such a file, and the class that reads
-it."""
+"""The kinds whose files have a masscli-specific format: the header of such a file, and the class that
+reads it."""
 
 
 def detect_kind(data: bytes) -> str:
@@ -94,7 +94,7 @@ def detect_kind(data: bytes) -> str:
 
     Raises BadModelError if the bytes are of no known kind.
     """
-    # Formats with a mark of their own come first; what is left must be SentencePiece.
+    # Formats with a header come first; anything else must be SentencePiece.
     for kind, (header, _) in _OWN_FORMATS.items():
         if data.startswith(header):
             return kind
@@ -106,7 +106,7 @@ def detect_kind(data: bytes) -> str:
         return WORDPIECE
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise BadModelError("is UTF-16", "convert it: iconv -f UTF-16 -t UTF-8")
-    # Nobody else reserves these pieces.
+    # No other program reserves these pieces.
     processor = SentencePieceModel(data).processor
     ours = (*RESERVED_PIECES, *SPARE_PIECES)
     if all(processor.is_control(processor.piece_to_id(piece)) for piece in ours):

@@ -1,9 +1,9 @@
 """Moses normalization, tokenization and detokenization, corrected where sacremoses or Moses itself is wrong.
 
-sacremoses is a port of Moses' Perl scripts. XLM and the papers of its field used the scripts themselves:
-these read each line with its line end, treat quotation marks of all languages but English and Czech alike,
-and split the last full stop of a line from any word. Detokenization is corrected where Moses leaves spaces
-that hardly any text has, as in `10: 30` or `C ’ est`.
+sacremoses is a port of Moses' Perl scripts. XLM and related papers used the scripts themselves: these
+read each line with its line end, treat quotation marks in all languages except English and Czech the
+same way, and split the last full stop of a line from any word. Detokenization is corrected where Moses
+leaves spaces that hardly any text has, as in `10: 30` or `C ’ est`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import unicodedata
 from typing import Any
 
 MARKED_TO_PLAIN = str.maketrans("şţŞŢșțȘȚăĂâÂîÎ", "stSTstSTaAaAiI")
-"""Romanian letters with a mark, and those without it."""
+"""Romanian letters with diacritics, and the same letters without them."""
 LANGUAGES_WITH_OWN_QUOTES = ("en", "cs", "cz", "de", "es", "fr")
 """Languages whose quotation marks next to commas `normalize` leaves to sacremoses, which treats them as
 Moses does. For all others sacremoses lacks Moses' rule."""
@@ -180,8 +180,8 @@ def _attach_quotes(text: str, language: str) -> str:
     return text.replace(f"{left} ", left).replace(f" {right}", right)
 
 
-# sacremoses is slow to import and its objects are slow to make, so there is one of each kind for each
-# language, made when it is needed first.
+# sacremoses is slow to import and its objects are slow to create, so there is one of each kind for each
+# language, created when it is first needed.
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """SentencePiece with the ids of a separate dictionary: fairseq, XLM-R, CamemBERT, mBART.
 
-SentencePiece cuts a line into pieces, and a dictionary says which id each piece has. A piece that the
+SentencePiece splits a line into pieces, and a dictionary says which id each piece has. A piece that the
 dictionary lacks is unknown. Text is never encoded into special pieces. Some languages may have a
 SentencePiece model of their own, whose pieces have the ids of the same dictionary, as in Marian's published
 models.
@@ -81,7 +81,7 @@ class NumberedSentencePieceModel(PackedModel):
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""
         encoded = []
-        # SentencePiece's own ids are not those of the dictionary, so lines are cut into named pieces.
+        # SentencePiece's own ids are not those of the dictionary, so lines are split into named pieces.
         for pieces in self._processor.encode(list(lines), out_type=str):
             encoded.append([self._ids.get(piece, self._unknown) for piece in pieces])
         return encoded

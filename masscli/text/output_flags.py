@@ -23,7 +23,7 @@ LOOP_EXCESS = 2
 """An output is looping if its most frequent sequence occurs at least this many times more than that of the
 source."""
 COPIED_WORDS = 2
-"""The smallest number of words of a source that can count as copied; one word is often the same in two
+"""Minimum number of words of a source that can count as copied; one word is often the same in two
 languages."""
 WRONG_WORDS = 2
 """An output is in a wrong language if it has at least this many more short words of that language than of the

@@ -1,4 +1,4 @@
-"""What the models of all packed vocabularies have in common: their pieces and the ids of these."""
+"""The common part of all models with a packed vocabulary: their pieces and ids."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from masscli.text.packed_vocabulary import PackedVocabulary
 
 
 class PackedModel:
-    """The part of a SubwordModel that follows from a packed vocabulary alone.
+    """The part of a SubwordModel that depends only on a packed vocabulary.
 
     Subclasses add how text is encoded and decoded.
     """

@@ -21,9 +21,10 @@ _HINT = "masscli writes such a file when it imports a vocabulary"
 class PackedVocabulary:
     """A published vocabulary, as it is stored in one file.
 
-    `pieces` are in the order of their ids, each once. `special_ids` maps masscli's names of special pieces
-    (`<s>`, `<mask>`, ...) to ids, and `unused_ids` are the ids of pieces that no text is encoded into. `rest`
-    holds what a certain kind of vocabulary needs besides, such as merges; it must be serializable as JSON.
+    `pieces` are in the order of their ids, each once. `special_ids` maps masscli's names of special
+    pieces (`<s>`, `<mask>`, ...) to ids, and `unused_ids` are the ids of pieces that no text is encoded
+    into. `rest` has the additional data of a certain kind of vocabulary, such as merges; it must be
+    serializable as JSON.
     """
 
     pieces: Sequence[str]
@@ -66,7 +67,7 @@ def unpack(data: bytes, header: bytes) -> PackedVocabulary:
     pieces: Any = content.pop("pieces", None)
     special_ids: Any = content.pop("special_ids", None)
     unused_ids: Any = content.pop("unused_ids", None)
-    # All is checked here, so that the models can index by ids without asking again.
+    # Everything is validated here, so that the models can index by ids without further checks.
     valid = (
         is_list_of(pieces, str)
         and len(set(pieces)) == len(pieces)
@@ -77,7 +78,7 @@ def unpack(data: bytes, header: bytes) -> PackedVocabulary:
     )
     if not valid:
         raise error
-    # What is left is for the kind of vocabulary to read.
+    # The rest is read by the specific kind of vocabulary.
     return PackedVocabulary(pieces, special_ids, unused_ids, content)
 
 

@@ -1,4 +1,4 @@
-"""How pieces are spelled: where their marker stands, how two are joined, and how one is taken apart.
+"""The spelling of pieces: where their marker is, how two are joined, and how one is split.
 
 The marker of a vocabulary shows where words begin or continue (see markers.py): `▁maison` begins a word
 in SentencePiece, `mai@@` is continued by the next piece in BPE codes, and `##son` continues a word in
@@ -27,10 +27,10 @@ class PieceSpelling:
     marker: str
 
     def joined(self, first: str, second: str) -> str | None:
-        """Return the piece that two neighbours make together, or None if they may not be joined.
+        """Return the piece that two adjacent pieces form, or None if they may not be joined.
 
-        Only pieces of one word may, and only letters and the accents that combine with them: a piece such as
-        `word.` would be frequent, but stands for nothing.
+        Only pieces of one word may be joined, and only letters and combining accents: a piece such as
+        `word.` would be frequent, but meaningless.
         """
         piece = self._concatenated(first, second)
         if piece is None or not self._is_of_letters(piece):
@@ -46,7 +46,7 @@ class PieceSpelling:
         return self._concatenated(first, second) is None
 
     def split(self, piece: str, known: Container[str]) -> list[str]:
-        """Cut a piece, from left to right, into the longest pieces that are in `known`.
+        """Split a piece, from left to right, into the longest pieces that are in `known`.
 
         A character that is in no known piece becomes a piece of its own. The results are spelled with the
         marker.

@@ -1,4 +1,4 @@
-"""Find the parts of a text that a translation must keep: placeholders, markup, and addresses.
+"""Find the parts of a text that a translation must preserve: placeholders, markup, and addresses.
 
 They are placeholders of printf (`%s`, `%1$d`, `%(name)s`), of Python, ICU and template languages (`{name}`,
 `{{name}}`, `${name}`), tags and character references of HTML and XML, URLs, and e-mail addresses.

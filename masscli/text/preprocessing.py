@@ -3,8 +3,8 @@
 Punctuation is normalized as XLM and MASS do it before their BPE codes: by Moses' replace-unicode-punctuation,
 normalize-punctuation and remove-non-printing-char, in this order.
 
-Romanian is often typed with a cedilla under s and t, where its spelling has a comma. Papers on WMT16 removed
-all marks on letters from Romanian (Sennrich et al. 2016).
+Romanian is often typed with a cedilla under s and t, although its orthography has a comma. Papers on
+WMT16 removed all diacritics from Romanian (Sennrich et al. 2016).
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _lower_without_accents(line: str) -> str:
     """Return a line in lower case without accents, as XLM's lowercase_and_remove_accent.py makes it."""
     decomposed = unicodedata.normalize("NFD", line.lower())
     letters = [letter for letter in decomposed if unicodedata.category(letter) != "Mn"]
-    # What has lost its accent may have a form in lower case.
+    # A letter without its accent may have a lower-case form.
     return "".join(letters).lower()
 
 

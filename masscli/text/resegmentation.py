@@ -1,4 +1,4 @@
-"""Base class of subword regularization: words are split into other pieces each time they are read."""
+"""Base class of subword regularization: words are split differently each time they are read."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Escape what SentencePiece reserves for itself in text: names of special pieces, and two letters.
+"""Escape the text that SentencePiece reserves: names of special pieces, and two characters.
 
-SentencePiece's trainer learns nothing from `<unk>`, `<s>` and other names of special pieces in text, although
-the Penn Treebank and Gigaword have them. It leaves out every line with U+2585, and takes U+2581 for a space.
-So these are replaced by noncharacters of Unicode, which no text should hold, before text is learned or
-encoded, and they are restored in decoded text. For a model that has learned none of these noncharacters, text
-is left as it is.
+SentencePiece's trainer learns nothing from `<unk>`, `<s>` and other names of special pieces in text,
+although the Penn Treebank and Gigaword have them. It skips every line with U+2585, and treats U+2581 as
+a space. These are therefore replaced by Unicode noncharacters, which no text should contain, before
+training and encoding, and restored in decoded text. For a model that has not learned these
+noncharacters, text is left unchanged.
 """
 
 from __future__ import annotations

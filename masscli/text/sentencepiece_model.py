@@ -192,7 +192,7 @@ def train_sentencepiece(
             vocab_size=vocab_size,
             character_coverage=character_coverage,
             normalization_rule_name="nmt_nfkc",
-            # Unknown characters stay unknown, so that they can be counted and reported.
+            # Unknown characters remain unknown, so that they can be counted and reported.
             byte_fallback=False,
             pad_id=0,
             bos_id=1,
@@ -201,7 +201,8 @@ def train_sentencepiece(
             control_symbols=list(control_pieces),
             # The order of the lines is part of what makes training reproducible.
             shuffle_input_sentence=False,
-            # Lines of any length count; SentencePiece would skip those of more than 4,192 bytes.
+            # Lines of any length are used; by default, SentencePiece would skip those of more than
+            # 4,192 bytes.
             max_sentence_length=1 << 30,
             num_threads=_TRAINING_THREADS,
             minloglevel=2,

@@ -1,11 +1,11 @@
 """Split running text into sentences, without losing or changing a character.
 
-The rules are those of Moses' split-sentences.perl (Koehn, Europarl tools): a sentence ends at a full stop,
-question mark or exclamation mark and any closing quotes after it, if white space follows and then a capital
-letter, a letter of a script without capitals or, after a full stop, a digit. It does not end at a full stop
-after an initial, or after an abbreviation; Moses has a list of these for each language, and some count only
-before a number. Marks of other scripts end sentences as well; those of Chinese and Japanese need no white
-space after them.
+The rules are those of Moses' split-sentences.perl (Koehn, Europarl tools): a sentence ends at a full
+stop, question mark or exclamation mark and any closing quotes after it, if white space follows and then
+a capital letter, a letter of a script without capitals or, after a full stop, a digit. It does not end
+at a full stop after an initial, or after an abbreviation; Moses has a list of these for each language,
+and some apply only before a number. Punctuation marks of other scripts also end sentences; those of
+Chinese and Japanese need no white space after them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import re
 CLOSERS = "\"'”’»«)\\]」』）】"
 OPENERS = "\"'“‘„‚«»([¿¡「『（【"
 
-# A run of marks is tried once, as a whole, or a long one would take time in proportion to its square.
-# French sets its closing quote off with a space.
+# A run of marks is tried once, as a whole; otherwise the time for a long one would be quadratic. French
+# sets its closing quote off with a space.
 _BOUNDARY = re.compile(
     rf"(?<![.!?…؟۔।])(?P<mark>[.!?…؟۔।]++)(?:[{CLOSERS}]|[ \xa0\u202f]»)*(?P<space>\s+)"
     rf"|[。！？｡]+[{CLOSERS}]*(?P<wide>\s*)"

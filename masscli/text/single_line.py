@@ -1,9 +1,9 @@
 """Write any text as one line, one cell of a table or one line of JSON.
 
-The output of a model may contain line breaks: vocabularies with bytes have a piece for one, and answers or
-labels from JSON may hold one. Yet output files must have one line for each input line. Programs differ in
-what ends a line (Python's `str.splitlines` knows ten characters, masscli only a line feed), so none of these
-characters is ever written.
+The output of a model may contain line breaks: byte-level vocabularies have a piece for one, and answers
+or labels from JSON may contain one. However, output files must have one line for each input line.
+Programs differ in what ends a line (Python's `str.splitlines` knows ten characters, masscli only a line
+feed), so none of these characters is ever written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _UNSAFE_RUN = re.compile(f"[{_UNSAFE}]+")
 _JSON_ESCAPES = str.maketrans(
     {character: f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
 )
-"""Escapes for the line ends that may stand in a JSON string as they are; `json.dumps` escapes the others."""
+"""Escapes for the line ends that JSON allows unescaped in strings; `json.dumps` escapes the others."""
 
 
 def one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The interface of subword models: what the tokenizer calls, whatever the kind of the model."""
+"""The interface of subword models, which the tokenizer uses for all kinds of models."""
 
 from __future__ import annotations
 

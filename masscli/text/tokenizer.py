@@ -205,7 +205,7 @@ class Tokenizer:
             raise MasscliError(
                 f"{folder / MODEL_FILE}: no such file", "the folder is incomplete"
             ) from None
-        # With another model, all ids would mean something else.
+        # With a different model, all ids would have different meanings.
         if hashlib.sha256(data).hexdigest() != card.model_sha256:
             raise MasscliError(
                 f"{folder / MODEL_FILE}: is not the model that {TOKENIZER_FILE} describes",
@@ -262,12 +262,12 @@ class Tokenizer:
     ) -> Tokenizer:
         """Return a tokenizer of an extended model that was made from the one of this tokenizer.
 
-        `data` is the bytes of the extended model, which has `size` ids, and `language_ids` are those of the
-        new `languages`. The preparation of text and the special symbols stay; `romanian` is what to do with
-        Romanian letters if Romanian is new.
+        `data` is the bytes of the extended model, which has `size` ids, and `language_ids` are those of
+        the new `languages`. Text preprocessing and special symbols do not change; `romanian` is what to
+        do with Romanian letters if Romanian is new.
         """
         card = self._card
-        # A model that predicts fewer ids than there are learns to predict the new ones as well.
+        # A model that predicts only some of the ids learns to predict the new ones, too.
         predicted_ids = card.predicted_ids
         if predicted_ids is not None:
             predicted_ids = (predicted_ids[0], size)
@@ -463,7 +463,7 @@ def find_tokenizer_folder(path: Path) -> Path | None:
 def stored_languages(path: Path) -> tuple[str, ...]:
     """Return the languages of the vocabulary of a data folder, a checkpoint or a run.
 
-    The result is empty for a plain model file, which knows no languages.
+    The result is empty for a plain model file, which has no languages.
     """
     folder = find_tokenizer_folder(path)
     if folder is None:
@@ -501,7 +501,7 @@ def check_preparation(
 
     `given` is the option that named the vocabulary, with its value.
     """
-    # An option that is not given asks for nothing, and the stored preparation holds.
+    # If an option is not given, the stored preprocessing applies.
     options = (
         ("normalize", preprocessing.normalize, card.normalize),
         ("moses", preprocessing.moses, card.moses),

@@ -20,7 +20,7 @@ from masscli.text.vocabulary import IdRanges, Vocabulary
 FORMAT = 1
 TOKENIZER_FILE = "tokenizer.json"
 SPARE_IDS = 8
-"""The number of ids that are kept free for objectives that need a symbol of their own."""
+"""Number of ids reserved for objectives that need an additional symbol."""
 SPECIAL_PIECES = {
     "pad": "<pad>",
     "bos": "<s>",
@@ -45,7 +45,7 @@ def spare_piece(number: int) -> str:
 
 SPARE_PIECES = tuple(map(spare_piece, range(SPARE_IDS)))
 RESERVED_PIECES = ("<mask>", "<cls>", "<sep>")
-"""Special pieces that must be asked for when SentencePiece trains a model, since it has none for these
+"""Special pieces that must be requested when SentencePiece trains a model, since it has none for these
 roles."""
 
 
@@ -128,7 +128,7 @@ class TokenizerCard:
         )
 
     def find_damage(self) -> str | None:
-        """Return what is contradictory in the card, as a part of an error message, or None if nothing is."""
+        """Return a contradiction in the card, as a part of an error message, or None if there is none."""
         if len(self.languages) != len(self.language_ids):
             return f"it has {len(self.languages)} languages, but {len(self.language_ids)} of their ids"
         if self.pieces > self.size:
@@ -173,7 +173,7 @@ class TokenizerCard:
         ids_and_names = sorted(zip(self.language_ids, self.languages, strict=True))
         content["language_ids"] = [language_id for language_id, _ in ids_and_names]
         content["languages"] = [name for _, name in ids_and_names]
-        # One spelling for equal contents: sorted keys, no blanks.
+        # Canonical form: sorted keys, no blanks.
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

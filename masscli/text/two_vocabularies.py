@@ -4,10 +4,10 @@
            <------------ the encoder reads ----------->
                                 <----------- the decoder reads ---------------------->
 
-So the pieces of each side are one range of ids, and special pieces have the same ids on both sides. Free ids
-are for special pieces that the two models lack, such as [M]. A line is encoded with the model of its
-language. masscli stores both models as one file: a header, a line of JSON with the languages and the sizes in
-bytes, then the models.
+The pieces of each side are thus one range of ids, and special pieces have the same ids on both sides.
+Free ids are for special pieces that the two models lack, such as [M]. A line is encoded with the model
+of its language. masscli stores both models as one file: a header, a line of JSON with the languages and
+the sizes in bytes, then the models.
 """
 
 from __future__ import annotations

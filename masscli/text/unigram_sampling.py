@@ -54,7 +54,7 @@ class UnigramSampling(Resegmenter):
             choices = self._last_pieces(word, end, totals)
             shares = [math.exp(total - totals[end]) for _, total in choices]
             number = int(np.searchsorted(np.cumsum(shares), rng.random(), side="right"))
-            # The last choice stands for what rounding leaves over.
+            # The last choice also covers any remainder from rounding.
             start, _ = choices[min(number, len(choices) - 1)]
             sampled.append(self._weights[word[start:end]][0])
             end = start
@@ -81,5 +81,5 @@ def _log_sum(values: Sequence[float]) -> float:
     if not values:
         return -math.inf
     largest = max(values)
-    # Without the largest, exponentials of long words would all be 0.
+    # Without subtracting the largest, all exponentials of long words would be 0.
     return largest + math.log(sum(math.exp(value - largest) for value in values))

@@ -1,4 +1,4 @@
-"""Count the unknown pieces of encoded text, and find the lines that consist of unknown pieces alone."""
+"""Count the unknown pieces of encoded text, and find the lines that consist only of unknown pieces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from masscli.core.listing import list_some
 from masscli.text.tokenizer import Tokenizer
 
 PROBED_LETTERS = 100
-"""The number of letters whose upper and lower case are encoded to find out whether a vocabulary has
+"""Number of letters that are encoded in upper and lower case to find out whether a vocabulary has
 capitals."""
 MAX_LISTED = 8
 """Number of lines or examples that a warning lists before it only counts them."""
@@ -47,7 +47,7 @@ class UnknownPieces:
         self.unknown += len(ids) - len(known)
         if len(known) == len(ids):
             return
-        # Separators between turns say as little as the marks of words, which have no text.
+        # Separators between turns carry no text, like word markers.
         known = [token_id for token_id in known if token_id not in vocab.special_ids]
         if not any(tokenizer.piece_texts(known)):
             self.lines.append(line)
@@ -63,7 +63,7 @@ def lacks_capitals(tokenizer: Tokenizer) -> bool:
         return False
     language = next(iter(tokenizer.vocab.languages))
     small: set[str] = set()
-    # Letters of its own pieces: what it could know at all.
+    # Only letters that occur in its pieces can be known at all.
     for piece in tokenizer.all_pieces():
         small.update(letter for letter in piece if letter.islower())
     # Some small letters, such as ß, have no capital of one letter.
@@ -75,7 +75,7 @@ def lacks_capitals(tokenizer: Tokenizer) -> bool:
         [letter.upper() for letter in probed], language
     )
     unknown = tokenizer.vocab.unk
-    # A vocabulary that knows no small letters either, such as one of Chinese, does not lack capitals.
+    # A vocabulary without small letters, such as one for Chinese, does not lack capitals.
     knows_small = any(unknown not in ids for ids in encoded_small)
     knows_capitals = any(unknown not in ids for ids in encoded_capitals)
     return knows_small and not knows_capitals

@@ -63,7 +63,7 @@ class IdRanges:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What a model knows of a vocabulary: number of token ids, special ids by role, and languages.
+    """A model's view of a vocabulary: number of token ids, special ids by role, and languages.
 
     `languages` maps each language to the id of its special token, in the order in which the languages were
     given to `preprocess`. (Only the tables of some models depend on this order, and they store the names
@@ -93,8 +93,8 @@ class Vocabulary:
     def check_direction(self, source: str, target: str) -> None:
         """Raise MasscliError if a model with this vocabulary cannot translate from `source` to `target`.
 
-        This is so only with separate vocabularies for source and target: then the first language can only be
-        read, and the second one only be written.
+        This can happen only with separate vocabularies for source and target: then the first language
+        can only be read, and the second only be generated.
         """
         if self.id_ranges is None or not self.id_ranges.has_two_vocabularies:
             return

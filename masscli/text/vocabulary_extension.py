@@ -1,8 +1,8 @@
 """Extend the vocabulary of a trained model by a language and by pieces for it.
 
-All ids of the old vocabulary stay, and text of its languages is cut as before. Behind them come an id for
-each new language, the characters of the new text that the old vocabulary lacks, and pieces that continued BPE
-training (see continued_bpe.py) makes of the old ones.
+All ids of the old vocabulary are kept, and text of its languages is split as before. They are followed
+by an id for each new language, the characters of the new text that the old vocabulary lacks, and pieces
+that continued BPE training (see continued_bpe.py) makes from the old ones.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def extend_vocabulary(
         learnable, new_pieces - len(characters), spelling, known
     )
 
-    # New ids begin behind all old ones, so that the rows of a trained model keep their places.
+    # New ids come after all old ones, so that the rows of a trained model keep their positions.
     first_id = old.card.size
     language_ids = range(first_id, first_id + len(languages))
     pieces = [*map(language_piece, languages), *characters, *merged]
@@ -149,9 +149,9 @@ def extend_vocabulary(
 def why_not_extended(new: Tokenizer, old: Tokenizer) -> str | None:
     """Return why a vocabulary is not an extension of an older one, or None if it is.
 
-    If it is, every id of `old` means the same in `new`, and text of old languages has the same ids in both.
-    This is proved by contents: the subword model that was extended, the piece of every id, special symbols,
-    languages, and the preparation of text. The reason is the end of a sentence about `new`.
+    If it is, every id of `old` means the same in `new`, and text of old languages has the same ids in
+    both. This is verified by content: the subword model that was extended, the piece of every id,
+    special symbols, languages, and text preprocessing. The reason is the end of a sentence about `new`.
     """
     model = new.subword_model
     if not isinstance(model, ExtendedModel):
@@ -185,7 +185,7 @@ def _is_prepared_alike(new: Tokenizer, old: Tokenizer) -> bool:
     """Return whether text of the languages of `old` is preprocessed in the same way for both."""
     before, after = old.preprocessing, new.preprocessing
     if "ro" not in old.vocab.languages:
-        # What is done to Romanian letters concerns no language of the old vocabulary.
+        # The treatment of Romanian letters affects no language of the old vocabulary.
         before = replace(before, romanian=after.romanian)
     return before == after
 
@@ -224,12 +224,12 @@ def _count_words(
     lines: Iterable[str],
     spelling: PieceSpelling,
 ) -> dict[Word, int]:
-    """Return the words of some lines, cut into pieces of the old vocabulary, and how often each occurs.
+    """Return the words of some lines, split into pieces of the old vocabulary, and how often each occurs.
 
     `by_words` says that the pieces of a line are those of its words in a row.
     """
     texts: Counter[str] = Counter()
-    # Most words occur many times, and are cut only once where lines can be cut word by word.
+    # Most words occur many times, and are cut only once where lines can be split word by word.
     for line in lines:
         if by_words:
             texts.update(line.split(" "))

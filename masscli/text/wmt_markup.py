@@ -31,8 +31,8 @@ def is_test_set(path: Path) -> bool:
 def read_test_set(path: Path) -> dict[str, list[str]]:
     """Return the segments of each translation in a file, by the name of its translator or system.
 
-    Sources in XML are left out. White space within a segment is made single spaces. Raises MasscliError if
-    there is no translation, or if two do not have equally many segments.
+    Sources in XML are left out. Runs of white space within a segment become single spaces. Raises
+    MasscliError if there is no translation, or if two do not have equally many segments.
     """
     translations: dict[str, list[str]] = {}
     name: str | None = None

@@ -1,7 +1,7 @@
 """Encode text word by word, and cache the token ids of words, since words repeat.
 
 The ids are the same as without a cache, at twice the speed. In a BPE that masscli trained, no piece contains
-a space within, so the ids of a line are those of its words in a row. Lines are cut at U+0020 only; other
+a space within, so the ids of a line are those of its words in a row. Lines are split at U+0020 only; other
 white space and normalization are left to the model. Text that itself contains U+2581, SentencePiece's letter
 for a space, is encoded in whole lines.
 """
@@ -68,8 +68,8 @@ class WordCache:
         )
         words = np.fromiter(numbers, np.int64, int(counts.sum()))
 
-        # Copy the ids of all words at once: entry i of the result comes from the word's start in the memory,
-        # plus the distance of i from the word's start in the result.
+        # Copy the ids of all words at once: entry i of the result comes from the word's start in the
+        # cache, plus the distance of i from the word's start in the result.
         lengths = self._ends[words + 1] - self._ends[words]
         ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         ids = self._ids[

@@ -1,13 +1,14 @@
 """WordPiece with BERT's `vocab.txt` (Devlin et al. 2019).
 
-A line is first cut into basic tokens: control, format and private-use characters and U+FFFD are removed,
-tabs, line ends and other space characters become a space, and spaces are put around every CJK character. For
-lower-cased vocabularies accents are removed (NFD without category Mn). Then every punctuation mark becomes a
-token of its own; every ASCII character that is neither a letter nor a digit counts as one.
+A line is first split into basic tokens: control, format and private-use characters and U+FFFD are
+removed, tabs, line ends and other space characters become a space, and spaces are put around every CJK
+character. For lower-cased vocabularies accents are removed (NFD without category Mn). Then every
+punctuation mark becomes a token of its own; every ASCII character that is neither a letter nor a digit
+counts as one.
 
-A basic token is then cut into pieces: from left to right, always the longest one that the vocabulary has. All
-pieces but the first begin with `##`. A token that cannot be cut in this way, or has more than 100 characters,
-becomes [UNK].
+A basic token is then split into pieces: from left to right, always the longest one that the vocabulary
+has. All pieces but the first begin with `##`. A token that cannot be split in this way, or has more
+than 100 characters, becomes [UNK].
 
 [CLS] and [SEP] also serve as the start and the end symbol, as in the models of the MASS authors. Languages
 and spare special pieces get the ids of [unused0], [unused1], ...
@@ -130,7 +131,7 @@ class WordPieceModel:
         return encoded
 
     def cut(self, line: str) -> list[str]:
-        """Return the pieces of a line; a basic token that cannot be cut into known pieces is one piece."""
+        """Return the pieces of a line; a basic token that cannot be split into known pieces is one piece."""
         pieces: list[str] = []
         for token in basic_tokens(line, self._keep_accents):
             pieces += self._cut_token(token)

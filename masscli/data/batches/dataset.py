@@ -1,8 +1,8 @@
 """Datasets: the interface through which the sampler and the loader see examples, and datasets of plain text.
 
-A dataset has a length, sizes (for batching) and examples, which are found by number. The sampler orders these
-numbers by the sizes alone. Datasets index columns that are mapped into memory, so that text is read from the
-disk only when an example is asked for. Objectives define more datasets of their own.
+A dataset has a length, sizes (for batching) and examples, which are found by number. The sampler orders
+these numbers by the sizes alone. Datasets index memory-mapped columns, so that text is read from disk
+only when an example is requested. Objectives define further datasets.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SPECIAL_TOKENS = 2
 """The number of special tokens that is counted for every line, whatever the model: one before it, one after
 it."""
 STRETCH = 256
-"""The place in running text is kept in memory for every line whose number is a multiple of this."""
+"""The position in running text is kept in memory for every line whose number is a multiple of this."""
 READ_LINES = STRETCH << 12
 """The number of lines whose lengths are read at a time."""
 
@@ -81,7 +81,7 @@ class LineDataset:
         return self._rows
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the length of each side, with the most special tokens it can get: (stop - start, sides)."""
+        """Return the length of each side, special tokens included (at most): (stop - start, sides)."""
         lengths = [
             column.lengths(start, stop).astype(np.int64) for column in self.columns
         ]

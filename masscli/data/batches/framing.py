@@ -1,4 +1,4 @@
-"""Framing: which special tokens a model reads around a line of text, and how its language is marked.
+"""Framing: which special tokens surround a line of text, and how its language is marked.
 
 Pre-training, fine-tuning and generation all use the same framing, so that they cannot disagree.
 """
@@ -67,7 +67,7 @@ class Framing:
         if self.language_tag and self.source_tag == "first":
             return self.vocab.languages[language]
         if self.language_tag and self.source_tag == "target":
-            # Text that is restored, as in pre-training, is to come out in its own language.
+            # Text that is reconstructed, as in pre-training, is generated in its own language.
             return self.vocab.languages[target or language]
         return self.vocab.bos
 
@@ -75,7 +75,7 @@ class Framing:
         """Return the id that a decoder reads first: its start symbol, or the tag of the language."""
         if self.language_tag and self.target_tag == "start":
             return self.vocab.languages[language]
-        # Some vocabularies that were imported say which symbol it is, since it is not the start symbol there.
+        # Some imported vocabularies name this symbol, since it is not their start symbol.
         if self.vocab.decoder_start is None:
             return self.vocab.bos
         return self.vocab.decoder_start
@@ -95,7 +95,7 @@ class Framing:
 
         A decoder reads all of it but the last token, and predicts all of it but the first.
         """
-        # This list is never empty; NumPy would take an empty one for floats.
+        # This list is never empty; NumPy would interpret an empty one as floats.
         start = [self.decoder_start(language), *self.forced_tokens(language)]
         return np.concatenate([start, ids, [self.vocab.eos]])
 
@@ -134,7 +134,7 @@ class Framing:
         tag = []
         if self.suffix_length > 1:
             tag = [self.vocab.languages[language]]
-        # Empty lists would be floats in numpy.
+        # NumPy would interpret an empty list as floats.
         return np.concatenate([np.array(start, np.int64), ids, np.array(tag, np.int64)])
 
     def pad_ids(self, sequences: Sequence[Ids]) -> tuple[Tensor, Tensor]:

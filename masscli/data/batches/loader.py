@@ -1,10 +1,11 @@
 """The order of micro-batches over all training streams, and the processes that prepare them.
 
-A draw is a list of `update_freq` micro-batches, which serve one update or more. From which stream a
-micro-batch is taken is a pure function of the seed, the draw and its number in the draw, and within a stream
-micro-batches come in the sampler's order. Every process plans all of them, since a plan is integers only, and
-prepares its own: micro = rank, rank + world size, ... So neither the number of processes nor that of workers
-changes what is learned from, and a run can be continued with other numbers of both.
+A draw is a list of `update_freq` micro-batches, which is used for one or more updates. The stream of a
+micro-batch is a pure function of the seed, the draw and its number in the draw, and within a stream
+micro-batches come in the sampler's order. Every process plans all of them, since a plan consists only
+of integers, and prepares its own: micro = rank, rank + world size, ... The training data therefore
+depend neither on the number of processes nor on that of workers, and both may change when a run is
+continued.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class BatchBuilder:
         example = self.dataset[number]
         if self.segment is None:
             return example
-        # These numbers have a purpose of their own, so that the noise is the same with and without them.
+        # These random numbers have a separate purpose, so that the noise is the same with and without
+        # them.
         rng = make_generator(self.seed, Purpose.SEGMENTATION, epoch, number, self.name)
         return Example(
             example.number, tuple(self.segment(ids, rng) for ids in example.fields)
@@ -95,7 +97,7 @@ def plan(
     current = {name: positions.get(name, Position()) for name in names}
     draw = first_draw
     while True:
-        # Weights may follow a schedule, so they are asked for at each draw.
+        # Weights may follow a schedule, so they are queried for each draw.
         weights = sampling_weights(draw)
         probabilities = np.array([weights[name] for name in names], np.float64)
         probabilities /= probabilities.sum()
@@ -181,10 +183,10 @@ class _OwnBatches:
 
     def __iter__(self) -> Iterator[PlannedBatch]:
         for planned in self.planned_batches:
-            # The plan has no end, and workers would prepare batches in advance that no update uses.
+            # The plan is endless, and workers would prepare batches in advance that no update uses.
             if self.last_draw is not None and planned.draw > self.last_draw:
                 return
-            # Micro-batches are dealt out in turn.
+            # Micro-batches are assigned to processes in turn.
             if planned.micro % self.world == self.rank:
                 yield planned
 

@@ -1,10 +1,10 @@
-"""Running text packed into blocks of whole sentences, as RoBERTa reads it (Liu et al. 2019, section 4.2).
+"""Running text packed into blocks of whole sentences, as in RoBERTa (Liu et al. 2019, section 4.2).
 
-A separator follows every sentence. A block is filled with sentences until the next one would not fit. It may
-cross documents, and then a second separator stands between them (full-sentences), or it ends with its
-document (doc-sentences). A sentence that is longer than a block is cut into several blocks, which hold
-nothing else. Only an index of four numbers for each block is kept in memory; text is read when an example is
-asked for.
+A separator follows every sentence. A block is filled with sentences until the next one would not fit.
+It may cross documents, with a second separator between them (full-sentences), or it ends with its
+document (doc-sentences). A sentence that is longer than a block is split into several blocks, which
+contain nothing else. Only an index of four numbers for each block is kept in memory; text is read when
+an example is requested.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class PackedSentenceDataset:
     def _pack(self) -> NDArray[np.int64]:
         """Return an index of the blocks (N, 4): first row, row after the last, tokens to skip, length.
 
-        A block that would be a separator alone is left out.
+        A block that would consist only of a separator is left out.
         """
         # Rows are packed some at a time, so that no array grows with the corpus but the index. Each row has a
         # separator, so that a block has no more than `size` rows, and at least one is complete each time.
@@ -100,7 +100,7 @@ class PackedSentenceDataset:
             blocks, row = self._pack_rows(row, stop)
             parts.append(np.array(blocks, np.int64).reshape(-1, 4))
         index = np.concatenate(parts)
-        # A block of one token is a separator alone, from which nothing can be learned.
+        # A block of one token is only a separator, from which nothing can be learned.
         return index[index[:, 3] > 1]
 
     def _pack_rows(

@@ -1,10 +1,10 @@
-"""The order of examples: a pure function of (sizes, seed, epoch), in micro-batches within a budget of tokens.
+"""The order of examples: a pure function of (sizes, seed, epoch), in micro-batches within a token budget.
 
-The sampler handles numbers of examples only and has no state: `BatchSampler.at` returns the micro-batch at a
-`Position`. Up to 2^20 examples are shuffled as a whole. If there are more, blocks of 4,096 successive
-examples are shuffled over the corpus, and examples within windows of 2^20, so that memory stays bounded.
-Within a window examples are sorted by length (ties at random) and cut into micro-batches, and these are
-shuffled.
+The sampler handles only example numbers and has no state: `BatchSampler.at` returns the micro-batch at
+a `Position`. Up to 2^20 examples are shuffled as a whole. If there are more, blocks of 4,096
+consecutive examples are shuffled over the corpus, and examples within windows of 2^20, so that memory
+stays bounded. Within a window examples are sorted by length (ties at random) and cut into
+micro-batches, and these are shuffled.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from masscli.core.errors import MasscliError
 from masscli.core.rng import Purpose, make_generator
 
 WINDOW = 2**20
-"""The number of examples that are ordered at a time."""
+"""Number of examples that are ordered at a time."""
 BLOCK = 2**12
-"""The number of successive examples that move together where a corpus has several windows; it divides
-WINDOW."""
+"""Number of consecutive examples that are shuffled as a unit if a corpus has several windows; it
+divides WINDOW."""
 
 Numbers = NDArray[np.int64]
 
 
 def longest_sides(sizes: Numbers) -> Numbers:
     """Return the length (N,) of the longest side of each example, from the sizes (N, sides) of examples."""
-    # Going over whole sides is several times as fast as a maximum over an axis of one or two.
+    # A loop over sides is several times as fast as a maximum over an axis of length one or two.
     longest = sizes[:, 0]
     for side in sizes.T[1:]:
         longest = np.maximum(longest, side)
@@ -49,12 +49,12 @@ class BatchLimits(NamedTuple):
     """The limits on a micro-batch and on a single example."""
 
     max_tokens: int
-    """Largest size of a micro-batch in tokens, padding included: the number of its examples times the tokens
-    that the longest of them takes up."""
+    """Maximum size of a micro-batch in tokens, padding included: the number of its examples times the
+    tokens that the longest of them takes up."""
     batch_size: int | None = None
-    """Largest number of examples of a micro-batch; None sets no limit."""
+    """Maximum number of examples in a micro-batch; None sets no limit."""
     max_lengths: tuple[int, ...] = ()
-    """Largest number of tokens of each side (source, target) that the model can read; empty sets no limit."""
+    """Maximum number of tokens of each side (source, target) that the model can read; empty sets no limit."""
     batch_size_multiple: int = 1
     """The number of examples of a micro-batch is a multiple of this, unless it is smaller."""
     length_multiple: int = 1
@@ -128,11 +128,12 @@ class BatchSampler:
     def at(self, position: Position) -> tuple[Numbers, Position]:
         """Return the numbers of the examples of the micro-batch at a position, and the position after it.
 
-        A position at the end of a window stands for the start of the next one, and at the end of an epoch for
+        A position at the end of a window means the start of the next one, and at the end of an epoch
         that of the next epoch.
         """
         epoch, window, batch = position
-        # Go on to the next window at the end of one, and past windows whose examples were all left out.
+        # Continue with the next window at the end of one, and skip windows whose examples were all left
+        # out.
         while batch >= len(self._window(epoch, window)):
             batch = 0
             window += 1
@@ -201,7 +202,7 @@ class BatchSampler:
         )
         if not self.shuffle:
             return batches
-        # In the order of their lengths, all short examples would be learned from before the long ones.
+        # Without this, all short examples would come before the long ones.
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _cut_into_batches(self, numbers: Numbers, lengths: Numbers) -> list[Numbers]:

@@ -74,12 +74,12 @@ class PairFormat:
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """Which part of a source is read if the source is too long."""
+    """Which part of a source to read if it is too long."""
 
     turns: int = 0
     """Number of turns at the end of a dialogue that are read; 0 means that the source is not a dialogue."""
     max_length: int | None = None
-    """Largest number of tokens that are read; None reads all."""
+    """Maximum number of tokens that are read; None reads all."""
     keep: Literal["start", "end"] = "start"
     """Whether the start or the end of a source above `max_length` is read."""
 

@@ -29,9 +29,9 @@ class BadRow(NamedTuple):
 class BadRows:
     """The policy for the bad rows of one file, and the list of those that were skipped.
 
-    `max_share` is the largest share of rows (0 to 1) that may be skipped; None refuses the first bad row with
-    an error, to whose hint `advice` is appended. `checks` are what columns must hold; a row that breaks one
-    is a bad row, and `checked` has the names of the columns that were found.
+    `max_share` is the largest share of rows (0 to 1) that may be skipped; None refuses the first bad
+    row with an error, to whose hint `advice` is appended. `checks` say what columns must contain; a row
+    that violates one is a bad row, and `checked` has the names of the columns that were found.
     """
 
     max_share: float | None = None
@@ -56,7 +56,7 @@ class BadRows:
         if self.max_share is None:
             parts = [part for part in (error.hint, self.advice) if part]
             raise MasscliError(error.message, "; ".join(parts) or None) from None
-        # The place has columns of its own in the log.
+        # The location has separate columns in the log.
         reason = error.message.removeprefix(f"{path}:{line}: ").removeprefix(
             f"{path}: "
         )

@@ -1,8 +1,8 @@
-"""What a column of labelled examples must hold: something, numbers, or one of certain labels.
+"""What a column of labelled examples must contain: something, numbers, or one of certain labels.
 
-Which column is a label, and of what kind, is known only to the task that reads it. With --check-columns the
-user says so to `masscli preprocess`, so that a row with a broken label is a bad row like any other. Help
-screens read this module, so it imports nothing heavy.
+Only the task that reads a table knows which column is a label, and of what kind. With --check-columns
+the user tells `masscli preprocess`, so that a row with a broken label is a bad row like any other. This
+module imports nothing heavy, so that --help is fast.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def parse_column_check(text: str) -> ColumnCheck:
 
     Raises ValueError, whose message says what is expected, for anything else.
     """
-    # The last one, since the name of a column may have an equals sign, and a label hardly.
+    # Split at the last one, since a column name may contain an equals sign, and a label hardly does.
     column, separator, rule = text.rpartition("=")
     if not column or not separator:
         raise ValueError(f"expected COLUMN=KIND, got {text!r}")

@@ -1,4 +1,4 @@
-"""CoNLL columns: one word per line, a blank line after each sentence; CoNLL-U as well."""
+"""CoNLL columns: one word per line, and a blank line after each sentence; also CoNLL-U."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONLLU_FORM = "2"
 CONLLU_UPOS = "4"
 """Name of the field (column) that holds the universal parts of speech in CoNLL-U."""
 MAX_SENTENCE_LINES = 2000
-"""Largest number of lines of a sentence. A longer one is a bad row, since the file is probably a table
+"""Maximum number of lines of a sentence. A longer one is a bad row, since the file is probably a table
 without blank lines."""
 
 Word = tuple[int, list[str]]
@@ -81,7 +81,8 @@ def split_sentences(
         if is_comment or row.startswith("-DOCSTART-") or _is_conllu_extra(values):
             continue
         words.append((number, values))
-        # One broken line spoils the sentence, which is one bad row whatever the number of such lines.
+        # One broken line makes the sentence a bad row, which counts once even with several broken
+        # lines.
         if is_bad:
             continue
         try:

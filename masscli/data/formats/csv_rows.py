@@ -35,7 +35,8 @@ def table_rows(
     # The csv module joins quoted lines itself, for which it needs their ends.
     file = display_path(path)
     lines = (f"{line}\n" for line in corpus.iter_lines(path))
-    # In TSV a quote is a letter like any other; in CSV a broken one would join rows unless it is refused.
+    # In TSV a quote is an ordinary character; in CSV an unbalanced one would join rows unless it is
+    # refused.
     if has_tabs:
         rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     else:

@@ -1,4 +1,4 @@
-"""Dialogues: one per line, turns separated by tabs, or each with `__eou__` behind it as in DailyDialog."""
+"""Dialogues: one per line, with turns separated by tabs, or each followed by `__eou__` as in DailyDialog."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from masscli.text import corpus
 from masscli.text.corpus import display_path
 
 END_OF_TURN = "__eou__"
-"""The mark behind each turn in DailyDialog (Li et al. 2017)."""
+"""The mark after each turn in DailyDialog (Li et al. 2017)."""
 _HINT = "one dialogue per line, two or more turns separated by single tabs; blank lines are skipped"
 
 
@@ -25,7 +25,7 @@ def read_dialogues(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """
     file = display_path(path)
     for number, row in enumerate(corpus.iter_lines(path), 1):
-        # Tabs are turns, even if they are empty ones.
+        # Tabs separate turns, even if these are empty.
         if not row.strip(" "):
             continue
         turns = _turns(row)

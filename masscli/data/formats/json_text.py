@@ -1,4 +1,4 @@
-"""Read JSON and JSON Lines; whatever is wrong becomes a MasscliError with a message of one line."""
+"""Read JSON and JSON Lines; errors become a MasscliError with a one-line message."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ from collections.abc import Mapping
 from typing import Any
 
 ANSWER_KEY = "answerKey"
-"""The field that names the letter of the right choice; empty where the answer is kept back."""
+"""The field with the letter of the right choice; empty if the answer is withheld."""
 
 
 def flatten_choices(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return an object with lettered choices as one with the fields `question`, `choices` and `label`.
 
-    Its other fields stay as they are, and so does an object of any other form. There is no `label` without an
-    answer key, and it is empty where the key is none of the letters (ARC also has digits).
+    Its other fields stay as they are, and so does an object of any other form. There is no `label`
+    without an answer key, and it is empty if the key is not one of the letters (ARC also has digits).
     """
     flat = dict(value)
     question = flat.get("question")

@@ -37,7 +37,7 @@ def read_race(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """
     expect_answers: bool | None = None
     for name, file, line, text in _articles(path, bad_rows):
-        # A file in a folder is one article, of which the number of the line says nothing.
+        # A file in a folder is one article, for which a line number is of no use.
         place = file if path.is_dir() else f"{file}:{line}"
         with bad_rows.row(file, line):
             article = parse_json_at(place, text, _HINT)
@@ -91,9 +91,9 @@ def _read_article(article: Any) -> tuple[str, list[tuple[str, list[str], str]], 
     questions = article["questions"]
     options = article["options"]
     has_answers = "answers" in article
-    # Placeholders keep questions and options in step where there are no answers.
+    # Placeholders keep questions and options aligned if there are no answers.
     answers = article["answers"] if has_answers else [""] * len(questions)
-    # An object or a text would be gone through by its keys or letters.
+    # Iterating over an object or a text would yield its keys or letters.
     if not all(isinstance(part, list) for part in (questions, options, answers)):
         raise TypeError("questions, options and answers are not lists")
     asked = list(zip(questions, options, answers, strict=True))

@@ -1,7 +1,7 @@
 """The labelled example that every file format is read into.
 
-A record has named fields. What a field means (text, label, number) is decided by the objective that reads it.
-A reader only checks that every example has the fields that its file promises, and its error names the line
+A record has named fields. The objective that reads a field determines what it means (text, label,
+number). A reader only checks that every example has the expected fields, and its error names the line
 that does not.
 """
 
@@ -30,9 +30,9 @@ class Record:
     numbers: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Fields that hold a list of whole numbers, such as the starts of answers."""
     shared: Mapping[str, str] = field(default_factory=dict)
-    """Fields that hold a long text which successive examples have in common, such as a paragraph with several
-    questions. The text is tokenized by white-space-separated words, and the character offsets of every piece
-    are stored."""
+    """Fields with a long text that consecutive examples have in common, such as a paragraph with
+    several questions. The text is tokenized by white-space-separated words, and the character offsets
+    of every piece are stored."""
 
 
 def count_of(number: int, noun: str) -> str:

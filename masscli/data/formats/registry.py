@@ -1,4 +1,4 @@
-"""The table of file formats: how each is read, which file names it has, and which files a path stands for."""
+"""The table of file formats: the reader of each, its file names, and the files that a path means."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from masscli.data.storage.tables import LINE_COLUMN, derived_suffix
 from masscli.text.corpus import display_path
 
 _SHOWN_LETTERS = 60
-"""The largest number of characters of a value that a message shows."""
+"""Maximum number of characters of a value that a message shows."""
 
 
 def _one_file(path: Path) -> list[Path]:
@@ -134,7 +134,7 @@ def _single_texts(record: Record) -> Iterator[tuple[str, tuple[str]]]:
 def guess_format(path: Path) -> str | None:
     """Return the name of the format that a path's suffix suggests, `race` for a folder, or None.
 
-    A file .csv is `swag` if it has the columns of SWAG, or cannot be looked into, and else `tsv`.
+    A file .csv is `swag` if it has the columns of SWAG, or cannot be read, and otherwise `tsv`.
     """
     # RACE is distributed as a folder with a file for each article.
     if path.is_dir():

@@ -46,7 +46,7 @@ def read_squad(
         for question in paragraph["qas"]:
             number += 1
             name = number
-            # Messages name the id, by which a user finds the question in the file.
+            # Messages name the id, so that a user can find the question in the file.
             if isinstance(question, dict):
                 name = question.get("id", number)
             place = f"{file}: question {name!r}"
@@ -89,7 +89,7 @@ def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _begins_with_question(line: str) -> bool:
     """Return whether the first line of a file is a question, and not (the beginning of) the whole file."""
-    # Whole files may be long lines, which need not be parsed twice.
+    # A whole file may be one long line, which should not be parsed twice.
     if '"paragraphs"' in line or not line.rstrip().endswith("}"):
         return False
     try:
@@ -126,7 +126,7 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
 def _require_list(value: Any) -> list[Any]:
     """Return the value if it is a list, and raise TypeError otherwise.
 
-    An empty object or text would else pass for an empty list.
+    An empty object or text would otherwise pass as an empty list.
     """
     if not isinstance(value, list):
         raise TypeError("data, paragraphs and answers are lists")

@@ -1,4 +1,4 @@
-"""Read files of arrays (.npz) that a disk may have damaged."""
+"""Read files of arrays (.npz) that may be damaged."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """
     try:
         require_regular(path)
-        # NumPy would leave a damaged file open that it had opened itself.
+        # If NumPy opened the file itself, it would leave a damaged one open.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
-    # NumPy and its zip archive have many ways to say that a file is damaged.
+    # NumPy and its zip reader raise many kinds of errors for a damaged file.
     except Exception as error:
         raise ValueError(str(error)) from None

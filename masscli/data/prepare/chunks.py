@@ -1,6 +1,6 @@
-"""Cut aligned files into chunks of whole lines, which worker processes encode.
+"""Divide aligned files into chunks of whole lines, which worker processes encode.
 
-Chunks depend on the text alone, never on the number of workers.
+Chunks depend only on the text, never on the number of workers.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from masscli.text import corpus
 from masscli.text.corpus import FileScan
 
 CHUNK_BYTES = 1 << 19
-"""Most bytes of text in a chunk, over all its files, unless `corpus.LINE_STRIDE` lines have more: a chunk
-ends at a multiple of that many lines."""
+"""Maximum number of bytes of text in a chunk, over all its files, unless `corpus.LINE_STRIDE` lines
+have more: a chunk ends at a multiple of that many lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ def cut_chunks(
     `scans` are those of the files, in the order of the tuple.
     """
     with ExitStack() as stack:
-        # A plain file is read by the workers; a compressed one cannot be entered midway, and is read here,
-        # once.
+        # A plain file is read by the workers; a compressed one cannot be read from the middle, so it is
+        # read here, once.
         readers = {}
         for scan in scans:
             if corpus.is_compressed(scan.path):

@@ -1,4 +1,4 @@
-"""The options of `masscli preprocess`. This module imports nothing heavy, so that help answers at once."""
+"""The options of `masscli preprocess`. This module imports nothing heavy, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from masscli.text.preprocessing import TextPreprocessing
 
 MIN_CHARACTER_COVERAGE = 0.9
 MAX_PIECES = 2**24
-"""The largest vocabulary that may be trained."""
+"""Maximum size of a vocabulary that can be trained."""
 
 
 @config
@@ -202,7 +202,7 @@ class PreprocessConfig:
         has_unique_languages = len(set(self.langs)) == len(self.langs)
         has_codes = self.bpe_codes is not None
         has_code_pieces = self.bpe_vocab is not None
-        # Read here, so that a mistake is reported with the others, before any file is read.
+        # Parsed here, so that an error is reported with the others, before any file is read.
         try:
             _ = self.column_checks
         except ValueError as error:

@@ -94,6 +94,6 @@ def mark(
     `rows` (N,) selects lines. `reason` is one reason for all of them, or an array (N,) with one for each
     line.
     """
-    # The first reason against a row stays.
+    # A row keeps its first reason.
     rows = rows & (reasons == DropReason.KEPT)
     np.copyto(reasons, reason, where=rows, casting="unsafe")

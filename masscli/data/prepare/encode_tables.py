@@ -75,7 +75,7 @@ def encode_table(
             count += records
         shards = {name: writer.finish() for name, writer in writers.items()}
     finally:
-        # A broken row in the middle of a file must not leave open files behind.
+        # A broken row in the middle of a file must not leave files open.
         for writer in writers.values():
             writer.close()
     column_entries = []

@@ -1,8 +1,8 @@
-"""Encode a chunk of text: lines of a group of files in, token ids of the lines that are kept out.
+"""Encode a chunk of text: turn the lines of a group of files into token ids of the kept lines.
 
-The result depends on the task alone, and not on the number of workers. Training lines that are empty, too
-short, too long or too different in length, or that `filters` rejects, are dropped, and each is listed in the
-log of dropped lines. Lines of validation and test sets are all kept.
+The result depends only on the task, not on the number of workers. Training lines that are empty, too
+short, too long or too different in length, or that `filters` rejects, are dropped, and each is listed
+in the log of dropped lines. Lines of validation and test sets are all kept.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _encode_sides(task: ChunkTask, tokenizer: Tokenizer) -> list[_Side]:
     sides: list[_Side] = []
     for language, line_range in zip(task.group.languages, task.ranges, strict=True):
         lines = line_range.lines()
-        # The lines were counted before; only a file that changes meanwhile can have others now.
+        # The lines were counted before, so the numbers differ only if a file has changed since.
         if sides and len(lines) != len(sides[0].lines):
             path = task.group.paths[0]
             raise MasscliError(
@@ -186,7 +186,7 @@ def _judge_units(
         side_reasons = [sides[number].reasons for number in numbers]
         reasons = unit_reasons(lengths, side_reasons, task.config)
         units.append(_Unit(numbers, reasons, kept=~is_blank))
-    # Validation and test sets are kept whole, so that results can be compared with published ones.
+    # Validation and test sets are kept complete, so that results are comparable with published ones.
     if not task.group.is_training:
         return units
     if task.survey_key:
@@ -226,7 +226,7 @@ def _apply_filters(
         first_line = task.ranges[0].first_line
         repeated = survey.is_repeated(name, first_line, len(unit.reasons))
         mark(unit.reasons, repeated, DropReason.REPEATED)
-        # One line of a pair that is in the wrong language, or held out, spoils the pair.
+        # A pair is dropped if one of its lines is in the wrong language or held out.
         if config.filter_lang:
             other_language = _marked_on_any(unit.sides, is_other_language)
             mark(unit.reasons, other_language, DropReason.OTHER_LANGUAGE)

@@ -6,10 +6,10 @@ repeat an earlier one (exactly, of the same pair or of the same language's monol
 --filter-lang, profiles of the languages. A `Survey` then judges chunks, as a pure function of them. Hashes
 are 64 bits of BLAKE2b of the stripped line.
 
-The language filter does not identify languages in general. It knows only the languages of this data folder,
-each by a profile of (a part of) its own training text (see language_profiles.py), and drops a line that
-another language explains better. Text that is mostly in the wrong language spoils the profile; short lines
-are never dropped.
+The language filter does not identify languages in general. It knows only the languages of this data
+folder, each by a profile of (a part of) its training text (see language_profiles.py), and drops a line
+that is more likely under the profile of another language. Text that is mostly in the wrong language
+makes the profile useless; short lines are never dropped.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def write_survey(
     It holds hashes of the lines of valid and test, with --dedup also which training lines are repeats, and
     with --filter-lang a profile of each language.
     """
-    # Held-out lines are always looked for, since even where they are kept they are counted.
+    # Held-out lines are always searched for, since they are counted even if they are kept.
     arrays = _hash_held_out_lines(groups)
     if config.dedup:
         arrays |= _find_repeats(groups, config.pairs_as_mono)
@@ -186,7 +186,7 @@ def _find_repeats(groups: Sequence[TextGroup], pairs_as_mono: bool) -> Arrays:
                 earlier[language] = np.unique(np.concatenate([before, side]))
         for pair in group.pairs:
             first, second = pair
-            # An odd factor, so that equal sums need equal pairs but for chance.
+            # An odd factor, so that different pairs have equal sums only by chance.
             both = sides[first] * np.uint64(0x9E3779B97F4A7C15) + sides[second]
             repeats[f"repeat:{group.unit_name(pair)}"] = _is_repeat(both)
     return repeats
@@ -209,7 +209,7 @@ def _make_profiles(
         if not group.is_training:
             continue
         for language, path in zip(group.languages, group.paths, strict=True):
-            # Evenly spaced lines, since the beginning of a file may be of one kind of text.
+            # Evenly spaced lines, since the beginning of a file may not be representative.
             step = max(1, scans[path].lines // PROFILE_LINES)
             samples.setdefault(language, []).append(
                 islice(corpus.iter_lines(path), 0, None, step)

@@ -25,7 +25,7 @@ def text_entries(groups: Sequence[TextGroup]) -> tuple[TextEntry, ...]:
     entries = []
     for group in groups:
         for side, language in enumerate(group.languages):
-            # Scores compare with the lines as they were; training text has no use for them.
+            # Original lines are references for scoring; training text does not need them.
             original = None
             if not group.is_training:
                 original = group.original_column(side)
@@ -79,7 +79,7 @@ def column_entries(
         kinds |= group.column_kinds()
         for pair in group.pairs:
             for side in pair:
-                # Row numbers that select every row say nothing; their files are not published.
+                # Row numbers that select every row are redundant; their files are not published.
                 if _needed_rows_column(group, pair, side, writers) is None:
                     kinds.pop(group.rows_column(pair, side), None)
     entries = []

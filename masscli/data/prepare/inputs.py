@@ -72,7 +72,7 @@ def find_inputs(config: PreprocessConfig) -> RequestedInputs:
     mono = [_parse_mono(entry) for entry in config.mono]
     languages = _find_languages(config, mono)
     if config.extend is not None:
-        # What cannot be extended is refused before any text is read.
+        # Vocabularies that cannot be extended are refused before any text is read.
         load_to_extend(config.extend, config.preprocessing, languages)
     prefixes = _find_prefixes(config)
     tables = _find_tables(config, languages)
@@ -215,7 +215,7 @@ def _find_tables(
 
     Raises MasscliError if a split of a table is given twice.
     """
-    # Each format is an option of its own.
+    # Each format has a separate option.
     options = {
         "tsv": config.tsv,
         "jsonl": config.jsonl,

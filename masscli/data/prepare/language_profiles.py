@@ -1,7 +1,7 @@
-"""Tell languages apart by the frequencies of character trigrams.
+"""Distinguish languages by the frequencies of character trigrams.
 
-The profile of a language holds the log-probabilities of the trigrams of some of its text. A line is in
-another language if the profile of that one explains it better by `MARGIN` nats per trigram.
+The profile of a language contains the log-probabilities of the trigrams in a sample of its text. A line
+is in another language if it is more likely under that profile by `MARGIN` nats per trigram.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 TRIGRAM_BUCKETS = 1 << 16
 """Number of buckets into which trigrams are hashed."""
 MIN_TRIGRAMS = 20
-"""Smallest number of trigrams of a line whose language is judged."""
+"""Minimum number of trigrams of a line whose language is judged."""
 MARGIN = 0.3
 """Difference of mean log-probabilities of a trigram, in nats, by which another language must explain a line
 better for the line to count as written in it."""
@@ -58,6 +58,6 @@ def is_other_language(line: str, profile: Profile, others: Sequence[Profile]) ->
     trigrams = hash_trigrams(line)
     if len(trigrams) < MIN_TRIGRAMS:
         return False
-    # Mean log-probabilities of the trigrams, so that long lines are judged like short ones.
+    # Means over trigrams, so that the criterion does not depend on the length of the line.
     best_other = max(float(other[trigrams].mean()) for other in others)
     return best_other > float(profile[trigrams].mean()) + MARGIN

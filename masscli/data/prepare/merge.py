@@ -66,7 +66,7 @@ def _copy_vocabulary(part: Path, folder: Path, fingerprint: str) -> Vocabulary:
     Raises MasscliError if one is missing, or if the vocabulary does not have this fingerprint.
     """
     for name in (MODEL_FILE, TOKENIZER_FILE):
-        # A file that is missing must not look like a fault of masscli.
+        # A missing file must not look like a bug in masscli.
         if not (part / name).is_file():
             raise MasscliError(f"{part / name}: is missing", _VOCABULARY_HINT)
         shutil.copyfile(part / name, folder / name)

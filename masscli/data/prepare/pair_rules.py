@@ -1,8 +1,8 @@
-"""Rules by which aligned lines are recognised as no translations of each other, from lengths and languages.
+"""Rules that detect, by length and language, aligned lines that are not translations of each other.
 
-The rule about languages compares the two languages of the pair, and others of which there is text, by the
-frequencies of character trigrams, as `masscli preprocess --filter-lang` does (see language_profiles.py). The
-rules are cheap; what they let pass may be judged by models.
+The language rule compares the two languages of the pair, and any others for which text is given, by the
+frequencies of character trigrams, as `masscli preprocess --filter-lang` does (see
+language_profiles.py). The rules are cheap; the remaining pairs may be scored by models.
 """
 
 from __future__ import annotations

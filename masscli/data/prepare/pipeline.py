@@ -1,10 +1,10 @@
 """The steps of `masscli preprocess`, from text to a data folder.
 
-    scan      read every input once: checksum, UTF-8, number of lines; nothing is encoded before all is good
+    scan      read every input once: checksum, UTF-8, number of lines; encoding starts if all are valid
     survey    find repeats and held-out lines, make profiles of the languages -> survey.npz
     sample    choose lines for the vocabulary and train it -> vocab.model, tokenizer.json
-    encode    encode chunks, in order, by any number of workers -> *.bin, and now and then resume.json
-    publish   write manifest.json, then move all files to their place, the manifest last
+        encode    encode chunks, in order, with any number of workers -> *.bin, and periodically resume.json
+    publish   write manifest.json, then move all files into place, the manifest last
 
 Everything is written to the folder `.partial` inside the data folder until it is published.
 When a run is killed at any moment, the same command resumes it. The bytes of the result depend only on the
@@ -81,14 +81,15 @@ INPUT_OPTIONS = frozenset(
         "destdir", "workers", "overwrite", "max_bad_rows", "part",
     ]
 )  # fmt: skip
-"""Options that say where things are or how the work is done. They are not stored as settings: the languages,
-pairs, texts and vocabulary that they name are part of the fingerprint of the input themselves."""
+"""Options that name inputs or control how the work is done. They are not stored as settings: the
+languages, pairs, texts and vocabulary that they name are themselves part of the fingerprint of the
+input."""
 FILTER_OPTIONS = frozenset(
     ["dedup", "drop_copies", "drop_held_out", "filter_lang", "bad_rows"]
 )
 """Options that are stored as settings only if they are on, since they change nothing otherwise."""
 SECONDS_BETWEEN_STATES = 2.0
-"""Least time in seconds between two writes of the resume state."""
+"""Minimum time in seconds between two writes of the resume state."""
 
 
 class ProgressReporter(Protocol):
@@ -187,7 +188,7 @@ def scanned(config: PreprocessConfig, progress: ProgressReporter) -> Iterator[Ru
     The lock and the workers last as long as the `with` block. Raises MasscliError if an option makes no
     sense, if an input cannot be read, or if another process writes to the folder.
     """
-    # Mistakes in the options are found before a folder is made.
+    # Errors in the options are found before a folder is created.
     inputs = find_inputs(config)
     with locked(config.destdir), WorkerPool(config.workers) as pool:
         inputs = _copy_stdin(inputs, config.destdir / STDIN_COPY)
@@ -307,7 +308,7 @@ def _input_fingerprint(
         texts.append(
             [labelled.table, labelled.split, labelled.format, language, digests]
         )
-    # Another format would be other bytes from the same text.
+    # Another format would give other bytes for the same text.
     everything = [FORMAT, settings, inputs.languages, inputs.pairs, texts]
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
 
@@ -368,7 +369,7 @@ def prepare_encoding(run: Run) -> None:
     run.progress.note(
         f"vocabulary of {tokenizer.vocab.size} pieces {origin} in {seconds:.1f} s"
     )
-    # A vocabulary that is trained on this text has whatever letters it has.
+    # A vocabulary that is trained on this text covers its letters.
     if origin == "adopted" and lacks_capitals(tokenizer):
         run.progress.warn(
             "the vocabulary has no capital letters, which will be unknown: add --lowercase "
@@ -494,7 +495,7 @@ def _encode_text(run: Run, state: ResumeState, tokenizer: Tokenizer) -> ResumeSt
         for chunk in run.pool.map(encode_chunk, tasks):
             builder.add(chunk)
             run.progress.advance(chunk.size)
-            # Writing the state waits for the disk, so that it is not done for every chunk.
+            # Writing the state waits for the disk, so it is not done for every chunk.
             if time.monotonic() - last_written > SECONDS_BETWEEN_STATES:
                 builder.state().write(run.folder)
                 last_written = time.monotonic()
@@ -510,7 +511,7 @@ def chunk_tasks(
 
     The first `skip` chunks of that first group are left out.
     """
-    # A survey of an earlier run must not be taken for that of this one.
+    # A survey of an earlier run must not be mistaken for that of this one.
     survey_key = ""
     if needs_survey(run.config, run.groups):
         survey_key = run.input_fingerprint

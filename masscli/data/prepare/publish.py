@@ -1,4 +1,4 @@
-"""Move a finished data folder into its place, so that a kill at any moment does no harm.
+"""Move a finished data folder into place, so that a kill at any moment does no harm.
 
 A data folder is locked while a run writes to it.
 """

@@ -43,7 +43,7 @@ class ResumeState:
         folder is not a file.
         """
         try:
-            # To open a pipe would wait for somebody who writes to it.
+            # Opening a pipe would wait for a writer.
             if not all(path.is_file() for path in folder.iterdir()):
                 return None
             state = from_dict(

@@ -1,7 +1,7 @@
-"""Warn of lines that are not the same after Moses tokenization and detokenization.
+"""Warn about lines that change under Moses tokenization and detokenization.
 
-A sample of lines from the beginning of each language's training text is tried. Generated text is detokenized,
-so a line that changes cannot be generated either.
+A sample of lines from the beginning of each language's training text is tried. Generated text is
+detokenized, so a line that changes can never be generated.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from masscli.text.corpus import FileScan
 from masscli.text.preprocessing import TextPreprocessing
 
 SAMPLED_LINES = 500
-"""Largest number of lines of each language that are tried, evenly spaced in the first chunk of its first
-file."""
+"""Maximum number of lines of each language that are tried, evenly spaced in the first chunk of its
+first file."""
 WORTH_SAYING = 0.01
 """Share of changed lines above which there is a warning."""
 SHOWN_LETTERS = 12
@@ -37,7 +37,7 @@ def round_trip_warnings(
         lines = _sample(scans)
         changed = []
         for line in lines:
-            # What the other options change is asked for, and so it is expected.
+            # Changes by the other options are requested by the user, so they are expected.
             expected = " ".join(without_tokens.apply([line], language)[0].split())
             again = preprocessing.undo(
                 preprocessing.apply([line], language)[0], language
@@ -56,7 +56,7 @@ def round_trip_warnings(
 def _sample(scans: Sequence[FileScan]) -> list[str]:
     """Return some lines of the first file, without blank ones.
 
-    White space between words is made single spaces. Without a file the list is empty.
+    Runs of white space between words become single spaces. Without a file the list is empty.
     """
     if not scans:
         return []

@@ -20,7 +20,7 @@ DROPPED_FILE = "dropped.tsv"
 """The name of the log of dropped lines."""
 _DROPPED_HEADER = b"group\tline\treason\tfile\n"
 MAX_TWO_BYTE_VOCABULARY = 1 << 16
-"""Largest size of a vocabulary whose ids fit into two bytes."""
+"""Maximum size of a vocabulary whose ids fit into two bytes."""
 
 
 def smallest_ids_dtype(vocab: Vocabulary) -> str:
@@ -72,7 +72,7 @@ class ShardBuilder:
             if not self._dropped_bytes:
                 self._dropped.write(_DROPPED_HEADER)
             self._open_writers()
-            # Nothing went wrong: the files stay open until `__exit__`.
+            # On success, the files stay open until `__exit__`.
             stack.pop_all()
         return self
 
@@ -151,8 +151,8 @@ class ShardBuilder:
     def _check_finished_shards(self) -> None:
         """Raise ResumeError if a file of a finished shard is missing, or does not have the size it must have.
 
-        The state says how many values and rows a shard has. Of the index (.idx), which also has the starts of
-        documents, only the least size is known.
+        The state says how many values and rows a shard has. For the index (.idx), which also has the
+        starts of documents, only the minimum size is known.
         """
         kinds: dict[str, str] = {}
         for group in self._groups:

@@ -34,7 +34,7 @@ def is_text(value: str) -> bool:
 def bad_rows_of(table: LabelledFile, config: PreprocessConfig) -> BadRows:
     """Return the policy for the bad rows of a file, with the checks of columns unless its split is a test."""
     checks: tuple[ColumnCheck, ...] = ()
-    # The labels of a test split are often kept back.
+    # The labels of a test split are often withheld.
     if not table.split.startswith("test"):
         checks = config.column_checks
     return BadRows(config.allowed_bad_rows, SKIP_ADVICE, checks)

@@ -132,7 +132,7 @@ def group_files(
 def identical_sides(
     groups: Sequence[TextGroup], scans: Mapping[Path, FileScan]
 ) -> list[tuple[Path, Path]]:
-    """Return all pairs of files within a group that have the same content, nearly always a mistake."""
+    """Return all pairs of files within a group that have the same content, almost always an error."""
     identical = []
     for group in groups:
         for first, second in combinations(group.paths, 2):

@@ -1,10 +1,10 @@
-"""Choose the lines that a vocabulary is trained on, or extended with, and do it.
+"""Sample the lines for a vocabulary, and train or extend the vocabulary with them.
 
-Languages (for an extension, the new ones) get equal shares of --vocab-sentences (what a small language cannot
-use goes to the others), and together about `MAX_BYTES` bytes at most. The running text of tables is added to
-these: at most --vocab-sentences lines of it. Within a language every line of every training file is equally
-likely; of files with the same content only the first counts. The choice depends only on the seed and the
-text.
+Languages (for an extension, the new ones) get equal shares of --vocab-sentences (what a small language
+cannot use goes to the others), and together about `MAX_BYTES` bytes at most. The running text of tables
+is added to these: at most --vocab-sentences lines of it. Within a language, every line of every
+training file is equally likely to be chosen; of files with the same content only the first is used. The
+sample depends only on the seed and the text.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def make_vocabulary(
         languages = tuple(
             language for language in languages if language not in old.vocab.languages
         )
-        # New text is prepared as the old was. Only how Romanian is written is open, if it is new.
+        # New text is preprocessed as the old was. Only the treatment of Romanian may be chosen, if it
+        # is new.
         romanian = config.romanian if "ro" in languages else old.preprocessing.romanian
         preprocessing = replace(old.preprocessing, romanian=romanian)
     lines = _read_lines(
@@ -220,7 +221,7 @@ def lines_per_language(
         language: _count_lines(scans) for language, scans in files.items() if scans
     }
     shares: dict[str, int] = {}
-    # The smallest language comes first: the others share what it leaves.
+    # The smallest language comes first, so that the others share what it does not use.
     for language in sorted(available, key=lambda name: (available[name], name)):
         equal_share = (max_lines - sum(shares.values())) // (
             len(available) - len(shares)
@@ -249,7 +250,7 @@ def _sample_lines(
         # Lines are numbered over all files of the language.
         chosen = None
         if shares[language] < total:
-            # What is drawn for one language does not depend on how much was drawn for those before it.
+            # The sample of one language does not depend on the samples of the others.
             rng = np.random.default_rng((config.seed, number))
             chosen = np.sort(
                 rng.choice(total, shares[language], replace=False, shuffle=False)

@@ -84,7 +84,7 @@ def _start_worker() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
 
-    # A parent that is killed has no chance to stop its workers, so that they watch it themselves.
+    # A parent that is killed cannot stop its workers, so they monitor it themselves.
     def exit_with_parent() -> None:
         wait([parent.sentinel])
         os._exit(1)

@@ -1,4 +1,4 @@
-"""A mapping whose names are also found in other capitalisation, such as `Sentence` for `sentence`."""
+"""A mapping whose names are also found with other capitalisation, such as `Sentence` for `sentence`."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from masscli.data.storage.columns import RowBlock
 from masscli.data.storage.shards import FORMAT, HEADER, MAGIC
 
 MAX_ROWS = 1 << 24
-"""Largest number of rows of a shard."""
+"""Maximum number of rows in a shard."""
 
 
 @config
@@ -169,7 +169,7 @@ class ColumnWriter:
         self._values_file = open_for_appending(self._path(".bin"))
         self._lengths_file = open_for_appending(self._path(".len"))
         self._documents_file = open_for_appending(self._path(".doc"))
-        # A killed run may have written more than the state knows of; those rows will be written again.
+        # A killed run may have written more than the state records; those rows will be written again.
         for file, size in zip(self._files(), sizes.values(), strict=True):
             file.truncate(size)
 

@@ -1,7 +1,7 @@
 """Columns of rows of different lengths: rows of token ids, of bytes of text, or of numbers.
 
-A `Column` is a sequence of rows over any number of shard files, mapped into memory and never loaded as a
-whole. What the rows mean is left to its users.
+A `Column` is a sequence of rows over any number of memory-mapped shard files, and is never loaded as a
+whole. Its users determine what the rows mean.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from masscli.core.errors import MasscliError
 from masscli.data.storage.shards import Shard
 
 COUNT_BLOCK = 1 << 24
-"""The number of values that `count_pieces` reads at a time."""
+"""Number of values that `count_pieces` reads at a time."""
 COUNT_ROWS = 1 << 12
-"""The number of rows of a selection that `count_pieces` reads at a time."""
+"""Number of rows of a selection that `count_pieces` reads at a time."""
 
 
 class RaggedColumn(Protocol):
@@ -80,14 +80,15 @@ class Column:
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         row = row % len(self)
-        # From here on, rows are counted in all shards, and then in the one that holds the row.
+        # Convert the row to a number over all shards, and then to one within its shard.
         if self.selected is not None:
             row = int(self.selected[row])
         number = bisect_right(self._boundaries, row) - 1
         shard = self.shards[number]
         row -= self._boundaries[number]
         start, stop = shard.span(row)
-        # A damaged file may have ids that a table of embeddings lacks, which would crash far from here.
+        # A damaged file may have ids beyond the table of embeddings, which would cause a crash much
+        # later.
         shard.check_ids(start, stop)
         return shard.values[start:stop]
 
@@ -171,7 +172,7 @@ def concatenate(columns: Sequence[Column]) -> Column:
     Raises ValueError if one of them is a selection of rows.
     """
     if any(column.selected is not None for column in columns):
-        # Shards know nothing of a selection, so its rows would all come back.
+        # The shards do not record a selection, so the result would contain all rows.
         raise ValueError("columns with selected rows cannot be concatenated")
     shards: list[Shard] = []
     for column in columns:
@@ -182,7 +183,7 @@ def concatenate(columns: Sequence[Column]) -> Column:
 def flat_values(column: Column) -> NDArray[np.int64]:
     """Return all values of a column of whole numbers as one array, row after row.
 
-    `column` must not be a selection of rows: the values of all rows of its shards would come back.
+    `column` must not be a selection of rows: the result would contain the values of all rows.
     """
     values = [np.zeros(0, np.int64)]
     for shard in column.shards:

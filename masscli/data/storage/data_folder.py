@@ -68,7 +68,7 @@ class DataFolder:
                 raise MasscliError(
                     f"{path}: has {size} bytes instead of {file.size}", _DAMAGED_HINT
                 )
-        # Token ids mean nothing, or something else, with another vocabulary.
+        # Token ids are meaningful only with the vocabulary that made them.
         card = read_card(folder)
         if card.fingerprint != manifest.vocab_fingerprint:
             raise MasscliError(
@@ -153,8 +153,8 @@ class DataFolder:
         of the sides of pairs if there are none. Raises MissingDataError if there is no text, and MasscliError
         if the folder does not have the language.
         """
-        # In training the user chooses whether sides of pairs count as monolingual text. What is held out is
-        # only there to be measured on, so anything serves.
+        # In training the user chooses whether sides of pairs count as monolingual text. Held-out text
+        # is only used for measurement, so any text will do.
         monolingual = []
         from_pairs = []
         for entry in self._texts(split, language):
@@ -278,7 +278,7 @@ class DataFolder:
         column = self._columns[name]
         if rows is None:
             return column
-        # Several pairs may share the text of a language, of which each keeps other rows.
+        # Several pairs may share the text of a language, but each uses different rows.
         numbers = flat_values(self._columns[rows])
         if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(column)):
             raise MasscliError(

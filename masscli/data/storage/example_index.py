@@ -1,9 +1,10 @@
 """An index of examples that takes long to compute, and is cached in a file in the data folder.
 
-Such an index is a table of integers with a row for each example. Its file is named by a digest of everything
-that the index depends on, so that other data or other options have a file of their own. It lies in the data
-folder or, if that cannot be written, in the user's cache. While nothing reads it, it may be deleted, and is
-then computed again. It holds the rows, then FOOTER, all in little-endian numbers.
+Such an index is a table of integers with a row for each example. Its file is named by a digest of
+everything that the index depends on, so that other data or other options have a file of their own. It
+is stored in the data folder or, if that is not writable, in the user's cache. When nothing is reading
+it, it may be deleted, and is then computed again. It contains the rows and then FOOTER, all as
+little-endian numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from masscli.core.files import open_atomic
 from masscli.data.storage.stamps import cache_folder
 
 FOOTER = struct.Struct("<8sQ")
-"""What follows the rows in a file: MAGIC, and the number of rows."""
+"""The end of a file, after the rows: MAGIC, and the number of rows."""
 MAGIC = b"MASSIDX1"
 
 

@@ -162,7 +162,7 @@ class Translate(Objective):
         if not self.training or batch.seeds is None:
             return batch
         assert batch.target is not None
-        # Noise that is drawn here, and not in the collator, leaves validation untouched.
+        # Noise is drawn here and not in the collator, so that validation has none.
         seeds = batch.seeds.tolist()
         source = self._blank(batch.source, self.options.source_blank, seeds, side=0)
         target = self._blank(batch.target, self.options.target_blank, seeds, side=1)
@@ -184,7 +184,7 @@ class Translate(Objective):
         draws = np.stack(
             [np.random.default_rng([seed, side]).random(width) for seed in seeds]
         )
-        # Start, end and padding stay: blanking them would hide where a sentence ends.
+        # Start, end and padding are kept: masking them would hide where a sentence ends.
         special_ids = torch.tensor(sorted(vocab.special_ids), device=tokens.ids.device)
         is_ordinary = ~torch.isin(tokens.ids, special_ids)
         is_drawn = torch.from_numpy(draws).to(tokens.ids.device) < blank_prob

@@ -1,4 +1,4 @@
-"""The options of supervised translation. Nothing here imports torch, since help screens read it."""
+"""The options of supervised translation. This module does not import torch, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class TranslateOptions(ObjectiveConfig):
     """Share of the tokens that the decoder reads as [M] in training, so that it relies on the source (word
     dropout, Bowman et al. 2016)."""
     tag_sources: bool = False
-    """Begin each source with a reserved symbol, which says that it is synthetic (tagged back-translation,
+    """Start each source with a reserved symbol that marks it as synthetic (tagged back-translation,
     Caswell et al. 2019). For a stream of synthetic pairs that is combined with one of real pairs."""
 
     guided_alignment: Path | None = None
-    """Also teach a head of the decoder's cross-attention the alignments in this file (Garg et al. 2019). It
-    has a line for each training pair of the data folder, such as 0-0 1-2: positions of source and target
-    pieces, as `masscli align` writes them."""
+    """Also train a cross-attention head of the decoder with the alignments in this file (Garg et al.
+    2019). It has a line for each training pair of the data folder, such as 0-0 1-2: positions of source
+    and target pieces, as written by `masscli align`."""
     guided_alignment_weight: float = 0.05
     """Weight of the loss of --guided-alignment; that of translation is 1."""
     guided_alignment_layer: int | None = None
-    """Decoder layer, counted from 1, whose first head --guided-alignment teaches (default: the last but
-    one)."""
+    """Decoder layer, counted from 1, whose first head --guided-alignment trains (default: the second to
+    last)."""
 
     def __post_init__(self) -> None:
         check(

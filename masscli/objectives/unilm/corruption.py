@@ -15,8 +15,8 @@ from masscli.objectives.shared.paired_text import PairedText
 from masscli.objectives.shared.pseudo_masking import PseudoMaskExample
 
 MAX_TRIES_PER_TOKEN = 100
-"""The number of tries for each token of a sequence after which no more blocks are drawn. In a text that is
-almost all special tokens, the share of masked tokens may never be reached."""
+"""Number of attempts for each token of a sequence after which no more blocks are drawn. If a text
+consists almost only of special tokens, the share of masked tokens may never be reached."""
 
 
 def draw_blocks(
@@ -51,7 +51,7 @@ def draw_blocks(
         if not single_tokens and rng.random() < ngram_prob:
             length = int(rng.integers(2, max_ngram + 1))
         block = np.arange(start, start + length)
-        # The block that leaves the sequence or is not free is drawn again.
+        # A block that extends beyond the sequence or is not free is drawn again.
         if block[-1] < len(is_free) and is_free[block].all():
             is_free[block] = False
             num_masked += length
@@ -95,7 +95,7 @@ def build_example(
     token_steps[masked] = block_numbers
     tokens = np.arange(len(pair.ids))
     if list(terms) == ["ae"]:
-        # Nothing may see the masked tokens themselves, so they are left out.
+        # No token may see the masked tokens themselves, so they are left out.
         tokens = np.setdiff1d(tokens, masked)
     positions = [tokens]
     ids = [pair.ids[tokens]]

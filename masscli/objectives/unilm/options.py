@@ -1,7 +1,7 @@
 """The options of UniLM's objectives.
 
-Nothing here imports torch, since help screens read it. Defaults are those of the papers. Where the released
-code differs from its paper, an option can be set to the value of the code.
+This module does not import torch, so that --help is fast. Defaults are those of the papers. Where the
+released code differs from its paper, an option can be set to the value of the code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class UniLMOptions(DocumentOptions):
     name: str = "unilm"
     """The objective."""
     tokens_per_sample: Annotated[int, Flags("--block-size")] = 512
-    """Length of the longest text in tokens, special tokens included; the copies of masked tokens are not
+    """Maximum length of a text in tokens, special tokens included; the copies of masked tokens are not
     counted."""
     short_seq_prob: float = 0.0
     """Share of documents for which a shorter maximum length is drawn at random."""
@@ -39,7 +39,7 @@ class UniLMOptions(DocumentOptions):
     ngram_prob: float = 0.4
     """Share of blocks that have more than one token."""
     max_ngram: int = 6
-    """Number of tokens of the longest block."""
+    """Maximum number of tokens in a block."""
     corruption: Literal["80-10-10", "all-mask"] = "80-10-10"
     """What the encoder sees at a masked position: 80-10-10 as in BERT, where one token in ten stays visible
     (also to the partially autoregressive part), or always [M] (all-mask)."""

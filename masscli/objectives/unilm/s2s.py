@@ -87,7 +87,7 @@ class PseudoMasked(Objective):
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
         """Return the batch unchanged in training, and without corrupted targets in validation."""
-        # Corruption is for training: with it, a perplexity would not be that of generating.
+        # Corruption is only for training: with it, a perplexity would not be that of generation.
         if self.training:
             return batch
         return uncorrupt(batch, "s2s")

@@ -141,7 +141,7 @@ class ConditionalGeneration(EvaluableObjective):
         The likelihood is in nats; the length is in tokens and includes the end symbol.
         """
         memory = model.encode(batch.source)
-        # An encoder that writes alone has the target in its own sequence.
+        # An encoder that generates alone has the target in its own sequence.
         if batch.target is None:
             stack = "encoder"
             states = memory.hidden
@@ -170,11 +170,11 @@ class ConditionalGeneration(EvaluableObjective):
         words is reduced in the same proportion as that of its tokens.
         """
         nats, num_tokens = np.sum(outputs, 0).tolist()
-        # An empty target has no tokens to take a share of.
+        # For an empty target there is no proportion of tokens.
         target_lengths = np.maximum(
             table.ids(self.target_column).lengths(0, len(table)), 1
         )
-        # How many words the tokens that were read are is not known exactly.
+        # The number of words in the remaining tokens is not known exactly.
         shares_read = np.minimum(1.0, self.limits.target / target_lengths).tolist()
         num_words = 0.0
         for row, share_read in enumerate(shares_read):

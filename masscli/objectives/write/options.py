@@ -1,7 +1,7 @@
 """The options of tasks that generate text from labelled examples: summarization and dialogue.
 
-What follows from the data is filled in when a run is set up, so that its recipe has it. Help screens read
-this module, so it does not import torch.
+Values that depend on the data are filled in when a run is set up, so that they are stored in its
+recipe. This module does not import torch, so that --help is fast.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
     label_smoothing: float = 0.1
     """Probability that is spread evenly over the vocabulary."""
     max_source: int = 256
-    """Longest source in tokens, special tokens not counted. Longer ones are truncated, and are counted."""
+    """Maximum length of a source in tokens, without special tokens. Longer ones are truncated and counted."""
     max_target: int = 128
-    """Longest target in tokens, special tokens not counted. Longer ones lose their end, and are counted."""
+    """Maximum length of a target in tokens, without special tokens. Longer ones lose their end, and are
+    counted."""
     target_mask_prob: float = 0.5
     """With --writer encoder: share of the target's tokens that are corrupted in the copy that later tokens
     attend to (XSum: 0.4 to 0.5, CNN/DM: 0.7 to 0.8)."""
@@ -111,7 +112,7 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
         """
         if self.writer != "auto":
             return self
-        # A decoder writes wherever there is one, as in MASS.
+        # A decoder generates if there is one, as in MASS.
         writer: Literal["encoder", "decoder"] = (
             "encoder" if encoder and not decoder else "decoder"
         )
@@ -120,7 +121,7 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
 
 @config
 class SummarizeOptions(ConditionalGenerationOptions):
-    """Write a summary of a text."""
+    """Generate a summary of a text."""
 
     implementation: ClassVar[str] = "masscli.objectives.write.summarize:Summarize"
     formats: ClassVar[tuple[str, ...]] = ("aligned", "tsv", "jsonl")
@@ -131,12 +132,12 @@ class SummarizeOptions(ConditionalGenerationOptions):
     target_column: str = "target"
     """Column of the summary."""
     keep: Literal["start", "end"] = "start"
-    """Which part of a text that is too long is kept."""
+    """Which part to keep of a text that is too long."""
 
 
 @config
 class RespondOptions(ConditionalGenerationOptions):
-    """Write the next turn of a dialogue."""
+    """Generate the next turn of a dialogue."""
 
     implementation: ClassVar[str] = "masscli.objectives.write.respond:Respond"
     formats: ClassVar[tuple[str, ...]] = ("dialogues", "jsonl")
@@ -145,10 +146,9 @@ class RespondOptions(ConditionalGenerationOptions):
     context_column: str = "context"
     """Field of the earlier turns, a list."""
     response_column: str = "response"
-    """Field of the turn to write."""
+    """Field of the turn to generate."""
     turns: int = 3
-    """How many of the latest turns are read; if they have more than --max-source tokens, they lose their
-    start."""
+    """Number of latest turns to read; if they have more than --max-source tokens, they lose their start."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
