@@ -1,1 +1,1 @@
-"""The command line: one command a file.  Nothing here imports torch at module level."""
+"""The command line: one command per file. No module imports torch at module level."""

@@ -1,4 +1,4 @@
-"""The option --allow-code: which code, besides that of masscli and of installed packages, a command may run.
+"""The option --allow-code: which code a command may run besides masscli and installed packages.
 
 A recipe names its objectives. One of the form `module:Class` is imported only if the command line names it
 too: with --objective, --task or --auxiliary, or with this option. It must be known before the command line is
@@ -44,7 +44,7 @@ def allow_named_code(command: str, args: Sequence[str]) -> None:
     Raises MasscliError for a name of another form than MODULE:CLASS, which would allow nothing.
     """
     names = ",".join(peek_options(args, FLAG)).split(",")
-    # Most command lines name nothing, and need not import the registry for it.
+    # Most command lines do not use the option, and need not import the registry.
     if command not in READERS or not any(names):
         return
     from masscli.objectives.registry import OBJECTIVES

@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and how the one that was named is found, shown and run.
+"""The command line: the list of commands, and how a command is found, documented and run.
 
 A command is a module with a docstring and a function `run`. The docstring is its help: the first line is the
 summary, which `COMMANDS` repeats so that `masscli --help` imports no command, and the examples come last. A
@@ -56,7 +56,7 @@ COMMANDS = {
 and a _ at its end if it is a keyword of Python."""
 
 SHARING_COMMANDS = {"pretrain", "finetune", "generate", "predict"}
-"""The commands that share their work among the processes of torchrun; others run in the first process."""
+"""The commands that distribute their work over the processes of torchrun; others run in the first process."""
 
 ABOUT = """\
 Masked sequence-to-sequence pre-training (MASS) and its relatives, from raw text to a scored translation.
@@ -79,14 +79,15 @@ UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 class HelpPage:
     """A mix-in for Typer commands that shows help as plain text, with a list of options for each section.
 
-    Typer's own pages, drawn with rich, take twice as long and squeeze the sentences between four columns.
+    Typer's own pages, rendered with rich, take twice as long and squeeze the sentences between four
+    columns.
     """
 
     epilog: str | None
 
     def format_options(self, context: Any, formatter: Any) -> None:
         """Write the arguments and options under the titles of their sections."""
-        # These two sections come first, whatever the order of the parameters is.
+        # These two sections come first, whatever the order of the parameters.
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for parameter in cast(Any, self).get_params(context):
             record = parameter.get_help_record(context)
@@ -98,7 +99,7 @@ class HelpPage:
                 title = parameter.rich_help_panel
             if isinstance(parameter, TyperArgument):
                 title = "Arguments"
-                # The type follows the name, which says enough.
+                # The type after the name is sufficient.
                 record = (record[0].split()[0], record[1])
             sections.setdefault(title, []).append(record)
         for title, records in sections.items():
@@ -118,7 +119,8 @@ class Command(HelpPage, PlainValues, TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Parse the arguments, and warn of files and folders that a later one of the same option replaces.
 
-        A script may well overrule a number that it has set before, but a file that is not read is lost.
+        A script may intentionally override a number that it has set before, but an ignored file would
+        be lost.
         """
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))
         for parameter, count in Counter(given).items():
@@ -160,7 +162,7 @@ class Commands(HelpPage, PlainValues, TyperGroup):
                 )
             return name, build_command(name, rest), rest
         except MasscliError:
-            # While a shell completes a word, a mistake only means that there is nothing to suggest.
+            # While a shell completes a word, an error only means that there is nothing to suggest.
             if ctx.resilient_parsing:
                 return None, None, rest
             raise
@@ -175,8 +177,8 @@ class Commands(HelpPage, PlainValues, TyperGroup):
 def dispatch(args: Sequence[str]) -> int:
     """Parse and run a command line (without the program's name), and return its exit code.
 
-    Under torchrun, a command that cannot share its work runs in the first process only. Raises MasscliError
-    for a user's mistake.
+    Under torchrun, a command that cannot share its work runs in the first process only. Raises
+    MasscliError for a user error.
     """
     if distributed.world_size > 1 and not SHARING_COMMANDS.intersection(args[:1]):
         if distributed.rank > 0:
@@ -188,7 +190,7 @@ def dispatch(args: Sequence[str]) -> int:
     if "_MASSCLI_COMPLETE" in os.environ:
         app.main(list(args), prog_name="masscli")
     try:
-        # A bare `masscli` shows what there is.
+        # `masscli` without arguments shows the help.
         with app.make_context("masscli", list(args) or ["--help"]) as context:
             app.invoke(context)
     except typer.Exit as stop:
@@ -213,7 +215,7 @@ def _check_encoding(args: Sequence[str]) -> None:
 def build_app() -> Any:
     """Return the Typer group of all commands, with the options of masscli itself, such as --version."""
     about, examples = _split_help(ABOUT)
-    # Without markup mode, square brackets in help texts are not taken for styles.
+    # Without markup mode, square brackets in help texts are not interpreted as styles.
     app = typer.Typer(cls=Commands, rich_markup_mode=None, context_settings=SETTINGS)
 
     @app.callback(help=about, epilog=examples)

@@ -49,7 +49,7 @@ class BenchConfig:
     steps: int = 18
     """Pieces to generate for each sentence in decoding."""
     seconds: float = 5.0
-    """Seconds to measure each figure for, at least."""
+    """Minimum number of seconds to measure each figure."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Precision of all models."""
     device: str = "auto"
@@ -72,7 +72,7 @@ class BenchConfig:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What is measured on a kind of device if the user does not say it."""
+    """Defaults for what is measured on a kind of device."""
 
     arch: tuple[str, ...]
     vocab_size: int
@@ -96,7 +96,7 @@ def run(options: BenchConfig) -> None:
     from masscli.training.bench.peers import has_transformers
     from masscli.training.precision import choose_device, choose_dtype
 
-    # Training does so, too; the peers in this process gain as well.
+    # Training does this, too; the peers in this process also benefit.
     tune_heap()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -138,7 +138,7 @@ def _workloads(options: BenchConfig, defaults: Defaults) -> list[Workload]:
             options.steps,
             options.seconds,
         )
-        # A wrong name must not be found after minutes.
+        # A wrong name must be reported before minutes of measurements.
         workload.config()
         workloads.append(workload)
     return workloads

@@ -46,7 +46,7 @@ MAX_WORDS = 5_000
 VECTOR_DIM = 128
 """Default of --dim."""
 MIN_AGREEMENT = 0.25
-"""If two alignments of the text agree on a smaller share of the common words, a warning is printed."""
+"""If two alignments of the text agree on a smaller share of the frequent words, a warning is printed."""
 
 
 Source = Literal["model", "pairs", "text"]
@@ -133,7 +133,7 @@ def run(
             pairs, remark = _from_pairs(path, options)
         case "text":
             pairs, remark = _from_text(path, options)
-    # An empty file would pass for a result, and pre-training would replace no word.
+    # An empty file would look like a valid result, and pre-training would replace no words.
     if not pairs:
         raise MasscliError(
             f"{path}: no words of {options.langs[0]} and {options.langs[1]} were found to mean the same",
@@ -153,7 +153,7 @@ def _from_model(path: Path, options: DictionaryConfig) -> list[WordPair]:
     checkpoint = Checkpoint.open(path)
     folder = open_verified(options.data or checkpoint.find_data())
     max_words, min_count = options.max_words or MAX_WORDS, options.min_count or 5
-    # The text of the folder tells which pieces are words of which language, and how common they are.
+    # The text of the folder shows which pieces are words of which language, and how frequent they are.
     return from_embeddings.induce(
         checkpoint.weights(), folder, options.pair, max_words, min_count
     )

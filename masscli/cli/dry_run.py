@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 GIB = 2**30
 """Bytes in a GiB."""
 BYTES_OF_NUMBER = 4
-"""Size of a weight, a gradient or a number of the optimizer's state, which are in fp32."""
+"""Bytes of a weight, a gradient or an element of the optimizer state, which are in fp32."""
 MOMENTS = 2
-"""How many numbers Adam and its relatives keep for each trained weight."""
+"""Number of moments that Adam and its variants keep for each trained weight."""
 
 
 def describe_model(trainer: Trainer) -> str:
@@ -121,7 +121,7 @@ def _describe_memory(trainer: Trainer) -> Iterator[str]:
     weights = _size(sum(tensor.numel() for tensor in everything))
     gradients = _size(sum(tensor.numel() for tensor in trained))
     state = _size(sum(_state_numbers(tensor, trainer.recipe) for tensor in trained))
-    # The optimizer makes its state at its first step, which a dry run does not make.
+    # The optimizer creates its state at its first step, which a dry run does not make.
     peak = peak_memory(trainer.device) + state
     free = (
         free_memory()
@@ -142,7 +142,7 @@ def _state_numbers(parameter: Tensor, recipe: Recipe) -> int:
     """Return how many numbers the optimizer and the moving average of the weights store for a parameter."""
     numbers = MOMENTS * parameter.numel()
     if recipe.optim.optimizer == "adafactor":
-        # Second moments of a matrix by rows and columns, and no first moments.
+        # Factored second moments, by rows and columns, and no first moments.
         numbers = sum(parameter.shape) if parameter.dim() > 1 else parameter.numel()
     if recipe.optim.ema_decay:
         numbers += parameter.numel()

@@ -97,7 +97,7 @@ def run(
     model = checkpoint.recipe.model
     is_translator = model.encoder_layers > 0 and model.decoder_layers > 0
     has_direction = to == "ctranslate2" or (to == "huggingface" and is_translator)
-    # A value that is the default was most likely not given.
+    # A value that equals the default was most likely not given.
     unused = {
         "--family": family is not None and (to != "huggingface" or is_translator),
         "--source-lang": source_lang is not None and not has_direction,

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 CHUNK = 16_384
 """Number of pairs that are read, judged and scored together."""
 PROFILE_LINES = 20_000
-"""Largest number of lines that the profile of a language is made from."""
+"""Maximum number of lines from which the profile of a language is made."""
 EXAMPLES = 2
 """Number of dropped pairs that the report shows for each reason."""
 LOW_SCORE = "score too low"
@@ -78,8 +78,8 @@ class FilterConfig:
     filter_lang: bool = True
     """Drop lines that look like the other language of the pair."""
     clean: tuple[str, ...] = ()
-    """LANG=FILE: clean text that shows what a language looks like (default: the files themselves, of which
-    most lines must then be in the right language). Repeatable."""
+    """LANG=FILE: clean sample text of a language (default: the files themselves, most lines of which
+    must then be in the right language). Repeatable."""
     other_lang: tuple[str, ...] = ()
     """LANG=FILE: text of a third language; lines that look like it are dropped, too. Repeatable."""
     forward: Path | None = None
@@ -183,7 +183,7 @@ def _judge_all(
     """
     from masscli.data.prepare.pair_rules import LengthRules, judge
 
-    # The rules cost little and go first: only pairs that they keep are scored by the models.
+    # The rules are cheap and come first: only pairs that they keep are scored by the models.
     lengths = LengthRules(options.min_len, options.max_len, options.max_ratio)
     langs = (options.source_lang, options.target_lang)
     profiles = None
@@ -331,7 +331,7 @@ def _chunks(source: Path, target: Path) -> Iterator[list[tuple[str, str]]]:
     Raises MasscliError if one file has more lines than the other.
     """
     sources, targets = iter_lines(source), iter_lines(target)
-    # The first file may end exactly with a chunk, so the second is asked for more lines at the end.
+    # The first file may end exactly with a chunk, so the second is checked for more lines at the end.
     while first := list(islice(sources, CHUNK)):
         second = list(islice(targets, len(first)))
         if len(second) < len(first):
@@ -355,7 +355,7 @@ def _profiles(options: FilterConfig, files: Mapping[str, Path]) -> dict[str, Pro
     from masscli.data.prepare.language_profiles import make_profile
 
     texts = dict(files)
-    # Clean text of both languages is not required: the other one's file serves as before.
+    # Clean text is not required for both languages: for the other one, its file is used.
     for entry in options.clean:
         language, _, path = entry.partition("=")
         if language not in files:

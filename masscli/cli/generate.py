@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from masscli.generation.translator import Report, Translation, Translator
 
 RUNS = Path("runs")
-"""The folder in which the latest run is looked for; training commands write theirs there."""
+"""The folder that is searched for the latest run; training commands write their runs there."""
 ONE_EACH = "it must have a line for each line of the input"
 
 
@@ -67,7 +67,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Generate outputs for each line of the input, or score given ones; under torchrun share the work."""
+    """Generate outputs for each line of the input, or score given ones; torchrun distributes the work."""
     check_is_file({"--append": command.append})
     check_inputs_stay(
         {
@@ -97,7 +97,7 @@ def run(
             "leave out --sampling and --diverse-beam-groups",
         )
     tune_heap()
-    # A mistake in a tag is noticed before the work, not after it.
+    # An error in a tag is reported before the work, not after it.
     parse_tags(command.tag, "--tag")
     if distributed.world_size == 1:
         _generate(command, search, given, paths, None)
@@ -170,7 +170,7 @@ def _generate(
             _warn(warning)
     search = _resolve_search(model, command, search, given)
     texts, references = _open_input(model, command)
-    # The others wait for the model, and get it only when everything that may be refused has been checked.
+    # The other processes wait for the model, and get it only after all checks.
     if group is not None:
         group.send(model)
     translator = _make_translator(model, command, search, group)
@@ -206,7 +206,7 @@ def _resolve_search(
     search: GenerationConfig,
     given: Mapping[str, Any],
 ) -> GenerationConfig:
-    """Return the search options: those that were imported with the model, overruled by those `given`.
+    """Return the search options: those that were imported with the model, overridden by those `given`.
 
     A model without imported options has `search`, the options of the command line. Raises MasscliError if
     --closest-to-reference has nothing to choose from.
@@ -322,7 +322,7 @@ def _make_translator(
         make_decoder = functools.partial(SharedDecoder, group)
     allowed = None
     if command.closest_to_reference is not None:
-        # All outputs of a line take part in the choice.
+        # The choice is among all outputs of a line.
         search = replace(search, nbest=search.beam)
     if command.min_piece_count:
         allowed = model.frequent_pieces(command.min_piece_count, command.data)
@@ -398,7 +398,7 @@ def _latest_run() -> Path:
     Raises MasscliError if there is none.
     """
     states: list[Path] = []
-    # A run without validation has no best checkpoint, and one that was copied in part may have no last one.
+    # A run without validation has no best checkpoint, and a partially copied one may have no last one.
     for link in ("last", "best"):
         states += RUNS.glob(f"*/checkpoints/{link}/state.json")
     if not states:

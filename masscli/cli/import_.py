@@ -123,8 +123,8 @@ def run(
     if path.is_file():
         from masscli.checkpoint.convert.import_file import import_file
 
-        # Options of the other kind are refused before anything is read, since the user probably took the file
-        # for something else.
+        # Options of the other kind are refused before anything is read, since the user probably mistook
+        # the kind of file.
         _refuse_options(of_folder, path, "a file")
         checkpoint, notes = import_file(_request(path, of_file), of_file.family, output)
     else:

@@ -106,7 +106,7 @@ def _show_checkpoint(path: Path, verify: bool) -> None:
     from masscli.core.config import to_dict, to_toml
 
     checkpoint = Checkpoint.open(path)
-    # Checked first, so that nothing is shown of a damaged checkpoint.
+    # Checked first, so that nothing is shown for a damaged checkpoint.
     verified = checkpoint.verify() if verify else None
     weights = sum(tensor.numel() for tensor in checkpoint.weights().values())
     heads = sum(tensor.numel() for tensor in checkpoint.objective_state().values())
@@ -125,7 +125,7 @@ def _show_checkpoint(path: Path, verify: bool) -> None:
     for name, value in checkpoint.metrics.items():
         print(f"# {name} {value:.4f}")
     recipe = to_dict(checkpoint.recipe)
-    # Imported weights were not trained here: the rest of their recipe says nothing.
+    # Imported weights were not trained by masscli, so the rest of their recipe is meaningless.
     if not state.step:
         recipe = {"model": recipe["model"]}
     # The lines above are comments in TOML, so that the output is a file for --config.
@@ -155,7 +155,7 @@ def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
             f"{data.folder}: was made with another vocabulary than {path}",
             "name the right folder with --data",
         )
-    # Retrieval needs lines of which one knows that they are translations of each other.
+    # Retrieval needs lines that are known to be translations of each other.
     pairs = [
         (pair.source, pair.target)
         for pair in data.manifest.aligned

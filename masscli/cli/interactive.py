@@ -77,7 +77,7 @@ def run(
         split=command.split_sentences,
         keep_placeholders=command.keep_placeholders,
     )
-    # The weights are read now, so that the first line is answered as fast as the others.
+    # The weights are loaded now, so that the first line is answered as fast as the others.
     translator.translate([""])
     if is_terminal():
         task = model.task

@@ -44,7 +44,7 @@ class MineConfig:
     output: Annotated[Path, Flags("-o")] = STANDARD_STREAM
     """Where the pairs go; - is standard output."""
     min_margin: float = 1.06
-    """Smallest margin of a pair; 1 means no more similar than the neighbours."""
+    """Minimum margin of a pair; 1 means no more similar than the neighbours."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"

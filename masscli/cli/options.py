@@ -1,13 +1,13 @@
-"""Turn configuration dataclasses into Typer options, and what was typed back into dataclasses.
+"""Turn configuration dataclasses into Typer options, and parsed options back into dataclasses.
 
 `bind` gives a command's function the parameters that Typer expects: one that is annotated with a
 configuration dataclass becomes an option for each field (`--field-name`, and the other names in its `Flags`),
 except fields that are dictionaries, and the function receives the dataclass. `Annotated[T, Group]` takes its
 options from a subclass of `OptionGroup`.
 
-An option that was not given is absent from the data, so that it never hides a value from a file. Values are
-parsed by masscli.core.config alone, since the errors of Typer differ from one of its versions to the next;
-they are shown with the flags that were typed.
+An option that was not given is absent from the data, so that it never hides a value from a file. Values
+are parsed only by masscli.core.config, since Typer's errors differ between its versions; errors name
+the flags as they were typed.
 """
 
 from __future__ import annotations
@@ -89,12 +89,12 @@ class SectionOptions(OptionGroup):
         try:
             section: Any = from_dict(self.section, self.given(values))
         except ConfigError as error:
-            # Options come from flags alone, so that what is missing is a flag, too. A problem of several
-            # options has no key, and names them itself.
+            # Options come only from flags, so a missing value is a missing flag, too. A problem with
+            # several options has no key, and names them itself.
             raise error.with_keys(
                 lambda key: names.get(key, flag(key)) if key else ""
             ) from None
-        # Defaults that have no effect concern nobody; only an option that was given is worth a warning.
+        # Only options that were given are worth a warning; unused defaults are not.
         unused = {
             key: rule for key, rule in find_unused(section).items() if key in names
         }
@@ -185,7 +185,7 @@ def check_changed_options(section: Any, *rules: UnusedOption) -> None:
     """
     unused = {}
     for key, rule in find_unused(section, rules).items():
-        # What a command gets is a section, which does not tell a default from the same value that was given.
+        # A section does not distinguish a default from the same value given by the user.
         if is_changed(section, key):
             unused[flag(key)] = rule
     warn_unused(refuse_misleading(unused), {})
@@ -229,7 +229,7 @@ def parameter(name: str, annotation: Any, default: object = None) -> inspect.Par
 def join_repeated(value: Any) -> Any:
     """Return the value of an option; those of a repeated one are joined by commas, or None if not given.
 
-    An empty value that was given is kept: it is a list without items, which overrules that of a file.
+    An empty value that was given is kept: it is an empty list, which overrides that of a file.
     """
     if isinstance(value, (list, tuple)):
         if not value:
@@ -286,19 +286,19 @@ def _option_parameter(option: OptionInfo, title: str) -> inspect.Parameter:
     name = option.key.rpartition(".")[2]
     choices = _choices(option.kind)
     flags = [flag(name), *option.flags]
-    # Values stay strings: `from_dict` parses them and reports all mistakes at once.
+    # Values stay strings: `from_dict` parses them and reports all errors at once.
     kind: Any = str
     metavar: str | None = type_name(option.kind).upper()
     if choices:
         metavar = "CHOICE"
     if _without_none(option.kind) is bool:
-        # The second flag lets the command line overrule a file, as in --no-compile.
+        # The second flag lets the command line override a file, as in --no-compile.
         kind, metavar = bool, None
         flags[0] = f"{flag(name)}/{flag(f'no-{name}')}"
     elif typing.get_origin(option.kind) is tuple:
         # Such an option may be repeated, or have items with commas between them.
         kind = list[str]
-    # The default is shown by us, because Typer only sees None, which means "not given".
+    # masscli shows the default, because Typer only sees None, which means "not given".
     info = typer.Option(
         *flags,
         help=f"{option.help} {_format_facts(choices, option.default)}".rstrip(),

@@ -1,4 +1,4 @@
-"""Where results are written: standard output, or a file that is complete or not there."""
+"""Where results are written: standard output, or a file that appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def check_inputs_stay(
 ) -> None:
     """Raise MasscliError if an option, given by flag with its file to write, names one of the `inputs`.
 
-    A complete output takes the place of a file of its name, and the input would be lost; a log would be
-    added to it.
+    A complete output replaces an existing file with its name, so the input would be lost; a log would
+    be appended to it.
     """
     places = {path.resolve() for path in inputs if path is not None and path.is_file()}
     for flag, path in outputs.items():
@@ -55,7 +55,7 @@ def check_inputs_stay(
 
 
 def check_is_file(paths: Mapping[str, Path | None]) -> None:
-    """Raise MasscliError if an option, given by flag with its file to write, names no place for a file.
+    """Raise MasscliError if an option, given by flag with its file to write, does not name a valid file.
 
     It is for files that are written when results have been printed: standard output (`-`), a folder, a pipe,
     a device and a file in a folder that does not exist are refused before the work begins.
@@ -92,7 +92,7 @@ def writer(path: Path, flag: str = "--output") -> Iterator[Callable[[str], objec
         return
     is_device = path.exists() and not path.is_file()
     with naming_full_file(path), ExitStack() as stack:
-        # Only a failure to open the file is the user's mistake.
+        # Only a failure to open the file is a user error.
         try:
             # The stack closes it.
             opened = open(path, "wb") if is_device else open_atomic(path)  # noqa: SIM115

@@ -1,7 +1,7 @@
 """Take values from the command line as they were typed, without Typer's conversion.
 
-Newer versions of Typer convert every value with pydantic, also that of an option that was not given. To
-import pydantic takes 0.1 s, a large part of the duration of a short command. Commands declare their
+Newer versions of Typer convert every value with pydantic, even for options that were not given.
+Importing pydantic takes 0.1 s, a large part of the duration of a short command. Commands declare their
 parameters as strings and flags anyway, and parse them with masscli.core.config.
 """
 

@@ -47,7 +47,7 @@ def run(
     command: PredictConfig,
     path: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a checkpoint.")],
 ) -> None:
-    """Predict each example of the input, and write the predictions; under torchrun share the work."""
+    """Predict each example of the input, and write the predictions; torchrun distributes the work."""
     from masscli.api.model import load
     from masscli.api.task_model import unknown_warnings
 

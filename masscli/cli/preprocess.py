@@ -45,9 +45,9 @@ MANY_UNKNOWN = 0.001
 MANY_HELD_OUT = 0.01
 """Share of training lines that are also in valid or test, above which a warning is printed."""
 MAX_COLUMN_NAME_WORDS = 5
-"""Largest number of words that a column name may have; a longer one is probably a sentence."""
+"""Maximum number of words in a column name; a longer one is probably a sentence."""
 LABEL_ROWS = 1000
-"""How many values of a field are examined to tell text from labels."""
+"""Number of values of a field that are examined to distinguish text from labels."""
 LOG_WIDTH = 140
 """Width in columns of tables that are not printed on a terminal."""
 
@@ -100,7 +100,7 @@ class _ConsoleProgress:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            # In a log file the redrawn bar would be thousands of lines.
+            # In a log file, a redrawn bar would be thousands of lines.
             disable=not console.is_terminal,
         )
         self._task = (

@@ -139,7 +139,7 @@ def _check_arguments(action: str, recipes: Sequence[str]) -> None:
 def _show(recipe: str) -> None:
     """Print the description and scripts of an installed recipe, or the settings of a TOML file or a run."""
     path = Path(recipe)
-    # A file or folder of the user goes before an installed recipe of its name.
+    # A user's file or folder has priority over an installed recipe with the same name.
     if recipe in list_recipes() and not path.exists():
         folder = find_recipe(recipe)
         print((folder / "README.md").read_text(encoding="utf-8").rstrip())

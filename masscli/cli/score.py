@@ -208,7 +208,7 @@ def _read_texts(
     """
     paths = []
     for given in ref:
-        # A name with a comma may also be the name of a file.
+        # A name with a comma may be that of a single file.
         if given.exists():
             paths.append(given)
         else:
@@ -216,7 +216,7 @@ def _read_texts(
     references = read_references(paths, options)
     hypotheses = read_hypotheses(hyp, options, references)
     check_lengths(hypotheses, references)
-    # What is refused is refused before warnings are printed.
+    # Errors are raised before warnings are printed.
     compared_hypotheses, compared_references = as_choices(hypotheses, references)
     _warn(check_inputs(hypotheses, references))
     if "multi-bleu" in options.metric and not has_moses_rules(options.lang):

@@ -4,7 +4,7 @@ Targets and inputs of the decoder stay the same, so a difference of 0 means that
 what it would predict without its source. Values are in nats per target. The metrics, as minuend -
 subtrahend:
 
-        source_use          another example's source (of the same language, about as long) - the right source
+    source_use          another example's source (of the same language, about as long) - the right source
     source_use_far      the same, but the other source has the right source's two visible tokens on each side
                         of every target: what the decoder gains from these alone is not counted
     source_use_masked   the right source with every token replaced by [M] - the right source

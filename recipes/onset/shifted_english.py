@@ -7,9 +7,9 @@ the word `a0017` and language `bb` as `b0017`, so that a sentence and its transl
 words in the same places (the "fake English" of Dufter and Schuetze 2020). The script reads
 novels/en.txt.gz and multi30k/train.en from CORPORA and writes
 
-        mono.aa, mono.bb      two halves of the text without a sentence in common
-    valid.*, pairs.*, test.*      1,000 sentences each in both languages, which are in neither half
-        vocab.txt             the words of both languages, in the format of BERT's vocab.txt
+    mono.aa, mono.bb            two halves of the text without a sentence in common
+    valid.*, pairs.*, test.*    1,000 sentences each in both languages, which are in neither half
+    vocab.txt                   the words of both languages, in the format of BERT's vocab.txt
 """
 
 import gzip

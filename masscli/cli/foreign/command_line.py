@@ -1,4 +1,4 @@
-"""Take a command line of another toolkit apart: its program, its flags and its other arguments."""
+"""Parse a command line of another toolkit into its program, flags and other arguments."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def parse_foreign(text: str) -> ForeignCommand:
     start = _find_script(words)
     script = PurePath(words[start])
     name = SCRIPTS[script.name]
-    # fairseq's own script has the name of XLM's.
+    # fairseq's script has the same name as XLM's.
     if script.name == "train.py" and "fairseq" in str(script):
         name = "fairseq-train"
     program = programs()[name]

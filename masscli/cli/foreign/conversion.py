@@ -39,7 +39,7 @@ class Conversion:
     arguments: list[str] = field(default_factory=list)
     """The positional arguments of masscli, such as a data folder or runs."""
     remarks: list[str] = field(default_factory=list)
-    """Messages for the user about flags without a counterpart, and about what else has to be done."""
+    """Messages for the user about flags without an equivalent, and about further steps."""
     always: list[str] = field(default_factory=list)
     """Flags of the other toolkit that masscli does not need, since it always does what they ask for."""
     processes: str | None = None
@@ -76,7 +76,7 @@ class Conversion:
 
 
 def convert(given: ForeignCommand) -> Conversion:
-    """Convert a command line of another toolkit to masscli; remarks list what has no counterpart."""
+    """Convert a command line of another toolkit to masscli; remarks list flags without an equivalent."""
     command, _, task = given.program.command.partition(" ")
     conversion = Conversion(command, processes=given.processes)
     conversion.add(f"{task} {given.program.defaults}".split())
@@ -138,7 +138,7 @@ def _add_template(conversion: Conversion, given: GivenFlag) -> None:
     if words[0].startswith("--"):
         conversion.add(words)
     elif given.flag.form == "checkpoints":
-        # The models of an ensemble are arguments of their own.
+        # The models of an ensemble are separate arguments.
         conversion.arguments += written.split(":")
     else:
         conversion.arguments += words
@@ -150,7 +150,7 @@ def _remark_on_import(conversion: Conversion, paths: Iterable[str]) -> None:
     """Add a remark for each checkpoint of another toolkit, from `paths`, that has to be imported first."""
     for path in paths:
         converted = checkpoint(path)
-        # A run of fairseq's names is a run of masscli's; other files have to be imported.
+        # A path with fairseq's file names becomes a masscli run; other files have to be imported.
         if not path.endswith(("checkpoint_best.pt", "checkpoint_last.pt")):
             conversion.remarks.append(
                 f"{path}: has to be a run of masscli; masscli import makes one of foreign weights, "
@@ -172,7 +172,7 @@ def _finish_fairseq_train(conversion: Conversion, given: ForeignCommand) -> None
     if conversion.options.get("--norm") != "pre":
         conversion.options.pop("--final-norm", None)
     for flag in given.flags:
-        # Its default is the last checkpoint of the run itself, which continues here in any case.
+        # Its default is the last checkpoint of the run itself, from which masscli always continues.
         if flag.name == "--restore-file" and flag.values == ("checkpoint_last.pt",):
             conversion.options.pop("--init-from", None)
 
@@ -247,7 +247,7 @@ def _finish_xlm(conversion: Conversion, given: ForeignCommand) -> None:
     if dim is not None:
         conversion.options["--ffn-dim"] = str(4 * dim)
     if values.get("tokens_per_batch", "-1") != "-1" and "batch_size" in values:
-        # It is then the size of the batches of back-translation alone.
+        # Then it is only the batch size of back-translation.
         conversion.options.pop("--batch-size", None)
         conversion.remarks.append(
             "--batch_size: has no counterpart beside --tokens_per_batch (--max-tokens)"
@@ -260,7 +260,7 @@ def _finish_xlm(conversion: Conversion, given: ForeignCommand) -> None:
         "--lang-temperature" not in conversion.options
         and conversion.objective != "denoise"
     ):
-        # XLM makes as many steps in each language, whatever their sizes.
+        # XLM makes the same number of steps in each language, whatever their sizes.
         conversion.options["--lang-temperature"] = "1000"
     if "reload_model" in values:
         _remark_on_import(
@@ -292,7 +292,7 @@ def _choose_xlm_objectives(conversion: Conversion, values: dict[str, str]) -> No
     kind = "--task" if main in ("backtranslate", "translate") else "--objective"
     conversion.options = {kind: main, **conversion.options}
     if main in ("backtranslate", "translate", "tlm"):
-        # The step en-fr-en translates into fr, to learn the way from there back to en.
+        # The step en-fr-en translates into fr, to learn to translate back to en.
         pairs = ["-".join(item.split("-")[-2:]) for item in objectives[main]]
         conversion.options["--pairs"] = ",".join(pairs)
     else:
@@ -337,7 +337,7 @@ def _remark_on_pairs(
 def _finish_run_translation(conversion: Conversion, given: ForeignCommand) -> None:
     """Set --max-tokens so high that only --batch-size limits a batch, as in run_translation.py.
 
-    Also drop --max-epoch if --max-update overrules it, and add a remark about the data folder.
+    Also drop --max-epoch if --max-update overrides it, and add a remark about the data folder.
     """
     longest = max(
         parse_digits(conversion.options.get("--max-source-positions") or "") or 1024,

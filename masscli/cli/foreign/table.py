@@ -18,7 +18,7 @@ PROGRAMS_OF = {
 """For each masscli command, the programs whose flags users may try on it, in the order of the search."""
 
 IDLE = "it has no effect on what this program writes"
-"""Why flags of a program are not needed that it only takes since it reads all flags of another."""
+"""Reason why flags are not needed that a program accepts only because it accepts all flags of another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ForeignFlag:
     always: str | None = None
     """Why masscli does not need the flag; None if it is needed."""
     missing: str | None = None
-    """What to do instead of the flag, if masscli has no counterpart; else None."""
+    """What to do instead of the flag, if masscli has no equivalent; otherwise None."""
 
     def describe(self, value: str = "") -> str:
         """Return a sentence part on what replaces the flag in masscli, such as `is --lr 0.1 here`.
@@ -81,8 +81,8 @@ class ForeignProgram:
     aliases: Mapping[str, str]
     """Other names of flags, such as short ones, with the full names."""
     idle: str = ""
-    """Name of another program whose flags this one takes, too, and which have no effect on what it writes;
-    empty for none."""
+    """Name of another program whose flags this one also accepts, although they have no effect on its
+    output; empty for none."""
 
     def find(self, name: str) -> ForeignFlag | None:
         """Return the flag with this name or alias, or None; - and _ in names are the same.
@@ -92,14 +92,13 @@ class ForeignProgram:
         """
         name = self.aliases.get(name, name)
         wanted = _normalize(name)
-        # The whole name goes before the beginning of another one, as --lr is both a flag and the beginning of
-        # some.
+        # An exact name has priority over a prefix, since --lr is both a flag and a prefix of others.
         beginnings = []
         for flag in self.flags.values():
             known = _normalize(flag.name)
             if known == wanted:
                 return flag
-            # A short flag such as -x that is not known must not pass for the beginning of a long one.
+            # An unknown short flag such as -x must not be interpreted as the prefix of a long one.
             if known.startswith(wanted) and len(wanted) > len("--x"):
                 beginnings.append(flag)
         if len(beginnings) == 1:
@@ -154,7 +153,7 @@ def explain_flag(name: str, value: str, command: str) -> str | None:
     for program in PROGRAMS_OF.get(command, ()):
         for flag in programs()[program].flags.values():
             if _normalize(flag.name) == _normalize(name):
-                # What replaces it may be an option of `generate` alone.
+                # Its replacement may be an option that only `generate` has.
                 if flag.template is not None and flag.template.startswith(name):
                     return (
                         f"{name} is an option of masscli {programs()[program].command}"

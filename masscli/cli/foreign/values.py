@@ -1,4 +1,4 @@
-"""How values of other toolkits are written here: the forms that flags.toml names."""
+"""Conversion of values from other toolkits to masscli's form: the forms that flags.toml names."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def xlm_optimizer(value: str) -> list[str]:
         option, equals, number = assignment.partition("=")
         if equals:
             given[option] = number
-    # One flag here has both betas.
+    # A single masscli flag has both betas.
     betas = f"{given.get('beta1', '0.9')},{given.get('beta2', '0.999')}"
     words = [*XLM_OPTIMIZERS[name].split(), "--adam-betas", betas]
     for option, flag in XLM_OPTIMIZER_OPTIONS.items():

@@ -3,7 +3,7 @@
     scan      read every input once: checksum, UTF-8, number of lines; encoding starts if all are valid
     survey    find repeats and held-out lines, make profiles of the languages -> survey.npz
     sample    choose lines for the vocabulary and train it -> vocab.model, tokenizer.json
-        encode    encode chunks, in order, with any number of workers -> *.bin, and periodically resume.json
+    encode    encode chunks, in order, with any number of workers -> *.bin, and periodically resume.json
     publish   write manifest.json, then move all files into place, the manifest last
 
 Everything is written to the folder `.partial` inside the data folder until it is published.

@@ -2,9 +2,9 @@
 
 The metrics compare pieces and their counts in the training text, never references:
 
-        copied     share of the output's pieces that also occur in the input (as multisets)
+    copied     share of the output's pieces that also occur in the input (as multisets)
     length     pieces of the output for each piece of the input
-        language   share of outputs that are most likely under the piece frequencies of the right language
+    language   share of outputs that are most likely under the piece frequencies of the right language
     repeated   share of an output's bigrams that occur earlier in it
     distinct   share of a batch's outputs that differ from all others
     cut        share of outputs that were ended by the length limit
