@@ -258,7 +258,7 @@ class Model:
         unanswerable. A batch has at most `batch_tokens` pieces, or those of the longest example if it has
         more.
         """
-        from masscli.api.task_model import unknown_warnings
+        from masscli.api.task_model import text_warnings
 
         if isinstance(examples, str):
             raise TypeError("examples is one text; give a list of texts")
@@ -267,7 +267,7 @@ class Model:
             return []
         table = model.table_of(examples)
         outputs, notes = model.outputs(table, batch_tokens)
-        for note in (*notes, *unknown_warnings(table, model.count_unknown(table))):
+        for note in (*notes, *text_warnings(table, model.count_unknown(table))):
             warnings.warn(note, stacklevel=2)
         return model.answers(table, outputs)
 

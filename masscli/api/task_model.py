@@ -143,17 +143,20 @@ class TaskModel:
         return answers
 
 
-def unknown_warnings(table: Table, unknown: UnknownPieces) -> list[str]:
-    """Return a warning that names the examples of which no piece is known, or an empty list if none is such.
+def text_warnings(table: Table, unknown: UnknownPieces) -> list[str]:
+    """Return warnings that name the examples without any text, and those of which no piece is known.
 
     `unknown` is the result of `TaskModel.count_unknown` for the table.
     """
-    if not unknown.lines:
-        return []
-    places = list_some(
-        [table.location(number - 1) for number in unknown.lines], MAX_LISTED
-    )
-    return [f"no piece of the text is known in {places}"]
+    warnings = []
+    for numbers, problem in (
+        (unknown.empty, "there is no text"),
+        (unknown.lines, "no piece of the text is known"),
+    ):
+        places = [table.location(number - 1) for number in numbers]
+        if places:
+            warnings.append(f"{problem} in {list_some(places, MAX_LISTED)}")
+    return warnings
 
 
 def objective_of(stream: StreamConfig, checkpoint: Checkpoint) -> Objective:

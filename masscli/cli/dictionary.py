@@ -121,9 +121,11 @@ def run(
     check_output(options.output)
     source = _choose_source(path, source, options.pair)
     _check_unused_options(path, source, options)
-    if options.vectors is not None and not options.vectors.parent.is_dir():
+    if options.vectors is not None and not (
+        options.vectors.name and options.vectors.parent.is_dir()
+    ):
         raise MasscliError(
-            f"--vectors {options.vectors}: its folder does not exist",
+            f"--vectors {options.vectors}: its folder does not exist, or it has no name",
             "name a prefix of files",
         )
     match source:

@@ -19,6 +19,7 @@ Examples:
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,9 +30,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from masscli.cli.output import check_inputs_stay, writer
+from masscli.cli.output import (
+    check_distinct,
+    check_inputs_stay,
+    check_output,
+    writer,
+)
 from masscli.core.config import (
     Flags,
+    Rule,
     UnusedOption,
     check,
     config,
@@ -99,6 +106,11 @@ class FilterConfig:
 
     def __post_init__(self) -> None:
         scored = self.forward is not None
+        # They become parts of file names.
+        for key in ("source_lang", "target_lang"):
+            name = getattr(self, key)
+            is_name = re.fullmatch(r"\w+", name) is not None
+            check((is_name, key, f"{name!r} cannot be the name of a language"))
         check(
             *positive(self, "max_len", "batch_tokens"),
             *not_negative(self, "min_len", "min_score"),
@@ -107,6 +119,8 @@ class FilterConfig:
                 "target_lang",
                 "is the source language, too",
             ),
+            *_languages_of_files("clean", self.clean),
+            *_languages_of_files("other_lang", self.other_lang),
             (
                 self.max_ratio >= 1,
                 "max_ratio",
@@ -128,12 +142,6 @@ class FilterConfig:
                 "keep_best",
                 "pairs have scores only with --forward",
             ),
-            (all("=" in entry for entry in self.clean), "clean", "expected LANG=FILE"),
-            (
-                all("=" in entry for entry in self.other_lang),
-                "other_lang",
-                "expected LANG=FILE",
-            ),
             (self.filter_lang or not self.clean, "clean", "goes with --filter-lang"),
             (
                 self.filter_lang or not self.other_lang,
@@ -154,6 +162,20 @@ class FilterConfig:
         )
 
 
+def _languages_of_files(key: str, entries: Sequence[str]) -> list[Rule]:
+    """Return the rules that each entry of an option is LANG=FILE, and that no language has two files."""
+    parts = [entry.partition("=") for entry in entries]
+    languages = [language for language, _, _ in parts]
+    return [
+        (
+            all(language and path for language, _, path in parts),
+            key,
+            "expected LANG=FILE",
+        ),
+        (len(set(languages)) == len(languages), key, "names a language twice"),
+    ]
+
+
 def run(
     options: FilterConfig,
     source: Annotated[
@@ -164,13 +186,26 @@ def run(
     ],
 ) -> None:
     """Judge every pair of lines, write the kept ones, and report what was dropped and why."""
-    inputs = (source, target)
-    check_inputs_stay({"--scores": options.scores}, inputs)
-    for path in _kept_files(options):
-        check_inputs_stay({"--output": path}, inputs)
+    _check_places(options, source, target)
     verdicts, scores = _judge_all(options, source, target)
     _drop_low_scores(options, verdicts, scores)
     _write(options, source, target, verdicts, scores)
+
+
+def _check_places(options: FilterConfig, source: Path, target: Path) -> None:
+    """Raise MasscliError for an input that can be read only once, and for a result that has no place."""
+    for path in (source, target):
+        if str(path) == "-" or (path.exists() and not path.is_file()):
+            raise MasscliError(
+                f"{path}: is no file, but text is read more than once",
+                "write it to a file first",
+            )
+    files = _kept_files(options)
+    for path in files:
+        check_output(path)
+        check_inputs_stay({"--output": path}, (source, target))
+        check_distinct({"--output": path, "--scores": options.scores})
+    check_inputs_stay({"--scores": options.scores}, (source, target))
 
 
 def _judge_all(
@@ -297,6 +332,11 @@ def _write(
 def _kept_files(options: FilterConfig) -> list[Path]:
     """Return the files for the kept lines of source and target language."""
     name = options.output.name
+    if not name:
+        raise MasscliError(
+            f"--output {options.output}: is no prefix of files",
+            "the files of clean/train are clean/train.LANG",
+        )
     # `with_suffix` would replace the part of the name after a dot.
     return [
         options.output.with_name(f"{name}.{language}")

@@ -33,18 +33,17 @@ def run(
     ] = False,
 ) -> None:
     """Join the parts of a data folder, and print counts of kept and dropped lines."""
-    import sys
+    from rich.console import Console
 
+    from masscli.cli.kept_lines import line_warnings, table_of_lines
+    from masscli.cli.preprocess import LOG_WIDTH
     from masscli.data.prepare.merge import merge_parts
 
     manifest = merge_parts(parts, destdir, overwrite)
-    for stats in manifest.filter_stats:
-        dropped = (
-            ", ".join(f"{count:,} {reason}" for reason, count in stats.dropped.items())
-            or "none"
-        )
-        print(
-            f"{stats.group}: {stats.lines:,} lines, {stats.kept:,} kept, dropped: {dropped}",
-            file=sys.stderr,
-        )
-    print(f"{destdir}: {len(parts)} parts", file=sys.stderr)
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
+    console.print(table_of_lines(manifest.filter_stats))
+    for warning in line_warnings(manifest.filter_stats):
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+    console.print(f"{destdir}: {len(parts)} parts", markup=False, soft_wrap=True)

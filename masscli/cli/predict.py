@@ -49,7 +49,7 @@ def run(
 ) -> None:
     """Predict each example of the input, and write the predictions; torchrun distributes the work."""
     from masscli.api.model import load
-    from masscli.api.task_model import unknown_warnings
+    from masscli.api.task_model import text_warnings
 
     started = time.perf_counter()
     check_inputs_stay(
@@ -83,7 +83,7 @@ def run(
         if write_probabilities is not None:
             write_probabilities(_no_answer_probabilities(predictions))
     unknown = model.count_unknown(table)
-    for warning in (*warnings, *unknown_warnings(table, unknown)):
+    for warning in (*warnings, *text_warnings(table, unknown)):
         print(f"warning: {warning}", file=sys.stderr)
     seconds = time.perf_counter() - started
     print(

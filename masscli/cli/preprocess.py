@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from masscli.cli.kept_lines import MANY_UNKNOWN, line_warnings, table_of_lines
 from masscli.core.config import UnusedOption
 from masscli.core.errors import NO_ROOM, cannot_be_written
 from masscli.data.prepare.config import PreprocessConfig
@@ -33,17 +34,8 @@ if TYPE_CHECKING:
 
     from masscli.data.prepare.pipeline import Outcome
     from masscli.data.storage.data_folder import DataFolder
-    from masscli.data.storage.manifest import (
-        FilterStats,
-        Manifest,
-        SideStats,
-        TableEntry,
-    )
+    from masscli.data.storage.manifest import Manifest, TableEntry
 
-MANY_UNKNOWN = 0.001
-"""Share of unknown pieces in a text above which a warning is printed."""
-MANY_HELD_OUT = 0.01
-"""Share of training lines that are also in valid or test, above which a warning is printed."""
 MAX_COLUMN_NAME_WORDS = 5
 """Maximum number of words in a column name; a longer one is probably a sentence."""
 LABEL_ROWS = 1000
@@ -154,58 +146,17 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
     """Print how many lines were kept and dropped, and warn about suspicious text."""
     manifest = outcome.manifest
     if manifest.filter_stats:
-        console.print(_filter_table(manifest))
+        console.print(table_of_lines(manifest.filter_stats))
     if manifest.tables:
         _report_tables(console, config.destdir)
     _warn_of_unused_filters(config, manifest)
-    for stats in manifest.filter_stats:
-        _warn_of_lines(console, stats)
+    for warning in line_warnings(manifest.filter_stats):
+        _warn(console, warning)
     megabytes = outcome.size / 1e6
     speed = megabytes / outcome.seconds
     _say(
         console,
         f"{config.destdir}: {megabytes:,.1f} MB in {outcome.seconds:.1f} s ({speed:.1f} MB/s)",
-    )
-
-
-def _filter_table(manifest: Manifest) -> Table:
-    """Return a table of kept and dropped lines, with a row for each group of files."""
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("group", no_wrap=True)
-    for name in ("lines", "kept", "breaks"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("dropped")
-    table.add_column("side")
-    for name in ("pieces", "a line", "unknown"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for stats in manifest.filter_stats:
-        reasons = [f"{count:,} {reason}" for reason, count in stats.dropped.items()]
-        reasons += [
-            f"({count:,} {reason}, kept)"
-            for reason, count in stats.kept_but_suspicious.items()
-        ]
-        counts = (f"{stats.lines:,}", f"{stats.kept:,}", f"{stats.document_breaks:,}")
-        cells = [stats.group, *counts, ", ".join(reasons) or "none"]
-        # The sides of a pair are lines of one cell.
-        figures = [_side_figures(side, stats.kept) for side in stats.sides]
-        for column in zip(*figures, strict=True):
-            cells.append("\n".join(column))
-        table.add_row(*cells)
-    return table
-
-
-def _side_figures(side: SideStats, lines: int) -> tuple[str, str, str, str]:
-    """Return the table cells of one language: its code, pieces, pieces per line, and share of unknown pieces.
-
-    `lines` is the number of kept lines.
-    """
-    return (
-        side.language,
-        f"{side.pieces:,}",
-        f"{side.pieces / max(1, lines):.1f}",
-        f"{side.unknown / max(1, side.pieces):.3%}",
     )
 
 
@@ -241,28 +192,6 @@ def _warn_of_unused_filters(config: PreprocessConfig, manifest: Manifest) -> Non
     )
 
 
-def _warn_of_lines(console: Console, stats: FilterStats) -> None:
-    """Print warnings if many lines of a group are also in valid or test, or if many pieces are unknown.
-
-    MANY_HELD_OUT and MANY_UNKNOWN say from which share on they are many.
-    """
-    held_out = stats.kept_but_suspicious.get("in valid or test", 0)
-    if held_out > MANY_HELD_OUT * stats.lines:
-        share = f"{held_out / stats.lines:.1%}"
-        _warn(
-            console,
-            f"{share} of the lines of {stats.group} are also in valid or test, and kept;"
-            " --drop-held-out drops them",
-        )
-    for side in stats.sides:
-        if side.unknown > MANY_UNKNOWN * side.pieces:
-            share = f"{side.unknown / side.pieces:.2%}"
-            _warn(
-                console,
-                f"{share} of the pieces of {side.path} are unknown; does the vocabulary suit it?",
-            )
-
-
 def _report_tables(console: Console, folder: Path) -> None:
     """Print a table of the labelled examples in a data folder, and warnings about what is suspicious there.
 
@@ -276,6 +205,8 @@ def _report_tables(console: Console, folder: Path) -> None:
     data = DataFolder.open(folder)
     unknown_shares: dict[str, float] = {}
     console.print(_example_table(data, unknown_shares))
+    for warning in _empty_text_warnings(data):
+        _warn(console, warning)
     for name, share in unknown_shares.items():
         if share > MANY_UNKNOWN:
             _warn(
@@ -366,6 +297,24 @@ def _example_table(data: DataFolder, unknown_shares: dict[str, float]) -> Table:
                 f"{share:.3%}",
             )
     return result
+
+
+def _empty_text_warnings(data: DataFolder) -> Iterator[str]:
+    """Yield a warning for each field of running text in which some texts are empty."""
+    from masscli.data.prepare.table_text import is_text
+
+    for entry in data.manifest.tables:
+        table = data.table(entry.name, entry.split)
+        for name, column in table.columns.items():
+            text = name.removesuffix(".ids")
+            # Labels are checked by the task, and a list of choices or turns may be empty.
+            if text == name or table.is_list(text):
+                continue
+            texts = table.columns[text]
+            empty = int((column.lengths() == 0).sum())
+            rows = range(min(len(texts), LABEL_ROWS))
+            if empty and any(is_text(texts.text(row)) for row in rows):
+                yield f"{empty:,} of {len(column):,} texts of {text} in {entry.path} are empty"
 
 
 def _is_column_name(text: str) -> bool:

@@ -40,7 +40,12 @@ from typing import Annotated
 import typer
 
 from masscli.cli.output import check_inputs_stay, check_is_file
-from masscli.cli.score_agreement import as_choices, check_inputs, check_lengths
+from masscli.cli.score_agreement import (
+    as_choices,
+    check_inputs,
+    check_lengths,
+    check_numbers,
+)
 from masscli.cli.score_formats import (
     Scores,
     as_json,
@@ -57,9 +62,9 @@ from masscli.metrics import METRIC_FAMILIES, build_metrics, compare, score, scor
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.sanity_checks import (
     TEXT_METRICS,
+    check_correlations,
     check_labels,
     check_metrics,
-    check_numbers,
     check_spelling,
     check_summaries,
     check_text,
@@ -184,8 +189,11 @@ def _score_files(
         # An unknown metric is refused before any file is read.
         build_metrics(options)
         texts = _read_texts(options, hyp, ref)
+        source = None if src is None else _read_source(src, texts)
         options, texts = _without_unlabelled(options, texts)
-        _warn_of_oddities(options, texts, src)
+        _warn_of_oddities(options, texts, source)
+        if {"pearson", "spearman"}.intersection(options.metric):
+            check_numbers({**texts.references, **texts.hypotheses})
         if options.sentence_level:
             _print_line_scores(options, texts)
             return {}
@@ -219,6 +227,11 @@ def _read_texts(
     # Errors are raised before warnings are printed.
     compared_hypotheses, compared_references = as_choices(hypotheses, references)
     _warn(check_inputs(hypotheses, references))
+    if options.choices_column != ScoreConfig.choices_column and all(
+        one.choices is None for one in references
+    ):
+        flag = f"--choices-column {options.choices_column}"
+        _warn([f"{flag} has no effect: not every reference has such a list"])
     if "multi-bleu" in options.metric and not has_moses_rules(options.lang):
         _warn(
             [
@@ -263,23 +276,34 @@ def _select(
     return selected
 
 
-def _warn_of_oddities(options: ScoreConfig, texts: Texts, src: Path | None) -> None:
+def _read_source(path: Path, texts: Texts) -> Sequence[str]:
+    """Return the lines of --src. Raises MasscliError if they are not as many as those that are compared."""
+    source = list(iter_lines(path))
+    for name, lines in texts.hypotheses.items():
+        if len(source) != len(lines):
+            raise MasscliError(
+                f"--src {path}: has {len(source)} lines, but {name} has {len(lines)}",
+                "line n of one is the source of line n of the other",
+            )
+    return source
+
+
+def _warn_of_oddities(
+    options: ScoreConfig, texts: Texts, source: Sequence[str] | None
+) -> None:
     """Print warnings about common mistakes in scoring that can be recognised from the lines.
 
-    `src` is a file of source lines, to notice copies of the source.
+    `source` are the lines of --src, to notice copies of the source.
     """
     _warn(check_metrics(texts.references, options))
     _warn(check_tokenization(texts.references, options))
     is_text = bool(TEXT_METRICS.intersection(options.metric))
-    source = None
-    if src is not None:
-        source = list(iter_lines(src))
     ignores_case = options.lowercase or set(options.metric) <= CASELESS
     for name, lines in texts.hypotheses.items():
         _warn(check_text(name, lines, texts.references, source, ignores_case))
         if is_text:
             _warn(check_spelling(name, lines, texts.references))
-        _warn(check_numbers(name, lines, texts.references, options))
+        _warn(check_correlations(name, lines, texts.references, options))
         _warn(check_labels(name, lines, texts.references, options))
         _warn(check_summaries(name, lines, texts.references, options))
 

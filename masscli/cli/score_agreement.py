@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
 from masscli.cli.score_inputs import ScoreInput, Sentences
+from masscli.core.digits import parse_number
 from masscli.core.errors import MasscliError
 from masscli.data.formats.multiple_choice import choice_index
 
@@ -53,6 +54,17 @@ def _check_sentences(name: str, ours: Sentences, other: str, theirs: Sentences) 
             f"{name} and {other}: {len(ours)} and {len(theirs)} sentences",
             "sentence n of one is scored against sentence n of the other",
         )
+
+
+def check_numbers(files: Mapping[str, Sequence[str]]) -> None:
+    """Raise MasscliError for the first line of `files`, by their names, that is no finite number."""
+    for name, lines in files.items():
+        for number, line in enumerate(lines, 1):
+            if parse_number(line) is None:
+                raise MasscliError(
+                    f"{name}: example {number} is not a number: {line[:40]!r}",
+                    "a correlation needs one for each example",
+                )
 
 
 def check_inputs(

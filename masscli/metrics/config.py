@@ -135,6 +135,11 @@ class ScoreConfig:
                 "they are for --metric squad",
             ),
             UnusedOption(
+                "squad" in metrics and self.na_prob is None,
+                "na_prob_thresh",
+                "there are no probabilities, see --na-prob",
+            ),
+            UnusedOption(
                 "squad" in metrics, "choices_column", "answers are no choices"
             ),
         )

@@ -6,7 +6,6 @@ recomputes the metric on each sample. All scores are times 100.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
@@ -14,6 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sacrebleu.metrics.base import Score
 
+from masscli.core.digits import parse_number
 from masscli.core.errors import MasscliError
 from masscli.metrics import entities, label_measures
 from masscli.metrics.config import ScoreConfig
@@ -263,12 +263,8 @@ class Pearson(CorpusMetric):
         """
         numbers = []
         for line_number, line in enumerate(lines, 1):
-            try:
-                number = float(line)
-            except ValueError:
-                number = math.nan
-            # `nan` and `inf` are numbers to Python, but have no correlation.
-            if not math.isfinite(number):
+            number = parse_number(line)
+            if number is None:
                 raise MasscliError(
                     f"{self.title}: line {line_number} of {side} is not a number: {line[:_SHOWN_LETTERS]!r}"
                 )

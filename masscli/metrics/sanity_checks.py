@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from masscli.core.digits import parse_number
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.unlabelled import LABEL_METRICS
 from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE, UNKNOWN_TEXT
@@ -205,22 +206,25 @@ def check_tokenization(
                 break
 
 
-def check_numbers(
+def check_correlations(
     name: str,
     hypotheses: Sequence[str],
     references: Mapping[str, Sequence[str]],
     options: ScoreConfig,
 ) -> Iterator[str]:
-    """Yield a warning if all numbers of a file are equal, since their correlation is then not defined.
+    """Yield a warning if all numbers or labels of a file are equal: their correlation is then not defined.
 
-    Only Pearson's and Spearman's correlation are concerned.
+    Pearson's and Spearman's correlation of numbers are concerned, and Matthews' of labels.
     """
-    if not {"pearson", "spearman"}.intersection(options.metric):
-        return
     for side, lines in ((name, hypotheses), *references.items()):
-        # Numbers are compared by value, so that 1 and 1.0 are equal.
-        values = {_number(line) for line in lines}
-        if len(lines) > 1 and len(values) == 1 and None not in values:
+        constant = False
+        if {"pearson", "spearman"}.intersection(options.metric):
+            # Numbers are compared by value, so that 1 and 1.0 are equal.
+            values = {parse_number(line) for line in lines}
+            constant = len(lines) > 1 and len(values) == 1 and None not in values
+        if "mcc" in options.metric:
+            constant = constant or len(_distinct_labels(lines, options)) == 1
+        if constant:
             value = lines[0].strip()
             yield f"{side}: every line is {value}: a correlation is not defined, and 0 stands for it"
 
@@ -306,13 +310,13 @@ def _other_spellings(ours: set[str], theirs: set[str]) -> dict[str, str]:
     their_spellings = {}
     # Labels that both sides spell alike are compared as they should be.
     for label in theirs - ours:
-        number = _number(label)
+        number = parse_number(label)
         if number is not None:
             their_spellings[number] = label
     spellings = {}
     # Sorted, so that the message is the same every time.
     for label in sorted(ours - theirs):
-        number = _number(label)
+        number = parse_number(label)
         if number in their_spellings:
             spellings[label] = their_spellings[number]
     return spellings
@@ -439,14 +443,6 @@ def _normalize(line: str, options: ScoreConfig) -> str:
     if options.lowercase:
         label = label.lower()
     return label
-
-
-def _number(label: str) -> float | None:
-    """Return the value of a label that is a number, else None."""
-    try:
-        return float(label)
-    except ValueError:
-        return None
 
 
 def _some_labels(labels: set[str]) -> str:

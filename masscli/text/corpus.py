@@ -51,15 +51,16 @@ class FileScan:
 
     It is used to detect whether a file has changed, and to find a line by its number. `size` is the
     size of the file and `text_size` that of the decompressed text, both in bytes. `lines` is the number
-    of lines, and `bom` says whether there is a byte order mark. `offsets` holds the byte offsets in the
-    decompressed text at which every LINE_STRIDE-th line starts, and last the offset at which the text
-    ends.
+    of lines, `inner_returns` that of carriage returns that end none, and `bom` says whether there is a
+    byte order mark. `offsets` holds the byte offsets in the decompressed text at which every
+    LINE_STRIDE-th line starts, and last the offset at which the text ends.
     """
 
     path: Path
     size: int
     sha256: str
     lines: int
+    inner_returns: int
     text_size: int
     bom: bool
     offsets: NDArray[np.int64]
@@ -277,6 +278,7 @@ def scan_file(path: Path) -> FileScan:
     """
     offsets: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
     newlines = 0
+    inner_returns = 0
     offset = 0
     has_bom = False
     last_byte = b"\n"
@@ -290,6 +292,7 @@ def scan_file(path: Path) -> FileScan:
         first = (LINE_STRIDE - 1 - newlines) % LINE_STRIDE
         offsets.append(newline_positions[first::LINE_STRIDE] + (offset + 1))
         newlines += len(newline_positions)
+        inner_returns += block.count(b"\r") - block.count(b"\r\n")
         offset += len(block)
         last_byte = block[-1:]
     if offset == 0:
@@ -306,6 +309,7 @@ def scan_file(path: Path) -> FileScan:
         # The checksum is that of the file as it is, compressed or not.
         sha256=sha256_of(path),
         lines=newlines + (last_byte != b"\n"),
+        inner_returns=inner_returns,
         text_size=offset,
         bom=has_bom,
         offsets=all_offsets,

@@ -17,13 +17,15 @@ MAX_LISTED = 8
 
 @dataclass
 class UnknownPieces:
-    """The number of pieces in some lines, how many are unknown, and which lines have no known text."""
+    """The number of pieces in some lines, how many are unknown, and the lines without any that is known."""
 
     pieces: int = 0
     unknown: int = 0
     lines: list[int] = field(default_factory=list)
     """The numbers of the lines that have unknown pieces, and apart from them only special pieces or
     word markers without text."""
+    empty: list[int] = field(default_factory=list)
+    """The numbers of the lines without any piece."""
 
     @property
     def share(self) -> float:
@@ -41,6 +43,8 @@ class UnknownPieces:
     def add(self, tokenizer: Tokenizer, line: int, ids: Sequence[int]) -> None:
         """Add the pieces of a line to the counts; `line` is its number, and `ids` are its token ids."""
         vocab = tokenizer.vocab
+        if not ids:
+            self.empty.append(line)
         self.pieces += len(ids)
         # The share is of all pieces, so special ones are counted, too.
         known = [token_id for token_id in ids if token_id != vocab.unk]

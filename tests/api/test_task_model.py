@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from masscli.api.task_model import TaskModel
+from masscli.api.task_model import TaskModel, text_warnings
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.app import dispatch
 from masscli.objectives.extract.options import ExtractOptions
@@ -19,6 +20,7 @@ from masscli.objectives.labelled.options import (
 )
 from masscli.objectives.shared.table_options import TableOptions
 from masscli.text.tokenizer import Tokenizer
+from masscli.text.unknown_pieces import UnknownPieces
 from tests.task_commands import predict, refused
 from tests.toy_tasks import ENCODER, TINY, finetune
 
@@ -144,3 +146,12 @@ def test_examples_of_which_nothing_is_known_are_found(
     counts = model.count_unknown(model.read(path, format))
     assert counts.lines == examples
     assert 0 < counts.unknown < counts.pieces
+
+
+def test_examples_without_text_are_named() -> None:
+    tokenizer: Any = SimpleNamespace(vocab=SimpleNamespace(unk=0, special_ids=()))
+    table: Any = SimpleNamespace(location=lambda row: f"x.tsv:{row + 2}")
+    counts = UnknownPieces()
+    for number, ids in enumerate(([5, 6], [], [7], []), 1):
+        counts.add(tokenizer, number, ids)
+    assert text_warnings(table, counts) == ["there is no text in x.tsv:3, x.tsv:5"]

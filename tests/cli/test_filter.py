@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import re
 from pathlib import Path
@@ -222,6 +223,15 @@ def test_scores_are_dual_cross_entropies(
             "--clean fr=x: 'fr' is neither of the languages of the pair",
         ),
         (["-t", "en"], "--target-lang: is the source language, too"),
+        (["-s", "a/b"], "--source-lang: 'a/b' cannot be the name of a language"),
+        (["--output=."], "--output .: is no prefix of files"),
+        (["--output=nowhere/x"], "--output nowhere/x.en: its folder does not exist"),
+        (["--scores=clean.de"], "--scores clean.de: is --output, too"),
+        (["--clean=en="], "--clean: expected LANG=FILE"),
+        (
+            ["--clean=en=noisy.en", "--clean=en=noisy.de"],
+            "--clean: names a language twice",
+        ),
     ],
 )
 def test_mistakes(
@@ -229,7 +239,7 @@ def test_mistakes(
 ) -> None:
     write(place, long_pairs(3))
     assert run([*COMMAND, *args]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert f"error: {message}" in capsys.readouterr().err
     assert not (place / "clean.en").exists()
 
 
@@ -252,3 +262,16 @@ def test_options_of_models_have_no_effect_without_one(
     err = capsys.readouterr().err
     for option in ("--device", "--batch-tokens"):
         assert f"warning: {option} has no effect: no model scores the pairs" in err
+
+
+def test_what_can_be_read_only_once_is_refused(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(place, long_pairs(3))
+    os.mkfifo(place / "pipe")
+    for path in ("pipe", "-"):
+        assert run(["filter", path, *COMMAND[2:]]) == 2
+        assert (
+            f"error: {path}: is no file, but text is read more than once\n"
+            in capsys.readouterr().err
+        )

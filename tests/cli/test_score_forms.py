@@ -775,3 +775,37 @@ def test_options_of_the_other_kind_of_score_are_named(
     # The warning comes before the run is missed.
     assert run(["score", text, "--gen-subset", "test", "--src", text]) == 2
     assert "warning: --src has no effect" in capsys.readouterr().err
+
+
+def test_options_that_find_nothing_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hyp = save(tmp_path / "hyp", ["0", "1"])
+    rows = [{"label": letter, "options": ["p", "q"]} for letter in "AB"]
+    ref = objects(tmp_path / "ref.jsonl", rows)
+    at = (hyp, "--ref", ref, "--column", "label", "-m", "accuracy", "--choices-column")
+    found, err = scored(capsys, *at, "options")
+    assert found == {"accuracy": 100}
+    assert not [line for line in err if "--choices-column" in line]
+    found, err = scored(capsys, *at, "option")
+    assert found == {"accuracy": 0}
+    assert (
+        "warning: --choices-column option has no effect: not every reference has such a list"
+        in err
+    )
+    question = {
+        "id": "q",
+        "question": "?",
+        "answers": [{"text": "a", "answer_start": 0}],
+    }
+    gold = tmp_path / "dev.json"
+    gold.write_text(
+        json.dumps({"data": [{"paragraphs": [{"context": "a", "qas": [question]}]}]})
+    )
+    told = save(tmp_path / "told.json", ['{"q": "a"}'])
+    command = ["score", str(told), "--ref", str(gold), "-m", "squad"]
+    assert run([*command, "--na-prob-thresh", "0.5"]) == 0
+    assert (
+        "warning: --na-prob-thresh has no effect: there are no probabilities, see --na-prob"
+        in capsys.readouterr().err
+    )

@@ -1,10 +1,10 @@
-"""Whole numbers in text."""
+"""Numbers in text."""
 
 from __future__ import annotations
 
 import pytest
 
-from masscli.core.digits import parse_digits
+from masscli.core.digits import parse_digits, parse_number
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,19 @@ def test_digits_are_a_number(text: str, number: int) -> None:
 )
 def test_all_else_is_none(text: str) -> None:
     assert parse_digits(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1.5", 1.5), (" -2 ", -2), ("+3e2", 300), (".5", 0.5), ("7.", 7)],
+)
+def test_a_number_may_have_a_point_and_an_exponent(text: str, number: float) -> None:
+    assert parse_number(text) == number
+
+
+# Python's float takes the underscore, the Arabic digit and the names of what is not finite.
+@pytest.mark.parametrize(
+    "text", ["", " ", "x", "1,5", "1_5", "١", "nan", "-inf", "Infinity", "1e999", "0x1"]
+)
+def test_all_else_is_no_number(text: str) -> None:
+    assert parse_number(text) is None

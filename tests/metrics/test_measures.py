@@ -219,7 +219,7 @@ def test_score_reads_a_column_of_a_table(
         dispatch([*at, "sentence", "--metric", "pearson"])
     assert (
         caught.value.message
-        == "Pearson: line 1 of the reference is not a number: 'one \"two'"
+        == f"{tmp_path / 'gold.tsv'}: example 1 is not a number: 'one \"two'"
     )
     with pytest.raises(MasscliError) as caught:
         dispatch([*at, "label", "--metric", "f1", "--sentence-level"])
@@ -320,7 +320,7 @@ def test_what_is_no_finite_number_has_no_correlation(
         (tmp_path / name).write_text(lines, encoding="utf-8")
     with pytest.raises(
         MasscliError,
-        match=f"^{metric.title()}: line 2 of the hypothesis is not a number: 'nan'$",
+        match=f"^{tmp_path / 'hyp'}: example 2 is not a number: 'nan'$",
     ):
         dispatch(
             [

@@ -10,7 +10,7 @@ import pytest
 from masscli.__main__ import run
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.sanity_checks import (
-    check_numbers,
+    check_correlations,
     check_spelling,
     check_tokenization,
 )
@@ -89,21 +89,31 @@ def test_bleu_of_scripts_without_spaces(line: str, advice: str | None) -> None:
 
 def test_a_constant_has_no_correlation() -> None:
     options = ScoreConfig(metric=("pearson",))
-    (warning,) = check_numbers("hyp", ["2.5", "2.50 "], {"ref": ["1", "2"]}, options)
+    (warning,) = check_correlations(
+        "hyp", ["2.5", "2.50 "], {"ref": ["1", "2"]}, options
+    )
     assert (
         warning
         == "hyp: every line is 2.5: a correlation is not defined, and 0 stands for it"
     )
     assert (
-        len(list(check_numbers("hyp", ["1", "2"], {"ref": ["3", "3"]}, options))) == 1
+        len(list(check_correlations("hyp", ["1", "2"], {"ref": ["3", "3"]}, options)))
+        == 1
     )
-    assert not list(check_numbers("hyp", ["1", "2"], {"ref": ["3", "4"]}, options))
-    assert not list(check_numbers("hyp", ["one", "two"], {"ref": ["1", "2"]}, options))
+    assert not list(check_correlations("hyp", ["1", "2"], {"ref": ["3", "4"]}, options))
     assert not list(
-        check_numbers(
+        check_correlations("hyp", ["one", "two"], {"ref": ["1", "2"]}, options)
+    )
+    assert not list(
+        check_correlations(
             "hyp", ["1", "1"], {"ref": ["3", "4"]}, ScoreConfig(metric=("f1",))
         )
     )
+    # Nor have labels, of which Matthews' correlation is.
+    (warning,) = check_correlations(
+        "hyp", ["a", "b"], {"ref": ["b", "b "]}, ScoreConfig(metric=("mcc",))
+    )
+    assert warning.startswith("ref: every line is b: a correlation is not defined")
 
 
 @pytest.mark.parametrize("metric", ["f1", "accuracy", "mcc", "f1,accuracy"])

@@ -31,12 +31,14 @@ class BadRows:
 
     `max_share` is the largest share of rows (0 to 1) that may be skipped; None refuses the first bad
     row with an error, to whose hint `advice` is appended. `checks` say what columns must contain; a row
-    that violates one is a bad row, and `checked` has the names of the columns that were found.
+    that violates one is a bad row, and `checked` has the names of the columns that were found. With
+    `needs_answers`, a question without an answer is a bad row, unless it is marked as impossible.
     """
 
     max_share: float | None = None
     advice: str = ""
     checks: Sequence[ColumnCheck] = ()
+    needs_answers: bool = False
     skipped: list[BadRow] = field(default_factory=list)
     checked: set[str] = field(default_factory=set)
 

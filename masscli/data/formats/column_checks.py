@@ -7,8 +7,9 @@ module imports nothing heavy, so that --help is fast.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+
+from masscli.core.digits import parse_number
 
 FILLED = "filled"
 NUMBER = "number"
@@ -34,7 +35,7 @@ class ColumnCheck:
             return f"is none of {', '.join(self.values)}"
         if not value.strip():
             return "is blank"
-        if self.kind == NUMBER and not _is_finite(value):
+        if self.kind == NUMBER and parse_number(value) is None:
             return "is not a number"
         if self.kind == INTEGER and not _is_integer(value):
             return "is not a whole number"
@@ -58,13 +59,6 @@ def parse_column_check(text: str) -> ColumnCheck:
             f"expected filled, number, integer or LABEL|LABEL, got {rule!r}"
         )
     return ColumnCheck(column, FILLED, values)
-
-
-def _is_finite(value: str) -> bool:
-    try:
-        return math.isfinite(float(value))
-    except ValueError:
-        return False
 
 
 def _is_integer(value: str) -> bool:

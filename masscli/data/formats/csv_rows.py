@@ -12,6 +12,9 @@ from masscli.data.formats.record import count_of, format_suffix
 from masscli.text import corpus
 from masscli.text.corpus import display_path
 
+# Python refuses values of more than 131,072 letters by default, which a document may have.
+csv.field_size_limit(corpus.MAX_LINE_BYTES)
+
 
 def is_csv(path: Path) -> bool:
     """Return whether a file is comma-separated: by its suffix .csv, and a header with a comma and no tab.

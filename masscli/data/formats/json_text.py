@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from masscli.core.errors import MasscliError
-from masscli.core.json_text import HalfCharacterError, parse_json
+from masscli.core.json_text import HalfCharacterError, RepeatedNameError, parse_json
 from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.lettered_choices import flatten_choices
 from masscli.text import corpus
@@ -20,11 +20,15 @@ JSONL_HINT = "JSONL has one object per line"
 def parse_json_at(place: str, text: str, hint: str) -> Any:
     """Parse a JSON text and return its value.
 
-    Raises MasscliError, whose message begins with `place`, if the text is not JSON (then with `hint`) or
-    holds an unpaired surrogate.
+    Raises MasscliError, whose message begins with `place`, if the text is not JSON (then with `hint`), holds
+    an unpaired surrogate, or has an object with a name twice.
     """
     try:
-        return parse_json(text)
+        return parse_json(text, distinct_names=True)
+    except RepeatedNameError as error:
+        raise MasscliError(
+            f"{place}: {error}", "only one of the two values could be read"
+        ) from None
     except HalfCharacterError as error:
         raise MasscliError(
             f"{place}: {error}", "write the whole character, or remove it"

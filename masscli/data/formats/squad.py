@@ -59,6 +59,8 @@ def read_squad(
                     )
                 if check_answers:
                     _check_answers(record, place)
+                if bad_rows.needs_answers:
+                    _require_answer(record, place)
                 ids.add(record.texts["id"])
                 yield record
 
@@ -167,6 +169,15 @@ def _read_question(question: Any, context: str, number: int, place: str) -> Reco
         numbers={"start": answer_starts, "impossible": [int(is_impossible)]},
         shared={"context": context},
     )
+
+
+def _require_answer(record: Record, place: str) -> None:
+    """Raise MasscliError, whose message begins with `place`, if an answer is missing without a word of it."""
+    if not record.lists["answers"] and not record.numbers["impossible"][0]:
+        raise MasscliError(
+            f"{place}: has no answer, and is not said to be impossible",
+            'add its answers, or "is_impossible": true',
+        )
 
 
 def _check_answers(record: Record, place: str) -> None:

@@ -214,6 +214,11 @@ class PreprocessConfig:
                 f"names a language twice: {','.join(self.langs)}",
             ),
             (
+                self.target_lang is None or self.target_lang != self.source_lang,
+                "target_lang",
+                "is the source language, too",
+            ),
+            (
                 has_codes == has_code_pieces,
                 "",
                 "--bpe-codes and --bpe-vocab go together",

@@ -11,7 +11,7 @@ from masscli.core.config import suggest
 from masscli.core.errors import MasscliError
 from masscli.data.formats.registry import input_files
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.text.corpus import SUFFIXES, similar_names_hint
+from masscli.text.corpus import SUFFIXES, is_compressed, similar_names_hint
 from masscli.text.tokenizer import stored_languages
 from masscli.text.vocabulary_extension import load_to_extend
 
@@ -46,7 +46,8 @@ class LabelledFile:
 class RequestedInputs:
     """All input files that the options name, with the languages and pairs; no file has been read yet.
 
-    `table_language` is the language of all tables.
+    `table_language` is the language of all tables. `passed_over` are files that are not read, since another
+    form of them is: train.en.gz beside train.en.
     """
 
     languages: tuple[str, ...]
@@ -54,6 +55,7 @@ class RequestedInputs:
     text: tuple[RequestedFiles, ...]
     tables: tuple[LabelledFile, ...] = ()
     table_language: str = ""
+    passed_over: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,23 @@ def find_inputs(config: PreprocessConfig) -> RequestedInputs:
         text=tuple(text),
         tables=tables,
         table_language=_table_language(config, languages, tables),
+        passed_over=_passed_over(text[len(mono) :]),
     )
+
+
+def _passed_over(requested: Sequence[RequestedFiles]) -> tuple[Path, ...]:
+    """Return the files that stand beside files found by their prefix, and are another form of them.
+
+    A form is plain or compressed text; that which comes first in SUFFIXES is read.
+    """
+    others = []
+    for path in dict.fromkeys(path for files in requested for path in files.paths):
+        plain = path.with_suffix("") if is_compressed(path) else path
+        for suffix in SUFFIXES:
+            form = plain.with_name(plain.name + suffix)
+            if form != path and form.is_file():
+                others.append(form)
+    return tuple(others)
 
 
 def _parse_mono(entry: str) -> RequestedFiles:
@@ -205,6 +223,14 @@ def _find_prefixes(config: PreprocessConfig) -> list[_Prefix]:
             for number, name in enumerate(str(value).split(",")):
                 # As in fairseq, the first of several is valid, and those after it are valid1, valid2, ...
                 prefixes.append(_Prefix(f"{split}{number or ''}", Path(name)))
+    for prefix in prefixes:
+        # Nothing could stand before the dot: `.`, `/`, or what follows the last comma of `valid,`.
+        if not prefix.path.name:
+            name = f"{prefix.split.rstrip('0123456789')}pref"
+            raise MasscliError(
+                f"--{name} {getattr(config, name)}: {str(prefix.path)!r} is no prefix of files",
+                "the files of data/train are data/train.LANG",
+            )
     return prefixes
 
 
@@ -315,7 +341,15 @@ def _find_pairs(
     text.
     """
     if config.pairs:
-        return [_parse_pair(name, languages) for name in dict.fromkeys(config.pairs)]
+        named = [_parse_pair(name, languages) for name in dict.fromkeys(config.pairs)]
+        for first, second in named:
+            # Its text would be stored, and learned from, twice.
+            if (second, first) in named:
+                raise MasscliError(
+                    f"--pairs: {first}-{second} and {second}-{first} are the same pair",
+                    "name it once; it serves both directions",
+                )
+        return named
     pairs = []
     # By default the first language is the one that all others are aligned with.
     first = languages[0]

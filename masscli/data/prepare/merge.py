@@ -30,6 +30,12 @@ def merge_parts(folders: Sequence[Path], destdir: Path, overwrite: bool) -> Mani
     other data, unless `overwrite` is set.
     """
     infos = _check_parts(folders)
+    for folder in folders:
+        # The data would lie among the files of the part.
+        if folder.resolve() == destdir.resolve():
+            raise MasscliError(
+                f"--destdir {destdir}: is one of the parts", "name another folder"
+            )
     first_folder, first = infos[0]
     manifest = first.manifest
     # The setting is in MiB.

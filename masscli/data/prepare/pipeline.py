@@ -248,6 +248,14 @@ def _scan_files(
             progress.note(
                 f"{corpus.display_path(scan.path)}: the byte order mark at its start is left out"
             )
+        # So ended lines on a Mac before 2001, and some programs for tables still write them.
+        if scan.inner_returns > scan.lines:
+            progress.warn(
+                f"{corpus.display_path(scan.path)}: {scan.inner_returns:,} carriage returns stand inside its "
+                f"{scan.lines:,} lines, which end at \\n only; if they are line ends: tr '\\r' '\\n'"
+            )
+    for path in inputs.passed_over:
+        progress.warn(f"{path}: is not read, since another form of it is")
     lines = sum(scan.lines for scan in scans.values())
     size = text_bytes(scans.values())
     progress.note(f"{len(scans)} files, {lines:,} lines, {size / 1e6:,.1f} MB")

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from masscli.data.formats.bad_rows import SKIP_ADVICE, BadRows
-from masscli.data.formats.column_checks import ColumnCheck
 from masscli.data.formats.conll import CONLLU_FORM, is_conllu
 from masscli.data.formats.record import Record
 from masscli.data.formats.registry import read_records
@@ -32,12 +31,13 @@ def is_text(value: str) -> bool:
 
 
 def bad_rows_of(table: LabelledFile, config: PreprocessConfig) -> BadRows:
-    """Return the policy for the bad rows of a file, with the checks of columns unless its split is a test."""
-    checks: tuple[ColumnCheck, ...] = ()
+    """Return the policy for the bad rows of a file, with the checks of labels unless its split is a test."""
     # The labels of a test split are often withheld.
-    if not table.split.startswith("test"):
-        checks = config.column_checks
-    return BadRows(config.allowed_bad_rows, SKIP_ADVICE, checks)
+    is_labelled = not table.split.startswith("test")
+    checks = config.column_checks if is_labelled else ()
+    return BadRows(
+        config.allowed_bad_rows, SKIP_ADVICE, checks, needs_answers=is_labelled
+    )
 
 
 def training_lines(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from masscli.core.digits import parse_number
 from masscli.core.errors import MasscliError
 from masscli.core.listing import list_some
 from masscli.data.batches.batch import Ids
@@ -102,8 +103,9 @@ def label_warnings(
 ) -> list[str]:
     """Return warnings about the labels of a table, to be shown before training begins.
 
-    They name the labels without an example (in the training part) or count the unknown labels (elsewhere),
-    and count the examples without a gold label. `label_ids` (N,) are those of `read_label_ids`.
+    They name the labels without an example and those that look alike (in the training part) or count the
+    unknown labels (elsewhere), and count the examples without a gold label. `label_ids` (N,) are those of
+    `read_label_ids`.
     """
     warnings = []
     num_no_gold = int(np.count_nonzero(label_ids == NO_GOLD_LABEL))
@@ -120,6 +122,12 @@ def label_warnings(
             warnings.append(
                 f"no example of label {', '.join(missing)} is in the training part: it is not learned"
             )
+        for alike in _labels_alike(labels):
+            names = " and ".join(map(repr, alike))
+            warnings.append(
+                f"labels {names} are different ones, although they differ in case, white space or the "
+                "spelling of a number alone"
+            )
         return warnings
     unknown = np.flatnonzero(label_ids == UNKNOWN_LABEL)
     if len(unknown):
@@ -130,6 +138,16 @@ def label_warnings(
             " and count as wrong in the metrics"
         )
     return warnings
+
+
+def _labels_alike(labels: Sequence[str]) -> list[list[str]]:
+    """Return the groups of labels that a reader would take for one, such as `1`, `01` and `1.0`."""
+    groups: dict[float | str, list[str]] = {}
+    for label in labels:
+        number = parse_number(label)
+        key = " ".join(label.split()).casefold() if number is None else number
+        groups.setdefault(key, []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _refuse_label(

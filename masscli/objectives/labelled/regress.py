@@ -7,7 +7,6 @@ would change correlations.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from masscli.core.digits import parse_number
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
@@ -122,14 +122,12 @@ def _read_numbers(table: Table, field: str) -> NDArray[np.float64]:
     numbers = np.zeros(len(table))
     for row in range(len(table)):
         text = table.text(field, row)
-        try:
-            numbers[row] = float(text)
-        except ValueError:
-            numbers[row] = math.nan
-        if not math.isfinite(numbers[row]):
+        number = parse_number(text)
+        if number is None:
             raise MasscliError(
                 f"{table.location(row)}: {text!r} is not a number",
                 f"choose another column with --label-column, or leave such rows out: masscli preprocess "
                 f"--check-columns {field}=number --bad-rows skip",
             )
+        numbers[row] = number
     return numbers

@@ -86,6 +86,9 @@ BROKEN = [
      "{path}: question 'q': is not a SQuAD question (OverflowError('cannot convert float infinity to integer'))"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": "?", "is_impossible": "False"}]}]}]}',
      "{path}: question 'q': is not a SQuAD question (TypeError('is_impossible is neither true nor false'))"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a", "context": "b", "qas": []}]}]}',
+     "{path}: has the name 'context' twice in an object"),
+    ("jsonl", '{"text": "a", "label": 0}\n{"text": "a", "label": 1, "label": 0}\n', "{path}:2: has the name 'label' twice in an object"),
     ("dialogues", "a __eou__ __eou__ b __eou__\n", "{path}:1: turn 2 of 3 is empty"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a \\udc00", "qas": []}]}]}', "{path}: '\\udc00' is half of a surrogate pair"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": "?"}, {"id": "q", "question": "!"}]}]}]}',
@@ -127,6 +130,35 @@ def test_a_table_may_be_separated_by_commas(tmp_path: Path) -> None:
     ):
         with pytest.raises(MasscliError, match=message):
             list(read_records(save(path, text), "tsv"))
+
+
+def test_a_value_of_csv_may_be_a_long_document(tmp_path: Path) -> None:
+    document = "word " * 40_000
+    path = save(tmp_path / "x.csv", f'label,text\n1,"{document}"\n')
+    (record,) = read_records(path, "tsv")
+    assert record.texts["text"] == document
+
+
+def test_a_question_without_an_answer_is_a_bad_row_where_answers_are_needed(
+    tmp_path: Path,
+) -> None:
+    questions = [
+        {"id": "a", "question": "?", "answers": [{"text": "a", "answer_start": 0}]},
+        {"id": "b", "question": "?", "answers": []},
+        {"id": "c", "question": "?", "answers": [], "is_impossible": True},
+    ]
+    paragraph = {"context": "a b", "qas": questions}
+    path = save(tmp_path / "x", json.dumps({"data": [{"paragraphs": [paragraph]}]}))
+    bad_rows = BadRows(0.5, needs_answers=True)
+    read = [record.texts["id"] for record in read_records(path, "squad", bad_rows)]
+    assert read == ["a", "c"]
+    (bad,) = bad_rows.skipped
+    assert bad.line == 2
+    assert bad.reason == (
+        "question 'b': has no answer, and is not said to be impossible"
+    )
+    # Nobody has answers yet to what is predicted.
+    assert len(list(read_records(path, "squad"))) == 3
 
 
 def test_a_question_in_each_line_is_read_as_in_a_file_of_squad(tmp_path: Path) -> None:
@@ -364,25 +396,39 @@ def test_a_refused_row_says_how_to_skip_it(tmp_path: Path) -> None:
     [
         ("label=filled", {3: "is blank", 4: "is blank"}),
         ("LABEL=number", {2: "is not a number", 3: "is blank", 4: "is blank", 6: "is not a number", 7: "is not a number",
-                          8: "is not a number", 10: "is not a number", 11: "is not a number"}),
+                          8: "is not a number", 10: "is not a number", 11: "is not a number", 12: "is not a number", 13: "is not a number"}),
         ("label=integer", {2: "is not a whole number", 3: "is blank", 4: "is blank", 6: "is not a whole number", 7: "is not a whole number",
-                           8: "is not a whole number", 9: "is not a whole number", 10: "is not a whole number", 11: "is not a whole number"}),
+                           8: "is not a whole number", 9: "is not a whole number", 10: "is not a whole number", 11: "is not a whole number", 12: "is not a whole number",
+                           13: "is not a whole number"}),
         ("label=yes|-3", {3: "is none of", 4: "is none of", 6: "is none of", 7: "is none of", 8: "is none of", 9: "is none of",
-                          10: "is none of", 11: "is none of"}),
+                          10: "is none of", 11: "is none of", 12: "is none of", 13: "is none of"}),
         ("other=filled", {}),
     ],
 )  # fmt: skip
 def test_rows_with_broken_labels_are_bad_rows(
     check: str, bad: dict[int, str], tmp_path: Path
 ) -> None:
-    labels = ["yes", "", " \u00a0", "-3", "nan", "inf", "1,5", "1.5", "\u00b2", "-"]
+    labels = [
+        "yes",
+        "",
+        " \u00a0",
+        "-3",
+        "nan",
+        "inf",
+        "1,5",
+        "1.5",
+        "\u00b2",
+        "-",
+        "1_5",
+        "\u0661",
+    ]
     path = save(
         tmp_path / "x.tsv",
         "text\tlabel\n" + "".join(f"a\t{label}\n" for label in labels),
     )
     bad_rows = BadRows(1.0, checks=(parse_column_check(check),))
     kept = [record.line for record in read_records(path, "tsv", bad_rows)]
-    assert kept == [line for line in range(2, 12) if line not in bad]
+    assert kept == [line for line in range(2, 14) if line not in bad]
     assert {
         row.line: row.reason.rsplit("' ", 1)[1].split(" of ")[0]
         for row in bad_rows.skipped

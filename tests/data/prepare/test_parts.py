@@ -225,6 +225,35 @@ def test_labelled_examples_are_not_divided(
     assert "--part: labelled examples are not divided" in capsys.readouterr().err
 
 
+def test_merging_says_what_a_single_run_says(
+    vocabulary: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lines that are also in valid, and unknown pieces, are counted by no part alone."""
+    Path("train.en").write_text("the dog sees a cat\n" * 9 + "世 界\n")
+    Path("held.en").write_text("the dog sees a cat\n")
+    options = ["--mono", "en=train.en,valid.en=held.en", "--spm-model", vocabulary]
+    preprocess(*options, "--destdir", "whole")
+    whole = capsys.readouterr().err.splitlines()
+    for number in (1, 2):
+        preprocess(*options, "--part", f"{number}/2", "--destdir", f"part{number}")
+    assert masscli(["merge-data", "part1", "part2", "--destdir", "joined"]) == 0
+    joined = capsys.readouterr().err.splitlines()
+    said = [line for line in whole if "train.en" in line]
+    assert len(said) == 3 and sum("warning" in line for line in said) == 2
+    assert [line for line in joined if "train.en" in line] == said
+
+
+def test_a_part_is_no_place_for_the_result(
+    vocabulary: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--mono", "en=books.en.gz", "--spm-model", vocabulary]
+    preprocess(*options, "--part", "1/1", "--destdir", "part")
+    before = contents(Path("part"))
+    assert masscli(["merge-data", "part", "--destdir", "./part"]) == 2
+    assert "error: --destdir part: is one of the parts\n" in capsys.readouterr().err
+    assert contents(Path("part")) == before
+
+
 def test_parts_must_belong_together(vocabulary: str, text: Path) -> None:
     options = ["--mono", "en=books.en.gz", "--spm-model", vocabulary]
     for number in (1, 2):

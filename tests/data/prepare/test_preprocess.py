@@ -879,6 +879,12 @@ def test_empty_and_blank_files(text: Path) -> None:
         ),
         ({"pairs": ("en-en",)}, "--pairs en-en: a pair needs two languages"),
         (
+            {"pairs": ("en-de", "de-en")},
+            "--pairs: en-de and de-en are the same pair",
+        ),
+        ({"trainpref": Path("/")}, "--trainpref /: '/' is no prefix of files"),
+        ({"validpref": "valid,"}, "--validpref valid,: '.' is no prefix of files"),
+        (
             {"langs": (), "source_lang": "en"},
             "--source-lang and --target-lang go together",
         ),
@@ -964,6 +970,43 @@ def test_a_mistake_on_standard_input_leaves_nothing_behind(
         == "-:2: not UTF-8 (byte 0xff at offset 6)"
     )
     assert not (text / "data").exists()
+
+
+def test_one_language_is_no_pair(text: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config(text, langs=(), source_lang="en", target_lang="en")
+    assert "target_lang" in str(caught.value)
+    assert "is the source language, too" in str(caught.value)
+
+
+def test_another_form_of_a_file_that_is_not_read_is_named(
+    text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (text / "train.en.gz").write_bytes(gzip.compress(b"something else\n"))
+    books = text / "books.en"
+    run(config(text, mono=(f"en={books}",)))
+    err = capsys.readouterr().err
+    assert (
+        f"warning: {text / 'train.en.gz'}: is not read, since another form of it is\n"
+        in err
+    )
+    assert err.count("another form") == 1
+
+
+def test_line_ends_of_an_old_mac_are_pointed_out(
+    text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = text / "old.en"
+    path.write_text("\r".join(sentences("en", 4)), encoding="utf-8", newline="")
+    windows = text / "windows.en"
+    windows.write_text("\r\n".join(sentences("en", 4)), encoding="utf-8", newline="")
+    run(config(text, mono=(f"en={path}", f"en={windows}")))
+    err = capsys.readouterr().err
+    assert (
+        f"warning: {path}: 3 carriage returns stand inside its 1 lines, which end at \\n only; "
+        "if they are line ends: tr '\\r' '\\n'"
+    ) in err
+    assert err.count("carriage returns") == 1
 
 
 def test_same_text_on_both_sides_is_pointed_out(

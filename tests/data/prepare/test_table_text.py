@@ -134,3 +134,19 @@ def test_text_needs_no_spaces(
         )
     )
     assert DataFolder.open(tmp_path / "alone").table("tsv", "train").rows == 8
+
+
+def test_empty_texts_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(
+        tmp_path / "x.tsv",
+        "label\tsentence\n" + "1\ta good film\n0\ta bad film\n" * 8 + "1\t\n0\t \n",
+    )
+    given = PreprocessConfig(
+        langs=("en",), tsv=(f"train={path}",), destdir=tmp_path / "data", vocab_size=28
+    )
+    run(given)
+    err = capsys.readouterr().err
+    assert f"warning: 2 of 18 texts of sentence in {path} are empty\n" in err
+    assert err.count("are empty") == 1

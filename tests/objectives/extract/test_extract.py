@@ -258,15 +258,21 @@ def test_a_question_that_leaves_no_room_is_named(
     }
     text = {"context": "ba bo", "qas": [answered, {"id": "r", "question": "?"}]}
     (tmp_path / "x.json").write_text(json.dumps({"data": [{"paragraphs": [text]}]}))
+    unsaid = text["qas"].pop()
+    (tmp_path / "y.json").write_text(json.dumps({"data": [{"paragraphs": [text]}]}))
+    # Of a test split, answers may be kept back.
     run(
         PreprocessConfig(
             spm_model=labelled / "data",
-            squad=(str(tmp_path / "x.json"),),
+            squad=(f"train={tmp_path / 'y.json'}", f"test={tmp_path / 'x.json'}"),
             destdir=tmp_path / "data",
         )
     )
+    assert unsaid["id"] == "r"
     at[1] = tmp_path / "data"
-    assert refused(*at, "--max-length", 60, "--max-query", 30) == (
+    assert refused(
+        *at, "--max-length", 60, "--max-query", 30, "--valid-subset", "test"
+    ) == (
         f"{tmp_path / 'x.json'}: question 'r': has no answer, and is not said to be impossible",
         'add its answers, or "is_impossible": true',
     )
