@@ -156,6 +156,7 @@ class Model:
         keep_placeholders: bool = True,
         beam: int | None = None,
         nbest: int = 1,
+        seed: int = 1,
         **search: Any,
     ) -> TextTranslation:
         """Return the translation of one text of any length, line by line.
@@ -171,7 +172,11 @@ class Model:
         for warning in model.warnings:
             warnings.warn(warning, stacklevel=2)
         translator = TextTranslator(
-            model, config, split=split, keep_placeholders=keep_placeholders
+            model,
+            config,
+            split=split,
+            keep_placeholders=keep_placeholders,
+            seed=seed,
         )
         return translator.translate([text])[0]
 

@@ -145,15 +145,18 @@ class TextTranslator:
         *,
         split: bool = True,
         keep_placeholders: bool = True,
+        seed: int = 1,
     ) -> None:
         """Choose whether to `split` lines into sentences, and to `keep_placeholders` unchanged.
 
-        If source and target language are the same, as for summaries, lines are never split.
+        With sampling, `seed` decides what is drawn. If source and target language are the same, as for
+        summaries, lines are never split.
         """
         self.model = model
         self.search = search
         self.split = split and model.task.source != model.task.target
         self.keep_placeholders = keep_placeholders
+        self.seed = seed
         self.unknown = UnknownPieces()
         """The pieces of all texts so far, and how many are unknown; it lists no lines."""
 
@@ -199,7 +202,7 @@ class TextTranslator:
         `hypotheses` and `translations` are set, `is_truncated` for sentences too long for the model, and
         `is_unknown` for those without any known piece.
         """
-        translator = self.model.translator(self.search)
+        translator = self.model.translator(self.search, seed=self.seed)
         bodies = [sentence.body for sentence in sentences]
         n_best = self._hypotheses(translator, bodies)
         for sentence, hypotheses in zip(sentences, n_best, strict=True):
@@ -235,7 +238,7 @@ class TextTranslator:
                 for part, is_placeholder in split
                 if not is_placeholder and _has_letter(part)
             ]
-        translator = self.model.translator(self.search)
+        translator = self.model.translator(self.search, seed=self.seed)
         bodies = [_strip(part)[1] for part in parts]
         # Parts are consumed below in the order in which they were collected above.
         outputs = iter(self._hypotheses(translator, bodies))

@@ -39,6 +39,7 @@ from masscli.core.errors import MasscliError
 from masscli.core.files import (
     sha256_of,
 )
+from masscli.core.listing import list_some
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sampler import Position
 from masscli.models.config import ModelConfig
@@ -60,6 +61,8 @@ CONTINUATION_FILES = (OPTIMIZER, TRAINED)
 _DAMAGE_HINT = (
     "use another checkpoint; training goes on from the last one that is whole"
 )
+LISTED_RUNS = 8
+"""How many runs in a folder of runs an error names."""
 _STEP_FOLDER = re.compile(r"step-(\d+)")
 FOREIGN_SUFFIXES = (".pt", ".pth", ".bin")
 """The endings of files in which other programs keep models."""
@@ -466,10 +469,15 @@ def _find(path: Path) -> Path:
             f"{path}: is a file, expected the folder of a run or of a checkpoint",
             "text is for --input or standard input, and weights of other programs for masscli import",
         )
-    raise MasscliError(
-        f"{path}: holds no checkpoint",
-        "give the folder of a run, or one of its checkpoints/step-N",
-    )
+    raise MasscliError(f"{path}: holds no checkpoint", _hint_for_folder(path))
+
+
+def _hint_for_folder(path: Path) -> str:
+    """Return what to give in the place of a folder that is no run."""
+    runs = sorted(str(folder.parent) for folder in path.glob("*/checkpoints"))
+    if runs:
+        return f"it is a folder of runs: name one of {list_some(runs, LISTED_RUNS)}"
+    return "give the folder of a run, or one of its checkpoints/step-N"
 
 
 def _verify(path: Path, checksum: str | None) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from masscli.cli.output import check_distinct, writer
+from masscli.core.listing import count_of
 
 if TYPE_CHECKING:
     from masscli.data.storage.columns import Column
@@ -78,7 +79,7 @@ def run(
     # There may be no target pieces at all, if all lines are empty.
     share = links / max(1, int(target.lengths().sum()))
     print(
-        f"{len(source):,} pairs, links to {share:.0%} of the target pieces",
+        f"{count_of(len(source), 'pair')}, links to {share:.0%} of the target pieces",
         file=sys.stderr,
     )
 

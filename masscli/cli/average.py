@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from masscli.core.listing import count_of
+
 
 def run(
     paths: Annotated[
@@ -41,6 +43,8 @@ def run(
         print(f"warning: {warning}", file=sys.stderr)
     path = average(members, output)
     names = ", ".join(str(member.path) for member in members)
-    print(f"the mean of {len(members)} checkpoints: {names}", file=sys.stderr)
+    print(
+        f"the mean of {count_of(len(members), 'checkpoint')}: {names}", file=sys.stderr
+    )
     # Scripts read the path from standard output.
     print(path)

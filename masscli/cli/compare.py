@@ -36,10 +36,13 @@ from masscli.core.config import (
     not_negative,
     positive,
 )
+from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.generation.config import GenerationConfig
 from masscli.metrics.config import ScoreConfig
-from masscli.text.corpus import iter_lines
+from masscli.text.corpus import similar_names_hint
 from masscli.text.single_line import json_line, one_line
+from masscli.text.wmt_markup import source_lines, translation_lines
 
 if TYPE_CHECKING:
     from masscli.reporting.comparison import Comparison
@@ -130,10 +133,11 @@ def run(
     metrics = ScoreConfig(metric=options.metric)
     # An unknown metric is refused before anything is translated.
     build_metrics(metrics)
-    sources = list(iter_lines(options.input))
-    references = None if options.ref is None else list(iter_lines(options.ref))
-    old_outputs, old_speed = _outputs(old, sources, given, options)
-    new_outputs, new_speed = _outputs(new, sources, given, options)
+    sources, references = _read_input(options)
+    # Files that do not belong together are refused before anything is translated.
+    read = _read_outputs((old, new), sources)
+    old_outputs, old_speed = _outputs(old, sources, read, given, options)
+    new_outputs, new_speed = _outputs(new, sources, read, given, options)
     speeds = {str(old): old_speed, str(new): new_speed}
     comparison = compare_outputs(
         sources, old_outputs, new_outputs, references, metrics, options.worst
@@ -187,19 +191,68 @@ def _reasons(comparison: Comparison, options: CompareConfig) -> list[str]:
     return reasons
 
 
+def _read_input(options: CompareConfig) -> tuple[list[str], list[str] | None]:
+    """Return the lines of --input, and those of --ref if it is given.
+
+    Raises MasscliError if there are none, or not as many references.
+    """
+    sources = list(source_lines(options.input))
+    if not sources:
+        raise MasscliError(
+            f"--input {options.input}: has no lines", "give it some text"
+        )
+    if options.ref is None:
+        return sources, None
+    return sources, _matching_lines(options.ref, f"--ref {options.ref}", sources)
+
+
+def _read_outputs(
+    paths: Sequence[Path], sources: Sequence[str]
+) -> dict[Path, list[str]]:
+    """Return the lines of those of `paths` that are files of outputs; the others are runs or checkpoints.
+
+    Raises MasscliError if one of them does not exist, or has not as many lines as there are `sources`.
+    """
+    read = {}
+    for path in paths:
+        if path.is_file():
+            read[path] = _matching_lines(path, str(path), sources)
+        elif not path.exists():
+            raise MasscliError(
+                f"{path}: no such run, checkpoint or file of outputs",
+                similar_names_hint(path),
+            )
+    return read
+
+
+def _matching_lines(path: Path, name: str, sources: Sequence[str]) -> list[str]:
+    """Return the lines of a file, one for each source; `name` is what an error calls it.
+
+    Raises MasscliError if there are more or fewer.
+    """
+    lines = list(translation_lines(path))
+    if len(lines) != len(sources):
+        raise MasscliError(
+            f"{name}: {count_of(len(lines), 'line')}, but --input has {len(sources):,}",
+            "each line of the input needs one",
+        )
+    return lines
+
+
 def _outputs(
     path: Path,
     sources: Sequence[str],
+    read: Mapping[Path, list[str]],
     given: Mapping[str, Any],
     options: CompareConfig,
 ) -> tuple[list[str], float | None]:
     """Return the outputs for `sources` and the speed in sentences per second.
 
     A run or checkpoint translates them, with the search options that were typed (`given`) or that it has
-    itself; a file is read as outputs, and its speed is None.
+    itself; outputs of a file are in `read`, by its path, and their speed is None.
     """
-    if path.is_file():
-        return list(iter_lines(path)), None
+    if path in read:
+        return read[path], None
     from masscli.api.ensemble import Ensemble
     from masscli.api.text_model import TextModel
 

@@ -32,6 +32,7 @@ from masscli.cli.options import check_changed_options
 from masscli.cli.output import check_output, writer
 from masscli.core.config import Flags, UnusedOption, check, config, positive
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 
 if TYPE_CHECKING:
     from masscli.data.storage.data_folder import DataFolder
@@ -143,7 +144,10 @@ def run(
         )
     with writer(options.output) as write:
         write(dictionary_text(pairs))
-    print(f"{options.output}: {len(pairs)} pairs of words{remark}", file=sys.stderr)
+    print(
+        f"{options.output}: {count_of(len(pairs), 'pair')} of words{remark}",
+        file=sys.stderr,
+    )
 
 
 def _from_model(path: Path, options: DictionaryConfig) -> list[WordPair]:

@@ -31,17 +31,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from masscli.cli.generate_formats import Entry, choose_format
+from masscli.cli.latest_run import latest_run
 from masscli.cli.options import check_changed_options, flag, flag_text
 from masscli.cli.output import check_inputs_stay, check_is_file, writer
 from masscli.cli.search_options import GivenSearch
 from masscli.core import distributed
 from masscli.core.config import UnusedOption, iter_options
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.core.memory import tune_heap
 from masscli.generation.config import GenerateConfig, GenerationConfig
 from masscli.reporting.score_log import parse_tags
 from masscli.text.corpus import is_terminal, iter_lines
 from masscli.text.single_line import one_line
+from masscli.text.wmt_markup import source_lines, translation_lines
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +54,6 @@ if TYPE_CHECKING:
     from masscli.generation.shared_decoding import WorkGroup
     from masscli.generation.translator import Report, Translation, Translator
 
-RUNS = Path("runs")
-"""The folder that is searched for the latest run; training commands write their runs there."""
 ONE_EACH = "it must have a line for each line of the input"
 
 
@@ -156,7 +157,7 @@ def _generate(
     _check_unused_options(command, search)
     started = time.perf_counter()
     opened = load(
-        *paths or [_latest_run()],
+        *paths or [latest_run("generate")],
         device=command.device,
         precision=command.precision,
         backend=command.backend,
@@ -257,7 +258,7 @@ def _write_outputs(
             write_alignments(translations)
         if references is not None and next(references, None) is not None:
             raise MasscliError(
-                f"--reference has more than the {translator.report.lines} lines of the input",
+                f"--reference has more lines than the input, which has {translator.report.lines}",
                 ONE_EACH,
             )
 
@@ -392,28 +393,6 @@ def _check_unused_options(command: GenerateConfig, search: GenerationConfig) -> 
     )
 
 
-def _latest_run() -> Path:
-    """Return the run in the folder `runs` whose best or last checkpoint is the newest, and print its name.
-
-    Raises MasscliError if there is none.
-    """
-    states: list[Path] = []
-    # A run without validation has no best checkpoint, and a partially copied one may have no last one.
-    for link in ("last", "best"):
-        states += RUNS.glob(f"*/checkpoints/{link}/state.json")
-    if not states:
-        raise MasscliError(
-            f"there is no run under {RUNS}",
-            "train one with `masscli finetune`, or name its folder: masscli generate RUN",
-        )
-    # The name breaks ties of files that were copied together.
-    latest = max(
-        states, key=lambda state: (state.stat().st_mtime_ns, str(state))
-    ).parents[2]
-    print(f"run: {latest}", file=sys.stderr)
-    return latest
-
-
 def _open_input(
     model: TextModel, command: GenerateConfig
 ) -> tuple[Iterable[str], Iterator[str] | None]:
@@ -426,7 +405,7 @@ def _open_input(
     from masscli.data.formats.registry import guess_format
 
     references = (
-        iter_lines(command.reference) if command.reference is not None else None
+        translation_lines(command.reference) if command.reference is not None else None
     )
     if command.gen_subset is not None:
         texts, targets = model.split(command.gen_subset, command.data)
@@ -458,7 +437,7 @@ def _open_input(
 
 def _opened_lines(path: Path) -> Iterator[str]:
     """Open a file at once, so that a missing one is noticed before the work begins; return its lines."""
-    remaining = iter_lines(path)
+    remaining = source_lines(path)
     first = next(remaining, None)
     if first is None:
         return iter(())
@@ -477,14 +456,16 @@ def _outputs(
     """
     source, target = model.task.source, model.task.target
     if command.score_reference is None:
-        prefixes = iter_lines(command.prefix) if command.prefix is not None else None
+        prefixes = (
+            translation_lines(command.prefix) if command.prefix is not None else None
+        )
         constraints = (
             iter_lines(command.constraints) if command.constraints is not None else None
         )
         yield from translator.translate(texts, source, target, prefixes, constraints)
         return
     for translation in translator.score(
-        texts, iter_lines(command.score_reference), source, target
+        texts, translation_lines(command.score_reference), source, target
     ):
         yield [translation]
 
@@ -565,7 +546,7 @@ def _summarise(
     for name, unknown in report.unknown.items():
         counts += f", {unknown.summary(name)}"
     print(
-        f"{verb} {report.lines} lines in {seconds:.1f} s (after {loading:.1f} s of loading): "
+        f"{verb} {count_of(report.lines, 'line')} in {seconds:.1f} s (after {loading:.1f} s of loading): "
         f"{speed}; {counts}",
         file=sys.stderr,
     )

@@ -1,9 +1,10 @@
 """Translate lines as they are typed.
 
-RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint; several decode together
-as an ensemble. Each line of standard input, from a terminal or a pipe, is answered immediately with one
-line (or --nbest lines); an empty line gives an empty line. End of file (Ctrl-D) ends the command. For
-files, `masscli generate` is faster, since it translates many lines together.
+RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint; the default is the latest
+run under runs. Several decode together as an ensemble. Each line of standard input, from a terminal or a
+pipe, is answered immediately with one line (or --nbest lines); an empty line gives an empty line. End of
+file (Ctrl-D) ends the command. For files, `masscli generate` is faster, since it translates many lines
+together.
 
 Examples:
   masscli interactive runs/ende
@@ -19,10 +20,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from masscli.cli.latest_run import latest_run
 from masscli.cli.options import check_changed_options
 from masscli.cli.output import writer
 from masscli.cli.search_options import GivenSearch
 from masscli.core.config import UnusedOption
+from masscli.core.memory import tune_heap
 from masscli.generation.config import (
     STANDARD_STREAM,
     GenerationConfig,
@@ -46,11 +49,11 @@ def run(
     search: GenerationConfig,
     given: Annotated[dict[str, Any], GivenSearch],
     paths: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="RUN", help="Runs or checkpoints; several are an ensemble."
         ),
-    ],
+    ] = None,
 ) -> None:
     """Translate each line of standard input at once, and print the result."""
     from masscli.api.model import load
@@ -60,8 +63,15 @@ def run(
     check_changed_options(
         search, UnusedOption(True, "prefix_size", "there is no --prefix here", True)
     )
+    check_changed_options(
+        command,
+        UnusedOption(
+            not search.sampling, "seed", "nothing is drawn without --sampling"
+        ),
+    )
+    tune_heap()
     opened = load(
-        *paths,
+        *paths or [latest_run("interactive")],
         device=command.device,
         precision=command.precision,
         backend=command.backend,
@@ -76,6 +86,7 @@ def run(
         search,
         split=command.split_sentences,
         keep_placeholders=command.keep_placeholders,
+        seed=command.seed,
     )
     # The weights are loaded now, so that the first line is answered as fast as the others.
     translator.translate([""])

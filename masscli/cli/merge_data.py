@@ -16,6 +16,8 @@ from typing import Annotated
 
 import typer
 
+from masscli.core.listing import count_of
+
 
 def run(
     parts: Annotated[
@@ -46,4 +48,4 @@ def run(
     console.print(table_of_lines(manifest.filter_stats))
     for warning in line_warnings(manifest.filter_stats):
         console.print(f"warning: {warning}", markup=False, soft_wrap=True)
-    console.print(f"{destdir}: {len(parts)} parts", markup=False, soft_wrap=True)
+    console.print(f"{destdir}: {count_of(len(parts), 'part')}", markup=False, soft_wrap=True)

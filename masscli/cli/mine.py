@@ -24,6 +24,7 @@ import typer
 from masscli.cli.output import check_inputs_stay, check_output, writer
 from masscli.core.config import Flags, config
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.generation.config import STANDARD_STREAM
 from masscli.text.corpus import iter_lines
 from masscli.text.single_line import one_cell
@@ -113,7 +114,7 @@ def run(
                 f"{margin:.4f}\t{one_cell(texts[0][source])}\t{one_cell(texts[1][target])}\n"
             )
     print(
-        f"{len(pairs):,} pairs of {len(texts[0]):,} and {len(texts[1]):,} sentences "
-        f"have a margin of {options.min_margin:g} or more",
+        f"{count_of(len(pairs), 'pair')} of {len(texts[0]):,} and {len(texts[1]):,} sentences "
+        f"with a margin of {options.min_margin:g} or more",
         file=sys.stderr,
     )

@@ -1,8 +1,9 @@
 """Predict labels, numbers, tags, choices or answers.
 
-RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint. The input has the
-format that the task was trained on, with or without labels; every example gives one prediction, in the
-same order. A summary on standard error says what was truncated or left out.
+RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint; the default is the latest
+run under runs. The input has the format that the task was trained on, with or without labels; every
+example gives one prediction, in the same order. A summary on standard error says what was truncated or
+left out.
 
 Examples:
   masscli predict runs/sst2 --input test.tsv > labels.txt
@@ -24,10 +25,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from masscli.cli.latest_run import latest_run
 from masscli.cli.output import check_inputs_stay, writer
 from masscli.cli.score_inputs import PREDICTION_COLUMN
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
+from masscli.core.memory import tune_heap
 from masscli.generation.config import PredictConfig
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.text.single_line import json_line, one_cell, one_line
@@ -45,7 +49,9 @@ ADDED_COLUMNS = (PREDICTION_COLUMN, "probability")
 
 def run(
     command: PredictConfig,
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a checkpoint.")],
+    path: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="A run or a checkpoint.")
+    ] = None,
 ) -> None:
     """Predict each example of the input, and write the predictions; torchrun distributes the work."""
     from masscli.api.model import load
@@ -55,6 +61,9 @@ def run(
     check_inputs_stay(
         {"--output": command.output, "--na-prob": command.na_prob}, [command.input]
     )
+    tune_heap()
+    if path is None:
+        path = latest_run("predict")
     device, precision = _start_process(command)
     opened = load(path, device=device, precision=precision)
     model = opened.task_model(command.stream, command.null_threshold)
@@ -87,7 +96,7 @@ def run(
         print(f"warning: {warning}", file=sys.stderr)
     seconds = time.perf_counter() - started
     print(
-        f"predicted {len(table)} examples in {seconds:.1f} s with {path} ({model.stream}); "
+        f"predicted {count_of(len(table), 'example')} in {seconds:.1f} s with {path} ({model.stream}); "
         f"{unknown.unknown:,} of {unknown.pieces:,} pieces unknown",
         file=sys.stderr,
     )

@@ -72,7 +72,6 @@ from masscli.metrics.sanity_checks import (
 )
 from masscli.metrics.unlabelled import check_blank_labels, drop_unlabelled
 from masscli.reporting.score_log import LoggedScore, append_scores, parse_tags
-from masscli.text.corpus import iter_lines
 from masscli.text.preprocessing import has_moses_rules
 
 CASELESS = {"rouge", *METRIC_FAMILIES["rouge"], "rouge-lsum"}

@@ -26,8 +26,8 @@ from masscli.data.formats.record import Record
 from masscli.data.formats.registry import guess_format, read_records
 from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.metrics.config import ScoreConfig
-from masscli.text.corpus import iter_lines
-from masscli.text.wmt_markup import is_test_set, read_test_set
+from masscli.text.corpus import is_marked_up, iter_lines
+from masscli.text.wmt_markup import read_test_set, translation_lines
 
 PREDICTION_FIELDS = ("label", "value", "tags")
 """Fields of `masscli predict --format jsonl` that may hold the prediction; the task decides which one."""
@@ -64,7 +64,7 @@ def read_references(paths: Sequence[Path], options: ScoreConfig) -> list[ScoreIn
     """Read the reference files. Raises MasscliError if a format or column is not clear or does not exist."""
     references: list[ScoreInput] = []
     for name, path in _names(paths).items():
-        if options.ref_format is None and is_test_set(path):
+        if options.ref_format is None and is_marked_up(path):
             # Each translation in the file is a reference.
             for translator, lines in read_test_set(path).items():
                 references.append(ScoreInput(f"{name} {translator}".rstrip(), lines))
@@ -167,8 +167,8 @@ def _read_hypothesis(
     name: str, path: Path, options: ScoreConfig, tagged: bool
 ) -> ScoreInput:
     column, flag = options.hyp_column, "--hyp-column"
-    if is_test_set(path):
-        return ScoreInput(name, _only_translation(name, path))
+    if is_marked_up(path):
+        return ScoreInput(name, list(translation_lines(path)))
     format = _format_by_name(path)
     if format == "tsv" and is_csv(path):
         return ScoreInput(name, _csv_column(name, path, column, flag))
@@ -184,18 +184,6 @@ def _read_hypothesis(
     if format == "conll" or (tagged and format in (None, "tsv")):
         return _conll(name, rows, column, flag)
     return _table_hypothesis(name, rows, column, flag, format == "tsv")
-
-
-def _only_translation(name: str, path: Path) -> list[str]:
-    """Return the segments of the only translation in a test set; raise MasscliError if it has several."""
-    systems = read_test_set(path)
-    if len(systems) > 1:
-        raise MasscliError(
-            f"{name}: has translations of several systems: {', '.join(systems)}",
-            "score one, with a segment on each line",
-        )
-    [lines] = systems.values()
-    return lines
 
 
 def _table_hypothesis(

@@ -1,10 +1,10 @@
 """Answer translation requests over HTTP, and show a web page.
 
 Each RUN is a run or a checkpoint that was trained to generate text; a request chooses one by name. The
-API is compatible with LibreTranslate: POST /translate, GET /languages; in addition, GET /models,
-/health and /metrics. The web page is at /. SIGHUP reloads the models; SIGTERM or Ctrl-C ends the server
-after it has answered the requests that have arrived. This needs the extra `serve`: pip install
-'masscli[serve]'.
+default is the latest run under runs. The API is compatible with LibreTranslate: POST /translate, GET
+/languages; in addition, GET /models, /health and /metrics. The web page is at /. SIGHUP reloads the
+models; SIGTERM or Ctrl-C ends the server after it has answered the requests that have arrived. This needs
+the extra `serve`: pip install 'masscli[serve]'.
 
 Examples:
   masscli serve runs/ende
@@ -20,10 +20,12 @@ from typing import Annotated, Any
 
 import typer
 
+from masscli.cli.latest_run import latest_run
 from masscli.cli.options import check_changed_options
 from masscli.cli.search_options import GivenSearch
 from masscli.core.config import UnusedOption
 from masscli.core.errors import MasscliError
+from masscli.core.memory import tune_heap
 from masscli.generation.config import GenerationConfig
 from masscli.serving.config import ServeConfig
 
@@ -33,9 +35,9 @@ def run(
     search: GenerationConfig,
     given: Annotated[dict[str, Any], GivenSearch],
     paths: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(metavar="RUN", help="Runs or checkpoints to offer."),
-    ],
+    ] = None,
 ) -> None:
     """Serve models over HTTP until the process is told to stop."""
     try:
@@ -51,4 +53,5 @@ def run(
         UnusedOption(True, "nbest", "each request says how many alternatives it wants"),
         UnusedOption(True, "prefix_size", "there is no --prefix here", True),
     )
-    run_server(paths, command, given)
+    tune_heap()
+    run_server(paths or [latest_run("serve")], command, given)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 from masscli.cli.options import warn_unused
 from masscli.core import distributed
+from masscli.core.listing import count_of
 from masscli.core.memory import tune_heap
 from masscli.training.setup.request import TrainRequest
 from masscli.training.signals import hold_back_usr1
@@ -57,14 +58,14 @@ def train(request: TrainRequest) -> None:
         # Running a finished command again is not an error, so that scripts can be rerun.
         if run.is_finished:
             console.print(
-                f"{recipe.save_dir}: has already made {step} updates; raise --max-update to go on"
+                f"{recipe.save_dir}: has already made {count_of(step, 'update')}; raise --max-update to go on"
             )
             distributed.stop()
             return
         end = follow(run.events(), step, recipe.train.max_update, console)
     distributed.stop()
     console.print(
-        f"{end.reason} after {end.step} updates and {end.seconds:.0f} s: {recipe.save_dir}"
+        f"{end.reason} after {count_of(end.step, 'update')} and {end.seconds:.0f} s: {recipe.save_dir}"
     )
     # As shells do.
     if end.interrupted:

@@ -1,4 +1,4 @@
-"""Name the first of many things in a message, and count the rest."""
+"""Count things in a message, or name the first of many and count the rest."""
 
 from __future__ import annotations
 
@@ -11,3 +11,10 @@ def list_some(names: Sequence[object], most: int) -> str:
     if len(names) <= most:
         return listed
     return f"{listed} and {len(names) - most} more"
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun in singular or plural, such as `1 column` or `3,000 columns`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {noun}s"

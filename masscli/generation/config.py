@@ -350,6 +350,11 @@ class InteractiveConfig:
     """A file written by `masscli shortlist`: generate only candidates of the source's pieces."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
+    seed: int = 1
+    """Seed of --sampling."""
+
+    def __post_init__(self) -> None:
+        check(*not_negative(self, "seed"))
 
 
 @config

@@ -16,6 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation, join_turns
@@ -447,7 +448,8 @@ def _take_lines(
     lines = list(islice(remaining, count))
     if len(lines) < count:
         raise MasscliError(
-            f"{flag} has {first + len(lines) - 1} lines, the input has more", ONE_EACH
+            f"{flag} has {count_of(first + len(lines) - 1, 'line')}, the input has more",
+            ONE_EACH,
         )
     return lines
 
@@ -459,5 +461,5 @@ def _require_end(remaining: Iterator[str], count: int, flag: str) -> None:
     """
     if next(remaining, None) is not None:
         raise MasscliError(
-            f"{flag} has more than the {count} lines of the input", ONE_EACH
+            f"{flag} has more lines than the input, which has {count:,}", ONE_EACH
         )

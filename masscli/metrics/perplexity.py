@@ -12,6 +12,9 @@ does not overflow a float64. Means by word are so high in languages that are wri
 def perplexity(nats: float, units: float) -> float:
     """Return the perplexity by unit of a text with the negative log-likelihood `nats`, in nats.
 
-    `units` is the number of its pieces, words or the like, above 0.
+    `units` is the number of its pieces, words or the like, above 0. What is NaN or infinite stays so.
     """
-    return math.exp(min(MAX_EXPONENT, nats / units))
+    mean = nats / units
+    if not math.isfinite(mean):
+        return mean
+    return math.exp(min(MAX_EXPONENT, mean))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from masscli.core.errors import MasscliError
 from masscli.metrics import Score, compare, score_lines
 from masscli.metrics.config import ScoreConfig
 
@@ -84,13 +83,8 @@ def compare_outputs(
     """Compare the outputs of an old and a new model for the same sources.
 
     `worst` is the number of changed lines to list, those whose chrF fell most. The metrics of `options` are
-    computed only with `references`. Raises MasscliError if there are no lines, or if the numbers of sources,
-    outputs and references differ.
+    computed only with `references`. There are as many outputs and references as sources, and at least one.
     """
-    _check_lengths(
-        len(sources),
-        {"the old outputs": old, "the new outputs": new, "--ref": references},
-    )
     lines = _changed_lines(sources, old, new, references)
     lost = [line for line in lines if line.new_score < line.old_score]
     lost.sort(key=lambda line: line.new_score - line.old_score)
@@ -153,14 +147,3 @@ def _line_scores(outputs: Sequence[str], references: Sequence[str]) -> list[floa
     return [
         scores[0].value for scores in score_lines(outputs, [references], LINE_METRIC)
     ]
-
-
-def _check_lengths(count: int, texts: dict[str, Sequence[str] | None]) -> None:
-    if not count:
-        raise MasscliError("--input: has no lines")
-    for name, lines in texts.items():
-        if lines is not None and len(lines) != count:
-            raise MasscliError(
-                f"{name}: {len(lines)} lines, but --input has {count}",
-                "each line of the input needs one",
-            )

@@ -6,12 +6,12 @@ import os
 import platform
 import re
 import shutil
-import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from masscli.core.processors import usable_cores
 from masscli.version import __version__
 
 if TYPE_CHECKING:
@@ -139,16 +139,12 @@ def _describe_device() -> dict[str, Any]:
     gflops = {}
     for dtype, flops in measure_matrix_products(device).items():
         gflops[str(dtype).removeprefix("torch.")] = flops / 1e9
-    # A container or a batch system may restrict a process to some of the cores; Linux reports this.
-    cores = os.cpu_count()
-    if sys.platform == "linux":
-        cores = len(os.sched_getaffinity(0))
     described: dict[str, Any] = {
         "name": str(device),
         "precision": str(choose_dtype("auto", device)).removeprefix("torch."),
         "gflops": gflops,
         "threads": torch.get_num_threads(),
-        "cores": cores,
+        "cores": usable_cores(),
         "processor": _processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "gpus": [],

@@ -68,9 +68,10 @@ def read_events(folder: Path, add: Callable[[Mapping[str, Any]], None]) -> None:
     path = folder / "log.jsonl"
     # A folder or a pipe is named by read_regular_text.
     if not path.exists():
-        raise MasscliError(
-            f"{path}: no such file", "name folders of runs, or a log of scores"
-        )
+        hint = "name folders of runs, or a log of scores"
+        if any(folder.glob("*/log.jsonl")):
+            hint = f"it is a folder of runs: name them, as masscli report {folder}/*"
+        raise MasscliError(f"{path}: no such file", hint)
     for number, line in enumerate(read_regular_text(path).split("\n"), 1):
         try:
             event = parse_json(line)

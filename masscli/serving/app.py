@@ -73,9 +73,9 @@ class Service:
     async def translate(self, request: Request) -> Response:
         """Answer POST /translate with the translation as JSON.
 
-        Raises RefusedError with the HTTP status for a bad request (400) or one that is too long (413), for a
-        queue that is full or too long to be done in time (429), for a server that is stopping (503), and
-        after `request_seconds` (504).
+        Raises RefusedError with the HTTP status for a bad request (400, 415) or one that is too long (413),
+        for a queue that is full or too long to be done in time (429), for a server that is stopping (503),
+        and after `request_seconds` (504).
         """
         seconds = self.batcher.models.config.request_seconds
         deadline = asyncio.get_running_loop().time() + seconds
@@ -107,7 +107,13 @@ class Service:
         raises.
         """
         models = self.batcher.models
-        body = await read_body(request, models.config.max_body_bytes)
+        _check_head(request)
+        # A client that sends slowly must not keep a server from stopping.
+        body = await _unless(
+            self.batcher.refusing.wait(),
+            StoppingError(),
+            read_body(request, models.config.max_body_bytes),
+        )
         asked = parse_request(
             body, request.headers.get("content-type", ""), models.config.max_text_length
         )
@@ -118,7 +124,9 @@ class Service:
         translating = self.batcher.translate(
             asked.texts, direction, 1 + asked.alternatives, deadline
         )
-        translated = await _unless_client_leaves(request, translating)
+        # After the body, the next message of a request is that its client is gone, which reads no error.
+        gone = RefusedError(400, "the client has left")
+        translated = await _unless(_next_message(request), gone, translating)
         return JSONResponse(answers.translation(asked, direction, translated))
 
     async def languages(self, request: Request) -> Response:
@@ -184,6 +192,25 @@ def _allowed_hosts(config: ServeConfig) -> list[str]:
     return [*LOCAL_HOSTS, host, *config.allowed_hosts]
 
 
+async def _next_message(request: Request) -> None:
+    """Wait until the connection of a request has something to say."""
+    await request.receive()
+
+
+def _check_head(request: Request) -> None:
+    """Raise RefusedError if a request has fields in its address, or a body that is compressed.
+
+    Neither is read, and without them the answer would be to something else than what was asked.
+    """
+    if request.url.query:
+        raise RefusedError(400, "fields are read from the body, not from the address")
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        raise RefusedError(
+            415, f"content-encoding {encoding[:100]!r}: send it as it is"
+        )
+
+
 def _page_file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
     content = files("masscli.serving").joinpath("page", name).read_bytes()
 
@@ -193,25 +220,25 @@ def _page_file(name: str, media_type: str) -> Callable[[Request], Awaitable[Resp
     return answer
 
 
-async def _unless_client_leaves(
-    request: Request, work: Coroutine[Any, Any, Result]
+async def _unless(
+    obstacle: Coroutine[Any, Any, object],
+    error: Exception,
+    work: Coroutine[Any, Any, Result],
 ) -> Result:
-    """Return the result of `work`; cancel it if the client closes its connection before.
+    """Return the result of `work`; cancel it and raise `error` if `obstacle` ends before it does.
 
-    The body of the request must have been read. Raises RefusedError, which nobody will read, if the client
-    left, and otherwise what `work` raises.
+    Raises what `work` raises.
     """
     working = asyncio.create_task(work)
-    # After the body, the next message of a request says that the client has disconnected.
-    leaving = asyncio.ensure_future(request.receive())
+    hindering = asyncio.create_task(obstacle)
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, hindering), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise RefusedError(400, "the client has left")
+            raise error
         return working.result()
     finally:
         working.cancel()
-        leaving.cancel()
+        hindering.cancel()
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

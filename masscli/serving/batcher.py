@@ -82,6 +82,8 @@ class Batcher:
         self.models = models
         self.metrics = metrics
         self.stopping = False
+        self.refusing = asyncio.Event()
+        """Set when all that has not been translated is refused, since the server stops."""
         self._waiting: list[_Request] = []
         self._throughput = Throughput()
         self._expected_end = 0.0
@@ -149,6 +151,7 @@ class Batcher:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _refuse_waiting(self) -> None:
+        self.refusing.set()
         for request in self._waiting:
             if not request.answer.done():
                 request.answer.set_exception(StoppingError())

@@ -50,6 +50,12 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         check(
+            # The system would take an empty name for every network of the machine.
+            (
+                bool(self.host.strip()),
+                "host",
+                "must not be empty; 0.0.0.0 is every network",
+            ),
             *positive(
                 self,
                 "max_text_length",

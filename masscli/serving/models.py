@@ -10,7 +10,11 @@ from typing import Any
 from masscli.api.model import Model, load
 from masscli.api.text_translation import TextTranslation, TextTranslator
 from masscli.core.errors import MasscliError
+from masscli.core.listing import list_some
 from masscli.serving.config import ServeConfig
+
+LISTED_DIRECTIONS = 50
+"""How many directions an error names; GET /models has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +89,26 @@ class ServedModels:
                 (source, direction.source),
                 (target, direction.target),
             )
-            if all(asked in (None, known) for asked, known in wanted):
+            if all(value in (None, known) for value, known in wanted):
                 fitting.append(direction)
         if not fitting:
-            known = ", ".join(
-                f"{d.model}: {d.source}-{d.target}" for d in self.directions
+            asked = []
+            for name, value in (
+                ("model", model),
+                ("source", source),
+                ("target", target),
+            ):
+                if value is not None:
+                    asked.append(f"{name} {value!r}")
+            known = [f"{d.model}: {d.source}-{d.target}" for d in self.directions]
+            raise MasscliError(
+                f"no model translates so ({', '.join(asked)}); "
+                f"there is {list_some(known, LISTED_DIRECTIONS)}"
             )
-            raise MasscliError(f"no model translates so; there is {known}")
         languages = {(direction.source, direction.target) for direction in fitting}
         if len(languages) > 1:
-            listed = ", ".join(f"{a}-{b}" for a, b in sorted(languages))
+            pairs = [f"{a}-{b}" for a, b in sorted(languages)]
+            listed = list_some(pairs, LISTED_DIRECTIONS)
             raise MasscliError(f"source and target are needed; there is {listed}")
         return fitting[0]
 

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
 
+from masscli.core.config import suggest
+
+FORM = "application/x-www-form-urlencoded"
+"""The media type of a form whose fields are URL-encoded."""
+JSON = ("", "application/json", "text/json", "text/plain")
+"""Media types of a body that is read as JSON; browsers and simple clients declare the last one, or none."""
 MAX_FIELDS = 1000
 """Largest number of fields that a form may have."""
+FIELDS = (
+    "q",
+    "source",
+    "target",
+    "alternatives",
+    "model",
+    "details",
+    "format",
+    "api_key",
+    "secret",
+)
+"""The fields that a request may have. The last two are for accounts, which LibreTranslate has, and are not
+read."""
+FORMATS = ("text", "html")
+"""Values of the field `format`: tags and character references pass through any text."""
 
 
 class RefusedError(Exception):
@@ -74,18 +95,46 @@ def parse_request(
 ) -> TranslationRequest:
     """Parse and check the body of POST /translate, a form if `content_type` says so, otherwise JSON.
 
-    Raises RefusedError if it is malformed (400), or if its texts have more than `max_text_length` characters
-    together, or are more than that many themselves (413).
+    Raises RefusedError if it is malformed (400), if its texts have more than `max_text_length` characters
+    together, or are more than that many themselves (413), or if it is of another media type (415).
     """
-    if (
-        content_type.partition(";")[0].strip().lower()
-        == "application/x-www-form-urlencoded"
-    ):
-        fields = _parse_form(body)
-    else:
-        fields = _parse_json(body)
+    fields = _parse_body(body, content_type)
+    for name in fields:
+        if name not in FIELDS:
+            shown = name[:100]
+            raise RefusedError(
+                400, f"no field called {shown!r}{suggest(shown, FIELDS)}"
+            )
+    if fields.get("format") not in (None, "", *FORMATS):
+        raise RefusedError(400, f"format: expected {' or '.join(FORMATS)}")
+    source = _name(fields, "source")
+    return TranslationRequest(
+        texts=_texts(fields, max_text_length),
+        is_list=isinstance(fields["q"], list),
+        # The only languages that could be meant are guessed; none is detected.
+        source=None if source == "auto" else source,
+        target=_name(fields, "target"),
+        alternatives=_whole_number(fields, "alternatives"),
+        model=_name(fields, "model"),
+        details=_truth(fields, "details"),
+    )
+
+
+def _parse_body(body: bytes, content_type: str) -> Mapping[str, Any]:
+    """Return the fields of a body by name; see `parse_request`."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == FORM:
+        return _parse_form(body)
+    if media_type in JSON:
+        return _parse_json(body)
+    raise RefusedError(
+        415, f"content-type {media_type[:100]!r}: send application/json or {FORM}"
+    )
+
+
+def _texts(fields: Mapping[str, Any], max_text_length: int) -> list[str]:
+    """Return the texts of the field `q`, one or a list; see `parse_request`."""
     texts = fields.get("q")
-    is_list = isinstance(texts, list)
     if isinstance(texts, str):
         texts = [texts]
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
@@ -104,24 +153,16 @@ def parse_request(
             413,
             f"q: {len(texts)} texts, at most {max_text_length} are translated at once",
         )
-    source = _name(fields, "source")
-    return TranslationRequest(
-        texts=texts,
-        is_list=is_list,
-        # The only languages that could be meant are guessed; none is detected.
-        source=None if source == "auto" else source,
-        target=_name(fields, "target"),
-        alternatives=_whole_number(fields, "alternatives"),
-        model=_name(fields, "model"),
-        details=fields.get("details") in (True, "true"),
-    )
+    return texts
 
 
 def _parse_json(body: bytes) -> Mapping[str, Any]:
     try:
-        value = json.loads(body)
+        value = json.loads(body, object_pairs_hook=_fields_once)
     except (ValueError, RecursionError) as error:
-        raise RefusedError(400, f"the body is not JSON ({str(error)[:100]})") from None
+        # What follows is advice for programmers of Python.
+        reason = str(error).partition(";")[0][:100]
+        raise RefusedError(400, f"the body is not JSON ({reason})") from None
     if not isinstance(value, dict):
         raise RefusedError(400, "the body is not a JSON object")
     return value
@@ -130,24 +171,39 @@ def _parse_json(body: bytes) -> Mapping[str, Any]:
 def _parse_form(body: bytes) -> Mapping[str, Any]:
     """Return the fields of a URL-encoded form by name; several fields `q` become a list.
 
-    Of several other fields of one name the last one counts. Raises RefusedError (400) if it is not such
-    a form, or has more than MAX_FIELDS fields.
+    Raises RefusedError (400) if it is no such form, has more than MAX_FIELDS fields, or another field twice.
     """
-    try:
-        pairs = parse_qsl(
-            body.decode(),
-            keep_blank_values=True,
-            max_num_fields=MAX_FIELDS,
-            errors="strict",
+    # As `curl -d` declares it.
+    if body.lstrip().startswith(b"{"):
+        raise RefusedError(
+            400, "the body is no form; send JSON as content-type: application/json"
         )
+    # What urllib says of too many fields does not name the limit.
+    if body.count(b"&") >= MAX_FIELDS:
+        raise RefusedError(400, f"the body has more than {MAX_FIELDS} fields")
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict")
     except ValueError as error:
         raise RefusedError(
             400, f"the body is not a form ({str(error)[:100]})"
         ) from None
-    fields: dict[str, Any] = dict(pairs)
     texts = [value for name, value in pairs if name == "q"]
-    if len(texts) > 1:
-        fields["q"] = texts
+    fields = _fields_once([pair for pair in pairs if pair[0] != "q"])
+    if texts:
+        fields["q"] = texts[0] if len(texts) == 1 else texts
+    return fields
+
+
+def _fields_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return fields, given as names with values, as a dictionary.
+
+    Raises RefusedError (400) if one is there twice, since only the last would count.
+    """
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in fields if names.count(name) > 1)
+        raise RefusedError(400, f"{twice[:100]!r} is given twice")
     return fields
 
 
@@ -187,3 +243,16 @@ def _whole_number(fields: Mapping[str, Any], key: str) -> int:
     if type(value) is not int or value < 0:
         raise RefusedError(400, f"{key}: expected a whole number")
     return value
+
+
+def _truth(fields: Mapping[str, Any], key: str) -> bool:
+    """Return the field `key` as a truth value, False if it is absent; a form has it as a text.
+
+    Raises RefusedError (400) if it is neither true nor false.
+    """
+    value = fields.get(key)
+    if value in (None, "", False, "false"):
+        return False
+    if value in (True, "true"):
+        return True
+    raise RefusedError(400, f"{key}: expected true or false")

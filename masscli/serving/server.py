@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
 import signal
 import socket
 import sys
@@ -14,11 +16,16 @@ from typing import Any
 import uvicorn
 
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.serving.app import build_app
 from masscli.serving.batcher import Batcher
 from masscli.serving.config import ServeConfig
 from masscli.serving.metrics import Metrics
 from masscli.serving.models import ServedModels
+
+LOGGER = logging.getLogger("masscli")
+BACKLOG = 2048
+"""How many connections wait to be accepted, at most; the system may lower it."""
 
 
 def run_server(
@@ -35,6 +42,7 @@ def run_server(
         models = ServedModels(paths, config, search)
         for direction in models.directions:
             _say(f"{direction.model}: {direction.source} to {direction.target}")
+        _listen(listening, config)
         asyncio.run(_serve(models, listening))
 
 
@@ -88,7 +96,7 @@ def _handle_signals(server: uvicorn.Server, batcher: Batcher, metrics: Metrics) 
         if batcher.stopping:
             server.force_exit = True
             return
-        _say(f"stopping; {len(batcher)} requests are waiting")
+        _say(f"stopping; {count_of(len(batcher), 'request')} waiting")
         batcher.stop()
         server.should_exit = True
 
@@ -111,9 +119,13 @@ async def _reload(batcher: Batcher, metrics: Metrics) -> None:
     """Load the models from their files again, and print the result; if that fails, the old models stay."""
     try:
         await batcher.reload()
-    except MasscliError as error:
+    # Whatever it is, a server that works goes on with what it has.
+    except Exception as error:
         metrics.add("masscli_reloads_total", result="failed")
-        _say(f"error: {error.message}; the models that were there stay")
+        message = str(error)
+        if not isinstance(error, (MasscliError, OSError)):
+            LOGGER.exception("the models could not be read")
+        _say(f"error: {message}; the models that were there stay")
         return
     metrics.add("masscli_reloads_total", result="done")
     _say("the models were read again")
@@ -130,13 +142,38 @@ def _bind(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
-    except OSError as error:
+    # What is no name at all, such as a letter that names cannot have, is a TypeError.
+    except (OSError, TypeError) as error:
         bound.close()
-        raise MasscliError(
-            f"--host {host} --port {port}: cannot be used ({error.strerror})",
-            "choose another --port, or 0 for a free one",
-        ) from None
+        raise _cannot_listen(host, port, error) from None
     return bound
+
+
+def _listen(bound: socket.socket, config: ServeConfig) -> None:
+    """Let a bound socket accept connections, which wait until the server takes them.
+
+    Raises MasscliError if another process listens on its port, which began to after the socket was bound.
+    """
+    try:
+        bound.listen(BACKLOG)
+    except OSError as error:
+        raise _cannot_listen(config.host, config.port, error) from None
+
+
+def _cannot_listen(host: str, port: int, error: Exception) -> MasscliError:
+    """Return the error for an address that the system does not let us listen on."""
+    if isinstance(error, (socket.gaierror, TypeError)) or (
+        isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL
+    ):
+        return MasscliError(
+            f"--host {host}: is no address of this machine",
+            "127.0.0.1 is for this machine alone, 0.0.0.0 for all of its networks",
+        )
+    reason = error.strerror if isinstance(error, OSError) else error
+    return MasscliError(
+        f"--host {host} --port {port}: cannot be used ({reason})",
+        "choose another --port, or 0 for a free one",
+    )
 
 
 def _say(message: str) -> None:

@@ -32,6 +32,8 @@ LINE_STRIDE = 256
 """Number of lines between two entries of FileScan.offsets."""
 BOM = b"\xef\xbb\xbf"
 SUFFIXES = ("", ".gz", ".xz", ".zst")
+MARKUP_SUFFIXES = frozenset((".sgm", ".sgml", ".xml"))
+"""Suffixes of files that are marked up, such as test sets of WMT (see masscli/text/wmt_markup.py)."""
 COMPRESSIONS = {".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
 """The name of the compression of a file, by its suffix."""
 _COMPRESSED_BEGINNINGS = {
@@ -76,6 +78,12 @@ def display_path(path: Path) -> str:
 def is_compressed(path: Path) -> bool:
     """Return whether a file is compressed, by its suffix. Lines of such a file cannot be found by seeking."""
     return path.suffix in COMPRESSIONS
+
+
+def is_marked_up(path: Path) -> bool:
+    """Return whether a file's name says that it is marked up, whether or not it is compressed."""
+    suffixes = [suffix for suffix in path.suffixes if suffix not in SUFFIXES]
+    return bool(suffixes) and suffixes[-1].lower() in MARKUP_SUFFIXES
 
 
 def open_bytes(path: Path) -> BinaryIO:
@@ -157,8 +165,15 @@ def iter_blocks(path: Path) -> Iterator[bytes]:
     """Yield the decompressed bytes of a file in blocks of whole lines.
 
     A block is about BLOCK_BYTES long, or more if a line is longer. Only the last block may lack its final
-    newline. Raises MasscliError if the file cannot be read or a line is longer than MAX_LINE_BYTES.
+    newline. Raises MasscliError if the file cannot be read, is marked up by its name, or has a line that is
+    longer than MAX_LINE_BYTES.
     """
+    # Tags would be learned and translated as words.
+    if is_marked_up(path):
+        raise MasscliError(
+            f"{display_path(path)}: SGML and XML are no lines of text",
+            "take out its text, a segment on each line; if it is plain text, rename it",
+        )
     with open_bytes(path) as file:
         incomplete_line = bytearray()
         line_number = 1

@@ -151,5 +151,7 @@ class CheckpointWriter:
         """Return a hint for errors: the checkpoint to continue from, or that nothing was saved yet."""
         if self.kept.scores:
             last = self.folder / "checkpoints" / "last"
-            return f"the run continues from {last}, where all is well"
+            return (
+                f"the run continues from {last}; changed settings need --accept-changes"
+            )
         return "nothing was saved yet: the run begins anew"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 import time
 
 import torch
@@ -10,6 +12,8 @@ from torch.nn import functional as F
 
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
+from masscli.core.processors import usable_cores
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -23,6 +27,7 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     # Under torchrun each process gets the GPU of its number on this machine.
     has_gpu = torch.cuda.is_available()
     if name == "auto" and not has_gpu:
+        _warn_of_threads()
         return torch.device("cpu")
     if name in ("auto", "cuda") and has_gpu:
         if local_rank >= torch.cuda.device_count():
@@ -34,7 +39,28 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     device = _parse_device(name)
     if device.type == "cuda":
         _check_gpu(name, device)
+    else:
+        _warn_of_threads()
     return device
+
+
+@functools.cache
+def _warn_of_threads() -> None:
+    """Print a warning, once, if PyTorch computes with more threads than this process may use cores.
+
+    They wait for each other at every product, so that everything takes many times as long.
+    """
+    threads, cores = torch.get_num_threads(), usable_cores()
+    if threads <= cores or distributed.local_rank > 0:
+        return
+    setting = f"{threads} threads"
+    if os.environ.get("OMP_NUM_THREADS") == str(threads):
+        setting = f"OMP_NUM_THREADS={threads}"
+    print(
+        f"warning: {setting} for {count_of(cores, 'core')} that this process may use makes it very slow; "
+        f"set OMP_NUM_THREADS, or --threads of training, to {cores} at most",
+        file=sys.stderr,
+    )
 
 
 def _parse_device(name: str) -> torch.device:

@@ -407,6 +407,13 @@ def test_what_is_no_checkpoint_is_said(run: Path, tmp_path: Path) -> None:
         f"{tmp_path / 'empty'}: holds no checkpoint",
         "give the folder of a run, or one of its checkpoints/step-N",
     )
+    for name in "abcdefghij":
+        (tmp_path / "empty" / name / "checkpoints").mkdir(parents=True)
+    runs = ", ".join(str(tmp_path / "empty" / name) for name in "abcdefgh")
+    assert refused(lambda: Checkpoint.open(tmp_path / "empty")) == (
+        f"{tmp_path / 'empty'}: holds no checkpoint",
+        f"it is a folder of runs: name one of {runs} and 2 more",
+    )
     for name in ("checkpoint_best.pt", "folder/config.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")

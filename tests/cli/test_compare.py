@@ -179,14 +179,20 @@ def test_runs_translate_the_lines(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["good", "short"], "the new outputs: 39 lines, but --input has 40"),
-        (["good", "bad", "--ref", "short"], "--ref: 39 lines, but --input has 40"),
+        (["good", "short"], "short: 39 lines, but --input has 40"),
+        (
+            ["good", "bad", "--ref", "short"],
+            "--ref short: 39 lines, but --input has 40",
+        ),
         (
             ["good", "bad", "--metric=blue", "--ref=ref"],
             "--metric: no metric called 'blue'",
         ),
         (["good", "bad", "--format=xml"], "--format: 'xml' is not one of text, json"),
-        (["good", "nowhere"], "nowhere: "),
+        (["good", "inpt"], "inpt: no such run, checkpoint or file of outputs"),
+        # Before any model is opened.
+        (["nothing", "short"], "nothing: no such run"),
+        ([".", "short"], "short: 39 lines"),
         (
             ["good", "bad", "--metric=bleu"],
             "--metric: would have no effect: nothing is",

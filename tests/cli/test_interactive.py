@@ -136,3 +136,65 @@ def test_a_closed_standard_input_is_named(
         "error: standard input (-) is closed",
         "hint: give a file, or leave it open",
     ]
+
+
+def answers(
+    arguments: list[str],
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> tuple[list[str], str]:
+    """Return what `interactive` answers to the same two lines, and what it says besides."""
+    (place / "in").write_text("ba be\nbi bo bu\n", encoding="utf-8")
+    with open(place / "in", encoding="utf-8") as typed:
+        monkeypatch.setattr(sys, "stdin", typed)
+        capsys.readouterr()
+        assert masscli_run(["interactive", *arguments, "--precision", "fp32"]) == 0
+    printed = capsys.readouterr()
+    return printed.out.splitlines(), printed.err
+
+
+def test_without_a_run_the_latest_one_answers(
+    run_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    expected, _ = answers([str(run_folder)], tmp_path, monkeypatch, capsys)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/one").symlink_to(run_folder)
+    monkeypatch.chdir(tmp_path)
+    assert answers([], tmp_path, monkeypatch, capsys) == (expected, "run: runs/one\n")
+    # Another run is no reason to look for one of its own.
+    monkeypatch.chdir(tmp_path / "runs")
+    for command in ("interactive", "serve", "predict"):
+        assert masscli_run([command]) == 2
+        assert capsys.readouterr().err == (
+            "error: there is no run under runs\n"
+            "hint: train one with `masscli finetune`, or name its folder: "
+            f"masscli {command} RUN\n"
+        )
+
+
+def test_the_seed_decides_what_is_drawn(
+    run_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    drawn = {}
+    for seed in ("1", "2"):
+        arguments = [str(run_folder), "--sampling", "--beam=1", "--seed", seed]
+        drawn[seed] = answers(arguments, tmp_path, monkeypatch, capsys)[0]
+    assert drawn["1"] != drawn["2"]
+    # A program gets the same.
+    model = masscli.load(run_folder, precision="fp32")
+    options = {"beam": 1, "sampling": True, "split": False, "keep_placeholders": False}
+    for seed, expected in drawn.items():
+        texts = [
+            model.translate_text(line, seed=int(seed), **options).text
+            for line in ("ba be", "bi bo bu")
+        ]
+        assert texts == expected
+    _, messages = answers([str(run_folder), "--seed=2"], tmp_path, monkeypatch, capsys)
+    assert "--seed has no effect: nothing is drawn without --sampling" in messages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from masscli.core.listing import list_some
+from masscli.core.listing import count_of, list_some
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,10 @@ from masscli.core.listing import list_some
 )
 def test_what_is_not_named_is_counted(names: list[object], listed: str) -> None:
     assert list_some(names, 2) == listed
+
+
+@pytest.mark.parametrize(
+    ("number", "counted"), [(0, "0 lines"), (1, "1 line"), (12345, "12,345 lines")]
+)
+def test_one_is_singular(number: int, counted: str) -> None:
+    assert count_of(number, "line") == counted

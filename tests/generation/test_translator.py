@@ -366,7 +366,7 @@ def test_prefixes_begin_each_output(tokenizer: Tokenizer, model: Transformer) ->
     fewer = (prefixes[1:], "--prefix has 18 lines, the input has more")
     for wrong, message in (
         fewer,
-        ([*prefixes, "x"], "--prefix has more than the 19 lines of the input"),
+        ([*prefixes, "x"], "--prefix has more lines than the input, which has 19"),
     ):
         with pytest.raises(MasscliError) as error:
             list(
@@ -654,6 +654,22 @@ def test_no_half_written_output(
         "in.en",
         "runs",
     ]
+
+
+def test_one_line_is_singular_and_markup_is_no_text(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "one.en").write_text("red dog\n", encoding="utf-8")
+    _, expected, err = generate(capfd, "-i", "one.en")
+    assert "translated 1 line in " in err
+    (folder / "one.sgm").write_text(
+        '<srcset><doc docid="a"><seg id="1">red dog</seg></doc></srcset>\n'
+    )
+    for options in (["-i", "one.sgm"], ["-i", "one.en", "--reference", "one.sgm"]):
+        assert generate(capfd, *options)[1] == expected
+    constrained = generate(capfd, "-i", "one.en", "--constraints", "one.sgm")
+    assert constrained[0] == 2
+    assert "error: one.sgm: SGML and XML are no lines of text" in constrained[2]
 
 
 def test_no_run_at_all(

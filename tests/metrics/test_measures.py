@@ -19,7 +19,17 @@ from masscli.core.errors import MasscliError
 from masscli.metrics import entities, label_measures, score
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.corpus_metrics import F1, CorpusMetric, EntityF1
+from masscli.metrics.perplexity import perplexity
 from tests.oracles import chunks
+
+
+def test_perplexity_is_the_exponential_of_the_mean() -> None:
+    assert perplexity(3 * math.log(8), 3) == pytest.approx(8)
+    # What is no number has none, and must not look like one.
+    assert math.isnan(perplexity(math.nan, 3))
+    assert perplexity(math.inf, 3) == math.inf
+    # More than a float64 can hold.
+    assert 1e300 < perplexity(1e9, 3) < math.inf
 
 
 def slow_matthews(gold: list[int], predicted: list[int]) -> float:

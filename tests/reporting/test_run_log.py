@@ -116,6 +116,18 @@ def test_mistakes_are_named(
     assert capsys.readouterr().err.splitlines()[0] == f"error: {message}"
 
 
+def test_a_folder_of_runs_is_told_apart(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder.parent.parent)
+    runs = folder.parent.name
+    assert run(["report", runs]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {runs}/log.jsonl: no such file\n"
+        f"hint: it is a folder of runs: name them, as masscli report {runs}/*\n"
+    )
+
+
 def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

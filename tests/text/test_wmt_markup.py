@@ -9,7 +9,8 @@ import pytest
 
 from masscli.__main__ import run as masscli
 from masscli.core.errors import MasscliError
-from masscli.text.wmt_markup import read_test_set
+from masscli.text.corpus import iter_lines, scan_file
+from masscli.text.wmt_markup import read_test_set, source_lines, translation_lines
 
 SGML = """<refset setid="newstest2014" srclang="any" trglang="de">
 <DOC docid="a" sysid=ref>
@@ -81,3 +82,61 @@ def test_what_is_no_test_set_is_named(text: str, message: str, tmp_path: Path) -
     with pytest.raises(MasscliError, match=message) as caught:
         read_test_set(path)
     assert caught.value.message.startswith(f"{path}: ")
+
+
+def test_sources_are_those_of_a_test_set(tmp_path: Path) -> None:
+    path = tmp_path / "newstest2021.en-de.xml"
+    path.write_text(XML)
+    assert list(source_lines(path)) == ["One", "Two", "Three"]
+    with pytest.raises(MasscliError, match="several systems: A, C"):
+        translation_lines(path)
+    # A file of SGML has one text, which may be translated into the other direction, too.
+    path = tmp_path / "newstest2014-ref.de.SGM"
+    path.write_text(SGML)
+    expected = ['Peter & Paul, "hier"', "zwei Zeilen", ""]
+    assert list(source_lines(path)) == list(translation_lines(path)) == expected
+    path.write_text(
+        '<srcset setid="x"><doc docid="a"><seg id="1"> a </seg></doc></srcset>'
+    )
+    assert list(source_lines(path)) == ["a"]
+    path.write_text("plain text\n")
+    with pytest.raises(MasscliError, match=r"newstest2014-ref.de.SGM: has no segments"):
+        source_lines(path)
+    lines = tmp_path / "lines"
+    lines.write_text("<seg>a</seg>\n")
+    assert (
+        list(source_lines(lines)) == list(translation_lines(lines)) == ["<seg>a</seg>"]
+    )
+
+
+def test_markup_is_never_read_as_lines(tmp_path: Path) -> None:
+    path = tmp_path / "news.xml.gz"
+    path.write_bytes(gzip.compress(XML.encode()))
+    for read in (lambda: list(iter_lines(path)), lambda: scan_file(path)):
+        with pytest.raises(
+            MasscliError, match=r"news.xml.gz: SGML and XML are no lines"
+        ):
+            read()
+
+
+def test_compare_reads_test_sets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The report is that of the same text as lines."""
+    files = {
+        "in.xml": XML,
+        "in": "One\nTwo\nThree\n",
+        "ref.sgm": SGML,
+        "ref": 'Peter & Paul, "hier"\nzwei Zeilen\n\n',
+        "old": "Peter\nzwei\ndrei\n",
+        "new": "Paul\nzwei Zeilen\ndrei\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    reports = []
+    for source, reference in (("in.xml", "ref.sgm"), ("in", "ref")):
+        command = ["compare", "old", "new", "--input", source, "--ref", reference]
+        paths = [str(tmp_path / word) if word in files else word for word in command]
+        assert masscli(paths) == 0
+        reports.append(capsys.readouterr().out)
+    assert reports[0] == reports[1]

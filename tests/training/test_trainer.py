@@ -681,7 +681,8 @@ def test_a_gradient_that_is_no_number_stops_the_run(
     checkpoints = tmp_path / "checkpoints"
     assert (
         error.value.hint
-        == f"lower --lr or set --clip-norm; the run continues from {checkpoints / 'last'}, where all is well"
+        == f"lower --lr or set --clip-norm; the run continues from {checkpoints / 'last'}; "
+        "changed settings need --accept-changes"
     )
     assert last(tmp_path).state.step == 4
     train(recipe(toy, tmp_path))

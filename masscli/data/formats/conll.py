@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.data.formats.bad_rows import BadRows
-from masscli.data.formats.record import Record, count_of
+from masscli.data.formats.record import Record
 from masscli.text import corpus
 from masscli.text.corpus import display_path
 

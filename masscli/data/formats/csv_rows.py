@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.data.formats.bad_rows import BadRows
-from masscli.data.formats.record import count_of, format_suffix
+from masscli.data.formats.record import format_suffix
 from masscli.text import corpus
 from masscli.text.corpus import display_path
 

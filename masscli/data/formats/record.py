@@ -35,13 +35,6 @@ class Record:
     of every piece are stored."""
 
 
-def count_of(number: int, noun: str) -> str:
-    """Return a number with its noun in singular or plural, such as `1 column` or `3 columns`."""
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {noun}s"
-
-
 def format_suffix(path: Path) -> str:
     """Return the last suffix of a file name, such as `.tsv`, that is not one of compression.
 

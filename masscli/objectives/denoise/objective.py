@@ -33,6 +33,8 @@ class DenoisingCollator:
     framing: Framing
     language: str
     code_switcher: CodeSwitcher
+    max_length: int
+    """The most tokens of a source, special ones not counted, for which the model has positions."""
     word_starts: WordStarts | None = None
     """A function that tells which tokens begin a word, if noise is added to whole words; otherwise None."""
 
@@ -51,6 +53,7 @@ class DenoisingCollator:
                     self.options.infill_length,
                     self.framing.vocab.mask,
                     rng,
+                    self.max_length,
                 )
             starts_word = (
                 None if self.word_starts is None else self.word_starts(token_ids)
@@ -114,8 +117,15 @@ class Denoise(Objective):
         begin a word, so that noise is added to whole words; if it is None, noise is added to tokens.
         """
         context = self.context
+        framing = context.framing
+        special_tokens = framing.prefix_length + framing.suffix_length
         return DenoisingCollator(
-            self.options, context.framing, context.dataset_name, code_switcher, starts
+            self.options,
+            framing,
+            context.dataset_name,
+            code_switcher,
+            context.model.max_positions - special_tokens,
+            starts,
         )
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:

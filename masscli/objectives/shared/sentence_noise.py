@@ -60,17 +60,26 @@ def infill(
     mean_length: float,
     mask_id: int,
     rng: np.random.Generator,
+    max_length: int,
 ) -> Ids:
     """Return a copy of a sentence in which spans of tokens are replaced, each by a single `mask_id`.
 
     Span lengths have a Poisson distribution with mean `mean_length`. They add up to `share` times the number
-    of tokens, rounded; the last span is cut to fit. A span of length 0 inserts a `mask_id`. Every placement
-    of the spans between the other tokens is equally likely.
+    of tokens, rounded; the last span is cut to fit. A span of length 0 inserts a `mask_id`, if the copy then
+    has at most `max_length` tokens, of which the sentence has no more. Every placement of the spans between
+    the other tokens is equally likely.
     """
     budget = round(share * len(token_ids))
     lengths: list[int] = []
-    while sum(lengths) < budget:
-        lengths.append(min(int(rng.poisson(mean_length)), budget - sum(lengths)))
+    # How many tokens may be added; a span of n tokens makes room for n - 1.
+    room = max_length - len(token_ids)
+    left = budget
+    while left:
+        length = min(int(rng.poisson(mean_length)), left)
+        if length or room > 0:
+            lengths.append(length)
+            left -= length
+            room += length - 1
     # Spans and single tokens are shuffled as items; -1 stands for a token that stays.
     items = rng.permutation(
         np.array([*lengths, *[-1] * (len(token_ids) - budget)], np.int64)

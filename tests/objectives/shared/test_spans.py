@@ -38,7 +38,7 @@ def test_infilling_replaces_its_share_and_keeps_the_order(share: float) -> None:
     rng = np.random.default_rng(1)
     for size in (0, 1, 7, 40):
         for _ in range(50):
-            infilled = infill(np.arange(size), share, 3.0, MASK, rng).tolist()
+            infilled = infill(np.arange(size), share, 3.0, MASK, rng, 99).tolist()
             kept = [token for token in infilled if token != MASK]
             assert kept == sorted(kept)
             assert size - len(kept) == round(share * size)
@@ -47,12 +47,24 @@ def test_infilling_replaces_its_share_and_keeps_the_order(share: float) -> None:
             ) == round(share * size)
 
 
+@pytest.mark.parametrize("room", [0, 5])
+def test_inserted_masks_keep_to_the_positions_of_the_model(room: int) -> None:
+    """Spans are mostly of length 0 if their mean is small, so that a text would grow several times."""
+    rng = np.random.default_rng(4)
+    lengths = set()
+    for _ in range(200):
+        infilled = infill(np.arange(40), 0.3, 0.1, MASK, rng, 40 + room).tolist()
+        assert sum(token != MASK for token in infilled) == 28
+        lengths.add(len(infilled))
+    assert max(lengths) == 40 + room
+
+
 def test_lengths_of_infilled_spans_are_poisson() -> None:
     """Runs of a single [M] far apart are spans; of long texts hardly any span is cut."""
     rng = np.random.default_rng(2)
     counts: Counter[int] = Counter()
     for _ in range(300):
-        infilled = infill(np.arange(1000), 0.05, 3.0, MASK, rng).tolist()
+        infilled = infill(np.arange(1000), 0.05, 3.0, MASK, rng, 2000).tolist()
         counts.update(
             missing
             for masks, missing in aligned(list(range(1000)), infilled)

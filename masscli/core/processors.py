@@ -1,0 +1,29 @@
+"""How many processor cores this process may use."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from pathlib import Path
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Where Linux says how much time a container may use: microseconds of each period, and the period."""
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use, at least 1.
+
+    A batch system may let a process run on some of the cores only (its affinity), and a container may have a
+    quota of their time. Both are known on Linux alone.
+    """
+    cores = os.cpu_count() or 1
+    if sys.platform == "linux":
+        cores = len(os.sched_getaffinity(0))
+        try:
+            quota, period = QUOTA.read_text(encoding="ascii").split()
+            cores = min(cores, math.ceil(int(quota) / int(period)))
+        # There is none, as without a container, or it is "max".
+        except (OSError, ValueError):
+            pass
+    return max(1, cores)

@@ -1,0 +1,59 @@
+"""How many cores a process may use, and what is said of more threads than that."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from masscli.core.processors import usable_cores
+from masscli.training import precision
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [
+        ("150000 100000", 2),
+        ("50000 100000", 1),
+        ("max 100000", 64),
+        ("900000 10000", 64),
+        (None, 64),
+    ],
+)
+def test_a_quota_and_an_affinity_limit_the_cores(
+    quota: str | None,
+    expected: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    monkeypatch.setattr("masscli.core.processors.QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(
+        os, "sched_getaffinity", lambda process: set(range(64)), raising=False
+    )
+    assert usable_cores() == expected
+
+
+def test_threads_that_have_no_core_are_named_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(precision, "usable_cores", lambda: 2)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    precision._warn_of_threads.cache_clear()
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    precision.choose_device("auto")
+    assert capsys.readouterr().err == ""
+    for setting, named in (("8", "OMP_NUM_THREADS=8"), ("1", "8 threads")):
+        precision._warn_of_threads.cache_clear()
+        monkeypatch.setenv("OMP_NUM_THREADS", setting)
+        monkeypatch.setattr("torch.get_num_threads", lambda: 8)
+        precision.choose_device("auto")
+        precision.choose_device("cpu")
+        assert capsys.readouterr().err == (
+            f"warning: {named} for 2 cores that this process may use makes it very slow; "
+            "set OMP_NUM_THREADS, or --threads of training, to 2 at most\n"
+        )
+    precision._warn_of_threads.cache_clear()
