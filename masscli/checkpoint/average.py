@@ -13,6 +13,7 @@ from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 
@@ -28,9 +29,16 @@ def open_members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
     members: list[Checkpoint] = []
     for path in paths:
         steps = saved_checkpoints(path)
+        if not steps:
+            # What is neither a run nor a checkpoint is refused as such.
+            Checkpoint.open(path)
+            raise MasscliError(
+                f"{path}: is a checkpoint, and --last is for runs",
+                "name its run, or leave --last out",
+            )
         if len(steps) < last:
             raise MasscliError(
-                f"{path}: holds {len(steps)} checkpoints, not {last}",
+                f"{path}: holds {count_of(len(steps), 'checkpoint')}, not {last}",
                 "keep more of them with --keep-last",
             )
         members += [Checkpoint.open(steps[step]) for step in sorted(steps)[-last:]]
@@ -94,8 +102,8 @@ def mixture_warnings(checkpoints: Sequence[Checkpoint]) -> list[str]:
 def _same_model(first: Checkpoint, second: Checkpoint) -> bool:
     """Return whether two checkpoints have the same architecture, languages and training streams.
 
-    Streams are the same if their names, datasets and objectives are. Settings that no weight depends on, such
-    as dropout, may differ.
+    Streams are the same if their names, datasets, objectives and labels are. Settings that no weight depends
+    on, such as dropout, may differ.
     """
     first_model, second_model = (
         to_dict(first.recipe.model),
@@ -108,11 +116,15 @@ def _same_model(first: Checkpoint, second: Checkpoint) -> bool:
     return same_shape and same_languages and _objectives(first) == _objectives(second)
 
 
-def _objectives(member: Checkpoint) -> dict[str, tuple[str, str]]:
-    """Return a pair for each training stream, by the stream's name: its dataset and its objective's name."""
+def _objectives(member: Checkpoint) -> dict[str, tuple[str, ...]]:
+    """Return, for each training stream by its name, its dataset, its objective's name and its labels.
+
+    In another order, or with other labels of the same number, the rows of a head mean something else.
+    """
     objectives = {}
     for name, stream in member.recipe.stream.items():
-        objectives[name] = (stream.dataset, stream.objective.name)
+        labels = getattr(stream.objective, "labels", ())
+        objectives[name] = (stream.dataset, stream.objective.name, *labels)
     return objectives
 
 

@@ -200,12 +200,13 @@ def _check_places(options: FilterConfig, source: Path, target: Path) -> None:
                 f"{path}: is no file, but text is read more than once",
                 "write it to a file first",
             )
-    files = _kept_files(options)
-    for path in files:
+    named = [entry.partition("=")[2] for entry in (*options.clean, *options.other_lang)]
+    inputs = (source, target, *map(Path, named))
+    for path in _kept_files(options):
         check_output(path)
-        check_inputs_stay({"--output": path}, (source, target))
-        check_distinct({"--output": path, "--scores": options.scores})
-    check_inputs_stay({"--scores": options.scores}, (source, target))
+        written = {"--output": path, "--scores": options.scores}
+        check_inputs_stay(written, inputs)
+        check_distinct(written)
 
 
 def _judge_all(

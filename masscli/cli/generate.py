@@ -33,7 +33,12 @@ import typer
 from masscli.cli.generate_formats import Entry, choose_format
 from masscli.cli.latest_run import latest_run
 from masscli.cli.options import check_changed_options, flag, flag_text
-from masscli.cli.output import check_inputs_stay, check_is_file, writer
+from masscli.cli.output import (
+    check_distinct,
+    check_inputs_stay,
+    check_is_file,
+    writer,
+)
 from masscli.cli.search_options import GivenSearch
 from masscli.core import distributed
 from masscli.core.config import UnusedOption, iter_options
@@ -70,19 +75,22 @@ def run(
 ) -> None:
     """Generate outputs for each line of the input, or score given ones; torchrun distributes the work."""
     check_is_file({"--append": command.append})
+    written = {
+        "--output": command.output,
+        "--write-reference": command.write_reference,
+        "--alignments": command.alignments,
+        "--append": command.append,
+    }
+    check_distinct(written)
     check_inputs_stay(
-        {
-            "--output": command.output,
-            "--alignments": command.alignments,
-            "--write-reference": command.write_reference,
-            "--append": command.append,
-        },
+        written,
         (
             command.input,
             command.reference,
             command.score_reference,
             command.prefix,
             command.constraints,
+            command.shortlist,
         ),
     )
     if (command.prefix is not None) != (search.prefix_size > 0):

@@ -48,4 +48,6 @@ def run(
     console.print(table_of_lines(manifest.filter_stats))
     for warning in line_warnings(manifest.filter_stats):
         console.print(f"warning: {warning}", markup=False, soft_wrap=True)
-    console.print(f"{destdir}: {count_of(len(parts), 'part')}", markup=False, soft_wrap=True)
+    console.print(
+        f"{destdir}: {count_of(len(parts), 'part')}", markup=False, soft_wrap=True
+    )

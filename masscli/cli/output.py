@@ -32,7 +32,9 @@ def check_distinct(paths: Mapping[str, Path | None]) -> None:
     for flag, path in paths.items():
         if path is None:
             continue
-        other = flags.setdefault(path, flag)
+        # A file may be spelt in several ways.
+        place = path if str(path) == "-" or path.is_char_device() else path.resolve()
+        other = flags.setdefault(place, flag)
         if other != flag:
             raise MasscliError(f"{flag} {path}: is {other}, too", "name two files")
 

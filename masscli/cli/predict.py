@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masscli.cli.latest_run import latest_run
-from masscli.cli.output import check_inputs_stay, writer
+from masscli.cli.output import check_distinct, check_inputs_stay, writer
 from masscli.cli.score_inputs import PREDICTION_COLUMN
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
@@ -58,9 +58,9 @@ def run(
     from masscli.api.task_model import text_warnings
 
     started = time.perf_counter()
-    check_inputs_stay(
-        {"--output": command.output, "--na-prob": command.na_prob}, [command.input]
-    )
+    written = {"--output": command.output, "--na-prob": command.na_prob}
+    check_distinct(written)
+    check_inputs_stay(written, [command.input])
     tune_heap()
     if path is None:
         path = latest_run("predict")

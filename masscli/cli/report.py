@@ -32,7 +32,7 @@ from typing import Annotated
 
 import typer
 
-from masscli.cli.output import check_distinct, check_is_file
+from masscli.cli.output import check_distinct, check_inputs_stay, check_is_file
 from masscli.core.errors import MasscliError
 from masscli.core.files import write_atomic
 from masscli.reporting.score_log import parse_tags
@@ -99,6 +99,8 @@ def run(
     written = {"--plot": plot, "--html": html, "--append": append}
     check_is_file(written)
     check_distinct(written)
+    # Of a run, its log is read.
+    check_inputs_stay(written, [*paths, *(path / "log.jsonl" for path in paths)])
     # Runs are folders, and a log of scores is a file.
     if any(path.is_dir() for path in paths):
         _refuse_given(

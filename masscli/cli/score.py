@@ -73,6 +73,7 @@ from masscli.metrics.sanity_checks import (
 from masscli.metrics.unlabelled import check_blank_labels, drop_unlabelled
 from masscli.reporting.score_log import LoggedScore, append_scores, parse_tags
 from masscli.text.preprocessing import has_moses_rules
+from masscli.text.wmt_markup import source_lines
 
 CASELESS = {"rouge", *METRIC_FAMILIES["rouge"], "rouge-lsum"}
 """Metrics that always ignore case."""
@@ -277,7 +278,7 @@ def _select(
 
 def _read_source(path: Path, texts: Texts) -> Sequence[str]:
     """Return the lines of --src. Raises MasscliError if they are not as many as those that are compared."""
-    source = list(iter_lines(path))
+    source = list(source_lines(path))
     for name, lines in texts.hypotheses.items():
         if len(source) != len(lines):
             raise MasscliError(

@@ -253,21 +253,6 @@ class GenerateConfig:
                 "cannot be combined with --score-reference",
             ),
             (
-                self.write_reference is None or self.write_reference != self.output,
-                "write_reference",
-                "is --output, too",
-            ),
-            (
-                self.alignments is None or self.alignments != self.output,
-                "alignments",
-                "is --output, too",
-            ),
-            (
-                self.alignments is None or self.alignments != self.write_reference,
-                "alignments",
-                "is --write-reference, too",
-            ),
-            (
                 self.closest_to_reference is None or has_references,
                 "closest_to_reference",
                 "needs references: --reference FILE or --gen-subset SPLIT",
@@ -394,11 +379,4 @@ class PredictConfig:
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
 
     def __post_init__(self) -> None:
-        check(
-            *positive(self, "batch_tokens"),
-            (
-                self.na_prob is None or self.na_prob != self.output,
-                "na_prob",
-                "is --output, too",
-            ),
-        )
+        check(*positive(self, "batch_tokens"))

@@ -26,6 +26,7 @@ from torch import nn
 from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch, load, plan
 from masscli.data.batches.sampler import Position
 from masscli.models.transformer import Transformer
@@ -389,7 +390,8 @@ class Trainer:
         patience = self.recipe.checkpoint.patience
         validations = self.state.validations_since_best
         if patience and validations >= patience:
-            return f"no better {self.recipe.checkpoint.best_metric} in {validations} validations"
+            counted = count_of(validations, "validation")
+            return f"no better {self.recipe.checkpoint.best_metric} in {counted}"
         if self._rate_is_too_low():
             return f"the learning rate has fallen to {self._learning_rate():g}"
         first_stream = next(iter(self.streams))

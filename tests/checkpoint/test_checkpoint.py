@@ -25,10 +25,11 @@ from masscli.checkpoint.saving import rank_steps
 from masscli.checkpoint.state_file import StateFile, read_state_file, write_state_file
 from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
+from masscli.objectives.labelled.options import ClassifyOptions
 from masscli.text.tokenizer import find_model_file
 from masscli.training.config import CheckpointConfig
 from masscli.training.kept_checkpoints import KeptCheckpoints
-from masscli.training.recipe import Recipe
+from masscli.training.recipe import Recipe, StreamConfig
 from masscli.training.setup.build import build
 from tests.toy import make_data, recipe
 from tests.training.test_trainer import MASS, PAIRS, last, same_run, train
@@ -902,6 +903,16 @@ def test_only_checkpoints_of_one_model_are_averaged(
         f"{run}: holds 3 checkpoints, not 4",
         "keep more of them with --keep-last",
     )
+    step = run / "checkpoints/step-0000004"
+    assert refused(lambda: open_members([step], 2)) == (
+        f"{step}: is a checkpoint, and --last is for runs",
+        "name its run, or leave --last out",
+    )
+    nowhere = tmp_path / "nowhere"
+    assert (
+        refused(lambda: open_members([nowhere], 2))[0]
+        == f"{nowhere}: no such run or checkpoint"
+    )
     assert refused(lambda: average(open_members([run], 2), run)) == (
         f"{run}: is not empty",
         "choose another folder with --output",
@@ -932,6 +943,30 @@ def test_tensors_of_other_shapes_or_names_have_no_mean(
             "average checkpoints of one run",
         )
     assert not (tmp_path / "mean").exists()
+
+
+def test_heads_for_labels_in_another_order_have_no_mean(
+    run: Path, tmp_path: Path
+) -> None:
+    """Their shapes are the same, and a row would be added to that of another label."""
+    plain = Checkpoint.open(run)
+    members = []
+    for labels in (("no", "yes"), ("yes", "no")):
+        objective = ClassifyOptions(labels=labels)
+        stream = StreamConfig(objective=objective, dataset="pairs")
+        path = saving.save_new_run(
+            tmp_path / labels[0],
+            replace(plain.recipe, stream={"pairs": stream}),
+            plain.state,
+            plain.tokenizer(),
+            plain.weights(),
+            {"pairs.out.weight": torch.ones(2, 4)},
+        )
+        members.append(Checkpoint.open(path))
+    assert refused(lambda: average(members, tmp_path / "mean")) == (
+        f"{members[1].path}: is not the same model as {members[0].path}",
+        "average checkpoints of one run",
+    )
 
 
 def test_steps_of_more_digits_come_after_those_of_fewer(tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ import pytest
 from masscli.__main__ import run as masscli
 from masscli.cli.output import writer
 
+SUBSET = ["generate", "run", "--gen-subset", "test"]
+FILTER = ["filter", "web.en", "web.de", "-s", "en", "-t", "de"]
+
 
 @pytest.mark.parametrize(
     ("command", "message"),
@@ -76,6 +79,18 @@ from masscli.cli.output import writer
             ["score", "web.de", "--ref", "web.en", "--append", "link"],
             "--append link: is an input, which it would change",
         ),
+        (
+            ["generate", "run", "--shortlist", "web.en", "--output", "link"],
+            "--output link: is an input, which it would change",
+        ),
+        (
+            ["report", "web.en", "--html", "link"],
+            "--html link: is an input, which it would change",
+        ),
+        (
+            [*FILTER, "--output", "x", "--other-lang=fr=web.en", "--scores", "link"],
+            "--scores link: is an input, which it would change",
+        ),
     ],
 )
 def test_no_input_is_changed(
@@ -109,28 +124,36 @@ def test_a_device_without_room_is_named() -> None:
     [
         (
             ["generate", "run", "--output", "x", "--alignments", "x"],
-            "--alignments: is --output, too",
+            "--alignments x: is --output, too",
+        ),
+        (
+            ["generate", "run", "--output", "x", "--append", "../test/x"],
+            "--append ../test/x: is --output, too",
         ),
         (
             ["generate", "run", "--alignments", "-"],
-            "--alignments: is --output, too",
+            "--alignments -: is --output, too",
         ),
         (
-            ["generate", "run", "--output", "x", "--write-reference", "x"],
-            "--write-reference: is --output, too",
+            [*SUBSET, "--output", "x", "--write-reference", "x"],
+            "--write-reference x: is --output, too",
         ),
         (
-            ["generate", "run", "--write-reference", "y", "--alignments", "y"],
-            "--alignments: is --write-reference, too",
+            [*SUBSET, "--write-reference", "y", "--alignments", "y"],
+            "--alignments y: is --write-reference, too",
         ),
         (["generate", "run", "--append", "-"], "--append -: cannot be standard output"),
         (
             ["predict", "run", "--input", "x", "--na-prob", "-"],
-            "--na-prob: is --output, too",
+            "--na-prob -: is --output, too",
         ),
         (
             ["report", "scores", "--plot", "x.svg", "--html", "x.svg", "--x", "k"],
             "--html x.svg: is --plot, too",
+        ),
+        (
+            [*FILTER, "--output", "clean", "--scores", "clean.de"],
+            "--scores clean.de: is --output, too",
         ),
         (["report", "scores", "--html", "-"], "--html -: cannot be standard output"),
         (
@@ -150,10 +173,11 @@ def test_two_results_are_not_written_to_one_place(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "test").mkdir()
+    monkeypatch.chdir(tmp_path / "test")
     assert masscli(command) == 2
     assert capsys.readouterr().err.splitlines()[0] == f"error: {message}"
-    assert list(tmp_path.iterdir()) == []
+    assert list(Path.cwd().iterdir()) == []
 
 
 @pytest.mark.parametrize(
