@@ -37,6 +37,9 @@ MARKERS = {
 """The marker with which pieces show where words begin or continue, for each decoder type in
 tokenizer.json."""
 
+_SPACE_PATTERN = {"String": SENTENCEPIECE_SPACE}
+"""What the step `Replace` of a decoder replaces by spaces, if pieces have SentencePiece's marker."""
+
 
 def pack_fast_tokenizer(
     content: Mapping[str, Any],
@@ -79,6 +82,10 @@ def find_marker(content: Mapping[str, Any]) -> str | None:
     steps = decoder.get("decoders")
     if isinstance(steps, list):
         kinds += [step.get("type") for step in steps if isinstance(step, Mapping)]
+    # Tokenizers that were made from SentencePiece may have single steps instead of a Metaspace.
+    for step in steps if isinstance(steps, list) else ():
+        if isinstance(step, Mapping) and step.get("pattern") == _SPACE_PATTERN:
+            return SENTENCEPIECE_SPACE
     # In a damaged file a type may be anything.
     known = [
         MARKERS[kind] for kind in kinds if isinstance(kind, str) and kind in MARKERS

@@ -46,6 +46,16 @@ class ReservedText:
             if pieces is None or any(escape in piece for piece in pieces):
                 self._letters[ord(letter)] = escape
 
+    @property
+    def replacements(self) -> list[tuple[re.Pattern[str], str]]:
+        """What `escape` replaces: patterns, each with the letter that is put in the place of its matches."""
+        replaced = []
+        if self._names:
+            replaced.append((self._name, _OPEN))
+        for letter, escape in self._letters.items():
+            replaced.append((re.compile(chr(letter)), escape))
+        return replaced
+
     def escape(self, text: str) -> str:
         """Return a text with reserved names and letters replaced, as a model is trained on and encodes it."""
         if self._names and "<" in text:

@@ -52,7 +52,7 @@ class SentencePieceModel:
             raise BadModelError(
                 "has a piece that is not UTF-8", "was the file damaged?"
             ) from None
-        self._reserved_text = ReservedText(pieces)
+        self.reserved_text = ReservedText(pieces)
         self._pieces = list(map(readable_piece, pieces))
 
     def __len__(self) -> int:
@@ -93,14 +93,14 @@ class SentencePieceModel:
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""
         ids: list[list[int]] = self.processor.encode(
-            list(map(self._reserved_text.escape, lines))
+            list(map(self.reserved_text.escape, lines))
         )
         return ids
 
     def cut(self, line: str) -> list[str]:
         """Return the pieces of a line as the model stores them; a run of unknown characters is one piece."""
         pieces: list[str] = self.processor.encode(
-            self._reserved_text.escape(line), out_type=str
+            self.reserved_text.escape(line), out_type=str
         )
         return pieces
 
@@ -117,7 +117,7 @@ class SentencePieceModel:
     def pieces_to_text(self, pieces: Sequence[str]) -> str:
         """Return the text that pieces, as the model stores them, stand for, without spaces at its ends."""
         text = "".join(pieces).replace(SENTENCEPIECE_SPACE, " ").strip(" ")
-        return self._reserved_text.restore(text)
+        return self.reserved_text.restore(text)
 
     @property
     def has_bytes(self) -> bool:
@@ -132,7 +132,7 @@ class SentencePieceModel:
         unknown = self.processor.unk_id()
         known = [i if i < len(self._pieces) else unknown for i in ids]
         text: str = self.processor.decode(known)
-        return self._reserved_text.restore(text)
+        return self.reserved_text.restore(text)
 
     def pieces_and_scores(self) -> tuple[list[str], list[float | None]]:
         """Return all pieces exactly as stored in the model file, and their scores, by increasing id.

@@ -41,7 +41,7 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
         family = choose_family(model)
     else:
         family = _named_family(family_name)
-    vocabulary = export_vocabulary(tokenizer, family, model.max_positions)
+    vocabulary = export_vocabulary(checkpoint, family)
     config = write_config(family, model, tokenizer.vocab, vocabulary.size)
     weights = checkpoint.weights()
     objective_state = checkpoint.objective_state()

@@ -3,69 +3,115 @@
 A SentencePiece model can be expressed in that library: by the same pieces with the same character
 normalization and, in a BPE, the merges that their scores imply, or, in a unigram model, their scores. The two
 libraries differ in rare cases (pieces that can be merged in two ways, equally good cuttings), so the result
-is compared on real lines, and is not written if a single id differs. The package `tokenizers` comes with the
-extra `hf`.
+is compared on real and on odd lines, and is not written if a single id differs. The package `tokenizers`
+comes with the extra `hf`.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import sentencepiece
-
-from masscli.checkpoint.convert.one_direction import DirectedModel
 from masscli.checkpoint.convert.sentencepiece_proto import (
     BPE,
     UNIGRAM,
+    NormalizerSpec,
     read_normalizer_spec,
+    user_defined_pieces,
 )
 from masscli.checkpoint.convert.token_names import token_names
 from masscli.text import numbered_sentencepiece
 from masscli.text.markers import SENTENCEPIECE_SPACE
 from masscli.text.model_kinds import NUMBERED_SENTENCEPIECE, SENTENCEPIECE, TRAINED_BPE
 from masscli.text.packed_vocabulary import unpack
+from masscli.text.reserved_text import ReservedText
+from masscli.text.sentencepiece_model import SentencePieceModel
 from masscli.text.tokenizer import Tokenizer
 
 NOT_TEXT = -1000.0
 """The score of pieces that no text is cut into, so low that their letters are always the better choice."""
-_ROLES = ("pad", "bos", "eos", "unk")
+
+UNKNOWN_LETTER = "\ufdd3"
+"""A noncharacter of Unicode, which no text should hold."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """The special tokens that a tokenizer puts around a text, and around two of them, as masscli's ids."""
+
+    before: Sequence[int]
+    after: Sequence[int]
+    between: Sequence[int] | None = None
+    """The tokens between two texts; None if the model does not read pairs of texts."""
+    has_segments: bool = False
+    """Whether the second text is of segment 1; the first token of `between` still belongs to the first."""
 
 
 @dataclass(frozen=True)
 class _SentencePiece:
-    """A SentencePiece model as the bytes of its file, and masscli's ids by piece.
+    """A SentencePiece model, and masscli's ids by piece.
 
     `ids` has the pieces that text is encoded into, and perhaps special ones. It lacks pieces of the model
-    that are not in masscli's dictionary; `_obstacle` refuses such a vocabulary.
+    that are not in masscli's dictionary; `_obstacle` refuses such a vocabulary. `reserved` replaces what must
+    not reach the model, if anything.
     """
 
-    model: bytes
+    model: SentencePieceModel
+    data: bytes
     ids: Mapping[str, int]
+    reserved: ReservedText | None
 
-    @property
-    def model_type(self) -> int:
-        """The type of the model, `BPE`, `UNIGRAM` or another number."""
-        return read_normalizer_spec(self.model).model_type
+    @cached_property
+    def spec(self) -> NormalizerSpec:
+        """The type of the model, and how it normalizes text."""
+        return read_normalizer_spec(self.data)
+
+    @cached_property
+    def user_defined(self) -> list[str]:
+        """The pieces that SentencePiece finds in text before it cuts the rest, the longest first."""
+        return sorted(user_defined_pieces(self.data), key=len, reverse=True)
+
+    @cached_property
+    def letters(self) -> set[str]:
+        """The letters in pieces that text is cut into, but for user-defined ones."""
+        return set().union(*(self.scores.keys() - self.user_defined))
+
+    def is_unknown(self, letter: str) -> bool:
+        """Return whether the model writes a letter that no user-defined piece has as the unknown piece."""
+        return letter not in self.letters and not self.model.has_bytes
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """The score of each piece that text is cut into, by piece."""
+        pieces, scores = self.model.pieces_and_scores()
+        return {
+            piece: score
+            for piece, score in zip(pieces, scores, strict=True)
+            if score is not None
+        }
 
 
 def fast_tokenizer_files(
     tokenizer: Tokenizer,
-    directed: DirectedModel,
+    size: int,
+    template: Template,
+    settings: Mapping[str, Any],
     lines: Sequence[tuple[str, str]],
     tried: str,
 ) -> tuple[dict[str, bytes], str]:
     """Return the content of tokenizer.json and tokenizer_config.json by file name, and a note for the user.
 
-    `directed` is the model whose special tokens stand around sources. `lines` are pairs (language, text), on
-    which the ids are compared with those of `tokenizer`; `tried` tells the user where they are from. There
-    are no files if an id differs, if the library cannot express the vocabulary, or if it is not installed;
-    the note says which.
+    The first `size` ids of `tokenizer` are those of the model. tokenizer_config.json has `settings` besides
+    the names of the special tokens. `lines` are pairs (language, text), on which the ids are compared with
+    those of `tokenizer`; `tried` tells the user where they are from. There are no files if an id differs, if
+    the library cannot express the vocabulary, or if it is not installed; the note says which.
     """
-    obstacle = _obstacle(tokenizer, directed)
+    obstacle = _obstacle(tokenizer)
     if obstacle is not None:
         return {}, f"no tokenizer: {obstacle}"
     try:
@@ -75,8 +121,8 @@ def fast_tokenizer_files(
             {},
             "no tokenizer: it needs the package tokenizers (pip install 'masscli[hf]')",
         )
-    names = token_names(tokenizer)[: len(directed.target_ids)]
-    fast = _build(tokenizers, tokenizer, names, directed)
+    names = token_names(tokenizer)[:size]
+    fast = _build(tokenizers, tokenizer, names)
     for language, text in lines:
         expected = tokenizer.encode(text, language)
         got = fast.encode(text, add_special_tokens=False).ids
@@ -85,23 +131,21 @@ def fast_tokenizer_files(
                 {},
                 f"no tokenizer: one of Hugging Face's would give other ids for {text!r}",
             )
-    vocab = tokenizer.vocab
-    settings: dict[str, Any] = {
+    # After the comparison, in which the names of special tokens are text.
+    _add_special_tokens(tokenizers, fast, tokenizer, names, template)
+    own: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": directed.config.max_positions,
         "clean_up_tokenization_spaces": False,
-        # A name such as </s> within a text is ordinary text, as it is in masscli.
-        "split_special_tokens": True,
     }
-    for role in _ROLES:
+    vocab = tokenizer.vocab
+    for role, token_id in vocab.role_ids.items():
         # Symbols that masscli has added are left out of an imported model.
-        token_id = vocab.role_ids[role]
         if token_id < len(names):
-            settings[f"{role}_token"] = names[token_id]
+            own[f"{role}_token"] = names[token_id]
     files = {
         "tokenizer.json": fast.to_str(pretty=True).encode(),
         "tokenizer_config.json": (
-            json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+            json.dumps({**own, **settings}, indent=2, ensure_ascii=False) + "\n"
         ).encode(),
     }
     return (
@@ -110,132 +154,248 @@ def fast_tokenizer_files(
     )
 
 
-def _obstacle(tokenizer: Tokenizer, directed: DirectedModel) -> str | None:
+def _obstacle(tokenizer: Tokenizer) -> str | None:
     """Return the reason why no tokenizer.json can give the same ids as `tokenizer`, or None if one may."""
     rules = tokenizer.preprocessing
     if rules.moses or rules.normalize or rules.romanian or rules.published:
         return "text of this vocabulary goes through Moses (or is normalised) first"
-    if directed.has_two_vocabularies:
-        return "source and target have vocabularies of their own"
-    model = _sentencepiece_model(tokenizer)
-    if model is None or model.model_type not in (BPE, UNIGRAM):
+    pieces = _sentencepiece(tokenizer)
+    if pieces is None or pieces.spec.model_type not in (BPE, UNIGRAM):
         return f"a vocabulary of the kind {tokenizer.model_kind} has no counterpart with the same ids"
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model.model)
-    for number in range(len(processor)):
-        is_text = not (processor.is_control(number) or processor.is_unknown(number))
-        if is_text and processor.id_to_piece(number) not in model.ids:
-            piece = processor.id_to_piece(number)
+    processor = pieces.model.processor
+    if any(map(processor.is_unused, range(len(processor)))):
+        return "some pieces of its SentencePiece model are marked as unused"
+    for piece in pieces.scores:
+        if piece not in pieces.ids:
             return f"its dictionary lacks {piece!r}, a piece of its SentencePiece model"
     return None
 
 
-def _sentencepiece_model(tokenizer: Tokenizer) -> _SentencePiece | None:
+def _sentencepiece(tokenizer: Tokenizer) -> _SentencePiece | None:
     """Return the SentencePiece model of a tokenizer; None for other kinds, or if a language has its own."""
     if tokenizer.model_kind in (TRAINED_BPE, SENTENCEPIECE):
-        ids = {piece: number for number, piece in enumerate(tokenizer.all_pieces())}
-        return _SentencePiece(tokenizer.model_bytes, ids)
+        data = tokenizer.model_bytes
+        model = SentencePieceModel(data)
+        # Pieces as the model stores them, before anything in them is made readable.
+        pieces, _ = model.pieces_and_scores()
+        ids = {piece: number for number, piece in enumerate(pieces)}
+        return _SentencePiece(model, data, ids, model.reserved_text)
     if tokenizer.model_kind != NUMBERED_SENTENCEPIECE:
         return None
     vocabulary = unpack(tokenizer.model_bytes, numbered_sentencepiece.HEADER)
     if vocabulary.rest.get("language_models"):
         return None
-    return _SentencePiece(
-        base64.b64decode(vocabulary.rest["model"]), vocabulary.text_ids
-    )
+    data = base64.b64decode(vocabulary.rest["model"])
+    return _SentencePiece(SentencePieceModel(data), data, vocabulary.text_ids, None)
 
 
-def _build(
-    tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed: DirectedModel
-) -> Any:
+def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str]) -> Any:
     """Return a `tokenizers.Tokenizer` that imitates `tokenizer`, whose pieces are those of SentencePiece.
 
-    `tokenizers` is the imported package, and `names` are the token strings by id. The result adds the special
-    tokens that `directed` has around sources, unless it is called with add_special_tokens=False.
+    `tokenizers` is the imported package, and `names` are the token strings by id. It has no special tokens
+    yet: all text is only text.
     """
-    sentence_pieces = _sentencepiece_model(tokenizer)
-    assert sentence_pieces is not None
-    spec = read_normalizer_spec(sentence_pieces.model)
+    pieces = _sentencepiece(tokenizer)
+    assert pieces is not None
     unknown = tokenizer.vocab.unk
-    if spec.model_type == BPE:
+    has_bytes = pieces.model.has_bytes
+    if pieces.spec.model_type == BPE:
         ids = {name: number for number, name in enumerate(names)}
-        merges = _merges(sentence_pieces)
-        # SentencePiece writes a run of unknown characters as one unknown piece.
         model = tokenizers.models.BPE(
-            ids, merges, unk_token=names[unknown], fuse_unk=True
+            ids,
+            _merges(pieces),
+            unk_token=names[unknown],
+            # SentencePiece writes a run of unknown characters as one unknown piece.
+            fuse_unk=True,
+            byte_fallback=has_bytes,
+            # No merges lead to pieces that are found in text as a whole.
+            ignore_merges=bool(pieces.user_defined),
         )
     else:
         model = tokenizers.models.Unigram(
-            _scored_pieces(sentence_pieces, names), unk_id=unknown
+            _scored_pieces(pieces, names), unk_id=unknown, byte_fallback=has_bytes
         )
     fast = tokenizers.Tokenizer(model)
-    steps: list[Any] = []
-    if tokenizer.preprocessing.lowercase:
-        steps.append(tokenizers.normalizers.Lowercase())
-    if spec.charsmap:
-        steps.append(tokenizers.normalizers.Precompiled(spec.charsmap))
-    # SentencePiece does these steps itself, in the same order.
-    if spec.remove_extra_whitespaces:
-        steps.append(tokenizers.normalizers.Replace(tokenizers.Regex(" {2,}"), " "))
-        steps.append(tokenizers.normalizers.Strip())
-    fast.normalizer = tokenizers.normalizers.Sequence(steps)
-    prepend = "always" if spec.add_dummy_prefix else "never"
-    fast.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(
-        SENTENCEPIECE_SPACE, prepend
-    )
-    fast.decoder = tokenizers.decoders.Metaspace(SENTENCEPIECE_SPACE, prepend)
-    around = [*directed.source_prefix, *directed.source_suffix]
-    # A template cannot spell names with a colon, as in <lang:en>, so that its tokens are called T and the id.
-    template_tokens = []
-    for number in around:
-        template_tokens.append(
-            {"id": f"T{number}", "ids": [number], "tokens": [names[number]]}
-        )
-    before = [f"T{number}" for number in directed.source_prefix]
-    after = [f"T{number}" for number in directed.source_suffix]
-    fast.post_processor = tokenizers.processors.TemplateProcessing(
-        single=[*before, "$A", *after], special_tokens=template_tokens
-    )
-    # Decoding leaves out those that are added as special, but the unknown piece is to be seen.
-    special_ids = tokenizer.vocab.special_ids - {unknown}
-    fast.add_special_tokens(
-        [names[number] for number in sorted(special_ids) if number < len(names)]
-    )
+    fast.normalizer = _normalizer(tokenizers, tokenizer, pieces, names)
+    splits = _splits(tokenizers, pieces, names)
+    if splits:
+        fast.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(splits)
+    fast.decoder = _decoder(tokenizers, pieces)
     return fast
 
 
+def _normalizer(
+    tokenizers: Any, tokenizer: Tokenizer, pieces: _SentencePiece, names: Sequence[str]
+) -> Any:
+    """Return what is done with text before it is cut: masscli's own rules, then SentencePiece's.
+
+    It ends with text in which `SENTENCEPIECE_SPACE` stands for spaces, also before the first word. So neither
+    of the library's own two steps for it is used: they treat such letters in the text itself in another way.
+    """
+    normalizers = tokenizers.normalizers
+    steps: list[Any] = []
+    if tokenizer.preprocessing.lowercase:
+        steps.append(normalizers.Lowercase())
+    replacements = []
+    if pieces.reserved is not None:
+        for pattern, letter in pieces.reserved.replacements:
+            replacements.append((pattern.pattern, letter))
+    steps += _replace(tokenizers, *replacements)
+    if pieces.spec.charsmap:
+        steps.append(normalizers.Precompiled(pieces.spec.charsmap))
+    steps += _replace(tokenizers, *_space_rules(pieces.spec))
+    # To the model one unknown letter is like another, but only this one does not begin a name.
+    for first, name_start in _name_patterns(pieces, names).items():
+        if pieces.is_unknown(first):
+            steps += _replace(tokenizers, (name_start, UNKNOWN_LETTER))
+    if pieces.spec.add_dummy_prefix:
+        # An empty text stays empty.
+        steps.append(normalizers.Prepend(SENTENCEPIECE_SPACE))
+    return normalizers.Sequence(steps)
+
+
+def _space_rules(spec: NormalizerSpec) -> list[tuple[str, str]]:
+    """Return what SentencePiece does with spaces, in its order, as pairs (pattern, what replaces a match)."""
+    space = (" ", SENTENCEPIECE_SPACE)
+    if not spec.remove_extra_whitespaces:
+        return [space]
+    # Only spaces: other white space is kept by models that do not map it to spaces. At the end SentencePiece
+    # takes its own letter for a space, too, even if it stood in the text.
+    return [(r"\A +", ""), (" {2,}", " "), space, (f"{SENTENCEPIECE_SPACE}+\\z", "")]
+
+
+def _replace(tokenizers: Any, *rules: tuple[str, str]) -> list[Any]:
+    """Return steps of a normalizer that replace the matches of patterns, in their order."""
+    steps = []
+    for pattern, by in rules:
+        steps.append(tokenizers.normalizers.Replace(tokenizers.Regex(pattern), by))
+    return steps
+
+
+def _splits(tokenizers: Any, pieces: _SentencePiece, names: Sequence[str]) -> list[Any]:
+    """Return the steps that split text before the model cuts it: around some pieces, and within names.
+
+    User-defined pieces are found first, as SentencePiece does. Names of special tokens are split behind a
+    first letter that the model knows; those with another one are changed by the normalizer.
+    """
+    patterns = []
+    if pieces.user_defined:
+        patterns.append("|".join(map(re.escape, pieces.user_defined)))
+    for first, pattern in _name_patterns(pieces, names).items():
+        if not pieces.is_unknown(first):
+            patterns.append(pattern)
+    splits = []
+    for pattern in patterns:
+        split = tokenizers.pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated")
+        splits.append(split)
+    return splits
+
+
+def _name_patterns(pieces: _SentencePiece, names: Sequence[str]) -> dict[str, str]:
+    """Return, by first letter, a pattern for this letter at the beginning of a name of a special token.
+
+    Only for a unigram model, which would find these names in text; a BPE has no merges that lead to them.
+    """
+    if pieces.spec.model_type != UNIGRAM:
+        return {}
+    endings: dict[str, list[str]] = {}
+    for name in names:
+        if len(name) > 1 and name not in pieces.scores:
+            endings.setdefault(name[0], []).append(re.escape(name[1:]))
+    return {
+        first: f"{re.escape(first)}(?={'|'.join(rest)})"
+        for first, rest in endings.items()
+    }
+
+
+def _decoder(tokenizers: Any, pieces: _SentencePiece) -> Any:
+    """Return what turns pieces into text again."""
+    decoders = tokenizers.decoders
+    steps = [decoders.Replace(SENTENCEPIECE_SPACE, " ")]
+    if pieces.model.has_bytes:
+        steps.append(decoders.ByteFallback())
+    # The library strips each token, so they are joined before.
+    steps.append(decoders.Fuse())
+    if pieces.spec.add_dummy_prefix:
+        steps.append(decoders.Strip(" ", 1, 0))
+    if pieces.reserved is not None:
+        for pattern, letter in pieces.reserved.replacements:
+            # The first letter of the pattern is what was replaced.
+            steps.append(decoders.Replace(letter, pattern.pattern[0]))
+    return decoders.Sequence(steps)
+
+
+def _add_special_tokens(
+    tokenizers: Any,
+    fast: Any,
+    tokenizer: Tokenizer,
+    names: Sequence[str],
+    template: Template,
+) -> None:
+    """Give the tokenizer `fast` its special tokens, and the template that puts some of them around texts."""
+    # A template cannot spell names with a colon, as in <lang:en>, so that its tokens are called T and the id.
+    between = template.between or ()
+    template_tokens = []
+    for number in dict.fromkeys((*template.before, *between, *template.after)):
+        template_tokens.append(
+            {"id": f"T{number}", "ids": [number], "tokens": [names[number]]}
+        )
+    before = [f"T{number}" for number in template.before]
+    after = [f"T{number}" for number in template.after]
+    options: dict[str, Any] = {}
+    if template.between is not None:
+        # The segment of each token stands behind a colon.
+        second = 1 if template.has_segments else 0
+        first_end, *second_start = template.between
+        options["pair"] = [
+            *(f"{token}:0" for token in before),
+            "$A:0",
+            f"T{first_end}:0",
+            *(f"T{number}:{second}" for number in second_start),
+            f"$B:{second}",
+            *(f"{token}:{second}" for token in after),
+        ]
+    fast.post_processor = tokenizers.processors.TemplateProcessing(
+        single=[*before, "$A", *after], special_tokens=template_tokens, **options
+    )
+    # Decoding leaves out those that are added as special, but the unknown piece is to be seen.
+    special_ids = tokenizer.vocab.special_ids - {tokenizer.vocab.unk}
+    fast.add_special_tokens(
+        [names[number] for number in sorted(special_ids) if number < len(names)]
+    )
+
+
 def _scored_pieces(
-    model: _SentencePiece, names: Sequence[str]
+    pieces: _SentencePiece, names: Sequence[str]
 ) -> list[tuple[str, float]]:
     """Return a pair for each id: its name in `names`, and its score in the unigram model.
 
     The score of an id without a piece of the model that text is cut into is `NOT_TEXT`.
     """
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model.model)
     scored = [(name, NOT_TEXT) for name in names]
-    for number in range(len(processor)):
-        piece = processor.id_to_piece(number)
-        is_text = not (processor.is_control(number) or processor.is_unknown(number))
-        if is_text and piece in model.ids:
-            scored[model.ids[piece]] = (piece, processor.get_score(number))
+    for piece, score in pieces.scores.items():
+        scored[pieces.ids[piece]] = (piece, score)
     return scored
 
 
-def _merges(model: _SentencePiece) -> list[tuple[str, str]]:
+def _merges(pieces: _SentencePiece) -> list[tuple[str, str]]:
     """Return the BPE merges that are equivalent to the scores of a SentencePiece BPE, in order of priority.
 
     SentencePiece merges the two neighbours whose joined piece has the highest score. So there is a merge for
-    every way to split a piece into two pieces, those of pieces with higher scores first.
+    every way to split a piece into two pieces, those of pieces with higher scores first. User-defined pieces
+    are not merged.
     """
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model.model)
-    ids = model.ids
+    ids = pieces.ids
+    user_defined = set(pieces.user_defined)
+    mergeable = {
+        piece: score
+        for piece, score in pieces.scores.items()
+        if piece not in user_defined
+    }
     merges = []
-    for number in range(len(processor)):
-        piece = processor.id_to_piece(number)
-        if processor.is_control(number) or processor.is_unknown(number):
-            continue
+    for piece, score in mergeable.items():
         for cut in range(1, len(piece)):
             left, right = piece[:cut], piece[cut:]
-            if left in ids and right in ids:
-                rank = (-processor.get_score(number), ids[left], ids[right])
-                merges.append((rank, (left, right)))
+            if left in mergeable and right in mergeable:
+                merges.append(((-score, ids[left], ids[right]), (left, right)))
     return [merge for _, merge in sorted(merges)]

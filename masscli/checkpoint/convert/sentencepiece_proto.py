@@ -1,4 +1,4 @@
-"""Read the fields of a SentencePiece model that its library does not give: what its normalizer does.
+"""Read what a SentencePiece model says and its library does not: its normalizer, and user-defined pieces.
 
 The file is a protocol buffer (sentencepiece_model.proto): a row of fields, each with a number, a wire type
 and a value. Only a few fields are read, so that the package protobuf is not needed.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_NORMALIZER_SPEC = 3
-_TRAINER_SPEC = 2
+_PIECE, _TRAINER_SPEC, _NORMALIZER_SPEC = 1, 2, 3
+_PIECE_TEXT, _PIECE_TYPE = 1, 3
+_USER_DEFINED = 4
 _CHARSMAP, _ADD_DUMMY_PREFIX, _REMOVE_EXTRA_WHITESPACES = 2, 3, 4
 _MODEL_TYPE = 3
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -51,6 +52,22 @@ def read_normalizer_spec(model: bytes) -> NormalizerSpec:
         bool(normalizer.get(_REMOVE_EXTRA_WHITESPACES, 1)),
         int(trainer.get(_MODEL_TYPE, UNIGRAM)),
     )
+
+
+def user_defined_pieces(model: bytes) -> list[str]:
+    """Return the pieces that SentencePiece finds in text before it cuts the rest (`user_defined_symbols`).
+
+    SentencePiece must have loaded the same bytes before, since damage is not handled here.
+    """
+    pieces = []
+    for number, value in _fields(model):
+        if number != _PIECE or not isinstance(value, bytes):
+            continue
+        fields = dict(_fields(value))
+        text = fields.get(_PIECE_TEXT)
+        if fields.get(_PIECE_TYPE) == _USER_DEFINED and isinstance(text, bytes):
+            pieces.append(text.decode())
+    return pieces
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from masscli.checkpoint.convert.generation_settings import (
     write_generation_settings,
 )
 from masscli.checkpoint.convert.given_vocabulary import source_token_keys
+from masscli.checkpoint.convert.lines_to_try import lines_to_try
 from masscli.checkpoint.convert.one_direction import DirectedModel, fold_direction
 from masscli.checkpoint.convert.seq2seq_config import (
     choose_seq2seq_family,
@@ -30,12 +30,7 @@ from masscli.checkpoint.convert.translator_tokenizer import tokenizer_files
 from masscli.checkpoint.convert.vocabulary import OWN_VOCABULARY
 from masscli.checkpoint.convert.vocabulary_export import own_vocabulary_files
 from masscli.checkpoint.saving import require_empty_folder
-from masscli.core.errors import MasscliError
-from masscli.data.storage.data_folder import DataFolder
-from masscli.text.demo import LANGUAGES, draw_sentences
 from masscli.text.vocabulary import Vocabulary
-
-_DEMO_SENTENCES = 500
 
 
 def export_translator(
@@ -62,7 +57,8 @@ def export_translator(
         **special_ids,
         **_search_settings(directed, vocab, checkpoint.state.generation),
     }
-    lines, tried = _lines_to_try(checkpoint, source, target)
+    pair = f"{source}-{target}"
+    lines, tried = lines_to_try(checkpoint, ((pair, source), (pair, target)))
     files, tokenizer_note = tokenizer_files(
         family, tokenizer, directed, (source, target), lines, tried
     )
@@ -131,32 +127,6 @@ def _search_settings(
             if number in never_generated
         ],
     }
-
-
-def _lines_to_try(
-    checkpoint: Checkpoint, source: str, target: str
-) -> tuple[list[tuple[str, str]], str]:
-    """Return pairs (language, line) to compare two tokenizers on, and text for the user on their origin.
-
-    They are sentences of the demo, and in both languages the validation and test set of the run, as far as
-    its data folder still exists and has them.
-    """
-    lines = []
-    for sentence in draw_sentences(_DEMO_SENTENCES):
-        # A language that the demo does not have (`eng_Latn`) is tried with sentences of its first one.
-        for language in dict.fromkeys((source, target)):
-            known = language if language in LANGUAGES else LANGUAGES[0]
-            lines.append((language, sentence[known]))
-    tried = ["sentences of masscli demo"]
-    for split in ("valid", "test"):
-        # The data may have been moved, or hold no such pairs.
-        with suppress(MasscliError):
-            folder = DataFolder.open(checkpoint.recipe.data)
-            for language in (source, target):
-                texts = folder.original_lines(split, f"{source}-{target}", language)
-                lines += [(language, text) for text in texts]
-            tried.append(f"{split} of {folder.folder}")
-    return lines, ", ".join(tried)
 
 
 def _to_json(content: Mapping[str, Any]) -> bytes:

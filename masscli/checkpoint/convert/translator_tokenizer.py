@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from masscli.checkpoint.convert.fast_tokenizer import fast_tokenizer_files
+from masscli.checkpoint.convert.fast_tokenizer import Template, fast_tokenizer_files
 from masscli.checkpoint.convert.one_direction import DirectedModel
 from masscli.checkpoint.convert.seq2seq import MARIAN, Seq2SeqFamily
 from masscli.checkpoint.convert.vocabulary_export import byte_level_files, published_ids
@@ -34,6 +34,13 @@ from masscli.text.two_vocabularies import is_two_vocabularies, unpack_two_vocabu
 
 Files = dict[str, bytes]
 SETTINGS = "tokenizer_config.json"
+_GENERIC_SETTINGS = {
+    # A name such as </s> that stands in a text is text, as it is here.
+    "split_special_tokens": True,
+    # Translators there refuse segments, which a generic class would make.
+    "model_input_names": ["input_ids", "attention_mask"],
+}
+"""Entries of tokenizer_config.json for a tokenizer without a class of its own."""
 
 
 def tokenizer_files(
@@ -70,7 +77,13 @@ def tokenizer_files(
         if kinds == {FAST_TOKENIZER} and len(parts) == 1:
             files = _imported_tokenizer_json(tokenizer, directed, settings)
             return files, "tokenizer.json: as it was imported"
-    return fast_tokenizer_files(tokenizer, directed, lines, tried)
+    if directed.has_two_vocabularies:
+        return {}, "no tokenizer: source and target have vocabularies of their own"
+    template = Template(directed.source_prefix, directed.source_suffix)
+    settings |= _GENERIC_SETTINGS
+    return fast_tokenizer_files(
+        tokenizer, len(directed.target_ids), template, settings, lines, tried
+    )
 
 
 def _imported_tokenizer_json(
@@ -99,10 +112,9 @@ def _imported_tokenizer_json(
         "pair": [*before, first, second, *after],
         "special_tokens": special_tokens,
     }
-    # `split_special_tokens`: text that looks like a special token is only text.
     own: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "split_special_tokens": True,
+        **_GENERIC_SETTINGS,
     }
     vocab = tokenizer.vocab
     roles = {

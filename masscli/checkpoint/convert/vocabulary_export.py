@@ -1,7 +1,8 @@
 """Export the vocabulary of a run as files of Hugging Face's tokenizers, if one of them gives exactly its ids.
 
-Otherwise it is exported in masscli's own format, in the folder `masscli`, which `masscli import` reads: files
-of a tokenizer that gives other ids would be worse than none.
+A published vocabulary becomes the files that it was imported from, and a SentencePiece model becomes a
+tokenizer.json with the same pieces. masscli's own format, in the folder `masscli`, is what `masscli import`
+reads; it stands alone if no tokenizer gives the same ids, since other ids would be worse than none.
 """
 
 from __future__ import annotations
@@ -12,14 +13,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import sentencepiece
-
+from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.families import Family
+from masscli.checkpoint.convert.fast_tokenizer import Template, fast_tokenizer_files
+from masscli.checkpoint.convert.lines_to_try import lines_to_try
 from masscli.checkpoint.convert.sentencepiece_files import camembert_pieces, xlmr_pieces
+from masscli.checkpoint.convert.sentencepiece_proto import (
+    UNIGRAM,
+    read_normalizer_spec,
+    user_defined_pieces,
+)
 from masscli.checkpoint.convert.tokenizer_files import ROLES, SETTINGS, TOKENIZER
 from masscli.checkpoint.convert.vocabulary import OWN_VOCABULARY, READERS
 from masscli.checkpoint.convert.wordpiece_files import read_wordpiece
+from masscli.data.batches.sequences import PairFormat
+from masscli.objectives.shared.table_options import TableOptions
 from masscli.text import byte_level_bpe, fast_tokenizer, gpt_bpe, numbered_sentencepiece
+from masscli.text.markers import SENTENCEPIECE_SPACE
 from masscli.text.model_kinds import (
     BYTE_LEVEL_BPE,
     FAST_TOKENIZER,
@@ -28,10 +38,13 @@ from masscli.text.model_kinds import (
     WORDPIECE,
 )
 from masscli.text.packed_vocabulary import PackedVocabulary, unpack
+from masscli.text.sentencepiece_model import SentencePieceModel
 from masscli.text.tokenizer import MODEL_FILE, Tokenizer
 from masscli.text.tokenizer_card import TOKENIZER_FILE
 
 Files = dict[str, bytes]
+_SPACES = ("\t", "\u00a0", "\u3000", SENTENCEPIECE_SPACE)
+"""Letters that are spaces to the published SentencePiece models."""
 
 
 @dataclass(frozen=True)
@@ -47,24 +60,16 @@ class ExportedVocabulary:
     notes: list[str]
 
 
-def export_vocabulary(
-    tokenizer: Tokenizer, family: Family, max_positions: int
-) -> ExportedVocabulary:
-    """Return the files of a vocabulary for a model of a family, and how many token embeddings belong to them.
+def export_vocabulary(checkpoint: Checkpoint, family: Family) -> ExportedVocabulary:
+    """Return the files of a run's vocabulary for a family, and how many token embeddings belong to them.
 
-    `max_positions` is the number of tokens of the longest text that the model reads. If no tokenizer of
-    Hugging Face's gives the same ids, the files are in masscli's own format.
+    If no tokenizer of Hugging Face's gives the same ids, the files are in masscli's own format.
     """
+    tokenizer = checkpoint.tokenizer()
     files = _hugging_face_files(tokenizer, family)
     if files is None:
-        return ExportedVocabulary(
-            own_vocabulary_files(tokenizer),
-            tokenizer.vocab.size,
-            [
-                "no tokenizer of Hugging Face gives the ids of this vocabulary: it is in the folder "
-                f"{OWN_VOCABULARY}, which masscli import reads"
-            ],
-        )
+        return _generic_vocabulary(checkpoint)
+    max_positions = checkpoint.recipe.model.max_positions
     settings = json.loads(files[SETTINGS]) | {"model_max_length": max_positions}
     files[SETTINGS] = _to_json(settings)
     size = _published_size(tokenizer, family)
@@ -75,6 +80,53 @@ def export_vocabulary(
             f"token embeddings {size} to {last} are left out: symbols and languages of masscli's own"
         )
     return ExportedVocabulary(files, size, notes)
+
+
+def _generic_vocabulary(checkpoint: Checkpoint) -> ExportedVocabulary:
+    """Return a vocabulary that is of no class of Hugging Face's, in masscli's own format.
+
+    A tokenizer.json is added if one gives the same ids.
+    """
+    tokenizer = checkpoint.tokenizer()
+    languages = tokenizer.vocab.languages
+    lines, tried = lines_to_try(checkpoint, [(name, name) for name in languages])
+    template = _template(checkpoint)
+    inputs = ["input_ids", "attention_mask"]
+    if template.has_segments:
+        inputs.append("token_type_ids")
+    settings = {
+        "model_max_length": checkpoint.recipe.model.max_positions,
+        "model_input_names": inputs,
+    }
+    size = tokenizer.vocab.size
+    files, note = fast_tokenizer_files(
+        tokenizer, size, template, settings, lines, tried
+    )
+    folder = (
+        f"its vocabulary is in the folder {OWN_VOCABULARY}, which masscli import reads"
+    )
+    return ExportedVocabulary(
+        {**own_vocabulary_files(tokenizer), **files}, size, [note, folder]
+    )
+
+
+def _template(checkpoint: Checkpoint) -> Template:
+    """Return the special tokens around texts, as the objectives of a run with a single stack put them."""
+    model = checkpoint.recipe.model
+    vocab = checkpoint.tokenizer().vocab
+    objectives = [stream.objective for stream in checkpoint.recipe.stream.values()]
+    # What a language model writes comes behind its text, which has no end symbol yet.
+    if not model.encoder_layers and not any(
+        isinstance(objective, TableOptions) for objective in objectives
+    ):
+        return Template([vocab.bos], [])
+    kind = "gpt"
+    if model.encoder_layers:
+        learned = {objective.learned_pair_format for objective in objectives}
+        kind = "roberta" if learned == {"roberta"} else "bert"
+    before, between, after = PairFormat(kind, vocab).special_tokens()
+    has_segments = kind == "bert" and model.segments > 1
+    return Template(before, after, between, has_segments)
 
 
 def _published_size(tokenizer: Tokenizer, family: Family) -> int:
@@ -186,8 +238,10 @@ def _sentencepiece(tokenizer: Tokenizer, family: Family) -> Files | None:
     """
     vocabulary = unpack(tokenizer.model_bytes, numbered_sentencepiece.HEADER)
     model = base64.b64decode(vocabulary.rest["model"])
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-    pieces: list[str] = processor.id_to_piece(list(range(len(processor))))
+    opened = SentencePieceModel(model)
+    if not _is_read_by_classes(opened, model):
+        return None
+    pieces, _ = opened.pieces_and_scores()
     # The library numbers the pieces of a SentencePiece model in a way of its own for each class. The right
     # class is the one whose numbers are ours.
     published = _published_pieces(vocabulary)
@@ -211,6 +265,25 @@ def _sentencepiece(tokenizer: Tokenizer, family: Family) -> Files | None:
             settings |= {"tokenizer_class": class_name}
             return {"sentencepiece.bpe.model": model, SETTINGS: _to_json(settings)}
     return None
+
+
+def _is_read_by_classes(opened: SentencePieceModel, model: bytes) -> bool:
+    """Return whether the library's classes cut text as a SentencePiece model does, whose bytes are `model`.
+
+    They take every model for one like the published ones: a unigram whose pieces begin at spaces, for which
+    all white space is a space.
+    """
+    spec = read_normalizer_spec(model)
+    pieces, _ = opened.pieces_and_scores()
+    two_words = opened.cut("a b")
+    return (
+        spec.model_type == UNIGRAM
+        and spec.add_dummy_prefix
+        and spec.remove_extra_whitespaces
+        and not user_defined_pieces(model)
+        and not any(SENTENCEPIECE_SPACE in piece[1:] for piece in pieces)
+        and all(opened.cut(f"a{space}b") == two_words for space in _SPACES)
+    )
 
 
 def _tokenizer_json(tokenizer: Tokenizer, family: Family) -> Files | None:

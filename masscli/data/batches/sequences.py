@@ -50,7 +50,7 @@ class PairFormat:
 
     def join(self, *texts: Ids) -> JoinedSequence:
         """Join one or two texts, given as token ids, into one sequence with special tokens."""
-        first, middle, last = self._special_tokens()
+        first, middle, last = self.special_tokens()
         if len(texts) == 1:
             ids = np.concatenate([first, texts[0], last])
             return JoinedSequence(ids, np.zeros(len(ids), np.int64), (1,))
@@ -62,7 +62,7 @@ class PairFormat:
             segments[len(a) + 2 :] = 1
         return JoinedSequence(ids, segments, (1, 1 + len(a) + len(middle)))
 
-    def _special_tokens(self) -> tuple[list[int], list[int], list[int]]:
+    def special_tokens(self) -> tuple[list[int], list[int], list[int]]:
         """Return the ids before the first text, between two texts, and after the last one."""
         vocab = self.vocab
         if self.kind == "bert":

@@ -77,7 +77,7 @@ def test_logits_and_beam_search_are_the_same(
     forced = run.framing().forced_tokens("de")
     theirs = []
     for line in lines:
-        inputs = tokenizer(line, return_tensors="pt", return_token_type_ids=False)
+        inputs = tokenizer(line, return_tensors="pt")
         [output] = peer.generate(**inputs, min_new_tokens=3 + len(forced)).tolist()
         theirs.append(tuple(output[1 + len(forced) : -1]))
     search = GenerationConfig(
