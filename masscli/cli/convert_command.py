@@ -3,8 +3,9 @@
 The programs are fairseq-preprocess, fairseq-train, fairseq-generate, fairseq-interactive, train.py of
 XLM and MASS, and Hugging Face's run_translation.py. Give the command line as one quoted argument; -
 reads it from standard input. It may contain line continuations (a backslash at the end), comments and
-shell variables. The masscli command is printed to standard output, and flags without an equivalent are
-listed on standard error. Where defaults differ, those of the other program are written out.
+shell variables; those that it sets itself (LR=5e-4) are replaced by their values. The masscli command is
+printed to standard output, and flags without an equivalent are listed on standard error. Where defaults
+differ, those of the other program are written out.
 
 Examples:
   masscli convert-command 'fairseq-train data-bin/ende --arch transformer --max-tokens 4096 --lr 5e-4'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -71,16 +71,11 @@ class ForeignCommand:
 def parse_foreign(text: str) -> ForeignCommand:
     """Parse a shell command line of another toolkit.
 
-    Before the script only the number of processes is read, and what follows a shell separator such as | is
-    left out. Raises MasscliError if a quote is not closed, if no known script is found, or if the first one
-    is configured by files instead of flags.
+    Before the script the number of processes is read, and the variables that are set, whose values take the
+    place of their names; what follows a shell separator such as | is left out. Raises MasscliError if a quote
+    is not closed, if no known script is found, or if the first one is configured by files instead of flags.
     """
-    try:
-        words = _join_tuples(_split_words(text))
-    except ValueError as error:
-        raise MasscliError(
-            f"the command line cannot be read: {error}", "close its quotes"
-        ) from None
+    words = _read_words(text)
     start = _find_script(words)
     script = PurePath(words[start])
     name = SCRIPTS[script.name]
@@ -89,10 +84,11 @@ def parse_foreign(text: str) -> ForeignCommand:
         name = "fairseq-train"
     program = programs()[name]
     # The command ends where the shell would begin another, or send its output to a file.
-    own_words = itertools.takewhile(
-        lambda word: not _ends_command(word), words[start + 1 :]
+    own_words = list(
+        itertools.takewhile(lambda word: not _ends_command(word), words[start + 1 :])
     )
-    flags, arguments = _split(program, list(own_words))
+    own_words = _with_values(own_words, _variables(words[:start]))
+    flags, arguments = _split(program, own_words)
     return ForeignCommand(
         script.name, program, tuple(flags), tuple(arguments), _processes(words[:start])
     )
@@ -110,10 +106,60 @@ def _split_words(text: str) -> list[str]:
     """
     # A backslash at the end of a line joins it with the next one.
     joined = re.sub(r"\\\s*\n", " ", text)
+    # The README of fairseq starts it so through a launcher.
+    joined = re.sub(r"\$\(which +([^()\s]+)\)|`which +([^`\s]+)`", r"\1\2", joined)
     lexer = shlex.shlex(joined, posix=True, punctuation_chars=SEPARATORS)
     # Without it, words would also end at characters such as - and /.
     lexer.whitespace_split = True
     return list(lexer)
+
+
+def _variables(words: Sequence[str]) -> dict[str, str]:
+    """Return the values of the shell variables that `words` set, by name, as in `LR=5e-4`.
+
+    A value in which the shell would run a command is left out, since nobody knows it.
+    """
+    variables: dict[str, str] = {}
+    for word in words:
+        assignment = re.fullmatch(r"([A-Za-z_]\w*)=(.*)", word, re.DOTALL)
+        if assignment and not re.search(r"\$\(|`", assignment[2]):
+            variables[assignment[1]] = _expand(assignment[2], variables)
+    return variables
+
+
+def _expand(word: str, variables: Mapping[str, str]) -> str:
+    """Return a word in which the names of `variables`, `$LR` or `${LR}`, are replaced by their values."""
+
+    def value(match: re.Match[str]) -> str:
+        return variables.get(match[1] or match[2], match[0])
+
+    return re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, word)
+
+
+def _with_values(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+    """Return the words of a command with the values of variables in the place of their names.
+
+    Raises MasscliError if a variable that holds flags has a quote that is not closed.
+    """
+    expanded = []
+    for word in words:
+        value = _expand(word, variables)
+        # A variable that stands alone may hold several flags, as in ARGS="--fp16 --lr 5e-4".
+        if value != word and value.startswith("-"):
+            expanded += _read_words(value)
+        else:
+            expanded.append(value)
+    return expanded
+
+
+def _read_words(text: str) -> list[str]:
+    """Return the words of a shell command line. Raises MasscliError if a quote is not closed."""
+    try:
+        return _join_tuples(_split_words(text))
+    except ValueError as error:
+        raise MasscliError(
+            f"the command line cannot be read: {error}", "close its quotes"
+        ) from None
 
 
 def _join_tuples(words: Sequence[str]) -> list[str]:

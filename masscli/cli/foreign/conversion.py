@@ -168,6 +168,8 @@ def _finish_fairseq_train(conversion: Conversion, given: ForeignCommand) -> None
             conversion.remarks.append(
                 f"{given.arguments[0]}: masscli reads one data folder with all shards"
             )
+    _finish_schedule(conversion, given)
+    _remark_on_endless_decay(conversion)
     # Without norms before the sublayers, fairseq has no final norm whatever the flag says.
     if conversion.options.get("--norm") != "pre":
         conversion.options.pop("--final-norm", None)
@@ -175,6 +177,44 @@ def _finish_fairseq_train(conversion: Conversion, given: ForeignCommand) -> None
         # Its default is the last checkpoint of the run itself, from which masscli always continues.
         if flag.name == "--restore-file" and flag.values == ("checkpoint_last.pt",):
             conversion.options.pop("--init-from", None)
+
+
+def _finish_schedule(conversion: Conversion, given: ForeignCommand) -> None:
+    """Set the last update, at which a schedule that decays ends here; fairseq has an end for each of both."""
+    ends = {}
+    for flag in given.flags:
+        if flag.name in ("--total-num-update", "--max-update") and flag.values:
+            ends[flag.name] = flag.values[0]
+    last = ends.get("--max-update")
+    if conversion.options.get("--lr-scheduler") == "linear":
+        total = ends.get("--total-num-update")
+    else:
+        total = None
+    conversion.options.pop("--max-update", None)
+    if last is None or last == "0":
+        last = total
+    if last is None:
+        return
+    conversion.options["--max-update"] = last
+    if total is None or total == last:
+        return
+    # Behind the end of its schedule fairseq goes on with a rate of 0.
+    if (parse_digits(total) or 0) < (parse_digits(last) or 0):
+        conversion.options["--max-update"] = total
+    else:
+        conversion.remarks.append(
+            f"--total-num-update {total}: has no counterpart beside --max-update, until which the rate falls"
+        )
+
+
+def _remark_on_endless_decay(conversion: Conversion) -> None:
+    """Add a remark if a schedule falls until --max-update, which the command line does not give."""
+    schedule = conversion.options.get("--lr-scheduler")
+    if schedule in ("linear", "cosine") and "--max-update" not in conversion.options:
+        conversion.remarks.append(
+            f"--lr-scheduler {schedule}: falls until --max-update, which has to be added: the updates of an "
+            "epoch times the epochs"
+        )
 
 
 def _finish_fairseq_generate(conversion: Conversion, given: ForeignCommand) -> None:
@@ -347,6 +387,7 @@ def _finish_run_translation(conversion: Conversion, given: ForeignCommand) -> No
     conversion.options["--max-tokens"] = str(longest * batch_size)
     if "--max-update" in conversion.options:
         conversion.options.pop("--max-epoch", None)
+    _remark_on_endless_decay(conversion)
     conversion.remarks.append(
         "the data folder is data-bin, which masscli preprocess writes; name another one"
     )

@@ -467,6 +467,62 @@ def test_the_command_ends_where_the_shell_ends_it() -> None:
     assert (piped.arguments, piped.options["--beam"]) == (["run"], "3")
 
 
+def test_variables_that_a_script_sets_have_their_values() -> None:
+    script = """
+        LR=5e-4      # peak
+        ROOT=/data; DATA_DIR=$ROOT/bin
+        ARGS="--fp16 --adam-betas '(0.9, 0.98)'"
+        NOW=$(date)
+        CUDA_VISIBLE_DEVICES=0 fairseq-train ${DATA_DIR}/ende --lr $LR $ARGS --seed $NOW --save-dir $OTHER/a
+    """
+    found = converted(script)
+    assert found.arguments == ["/data/bin/ende"]
+    options = found.options
+    assert (options["--lr"], options["--precision"]) == ("5e-4", "fp16")
+    assert options["--adam-betas"] == "0.9,0.98"
+    # What the script does not set is for the shell to fill in.
+    assert (options["--seed"], options["--save-dir"]) == ("$NOW", "$OTHER/a")
+    # A word of an argument that looks like one is none.
+    assert converted("fairseq-train a=b --lr $a").options["--lr"] == "$a"
+
+
+@pytest.mark.parametrize(
+    ("flags", "last", "remark"),
+    [
+        ("polynomial_decay --total-num-update 20", "20", ""),
+        ("polynomial_decay --total-num-update 20 --max-update 20", "20", ""),
+        # From 20 on the rate is 0 there.
+        ("polynomial_decay --max-update 30 --total-num-update 20", "20", ""),
+        ("polynomial_decay --total-num-update 30 --max-update 20", "20", "--total-num-update 30: "),
+        ("polynomial_decay --total-num-update $N --max-epoch 3", "$N", ""),
+        ("inverse_sqrt --total-num-update 30 --max-update 40", "40", ""),
+        ("inverse_sqrt --max-update 0", None, ""),
+        ("polynomial_decay --max-epoch 3", None, "--lr-scheduler linear: falls until --max-update"),
+    ],
+)  # fmt: skip
+def test_the_end_of_a_schedule_is_that_of_the_run(
+    flags: str, last: str | None, remark: str
+) -> None:
+    command = f"fairseq-train data --lr-scheduler {flags}"
+    assert converted(command).options.get("--max-update") == last
+    assert remark in notes(command)
+    assert bool(notes(command)) is bool(remark)
+
+
+def test_epochs_of_run_translation_do_not_say_when_its_schedule_ends() -> None:
+    falls = "--lr-scheduler linear: falls until --max-update, which has to be added"
+    command = "run_translation.py --model_name_or_path a --num_train_epochs 2"
+    assert falls in notes(command)
+    assert falls not in notes(f"{command} --max_steps 9")
+
+
+def test_a_launcher_may_look_for_the_program() -> None:
+    launcher = "python -m torch.distributed.launch --nproc_per_node=8"
+    for program in ("$(which fairseq-train)", "`which fairseq-train`"):
+        found = converted(f"{launcher} {program} data-bin/wmt --lr 3")
+        assert (found.processes, found.arguments) == ("8", ["data-bin/wmt"])
+
+
 def test_fine_tuning_from_a_file() -> None:
     options = converted(
         "fairseq-train data --restore-file bart.large/model.pt --reset-optimizer"
