@@ -18,11 +18,12 @@ from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 
 def open_members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
-    """Return the opened checkpoints that `paths`, of runs or of checkpoints, stand for.
+    """Open the checkpoints that `paths`, the folders of runs or of checkpoints, refer to.
 
-    With `last`, all paths must be of runs, and each stands for its `last` newest checkpoints, the oldest
-    first. Without, each stands for one checkpoint: itself, or the best of the run, or else its last. Raises
-    MasscliError if there is none, or if a run has fewer checkpoints than `last`.
+    With `last`, every path must be a run, and contributes its `last` newest checkpoints, oldest first.
+    Without it, each path contributes one checkpoint: itself, or the best one of the run, or its last
+    one if none is marked as the best. Raises MasscliError if there is none, or if a run has fewer
+    checkpoints than `last`.
     """
     if last is None:
         return [Checkpoint.open(path) for path in paths]
@@ -30,7 +31,7 @@ def open_members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
     for path in paths:
         steps = saved_checkpoints(path)
         if not steps:
-            # What is neither a run nor a checkpoint is refused as such.
+            # This raises an error if the path is neither a run nor a checkpoint.
             Checkpoint.open(path)
             raise MasscliError(
                 f"{path}: is a checkpoint, and --last is for runs",
@@ -48,9 +49,10 @@ def open_members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
 def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
     """Write a checkpoint with the mean of the weights to a new run in `folder`, and return its path.
 
-    Recipe and tokenizer are those of the first checkpoint. The new one can be used for generation and for
-    --init-from, but training cannot continue it, since it has no optimizer state. Raises MasscliError if the
-    checkpoints are not of the same model and vocabulary, or if `folder` is not empty or cannot be written.
+    The recipe and the tokenizer are those of the first checkpoint. The new checkpoint can be used for
+    generation and for --init-from, but training cannot continue from it, since it has no optimizer
+    state. Raises MasscliError if the checkpoints are not of the same model and vocabulary, or if
+    `folder` is not empty or cannot be written.
     """
     first = checkpoints[0]
     # Everything is checked before anything is written.
@@ -73,11 +75,11 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
 
 
 def mixture_warnings(checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """Return a list with a warning if the checkpoints seem to have begun with different weights, else [].
+    """Return a list with a warning if the checkpoints seem to have different initial weights, else [].
 
-    Runs seem to have begun with the same weights if --init-from and --init-decoder-from name the same paths
-    and, without --init-from, the seed is the same. Weights with different beginnings are far apart, and their
-    mean is a bad model.
+    Runs are taken to have the same initial weights if --init-from and --init-decoder-from name the same
+    paths and, without --init-from, the seed is the same. Weights trained from different initial values
+    are far apart, and their mean is a bad model.
     """
     origins: dict[object, Checkpoint] = {}
     for member in checkpoints:
@@ -117,9 +119,9 @@ def _same_model(first: Checkpoint, second: Checkpoint) -> bool:
 
 
 def _objectives(member: Checkpoint) -> dict[str, tuple[str, ...]]:
-    """Return, for each training stream by its name, its dataset, its objective's name and its labels.
+    """Return the dataset, the objective's name and the labels of each training stream, by its name.
 
-    In another order, or with other labels of the same number, the rows of a head mean something else.
+    If the labels or their order differ, the rows of a head have different meanings.
     """
     objectives = {}
     for name, stream in member.recipe.stream.items():
@@ -133,8 +135,9 @@ def _mean(
 ) -> dict[str, Tensor]:
     """Return the mean of each tensor over all checkpoints, by name and in the tensor's own dtype.
 
-    `read` returns the tensors of a checkpoint by name; besides the sums, those of at most two checkpoints are
-    in memory at a time. Raises MasscliError if two checkpoints have tensors of other names or shapes.
+    `read` returns the tensors of a checkpoint by name. Besides the sums, the tensors of at most two
+    checkpoints are in memory at a time. Raises MasscliError if the tensors of two checkpoints differ in
+    their names or shapes.
     """
     sums: dict[str, Tensor] = {}
     dtypes: dict[str, torch.dtype] = {}
@@ -147,7 +150,7 @@ def _mean(
                 name: torch.zeros_like(tensor, dtype=torch.float64)
                 for name, tensor in tensors.items()
             }
-        # Heads of tasks with other labels have other shapes, though the streams have the same names.
+        # Heads of tasks with different labels differ in shape even if the streams have the same names.
         if _shapes(tensors) != _shapes(sums):
             raise _not_the_same_model(member, checkpoints[0])
         for name, tensor in tensors.items():

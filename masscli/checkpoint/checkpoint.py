@@ -4,10 +4,10 @@
                    model.safetensors  objective.safetensors  optimizer.safetensors
 
 A run with averaged weights (EMA) has the average in `model.safetensors`, and the weights that training
-continues from in `trained.safetensors`. `state.json` is written last and holds the checksums of the other
-files. The folder is made under another name and renamed, so it is either complete or absent.
-`Checkpoint.open` accepts such a folder, or the folder of a run, of which it opens the best checkpoint, or the
-last one if none is marked as the best.
+continues from in `trained.safetensors`. `state.json` is written last and holds the checksums of the
+other files. The folder is made under another name and renamed, so it is either complete or absent.
+`Checkpoint.open` accepts such a folder, or the folder of a run; it then opens the run's best
+checkpoint, or the last one if none is marked as the best.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ LISTED_RUNS = 8
 """How many runs in a folder of runs an error names."""
 _STEP_FOLDER = re.compile(r"step-(\d+)")
 FOREIGN_SUFFIXES = (".pt", ".pth", ".bin")
-"""The endings of files in which other programs keep models."""
+"""Suffixes of the files in which other programs store models."""
 
 
 class DamagedCheckpointError(MasscliError):
-    """Raised if a file of a checkpoint is missing or damaged; another checkpoint of the run may be intact."""
+    """A file of a checkpoint is missing or damaged; another checkpoint of the run may be intact."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, _DAMAGE_HINT)
@@ -77,7 +77,7 @@ class DamagedCheckpointError(MasscliError):
 
 @dataclass(slots=True)
 class RunState:
-    """Everything but tensors that a run needs to continue, as stored in `state.json`.
+    """Everything except tensors that a run needs in order to continue, as stored in `state.json`.
 
     Random numbers depend only on the seed and on these values, so a continued run draws the same ones.
     """
@@ -95,10 +95,10 @@ class RunState:
     ends_epoch: bool = False
     """Whether the last update completed an epoch of the first stream."""
     pending_validation: Literal["", "scheduled", "final"] = ""
-    """The validation of these weights that a signal has interrupted, which a continued run makes up for: one
-    that was due, or the extra one at the end of a run; empty if there is none."""
+    """The validation of these weights that was interrupted by a signal and that a continued run catches
+    up on: one that was due, or the extra one at the end of a run. Empty if there is none."""
     best_score: float | None = None
-    """Best value of --best-checkpoint-metric so far; None if no validation has had one."""
+    """Best value of --best-checkpoint-metric so far; None if no validation has produced one."""
     validations_since_best: int = 0
     """Number of validations since the one with the best score."""
     lr_factor: float = 1.0
@@ -106,17 +106,18 @@ class RunState:
     plateau_best: float | None = None
     """Best score that reduce_lr_on_plateau has seen after the warm-up; None if it has seen none."""
     plateau_validations: int = 0
-    """Number of validations since reduce_lr_on_plateau saw a better score or reduced the learning rate."""
+    """Number of validations since reduce_lr_on_plateau last saw a better score or reduced the learning
+    rate."""
     loss_scale: float = 2.0**15
-    """Factor on the loss, which counts in fp16 only."""
+    """Loss scale of mixed precision; used in fp16 only."""
     updates_since_overflow: int = 0
     """Number of updates since a gradient last overflowed."""
     overflows: int = 0
     """Number of updates that were skipped because a gradient overflowed."""
     oom_retries: int = 0
-    """Number of times that an update was repeated in smaller pieces for lack of memory."""
+    """Number of times an update was repeated in smaller pieces because memory ran out."""
     languages: tuple[str, ...] = ()
-    """Languages that have vectors or output projections of their own in the model, in the order of these;
+    """Languages that have their own vectors or output projections in the model, in the order of those;
     empty if it has none."""
     initial_ids: int = 0
     """Number of ids of the vocabulary of --init-from; 0 without initial weights."""
@@ -127,10 +128,10 @@ class RunState:
     data_fingerprint: str = ""
     """Fingerprint of the training examples of all data folders; empty in an imported run."""
     generation: dict[str, str] = field(default_factory=dict)
-    """How the original program of an imported model generates by default: the values of some fields of
-    `GenerationConfig` by field, written as on the command line."""
+    """Default generation settings of the program that an imported model comes from: values of some
+    fields of `GenerationConfig`, by field, written as on the command line."""
     attribution: tuple[str, ...] = ()
-    """Lines about the origin and the licence of imported weights, as far as their folder names them."""
+    """Lines about the origin and the licence of imported weights, as far as their folder states them."""
     cpu_precision: Literal["", "bf16", "fp32"] = ""
     """The precision that `--precision auto` chose on a CPU; empty if it has not chosen one."""
 
@@ -139,7 +140,7 @@ class RunState:
 class Checkpoint:
     """An opened checkpoint. Its tensors are read only when a method asks for them.
 
-    Methods that read tensors raise DamagedCheckpointError if the checksum of their file is another one.
+    Methods that read tensors raise DamagedCheckpointError if their file does not match its checksum.
     """
 
     path: Path
@@ -149,18 +150,18 @@ class Checkpoint:
     metrics: Mapping[str, float]
     """Values of the validation at this checkpoint, by the name of the metric; empty if there was none."""
     checksums: Mapping[str, str]
-    """sha256 of each file besides `state.json`, by file name."""
+    """SHA-256 of each file other than `state.json`, by file name."""
     verified: set[str] = field(default_factory=set, compare=False)
-    """Names of the files that methods of this object have compared with their checksums."""
+    """Names of the files that this object has already compared with their checksums."""
 
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
-        """Open the checkpoint in the folder `path`; of the folder of a run, open the best, or else the last.
+        """Open the checkpoint in the folder `path`; if that is a run, open its best checkpoint, or the last.
 
-        Tensor files must exist, but are compared with their checksums only when they are read, so that a
-        model can be used without reading the state of the optimizer. Raises DamagedCheckpointError if files
-        are missing or damaged, and MasscliError if there is no checkpoint, or if its format or a setting of
-        its recipe is unknown.
+        Tensor files must exist, but are compared with their checksums only when they are read, so a
+        model can be used without reading the optimizer state. Raises DamagedCheckpointError if files
+        are missing or damaged, and MasscliError if there is no checkpoint, or if its format or a
+        setting of its recipe is unknown.
         """
         folder = _find(path)
         try:
@@ -196,9 +197,10 @@ class Checkpoint:
     ) -> Transformer:
         """Return the model on `device` for inference: in evaluation mode, frozen, with weights in `dtype`.
 
-        Raises MasscliError if the stored tensors are not those of the model that the recipe describes.
+        Raises MasscliError if the stored tensors do not match the model that the recipe describes.
         """
-        # On this device a model takes no memory and draws no numbers; the stored tensors take their places.
+        # On this device a model takes no memory and draws no random numbers; the stored tensors replace
+        # its parameters.
         with torch.device("meta"):
             vocab = self.tokenizer().vocab
             model = Transformer(
@@ -210,7 +212,7 @@ class Checkpoint:
         return model
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the tensors of the model by name; of a run with --ema-decay they are the moving average."""
+        """Return the tensors of the model by name; in a run with --ema-decay they are the moving average."""
         return self._tensors(MODEL)
 
     def objective_state(self) -> dict[str, Tensor]:
@@ -225,7 +227,7 @@ class Checkpoint:
     def restore_objective(self, stream: str, objective: nn.Module) -> None:
         """Load the parameters of the objective of a training stream into `objective`, in place.
 
-        Raises MasscliError if its names or shapes are other ones.
+        Raises MasscliError if names or shapes do not match.
         """
         # The objectives of all streams share one file, in which names begin with the stream. The name of a
         # stream may begin with that of another one, as a.b does with a.
@@ -238,7 +240,7 @@ class Checkpoint:
         load_tensors(objective, tensors, self.path / OBJECTIVES)
 
     def optimizer_state(self) -> dict[str, Tensor]:
-        """Return the tensors of the optimizer's state by name.
+        """Return the tensors of the optimizer state by name.
 
         Raises MasscliError if there are none, as in an averaged or imported checkpoint.
         """
@@ -250,7 +252,7 @@ class Checkpoint:
         return self._tensors(OPTIMIZER)
 
     def trained_weights(self) -> dict[str, Tensor]:
-        """Return the weights that training continues from, by name, of a run with a moving average.
+        """Return the weights that training continues from, by name, for a run with a moving average.
 
         Without one (--ema-decay) the dictionary is empty, and training continues from the model's weights.
         """
@@ -259,7 +261,7 @@ class Checkpoint:
         return self._tensors(TRAINED)
 
     def verify(self) -> int:
-        """Compare every file that was not yet compared with its checksum; return the number of all files.
+        """Verify the checksum of every file not yet verified; return the number of all files.
 
         Raises DamagedCheckpointError, which names the file, if one is damaged or missing.
         """
@@ -282,10 +284,10 @@ class Checkpoint:
             ) from None
 
     def find_data(self, data_dir: Path | None = None) -> Path:
-        """Return the path of the data folder of the run, or of one of its streams, which is then `data_dir`.
+        """Return the path of the run's data folder, or `data_dir`, that of one of its streams, if given.
 
-        Raises MasscliError if there is no such folder, as when the command is given in another place than the
-        run was trained in.
+        Raises MasscliError if there is no such folder, for example because the command is run in a
+        different working directory from the one the run was trained in.
         """
         path = data_dir or self.recipe.data
         if not path.is_dir():
@@ -299,7 +301,7 @@ class Checkpoint:
     def directions(self) -> tuple[tuple[str, str], ...]:
         """Return the (source, target) pairs of languages that the model was trained to generate for.
 
-        A task that generates text from tables has one language, which stands for both.
+        For a task that generates text from tables, both are the one language of the task.
         """
         # A dictionary keeps the order of the streams, and each direction once.
         directions: dict[tuple[str, str], None] = {}
@@ -329,7 +331,7 @@ def _parse_state(raw: Mapping[str, Any]) -> RunState:
     positions = raw.get("positions", {})
     if not isinstance(positions, dict):
         raise DamagedStateError("positions is not a table")
-    # Positions are tuples with names, which the sections of a recipe do not have.
+    # Positions are named tuples, which do not occur in the sections of a recipe.
     state = from_dict(
         RunState, {key: value for key, value in raw.items() if key != "positions"}
     )
@@ -355,7 +357,7 @@ def _parse_state(raw: Mapping[str, Any]) -> RunState:
             )
         state.positions[name] = Position(*numbers)
         counts += numbers
-    # Such counts have the right type, and would fail far from here.
+    # Such counts have the right type, and would only cause an error much later.
     if min(counts) < 0:
         raise DamagedStateError("a count is below 0")
     if max(counts) > MAX_INTEGER:
@@ -370,7 +372,7 @@ def load_tensors(
     *,
     assign: bool = False,
 ) -> None:
-    """Load tensors by name into a model or an objective, in place.
+    """Load tensors by name into a model or an objective in place.
 
     Values are copied into its parameters; with `assign`, the tensors themselves become its parameters. Raises
     MasscliError, which names the file `path`, if names or shapes are not those of `module`.
@@ -404,13 +406,13 @@ def make_framing(
 
 
 def saved_checkpoints(run: Path) -> dict[int, Path]:
-    """Return the folders of all checkpoints of a run by step, in rising order; none of them is verified."""
+    """Return the folders of all checkpoints of a run by step, in ascending order, without verifying them."""
     checkpoints = {}
     for path in (run / "checkpoints").glob("step-*"):
         name = _STEP_FOLDER.fullmatch(path.name)
         if name is not None and path.is_dir():
             checkpoints[int(name[1])] = path
-    # By number: from 10,000,000 on, names have more digits and are in another order.
+    # By number: from 10,000,000 on, names have more digits and would sort differently.
     return dict(sorted(checkpoints.items()))
 
 
@@ -418,7 +420,7 @@ def _read_recipe(path: Path) -> Recipe:
     """Return the recipe in the `recipe.toml` of a checkpoint.
 
     Raises MasscliError if it has wrong settings, and DamagedCheckpointError if it is not TOML. Both
-    name the file, since no option on the command line is to blame.
+    name the file, since the error is not in an option of the command line.
     """
     try:
         return from_dict(Recipe, parse_toml(read_regular_text(path)))
@@ -438,10 +440,10 @@ def _is_foreign(path: Path) -> bool:
 
 
 def _find(path: Path) -> Path:
-    """Return the folder of the checkpoint that a path means.
+    """Return the folder of the checkpoint that a path refers to.
 
-    The path is that of a checkpoint, or of a run: its best checkpoint, or else its last, is meant then.
-    Raises MasscliError if there is none.
+    The path is that of a checkpoint, or of a run, which refers to its best checkpoint, or to its last
+    one if none is marked as the best. Raises MasscliError if there is none.
     """
     # A folder step-N without its state is a damaged checkpoint, not a run without checkpoints.
     is_step = path.is_dir() and _STEP_FOLDER.fullmatch(path.resolve().name) is not None
@@ -481,7 +483,7 @@ def _hint_for_folder(path: Path) -> str:
 
 
 def _verify(path: Path, checksum: str | None) -> None:
-    """Raise DamagedCheckpointError if a file is missing, or if its sha256 is not `checksum`.
+    """Raise DamagedCheckpointError if a file is missing, or if its SHA-256 is not `checksum`.
 
     If `checksum` is None, the file only has to exist.
     """

@@ -24,7 +24,7 @@ STACKS = ("encoder", "decoder")
 
 
 class Initialization(NamedTuple):
-    """The names of the model's tensors that were copied, and the lines of a report about it for the user."""
+    """The names of the model's tensors that were copied, and the lines of a report for the user."""
 
     copied: set[str]
     report: list[str]
@@ -39,10 +39,10 @@ def initialize_model(
 ) -> list[str]:
     """Copy weights into `model` from the checkpoints of --init-from and --init-decoder-from in the recipe.
 
-    The recipe must have --init-from; `open_checkpoint` opens the checkpoint that a path means. `tokenizer` is
-    that of the data. `objective_parameters` are the names of the objectives' own parameters, which are not
-    copied and keep their random values. Return lines of a report for the user. Raises MasscliError as
-    `initialize_from` does.
+    The recipe must have --init-from; `open_checkpoint` opens the checkpoint that a path refers to.
+    `tokenizer` is that of the data. `objective_parameters` are the names of the objectives' own
+    parameters, which are not copied and keep their random values. Returns lines of a report for the
+    user. Raises MasscliError as `initialize_from` does.
     """
     assert recipe.init_from is not None
     stacks = "encoder" if recipe.init_decoder_from is not None else recipe.init_stacks
@@ -50,7 +50,7 @@ def initialize_model(
     copied, report = initialize_from(
         model, open_checkpoint(recipe.init_from), new_rows, stacks
     )
-    # What the stacks share comes from the first checkpoint.
+    # Tensors that the stacks share come from the first checkpoint.
     if recipe.init_decoder_from is not None:
         decoder_checkpoint = open_checkpoint(recipe.init_decoder_from)
         more = initialize_from(
@@ -74,12 +74,13 @@ def initialize_from(
 ) -> Initialization:
     """Copy tensors of the same names from a checkpoint into `model`, in place.
 
-    `stacks` is `encoder`, `decoder` or `both`; tensors that belong to no stack are copied if `shared_tensors`
-    is set. If only the decoder is asked for and the checkpoint has none, its encoder is copied into the
-    decoder, as XLM initializes translation with a masked language model on both sides (Lample and Conneau
-    2019); cross-attention keeps its random weights then. `new_rows` has the vocabulary of the data, and fills
-    the rows of what the checkpoint's vocabulary lacks. Raises MasscliError if the vocabulary of the data is
-    neither that of the checkpoint nor an extension of it, if shapes differ, or if nothing is copied.
+    `stacks` is `encoder`, `decoder` or `both`; tensors that belong to no stack are copied if
+    `shared_tensors` is set. If only the decoder is asked for and the checkpoint has none, its encoder
+    is copied into the decoder, as XLM initializes both sides of a translation model with a masked
+    language model (Lample and Conneau 2019); cross-attention then keeps its random weights. `new_rows`
+    has the vocabulary of the data, and fills the rows of pieces that the checkpoint's vocabulary lacks.
+    Raises MasscliError if the vocabulary of the data is neither that of the checkpoint nor an extension
+    of it, if shapes differ, or if nothing is copied.
     """
     new_rows.check_vocabulary(checkpoint)
     sources = checkpoint.weights()
@@ -99,7 +100,7 @@ def initialize_from(
     if decoder_from_encoder:
         first_line += ", of its encoder: it has no decoder"
     report = [first_line]
-    # Several tensors may have the same remark, which is reported once.
+    # Several tensors may have the same note, which is reported once.
     for remark in remarks.values():
         if remark and remark not in report:
             report.append(remark)
@@ -109,7 +110,7 @@ def initialize_from(
 
 
 def _report_rest(checkpoint: Checkpoint, unused: Sequence[str]) -> list[str]:
-    """Return a list with a line on the tensors of the checkpoint that were not copied, or an empty list.
+    """Return a list with a line on the checkpoint's tensors that were not copied, or an empty list.
 
     `unused` are the names of those of its model; those of its objectives, which are never copied, are added.
     """
@@ -127,23 +128,23 @@ def _copy(
     model: Transformer,
     new_rows: NewRows,
 ) -> str:
-    """Copy the checkpoint's tensor `source` into `tensor`, the one called `name` in the model, in place.
+    """Copy the checkpoint's tensor `source` into the model's `tensor`, which is called `name`, in place.
 
-    Return a note for the user, or "". Language vectors are copied by the names of the languages, and tables
-    of tokens by ids; `new_rows` fills the rest of both. A table with fewer positions than the model's is
-    repeated until it fills it. Raises MasscliError if shapes differ otherwise.
+    Return a note for the user, or "". Language vectors are matched by the names of the languages, and
+    rows of token tables by id; `new_rows` fills the rest of both. A table with fewer positions than the
+    model's is repeated until it fills the model's. Raises MasscliError if shapes differ otherwise.
     """
-    # Only the number of rows may differ: no table can be filled from one of another width.
+    # Only the number of rows may differ: a table cannot be filled from one of a different width.
     if source.shape[1:] != tensor.shape[1:]:
         raise _wrong_shape(name, tensor, source, checkpoint)
-    # Languages may have other numbers in the new vocabulary, so their vectors go by name.
+    # Languages may have different indices in the new vocabulary, so their vectors are matched by name.
     old_languages = checkpoint.state.languages
     if name.endswith("languages.weight") and old_languages != model.languages:
         return new_rows.copy_languages(tensor, source, old_languages, model.languages)
     if name.startswith(TOKEN_TABLES) and len(tensor) > len(source):
         return new_rows.copy_tokens(tensor, source)
     if name.endswith("positions.weight") and len(tensor) > len(source):
-        # More positions than the checkpoint has: its table is repeated, as UniLM extends it.
+        # The model has more positions than the checkpoint: the table is repeated, as in UniLM.
         first = model.config.position_offset
         old, new = len(source) - first, len(tensor) - first
         tensor.copy_(
@@ -159,7 +160,7 @@ def _copy(
 def _wrong_shape(
     name: str, tensor: Tensor, source: Tensor, checkpoint: Checkpoint
 ) -> MasscliError:
-    """Return, without raising it, the error for a tensor `source` of another shape than the model's `tensor`.
+    """Return, without raising it, the error for a `source` whose shape differs from the model's `tensor`.
 
     `name` is the name of both; `source` is in `checkpoint`.
     """
@@ -200,7 +201,7 @@ def _is_wanted(name: str, stacks: str, shared_tensors: bool) -> bool:
 
 
 def _as_decoder(name: str) -> str:
-    """Return a name with `encoder` replaced by `decoder` in its first two parts; others stay as they are."""
+    """Return a name with `encoder` replaced by `decoder` in its first two parts."""
     parts = name.split(".")
     for position, part in enumerate(parts[:2]):
         if part == "encoder":
@@ -218,7 +219,7 @@ def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
     if not parts:
         return []
     for part in parts:
-        # A model with fewer layers has no such part; one stack of it may have fewer.
+        # Only one stack may have fewer layers; otherwise there is no such part.
         layers = parse_digits(part)
         if layers is None:
             required = _prefixes(part)
@@ -251,7 +252,7 @@ def _prefixes(part: str) -> list[str]:
     if part == "embeddings":
         return [*TOKEN_TABLES, "embeddings.", "embedding_projections."]
     if part == "encoder":
-        # Relative positions (models with relative_buckets) are a part of encoders alone.
+        # Only encoders have relative positions (models with relative_buckets).
         return ["encoder.", "relative."]
     if part == "decoder":
         return ["decoder."]

@@ -1,8 +1,9 @@
-"""Fill the rows of pieces and languages that initial weights lack, after a vocabulary was extended.
+"""Fill the rows of pieces and languages that initial weights lack after a vocabulary was extended.
 
-A new piece begins as the mean of the old pieces that it was merged from, as the usual advice for NLLB has it,
-or as the mean of all old pieces (Hewitt 2021), which keeps the probabilities of the old ones nearly as they
-were, or at random. A new language begins as the mean of the old ones, or at random.
+A new piece is initialized with the mean of the old pieces that it was merged from, as is commonly
+recommended for NLLB; with the mean of all old pieces (Hewitt 2021), which hardly changes the
+probabilities of the old ones; or at random. A new language is initialized with the mean of the old
+ones, or at random.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from masscli.text.tokenizer import Tokenizer
 from masscli.text.vocabulary_extension import why_not_extended
 
 TOKEN_TABLES = ("token_embeddings.", "output_weights.", "output_biases.")
-"""The beginnings of the names of tensors with a row for each id of the vocabulary."""
+"""Prefixes of the names of tensors with a row for each id of the vocabulary."""
 _DESCRIPTIONS = {
     "parts": "each the mean of the old pieces that it is made of",
     "mean": "each the mean of all old pieces",
     "random": "drawn at random",
 }
-"""What the report says of new rows, by the method."""
+"""How the report describes new rows, by method."""
 
 
 class NewRows:
@@ -71,13 +72,13 @@ class NewRows:
         new_languages = {
             i for i in self.tokenizer.vocab.languages.values() if i >= old_size
         }
-        # The table has been initialized at random already, so with this method nothing is left to do.
+        # The table is already initialized at random, so this method has nothing left to do.
         if self.method != "random":
             everything = self._mean_of_pieces(old)
             for number in range(old_size, size):
                 if number not in new_languages:
                     table[number] = self._mean_of_parts(number, old, everything)
-                # With no old language there is nothing to take the mean of, and the row stays random.
+                # Without old languages there is no mean, and the row stays random.
                 elif old_languages:
                     table[number] = old[old_languages].mean(0)
         return (
@@ -91,11 +92,11 @@ class NewRows:
         return old[torch.from_numpy(ordinary[ordinary < len(old)])].mean(0)
 
     def _mean_of_parts(self, number: int, old: Tensor, everything: Tensor) -> Tensor:
-        """Return the row that the new id `number` begins with.
+        """Return the initial row of the new id `number`.
 
-        By the method `parts` it is the mean of the rows in `old` of the pieces that the id's piece was merged
-        from. By `mean`, and for a character, which was merged from none, it is `everything`, the mean of all
-        old pieces.
+        With the method `parts`, it is the mean of the rows in `old` of the pieces that the id's piece
+        was merged from. With `mean`, and for a character, which was not merged from others, it is
+        `everything`, the mean of all old pieces.
         """
         model = self.tokenizer.subword_model
         assert isinstance(model, ExtendedModel)

@@ -1,4 +1,4 @@
-"""Writing, replacing and removing checkpoints: a kill at any moment leaves each complete or absent.
+"""Write, replace and remove checkpoints: a kill at any moment leaves each of them complete or absent.
 
 A checkpoint is written under a temporary name in the same folder and renamed when it is complete (see
 `masscli.checkpoint.checkpoint` for its files).
@@ -57,14 +57,14 @@ def save_checkpoint(
 ) -> Path:
     """Write the checkpoint `folder`/step-N, where N is `state.step`, and return its path.
 
-    N has at least seven digits. A checkpoint of this name is replaced. `model`, `objectives`, `optimizer` and
-    `trained` are tensors by name, and an empty dictionary gets no file. If `model` and `objectives` hold a
-    moving average of the weights, `trained` holds the weights themselves, from which training continues.
-    Raises MasscliError if the files cannot be written; what was written of them is removed, and an earlier
-    checkpoint stays.
+    N has at least seven digits. A checkpoint of this name is replaced. `model`, `objectives`,
+    `optimizer` and `trained` are tensors by name; for an empty dictionary no file is written. If
+    `model` and `objectives` hold a moving average of the weights, `trained` holds the weights
+    themselves, from which training continues. Raises MasscliError if the files cannot be written;
+    partially written files are then removed, and an earlier checkpoint is kept.
     """
     final = folder / f"step-{state.step:07d}"
-    # remove_partial_saves finds what a kill leaves by this name.
+    # remove_partial_saves recognises what a kill leaves behind by this name.
     partial = folder / f".{final.name}.new"
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -79,7 +79,7 @@ def save_checkpoint(
         }
         for name, tensors in files.items():
             if tensors:
-                # safetensors writes only contiguous tensors, from main memory.
+                # safetensors only writes contiguous tensors in main memory.
                 on_cpu = {
                     key: tensor.detach().contiguous().cpu()
                     for key, tensor in tensors.items()
@@ -104,12 +104,12 @@ def save_checkpoint(
 def _put_in_place(partial: Path, final: Path) -> None:
     """Rename the written folder `partial` to `final`, in the same folder; an existing checkpoint is replaced.
 
-    Raises OSError if it cannot be renamed; an earlier checkpoint then stays.
+    Raises OSError if it cannot be renamed; an earlier checkpoint is then kept.
     """
     replaced = final.with_name(f".{final.name}.old")
     if final.exists():
-        # A folder cannot take the place of another in one step. Killed between the two renames, a run finds
-        # the replaced checkpoint again (remove_partial_saves).
+        # A folder cannot replace another atomically. If the run is killed between the two renames,
+        # remove_partial_saves restores the replaced checkpoint.
         shutil.rmtree(replaced, ignore_errors=True)
         final.rename(replaced)
     try:
@@ -132,9 +132,9 @@ def save_new_run(
 ) -> Path:
     """Write a run with a single checkpoint into `folder`, and return the path of the checkpoint.
 
-    The folder `checkpoints` of the run appears when it is complete. Without an optimizer state the run cannot
-    be continued, but others can start from it (--init-from). Raises MasscliError if it cannot be written, or
-    if `folder` has a folder `checkpoints` that is not empty.
+    The run's folder `checkpoints` appears only when it is complete. Without an optimizer state the run
+    cannot be continued, but others can start from it (--init-from). Raises MasscliError if it cannot be
+    written, or if `folder` contains a folder `checkpoints` that is not empty.
     """
     final = folder / "checkpoints"
     aside = final
@@ -145,7 +145,7 @@ def save_new_run(
             )
             link_checkpoint(aside, "last", saved)
     except MasscliError as error:
-        # The user knows nothing of the folder aside.
+        # The user does not know about the temporary folder.
         raise MasscliError(
             error.message.replace(str(aside), str(final)), error.hint
         ) from None
@@ -157,7 +157,7 @@ def save_new_run(
 
 
 def rank_steps(scores: Mapping[int, float | None], lower_is_better: bool) -> list[int]:
-    """Return the steps by their scores, the best first; of two with equal scores the earlier is first.
+    """Return the steps sorted by score, best first; of two with equal scores the earlier comes first.
 
     Steps whose score is None are left out.
     """
@@ -182,12 +182,12 @@ def remove_checkpoint(folder: Path, step: int) -> None:
 
 
 def drop_optimizer_state(path: Path) -> None:
-    """Delete the files of a checkpoint that only its continuation needs, and no longer list them.
+    """Delete the files of a checkpoint that only continuing the run needs, and remove them from its list.
 
-    These are the optimizer's state and, with --ema-decay, the weights that training continues from.
+    These are the optimizer state and, with --ema-decay, the weights that training continues from.
     """
     contents = read_state_file(path)
-    # The list of files is changed first: a kill in between leaves a file that no list names.
+    # The list of files is changed first: a kill in between leaves only a file that is not listed.
     files = {
         name: digest
         for name, digest in contents.files.items()
@@ -202,8 +202,8 @@ def drop_optimizer_state(path: Path) -> None:
 def remove_partial_saves(run: Path) -> None:
     """Remove the incomplete folders that interrupted saves and deletions of checkpoints left in a run.
 
-    `run` is the folder of the run. A checkpoint that was about to be replaced gets its name back. Only the
-    process that trains the run may do this: another one would remove a save in progress.
+    `run` is the folder of the run. A checkpoint that was about to be replaced gets its name back. Only
+    the process that trains the run may call this: another one would remove a save in progress.
     """
     for partial in (run / "checkpoints").glob(".step-*.new"):
         shutil.rmtree(partial)
@@ -218,7 +218,7 @@ def remove_partial_saves(run: Path) -> None:
 def require_empty_folder(folder: Path) -> None:
     """Raise MasscliError if the folder of `--output` contains a file at any depth, or is a file itself.
 
-    A folder that does not exist is accepted. Leftovers of a killed `save_new_run` are removed beforehand.
+    A folder that does not exist is accepted. Leftovers of a killed `save_new_run` are removed first.
     """
     if folder.exists() and not folder.is_dir():
         raise MasscliError(f"{folder}: is a file", "choose a folder with --output")

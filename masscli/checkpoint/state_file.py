@@ -18,22 +18,22 @@ from masscli.core.json_text import parse_json
 from masscli.core.sealed_json import SealError, seal, unseal
 
 FORMAT = 2
-"""The only checkpoint format that is read and written. Format 1 had no checksum of the state."""
+"""The only checkpoint format that is read and written. Format 1 did not have a checksum of the state."""
 STATE_FILE = "state.json"
 REQUIRED_FILES = ("model.safetensors", "recipe.toml", "tokenizer.json")
-"""Names of the files that every checkpoint has besides `state.json`."""
+"""Names of the files that every checkpoint has in addition to `state.json`."""
 
 
 class DamagedStateError(Exception):
-    """Raised if a state file is missing or damaged; the message says how, without the name of the file."""
+    """A state file is missing or damaged; the message says how, without the name of the file."""
 
 
 @config
 class StateFile:
     """The contents of `state.json`: the state of the run as plain JSON values, metrics, and checksums.
 
-    `metrics` are the values of the validation at this checkpoint, by the name of the metric. `files` are the
-    sha256 checksums of the other files of the folder, by file name.
+    `metrics` are the values of the validation at this checkpoint, by the name of the metric. `files`
+    are the SHA-256 checksums of the other files of the folder, by file name.
     """
 
     state: Mapping[str, Any]
@@ -50,7 +50,7 @@ class _Mappings:
 
 
 def write_state_file(folder: Path, contents: StateFile) -> None:
-    """Write `state.json` into a folder, with a checksum of its content; replace an older one in one step.
+    """Write `state.json` to a folder, with a checksum of its content; replace an older one atomically.
 
     Raises ValueError if a number is not finite, and OSError if the file cannot be written.
     """
@@ -60,7 +60,7 @@ def write_state_file(folder: Path, contents: StateFile) -> None:
         "metrics": contents.metrics,
         "files": contents.files,
     }
-    # Python would write NaN, which other readers of JSON refuse.
+    # Python would write NaN, which is not valid JSON.
     text = json.dumps(seal(content), indent=1, allow_nan=False)
     write_atomic(folder / STATE_FILE, text.encode())
 
@@ -68,8 +68,8 @@ def write_state_file(folder: Path, contents: StateFile) -> None:
 def read_state_file(folder: Path) -> StateFile:
     """Return the contents of `state.json` in a folder.
 
-    Raises MasscliError if the checkpoint has another format than `FORMAT`, DamagedStateError or ConfigError
-    if the file is missing or damaged, and OSError if it may not be read.
+    Raises MasscliError if the checkpoint's format is not `FORMAT`, DamagedStateError or ConfigError if
+    the file is missing or damaged, and OSError if it may not be read.
     """
     try:
         content = parse_json(read_regular(folder / STATE_FILE))
@@ -81,7 +81,7 @@ def read_state_file(folder: Path) -> StateFile:
         raise DamagedStateError(str(error)) from None
     if not isinstance(content, dict) or "format" not in content:
         raise DamagedStateError("it has no format")
-    # The format comes first, since another one may have its checksum elsewhere.
+    # The format is checked first, since other formats may have their checksum elsewhere.
     if content["format"] != FORMAT:
         raise MasscliError(
             f"{folder}: has checkpoint format {content['format']}, this masscli reads {FORMAT}",
@@ -96,7 +96,7 @@ def read_state_file(folder: Path) -> StateFile:
 def _parse_content(content: Mapping[str, Any]) -> StateFile:
     """Return the parsed JSON of a state file as a `StateFile`.
 
-    Raises DamagedStateError or ConfigError if an entry is missing, or is not of its type.
+    Raises DamagedStateError or ConfigError if an entry is missing or has the wrong type.
     """
     mappings = from_dict(
         _Mappings, {key: content.get(key) for key in ("metrics", "files")}
@@ -105,7 +105,7 @@ def _parse_content(content: Mapping[str, Any]) -> StateFile:
         if name not in mappings.files:
             raise DamagedStateError(f"it does not list {name}")
     for name in mappings.files:
-        # A file of another folder does not belong to this checkpoint.
+        # A file in another folder does not belong to this checkpoint.
         if Path(name).name != name:
             raise DamagedStateError(f"{name!r} is not the name of a file")
     state = content.get("state")

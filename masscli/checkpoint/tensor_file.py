@@ -1,4 +1,4 @@
-"""Write files of tensors with safetensors, but with the usual errors and permissions of a new file."""
+"""Write tensor files with safetensors, but with the usual errors and permissions of a new file."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def save_tensors(
 ) -> None:
     """Write tensors by name to a safetensors file, with `metadata` in its header.
 
-    They must be contiguous, on the CPU, and share no memory. Raises OSError if the file cannot be written,
-    with the system's number of the error (errno).
+    They must be contiguous, on the CPU, and must not share memory. Raises OSError, with the system's
+    error number (errno), if the file cannot be written.
     """
     try:
         save_file(dict(tensors), path, metadata)
     except SafetensorError as error:
-        # The library gives the number, which tells a full disk from a limit of the size of files, as text.
+        # The library gives the number, which distinguishes a full disk from a file size limit, as text.
         told = re.search(r"\(os error (\d+)\)", str(error))
         if told is None:
             raise OSError(errno.EIO, str(error), str(path)) from None
         number = int(told.group(1))
         raise OSError(number, os.strerror(number), str(path)) from None
-    # safetensors makes a file that only its owner may read.
+    # safetensors creates a file that only its owner may read.
     set_default_mode(path)

@@ -1,10 +1,10 @@
-"""Initialize token embeddings with word vectors from text files of word2vec or fastText.
+"""Initialize token embeddings with word vectors from word2vec or fastText text files.
 
-Such a file has a line `WORD x_1 ... x_D` for each word, and maybe a first line `N D`. A piece that begins a
-word gets the vector of that word, `▁maison` the vector of `maison`; other pieces are looked up as they are.
-The vectors of a file are scaled by one factor, so that their mean norm is that of the rows they replace. A
-piece that several languages share keeps the vector of the first file. The vectors of two languages are
-comparable only if they were mapped into one space beforehand.
+Such a file has a line `WORD x_1 ... x_D` for each word, and possibly a first line `N D`. A piece that
+begins a word gets the vector of the word that it spells, `▁maison` that of `maison`; other pieces are
+looked up as they are. The vectors of a file are scaled by a common factor, so that their mean norm is
+that of the rows they replace. A piece that several languages share keeps the vector from the first
+file. The vectors of two languages are comparable only if they were mapped into one space beforehand.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def load_vectors(
 ) -> list[str]:
     """Copy the vectors of each `LANG=FILE` in `entries` into every table of token embeddings of the model.
 
-    Only pieces that occur in the training text of the language get a vector, and of these only ones with an
-    id from `first_id` on. Return a line for each file on how many do, and on their share of the text. Raises
-    MasscliError if a language is unknown, if a file has wrong vectors, vectors of zeros, or none for the
-    pieces of its language, or if source and target have vocabularies of their own.
+    Only pieces that occur in the training text of the language get a vector, and of these only the ones
+    with an id from `first_id` on. Returns a line for each file on how many do, and on their share of
+    the text. Raises MasscliError if a language is unknown, if a file has invalid vectors, only zero
+    vectors, or none for the pieces of its language, or if source and target have separate vocabularies.
     """
     initialized: set[int] = set()
     report = []
@@ -43,7 +43,8 @@ def load_vectors(
                 f"it has {', '.join(data.languages)}",
             )
         counts = data.piece_counts(language)
-        # Other pieces belong to other languages, whose words may look the same and mean something else.
+        # Other pieces belong to other languages, whose words may look the same but have different
+        # meanings.
         used = []
         for piece in np.flatnonzero(counts).tolist():
             if piece >= first_id and piece not in data.vocab.special_ids:
@@ -64,11 +65,11 @@ def load_vectors(
         # A piece that several languages share keeps its vector from the first file.
         new = [row for row, piece in enumerate(vectors) if piece not in initialized]
         piece_ids = torch.tensor(list(vectors))[new]
-        # Tables of a model with two vocabularies have other rows than ids; such a model is refused here.
+        # With two vocabularies the rows of a table are not the ids; such a model is refused here.
         data.vocab.check_direction(language, language)
         with torch.no_grad():
             for table in model.token_embeddings.values():
-                # The model expects embeddings of the size that its own initialization has.
+                # The model expects embeddings with the norm of its own initialization.
                 scale = table[piece_ids].norm(dim=1).mean() / rows.norm(dim=1).mean()
                 table[piece_ids] = rows[new] * scale
         initialized |= vectors.keys()
@@ -91,7 +92,7 @@ def _words(piece_ids: Sequence[int], pieces: Sequence[str]) -> dict[str, int]:
             inside[piece] = piece_id
         elif len(piece) > 1:
             beginning[piece[1:]] = piece_id
-    # The second one wins where both have a word.
+    # Where both have a word, the second one takes precedence.
     return inside | beginning
 
 
@@ -100,8 +101,9 @@ def _read(
 ) -> dict[int, NDArray[np.float32]]:
     """Return the vectors (D,) in a file for the given words, by the id that `words` has for them.
 
-    Of several lines for a word the first counts; words without a line are left out. Raises MasscliError if a
-    line does not have `size` values, or if those of one of the words are not finite numbers.
+    If a word has several lines, the first is used; words without a line are left out. Raises
+    MasscliError if a line does not have `size` values, or if the values for one of the words are not
+    finite numbers.
     """
     vectors: dict[int, NDArray[np.float32]] = {}
     for number, line in enumerate(corpus.iter_lines(path), 1):

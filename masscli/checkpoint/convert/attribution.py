@@ -1,6 +1,6 @@
-"""Origin and licence of imported weights: kept with a run, and written into every export of it.
+"""The origin and licence of imported weights, which are kept with a run and written to every export of it.
 
-A folder of Hugging Face names them in the front matter of its README.md (YAML between two lines `---`, of
+A Hugging Face folder states them in the front matter of its README.md (YAML between two lines `---`, of
 which only plain lines `key: value` are read) and in `_name_or_path` of config.json.
 """
 
@@ -38,7 +38,7 @@ def read_attribution(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]
             match = _LINE.match(line)
             if match:
                 parts.append(f"{match[1]} {_printable(match[2])}")
-    # A model that was exported by masscli brings the origins of the model that it began with.
+    # A model exported by masscli lists the origins of the model that it was initialized from.
     origins = []
     for line in _read_text(folder / NOTICE).splitlines():
         if line.startswith("- "):
@@ -47,7 +47,7 @@ def read_attribution(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]
 
 
 def notice_file(attribution: Sequence[str]) -> dict[str, bytes]:
-    """Return the content of the file NOTICE, which lists the origins of a run's weights, under its file name.
+    """Return the content of NOTICE, the file that lists the origins of a run's weights, by its file name.
 
     The result is an empty dict if `attribution` is empty, as for a run that was trained from scratch.
     """
@@ -70,8 +70,8 @@ def _read_text(path: Path) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return a text stripped, cut to MAX_LENGTH characters, and with spaces for unprintable ones."""
-    # A line end in a value would begin a new line of NOTICE.
+    """Return a text stripped, truncated to MAX_LENGTH characters, and with unprintable ones made spaces."""
+    # A line break in a value would start a new line of NOTICE.
     printable = ""
     for letter in text.strip()[:MAX_LENGTH]:
         printable += letter if letter.isprintable() else " "

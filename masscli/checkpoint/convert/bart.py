@@ -41,7 +41,7 @@ _SPECIAL = {
 def read_bart(
     folder: Path, config: Mapping[str, Any], sizes: Sizes, languages: Sequence[str]
 ) -> Seq2SeqVocabulary:
-    """Read BART's vocabulary from vocab.json and merges.txt, or else from tokenizer.json.
+    """Read BART's vocabulary from vocab.json and merges.txt, or from tokenizer.json if there are none.
 
     The first of `sizes` is the number of rows of the token embeddings; `config` and `languages` are not used.
     Raises MasscliError if the files are missing, damaged, or not those of BART.
@@ -67,7 +67,7 @@ def read_bart(
             settings, "add_prefix_space", False, folder / TOKENIZER_CONFIG
         ),
     )
-    # Every output begins with <s>, which the decoder is given and does not choose.
+    # Every output begins with <s>, which is forced rather than predicted.
     return Seq2SeqVocabulary(
         path, model, {"source_bos": True}, forced_prefix=(ids["<s>"],)
     )
@@ -76,8 +76,8 @@ def read_bart(
 def _read_tokenizer_json(folder: Path, size: int) -> Seq2SeqVocabulary:
     """Read BART's vocabulary from tokenizer.json, the only vocabulary file that transformers 5 writes.
 
-    `size` is the number of rows of the token embeddings. Raises MasscliError if the file is damaged, or if it
-    does anything that the byte-level BPE of GPT-2 does not.
+    `size` is the number of rows of the token embeddings. Raises MasscliError if the file is damaged, or
+    if it asks for anything that GPT-2's byte-level BPE does not do.
     """
     files = read_tokenizer_files(folder, "BartTokenizer")
     try:
@@ -86,7 +86,7 @@ def _read_tokenizer_json(folder: Path, size: int) -> Seq2SeqVocabulary:
         raise MasscliError(
             f"{folder / TOKENIZER}: {error}", "expected BART's tokenizer"
         ) from None
-    # tokenizer.json may give its start symbol any name, so the id is asked of the tokenizer.
+    # tokenizer.json may give its start symbol any name, so the tokenizer is asked for the id.
     start = Tokenizer.from_bytes(
         published.path, published.model, TextPreprocessing(), ()
     ).vocab.bos

@@ -29,8 +29,9 @@ MERGES = "merges.txt"
 def read_byte_level(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Return the byte-level BPE of a tokenizer, for a model with `vocab_size` rows of token embeddings.
 
-    Raises UnreadableError if the tokenizer treats text in another way than that of GPT-2, or lacks a piece
-    for one of the 256 bytes, and MasscliError if its files are damaged or do not fit each other or the rows.
+    Raises UnreadableError if the tokenizer processes text differently from GPT-2's, or lacks a piece
+    for one of the 256 bytes, and MasscliError if its files are damaged or inconsistent with each other
+    or with the number of rows.
     """
     if files.content:
         _expect_bpe(files.part["model"], word_end="")
@@ -56,11 +57,11 @@ def read_byte_level(files: TokenizerFiles, vocab_size: int) -> PublishedVocabula
     pieces = with_added_tokens(path, pieces, files, vocab_size)
     _check_merges(path, merges, pieces)
     special_ids = files.role_ids(pieces)
-    # Special tokens without a role are not to be made of text either.
+    # Special tokens without a role must not be produced from text either.
     special_ids |= {
         token.content: i for i, token in files.added.items() if token.special
     }
-    # As published, such a tokenizer leaves out what it has no piece for.
+    # The published tokenizers likewise drop what they have no piece for.
     missing = [letter for letter in BYTE_LETTERS if letter not in pieces]
     expect(not missing, f"it lacks {len(missing)} of the 256 bytes")
     named, unused = with_unused_rows(pieces, vocab_size)
@@ -79,8 +80,9 @@ def read_byte_level(files: TokenizerFiles, vocab_size: int) -> PublishedVocabula
 def read_gpt(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Return the BPE of the first GPT, for a model with `vocab_size` rows of token embeddings.
 
-    Raises UnreadableError if the tokenizer treats text in another way than that of GPT, or has no unknown
-    piece, and MasscliError if its files are damaged or do not fit each other or the rows.
+    Raises UnreadableError if the tokenizer processes text differently from GPT's, or has no unknown
+    piece, and MasscliError if its files are damaged or inconsistent with each other or with the number
+    of rows.
     """
     if files.content:
         _expect_bpe(files.part["model"], WORD_END)
@@ -103,8 +105,8 @@ def read_gpt(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
 def _expect_bpe(model: Mapping[str, Any], word_end: str) -> None:
     """Raise UnreadableError unless `model`, a part of tokenizer.json, is a plain BPE.
 
-    It must have `word_end` as its suffix for the ends of words (none if empty), no prefix for continued
-    words, and none of byte_fallback, ignore_merges, dropout and fuse_unk.
+    It must have `word_end` as its end-of-word suffix (none if empty), no prefix for continued words,
+    and none of byte_fallback, ignore_merges, dropout and fuse_unk.
     """
     expect(is_type(model, "BPE"), f"its pieces are a {model.get('type')}")
     expect(

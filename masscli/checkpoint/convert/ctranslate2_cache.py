@@ -2,10 +2,10 @@
 
     step-0001000/ctranslate2/en-de/  model.bin  config.json  shared_vocabulary.json  conversion.json
 
-With two vocabularies there are source_vocabulary.json and target_vocabulary.json instead, and with a
-shortlist there is vmap.txt. `conversion.json` has the checksum of the checkpoint that was converted, the
-version of CTranslate2, the format of the conversion, the checksum of the shortlist, and the checksums of the
-files. A conversion that does not agree in all of them, or is damaged, is replaced.
+With two vocabularies there are source_vocabulary.json and target_vocabulary.json instead of the shared
+one; with a shortlist there is also vmap.txt. `conversion.json` has the checksum of the checkpoint that
+was converted, the version of CTranslate2, the format of the conversion, the checksum of the shortlist,
+and the checksums of the files. A conversion that differs in any of them, or is damaged, is replaced.
 
 Weights are stored in fp32; CTranslate2 converts them to the requested precision when it loads them.
 """
@@ -31,7 +31,7 @@ from masscli.core.json_text import parse_json
 
 CONVERSION = "conversion.json"
 FORMAT = "2"
-"""Changes whenever a conversion of the same weights would have other contents."""
+"""Increased whenever a conversion of the same weights would have different contents."""
 _COMPUTE_TYPES = {
     "fp32": "float32",
     "fp16": "float16",
@@ -75,12 +75,12 @@ def open_ctranslate2(
         "format": FORMAT,
     }
     if shortlist is not None:
-        # A conversion with a shortlist also serves without it, but not the other way round.
+        # A conversion with a shortlist can also be used without one, but not vice versa.
         stamp["shortlist"] = sha256_of(shortlist)
     if not _is_current(folder, stamp):
         _convert(checkpoint, source, target, names, folder, stamp, shortlist)
-    # Threads that share each operation would wait for each other most of the time, so each one takes whole
-    # batches. On a GPU a second worker would have to wait for the first one.
+    # Threads that share each operation would wait for each other most of the time, so each thread
+    # processes whole batches. On a GPU a second worker would have to wait for the first one.
     workers = threads if kind == "cpu" else 1
     translator = ctranslate2.Translator(
         str(folder),
@@ -129,7 +129,7 @@ def _is_current(folder: Path, stamp: dict[str, str]) -> bool:
             sha256_of(folder / name) == checksum
             for name, checksum in conversion["files"].items()
         )
-    # Whatever is wrong with it, the conversion is made again.
+    # Whatever is wrong with it, the checkpoint is converted again.
     except (MasscliError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
@@ -154,7 +154,8 @@ def _convert(
     directed = fold_direction(checkpoint, source, target)
     vocab = checkpoint.tokenizer().vocab
     try:
-        # What is there is outdated or damaged, and new_folder replaces no folder that is not empty.
+        # An existing conversion is outdated or damaged here, and new_folder does not replace a folder
+        # that is not empty.
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(exist_ok=True)
         with new_folder(folder) as aside:

@@ -1,9 +1,10 @@
 """Convert a translation model into a folder that CTranslate2 can load.
 
-The folder is for one direction: model.bin, config.json and the vocabulary, as a list of tokens, or one each
-for source and target. A token's place in its list is its id in masscli, or, if there are two, its place in
-the vocabulary of its language. The package `ctranslate2` comes with the extra `ct2`. This module fills in the
-package's model specification (`TransformerSpec`), and the package writes the files.
+The folder is for one direction and holds model.bin, config.json and the vocabulary: a list of tokens,
+or one list each for source and target. A token's index in the list is its id in masscli, or, if there
+are two lists, its index in the vocabulary of its language. The package `ctranslate2` comes with the
+extra `ct2`. This module fills in the package's model specification (`TransformerSpec`), and the package
+writes the files.
 
 Shapes: V vocabulary size, D model width.
 """
@@ -79,7 +80,7 @@ def export_ctranslate2(
     tokenizer = checkpoint.tokenizer()
     names = token_names(tokenizer)
     if shortlist is not None:
-        # CTranslate2 takes pieces that it does not know for the unknown piece, in silence.
+        # CTranslate2 silently replaces pieces that it does not know with the unknown piece.
         read = read_shortlist(shortlist, names, tokenizer.vocab.id_ranges)
         read.require_direction(source, target)
     try:
@@ -100,7 +101,7 @@ def export_ctranslate2(
         raise cannot_be_written(
             f"--output {output}", error, "choose another folder"
         ) from None
-    # Two equal sizes are mostly those of one vocabulary, and are named once.
+    # Two equal sizes usually mean a single vocabulary, and are given once.
     sizes = dict.fromkeys((len(directed.source_ids), len(directed.target_ids)))
     tokens = " and ".join(f"{size:,}" for size in sizes)
     notes = [f"CTranslate2, {source} to {target}, {quantization}: {tokens} tokens"]
@@ -132,16 +133,16 @@ def convert_directed(
 ) -> None:
     """Write CTranslate2's files for a model into the existing folder `folder`.
 
-    `ctranslate2` is the imported package, and `names` are the token strings by id. A folder that stands alone
-    is for callers that know nothing of masscli: a bias keeps special tokens out of outputs, and CTranslate2
-    adds the special tokens around a source itself if a source ends with a single one. Otherwise the caller
-    does both. `shortlist` is a file of candidates to be copied to vmap.txt, if any. Raises MasscliError if
-    CTranslate2 cannot compute the model.
+    `ctranslate2` is the imported package, and `names` are the token strings by id. A standalone folder
+    is for callers that know nothing of masscli: a bias keeps special tokens out of outputs, and
+    CTranslate2 adds the special tokens around a source itself if only one follows it. Otherwise the
+    caller does both. `shortlist` is a file of candidates to be copied to vmap.txt, if any. Raises
+    MasscliError if CTranslate2 cannot compute the model.
     """
     spec = _specification(ctranslate2.specs, directed)
     _fill_stack(spec.encoder, "encoder", directed)
     _fill_stack(spec.decoder, "decoder", directed)
-    # masscli itself forbids these tokens at each call, and needs no bias for it.
+    # masscli itself suppresses these tokens in each call, and does not need the bias.
     never = vocab.special_ids - {vocab.eos, vocab.unk} if stands_alone else frozenset()
     _fill_output(spec.decoder.projection, directed, never)
     spec.register_source_vocabulary([names[number] for number in directed.source_ids])
@@ -154,7 +155,7 @@ def convert_directed(
     if stands_alone and len(directed.source_suffix) == 1:
         spec.config.add_source_eos = True
         if directed.source_prefix:
-            # Nothing else is begun with this token, so that it may be a tag.
+            # This token starts nothing else, so it may be a tag.
             spec.config.add_source_bos = True
             spec.config.bos_token = names[directed.source_prefix[0]]
     if shortlist is not None:
@@ -162,7 +163,7 @@ def convert_directed(
     spec.validate()
     spec.optimize(quantization=_QUANTIZATIONS[quantization])
     spec.save(str(folder))
-    # The package leaves it to the system when its files reach the disk.
+    # The package does not flush its files to disk.
     for path in folder.iterdir():
         fsync_path(path)
 
@@ -173,7 +174,8 @@ def _specification(specs: Any, directed: DirectedModel) -> Any:
     Raises MasscliError for a post-norm stack that ends with a layer norm, which CTranslate2 lacks.
     """
     config = directed.config
-    # TransformerSpec.from_config would give both stacks the same heads and the same place of norms.
+    # TransformerSpec.from_config would give both stacks the same number of heads and the same placement
+    # of norms.
     parts = []
     for stack, kind in (
         ("encoder", specs.TransformerEncoderSpec),
@@ -216,7 +218,7 @@ def _fill_stack(spec: Any, stack: str, directed: DirectedModel) -> None:
     if isinstance(embeddings, list):
         [embeddings] = embeddings
     embeddings.weight = _array(tensors[f"token_embeddings.{owner}"])
-    # CTranslate2 counts positions from 0, and has no rows that nothing reads.
+    # CTranslate2 counts positions from 0, without unused rows before the first.
     positions = tensors[f"embeddings.{stack}.positions.weight"]
     spec.position_encodings.encodings = _array(
         positions[directed.config.position_offset :]
@@ -258,7 +260,7 @@ def _fill_output(spec: Any, directed: DirectedModel, never: Collection[int]) -> 
     weight, bias = output_layer(directed)
     if bias is None:
         bias = torch.zeros(len(weight))
-    # The bias may be that of the checkpoint, which is not to be changed.
+    # The bias may be the checkpoint's own tensor, which must not be changed.
     bias = bias.clone()
     for row, number in enumerate(directed.target_ids):
         if number in never:

@@ -28,10 +28,11 @@ from masscli.models.config import ModelConfig
 def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list[str]:
     """Export an encoder or a language model as the folder `output` for Hugging Face's library.
 
-    `path` is a run or a checkpoint. `family_name` is a `model_type` such as bert; with None the family is
-    that of the model's preset or, if this family has no such model, the most similar one. Returns notes for
-    the user on what was written and what was left out. Raises MasscliError if `output` is not empty or cannot
-    be written, or if no model of the family computes the same; the message then names the setting.
+    `path` is a run or a checkpoint. `family_name` is a `model_type` such as bert; if it is None, the
+    family is that of the model's preset or, if the model has no counterpart in that family, the most
+    similar one. Returns notes for the user on what was written and what was left out. Raises
+    MasscliError if `output` is not empty or cannot be written, or if no model of the family computes
+    the same function; the message then names the setting.
     """
     require_empty_folder(output)
     checkpoint = Checkpoint.open(path)
@@ -46,7 +47,7 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
     weights = checkpoint.weights()
     objective_state = checkpoint.objective_state()
 
-    # One head goes with the model: of the downstream task, or else of the objective.
+    # One head is exported with the model: that of the downstream task, or else of the objective.
     unused_weights: list[str] = []
     converted_head = convert_task_head(family, checkpoint, objective_state)
     if converted_head is not None:
@@ -80,7 +81,7 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
     ] + unused_weights
     if left_behind:
         notes.append(f"left behind: {_summarize(left_behind)}")
-    # The library fills it with random numbers, and predicts nonsense until it is trained.
+    # The library fills it with random numbers, so its predictions are meaningless until it is trained.
     if converted_head is None and family.lm_head and not model.head_transform:
         notes.append(
             f"the model has no transform before its output layer, but {class_name} has one"
@@ -121,7 +122,7 @@ def _objective_head_names(
     for stream, config in checkpoint.recipe.stream.items():
         if config.objective.name == family.objective:
             streams.append(stream)
-    # Of two heads it would be a guess which one to export.
+    # With two heads it would be a guess which one to export.
     if len(streams) != 1:
         return {}
     names = {}

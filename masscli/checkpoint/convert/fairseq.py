@@ -1,9 +1,9 @@
-"""Import models of fairseq: translation, language models, RoBERTa, BART, and MASS, which is a plug-in of it.
+"""Import fairseq models: translation, language models, RoBERTa, BART, and MASS, which is a fairseq plug-in.
 
-The options in a checkpoint are a Namespace (`args`), or sections of omegaconf (`cfg`); a file may also hold a
-state dict without options. Sizes, shared weights, final norms and learned positions are inferred from
-tensors. A model with a part that masscli's Transformer lacks is refused with an error that names the option
-or the tensor.
+The options in a checkpoint are a Namespace (`args`) or an omegaconf configuration with sections
+(`cfg`); a file may also hold a state dict without options. Sizes, shared weights, final norms and
+learned positions are inferred from tensors. A model with a part that masscli's Transformer lacks is
+refused with an error that names the option or the tensor.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ PRESETS: dict[Kind, str] = {
     "mass_translation": "base",
     "mass_summarization": "mass-base-uncased",
 }
-"""The preset (presets.toml) by kind of model, for settings that neither options nor tensors determine."""
+"""The preset (presets.toml) of each kind of model, for settings that neither options nor tensors
+determine."""
 HEADS = {
     "transformer": 8,
     "transformer_iwslt_de_en": 4,
@@ -85,7 +86,7 @@ HEADS = {
     "denoising_base": 12,
     "denoising_large": 16,
 }
-"""Number of attention heads by fairseq architecture, for files whose options do not give it."""
+"""Number of attention heads of fairseq's architectures, for files whose options do not give it."""
 ACTIVATIONS = {
     "relu": "relu",
     "gelu": "gelu",
@@ -112,7 +113,7 @@ UNSUPPORTED = {
     "encoder_xformers_att_config": "attention of xformers",
     "decoder_xformers_att_config": "attention of xformers",
 }
-"""fairseq's options for parts that masscli's Transformer lacks, each with the name of its part in errors."""
+"""fairseq's options for parts that masscli's Transformer lacks, each with the part's name in errors."""
 
 
 def is_fairseq(content: Any) -> bool:
@@ -128,9 +129,9 @@ def is_fairseq(content: Any) -> bool:
 def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> ForeignModel:
     """Return the model in `content`, a checkpoint or a state dict of fairseq, in masscli's form.
 
-    Raises MasscliError, which names the option, tensor or file, if the model is not supported or incomplete,
-    or if an option of the request has no meaning for it. A file with wrong types raises other errors, which
-    `import_file` reports.
+    Raises MasscliError, which names the option, tensor or file, if the model is not supported or
+    incomplete, or if an option of the request does not apply to it. A file with wrong types raises
+    other errors, which `import_file` reports.
     """
     weights = content.get("model")
     if not isinstance(weights, Mapping):
@@ -159,7 +160,8 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
         tensors |= converted.tensors(config)
     if layout.head:
         tensors |= _lm_head(table, layout.head, vocabulary)
-        # RoBERTa of Hugging Face's library has a vector for all tokens, which is 0 in what fairseq trained.
+        # RoBERTa in Hugging Face's library has a segment vector for all tokens, which is 0 in models
+        # trained by fairseq.
         tensors["embeddings.encoder.segments.weight"] = torch.zeros(1, config.dim)
     name = architecture(request, options) or "unknown"
     table.require_empty(f"fairseq's {layout.kind} (architecture: {name})")
@@ -183,7 +185,7 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
 
 
 def _check_request(request: ImportRequest, options: Mapping[str, Any]) -> None:
-    """Raise MasscliError if the request contradicts itself or the file, whose options are `options`.
+    """Raise MasscliError if the request contradicts itself or the file, whose training options are `options`.
 
     This is so if it gives two ways to split text, only one of the two files of GPT-2's BPE, or --bos for a
     model other than BART.
@@ -210,15 +212,15 @@ def _check_request(request: ImportRequest, options: Mapping[str, Any]) -> None:
 def _options(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a checkpoint in one dict, empty for a file without options.
 
-    They are the attributes of `args`, and over them those of the sections `task` and `model` of `cfg`. The
-    option `task`, if the file has it, is the name of the task that the model was trained on.
+    They are the attributes of `args`, overridden by those of the sections `task` and `model` of `cfg`.
+    The option `task`, if present, is the name of the task that the model was trained on.
     """
     options = attributes(content.get("args"))
     sections = attributes(content.get("cfg"))
     task = attributes(sections.get("task"))
     options |= task
     options |= attributes(sections.get("model"))
-    # A section of omegaconf has its name under another key than a Namespace.
+    # An omegaconf section has its name under a different key from a Namespace.
     if "task" not in options and "_name" in task:
         options["task"] = task["_name"]
     return options
@@ -227,7 +229,7 @@ def _options(content: Mapping[str, Any]) -> dict[str, Any]:
 def _refuse_unsupported(request: ImportRequest, options: Mapping[str, Any]) -> None:
     """Raise MasscliError, which names the option, for a model with parts that masscli lacks."""
     for option, part in UNSUPPORTED.items():
-        # 0, an empty list and the like ask for nothing, and neither does a size of -1.
+        # 0, an empty list and the like do not ask for the part, and neither does a size of -1.
         if options.get(option) not in (None, False, 0, -1, "", "None", []):
             raise MasscliError(
                 f"{request.path}: has {part} (--{option.replace('_', '-')})",
@@ -240,10 +242,10 @@ def _stack_languages(
 ) -> dict[str, str]:
     """Return the language by stack (`encoder`, `decoder`), from -s and -t or from the checkpoint's options.
 
-    Models of one language have it in all stacks: that of -s, or else of -t, or else `en`. Raises MasscliError
-    if neither the request nor a translation model names its languages.
+    Models of one language have the same one in all stacks: that of -s, else that of -t, else `en`.
+    Raises MasscliError if neither the request nor a translation model names its languages.
     """
-    # The names of MASS's stacks for translation say their languages.
+    # The names of the stacks of MASS for translation include their languages.
     if layout.kind == "mass_translation":
         prefixes = layout.prefixes.items()
         return {stack: prefix.split(".")[1] for stack, prefix in prefixes}
@@ -289,7 +291,8 @@ def _vocabulary(
     place = places.get(layout.kind, "none")
     vocabulary = read_fairseq_vocabulary(request, languages, sizes, place, layout.tags)
     tokenizer = vocabulary.tokenizer
-    # The decoder of such a model has learned `</s> <s> words`, and does not choose its start symbol.
+    # The decoder of such a model was trained on `</s> <s> words`, where `<s>` is forced rather than
+    # predicted.
     if layout.kind == "bart" and layout.has_bos:
         tokenizer = tokenizer.with_card_fields(forced_prefix=(tokenizer.vocab.bos,))
     if layout.kind == "transformer_lm" and layout.has_bos:
@@ -307,12 +310,13 @@ def _config(
 ) -> ModelConfig:
     """Return the configuration of the model.
 
-    Sizes, shared weights, final norms and learned positions come from the tensors in `stacks`, other settings
-    from fairseq's `options`, and the rest from the preset of the kind of model. RoBERTa's output weights are
-    taken from `table`. Raises MasscliError if a setting is unknown or not supported.
+    Sizes, shared weights, final norms and learned positions come from the tensors in `stacks`, other
+    settings from fairseq's `options`, and the rest from the preset of the kind of model. RoBERTa's
+    output weights are removed from `table`. Raises MasscliError if a setting is unknown or not
+    supported.
     """
     first = next(iter(stacks.values()))
-    # Older files lack options that came later; they mean what their model had at first.
+    # Older files lack options that were added later; the default is then the behaviour at the time.
     has_gelu = layout.kind in ("roberta", "bart", "mass_summarization")
     activation = str(options.get("activation_fn") or ("gelu" if has_gelu else "relu"))
     if activation not in ACTIVATIONS:
@@ -364,12 +368,13 @@ def _config(
         if stack is first:
             values |= own
             continue
-        # Fields of the decoder alone are set only where it differs.
+        # Decoder-only fields are set only where the decoder differs.
         for field, value in own.items():
             if value != values[field]:
                 values[_decoder_field(field)] = value
     config = resolve(values)
-    # What is as usual is called so: exporters compare settings with those of other programs by name.
+    # `auto` wherever it is equivalent, since exporters compare settings with those of other programs by
+    # name.
     usual = replace(config, final_norm="auto")
     if all(
         usual.has_final_norm(name) == config.has_final_norm(name) for name in stacks
@@ -425,7 +430,7 @@ def _stack_values(
     if stack.heeds_norm_option:
         option = f"{name}_normalize_before"
         is_pre_norm = read_flag(options, option, stack.has_final_norm, request.path)
-    # A language model and RoBERTa call the length of their texts tokens_per_sample.
+    # For language models and RoBERTa, the option for the length of texts is tokens_per_sample.
     side = {"encoder": "source", "decoder": "target"}[name]
     max_positions = (
         options.get(f"max_{side}_positions") or options.get("tokens_per_sample") or 1024
@@ -455,7 +460,7 @@ def _sharing(
     last = list(stacks.values())[-1]
     if layout.head and f"{layout.head}weight" in table:
         last.output = table.take(f"{layout.head}weight")
-    # Equal tables compute the same as a shared one, whatever the options say.
+    # Equal tables are equivalent to a shared one, whatever the options say.
     is_joined = len(tables) < 2 or _same(tables[0], tables[1])
     return {
         "embeddings": "tied" if is_joined else "separate",
@@ -470,7 +475,7 @@ def _same(first: Tensor, second: Tensor) -> bool:
 def _lm_head(
     table: TensorTable, prefix: str, vocabulary: FairseqVocabulary
 ) -> dict[str, Tensor]:
-    """Take RoBERTa's LM head, except its output weights, from the table; return it under masscli's names.
+    """Remove RoBERTa's LM head, except its output weights, from the table; return it under masscli's names.
 
     The result has the transform, its norm, and the output bias, with zeros for symbols that masscli adds. The
     names of the head's tensors in the table begin with `prefix`.
@@ -489,7 +494,7 @@ def _lm_head(
 def _streams(
     options: Mapping[str, Any], layout: Layout, languages: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the table `stream` of a recipe: one stream with the objective that the model was trained with.
+    """Return the `stream` table of a recipe: one stream with the objective that the model was trained with.
 
     The dataset is named for the languages, such as `de-en` for translation and `en` for RoBERTa.
     """
@@ -499,7 +504,7 @@ def _streams(
         objective, dataset = "roberta", source
     elif layout.kind == "transformer_lm":
         objective, dataset = "gpt", target
-    # A model that was fine-tuned turns text into text of the same language.
+    # A model that was fine-tuned maps text to text in the same language.
     elif (
         layout.kind == "mass_summarization"
         and options.get("task") != "translation_mass"

@@ -1,6 +1,7 @@
-"""Find out which model of fairseq a file holds, and how the tensor names of each stack begin.
+"""Find out which fairseq model a file holds, and which prefix the tensor names of each stack have.
 
-Tensor names and the file's options show it. Tensors of older versions are first renamed as in fairseq 0.12.
+Both are inferred from tensor names and the file's options. Tensors of older versions are first renamed
+as in fairseq 0.12.
 """
 
 from __future__ import annotations
@@ -29,41 +30,42 @@ Kind = Literal[
     "mass_summarization",
 ]
 BART_NAMES = ("bart", "mbart", "denoising")
-"""How fairseq's names of the architectures of BART begin."""
+"""Prefixes of fairseq's names for the architectures of BART."""
 _POSITION_BUFFERS = ("embed_positions._float_tensor", "embed_positions.weights")
 """Ends of the names of buffers for sinusoidal positions; masscli computes these and does not import them."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The kind of a fairseq model, and under which names its tensors are found."""
+    """The kind of a fairseq model, and where its tensors are found."""
 
     kind: Kind
     prefixes: Mapping[str, str]
-    """How tensor names begin, by stack (`encoder`, `decoder`), without a stack that the model lacks."""
+    """Prefix of the tensor names of each stack (`encoder`, `decoder`) that the model has."""
     head: str = ""
-    """How the tensor names of RoBERTa's LM head begin; empty for other models."""
+    """Prefix of the tensor names of RoBERTa's LM head; empty for other models."""
     has_bos: bool = False
-    """Whether sources begin with `<s>`, and the outputs of a decoder, too."""
+    """Whether sources begin with `<s>`, and with them the outputs of a decoder."""
     tags: LanguageTags = field(default_factory=LanguageTags)
-    """The tags of languages that the model's task puts around texts."""
+    """The language tags that the model's task puts around texts."""
 
 
 def todays_names(weights: Mapping[str, Any], path: str) -> dict[str, Any]:
     """Return the tensors under the names that they have in fairseq 0.12.
 
-    Left out are buffers of sinusoidal positions, and untrained copies that fairseq 0.12 saves of encoder
-    weights. Raises MasscliError, which names `path`, if two tensors have the same name then.
+    Buffers of sinusoidal positions are left out, as are the untrained copies of encoder weights that
+    fairseq 0.12 saves. Raises MasscliError, which names `path`, if two tensors would have the same
+    name.
     """
     renamed: dict[str, Any] = {}
     plain = without_wrapper(weights, path)
-    # Programs around fairseq keep the model as an attribute of their own.
+    # Programs that wrap fairseq keep the model as one of their attributes.
     if plain and all(name.startswith("model.") for name in plain):
         plain = {name.removeprefix("model."): tensor for name, tensor in plain.items()}
     for old_name, tensor in plain.items():
         if _is_stale_copy(old_name, plain) or old_name.endswith(_POSITION_BUFFERS):
             continue
-        # RoBERTa's name, and that of MASS, for the norm of embeddings.
+        # The norm of embeddings as named by RoBERTa and by MASS.
         name = old_name.replace(".emb_layer_norm.", ".layernorm_embedding.")
         # Before 2018 the norms of a layer were a list.
         is_encoder = name.startswith("encoder")
@@ -77,15 +79,16 @@ def todays_names(weights: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 
 def _is_stale_copy(name: str, weights: Mapping[str, Any]) -> bool:
-    """Return whether a tensor is a copy of encoder weights that was made before training and not trained.
+    """Return whether a tensor is an untrained copy of encoder weights, made before training.
 
-    fairseq 0.12 saves such copies under names such as `encoder.layers.0.fc1_weight`, besides `fc1.weight`.
+    fairseq 0.12 saves such copies under names such as `encoder.layers.0.fc1_weight`, in addition to
+    `encoder.layers.0.fc1.weight`.
     """
     match = re.fullmatch(
         r"(.*encoder\.(?:.*\.)?layers\.\d+\.)(in_proj|out_proj|fc1|fc2)_(weight|bias)",
         name,
     )
-    # In a file that has nothing else, it would be the real one.
+    # If the file has no other tensor of this kind, it would be the real one.
     return match is not None and f"{match[1]}fc1.{match[3]}" in weights
 
 
@@ -102,14 +105,14 @@ def find_layout(
     Those tensors, heads of downstream tasks and stacks of other languages, are dropped from `table`. Raises
     MasscliError if the model is of no known kind, or if languages that its kind needs are not given.
     """
-    # With FSDP, parameters are flat vectors, of which each file has a part.
+    # With FSDP, parameters are flattened vectors, and each file holds a shard of them.
     if any("flat_param" in name for name in table.names()):
         raise MasscliError(
             f"{request.path}: holds a part of each weight (--use-sharded-state)",
             "save the model as a whole, which fairseq-train does without that flag",
         )
     notes = _drop_heads(table)
-    # Early files had RoBERTa under `decoder`.
+    # In early files RoBERTa's encoder is called `decoder`.
     for stack in ("encoder", "decoder"):
         if f"{stack}.sentence_encoder.embed_tokens.weight" in table:
             prefixes = {"encoder": f"{stack}.sentence_encoder."}
@@ -137,7 +140,7 @@ def find_layout(
 def _no_transformer(
     request: ImportRequest, options: Mapping[str, Any], holds: str
 ) -> MasscliError:
-    """Return the error for a model of another kind; `holds` says what the file does not hold."""
+    """Return the error for an unsupported kind of model; `holds` names what the file does not hold."""
     name = architecture(request, options) or "unknown"
     return MasscliError(
         f"{request.path}: holds {holds} (architecture: {name})",
@@ -153,15 +156,15 @@ def _encoder_decoder(
 ) -> Layout:
     """Return the layout of a model with both stacks, whose tensor names begin with `prefixes`.
 
-    Raises MasscliError if its texts have tags of languages, but -s and -t, or the file's options, do not name
-    two of these languages.
+    Raises MasscliError if its texts have language tags, but neither -s and -t nor the file's options
+    name two of these languages.
     """
     tags = find_tags(request, options)
     languages = source_and_target(request, options)
     if tags.framing or tags.forces_target:
         tags.require(request.path, languages)
     if is_bart(request, options):
-        # The task translation adds no start symbol, the other tasks of BART and its interface in Python do.
+        # The task translation adds no start symbol; BART's other tasks and its Python interface do.
         has_bos = request.bos or (None in languages and not tags.framing)
         return Layout("bart", prefixes, has_bos=has_bos, tags=tags)
     if _is_mass_summarization(request, options, table):
@@ -172,7 +175,7 @@ def _encoder_decoder(
 def _has_attention(table: TensorTable, prefix: str) -> bool:
     """Return whether `table` has self-attention in a layer of the stack whose names begin with `prefix`.
 
-    Stacks of recurrent and of convolutional models have layers, too.
+    Stacks of recurrent and convolutional models also have layers.
     """
     return any(
         name.startswith(f"{prefix}layers.") and ".self_attn." in name
@@ -181,9 +184,9 @@ def _has_attention(table: TensorTable, prefix: str) -> bool:
 
 
 def is_bart(request: ImportRequest, options: Mapping[str, Any]) -> bool:
-    """Return whether a file holds BART or mBART, by the name of its architecture or by that of its task.
+    """Return whether a file holds BART or mBART, going by the name of its architecture or its task.
 
-    The released files have the architecture `bart_large`, or an older name that says nothing here.
+    The released files have the architecture `bart_large`, or an older name that does not tell.
     """
     is_of_task = options.get("task") == "denoising" or is_mbart_task(options)
     return is_of_task or architecture(request, options).startswith(BART_NAMES)
@@ -211,11 +214,11 @@ def _is_mass_summarization(
 ) -> bool:
     """Return whether a model with both stacks is MASS for summarization.
 
-    The name of its architecture shows it, or, if neither --arch nor the options give one, its tensors.
+    The name of its architecture decides or, if neither --arch nor the options give one, its tensors.
     """
     if architecture(request, options):
         return architecture(request, options).startswith("transformer_mass")
-    # Of models without options, it alone has this norm with fused projections.
+    # Among models without options, it is the only one with this norm and fused projections.
     is_fused = "encoder.layers.0.self_attn.in_proj_weight" in table
     return is_fused and "encoder.layernorm_embedding.weight" in table
 
@@ -225,9 +228,10 @@ def _mass_translation(
 ) -> tuple[Layout, list[str]]:
     """Return the layout of MASS for translation in one direction, and notes about what is not imported.
 
-    Such a model has an encoder and a decoder for each language; those of other languages are dropped from
-    `table`. Where there is a single one, as after fine-tuning, it needs no name. Raises MasscliError unless
-    -s and -t, or the file's options, name a source and a target among its languages.
+    Such a model has an encoder and a decoder for each language; those of other languages are dropped
+    from `table`. If there is only one of each, as after fine-tuning, its language need not be named.
+    Raises MasscliError unless -s and -t, or the file's options, name a source and a target among its
+    languages.
     """
     source, target = source_and_target(request, options)
     sources = _languages_of(table, "encoders.")
@@ -247,7 +251,7 @@ def _mass_translation(
 
 
 def _languages_of(table: TensorTable, prefix: str) -> list[str]:
-    """Return the languages that follow `prefix` in the names of tensors, sorted."""
+    """Return the languages that follow `prefix` in the names of tensors, in sorted order."""
     names = [name for name in table.names() if name.startswith(prefix)]
     return sorted({name.split(".")[1] for name in names})
 
@@ -255,11 +259,11 @@ def _languages_of(table: TensorTable, prefix: str) -> list[str]:
 def _choose_direction(
     request: ImportRequest, options: Mapping[str, Any], table: TensorTable
 ) -> tuple[str, list[str]]:
-    """Return how the tensor names of the model of one direction begin, and notes about what is not imported.
+    """Return the prefix of one direction's tensor names, and notes about what is not imported.
 
-    multilingual_transformer has a model for each direction, under names such as `models.en-de.`; the others
-    are dropped from `table`. For other architectures the result is "". Raises MasscliError unless -s and -t,
-    or the file's options, name one of the directions.
+    multilingual_transformer has a model for each direction, under prefixes such as `models.en-de.`; the
+    models of other directions are dropped from `table`. For other architectures the prefix is "".
+    Raises MasscliError unless -s and -t, or the file's options, name one of the directions.
     """
     of_directions = [name for name in table.names() if name.startswith("models.")]
     if not of_directions:
@@ -277,7 +281,7 @@ def _choose_direction(
 def _keep(table: TensorTable, prefixes: tuple[str, ...]) -> list[str]:
     """Drop all tensors from `table` whose names begin with none of `prefixes`.
 
-    Returns a list with a note that names them by the first two parts of their names, or an empty one.
+    Returns a list with a note that lists them by the first two parts of their names, or an empty list.
     """
     left_behind = [name for name in table.names() if not name.startswith(prefixes)]
     for name in left_behind:
@@ -287,7 +291,7 @@ def _keep(table: TensorTable, prefixes: tuple[str, ...]) -> list[str]:
 
 
 def _drop_heads(table: TensorTable) -> list[str]:
-    """Drop classification heads from `table`; return a list with a note that names them, or an empty one."""
+    """Drop classification heads from `table`; return a list with a note that names them, or an empty list."""
     heads = [name for name in table.names() if name.startswith("classification_heads.")]
     for name in heads:
         table.drop(name)

@@ -18,21 +18,22 @@ TRANSLATION_TASKS = (
     "online_backtranslation",
     "semisupervised_translation",
 )
-"""fairseq's own tasks of translation, whose tokens around texts are known."""
+"""fairseq's own translation tasks, for which it is known which tokens they put around texts."""
 TRAINING_ONLY = {
     "encoder_layerdrop": "layer drop",
     "decoder_layerdrop": "layer drop",
 }
-"""fairseq's options for noise that does not change what a trained model computes, each with its name."""
+"""fairseq's options for noise that is absent after training, each with the name of the noise."""
 
 
 def task_notes(
     options: Mapping[str, Any], layout: Layout, languages: Mapping[str, str]
 ) -> list[str]:
-    """Return notes for the user on what the task that the options name puts around texts; often none.
+    """Return notes for the user on the tokens that the task named by the options puts around texts.
 
-    There is one for a task that is not fairseq's own, since it may put other tokens around texts than the
-    task translation, and one if the model can write one language only. `languages` has the language by stack.
+    The list is often empty. There is a note for a task that is not fairseq's own, since it may not put
+    the same tokens around texts as the task translation, and one if the model can generate a single
+    language only. `languages` has the language by stack.
     """
     notes = []
     task = options.get("task")
@@ -49,7 +50,7 @@ def task_notes(
 
 
 def projection_notes(stacks: Iterable[FairseqStack]) -> list[str]:
-    """Return notes for the user on embeddings that fairseq projects to the width of a stack; often none."""
+    """Return notes for the user on embeddings that fairseq projects to a stack's width; often empty."""
     return [
         f"the embeddings of the {stack.name} have another width than its layers: their projections are "
         "multiplied into them, which changes no result"
@@ -59,10 +60,10 @@ def projection_notes(stacks: Iterable[FairseqStack]) -> list[str]:
 
 
 def training_notes(content: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
-    """Return notes for the user on what the training did to the weights, and the import does not.
+    """Return notes for the user on what fairseq did to the weights in training and masscli does not.
 
-    That is noise of the options in TRAINING_ONLY, rounding of weights, and the average of weights (EMA) in
-    the file `content`.
+    This is the noise of the options in TRAINING_ONLY, quantization of weights, and the moving average
+    of weights (EMA) in the file `content`.
     """
     notes = []
     for option, part in TRAINING_ONLY.items():
@@ -71,7 +72,7 @@ def training_notes(content: Mapping[str, Any], options: Mapping[str, Any]) -> li
                 f"{part} (--{option.replace('_', '-')} {options[option]}) acts in training alone, and "
                 "masscli trains without it"
             )
-    # fairseq rounds at random in training, and everything when it generates.
+    # fairseq quantizes a random part of the weights in training, and all of them in generation.
     if options.get("quant_noise_scalar"):
         notes.append(
             "fairseq computes with weights that are rounded to 8 bits (--quant-noise-scalar "
@@ -93,15 +94,15 @@ def assumptions(
 ) -> list[str]:
     """Return notes for the user on what is assumed because options are missing; empty if nothing is.
 
-    In a file without options these are the activation, the scale of embeddings and the number of heads, which
-    no tensor shows. In another file it may be whether norms stand before or after attention and feed-forward
-    layers: without the option that says so, they stand before if the stack ends with a norm.
+    In a file without options these are the activation, the scale of embeddings and the number of heads,
+    which no tensor shows. In other files the placement of norms, before or after attention and
+    feed-forward layers, may be missing: it is then taken to be before if the stack ends with a norm.
     """
     if options:
         notes = []
         for stack in stacks:
             option = f"{stack.name}_normalize_before"
-            # MASS for summarization has no such option: its norms always stand after.
+            # MASS for summarization has no such option: its norms are always after the sublayers.
             is_known = layout.kind == "mass_summarization" or option in options
             if stack.heeds_norm_option and not is_known:
                 place, found = "after", "no final norm"

@@ -1,4 +1,4 @@
-"""Infer the structure of the encoder or decoder of a fairseq model from its tensors, and convert these."""
+"""Infer the structure of a fairseq model's encoder or decoder from its tensors, and convert them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from masscli.checkpoint.convert.foreign import TensorTable
 from masscli.models.config import ModelConfig
 
 NO_FINAL_NORM_VERSIONS = {"encoder": 1, "decoder": 2}
-"""By stack, the largest value of the buffer `version` at which fairseq ignores a final norm in the file."""
+"""By stack, the largest value of the buffer `version` for which fairseq ignores a final norm in the file."""
 
 
 class FairseqStack:
     """The stack `name` (encoder or decoder) of a fairseq model, whose tensor names begin with `prefix`.
 
-    Construction takes its token embeddings, output weights and `version` from `table`, and the method
+    The constructor takes its token embeddings, output weights and `version` from `table`; the method
     `tensors` takes the rest. Both raise MasscliError if a tensor is missing.
     """
 
@@ -50,7 +50,7 @@ class FairseqStack:
             self.output = _product(self.output, project_out)
         self.has_embedding_norm = f"{prefix}layernorm_embedding.weight" in table
         self.has_final_norm = self._find_final_norm()
-        # In RoBERTa the option has meant other things at other times.
+        # In RoBERTa the meaning of the option has changed over time.
         self.heeds_norm_option = "sentence_encoder" not in prefix
         """Whether the option `encoder_normalize_before`, or that of the decoder, says where norms stand."""
         self.position_rows = 0
@@ -59,7 +59,7 @@ class FairseqStack:
             self.position_rows = table.shape(f"{prefix}embed_positions.weight")[0]
 
     def _take_output(self) -> Tensor | None:
-        """Take the output weights from the table and return them; None if it has none of this stack."""
+        """Take the output weights of this stack from the table and return them; None if there are none."""
         for name in ("output_projection.weight", "embed_out"):
             output = self._take_if_present(name)
             if output is not None:
@@ -78,7 +78,7 @@ class FairseqStack:
         The buffer `version` is taken from the table. If it says that fairseq did not use the norm in the
         file, the norm is dropped from the table.
         """
-        # A file without this buffer, such as an old RoBERTa, has the norm if it has the tensors of one.
+        # In a file without this buffer, such as an old RoBERTa, the norm is used if its tensors exist.
         version = NO_FINAL_NORM_VERSIONS[self.name] + 1.0
         if f"{self.prefix}version" in self._table:
             version = float(self._table.take(f"{self.prefix}version").flatten()[0])
@@ -90,7 +90,8 @@ class FairseqStack:
     def tensors(self, config: ModelConfig) -> dict[str, Tensor]:
         """Return all tensors of the stack, embeddings included, by masscli's names.
 
-        They are taken from the table, as far as construction has not done so. `config` is that of the model.
+        Those that the constructor has not taken are taken from the table. `config` is that of the
+        model.
         """
         table, ours = self._table, f"embeddings.{self.name}"
         tensors = self._token_tables(config)
@@ -119,7 +120,7 @@ class FairseqStack:
         rows are in the order of masscli's ids.
         """
         owner = self.name if config.embeddings == "separate" else "shared"
-        # With two vocabularies, a stack has rows for its own range of ids only.
+        # With two vocabularies, each stack only has rows for its own range of ids.
         ids = self._vocabulary.tokenizer.vocab.id_ranges
         assert ids is not None
         ours, rows = ids.embedded(owner), self._vocabulary.rows[self.name]
@@ -127,7 +128,7 @@ class FairseqStack:
             f"token_embeddings.{owner}": self.place_rows(self.embedding, rows, ours)
         }
         if not config.tie_output:
-            # An encoder has no output layer; its embeddings take the place, for objectives that need one.
+            # An encoder has no output layer; its embeddings serve as one for objectives that need it.
             output = self.embedding if self.output is None else self.output
             tensors[f"output_weights.{owner}"] = self.place_rows(output, rows, ours)
         return tensors
@@ -168,7 +169,8 @@ class FairseqStack:
             return tensors
         for part in ("weight", "bias"):
             fused = self._take_projections(f"{theirs}.encoder_attn", part)
-            # Queries are projected from other states than keys and values, which share one product here.
+            # Queries are projected from different states than keys and values, which share one product
+            # here.
             tensors[f"{ours}.cross_attention.q.{part}"] = fused[: self.dim]
             tensors[f"{ours}.cross_attention.kv.{part}"] = fused[self.dim :]
         tensors |= table.take_linear(
@@ -180,10 +182,10 @@ class FairseqStack:
         return tensors
 
     def _take_projections(self, attention: str, part: str) -> Tensor:
-        """Take the query, key and value projections of an attention; return them stacked along dimension 0.
+        """Take an attention's query, key and value projections; return them concatenated along dimension 0.
 
-        `attention` is the beginning of their names, and `part` is weight or bias. Before fairseq 0.9 the file
-        has them as one tensor already.
+        `attention` is the prefix of their names, and `part` is weight or bias. Files of versions before
+        fairseq 0.9 already store them as one tensor.
         """
         if f"{attention}.in_proj_{part}" in self._table:
             return self._table.take(f"{attention}.in_proj_{part}")

@@ -1,13 +1,13 @@
-"""Find out how a multilingual task of fairseq marks languages: the tags in its dictionary, and their places.
+"""Find out how a multilingual task of fairseq marks languages: its tags, and where they are placed in texts.
 
-    task                              behind the dictionary   source            decoder reads
+        task                              after the dictionary    source            decoder reads
     translation_from_pretrained_bart  [en_XX] ... <mask>      words </s> TAG    TAG words
     translation_multi_simple_epoch    __en__ ...              TAG words </s>    </s> TAG words
     online_backtranslation            <mask> __en__ ...       TAG words </s>    TAG words
 
-The first is that of mBART, whose multilingual_denoising does the same. In the second, which trained M2M100
-and mBART-50, tags have either of these forms, and the tag of each side is an option; that of the source may
-be the tag of the target.
+The first task is that of mBART, whose multilingual_denoising does the same. In the second, with which
+M2M100 and mBART-50 were trained, tags have either of these forms, and an option chooses the tag of each
+side; the tag on the source may be that of the target language.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _MBART_TASKS = ("translation_from_pretrained_bart", "multilingual_denoising")
 
 @dataclass(frozen=True)
 class LanguageTags:
-    """The tags of languages that a task has, and where they stand around texts; without any if all is empty.
+    """The language tags of a task, and where they are placed around texts; all empty if there are none.
 
-    `pieces` are the pieces that the task adds behind the dictionary, in their order, and `of_language` has
-    the piece of each language. `framing` has fields of `ModelConfig` that say where tags stand, and is empty
-    if texts have none.
+    `pieces` are the pieces that the task appends to the dictionary, in order, and `of_language` has the
+    piece of each language. `framing` has the fields of `ModelConfig` that say where tags are placed,
+    and is empty if texts have none.
     """
 
     pieces: Sequence[str] = ()
@@ -41,8 +41,8 @@ class LanguageTags:
     """Whether outputs begin with the tag of the target, although sources have no tag and `framing` is
     empty."""
     missing_list: Path | None = None
-    """A file that lists the languages in the order of their pieces, but is not there; then `pieces` are in
-    any order, and good only for a dictionary that has them itself."""
+    """A missing file that would list the languages in the order of their pieces. Without it the order
+    of `pieces` is arbitrary, and they can only be used with a dictionary that contains them."""
 
     def require(self, path: Path, languages: Sequence[str | None]) -> None:
         """Raise MasscliError, which names the file `path`, if one of `languages` is None or has no tag."""
@@ -56,14 +56,14 @@ class LanguageTags:
 
 
 def is_mbart_task(options: Mapping[str, Any]) -> bool:
-    """Return whether the task that the options name is one of mBART."""
+    """Return whether the task named by the options is one of mBART's."""
     return options.get("task") in _MBART_TASKS
 
 
 def find_tags(request: ImportRequest, options: Mapping[str, Any]) -> LanguageTags:
-    """Return the tags of languages of the task that a file's options name; without any for other tasks.
+    """Return the language tags of the task that a file's options name; other tasks have none.
 
-    Raises MasscliError if tags stand where masscli puts none.
+    Raises MasscliError if tags are in places where masscli does not put any.
     """
     task = options.get("task")
     if is_mbart_task(options):
@@ -96,7 +96,7 @@ def _framing(source: str, target: str) -> dict[str, str]:
 
 
 def _in_place_of_the_end(request: ImportRequest, option: str) -> MasscliError:
-    """Return the error for a task with a tag in the place of `</s>`; `option` is the one that asks for it."""
+    """Return the error for a task with a tag instead of `</s>`; `option` is the one that asks for it."""
     return MasscliError(
         f"{request.path}: has tags of languages in the place of </s> (--{option.replace('_', '-')})",
         "such models are not supported",
@@ -104,9 +104,9 @@ def _in_place_of_the_end(request: ImportRequest, option: str) -> MasscliError:
 
 
 def _mbart_tags(request: ImportRequest, options: Mapping[str, Any]) -> LanguageTags:
-    """Return the tags of a task of mBART; its denoising has some only with --add-lang-token.
+    """Return the tags of a task of mBART; its denoising task has tags only with --add-lang-token.
 
-    Raises MasscliError if texts begin with `<s>` besides.
+    Raises MasscliError if texts also begin with `<s>`.
     """
     is_denoising = options.get("task") == "multilingual_denoising"
     if is_denoising and not options.get("add_lang_token"):
@@ -126,7 +126,7 @@ def _simple_epoch_tags(
 ) -> LanguageTags:
     """Return the tags of the task translation_multi_simple_epoch, which are in its dictionary in any case.
 
-    Raises MasscliError if they stand in the place of `</s>` or at other places that masscli lacks.
+    Raises MasscliError if they replace `</s>`, or are in other places that masscli does not support.
     """
     if options.get("lang_tok_replacing_bos_eos"):
         raise _in_place_of_the_end(request, "lang_tok_replacing_bos_eos")
@@ -160,8 +160,9 @@ def _simple_epoch_tags(
 def _places(request: ImportRequest, options: Mapping[str, Any]) -> tuple[str, str]:
     """Return where translation_multi_simple_epoch puts tags, as values of source_tag and target_tag.
 
-    The first is `none` if sources have no tag. The places are two options, or one that has both for each kind
-    of data (`langtoks`). Raises MasscliError if they are others than those of the two options.
+    The first is `none` if sources have no tag. The places are given by two options, or by one that
+    gives both for each kind of data (`langtoks`). Raises MasscliError if `langtoks` gives a place that
+    the two options do not have.
     """
     places: Any = (
         options.get("encoder_langtok"),
@@ -183,7 +184,7 @@ def _places(request: ImportRequest, options: Mapping[str, Any]) -> tuple[str, st
 
 
 def _suffix(kind: str) -> str:
-    """Return what follows the language in a tag for data of a kind, such as `_dae` for `mono_dae`."""
+    """Return the suffix of tags for data of a kind, such as `_dae` for `mono_dae`."""
     for end in ("dae", "mined"):
         if kind.endswith(end):
             return f"_{end}"
@@ -195,9 +196,9 @@ def _languages(
 ) -> tuple[list[str], Path | None]:
     """Return the languages of translation_multi_simple_epoch, and the file of `LanguageTags.missing_list`.
 
-    They are the option `langs`, or the lines of the file that `lang_dict` names, if it is in the folder
-    of the checkpoint, or else those of all pairs in alphabetical order. They are in the order of their
-    tags unless that file is missing.
+    They come from the option `langs`, or from the lines of the file that `lang_dict` names if it is in
+    the checkpoint's folder, or else from all pairs, in alphabetical order. They are in the order of
+    their tags unless that file is missing.
     """
     if options.get("langs"):
         return _list(options["langs"]), None
@@ -205,7 +206,8 @@ def _languages(
     of_pairs = sorted({language for pair in pairs for language in pair.split("-")})
     if not options.get("lang_dict"):
         return of_pairs, None
-    # The path is of another machine, and nothing else on this one is to be opened for a foreign file.
+    # The path refers to another machine, and a foreign file must not cause any other file on this one
+    # to be opened.
     path = request.path.parent / Path(str(options["lang_dict"])).name
     try:
         lines = read_regular_text(path).splitlines()
@@ -215,7 +217,7 @@ def _languages(
 
 
 def _list(value: Any) -> list[str]:
-    """Return the texts of an option that is a list, or one text with commas; None is an empty list."""
+    """Return the strings of an option that is a list or a comma-separated string; None is an empty list."""
     if isinstance(value, (list, tuple)):
         return [str(item) for item in value]
     return str(value).split(",") if value else []

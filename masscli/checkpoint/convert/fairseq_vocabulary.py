@@ -1,9 +1,9 @@
 """Read the vocabulary of a fairseq checkpoint: its dictionaries, and the model that splits text into pieces.
 
-A dictionary has a piece and its count on each line. The first four ids are `<s> <pad> </s> <unk>`, which the
-file does not list. `<mask>` has the fifth id in MASS for translation, and comes after the last line of the
-file in RoBERTa and BART; in mBART the tags of languages, such as `[en_XX]`, are between. MASS for
-summarization has BERT's vocabulary, with BERT's ids.
+A dictionary has a piece and its count on each line. The first four ids are `<s> <pad> </s> <unk>`,
+which the file does not list. `<mask>` has the fifth id in MASS for translation; in RoBERTa and BART it
+follows the last line of the file, and in mBART it follows the language tags, such as `[en_XX]`, which
+come after that line. MASS for summarization has BERT's vocabulary, with BERT's ids.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ from masscli.text.two_vocabularies import pack_two_vocabularies
 SPECIAL_PIECES = ("<s>", "<pad>", "</s>", "<unk>")
 PAD_ID = SPECIAL_PIECES.index("<pad>")
 PADDING_FACTOR = 8
-"""fairseq adds pieces `madeupword0000`, ... until the size of a dictionary is a multiple of this number."""
+"""fairseq appends pieces `madeupword0000`, ... until the size of a dictionary is a multiple of this
+number."""
 _OVERWRITE = " #fairseq:overwrite"
 MaskPlace = Literal["none", "fifth", "last", "last if room"]
-"""Where `<mask>` is among the pieces: nowhere, with the fifth id, after the dictionary, or there unless the
-pieces without it already fill the token embeddings."""
+"""Where `<mask>` is among the pieces: absent; with the fifth id; after the dictionary; or after it
+unless the other pieces already fill the token embeddings."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,15 @@ def read_fairseq_vocabulary(
 ) -> FairseqVocabulary:
     """Read the dictionaries of a model, and the files that say how its text is split into pieces.
 
-    `languages` gives the language of each stack (`encoder`, `decoder`), and `sizes` the number of rows of its
-    token embeddings; `mask` is the place of `<mask>` among the pieces. `tags` are the tags of languages
-    (`[en_XX]`) that follow the dictionary. Raises MasscliError if a file is missing, or does not fit the
-    embeddings.
+    `languages` gives the language of each stack (`encoder`, `decoder`), and `sizes` the number of rows
+    of its token embeddings; `mask` is the place of `<mask>` among the pieces. `tags` are the language
+    tags (`[en_XX]`) that follow the dictionary. Raises MasscliError if a file is missing, or does not
+    match the embeddings.
     """
     pieces = {}
     for stack, language in languages.items():
         path = _dictionary_path(request, language)
-        # A dictionary may list the tags itself: each keeps its first place.
+        # A dictionary may list the tags itself: the first occurrence of each counts.
         lines = dict.fromkeys(read_dictionary(path))
         if tags.missing_list is not None and not lines.keys() >= {*tags.pieces}:
             raise MasscliError(
@@ -126,7 +127,7 @@ def _shared_tokenizer(
 ) -> Tokenizer:
     """Return the tokenizer of a model with one dictionary, whose pieces by id are `pieces`.
 
-    `languages` gives the language of each stack, and `tags` the tags of languages among the pieces.
+    `languages` gives the language of each stack, and `tags` the language tags among the pieces.
     """
     names = tuple(dict.fromkeys(languages.values()))
     tag_ids = {}
@@ -136,7 +137,8 @@ def _shared_tokenizer(
             tag_ids[language_piece(language)] = number
     data = _pack(request, pieces, tag_ids)
     tokenizer = Tokenizer.from_bytes(request.path, data, request.preprocessing, names)
-    # Symbols that masscli adds behind the dictionary are never predicted: the model did not learn them.
+    # Symbols that masscli appends to the dictionary are never predicted, since the model was not
+    # trained on them.
     tokenizer = tokenizer.with_card_fields(
         decoder_start=tokenizer.vocab.eos, predicted_ids=(0, len(pieces))
     )
@@ -151,9 +153,9 @@ def read_bert_vocabulary(
 ) -> FairseqVocabulary:
     """Return the WordPiece vocabulary of MASS for summarization, which encoder and decoder share.
 
-    It is read from --vocab-file, BERT's vocab.txt, or else from a dictionary of fairseq. Text is lower-cased
-    with --lowercase, or if no piece has a capital letter. Raises MasscliError unless the vocabulary has
-    `size` pieces, one for each row of the token embeddings.
+    It is read from --vocab-file, BERT's vocab.txt, or else from a fairseq dictionary. Text is
+    lower-cased with --lowercase, or if no piece has a capital letter. Raises MasscliError unless the
+    vocabulary has `size` pieces, one for each row of the token embeddings.
     """
     if request.vocab_file is not None:
         path = request.vocab_file
@@ -191,10 +193,11 @@ def read_bert_vocabulary(
 def read_dictionary(path: Path) -> list[str]:
     """Return the pieces that the file of a fairseq dictionary lists, in their order.
 
-    A line that ends with `#fairseq:overwrite` may repeat a piece, which then has the id of the later line; in
-    the result a placeholder, which no text has, stands for the earlier one. If it repeats a special piece,
-    this keeps its id, and the placeholder stands for the later line. Raises MasscliError, which names file
-    and line, for a line that is wrong or repeats a piece without this mark.
+    A line that ends with `#fairseq:overwrite` may repeat a piece, which then has the id of the later
+    line; in the result the earlier one is replaced by a placeholder that occurs in no text. If the line
+    repeats a special piece, that piece keeps its id, and the later line becomes the placeholder. Raises
+    MasscliError, which names the file and the line, for a malformed line or one that repeats a piece
+    without this mark.
     """
     pieces: dict[str, None] = {}
     lines = decode_text(read_named(path, "--dict"), path).removesuffix("\n").split("\n")
@@ -205,10 +208,10 @@ def read_dictionary(path: Path) -> list[str]:
         if not piece or parse_digits(count.removeprefix("-")) is None:
             raise MasscliError(f"{path}:{number}: expected PIECE COUNT, got {line!r}")
         if overwrites and piece in SPECIAL_PIECES:
-            # What is special keeps its id, and no text is turned into it.
+            # A special piece keeps its id, and no text is tokenized into it.
             piece = _placeholder(number)
         elif overwrites and piece in pieces:
-            # The earlier row keeps its place, since the later rows are numbered by it, but loses its name.
+            # The earlier row stays, so that later rows keep their numbers, but loses its name.
             names = [
                 _placeholder(number) if earlier == piece else earlier
                 for earlier in pieces
@@ -223,17 +226,17 @@ def read_dictionary(path: Path) -> list[str]:
 
 
 def _placeholder(number: int) -> str:
-    """Return a name for a row of the dictionary that text is never cut into, since it has a space in it."""
+    """Return a name for a row of the dictionary that no text is tokenized into, since it contains a space."""
     return f"<overwritten {number}>"
 
 
 def _dictionary_path(request: ImportRequest, language: str) -> Path:
     """Return the path of the dictionary of a language.
 
-    It is that which --dict gives for the language or for all, or else dict.LANG.txt or dict.txt in the folder
-    of the checkpoint. Raises MasscliError if there is none.
+    It is the one that --dict gives for the language or for all languages, or else dict.LANG.txt or
+    dict.txt in the folder of the checkpoint. Raises MasscliError if there is none.
     """
-    # A dictionary for this language goes before one for all, which has an empty name.
+    # A dictionary for this language takes precedence over one for all, whose key is empty.
     for name in (language, ""):
         if name in request.dictionaries:
             return request.dictionaries[name]
@@ -251,12 +254,12 @@ def _complete(
 ) -> list[str]:
     """Return the piece of each row of the token embeddings: special pieces, `lines`, and fairseq's fillers.
 
-    `lines` are the pieces of a dictionary, `size` is the number of rows, and `mask` the place of `<mask>`,
-    which is added unless `lines` have it. Raises MasscliError, which names the dictionary `path`, if the
-    pieces do not fit the rows.
+    `lines` are the pieces of a dictionary, `size` is the number of rows, and `mask` is the place of
+    `<mask>`, which is added unless it is among `lines`. Raises MasscliError, which names the dictionary
+    `path`, if the pieces do not match the number of rows.
     """
     pieces = [*SPECIAL_PIECES, *lines]
-    # BART loses the row of <mask> when it is fine-tuned.
+    # Fine-tuning removes the row of <mask> from BART.
     has_mask = mask != "none" and not (mask == "last if room" and len(pieces) == size)
     if has_mask and "<mask>" not in pieces:
         place = len(pieces)
@@ -264,7 +267,7 @@ def _complete(
             place = len(SPECIAL_PIECES)
         pieces.insert(place, "<mask>")
     missing = size - len(pieces)
-    # More are missing only if the dictionary is of another model.
+    # More rows are missing only if the dictionary belongs to another model.
     if not 0 <= missing < PADDING_FACTOR:
         raise MasscliError(
             f"{path}: has {len(lines):,} pieces, which do not fit token embeddings of {size:,} rows",
@@ -272,7 +275,7 @@ def _complete(
         )
     number = 0
     while len(pieces) < size:
-        # A dictionary that fairseq has saved has some of these names itself.
+        # A dictionary saved by fairseq may already contain some of these names.
         if f"madeupword{number:04d}" not in pieces:
             pieces.append(f"madeupword{number:04d}")
         number += 1
@@ -284,8 +287,8 @@ def _pack(
 ) -> bytes:
     """Return the vocabulary model to store in a run: `pieces` by id, and how text is split into them.
 
-    `tag_ids` are the ids of the tags of languages, by masscli's names of the tags. Text is split by the
-    SentencePiece model, GPT-2's BPE or the BPE merges of the request, or else at white space alone.
+    `tag_ids` are the ids of the language tags, by masscli's names for them. Text is split by the
+    SentencePiece model, GPT-2's BPE or the BPE merges of the request, or else only at white space.
     """
     special = {}
     for number, piece in enumerate(pieces):
@@ -308,10 +311,10 @@ def _pack_gpt2(
 ) -> bytes:
     """Return masscli's byte-level BPE model for a dictionary whose pieces are ids of GPT-2, as numbers.
 
-    `pieces` are those of the dictionary in the order of fairseq's ids, which the result has, too, and
-    `special` are the ids of special pieces by name. An id that is neither special nor of a piece of GPT-2 is
-    marked as unused. Raises MasscliError if encoder.json or vocab.bpe, which the request must name, is
-    damaged.
+    `pieces` are those of the dictionary in the order of fairseq's ids, which the result keeps, and
+    `special` are the ids of special pieces by name. An id that belongs neither to a special piece nor
+    to a piece of GPT-2 is marked as unused. Raises MasscliError if encoder.json or vocab.bpe, which the
+    request must name, is damaged.
     """
     assert request.encoder_json is not None and request.vocab_bpe is not None
     text = decode_text(

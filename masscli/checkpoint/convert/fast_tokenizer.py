@@ -1,10 +1,10 @@
-"""Write a vocabulary as a tokenizer.json of Hugging Face's library `tokenizers`, if that gives the same ids.
+"""Write a vocabulary as a tokenizer.json for Hugging Face's library `tokenizers`, if that gives the same ids.
 
-A SentencePiece model can be expressed in that library: by the same pieces with the same character
-normalization and, in a BPE, the merges that their scores imply, or, in a unigram model, their scores. The two
-libraries differ in rare cases (pieces that can be merged in two ways, equally good cuttings), so the result
-is compared on real and on odd lines, and is not written if a single id differs. The package `tokenizers`
-comes with the extra `hf`.
+A SentencePiece model can be expressed in that library by the same pieces with the same character
+normalization and either the merges that their scores imply (BPE) or their scores (unigram). The two
+libraries differ in rare cases (pieces that can be merged in two ways, equally good segmentations), so
+the result is compared on real and on unusual lines, and is not written if a single id differs. The
+package `tokenizers` comes with the extra `hf`.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from masscli.text.sentencepiece_model import SentencePieceModel
 from masscli.text.tokenizer import Tokenizer
 
 NOT_TEXT = -1000.0
-"""The score of pieces that no text is cut into, so low that their letters are always the better choice."""
+"""The score of pieces that no text is tokenized into, so low that single characters always score higher."""
 
 UNKNOWN_LETTER = "\ufdd3"
-"""A noncharacter of Unicode, which no text should hold."""
+"""A Unicode noncharacter, which should not occur in text."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,17 @@ class Template:
     between: Sequence[int] | None = None
     """The tokens between two texts; None if the model does not read pairs of texts."""
     has_segments: bool = False
-    """Whether the second text is of segment 1; the first token of `between` still belongs to the first."""
+    """Whether the second text is in segment 1; the first token of `between` still belongs to the first
+    text."""
 
 
 @dataclass(frozen=True)
 class _SentencePiece:
     """A SentencePiece model, and masscli's ids by piece.
 
-    `ids` has the pieces that text is encoded into, and perhaps special ones. It lacks pieces of the model
-    that are not in masscli's dictionary; `_obstacle` refuses such a vocabulary. `reserved` replaces what must
-    not reach the model, if anything.
+    `ids` has the pieces that text is encoded into, and possibly special ones. Pieces of the model that
+    are not in masscli's dictionary are missing; `_obstacle` refuses such a vocabulary. `reserved`
+    replaces characters that must not reach the model, if there are any.
     """
 
     model: SentencePieceModel
@@ -73,21 +74,21 @@ class _SentencePiece:
 
     @cached_property
     def user_defined(self) -> list[str]:
-        """The pieces that SentencePiece finds in text before it cuts the rest, the longest first."""
+        """The pieces that SentencePiece matches in text before it splits the rest, longest first."""
         return sorted(user_defined_pieces(self.data), key=len, reverse=True)
 
     @cached_property
     def letters(self) -> set[str]:
-        """The letters in pieces that text is cut into, but for user-defined ones."""
+        """The characters in pieces that text is split into, except user-defined ones."""
         return set().union(*(self.scores.keys() - self.user_defined))
 
     def is_unknown(self, letter: str) -> bool:
-        """Return whether the model writes a letter that no user-defined piece has as the unknown piece."""
+        """Return whether the model cannot encode `letter`, which is in no user-defined piece."""
         return letter not in self.letters and not self.model.has_bytes
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """The score of each piece that text is cut into, by piece."""
+        """The score of each piece that text is split into, by piece."""
         pieces, scores = self.model.pieces_and_scores()
         return {
             piece: score
@@ -106,10 +107,11 @@ def fast_tokenizer_files(
 ) -> tuple[dict[str, bytes], str]:
     """Return the content of tokenizer.json and tokenizer_config.json by file name, and a note for the user.
 
-    The first `size` ids of `tokenizer` are those of the model. tokenizer_config.json has `settings` besides
-    the names of the special tokens. `lines` are pairs (language, text), on which the ids are compared with
-    those of `tokenizer`; `tried` tells the user where they are from. There are no files if an id differs, if
-    the library cannot express the vocabulary, or if it is not installed; the note says which.
+    The first `size` ids of `tokenizer` are those of the model. tokenizer_config.json has `settings` in
+    addition to the names of the special tokens. `lines` are pairs (language, text) on which the ids are
+    compared with those of `tokenizer`; `tried` tells the user where the lines are from. There are no
+    files if an id differs, if the library cannot express the vocabulary, or if it is not installed; the
+    note says which.
     """
     obstacle = _obstacle(tokenizer)
     if obstacle is not None:
@@ -131,7 +133,7 @@ def fast_tokenizer_files(
                 {},
                 f"no tokenizer: one of Hugging Face's would give other ids for {text!r}",
             )
-    # After the comparison, in which the names of special tokens are text.
+    # They are added after the comparison, in which the names of special tokens are ordinary text.
     _add_special_tokens(tokenizers, fast, tokenizer, names, template)
     own: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -139,7 +141,7 @@ def fast_tokenizer_files(
     }
     vocab = tokenizer.vocab
     for role, token_id in vocab.role_ids.items():
-        # Symbols that masscli has added are left out of an imported model.
+        # Symbols that masscli added to an imported model are left out.
         if token_id < len(names):
             own[f"{role}_token"] = names[token_id]
     files = {
@@ -172,7 +174,7 @@ def _obstacle(tokenizer: Tokenizer) -> str | None:
 
 
 def _sentencepiece(tokenizer: Tokenizer) -> _SentencePiece | None:
-    """Return the SentencePiece model of a tokenizer; None for other kinds, or if a language has its own."""
+    """Return a tokenizer's SentencePiece model; None for other kinds, or if each language has its own."""
     if tokenizer.model_kind in (TRAINED_BPE, SENTENCEPIECE):
         data = tokenizer.model_bytes
         model = SentencePieceModel(data)
@@ -192,8 +194,8 @@ def _sentencepiece(tokenizer: Tokenizer) -> _SentencePiece | None:
 def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str]) -> Any:
     """Return a `tokenizers.Tokenizer` that imitates `tokenizer`, whose pieces are those of SentencePiece.
 
-    `tokenizers` is the imported package, and `names` are the token strings by id. It has no special tokens
-    yet: all text is only text.
+    `tokenizers` is the imported package; `names` are the token strings by id. It has no special tokens
+    yet: all text is ordinary text.
     """
     pieces = _sentencepiece(tokenizer)
     assert pieces is not None
@@ -205,10 +207,10 @@ def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str]) -> Any:
             ids,
             _merges(pieces),
             unk_token=names[unknown],
-            # SentencePiece writes a run of unknown characters as one unknown piece.
+            # SentencePiece encodes a run of unknown characters as one unknown piece.
             fuse_unk=True,
             byte_fallback=has_bytes,
-            # No merges lead to pieces that are found in text as a whole.
+            # Pieces that are matched as a whole do not result from merges.
             ignore_merges=bool(pieces.user_defined),
         )
     else:
@@ -227,10 +229,11 @@ def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str]) -> Any:
 def _normalizer(
     tokenizers: Any, tokenizer: Tokenizer, pieces: _SentencePiece, names: Sequence[str]
 ) -> Any:
-    """Return what is done with text before it is cut: masscli's own rules, then SentencePiece's.
+    """Return the steps applied to text before it is split: masscli's own rules, then SentencePiece's.
 
-    It ends with text in which `SENTENCEPIECE_SPACE` stands for spaces, also before the first word. So neither
-    of the library's own two steps for it is used: they treat such letters in the text itself in another way.
+    The result is text in which `SENTENCEPIECE_SPACE` replaces spaces, and precedes the first word.
+    Neither of the library's own two steps for this is used, since they treat such characters in the
+    text itself differently.
     """
     normalizers = tokenizers.normalizers
     steps: list[Any] = []
@@ -244,7 +247,7 @@ def _normalizer(
     if pieces.spec.charsmap:
         steps.append(normalizers.Precompiled(pieces.spec.charsmap))
     steps += _replace(tokenizers, *_space_rules(pieces.spec))
-    # To the model one unknown letter is like another, but only this one does not begin a name.
+    # To the model all unknown characters are alike, but this one does not begin a name.
     for first, name_start in _name_patterns(pieces, names).items():
         if pieces.is_unknown(first):
             steps += _replace(tokenizers, (name_start, UNKNOWN_LETTER))
@@ -255,17 +258,17 @@ def _normalizer(
 
 
 def _space_rules(spec: NormalizerSpec) -> list[tuple[str, str]]:
-    """Return what SentencePiece does with spaces, in its order, as pairs (pattern, what replaces a match)."""
+    """Return what SentencePiece does with spaces, in order, as pairs (pattern, replacement)."""
     space = (" ", SENTENCEPIECE_SPACE)
     if not spec.remove_extra_whitespaces:
         return [space]
-    # Only spaces: other white space is kept by models that do not map it to spaces. At the end SentencePiece
-    # takes its own letter for a space, too, even if it stood in the text.
+    # Only spaces: models that do not map other white space to spaces keep it. At the end of a text,
+    # SentencePiece also treats its own space character as a space, even if it was in the original text.
     return [(r"\A +", ""), (" {2,}", " "), space, (f"{SENTENCEPIECE_SPACE}+\\z", "")]
 
 
 def _replace(tokenizers: Any, *rules: tuple[str, str]) -> list[Any]:
-    """Return steps of a normalizer that replace the matches of patterns, in their order."""
+    """Return the steps of a normalizer that replace matches of patterns, in order."""
     steps = []
     for pattern, by in rules:
         steps.append(tokenizers.normalizers.Replace(tokenizers.Regex(pattern), by))
@@ -273,10 +276,10 @@ def _replace(tokenizers: Any, *rules: tuple[str, str]) -> list[Any]:
 
 
 def _splits(tokenizers: Any, pieces: _SentencePiece, names: Sequence[str]) -> list[Any]:
-    """Return the steps that split text before the model cuts it: around some pieces, and within names.
+    """Return the pre-tokenization steps: splits around user-defined pieces, and within special tokens' names.
 
-    User-defined pieces are found first, as SentencePiece does. Names of special tokens are split behind a
-    first letter that the model knows; those with another one are changed by the normalizer.
+    User-defined pieces are matched first, as SentencePiece does. Names of special tokens are split
+    after the first character if the model knows it; otherwise the normalizer changes them.
     """
     patterns = []
     if pieces.user_defined:
@@ -292,9 +295,10 @@ def _splits(tokenizers: Any, pieces: _SentencePiece, names: Sequence[str]) -> li
 
 
 def _name_patterns(pieces: _SentencePiece, names: Sequence[str]) -> dict[str, str]:
-    """Return, by first letter, a pattern for this letter at the beginning of a name of a special token.
+    """Return, by first character, a pattern for this character at the beginning of a special token's name.
 
-    Only for a unigram model, which would find these names in text; a BPE has no merges that lead to them.
+    This is needed only for a unigram model, which would match these names in text; in a BPE no merges
+    lead to them.
     """
     if pieces.spec.model_type != UNIGRAM:
         return {}
@@ -309,18 +313,18 @@ def _name_patterns(pieces: _SentencePiece, names: Sequence[str]) -> dict[str, st
 
 
 def _decoder(tokenizers: Any, pieces: _SentencePiece) -> Any:
-    """Return what turns pieces into text again."""
+    """Return the steps that convert pieces back to text."""
     decoders = tokenizers.decoders
     steps = [decoders.Replace(SENTENCEPIECE_SPACE, " ")]
     if pieces.model.has_bytes:
         steps.append(decoders.ByteFallback())
-    # The library strips each token, so they are joined before.
+    # The library strips each token, so they are joined first.
     steps.append(decoders.Fuse())
     if pieces.spec.add_dummy_prefix:
         steps.append(decoders.Strip(" ", 1, 0))
     if pieces.reserved is not None:
         for pattern, letter in pieces.reserved.replacements:
-            # The first letter of the pattern is what was replaced.
+            # The first character of the pattern is the one that was replaced.
             steps.append(decoders.Replace(letter, pattern.pattern[0]))
     return decoders.Sequence(steps)
 
@@ -332,8 +336,9 @@ def _add_special_tokens(
     names: Sequence[str],
     template: Template,
 ) -> None:
-    """Give the tokenizer `fast` its special tokens, and the template that puts some of them around texts."""
-    # A template cannot spell names with a colon, as in <lang:en>, so that its tokens are called T and the id.
+    """Add special tokens to the tokenizer `fast`, and the template that puts some of them around texts."""
+    # Names in a template must not contain a colon, as <lang:en> does, so its tokens are called T and
+    # the id.
     between = template.between or ()
     template_tokens = []
     for number in dict.fromkeys((*template.before, *between, *template.after)):
@@ -344,7 +349,7 @@ def _add_special_tokens(
     after = [f"T{number}" for number in template.after]
     options: dict[str, Any] = {}
     if template.between is not None:
-        # The segment of each token stands behind a colon.
+        # The segment of each token follows a colon.
         second = 1 if template.has_segments else 0
         first_end, *second_start = template.between
         options["pair"] = [
@@ -358,7 +363,7 @@ def _add_special_tokens(
     fast.post_processor = tokenizers.processors.TemplateProcessing(
         single=[*before, "$A", *after], special_tokens=template_tokens, **options
     )
-    # Decoding leaves out those that are added as special, but the unknown piece is to be seen.
+    # Decoding omits tokens that are added as special, but the unknown piece should remain visible.
     special_ids = tokenizer.vocab.special_ids - {tokenizer.vocab.unk}
     fast.add_special_tokens(
         [names[number] for number in sorted(special_ids) if number < len(names)]
@@ -370,7 +375,7 @@ def _scored_pieces(
 ) -> list[tuple[str, float]]:
     """Return a pair for each id: its name in `names`, and its score in the unigram model.
 
-    The score of an id without a piece of the model that text is cut into is `NOT_TEXT`.
+    The score is `NOT_TEXT` for an id whose piece no text is tokenized into.
     """
     scored = [(name, NOT_TEXT) for name in names]
     for piece, score in pieces.scores.items():
@@ -381,9 +386,9 @@ def _scored_pieces(
 def _merges(pieces: _SentencePiece) -> list[tuple[str, str]]:
     """Return the BPE merges that are equivalent to the scores of a SentencePiece BPE, in order of priority.
 
-    SentencePiece merges the two neighbours whose joined piece has the highest score. So there is a merge for
-    every way to split a piece into two pieces, those of pieces with higher scores first. User-defined pieces
-    are not merged.
+    SentencePiece merges the two adjacent pieces whose concatenation has the highest score. So there is
+    a merge for every way to split a piece into two pieces; those of pieces with higher scores come
+    first. User-defined pieces are not merged.
     """
     ids = pieces.ids
     user_defined = set(pieces.user_defined)

@@ -1,7 +1,7 @@
-"""Read and write model folders of Hugging Face: JSON files such as config.json, and weights.
+"""Read and write Hugging Face's model folders: JSON files such as config.json, and weights.
 
-No code in a folder is executed. `pytorch_model.bin` is a pickle: it is read only if the user asks for it, and
-then with `torch.load(weights_only=True)`, which does not make arbitrary objects.
+No code in a folder is executed. `pytorch_model.bin` is a pickle: it is read only if the user asks for
+it, and then with `torch.load(weights_only=True)`, which does not create arbitrary objects.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PICKLE_INDEX = "pytorch_model.bin.index.json"
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file. Raises MasscliError if the file is missing, damaged, or no object."""
+    """Return the JSON object in a file. Raises MasscliError if it is missing, damaged, or not an object."""
     try:
         content = parse_json(read_regular_text(path))
     except FileNotFoundError:
@@ -45,9 +45,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _missing_hint(path: Path) -> str:
-    """Return what to do if the file `path` is missing, going by what its folder holds instead."""
+    """Return advice for the case that the file `path` is missing, based on what its folder holds instead."""
     folder = path.parent
-    # A run has `checkpoints`, and a checkpoint its state.
+    # A run has a folder `checkpoints`, and a checkpoint has a state file.
     if any((folder / name).exists() for name in ("checkpoints", "state.json")):
         return "a run of masscli need not be imported: every command accepts it"
     if (folder / ADAPTER).exists():
@@ -55,7 +55,7 @@ def _missing_hint(path: Path) -> str:
             "an adapter (PEFT) has to be merged into its model before: "
             "merge_and_unload().save_pretrained(FOLDER)"
         )
-    # A folder of a cache has its files in snapshots/HASH, and one of a trainer in checkpoint-N.
+    # A cache folder has its files in snapshots/HASH, and a trainer's output folder in checkpoint-N.
     inside = sorted([*folder.glob(f"*/{path.name}"), *folder.glob(f"*/*/{path.name}")])
     if inside:
         found = ", ".join(str(file.parent) for file in inside[:3])
@@ -66,7 +66,7 @@ def _missing_hint(path: Path) -> str:
 def read_json_if_present(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file, or an empty dict if there is no such file.
 
-    Raises MasscliError if the file is damaged or holds no object.
+    Raises MasscliError if the file is damaged or does not hold an object.
     """
     return read_json(path) if path.exists() else {}
 
@@ -74,7 +74,7 @@ def read_json_if_present(path: Path) -> dict[str, Any]:
 def refuse_quantized(config: Mapping[str, Any], path: Path) -> None:
     """Raise MasscliError if a config.json, `path`, says that its weights are quantized.
 
-    `config` is its content. Such weights are numbers of a few bits, with scales beside them.
+    `config` is its content. Such weights are stored as numbers of a few bits, with separate scales.
     """
     settings = config.get("quantization_config")
     if not settings:
@@ -90,11 +90,11 @@ def refuse_quantized(config: Mapping[str, Any], path: Path) -> None:
 def read_flag(content: Mapping[str, Any], key: str, default: bool, path: Path) -> bool:
     """Return the setting `key` in the content of a file, or `default` if the key is not there.
 
-    0 and 1 stand for false and true. Raises MasscliError, which names the file `path`, for any other value,
-    also for null.
+    0 and 1 stand for false and true. Raises MasscliError, which names the file `path`, for any other
+    value, including null.
     """
     value = content.get(key, default)
-    # A text such as "false" would count as true in Python.
+    # A string such as "false" would count as true in Python.
     if type(value) not in (bool, int) or value not in (0, 1):
         raise MasscliError(f"{path}: {key} is {value!r}", "expected true or false")
     return bool(value)
@@ -103,11 +103,11 @@ def read_flag(content: Mapping[str, Any], key: str, default: bool, path: Path) -
 def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tensor]]:
     """Return the file that the weights in a folder were read from, and all tensors by name, on the CPU.
 
-    The file is an index if the weights are in several files. safetensors are preferred to a pickle. Raises
-    MasscliError if there are no weights, if they are damaged, or if there is only a pickle and `allow_pickle`
-    is false.
+    The file is an index if the weights are in several files. safetensors is preferred to a pickle.
+    Raises MasscliError if there are no weights, if they are damaged, or if there is only a pickle and
+    `allow_pickle` is false.
     """
-    # Of two formats of the same weights, that which cannot hold code.
+    # If the weights are in two formats, the one that cannot contain code is preferred.
     for name in (WEIGHTS, INDEX):
         if (folder / name).is_file():
             return folder / name, _load(folder / name, _load_safetensors)
@@ -120,7 +120,7 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
         if (folder / name).is_file():
             return folder / name, _load(folder / name, _load_pickle)
     _refuse_lone_shards(folder)
-    # Variants have another name, such as model.fp16.safetensors.
+    # Variants have different names, such as model.fp16.safetensors.
     variants = sorted(file.name for file in folder.glob("*.safetensors"))
     if variants:
         raise MasscliError(
@@ -134,7 +134,7 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
 
 
 def _refuse_lone_shards(folder: Path) -> None:
-    """Raise MasscliError if a folder has shards of weights, but no index that says which belong together."""
+    """Raise MasscliError if a folder has shards of weights but no index that lists them."""
     for pattern, index in (
         ("model-*-of-*.safetensors", INDEX),
         ("pytorch_model-*-of-*.bin", PICKLE_INDEX),
@@ -179,9 +179,9 @@ def _load(path: Path, load: Callable[[Path], dict[str, Tensor]]) -> dict[str, Te
 
 
 def _read_index(path: Path) -> Mapping[str, str]:
-    """Return the weight_map of an index of weights: the name of the file by tensor.
+    """Return the weight_map of an index of weights: the name of each tensor's file.
 
-    Raises MasscliError if it has none, or if a name is not a plain name of a file in the same folder.
+    Raises MasscliError if it has none, or if a file name is not that of a file in the same folder.
     """
     error = MasscliError(
         f"{path}: has no weight_map from tensors to files of the folder"
@@ -190,7 +190,7 @@ def _read_index(path: Path) -> Mapping[str, str]:
     if not isinstance(weight_map, Mapping) or not weight_map:
         raise error
     for name in weight_map.values():
-        # A name with a folder in it could lead to any file of this machine.
+        # A name that contains a folder could refer to any file on this machine.
         if not isinstance(name, str) or Path(name).name != name:
             raise error
     return weight_map
@@ -208,15 +208,15 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _load_pickle(path: Path) -> dict[str, Tensor]:
-    """Return the tensors in a file of `torch.save` by name, without executing anything in it.
+    """Return the tensors in a file written by `torch.save` by name, without executing anything in it.
 
     Raises MasscliError if it is damaged, or holds anything but dense tensors by name.
     """
-    # For a damaged file PyTorch raises whatever its parser runs into.
+    # For a damaged file, PyTorch may raise any exception.
     try:
         _check_archive(path)
         with warnings.catch_warnings():
-            # It warns of other protocols than its own, and then reads or refuses them.
+            # It warns about pickle protocols other than its own, and then reads or refuses them.
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
@@ -257,8 +257,8 @@ def write_folder(
 ) -> None:
     """Write the folder `output` with `tensors` in model.safetensors, and with `files`.
 
-    These are contents by name, which may be in a folder of their own, such as `masscli/vocab.model`. The
-    folder `output` appears only when it is complete. Raises MasscliError if it cannot be written, or exists
+    `files` has contents by name; a name may include a folder, as in `masscli/vocab.model`. The folder
+    `output` appears only when it is complete. Raises MasscliError if it cannot be written, or exists
     and is not empty.
     """
     # safetensors refuses tensors that share memory or are not contiguous.

@@ -1,7 +1,7 @@
-"""What the importers of single-file checkpoints of other programs (fairseq, XLM) have in common.
+"""What the importers of other programs' single-file checkpoints (fairseq, XLM) have in common.
 
-The importer of each program gets an `ImportRequest` and returns a `ForeignModel`. It takes each tensor by its
-name from a `TensorTable`, so that none is forgotten and none is used twice.
+The importer of each program gets an `ImportRequest` and returns a `ForeignModel`. It takes each tensor
+by name from a `TensorTable`, so that none is forgotten and none is used twice.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ class ImportRequest:
     vocab_bpe: Path | None = None
     """GPT-2's vocab.bpe, which has its merges (--vocab-bpe)."""
     arch: str | None = None
-    """fairseq's name of the architecture, which has priority over that in the file (--arch)."""
+    """fairseq's name of the architecture, which overrides the one in the file (--arch)."""
     heads: int | None = None
-    """Number of attention heads of each layer, which has priority over that in the file (--heads)."""
+    """Number of attention heads of each layer, which overrides the one in the file (--heads)."""
     moses: bool = False
     """Whether the model's text is tokenized by Moses' rules (--moses)."""
     lowercase: bool = False
     """Whether the model's text is lower-cased (--lowercase)."""
     own_preprocessing: TextPreprocessing | None = None
-    """What the model's own tokenizer does with text, if its files say so, in the place of --moses and
+    """How the model's own tokenizer preprocesses text, if its files say so; replaces --moses and
     --lowercase."""
     bos: bool = False
     """Whether BART's sources and outputs begin with `<s>` although it was fine-tuned without it (--bos)."""
 
     @property
     def preprocessing(self) -> TextPreprocessing:
-        """What is done with text before it is cut into pieces."""
+        """How text is preprocessed before it is split into pieces."""
         if self.own_preprocessing is not None:
             return self.own_preprocessing
         return TextPreprocessing(moses=self.moses, lowercase=self.lowercase)
@@ -69,7 +69,7 @@ class ImportRequest:
     def text_note(self) -> str:
         """Return the end of a note that says whether text is tokenized by Moses' rules, and lower-cased.
 
-        Only these options determine it, not the file; the note lets the user see a wrong choice.
+        Only the options determine it, not the file; the note allows the user to notice a wrong choice.
         """
         if self.own_preprocessing is not None:
             return "text is prepared as its own tokenizer does"
@@ -82,9 +82,9 @@ class ImportRequest:
         return f"text is {moses} and {case}"
 
     def refuse(self, title: str, *options: str) -> None:
-        """Raise MasscliError if one of some fields is set, none of which has a meaning for a kind of model.
+        """Raise MasscliError if a field is set that does not apply to a kind of model.
 
-        `options` are the names of these fields, and `title` names the kind of model in the error.
+        `options` are the names of such fields, and `title` names the kind of model in the error.
         """
         flags = {"dictionaries": "--dict"}
         values = asdict(self)
@@ -99,27 +99,26 @@ class ImportRequest:
 
 @dataclass(frozen=True)
 class ForeignModel:
-    """A model of another program, converted to masscli's form, and what its run is written from."""
+    """Another program's model, converted to masscli's form, with everything needed to write its run."""
 
     title: str
     """The kind of model, such as `fairseq roberta`, for messages."""
     config: ModelConfig
     tokenizer: Tokenizer
     languages: tuple[str, ...]
-    """Languages for which the model has embeddings or projections of their own, in the order of their
-    rows."""
+    """Languages that have their own embeddings or projections in the model, in the order of their rows."""
     tensors: Mapping[str, Tensor]
     """All weights, under masscli's names."""
     streams: Mapping[str, Any]
-    """The objectives that it was trained with, as the tables `stream` of a recipe, by name of the stream."""
+    """The objectives that it was trained with, as `stream` tables of a recipe, by name of the stream."""
     generation: Mapping[str, Any]
     """The other program's default search, as fields of `GenerationConfig`; empty for masscli's defaults."""
     notes: Sequence[str]
-    """Lines for the user, such as on the vocabulary and on tensors that were left out."""
+    """Lines for the user, for example on the vocabulary and on tensors that were left out."""
 
 
 class TensorTable:
-    """Tensors of a file, by names without those of PyTorch's wrappers.
+    """The tensors of a file, by their names without the prefixes of PyTorch's wrappers.
 
     Taking a tensor removes it, and returns it in float32.
     """
@@ -127,7 +126,7 @@ class TensorTable:
     def __init__(self, path: Path, tensors: Mapping[str, Any]) -> None:
         """Make a table of the tensors of the file `path`, read or not yet read; errors name the file.
 
-        Raises MasscliError if anything in `tensors` is not a tensor, or if two have the same name.
+        Raises MasscliError if `tensors` contains anything but tensors, or if two have the same name.
         """
         self._path = path
         for name, tensor in tensors.items():
@@ -155,7 +154,7 @@ class TensorTable:
     def take(self, name: str) -> Tensor:
         """Remove a tensor from the table and return it in float32.
 
-        Raises MasscliError if it is missing, if the file is damaged, or if it holds other than finite
+        Raises MasscliError if it is missing, if the file is damaged, or if it holds anything but finite
         floating-point numbers.
         """
         stored = self._require(name)
@@ -166,11 +165,14 @@ class TensorTable:
         return tensor
 
     def take_stacked(self, names: Sequence[str]) -> Tensor:
-        """Take tensors, and return them joined along dimension 0. Raises MasscliError if one is missing."""
+        """Take tensors, and return them concatenated along dimension 0.
+
+        Raises MasscliError if one is missing.
+        """
         return torch.cat([self.take(name) for name in names])
 
     def take_linear(self, ours: str, *theirs: str) -> dict[str, Tensor]:
-        """Take weight and bias of the modules `theirs`, and return both as those of masscli's module `ours`.
+        """Take weight and bias of the modules `theirs`; return them as those of masscli's module `ours`.
 
         With several modules, such as query, key and value, they are concatenated along dimension 0. Raises
         MasscliError if a tensor is missing.
@@ -188,8 +190,8 @@ class TensorTable:
     def count_layers(self, prefix: str) -> int:
         """Return the number of layers whose tensors are in the table, 0 if there are none.
 
-        It is one more than the largest number that follows `prefix` (such as `encoder.layers.`) in a name, so
-        that a layer that is missing in between is reported when its tensors are taken.
+        It is one more than the largest number that follows `prefix` (such as `encoder.layers.`) in a
+        name, so a layer missing in between is reported when its tensors are taken.
         """
         # Without any layer, the largest number is taken to be -1, so that the count is 0.
         numbers = [-1]
@@ -201,7 +203,7 @@ class TensorTable:
         return max(numbers) + 1
 
     def require_empty(self, title: str) -> None:
-        """Raise MasscliError, which names the first one, if tensors are left that were not taken or dropped.
+        """Raise MasscliError, naming the first one, if there are tensors that were neither taken nor dropped.
 
         They belong to a part that masscli's model lacks. `title` names the kind of model in the error.
         """
@@ -223,7 +225,7 @@ class TensorTable:
 
 
 def take_with_new_rows(tensor: Tensor, size: int) -> Tensor:
-    """Return a copy of a tensor (V, ...) with rows of zeros added at its end, up to `size` rows.
+    """Return a copy of a tensor (V, ...) with rows of zeros appended, up to `size` rows.
 
     The new rows are those of symbols that masscli adds to the vocabulary.
     """
@@ -237,8 +239,8 @@ def check_tensors(model: ForeignModel, path: Path) -> None:
     `path` is the file that errors name.
     """
     vocab = model.tokenizer.vocab
-    # That no tensor of the file is left over was checked before; that none of the model is missing is checked
-    # here. On this device a model has names and shapes, but takes no memory.
+    # It was checked before that no tensor of the file is left over; here it is checked that none of the
+    # model is missing. On this device a model has names and shapes, but takes no memory.
     with torch.device("meta"):
         expected = Transformer(
             model.config, vocab.size, model.languages, vocab.id_ranges

@@ -1,9 +1,9 @@
 """Read the vocabulary of FSMT, Hugging Face's name for fairseq's WMT19 models (Ng et al. 2019).
 
-Text goes through the rules of Moses, and then through BPE. Source and target each have a dictionary,
-vocab-src.json and vocab-tgt.json, which may be the same; merges.txt has the merges of both. In these files
-`</w>` marks a piece that ends a word; masscli marks those that do not end one with `@@`, as fairseq does.
-Sources are `words </s>`, and a decoder begins with `</s>`.
+Text is tokenized by Moses' rules and then by BPE. Source and target each have a dictionary,
+vocab-src.json and vocab-tgt.json, which may be the same; merges.txt has the merges of both. In these
+files `</w>` marks a piece that ends a word; masscli marks those that do not end one with `@@`, as
+fairseq does. Sources are `words </s>`, and a decoder begins with `</s>`.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def read_fsmt(
     """Return the vocabulary of the FSMT model in `folder`, from its two dictionaries and its merges.
 
     `sizes` are the numbers of rows of both tables of embeddings, and `languages` are source and target.
-    Raises MasscliError if files are missing or do not fit, if the content of config.json (`config`) names
-    another direction, or if the tokenizer lower-cases text.
+    Raises MasscliError if files are missing or inconsistent, if the content of config.json (`config`)
+    names another direction, or if the tokenizer lower-cases text.
     """
     source, target = direction(folder, languages)
     published = config.get("langs")
-    # The two dictionaries would be taken for each other's.
+    # Otherwise the two dictionaries would be swapped.
     if isinstance(published, list) and published != [source, target]:
         raise MasscliError(
             f"{folder}: translates from {' to '.join(map(str, published))}",
@@ -54,7 +54,7 @@ def read_fsmt(
             f"{folder / TOKENIZER_CONFIG}: do_lower_case is true",
             "only cased models can be imported",
         )
-    # If the file is missing, this says how to continue without it.
+    # If the file is missing, the error says how to continue without it.
     path, _ = read_model(folder, "merges.txt")
     merges = read_merges(path)
     packed = []
@@ -77,9 +77,9 @@ def _read_dictionary(
 ) -> tuple[list[str], dict[str, int], list[int]]:
     """Return the pieces of a dictionary by id, the ids of its special pieces by name, and its unused ids.
 
-    Pieces are written with `@@` instead of `</w>`. `size` is the number of rows of the embeddings; an unused
-    id is one that no piece has. Raises MasscliError, which names `path`, if the file does not fit the
-    embeddings, or is not of FSMT.
+    Pieces are written with `@@` instead of `</w>`. `size` is the number of rows of the embeddings; an
+    unused id is one without a piece. Raises MasscliError, which names `path`, if the file does not
+    match the embeddings, or is not FSMT's.
     """
     ids = read_ids(path)
     missing = [piece for piece in _SPECIAL if piece not in ids]
@@ -102,7 +102,7 @@ def _read_dictionary(
 
 
 def _with_continuation(piece: str) -> str:
-    """Return a piece without `</w>` if it ends a word, else with `@@` behind it."""
+    """Return a piece without `</w>` if it ends a word, else with `@@` appended."""
     if piece.endswith(WORD_END):
         return piece.removesuffix(WORD_END)
     return f"{piece}{BPE_CONTINUATION}"

@@ -1,6 +1,6 @@
 """Convert generation settings between Hugging Face's library and masscli.
 
-A folder of Hugging Face has them in generation_config.json, and an older one in config.json.
+A Hugging Face folder has them in generation_config.json, an older one in config.json.
 """
 
 from __future__ import annotations
@@ -40,21 +40,22 @@ _NOT_IMPORTED = (
     "sequence_bias",
     "stop_strings",
 )
-"""Settings of generation_config.json that change a search, and that an import leaves out and reports."""
+"""Settings of generation_config.json that change a search, and that an import ignores and reports."""
 _START_AND_END = 2
-"""The number of special tokens that Hugging Face's max_length counts besides forced ones: start and end."""
+"""The number of special tokens, besides forced ones, that Hugging Face's max_length counts: start and end."""
 
 
 def read_generation_settings(
     folder: Path, config: Mapping[str, Any], forced: int, never: Collection[int]
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the default search of a model of Hugging Face, and notes for the user on ignored settings.
+    """Return the default search of a Hugging Face model, and notes for the user on ignored settings.
 
-    The search is a value, as it is typed on the command line, by field of `GenerationConfig`. Each setting
-    comes from generation_config.json in `folder`, or else from `config`, the content of its config.json;
-    fields that neither of them sets are left out. `forced` is the number of tokens that every output is
-    forced to begin with; masscli's lengths do not count them. `never` are the ids of the folder that masscli
-    generates in no case, whatever the settings say. Raises MasscliError if a setting is wrong.
+    The search has values, as typed on the command line, by field of `GenerationConfig`. Each setting
+    comes from generation_config.json in `folder`, or else from `config`, the content of its
+    config.json; fields that neither of them sets are left out. `forced` is the number of tokens that
+    every output is forced to begin with; masscli's lengths do not count them. `never` are the ids of
+    the folder that masscli never generates, whatever the settings say. Raises MasscliError if a setting
+    is wrong.
     """
     # The newer file replaces what config.json says.
     settings = {**config, **read_json_if_present(folder / GENERATION_CONFIG)}
@@ -62,7 +63,7 @@ def read_generation_settings(
     for field, name in _NAMES.items():
         if settings.get(name) is not None:
             options[field] = settings[name]
-    # It may also be "never", which searches as masscli does by default.
+    # It may also be "never", which is masscli's default behaviour.
     if settings.get("early_stopping") != "never":
         stops = read_flag(settings, "early_stopping", False, folder / GENERATION_CONFIG)
         options |= {"early_stop": True} if stops else {"lookahead": False}
@@ -74,7 +75,7 @@ def read_generation_settings(
         raise MasscliError(
             f"{folder}: its generation settings are wrong: {reason}"
         ) from None
-    # In the form that is typed on a command line, such as `true`.
+    # In the form used on the command line, such as `true`.
     search = {field: str(value).lower() for field, value in options.items()}
     return search, _left_out(settings, never)
 
@@ -82,11 +83,11 @@ def read_generation_settings(
 def _length_options(
     settings: Mapping[str, Any], forced: int, path: Path
 ) -> dict[str, Any]:
-    """Return the limits of length in Hugging Face's generation settings, as fields of `GenerationConfig`.
+    """Return the length limits in Hugging Face's generation settings, as fields of `GenerationConfig`.
 
-    masscli's limits count no special tokens, and an upper one is at least 1. `forced` is the number of tokens
-    that every output is forced to begin with. Raises MasscliError, which names the file `path`, if a limit is
-    not a whole number.
+    masscli's limits do not count special tokens, and an upper limit is at least 1. `forced` is the
+    number of tokens that every output is forced to begin with. Raises MasscliError, which names the
+    file `path`, if a limit is not a whole number.
     """
     for name in ("max_length", "max_new_tokens", "min_length"):
         limit = settings.get(name)
@@ -95,7 +96,7 @@ def _length_options(
                 f"{path}: its {name} is {limit!r}", "expected a number of tokens"
             )
     options: dict[str, Any] = {}
-    # Their lengths count the start symbol, forced tokens, and the end symbol.
+    # Hugging Face's lengths count the start symbol, forced tokens, and the end symbol.
     if settings.get("max_length") is not None:
         options["max_len_a"] = 0.0
         options["max_len_b"] = max(1, settings["max_length"] - _START_AND_END - forced)
@@ -103,7 +104,7 @@ def _length_options(
     if settings.get("max_new_tokens") is not None:
         options["max_len_a"] = 0.0
         options["max_len_b"] = max(1, settings["max_new_tokens"] - 1 - forced)
-    # Without a limit there outputs may be empty.
+    # Without a limit there, outputs may be empty.
     min_length = settings.get("min_length") or 0
     options["min_len"] = max(0, min_length - 1 - forced)
     return options
@@ -112,8 +113,8 @@ def _length_options(
 def _left_out(settings: Mapping[str, Any], never: Collection[int]) -> list[str]:
     """Return a list with a note that names the settings which an import leaves out, or an empty list.
 
-    All of them change a search. Reported are those that are set; a value of 0, 1, false or [] asks for
-    nothing, and neither does a ban on ids that are `never` generated.
+    All of them change a search. Those that are set are reported; a value of 0, 1, false or [] has no
+    effect, and neither has a ban on ids that are `never` generated.
     """
     unused = [
         name
@@ -125,7 +126,7 @@ def _left_out(settings: Mapping[str, Any], never: Collection[int]) -> list[str]:
     for name in ("bad_words_ids", "suppress_tokens"):
         if _bans_more(settings.get(name), never):
             unused.append(name)
-    # Greedy search there applies it to logits.
+    # Hugging Face's greedy search applies it to logits.
     is_greedy = settings.get("num_beams") in (None, 1)
     if is_greedy and settings.get("repetition_penalty") not in (None, 1):
         unused.append("repetition_penalty of logits (here it is of log-probabilities)")
@@ -138,7 +139,7 @@ def _left_out(settings: Mapping[str, Any], never: Collection[int]) -> list[str]:
 
 
 def _bans_more(banned: Any, never: Collection[int]) -> bool:
-    """Return whether a list of banned ids, or of banned words as lists of ids, has others than `never`."""
+    """Return whether a list of banned ids, or of banned words as lists of ids, has any not in `never`."""
     if not isinstance(banned, list):
         return False
     alone = [[number] for number in never]
@@ -158,11 +159,11 @@ def write_generation_settings(
     search = from_dict(GenerationConfig, options)
     values = to_dict(search)
     settings: dict[str, Any] = {name: values[field] for field, name in _NAMES.items()}
-    # There is no rule like max_len_a: the length limit is that of the model.
+    # There is no counterpart of max_len_a there: the length limit is that of the model.
     longest = max_positions
     if "max_len_b" in options and search.max_len_a == 0:
         longest = min(longest, search.max_len_b + _START_AND_END + forced)
-    # The end counts there, too; 0 asks for nothing.
+    # The end symbol also counts there; 0 has no effect.
     shortest = 0
     if search.min_len:
         shortest = search.min_len + 1 + forced

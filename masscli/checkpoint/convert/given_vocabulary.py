@@ -1,9 +1,9 @@
-"""The vocabulary of a translator's folder that has no tokenizer of Hugging Face.
+"""The vocabulary of a translator's folder that has no Hugging Face tokenizer.
 
-No such tokenizer gives the ids of some vocabularies of masscli, for example of those whose text is tokenized
-by Moses' rules. Such a translator is exported with masscli's own files of its vocabulary, and config.json
-says which special tokens stand around sources. A folder without these files is imported with the vocabulary
-of the run that it was exported from (--spm-model).
+For some of masscli's vocabularies, for example those whose text is tokenized by Moses' rules, no such
+tokenizer gives the same ids. Such a translator is exported with masscli's own vocabulary files, and
+config.json says which special tokens are put around sources. A folder without these files is imported
+with the vocabulary of the run that it was exported from (--spm-model).
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from masscli.text.tokenizer import Tokenizer, find_model_file, find_tokenizer_fo
 from masscli.text.vocabulary import IdRanges
 
 BEFORE, AFTER = "source_tokens_before", "source_tokens_after"
-"""Keys of config.json with the ids that stand before and after the words of every source."""
+"""Keys of config.json for the ids before and after the words of every source."""
 
 
 def source_token_keys(directed: DirectedModel) -> dict[str, list[int]]:
-    """Return entries of config.json that say which special tokens stand around sources.
+    """Return entries of config.json that say which special tokens are put around sources.
 
     They are for a folder without a tokenizer; the ids are rows of the exported encoder's embeddings.
     """
-    # Other programs count the rows of the exported embeddings.
+    # Other programs use row numbers of the exported embeddings as ids.
     ids = directed.source_ids
     return {
         BEFORE: [ids.index(number) for number in directed.source_prefix],
@@ -56,9 +56,10 @@ def read_given_tokenizer(
 ) -> Tokenizer:
     """Return the tokenizer of a run, a checkpoint or a data folder, or that of a file with a subword model.
 
-    `path` is one of these. `sizes` are the numbers of rows of the embeddings of source and target, and
-    `languages` are those that the model is to know. Raises MasscliError if the tokenizer cannot be read, has
-    languages but not all of these, or has another number of ids, and of pieces, than `sizes`.
+    `path` is one of these. `sizes` are the numbers of rows of the source and target embeddings, and
+    `languages` are those that the model is to support. Raises MasscliError if the tokenizer cannot be
+    read, has languages but not all of these, or if neither its number of ids nor its number of pieces
+    matches `sizes`.
     """
     folder = find_tokenizer_folder(path)
     if folder is not None:
@@ -77,7 +78,7 @@ def read_given_tokenizer(
                 f"name them with --langs: {','.join(known)}",
             )
     found = _sizes(path, tokenizer, languages)
-    # An imported model has no rows for the symbols that masscli adds to its pieces.
+    # An imported model has no rows for the symbols that masscli adds to its vocabulary.
     pieces = len(tokenizer.all_pieces())
     if sizes not in (found, (pieces, pieces)):
         raise MasscliError(
@@ -91,8 +92,8 @@ def _sizes(path: Path, tokenizer: Tokenizer, languages: Sequence[str]) -> Sizes:
     """Return how many ids the source and the target have in a model with this tokenizer.
 
     With one vocabulary both are the number of ids up to the last one that the model predicts. With two,
-    `languages` must be the source and the target that they are for; otherwise raises MasscliError, which
-    names `path`, the file of the tokenizer, or the only direction.
+    `languages` must be the source and the target language of the vocabularies; otherwise raises
+    MasscliError, which names `path`, the file of the tokenizer, or the only direction.
     """
     ranges = tokenizer.vocab.id_ranges or IdRanges.all_of(tokenizer.vocab.size)
     if ranges.has_two_vocabularies:
@@ -116,9 +117,9 @@ def given_vocabulary(
 ) -> Seq2SeqVocabulary:
     """Return the vocabulary `tokenizer`, which was read from `path`, with the special tokens of a folder.
 
-    `config` is the content of the folder's config.json. `rows` has, for `encoder` and `decoder`, masscli's id
-    of each row of the embeddings. Raises MasscliError if padding or the end symbol has no row, or if masscli
-    would not put such special tokens around texts.
+    `config` is the content of the folder's config.json. `rows` has, for `encoder` and `decoder`,
+    masscli's id of each row of the embeddings. Raises MasscliError if padding or the end symbol has no
+    row, or if masscli does not support this placement of special tokens.
     """
     settings = {**config, **read_json_if_present(folder / GENERATION_CONFIG)}
     vocab = tokenizer.vocab
@@ -158,10 +159,10 @@ def given_vocabulary(
 
 
 def _framing_fields(has_tags: bool) -> Iterator[dict[str, Any]]:
-    """Yield the ways in which special tokens may stand around texts, each as fields of `ModelConfig`.
+    """Yield the possible placements of special tokens around texts, each as fields of `ModelConfig`.
 
-    Ways with language tags come first, and only if the vocabulary `has_tags`: in the ways without, a tag
-    could be taken for another start symbol.
+    Placements with language tags come first, and only if the vocabulary `has_tags`: with the others, a
+    tag could be mistaken for another start symbol.
     """
     if has_tags:
         for source_tag, target_tag in product(

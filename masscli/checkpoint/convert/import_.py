@@ -1,4 +1,4 @@
-"""Import the folder of a model of Hugging Face's library as a new run with one checkpoint."""
+"""Import a model folder of Hugging Face's library as a new run with one checkpoint."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def import_folder(
 ) -> tuple[Path, list[str]]:
     """Import the model in `folder` as the run `output`; return the path of its checkpoint, and notes.
 
-    The notes tell the user what was imported, what is new and what was left behind. `languages` are those
-    that the run is to know, at least one. Weights that are a pickle are read only with `allow_pickle`.
-    `given_vocabulary` is a run, checkpoint, data folder or model file whose vocabulary an encoder-decoder
-    has, instead of that of its folder. Raises MasscliError if `output` contains a file, if something in
-    `folder` is missing, unknown, or does not fit the rest, or if `given_vocabulary` does not fit or is of no
-    use.
+    The notes tell the user what was imported, what is new and what was left out. `languages` are those
+    that the run is to support, at least one. Weights that are a pickle are read only with
+    `allow_pickle`. `given_vocabulary` is a run, checkpoint, data folder or model file whose vocabulary
+    an encoder-decoder uses instead of the one in its folder. Raises MasscliError if `output` contains a
+    file, if something in `folder` is missing, unknown, or inconsistent with the rest, or if
+    `given_vocabulary` does not match the model or cannot be used with it.
     """
-    # First, so that nothing is read in vain.
+    # This is checked first, before anything is read.
     saving.require_empty_folder(output)
     config = read_json(folder / CONFIG)
     refuse_quantized(config, folder / CONFIG)
@@ -86,7 +86,7 @@ def import_folder(
         family, model, tensors, vocab_size, tokenizer.vocab.size, str(weights_path)
     )
 
-    # A stream for the head of the objective; the recipe says that no update was made.
+    # The recipe has a stream for the objective's head, and says that no updates were made.
     stream = {
         family.objective: {
             "dataset": languages[0],
@@ -124,15 +124,15 @@ def import_folder(
 def _model_notes(
     family: Family, model: ModelConfig, config: Mapping[str, Any]
 ) -> list[str]:
-    """Return notes for the user on where the imported model differs from the family or from its config.json.
+    """Return notes for the user on how the imported model differs from its family or its config.json.
 
-    There is one if it lacks the family's pooler, and one if config.json (`config` is its content) gives
-    embeddings a dropout rate of their own.
+    There is one if it lacks the family's pooler, and one if config.json (`config` is its content) has a
+    separate dropout rate for embeddings.
     """
     notes = []
     if presets()[family.arch].get("pooler") and not model.pooler:
         notes.append("it has no pooler: the first state itself represents a text")
-    # Here embeddings have no dropout rate of their own.
+    # In masscli, embeddings have no separate dropout rate.
     embedding_dropout = config.get("embd_pdrop", model.dropout)
     if embedding_dropout != model.dropout:
         notes.append(
@@ -143,7 +143,7 @@ def _model_notes(
 
 
 def _type_of_class(config: Mapping[str, Any]) -> str | None:
-    """Return the model_type that the class in `architectures` of a config.json shows; None if it is unknown.
+    """Return the model_type implied by the class in `architectures` of a config.json; None if unknown.
 
     Files of 2019 have no model_type. `BertForMaskedLM` is a class of `bert`.
     """
@@ -162,7 +162,7 @@ def _type_of_class(config: Mapping[str, Any]) -> str | None:
 
 
 def _class_prefix(class_name: str) -> str:
-    """Return how the names of all classes of a family begin, such as `Bert` of `BertForMaskedLM`."""
+    """Return the prefix of all class names of a family, such as `Bert` in `BertForMaskedLM`."""
     return re.sub(
         "(For[A-Z]|With[A-Z]|LMHeadModel|MTModel|DoubleHeadsModel|Model).*",
         "",

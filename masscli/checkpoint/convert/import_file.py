@@ -28,7 +28,7 @@ FAMILIES: dict[str, tuple[Callable[[Any], bool], Converter]] = {
     "xlm": (is_xlm, convert_xlm),
     "fairseq": (is_fairseq, convert_fairseq),
 }
-"""For each family a function that recognises the content of its files, and the one that converts it."""
+"""For each family, a function that recognises the content of its files, and one that converts it."""
 
 
 def import_file(
@@ -36,11 +36,11 @@ def import_file(
 ) -> tuple[Path, list[str]]:
     """Import a checkpoint file as the run `output`; return the path of its checkpoint, and notes.
 
-    The notes are lines for the user. `family` is `xlm` or `fairseq`; if it is None, the content of the file
-    shows it. Raises MasscliError if `output` contains a file, or if the checkpoint file is damaged, asks for
-    anything that could be executed, or holds a model that is not supported.
+    The notes are lines for the user. `family` is `xlm` or `fairseq`; if it is None, it is inferred from
+    the content of the file. Raises MasscliError if `output` contains a file, or if the checkpoint file
+    is damaged, refers to anything that could be executed, or holds a model that is not supported.
     """
-    # First, so that nothing is read in vain.
+    # This is checked first, before anything is read.
     saving.require_empty_folder(output)
     _refuse_safetensors(request.path)
     content = read_torch_file(request.path)
@@ -68,7 +68,7 @@ def use_converter(
         raise MasscliError(
             f"{request.path}: its options do not fit ({reason})"
         ) from None
-    # PyTorch raises these for tensors of other shapes than the model's.
+    # PyTorch raises these for tensors whose shapes differ from the model's.
     except (IndexError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise MasscliError(
@@ -112,12 +112,13 @@ def save_foreign(
 
 
 def _refuse_safetensors(path: Path) -> None:
-    """Raise MasscliError if a file holds safetensors: tensors alone, without settings and vocabulary."""
-    # To open a pipe would wait for somebody who writes to it.
+    """Raise MasscliError if a file holds safetensors: only tensors, without settings and vocabulary."""
+    # Opening a named pipe would block until a program writes to it.
     require_regular(path)
     with open(path, "rb") as file:
         start = file.read(9)
-    # The length of the header in 8 bytes, which is below 4 GiB, then the header in JSON.
+    # The file begins with the length of the header in 8 bytes, which is below 4 GiB, and the header in
+    # JSON.
     if start[4:] == b"\0\0\0\0{":
         raise MasscliError(
             f"{path}: holds safetensors, which are weights without settings and vocabulary",
@@ -128,9 +129,9 @@ def _refuse_safetensors(path: Path) -> None:
 def _converter(
     request: ImportRequest, family: str | None, content: Mapping[str, Any]
 ) -> Converter:
-    """Return the function that converts files of a family; if it is None, the content shows the family.
+    """Return the converter of a family; if `family` is None, it is inferred from the content.
 
-    Raises MasscliError if the family is unknown, or if the content is of none.
+    Raises MasscliError if the family is unknown, or if the content belongs to none.
     """
     if family is not None:
         if family not in FAMILIES:

@@ -1,4 +1,4 @@
-"""The lines on which the ids of an exported tokenizer are compared with masscli's: real ones and odd ones."""
+"""The lines on which an exported tokenizer's ids are compared with masscli's: real and unusual ones."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ _ODD_LINES = (
     "9,123.45 U.S. don't x_y -- ``so'' \u201eso\u201c",
     "a" * 100,
 )
-"""Text with spaces in odd places, letters that tokenizers use for themselves, and letters that most
+"""Text with spaces in unusual places, characters that tokenizers use internally, and characters that most
 vocabularies lack."""
 
 
 def lines_to_try(
     checkpoint: Checkpoint, texts: Iterable[tuple[str, str]]
 ) -> tuple[list[tuple[str, str]], str]:
-    """Return pairs (language, line) to compare two tokenizers on, and text for the user on their origin.
+    """Return pairs (language, line) to compare two tokenizers on, and a description of their origin.
 
-    `texts` are pairs of a pair of languages, such as `en-de`, or of a language, with the language whose lines
-    are wanted. The lines are sentences of the demo and odd lines, and the validation and test set of the run,
-    as far as its data folder still exists and has them.
+    `texts` are pairs of a dataset, which is a pair of languages such as `en-de` or one language, and
+    the language whose lines are wanted. The lines are sentences of the demo, unusual lines and, if the
+    data folder of the run still exists and has them, its validation and test sets.
     """
     texts = list(texts)
     languages = list(dict.fromkeys(language for _, language in texts))
     lines = []
     for sentence in draw_sentences(_DEMO_SENTENCES):
-        # A language that the demo does not have (`eng_Latn`) is tried with sentences of its first one.
+        # A language that the demo does not have (`eng_Latn`) is tried with sentences in the demo's
+        # first language.
         for language in languages:
             known = language if language in LANGUAGES else LANGUAGES[0]
             lines.append((language, sentence[known]))
@@ -49,7 +50,7 @@ def lines_to_try(
         lines += [(language, line) for line in _ODD_LINES]
     tried = ["sentences of masscli demo, odd ones"]
     for split in ("valid", "test"):
-        # The data may have been moved, or hold no such text.
+        # The data may have been moved, or may not contain such text.
         with suppress(MasscliError):
             folder = DataFolder.open(checkpoint.recipe.data)
             for pair_or_language, language in texts:

@@ -31,11 +31,12 @@ from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
 def read_m2m100(
     folder: Path, config: Mapping[str, Any], sizes: Sizes, languages: Sequence[str]
 ) -> Seq2SeqVocabulary:
-    """Return the vocabulary of the M2M100 or NLLB model in `folder`; a vocab.json shows that it is M2M100.
+    """Return the vocabulary of the M2M100 or NLLB model in `folder`; it is M2M100 if it has a vocab.json.
 
     The first of `sizes` is the number of rows of the token embeddings. The tags of `languages`, such as
-    `__en__`, get the names that masscli has for language tags. `config` is not used; readers of all families
-    take it. Raises MasscliError if files are missing or do not fit, or if a language has no tag.
+    `__en__`, get masscli's names for language tags. `config` is not used, but is a parameter of every
+    family's reader. Raises MasscliError if files are missing or inconsistent, or if a language has no
+    tag.
     """
     size = sizes[0]
     path, data = read_model(folder, "sentencepiece.bpe.model")
@@ -45,7 +46,7 @@ def read_m2m100(
         ids = read_ids(folder / "vocab.json")
     else:
         ids = fairseq_ids(data)
-    # Tags follow the pieces in the order in which they are listed, unless a file has their ids.
+    # Tags follow the pieces in the order in which they are listed, unless a file gives their ids.
     first = max(ids.values()) + 1
     tags = {
         name: first + number

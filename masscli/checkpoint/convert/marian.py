@@ -1,8 +1,8 @@
 """Read the vocabulary of Marian's published models (OPUS-MT; Tiedemann and Thottingal 2020).
 
 Sources and targets each have a SentencePiece model, and vocab.json has the ids of the pieces of both.
-`</s>` is the first id, and `<pad>` the last one. Sources are `words </s>`, and a decoder begins with `<pad>`,
-whose embedding is zero. Two variants are rarer:
+`</s>` has the first id and `<pad>` the last. Sources are `words </s>`, and a decoder begins with
+`<pad>`, whose embedding is zero. Two variants are rarer:
 
     several targets          sources are `>>fra<< words </s>`: they begin with the tag of the target language
     separate vocabularies    target_vocab.json has the ids of the target, and vocab.json those of the source
@@ -35,10 +35,10 @@ def read_marian(
 ) -> Seq2SeqVocabulary:
     """Return the vocabulary of the Marian model in `folder`, from its SentencePiece models and ids.
 
-    `config` is the content of config.json, and `sizes` are the numbers of rows of the embeddings of source
-    and target. `languages` are the source and the target, or, if the model has tags, all that the run is to
-    know. Raises MasscliError if files are missing or do not fit, if `languages` are not two, or if the model
-    has tags and none of the languages has one.
+    `config` is the content of config.json, and `sizes` are the numbers of rows of the embeddings of
+    source and target. `languages` are the source and the target, or, if the model has tags, all that
+    the run is to support. Raises MasscliError if files are missing or inconsistent, if there are not
+    two `languages`, or if the model has tags but none of the languages has one.
     """
     path = folder / "vocab.json"
     ids = read_ids(path)
@@ -52,11 +52,11 @@ def read_marian(
     source, target = direction(folder, languages)
     pieces, unused = place_pieces(ids, sizes[0], path)
     special_ids = _special_ids(ids, path)
-    # A language without a model of its own is cut by the source's.
+    # A language without its own SentencePiece model is tokenized with that of the source.
     own_models = {}
     if target_model != source_model:
         own_models[target] = target_model
-    # Without this setting, the library too has one table for both.
+    # Without this setting, the library also has one table for both.
     if config.get("share_encoder_decoder_embeddings", True) is not False:
         return Seq2SeqVocabulary(
             path,
@@ -88,12 +88,12 @@ def _read_tagged(
     sizes: Sizes,
     languages: Sequence[str],
 ) -> Seq2SeqVocabulary:
-    """Return the vocabulary of a model of several target languages, each of which has a tag.
+    """Return the vocabulary of a model with several target languages, each of which has a tag.
 
-    `codes` are the ids of the tags by code, such as `fra`. `languages` without a tag can only be read. They
-    are cut by the SentencePiece model of the source, and the others by that of the target; if all have a tag,
-    the first one is taken for a source. `ids` are those of vocab.json (`path`). Raises MasscliError if there
-    are not two languages, or if none has a tag.
+    `codes` are the ids of the tags by code, such as `fra`. `languages` without a tag can only be
+    sources. They are tokenized with the SentencePiece model of the source, and the others with that of
+    the target; if all have a tag, the first one is taken to be a source. `ids` are those of vocab.json
+    (`path`). Raises MasscliError if there are not two languages, or if none has a tag.
     """
     targets = [language for language in languages if _has_code(language, codes)]
     if not targets or len(languages) < 2:
@@ -105,7 +105,8 @@ def _read_tagged(
     special_ids = _special_ids(ids, path) | language_ids(targets, codes, path)
     tags = {piece: number for piece, number in ids.items() if _is_tag(piece)}
     pieces, unused = place_pieces(ids, sizes[0], path)
-    # A language that can be read and written is cut as a source: what is read must be cut right.
+    # A language that can be both source and target is tokenized as a source, since sources must be
+    # tokenized as the model expects.
     sources = [language for language in languages if language not in targets]
     written = targets if sources else targets[1:]
     own_models = {}
@@ -126,7 +127,7 @@ def _is_tag(piece: str) -> bool:
 
 
 def _has_code(language: str, codes: Mapping[str, int]) -> bool:
-    """Return whether a language has a tag; it may be named without what follows a `_` (`pt` for `pt_br`)."""
+    """Return whether a language has a tag; what follows a `_` may be omitted (`pt` for `pt_br`)."""
     return any(code == language or code.split("_")[0] == language for code in codes)
 
 

@@ -43,10 +43,10 @@ def read_mbart(
 ) -> Seq2SeqVocabulary:
     """Return the vocabulary of the mBART model in `folder`, from its SentencePiece model.
 
-    It is mBART-50 if the name of its tokenizer class has a 50, else mBART-25. The first of `sizes` is the
-    number of rows of the token embeddings. The tags of `languages` get the names that masscli has for
-    language tags; `config` is not used. Raises MasscliError if the file is missing or does not fit, or if a
-    language has no tag.
+    It is mBART-50 if the name of its tokenizer class contains 50, else mBART-25. The first of `sizes`
+    is the number of rows of the token embeddings. The tags of `languages` get masscli's names for
+    language tags; `config` is not used. Raises MasscliError if the file is missing or does not match
+    the embeddings, or if a language has no tag.
     """
     size = sizes[0]
     path, data = read_model(folder, "sentencepiece.bpe.model", "spiece.model")
@@ -58,7 +58,7 @@ def read_mbart(
         names += _MORE_LANGUAGES_50.split()
     tags = {name: number for number, name in enumerate(names, len(ids))}
     tags["<mask>"] = len(ids) + len(names)
-    # What the tokenizer's own files say counts more than the usual order.
+    # The tokenizer's own files take precedence over the usual order.
     added = added_token_ids(folder)
     tags = {name: added.get(name, number) for name, number in tags.items()}
     pieces, unused = place_pieces({**ids, **tags}, size, path)
@@ -74,7 +74,7 @@ def read_mbart(
 
 
 def fairseq_ids(model: bytes) -> dict[str, int]:
-    """Return fairseq's ids by piece for a SentencePiece model, which is given as the bytes of its file.
+    """Return fairseq's ids by piece for a SentencePiece model, given as the bytes of its file.
 
     `<s> <pad> </s> <unk>` are 0 to 3, and every other piece has SentencePiece's id plus one.
     """
@@ -82,7 +82,8 @@ def fairseq_ids(model: bytes) -> dict[str, int]:
     ids = dict(FAIRSEQ_SPECIAL)
     for number in range(len(processor)):
         piece = processor.id_to_piece(number)
-        # SentencePiece's own special pieces come first under other numbers; fairseq's are in place already.
+        # SentencePiece's own special pieces come first with different ids; fairseq's are already in
+        # place.
         if piece not in ids:
             ids[piece] = number + 1
     return ids

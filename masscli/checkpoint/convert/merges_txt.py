@@ -1,4 +1,4 @@
-"""Read merges of byte-level BPE and of GPT: Hugging Face's merges.txt, vocab.bpe of GPT-2 and fairseq."""
+"""Read merges of (byte-level) BPE from Hugging Face's merges.txt, or GPT-2's and fairseq's vocab.bpe."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from masscli.core.errors import MasscliError
 from masscli.text.corpus import read_regular_text
 
 Merges = list[tuple[str, str]]
-"""The pairs of pieces that BPE joins, in the order in which they were learned, which is that of priority."""
+"""The pairs of pieces that BPE merges, in the order in which they were learned and are applied."""
 
 
 def read_merges_txt(path: Path) -> Merges:
-    """Return the BPE merges of a file that has one pair of pieces on each line.
+    """Return the BPE merges in a file with one pair of pieces per line.
 
-    A first line `#version` and blank lines are skipped. Raises MasscliError for a file that cannot be read or
-    a line of another form.
+    A first line `#version` and blank lines are skipped. Raises MasscliError for a file that cannot be
+    read or a malformed line.
     """
     try:
         lines = read_regular_text(path).split("\n")

@@ -1,8 +1,8 @@
 """Convert config.json of Hugging Face's library to a `ModelConfig`, and back.
 
-Settings that config.json does not have (where the norms are, what is shared, ...) must be as in the family's
-preset: a model in which they differ cannot be exported. A config.json cannot be imported if it asks for a
-variant that masscli's Transformer does not have.
+Settings that config.json does not have (placement of norms, shared weights, ...) must be as in the
+family's preset: a model in which they differ cannot be exported. A config.json cannot be imported if it
+asks for a variant that masscli's Transformer does not support.
 """
 
 from __future__ import annotations
@@ -33,16 +33,17 @@ from masscli.text.vocabulary import Vocabulary
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 MAX_UNUSED_POSITIONS = 16
-"""The most unused rows at the beginning of a table of positions. They exist in families, such as RoBERTa,
-whose first position has the row after the id of padding."""
+"""The largest number of unused rows at the beginning of a table of positions. There are such rows in
+families, such as RoBERTa, whose first position is the row after the id of padding."""
 _DEFAULT_PAD = 1
-"""The id of padding if a config.json of RoBERTa has no pad_token_id."""
+"""The id of padding if RoBERTa's config.json has no pad_token_id."""
 _FREE_FIELDS = (
     "pooler", "head_transform", "output_bias", "tie_output", "position_offset", "project_embeddings",
     "relative_distance", "sinusoids", "source_bos", "source_tag", "target_tag",
 )  # fmt: skip
-"""Fields of `ModelConfig` in which an exported model may differ from its family's preset: optional parts,
-fields without effect in these models, and tokens around texts, which are a matter of the tokenizer there."""
+"""Fields of `ModelConfig` in which an exported model may differ from its family's preset: optional
+parts, fields without effect in these models, and tokens around texts, which Hugging Face leaves to the
+tokenizer."""
 _SIZE_FIELDS = (
     "dim",
     "ffn_dim",
@@ -55,7 +56,7 @@ _SIZE_FIELDS = (
 
 @dataclass(frozen=True)
 class Contents:
-    """Facts about the published weights of a model that its config.json does not tell."""
+    """Facts about a model's published weights that its config.json does not state."""
 
     pooler: bool
     """Whether they have a pooler."""
@@ -75,14 +76,14 @@ def read_config(
     `contents` says which parts the weights have, and errors name `path`. Raises MasscliError if a setting is
     missing, wrong, or cannot be imported.
     """
-    # Other values would need a model that this Transformer is not.
+    # Other values would need a model that masscli's Transformer does not support.
     for key, required in family.required_config.items():
         if raw.get(key, required) != required:
             raise MasscliError(
                 f"{path}: {key} is {raw[key]}",
                 f"only {family.title} whose {key} is {required} can be imported",
             )
-    # Its layers have different numbers of heads; most files have the key with nothing in it.
+    # Its layers have different numbers of heads; in most files the key is present but empty.
     if raw.get("pruned_heads"):
         raise MasscliError(
             f"{path}: pruned_heads is {raw['pruned_heads']}",
@@ -121,8 +122,9 @@ def _check_sizes(
 ) -> None:
     """Raise MasscliError if a size in `values` is impossible, before a model of this size uses up memory.
 
-    `values` are fields of `ModelConfig` as config.json gives them. A width, or the number of positions or
-    segments, must not exceed the total number of weights, nor the number of layers `MAX_LAYERS`.
+    `values` are fields of `ModelConfig` as config.json gives them. A width, or the number of positions
+    or segments, must not exceed the total number of weights, and the number of layers must not exceed
+    `MAX_LAYERS`.
     """
     for field in ("dim", "ffn_dim", "max_positions", "segments", "embedding_dim"):
         value = values.get(field, 0)
@@ -144,8 +146,9 @@ def _has_head(
 ) -> bool:
     """Return whether the imported model gets an LM head: that of the weights, or a new one as in the preset.
 
-    In some families the head always has the same activation. masscli has one activation for head and layers,
-    so if the layers have another one, the model gets no head; raises MasscliError if the weights have one.
+    In some families the head always has the same activation. masscli has one activation for head and
+    layers, so if the layers have a different one, the model gets no head; raises MasscliError if the
+    weights have one.
     """
     fixed = family.fixed_head_activation
     if fixed is None or model.activation == fixed:
@@ -164,9 +167,9 @@ def _resolve(
 ) -> ModelConfig:
     """Return the model configuration from `values`, the settings of a config.json by field of `ModelConfig`.
 
-    `values` are first changed in place to what masscli's fields mean: activations get masscli's names, and
-    the number of positions leaves out unused rows. `raw` is the whole content of config.json. Raises
-    MasscliError, which names `path`, if a value is wrong.
+    `values` are first converted in place to the conventions of masscli's fields: activations get
+    masscli's names, and unused rows are not counted as positions. `raw` is the whole content of
+    config.json. Raises MasscliError, which names `path`, if a value is wrong.
     """
     # Values from the file may be of any type until `resolve` has checked them.
     try:
@@ -187,7 +190,7 @@ def _resolve(
             values["embedding_dim"] = 0
         return resolve(values)
     except (TypeError, ValueError, ConfigError) as error:
-        # One setting that is wrong is enough for one line.
+        # The message is one line, so only the first wrong setting is reported.
         problem = str(error).splitlines()[0].replace("model.", "")
         raise MasscliError(f"{path}: {problem}", "is it as it was published?") from None
 
@@ -195,7 +198,7 @@ def _resolve(
 def _read_ffn_dim(family: Family, raw: Mapping[str, Any], dim: int) -> Any:
     """Return the inner width of the feed-forward layers of GPT and GPT-2.
 
-    It is GPT-2's n_inner, which may be of any type yet, or else four times the model's width `dim`.
+    It is GPT-2's n_inner, whose type is not checked here, or else four times the model's width `dim`.
     """
     if family is GPT2 and raw.get("n_inner") is not None:
         return raw["n_inner"]
@@ -223,10 +226,10 @@ def _read_position_offset(family: Family, raw: Mapping[str, Any], path: str) -> 
 def check_padding(
     family: Family, model: ModelConfig, vocab: Vocabulary, path: str
 ) -> None:
-    """Raise MasscliError if the id of padding in config.json (`path`) is not that of a special piece.
+    """Raise MasscliError if the padding id in config.json (`path`) does not belong to a special piece.
 
-    Only families whose positions begin after this id are checked: they do not count padding, and would not
-    count an ordinary piece with the id either. `model` was read from config.json.
+    Only families whose positions begin after this id are checked: they skip padding when they count
+    positions, and would skip an ordinary piece with this id too. `model` was read from config.json.
     """
     pad = model.position_offset - 1
     if family.positions_after_padding and pad not in vocab.special_ids:
@@ -239,8 +242,8 @@ def check_padding(
 def position_offset(family: Family, model: ModelConfig, vocab: Vocabulary) -> int:
     """Return the number of unused rows before the first position in an exported table of positions.
 
-    It is 0 unless the family's positions begin after the id of padding. In such a family it is the number of
-    unused rows that the model itself has, or, if it has none, one more than the vocabulary's id of padding.
+    It is 0 unless the family's positions begin after the id of padding. In such a family it is the
+    model's own number of unused rows or, if it has none, one more than the vocabulary's id of padding.
     """
     if not family.positions_after_padding:
         return 0
@@ -263,7 +266,7 @@ def write_config(
             "try --family bert",
         )
     values = to_dict(model) | {"embedding_dim": model.embedding_dim or model.dim}
-    # Several names may stand for an activation: the first is the usual one.
+    # An activation may have several names, of which the first is the usual one.
     names = [
         name
         for name, activation in family.activations.items()
@@ -296,9 +299,9 @@ def write_config(
 def choose_family(model: ModelConfig) -> Family:
     """Return the family to export a model to.
 
-    It is the family of the model's preset (`arch`) if the model has a counterpart in it, and else the family
-    that the model is most similar to. If it has no counterpart in either, the preset's family, if it has
-    one, is returned, so that errors are about what the user has named.
+    It is the family of the model's preset (`arch`) if the model has a counterpart in it, or else the
+    family that the model is most similar to. If it has no counterpart in either, the preset's family is
+    returned, if any, so that errors refer to what the user has named.
     """
     named = _family_of_preset(model.arch)
     similar = _similar_family(model, named)
@@ -312,11 +315,12 @@ def choose_family(model: ModelConfig) -> Family:
 def _similar_family(model: ModelConfig, named: Family | None) -> Family:
     """Return the family that a model is most similar to; `named` is that of its preset, if any.
 
-    Its stacks, the place of norms, shared layers, the width of embeddings and segments decide.
+    The choice depends on its stacks, placement of norms, shared layers, width of embeddings and
+    segments.
     """
     if not model.encoder_layers:
         return GPT2 if model.norm == "pre" else GPT
-    # Of the families of encoders, ALBERT alone shares layers.
+    # ALBERT is the only encoder family that shares layers.
     if model.share_layers != "none":
         return ALBERT
     if model.embedding_dim not in (0, model.dim) or named is ELECTRA:
@@ -328,7 +332,7 @@ def _similar_family(model: ModelConfig, named: Family | None) -> Family:
 
 def _family_of_preset(arch: str) -> Family | None:
     """Return the family that the preset `arch` belongs to, or None if it is not that of a published model."""
-    # `gpt2` begins like `gpt`, so that the longest beginning counts.
+    # `gpt` is a prefix of `gpt2`, so the longest match counts.
     matching = [
         family for family in FAMILIES.values() if arch.startswith(family.preset_prefix)
     ]
@@ -340,12 +344,12 @@ def _family_of_preset(arch: str) -> Family | None:
 def find_export_obstacle(model: ModelConfig) -> str | None:
     """Return the reason why a model cannot be exported although its preset is that of a published model.
 
-    Return None if it can be exported, or if its preset belongs to no family of Hugging Face's.
+    Return None if it can be exported, or if its preset does not belong to a Hugging Face family.
     """
     family = _family_of_preset(model.arch)
     if family is None:
         return None
-    # Its pooler or head may make it similar to another family, which counts as well.
+    # Its pooler or head may make it similar to another family, to which it can then be exported.
     return export_obstacle(choose_family(model), model)
 
 
@@ -374,7 +378,7 @@ def _check_fields(family: Family, model: ModelConfig) -> None:
         "languages": "none",
         "embedding_dim": 0,
     }
-    # Embeddings as wide as the layers are the same as no width of their own.
+    # Embeddings as wide as the layers are equivalent to no separate width.
     if model.embedding_dim == model.dim:
         values["embedding_dim"] = 0
     if family is GPT:
@@ -390,12 +394,12 @@ def _check_fields(family: Family, model: ModelConfig) -> None:
 
 
 def _check_parts(family: Family, model: ModelConfig) -> None:
-    """Raise MasscliError if an optional part of the model, or its activation, does not exist in the family.
+    """Raise MasscliError if the family lacks an optional part of the model, or its activation.
 
     The parts are LM head, pooler, segments and projected embeddings. The error is also raised if the model
     lacks a part that all models of the family have.
     """
-    # Their LM heads have both or are absent.
+    # In these families an LM head has both parts, or is absent.
     if model.head_transform is not model.output_bias:
         raise _no_counterpart(
             family,
@@ -450,7 +454,7 @@ def _no_counterpart(
 def _closest_preset(family: Family, model: ModelConfig) -> str:
     """Return the name of the family's preset that has the model's numbers of layers, widths and heads.
 
-    If none has, return that of the family's usual preset.
+    If there is none, return that of the family's usual preset.
     """
     sizes = to_dict(model)
     for name in presets():

@@ -1,9 +1,9 @@
 """Reduce a translation model to one direction, without changing what it computes.
 
-Other programs know no language vectors, no output projection for each language, no segments and no shared
-layers. For one direction all of them are constants: vectors that are added to every token are added to the
-positions instead, and layers that share weights are written out. The result is again a Transformer of
-masscli, with learned positions and without languages.
+Other programs do not support language vectors, per-language output projections, segments and shared
+layers. For one direction none of them is needed: vectors that are added to every token are added to the
+positions instead, the language's projection is chosen, and shared layers are duplicated. The result is
+again a Transformer of masscli, with learned positions and without languages.
 
 Shapes: P positions, D model width.
 """
@@ -30,7 +30,7 @@ _FFN_PARTS = ("fc1", "fc2", "ffn_norm")
 
 @dataclass(frozen=True, slots=True)
 class DirectedModel:
-    """A translation model of one direction, and the ids of the special tokens that stand around texts."""
+    """A translation model for one direction, and the ids of the special tokens that are put around texts."""
 
     config: ModelConfig
     source_ids: Sequence[int]
@@ -38,11 +38,11 @@ class DirectedModel:
     target_ids: Sequence[int]
     """masscli's id of each row of the decoder's embeddings and of the output layer."""
     tensors: Mapping[str, Tensor]
-    """The weights, by masscli's names of a model with the configuration `config`."""
+    """The weights, by masscli's names for a model with the configuration `config`."""
     source_prefix: Sequence[int]
     """masscli's ids of the special tokens before every source."""
     source_suffix: Sequence[int]
-    """masscli's ids of the special tokens after every source: the end symbol, and perhaps a tag."""
+    """masscli's ids of the special tokens after every source: the end symbol, and possibly a tag."""
     target_start: int
     """masscli's id of the token that the decoder reads first."""
     forced_tokens: Sequence[int]
@@ -54,7 +54,7 @@ class DirectedModel:
         return self.source_ids != self.target_ids
 
     def target_row(self, token_id: int) -> int | None:
-        """Return the row of an id of masscli's in the decoder's embeddings, None if it has none there."""
+        """Return the row of one of masscli's ids in the decoder's embeddings; None if it has none."""
         if token_id not in self.target_ids:
             return None
         return self.target_ids.index(token_id)
@@ -63,8 +63,8 @@ class DirectedModel:
 def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> DirectedModel:
     """Return a model that computes what the checkpoint's model does from language `source` to `target`.
 
-    Both must be languages of the model. Raises MasscliError if the checkpoint has no encoder or no decoder,
-    or parts that only masscli computes, or if its vocabularies are for another direction.
+    Both must be languages of the model. Raises MasscliError if the checkpoint has no encoder or no
+    decoder, or has parts that only masscli supports, or if its vocabularies are for another direction.
     """
     _check_exportable(checkpoint)
     model = checkpoint.model()
@@ -74,7 +74,8 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
     for name, tensor in model.state_dict().items():
         if name.startswith(("token_embeddings.", "output_")):
             owner = name.rpartition(".")[2]
-            # With two vocabularies each stack has the rows of its own; other programs know no others.
+            # With two vocabularies each stack has the rows of its own; other programs do not support
+            # anything else.
             rows = torch.tensor(source_ids if owner == "encoder" else target_ids)
             tensors[name] = tensor[rows - model.id_ranges.embedded(owner).start]
         # Norms of embeddings and of whole stacks stay as they are; those within layers come with the layers.
@@ -86,7 +87,7 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
             model, stack, index
         )
         tensors |= _layers(model, stack, index)
-    # Settings that have been folded into the tensors no longer apply, and the pooler is not used.
+    # Settings that were folded into the tensors no longer apply, and the pooler is not used.
     config = replace(
         model.config,
         positions="learned",
@@ -138,10 +139,10 @@ def _exported_ids(
 ) -> tuple[Sequence[int], Sequence[int]]:
     """Return masscli's id of each row of an exported encoder's embeddings, and of a decoder's.
 
-    With one vocabulary they are all ids that the model predicts, in their order; with two they are the ids of
-    each vocabulary, in its own order. Raises MasscliError if two vocabularies are for another direction, if
-    the model predicts other ids than 0 .. n - 1, or if the id of padding, of the end symbol or of the unknown
-    piece is n or above.
+    With one vocabulary they are all n ids that the model predicts, in order; with two they are the ids
+    of each vocabulary, in its own order. Raises MasscliError if two vocabularies are for another
+    direction, if the predicted ids are not 0 .. n - 1, or if the id of padding, of the end symbol or of
+    the unknown piece is n or above.
     """
     tokenizer = checkpoint.tokenizer()
     vocab = tokenizer.vocab
@@ -164,10 +165,11 @@ def _exported_ids(
 
 
 def _unread_positions(config: ModelConfig) -> int:
-    """Return the number of rows to keep at the beginning of both tables of positions that no token reads.
+    """Return the number of unused rows to keep at the beginning of both tables of positions.
 
-    They are kept so that an imported model is written back as it was, but only if both stacks have learned
-    positions, since other programs have as many in both stacks; otherwise the number is 0.
+    They are kept so that an imported model is written back as it was, but only if both stacks have
+    learned positions, since in other programs both stacks have the same number; otherwise the number is
+    0.
     """
     both_learned = (
         config.positions == config.for_stack("decoder").positions == "learned"
@@ -178,10 +180,10 @@ def _unread_positions(config: ModelConfig) -> int:
 
 
 def _position_table(model: Transformer, stack: str, language: int | None) -> Tensor:
-    """Return the table (P, D) of all that a stack adds to token embeddings at each position.
+    """Return the table (P, D) of everything that a stack adds to token embeddings at each position.
 
-    It is the sum of the position, the vector of the language and that of segment 0. `language` is the index
-    of the language's vector, or None. Rows that no token reads may come first, and count in P.
+    It is the sum of the position, the vector of the language and that of segment 0. `language` is the
+    index of the language's vector, or None. Unused rows at the beginning are included in P.
     """
     unread = _unread_positions(model.config)
     config = model.config.for_stack(stack)
@@ -197,7 +199,7 @@ def _position_table(model: Transformer, stack: str, language: int | None) -> Ten
         table = embedding.get_buffer("sinusoids")[first:].clone()
     if embedding.languages is not None and language is not None:
         table += embedding.languages.weight[language]
-    # Translators read every token as segment 0.
+    # In translation every token is in segment 0.
     if embedding.segments is not None:
         table += embedding.segments.weight[0]
     return table
@@ -227,7 +229,8 @@ def _layers(model: Transformer, stack: str, language: int | None) -> dict[str, T
             projection = cross.out[cross.outputs[output]]
             tensors[f"{prefix}cross_attention.out.shared.weight"] = projection.weight
             tensors[f"{prefix}cross_attention.out.shared.bias"] = projection.bias
-        # Where layers share weights, the two halves of a layer may come from different modules.
+        # Where layers share weights, the attention and feed-forward parts of a layer may come from
+        # different modules.
         for name, tensor in ffn_layer.state_dict().items():
             if name.startswith(_FFN_PARTS):
                 tensors[prefix + name] = tensor

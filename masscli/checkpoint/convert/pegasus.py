@@ -1,7 +1,8 @@
 """Read the vocabulary of Pegasus (Zhang et al. 2020): a SentencePiece model whose ids have an offset.
 
-`<pad>`, `</s>`, two masks and `<unk_2>` to `<unk_102>` come first; the pieces of the SentencePiece model from
-`<unk>` on have the offset 103 added. Sources are `words </s>`, and a decoder begins with `<pad>`.
+`<pad>`, `</s>`, two masks and `<unk_2>` to `<unk_102>` come first; for the pieces of the SentencePiece
+model from `<unk>` on, 103 is added to the id. Sources are `words </s>`, and a decoder begins with
+`<pad>`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
 from masscli.text.sentencepiece_model import SentencePieceModel
 
 OFFSET = 103
-"""What is added to an id of the SentencePiece model, if tokenizer_config.json gives no other `offset`."""
+"""Number added to ids of the SentencePiece model, unless tokenizer_config.json has an `offset`."""
 _FIRST = ("<pad>", "</s>", "<mask_1>", "<mask_2>")
 
 
@@ -32,9 +33,9 @@ def read_pegasus(
 ) -> Seq2SeqVocabulary:
     """Return the vocabulary of the Pegasus model in `folder`, from spiece.model and tokenizer_config.json.
 
-    The first of `sizes` is the number of rows of the token embeddings; `config` and `languages` are not used.
-    Raises MasscliError if spiece.model is missing or does not fit, or if the offset in tokenizer_config.json
-    is no number of rows.
+    The first of `sizes` is the number of rows of the token embeddings; `config` and `languages` are not
+    used. Raises MasscliError if spiece.model is missing or does not match the embeddings, or if the
+    offset in tokenizer_config.json is not a valid number of rows.
     """
     size = sizes[0]
     path, data = read_model(folder, "spiece.model")
@@ -61,7 +62,7 @@ def read_pegasus(
         "<mask>": ids["<mask_2>"],
         "<unk>": processor.unk_id() + offset,
     }
-    # No text has them.
+    # They do not occur in text.
     unused += fillers.values()
     return Seq2SeqVocabulary(
         path, pack_numbered_sentencepiece(data, pieces, special_ids, sorted(unused))

@@ -1,4 +1,4 @@
-"""Export a checkpoint under masscli's own names: as a run without optimizer state, or as bare tensors.
+"""Export a checkpoint with masscli's own names: as a run without optimizer state, or as bare tensors.
 
 Bare tensors are safetensors files, accompanied by the settings of the model and its vocabulary.
 """
@@ -21,7 +21,7 @@ from masscli.version import __version__
 
 
 def export_masscli(checkpoint: Checkpoint, output: Path) -> list[str]:
-    """Write the run `output` with this checkpoint, without what only training needs; return notes.
+    """Write the run `output` with this checkpoint, without the parts only training needs; return notes.
 
     The notes are for the user. Left out are the optimizer's state and, with --ema-decay, the weights that
     training continues from. Raises MasscliError if `output` is not empty or cannot be written.
@@ -65,7 +65,7 @@ def export_safetensors(checkpoint: Checkpoint, output: Path) -> list[str]:
             if heads:
                 save_tensors(heads, folder / "objective.safetensors")
             tokenizer.save(folder)
-            # Those that wrote these files leave it to the system when they reach the disk.
+            # The functions that write these files do not flush them to disk.
             for path in folder.iterdir():
                 fsync_path(path)
             write_synced(

@@ -1,4 +1,4 @@
-"""What is checked of every tensor that another program has written: its name, and its numbers."""
+"""Checks of every tensor that another program has written: its name and its numbers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from masscli.core.errors import MasscliError
 T = TypeVar("T")
 
 _WRAPPERS = re.compile(r"\b_(orig_mod|fsdp_wrapped_module|checkpoint_wrapped_module)\.")
-"""Names that PyTorch gives to what it wraps for compilation, sharding and recomputation. A model or parts of
-it may be wrapped, so they may be anywhere in the name of a tensor."""
+"""Name parts that PyTorch's wrappers for compilation, sharding and recomputation add. A whole model or
+parts of it may be wrapped, so they may be anywhere in the name of a tensor."""
 
 
 def to_float32(name: str, tensor: Tensor, path: str) -> Tensor:
@@ -39,8 +39,8 @@ def to_float32(name: str, tensor: Tensor, path: str) -> Tensor:
 def without_wrapper(tensors: Mapping[str, T], path: str) -> dict[str, T]:
     """Return tensors by name without the names of PyTorch's wrappers.
 
-    Models keep them that were trained on several GPUs (`module.`), compiled (`_orig_mod.`) or sharded. Raises
-    MasscliError, which names `path`, if two tensors have the same name then.
+    Models that were trained on several GPUs (`module.`), compiled (`_orig_mod.`) or sharded keep them.
+    Raises MasscliError, which names `path`, if two tensors would have the same name.
     """
     plain: dict[str, T] = {}
     for name, tensor in tensors.items():
@@ -51,10 +51,10 @@ def without_wrapper(tensors: Mapping[str, T], path: str) -> dict[str, T]:
 
 
 def add_unique(tensors: dict[str, T], name: str, tensor: T, path: str) -> None:
-    """Add a tensor to `tensors` under `name`, which the caller has freed of old spellings and wrappers.
+    """Add a tensor to `tensors` under `name`, from which the caller has removed old spellings and wrappers.
 
-    Raises MasscliError, which names `path`, if the name is taken: with an old and a new name of the same
-    tensor it would be open which one is meant.
+    Raises MasscliError, which names `path`, if the name is taken: if a file has a tensor under an old
+    and a new name, it is unclear which one is valid.
     """
     if name in tensors:
         raise MasscliError(

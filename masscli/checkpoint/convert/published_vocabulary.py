@@ -28,10 +28,10 @@ _VOCABULARY_FILES = (
 
 
 class UnreadableError(Exception):
-    """Raised if a tokenizer does something that masscli's own readers do not do.
+    """A tokenizer does something that masscli's own readers do not support.
 
-    It may be readable through Hugging Face's own library. The message is a clause to be quoted in a longer
-    one, such as "its normalizer is not BERT's".
+    It may be readable through Hugging Face's own library. The message is a clause for use in a longer
+    message, such as "its normalizer is not BERT's".
     """
 
 
@@ -39,8 +39,8 @@ class UnreadableError(Exception):
 class PublishedVocabulary:
     """A vocabulary with the ids that it was published with.
 
-    `model` is its content in the format that `Tokenizer.from_bytes` reads, and `preprocessing` says what is
-    done to text before it is split into pieces.
+    `model` is its content in the format that `Tokenizer.from_bytes` reads, and `preprocessing` says how
+    text is preprocessed before it is split into pieces.
     """
 
     path: Path
@@ -50,13 +50,13 @@ class PublishedVocabulary:
     """The number of published pieces; rows of the token embeddings beyond them have no piece."""
     preprocessing: TextPreprocessing
     description: str = ""
-    """What a note to the user says about it; if empty, the note says `cased` or `lower-cased`."""
+    """How a note to the user describes it; if empty, the note says `cased` or `lower-cased`."""
 
 
 def ordered_pieces(path: Path, ids: object) -> list[str]:
     """Return the pieces in the order of their ids, from `ids`, which should map each piece to its id.
 
-    Raises MasscliError, which names the file `path`, if it is not such a table, or if the ids are not
+    Raises MasscliError, which names the file `path`, if it is not such a mapping, or if the ids are not
     0, 1, ... without gaps.
     """
     # True is an int to Python, so types are compared exactly.
@@ -80,16 +80,16 @@ def with_added_tokens(
 ) -> list[str]:
     """Return the pieces, followed by the special tokens that were added to the tokenizer.
 
-    Raises UnreadableError if an added token is not special, and so would be found in text. Raises
-    MasscliError, which names `path`, if the ids of added tokens do not follow the pieces, or if there are
-    more than `vocab_size` in all.
+    Raises UnreadableError if an added token is not special and would therefore be matched in text.
+    Raises MasscliError, which names `path`, if the ids of added tokens do not follow the pieces, or if
+    there are more than `vocab_size` in total.
     """
     text_tokens = files.text_tokens()
     if text_tokens:
         raise UnreadableError(f"it has added tokens ({', '.join(text_tokens[:3])})")
     extended = list(pieces)
     for token_id, token in files.added.items():
-        # Most files list special tokens as added that the vocabulary has already.
+        # Most files list special tokens as added although the vocabulary already has them.
         if token_id < len(pieces) and pieces[token_id] == token.content:
             continue
         if token_id != len(extended) or token.content in pieces:
@@ -116,7 +116,7 @@ def with_unused_rows(
 ) -> tuple[list[str], list[int]]:
     """Return the pieces, filled up to `vocab_size` with names for unused rows, and the ids of these rows."""
     unused = list(range(len(pieces), vocab_size))
-    # Names with spaces in them occur in no text that was split at spaces.
+    # Names that contain spaces never match, since text is split at spaces.
     names = [f"<unused row {row}>" for row in unused]
     return [*pieces, *names], unused
 
@@ -130,8 +130,8 @@ def expect(condition: bool, reason: str) -> None:
 def expect_bert_normalizer(files: TokenizerFiles) -> tuple[bool, bool | None]:
     """Return whether tokenizer.json lower-cases text, and whether it removes accents.
 
-    None for the second means that it removes them if and only if it lower-cases. Raises UnreadableError if
-    tokenizer.json prepares text in another way than BERT in anything else.
+    None for the second means that it removes them if and only if it lower-cases. Raises UnreadableError
+    if tokenizer.json prepares text differently from BERT in any other respect.
     """
     normalizer = files.part["normalizer"]
     expect(normalizer.get("type") == "BertNormalizer", "its normalizer is not BERT's")
@@ -159,12 +159,12 @@ def expect_bert_normalizer(files: TokenizerFiles) -> tuple[bool, bool | None]:
 
 
 def read_dictionary(files: TokenizerFiles, name: str) -> tuple[Path, list[str]]:
-    """Return the file that a vocabulary is read from, and its pieces in the order of their ids.
+    """Return the file to read a vocabulary from, and its pieces in the order of their ids.
 
     The file is tokenizer.json if there is one, else the JSON file `name`, a dictionary from pieces to ids.
     Raises MasscliError if both exist and differ, if neither exists, or if one is damaged.
     """
-    # If both exist, tokenizer.json counts, which the library itself reads first.
+    # If both exist, tokenizer.json is used, which the library itself prefers.
     path = files.folder / name
     if not files.content:
         if not path.exists():
@@ -182,9 +182,9 @@ def read_dictionary(files: TokenizerFiles, name: str) -> tuple[Path, list[str]]:
 def missing_vocabulary(files: TokenizerFiles, name: str) -> MasscliError:
     """Return, without raising it, the error for a folder that lacks the vocabulary file `name`.
 
-    Its message lists the vocabulary files that the folder has instead.
+    Its message lists the vocabulary files that do exist in the folder.
     """
-    # The name of the class may be wrong, so the message names the existing files.
+    # The class name may be wrong, so the message lists the files that exist.
     others = [other for other in _VOCABULARY_FILES if (files.folder / other).exists()]
     if others:
         return MasscliError(

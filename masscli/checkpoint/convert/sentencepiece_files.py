@@ -50,9 +50,9 @@ def read_xlmr(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Read XLM-R's vocabulary for a model with `vocab_size` rows of token embeddings.
 
     Its ids are those of fairseq's four special pieces, then of all others of the SentencePiece model, then of
-    the mask. Raises MasscliError if the SentencePiece model is missing, not of this kind, or does not fit,
-    and UnreadableError if tokenizer.json has other pieces or is there without the model's file, or if an
-    added token is not special.
+    the mask. Raises MasscliError if the SentencePiece model is missing, not of this kind, or does not match
+    the embeddings, and UnreadableError if tokenizer.json has different pieces or exists without the model's
+    file, or if an added token is not special.
     """
     path, model, pieces = _read_model(files)
     _check_first_pieces(path, pieces, "XLM-R")
@@ -64,10 +64,10 @@ def read_xlmr(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
 def read_camembert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Read CamemBERT's vocabulary for a model with `vocab_size` rows of token embeddings.
 
-    Its ids are those of four special pieces, then of all pieces of the SentencePiece model, then of the mask.
-    Raises MasscliError if the SentencePiece model is missing, not of this kind, or does not fit, and
-    UnreadableError if tokenizer.json has other pieces or is there without the model's file, or if an added
-    token is not special.
+    Its ids are those of four special pieces, then all pieces of the SentencePiece model, then the mask.
+    Raises MasscliError if the SentencePiece model is missing, not of this kind, or does not match the
+    embeddings, and UnreadableError if tokenizer.json has different pieces or exists without the model's
+    file, or if an added token is not special.
     """
     path, model, pieces = _read_model(files)
     _check_first_pieces(path, pieces, "CamemBERT")
@@ -77,12 +77,12 @@ def read_camembert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabular
 
 
 def _check_first_pieces(path: Path, pieces: Sequence[str], title: str) -> None:
-    """Raise MasscliError, which names `path`, unless `pieces` begin with `<unk>`, `<s>` and `</s>`.
+    """Raise MasscliError, which names `path`, unless `pieces` starts with `<unk>`, `<s>` and `</s>`.
 
     These are the first pieces of a SentencePiece model by default. `title` names the published model in the
     hint.
     """
-    # Their places are where the ids of fairseq, by which both are numbered, differ from those of the model.
+    # Both models use fairseq's ids, which differ from those of SentencePiece at these places.
     if pieces[:3] != ["<unk>", "<s>", "</s>"]:
         raise MasscliError(
             f"{path}: begins with {', '.join(pieces[:3])}",
@@ -93,13 +93,14 @@ def _check_first_pieces(path: Path, pieces: Sequence[str], title: str) -> None:
 def read_albert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Read ALBERT's vocabulary, whose ids are those of its SentencePiece model.
 
-    The model has `vocab_size` rows of token embeddings. Raises MasscliError if the vocabulary is missing or
-    does not fit, and UnreadableError if tokenizer.json keeps the quotation marks of TeX, has other pieces or
-    is there without the model's file, or if an added token is not special.
+    The model has `vocab_size` rows of token embeddings. Raises MasscliError if the vocabulary is
+    missing or does not match the embeddings, and UnreadableError if tokenizer.json keeps the quotation
+    marks of TeX, has different pieces or exists without the model's file, or if an added token is not
+    special.
     """
     path, model, pieces = _read_model(files)
     if files.content:
-        # tokenizer.json goes before the settings, since it is what the library runs.
+        # tokenizer.json takes precedence over the settings, since it is what the library uses.
         steps = [str(step.get("type")) for step in files.part.steps("normalizer")]
         lowercase, keep_accents = "Lowercase" in steps, "StripAccents" not in steps
         expect(steps.count("Replace") >= 2, "it keeps the quotation marks of TeX")
@@ -118,8 +119,9 @@ def read_albert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
 def _read_model(files: TokenizerFiles) -> tuple[Path, bytes, list[str]]:
     """Return the path of the folder's SentencePiece model, the bytes of this file, and the model's pieces.
 
-    The pieces are in the order of their ids. If the folder has no such file, raises UnreadableError if it has
-    a tokenizer.json, else MasscliError. Raises MasscliError also if the file is damaged or empty.
+    The pieces are in the order of their ids. If the folder has no such file, raises UnreadableError if
+    it has a tokenizer.json, else MasscliError. Also raises MasscliError if the file is damaged or
+    empty.
     """
     paths = [
         files.folder / name for name in SENTENCEPIECE if (files.folder / name).exists()
@@ -150,8 +152,8 @@ def _numbered(
 ) -> PublishedVocabulary:
     """Return the vocabulary of the SentencePiece model `model`, with `pieces` in the order of published ids.
 
-    Added special tokens get the ids after those. Raises UnreadableError if tokenizer.json numbers the pieces
-    in another way, and MasscliError if a special token is not among them, or if they are more than
+    Added special tokens get the ids after those. Raises UnreadableError if tokenizer.json numbers the
+    pieces differently, and MasscliError if a special token is not among them, or if there are more than
     `vocab_size`.
     """
     if files.content:
@@ -167,16 +169,16 @@ def _numbered(
     special_ids |= {
         token.content: i for i, token in files.added.items() if token.special
     }
-    # Control pieces are never made of text, whatever their names are.
+    # Control pieces are never produced from text, whatever their names are.
     named, unused = with_unused_rows(pieces, vocab_size)
     packed = pack_numbered_sentencepiece(model, named, special_ids, unused)
     return PublishedVocabulary(path, packed, len(pieces), preprocessing)
 
 
 def _expect_same_pieces(files: TokenizerFiles, pieces: Sequence[str]) -> None:
-    """Raise UnreadableError if tokenizer.json does not begin with these pieces in this order.
+    """Raise UnreadableError if the pieces in tokenizer.json do not begin with these, in this order.
 
-    Only the last piece may be missing in it.
+    Only the last piece may be missing.
     """
     vocabulary = files.part["model"].get("vocab")
     expect(

@@ -1,7 +1,7 @@
-"""Read what a SentencePiece model says and its library does not: its normalizer, and user-defined pieces.
+"""Read parts of a SentencePiece model that its library does not expose: normalizer, user-defined pieces.
 
-The file is a protocol buffer (sentencepiece_model.proto): a row of fields, each with a number, a wire type
-and a value. Only a few fields are read, so that the package protobuf is not needed.
+The file is a protocol buffer (sentencepiece_model.proto): a sequence of fields, each with a number, a
+wire type and a value. Only a few fields are read, so the package protobuf is not needed.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ class NormalizerSpec(NamedTuple):
     """The type of a SentencePiece model, and how it normalizes text before splitting it into pieces."""
 
     charsmap: bytes
-    """The table of replaced characters, in SentencePiece's own format."""
+    """The table of character replacements, in SentencePiece's own format."""
     add_dummy_prefix: bool
-    """Whether a space is put before the text."""
+    """Whether a space is prepended to the text."""
     remove_extra_whitespaces: bool
-    """Whether spaces at both ends are removed, and several spaces made one."""
+    """Whether spaces at both ends are removed, and runs of spaces are collapsed."""
     model_type: int
     """`UNIGRAM`, `BPE` or another number of SentencePiece's."""
 
 
 def read_normalizer_spec(model: bytes) -> NormalizerSpec:
-    """Return the settings in the bytes of a SentencePiece model; those not stored have their default.
+    """Return the settings in the bytes of a SentencePiece model; those not stored have their defaults.
 
-    SentencePiece must have loaded the same bytes before, since damage is not handled here.
+    SentencePiece must already have loaded the same bytes, since damaged data is not handled here.
     """
-    # A field that is repeated, as pieces are, keeps its last value only, and is not needed here.
+    # For a repeated field, such as pieces, only the last value is kept; none is needed here.
     sections = {
         number: value for number, value in _fields(model) if isinstance(value, bytes)
     }
@@ -45,7 +45,8 @@ def read_normalizer_spec(model: bytes) -> NormalizerSpec:
     trainer = dict(_fields(sections.get(_TRAINER_SPEC, b"")))
     charsmap = normalizer.get(_CHARSMAP, b"")
     assert isinstance(charsmap, bytes)
-    # The defaults are those of sentencepiece_model.proto: what has its default may be left out of the file.
+    # The defaults are those of sentencepiece_model.proto: a field with its default value may be absent
+    # from the file.
     return NormalizerSpec(
         charsmap,
         bool(normalizer.get(_ADD_DUMMY_PREFIX, 1)),
@@ -55,9 +56,9 @@ def read_normalizer_spec(model: bytes) -> NormalizerSpec:
 
 
 def user_defined_pieces(model: bytes) -> list[str]:
-    """Return the pieces that SentencePiece finds in text before it cuts the rest (`user_defined_symbols`).
+    """Return the pieces that SentencePiece matches before it splits text (`user_defined_symbols`).
 
-    SentencePiece must have loaded the same bytes before, since damage is not handled here.
+    SentencePiece must already have loaded the same bytes, since damaged data is not handled here.
     """
     pieces = []
     for number, value in _fields(model):
@@ -73,8 +74,8 @@ def user_defined_pieces(model: bytes) -> list[str]:
 def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
     """Yield the number and the value of each field of a protocol-buffer message.
 
-    The value is an int, or bytes for texts and nested messages; fields of fixed width are left out. Raises
-    ValueError for an unknown wire type.
+    The value is an int, or bytes for strings and nested messages; fixed-width fields are skipped.
+    Raises ValueError for an unknown wire type.
     """
     position = 0
     while position < len(data):
@@ -98,7 +99,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
 def _varint(data: bytes, position: int) -> tuple[int, int]:
     """Return the number encoded at `position`, and the position after it.
 
-    Each byte has seven bits of the number, the lowest first; its top bit says that another byte follows.
+    Each byte holds seven bits of the number, lowest first; its top bit says that another byte follows.
     """
     value = shift = 0
     while True:

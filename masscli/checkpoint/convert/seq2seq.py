@@ -1,8 +1,9 @@
-"""Encoder-decoder families of Hugging Face's library: their names of tensors and settings.
+"""Encoder-decoder families of Hugging Face's library: the names of their tensors and settings.
 
-All of them descend from fairseq's Transformer and name their tensors alike, so that one table serves all.
-They differ in the place of the layer norms, in positions, and in what they leave out; a `Seq2SeqFamily` says
-how. The tables are written as in masscli/checkpoint/convert/families.
+All of them descend from fairseq's Transformer and name their tensors alike, so one table covers all.
+They differ in the placement of layer norms, in positions, and in the parts that they omit; a
+`Seq2SeqFamily` describes the differences. The tables are written as in
+masscli/checkpoint/convert/families.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from masscli.checkpoint.convert.families import expand_names
 from masscli.models.config import ModelConfig
 
 NORM_EPS = 1e-5
-"""The epsilon of all layer norms, which config.json cannot change."""
+"""The epsilon of all layer norms, which config.json does not set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seq2SeqFamily:
-    """A family of encoder-decoder models in Hugging Face's library: its names, and what its models share."""
+    """A family of encoder-decoder models in Hugging Face's library: its names and common properties."""
 
     model_type: str
     """The `model_type` of its config.json."""
@@ -36,20 +37,20 @@ class Seq2SeqFamily:
     output_bias: bool
     """Whether the models can have an output bias (final_logits_bias)."""
     sinusoids: str | None
-    """Layout of its sinusoidal positions, which are not stored; None if its positions are learned."""
+    """Layout of the sinusoidal positions, which are not stored; None if positions are learned."""
     position_offset: int | None
-    """Row of the first token in the table of positions; None stands for the row after the id of padding."""
+    """Row of the first token in the table of positions; None means the row after the id of padding."""
     decoder_start: Literal["eos", "pad"] = "eos"
-    """The special token that a decoder reads first if no file says which one it is."""
+    """The special token that a decoder reads first if no file specifies it."""
     config_defaults: Mapping[str, Any] = field(default_factory=lambda: _DEFAULTS)
-    """Values of settings that config.json may lack, by their keys there, as Hugging Face's library has them.
-    Sizes are not among them: a file without them is incomplete."""
+    """Hugging Face's defaults for settings that config.json may lack, by its keys. Sizes have no
+    defaults: a file without them is incomplete."""
     computes_missing_positions: bool = False
-    """Whether tables of learned positions, which are sinusoids at first, may be missing in a file
-    (Pegasus)."""
+    """Whether tables of learned positions, which are initialized with sinusoids, may be missing in a
+    file (Pegasus)."""
     own_tables: bool = False
-    """Whether encoder, decoder and output layer always have tables of their own, and source and target each a
-    vocabulary (FSMT)."""
+    """Whether encoder, decoder and output layer always have separate tables, and source and target
+    separate vocabularies (FSMT)."""
 
     def offset(self, pad: int) -> int:
         """Return the row of the first token in the table of positions, where `pad` is the id of padding."""
@@ -58,9 +59,9 @@ class Seq2SeqFamily:
         return self.position_offset
 
     def tensor_names(self, config: ModelConfig) -> dict[str, tuple[str, ...]]:
-        """Return the names of masscli's tensors, each with those of Hugging Face's that it is made of.
+        """Return the names of masscli's tensors, each with those of the Hugging Face tensors it consists of.
 
-        Several tensors of Hugging Face's are concatenated along the first dimension. Output biases and
+        Several Hugging Face tensors are concatenated along the first dimension. Output biases and
         sinusoidal positions are left out.
         """
         layers = {"encoder": config.encoder_layers, "decoder": config.decoder_layers}
@@ -86,7 +87,7 @@ class Seq2SeqFamily:
     @property
     def output_weight(self) -> str:
         """Hugging Face's name of the output weights."""
-        # FSMT alone keeps the name that they have in fairseq.
+        # Only FSMT keeps fairseq's name.
         if self.own_tables:
             return "model.decoder.output_projection.weight"
         return "lm_head.weight"
@@ -177,7 +178,7 @@ FSMT = Seq2SeqFamily(
     own_tables=True,
 )
 
-# Of two families that compute the same, the first one is chosen: it says more about where the model is from.
+# Of two equivalent families, the first is chosen, since it says more about where the model is from.
 SEQ2SEQ_FAMILIES: Mapping[str, Seq2SeqFamily] = MappingProxyType(
     {
         family.model_type: family
@@ -189,8 +190,8 @@ SEQ2SEQ_FAMILIES: Mapping[str, Seq2SeqFamily] = MappingProxyType(
 def _layer_table(stack: str) -> dict[str, str]:
     """Return patterns of the names of the tensors of a layer: masscli's, each with Hugging Face's.
 
-    `#` stands for the number of the layer and `*` for weight or bias. A space separates the names of several
-    tensors of Hugging Face's that are stacked into one of masscli's.
+    `#` stands for the number of the layer and `*` for weight or bias. A space separates the names of
+    Hugging Face tensors that are concatenated into one of masscli's.
     """
     ours = f"{stack}.layers.#"
     theirs = f"model.{stack}.layers.#"
@@ -219,8 +220,8 @@ def _embedding_names(
 ) -> dict[str, tuple[str, ...]]:
     """Return masscli's names of the token embeddings and output weights, each with Hugging Face's name.
 
-    That of the output weights is `output_weight`. Embeddings that are tied to each other and to the output
-    layer have a single entry.
+    The output weights are called `output_weight`. Embeddings that are tied to each other and to the
+    output layer have a single entry.
     """
     # Tied embeddings are stored once.
     if config.embeddings == "tied" and config.tie_output:

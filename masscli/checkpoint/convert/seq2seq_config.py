@@ -1,4 +1,4 @@
-"""Choose the family of Hugging Face's library that a translation model belongs to; write its config.json."""
+"""Choose the Hugging Face family that a translation model is exported to, and write its config.json."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ACTIVATIONS = {
     "gelu_tanh": "gelu_new",
     "swish": "swish",
 }
-"""Names of activations in config.json, by masscli's names in `ModelConfig.activation`."""
+"""Activations as named in config.json, by masscli's names in `ModelConfig.activation`."""
 
 _HINT = "CTranslate2 computes it: --to ctranslate2"
 
@@ -30,15 +30,16 @@ _HINT = "CTranslate2 computes it: --to ctranslate2"
 def choose_seq2seq_family(
     model: ModelConfig, directed: DirectedModel, vocab: Vocabulary
 ) -> Seq2SeqFamily:
-    """Return the family of Hugging Face's that computes exactly what the model of one direction does.
+    """Return the Hugging Face family that computes exactly what the model for one direction does.
 
-    `model` is the configuration before it was reduced to one direction, and `vocab` its vocabulary. If
-    several families do, it is the first in `SEQ2SEQ_FAMILIES`. Raises MasscliError, which names what no
-    family has, if none does.
+    `model` is the configuration before the reduction to one direction, and `vocab` its vocabulary. If
+    several families qualify, the first in `SEQ2SEQ_FAMILIES` is returned. If none does, raises
+    MasscliError, which names what no family has.
     """
     config = directed.config
     decoder = config.for_stack("decoder")
-    # In all families both stacks have the same norms and positions, and end with a norm if they are pre-norm.
+    # In all families, both stacks have the same norms and positions, and pre-norm stacks end with a
+    # norm.
     required = {
         "norm_eps": (config.norm_eps, NORM_EPS),
         "decoder_norm": (decoder.norm, config.norm),
@@ -48,7 +49,7 @@ def choose_seq2seq_family(
     for field, (value, theirs) in required.items():
         if value != theirs:
             raise _no_family(model, field)
-    # They force one token, such as the tag of the target.
+    # These families force a single token, such as the tag of the target.
     if len(directed.forced_tokens) > 1:
         raise MasscliError(
             "outputs begin with several forced tokens; Hugging Face's begin with one",
@@ -64,7 +65,7 @@ def choose_seq2seq_family(
 
 
 def _no_shape(model: ModelConfig, directed: DirectedModel) -> MasscliError:
-    """Return, without raising it, the error for a model whose vocabularies or norms no family has."""
+    """Return, without raising it, the error for a model whose vocabularies or norms no family supports."""
     if directed.has_two_vocabularies:
         return MasscliError(
             "source and target have vocabularies of their own: no translator of Hugging Face's has this with "
@@ -77,7 +78,7 @@ def _no_shape(model: ModelConfig, directed: DirectedModel) -> MasscliError:
 
 
 def _check_special_rows(directed: DirectedModel, vocab: Vocabulary) -> None:
-    """Raise MasscliError if padding or the end symbol is another row in the encoder than in the decoder."""
+    """Raise MasscliError if padding or the end symbol has different rows in encoder and decoder."""
     for name, number in (("padding", vocab.pad), ("the end symbol", vocab.eos)):
         if directed.source_ids.index(number) != directed.target_ids.index(number):
             raise MasscliError(
@@ -91,8 +92,8 @@ def _fits(
 ) -> bool:
     """Return whether a family can have the vocabularies, layer norms, output bias and positions of a model.
 
-    `pad` is the row of padding, None if it has none. A family with learned positions fits any positions, and
-    also language vectors and segments, which become part of the table.
+    `pad` is the row of padding, None if it has none. A family with learned positions can represent any
+    positions, as well as language vectors and segments, which become part of the table.
     """
     if (model.norm, model.norm_embedding) != (family.norm, family.norm_embedding):
         return False
@@ -100,7 +101,7 @@ def _fits(
         return False
     if directed.has_two_vocabularies and not (family.own_tables or family is MARIAN):
         return False
-    # Every vector that is added to tokens can be part of a table that is stored.
+    # Any vectors that are added to tokens can be folded into a stored table.
     if family.sinusoids is None:
         return True
     return (
@@ -114,7 +115,7 @@ def _fits(
 
 
 def _final_norms(config: ModelConfig) -> tuple[bool, ...]:
-    """Return two values: whether the encoder ends with a layer norm, and whether the decoder does."""
+    """Return whether the encoder ends with a layer norm, and whether the decoder does."""
     return tuple(config.has_final_norm(stack) for stack in ("encoder", "decoder"))
 
 
@@ -126,7 +127,7 @@ def _no_family(model: ModelConfig, field: str) -> MasscliError:
 
 
 def seq2seq_config(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, Any]:
-    """Return the entries of config.json for a model, but for its special tokens and languages."""
+    """Return a model's entries of config.json, except those for special tokens and languages."""
     config = directed.config
     decoder = config.for_stack("decoder")
     is_tied = config.embeddings == "tied" and config.tie_output
@@ -163,6 +164,6 @@ def seq2seq_config(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, 
         "dropout": config.dropout,
         "attention_dropout": config.attention_dropout,
         "activation_dropout": config.activation_dropout,
-        # Only weights that a file lacks are drawn, and these files lack none.
+        # Only weights that a file lacks are initialized, and these files lack none.
         "init_std": 0.02,
     }

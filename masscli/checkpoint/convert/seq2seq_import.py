@@ -89,7 +89,7 @@ _ACTIVATIONS = {
     "swish": "swish",
     "silu": "swish",
 }
-"""Names of activations in `ModelConfig`, by their names in config.json."""
+"""Activations as named in `ModelConfig`, by their names in config.json."""
 
 _SIZES = {
     "dim": "d_model",
@@ -107,13 +107,13 @@ _SIZES = {
 """Keys of config.json, by the fields of `ModelConfig` that they give."""
 
 DEFAULT_POSITIONS = 1024
-"""The default of `max_position_embeddings` in Hugging Face's library, which all families have."""
+"""The default of `max_position_embeddings` in Hugging Face's library, for all families."""
 MAX_POSITIONS = 1 << 20
-"""The most positions that are accepted, more than any model has. Sinusoids are computed for all of them, so
-that a damaged config.json could use up the memory."""
+"""The largest accepted number of positions, more than any model has. Sinusoids are computed for all of
+them, so a damaged config.json could exhaust memory."""
 MAX_WIDTH = 1 << 16
-"""The largest width (d_model) that is accepted, more than any model has. A damaged config.json could use up
-the memory."""
+"""The largest accepted width (d_model), more than any model has. A damaged config.json could exhaust
+memory."""
 
 
 def import_seq2seq(
@@ -126,12 +126,12 @@ def import_seq2seq(
 ) -> tuple[Path, list[str]]:
     """Import the model in `folder` as the run `output`; return the path of its checkpoint, and notes.
 
-    The notes are lines for the user. `config` is the content of config.json. For a model with language tags,
-    `languages` are those that the run is to know; for one without, they are its source and target, or its
-    only language. Weights that are a pickle are read only with `allow_pickle`. `given` is a run, checkpoint,
-    data folder or model file whose vocabulary the model has; None stands for that of the folder. `output`
-    must be empty. Raises MasscliError if something in the folder is missing, unknown, or does not fit the
-    rest.
+    The notes are lines for the user. `config` is the content of config.json. For a model with language
+    tags, `languages` are those that the run is to support; for one without, they are its source and
+    target, or its only language. Weights that are a pickle are read only with `allow_pickle`. `given`
+    is a run, checkpoint, data folder or model file whose vocabulary the model uses; None means the one
+    in `folder`. `output` must be empty. Raises MasscliError if something in the folder is missing,
+    unknown, or inconsistent with the rest.
     """
     path = folder / CONFIG
     family = SEQ2SEQ_FAMILIES[str(config["model_type"])]
@@ -139,7 +139,7 @@ def import_seq2seq(
     # Cheap checks come first, before large tensors are copied.
     weights_path, weights = read_weights(folder, allow_pickle)
     weights = without_wrapper(weights, str(weights_path))
-    # What was found serves only where config.json has no value.
+    # Inferred values are used only where config.json has none.
     config = {"max_position_embeddings": _find_max_positions(family, weights), **config}
     _check_sizes(config, weights, path)
     read = normalize_weights(family, config, weights, str(weights_path))
@@ -175,7 +175,7 @@ def import_seq2seq(
         from_dict(Recipe, _recipe(output, languages, model, vocabulary.targets)),
         model=model,
     )
-    # A forced tag comes besides the tokens that are the same for all languages.
+    # A forced tag is added to the forced tokens that are the same for all languages.
     forced = len(tokenizer.vocab.forced_prefix) + int(model.target_tag == "forced")
     vocab = tokenizer.vocab
     generated = {vocab.eos, vocab.unk}
@@ -194,7 +194,7 @@ def import_seq2seq(
     )
     saved = saving.save_new_run(output, recipe, state, tokenizer, imported, {})
     notes = [f"{family.title}: {len(weights)} tensors from {weights_path}"]
-    # Two equal numbers are those of one vocabulary.
+    # Two equal numbers mean a single vocabulary.
     counts = [f"{size:,}" for size in dict.fromkeys(sizes)]
     notes.append(f"vocabulary {vocabulary.path}: {' and '.join(counts)} ids")
     notes += [*vocabulary.notes, *tables.notes, *generation_notes]
@@ -215,9 +215,9 @@ def _read_vocabulary(
     sizes: Sizes,
     languages: Sequence[str],
 ) -> Seq2SeqVocabulary:
-    """Return the vocabulary of a model from the files of its family's tokenizer, or else tokenizer.json.
+    """Return the vocabulary of a model from the files of its family's tokenizer, or from tokenizer.json.
 
-    Raises MasscliError if files are missing, damaged or do not fit.
+    Raises MasscliError if files are missing, damaged or inconsistent.
     """
     try:
         if has_only_tokenizer_json(folder) and not is_byte_level(folder):
@@ -232,7 +232,7 @@ def _read_vocabulary(
 def _check_config(family: Seq2SeqFamily, config: Mapping[str, Any], path: Path) -> None:
     """Raise MasscliError if config.json asks for a variant of the family that cannot be imported.
 
-    Such variants have layer norms in other places than the family. `config` is the content of `path`.
+    Such variants place layer norms differently from the family. `config` is the content of `path`.
     """
     required = {
         "normalize_before": family.norm == "pre",
@@ -249,11 +249,11 @@ def _check_config(family: Seq2SeqFamily, config: Mapping[str, Any], path: Path) 
 def _vocab_sizes(
     family: Seq2SeqFamily, config: Mapping[str, Any], tables: TokenTables, path: Path
 ) -> tuple[int, int]:
-    """Return the number of ids of the source and of the target, as config.json (`config`) gives them.
+    """Return the numbers of ids of source and target that config.json (`config`) states.
 
-    The target has that of the source if both stacks share their embeddings, or if config.json gives none.
-    Raises MasscliError if that of the source is missing, or if a table of embeddings or the output layer has
-    another number of rows.
+    The target has the number of the source if both stacks share their embeddings, or if config.json
+    gives none. Raises MasscliError if the number of the source is missing, or if a table of embeddings
+    or the output layer has a different number of rows.
     """
     keys = ("vocab_size", "decoder_vocab_size")
     if family.own_tables:
@@ -285,9 +285,10 @@ def _vocab_sizes(
 def _find_max_positions(
     family: Seq2SeqFamily, weights: Mapping[str, Tensor]
 ) -> int | None:
-    """Return the number of positions of a model whose config.json does not say it, None if it is unknown.
+    """Return the number of positions of a model whose config.json lacks it; None if it is unknown.
 
-    Tables of learned positions in `weights` show it. Positions that are computed are `DEFAULT_POSITIONS`.
+    It is inferred from tables of learned positions in `weights`. For computed positions it is
+    `DEFAULT_POSITIONS`.
     """
     lengths = set()
     for name, tensor in weights.items():
@@ -297,7 +298,7 @@ def _find_max_positions(
         family.computes_missing_positions and not lengths
     ):
         return DEFAULT_POSITIONS
-    # Tables of different lengths do not show it.
+    # It cannot be inferred from tables of different lengths.
     if len(lengths) != 1:
         return None
     return lengths.pop() - family.offset(0)
@@ -306,11 +307,11 @@ def _find_max_positions(
 def _check_sizes(
     config: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path
 ) -> None:
-    """Raise MasscliError if config.json has other numbers of layers than the weights, or impossible sizes.
+    """Raise MasscliError if config.json has impossible sizes, or not the weights' numbers of layers.
 
-    Tensor names in `weights` must be without those of wrappers. Positions must be 1 to `MAX_POSITIONS`, and
-    the width 1 to `MAX_WIDTH`. This is checked before a model of these sizes uses up memory. `config` is the
-    content of `path`, with the number of positions filled in.
+    Tensor names in `weights` must not contain those of wrappers. The number of positions must be 1 to
+    `MAX_POSITIONS`, and the width 1 to `MAX_WIDTH`. This is checked before a model of these sizes
+    exhausts memory. `config` is the content of `path`, with the number of positions filled in.
     """
     for stack in ("encoder", "decoder"):
         layers = config.get(f"{stack}_layers")
@@ -338,10 +339,10 @@ def _check_sizes(
 def _with_ranges(
     tokenizer: Tokenizer, sizes: Sizes, languages: Sequence[str]
 ) -> tuple[Tokenizer, dict[str, Sequence[int]]]:
-    """Return a tokenizer that knows which ids the model has, and masscli's id of each row of the embeddings.
+    """Return a tokenizer restricted to the model's ids, and masscli's id of each row of the embeddings.
 
-    The second result has these ids for `encoder` and for `decoder`. `sizes` are the numbers of rows. Symbols
-    that masscli adds have no row, and are not predicted.
+    The second result has these ids for `encoder` and for `decoder`. `sizes` are the numbers of rows.
+    Symbols that masscli adds have no row and are never predicted.
     """
     rows: dict[str, Sequence[int]] = {
         "encoder": range(sizes[0]),
@@ -367,11 +368,11 @@ def _with_special_ids(
     config: Mapping[str, Any],
     rows: Mapping[str, Sequence[int]],
 ) -> Tokenizer:
-    """Return a tokenizer that knows the decoder's first token, forced tokens, and the start of sources.
+    """Return a tokenizer with the decoder's first token, the forced tokens, and the start of sources set.
 
-    `rows` has, for `encoder` and `decoder`, masscli's id of each row of the embeddings. Raises MasscliError
-    if the content of config.json (`config`) has other ids of padding or of the end symbol than the
-    vocabulary, or an id of the decoder's first token that the model lacks.
+    `rows` has, for `encoder` and `decoder`, masscli's id of each row of the embeddings. Raises
+    MasscliError if the ids of padding or of the end symbol in the content of config.json (`config`)
+    differ from the vocabulary's, or if the model lacks the id of the decoder's first token.
     """
     for role in ("pad", "eos"):
         _check_role(role, config, tokenizer, rows["encoder"], vocabulary.path)
@@ -396,8 +397,9 @@ def _decoder_start(
 ) -> int:
     """Return masscli's id of the token that a decoder reads first, if it does not read a tag.
 
-    It comes from config.json (`config`) or generation_config.json, or else is that of the family. `rows` are
-    masscli's ids of the rows of the decoder's embeddings. Raises MasscliError if it is not among them.
+    It comes from config.json (`config`) or generation_config.json, or else is the family's default.
+    `rows` are masscli's ids of the rows of the decoder's embeddings. Raises MasscliError if it is not
+    among them.
     """
     start = config.get("decoder_start_token_id")
     if start is None:
@@ -421,13 +423,13 @@ def _check_role(
     rows: Sequence[int],
     path: Path,
 ) -> None:
-    """Raise MasscliError if a special token has no row, or another id in config.json than in the vocabulary.
+    """Raise MasscliError if a special token has no row, or different ids in config.json and the vocabulary.
 
     `role` is pad or eos, and `config` the content of config.json, which may lack the id. `rows` are masscli's
     ids of the rows of the encoder's embeddings. Errors name `path`, the file of the vocabulary.
     """
     number = config.get(f"{role}_token_id")
-    # Newer files list all symbols that end a text.
+    # Newer files list all symbols that may end a text.
     if isinstance(number, list) and len(number) == 1:
         [number] = number
     own = row_of(role, tokenizer.vocab, rows, path)
@@ -450,9 +452,9 @@ def _read_model_config(
 ) -> ModelConfig:
     """Return the configuration of the model, from the content of its config.json (`config`) and its tensors.
 
-    `framing` are the fields of `ModelConfig` that its vocabulary decides. `rows` has, for `encoder` and
-    `decoder`, masscli's id of each row of the embeddings. `position_offset` is the row of the first position.
-    Raises MasscliError, which names the file `path`, if a setting is missing or wrong.
+    `framing` are the fields of `ModelConfig` that its vocabulary determines. `rows` has, for `encoder`
+    and `decoder`, masscli's id of each row of the embeddings. `position_offset` is the row of the first
+    position. Raises MasscliError, which names the file `path`, if a setting is missing or wrong.
     """
     values: dict[str, Any] = {"arch": "base", "languages": "none", **framing}
     settings = {**family.config_defaults, **config}
@@ -461,7 +463,7 @@ def _read_model_config(
             raise MasscliError(f"{path}: has no {key}", f"{family.title} needs it")
         values[field] = settings[key]
     for field in ("heads", "ffn_dim"):
-        # The decoder has values of its own only where they differ.
+        # Decoder-specific values are set only where they differ.
         if values[f"decoder_{field}"] == values[field]:
             values[f"decoder_{field}"] = 0
     activation = str(settings["activation_function"])
@@ -470,7 +472,7 @@ def _read_model_config(
             f"{path}: activation_function is {activation}",
             f"expected one of {', '.join(_ACTIVATIONS)}",
         )
-    # One table serves two vocabularies only if they have the same ids.
+    # Two vocabularies can share one table only if they have the same ids.
     one_embedding = tables.one_embedding and rows["encoder"] == rows["decoder"]
     positions = "sinusoidal"
     if family.sinusoids is None:
@@ -505,9 +507,9 @@ def _recipe(
 ) -> dict[str, Any]:
     """Return the recipe of the imported run as a table: `save_dir`, and a stream for each task of the model.
 
-    A task is translation: from each language to each other one if there are language tags, else from the
-    first language to the second. A model of one language gets denoising. `targets` are the languages that the
-    model can write; None stands for all.
+    The tasks are translation from each language to each other one if there are language tags, else from
+    the first language to the second; a model of one language gets denoising. `targets` are the
+    languages that the model can generate; None means all.
     """
     directions = list(pairwise(languages))
     # With tags, a model translates from each language to each other one.
@@ -522,6 +524,6 @@ def _recipe(
                 "objective": {"name": "translate"},
             }
     if not streams:
-        # BART and Pegasus learned to reconstruct a text.
+        # BART and Pegasus were trained to reconstruct a text.
         streams["denoise"] = {"dataset": languages[0], "objective": {"name": "denoise"}}
     return {"save_dir": str(output), "stream": streams}

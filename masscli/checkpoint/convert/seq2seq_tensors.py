@@ -1,4 +1,4 @@
-"""Convert the tensors of a translation model of one direction to Hugging Face's names and layout."""
+"""Convert the tensors of a translation model for one direction to Hugging Face's names and layout."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from masscli.checkpoint.convert.seq2seq import Seq2SeqFamily
 def to_seq2seq(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, Tensor]:
     """Return the tensors of a model under Hugging Face's names and in its layout.
 
-    Fused projections are split, and tables of positions get the number of unread rows that the family has.
+    Fused projections are split, and tables of positions get the family's number of unused rows.
     """
     config = directed.config
     converted: dict[str, Tensor] = {}
     for ours, their_names in family.tensor_names(config).items():
         tensor = directed.tensors[ours]
-        # Learned positions come after a number of rows that each family has fixed, whatever padding is.
+        # In each family, learned positions come after a fixed number of rows, whatever the id of
+        # padding is.
         if ours.endswith("positions.weight"):
             tensor = _with_unread_rows(tensor, config.position_offset, family.offset(0))
         parts = tensor.chunk(len(their_names))
@@ -33,13 +34,13 @@ def to_seq2seq(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, Tens
     elif not (config.embeddings == "tied" and config.tie_output):
         converted |= _separate_embeddings(directed.tensors, weight)
     if family.output_bias and bias is not None:
-        # Theirs is a matrix of one row.
+        # In Hugging Face's library it is a matrix with one row.
         converted["final_logits_bias"] = bias[None]
     return converted
 
 
 def _with_unread_rows(table: Tensor, old: int, new: int) -> Tensor:
-    """Return a table of positions with `new` instead of `old` rows at its beginning that no token reads.
+    """Return a table of positions with `new` instead of `old` unused rows at its beginning.
 
     New rows are zeros; if the numbers are equal, the table is returned unchanged.
     """
@@ -71,10 +72,10 @@ def _separate_embeddings(
 def _own_tables(
     family: Seq2SeqFamily, directed: DirectedModel, output_weight: Tensor
 ) -> dict[str, Tensor]:
-    """Return embeddings and output weights of a model with a table for each stack, by Hugging Face's names.
+    """Return the embeddings and output weights, by Hugging Face's names, of a model with separate tables.
 
-    The output weights are left out if they are the decoder's embeddings, except for a family that always has
-    them (FSMT).
+    The output weights are left out if they are the decoder's embeddings, except in a family that always
+    stores them (FSMT).
     """
     shared = directed.tensors.get("token_embeddings.shared")
     encoder = directed.tensors.get("token_embeddings.encoder", shared)

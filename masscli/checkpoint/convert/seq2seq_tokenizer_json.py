@@ -1,9 +1,9 @@
-"""Read the vocabulary of an encoder-decoder from tokenizer.json alone, through the library `tokenizers`.
+"""Read an encoder-decoder's vocabulary from tokenizer.json alone, through the library `tokenizers`.
 
-Version 5 of Hugging Face's library writes no other file of the vocabulary for mBART, NLLB and Pegasus, nor
-does `masscli export` for most vocabularies. Its template says which special tokens stand around a source:
-that of a language that is among the added tokens (`en_XX`, `eng_Latn`, `__en__`, `<lang:en>`) is a tag, which
-changes with the language; any other is the same for every source.
+Version 5 of Hugging Face's library writes no other vocabulary file for mBART, NLLB and Pegasus, nor
+does `masscli export` for most vocabularies. The template in tokenizer.json says which special tokens
+are put around a source: an added token that names a language (`en_XX`, `eng_Latn`, `__en__`,
+`<lang:en>`) is a tag, which changes with the language; any other is the same for every source.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ OWN_FILES = (
     "vocab-src.json",
     "vocab.json",
 )
-"""Files of the families' own tokenizers, which are read in preference to tokenizer.json."""
+"""Files of the families' own tokenizers, which take precedence over tokenizer.json."""
 _TAG = re.compile(r"([a-z]{2,3}_[A-Z][A-Za-z]+)|__([a-z]{2,3})__|<lang:([^>]+)>")
 """Matches the tag of a language, and its code in one of three groups; the last form is masscli's own."""
 
 
 class _Template(NamedTuple):
-    """The ids of the special tokens that tokenizer.json puts before a source, and of those behind it."""
+    """The ids of the special tokens that tokenizer.json puts before a source, and of those after it."""
 
     before: tuple[int, ...]
     after: tuple[int, ...]
 
 
 def has_only_tokenizer_json(folder: Path) -> bool:
-    """Return whether a folder has a tokenizer.json, and none of the files of the families' own tokenizers."""
+    """Return whether a folder has a tokenizer.json but no files of the families' own tokenizers."""
     return (folder / TOKENIZER).exists() and not any(
         (folder / name).exists() for name in OWN_FILES
     )
@@ -66,10 +66,10 @@ def read_tokenizer_json(
 ) -> Seq2SeqVocabulary:
     """Return the vocabulary in the tokenizer.json of a folder, for `size` rows of token embeddings.
 
-    If the template has tags, those of `languages` get the names that masscli has for language tags. `config`
-    is the content of config.json. Raises MasscliError if the file is damaged or does not fit, if a language
-    has no tag, if the library is missing, or if special tokens stand around sources in a way that masscli
-    lacks.
+    If the template has tags, those of `languages` get masscli's names for language tags. `config` is
+    the content of config.json. Raises MasscliError if the file is damaged or does not match the
+    embeddings, if a language has no tag, if the library is missing, or if special tokens are placed
+    around sources in a way that masscli does not support.
     """
     path = folder / TOKENIZER
     files = read_tokenizer_files(folder, "MBartTokenizer")
@@ -87,7 +87,7 @@ def read_tokenizer_json(
     if has_tags:
         special_ids |= language_ids(languages, codes, path)
 
-    # The pieces are known only to the library, which opens the file.
+    # Only the library, which opens the file, knows the pieces.
     def all_special_ids(pieces: Sequence[str]) -> Mapping[str, int]:
         return {**files.role_ids(pieces), **special_ids}
 
@@ -103,7 +103,7 @@ def read_tokenizer_json(
             "behind it",
             "expected at most one before it, and the end symbol behind it",
         )
-    # Without tags, a forced token does not change with the language, and is a part of every output.
+    # Without tags, a forced token does not depend on the language, and is part of every output.
     forced = config.get("forced_bos_token_id")
     forced_prefix: tuple[int, ...] = ()
     if type(forced) is int:
@@ -130,7 +130,7 @@ def _language_codes(files: TokenizerFiles) -> dict[str, int]:
 
 
 def _read_template(files: TokenizerFiles, path: Path) -> _Template:
-    """Return the ids of the special tokens around a source, from the template in tokenizer.json (`path`).
+    """Return the ids of special tokens around a source, from the template in tokenizer.json (`path`).
 
     Raises MasscliError if it has no template, or a damaged one.
     """
@@ -145,7 +145,8 @@ def _read_template(files: TokenizerFiles, path: Path) -> _Template:
     after: list[int] = []
     current = before
     for item in items:
-        # The text itself: special tokens listed before it precede a source, and the rest follow it.
+        # This is the text itself: special tokens listed before it precede a source, and the rest follow
+        # it.
         if isinstance(item, dict) and "Sequence" in item:
             current = after
             continue
@@ -162,11 +163,11 @@ def _read_template(files: TokenizerFiles, path: Path) -> _Template:
 def _tag_framing(
     template: _Template, config: Mapping[str, Any], codes: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Return where tags of languages stand, as fields of `ModelConfig`; `codes` are the ids of tags by code.
+    """Return the placement of language tags as fields of `ModelConfig`; `codes` are the tags' ids by code.
 
-    The template shows it for sources. A decoder reads the tag first if the content of config.json (`config`)
-    says so, and in mBART-25, the mBART with the tag behind sources; in mBART-50, M2M100 and NLLB it reads the
-    end symbol first, and the tag is forced.
+    The template shows the placement in sources. A decoder reads the tag first if the content of
+    config.json (`config`) says so, and in mBART-25, which has the tag after sources; in mBART-50,
+    M2M100 and NLLB it reads the end symbol first, and the tag is forced.
     """
     source_tag = "first" if template.before else "last"
     starts_with_tag = source_tag == "last" and config.get("model_type") == "mbart"

@@ -23,36 +23,36 @@ from masscli.text.vocabulary import Vocabulary
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 Sizes = tuple[int, int]
-"""The numbers of rows of the token embeddings of source and target; most families have one table."""
+"""The numbers of rows of the source and target token embeddings; most families have one table."""
 
 _MISSING = "a translator that was exported without a tokenizer has the vocabulary of its run: --spm-model RUN"
 
 
 @dataclass(frozen=True)
 class Seq2SeqVocabulary:
-    """A vocabulary as masscli stores it, and where special tokens stand in texts."""
+    """A vocabulary as masscli stores it, and the placement of special tokens in texts."""
 
     path: Path
     """The file that it was read from, which errors name."""
     model: bytes
     """The content of masscli's vocabulary file (vocab.model)."""
     framing: Mapping[str, Any] = field(default_factory=dict)
-    """Values of fields of `ModelConfig` that say where tags of languages and start symbols stand."""
+    """Values of the fields of `ModelConfig` that say where language tags and start symbols are placed."""
     forced_prefix: tuple[int, ...] = ()
-    """Ids that every output begins with, whatever its language."""
+    """Ids that every output begins with, regardless of its language."""
     source_start: int | None = None
-    """The id that every source begins with if the framing has `source_bos`; None is the start symbol."""
+    """The id that every source begins with if the framing has `source_bos`; None means the start symbol."""
     preprocessing: TextPreprocessing = field(default_factory=TextPreprocessing)
     targets: tuple[str, ...] | None = None
-    """The languages that the model can write; None stands for all."""
+    """The languages that the model can generate; None means all."""
     notes: tuple[str, ...] = ()
 
 
 def read_ids(path: Path) -> dict[str, int]:
-    """Return the ids by piece of a vocab.json, which need not be without gaps.
+    """Return the ids by piece of a vocab.json, in which ids may be missing.
 
-    Raises MasscliError if the file is missing or damaged, or is no object in which each piece has an id of
-    its own.
+    Raises MasscliError if the file is missing or damaged, or is not an object that gives each piece a
+    different id.
     """
     try:
         ids = parse_json(read_regular_text(path))
@@ -74,9 +74,9 @@ def read_ids(path: Path) -> dict[str, int]:
 
 
 def row_of(role: str, vocab: Vocabulary, rows: Sequence[int], path: Path) -> int:
-    """Return the row of a special token, such as `pad`, in embeddings whose rows have the ids `rows`.
+    """Return the row of a special token, such as `pad`, in embeddings whose rows belong to the ids `rows`.
 
-    Raises MasscliError, which names the file `path` of the vocabulary, if no row is that of the token.
+    Raises MasscliError, which names the vocabulary's file `path`, if no row belongs to the token.
     """
     number = vocab.role_ids[role]
     if number not in rows:
@@ -90,7 +90,7 @@ def row_of(role: str, vocab: Vocabulary, rows: Sequence[int], path: Path) -> int
 def read_model(folder: Path, *names: str) -> tuple[Path, bytes]:
     """Return the path and the bytes of the first of these files that exists in the folder.
 
-    Raises MasscliError if none exists, naming the first one, or if the file cannot be read.
+    Raises MasscliError, naming the first one, if none exists, or if the file cannot be read.
     """
     for name in names:
         path = folder / name
@@ -107,10 +107,10 @@ def read_model(folder: Path, *names: str) -> tuple[Path, bytes]:
 def place_pieces(
     ids: Mapping[str, int], size: int, path: Path
 ) -> tuple[list[str], list[int]]:
-    """Return a list with the piece of each of `size` ids, and the sorted ids that no piece has.
+    """Return a list with the piece of each of `size` ids, and the sorted ids without a piece.
 
-    In the list, an id N without a piece has `<unusedN>`. Raises MasscliError, which names `path`, if an id is
-    negative, or not below `size`.
+    In the list, an id N without a piece has the name `<unusedN>`. Raises MasscliError, which names
+    `path`, if an id is negative, or not below `size`.
     """
     last = max(ids.values(), default=-1)
     if last >= size or min(ids.values(), default=0) < 0:
@@ -126,9 +126,9 @@ def place_pieces(
 
 
 def direction(folder: Path, languages: Sequence[str]) -> tuple[str, str]:
-    """Return the source and the target language of a model of one direction.
+    """Return the source and the target language of a model for one direction.
 
-    Raises MasscliError, which names `folder`, unless `languages` are two.
+    Raises MasscliError, which names `folder`, unless there are two `languages`.
     """
     if len(languages) != 2:
         raise MasscliError(
@@ -142,11 +142,11 @@ def direction(folder: Path, languages: Sequence[str]) -> tuple[str, str]:
 def language_ids(
     languages: Sequence[str], codes: Mapping[str, int], path: Path
 ) -> dict[str, int]:
-    """Return the id of the tag of each language, by the name that masscli gives to the language's tag.
+    """Return the id of each language's tag, by masscli's name for the tag.
 
-    `codes` are the ids of all tags by code. A language is named by the whole code (`en_XX`), or by what comes
-    before the `_` (`en`); if several codes fit, the shortest counts. Raises MasscliError if a language has no
-    tag, or if two have the same one.
+    `codes` are the ids of all tags by code. A language is named by the whole code (`en_XX`), or by the
+    part before the `_` (`en`); if several codes match, the shortest is used. Raises MasscliError if a
+    language has no tag, or if two have the same one.
     """
     found = {}
     for language in languages:
@@ -169,7 +169,7 @@ def language_ids(
 
 
 def special_tokens_in_order(folder: Path) -> list[str]:
-    """Return the additional special tokens of the tokenizer in a folder, in the order in which it lists them.
+    """Return the additional special tokens of the tokenizer in a folder, in the order of its list.
 
     They come from special_tokens_map.json, or else from tokenizer_config.json; if neither lists any, the
     result is empty.
@@ -184,7 +184,7 @@ def special_tokens_in_order(folder: Path) -> list[str]:
 
 
 def _text_of(token: Any) -> str:
-    """Return the text of a token that is given as text, or as an object with the text under `content`."""
+    """Return the text of a token given as a string, or as an object with the string under `content`."""
     if isinstance(token, dict):
         return str(token.get("content"))
     return str(token)
@@ -193,8 +193,8 @@ def _text_of(token: Any) -> str:
 def added_token_ids(folder: Path) -> dict[str, int]:
     """Return the ids of added tokens by their text, from tokenizer.json and tokenizer_config.json.
 
-    Where the files differ, tokenizer_config.json counts. Entries whose id is not an integer are left
-    out.
+    Where the files differ, tokenizer_config.json takes precedence. Entries whose id is not an integer
+    are left out.
     """
     found = {}
     listed = read_json_if_present(folder / "tokenizer.json").get("added_tokens")
@@ -207,7 +207,7 @@ def added_token_ids(folder: Path) -> dict[str, int]:
     )
     if isinstance(by_number, dict):
         for number, token in by_number.items():
-            # Keys of JSON are strings.
+            # JSON keys are strings.
             token_id = parse_digits(number)
             if token_id is not None:
                 found[_text_of(token)] = token_id

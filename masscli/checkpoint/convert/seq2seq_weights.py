@@ -1,6 +1,6 @@
 """Convert the weights of Hugging Face's encoder-decoder models to masscli's tensors.
 
-Every tensor is either used, reported to the user or refused: one that is not understood may be a part that
+Every tensor is either used, reported to the user or refused: an unknown one may belong to a part that
 changes what the model computes.
 
 Shapes: V vocabulary size, D model width, P positions.
@@ -30,8 +30,8 @@ SHARED = "model.shared.weight"
 ENCODER = "model.encoder.embed_tokens.weight"
 DECODER = "model.decoder.embed_tokens.weight"
 OUTPUT = "lm_head.weight"
-"""Hugging Face's names of the token embeddings that both stacks share, of those of each stack, and of the
-output weights (which have this name here also in FSMT)."""
+"""Hugging Face's names of the token embeddings shared by both stacks, of those of each stack, and of
+the output weights (here also for FSMT)."""
 _POSITIONS = re.compile(
     r"model\.(encoder|decoder)\.embed_positions\.(weight|weights|_float_tensor)"
 )
@@ -43,7 +43,7 @@ _NEW_STD = 0.02
 
 @dataclass(frozen=True)
 class Seq2SeqWeights:
-    """The tensors of a file under the names of the class with the output layer, and those left behind."""
+    """The tensors of a file under the names of the class with the output layer, and those left out."""
 
     tensors: Mapping[str, Tensor]
     left_behind: Sequence[str]
@@ -58,13 +58,13 @@ def normalize_weights(
 ) -> Seq2SeqWeights:
     """Return the weights in float32 under the names of the family's class with the output layer.
 
-    Their names must be without those of PyTorch's wrappers. The prefix `model.` is added to the names of a
-    model that was saved without it, and FSMT's output weights are named as in the other families. Heads of
-    downstream tasks are left behind. Left out are buffers, and tables of sinusoids, which masscli computes.
-    Pegasus's positions, which are sinusoids too unless they were trained, are computed if a file lacks those
-    of both stacks, as Hugging Face's library does. `config` is the content of config.json with valid sizes.
-    Raises MasscliError, which names `path`, if two tensors have the same name then, or if the numbers of one
-    are not finite or not floating-point.
+    Their names must not contain those of PyTorch's wrappers. The prefix `model.` is added to the names
+    of a model that was saved without it, and FSMT's output weights are named as in the other families.
+    Heads of downstream tasks are not imported. Buffers are dropped, as are tables of sinusoids, which
+    masscli computes. Pegasus's positions, which are sinusoids too unless they were trained, are
+    computed if a file lacks those of both stacks, as Hugging Face's library does. `config` is the
+    content of config.json with valid sizes. Raises MasscliError, which names `path`, if two tensors
+    would have the same name, or if the numbers of one are not finite or not floating-point.
     """
     # The library saves a model without its output layer under names without this prefix.
     has_prefix = any(name.startswith("model.") for name in weights)
@@ -82,7 +82,7 @@ def normalize_weights(
     positions = {
         f"model.{stack}.embed_positions.weight" for stack in ("encoder", "decoder")
     }
-    # A file that has one of the two tables is damaged, and the other one is missed later.
+    # A file with only one of the two tables is damaged; the missing one is reported later.
     if family.computes_missing_positions and positions.isdisjoint(tensors):
         table = sinusoids(
             config["max_position_embeddings"], config["d_model"], "marian"
@@ -93,7 +93,7 @@ def normalize_weights(
 
 @dataclass(frozen=True)
 class TokenTables:
-    """The token embeddings and output weights of a file, each (V, D), and which of them are the same."""
+    """The token embeddings and output weights of a file, each (V, D), and which of them are shared."""
 
     encoder: Tensor
     decoder: Tensor
@@ -101,10 +101,10 @@ class TokenTables:
     one_embedding: bool
     """Whether encoder and decoder have the same embeddings, by their names or their values."""
     is_tied: bool
-    """Whether the output weights are the decoder's embeddings, so that the output layer has none of its
-    own."""
+    """Whether the output weights are the decoder's embeddings, so the output layer has no weights of
+    its own."""
     notes: Sequence[str] = ()
-    """Lines for the user about tied tables that are stored with different values."""
+    """Lines for the user about tied tables that are stored with differing values."""
 
 
 def read_tables(
@@ -113,7 +113,7 @@ def read_tables(
     tensors: Mapping[str, Tensor],
     path: str,
 ) -> TokenTables:
-    """Return the token embeddings and output weights that the model of a config.json (`config`) has.
+    """Return the token embeddings and output weights of the model described by a config.json (`config`).
 
     `tensors` are named as by `normalize_weights`. Raises MasscliError, which names their file `path`,
     if a table is missing; it names the config.json in the same folder if tie_word_embeddings is neither
@@ -152,7 +152,7 @@ def read_tables(
 
 
 def has_own_tables(family: Seq2SeqFamily, config: Mapping[str, Any]) -> bool:
-    """Return whether encoder and decoder have their own embeddings, according to config.json (`config`)."""
+    """Return whether encoder and decoder have separate embeddings, according to config.json (`config`)."""
     return (
         family.own_tables
         or config.get("share_encoder_decoder_embeddings", True) is False
@@ -162,10 +162,11 @@ def has_own_tables(family: Seq2SeqFamily, config: Mapping[str, Any]) -> bool:
 def _own_tables(
     family: Seq2SeqFamily, tensors: Mapping[str, Tensor], is_tied: bool, path: str
 ) -> TokenTables:
-    """Return the tables of a model whose config.json does not let its stacks share their embeddings.
+    """Return the tables of a model whose stacks, according to config.json, do not share their embeddings.
 
-    `is_tied` is tie_word_embeddings of config.json: that the output weights are the decoder's embeddings, and
-    in FSMT that those are the encoder's, too. Raises MasscliError, which names `path`, if a table is missing.
+    `is_tied` is tie_word_embeddings of config.json: whether the output weights are the decoder's
+    embeddings and, in FSMT, whether those are also the encoder's. Raises MasscliError, which names
+    `path`, if a table is missing.
     """
     encoder = _require(tensors.get(ENCODER), ENCODER, path)
     if family.own_tables and is_tied:
@@ -198,10 +199,10 @@ def convert_weights(
 ) -> dict[str, Tensor]:
     """Return the tensors of masscli's model by name.
 
-    `tensors` are named as by `normalize_weights`, and `tables` are those of the same file. `rows` has, for
-    `encoder` and `decoder`, masscli's id of each row of their embeddings. Embeddings of further ids in
-    `vocab` are drawn with a fixed seed, and their output biases are 0. Raises MasscliError, which names
-    `path`, if a tensor is missing, has another shape, or is unknown.
+    `tensors` are named as by `normalize_weights`, and `tables` are those of the same file. `rows` has,
+    for `encoder` and `decoder`, masscli's id of each row of their embeddings. Embeddings of further ids
+    in `vocab` are initialized randomly with a fixed seed, and their output biases are 0. Raises
+    MasscliError, which names `path`, if a tensor is missing, has another shape, or is unknown.
     """
     # These are in `tables` already.
     of_tables = (SHARED, ENCODER, DECODER, OUTPUT)
@@ -214,7 +215,7 @@ def convert_weights(
     names = family.tensor_names(config)
     with torch.device("meta"):
         expected = Transformer(config, vocab.size, (), vocab.id_ranges).state_dict()
-    # A fixed seed, so that the same file always gives the same run.
+    # The seed is fixed, so that the same file always gives the same run.
     generator = torch.Generator().manual_seed(1)
     converted = {}
     for name, like in expected.items():
@@ -231,11 +232,11 @@ def convert_weights(
             )
         elif part == "output_biases":
             converted[name] = torch.zeros(len(like))
-            # An encoder with embeddings of its own predicts nothing.
+            # An encoder with separate embeddings predicts nothing.
             if owner != "encoder":
                 converted[name][torch.tensor(ids) - first] = bias
         else:
-            # What masscli stacks into one tensor are several of equal size there, such as query, key and
+            # A tensor that masscli concatenates is several of equal size there, such as query, key and
             # value.
             shape = (len(like) // len(names[name]), *like.shape[1:])
             parts = [
@@ -253,7 +254,7 @@ def convert_weights(
 def _with_new_rows(
     table: Tensor, places: Tensor, size: int, generator: torch.Generator
 ) -> Tensor:
-    """Return a table (size, D) that has row n of `table` (V, D) at `places[n]`; other rows are random."""
+    """Return a table (size, D) with row n of `table` (V, D) at `places[n]`; other rows are random."""
     is_new = torch.ones(size, dtype=torch.bool)
     is_new[places] = False
     placed = torch.empty(size, table.shape[1])
@@ -268,8 +269,8 @@ def _with_new_rows(
 def _table(tables: TokenTables, part: str, owner: str) -> Tensor:
     """Return the table that becomes masscli's tensor `part.owner`, such as `output_weights.shared`.
 
-    `part` is token_embeddings or output_weights. In masscli also an encoder with embeddings of its own has
-    output weights; it has none in the file, and gets its embeddings.
+    `part` is token_embeddings or output_weights. In masscli, an encoder with separate embeddings also
+    has output weights; the file has none for it, so its embeddings are used.
     """
     if owner == "encoder":
         return tables.encoder
@@ -281,7 +282,7 @@ def _table(tables: TokenTables, part: str, owner: str) -> Tensor:
 def wrong_shape(
     path: str, name: str, tensor: Tensor, expected: tuple[object, ...]
 ) -> MasscliError:
-    """Return, without raising it, the error for a tensor with another shape than config.json asks for."""
+    """Return, without raising it, the error for a tensor whose shape differs from that in config.json."""
     return MasscliError(
         f"{path}: {name} is {tuple(tensor.shape)}, by config.json {expected}",
         "weights and config.json are of different models",
@@ -297,7 +298,7 @@ def _take(
 ) -> Tensor:
     """Remove a tensor from `remaining`, and return it.
 
-    Raises MasscliError, which names `path`, if the tensor is missing or has another shape than `shape`.
+    Raises MasscliError, which names `path`, if the tensor is missing or its shape is not `shape`.
     """
     if name not in remaining:
         raise MasscliError(

@@ -9,8 +9,8 @@ These heads have a counterpart in Hugging Face's library:
     extract             two scores of each state (--qa-head linear)
     choose              BERT and ALBERT: one layer on the pooler
 
-masscli's regression head predicts numbers scaled to [0, 1]. Hugging Face's class has no scale, so the scale
-is folded into the weights and the bias of the last layer.
+masscli's regression head predicts numbers scaled to [0, 1]. Hugging Face's class does no scaling, so
+the scale is folded into the weights and the bias of the last layer.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ _SPAN_LAYER = {"head.out": "qa_outputs"}
 
 @dataclass(frozen=True, slots=True)
 class _HeadClass:
-    """A class of Hugging Face's with a head, and the heads and models of masscli's that it corresponds to."""
+    """A Hugging Face class with a head, and the heads and models of masscli that it corresponds to."""
 
     suffix: str
-    """What follows the name of the family in the name of the class, such as ForTokenClassification."""
+    """What follows the family's name in the name of the class, such as ForTokenClassification."""
     layers: Mapping[str, str]
     """Names of the head's layers in Hugging Face's class, by masscli's names."""
     head: str = "linear"
     """The value of masscli's option --head that the class corresponds to."""
     pooler: bool | None = None
-    """Whether the model must have a pooler, or must not; None if both are possible."""
+    """Whether the model must have a pooler (True) or must not (False); None if both are possible."""
 
 
 _POOLED = _HeadClass("ForSequenceClassification", _ONE_LAYER, pooler=True)
@@ -74,19 +74,19 @@ _CHOICE_CLASSES = {"bert": _CHOICE_CLASS, "albert": _CHOICE_CLASS}
 
 @dataclass(frozen=True)
 class ConvertedHead:
-    """A head of a downstream task, converted to a class of Hugging Face's."""
+    """A head of a downstream task, converted to a Hugging Face class."""
 
     class_name: str
     tensors: dict[str, Tensor]
     """The tensors of the head by Hugging Face's names."""
     our_names: list[str]
-    """Names of masscli's tensors that it was made from, as `STREAM.NAME`."""
+    """Names of the masscli tensors that it was converted from, as `STREAM.NAME`."""
     config: dict[str, Any]
     """Entries of config.json about the head: its dropout and its labels."""
     unused_parts: list[Names]
     """Tables of tensor names for the parts of the model that the class does not have."""
     note: str
-    """A note for the user on how texts must be framed for it."""
+    """A note for the user on how texts must be formatted for it."""
 
 
 def convert_task_head(
@@ -94,10 +94,11 @@ def convert_task_head(
 ) -> ConvertedHead | None:
     """Convert the head of a fine-tuned run to a class of the family; return None if no class fits.
 
-    `objective_state` holds the tensors of the checkpoint's objectives by `STREAM.NAME`. No class fits a run
-    with several streams, since it has several heads, nor a head with other tensors than those of the class.
+    `objective_state` holds the tensors of the checkpoint's objectives by `STREAM.NAME`. No class fits a
+    run with several streams, since it has several heads, nor a head with tensors that the class does
+    not have.
     """
-    # A run of several tasks has several heads, and a class has one.
+    # A run with several tasks has several heads, but a class has only one.
     if len(checkpoint.recipe.stream) != 1:
         return None
     [(stream, stream_config)] = checkpoint.recipe.stream.items()
@@ -113,7 +114,7 @@ def convert_task_head(
     for ours, theirs in head_class.layers.items():
         names[f"{theirs}.weight"] = f"{stream}.{ours}.weight"
         names[f"{theirs}.bias"] = f"{stream}.{ours}.bias"
-    # A head with more tensors would be exported in part, and compute something else.
+    # A head with more tensors would be exported only in part, and compute something else.
     if set(names.values()) != set(objective_state):
         return None
 
@@ -136,9 +137,9 @@ def convert_task_head(
 
 
 def _framing_note(options: TableOptions) -> str:
-    """Return a note for the user on how texts were framed in training, which tokenizer files cannot say.
+    """Return a note for the user on how texts were formatted in training, which tokenizer files cannot say.
 
-    It names the format of pairs, that of BERT or RoBERTa, and the largest number of tokens.
+    It names the format of pairs (BERT's or RoBERTa's) and the maximum number of tokens.
     """
     pair_format = options.pair_format
     if pair_format == "auto":
@@ -161,7 +162,7 @@ def _unscale(tensors: dict[str, Tensor], layer: str, low: float, high: float) ->
 def _head_class(family: Family, options: ObjectiveConfig) -> _HeadClass | None:
     """Return the family's class with a head for the task of `options`; None if the library has none."""
     match options:
-        # A head over both orders of two texts adds two passes, which no class there does.
+        # A head over both orders of two texts adds the states of two passes, which no class there does.
         case TextTaskOptions(both_orders=False):
             return _TEXT_CLASSES.get(family.model_type)
         # Hugging Face has no such classes for GPT and GPT-2.

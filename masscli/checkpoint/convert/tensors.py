@@ -1,8 +1,8 @@
 """Convert the tensors of encoders and language models from Hugging Face's names to masscli's, and back.
 
-masscli stacks queries, keys and values into one tensor. GPT stores its matrices transposed, as (in, out). In
-an import, token embeddings get rows for the ids that masscli adds, behind the published ones, and every
-tensor is either used, reported or refused.
+masscli concatenates queries, keys and values into one tensor. GPT stores its matrices transposed, as
+(in, out). On import, token embeddings get rows for the ids that masscli adds, after the published ones,
+and every tensor is either used, reported or refused.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _VOCAB_SIZED = ("token_embeddings.shared", "output_biases.shared", _OUTPUT_WEIGH
 
 @dataclass(frozen=True)
 class ImportedTensors:
-    """The tensors of an imported model and of its objective's head, and a report on other tensors."""
+    """The tensors of an imported model and of its objective's head, and a report on the other tensors."""
 
     model: dict[str, Tensor]
     """All tensors of the model, by masscli's names."""
     objective: dict[str, Tensor]
     """The tensors of the head of the family's objective, by masscli's names; empty if there is no head."""
     new: list[str]
-    """Names of the model's tensors that the published weights do not have, and that got initial values."""
+    """Names of the model's tensors that the published weights lack and that were initialized."""
     left_behind: list[str]
     """Names of published tensors that were not used."""
     notes: list[str]
@@ -49,11 +49,11 @@ class ImportedTensors:
 
 
 def normalize_names(family: Family, tensors: Tensors, path: str) -> dict[str, Tensor]:
-    """Return published tensors under the names that Hugging Face's library gives them today, without buffers.
+    """Return published tensors, except buffers, under the names that Hugging Face's library uses today.
 
-    Old files have gamma and beta for weight and bias of a norm, a bare model is saved without the prefix of
-    its family, and PyTorch's wrappers leave names of their own. Raises MasscliError, which names `path`, if
-    two tensors have the same name then.
+    Old files call the weight and bias of a norm gamma and beta, a bare model is saved without the
+    prefix of its family, and PyTorch's wrappers add parts to names. Raises MasscliError, which names
+    `path`, if two tensors would have the same name.
     """
     normalized: dict[str, Tensor] = {}
     for name, tensor in without_wrapper(tensors, path).items():
@@ -62,7 +62,7 @@ def normalize_names(family: Family, tensors: Tensors, path: str) -> dict[str, Te
             add_unique(normalized, re.sub(r"\.gamma$", ".weight", name), tensor, path)
     if any(name.startswith(family.prefix) for name in normalized):
         return normalized
-    # Heads, if a bare model has any, never had the prefix.
+    # Any heads of a bare model never had the prefix.
     prefixed_parts = set()
     for pattern in (*family.body.values(), *family.pooler.values()):
         prefixed_parts.add(pattern.removeprefix("~").split(".")[0])
@@ -91,10 +91,10 @@ def _has_any(names: Mapping[str, Sequence[str]], tensors: Tensors) -> bool:
 def embedding_rows(family: Family, tensors: Tensors) -> int | None:
     """Return the number of rows of the published token embeddings, or None if there is no such matrix.
 
-    If only the output weights are stored, which are tied to them, their rows are counted.
+    If only the tied output weights are stored, their rows are counted.
     """
     [name] = family.tensor_names(family.body, layers=0)["token_embeddings.shared"]
-    # Some files store one of two tied tensors only, and not always the embeddings.
+    # Some files store only one of two tied tensors, not always the embeddings.
     table = tensors.get(name, tensors.get(family.output_weight))
     if table is None or table.dim() != 2:
         return None
@@ -111,10 +111,10 @@ def from_hf(
 ) -> ImportedTensors:
     """Convert published tensors to masscli's.
 
-    `tensors` have the names that `normalize_names` gives. Their token embeddings have `vocab_size` rows,
-    masscli's `size`. New rows and tensors get initial values, drawn with a fixed seed. Raises MasscliError,
-    which names `path`, if a tensor is missing, has another shape, is not finite, or is unknown, or if tensors
-    that config.json ties differ.
+    `tensors` have the names that `normalize_names` gives. Their token embeddings have `vocab_size`
+    rows, masscli's have `size`. New rows and tensors are initialized with a fixed seed. Raises
+    MasscliError, which names `path`, if a tensor is missing, has the wrong shape, is not finite, or is
+    unknown, or if tensors that config.json ties differ.
     """
     remaining, notes = _merge_tied(family, config, tensors, path)
     sources = _take_sources(family, config, remaining, vocab_size, path)
@@ -122,7 +122,7 @@ def from_hf(
     left_behind = sorted(
         name for name in remaining if name.startswith(family.task_prefixes)
     )
-    # A tensor that is not understood may be a part that changes what the model computes.
+    # An unknown tensor may belong to a part that changes what the model computes.
     unknown = sorted(remaining.keys() - left_behind)
     if unknown:
         more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
@@ -131,7 +131,8 @@ def from_hf(
             family.unknown_tensor_hint,
         )
 
-    # Tensors are drawn in the order of the model, so that the same file always gives the same run.
+    # Tensors are initialized in the order of the model, so that the same file always gives the same
+    # run.
     names = _model_names(family, config)
     generator = torch.Generator().manual_seed(1)
     model, new = {}, []
@@ -173,7 +174,7 @@ def to_hf(
             tensor = torch.cat([unused, tensor[config.position_offset :]])
         if name in _VOCAB_SIZED:
             tensor = tensor[:size]
-        # What masscli stacks into one tensor is cut into equal parts again.
+        # A tensor that masscli concatenates is split into equal parts again.
         for theirs, part in zip(
             their_names, tensor.chunk(len(their_names)), strict=True
         ):
@@ -194,16 +195,16 @@ def _take_sources(
 ) -> dict[str, Tensor]:
     """Remove the tensors of the model from `remaining`, and return them in float32 by Hugging Face's names.
 
-    Token embeddings must have `vocab_size` rows. The LM head may be absent as a whole. Raises MasscliError,
-    which names `path`, if another tensor is missing, or if one has another shape than `config` asks for, or
-    numbers that are not finite.
+    Token embeddings must have `vocab_size` rows. The whole LM head may be absent. Raises MasscliError,
+    which names `path`, if another tensor is missing, or if one does not have the shape that `config`
+    asks for, or has numbers that are not finite.
     """
     lm_head = {
         theirs for (theirs,) in family.tensor_names(family.lm_head, layers=0).values()
     }
-    # A bare model is saved without the whole LM head; half a head means a damaged file.
+    # A bare model is saved without any part of the LM head; an incomplete head means a damaged file.
     optional = lm_head if lm_head.isdisjoint(remaining) else set()
-    # The shapes that config.json describes, in their layout.
+    # The shapes that config.json describes, in Hugging Face's layout.
     expected = to_hf(
         family,
         config,
@@ -237,8 +238,8 @@ def _take_objective_head(
 ) -> dict[str, Tensor]:
     """Remove the head of the family's objective from `remaining`, and return it by masscli's names.
 
-    It may be absent as a whole. Raises MasscliError, which names `path`, if only a part of it is there, or
-    if a tensor has another shape than the objective and `config` ask for.
+    The whole head may be absent. Raises MasscliError, which names `path`, if only part of it exists, or
+    if a tensor does not have the shape that the objective and `config` ask for.
     """
     names = family.tensor_names(family.objective_head, layers=0)
     if all(theirs not in remaining for (theirs,) in names.values()):
@@ -274,7 +275,7 @@ def _concatenate(family: Family, name: str, parts: Sequence[Tensor]) -> Tensor:
 
 
 def _model_names(family: Family, config: ModelConfig) -> dict[str, tuple[str, ...]]:
-    """Return the names of the model's tensors, masscli's each with Hugging Face's of what it is made of."""
+    """Return masscli's names of the model's tensors, each with Hugging Face's names of its parts."""
     layers = max(config.encoder_layers, config.decoder_layers)
     names = family.tensor_names(
         family.body, family.pooler, family.lm_head, layers=layers
@@ -293,8 +294,8 @@ def _meta_tensors(config: ModelConfig, vocab_size: int) -> Tensors:
 def _initial_value(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
     """Return the initial value of a tensor, or of new rows of one, that published weights lack.
 
-    As in all families, biases are 0, weights of norms are 1, and others are drawn from a normal distribution
-    with mean 0 and standard deviation 0.02. `name` is masscli's.
+    As in all families, biases are 0, norm weights are 1, and others are drawn from a normal
+    distribution with mean 0 and standard deviation 0.02. `name` is masscli's.
     """
     if name.endswith("bias") or name.startswith("output_biases."):
         return torch.zeros(shape)
@@ -314,10 +315,10 @@ def _merge_tied(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Return the tensors with each tied one under one name, and notes on biases whose two copies differ.
 
-    The output bias has two names in some families (`Family.tied_bias`). If its copies differ, the one under
-    the second name is kept, since that is what Hugging Face's library adds to the logits. Raises MasscliError
-    if output weights differ from the token embeddings although config.json ties them: versions of the library
-    disagree on which of them count.
+    The output bias has two names in some families (`Family.tied_bias`). If its copies differ, the one
+    under the second name is kept, since that is the one Hugging Face's library adds to the logits.
+    Raises MasscliError if output weights differ from the token embeddings although config.json ties
+    them: versions of the library disagree on which of the two is used.
     """
     merged = dict(tensors)
     notes = []
@@ -325,7 +326,7 @@ def _merge_tied(
         if second_name not in merged:
             continue
         second = merged.pop(second_name)
-        # Some files have the second name only.
+        # Some files only have the second name.
         if not torch.equal(merged.setdefault(name, second), second):
             notes.append(
                 f"{second_name} differs from {name}, and is used, as Hugging Face's model does"

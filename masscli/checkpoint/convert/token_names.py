@@ -1,4 +1,4 @@
-"""Names of token ids for other programs, which know tokens by their text and not by their number."""
+"""Names of token ids for other programs, which identify tokens by their text and not by their number."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def token_names(tokenizer: Tokenizer) -> list[str]:
         vocab.cls: "<cls>",
         vocab.sep: "<sep>",
     }
-    # Later names win where roles share an id.
+    # Where roles share an id, the last name wins.
     roles |= {vocab.unk: "<unk>", vocab.bos: "<s>", vocab.eos: "</s>"}
     for number, spare in enumerate(vocab.spare):
         roles[spare] = f"<spare{number}>"
@@ -35,7 +35,7 @@ def token_names(tokenizer: Tokenizer) -> list[str]:
     known = set(names)
     for number in range(len(names), vocab.size):
         name = roles.get(number, f"<{number}>")
-        # A piece of the model may have this name already.
+        # A piece of the model may already have this name.
         while name in known:
             name = f"<{name}>"
         names.append(name)

@@ -1,8 +1,8 @@
-"""Read the files of a published tokenizer: its class, its special and added tokens, its tokenizer.json.
+"""Read the files of a published tokenizer: its class, special and added tokens, and tokenizer.json.
 
-tokenizer.json describes a tokenizer completely, and Hugging Face's library reads it first. Older
-folders have tokenizer_config.json, special_tokens_map.json and added_tokens.json, in addition to the
-vocabulary itself.
+tokenizer.json describes a tokenizer completely, and Hugging Face's library prefers it. Older folders
+have tokenizer_config.json, special_tokens_map.json and added_tokens.json in addition to the vocabulary
+itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GENERIC_CLASSES = (
     "PreTrainedTokenizerFast",
     "TokenizersBackend",
 )
-"""Names of classes that do not show the kind of a tokenizer, which is in tokenizer.json alone."""
+"""Names of classes that do not tell the kind of a tokenizer, which only tokenizer.json does."""
 
 _BERT_TOKENS = {
     "unk": "[UNK]",
@@ -71,7 +71,7 @@ _DEFAULT_TOKENS: Mapping[str, Mapping[str, str]] = {
     "GPT2Tokenizer": dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>"),
     "OpenAIGPTTokenizer": {"unk": "<unk>"},
 }
-"""The special tokens by role (`bos`, `mask`, ...) of each class, if a tokenizer names no others."""
+"""Each class's default special tokens by role (`bos`, `mask`, ...)."""
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
@@ -79,7 +79,7 @@ ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 class AddedToken:
     """A token that was added to a tokenizer.
 
-    If it is special, no text is ever turned into it; otherwise it is found in text before text is split.
+    If it is special, it never results from text; otherwise it is matched in text before text is split.
     """
 
     content: str
@@ -104,7 +104,7 @@ class TokenizerFiles:
 
     @property
     def part(self) -> _Parts:
-        """Return access to the objects in tokenizer.json by name; a missing one reads as an empty one."""
+        """Return access to the objects in tokenizer.json by name; a missing object reads as an empty one."""
         return _Parts(self.content)
 
     def flag(self, key: str, default: bool) -> bool:
@@ -115,15 +115,15 @@ class TokenizerFiles:
         return read_flag(self.settings, key, default, self.folder / SETTINGS)
 
     def text_tokens(self) -> list[str]:
-        """Return the texts of the added tokens that are not special, and so are found in text."""
+        """Return the texts of the added tokens that are not special and are therefore matched in text."""
         return [token.content for token in self.added.values() if not token.special]
 
     def role_ids(self, pieces: Sequence[str]) -> dict[str, int]:
         """Return the ids of the special pieces in a list of all pieces, by masscli's names (`<s>`, `<mask>`).
 
-        Special tokens that are not among the pieces are left out, and so is an unknown token that is the same
-        as the end (GPT-2). Without a start or end token, `<s>` and `</s>` have the ids of the tokens for
-        `cls` and `sep`.
+        Special tokens that are not among the pieces are left out, as is an unknown token identical to
+        the end token (GPT-2). Without a start or end token, `<s>` and `</s>` have the ids of the tokens
+        for `cls` and `sep`.
         """
         ids = {piece: i for i, piece in enumerate(pieces)}
         found = {
@@ -133,19 +133,20 @@ class TokenizerFiles:
         for role in ("pad", "unk", "mask", "cls", "sep"):
             if role in found:
                 named[f"<{role}>"] = found[role]
-        # Texts begin with [CLS] and end with [SEP] where there is no other start and end.
+        # Texts begin with [CLS] and end with [SEP] if there are no other start and end tokens.
         for name, roles in (("<s>", ("bos", "cls")), ("</s>", ("eos", "sep"))):
             for role in roles:
                 if role in found and name not in named:
                     named[name] = found[role]
-        # GPT-2 calls its end of text the unknown token, too; yet it knows every text.
+        # GPT-2 also names its end-of-text token as the unknown token, although it can encode every
+        # text.
         if "<unk>" in named and named["<unk>"] == named.get("</s>"):
             del named["<unk>"]
         return named
 
 
 class _Parts:
-    """Access to the objects in tokenizer.json that never fails: a missing one reads as an empty one."""
+    """Access to the objects in tokenizer.json that never fails: a missing object reads as an empty one."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self._content = content
@@ -156,7 +157,8 @@ class _Parts:
     def steps(self, name: str) -> list[Mapping[str, Any]]:
         """Return the steps of a normalizer, pre-tokenizer or decoder, whose key in tokenizer.json is `name`.
 
-        They are the members of a sequence, or else the object itself; there is none if it is missing.
+        They are the members of a sequence, or the object itself if it is not one; there are none if it
+        is missing.
         """
         part = self[name]
         for key in ("normalizers", "pretokenizers", "decoders"):
@@ -168,8 +170,8 @@ class _Parts:
 def read_tokenizer_files(folder: Path, default_class: str) -> TokenizerFiles:
     """Read the files of the tokenizer in a folder, but not its vocabulary.
 
-    If neither tokenizer_config.json nor config.json names its class, this is `default_class`; `Fast` at the
-    end of a name is dropped. Raises MasscliError if a file is damaged.
+    If neither tokenizer_config.json nor config.json names its class, `default_class` is assumed; `Fast`
+    at the end of a name is dropped. Raises MasscliError if a file is damaged.
     """
     settings = read_json_if_present(folder / SETTINGS)
     content = read_json_if_present(folder / TOKENIZER)
@@ -198,12 +200,12 @@ def _special_tokens(
 ) -> dict[str, str]:
     """Return the special tokens by role (`bos`, `mask`, ...).
 
-    They come from tokenizer_config.json, else from special_tokens_map.json, else from the defaults of the
-    class, or of `default_class` if the class is a generic one.
+    They come from tokenizer_config.json, else from special_tokens_map.json, else from the defaults of
+    the class, or of `default_class` if the class is generic.
     """
     known_class = default_class if class_name in GENERIC_CLASSES else class_name
     tokens = dict(_DEFAULT_TOKENS.get(known_class, {}))
-    # A later source replaces what an earlier one says.
+    # Later sources override earlier ones.
     for source in (read_json_if_present(folder / SPECIAL_TOKENS), settings):
         for role in ROLES:
             token = source.get(f"{role}_token")
@@ -248,8 +250,8 @@ def _list_added_tokens(
 ) -> tuple[Path, list[tuple[Any, Any, Any]]]:
     """Return the path of the file that lists the added tokens, and a tuple for each token.
 
-    A tuple has the token's id, its text, and whether it is special, as found in the file and not checked. The
-    file is tokenizer.json, else tokenizer_config.json if it lists them, else added_tokens.json.
+    A tuple has the token's id, its text, and whether it is special, as found in the file, unchecked.
+    The file is tokenizer.json, else tokenizer_config.json if it lists them, else added_tokens.json.
     """
     listed = []
     if content:

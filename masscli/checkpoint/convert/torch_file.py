@@ -1,14 +1,14 @@
-"""Read a file that `torch.save` wrote, without executing anything that it asks for.
+"""Read a file that was written by `torch.save`, without executing anything in it.
 
-Such a file is a pickle, which names the functions and classes that rebuild its objects. Here only tensors,
-containers (dictionaries, lists, tuples, sets), texts and numbers are rebuilt. Every other object of a
-program, such as an argparse Namespace or a node of omegaconf, becomes an `InertObject`, which holds what the
-pickle says about it and does nothing. A pickle that asks for anything else in Python's standard library than
-containers and the names in `_INERT_STANDARD_CLASSES` is refused.
+Such a file is a pickle, which names the functions and classes that rebuild its objects. Here only
+tensors, containers (dictionaries, lists, tuples, sets), strings and numbers are rebuilt. Every other
+object, such as an argparse Namespace or an omegaconf node, becomes an `InertObject`, which holds what
+the pickle says about it and does nothing. A pickle that refers to anything in Python's standard library
+other than containers and the names in `_INERT_STANDARD_CLASSES` is refused.
 
-Both formats are read: the zip archive of PyTorch 1.6 and later, and the sequence of pickles of older
-versions. The numbers of a tensor are read from the file only when they are asked for, so that the state of an
-optimizer takes neither time nor memory.
+Both formats are supported: the zip archive of PyTorch 1.6 and later, and the sequence of pickles of
+older versions. The numbers of a tensor are read from the file only on request, so that an optimizer
+state costs neither time nor memory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HINT = "expected a checkpoint that PyTorch saved; is the file complete?"
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 MAX_REPEATED = 1 << 26
-"""Largest number of elements of a tensor that is larger than what the file holds of it."""
+"""Largest number of elements of a tensor that repeats elements, and so is larger than its storage."""
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     NotImplementedError,
@@ -43,9 +43,9 @@ _ZIP_ERRORS = (
     EOFError,
     struct.error,
 )
-"""What Python raises for a damaged zip archive: also for a name that is not UTF-8, for a compression that it
-does not know, and for an entry that seems to be encrypted."""
-# Of complex and quantized numbers no checkpoint of these programs has any.
+"""Exceptions that Python raises for a damaged zip archive, including a name that is not UTF-8, an
+unknown compression method, and an entry that seems to be encrypted."""
+# Checkpoints of these programs do not contain complex or quantized numbers.
 _STORAGE_TYPES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -65,7 +65,7 @@ _CONTAINERS: dict[str, Callable[..., Any]] = {
     "builtins.list": list,
     "builtins.tuple": tuple,
     "collections.OrderedDict": OrderedDict,
-    # What they are made with (a factory, counts) changes nothing that is read.
+    # Their constructor arguments (a factory, counts) do not affect what is read.
     "collections.defaultdict": lambda *_: {},
     "collections.Counter": lambda *counts: dict(*counts),
 }
@@ -102,8 +102,8 @@ _INERT_STANDARD_CLASSES = (
     "typing.Tuple",
     "typing.Union",
 )
-"""Names of the standard library that a pickle may refer to, since checkpoints of fairseq and XLM do. Each one
-becomes an `InertObject`; the class or function itself is neither imported nor called."""
+"""Names in the standard library that a pickle may refer to, since checkpoints of fairseq and XLM do.
+Each becomes an `InertObject`; the class or function itself is neither imported nor called."""
 _NUMPY_NUMBERS = {
     "i8": "q",
     "i4": "i",
@@ -116,21 +116,21 @@ _NUMPY_NUMBERS = {
     "f4": "f",
     "b1": "?",
 }
-"""Formats of the module `struct` by NumPy's names of dtypes."""
+"""Format characters of the module `struct`, by NumPy's names of dtypes."""
 
 
 class InertObject:
-    """A stand-in for an object of another program, which does nothing.
+    """A placeholder, without behaviour, for an object of another program.
 
-    `args` are the arguments in the pickle that the object would be made with, and `state` is its state,
+    `args` are the arguments that the pickle would construct the object with, and `state` is its state,
     usually a dictionary of attributes.
     """
 
     kind: ClassVar[str] = ""
-    """Module and name of the object's class, or of the function that would make it."""
+    """Module and name of the object's class, or of the function that would create it."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> InertObject:
-        """Make an instance that keeps the arguments: some pickles call this method without `__init__`."""
+        """Create an instance that keeps the arguments: some pickles call this method without `__init__`."""
         made = super().__new__(cls)
         made.args = args
         made.state = {}
@@ -156,7 +156,7 @@ class InertObject:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in a file that has not been read: its shape, and where its elements are.
+    """A tensor in a file that has not been read yet: its shape, and where its elements are.
 
     `offset` and `stride` count elements of the storage, as in PyTorch.
     """
@@ -176,7 +176,7 @@ class StoredTensor:
 class _Storage:
     """The elements of one or several tensors in a file: `count` numbers of type `dtype`.
 
-    `read_bytes` takes a number of bytes, and reads so many from the beginning of the storage.
+    `read_bytes` takes a number of bytes, and reads that many from the beginning of the storage.
     """
 
     path: Path
@@ -197,23 +197,23 @@ class _Storage:
             raise MasscliError(
                 f"{self.path}: is damaged (it ends before its last tensor)", _HINT
             )
-        # A bytearray, since PyTorch warns of memory that cannot be written.
+        # A bytearray, since PyTorch warns about read-only memory.
         return torch.frombuffer(bytearray(data), dtype=self.dtype)
 
 
 class _RefusedError(Exception):
-    """Raised if a file is damaged, not written by `torch.save`, or could execute code.
+    """A file is damaged, was not written by `torch.save`, or could execute code.
 
     The message is a verb phrase such as "is damaged", which follows the name of the file.
     """
 
 
 def read_torch_file(path: Path) -> Any:
-    """Return the object in a file of `torch.save`.
+    """Return the object in a file written by `torch.save`.
 
-    In it, each tensor is a `StoredTensor`, and each object of a program an `InertObject`. Raises
-    MasscliError, with a message of one line, if the file cannot be read, is damaged, is of another format, or
-    asks for anything that could be executed.
+    In it, each tensor is a `StoredTensor`, and each object of another program an `InertObject`. Raises
+    MasscliError, with a one-line message, if the file cannot be read, is damaged, has another format,
+    or refers to anything that could be executed.
     """
     try:
         # A named pipe would have to be read twice.
@@ -235,7 +235,7 @@ def read_torch_file(path: Path) -> Any:
 
 
 def attributes(value: Any) -> dict[str, Any]:
-    """Return the plain values of options by name, from a dictionary, a Namespace or a node of omegaconf.
+    """Return the plain values of options by name, from a dictionary, a Namespace or an omegaconf node.
 
     For any other value, the dictionary is empty.
     """
@@ -250,9 +250,9 @@ def attributes(value: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return the plain value that an `InertObject` stands for: a number, a text or a list.
+    """Return the plain value that an `InertObject` represents: a number, a string or a list.
 
-    Values that are not an InertObject, and objects that stand for nothing of this kind, are returned
+    Values that are not an InertObject, and objects that do not represent such a value, are returned
     unchanged.
     """
     if not isinstance(value, InertObject):
@@ -264,7 +264,7 @@ def plain(value: Any) -> Any:
         return plain(state["_val"])
     if isinstance(state, Mapping) and isinstance(state.get("_content"), list):
         return [plain(item) for item in state["_content"]]
-    # An enumeration is made from its value.
+    # An enumeration member is constructed from its value.
     if (
         len(value.args) == 1
         and isinstance(value.args[0], (str, int, float, bool))
@@ -275,16 +275,17 @@ def plain(value: Any) -> Any:
 
 
 def _numpy_number(value: InertObject) -> Any:
-    """Return the number that a pickled NumPy scalar stands for.
+    """Return the number that a pickled NumPy scalar represents.
 
-    An object with an unknown dtype, or without as many bytes as its dtype has, is returned unchanged.
+    An object with an unknown dtype, or with a wrong number of bytes for its dtype, is returned
+    unchanged.
     """
     # The arguments are the dtype and the bytes; a damaged pickle may lack them.
     dtype, data = (*value.args, None, None)[:2]
     name = None
     if isinstance(dtype, InertObject) and dtype.args:
         name = dtype.args[0]
-    # Before protocol 3 pickles have bytes as a call of _codecs.encode on text.
+    # Before protocol 3, pickles store bytes as a call of _codecs.encode on a string.
     if isinstance(data, InertObject) and data.args and isinstance(data.args[0], str):
         data = data.args[0].encode("latin-1")
     code = _NUMPY_NUMBERS.get(str(name))
@@ -298,7 +299,7 @@ def _numpy_number(value: InertObject) -> Any:
 
 
 class _Unpickler(pickle.Unpickler):
-    """An unpickler that rebuilds tensors and plain containers, and makes everything else an `InertObject`.
+    """An unpickler that rebuilds tensors and plain containers, and turns the rest into `InertObject`s.
 
     `storages` takes the key, the dtype and the number of elements of a storage, and returns the storage.
     """
@@ -306,12 +307,12 @@ class _Unpickler(pickle.Unpickler):
     def __init__(
         self, file: BinaryIO, storages: Callable[[str, torch.dtype, int], _Storage]
     ) -> None:
-        # Files of Python 2 have byte strings in the place of texts.
+        # Files written by Python 2 have byte strings instead of strings.
         super().__init__(file, encoding="utf-8")
         self._storages = storages
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what the pickle's name of a class or function stands for; nothing is imported.
+        """Return the replacement for a class or function that the pickle names; nothing is imported.
 
         Raises _RefusedError for a name in the standard library that is not listed in this module.
         """
@@ -320,7 +321,8 @@ class _Unpickler(pickle.Unpickler):
             return _CONTAINERS[full_name]
         if module in ("torch", "torch.storage") and name in _STORAGE_TYPES:
             return _STORAGE_TYPES[name]
-        # Both make a tensor of a storage; the later one has arguments about gradients, which are not read.
+        # Both make a tensor from a storage; the newer one has arguments about gradients, which are
+        # ignored.
         if full_name in (
             "torch._utils._rebuild_tensor_v2",
             "torch._utils._rebuild_tensor",
@@ -340,12 +342,13 @@ class _Unpickler(pickle.Unpickler):
         )
         if is_standard and full_name not in _INERT_STANDARD_CLASSES:
             raise _RefusedError(f"asks for {module}.{name}, which is not read")
-        # A class, since a pickle may call it like a function, or make an object of it without a call.
+        # This is a class, since a pickle may call it like a function, or create an instance without a
+        # call.
         return type("InertObject", (InertObject,), {"kind": full_name})
 
     def persistent_load(self, persistent_id: Any) -> _Storage:
         """Return the storage that a pickle refers to. Raises _RefusedError if the reference is damaged."""
-        # Before PyTorch 2.0 there are six parts, of which the last one was for views.
+        # Before PyTorch 2.0 there are six parts, the last of which was for views.
         kind, dtype, key, _, count, *_ = persistent_id
         if (
             kind != "storage"
@@ -362,13 +365,13 @@ def _unpickle(
 ) -> Any:
     """Return the object of the pickle at the position of `file`, see `_Unpickler`.
 
-    Raises _RefusedError if it is damaged, or asks for anything that is refused.
+    Raises _RefusedError if it is damaged, or refers to anything that is refused.
     """
     try:
         return _Unpickler(file, storages).load()
     except _RefusedError:
         raise
-    # A pickle of somebody else's may fail in any way.
+    # An untrusted pickle may raise any exception.
     except Exception as error:
         raise _RefusedError(
             f"is damaged ({type(error).__name__} while it was read)"
@@ -376,9 +379,9 @@ def _unpickle(
 
 
 def _check_texts(content: Any) -> None:
-    """Raise _RefusedError if a text at any depth holds half of a surrogate pair.
+    """Raise _RefusedError if a string at any depth contains an unpaired surrogate.
 
-    Pickles may hold such texts, but none can be written as UTF-8.
+    Pickles may contain such strings, but they cannot be encoded as UTF-8.
     """
     pending, seen = [content], set()
     while pending:
@@ -389,13 +392,13 @@ def _check_texts(content: Any) -> None:
             ):
                 raise _RefusedError("has a text that is not Unicode")
         elif id(value) not in seen:
-            # Pickles can name an object twice, also within itself.
+            # A pickle can refer to an object several times, even from within itself.
             seen.add(id(value))
             pending += _items(value)
 
 
 def _items(value: Any) -> list[Any]:
-    """Return what a container or an `InertObject` holds, keys and values alike, and nothing for others."""
+    """Return the contents (keys and values) of a container or an `InertObject`; empty for others."""
     if isinstance(value, InertObject):
         return [*value.args, value.state]
     if isinstance(value, Mapping):
@@ -406,7 +409,7 @@ def _items(value: Any) -> list[Any]:
 
 
 def _reconstruct(cls: Any, *_: Any) -> Any:
-    """Make an `InertObject`, where an old pickle calls copyreg. Raises _RefusedError for any other class."""
+    """Make an `InertObject` where an old pickle calls copyreg. Raises _RefusedError for any other class."""
     if not (isinstance(cls, type) and issubclass(cls, InertObject)):
         raise _RefusedError("makes an object of an unknown kind")
     return cls()
@@ -419,7 +422,7 @@ def _rebuild_parameter(data: Any, *_: Any) -> Any:
 def _rebuild_tensor(
     storage: Any, offset: Any, shape: Any, stride: Any, *_: Any
 ) -> StoredTensor:
-    """Return a tensor of a storage; `offset` and `stride` count elements.
+    """Return a tensor in a storage; `offset` and `stride` count elements.
 
     Raises _RefusedError if the arguments are damaged, if the tensor needs more elements than the storage has,
     or if it is larger than the storage because it repeats elements, as `Tensor.expand` does, and has more
@@ -432,7 +435,7 @@ def _rebuild_tensor(
         raise _RefusedError("has a damaged tensor")
     size = math.prod(shape)
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
-    # A damaged shape that repeats elements could use up the memory.
+    # A damaged shape that repeats elements could exhaust memory.
     if size and (last >= storage.count or size > max(storage.count, MAX_REPEATED)):
         raise _RefusedError("has a tensor that is larger than its numbers")
     return StoredTensor(storage, offset, tuple(shape), tuple(stride))
@@ -441,10 +444,12 @@ def _rebuild_tensor(
 def _read_zip(path: Path) -> Any:
     """Return the object in a file of PyTorch 1.6 or later, a zip archive.
 
-    Raises _RefusedError if it is damaged, no archive of `torch.save`, or of a big-endian machine.
+    Raises _RefusedError if it is damaged, not an archive written by `torch.save`, or from a big-endian
+    machine.
     """
     try:
-        # Stays open for as long as there are tensors to be read: its list of entries is as long as the model.
+        # It stays open for as long as tensors may be read, since its list of entries grows with the
+        # model.
         archive = zipfile.ZipFile(path)
         entries = {entry.filename: entry for entry in archive.infolist()}
         pickles = [name for name in entries if name.endswith("data.pkl")]
@@ -466,7 +471,7 @@ def _read_zip(path: Path) -> Any:
 
     def storage(key: str, dtype: torch.dtype, count: int) -> _Storage:
         entry = entries.get(f"{folder}data/{key}")
-        # Of a larger entry only a part would be read, and its checksum not be compared.
+        # Only a part of a larger entry would be read, and its checksum would not be verified.
         if entry is None or entry.file_size != count * dtype.itemsize:
             raise _RefusedError(
                 "lacks the numbers of a tensor, or has others in their place"
@@ -482,11 +487,11 @@ def _read_zip(path: Path) -> Any:
 
 
 def _read_legacy(path: Path) -> Any:
-    """Return the object in a file of a PyTorch before 1.6.
+    """Return the object in a file written by PyTorch before 1.6.
 
-    Such a file holds pickles of a magic number, a version, a description of the machine, the object, and the
-    list of keys of storages; the numbers of the storages follow. Raises _RefusedError if it is damaged, of
-    another format, or of a big-endian machine.
+    Such a file holds pickles of a magic number, a version, a description of the machine, the object,
+    and the list of storage keys; the numbers of the storages follow. Raises _RefusedError if it is
+    damaged, has another format, or is from a big-endian machine.
     """
     storages = _LegacyStorages(path)
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Export a translation model as a folder that Hugging Face's library reads and generates with.
+"""Export a translation model as a folder that Hugging Face's library can load and generate with.
 
 The folder holds one direction: `AutoModelForSeq2SeqLM.from_pretrained(folder).generate(ids)` then translates
 as `masscli generate --early-stop` does. The settings of that search are in generation_config.json.
@@ -38,9 +38,9 @@ def export_translator(
 ) -> list[str]:
     """Write the folder `output` for translation from `source` to `target`, and return notes for the user.
 
-    Both must be languages of the model. Raises MasscliError if `output` is not empty or cannot be written, or
-    if no family of Hugging Face's computes the same as the model; the message then names the setting that
-    prevents it.
+    Both must be languages of the model. Raises MasscliError if `output` is not empty or cannot be
+    written, or if no Hugging Face family is equivalent to the model; the message then names the setting
+    that prevents it.
     """
     require_empty_folder(output)
     directed = fold_direction(checkpoint, source, target)
@@ -50,7 +50,7 @@ def export_translator(
     tensors = to_seq2seq(family, directed)
     special_ids = _special_ids(directed, vocab)
     config = {**seq2seq_config(family, directed), **special_ids}
-    # FSMT's dictionaries are those of one direction, which its config.json names.
+    # FSMT's dictionaries are for one direction, which its config.json names.
     if family.own_tables:
         config["langs"] = [source, target]
     generation = {
@@ -88,14 +88,14 @@ def export_translator(
 def _special_ids(directed: DirectedModel, vocab: Vocabulary) -> dict[str, Any]:
     """Return the special ids of a model by their keys in config.json and generation_config.json.
 
-    They are rows of the decoder's embeddings, and None for a symbol that has no row there.
+    They are rows of the decoder's embeddings; None for a symbol without a row there.
     """
     ids = {
         "pad_token_id": vocab.pad,
         "bos_token_id": vocab.bos,
         "eos_token_id": vocab.eos,
         "decoder_start_token_id": directed.target_start,
-        # At the length limit masscli ends a text, too.
+        # masscli also adds the end symbol at the length limit.
         "forced_eos_token_id": vocab.eos,
     }
     if directed.forced_tokens:
@@ -108,12 +108,12 @@ def _search_settings(
 ) -> dict[str, Any]:
     """Return entries of generation_config.json for the same search as `masscli generate --early-stop`.
 
-    `options` are the generation options that were imported with the model, by field of `GenerationConfig`,
-    and may say that it searches without --early-stop and --lookahead; they are empty for a model that was not
-    imported.
+    `options` are the generation options that were imported with the model, by field of
+    `GenerationConfig`, which may turn off --early-stop and --lookahead; they are empty for a model that
+    was not imported.
     """
     forced = len(directed.forced_tokens)
-    # Their library does not force a token that it suppresses.
+    # Hugging Face's library does not force a token that it suppresses.
     never_generated = vocab.special_ids - {
         vocab.eos,
         vocab.unk,

@@ -1,9 +1,9 @@
-"""Write the vocabulary of a translator as files of Hugging Face's tokenizers, if one gives the same ids.
+"""Write a translator's vocabulary as files of Hugging Face's tokenizers, if one gives the same ids.
 
-A vocabulary that was imported from Hugging Face goes back into files of the same kind: Marian's SentencePiece
-models, FSMT's dictionaries, BART's byte-level BPE. Any other is written as a tokenizer.json, see
-masscli/checkpoint/convert/fast_tokenizer.py. If no tokenizer gives the same ids, there are no files: those of
-a tokenizer that gives other ids would be worse than none.
+A vocabulary that was imported from Hugging Face is written to files of the same kind: Marian's
+SentencePiece models, FSMT's dictionaries, BART's byte-level BPE. Any other is written as a
+tokenizer.json, see masscli/checkpoint/convert/fast_tokenizer.py. If no tokenizer gives the same ids, no
+files are written: a tokenizer that gives different ids would be worse than none.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from masscli.text.two_vocabularies import is_two_vocabularies, unpack_two_vocabu
 Files = dict[str, bytes]
 SETTINGS = "tokenizer_config.json"
 _GENERIC_SETTINGS = {
-    # A name such as </s> that stands in a text is text, as it is here.
+    # A name such as </s> within a text is ordinary text, as it is in masscli.
     "split_special_tokens": True,
-    # Translators there refuse segments, which a generic class would make.
+    # Hugging Face's translators reject segments, which a generic class would produce.
     "model_input_names": ["input_ids", "attention_mask"],
 }
-"""Entries of tokenizer_config.json for a tokenizer without a class of its own."""
+"""Entries of tokenizer_config.json for a tokenizer without a specific class."""
 
 
 def tokenizer_files(
@@ -53,12 +53,12 @@ def tokenizer_files(
 ) -> tuple[Files, str]:
     """Return the content of the files of a tokenizer by name, and a note for the user.
 
-    `direction` is the source and the target language. `lines` are pairs (language, text), on which the ids of
-    a tokenizer.json are compared with those of `tokenizer`, and `tried` says where they are from. Without
-    files, the note says why there are none.
+    `direction` is the source and the target language. `lines` are pairs (language, text) on which the
+    ids of a tokenizer.json are compared with those of `tokenizer`, and `tried` says where the lines are
+    from. If there are no files, the note says why.
     """
     settings: dict[str, Any] = {"model_max_length": directed.config.max_positions}
-    # The models of source and target, which are mostly one.
+    # The models of source and target, which are usually the same.
     parts = [tokenizer.model_bytes]
     if is_two_vocabularies(tokenizer.model_bytes):
         parts = unpack_two_vocabularies(tokenizer.model_bytes)[1]
@@ -66,7 +66,7 @@ def tokenizer_files(
     if kinds == {DICTIONARY} and tokenizer.preprocessing.published == "fsmt":
         files = _fsmt_files(parts, direction, settings)
         return files, "FSMTTokenizer: the files that were imported"
-    # None of these tokenizers changes text before it cuts it.
+    # None of these tokenizers preprocesses text before splitting it.
     if tokenizer.preprocessing == TextPreprocessing():
         if family is MARIAN and kinds == {NUMBERED_SENTENCEPIECE}:
             files = _marian_files(parts, direction, settings)
@@ -105,7 +105,7 @@ def _imported_tokenizer_json(
             "ids": [number],
             "tokens": [pieces[number]],
         }
-    # The file that was imported may add the special tokens of another direction.
+    # The imported file may add the special tokens of another direction.
     template = {
         "type": "TemplateProcessing",
         "single": [*before, first, *after],
@@ -136,7 +136,7 @@ def _imported_tokenizer_json(
 
 
 def _template_token(number: int) -> dict[str, Any]:
-    """Return an item of a template: the special token with an id, under the name `T` and the number."""
+    """Return an item of a template: the special token with an id, under the name `T` plus the id."""
     return {"SpecialToken": {"id": f"T{number}", "type_id": 0}}
 
 
@@ -194,8 +194,8 @@ def _fsmt_files(
 def _with_word_ends(vocabulary: PackedVocabulary) -> dict[str, int]:
     """Return the ids of a dictionary by piece, as FSMT writes pieces.
 
-    One that masscli writes without `@@` ends a word and gets `</w>`; from others `@@` is removed. Special
-    pieces stay as they are.
+    A piece that masscli writes without `@@` ends a word and gets `</w>`; from others `@@` is removed.
+    Special pieces stay as they are.
     """
     special_ids = set(vocabulary.special_ids.values())
     renamed = {}

@@ -1,9 +1,9 @@
-"""Read the vocabulary of a published model, with exactly its ids.
+"""Read the vocabulary of a published model, keeping its ids exactly.
 
-The class of its tokenizer shows its kind. masscli's own readers know BERT's WordPiece, GPT's two kinds of
-BPE, and SentencePiece with the ids of ALBERT, XLM-R or CamemBERT. If tokenizer.json asks for anything that
-they do not do, it is read through Hugging Face's own library (masscli.text.fast_tokenizer). What neither can
-read is refused with an error that names it.
+The class of its tokenizer determines its kind. masscli's own readers support BERT's WordPiece, GPT's
+two kinds of BPE, and SentencePiece with the ids of ALBERT, XLM-R or CamemBERT. If tokenizer.json asks
+for anything that they do not support, it is read through Hugging Face's own library
+(masscli.text.fast_tokenizer). What neither can read is refused with an error that names it.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from masscli.text.subword_model import BadModelError
 from masscli.text.tokenizer import Tokenizer
 
 OWN_VOCABULARY = "masscli"
-"""Name of the folder with masscli's own vocabulary files in an exported model. It is written if no tokenizer
-of Hugging Face's gives the ids of the vocabulary."""
+"""Name of the folder with masscli's own vocabulary files in an exported model. It is written if no
+Hugging Face tokenizer gives the ids of the vocabulary."""
 Reader = Callable[[TokenizerFiles, int], PublishedVocabulary]
 READERS: Mapping[str, Reader] = {
     "BertTokenizer": read_wordpiece,
@@ -57,13 +57,13 @@ _GENERIC_READERS: Mapping[str, Reader] = {
     "WordPiece": read_wordpiece,
     "BPE": read_byte_level,
 }
-"""The function that reads a vocabulary whose class is a generic one, by the `type` of its model in
+"""The function that reads a vocabulary whose class is generic, by the `type` of its model in
 tokenizer.json."""
 
 
 @dataclass(frozen=True)
 class ImportedVocabulary:
-    """A tokenizer with the ids of a published vocabulary, and notes for the user."""
+    """A tokenizer with a published vocabulary's ids, and notes for the user."""
 
     tokenizer: Tokenizer
     notes: list[str]
@@ -72,13 +72,13 @@ class ImportedVocabulary:
 def read_vocabulary(
     folder: Path, default_class: str, vocab_size: int, languages: Sequence[str]
 ) -> ImportedVocabulary:
-    """Read the vocabulary of a published model in a folder; its token embeddings have `vocab_size` rows.
+    """Read the vocabulary of a published model in a folder, for `vocab_size` rows of token embeddings.
 
-    The class of its tokenizer is `default_class` if no file names it. In the result, ids from `vocab_size` on
-    are new: special symbols and tags of `languages` that the vocabulary lacks. Raises MasscliError if there
-    is no vocabulary that can be read, or if it does not fit the embeddings.
+    The class of its tokenizer is `default_class` if no file names it. In the result, ids from
+    `vocab_size` on are new: special symbols and tags of `languages` that the vocabulary lacks. Raises
+    MasscliError if there is no readable vocabulary, or if it does not match the embeddings.
     """
-    # A folder that masscli has exported itself may have no other vocabulary.
+    # A folder exported by masscli may have no other vocabulary.
     if (folder / OWN_VOCABULARY).is_dir():
         return _read_own(folder / OWN_VOCABULARY, vocab_size, languages)
     files = read_tokenizer_files(folder, default_class)
@@ -108,7 +108,7 @@ def _read_own(
 ) -> ImportedVocabulary:
     """Read a vocabulary that `masscli export` wrote in masscli's own format.
 
-    Raises MasscliError if it lacks one of `languages`, or has another number of ids than `vocab_size`.
+    Raises MasscliError if it lacks one of `languages`, or if its number of ids is not `vocab_size`.
     """
     tokenizer = Tokenizer.load(folder)
     for language in languages:
@@ -130,12 +130,13 @@ def _read_own(
 def _read_published(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Read the vocabulary with one of masscli's readers, or else through Hugging Face's library.
 
-    Raises MasscliError if files are damaged or do not fit `vocab_size`, the number of rows of the embeddings,
-    or if no reader of masscli's can read them and there is no tokenizer.json that the library could read.
+    Raises MasscliError if files are damaged or do not match `vocab_size`, the number of rows of the
+    embeddings, or if masscli's readers cannot read them and there is no tokenizer.json for the library
+    to read.
     """
     kind = files.part["model"].get("type")
     reader = READERS.get(files.class_name)
-    # A generic class says nothing about the kind of vocabulary, but the model in tokenizer.json does.
+    # A generic class does not tell the kind of vocabulary, but the model in tokenizer.json does.
     if files.class_name in GENERIC_CLASSES:
         reader = _GENERIC_READERS.get(str(kind))
     try:
@@ -156,8 +157,8 @@ def _read_through_library(
 ) -> PublishedVocabulary:
     """Read tokenizer.json through the package `tokenizers`.
 
-    `reason` is a clause on why masscli's own reader does not read it, for messages. Raises MasscliError if
-    the package is missing, if the tokenizer cannot be used, or if it has more ids than `vocab_size`.
+    `reason` is a clause, for messages, on why masscli's own reader cannot read it. Raises MasscliError
+    if the package is missing, if the tokenizer cannot be used, or if it has more ids than `vocab_size`.
     """
     path = files.folder / TOKENIZER
     if find_marker(files.content) is None:
@@ -170,7 +171,7 @@ def _read_through_library(
         model, pieces = pack_fast_tokenizer(files.content, files.role_ids, vocab_size)
     except BadModelError as error:
         raise MasscliError(f"{path}: {error.message}", error.hint) from None
-    # The package is missing: its own error does not say why it is needed.
+    # The package is missing, and Python's own error would not say why it is needed.
     except MasscliError as error:
         raise MasscliError(
             f"{path}: {reason}; that needs Hugging Face's tokenizers", error.hint

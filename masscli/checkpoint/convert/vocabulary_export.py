@@ -1,8 +1,9 @@
-"""Export the vocabulary of a run as files of Hugging Face's tokenizers, if one of them gives exactly its ids.
+"""Export the vocabulary of a run as files of Hugging Face's tokenizers, if one of them gives the same ids.
 
-A published vocabulary becomes the files that it was imported from, and a SentencePiece model becomes a
-tokenizer.json with the same pieces. masscli's own format, in the folder `masscli`, is what `masscli import`
-reads; it stands alone if no tokenizer gives the same ids, since other ids would be worse than none.
+A published vocabulary is written to the kind of files that it was imported from, and a SentencePiece
+model to a tokenizer.json with the same pieces. masscli's own format, in the folder `masscli`, is read
+by `masscli import`; it is the only one written if no tokenizer gives the same ids, since a tokenizer
+that gives different ids would be worse than none.
 """
 
 from __future__ import annotations
@@ -44,15 +45,15 @@ from masscli.text.tokenizer_card import TOKENIZER_FILE
 
 Files = dict[str, bytes]
 _SPACES = ("\t", "\u00a0", "\u3000", SENTENCEPIECE_SPACE)
-"""Letters that are spaces to the published SentencePiece models."""
+"""Characters that the published SentencePiece models treat as spaces."""
 
 
 @dataclass(frozen=True)
 class ExportedVocabulary:
     """The contents of a vocabulary's files by name, and notes for the user.
 
-    `size` is the number of rows of the token embeddings that belong to the exported vocabulary; rows behind
-    them are not exported.
+    `size` is the number of rows of the token embeddings that belong to the exported vocabulary; rows
+    after them are not exported.
     """
 
     files: Files
@@ -63,7 +64,7 @@ class ExportedVocabulary:
 def export_vocabulary(checkpoint: Checkpoint, family: Family) -> ExportedVocabulary:
     """Return the files of a run's vocabulary for a family, and how many token embeddings belong to them.
 
-    If no tokenizer of Hugging Face's gives the same ids, the files are in masscli's own format.
+    If no Hugging Face tokenizer gives the same ids, the files are in masscli's own format.
     """
     tokenizer = checkpoint.tokenizer()
     files = _hugging_face_files(tokenizer, family)
@@ -83,7 +84,7 @@ def export_vocabulary(checkpoint: Checkpoint, family: Family) -> ExportedVocabul
 
 
 def _generic_vocabulary(checkpoint: Checkpoint) -> ExportedVocabulary:
-    """Return a vocabulary that is of no class of Hugging Face's, in masscli's own format.
+    """Return a vocabulary without a corresponding Hugging Face class, in masscli's own format.
 
     A tokenizer.json is added if one gives the same ids.
     """
@@ -111,11 +112,11 @@ def _generic_vocabulary(checkpoint: Checkpoint) -> ExportedVocabulary:
 
 
 def _template(checkpoint: Checkpoint) -> Template:
-    """Return the special tokens around texts, as the objectives of a run with a single stack put them."""
+    """Return the special tokens that the objectives of a run with a single stack put around texts."""
     model = checkpoint.recipe.model
     vocab = checkpoint.tokenizer().vocab
     objectives = [stream.objective for stream in checkpoint.recipe.stream.values()]
-    # What a language model writes comes behind its text, which has no end symbol yet.
+    # A language model continues its text, which therefore has no end symbol yet.
     if not model.encoder_layers and not any(
         isinstance(objective, TableOptions) for objective in objectives
     ):
@@ -132,7 +133,7 @@ def _template(checkpoint: Checkpoint) -> Template:
 def _published_size(tokenizer: Tokenizer, family: Family) -> int:
     """Return the number of ids to export: enough for all pieces and for the special ids of the family.
 
-    Symbols that masscli adds behind them are not counted.
+    Symbols that masscli adds after them are not counted.
     """
     ids = [tokenizer.vocab.role_ids[role] for role in family.roles]
     return max(len(tokenizer.all_pieces()), 1 + max(ids))
@@ -144,7 +145,7 @@ def _hugging_face_files(tokenizer: Tokenizer, family: Family) -> Files | None:
     Return None if none of its tokenizers gives the same ids for the same text.
     """
     preprocessing = tokenizer.preprocessing
-    # Tokenizers of that library do nothing of this to text.
+    # That library's tokenizers do not support these steps.
     if preprocessing.moses or preprocessing.normalize or preprocessing.romanian:
         return None
     writers: Mapping[str, Callable[[Tokenizer, Family], Files | None]] = {
@@ -169,7 +170,8 @@ def own_vocabulary_files(tokenizer: Tokenizer) -> Files:
 
 
 def _wordpiece(tokenizer: Tokenizer, family: Family) -> Files:
-    # Families with WordPiece have classes of their own, which do the same; any other family can use BERT's.
+    # Families with WordPiece have their own classes, which are equivalent; any other family can use
+    # BERT's.
     class_name = "BertTokenizer"
     if READERS.get(family.tokenizer_class) is read_wordpiece:
         class_name = family.tokenizer_class
@@ -186,12 +188,12 @@ def _wordpiece(tokenizer: Tokenizer, family: Family) -> Files:
 
 
 def _byte_level(tokenizer: Tokenizer, family: Family) -> Files | None:
-    # No class of this kind of tokenizer lower-cases text.
+    # No tokenizer class of this kind lower-cases text.
     if tokenizer.preprocessing.lowercase:
         return None
     vocabulary = unpack(tokenizer.model_bytes, byte_level_bpe.HEADER)
     class_name = "RobertaTokenizer"
-    # A vocabulary without a padding piece is taken for one of GPT-2, whose class expects none.
+    # A vocabulary without a padding piece is exported as GPT-2's, whose class does not expect one.
     if "<pad>" not in vocabulary.special_ids:
         class_name = "GPT2Tokenizer"
     return byte_level_files(tokenizer, class_name, {})
@@ -234,7 +236,7 @@ def _bpe_files(vocabulary: PackedVocabulary, settings: Mapping[str, Any]) -> Fil
 def _sentencepiece(tokenizer: Tokenizer, family: Family) -> Files | None:
     """Return the files of ALBERT, XLM-R or CamemBERT, whichever gives the tokenizer's pieces the same ids.
 
-    Return None if none of them does, or if text is prepared in another way.
+    Return None if none of them does, or if text is prepared differently.
     """
     vocabulary = unpack(tokenizer.model_bytes, numbered_sentencepiece.HEADER)
     model = base64.b64decode(vocabulary.rest["model"])
@@ -242,8 +244,8 @@ def _sentencepiece(tokenizer: Tokenizer, family: Family) -> Files | None:
     if not _is_read_by_classes(opened, model):
         return None
     pieces, _ = opened.pieces_and_scores()
-    # The library numbers the pieces of a SentencePiece model in a way of its own for each class. The right
-    # class is the one whose numbers are ours.
+    # The library numbers the pieces of a SentencePiece model differently for each class. The right
+    # class is the one whose ids agree with masscli's.
     published = _published_pieces(vocabulary)
     settings = _special_tokens(tokenizer, vocabulary)
     rules = str(tokenizer.preprocessing.published)
@@ -254,7 +256,7 @@ def _sentencepiece(tokenizer: Tokenizer, family: Family) -> Files | None:
             "keep_accents": rules == "albert-keep-accents",
         }
         return {"spiece.model": model, SETTINGS: _to_json(settings)}
-    # The other two classes keep the case of text.
+    # The other two classes preserve case.
     if tokenizer.preprocessing.lowercase:
         return None
     for class_name, numbered in (
@@ -268,10 +270,10 @@ def _sentencepiece(tokenizer: Tokenizer, family: Family) -> Files | None:
 
 
 def _is_read_by_classes(opened: SentencePieceModel, model: bytes) -> bool:
-    """Return whether the library's classes cut text as a SentencePiece model does, whose bytes are `model`.
+    """Return whether the library's classes tokenize like the SentencePiece model whose bytes are `model`.
 
-    They take every model for one like the published ones: a unigram whose pieces begin at spaces, for which
-    all white space is a space.
+    They assume that every model is like the published ones: a unigram model whose pieces begin at
+    spaces, and which treats all white space as spaces.
     """
     spec = read_normalizer_spec(model)
     pieces, _ = opened.pieces_and_scores()
@@ -287,7 +289,7 @@ def _is_read_by_classes(opened: SentencePieceModel, model: bytes) -> bool:
 
 
 def _tokenizer_json(tokenizer: Tokenizer, family: Family) -> Files | None:
-    # What masscli lower-cases before it calls the library is not in the file.
+    # The file does not include lower-casing that masscli does before it calls the library.
     if tokenizer.preprocessing.lowercase:
         return None
     vocabulary = unpack(tokenizer.model_bytes, fast_tokenizer.HEADER)
@@ -317,15 +319,15 @@ def _special_tokens(
 ) -> dict[str, Any]:
     """Return the entries of tokenizer_config.json about special tokens.
 
-    There is one for each role (`bos_token`, ...) whose id is that of a published piece, and the list
-    `additional_special_tokens` of all other special pieces, if there are any.
+    There is one for each role (`bos_token`, ...) whose id belongs to a published piece, and a list
+    `additional_special_tokens` of all other special pieces, if any.
     """
     settings: dict[str, Any] = {}
     unused = set(vocabulary.unused_ids)
     used = set()
     for role in ROLES:
         token_id = tokenizer.vocab.role_ids[role]
-        # Ids behind the published ones are ours, and their tokenizer does not know them.
+        # Ids after the published ones are masscli's, and Hugging Face's tokenizer does not know them.
         if token_id < len(vocabulary.pieces) and token_id not in unused:
             settings[f"{role}_token"] = vocabulary.pieces[token_id]
             used.add(token_id)

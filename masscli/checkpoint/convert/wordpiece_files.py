@@ -30,9 +30,9 @@ _ROLES = ("pad", "unk", "cls", "sep", "mask")
 def read_wordpiece(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Read a WordPiece vocabulary for a model with `vocab_size` rows of token embeddings.
 
-    Rows without a piece get names such as `[unused0]` that no piece has. Raises UnreadableError if the
-    tokenizer does anything in another way than BERT's, and MasscliError if the vocabulary is missing, damaged
-    or does not fit.
+    Rows without a piece get placeholder names such as `[unused0]`. Raises UnreadableError if the
+    tokenizer differs from BERT's in any way, and MasscliError if the vocabulary is missing or damaged,
+    or does not match the embeddings.
     """
     # The ids of special pieces are found by these names when the vocabulary is read.
     for role, piece in zip(_ROLES, REQUIRED_PIECES, strict=True):
@@ -47,7 +47,8 @@ def read_wordpiece(files: TokenizerFiles, vocab_size: int) -> PublishedVocabular
         preprocessing = _preprocessing_of_settings(files, pieces)
     all_pieces = with_added_tokens(path, pieces, files, vocab_size)
     published = len(all_pieces)
-    # Rows of the model without a piece become [unused...], which no text has, as in BERT's own files.
+    # Rows of the model without a piece become [unused...], which occurs in no text, as in BERT's own
+    # files.
     known = set(all_pieces)
     number = 0
     while len(all_pieces) < vocab_size:
@@ -63,8 +64,8 @@ def read_wordpiece(files: TokenizerFiles, vocab_size: int) -> PublishedVocabular
 def _read_tokenizer_json(files: TokenizerFiles) -> tuple[Path, list[str]]:
     """Return the path of tokenizer.json, and its pieces in the order of their ids.
 
-    Raises UnreadableError if it cuts words in another way than BERT, and MasscliError if it is damaged,
-    or if a vocab.txt in the same folder has other pieces.
+    Raises UnreadableError if it splits words differently from BERT, and MasscliError if it is damaged,
+    or if a vocab.txt in the same folder has different pieces.
     """
     model = files.part["model"]
     expect(is_type(model, "WordPiece"), f"its pieces are a {model.get('type')}")
@@ -88,7 +89,7 @@ def _read_tokenizer_json(files: TokenizerFiles) -> tuple[Path, list[str]]:
 
 
 def _read_vocab_txt(files: TokenizerFiles) -> list[str]:
-    """Return the pieces of vocab.txt, one from each line. Raises MasscliError if it cannot be read."""
+    """Return the pieces in vocab.txt, one per line. Raises MasscliError if it cannot be read."""
     path = files.folder / VOCAB
     try:
         text = read_regular_text(path)
@@ -102,11 +103,11 @@ def _read_vocab_txt(files: TokenizerFiles) -> list[str]:
 def _preprocessing_of_settings(
     files: TokenizerFiles, pieces: Sequence[str]
 ) -> TextPreprocessing:
-    """Return how text is prepared, according to tokenizer_config.json.
+    """Return how text is preprocessed, according to tokenizer_config.json.
 
-    If it has no do_lower_case, text is lower-cased unless an ordinary piece has an upper-case letter. Raises
-    UnreadableError if it prepares text in a way that masscli does not know, and MasscliError if a setting is
-    damaged.
+    If it has no do_lower_case, text is lower-cased unless an ordinary piece has an upper-case letter.
+    Raises UnreadableError if it asks for preprocessing that masscli does not support, and MasscliError
+    if a setting is damaged.
     """
     expect(files.flag("do_basic_tokenize", True), "do_basic_tokenize is false")
     expect(

@@ -1,8 +1,8 @@
-"""Import models of XLM and of the released MASS code for unsupervised translation, which is a fork of it.
+"""Import models of XLM, and of its fork, the released MASS code for unsupervised translation.
 
-A file holds `encoder` and `decoder`, or `model` alone, with the dictionary and all options of the training
-(`params`). Texts begin and end with `</s>`. Pieces keep the ids of the dictionary; the symbols that masscli
-adds have ids behind them, which the model never predicts.
+A file holds `encoder` and `decoder`, or only `model`, along with the dictionary and all training
+options (`params`). Texts begin and end with `</s>`. Pieces keep the ids of the dictionary; the symbols
+that masscli adds have the ids after them, which the model never predicts.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from masscli.text.tokenizer import Tokenizer
 
 TITLE = "XLM"
 GENERATION = {"beam": 1, "lenpen": 1.0, "max_len_a": 1.5, "max_len_b": 10}
-"""The default search of translate.py of XLM and MASS, as fields of `GenerationConfig`. There the length limit
-comes from the longest source of a batch; here each source has its own."""
+"""The default search of translate.py in XLM and MASS, as fields of `GenerationConfig`. There the length
+limit depends on the longest source of a batch; here each source has its own limit."""
 EOS_ID = XLM_SPECIAL_PIECES.index("</s>")
 _STACK_KEYS = {"encoder": "encoder", "decoder": "decoder", "model": "encoder"}
-"""For each key of a file that holds a part of the model, masscli's stack that the part becomes."""
+"""masscli's stack for each key of a file that holds a part of the model."""
 
 
 def is_xlm(content: Any) -> bool:
@@ -111,7 +111,8 @@ def _refuse_unsupported(
 ) -> None:
     """Raise MasscliError if the file's training options ask for a variant of XLM that is not supported."""
     setting = params.get("attention_setting", "v1")
-    # Only a decoder attends to another stack, and that of one language has one attention in any setting.
+    # Only a decoder attends to another stack, and with one language there is one attention in any
+    # setting.
     has_setting = "decoder" in content and not params.get("english_only")
     if setting != "v1" and has_setting:
         raise MasscliError(
@@ -136,7 +137,7 @@ def _language_ids(request: ImportRequest, params: Mapping[str, Any]) -> dict[str
     """
     ids = params.get("lang2id")
     if isinstance(ids, Mapping):
-        # Some files have numbers of NumPy.
+        # Some files have NumPy numbers.
         ids = {language: plain(number) for language, number in ids.items()}
     valid = isinstance(ids, Mapping) and all(
         type(number) is int for number in ids.values()
@@ -153,8 +154,8 @@ def _tokenizer(
 ) -> tuple[Tokenizer, list[str]]:
     """Return a tokenizer with the ids of the file's dictionary, and notes for the user about it.
 
-    It cuts words with the BPE codes of the request, or text at white space if there are none. Raises
-    MasscliError if the dictionary or the BPE codes are damaged.
+    It splits words with the BPE codes of the request, or text only at white space if there are none.
+    Raises MasscliError if the dictionary or the BPE codes are damaged.
     """
     pieces = _pieces(request, content["dico_id2word"])
     if request.bpe_codes is not None:
@@ -170,7 +171,7 @@ def _tokenizer(
             for name in ("<s>", "</s>", "<pad>", "<unk>")
         }
         special["<mask>"] = MASK_ID
-        # The other pieces called <special...> are reserved, and no text has them.
+        # The other pieces called <special...> are reserved and do not occur in text.
         unused = []
         for number, piece in enumerate(XLM_SPECIAL_PIECES):
             if "special" in piece and number != MASK_ID:
@@ -189,7 +190,7 @@ def _tokenizer(
 
 
 def _pieces(request: ImportRequest, id2word: Any) -> list[str]:
-    """Return the pieces of XLM's dictionary in the order of their ids; `id2word` should have them by id.
+    """Return the pieces of XLM's dictionary in the order of their ids; `id2word` should map ids to pieces.
 
     Raises MasscliError if it is damaged, or does not begin with XLM's special pieces.
     """
@@ -229,9 +230,9 @@ def _config(
 ) -> ModelConfig:
     """Return the configuration of the model, with sizes from its tensors and other values from `params`.
 
-    `params` are the file's training options, `parts` its tensors by stack, and `languages` those that the
-    model has parameters for. Raises MasscliError if neither the request nor the file has the number of
-    attention heads, or if an option is damaged.
+    `params` are the file's training options, `parts` its tensors by stack, and `languages` those that
+    the model has parameters for. Raises MasscliError if neither the request nor the file gives the
+    number of attention heads, or if an option is damaged.
     """
     # Encoder and decoder have the same sizes in XLM.
     table = next(iter(parts.values()))
@@ -241,7 +242,8 @@ def _config(
             f"{request.path}: does not say its number of attention heads",
             "give it with --heads",
         )
-    # A model has one length of texts for both stacks, and a file may have another number of rows for each.
+    # A model has one maximum text length for both stacks, but their numbers of rows in a file may
+    # differ.
     position_rows = [
         part.shape("position_embeddings.weight")[0] for part in parts.values()
     ]
@@ -303,9 +305,9 @@ class _Stack:
         self._languages = languages
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors of the stack by masscli's names, and so empty the table of the file's tensors.
+        """Return the tensors of the stack by masscli's names; this empties the table of the file's tensors.
 
-        Raises MasscliError if a tensor is missing, or if one has no place in masscli's model.
+        Raises MasscliError if a tensor is missing, or if one has no counterpart in masscli's model.
         """
         tensors = {**self._embeddings(), **self._output_layer()}
         for layer in range(self._table.count_layers("attentions.")):
@@ -316,7 +318,7 @@ class _Stack:
     def _embeddings(self) -> dict[str, Tensor]:
         """Take the token, position and language embeddings and their norm; return them by masscli's names.
 
-        Raises MasscliError if one is missing, or if sinusoidal positions are other numbers than sinusoids.
+        Raises MasscliError if one is missing, or if supposedly sinusoidal positions are not sinusoids.
         """
         table = self._table
         ours = f"embeddings.{self._stack}"
@@ -334,11 +336,11 @@ class _Stack:
             self._check_sinusoids(positions)
         if not self._languages:
             return tensors
-        # A stack without vectors of languages adds none, which vectors of zeros do as well.
+        # For a stack without language vectors, zeros are equivalent.
         vectors = torch.zeros(len(self._languages), self._config.dim)
         if "lang_embeddings.weight" in table:
             theirs = table.take("lang_embeddings.weight")
-            # Rows are found by name: a file may number its languages in any order.
+            # Rows are matched by language name: a file may number its languages in any order.
             vectors = theirs[
                 [self._language_ids[language] for language in self._languages]
             ]
@@ -346,9 +348,9 @@ class _Stack:
         return tensors
 
     def _check_sinusoids(self, positions: Tensor) -> None:
-        """Raise MasscliError if a table of positions (P, D) is not that of the interleaved sinusoids."""
+        """Raise MasscliError if a table of positions (P, D) does not hold interleaved sinusoids."""
         expected = sinusoids(len(positions), self._config.dim, "interleaved")
-        # As near as numbers of half precision are.
+        # The tolerance allows for half precision.
         if not torch.allclose(positions, expected, atol=1e-3):
             raise MasscliError(
                 f"{self._request.path}: its positions are not the sinusoids that its options ask for",
@@ -432,10 +434,10 @@ def _streams(
 ) -> dict[str, Any]:
     """Return the table `stream` of a recipe, with a stream for each task that the model was trained for.
 
-    A model without a decoder has masked language modelling for each of `languages`, all that the file has.
-    Otherwise -s and -t give the only direction, or the file's training options (`params`) list the directions
-    of translation and back-translation; if they list none, each language has MASS. Raises MasscliError if
-    only one of -s and -t is given, or if a language is unknown.
+    A model without a decoder has masked language modeling for each of `languages`, all that the file
+    has. Otherwise -s and -t give the only direction, or the file's training options (`params`) list the
+    directions of translation and back-translation; if they list none, each language has MASS. Raises
+    MasscliError if only one of -s and -t is given, or if a language is unknown.
     """
     if "decoder" not in parts:
         return _named_streams([("mlm", language) for language in languages])
@@ -445,7 +447,7 @@ def _streams(
     trained = []
     for source, target in _tuples(params.get("mt_steps"), 2):
         trained.append(("translate", f"{source}-{target}"))
-    # A step (en, fr, en) translates en to fr, and learns fr to en.
+    # A step (en, fr, en) translates en to fr, and trains fr to en.
     for target, source, _ in _tuples(params.get("bt_steps"), 3):
         trained.append(("backtranslate", f"{source}-{target}"))
     if not trained:
@@ -454,7 +456,7 @@ def _streams(
 
 
 def _check_languages(request: ImportRequest, languages: Sequence[str]) -> None:
-    """Raise MasscliError if only one of -s and -t is given, or if one is none of the model's `languages`."""
+    """Raise MasscliError if only one of -s and -t is given, or one is not among the model's `languages`."""
     for flag, language in (("-s", request.source), ("-t", request.target)):
         if language is not None and language not in languages:
             raise MasscliError(

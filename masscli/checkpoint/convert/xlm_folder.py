@@ -1,8 +1,9 @@
-"""Import XLM from a folder of Hugging Face's library, as the file of XLM that it was converted from.
+"""Import XLM from a Hugging Face folder, by restoring the XLM file that it was converted from.
 
-Tensors have XLM's names with `transformer.` before them. The dictionary is vocab.json, in which a piece that
-ends a word has `</w>` behind it, where XLM's own has `@@` behind all others; merges.txt are the codes of
-fastBPE. Text is normalized and tokenized by Moses' rules; then most models lower-case it and remove accents.
+Tensors have XLM's names with the prefix `transformer.`. The dictionary is vocab.json, in which a piece
+that ends a word is marked with `</w>`, while XLM's own marks all other pieces with `@@`; merges.txt has
+the codes of fastBPE. Text is normalized and tokenized by Moses' rules; most models then lower-case it
+and remove accents.
 """
 
 from __future__ import annotations
@@ -48,11 +49,11 @@ _BODY_PARTS = (
     "memories.",
     "encoder_attn.",
 )
-"""How the names of tensors begin that XLM itself has, besides its output layer."""
+"""Prefixes of the names of XLM's own tensors, except those of its output layer."""
 OTHER_TOKENIZERS = {"ja": "KyTea", "th": "PyThaiNLP", "zh": "jieba"}
-"""Programs with which XLMTokenizer splits text into words, by the languages that Moses' rules are not for."""
+"""Programs with which XLMTokenizer splits text into words, for languages not covered by Moses' rules."""
 _REQUIRED = {"causal": False, "is_encoder": True, "asm": False}
-"""Settings of config.json with the only value that can be imported."""
+"""Settings of config.json, each with the only value that can be imported."""
 
 
 def import_xlm_folder(
@@ -64,8 +65,9 @@ def import_xlm_folder(
 ) -> tuple[Path, list[str]]:
     """Import the XLM in `folder` as the run `output`; return the path of its checkpoint, and notes.
 
-    `config` is the content of its config.json, and `languages` are those that the user names. The run knows
-    all languages of the model. Raises MasscliError if a file is missing, damaged or does not fit.
+    `config` is the content of its config.json, and `languages` are those that the user names. The run
+    supports all languages of the model. Raises MasscliError if a file is missing, damaged or
+    inconsistent.
     """
     for key, only in _REQUIRED.items():
         if read_flag(config, key, only, folder / CONFIG) is not only:
@@ -99,7 +101,7 @@ def import_xlm_folder(
                 f"text of {language} is tokenized by Moses' rules, where XLMTokenizer uses "
                 f"{OTHER_TOKENIZERS[language]}"
             )
-    # XLM begins every text with </s>, but XLMTokenizer with <s>.
+    # XLM begins every text with </s>, but XLMTokenizer begins it with <s>.
     model = replace(
         model,
         tokenizer=model.tokenizer.with_card_fields(bos=BOS_ID),
@@ -123,10 +125,10 @@ def _present(path: Path) -> Path:
 def _own_tensors(
     weights: Mapping[str, Tensor], path: str
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the tensors of a folder under XLM's names, and notes on those that are missing or left behind.
+    """Return the tensors of a folder under XLM's names, and notes on those that are missing or unused.
 
-    A model without the output layer, such as a classifier, gets one with a bias of 0. Raises MasscliError,
-    which names `path`, if two tensors have one name.
+    A model without the output layer, such as a classifier, gets one with a bias of 0. Raises
+    MasscliError, which names `path`, if two tensors have the same name.
     """
     tensors = {}
     heads = []
@@ -134,7 +136,7 @@ def _own_tensors(
         own = name.removeprefix(_BODY)
         if own.startswith((*_BODY_PARTS, _HEAD)):
             tensors[own] = tensor
-        # A buffer that counts positions is not a weight.
+        # The buffer of position numbers is not a weight.
         elif not own.endswith("position_ids"):
             heads.append(name)
     notes = [f"left behind: {', '.join(sorted(heads))}"] if heads else []
@@ -171,10 +173,10 @@ def _dictionary(folder: Path) -> dict[int, str]:
 def _params(
     folder: Path, config: Mapping[str, Any], languages: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the options of a training by XLM that say the same as config.json, whose content is `config`.
+    """Return the XLM training options equivalent to config.json, whose content is `config`.
 
-    Raises MasscliError if it does not name the languages of a model with several, and `languages` are not as
-    many.
+    Raises MasscliError if it does not name the languages of a multilingual model, and the number of
+    `languages` differs.
     """
     params = dict(config)
     params["share_inout_emb"] = read_flag(
@@ -193,7 +195,7 @@ def _params(
 
 
 def _preprocessing(folder: Path) -> TextPreprocessing:
-    """Return what XLMTokenizer does with text before it is cut into pieces."""
+    """Return how XLMTokenizer preprocesses text before it is split into pieces."""
     settings = read_json_if_present(folder / SETTINGS)
     removes_accents = read_flag(
         settings, "do_lowercase_and_remove_accent", True, folder / SETTINGS

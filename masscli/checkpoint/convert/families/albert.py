@@ -5,7 +5,7 @@ from __future__ import annotations
 from masscli.checkpoint.convert.families import encoder
 from masscli.checkpoint.convert.families.family import Family
 
-# There is a single layer, which is run many times.
+# There is a single layer, which is applied repeatedly.
 _LAYER = "~encoder.albert_layer_groups.0.albert_layers.0"
 
 ALBERT = Family(
@@ -52,7 +52,7 @@ ALBERT = Family(
     lm_class="AlbertForMaskedLM",
     bare_class="AlbertModel",
     activations=encoder.ACTIVATIONS,
-    # With other values groups of layers would have weights of their own.
+    # With other values, groups of layers would each have their own weights.
     required_config=encoder.REQUIRED_CONFIG
     | {"num_hidden_groups": 1, "inner_group_num": 1},
 )

@@ -19,7 +19,7 @@ DISTILBERT = Family(
     preset_prefix="distilbert-",
     tokenizer_class="DistilBertTokenizer",
     roles=encoder.ROLES,
-    # It was distilled, with the masked language model of BERT as one of three losses.
+    # It was distilled from BERT, with masked language modeling as one of three losses.
     objective="mlm",
     prefix="distilbert.",
     body={

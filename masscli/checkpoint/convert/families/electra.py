@@ -39,7 +39,7 @@ ELECTRA = Family(
     lm_class="ElectraForMaskedLM",
     bare_class="ElectraModel",
     activations=encoder.ACTIVATIONS,
-    # Whatever config.json says; masscli's head has that of the layers.
+    # This holds whatever config.json says; masscli's head has the activation of the layers.
     fixed_head_activation="gelu",
     required_config=encoder.REQUIRED_CONFIG,
 )

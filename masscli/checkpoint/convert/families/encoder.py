@@ -40,8 +40,7 @@ CONFIG_DEFAULTS = {
     "dropout": 0.1,
     "attention_dropout": 0.1,
 }
-"""Values of settings that config.json may lack, as Hugging Face's library has them, by field of
-`ModelConfig`."""
+"""Hugging Face's defaults for settings that config.json may lack, by field of `ModelConfig`."""
 ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_python": "gelu",

@@ -1,9 +1,9 @@
-"""Describe a family of models of Hugging Face's library: names of tensors and settings, and fixed settings.
+"""Describe a model family of Hugging Face's library: names of tensors and settings, and fixed settings.
 
-Nothing here imports torch. A table of names maps masscli's name of a tensor to Hugging Face's. In both, `*`
-stands for `weight` and `bias`, and `#` for the number of a layer; in Hugging Face's, `~` stands for the
-family's prefix. Queries, keys and values are one tensor in masscli: the several names of Hugging Face's are
-separated by spaces, and their tensors are concatenated in this order.
+This module does not import torch. A table of names maps masscli's name of a tensor to Hugging Face's.
+In both, `*` stands for `weight` and `bias`, and `#` for the number of a layer; in Hugging Face's name,
+`~` stands for the family's prefix. Queries, keys and values are one tensor in masscli: Hugging Face's
+names are separated by spaces, and their tensors are concatenated in this order.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Family:
     title: str
     """The name of the family in messages."""
     arch: str
-    """The preset (presets.toml) that gives the settings of the model which config.json does not give."""
+    """The preset (presets.toml) for the settings of the model that config.json does not give."""
     preset_prefix: str
-    """How the names of the family's presets begin."""
+    """The prefix of the names of the family's presets."""
     tokenizer_class: str
     """Hugging Face's tokenizer class, used if the files of a folder do not name one."""
     roles: tuple[str, ...]
-    """The special tokens that the models have, by names of `Vocabulary`, such as `pad` and `cls`."""
+    """The special tokens that the models have, as named by `Vocabulary`, such as `pad` and `cls`."""
     objective: str
     """masscli's name of the objective that the published models were pre-trained with."""
     prefix: str
@@ -49,26 +49,27 @@ class Family:
     tied_bias: Names
     """A second name of the output bias in files, mapped to its first name; both are Hugging Face's."""
     task_prefixes: tuple[str, ...]
-    """How the tensor names of heads of downstream tasks begin; such tensors are not imported."""
+    """Prefixes of the tensor names of downstream task heads, which are not imported."""
     config_keys: Names
     """Fields of masscli's `ModelConfig`, mapped to the keys of config.json that hold them."""
     full_class: str
-    """Hugging Face's class for pre-training: with the LM head and the head of the objective, if the family
-    has both; ELECTRA's has the latter alone."""
+    """Hugging Face's class for pre-training: with the LM head and the head of the objective, if the
+    family has both; ELECTRA's class has only the latter."""
     lm_class: str
     """Hugging Face's class with the LM head only."""
     bare_class: str
-    """Hugging Face's class for a model without heads, or with its only head for GPT and GPT-2."""
+    """Hugging Face's class for a model without heads or, for GPT and GPT-2, with the only head that
+    they have."""
     activations: Mapping[str, str]
     """masscli's name of each activation by its name in config.json; others are not supported."""
     objective_outputs: Mapping[str, int] = field(default_factory=dict)
-    """The number of outputs of those linear layers in the head of the objective that have another number than
-    the width of the model, by masscli's name of the layer."""
+    """The number of outputs of the linear layers in the objective's head, by masscli's name of the
+    layer, where it differs from the width of the model."""
     config_defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Values of settings that config.json may lack, as Hugging Face's library has them, by field of
-    `ModelConfig`. Sizes are not among them: a file without them is incomplete."""
+    """Hugging Face's defaults for settings that config.json may lack, by field of `ModelConfig`. Sizes
+    have no defaults: a file without them is incomplete."""
     required_config: Mapping[str, Any] = field(default_factory=dict)
-    """Values that keys of config.json must have if they are present; an export writes them, too."""
+    """Values that keys of config.json must have if they are present; an export also writes them."""
     transposed: bool = False
     """Whether Hugging Face stores the weight matrices of layers as (in, out) instead of (out, in)."""
     positions_after_padding: bool = False
@@ -78,7 +79,7 @@ class Family:
     unknown_tensor_hint: str = (
         "a model with other parts than the published ones cannot be imported"
     )
-    """The hint of the error about a tensor that the family does not have."""
+    """The hint in the error about a tensor that the family does not have."""
 
     @property
     def is_encoder(self) -> bool:
@@ -86,10 +87,10 @@ class Family:
         return "encoder_layers" in self.config_keys
 
     def tensor_names(self, *tables: Names, layers: int) -> dict[str, tuple[str, ...]]:
-        """Return, by masscli's name of each tensor, Hugging Face's names of the tensors that it consists of.
+        """Return, for each of masscli's tensors by name, Hugging Face's names of the tensors that make it up.
 
-        `tables` are tables of names of this family, whose placeholders are filled in for `layers` layers.
-        Several names are those of tensors that are concatenated.
+        `tables` are tables of names of this family, whose placeholders are filled in for `layers`
+        layers. Where there are several names, the tensors are concatenated.
         """
         names = {}
         for table in tables:

@@ -1,6 +1,6 @@
 """GPT (Radford et al. 2018) and GPT-2 (Radford et al. 2019): their names in Hugging Face's library.
 
-These are the names of tensors, settings and classes.
+The names are those of tensors, settings and classes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ GPT = Family(
     full_class="OpenAIGPTLMHeadModel",
     lm_class="OpenAIGPTLMHeadModel",
     bare_class="OpenAIGPTLMHeadModel",
-    # What the library calls gelu in this family is the approximation by tanh.
+    # In this family, what the library calls gelu is the tanh approximation.
     config_defaults={
         "norm_eps": 1e-5,
         "activation": "gelu",

@@ -1,7 +1,7 @@
 """RoBERTa (Liu et al. 2019), XLM-R (Conneau et al. 2020) and CamemBERT (Martin et al. 2020).
 
-The three are the same model, and differ only in their tokenizers and in the names of their classes. Listed
-are the names of tensors and settings in Hugging Face's library.
+The three are the same model and differ only in their tokenizers and the names of their classes. This
+module lists the names of tensors and settings in Hugging Face's library.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROBERTA = replace(
     full_class="RobertaForMaskedLM",
     lm_class="RobertaForMaskedLM",
     bare_class="RobertaModel",
-    # Whatever config.json says; masscli's head has that of the layers.
+    # This holds whatever config.json says; masscli's head has the activation of the layers.
     fixed_head_activation="gelu",
     positions_after_padding=True,
 )
