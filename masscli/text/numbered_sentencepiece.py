@@ -1,14 +1,15 @@
 """SentencePiece with the ids of a separate dictionary: fairseq, XLM-R, CamemBERT, mBART.
 
 SentencePiece splits a line into pieces, and a dictionary says which id each piece has. A piece that the
-dictionary lacks is unknown. Text is never encoded into special pieces. Some languages may have a
-SentencePiece model of their own, whose pieces have the ids of the same dictionary, as in Marian's published
-models.
+dictionary lacks is unknown, also if it is a byte of a character that SentencePiece lacks (`byte_fallback`).
+Text is never encoded into special pieces. Some languages may have a SentencePiece model of their own, whose
+pieces have the ids of the same dictionary, as in Marian's published models.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 from types import MappingProxyType
@@ -18,9 +19,10 @@ from masscli.text.markers import SENTENCEPIECE_SPACE, UNKNOWN_TEXT
 from masscli.text.packed_model import PackedModel
 from masscli.text.packed_vocabulary import PackedVocabulary, damaged, unpack
 from masscli.text.sentencepiece_model import SentencePieceModel
-from masscli.text.subword_model import BadModelError, pieces_of
+from masscli.text.subword_model import pieces_of
 
 HEADER = b"masscli numbered-sentencepiece\n"
+_BYTE = re.compile("<0x([0-9A-F]{2})>")
 NO_MODELS: Mapping[str, bytes] = MappingProxyType({})
 
 
@@ -58,8 +60,7 @@ class NumberedSentencePieceModel(PackedModel):
     def __init__(self, data: bytes) -> None:
         """Load the bytes that `pack_numbered_sentencepiece` returned.
 
-        Raises BadModelError if they are damaged, or if a SentencePiece model writes unknown characters as
-        bytes.
+        Raises BadModelError if they are damaged.
         """
         vocabulary = unpack(data, HEADER)
         if "<unk>" not in vocabulary.special_ids:
@@ -67,7 +68,10 @@ class NumberedSentencePieceModel(PackedModel):
         super().__init__(vocabulary)
         self._unknown = vocabulary.special_ids["<unk>"]
         self.model_bytes = _decode_model(vocabulary.rest.get("model"))
-        self._processor = _open(self.model_bytes)
+        opened = SentencePieceModel(self.model_bytes)
+        self._processor = opened.processor
+        self.has_bytes = opened.has_bytes
+        """Whether a model writes characters that it lacks as bytes, in pieces such as `<0xC3>`."""
         language_models = vocabulary.rest.get("language_models", {})
         if not isinstance(language_models, dict):
             raise damaged(HEADER)
@@ -75,8 +79,13 @@ class NumberedSentencePieceModel(PackedModel):
         self.sides: dict[str, NumberedSentencePieceModel] = {}
         for language, encoded in language_models.items():
             side = copy(self)
-            side._processor = _open(_decode_model(encoded))
+            opened = SentencePieceModel(_decode_model(encoded))
+            side._processor = opened.processor
             self.sides[language] = side
+            # What one side writes, the dictionary of both reads.
+            self.has_bytes = self.has_bytes or opened.has_bytes
+        for side in self.sides.values():
+            side.has_bytes = self.has_bytes
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""
@@ -87,7 +96,7 @@ class NumberedSentencePieceModel(PackedModel):
         return encoded
 
     def cut(self, line: str) -> list[str]:
-        """Return the pieces of a line; a run of characters that SentencePiece lacks is one piece."""
+        """Return the pieces of a line; a run of characters that SentencePiece lacks is one, or its bytes."""
         pieces: list[str] = self._processor.encode(line, out_type=str)
         return pieces
 
@@ -107,7 +116,12 @@ class NumberedSentencePieceModel(PackedModel):
         return self.pieces_to_text(pieces)
 
     def pieces_to_text(self, pieces: Sequence[str]) -> str:
-        """Return the text that pieces stand for, without spaces at its ends."""
+        """Return the text that pieces stand for, without spaces at its ends.
+
+        Bytes that are no UTF-8 become U+FFFD.
+        """
+        if self.has_bytes:
+            pieces = _join_bytes(pieces)
         return "".join(pieces).replace(SENTENCEPIECE_SPACE, " ").strip(" ")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
@@ -125,17 +139,17 @@ def _decode_model(encoded: Any) -> bytes:
         raise damaged(HEADER) from None
 
 
-def _open(model: bytes) -> Any:
-    """Return SentencePiece's processor for the bytes of a model.
-
-    Raises BadModelError if the model writes unknown characters as bytes (byte_fallback), or is no model at
-    all.
-    """
-    opened = SentencePieceModel(model)
-    # A dictionary would have to list all bytes, or text would be lost.
-    if opened.has_bytes:
-        raise BadModelError(
-            "is a SentencePiece model with bytes (byte_fallback) and a dictionary of its own",
-            "such a vocabulary is not supported",
-        )
-    return opened.processor
+def _join_bytes(pieces: Sequence[str]) -> list[str]:
+    """Return the pieces with the text of each run of bytes (`<0xC3>`, `<0xA9>`) in its place."""
+    joined = []
+    run = bytearray()
+    for piece in pieces:
+        byte = _BYTE.fullmatch(piece)
+        if byte:
+            run.append(int(byte[1], 16))
+            continue
+        joined.append(run.decode("utf-8", "replace"))
+        run.clear()
+        joined.append(piece)
+    joined.append(run.decode("utf-8", "replace"))
+    return joined

@@ -197,7 +197,10 @@ def _obstacle(tokenizer: Tokenizer) -> str | None:
         base = base.base
     if tokenizer.base_kind not in EXTENSIBLE_KINDS:
         return f"is of the kind {tokenizer.base_kind}"
-    if isinstance(base, SentencePieceModel) and base.has_bytes:
+    if (
+        isinstance(base, SentencePieceModel | NumberedSentencePieceModel)
+        and base.has_bytes
+    ):
         return "writes unknown characters as bytes (byte_fallback)"
     if isinstance(base, NumberedSentencePieceModel) and base.sides:
         return "has a SentencePiece model for each of its languages"

@@ -141,3 +141,35 @@ def test_ids_are_those_of_hugging_face(kind: str, tmp_path: Path) -> None:
         line = line.replace("<", "")
         expected = peer(line, add_special_tokens=False)["input_ids"]
         assert ours.encode([line])[0] == expected, line
+
+
+def test_characters_that_the_model_lacks_are_bytes_if_it_writes_them(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "spm.model"
+    options = {"byte_fallback": True, "hard_vocab_limit": False, "minloglevel": 2}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["abc ade", "kuo abd"] * 9),
+        model_prefix=str(path.with_suffix("")),
+        vocab_size=290,
+        **options,
+    )
+    model = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    pieces = [model.id_to_piece(i) for i in range(len(model))]
+    # A dictionary has the bytes that occurred in its text: here all but one.
+    dictionary = ["<s>", "<pad>", "</s>", "<unk>", *pieces[3:]]
+    dictionary.remove("<0xAD>")
+    special = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
+    packed = pack_numbered_sentencepiece(path.read_bytes(), dictionary, special)
+    tokenizer = Tokenizer.from_bytes(
+        tmp_path / "x", packed, TextPreprocessing(), ("en",)
+    )
+    for text in ("abc \U0001f600 de", "\u00e9\u6587", "<0x41> abc"):
+        ids = tokenizer.encode(text, "en")
+        assert [dictionary[i] for i in ids] == model.encode(text, out_type=str)
+        assert tokenizer.decode(ids, "en") == text
+    # One byte of this letter is unknown, and so the other two are no letter.
+    assert model.encode("\u4e2d", out_type=str)[1:] == ["<0xE4>", "<0xB8>", "<0xAD>"]
+    lost = tokenizer.encode("\u4e2d", "en")
+    assert lost[-1] == 3
+    assert UNKNOWN_TEXT in tokenizer.decode(lost, "en")

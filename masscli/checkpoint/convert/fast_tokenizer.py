@@ -167,8 +167,10 @@ def _obstacle(tokenizer: Tokenizer) -> str | None:
     processor = pieces.model.processor
     if any(map(processor.is_unused, range(len(processor)))):
         return "some pieces of its SentencePiece model are marked as unused"
-    for piece in pieces.scores:
-        if piece not in pieces.ids:
+    all_pieces, _ = pieces.model.pieces_and_scores()
+    for number, piece in enumerate(all_pieces):
+        is_written = piece in pieces.scores or processor.is_byte(number)
+        if is_written and piece not in pieces.ids:
             return f"its dictionary lacks {piece!r}, a piece of its SentencePiece model"
     return None
 

@@ -282,6 +282,7 @@ def _is_read_by_classes(opened: SentencePieceModel, model: bytes) -> bool:
         spec.model_type == UNIGRAM
         and spec.add_dummy_prefix
         and spec.remove_extra_whitespaces
+        and not opened.has_bytes
         and not user_defined_pieces(model)
         and not any(SENTENCEPIECE_SPACE in piece[1:] for piece in pieces)
         and all(opened.cut(f"a{space}b") == two_words for space in _SPACES)

@@ -175,7 +175,13 @@ def test_a_single_stack_has_a_tokenizer_with_the_ids_of_its_own_vocabulary(
 
 
 @pytest.mark.parametrize(
-    "options", [{"normalization_rule_name": "identity"}, {"model_type": "bpe"}]
+    "options",
+    [
+        {"normalization_rule_name": "identity"},
+        {"model_type": "bpe"},
+        {"byte_fallback": True, "vocab_size": 400},
+    ],
+    ids=["identity", "bpe", "bytes"],
 )
 def test_a_sentencepiece_model_that_xlm_r_would_read_in_another_way_becomes_a_tokenizer_json(
     options: dict[str, Any], tmp_path: Path
