@@ -74,8 +74,8 @@ def test_all_foreign_flags_of_a_command_line_are_explained_in_one_message(
     ) == [
         "error: --max-sentences (of fairseq-train): is --batch-size 32 here",
         "error: --ddp-backend (of fairseq-train): leave it out; nothing is needed here",
-        "error: --no-epoch-checkpoints (of fairseq-train): leave it out; checkpoints go by updates, and --keep-last of "
-        "them stay",
+        "error: --no-epoch-checkpoints (of fairseq-train): leave it out; checkpoints are saved by updates, and the "
+        "last --keep-last are kept",
         "error: --criterion (of fairseq-train): is --label-smoothing 0 here",
         "error: --max_tokens is --max-tokens here",
         "error: no such option: --zzz",
