@@ -1,6 +1,6 @@
 """Masked sequence-to-sequence pre-training (MASS) and its relatives, on the command line and in Python.
 
-`import masscli` is light: what it offers is imported when it is used first, and PyTorch with it.
+`import masscli` is fast: public names, and with them PyTorch, are imported on first use.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is used first (PEP 562)."""
+    """Import a public name on first use (PEP 562)."""
     if name not in _MODULES:
         raise AttributeError(f"module 'masscli' has no attribute {name!r}")
     return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    """List the public names, also those that were not used yet."""
+    """List the public names, including those not used yet."""
     return sorted(__all__)

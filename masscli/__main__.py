@@ -18,22 +18,22 @@ from masscli.core import distributed
 from masscli.core.errors import DISK_ERRORS, MasscliError
 
 ONEDNN_CACHE_CAPACITY = "128"
-"""Number of compiled CPU kernels that oneDNN keeps, one for each shape of a product. Each takes megabytes, so
-the default of 1,024 is too much; an update needs about 70."""
+"""Number of compiled CPU kernels that oneDNN caches, one for each shape of a matrix product. Each takes
+megabytes, so the default of 1,024 is too many; an update needs about 70."""
 
 GC_THRESHOLD = 20_000
-"""By how many objects allocations exceed deallocations before Python looks for reference cycles. Its default,
-700, makes it look hundreds of times while PyTorch and masscli are imported, which takes a quarter of a
-second. Updates and searches make no cycles, so that memory does not grow."""
+"""By how many objects allocations exceed deallocations before Python looks for reference cycles. With
+its default, 700, it looks hundreds of times while PyTorch and masscli are imported, which takes a
+quarter of a second. Updates and searches do not create cycles, so memory does not grow."""
 
 MAX_MESSAGE_LENGTH = 5000
-"""The number of characters of a line of an error message that are shown; a path has at most 4,096."""
+"""The number of characters shown of each line of an error message; a path has at most 4,096."""
 
 MEMORY_HINT = (
     "compute less at a time (--max-tokens, --batch-size, --beam, --workers), "
     "or take a smaller model"
 )
-"""What to do if there is not enough memory for a command, which may have only some of these options."""
+"""Advice if there is not enough memory for a command, which may have only some of these options."""
 
 LATER_REPORT_SECONDS = 10
 """How long the other processes wait before they report a mistake of the user."""
@@ -79,7 +79,8 @@ def run(args: Sequence[str]) -> int:
 
 def _report_mistake(error: MasscliError) -> int:
     """Print the error, and return the exit code."""
-    # The first process of torchrun meets most mistakes as well. It reports them, and ends this process.
+    # The first process of torchrun encounters most mistakes as well. It reports them, and ends this
+    # process.
     if distributed.rank > 0:
         time.sleep(LATER_REPORT_SECONDS)
     return report_error(error.message, error.hint)
@@ -96,7 +97,7 @@ def _report_disk_error(error: OSError, hint: str) -> int:
 
 
 def report_error(message: str, hint: str | None) -> int:
-    """Print a line for each mistake, then what to do about it, and return the exit code."""
+    """Print a line for each mistake, then the hint, and return the exit code."""
     for line in message.split("\n"):
         print(f"error: {_visible(line)}", file=sys.stderr)
     if hint is not None:
@@ -105,10 +106,10 @@ def report_error(message: str, hint: str | None) -> int:
 
 
 def _visible(line: str) -> str:
-    """Return a line with escapes in the place of characters that a terminal does not show, or would obey.
+    """Return a line with unprintable characters escaped, which a terminal would hide or interpret.
 
-    Messages quote what files hold, which may be lines of megabytes: what is longer than `MAX_MESSAGE_LENGTH`
-    characters is cut.
+    Messages quote the contents of files, in which a line may have megabytes, so they are truncated to
+    `MAX_MESSAGE_LENGTH` characters.
     """
     if len(line) > MAX_MESSAGE_LENGTH:
         line = line[:MAX_MESSAGE_LENGTH] + " [...]"
@@ -122,11 +123,11 @@ def _visible(line: str) -> str:
 
 
 class ClosedOutput(io.TextIOBase):
-    """Stands for a standard output that the caller has closed: a command that has no results may run."""
+    """Replaces a standard output that the caller has closed, so that commands without results can run."""
 
     @property
     def buffer(self) -> ClosedOutput:
-        """Return what takes bytes, which is refused as well."""
+        """Return this object, which refuses bytes as well."""
         return self
 
     def write(self, content: str | bytes) -> int:
@@ -140,10 +141,10 @@ class ClosedOutput(io.TextIOBase):
 
 
 def replace_closed_streams() -> None:
-    """Fill the places of standard streams that the caller has closed, as in `masscli ... 2>&-`.
+    """Replace standard streams that the caller has closed, as in `masscli ... 2>&-`.
 
-    Python has None for them, and `print(file=None)` would write messages among the results. The first files
-    that are opened would take their numbers, and get what libraries write to these.
+    Python sets them to None, and `print(file=None)` would write messages among the results. The first
+    files opened would get their descriptors, and receive what libraries write to these.
     """
     streams = (sys.stdin, sys.stdout, sys.stderr)
     for number, stream in enumerate(streams):
@@ -161,9 +162,9 @@ def replace_closed_streams() -> None:
 
 
 def write_utf8() -> None:
-    """Write results in UTF-8 whatever the locale, and messages with escapes where it lacks a character."""
+    """Write results in UTF-8 in any locale, and escape characters in messages that the locale lacks."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # The name of a file in a folder that is read may be of any bytes.
+        # The name of a file may consist of any bytes.
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     if isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr.reconfigure(errors="backslashreplace")
@@ -172,7 +173,7 @@ def write_utf8() -> None:
 def abandon_stdout() -> None:
     """Drop the buffered output that standard output can no longer take.
 
-    Otherwise Python would try to write it again when it exits, and complain.
+    Otherwise Python would try to write it again at exit, and report an error.
     """
     try:
         sys.stdout.flush()

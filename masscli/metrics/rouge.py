@@ -6,16 +6,17 @@ with the length of the longest common subsequence. ROUGE-Lsum (section 3.2, for 
 are, for each sentence of the reference, its words that are in its longest common subsequence with any
 sentence of the hypothesis (their union), counted together.
 
-The paper's union counts a word of the hypothesis for every sentence of the reference that it matches, and
-may find more matches than there are words. Lin's ROUGE-1.5.5 counts a word no more often than either side
-has it, and so does this module. If several subsequences are longest, it takes the one that leaves out words
-at the end of the reference first, as ROUGE-1.5.5 does.
+The paper's union counts a word of the hypothesis for every sentence of the reference that it matches,
+and may find more matches than there are words. Lin's ROUGE-1.5.5 counts a word no more often than it
+occurs on either side, and so does this module. If there are several longest subsequences, it takes the
+one that leaves out words at the end of the reference first, as ROUGE-1.5.5 does.
 
-Words are runs of letters and digits in any script, with the marks that combine with them, in lower case.
-Canonically equal spellings are equal (NFC). There is no stop list. For English text this is the tokenization
-of the `rouge-score` package, which knows a-z only and drops all other letters. With `--stem`, words of more
-than three characters, all of them ASCII, are stemmed as in that package. Sentences of a line are separated
-by `--summary-separator` or a line end; neither is part of a word. Only ROUGE-Lsum looks at them.
+Words are runs of letters and digits in any script, with the marks that combine with them, in lower
+case. Canonically equal spellings are equal (NFC). There is no stop list. For English text this is the
+tokenization of the `rouge-score` package, which knows a-z only and drops all other letters. With
+`--stem`, words of more than three characters, all of them ASCII, are stemmed as in that package.
+Sentences of a line are separated by `--summary-separator` or a line break; neither is part of a word.
+Only ROUGE-Lsum uses them.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Rouge(MeanMetric):
 
     def split(self, line: str) -> list[Words]:
         """Split a summary into sentences, and return the words of each, stemmed if `stem` is set."""
-        # A line end within a string of JSONL ends a sentence, too.
+        # A line break within a JSONL string also ends a sentence.
         sentences = line.replace(self.separator, "\n").split("\n")
         words_of_sentences = list(map(rouge_words, sentences))
         if self.stem:
@@ -178,8 +179,8 @@ class RougeLsum(Rouge):
 
 def rouge_words(line: str) -> Words:
     """Return the words of a line in lower case: runs of letters and digits with their combining marks."""
-    # Composed letters make equal spellings equal. To lower the case may take a letter apart (U+0130), so
-    # they are composed after it.
+    # Composing letters makes equivalent spellings equal. It is done after lower-casing, which may
+    # decompose a letter (U+0130).
     text = unicodedata.normalize("NFC", line.lower())
     if text.isascii():
         return WORD.findall(text)
@@ -192,7 +193,7 @@ def rouge_words(line: str) -> Words:
 
 def count_ngrams(words: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
     """Return how often each n-gram of `order` words occurs."""
-    # The shortest copy ends the zip, so n-grams are complete.
+    # zip stops at the shortest copy, so all n-grams are complete.
     shifted = [words[start:] for start in range(order)]
     return Counter(zip(*shifted, strict=False))
 

@@ -70,7 +70,7 @@ class ChrfPlusPlus(CHRF):
 class Ter(TER):
     """Translation edit rate; lower is better.
 
-    Case never counts: that is sacreBLEU's default, and what the literature reports.
+    Case is always ignored, which is sacreBLEU's default and what the literature reports.
     """
 
     title: ClassVar[str] = "TER"

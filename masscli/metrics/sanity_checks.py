@@ -37,7 +37,7 @@ SPELLINGS = (
 """Pairs of spellings of the same text that metrics count as different: name and characters of the first, then
 of the second."""
 INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
-"""Characters without a width: soft hyphen, zero-width space, joiners, marks of direction, byte order mark."""
+"""Zero-width characters: soft hyphen, zero-width space, joiners, directional marks, byte order mark."""
 FULL_WIDTH = "".join(map(chr, range(0xFF01, 0xFF5F)))
 """The full-width forms of the visible characters of ASCII."""
 SCRIPTS_WITHOUT_SPACES = (
@@ -72,11 +72,11 @@ def check_text(
 ) -> Iterator[str]:
     """Yield warnings about lines of text, such as hypotheses that are tokenized or equal to the source.
 
-    References are checked for tokenization, too. `lowercase` says that case does not count in scoring.
+    References are also checked for tokenization. `lowercase` says that case is ignored in scoring.
     """
     yield from _check_hypotheses(name, hypotheses, references)
     for reference_name, lines in references.items():
-        # Then a file was probably given twice: systems hardly reproduce a whole reference.
+        # A file was probably given twice in this case: systems hardly ever reproduce a whole reference.
         if list(hypotheses) == list(lines):
             yield f"{name}: every line is equal to the reference {reference_name}"
         tokenized = _count(lines, _looks_tokenized)
@@ -95,7 +95,7 @@ def check_text(
                 f"{name}: has no capital letter, but {reference_name} does; "
                 "with --lowercase case does not count"
             )
-    # A decoder that failed, or the wrong column, often shows as an exact copy of the input.
+    # A failed decoder, or the wrong column, often results in an exact copy of the input.
     if source is not None and list(hypotheses) == list(source):
         yield f"{name}: is identical to the source"
 
@@ -136,15 +136,15 @@ def _check_hypotheses(
 def check_spelling(
     name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
-    """Yield warnings where hypotheses and references are spelled in different ways that readers hardly see.
+    """Yield warnings if spelling differs between hypotheses and references in ways that are hard to see.
 
-    Examples are typographic and straight quotation marks, and characters without a width.
+    Examples are typographic and straight quotation marks, and zero-width characters.
     """
     for reference_name, lines in references.items():
         for first, first_letters, second, second_letters in SPELLINGS:
             ours = _preference(hypotheses, first_letters, second_letters)
             theirs = _preference(lines, first_letters, second_letters)
-            # The signs differ if one side prefers the first spelling, and the other one the second.
+            # The signs differ if one side prefers the first spelling, and the other side the second.
             if ours > 0 > theirs:
                 yield f"{name}: has {first}, but {reference_name} has {second}: they count as different"
             elif theirs > 0 > ours:
@@ -155,10 +155,10 @@ def check_spelling(
 def _check_characters(
     name: str, hypotheses: Sequence[str], reference_name: str, references: Sequence[str]
 ) -> Iterator[str]:
-    """Yield warnings if only hypotheses or only references have characters without a width.
+    """Yield warnings if only hypotheses or only references have zero-width characters.
 
-    The same is done for letters that are not composed, such as `e` and a combining accent, and for the
-    full-width forms of ASCII that Chinese and Japanese text may use.
+    The same is done for decomposed letters, such as `e` and a combining accent, and for the full-width
+    forms of ASCII that Chinese and Japanese text may use.
     """
     counts = (
         (
@@ -178,7 +178,7 @@ def _check_characters(
         ),
     )
     for description, ours, theirs in counts:
-        # Where both sides have them, they match each other more or less, and the text is simply so.
+        # If both sides have them, they mostly match, and belong to the text.
         if ours and not theirs:
             yield f"{name}: {ours} lines have {description}, but none of {reference_name} has"
         elif theirs and not ours:
@@ -214,7 +214,7 @@ def check_correlations(
 ) -> Iterator[str]:
     """Yield a warning if all numbers or labels of a file are equal: their correlation is then not defined.
 
-    Pearson's and Spearman's correlation of numbers are concerned, and Matthews' of labels.
+    This concerns Pearson's and Spearman's correlation of numbers, and Matthews' of labels.
     """
     for side, lines in ((name, hypotheses), *references.items()):
         constant = False
@@ -294,7 +294,7 @@ def check_labels(
 def _check_columns(labels_of_files: Mapping[str, set[str]]) -> Iterator[str]:
     """Yield a warning for each file many of whose labels contain tabs, as whole rows of a table do."""
     for name, labels in labels_of_files.items():
-        # A label may have a tab by mistake; only many of them are a table.
+        # A single label may contain a tab by mistake; only many of them indicate a table.
         if sum("\t" in label for label in labels) > SUSPICIOUS_SHARE * len(labels):
             yield (
                 f"{name}: its labels contain tabs; are these columns? "
@@ -303,7 +303,7 @@ def _check_columns(labels_of_files: Mapping[str, set[str]]) -> Iterator[str]:
 
 
 def _other_spellings(ours: set[str], theirs: set[str]) -> dict[str, str]:
-    """Return the labels of `ours` that are numbers which `theirs` has in another spelling, such as 1.0 and 1.
+    """Return the labels of `ours` that are numbers spelled differently in `theirs`, such as 1.0 and 1.
 
     Each is mapped to this other spelling.
     """
@@ -325,10 +325,11 @@ def _other_spellings(ours: set[str], theirs: set[str]) -> dict[str, str]:
 def _check_f1(
     name: str, ours: set[str], reference_name: str, theirs: set[str]
 ) -> Iterator[str]:
-    """Yield warnings if F1 is probably not that of the label which the user has in mind.
+    """Yield warnings if F1 is probably not that of the label that the user has in mind.
 
-    This is so if there are more than two labels, which makes F1 a mean, but one side has at most two and the
-    other one has some that it lacks, or if there is only one label. `ours` are the labels of hypotheses.
+    This is the case if there are more than two labels, which makes F1 a mean, but one side has at most
+    two and the other has some that it lacks, or if there is only one label. `ours` are the labels of
+    hypotheses.
     """
     labels = ours | theirs
     sides = ((name, ours, reference_name, theirs), (reference_name, theirs, name, ours))
@@ -378,7 +379,7 @@ def _count(lines: Sequence[str], condition: Callable[[str], bool]) -> int:
 
 def _count_lines_with(characters: str, lines: Sequence[str]) -> int:
     """Return the number of lines that contain at least one of these characters."""
-    # Most files have none, and a search through the whole text takes far less time than one for each line.
+    # Most files have none, and searching the whole text is much faster than searching each line.
     text = "".join(lines)
     found = [character for character in characters if character in text]
     if not found:
@@ -407,7 +408,7 @@ def _has_unknown_piece(line: str) -> bool:
 
 
 def _is_not_composed(line: str) -> bool:
-    """Return whether a line has letters that are not composed (Unicode NFC)."""
+    """Return whether a line has decomposed letters (is not in Unicode NFC)."""
     return not unicodedata.is_normalized("NFC", line)
 
 

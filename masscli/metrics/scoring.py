@@ -1,9 +1,9 @@
 """Score a corpus or its lines, resample scores, and compare systems.
 
-A metric is a subclass of `sacrebleu.metrics.base.Metric` with a `title` and a class method `from_options`:
-one of sacreBLEU's own, or a class that fills in its abstract methods. So every metric is resampled and
-compared by the same procedure and has a signature, which tells the settings of its computation. Numbers with
-different signatures must not be compared.
+A metric is a subclass of `sacrebleu.metrics.base.Metric` with a `title` and a class method
+`from_options`: one of sacreBLEU's own, or a class that implements its abstract methods. So every metric
+is resampled and compared by the same procedure and has a signature, which states its settings. Numbers
+with different signatures must not be compared.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def build_metrics(options: ScoreConfig) -> list[tuple[type[MetricClass], Metric]
     names: list[str] = []
     for name in options.metric:
         names += METRIC_FAMILIES.get(name, (name,))
-    # No file names a metric, only the user, so the code of any may be run.
+    # Only the user names metrics, never a file, so the code of any metric may be run.
     for name in names:
         METRICS.allow(name)
     # A metric that is named twice, or is a member of a family as well, is computed once.

@@ -42,7 +42,7 @@ def normalize_answer(text: str) -> str:
 
     It is in lower case, without ASCII punctuation and the words a, an, the, and with single spaces.
     """
-    # In the order of the official script: an article is found after punctuation is gone.
+    # In the order of the official script: articles are matched after punctuation is removed.
     without_punctuation = text.lower().translate(_REMOVE_PUNCTUATION)
     return " ".join(_ARTICLES.sub(" ", without_punctuation).split())
 
@@ -57,7 +57,7 @@ def f1(gold: str, predicted: str, v2: bool = True) -> float:
 
     If either has no words, F1 is 0 in version 1.1; with `v2` it is 1 if both have none.
     """
-    # An answer of articles and punctuation alone has no word.
+    # An answer that consists only of articles and punctuation has no words.
     predicted_words = normalize_answer(predicted).split()
     gold_words = normalize_answer(gold).split()
     if not predicted_words or not gold_words:

@@ -43,7 +43,7 @@ _IRREGULAR = {
     "exceed": "exceed",
     "succeed": "succeed",
 }
-"""Words with a stem of their own in NLTK, and these stems."""
+"""Words with irregular stems in NLTK, and these stems."""
 _STEP_2 = {
     "ational": "ate",
     "tional": "tion",
@@ -68,7 +68,7 @@ _STEP_2 = {
     "biliti": "ble",
     "logi": "log",
 }
-"""The endings that step 2 replaces, and what replaces them."""
+"""The endings that step 2 replaces, and their replacements."""
 _STEP_3 = {
     "icate": "ic",
     "ative": "",
@@ -78,7 +78,7 @@ _STEP_3 = {
     "ful": "",
     "ness": "",
 }
-"""The endings that step 3 replaces, and what replaces them."""
+"""The endings that step 3 replaces, and their replacements."""
 _STEP_4 = (
     "al",
     "ance",

@@ -114,7 +114,7 @@ class DataFolder:
 
     def tokenizer(self) -> Tokenizer:
         """Load the tokenizer by which the token ids of this folder were made."""
-        # Only a few users of a folder need text, for which SentencePiece is loaded.
+        # SentencePiece is loaded only here, since few users of a folder need text.
         from masscli.text.tokenizer import Tokenizer
 
         return Tokenizer.load(self.folder)
@@ -219,7 +219,7 @@ class DataFolder:
         language itself. Raises MasscliError if the folder has no such text, or does not keep its lines.
         """
         for pair in self.manifest.aligned:
-            # The user may name the pair in the other direction than it was preprocessed in.
+            # The user may name the pair in the opposite direction to that in which it was preprocessed.
             names = (f"{pair.source}-{pair.target}", f"{pair.target}-{pair.source}")
             if pair.split == split and pair_or_language in names:
                 column = pair.target_column

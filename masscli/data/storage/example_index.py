@@ -1,9 +1,9 @@
 """An index of examples that takes long to compute, and is cached in a file in the data folder.
 
 Such an index is a table of integers with a row for each example. Its file is named by a digest of
-everything that the index depends on, so that other data or other options have a file of their own. It
-is stored in the data folder or, if that is not writable, in the user's cache. When nothing is reading
-it, it may be deleted, and is then computed again. It contains the rows and then FOOTER, all as
+everything that the index depends on, so that different data or options have different files. It is
+stored in the data folder or, if that is not writable, in the user's cache. It may be deleted while
+nothing is reading it, and is then computed again. It contains the rows followed by FOOTER, all as
 little-endian numbers.
 """
 
@@ -28,8 +28,8 @@ MAGIC = b"MASSIDX1"
 
 
 INDEX_NAME = re.compile(r"\.[a-z]+-[0-9a-f]{32}")
-"""Matches the name of an index file in a data folder: a point, what it is an index of, and the digest. Files
-with such names are removed when the folder is made again."""
+"""Matches the name of an index file in a data folder: a dot, what it is an index of, and the digest.
+Files with such names are removed when the folder is rebuilt."""
 
 
 class ExampleIndex:
@@ -41,7 +41,7 @@ class ExampleIndex:
         self._path = path
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return what pickle stores: of rows in a file only where they are, since they may be many."""
+        """Return what pickle stores: for rows in a file only their location, since there may be many."""
         if self._path is None:
             return ExampleIndex, (self._rows,)
         return _read, (self._path, self._rows.shape[1], self._rows.dtype)
@@ -77,11 +77,11 @@ def open_index(
     dtype: np.dtype[Any],
     make: Callable[[], Iterable[NDArray[np.int64]]],
 ) -> ExampleIndex:
-    """Return the index called `name`, from its file if there is a whole one, or else newly made and stored.
+    """Return the index called `name` from its file if that is complete; otherwise compute and store it.
 
-    With a point before it, `name` must match INDEX_NAME. `make` yields the index in parts, each (n, columns),
-    and `dtype` is the type of its rows in the file. `folder` is the data folder; with None, and where neither
-    it nor the user's cache can be written, the index is kept in memory.
+    With a dot before it, `name` must match INDEX_NAME. `make` yields the index in parts, each (n,
+    columns), and `dtype` is the type of its rows in the file. `folder` is the data folder; if it is
+    None, or if neither it nor the user's cache is writable, the index is kept in memory.
     """
     paths = []
     if folder is not None:
@@ -94,7 +94,7 @@ def open_index(
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, dtype, make())
-        # Whatever is wrong with this place, there is another one, and finally memory.
+        # Any error leads to the next location and, after the last one, to memory.
         except (OSError, MasscliError):
             continue
         stored = _read(path, columns, dtype)
@@ -106,12 +106,12 @@ def open_index(
 
 
 def _read(path: Path, columns: int, dtype: np.dtype[Any]) -> ExampleIndex | None:
-    """Return the index in a file, or None if there is no such file, or not a whole one."""
+    """Return the index in a file, or None if there is no such file or it is incomplete."""
     try:
         with path.open("rb") as file:
             file.seek(-FOOTER.size, 2)
             magic, count = FOOTER.unpack(file.read())
-    # A file without room for a footer cannot be read from there.
+    # A file that is shorter than the footer cannot be read from this offset.
     except OSError:
         return None
     size = count * columns * dtype.itemsize

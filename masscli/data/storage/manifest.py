@@ -1,8 +1,8 @@
 """The manifest of a data folder, `manifest.json`, which lists the contents of the folder.
 
-It is written last, so that a folder without it is unfinished, and holds a checksum of its own content. It
-does not say when, where or with how many workers the folder was made: the same text and settings give the
-same bytes.
+It is written last, so a folder without it is unfinished, and it holds a checksum of its own content. It
+does not say when, where or with how many workers the folder was made: the same text and settings give
+the same bytes.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class FieldEntry:
 class TableEntry:
     """The labelled examples of one table in one split; `format` and `path` are those of the input file.
 
-    `rows` is the number of examples. `bad_rows` is the number of rows that were skipped because they could
-    not be read, None if there was none.
+    `rows` is the number of examples. `bad_rows` is the number of rows that were skipped because they
+    could not be read; None if there were none.
     """
 
     name: str
@@ -162,9 +162,9 @@ class FilterStats:
 class Manifest:
     """The contents of `manifest.json`.
 
-    `input_fingerprint` is a hash of the input text and of the settings, by which a later run finds that the
-    folder is up to date. `settings` maps options to their values as JSON; a given vocabulary is represented
-    by a hash of its contents.
+    `input_fingerprint` is a hash of the input text and of the settings, by which a later run recognises
+    that the folder is up to date. `settings` maps options to their values as JSON; a given vocabulary
+    is represented by a hash of its contents.
     """
 
     format: int
@@ -197,7 +197,7 @@ class Manifest:
             ) from None
         except ValueError as error:
             raise MasscliError(f"{path}: is damaged ({error})", _HINT) from None
-        # Another format may have other keys: its number is all that may be read of it.
+        # Another format may have different keys, so only its number can be read.
         version = None
         if isinstance(raw, dict):
             version = raw.get("format")
@@ -229,7 +229,7 @@ class Manifest:
         columns = {column.name for column in self.columns}
         if len(columns) < len(self.columns) or len(files) < len(self.files):
             return "a name occurs twice"
-        # Found now, and not when an update asks for the column.
+        # It is found now rather than when an update needs the column.
         missing = self._used_columns() - columns
         if missing:
             return f"it has no column {min(missing)!r}"
@@ -271,7 +271,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write the manifest, with its checksum, to `manifest.json` in a folder, atomically."""
-        # People read it, too: a line for each value, and names of files as they are.
+        # People also read it, so each value has a line, and file names are not escaped.
         text = json.dumps(seal(to_dict(self)), indent=1, ensure_ascii=False) + "\n"
         files.write_atomic(folder / MANIFEST_FILE, text.encode())
 
@@ -292,7 +292,8 @@ class Manifest:
             if column.name in columns:
                 for shard in column.shards:
                     stems.add(shard.name)
-        # The names of files are part of it: the same rows in another order of shards are other data.
+        # File names are included, since the same rows with shards in a different order are different
+        # data.
         digests = []
         for file in self.files:
             if file.name.removesuffix(".bin").removesuffix(".idx") in stems:
@@ -313,7 +314,7 @@ class Manifest:
         for table in self.tables:
             if table.split == split:
                 names.update(field.column for field in table.fields)
-        # Which rows belong to a pair is data, too.
+        # The choice of rows that belong to a pair is also data.
         for pair in self.aligned:
             if pair.split == split:
                 names.update([pair.source_rows, pair.target_rows])

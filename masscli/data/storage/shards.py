@@ -1,9 +1,9 @@
 """The file format of data folders: a shard, which holds successive rows of a column.
 
-A shard is two files. NAME.bin holds only the values of all rows, little-endian. NAME.idx holds a header of
-128 bytes, then rows + 1 int64 offsets into the values, then the int64 numbers of the rows at which a document
-starts. The header says what the values are, so that token ids, UTF-8 text, labels and numbers are all stored
-alike; the fingerprint of the vocabulary ties token ids to a tokenizer.
+A shard consists of two files. NAME.bin holds only the values of all rows, little-endian. NAME.idx holds
+a header of 128 bytes, then rows + 1 int64 offsets into the values, then the int64 numbers of the rows
+at which a document starts. The header says what the values are, so that token ids, UTF-8 text, labels
+and numbers are all stored alike; the fingerprint of the vocabulary ties token ids to a tokenizer.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Shard:
         return self._header[1]
 
     def _disorder(self) -> MasscliError:
-        """Return the error to raise for offsets that do not rise from 0 to the number of values."""
+        """Return the error to raise for offsets that do not increase from 0 to the number of values."""
         return MasscliError(
             f"{self._path('.idx')}: is damaged (its offsets are not in order)", _HINT
         )
@@ -152,13 +152,13 @@ class Shard:
     def check_ids(self, start: int, stop: int) -> None:
         """Raise MasscliError if a value from `start` to `stop` - 1 is an id beyond the vocabulary.
 
-        Blocks of ID_BLOCK values are checked as a whole, so that another value of the same block raises it,
-        too. Each is checked only once, when it is first read: to check every row would take as long as
-        reading it. Without `vocab_size` nothing is checked.
+        Blocks of ID_BLOCK values are checked as a whole, so another value in the same block also raises
+        it. Each block is checked only once, when it is first read: checking every row would take as
+        long as reading it. Without `vocab_size` nothing is checked.
         """
         if self.vocab_size is None:
             return
-        # The usual case, without a loop: a row within a block that was read before.
+        # The usual case, which needs no loop: a row within a block that was read before.
         first = start // ID_BLOCK
         if self._checked_blocks[first] and stop <= (first + 1) * ID_BLOCK:
             return
@@ -210,7 +210,7 @@ class Shard:
             raise MasscliError(f"{path}: does not belong to this folder", _HINT)
         if self.num_values not in (None, values):
             raise MasscliError(f"{path}: does not belong to this folder", _HINT)
-        # The size follows from the header, so that an index that was cut short is noticed at once.
+        # The size follows from the header, so a truncated index is noticed at once.
         size = path.stat().st_size
         expected = HEADER.size + 8 * (rows + 1 + documents)
         if size != expected:
@@ -252,5 +252,5 @@ def _is_sorted(numbers: NDArray[np.int64]) -> bool:
 
 
 def _padded_text(padded: bytes) -> str:
-    # A damaged header may hold any bytes; what they are compared with tells that they are wrong.
+    # A damaged header may hold any bytes; the comparison with the expected text then fails.
     return padded.rstrip(b"\0").decode("ascii", "replace")

@@ -1,7 +1,8 @@
-"""Remember which files of a data folder matched their checksums, so that they are not read for it again.
+"""Remember which files of a data folder matched their checksums, so that they are not verified again.
 
-A file counts as unchanged while its size, modification time and inode are the same. A copy has another inode,
-and is compared again. The stamps are kept in the folder or, if that cannot be written, in the user's cache.
+A file counts as unchanged while its size, modification time and inode are the same. A copy has a
+different inode, and is verified again. The stamps are kept in the folder or, if that is not writable,
+in the user's cache.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ class Stamp:
 def read_stamps(folder: Path) -> dict[str, Stamp]:
     """Return the stored stamps of a data folder by file name.
 
-    The result is empty if there are none, or none that can be read.
+    The result is empty if there are none, or if they cannot be read.
     """
     for path in _stamp_files(folder):
         try:
             raw = parse_json(read_regular(path))
             return {name: from_dict(Stamp, stamp) for name, stamp in raw.items()}
-        # Whatever is wrong with the stamps, the files can be compared again.
+        # Whatever is wrong with the stamps, the files can be verified again.
         except (OSError, ValueError, AttributeError, MasscliError):
             continue
     return {}
@@ -57,7 +58,7 @@ def write_stamps(folder: Path, stamps: Mapping[str, Stamp]) -> None:
     text = json.dumps({name: asdict(stamp) for name, stamp in stamps.items()}, indent=1)
     for path in _stamp_files(folder):
         try:
-            # Only the cache has folders that may have to be made.
+            # Only in the cache may folders have to be created.
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, text.encode())
             return

@@ -1,4 +1,4 @@
-"""Check that the columns of a table fit each other, before examples are read from them."""
+"""Check that the columns of a table are consistent before examples are read from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from masscli.data.storage.tables import LINE_COLUMN, derived_suffix
 def find_damage(columns: Mapping[str, Column], rows: int) -> str | None:
     """Return what is wrong with the columns of a table with `rows` examples, or None.
 
-    Only the index of each column is read, and the columns with one number for each example.
+    Only the index of each column and the columns with one number per example are read.
     """
     if LINE_COLUMN not in columns:
         return f"it has no column {LINE_COLUMN}"
@@ -19,7 +19,7 @@ def find_damage(columns: Mapping[str, Column], rows: int) -> str | None:
         damage = _find_number_damage(columns, name, rows)
         if damage is not None:
             return damage
-    # The numbers above are sound, so that they can tell how many rows the others must have.
+    # The numbers above are valid, so they can determine how many rows the other columns must have.
     for name, column in columns.items():
         if name == LINE_COLUMN or derived_suffix(name) in ("items", "at"):
             continue

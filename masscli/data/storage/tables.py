@@ -98,7 +98,7 @@ class Table:
         """Return a table of the first `limit` examples, or this table if `limit` is None."""
         if limit is None:
             return self
-        # The columns stay as they are: nothing reads rows behind the last example.
+        # The columns stay as they are: nothing reads rows after the last example.
         return replace(self, rows=min(limit, self.rows))
 
     def location(self, row: int) -> str:
@@ -127,7 +127,7 @@ class Table:
     def has(self, field: str) -> bool:
         """Return whether there is a field of this name, or a column that masscli adds, such as `text.ids`.
 
-        The name may be in other capitalisation.
+        The name may differ in capitalisation.
         """
         return field in self.columns
 
@@ -142,7 +142,7 @@ class Table:
         the field, for the hint.
         """
         names = {name.lower() for name in self.fields}
-        # A trained model's columns are fixed, so that no option can name another one.
+        # A trained model's columns are fixed, so no option can name another one.
         if not self.has(field) or field.lower() not in names:
             if self.split == INPUT_SPLIT:
                 advice = "the model was trained on a column of this name"

@@ -9,11 +9,11 @@ from pathlib import Path
 from masscli.data.storage.data_folder import DataFolder
 
 SECONDS_BETWEEN_REPORTS = 5.0
-"""Least number of seconds between two lines about the progress of a verification."""
+"""Minimum number of seconds between two lines about the progress of a verification."""
 
 
 class VerificationReport:
-    """Prints to stderr how far the verification of a data folder is, so that it does not seem to hang.
+    """Prints the progress of the verification of a data folder to stderr, so that it does not seem to hang.
 
     `advice` is printed in parentheses at the end of each line.
     """
@@ -37,11 +37,11 @@ class VerificationReport:
 def open_verified(data_dir: Path, advice: str = "once for each copy") -> DataFolder:
     """Open a data folder, and compare with their checksums the files that have not matched them before.
 
-    A file that has changed since it matched is compared again. While that takes long, lines on stderr say how
-    far it is, and `advice` in parentheses. Raises MasscliError that names a damaged file, or if there is no
-    data folder.
+    A file that has changed since it matched is compared again. If that takes long, lines on stderr
+    report the progress, with `advice` in parentheses. Raises MasscliError, which names the file, if one
+    is damaged, or if there is no data folder.
     """
     data = DataFolder.open(data_dir)
-    # What matched once is not read again, so that every start but the first is quick.
+    # Files that matched once are not read again, so every start except the first is quick.
     data.verify(again=False, progress=VerificationReport(data_dir, advice))
     return data
