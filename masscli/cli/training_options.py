@@ -189,8 +189,8 @@ class TrainingOptions(OptionGroup):
         yield parameter("no_verify", Annotated[bool, no_verify], default=False)
         accept_changes = typer.Option(
             "--accept-changes",
-            help="Continue the run even if its learning rate, schedule, dropout or batch size (--max-tokens,"
-            " --batch-size, --update-freq) has changed.",
+            help="Continue the run even if its learning rate, schedule, --clip-norm, dropout or batch size"
+            " (--max-tokens, --batch-size, --update-freq) has changed.",
         )
         yield parameter(
             "accept_changes", Annotated[bool, accept_changes], default=False

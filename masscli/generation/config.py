@@ -100,12 +100,12 @@ class GenerationConfig:
             (
                 0 < self.nbest <= self.beam,
                 "nbest",
-                f"must lie between 1 and beam ({self.beam}), got {self.nbest}",
+                f"must lie between 1 and --beam ({self.beam}), got {self.nbest}",
             ),
             (
                 divides_beam,
                 "diverse_beam_groups",
-                f"must divide beam ({self.beam}), got {self.diverse_beam_groups}",
+                f"must divide --beam ({self.beam}), got {self.diverse_beam_groups}",
             ),
             (
                 0 < self.sampling_topp <= 1,
@@ -121,7 +121,7 @@ class GenerationConfig:
             (
                 not (self.sampling and diverse),
                 "sampling",
-                "cannot be combined with diverse_beam_groups",
+                "cannot be combined with --diverse-beam-groups",
             ),
         )
 

@@ -72,7 +72,9 @@ def read_events(folder: Path, add: Callable[[Mapping[str, Any]], None]) -> None:
         if any(folder.glob("*/log.jsonl")):
             hint = f"it is a folder of runs: name them, as masscli report {folder}/*"
         raise MasscliError(f"{path}: no such file", hint)
-    for number, line in enumerate(read_regular_text(path).split("\n"), 1):
+    text = read_regular_text(path)
+    events = 0
+    for number, line in enumerate(text.split("\n"), 1):
         try:
             event = parse_json(line)
         except ValueError:
@@ -92,6 +94,11 @@ def read_events(folder: Path, add: Callable[[Mapping[str, Any]], None]) -> None:
                 f"{path}:{number}: is not an event of a run",
                 "was it changed by hand? delete the line",
             ) from None
+        events += 1
+    if text and not events:
+        raise MasscliError(
+            f"{path}: holds no event of a run", "was it replaced by another file?"
+        )
 
 
 @config

@@ -247,7 +247,7 @@ class TrainConfig:
             (
                 self.unigram_alpha is None or not self.bpe_dropout,
                 "unigram_alpha",
-                "cannot be combined with bpe_dropout",
+                "cannot be combined with --bpe-dropout",
             ),
             *positive(self, "stop_min_lr"),
             *positive(

@@ -110,17 +110,17 @@ class Recipe:
             (
                 self.init_from is not None or not takes_stack,
                 "init_stacks",
-                "goes with init_from",
+                "goes with --init-from",
             ),
             (
                 self.init_from is not None or not takes_decoder,
                 "init_decoder_from",
-                "goes with init_from",
+                "goes with --init-from",
             ),
             (
                 self.init_from is not None or self.init_new == "parts",
                 "init_new",
-                "goes with init_from",
+                "goes with --init-from",
             ),
             (
                 self.init_from is not None or OLD_EMBEDDINGS not in self.optim.freeze,
@@ -130,7 +130,7 @@ class Recipe:
             (
                 not takes_stack or not takes_decoder,
                 "init_stacks",
-                "cannot be combined with init_decoder_from",
+                "cannot be combined with --init-decoder-from",
             ),
             (
                 all("=" in entry for entry in self.init_vectors),

@@ -147,7 +147,7 @@ class ParameterUpdater:
             raise MasscliError(
                 f"update {self.state.step + 1}: the loss scale fell below {smallest}: "
                 "gradients overflow fp16",
-                f"use --bf16, or a lower --lr; {self.what_remains()}",
+                f"lower --lr, or begin another run with --bf16; {self.what_remains()}",
             )
 
     def _fail(self, loss_sums: Tensor, target_counts: Tensor, grad_norm: float) -> None:

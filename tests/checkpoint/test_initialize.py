@@ -262,12 +262,12 @@ def test_a_head_that_the_checkpoint_lacks_is_named_once(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["init_stacks=encoder"], "init_stacks: goes with init_from"),
-        (["init_decoder_from=x"], "init_decoder_from: goes with init_from"),
-        (["init_new=mean"], "init_new: goes with init_from"),
+        (["init_stacks=encoder"], "init_stacks: goes with --init-from"),
+        (["init_decoder_from=x"], "init_decoder_from: goes with --init-from"),
+        (["init_new=mean"], "init_new: goes with --init-from"),
         (
             ["init_from=x", "init_stacks=encoder", "init_decoder_from=y"],
-            "init_stacks: cannot be combined with init_decoder_from",
+            "init_stacks: cannot be combined with --init-decoder-from",
         ),
         (["init_vectors=de"], "init_vectors: expected LANG=FILE"),
     ],

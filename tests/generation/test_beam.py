@@ -387,7 +387,7 @@ def test_diverse_groups_differ_where_a_plain_beam_does_not() -> None:
 
 def test_options_are_checked() -> None:
     with pytest.raises(
-        ConfigError, match=r"^diverse_beam_groups: must divide beam \(5\), got 2$"
+        ConfigError, match=r"^diverse_beam_groups: must divide --beam \(5\), got 2$"
     ):
         GenerationConfig(diverse_beam_groups=2)
 

@@ -581,7 +581,7 @@ def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) 
         ),
         (
             ["-i", "in.en", "--nbest", "9"],
-            "--nbest: must lie between 1 and beam (3), got 9",
+            "--nbest: must lie between 1 and --beam (3), got 9",
             "masscli generate --help",
         ),
     ],

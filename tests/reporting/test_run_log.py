@@ -128,6 +128,16 @@ def test_a_folder_of_runs_is_told_apart(
     )
 
 
+def test_another_file_in_the_place_of_a_log_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "log.jsonl").write_text("<!doctype html>\n<p>\n")
+    assert run(["report", str(folder)]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == (
+        f"error: {folder / 'log.jsonl'}: holds no event of a run"
+    )
+
+
 def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
 CHANGES = (
     "optim.lr=0.003",
+    "optim.clip_norm=0.5",
     "optim.lr_scheduler=constant",
     "model.dropout=0.3",
     "train.max_tokens=300",
@@ -40,7 +41,7 @@ def test_a_changed_run_goes_on_and_can_be_stopped(toy: Path, tmp_path: Path) -> 
     assert [event.lr for event in steps(events)] == [0.003] * 6
     assert sum(event.targets for event in steps(events)) > 0
     assert "changed: optim.lr is 0.003, was 0.01" in notes
-    assert sum(note.startswith("changed: ") for note in notes) == 4
+    assert sum(note.startswith("changed: ") for note in notes) == 5
     assert any("the order of this epoch changes" in note for note in notes)
     # The flag is needed once: from then on the changes are the run's own.
     accepted(toy, tmp_path / "parts", *CHANGES, "train.max_update=6")

@@ -95,7 +95,7 @@ class MassOptions(CodeSwitchingOptions):
             (
                 self.k is None or self.k_tokens is None,
                 "k_tokens",
-                "cannot be combined with k",
+                "cannot be combined with --k",
             ),
             above_zero_rule("k_tokens", self.k_tokens),
             fraction_rule("mask_share", self.mask_share),

@@ -52,6 +52,7 @@ make it a different run."""
 
 ACCEPTABLE = {
     "optim.lr",
+    "optim.clip_norm",
     "optim.lr_scheduler",
     "optim.warmup_updates",
     "optim.warmup_init_lr",
