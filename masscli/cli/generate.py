@@ -196,7 +196,7 @@ def _generate(
     seconds = time.perf_counter() - ready
     if command.append is not None:
         _append_speed(
-            command.append, command, search, translator.report.lines / seconds
+            command.append, command, search, model, translator.report.lines, seconds
         )
     if not command.quiet:
         verb = "scored" if scores_only else "translated"
@@ -494,12 +494,18 @@ def _append_speed(
     path: Path,
     command: GenerateConfig,
     search: GenerationConfig,
-    lines_per_second: float,
+    model: TextModel,
+    lines: int,
+    seconds: float,
 ) -> None:
-    """Add a speed, in lines per second, to the log of scores `path`, with the tags of the command.
+    """Add the speed of a number of lines to the log of scores `path`, with the tags of the command.
 
     Its signature has what speeds must have in common to be compared: search, batches, device and threads.
+    Without lines there is no speed, and a warning says so.
     """
+    if not lines:
+        _warn("--append: the input has no lines, so that there is no speed to add")
+        return
     import torch
 
     from masscli.reporting.score_log import LoggedScore, append_scores
@@ -507,9 +513,13 @@ def _append_speed(
     batches = (
         f"batch-tokens:{command.batch_tokens}|batch-size:{command.batch_size or 'any'}"
     )
-    signature = f"beam:{search.beam}|{batches}|device:{command.device}|threads:{torch.get_num_threads()}"
+    work = f"beam:{search.beam}"
+    if command.score_reference is not None:
+        work = "score-reference"
+    device = f"device:{model.ensemble.device}|threads:{torch.get_num_threads()}"
+    signature = f"{work}|{batches}|{device}"
     tags = tuple(parse_tags(command.tag, "--tag").items())
-    append_scores(path, [LoggedScore("sentences/s", lines_per_second, signature, tags)])
+    append_scores(path, [LoggedScore("sentences/s", lines / seconds, signature, tags)])
 
 
 def _next_reference(references: Iterator[str] | None, line: int) -> str | None:

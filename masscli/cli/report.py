@@ -172,6 +172,12 @@ def _report_scores(
     tests = {}
     if baseline:
         tests = compare_with_baseline(logged, parse_tags(baseline, "--baseline"))
+        if not tests:
+            print(
+                f"warning: --baseline {' '.join(baseline)}: no other score has the same tags beside it, "
+                "and a seed in common",
+                file=sys.stderr,
+            )
     print(markdown_table(summaries, tests))
     if plot is not None and x is not None:
         plot_summaries(summaries, x, plot)

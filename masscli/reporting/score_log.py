@@ -192,7 +192,7 @@ def compare_with_baseline(
     has the tags of `baseline`.
     """
     groups = _by_group(scores)
-    if not any(_replace_tags(group, baseline) == group for group, _ in groups):
+    if not any(baseline.items() <= dict(group).items() for group, _ in groups):
         wanted = ", ".join(f"{name}={value}" for name, value in baseline.items())
         raise MasscliError(
             f"--baseline {wanted}: no score has this tag",

@@ -841,6 +841,25 @@ def test_the_speed_is_logged_like_a_score(
     )
 
 
+def test_a_speed_says_what_was_measured(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "empty").write_text("")
+    code, _, err = generate(capfd, "-i", "empty", "--append", "scores.jsonl")
+    assert code == 0
+    assert "warning: --append: the input has no lines" in err
+    assert not (folder / "scores.jsonl").exists()
+    (folder / "two").write_text("red dog\nred\n")
+    scoring = ["-i", "two", "--score-reference", "two"]
+    assert generate(capfd, *scoring, "--append", "scores.jsonl")[0] == 0
+    (score,) = read_scores(folder / "scores.jsonl")
+    # Not the speed of a search; and of a device by its own name.
+    assert score.signature.startswith("score-reference|batch-tokens:8000|")
+    assert (
+        "|device:cpu|threads:" in score.signature or "|device:cuda" in score.signature
+    )
+
+
 def test_half_precision_writes_nearly_the_same(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

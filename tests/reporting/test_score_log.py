@@ -227,6 +227,12 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
             "report",
             log,
             "--baseline",
+            "methd=scratch",
+        ): "--baseline methd=scratch: no score has this tag",
+        (
+            "report",
+            log,
+            "--baseline",
             "method",
         ): "--baseline method: expected NAME=VALUE",
         ("report", log, "--plot", "k.svg"): "--plot needs --x",
@@ -242,6 +248,17 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     }.items():
         assert run(command) == 2
         assert capsys.readouterr().err.splitlines()[0] == f"error: {message}"
+
+
+def test_a_baseline_without_anything_beside_it_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = write_log(tmp_path / "log.jsonl", {("scratch", 1): 1.0, ("mass", 2): 2.0})
+    assert run(["report", str(log), "--baseline", "method=scratch"]) == 0
+    assert capsys.readouterr().err == (
+        "warning: --baseline method=scratch: no other score has the same tags beside it, "
+        "and a seed in common\n"
+    )
 
 
 def test_a_plot_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
