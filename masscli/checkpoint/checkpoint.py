@@ -39,6 +39,7 @@ from masscli.core.errors import MasscliError
 from masscli.core.files import (
     sha256_of,
 )
+from masscli.core.folder_kinds import PART_FILE, PART_HINT
 from masscli.core.listing import list_some
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sampler import Position
@@ -456,26 +457,33 @@ def _find(path: Path) -> Path:
     steps = saved_checkpoints(path)
     if steps:
         return steps[max(steps)]
+    raise _no_checkpoint(path)
+
+
+def _no_checkpoint(path: Path) -> MasscliError:
+    """Return the error that a path has no checkpoint, which says what is there; the caller raises it."""
     if not path.exists():
-        raise MasscliError(
+        return MasscliError(
             f"{path}: no such run or checkpoint",
             "train one with `masscli pretrain` or `masscli finetune`",
         )
     if _is_foreign(path):
-        raise MasscliError(
+        return MasscliError(
             f"{path}: is a model of another program, not a run of masscli",
             f"`masscli import {path} --output RUN` makes a run of it",
         )
     if path.is_file():
-        raise MasscliError(
+        return MasscliError(
             f"{path}: is a file, expected the folder of a run or of a checkpoint",
             "text is for --input or standard input, and weights of other programs for masscli import",
         )
-    raise MasscliError(f"{path}: holds no checkpoint", _hint_for_folder(path))
+    return MasscliError(f"{path}: holds no checkpoint", _hint_for_folder(path))
 
 
 def _hint_for_folder(path: Path) -> str:
     """Return what to give in the place of a folder that is no run."""
+    if (path / PART_FILE).is_file():
+        return PART_HINT
     runs = sorted(str(folder.parent) for folder in path.glob("*/checkpoints"))
     if runs:
         return f"it is a folder of runs: name one of {list_some(runs, LISTED_RUNS)}"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masscli.cli.output import check_distinct, writer
+from masscli.cli.output import check_distinct, check_output, writer
 from masscli.core.listing import count_of
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def run(
     from masscli.lexicon.piece_alignment import align_lines
 
     check_distinct({"--output": output, "--pieces": pieces})
+    check_output(output)
     data = open_verified(path)
     source, target = data.pair("train", source_lang, target_lang)
     if pieces is not None:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 from masscli.core.errors import MasscliError
 
+PART_FILE = "part.json"
+"""The file that describes a part of a corpus, in the folder that `preprocess --part` writes."""
+PART_HINT = "it is a part of a corpus: masscli merge-data joins all parts"
 _MARKS = {
-    "a data folder": ("manifest.json", "part.json", ".partial"),
+    "a data folder": ("manifest.json", PART_FILE, ".partial"),
     "a checkpoint": ("state.json",),
     "a run": ("checkpoints/last", "recipe.toml", "log.jsonl"),
 }

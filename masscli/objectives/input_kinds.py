@@ -139,8 +139,9 @@ class Pairs(InputKind):
         """Return the directions of the main streams for which `data` has sentence pairs.
 
         If the main streams read single languages, all directions between these languages are tried. A pair
-        serves both directions, but in a separate folder only that of its name. Raises MasscliError if no
-        direction has pairs.
+        serves both directions, but in a separate folder only that of its name. A separate folder with
+        nothing but pairs of other languages is read whole, such as the old pairs of a model that learns a
+        new language. Raises MasscliError if there are no pairs to read.
         """
         languages = languages_of(datasets)
         # Main streams that read one language each, as in pre-training, do not determine directions.
@@ -153,6 +154,9 @@ class Pairs(InputKind):
         if not separate_folder:
             known |= {_reverse(pair) for pair in data.pairs}
         available = [dataset for dataset in wanted if dataset in known]
+        is_opposite = any(_reverse(dataset) in known for dataset in wanted)
+        if separate_folder and not available and not is_opposite:
+            available = list(data.pairs)
         if not available:
             raise MasscliError(
                 f"--auxiliary {objective}: {data.folder} has no pairs of {', '.join(languages)}",

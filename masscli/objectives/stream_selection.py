@@ -24,7 +24,8 @@ class StreamSelection:
     as often as the main ones. WEIGHT multiplies the loss; it is a number or a schedule over updates,
     such as denoise=0:1,100000:0.1,300000:0 (default: 1). While it is 0 the stream is not sampled.
     NAME@FOLDER reads another data folder with the same vocabulary, such as
-    translate@data-bin/synthetic=0.5; its pairs are trained in the direction of their names there.
+    translate@data-bin/synthetic=0.5; its pairs are trained in the direction of their names there, also
+    if they are of other languages than the main ones.
     Repeatable."""
     table: tuple[str, ...] = ()
     """Tables of labelled examples to fine-tune on (default: the only table of the data that fits)."""

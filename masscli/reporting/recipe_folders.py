@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import masscli
@@ -65,15 +67,22 @@ def run_recipe(
 ) -> int:
     """Run the scripts of a recipe one after another, and return the exit status of the last one that ran.
 
-    A script that fails, with a status other than 0, ends the recipe. `scale`, `data` and `output` are
-    passed to the scripts as the environment variables SCALE, DATA and OUTPUT. One that is None is not
-    set, so the value from the environment or the default of the recipe holds. Raises MasscliError if
-    the recipe or scale is unknown, or if bash is not installed.
+    A script that fails, with a status other than 0, is named on standard error and ends the recipe. One
+    that a signal ended has the status 128 and its number. `scale`, `data` and `output` are passed to the
+    scripts as the environment variables SCALE, DATA and OUTPUT. One that is None is not set, so the value
+    from the environment or the default of the recipe holds. Raises MasscliError if the recipe or scale is
+    unknown, if there is no folder `data`, or if bash is not installed.
     """
     folder = find_recipe(name)
     if scale is not None and scale not in SCALES:
         raise MasscliError(
             f"--scale {scale}: expected {', '.join(SCALES)}", "masscli recipe show NAME"
+        )
+    # At scale paper, the first step of a recipe may make the folder and download the text.
+    if data is not None and scale != "paper" and not data.is_dir():
+        raise MasscliError(
+            f"--data {data}: there is no such folder",
+            f"masscli recipe show {name} says which files it has to hold",
         )
     shell = shutil.which("bash")
     if shell is None:
@@ -86,9 +95,18 @@ def run_recipe(
         if value is not None:
             environment[variable] = str(value)
     for script in steps_of(folder):
-        status = subprocess.run(
-            [shell, str(script)], env=environment, check=False
-        ).returncode
+        status = _status_of([shell, str(script)], environment)
         if status != 0:
+            print(
+                f"error: {script}: ended with status {status}\n"
+                f"hint: masscli recipe show {name} says which files it needs; the same command continues",
+                file=sys.stderr,
+            )
             return status
     return 0
+
+
+def _status_of(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a command; return its exit status, or 128 and the number of the signal that ended it."""
+    status = subprocess.run(command, env=environment, check=False).returncode
+    return 128 - status if status < 0 else status

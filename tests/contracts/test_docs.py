@@ -65,13 +65,12 @@ BEFORE = {
         cp multi30k/test2016.en test.en
     """,
     "how-to/several-streams.md": f"masscli preprocess {PAIRS}",
-    "how-to/labelled-data.md": f"""
-        masscli preprocess {PAIRS} --destdir data-bin/text
-        masscli pretrain data-bin/text --objective mlm --save-dir runs/mlm
-        masscli preprocess --spm-model data-bin/text --destdir data-bin/headlines \\
-            --aligned train=multi30k/train.en:multi30k/valid.en --aligned valid=multi30k/train.en:multi30k/valid.en \\
-            --aligned test=multi30k/train.en:multi30k/valid.en
-        masscli finetune data-bin/headlines --task summarize --save-dir runs/headlines
+    "how-to/labelled-data.md": """
+        mkdir headlines
+        for split in train valid test; do
+            cp multi30k/train.en headlines/$split.src
+            cp multi30k/valid.en headlines/$split.tgt
+        done
     """,
     "how-to/filter-and-mine.md": f"""
         masscli preprocess {PAIRS}

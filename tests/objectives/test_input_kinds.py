@@ -99,6 +99,10 @@ def test_pairs_of_a_separate_folder_are_learned_in_one_direction() -> None:
     ]
     with pytest.raises(MasscliError, match="has no pairs of de, en"):
         PAIRS.auxiliary_datasets("translate", ["de-en"], DATA, True)
+    # A model that learns a new language keeps the old pairs, which the command names only by their folder.
+    assert PAIRS.auxiliary_datasets("translate", ["en-ro"], DATA, True) == ["en-de"]
+    with pytest.raises(MasscliError, match="has no pairs of en, ro"):
+        PAIRS.auxiliary_datasets("translate", ["en-ro"], DATA, False)
 
 
 @pytest.mark.parametrize(

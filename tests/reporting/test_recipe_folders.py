@@ -50,8 +50,15 @@ def test_a_recipe_is_shown_with_its_scripts(
     assert out.endswith(f"lie in {recipes / 'small'}\n")
 
 
-def test_a_recipe_is_told_its_scale_and_folders(recipes: Path, tmp_path: Path) -> None:
-    """The exit status is that of the script that failed, which is the last."""
+def test_a_recipe_is_told_its_scale_and_folders(
+    recipes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The exit status is that of the script that failed, which is the last, and is named."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpora").mkdir()
     command = ["recipe", "run", "small", "--scale", "tiny", "--data", "corpora"]
     with pytest.raises(SystemExit) as stop:
         run([*command, "--output", str(tmp_path / "written")])
@@ -59,6 +66,15 @@ def test_a_recipe_is_told_its_scale_and_folders(recipes: Path, tmp_path: Path) -
     assert (
         tmp_path / "written"
     ).read_text() == f"tiny corpora {tmp_path / 'written'}\nsecond\n"
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {recipes / 'small/2-fails.sh'}: ended with status 3",
+        "hint: masscli recipe show small says which files it needs; the same command continues",
+    ]
+    # As a shell counts one that a signal has ended.
+    (recipes / "small/2-fails.sh").write_text("kill -TERM $$\n")
+    with pytest.raises(SystemExit) as stop:
+        run([*command, "--output", str(tmp_path / "written")])
+    assert stop.value.code == 143
 
 
 def test_a_copied_recipe_is_run_by_its_folder(
@@ -89,6 +105,12 @@ def test_mistakes_are_named(recipes: Path, capsys: pytest.CaptureFixture[str]) -
             "--scale",
             "huge",
         ): "--scale huge: expected tiny, small, gpu, paper",
+        (
+            "run",
+            "small",
+            "--data",
+            "nowhere",
+        ): "--data nowhere: there is no such folder",
         (
             "list",
             "--scale",

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from masscli.core import files
 from masscli.core.errors import MasscliError
+from masscli.core.folder_kinds import PART_FILE
 from masscli.data.prepare.chunks import bytes_in_chunks, count_chunks
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.encoding import ChunkTask, encode_chunk
 from masscli.data.prepare.part_files import (
     PACK_CHUNKS,
-    PART_FILE,
     PartInfo,
     pack_name,
     write_pack,

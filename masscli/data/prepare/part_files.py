@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from masscli.core import files
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
+from masscli.core.folder_kinds import PART_FILE
 from masscli.core.json_text import parse_json
 from masscli.core.sealed_json import seal, unseal
 from masscli.data.prepare.array_files import read_arrays
@@ -27,7 +28,6 @@ from masscli.data.storage.columns import RowBlock
 from masscli.data.storage.manifest import FilterStats, Manifest
 from masscli.text.corpus import read_regular_text
 
-PART_FILE = "part.json"
 PACK_CHUNKS = 64
 """Number of chunks in a pack (a file of encoded chunks): about 16 MB of ids."""
 _HINT = "run masscli preprocess --part again for this part"

@@ -14,6 +14,7 @@ from pathlib import Path
 from masscli.core import files
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
+from masscli.core.folder_kinds import PART_FILE, PART_HINT
 from masscli.core.json_text import parse_json
 from masscli.core.sealed_json import SealError, seal, unseal
 from masscli.data.storage.shards import DTYPES_OF_KIND
@@ -325,6 +326,8 @@ def _missing_hint(folder: Path) -> str:
     """Return a hint for a user who has named a folder that has no manifest."""
     if not folder.is_dir():
         return f"there is no folder {folder}; masscli preprocess --destdir {folder} makes one"
+    if (folder / PART_FILE).is_file():
+        return PART_HINT
     if (folder / PARTIAL_FOLDER).is_dir():
         return "masscli preprocess has not finished there; run the same command again to resume it"
     return f"it has no {MANIFEST_FILE}; give the --destdir of masscli preprocess"

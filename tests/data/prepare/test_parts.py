@@ -248,6 +248,17 @@ def test_a_part_is_no_place_for_the_result(
 ) -> None:
     options = ["--mono", "en=books.en.gz", "--spm-model", vocabulary]
     preprocess(*options, "--part", "1/1", "--destdir", "part")
+    for command in ("inspect", "finetune"):
+        assert (
+            masscli(
+                [command, "part", *(["--task=translate"] * (command == "finetune"))]
+            )
+            == 2
+        )
+        assert (
+            "hint: it is a part of a corpus: masscli merge-data joins all parts"
+            in capsys.readouterr().err
+        )
     before = contents(Path("part"))
     assert masscli(["merge-data", "part", "--destdir", "./part"]) == 2
     assert "error: --destdir part: is one of the parts\n" in capsys.readouterr().err
