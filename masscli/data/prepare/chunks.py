@@ -146,6 +146,13 @@ class _CompressedReader:
             if not skipped:
                 break
             self._position += len(skipped)
-        data = corpus.read_block(self._file, size, self._path)
-        self._position += len(data)
-        return data
+        blocks = []
+        # A block may be shorter than asked for, long before the end.
+        while size > 0:
+            block = corpus.read_block(self._file, size, self._path)
+            if not block:
+                break
+            blocks.append(block)
+            self._position += len(block)
+            size -= len(block)
+        return b"".join(blocks)

@@ -28,7 +28,7 @@ from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage import column_writer
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.manifest import Manifest
-from masscli.text import corpus
+from masscli.text import compressed, corpus
 
 WORDS = {
     "en": "the a small big red old house garden dog cat man woman sees has finds and in",
@@ -538,10 +538,21 @@ def test_any_number_of_workers_gives_the_same_bytes(
 def test_archives_and_standard_input_give_the_same_columns(
     text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A large archive is read in many pieces, and may have been made of several, one after another."""
+
+    def two_streams(books: bytes) -> bytes:
+        return lzma.compress(books[:999]) + lzma.compress(books[999:])
+
+    monkeypatch.setattr(compressed, "INPUT_BYTES", 64)
     books = (text / "books.en").read_bytes()
     plain = contents(made(config(text, mono=(f"en={text / 'books.en'}",))))
     for number, (name, pack) in enumerate(
-        (("b.gz", gzip.compress), ("b.xz", lzma.compress), ("-", bytes))
+        (
+            ("b.gz", gzip.compress),
+            ("b.xz", lzma.compress),
+            ("c.xz", two_streams),
+            ("-", bytes),
+        )
     ):
         if name == "-":
             monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(books)))
