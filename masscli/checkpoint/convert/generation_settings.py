@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint.convert.folder import read_flag, read_json_if_present
+from masscli.checkpoint.convert.folder import read_flag, read_json
 from masscli.core.config import ConfigError, from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.generation.config import GenerationConfig
@@ -45,20 +45,41 @@ _START_AND_END = 2
 """The number of special tokens, besides forced ones, that Hugging Face's max_length counts: start and end."""
 
 
+def search_settings(folder: Path, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the content of generation_config.json, or that of config.json (`config`) if the folder has none.
+
+    As in Hugging Face's library, what config.json says of the search has no effect beside the newer file.
+    Raises MasscliError if this is damaged.
+    """
+    if (folder / GENERATION_CONFIG).exists():
+        return read_json(folder / GENERATION_CONFIG)
+    return config
+
+
+def decoder_start_id(folder: Path, config: Mapping[str, Any]) -> Any:
+    """Return the id that a decoder reads first, by generation_config.json or else config.json (`config`).
+
+    It may be of any type; None means that neither file has it.
+    """
+    start = search_settings(folder, config).get("decoder_start_token_id")
+    if start is None:
+        return config.get("decoder_start_token_id")
+    return start
+
+
 def read_generation_settings(
     folder: Path, config: Mapping[str, Any], forced: int, never: Collection[int]
 ) -> tuple[dict[str, str], list[str]]:
     """Return the default search of a Hugging Face model, and notes for the user on ignored settings.
 
-    The search has values, as typed on the command line, by field of `GenerationConfig`. Each setting
-    comes from generation_config.json in `folder`, or else from `config`, the content of its
-    config.json; fields that neither of them sets are left out. `forced` is the number of tokens that
+    The search has values, as typed on the command line, by field of `GenerationConfig`. It comes from
+    generation_config.json in `folder`, or, if there is none, from `config`, the content of its
+    config.json; fields that this does not set are left out. `forced` is the number of tokens that
     every output is forced to begin with; masscli's lengths do not count them. `never` are the ids of
     the folder that masscli never generates, whatever the settings say. Raises MasscliError if a setting
     is wrong.
     """
-    # The newer file replaces what config.json says.
-    settings = {**config, **read_json_if_present(folder / GENERATION_CONFIG)}
+    settings = search_settings(folder, config)
     options: dict[str, Any] = {}
     for field, name in _NAMES.items():
         if settings.get(name) is not None:

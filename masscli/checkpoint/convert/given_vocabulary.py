@@ -17,8 +17,11 @@ from typing import Any
 import numpy as np
 
 from masscli.checkpoint.checkpoint import make_framing
-from masscli.checkpoint.convert.folder import CONFIG, read_json_if_present
-from masscli.checkpoint.convert.generation_settings import GENERATION_CONFIG
+from masscli.checkpoint.convert.folder import CONFIG
+from masscli.checkpoint.convert.generation_settings import (
+    decoder_start_id,
+    search_settings,
+)
 from masscli.checkpoint.convert.one_direction import DirectedModel
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
     Seq2SeqVocabulary,
@@ -121,7 +124,8 @@ def given_vocabulary(
     masscli's id of each row of the embeddings. Raises MasscliError if padding or the end symbol has no
     row, or if masscli does not support this placement of special tokens.
     """
-    settings = {**config, **read_json_if_present(folder / GENERATION_CONFIG)}
+    first = decoder_start_id(folder, config)
+    forced_id = search_settings(folder, config).get("forced_bos_token_id")
     vocab = tokenizer.vocab
     # A different vocabulary is reported before the errors that it causes.
     row_of("pad", vocab, rows["encoder"], path)
@@ -130,10 +134,10 @@ def given_vocabulary(
     try:
         before = [rows["encoder"][row] for row in config.get(BEFORE, [])]
         after = [rows["encoder"][row] for row in config.get(AFTER, [eos])]
-        if settings.get("decoder_start_token_id") is not None:
-            start = rows["decoder"][settings["decoder_start_token_id"]]
-        if settings.get("forced_bos_token_id") is not None:
-            forced = [rows["decoder"][settings["forced_bos_token_id"]]]
+        if first is not None:
+            start = rows["decoder"][first]
+        if forced_id is not None:
+            forced = [rows["decoder"][forced_id]]
     except (IndexError, TypeError):
         raise MasscliError(
             f"{folder / CONFIG}: has ids of special tokens that the model lacks"

@@ -19,12 +19,11 @@ from masscli.checkpoint.convert.bart import read_bart
 from masscli.checkpoint.convert.folder import (
     CONFIG,
     read_flag,
-    read_json_if_present,
     read_weights,
 )
 from masscli.checkpoint.convert.fsmt import read_fsmt
 from masscli.checkpoint.convert.generation_settings import (
-    GENERATION_CONFIG,
+    decoder_start_id,
     read_generation_settings,
 )
 from masscli.checkpoint.convert.given_vocabulary import (
@@ -397,15 +396,11 @@ def _decoder_start(
 ) -> int:
     """Return masscli's id of the token that a decoder reads first, if it does not read a tag.
 
-    It comes from config.json (`config`) or generation_config.json, or else is the family's default.
+    It comes from generation_config.json or config.json (`config`), or else is the family's default.
     `rows` are masscli's ids of the rows of the decoder's embeddings. Raises MasscliError if it is not
     among them.
     """
-    start = config.get("decoder_start_token_id")
-    if start is None:
-        start = read_json_if_present(folder / GENERATION_CONFIG).get(
-            "decoder_start_token_id"
-        )
+    start = decoder_start_id(folder, config)
     if type(start) is not int:
         return tokenizer.vocab.role_ids[family.decoder_start]
     if not 0 <= start < len(rows):

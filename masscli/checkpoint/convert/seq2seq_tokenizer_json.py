@@ -13,6 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from masscli.checkpoint.convert.generation_settings import (
+    decoder_start_id,
+    search_settings,
+)
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
     Seq2SeqVocabulary,
     language_ids,
@@ -96,7 +100,10 @@ def read_tokenizer_json(
     except BadModelError as error:
         raise MasscliError(f"{path}: {error.message}", error.hint) from None
     if has_tags:
-        return Seq2SeqVocabulary(path, model, _tag_framing(template, config, codes))
+        start = decoder_start_id(folder, config)
+        return Seq2SeqVocabulary(
+            path, model, _tag_framing(template, start, config, codes)
+        )
     if len(template.before) > 1 or len(template.after) != 1:
         raise MasscliError(
             f"{path}: puts {len(template.before)} special tokens before a source and {len(template.after)} "
@@ -104,7 +111,7 @@ def read_tokenizer_json(
             "expected at most one before it, and the end symbol behind it",
         )
     # Without tags, a forced token does not depend on the language, and is part of every output.
-    forced = config.get("forced_bos_token_id")
+    forced = search_settings(folder, config).get("forced_bos_token_id")
     forced_prefix: tuple[int, ...] = ()
     if type(forced) is int:
         forced_prefix = (forced,)
@@ -161,19 +168,17 @@ def _read_template(files: TokenizerFiles, path: Path) -> _Template:
 
 
 def _tag_framing(
-    template: _Template, config: Mapping[str, Any], codes: Mapping[str, int]
+    template: _Template, start: Any, config: Mapping[str, Any], codes: Mapping[str, int]
 ) -> dict[str, Any]:
     """Return the placement of language tags as fields of `ModelConfig`; `codes` are the tags' ids by code.
 
-    The template shows the placement in sources. A decoder reads the tag first if the content of
-    config.json (`config`) says so, and in mBART-25, which has the tag after sources; in mBART-50,
-    M2M100 and NLLB it reads the end symbol first, and the tag is forced.
+    The template shows it for sources. A decoder reads the tag first if `start`, the id that it reads first by
+    the folder's settings, is one, and in mBART-25, the mBART with the tag behind sources; in mBART-50, M2M100
+    and NLLB it reads the end symbol first, and the tag is forced. `config` is the content of config.json.
     """
     source_tag = "first" if template.before else "last"
     starts_with_tag = source_tag == "last" and config.get("model_type") == "mbart"
-    starts_with_tag = (
-        starts_with_tag or config.get("decoder_start_token_id") in codes.values()
-    )
+    starts_with_tag = starts_with_tag or start in codes.values()
     return {
         "languages": "tag",
         "source_tag": source_tag,

@@ -302,6 +302,34 @@ def test_a_tied_table_is_read_from_any_of_its_copies(kept: str, tmp_path: Path) 
     assert_same_tensors(Checkpoint.open(tmp_path / "other").weights(), expected)
 
 
+def test_settings_of_config_json_do_not_count_beside_generation_config_json(
+    tmp_path: Path,
+) -> None:
+    """As in Hugging Face's library, which uses the first file that it finds."""
+    folder = tmp_path / "marian"
+    make_seq2seq("marian", folder)
+    change("config.json", num_beams=4, length_penalty=0.3, decoder_start_token_id=5)(
+        folder
+    )
+    import_folder(folder, tmp_path / "old", ("en", "de"), allow_pickle=False)
+    old = Checkpoint.open(tmp_path / "old")
+    assert old.state.generation["beam"] == "4"
+    assert old.framing().decoder_start("de") == 5
+    newer = {"num_beams": 2, "decoder_start_token_id": 6}
+    (folder / "generation_config.json").write_text(json.dumps(newer), encoding="utf-8")
+    import_folder(folder, tmp_path / "new", ("en", "de"), allow_pickle=False)
+    new = Checkpoint.open(tmp_path / "new")
+    assert new.state.generation["beam"] == "2"
+    assert "lenpen" not in new.state.generation
+    assert new.framing().decoder_start("de") == 6
+    # Without one there, that of config.json is better than none.
+    (folder / "generation_config.json").write_text("{}", encoding="utf-8")
+    import_folder(folder, tmp_path / "empty", ("en", "de"), allow_pickle=False)
+    empty = Checkpoint.open(tmp_path / "empty")
+    assert "beam" not in empty.state.generation
+    assert empty.framing().decoder_start("de") == 5
+
+
 def test_settings_of_a_search_that_are_not_taken_over_are_named(tmp_path: Path) -> None:
     make_seq2seq("bart", tmp_path / "theirs")
     change(
