@@ -4,10 +4,10 @@ From pairs, words are aligned with Model 1 of Brown et al. (1993) in both direct
 kept if each is the most likely translation of the other, or if it is certain enough. A thousand lines
 are enough for the frequent words.
 
-From unaligned text, the word vectors of the two languages are mapped onto each other, starting with
-words that are spelled alike in both (Artetxe et al. 2018). Pairs of mutual nearest neighbours are kept.
-About half of the frequent words are translated correctly if both texts are from one domain and not too
-small (captions). A warning says when the texts are too different.
+From unaligned text, words are compared by their vectors and by the words around them, starting with words
+that are spelled alike in both languages (Artetxe et al. 2018); six dictionaries made in this way vote. Pairs
+of mutual nearest neighbours are kept. More than half of the frequent words are translated correctly if both
+texts are from one domain and not too small (captions). A warning says when the texts are too different.
 
 From a run, the token embeddings are compared, centred by language. A dictionary is only as good as its
 source, so look at the result. Each line is WORD, WORD and a score, the most certain pair first; from
@@ -47,7 +47,7 @@ MAX_WORDS = 5_000
 VECTOR_DIM = 128
 """Default of --dim."""
 MIN_AGREEMENT = 0.25
-"""If two alignments of the text agree on a smaller share of the frequent words, a warning is printed."""
+"""If two halves of the vote agree on a smaller share of the frequent words, a warning is printed."""
 
 
 Source = Literal["model", "pairs", "text"]
@@ -198,7 +198,7 @@ def _from_text(path: Path, options: DictionaryConfig) -> tuple[list[WordPair], s
     share = f"{induced.agreement:.0%}"
     return (
         induced.pairs,
-        f", from text; {share} of the common ones are found again by a second alignment",
+        f", from text; {share} of the common ones are found by both halves of the vote",
     )
 
 
@@ -277,12 +277,12 @@ def _is_data_folder(path: Path) -> bool:
 
 
 def _warn_of_low_agreement(induced: InducedDictionary, data: DataFolder) -> None:
-    """Print a warning if a second alignment confirms less than MIN_AGREEMENT of an induced dictionary."""
+    """Print a warning if two halves of the vote agree on less than MIN_AGREEMENT of an induced dictionary."""
     if induced.agreement >= MIN_AGREEMENT:
         return
     print(
-        f"warning: two alignments agree on {induced.agreement:.0%} only: the texts are too small or too "
-        "different; do not trust this dictionary",
+        f"warning: two halves of the vote agree on {induced.agreement:.0%} only: the texts are too small or "
+        "too different; do not trust this dictionary",
         file=sys.stderr,
     )
     # Words in several forms, by case and punctuation, are a cause that the user can remove.

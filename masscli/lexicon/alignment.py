@@ -1,8 +1,11 @@
-"""Align two spaces of word vectors, starting from a few word pairs (the anchors).
+"""Find which words of two languages mean the same, starting from a few word pairs (the anchors).
 
-An orthogonal map aligns the anchors, and its axes are weighted by how well they agree. It is relearned
-repeatedly from the dictionary that it induces, whose entries are dropped at random with decreasing
-probability (Artetxe, Labaka & Agirre 2018, sections 3.3 and 3.4).
+An orthogonal map aligns the word vectors of the known pairs, and its axes are weighted by how well they agree
+(Artetxe, Labaka & Agirre 2018, section 3.4). Words are compared by the mapped vectors and by the company that
+they keep with the known pairs (masscli/lexicon/company.py). Mutual nearest neighbours are the pairs of
+the next round. Entries are dropped at random with decreasing probability (section 3.3 of the same paper).
+
+Words are numbered by frequency in each language, and a set of pairs is two tensors of these numbers.
 """
 
 from __future__ import annotations
@@ -10,38 +13,39 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from masscli.lexicon.company import company_similarity
+from masscli.lexicon.cooccurrence import WordSpace
 from masscli.lexicon.csls import csls, mutual_nearest
 
-ROUNDS = 40
-"""Number of rounds of alignment; each starts from the dictionary of the previous one."""
-THINNED_ROUNDS = 24
+ROUNDS = 24
+"""Number of rounds of learning; each starts from the pairs of the previous one."""
+THINNED_ROUNDS = 16
 """Number of first rounds that drop similarities at random before they look for pairs."""
 FIRST_KEPT_SHARE = 0.2
 """Share of the similarities that the first round keeps; it grows to 1 over THINNED_ROUNDS rounds."""
-LEARNED_WORDS = 2500
-"""Number of most frequent words of each language from which the alignment is learned; it is applied to
-all words."""
+REFINING_ROUNDS = 3
+"""Number of rounds of learning after a vote."""
+LEARNED_WORDS = 1500
+"""Number of most frequent words of each language from which pairs are learned, because the vectors of rare
+words are too noisy; all words are compared in the end."""
 
 
-def align_spaces(
-    x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor], spelling: Tensor, seed: int
+def learn_pairs(
+    first: WordSpace,
+    second: WordSpace,
+    anchors: tuple[Tensor, Tensor],
+    likeness: Tensor,
+    seed: int,
 ) -> tuple[Tensor, Tensor]:
-    """Map two spaces of word vectors into a common space; return the vectors (N, D) and (M, D) there.
+    """Return pairs of frequent words that mean the same, learned from `anchors`, which are always included.
 
-    They have length 1. The dimensions of the result are ordered by how well the spaces agree, best first. The
-    rows of x (N, D) and y (M, D) are unit vectors, those of the most frequent words first. `anchors` are the
-    rows in x and in y of known translations. `spelling` (N, M) is the similarity in spelling, which is added
-    to that of the vectors. `seed` decides which similarities are dropped at random in the first rounds.
+    `likeness` (N, M) is how similar words are in other respects than use (spelling, frequency); it is added
+    to their similarity. `seed` decides which similarities are dropped at random.
     """
     generator = torch.Generator().manual_seed(seed)
-    first, second = anchors
+    pairs = anchors
     for round_number in range(ROUNDS):
-        a, b = _rotate(x, y, first, second)
-        # The vectors of rare words are too noisy to learn from.
-        scores = (
-            csls(a[:LEARNED_WORDS], b[:LEARNED_WORDS])
-            + spelling[:LEARNED_WORDS, :LEARNED_WORDS]
-        )
+        scores = _common_scores(first, second, pairs, likeness)
         if round_number < THINNED_ROUNDS:
             kept_share = (
                 FIRST_KEPT_SHARE
@@ -50,22 +54,70 @@ def align_spaces(
             # Thinning lets the dictionary leave a local optimum (section 3.3 of the paper).
             dropped = torch.rand(scores.shape, generator=generator) >= kept_share
             scores = scores.masked_fill(dropped, -torch.inf)
-        # The anchors always stay in the dictionary.
-        rows, columns = mutual_nearest(scores)
-        first = torch.cat([rows, anchors[0]])
-        second = torch.cat([columns, anchors[1]])
-    return _rotate(x, y, first, second)
+        pairs = _nearest_and_anchors(scores, anchors)
+    return pairs
 
 
-def _rotate(
-    x: Tensor, y: Tensor, first: Tensor, second: Tensor
+def refine_pairs(
+    first: WordSpace,
+    second: WordSpace,
+    anchors: tuple[Tensor, Tensor],
+    likeness: Tensor,
+    scores: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Rotate the vectors x (N, D) and y (M, D) so that rows `first` of x are close to rows `second` of y.
+    """Return pairs of frequent words that mean the same, learned from the votes `scores` (N, M).
+
+    Other arguments are those of `learn_pairs`. Nothing is drawn at random.
+    """
+    pairs = _nearest_and_anchors(scores[:LEARNED_WORDS, :LEARNED_WORDS], anchors)
+    for _ in range(REFINING_ROUNDS):
+        scores = _common_scores(first, second, pairs, likeness)
+        pairs = _nearest_and_anchors(scores, anchors)
+    return pairs
+
+
+def similarity(
+    first: WordSpace,
+    second: WordSpace,
+    pairs: tuple[Tensor, Tensor],
+    words: int | None = None,
+) -> Tensor:
+    """Return how similar the `words` most frequent words (None: all) of two languages are in use: (N, M).
+
+    It is the sum of the similarities of their vectors, aligned by `pairs`, and of their company.
+    """
+    a, b = align_vectors(first.vectors, second.vectors, pairs)
+    company = company_similarity(first.information, second.information, pairs, words)
+    return csls(a[:words], b[:words]) + company
+
+
+def align_vectors(
+    x: Tensor, y: Tensor, pairs: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Rotate the vectors x (N, D) and y (M, D) into a common space, in which those of `pairs` are close.
 
     Return both, with each axis weighted by how well the pairs agree on it, and vectors scaled to length 1.
+    The axes are ordered by how well the pairs agree, best first.
     """
+    rows, columns = pairs
     # The orthogonal map that brings the pairs closest together (Procrustes) follows from this decomposition.
-    u, s, v = torch.linalg.svd(x[first].T @ y[second])
+    u, s, v = torch.linalg.svd(x[rows].T @ y[columns])
     a = torch.nn.functional.normalize((x @ u) * s.sqrt(), dim=1)
     b = torch.nn.functional.normalize((y @ v.T) * s.sqrt(), dim=1)
     return a, b
+
+
+def _common_scores(
+    first: WordSpace, second: WordSpace, pairs: tuple[Tensor, Tensor], likeness: Tensor
+) -> Tensor:
+    """Return the similarity in use plus `likeness` of the LEARNED_WORDS most frequent words."""
+    used_alike = similarity(first, second, pairs, LEARNED_WORDS)
+    return used_alike + likeness[:LEARNED_WORDS, :LEARNED_WORDS]
+
+
+def _nearest_and_anchors(
+    scores: Tensor, anchors: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the pairs that have their highest score (N, M) with each other, and the anchors after them."""
+    rows, columns = mutual_nearest(scores)
+    return torch.cat([rows, anchors[0]]), torch.cat([columns, anchors[1]])

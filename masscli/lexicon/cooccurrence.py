@@ -12,6 +12,7 @@ pieces only take up positions in the text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ MAX_CONTEXTS = 3000
 """Number of most frequent words that count as contexts."""
 CONTEXT_POWER = 0.75
 """The power to which the frequencies of contexts are raised."""
-VECTOR_DIM = 200
+VECTOR_DIM = 128
 """Width of the vectors of one window."""
 CHUNK_LINES = 20_000
 """Number of lines of text that are processed at a time."""
@@ -71,15 +72,25 @@ def count_words(chunks: Iterable[Ids], size: int) -> NDArray[np.int64]:
     return counts
 
 
-def word_vectors(chunks: Iterable[Ids], words: Ids) -> Tensor:
-    """Return the vectors (N, len(WINDOWS) * VECTOR_DIM) of N words, by the words around them in a text.
+class WordSpace(NamedTuple):
+    """What the text of a language tells about its N words, the commonest first."""
+
+    vectors: Tensor
+    """Unit vectors (N, len(WINDOWS) * VECTOR_DIM)."""
+    information: list[Tensor]
+    """For each window, their positive pointwise mutual information (N, contexts) with the first of them."""
+
+
+def word_space(chunks: Iterable[Ids], words: Ids) -> WordSpace:
+    """Return the space of N words, by the words around them in a text.
 
     `words` are piece ids, the commonest word first, and `chunks` is the text, as `iter_words` yields it.
     """
-    counts = count_cooccurrences(chunks, words)
-    return torch.cat(
-        [centre_and_normalize(reduce_counts(table)) for table in counts], 1
-    )
+    tables = count_cooccurrences(chunks, words)
+    information = [mutual_information(table) for table in tables]
+    parts = [centre_and_normalize(reduce_information(table)) for table in information]
+    # The vectors of two windows were normalized one by one, and are now taken as one vector.
+    return WordSpace(centre_and_normalize(torch.cat(parts, 1)), information)
 
 
 def count_cooccurrences(chunks: Iterable[Ids], words: Ids) -> list[NDArray[np.float64]]:
@@ -112,24 +123,27 @@ def count_cooccurrences(chunks: Iterable[Ids], words: Ids) -> list[NDArray[np.fl
     return [table.reshape(len(words), contexts) for table in tables]
 
 
-def reduce_counts(counts: NDArray[np.float64]) -> Tensor:
-    """Return vectors (N, VECTOR_DIM) of N words from their co-occurrence counts (N, contexts).
-
-    They are the left singular vectors of the positive pointwise mutual information, times the square roots of
-    their singular values.
-    """
+def mutual_information(counts: NDArray[np.float64]) -> Tensor:
+    """Return the positive pointwise mutual information of co-occurrence counts, both (N, contexts)."""
     context_weights = counts.sum(0) ** CONTEXT_POWER
     expected = counts.sum(1, keepdims=True) * (context_weights / context_weights.sum())
     # A word without any context has no ratio, and keeps 0.
     ratio = np.divide(counts, expected, out=np.zeros_like(counts), where=expected > 0)
     # A ratio below 1 counts as 1, which makes the mutual information positive.
-    ppmi = torch.from_numpy(np.log(np.maximum(ratio, 1.0))).float()
+    return torch.from_numpy(np.log(np.maximum(ratio, 1.0))).float()
+
+
+def reduce_information(information: Tensor) -> Tensor:
+    """Return vectors (N, VECTOR_DIM) of N words from their mutual information with contexts (N, contexts).
+
+    They are its left singular vectors, times the square roots of the singular values.
+    """
     # Some more vectors than needed make the last ones more accurate (Halko et al. 2011).
-    rank = min(VECTOR_DIM + 20, counts.shape[1])
+    rank = min(VECTOR_DIM + 20, information.shape[1])
     # It starts from random vectors. The caller's random numbers stay as they are.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        u, s, _ = torch.svd_lowrank(ppmi, rank, niter=4)
+        u, s, _ = torch.svd_lowrank(information, rank, niter=4)
     vectors = u[:, :VECTOR_DIM] * s[:VECTOR_DIM].sqrt()
     # A small vocabulary has fewer singular vectors than asked for.
     return torch.nn.functional.pad(vectors, (0, VECTOR_DIM - vectors.shape[1]))
