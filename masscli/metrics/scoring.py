@@ -132,7 +132,6 @@ def compare(
     from sacrebleu.significance import PairedTest, Result
 
     _check_lengths(systems, references)
-    baseline = list(next(iter(systems.values())))
     scores: dict[str, list[Score]] = {name: [] for name in systems}
     # One metric at a time, because PairedTest tells metrics apart by their title alone.
     for cls, metric in build_metrics(options):
@@ -145,17 +144,19 @@ def compare(
         )
         signatures, table = test()
         ((title, signature),) = signatures.items()
+        baseline = table[title][0]
         for name, result in zip(systems, table[title], strict=True):
             # The types of sacreBLEU allow for tests without resampling.
+            assert isinstance(baseline, Result)
             assert (
                 isinstance(result, Result)
                 and result.mean is not None
                 and result.ci is not None
             )
             p = None if result.p_value is None else float(result.p_value)
-            # sacreBLEU counts the samples whose difference is above that of the systems. For two equal
-            # systems there is no such sample, so it would call them significantly different.
-            if p is not None and list(systems[name]) == baseline:
+            # sacreBLEU counts the samples whose difference is above that of the systems. Where none differs
+            # at all, there is no such sample, so it would call equal scores significantly different.
+            if p is not None and result.score == baseline.score:
                 p = 1.0
             scores[name].append(
                 Score(

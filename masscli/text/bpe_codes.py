@@ -70,17 +70,9 @@ def _read_vocabulary(path: Path, min_count: int) -> list[str]:
     Raises MasscliError if no piece is left or a count is not a number.
     """
     hint = "fastBPE's getvocab writes such a file"
-    # A dictionary keeps the pieces in their order and finds them quickly.
-    pieces: dict[str, None] = {}
-    for number, line in _numbered_lines(path, "--bpe-vocab"):
-        fields = line.split()
-        # XLM's reader skips such lines as well, and gives them no id.
-        if (
-            "\u2028" in line
-            or len(fields) != 2
-            or fields[0] in pieces
-            or fields[0] in XLM_SPECIAL_PIECES
-        ):
+    pieces = []
+    for number, line, fields in _entries(path):
+        if fields is None or fields[0] in XLM_SPECIAL_PIECES:
             continue
         piece, digits = fields
         count = parse_digits(digits)
@@ -90,7 +82,7 @@ def _read_vocabulary(path: Path, min_count: int) -> list[str]:
             )
         # XLM drops rare pieces, too; the ids of the others remain contiguous.
         if count >= min_count:
-            pieces[piece] = None
+            pieces.append(piece)
     if not pieces and min_count:
         raise MasscliError(
             f"--bpe-vocab {path}: no piece has a count of {min_count}",
@@ -98,7 +90,31 @@ def _read_vocabulary(path: Path, min_count: int) -> list[str]:
         )
     if not pieces:
         raise MasscliError(f"--bpe-vocab {path}: has no line PIECE COUNT", hint)
-    return list(pieces)
+    return pieces
+
+
+def skipped_lines(path: Path) -> list[int]:
+    """Return the numbers of the lines of a vocabulary file that give no piece an id.
+
+    They have another form than PIECE COUNT, or repeat a piece.
+    """
+    return [number for number, _, fields in _entries(path) if fields is None]
+
+
+def _entries(path: Path) -> Iterator[tuple[int, str, list[str] | None]]:
+    """Yield the number, the text and the two fields of each line of a vocabulary file.
+
+    The fields are None for a line that XLM's reader skips, too: one of another form, or with a piece that an
+    earlier line has.
+    """
+    seen: set[str] = set()
+    for number, line in _numbered_lines(path, "--bpe-vocab"):
+        fields = line.split()
+        if "\u2028" in line or len(fields) != 2 or fields[0] in seen:
+            yield number, line, None
+            continue
+        seen.add(fields[0])
+        yield number, line, fields
 
 
 def read_merges(path: Path) -> list[str]:

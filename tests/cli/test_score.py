@@ -295,6 +295,14 @@ def test_a_system_does_not_differ_from_itself_and_differs_from_a_bad_one() -> No
     ] * 2
 
 
+def test_equal_scores_do_not_differ() -> None:
+    """Of other text, and in every sample: no line has two words in common with its reference."""
+    options = ScoreConfig(metric=("rouge-2", "accuracy"), bootstrap=100)
+    lines = {"base": ["a b"] * 9, "other": ["c d"] * 9}
+    for one in compare(lines, [["x y"] * 9], options)["other"]:
+        assert (one.value, one.p) == (0, 1)
+
+
 def test_the_paired_test_is_sacrebleus(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

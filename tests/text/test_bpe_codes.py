@@ -14,7 +14,7 @@ from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
-from masscli.text.bpe_codes import BpeCodesModel, read_bpe_files
+from masscli.text.bpe_codes import BpeCodesModel, read_bpe_files, skipped_lines
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 
@@ -177,6 +177,27 @@ def test_lines_that_xlm_passes_over_have_no_id(tmp_path: Path) -> None:
     )
     pieces = BpeCodesModel(read_bpe_files(codes, vocab))
     assert len(pieces) == 16 and pieces.id_to_piece([14, 15]) == ["lo@@", "w"]
+    # Its own symbols are no mistake.
+    assert skipped_lines(vocab) == [2, 3, 4, 6, 7, 8]
+
+
+def test_lines_without_an_id_are_counted(
+    tmp_path: Path, no_sync: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes, vocab = written(tmp_path, ["l o"], ["lo@@", "w", "lo@@", "w"])
+    (tmp_path / "text.en").write_text("low w\n", encoding="utf-8")
+    run(
+        PreprocessConfig(
+            mono=(f"en={tmp_path / 'text.en'}",),
+            bpe_codes=codes,
+            bpe_vocab=vocab,
+            destdir=tmp_path / "data",
+        )
+    )
+    assert (
+        f"warning: --bpe-vocab {vocab}: 2 lines from line 3 on get no id, as in XLM, since they repeat a "
+        "piece or are not PIECE COUNT\n"
+    ) in capsys.readouterr().err
 
 
 def test_the_last_piece_is_known_by_its_place(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -45,12 +46,16 @@ def read_swag(path: Path, bad_rows: BadRows) -> Iterator[Record]:
                     f"{display_path(path)}:{number}: has no {name!r}",
                     f"{_HINT}; there is {existing}",
                 )
-        # There are two or more endings, numbered from 0; no row has more endings than columns.
-        endings = []
-        for number_of_ending in range(len(row)):
-            name = f"ending{number_of_ending}"
-            if name in row:
-                endings.append(row[name])
+        # There are two or more endings, numbered from 0 without a gap, so that a label says which it means.
+        endings: list[str] = []
+        while (name := f"ending{len(endings)}") in row:
+            endings.append(row[name])
+        later = [column for column in row if re.fullmatch("ending[0-9]+", column)]
+        if len(later) > len(endings):
+            raise MasscliError(
+                f"{display_path(path)}:{number}: has {later[-1]!r}, but no {name!r}",
+                _HINT,
+            )
         # Unlike in RACE, a `_` is not a blank to be filled.
         joined = [f"{row['sent2']} {ending}" for ending in endings]
         label = {"label": row["label"]} if "label" in row else {}

@@ -28,6 +28,7 @@ import sentencepiece
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import flush_to_disk, sha256_of
+from masscli.core.listing import count_of
 from masscli.data.prepare.chunks import bytes_in_chunks, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.drop_reasons import OPTION_OF_REASON
@@ -51,7 +52,12 @@ from masscli.data.prepare.shard_builder import (
     smallest_ids_dtype,
 )
 from masscli.data.prepare.table_text import bad_rows_of
-from masscli.data.prepare.text_groups import TextGroup, group_files, identical_sides
+from masscli.data.prepare.text_groups import (
+    TextGroup,
+    group_files,
+    identical_sides,
+    repeated_texts,
+)
 from masscli.data.prepare.vocabulary_sample import make_vocabulary, training_files
 from masscli.data.prepare.worker_pool import WorkerPool
 from masscli.data.storage.column_writer import ResumeError
@@ -198,6 +204,12 @@ def scanned(config: PreprocessConfig, progress: ProgressReporter) -> Iterator[Ru
         for first, second in identical_sides(groups, scans):
             progress.warn(
                 f"{first} and {second} are the same text: is one of them the wrong file?"
+            )
+        for first, second, language in repeated_texts(
+            groups, scans, config.pairs_as_mono
+        ):
+            progress.warn(
+                f"{first} and {second} are the same text, which counts twice as {language}"
             )
         settings = _settings(config)
         fingerprint = _input_fingerprint(settings, inputs, groups, scans)
@@ -377,6 +389,14 @@ def prepare_encoding(run: Run) -> None:
     run.progress.note(
         f"vocabulary of {tokenizer.vocab.size} pieces {origin} in {seconds:.1f} s"
     )
+    if run.config.bpe_vocab is not None:
+        skipped = bpe_codes.skipped_lines(run.config.bpe_vocab)
+        if skipped:
+            lines = count_of(len(skipped), "line")
+            run.progress.warn(
+                f"--bpe-vocab {run.config.bpe_vocab}: {lines} from line {skipped[0]} on get no id, "
+                "as in XLM, since they repeat a piece or are not PIECE COUNT"
+            )
     # A vocabulary that is trained on this text covers its letters.
     if origin == "adopted" and lacks_capitals(tokenizer):
         run.progress.warn(

@@ -141,6 +141,26 @@ def identical_sides(
     return identical
 
 
+def repeated_texts(
+    groups: Sequence[TextGroup], scans: Mapping[Path, FileScan], pairs_as_mono: bool
+) -> list[tuple[Path, Path, str]]:
+    """Return (path, path, language) of files that are learned from twice as monolingual text of a language.
+
+    Both paths may be the same. With `pairs_as_mono`, the sides of training pairs are such text, too.
+    """
+    seen: dict[tuple[str, str], Path] = {}
+    repeated = []
+    for group in groups:
+        if not group.is_training or (group.pairs and not pairs_as_mono):
+            continue
+        for language, path in zip(group.languages, group.paths, strict=True):
+            key = (language, scans[path].sha256)
+            if key in seen:
+                repeated.append((seen[key], path, language))
+            seen.setdefault(key, path)
+    return repeated
+
+
 def _matching_draft(
     drafts: Sequence[_Draft],
     requested: RequestedFiles,

@@ -89,6 +89,7 @@ BROKEN = [
     ("squad", '{"data": [{"paragraphs": [{"context": "a", "context": "b", "qas": []}]}]}',
      "{path}: has the name 'context' twice in an object"),
     ("jsonl", '{"text": "a", "label": 0}\n{"text": "a", "label": 1, "label": 0}\n', "{path}:2: has the name 'label' twice in an object"),
+    ("swag", "sent1,sent2,ending0,ending1,ending3\na,b,c,d,e\n", "{path}:2: has 'ending3', but no 'ending2'"),
     ("dialogues", "a __eou__ __eou__ b __eou__\n", "{path}:1: turn 2 of 3 is empty"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a \\udc00", "qas": []}]}]}', "{path}: '\\udc00' is half of a surrogate pair"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": "?"}, {"id": "q", "question": "!"}]}]}]}',

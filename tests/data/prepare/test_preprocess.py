@@ -1029,6 +1029,30 @@ def test_same_text_on_both_sides_is_pointed_out(
     assert warning in capsys.readouterr().err
 
 
+def test_text_that_counts_twice_is_pointed_out(
+    text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As text of one language, by its contents; a validation set may also be one of a pair."""
+    books, copy = text / "books.en", text / "copy.en"
+    copy.write_bytes(books.read_bytes())
+    mono = (
+        f"en={books}",
+        f"en={copy}",
+        f"en={text / 'train.en'}",
+        f"valid.en={text / 'valid.en'}",
+    )
+    said = [
+        f"warning: {first} and {second} are the same text, which counts twice as en"
+        for first, second in ((books, copy), (text / "train.en", text / "train.en"))
+    ]
+    for pairs_as_mono in (True, False):
+        run(config(text, mono=mono, pairs_as_mono=pairs_as_mono, overwrite=True))
+        found = [
+            line for line in capsys.readouterr().err.splitlines() if "same text" in line
+        ]
+        assert found == (said if pairs_as_mono else said[:1])
+
+
 def test_many_unknown_pieces_are_pointed_out(
     text: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
