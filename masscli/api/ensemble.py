@@ -156,7 +156,7 @@ def _check_choice(flag: str, value: str, choices: Sequence[str]) -> None:
     """Raise MasscliError unless `value`, given for the option `flag`, is one of `choices`."""
     if value not in choices:
         raise MasscliError(
-            f"{flag} {value}: there is no such choice",
+            f"{flag} {value}: not a valid choice",
             f"give one of {', '.join(choices)}",
         )
 
@@ -171,7 +171,7 @@ def _check_agreement(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -
         framing = checkpoint.framing()
         if framing.vocab.fingerprint != first.vocab.fingerprint:
             raise MasscliError(
-                f"{path}: has another vocabulary than {paths[0]}",
+                f"{path}: has a different vocabulary from {paths[0]}",
                 "the models of an ensemble must share one",
             )
         if framing != first:

@@ -228,13 +228,13 @@ class TextModel:
         """Return a (V,) mask of the pieces that occur at least `count` times in the target language.
 
         They are counted in the training text of the data folder `data`, or of the folder trained on. Raises
-        MasscliError if that folder has another vocabulary than the model, or if no piece is so frequent.
+        MasscliError if that folder has a different vocabulary from the model, or if no piece is so frequent.
         """
         folder = self.data_folder(data)
         # Counts by id mean something only in the vocabulary of the model.
         if folder.vocab.fingerprint != self.ensemble.framing.vocab.fingerprint:
             raise MasscliError(
-                f"--data {folder.folder}: has another vocabulary than {self.ensemble.first.path}",
+                f"--data {folder.folder}: has a different vocabulary from {self.ensemble.first.path}",
                 "give the folder it was trained on",
             )
         frequent = folder.piece_counts(self.task.target) >= count

@@ -19,6 +19,6 @@ def require_text(name: str, text: Any) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise MasscliError(
-            f"{name}: has half of a surrogate pair (at character {error.start + 1})",
+            f"{name}: has an unpaired surrogate (at character {error.start + 1})",
             "decode it again, or drop it: text.encode(errors='ignore').decode()",
         ) from None

@@ -164,7 +164,7 @@ def _check_complete(recipe: Recipe) -> None:
     if special and all(model[key] == defaults[key] for key in special):
         raise MasscliError(
             f"model.arch {arch}: the recipe has the sizes of {ModelConfig().arch}",
-            'masscli.compose_recipe({"model": {"arch": ...}}) fills in those of a name',
+            'masscli.compose_recipe({"model": {"arch": ...}}) fills in those of a named size',
         )
 
 
@@ -192,7 +192,7 @@ def _lock_folder(folder: Path) -> Iterator[None]:
             stack.enter_context(acquire_lock(folder / ".lock"))
         except BlockingIOError:
             raise MasscliError(
-                f"{folder}: another process is training into it",
+                f"{folder}: another process is training in it",
                 "wait for it, or choose another --save-dir",
             ) from None
         except OSError as error:

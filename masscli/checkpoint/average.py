@@ -61,7 +61,7 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
             raise _not_the_same_model(other, first)
         if other.tokenizer().vocab.fingerprint != first.tokenizer().vocab.fingerprint:
             raise MasscliError(
-                f"{other.path}: has another vocabulary than {first.path}",
+                f"{other.path}: has a different vocabulary from {first.path}",
                 "average checkpoints of one run",
             )
     saving.require_empty_folder(folder)

@@ -59,9 +59,7 @@ TRAINED = "trained.safetensors"
 files of model and objectives hold a moving average of these weights."""
 CONTINUATION_FILES = (OPTIMIZER, TRAINED)
 """Names of the files that are needed only to continue a run."""
-_DAMAGE_HINT = (
-    "use another checkpoint; training goes on from the last one that is whole"
-)
+_DAMAGE_HINT = "use another checkpoint; training continues from the last complete one"
 LISTED_RUNS = 8
 """How many runs in a folder of runs an error names."""
 _STEP_FOLDER = re.compile(r"step-(\d+)")
@@ -248,7 +246,7 @@ class Checkpoint:
         if OPTIMIZER not in self.checksums:
             raise MasscliError(
                 f"{self.path}: has no optimizer state to continue from",
-                "start anew from its weights with --init-from",
+                "start a new run from its weights with --init-from",
             )
         return self._tensors(OPTIMIZER)
 
@@ -293,8 +291,8 @@ class Checkpoint:
         path = data_dir or self.recipe.data
         if not path.is_dir():
             raise MasscliError(
-                f"{path}: there is no such folder here, which {self.path} names as its data",
-                "name the data with --data, or go to the folder in which the run was trained",
+                f"{path}: this data folder, which {self.path} names, does not exist here",
+                "name the data with --data, or change to the folder in which the run was trained",
             )
         return path
 
@@ -384,7 +382,7 @@ def load_tensors(
         # The first line of PyTorch's message names the class only.
         reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
         raise MasscliError(
-            f"{path}: does not fit the recipe beside it ({reason})",
+            f"{path}: does not match the recipe next to it ({reason})",
             "one of the two was replaced or changed",
         ) from None
 
@@ -475,13 +473,13 @@ def _no_checkpoint(path: Path) -> MasscliError:
     if path.is_file():
         return MasscliError(
             f"{path}: is a file, expected the folder of a run or of a checkpoint",
-            "text is for --input or standard input, and weights of other programs for masscli import",
+            "give text with --input or standard input; masscli import reads weights of other programs",
         )
     return MasscliError(f"{path}: holds no checkpoint", _hint_for_folder(path))
 
 
 def _hint_for_folder(path: Path) -> str:
-    """Return what to give in the place of a folder that is no run."""
+    """Return what to give instead of a folder that is not a run."""
     if (path / PART_FILE).is_file():
         return PART_HINT
     runs = sorted(str(folder.parent) for folder in path.glob("*/checkpoints"))

@@ -48,7 +48,7 @@ class NewRows:
         if reason is None:
             return
         message = (
-            f"{checkpoint.path}: was trained with another vocabulary than the data"
+            f"{checkpoint.path}: was trained with a different vocabulary from the data"
         )
         if isinstance(self.tokenizer.subword_model, ExtendedModel):
             message += f", which does not extend it: {reason}"

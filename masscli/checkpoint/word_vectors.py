@@ -60,7 +60,7 @@ def load_vectors(
         if not rows.any():
             raise MasscliError(
                 f"--init-vectors {entry}: all its vectors are zero",
-                "were they written to the end?",
+                "was the file written completely?",
             )
         # A piece that several languages share keeps its vector from the first file.
         new = [row for row, piece in enumerate(vectors) if piece not in initialized]
@@ -124,7 +124,7 @@ def _read(
             vectors[piece] = np.array(values, np.float32)
         except ValueError:
             raise MasscliError(
-                f"{path}:{number}: {word!r} has something that is no number",
+                f"{path}:{number}: {word!r} has a value that is not a number",
                 "expected WORD and its numbers",
             ) from None
         if not np.isfinite(vectors[piece]).all():

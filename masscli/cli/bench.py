@@ -156,7 +156,7 @@ def _describe(device: torch.device) -> str:
 def _check(device: torch.device) -> bool:
     """Check the device, print a line for each check, and return whether all of them have passed.
 
-    Raises MasscliError if no temporary folder can be made for the runs of the checks.
+    Raises MasscliError if a temporary folder cannot be created for the runs of the checks.
     """
     import tempfile
     from pathlib import Path
@@ -168,8 +168,8 @@ def _check(device: torch.device) -> bool:
         temporary = tempfile.TemporaryDirectory()
     except OSError as error:
         raise MasscliError(
-            f"no temporary folder can be made: {error.strerror}",
-            "name a folder that may be written to in the variable TMPDIR",
+            f"cannot create a temporary folder: {error.strerror}",
+            "set the variable TMPDIR to a writable folder",
         ) from None
     with temporary as folder:
         for check in check_device(device, Path(folder)):

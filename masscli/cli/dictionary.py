@@ -219,7 +219,7 @@ def _choose_source(
         )
     if source in ("pairs", "text") and not is_data_folder:
         raise MasscliError(
-            f"--from {source}: {path} is no data folder",
+            f"--from {source}: {path} is not a data folder",
             "name the --destdir of masscli preprocess",
         )
     if not is_data_folder:
@@ -243,7 +243,7 @@ def _check_unused_options(
     """
     check_changed_options(
         options,
-        UnusedOption(source == "model", "limit", f"{path} is no data folder"),
+        UnusedOption(source == "model", "limit", f"{path} is not a data folder"),
         UnusedOption(
             source != "model",
             "data",

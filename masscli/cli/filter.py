@@ -197,7 +197,7 @@ def _check_places(options: FilterConfig, source: Path, target: Path) -> None:
     for path in (source, target):
         if str(path) == "-" or (path.exists() and not path.is_file()):
             raise MasscliError(
-                f"{path}: is no file, but text is read more than once",
+                f"{path}: is not a file, but text is read more than once",
                 "write it to a file first",
             )
     named = [entry.partition("=")[2] for entry in (*options.clean, *options.other_lang)]
@@ -335,7 +335,7 @@ def _kept_files(options: FilterConfig) -> list[Path]:
     name = options.output.name
     if not name:
         raise MasscliError(
-            f"--output {options.output}: is no prefix of files",
+            f"--output {options.output}: is not a prefix of files",
             "the files of clean/train are clean/train.LANG",
         )
     # `with_suffix` would replace the part of the name after a dot.

@@ -133,7 +133,7 @@ def _help_first_process(
 ) -> None:
     """Decode the batches that the first process sends, until it has finished or given up.
 
-    The first process alone reads the input, and writes the output and messages.
+    Only the first process reads the input, and writes the output and messages.
     """
     from masscli.generation.shared_decoding import SharedDecoder
 

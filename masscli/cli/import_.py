@@ -148,7 +148,7 @@ def _refuse_options(
     for option in iter_options(type(options)):
         if is_changed(options, option.key):
             raise MasscliError(
-                f"{flag(option.key)}: {path} is {kind}, for which it has no meaning",
+                f"{flag(option.key)}: {path} is {kind}, to which it does not apply",
                 "leave it out",
             )
 
@@ -176,7 +176,7 @@ def _request(path: Path, options: FileOptions) -> ImportRequest:
 
 
 def _dictionary_files(entries: Sequence[str]) -> dict[str, Path]:
-    """Return the dictionary file of each language from entries LANG=FILE; that of FILE alone is under "".
+    """Return the dictionary file of each language from entries LANG=FILE; that of a bare FILE is under "".
 
     Raises MasscliError if a language is given twice or is empty.
     """

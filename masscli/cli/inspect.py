@@ -152,7 +152,7 @@ def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
     framing = checkpoint.framing()
     if data.vocab.fingerprint != framing.vocab.fingerprint:
         raise MasscliError(
-            f"{data.folder}: was made with another vocabulary than {path}",
+            f"{data.folder}: was made with a different vocabulary from {path}",
             "name the right folder with --data",
         )
     # Retrieval needs lines that are known to be translations of each other.

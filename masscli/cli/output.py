@@ -13,7 +13,7 @@ from masscli.core.files import naming_full_file, open_atomic
 
 
 def check_output(path: Path) -> None:
-    """Raise MasscliError if `path`, given with --output, is a folder or lies in one that does not exist.
+    """Raise MasscliError if `path`, given with --output, is a folder or is in one that does not exist.
 
     It is for commands that write their file after minutes of work.
     """

@@ -73,7 +73,7 @@ def run(
     if command.format == "tsv":
         _check_new_columns(command, table)
     if distributed.rank > 0:
-        # The first process gets these outputs, too, and alone writes them.
+        # The first process also gets these outputs, and only it writes them.
         model.outputs(table, command.batch_tokens)
         distributed.stop()
         return

@@ -146,7 +146,7 @@ def run(
         )
     if append is not None and options.sentence_level:
         raise MasscliError(
-            "--append: logs scores of whole files, and does not go with --sentence-level"
+            "--append: logs scores of whole files, and cannot be combined with --sentence-level"
         )
     if measuring.is_asked_for or "squad" in options.metric:
         _warn_of_source(src)

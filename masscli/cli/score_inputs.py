@@ -143,7 +143,7 @@ def _reference_format(path: Path, options: ScoreConfig) -> str:
 
 
 def _format_by_name(path: Path) -> str | None:
-    """Return the format that a file name stands for, or None; a `.json` file is taken for JSONL."""
+    """Return the format that a file name stands for, or None; a `.json` file is taken to be JSONL."""
     format = guess_format(path)
     # Questions of SQuAD are scored elsewhere (--metric squad); any other .json file has an object a line.
     if format == "squad":
@@ -156,7 +156,7 @@ def _read_choice_records(path: Path, format: str, options: ScoreConfig) -> list[
         return list(read_records(path, format))
     except MasscliError as error:
         hint = error.hint
-        # The user has not said what the file is, and may not know what it was taken for.
+        # The user has not said what the file is, and may not know how it was interpreted.
         if options.ref_format is None:
             remark = f"it is taken for {format} by its name, see --ref-format"
             hint = f"{hint}; {remark}" if hint else remark

@@ -22,7 +22,7 @@ USED_OPTIONS = ("format",)
 
 @config
 class MeasureConfig:
-    """Measuring runs in the place of files."""
+    """Measuring runs instead of files."""
 
     gen_subset: str | None = None
     """Measure runs on this split (test, valid, ...)."""
@@ -101,7 +101,7 @@ def _check(
     for path in runs:
         if not path.is_dir():
             raise MasscliError(
-                f"{path}: is no run or checkpoint", "name the folder of a run"
+                f"{path}: is not a run or checkpoint", "name the folder of a run"
             )
 
 

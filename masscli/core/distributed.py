@@ -187,7 +187,7 @@ def _waiting() -> Iterator[None]:
             who = f"process {', '.join(map(str, missing))}"
         raise MasscliError(
             f"process {rank} has waited {_timeout.total_seconds():.0f} s for {who}",
-            "see the stack that the other one has printed; the same command goes on from the last checkpoint",
+            "see the stack that the other one has printed; the same command continues the run",
         ) from None
     # A little earlier than the others give up, since that may end this process, too.
     seconds = 0.9 * _timeout.total_seconds()

@@ -37,7 +37,7 @@ def parse_json(text: str | bytes, *, distinct_names: bool = False) -> Any:
         raise ValueError("nested too deeply") from None
     except UnicodeEncodeError as error:
         half = error.object[error.start]
-        raise HalfCharacterError(f"{half!r} is half of a surrogate pair") from None
+        raise HalfCharacterError(f"{half!r} is an unpaired surrogate") from None
     except (json.JSONDecodeError, RepeatedNameError):
         raise
     except ValueError:

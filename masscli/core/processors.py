@@ -15,7 +15,7 @@ def usable_cores() -> int:
     """Return the number of cores that this process may use, at least 1.
 
     A batch system may let a process run on some of the cores only (its affinity), and a container may have a
-    quota of their time. Both are known on Linux alone.
+    quota of their time. Both are known only on Linux.
     """
     cores = os.cpu_count() or 1
     if sys.platform == "linux":

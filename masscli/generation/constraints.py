@@ -128,7 +128,7 @@ class Constraints:
         """Return the piece (S,) that each sentence must take at position `step`, or -1 where it is free.
 
         That is the end symbol at the length limit, or else a piece of the prefix; the result is None where
-        all sentences are free. `step` counts from 0, the tokens of `forced` included, and must lie behind
+        all sentences are free. `step` counts from 0, the tokens of `forced` included, and must come after
         these.
         """
         prefix_step = step - len(self.forced)

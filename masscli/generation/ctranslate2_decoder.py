@@ -284,6 +284,6 @@ class CTranslate2Decoder:
 def _refusal(flag: str) -> MasscliError:
     """Return the error that says that CTranslate2 does not have the option `flag`."""
     return MasscliError(
-        f"{flag}: CTranslate2 does not have it",
+        f"{flag}: CTranslate2 does not support it",
         "leave it out, or decode with --backend torch",
     )

@@ -422,7 +422,7 @@ class Decoder:
         `lengths` are the sentences' tokens without special ones, and `width` is the number of rows of each. A
         batch holds at most `batch_tokens` padded tokens times `width`, but at least one sentence.
         """
-        # The number breaks ties, so that batches follow from the input alone.
+        # The number breaks ties, so that batches depend only on the input.
         order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
         first = 0
         while first < len(order):

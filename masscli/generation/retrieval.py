@@ -29,7 +29,7 @@ def sentence_vectors(
 
     `lines` are token ids in one language. An empty line has a vector of zeros, and a line that is too
     long for the model is truncated. Raises MasscliError for a model with separate vocabularies of
-    source and target, whose encoder knows one language alone.
+    source and target, whose encoder supports only one language.
     """
     # Of two vocabularies the encoder knows only one.
     framing.vocab.check_direction(language, language)

@@ -123,7 +123,7 @@ class ReducedVocabulary:
         return replace(hypothesis, ids=tuple(self._ids[list(hypothesis.ids)].tolist()))
 
     def _renumber(self, vocabulary: Vocabulary) -> Vocabulary:
-        """Return the vocabulary of the candidates alone, whose ids are their positions among them."""
+        """Return the vocabulary of only the candidates, whose ids are their positions among them."""
         roles = (vocabulary.pad, vocabulary.bos, vocabulary.eos, vocabulary.unk)
         pad, bos, eos, unk = self.numbers(roles)
         mask, cls, sep = self.numbers((vocabulary.mask, vocabulary.cls, vocabulary.sep))
@@ -153,7 +153,7 @@ class ReducedVocabulary:
 class ReducedStepper:
     """A stepper over numbers of a reduced vocabulary, around one that reads ids.
 
-    `stepper` must return log-probabilities of the candidates alone; `ids` (U,) are the candidates.
+    `stepper` must return log-probabilities of only the candidates; `ids` (U,) are the candidates.
     """
 
     def __init__(self, stepper: Stepper, ids: Tensor) -> None:

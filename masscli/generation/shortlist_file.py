@@ -5,7 +5,7 @@ For each n-gram of source pieces it has a line of
     source pieces, separated by spaces  <TAB>  target pieces, separated by spaces
 
 A line with nothing before the tab has pieces that are always candidates. The first line of a file of masscli
-has, in the place of a source piece, the direction, a checksum of the vocabulary and one of the lines that
+has, instead of a source piece, the direction, a checksum of the vocabulary and one of the lines that
 follow, such as `masscli:en-de:0123456789abcdef:fedcba9876543210`. To CTranslate2 this is a source piece that
 never occurs.
 """
@@ -86,12 +86,12 @@ def _check_purpose(
         return None, 0
     if purpose["vocabulary"] != _checksum("\n".join(names)):
         raise MasscliError(
-            f"{path}: is for another vocabulary than that of the model", HINT
+            f"{path}: is for a different vocabulary from the model's", HINT
         )
     if purpose["lines"] != _checksum("".join(f"{line}\n" for line in lines[1:])):
         raise MasscliError(
             f"{path}: was cut off or changed after masscli shortlist had written it",
-            "make it again; of a file that you have changed yourself, delete the first line",
+            "make it again or, if you have changed the file yourself, delete its first line",
         )
     return purpose["direction"], 1
 

@@ -1,4 +1,4 @@
-"""Decoding with a model of one stack: read the source once, then write token by token behind it.
+"""Decoding with a model of one stack: read the source once, then write token by token after it.
 
     decoder   start, prompt | y_1 ...               each token predicts the next one
     encoder   [CLS] source [SEP] | y_1 ... [M]      the state of an appended [M] predicts the next token
@@ -179,10 +179,10 @@ class SingleStackStepper(CachedStepper):
         if self.started:
             hidden = decode_step(self.model, self._tokens(ids), self.cache)[:, 0]
         else:
-            # All rows of a sentence begin behind the same prompt.
+            # All rows of a sentence begin after the same prompt.
             hidden = self.prompt_state.repeat_interleave(self.width, 0)
         if self.uses_pseudo_masks:
-            # An encoder predicts at an [M] behind the output, which leaves no trace in the cache.
+            # An encoder predicts at an [M] after the output, which leaves no trace in the cache.
             mask_ids = torch.full_like(ids, self.mask_id)
             hidden = decode_step(self.model, self._tokens(mask_ids), self.cache)[:, 0]
             self.cache.retract()

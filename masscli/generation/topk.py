@@ -30,7 +30,7 @@ def best_in_rows(
     s, w, v = scores.shape
     maxima = block_maxima(scores)
     blocks = maxima.shape[2]
-    # An offset is the same for all scores of a row, so it can be added to the maxima alone.
+    # An offset is the same for all scores of a row, so it can be added just to the maxima.
     best_of_blocks = (maxima + offsets[..., None]).flatten(1)
     _, chosen = best(best_of_blocks, min(k, w * blocks))
     # Blocks in order of their index keep the candidates below in that order, too.

@@ -1,4 +1,4 @@
-"""Word vectors of one language from the text of that language alone.
+"""Word vectors of one language from text in that language only.
 
 Vectors are computed from co-occurrences: positive pointwise mutual information with the most frequent
 words around a word, the frequencies of contexts raised to the power 0.75, reduced to the largest
@@ -46,7 +46,7 @@ def iter_words(
     are `pieces`, or OTHER_WORD for a word of several pieces. Lines are separated by so many OTHER_WORDs that
     no window reaches across.
     """
-    # A piece that is the marker alone begins a word but is not one.
+    # A piece that is just the marker begins a word but is not one.
     begins_word = np.array(
         [piece.startswith(SENTENCEPIECE_SPACE) and len(piece) > 1 for piece in pieces]
     )

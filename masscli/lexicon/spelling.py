@@ -27,7 +27,7 @@ def spelling_similarity(first: Sequence[str], second: Sequence[str]) -> Tensor:
     """
     first_ngrams = [_letter_ngrams(word) for word in first]
     second_ngrams = [_letter_ngrams(word) for word in second]
-    # N-grams of one language alone do not contribute to any product.
+    # N-grams of only one language do not contribute to any product.
     shared = set().union(*first_ngrams) & set().union(*second_ngrams)
     # Sorted, so that sums over columns are rounded alike in every process.
     columns = {ngram: column for column, ngram in enumerate(sorted(shared))}

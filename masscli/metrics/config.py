@@ -97,7 +97,7 @@ class ScoreConfig:
             "spearman",
             "squad",
         }
-        # ROUGE stems English alone, and a metric of the user's own may look at the language.
+        # ROUGE stems only English, and a metric of the user's own may look at the language.
         needs_language = (
             has_rouge or "multi-bleu" in metrics or any(":" in name for name in metrics)
         )

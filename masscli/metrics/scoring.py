@@ -45,7 +45,7 @@ class MetricClass(Protocol):
 class Score:
     """The value of a metric as papers report it (times 100), and how it was computed.
 
-    `name` is the title of the metric, and `detail` is what sacreBLEU reports besides, such as n-gram
+    `name` is the title of the metric, and `detail` is what else sacreBLEU reports, such as n-gram
     precisions. `mean` and `ci`, half of the width of the 95% confidence interval, come from bootstrap
     resampling and are None without it. `p` is the p-value of the difference from the baseline, or None if
     none was computed.
@@ -133,7 +133,7 @@ def compare(
 
     _check_lengths(systems, references)
     scores: dict[str, list[Score]] = {name: [] for name in systems}
-    # One metric at a time, because PairedTest tells metrics apart by their title alone.
+    # One metric at a time, because PairedTest distinguishes metrics only by their titles.
     for cls, metric in build_metrics(options):
         test = PairedTest(
             list(systems.items()),

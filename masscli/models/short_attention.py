@@ -35,7 +35,7 @@ def short_attention(
     """Return softmax(q k^T / sqrt(K) + mask) v, (B, T, D), with dropout probability `p` on the weights.
 
     `fused` (B, T, 3D) holds queries, keys and values. With a `memory` (B, L, 2D), which then holds keys and
-    values, `fused` (B, T, D) holds the queries alone. `mask` is additive, in fp32, broadcastable to (B, H, T,
+    values, `fused` (B, T, D) holds only the queries. `mask` is additive, in fp32, broadcastable to (B, H, T,
     L), and may be learned.
     """
     out: Tensor = _ShortAttention.apply(fused, memory, heads, mask, p)  # type: ignore[no-untyped-call]

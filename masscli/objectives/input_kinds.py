@@ -387,7 +387,7 @@ def _only_direction(flags: StreamSelection, data: DataFolder) -> str:
             ):
                 return direction
     raise MasscliError(
-        "the direction is not clear",
+        "the direction is unclear",
         f"add -s LANG -t LANG; the data has {', '.join(data.pairs) or 'no pairs'}",
     )
 

@@ -82,7 +82,7 @@ class ObjectiveConfig(PlugIn):
     def warm_start_updates(self) -> int:
         """The number of updates at the start of training in which the model's weights are not trained.
 
-        It is above 0 for ELECTRA's variant `two-stage`, whose generator is trained alone at first.
+        It is above 0 for ELECTRA's variant `two-stage`, whose generator is trained on its own at first.
         """
         return 0
 

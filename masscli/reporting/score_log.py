@@ -158,7 +158,7 @@ def read_all_scores(path: Path) -> list[LoggedScore]:
         )
         if score.signature != signature:
             raise MasscliError(
-                f"{path}:{number}: {score.metric} was computed with other settings than in line {first}",
+                f"{path}:{number}: {score.metric} was computed with different settings from line {first}",
                 f"compare the signatures: {score.signature} and {signature}",
             )
         scores.append(score)

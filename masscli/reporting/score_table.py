@@ -181,7 +181,7 @@ def plot_summaries(
     except ValueError:
         known = "png, svg or pdf"
         raise MasscliError(
-            f"--plot {path}: unknown kind of picture",
+            f"--plot {path}: unknown image format",
             f"give a name that ends in {known}",
         ) from None
     finally:

@@ -134,7 +134,7 @@ def _scale(
     values: Sequence[float], begin: float, end: float, margin: float = 0.0
 ) -> Scale:
     low, high = min(values), max(values)
-    # One value alone needs an interval around it.
+    # A single value needs an interval around it.
     if low == high:
         around = abs(low) * 0.1 or 1.0
         low, high = low - around, high + around

@@ -102,9 +102,9 @@ class Service:
     async def _translate(self, request: Request, deadline: float) -> Response:
         """Read and check a request, wait for its translation, and return the answer.
 
-        The `deadline` is a time of the event loop; what would be done later is refused before. Raises
-        RefusedError for a bad request, MasscliError if no model translates so, and what `Batcher.translate`
-        raises.
+        The `deadline` is a time of the event loop; a request that would take longer is refused. Raises
+        RefusedError for a bad request, MasscliError if no model translates in this direction, and what
+        `Batcher.translate` raises.
         """
         models = self.batcher.models
         _check_head(request)

@@ -255,7 +255,7 @@ class Batcher:
     ) -> list[list[TextTranslation] | Exception]:
         """Translate a batch; return for each request its translations, or the exception that it caused.
 
-        If a batch of several requests fails, each of them is tried alone.
+        If a batch of several requests fails, each of them is tried separately.
         """
         first = batch[0]
         texts: list[str] = []

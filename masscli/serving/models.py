@@ -102,7 +102,7 @@ class ServedModels:
                     asked.append(f"{name} {value!r}")
             known = [f"{d.model}: {d.source}-{d.target}" for d in self.directions]
             raise MasscliError(
-                f"no model translates so ({', '.join(asked)}); "
+                f"no model translates in this direction ({', '.join(asked)}); "
                 f"there is {list_some(known, LISTED_DIRECTIONS)}"
             )
         languages = {(direction.source, direction.target) for direction in fitting}

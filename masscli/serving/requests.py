@@ -211,7 +211,7 @@ def _check_unicode(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise RefusedError(400, "q: has half of a surrogate pair") from None
+        raise RefusedError(400, "q: has an unpaired surrogate") from None
 
 
 def _name(fields: Mapping[str, Any], key: str) -> str | None:

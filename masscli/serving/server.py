@@ -119,7 +119,7 @@ async def _reload(batcher: Batcher, metrics: Metrics) -> None:
     """Load the models from their files again, and print the result; if that fails, the old models stay."""
     try:
         await batcher.reload()
-    # Whatever it is, a server that works goes on with what it has.
+    # Whatever the error, a running server keeps its current models.
     except Exception as error:
         metrics.add("masscli_reloads_total", result="failed")
         message = str(error)
@@ -166,8 +166,8 @@ def _cannot_listen(host: str, port: int, error: Exception) -> MasscliError:
         isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL
     ):
         return MasscliError(
-            f"--host {host}: is no address of this machine",
-            "127.0.0.1 is for this machine alone, 0.0.0.0 for all of its networks",
+            f"--host {host}: is not an address of this machine",
+            "127.0.0.1 is for this machine only, 0.0.0.0 for all of its networks",
         )
     reason = error.strerror if isinstance(error, OSError) else error
     return MasscliError(

@@ -303,7 +303,7 @@ def rank_merges(merges: Sequence[str]) -> dict[Pair, int]:
 
 
 def merge_word(word: str, ranks: Ranks) -> list[str]:
-    """Split a word into pieces by the merges alone, whether or not a vocabulary has the pieces.
+    """Split a word into pieces only by the merges, whether or not a vocabulary has the pieces.
 
     `ranks` gives the rank of each merge. The pieces have no marks of where a word ends.
     """

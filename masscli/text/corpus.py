@@ -171,7 +171,7 @@ def iter_blocks(path: Path) -> Iterator[bytes]:
     # Tags would be learned and translated as words.
     if is_marked_up(path):
         raise MasscliError(
-            f"{display_path(path)}: SGML and XML are no lines of text",
+            f"{display_path(path)}: SGML and XML are not lines of text",
             "take out its text, a segment on each line; if it is plain text, rename it",
         )
     with open_bytes(path) as file:

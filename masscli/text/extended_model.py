@@ -84,7 +84,7 @@ def pack_extended(
     """Return the bytes of a file that holds an extended model, for ExtendedModel to read.
 
     `base` is the bytes of the model that was extended. `special_ids` maps masscli's names of all special
-    pieces, those of languages included, to ids. `new_pieces` are the pieces of all ids behind those of the
+    pieces, those of languages included, to ids. `new_pieces` are the pieces of all ids after those of the
     base model, in order. `extensions` are in the order in which they were made.
     """
     entries = []

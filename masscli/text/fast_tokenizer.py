@@ -58,7 +58,7 @@ def pack_fast_tokenizer(
     if count > size:
         raise BadModelError(
             f"has {count} pieces, but the model has {size} rows",
-            "vocabulary and config.json are of different models",
+            "vocabulary and config.json belong to different models",
         )
     pieces = [f"<unused row {i}>" for i in range(size)]
     for piece, i in ids.items():

@@ -144,7 +144,7 @@ def detokenize_wordpiece(line: str, language: str) -> str:
     """Return the plain text of a line that WordPiece has split: attach punctuation to words.
 
     The line has words, whose pieces are joined already, and punctuation marks, with spaces between them. A
-    mark within a number or a word, such as the comma of 1,000, stands alone, too.
+    mark within a number or a word, such as the comma of 1,000, is also a separate token.
     """
     for pattern, replacement in WORDPIECE_MARKS:
         line = pattern.sub(replacement, line)

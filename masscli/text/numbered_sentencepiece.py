@@ -40,7 +40,7 @@ def pack_numbered_sentencepiece(
     `unused_ids` are the ids of pieces that no text is encoded into. `language_models` maps each language that
     has a model of its own to the bytes of that model.
     """
-    # The file is JSON behind its header, which cannot hold the bytes of a model as they are.
+    # The file is JSON after its header, which cannot hold the bytes of a model as they are.
     rest: dict[str, Any] = {"model": base64.b64encode(model).decode()}
     if language_models:
         encoded = {}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 PLACEHOLDER = re.compile(
     r"""
-    https?://[^\s<>"]*[^\s<>".,;:!?')\]]            # a URL, without the punctuation behind it
+    https?://[^\s<>"]*[^\s<>".,;:!?')\]]            # a URL, without the punctuation after it
     | \bwww\.[^\s<>"]*[^\s<>".,;:!?')\]]
     | (?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+      # an e-mail address
     | </?[A-Za-z][^<>\n]*> | <!--[^<>\n]*-->         # a tag, a comment

@@ -48,7 +48,7 @@ class ReservedText:
 
     @property
     def replacements(self) -> list[tuple[re.Pattern[str], str]]:
-        """What `escape` replaces: patterns, each with the letter that is put in the place of its matches."""
+        """What `escape` replaces: patterns, each with the character that replaces its matches."""
         replaced = []
         if self._names:
             replaced.append((self._name, _OPEN))

@@ -157,7 +157,7 @@ def why_not_extended(new: Tokenizer, old: Tokenizer) -> str | None:
     if not isinstance(model, ExtendedModel):
         return "it was not extended"
     if not model.begins_with(old.model_bytes):
-        return "it was made from another vocabulary"
+        return "it was made from a different vocabulary"
     if new.all_pieces()[: len(old.all_pieces())] != old.all_pieces():
         return "its pieces have other ids"
     symbols = _special_symbols(new.vocab)
@@ -307,7 +307,7 @@ def _pack(
     pieces: Sequence[str],
     extension: Extension,
 ) -> bytes:
-    """Return the bytes of the extended model; `pieces` are those behind all ids of the old vocabulary."""
+    """Return the bytes of the extended model; `pieces` are those after all ids of the old vocabulary."""
     card = old.card
     special_ids = {**model.special_ids, **_special_ids(card)}
     for language, number in language_ids.items():
@@ -319,7 +319,7 @@ def _pack(
         return pack_extended(
             model.base_bytes, special_ids, new_pieces, [*model.extensions, extension]
         )
-    # Special symbols that the old model lacks have ids behind its own.
+    # Special symbols that the old model lacks have ids after its own.
     names = {number: name for name, number in special_ids.items()}
     behind = [names[number] for number in range(card.pieces, card.size)]
     return pack_extended(old.model_bytes, special_ids, [*behind, *pieces], [extension])

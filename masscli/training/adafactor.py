@@ -72,6 +72,6 @@ class Adafactor(EagerOptimizer):
             step = gradient * state["exp_avg_sq"].lerp_(squares, weight).rsqrt()
             root_mean_square = step.square().mean().sqrt()
         step = step / (root_mean_square / LARGEST_STEP).clamp(min=1.0)
-        # Weight decay is decoupled, and scaled by the learning rate alone.
+        # Weight decay is decoupled, and scaled only by the learning rate.
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(step.view_as(parameter), alpha=-group["lr"])

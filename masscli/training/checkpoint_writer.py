@@ -154,4 +154,4 @@ class CheckpointWriter:
             return (
                 f"the run continues from {last}; changed settings need --accept-changes"
             )
-        return "nothing was saved yet: the run begins anew"
+        return "nothing was saved yet: the run starts over"

@@ -57,21 +57,22 @@ def check_can_shard(recipe: Recipe, update_freq: int) -> None:
     """
     if update_freq % distributed.world_size:
         raise MasscliError(
-            f"--shard-model: {update_freq} micro-batches of an update do not divide "
+            f"--shard-model: {update_freq} micro-batches of an update cannot be divided "
             f"among {distributed.world_size} processes",
             "run it with a number of processes that divides --update-freq",
         )
     if recipe.train.compile:
         raise MasscliError(
-            "--shard-model: does not go with --compile", "leave one of them out"
+            "--shard-model: cannot be combined with --compile", "leave one of them out"
         )
     if recipe.optim.ema_decay:
         raise MasscliError(
-            "--shard-model: does not go with --ema-decay", "leave one of them out"
+            "--shard-model: cannot be combined with --ema-decay",
+            "leave one of them out",
         )
     if recipe.optim.optimizer == "adafactor":
         raise MasscliError(
-            "--shard-model: does not go with --optimizer adafactor",
+            "--shard-model: cannot be combined with --optimizer adafactor",
             "choose another optimizer, or leave it out: its state is small",
         )
     (first, first_stream), *others = recipe.stream.items()
@@ -85,7 +86,7 @@ def check_can_shard(recipe: Recipe, update_freq: int) -> None:
     # A micro-batch uses the projection of its own language only.
     if recipe.model.cross_output == "language":
         raise MasscliError(
-            "--shard-model: does not go with output projections by language",
+            "--shard-model: cannot be combined with output projections by language",
             "leave out --cross-output language",
         )
     _check_no_guided_alignment(recipe)
@@ -102,7 +103,7 @@ def _check_no_guided_alignment(recipe: Recipe) -> None:
             and stream.objective.guided_alignment is not None
         ):
             raise MasscliError(
-                "--shard-model: does not go with --guided-alignment",
+                "--shard-model: cannot be combined with --guided-alignment",
                 "leave one of them out",
             )
 

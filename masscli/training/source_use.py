@@ -256,7 +256,7 @@ def _with_tokens_of(
     """Return a copy of `source` that has the tokens of `other` at the places marked in `chosen`.
 
     `chosen` is a mask (B, L), where L is the length of `other`. The last `suffix_length` tokens of each text
-    in `source`, which are special tokens, and the padding behind them are left as they are.
+    in `source`, which are special tokens, and the padding after them are left as they are.
     """
     width = min(source.ids.shape[1], other.ids.shape[1])
     places = torch.arange(width, device=source.ids.device)

@@ -157,11 +157,13 @@ def test_what_is_no_text_is_named(ende: Path) -> None:
         model.log_probabilities,
         lambda texts: model.score(LINES[:2], texts),
     ):
-        with pytest.raises(MasscliError, match=r"^texts\[1\]: has half of a surrogate"):
+        with pytest.raises(
+            MasscliError, match=r"^texts\[1\]: has an unpaired surrogate"
+        ):
             use([LINES[0], half])
         with pytest.raises(TypeError, match=r"^texts\[1\] is of type NoneType"):
             use([LINES[0], None])
-    with pytest.raises(MasscliError, match=r"^text: has half of a surrogate"):
+    with pytest.raises(MasscliError, match=r"^text: has an unpaired surrogate"):
         model.translate_text(half)
     with pytest.raises(TypeError, match=r"^text is of type list"):
         model.translate_text(LINES)  # type: ignore[arg-type]

@@ -298,7 +298,7 @@ def test_all_files_have_the_permissions_of_new_files(run: Path, tmp_path: Path) 
 
 # -- damage --------------------------------------------------------------------------------------------------------------------------------
 
-GO_ON = "use another checkpoint; training goes on from the last one that is whole"
+GO_ON = "use another checkpoint; training continues from the last complete one"
 
 
 def everything(path: Path) -> object:
@@ -376,7 +376,8 @@ def test_two_damaged_checkpoints_leave_the_first_and_three_leave_none(
     message, hint = refused(lambda: build(recipe(toy, run)))
     assert len(message.split("\n")) == 3
     assert (
-        hint == f"no checkpoint of {run} is whole: begin anew with another --save-dir"
+        hint
+        == f"no checkpoint of {run} is complete: start over with another --save-dir"
     )
 
 
@@ -632,7 +633,7 @@ def test_a_run_is_not_continued_with_another_vocabulary(
     other = make_data(tmp_path / "other", vocab_size=90)
     path = run / "checkpoints/step-0000010"
     assert refused(lambda: build(recipe(other, run))) == (
-        f"{path}: the run was made with another vocabulary than {other}",
+        f"{path}: the run was made with a different vocabulary from {other}",
         "continue it with its own data, or start another run with --save-dir",
     )
 
@@ -752,7 +753,7 @@ def test_weights_of_another_shape_or_vocabulary_are_refused(
     message, hint = refused(
         lambda: build(recipe(other, tmp_path / "b", f"init_from={whole}"))
     )
-    assert message == f"{path}: was trained with another vocabulary than the data"
+    assert message == f"{path}: was trained with a different vocabulary from the data"
     assert (
         hint
         == f"preprocess the text with --spm-model {path}, or for a new language with --extend"
@@ -885,7 +886,7 @@ def test_an_average_is_a_run_to_use_and_not_to_continue(
     )
     assert refused(lambda: build(recipe(toy, tmp_path / "mean"))) == (
         f"{tmp_path / 'mean/checkpoints/step-0000010'}: has no optimizer state to continue from",
-        "start anew from its weights with --init-from",
+        "start a new run from its weights with --init-from",
     )
 
 

@@ -224,7 +224,7 @@ def test_scores_are_dual_cross_entropies(
         ),
         (["-t", "en"], "--target-lang: is the source language, too"),
         (["-s", "a/b"], "--source-lang: 'a/b' cannot be the name of a language"),
-        (["--output=."], "--output .: is no prefix of files"),
+        (["--output=."], "--output .: is not a prefix of files"),
         (["--output=nowhere/x"], "--output nowhere/x.en: its folder does not exist"),
         (["--scores=clean.de"], "--scores clean.de: is --output, too"),
         (["--clean=en="], "--clean: expected LANG=FILE"),
@@ -272,6 +272,6 @@ def test_what_can_be_read_only_once_is_refused(
     for path in ("pipe", "-"):
         assert run(["filter", path, *COMMAND[2:]]) == 2
         assert (
-            f"error: {path}: is no file, but text is read more than once\n"
+            f"error: {path}: is not a file, but text is read more than once\n"
             in capsys.readouterr().err
         )

@@ -319,7 +319,7 @@ def test_what_generate_has_written_is_scored_by_its_best(
         (['{"gold": "x"}', "", '{"gold": "x"}'], "2: is blank"),
         (
             ['{"gold": "x"}', '{"gold": "\\ud800"}'],
-            "2: '\\ud800' is half of a surrogate pair",
+            "2: '\\ud800' is an unpaired surrogate",
         ),
     ],
 )

@@ -291,7 +291,7 @@ def test_a_line_without_spaces_has_a_perplexity_by_word(
             ["x", "--gen-subset=test", "--lowercase"],
             "--lowercase: a run is measured as validation does it",
         ),
-        (["nowhere", "--gen-subset=test"], "nowhere: is no run or checkpoint"),
+        (["nowhere", "--gen-subset=test"], "nowhere: is not a run or checkpoint"),
         (
             ["nowhere", "--gen-subset=test", "--precision=fp8"],
             "--precision: 'fp8' is not one of",
@@ -328,9 +328,7 @@ def test_a_run_in_another_place_than_its_data_says_so(
         capsys.readouterr()
         assert run(command) == 2
         error, hint = capsys.readouterr().err.splitlines()[-2:]
-        assert error.startswith(
-            f"error: {toy.name}: there is no such folder here, which"
-        )
+        assert error.startswith(f"error: {toy.name}: this data folder, which")
         assert "name the data with --data" in hint
         # The hint can be followed.
         assert run([*command, f"--data={toy}"]) == 0

@@ -238,7 +238,7 @@ def test_a_failure_before_anything_was_saved_promises_nothing(
         capsys, [*args, "--clip-norm", "0", "--save-dir", str(tmp_path / "run")]
     )
     assert first.startswith("error: update ") and hint.endswith(
-        "nothing was saved yet: the run begins anew"
+        "nothing was saved yet: the run starts over"
     )
 
 
@@ -411,7 +411,7 @@ def test_a_run_is_not_continued_on_other_text_or_another_task(
     )
     said = told(capsys, [*args, "--max-update", "2"])
     assert said[0].endswith(
-        f"the run was made of other text than is in {tmp_path / 'bin'} now"
+        f"the run was trained on different text from what is in {tmp_path / 'bin'} now"
     )
 
 

@@ -281,12 +281,12 @@ def test_a_model_that_is_shared_out_learns_the_same(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("train.update_freq=3",), "--shard-model: 3 micro-batches of an update do not divide among 2 processes"),
+        (("train.update_freq=3",), "--shard-model: 3 micro-batches of an update cannot be divided among 2 processes"),
         *(((f"stream.mass.objective.name={name}",),
            "--shard-model: streams pairs and mass use different parts of the model, and processes must use the same")
           for name in ("mlm", "bert+lm")),
-        (("train.compile=true",), "--shard-model: does not go with --compile"),
-        (("model.cross_output=language",), "--shard-model: does not go with output projections by language"),
+        (("train.compile=true",), "--shard-model: cannot be combined with --compile"),
+        (("model.cross_output=language",), "--shard-model: cannot be combined with output projections by language"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_shared_out(
@@ -413,7 +413,7 @@ def test_a_folder_is_trained_into_by_one_run_at_a_time(
     assert masscli(args) == 0
     assert second == [2]
     assert (
-        f"error: {tmp_path / 'run'}: another process is training into it\n"
+        f"error: {tmp_path / 'run'}: another process is training in it\n"
         in capsys.readouterr().err
     )
 

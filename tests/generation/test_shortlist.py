@@ -276,7 +276,7 @@ def test_a_file_says_what_it_is_for(tmp_path: Path) -> None:
     read.require_direction("en", "de")
     with pytest.raises(MasscliError, match="is for en-de, not for de-en"):
         read.require_direction("de", "en")
-    with pytest.raises(MasscliError, match="is for another vocabulary"):
+    with pytest.raises(MasscliError, match="is for a different vocabulary"):
         read_shortlist(path, [*names, "▁d"])
     # A line less, and a last piece that is another one when it is cut.
     for part in (text[: -len(lines[-1])], text.removesuffix("c\n")):

@@ -532,7 +532,7 @@ def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) 
         (
             ["in.en"],
             "in.en: is a file, expected the folder of a run or of a checkpoint",
-            "text is for --input or standard input, and weights of other programs for masscli import",
+            "give text with --input or standard input; masscli import reads weights of other programs",
         ),
         (["--input", "."], ".: is a folder, expected a text file", None),
         (["--input", "in.fr"], "in.fr: no such file", "in {folder} there is in.en"),
@@ -634,7 +634,7 @@ def test_other_mistakes(
         folder=tmp_path / "v",
     )
     save_run(folder / "runs" / "other", other, make_model(other))
-    message = "error: runs/other: has another vocabulary than runs/ende\nhint: the models of an ensemble must share one\n"
+    message = "error: runs/other: has a different vocabulary from runs/ende\nhint: the models of an ensemble must share one\n"
     assert message in generate(capfd, "runs/ende", "runs/other", "-i", "in.en")[2]
 
 
@@ -669,7 +669,7 @@ def test_one_line_is_singular_and_markup_is_no_text(
         assert generate(capfd, *options)[1] == expected
     constrained = generate(capfd, "-i", "one.en", "--constraints", "one.sgm")
     assert constrained[0] == 2
-    assert "error: one.sgm: SGML and XML are no lines of text" in constrained[2]
+    assert "error: one.sgm: SGML and XML are not lines of text" in constrained[2]
 
 
 def test_no_run_at_all(
@@ -836,7 +836,7 @@ def test_the_speed_is_logged_like_a_score(
     )
     assert masscli(["report", "scores.jsonl"]) == 2
     assert (
-        "sentences/s was computed with other settings than in line 1"
+        "sentences/s was computed with different settings from line 1"
         in capfd.readouterr().err
     )
 

@@ -345,7 +345,7 @@ def test_pairs_give_the_dictionary(
         ),
         (
             [str(tmp_path), "--langs", "en,de", "--from", "text"],
-            f"error: --from text: {tmp_path} is no data folder",
+            f"error: --from text: {tmp_path} is not a data folder",
         ),
         (
             [str(data.folder), "--langs", "en,de", "--from", "text"],

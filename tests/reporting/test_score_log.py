@@ -173,7 +173,7 @@ def test_scores_of_different_signatures_are_not_mixed(tmp_path: Path) -> None:
         )
     with pytest.raises(
         MasscliError,
-        match=r"log.jsonl:6: BLEU was computed with other settings than in line 1",
+        match=r"log.jsonl:6: BLEU was computed with different settings from line 1",
     ):
         read_scores(path)
 
@@ -271,7 +271,7 @@ def test_a_plot_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert (
         run(["report", log, "--plot", str(tmp_path / "plot.xyz"), "--x", "method"]) == 2
     )
-    assert "unknown kind of picture" in capsys.readouterr().err
+    assert "unknown image format" in capsys.readouterr().err
 
 
 def test_a_metric_can_be_drawn_against_another_one(tmp_path: Path) -> None:

@@ -155,12 +155,12 @@ REFUSED = [
     (400, "q: expected a text", b"{}"),
     (400, "q: expected a text", b'{"q": 1}'),
     (400, "q: expected a text", b'{"q": ["a", 1]}'),
-    (400, "q: has half of a surrogate pair", b'{"q": "\\ud800"}'),
+    (400, "q: has an unpaired surrogate", b'{"q": "\\ud800"}'),
     (400, "source: expected a name", b'{"q": "a", "source": ["en"]}'),
     (400, "source: expected a name", b'{"q": "a", "source": "e\\nn"}'),
     (
         400,
-        "no model translates so (source 'en', target 'xx'); there is ende: en-de, ",
+        "no model translates in this direction (source 'en', target 'xx'); there is ende: en-de, ",
         b'{"q": "a", "source": "en", "target": "xx"}',
     ),
     (400, "no field called 'sorce', did you mean 'source'?", b'{"q":"a","sorce":"en"}'),
@@ -170,7 +170,7 @@ REFUSED = [
     (400, "format: expected text or html", b'{"q": "a", "format": "pdf"}'),
     (
         400,
-        "no model translates so",
+        "no model translates in this direction",
         b'{"q": "a", "source": "en", "target": "de", "model": "x"}',
     ),
     (400, "source and target are needed", b'{"q": "a"}'),
@@ -473,9 +473,9 @@ def test_a_port_that_is_taken_while_models_are_read_is_refused(
     ("host", "message"),
     [
         ("", "--host: must not be empty"),
-        ("192.0.2.1", "--host 192.0.2.1: is no address of this machine"),
-        ("ä..b", "--host ä..b: is no address of this machine"),
-        ("[::1]", r"--host \[::1\]: is no address of this machine"),
+        ("192.0.2.1", "--host 192.0.2.1: is not an address of this machine"),
+        ("ä..b", "--host ä..b: is not an address of this machine"),
+        ("[::1]", r"--host \[::1\]: is not an address of this machine"),
     ],
 )
 def test_hosts_that_are_no_addresses_of_this_machine(host: str, message: str) -> None:

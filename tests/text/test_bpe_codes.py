@@ -225,7 +225,7 @@ def test_a_data_folder_is_made_with_them(tmp_path: Path, no_sync: None) -> None:
     ]
     run(given)  # nothing to do
     vocab.write_text("lo@@ 7\nw 7\nv 1\n. 1\n", encoding="utf-8")
-    with pytest.raises(MasscliError, match="other text or with other settings"):
+    with pytest.raises(MasscliError, match="different text or with different settings"):
         run(given)
 
 

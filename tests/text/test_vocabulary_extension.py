@@ -197,7 +197,7 @@ def test_a_second_extension_leaves_the_first_alone(
     assert newer.vocab.languages["hu"] == new.vocab.size
     # Another extension of the first vocabulary has other pieces under the same ids.
     other, _ = extended(old, HUNGARIAN, ("hu",), 40)
-    assert why_not_extended(newer, other) == "it was made from another vocabulary"
+    assert why_not_extended(newer, other) == "it was made from a different vocabulary"
     assert why_not_extended(old, new) == "it was not extended"
 
 

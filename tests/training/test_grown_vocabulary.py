@@ -189,13 +189,13 @@ def test_the_vocabulary_must_be_an_extension_of_the_old_one(
     with pytest.raises(MasscliError) as error:
         begun(other, tmp_path / "new", tmp_path / "ro")
     assert (
-        "was trained with another vocabulary than the data, which does not extend it: "
+        "was trained with a different vocabulary from the data, which does not extend it: "
         in error.value.message
     )
     assert error.value.hint is not None and "--extend" in error.value.hint
     # Back to the old vocabulary is no way either.
     with pytest.raises(
-        MasscliError, match="was trained with another vocabulary than the data"
+        MasscliError, match="was trained with a different vocabulary from the data"
     ):
         begun(toy, tmp_path / "back", tmp_path / "ro", streams=MASS)
 

@@ -108,13 +108,13 @@ def test_the_longest_example_must_not_be_padded_beyond_the_last_position(
     with pytest.raises(MasscliError) as error:
         composed(*command, "60")
     assert (error.value.message, error.value.hint) == (
-        "--length-multiple 8: 60 positions are no multiple of it",
+        "--length-multiple 8: 60 positions are not a multiple of it",
         "add --max-positions 64",
     )
     # A decoder may have fewer positions of its own.
     with pytest.raises(MasscliError) as error:
         composed(*command, "64", "--decoder-max-positions", "20")
     assert (error.value.message, error.value.hint) == (
-        "--length-multiple 8: 20 positions are no multiple of it",
+        "--length-multiple 8: 20 positions are not a multiple of it",
         "add --decoder-max-positions 24",
     )

@@ -55,7 +55,7 @@ def test_a_rate_that_rises_again_is_told_of(toy: Path, tmp_path: Path) -> None:
         recipe(toy, tmp_path, *WSD, "train.max_update=8", "optim.decay_updates=2")
     )
     assert (
-        "the learning rate goes on with 1.00e-02; by the options so far it would be 0.00e+00"
+        "the learning rate continues with 1.00e-02; by the options so far it would be 0.00e+00"
         in notes
     )
 

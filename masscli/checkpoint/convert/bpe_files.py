@@ -150,5 +150,5 @@ def _check_merges(path: Path, merges: Merges, pieces: Sequence[str]) -> None:
         if first + second not in known:
             raise MasscliError(
                 f"{path}: has no piece for the merge of {first!r} and {second!r}",
-                "vocabulary and merges are of different models",
+                "vocabulary and merges belong to different models",
             )

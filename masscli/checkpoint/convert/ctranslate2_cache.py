@@ -109,7 +109,7 @@ def _compute_type(ctranslate2: Any, device: str, precision: str) -> str:
             if their_name in possible
         ]
         raise MasscliError(
-            f"--precision {precision}: CTranslate2 does not have it on this {device}",
+            f"--precision {precision}: CTranslate2 does not support it on this {device}",
             f"it has {', '.join(known)}",
         )
     return _COMPUTE_TYPES[precision]

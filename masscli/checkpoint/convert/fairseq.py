@@ -199,14 +199,15 @@ def _check_request(request: ImportRequest, options: Mapping[str, Any]) -> None:
     given = [name for name, path in cutters.items() if path is not None]
     if len(given) > 1:
         raise MasscliError(
-            f"{' and '.join(given)}: text is cut by one of them", "leave the others out"
+            f"{' and '.join(given)}: only one of them can split text",
+            "leave the others out",
         )
     if (request.encoder_json is None) != (request.vocab_bpe is None):
         raise MasscliError(
             "--encoder-json and --vocab-bpe belong together", "give both"
         )
     if request.bos and not is_bart(request, options):
-        raise MasscliError("--bos: is for fairseq's BART alone", "leave it out")
+        raise MasscliError("--bos: is only for fairseq's BART", "leave it out")
 
 
 def _options(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,7 +262,7 @@ def _stack_languages(
         return dict.fromkeys(layout.prefixes, language)
     if source is None or target is None:
         raise MasscliError(
-            f"{request.path}: does not say its languages", "give them with -s and -t"
+            f"{request.path}: does not name its languages", "give them with -s and -t"
         )
     return {"encoder": source, "decoder": target}
 
@@ -423,7 +424,7 @@ def _stack_values(
     heads = heads or HEADS.get(architecture(request, options))
     if not isinstance(heads, int):
         raise MasscliError(
-            f"{request.path}: does not say its number of attention heads",
+            f"{request.path}: does not give its number of attention heads",
             f"give --heads, or --arch: {', '.join(HEADS)}",
         )
     is_pre_norm = stack.has_final_norm

@@ -86,7 +86,7 @@ def refuse_tags_of_prompts(request: ImportRequest, options: Mapping[str, Any]) -
     is_multilingual = options.get("task") == "multilingual_language_modeling"
     if is_multilingual and options.get("add_bos_token"):
         raise MasscliError(
-            f"{request.path}: begins texts with tags of languages (--add-bos-token)",
+            f"{request.path}: begins texts with language tags (--add-bos-token)",
             "such models are not supported",
         )
 
@@ -98,7 +98,7 @@ def _framing(source: str, target: str) -> dict[str, str]:
 def _in_place_of_the_end(request: ImportRequest, option: str) -> MasscliError:
     """Return the error for a task with a tag instead of `</s>`; `option` is the one that asks for it."""
     return MasscliError(
-        f"{request.path}: has tags of languages in the place of </s> (--{option.replace('_', '-')})",
+        f"{request.path}: has language tags instead of </s> (--{option.replace('_', '-')})",
         "such models are not supported",
     )
 
@@ -178,7 +178,7 @@ def _places(request: ImportRequest, options: Mapping[str, Any]) -> tuple[str, st
         return sources[source], targets[target]
     except (KeyError, TypeError, ValueError):
         raise MasscliError(
-            f"{request.path}: has its own places for tags of languages (--langtoks)",
+            f"{request.path}: has special places for language tags (--langtoks)",
             "such models are not supported",
         ) from None
 

@@ -76,7 +76,7 @@ def read_fairseq_vocabulary(
         if tags.missing_list is not None and not lines.keys() >= {*tags.pieces}:
             raise MasscliError(
                 f"{tags.missing_list}: cannot be read, but has the languages of {request.path} (--lang-dict)",
-                "put it beside the checkpoint",
+                "put it next to the checkpoint",
             )
         lines |= dict.fromkeys(tags.pieces)
         pieces[stack] = _complete(list(lines), sizes[stack], mask, path)
@@ -87,7 +87,7 @@ def read_fairseq_vocabulary(
     if len(names) < 2 and not has_one_dictionary:
         raise MasscliError(
             f"{request.path}: source and target have different dictionaries, but both are called {names[0]}",
-            "give the languages other names with -s and -t",
+            "give the languages different names with -s and -t",
         )
     if has_one_dictionary:
         shared = different[0]
@@ -97,7 +97,7 @@ def read_fairseq_vocabulary(
         return FairseqVocabulary(tokenizer, rows, [note])
     if tags.framing or tags.forces_target:
         raise MasscliError(
-            f"{request.path}: has tags of languages, but two dictionaries",
+            f"{request.path}: has language tags, but two dictionaries",
             "give one --dict",
         )
     source, target = [
@@ -244,7 +244,7 @@ def _dictionary_path(request: ImportRequest, language: str) -> Path:
         if (request.path.parent / file_name).is_file():
             return request.path.parent / file_name
     raise MasscliError(
-        f"{request.path}: there is no dict.{language}.txt beside it",
+        f"{request.path}: there is no dict.{language}.txt next to it",
         f"name the dictionary with --dict {language}=FILE",
     )
 
@@ -270,7 +270,7 @@ def _complete(
     # More rows are missing only if the dictionary belongs to another model.
     if not 0 <= missing < PADDING_FACTOR:
         raise MasscliError(
-            f"{path}: has {len(lines):,} pieces, which do not fit token embeddings of {size:,} rows",
+            f"{path}: has {len(lines):,} pieces, which do not match token embeddings of {size:,} rows",
             "is it the dictionary of this model and language?",
         )
     number = 0

@@ -115,7 +115,7 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
         if (folder / name).is_file() and not allow_pickle:
             raise MasscliError(
                 f"{folder / name}: is a pickle, which could run code",
-                "--pickle reads it with a loader that makes tensors and nothing else",
+                "--pickle reads it with a loader that creates only tensors",
             )
         if (folder / name).is_file():
             return folder / name, _load(folder / name, _load_pickle)
@@ -203,7 +203,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
     except (OSError, SafetensorError) as error:
         raise MasscliError(
             f"{path}: cannot be read ({error})",
-            "is it complete? Git LFS leaves a note in the place of a file",
+            "is it complete? Git LFS leaves a pointer in place of a file",
         ) from None
 
 
@@ -221,7 +221,7 @@ def _load_pickle(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
         raise MasscliError(
-            f"{path}: holds other things than tensors, or is damaged",
+            f"{path}: holds something other than tensors, or is damaged",
             "only tensors are read from a pickle",
         ) from None
     error = MasscliError(

@@ -92,7 +92,7 @@ class ImportRequest:
             if values[option]:
                 name = flags.get(option, f"--{option.replace('_', '-')}")
                 raise MasscliError(
-                    f"{name}: {self.path} is of {title}, for which it has no meaning",
+                    f"{name}: {self.path} is of {title}, to which it does not apply",
                     "leave it out",
                 )
 
@@ -254,5 +254,5 @@ def check_tensors(model: ForeignModel, path: Path) -> None:
             raise MasscliError(
                 f"{path}: {name} would be {tuple(model.tensors[name].shape)}, but by its options it is "
                 f"{tuple(like.shape)}",
-                "weights and options are of different models",
+                "weights and options belong to different models",
             )

@@ -66,7 +66,7 @@ def import_folder(
     family = None if is_xlm else _family(folder, config["model_type"])
     if given_vocabulary is not None:
         raise MasscliError(
-            f"--spm-model: {folder} is no translator, for which alone it has a meaning",
+            f"--spm-model: {folder} is not a translator, and it applies only to one",
             "leave it out",
         )
     if family is None:
@@ -210,6 +210,6 @@ def _vocab_size(
     if rows != vocab_size:
         raise MasscliError(
             f"{weights_path}: has {rows} token embeddings, by config.json {vocab_size}",
-            "weights and config.json are of different models",
+            "weights and config.json belong to different models",
         )
     return vocab_size

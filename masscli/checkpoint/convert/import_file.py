@@ -122,7 +122,7 @@ def _refuse_safetensors(path: Path) -> None:
     if start[4:] == b"\0\0\0\0{":
         raise MasscliError(
             f"{path}: holds safetensors, which are weights without settings and vocabulary",
-            "name the folder that it lies in, as Hugging Face distributes it",
+            "name the folder that it is in, as Hugging Face distributes it",
         )
 
 

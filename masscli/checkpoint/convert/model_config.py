@@ -101,7 +101,8 @@ def read_config(
         values[field] = raw.get(key, default)
         if isinstance(values[field], float) and not math.isfinite(values[field]):
             raise MasscliError(
-                f"{path}: {key} is {values[field]}", "is it as it was published?"
+                f"{path}: {key} is {values[field]}",
+                "was it changed after it was published?",
             )
     _check_sizes(family, values, contents, path)
     # A model without an output layer has no weights to tie.
@@ -132,12 +133,13 @@ def _check_sizes(
             key = family.config_keys[field]
             raise MasscliError(
                 f"{path}: {key} is {value}, but the weights have {contents.numbers:,} numbers in all",
-                "weights and config.json are of different models",
+                "weights and config.json belong to different models",
             )
     layers = [values.get(field, 0) for field in ("encoder_layers", "decoder_layers")]
     if any(type(count) is int and count > MAX_LAYERS for count in layers):
         raise MasscliError(
-            f"{path}: has more than {MAX_LAYERS} layers", "is it as it was published?"
+            f"{path}: has more than {MAX_LAYERS} layers",
+            "was it changed after it was published?",
         )
 
 
@@ -192,7 +194,9 @@ def _resolve(
     except (TypeError, ValueError, ConfigError) as error:
         # The message is one line, so only the first wrong setting is reported.
         problem = str(error).splitlines()[0].replace("model.", "")
-        raise MasscliError(f"{path}: {problem}", "is it as it was published?") from None
+        raise MasscliError(
+            f"{path}: {problem}", "was it changed after it was published?"
+        ) from None
 
 
 def _read_ffn_dim(family: Family, raw: Mapping[str, Any], dim: int) -> Any:

@@ -129,7 +129,7 @@ def _check_exportable(checkpoint: Checkpoint) -> None:
     for field, value, is_present in parts:
         if is_present:
             raise MasscliError(
-                f"{field} is {value}: no translator of another program has this part",
+                f"{field} is {value}: no other program has a translator with this part",
                 "any model can be exported with --to safetensors",
             )
 

@@ -65,12 +65,12 @@ def ordered_pieces(path: Path, ids: object) -> list[str]:
     ):
         raise MasscliError(
             f"{path}: has no vocabulary from pieces to ids",
-            "was it damaged on the way?",
+            "was it damaged in transfer?",
         )
     if sorted(ids.values()) != list(range(len(ids))):
         raise MasscliError(
             f"{path}: the ids of its pieces are not 0, 1, 2, ... without gaps",
-            "was it damaged on the way?",
+            "was it damaged in transfer?",
         )
     return sorted(ids, key=ids.__getitem__)
 
@@ -107,7 +107,7 @@ def check_size(path: Path, pieces: int, vocab_size: int) -> None:
     if pieces > vocab_size:
         raise MasscliError(
             f"{path}: has {pieces} pieces, but the model has {vocab_size} rows",
-            "vocabulary and config.json are of different models",
+            "vocabulary and config.json belong to different models",
         )
 
 

@@ -137,7 +137,7 @@ def _read_model(files: TokenizerFiles) -> tuple[Path, bytes, list[str]]:
     except (OSError, BadModelError):
         raise MasscliError(
             f"{path}: is not a SentencePiece model",
-            "Git LFS leaves a note in the place of a file",
+            "Git LFS leaves a pointer in place of a file",
         ) from None
     return path, model, pieces
 

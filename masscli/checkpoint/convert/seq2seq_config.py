@@ -68,7 +68,7 @@ def _no_shape(model: ModelConfig, directed: DirectedModel) -> MasscliError:
     """Return, without raising it, the error for a model whose vocabularies or norms no family supports."""
     if directed.has_two_vocabularies:
         return MasscliError(
-            "source and target have vocabularies of their own: no translator of Hugging Face's has this with "
+            "source and target have separate vocabularies: no Hugging Face translator supports this with "
             "such layers",
             _HINT,
         )
@@ -121,7 +121,7 @@ def _final_norms(config: ModelConfig) -> tuple[bool, ...]:
 
 def _no_family(model: ModelConfig, field: str) -> MasscliError:
     return MasscliError(
-        f"{field} is {to_dict(model)[field]}: no translator of Hugging Face's computes this",
+        f"{field} is {to_dict(model)[field]}: no Hugging Face translator supports this",
         _HINT,
     )
 

@@ -320,7 +320,7 @@ def _check_sizes(
         if layers != found:
             raise MasscliError(
                 f"{path}: {stack}_layers is {layers}, but the weights have {found}",
-                "weights and config.json are of different models",
+                "weights and config.json belong to different models",
             )
     positions = config.get("max_position_embeddings")
     if type(positions) is not int or not 0 < positions <= MAX_POSITIONS:
@@ -406,7 +406,7 @@ def _decoder_start(
     if not 0 <= start < len(rows):
         raise MasscliError(
             f"decoder_start_token_id is {start}, but the model has {len(rows)} rows",
-            "vocabulary and config.json are of different models",
+            "vocabulary and config.json belong to different models",
         )
     return rows[start]
 
@@ -431,7 +431,7 @@ def _check_role(
     if number is not None and number != own:
         raise MasscliError(
             f"{path}: {role}_token_id is {number} by config.json, but {own} here",
-            "vocabulary and config.json are of different models",
+            "vocabulary and config.json belong to different models",
         )
 
 
@@ -490,7 +490,8 @@ def _read_model_config(
         return resolve(values)
     except (TypeError, ValueError, ConfigError) as error:
         raise MasscliError(
-            f"{path}: {error}".replace("model.", ""), "is it as it was published?"
+            f"{path}: {error}".replace("model.", ""),
+            "was it changed after it was published?",
         ) from None
 
 

@@ -116,7 +116,7 @@ def place_pieces(
     if last >= size or min(ids.values(), default=0) < 0:
         raise MasscliError(
             f"{path}: has the id {last}, but the model has {size} rows",
-            "vocabulary and config.json are of different models",
+            "vocabulary and config.json belong to different models",
         )
     pieces = [f"<unused{number}>" for number in range(size)]
     for piece, number in ids.items():

@@ -285,7 +285,7 @@ def wrong_shape(
     """Return, without raising it, the error for a tensor whose shape differs from that in config.json."""
     return MasscliError(
         f"{path}: {name} is {tuple(tensor.shape)}, by config.json {expected}",
-        "weights and config.json are of different models",
+        "weights and config.json belong to different models",
     )
 
 

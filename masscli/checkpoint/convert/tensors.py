@@ -227,7 +227,7 @@ def _take_sources(
         if tensor.shape != like.shape:
             raise MasscliError(
                 f"{path}: {name} is {tuple(tensor.shape)}, by config.json {tuple(like.shape)}",
-                "weights and config.json are of different models",
+                "weights and config.json belong to different models",
             )
         sources[name] = tensor
     return sources

@@ -120,7 +120,7 @@ def _read_own(
     if tokenizer.vocab.size != vocab_size:
         raise MasscliError(
             f"{folder}: has {tokenizer.vocab.size} ids, but the model has {vocab_size} rows",
-            "vocabulary and config.json are of different models",
+            "vocabulary and config.json belong to different models",
         )
     return ImportedVocabulary(
         tokenizer, [f"vocabulary {folder}: {tokenizer.vocab.size:,} ids of masscli"]

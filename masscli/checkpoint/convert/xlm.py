@@ -116,7 +116,7 @@ def _refuse_unsupported(
     has_setting = "decoder" in content and not params.get("english_only")
     if setting != "v1" and has_setting:
         raise MasscliError(
-            f"{request.path}: has attention_setting {setting}, with a whole attention for each language",
+            f"{request.path}: has attention_setting {setting}, with separate attention for each language",
             "only attention_setting v1 is supported, the default of MASS",
         )
     for option, meaning in (
@@ -200,7 +200,7 @@ def _pieces(request: ImportRequest, id2word: Any) -> list[str]:
     pieces = [id2word[number] for number in range(len(id2word))]
     if tuple(pieces[: len(XLM_SPECIAL_PIECES)]) != XLM_SPECIAL_PIECES:
         raise MasscliError(
-            f"{request.path}: its dictionary begins with other symbols than XLM's",
+            f"{request.path}: its dictionary does not begin with XLM's symbols",
             f"expected {' '.join(XLM_SPECIAL_PIECES)}",
         )
     return pieces
@@ -239,7 +239,7 @@ def _config(
     heads = request.heads or params.get("n_heads")
     if type(heads) is not int:
         raise MasscliError(
-            f"{request.path}: does not say its number of attention heads",
+            f"{request.path}: does not give its number of attention heads",
             "give it with --heads",
         )
     # A model has one maximum text length for both stacks, but their numbers of rows in a file may
@@ -354,7 +354,7 @@ class _Stack:
         if not torch.allclose(positions, expected, atol=1e-3):
             raise MasscliError(
                 f"{self._request.path}: its positions are not the sinusoids that its options ask for",
-                "weights and options are of different models",
+                "weights and options belong to different models",
             )
 
     def _output_layer(self) -> dict[str, Tensor]:

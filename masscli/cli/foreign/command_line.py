@@ -137,14 +137,14 @@ def _expand(word: str, variables: Mapping[str, str]) -> str:
 
 
 def _with_values(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
-    """Return the words of a command with the values of variables in the place of their names.
+    """Return the words of a command with variables replaced by their values.
 
     Raises MasscliError if a variable that holds flags has a quote that is not closed.
     """
     expanded = []
     for word in words:
         value = _expand(word, variables)
-        # A variable that stands alone may hold several flags, as in ARGS="--fp16 --lr 5e-4".
+        # A variable that is a word of its own may hold several flags, as in ARGS="--fp16 --lr 5e-4".
         if value != word and value.startswith("-"):
             expanded += _read_words(value)
         else:
@@ -188,7 +188,7 @@ def _find_script(words: Sequence[str]) -> int:
                 f"{name}: its settings are in YAML files", f"known are {KNOWN}"
             )
     raise MasscliError(
-        "there is no program that is known in this command line", f"known are {KNOWN}"
+        "there is no known program in this command line", f"known are {KNOWN}"
     )
 
 

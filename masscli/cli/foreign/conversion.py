@@ -198,7 +198,7 @@ def _finish_schedule(conversion: Conversion, given: ForeignCommand) -> None:
     conversion.options["--max-update"] = last
     if total is None or total == last:
         return
-    # Behind the end of its schedule fairseq goes on with a rate of 0.
+    # After the end of its schedule fairseq continues with a rate of 0.
     if (parse_digits(total) or 0) < (parse_digits(last) or 0):
         conversion.options["--max-update"] = total
     else:

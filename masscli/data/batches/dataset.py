@@ -1,7 +1,7 @@
 """Datasets: the interface through which the sampler and the loader see examples, and datasets of plain text.
 
 A dataset has a length, sizes (for batching) and examples, which are found by number. The sampler orders
-these numbers by the sizes alone. Datasets index memory-mapped columns, so that text is read from disk
+these numbers only by the sizes. Datasets index memory-mapped columns, so that text is read from disk
 only when an example is requested. Objectives define further datasets.
 """
 

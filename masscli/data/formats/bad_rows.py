@@ -77,5 +77,5 @@ class BadRows:
             first = self.skipped[0]
             raise MasscliError(
                 f"{path}: {bad:,} of {rows:,} rows are bad, the first in line {first.line}: {first.reason}",
-                f"mend the file, or raise --max-bad-rows, which is {self.max_share:g}",
+                f"fix the file, or raise --max-bad-rows, which is {self.max_share:g}",
             )

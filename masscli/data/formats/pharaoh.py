@@ -80,13 +80,13 @@ def _parse(line: str, limits: tuple[int, int], place: str) -> NDArray[np.int64]:
         match = _LINK.fullmatch(text)
         if match is None:
             raise MasscliError(
-                f"{place}: {text!r} is no link of an alignment",
+                f"{place}: {text!r} is not an alignment link",
                 "expected SOURCE-TARGET, positions counted from 0, as in 0-0 1-2",
             )
         source, target = int(match[1]), int(match[2])
         if source >= limits[0] or target >= limits[1]:
             raise MasscliError(
-                f"{place}: {text} lies outside of a pair with {limits[0]} and {limits[1]} pieces",
+                f"{place}: {text} is outside a pair with {limits[0]} and {limits[1]} pieces",
                 "positions are those of pieces, counted from 0, and the file belongs to one direction",
             )
         links.append((source, target))

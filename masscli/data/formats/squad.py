@@ -175,7 +175,7 @@ def _require_answer(record: Record, place: str) -> None:
     """Raise MasscliError, whose message begins with `place`, if an answer is missing without a word of it."""
     if not record.lists["answers"] and not record.numbers["impossible"][0]:
         raise MasscliError(
-            f"{place}: has no answer, and is not said to be impossible",
+            f"{place}: has no answer, and is not marked as impossible",
             'add its answers, or "is_impossible": true',
         )
 

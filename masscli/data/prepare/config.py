@@ -152,7 +152,7 @@ class PreprocessConfig:
     """Encode only part K of N (as K/N) of text that is too large for one machine, with a given
     vocabulary. masscli merge-data joins the parts."""
     overwrite: bool = False
-    """Replace a data folder that was made from other text or with other settings."""
+    """Replace a data folder that was made from different text or with different settings."""
     seed: int = 1
     """Random seed for the sample of lines that the vocabulary is trained on."""
 

@@ -279,7 +279,7 @@ def _stored_columns(
 
 
 def _select_rows(rows: RowBlock, selected: Bools) -> RowBlock:
-    """Return a block of the selected rows alone; `selected` (rows,) says of each whether it is one."""
+    """Return a block of only the selected rows; `selected` (rows,) says of each whether it is one."""
     # Most chunks are kept whole, and need no copy.
     if selected.all():
         return rows

@@ -47,7 +47,7 @@ class RequestedInputs:
     """All input files that the options name, with the languages and pairs; no file has been read yet.
 
     `table_language` is the language of all tables. `passed_over` are files that are not read, since another
-    form of them is: train.en.gz beside train.en.
+    form of them is: train.en.gz next to train.en.
     """
 
     languages: tuple[str, ...]
@@ -106,7 +106,7 @@ def find_inputs(config: PreprocessConfig) -> RequestedInputs:
 
 
 def _passed_over(requested: Sequence[RequestedFiles]) -> tuple[Path, ...]:
-    """Return the files that stand beside files found by their prefix, and are another form of them.
+    """Return other forms of files found by their prefix that exist next to them.
 
     A form is plain or compressed text; that which comes first in SUFFIXES is read.
     """
@@ -228,7 +228,7 @@ def _find_prefixes(config: PreprocessConfig) -> list[_Prefix]:
         if not prefix.path.name:
             name = f"{prefix.split.rstrip('0123456789')}pref"
             raise MasscliError(
-                f"--{name} {getattr(config, name)}: {str(prefix.path)!r} is no prefix of files",
+                f"--{name} {getattr(config, name)}: {str(prefix.path)!r} is not a prefix of files",
                 "the files of data/train are data/train.LANG",
             )
     return prefixes
@@ -272,7 +272,7 @@ def _find_tables(
 def _parse_table(entry: str, format: str, languages: Sequence[str]) -> LabelledFile:
     """Parse `[TABLE.]SPLIT=FILE` of the option for a format of labelled examples.
 
-    Without TABLE the table is named after its format. A FILE alone, which must not have an equals sign, is
+    Without TABLE the table is named after its format. A bare FILE, which must not have an equals sign, is
     for training. Raises MasscliError if a name is not allowed, or if a file is missing.
     """
     # The first equals sign, since the path may have others.

@@ -97,8 +97,9 @@ def _check_parts(folders: Sequence[Path]) -> list[tuple[Path, PartInfo]]:
     for folder, info in infos:
         if (info.key, info.parts) != (first.key, first.parts):
             raise MasscliError(
-                f"{folder}: is of other text, settings or versions than {infos[0][0]}",
-                "all parts need the same command but for --part and --destdir, and the same masscli",
+                f"{folder}: has different text, settings or versions from {infos[0][0]}",
+                "all parts need the same command, except for --part and --destdir, "
+                "and the same masscli version",
             )
     numbers = [info.part for _, info in infos]
     for number in range(1, first.parts + 1):

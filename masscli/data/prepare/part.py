@@ -1,6 +1,6 @@
 """Encode one part of a corpus that is too large for one machine: `masscli preprocess --part K/N`.
 
-Text is encoded in chunks, which depend on the text alone. Part K of N encodes the chunks from (K-1)/N to K/N
+Text is encoded in chunks, which depend only on the text. Part K of N encodes the chunks from (K-1)/N to K/N
 of all chunks, and stores them in packs, files of encoded chunks. `masscli merge-data` appends the chunks of
 all parts, in order, by the same `ShardBuilder` that a single run uses, so that the result has the same bytes.
 """
@@ -162,7 +162,7 @@ def _remove_other_packs(folder: Path, label: str, overwrite: bool) -> None:
         return
     if (folder / PART_FILE).exists() and not overwrite:
         raise MasscliError(
-            f"{folder}: holds another part, or one of other text or settings",
+            f"{folder}: holds another part, or one with different text or settings",
             "give each part its own --destdir, or --overwrite to replace it",
         )
     (folder / PART_FILE).unlink(missing_ok=True)

@@ -263,7 +263,7 @@ def _scan_files(
         # So ended lines on a Mac before 2001, and some programs for tables still write them.
         if scan.inner_returns > scan.lines:
             progress.warn(
-                f"{corpus.display_path(scan.path)}: {scan.inner_returns:,} carriage returns stand inside its "
+                f"{corpus.display_path(scan.path)}: {scan.inner_returns:,} carriage returns are inside its "
                 f"{scan.lines:,} lines, which end at \\n only; if they are line ends: tr '\\r' '\\n'"
             )
     for path in inputs.passed_over:
@@ -348,13 +348,13 @@ def _fill_partial_folder(run: Run) -> None:
     state = ResumeState.read(folder, run.key)
     if state is not None:
         run.progress.note(
-            f"going on from an earlier run, {_bytes_done(run, state) / 1e6:,.1f} MB are done"
+            f"continuing an earlier run, {_bytes_done(run, state) / 1e6:,.1f} MB are done"
         )
         try:
             _encode(run, state)
             return
         except ResumeError:
-            run.progress.warn("files of the earlier run are damaged, starting anew")
+            run.progress.warn("files of the earlier run are damaged, starting over")
     prepare_encoding(run)
     state = ResumeState(key=run.key, writers={})
     state.write(folder)
@@ -401,7 +401,7 @@ def prepare_encoding(run: Run) -> None:
     if origin == "adopted" and lacks_capitals(tokenizer):
         run.progress.warn(
             "the vocabulary has no capital letters, which will be unknown: add --lowercase "
-            "(of an imported model, to `masscli import`)"
+            "(for an imported model, to `masscli import`)"
         )
     if tokenizer.preprocessing.moses:
         files = training_files(run.groups, run.scans, run.inputs.languages)

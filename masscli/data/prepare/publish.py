@@ -65,8 +65,8 @@ def locked(folder: Path) -> Iterator[None]:
 def is_up_to_date(folder: Path, input_fingerprint: str, overwrite: bool) -> bool:
     """Return whether the folder was already made from the text and settings with this fingerprint.
 
-    An unfinished folder gives False. Raises MasscliError if the folder is damaged, or was made from other
-    text or with other settings; with `overwrite` it returns False then.
+    An unfinished folder gives False. Raises MasscliError if the folder is damaged, or was made from different
+    text or with different settings; with `overwrite` it returns False then.
     """
     if not (folder / MANIFEST_FILE).exists():
         return False
@@ -80,7 +80,7 @@ def is_up_to_date(folder: Path, input_fingerprint: str, overwrite: bool) -> bool
     is_same = manifest.input_fingerprint == input_fingerprint
     if not is_same and not overwrite:
         raise MasscliError(
-            f"{folder}: was made from other text or with other settings",
+            f"{folder}: was made from different text or with different settings",
             "give another --destdir, or --overwrite to replace it",
         )
     return is_same

@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class CaseInsensitiveMapping(Mapping[str, T]):
-    """A mapping that finds a name exactly, or else the only name that differs in capitalisation alone.
+    """A mapping that finds a name exactly, or else the only name that differs only in capitalisation.
 
-    If several names differ from each other in capitalisation alone, they are only found exactly.
+    If several names differ from each other only in capitalisation, they are only found exactly.
     """
 
     def __init__(self, values: Mapping[str, T]) -> None:
         self._values = values
-        # Names that differ from each other in case alone are only found exactly.
+        # Names that differ from each other only in case are only found exactly.
         spellings = Counter(name.lower() for name in values)
         self._spelling = {}
         for name in values:

@@ -30,7 +30,7 @@ class FinishedShard:
 class WriterState:
     """The point that a writer has reached: its finished shards, and the contents of the shard it is writing.
 
-    `rows`, `values` and `documents` count those of the unfinished shard alone.
+    `rows`, `values` and `documents` count those of the unfinished shard only.
     """
 
     finished: tuple[FinishedShard, ...] = ()
@@ -52,7 +52,7 @@ class ColumnWriter:
 
     A shard ends before the row that would make its values larger than `max_bytes`, or its rows more than
     MAX_ROWS; a row that is larger than `max_bytes` has a shard of its own. How the rows are divided among
-    calls of `append` does not matter: the files depend on the rows alone. Row lengths and document starts of
+    calls of `append` does not matter: the files depend only on the rows. Row lengths and document starts of
     a shard are kept in files .len and .doc, which stay when it is finished, so that the writer can return to
     any earlier state.
     """

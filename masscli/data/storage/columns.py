@@ -55,7 +55,7 @@ class RowBlock:
 class Column:
     """The rows of several shards, one after another.
 
-    If `selected` row numbers are given, the column consists of those rows alone, in that order.
+    If `selected` row numbers are given, the column consists of only those rows, in that order.
     """
 
     shards: tuple[Shard, ...]

@@ -1,6 +1,6 @@
 """Back-translation: learn to generate real text from a source that the model has made (see README.md).
 
-The collator puts the real sentence in the place of the source, and `prepare` replaces it by its
+The collator uses the real sentence as the source, and `prepare` replaces it by its
 translation before targets are counted. Random numbers depend on the example, so neither batches, nor
 processes, nor a retry after running out of memory change the results.
 """
@@ -139,7 +139,7 @@ class Backtranslate(Objective):
         assert batch.seeds is not None
         framing = self.context.framing
         seeds = batch.seeds.tolist()
-        # The collator has put the real sentence in the place of the source; take off its special tokens.
+        # The collator has used the real sentence as the source; remove its special tokens.
         sentences = []
         for row, length in zip(
             batch.source.ids.cpu().numpy(), batch.source.lengths.tolist(), strict=True

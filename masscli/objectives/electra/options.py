@@ -58,7 +58,7 @@ class ElectraOptions(DocumentOptions):
     """The method, or an ablation: detect at the masked positions only (electra-15); predict the masked tokens
     from the generator's samples (replace-mlm); predict all tokens from them, with a copy gate
     (all-tokens-mlm); a generator trained to mislead the discriminator (adversarial); a generator that
-    is trained alone first, and from whose weights the discriminator then starts (two-stage)."""
+    is first trained on its own, and from whose weights the discriminator then starts (two-stage)."""
 
     def __post_init__(self) -> None:
         DocumentOptions.__post_init__(self)

@@ -97,7 +97,7 @@ class Extract(PredictiveObjective):
             for row in range(len(table)):
                 if not _has_answer(table, row) and not _is_impossible(table, row):
                     raise MasscliError(
-                        f"{table.location(row)}: has no answer, and is not said to be impossible",
+                        f"{table.location(row)}: has no answer, and is not marked as impossible",
                         'add its answers, or "is_impossible": true',
                     )
         return QuestionWindowDataset(table, self.options, self.reader, labelled)

@@ -175,7 +175,7 @@ def answer_token_span(table: Table, row: int) -> TokenSpan | None:
     # Only a damaged folder has such numbers, since preprocess compares answers with texts.
     if len(starts) != len(answers) or not 0 <= starts[0] < len(text):
         raise MasscliError(
-            f"{table.location(row)}: its answer starts outside of its text",
+            f"{table.location(row)}: its answer starts outside its text",
             _DAMAGED_HINT,
         )
     answer_start = int(starts[0])
@@ -214,7 +214,7 @@ def character_offsets(
     )
     if not is_sound:
         raise MasscliError(
-            f"{table.location(row)}: the places of its tokens are outside of its text",
+            f"{table.location(row)}: the positions of its tokens are outside its text",
             _DAMAGED_HINT,
         )
     return begins, ends

@@ -7,7 +7,7 @@
               (Lan et al. 2020 on SQuAD 2.0, after XLNet)
     electra   the same with a GELU of width 512 in both, and no layer norm (Clark et al. 2020)
 
-albert and electra score starts and ends in the window's text and at [CLS] alone, and their scores are
+albert and electra score starts and ends in the window's text and at [CLS] only, and their scores are
 log-probabilities; those of linear and roberta are not normalized, and cover the question as well. In
 training, ends of albert and electra are scored given the right start, in prediction given each of the best
 starts. The classifier learns whether there is no answer in the window (roberta, albert) or to the question

@@ -37,7 +37,7 @@ def search_windows(
     logits = head.span_logits(windows)
     start_logits = logits.starts.double().cpu().numpy()
     text_end = windows.text_start + windows.text_size
-    # Answers are searched for in the text alone, whatever else a head has scored.
+    # Answers are searched for only in the text, whatever else a head has scored.
     texts = []
     best_starts = []
     for row, (begin, end) in enumerate(

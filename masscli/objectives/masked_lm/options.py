@@ -76,7 +76,7 @@ class DocumentMaskingOptions(DocumentOptions, TokenReplacementOptions):
     """Maximum number of predicted tokens of an example (default: no limit; the released BERT and ALBERT
     have 20)."""
     masks: Literal["static", "dynamic"] = "static"
-    """Whether the mask of an example is the same in every epoch (static), or drawn anew (dynamic)."""
+    """Whether the mask of an example is the same in every epoch (static), or redrawn in each (dynamic)."""
 
     def __post_init__(self) -> None:
         DocumentOptions.__post_init__(self)
@@ -108,7 +108,7 @@ class RobertaOptions(DocumentMaskingOptions):
     tokens_per_sample: Annotated[int, Flags("--block-size")] = 512
     """Length of the longest example in tokens, special tokens included."""
     masks: Literal["static", "dynamic"] = "dynamic"
-    """Whether the mask of an example is the same in every epoch (static), or drawn anew (dynamic)."""
+    """Whether the mask of an example is the same in every epoch (static), or redrawn in each (dynamic)."""
     short_seq_prob: float = 0.0
     """Share of documents for which a shorter maximum length is drawn at random (segment-pair)."""
     dupe_factor: int = 1

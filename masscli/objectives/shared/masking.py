@@ -184,7 +184,7 @@ def split_into_words(
     """Return the positions of the maskable tokens, as one array for each word, in order.
 
     A word also ends before a token that may not be masked, such as [SEP]. With `across_segments` it continues
-    behind such a token until the next one that `starts_word` marks.
+    after such a token until the next one that `starts_word` marks.
     """
     positions = np.flatnonzero(maskable)
     if not len(positions):

@@ -89,7 +89,7 @@ def segment_pairs(
     if kind == "strict-sop" and not len(pairs) and len(sentences):
         raise MasscliError(
             f"{data.folder}: no document of {context.dataset_name} ({split}) has two sentences",
-            "a sentence a line, a blank line ends a document; or leave out --strict-sop",
+            "one sentence per line, and a blank line after each document; or leave out --strict-sop",
         )
     return pairs
 

@@ -46,7 +46,7 @@ def find_text_columns(
             return names
     others = [field for field in table.fields if field != label_column]
     raise MasscliError(
-        f"{table.path}: it is not clear which columns hold the text",
+        f"{table.path}: it is unclear which columns hold the text",
         f"choose one or two with --text-columns; it has {', '.join(others)}",
     )
 
@@ -65,7 +65,7 @@ def fields_of_texts(columns: Sequence[str], table: Table) -> tuple[str, ...]:
             raise MasscliError(
                 f"{table.path}: has {len(table.fields)} columns,"
                 f" the model reads {len(numbers)} ({', '.join(columns)})",
-                "a text a line, or two with a tab between them",
+                "one text per line, or two with a tab between them",
             )
         return numbers
     for field in columns:

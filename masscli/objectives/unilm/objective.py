@@ -115,7 +115,7 @@ class UniLM(Objective):
         """Return the largest number of tokens (N,) that examples of these sizes (N, 1) take up in a batch.
 
         These are the tokens of the text, and a copy of each masked token for each loss term. With the term
-        `ae` alone there are no copies: masks stand in the place of the masked tokens.
+        `ae` alone there are no copies: masks replace the masked tokens.
         """
         options = self.options
         terms = options.terms

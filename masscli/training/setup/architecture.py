@@ -189,7 +189,7 @@ def check_lengths(recipe: Recipe) -> None:
     ):
         if positions % multiple:
             raise MasscliError(
-                f"--length-multiple {multiple}: {positions} positions are no multiple of it",
+                f"--length-multiple {multiple}: {positions} positions are not a multiple of it",
                 f"add {flag} {positions + -positions % multiple}",
             )
     starts_with_tag = model.languages == "tag" and model.source_tag != "last"

@@ -73,7 +73,8 @@ def build_validator(
         # A metric of the split and of the stream would have the same name.
         if split in recipe.stream and len(valid.valid_subset) > 1:
             raise MasscliError(
-                f"stream {split}: is called like a split of --valid-subset", "rename it"
+                f"stream {split}: has the name of a split in --valid-subset",
+                "rename it",
             )
         validators[split], warnings_of_split = _split_validator(
             split, recipe, objectives, context, framing

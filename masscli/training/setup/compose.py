@@ -149,7 +149,7 @@ def _keep_initialization(recipe: Recipe, stored: Recipe, save_dir: Path) -> Reci
     for flag, asked, begun_with in _changed_initialization(recipe, stored):
         raise MasscliError(
             f"{flag} {asked}: {save_dir} holds a run that began with {begun_with or 'none'}",
-            "start another run with --save-dir, or leave it out to go on",
+            "start another run with --save-dir, or leave it out to continue",
         )
     return replace(
         recipe,
@@ -252,7 +252,7 @@ def _check_schedule(recipe: Recipe) -> None:
 def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
     """Raise MasscliError if the first updates, in which an objective does not train the model, do not fit.
 
-    ELECTRA can train its generator alone at first, and then copy its weights to the model. The run must be
+    ELECTRA can train only its generator at first, and then copy its weights to the model. The run must be
     longer than that, and cannot be combined with --init-from, whose weights would be replaced.
     """
     # The model is trained as soon as one of the streams has passed its warm start.

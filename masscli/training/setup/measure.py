@@ -59,7 +59,7 @@ class TrainedRun:
         self.framing = self.checkpoint.framing()
         if self.context.data.vocab.fingerprint != self.framing.vocab.fingerprint:
             raise MasscliError(
-                f"{self.recipe.data}: was made with another vocabulary than {path}",
+                f"{self.recipe.data}: was made with a different vocabulary from {path}",
                 "name the right folder with --data",
             )
         self.model = self.checkpoint.model(device)
@@ -105,7 +105,7 @@ class TrainedRun:
         """Return the perplexity of language models over running text in overlapping windows.
 
         The metrics of each stream of --objective gpt are `STREAM.ppl-piece`, `STREAM.ppl-word` and
-        `STREAM.bits-per-byte`. Each token behind the first window is predicted from at least `context` tokens
+        `STREAM.bits-per-byte`. Each token after the first window is predicted from at least `context` tokens
         before it. Raises MasscliError if the run has no such stream, or if `context` is not smaller than a
         window.
         """
@@ -141,11 +141,11 @@ class TrainedRun:
         """Return the perplexity per piece and per word and the bits per byte of running text.
 
         The text is that of `language` in the split. `size` is the number of tokens in a window, and `context`
-        the least number of tokens from which one is predicted behind the first window. The end of a line
+        the least number of tokens from which one is predicted after the first window. The end of a line
         counts as a piece, a word and a byte.
         """
         column = data.monolingual(split, language)
-        # Lines follow each other with an end symbol behind each, as in training.
+        # Lines follow each other with an end symbol after each, as in training.
         end = np.array([data.vocab.eos])
         parts = []
         for row in range(len(column)):

@@ -93,7 +93,7 @@ def note_changed_rate(recipe: Recipe, stored: Recipe, state: RunState) -> list[s
     if abs(now - before) <= 0.01 * max(now, before):
         return []
     return [
-        f"the learning rate goes on with {now:.2e}; by the options so far it would be {before:.2e}"
+        f"the learning rate continues with {now:.2e}; by the options so far it would be {before:.2e}"
     ]
 
 

@@ -69,7 +69,7 @@ class RunContext:
             other = _open_data(data_dir, self._verify)
             if other.vocab.fingerprint != self.data.vocab.fingerprint:
                 raise MasscliError(
-                    f"{data_dir}: has another vocabulary than {self.data.folder}",
+                    f"{data_dir}: has a different vocabulary from {self.data.folder}",
                     f"preprocess it with --spm-model {self.data.folder}",
                 )
             self._folders[data_dir] = other
@@ -113,7 +113,7 @@ class RunContext:
         if steps and not found.by_step:
             raise MasscliError(
                 "\n".join(found.damage),
-                f"no checkpoint of {save_dir} is whole: begin anew with another --save-dir",
+                f"no checkpoint of {save_dir} is complete: start over with another --save-dir",
             )
         return found
 

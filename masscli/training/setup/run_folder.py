@@ -141,14 +141,14 @@ def check_same_run(
     """
     if last.state.vocab_fingerprint != context.data.vocab.fingerprint:
         raise MasscliError(
-            f"{last.path}: the run was made with another vocabulary than {recipe.data}",
+            f"{last.path}: the run was made with a different vocabulary from {recipe.data}",
             "continue it with its own data, or start another run with --save-dir",
         )
     stored_data = last.state.data_fingerprint
     # An imported run has no fingerprint of its data.
     if stored_data and stored_data != context.data_fingerprint(recipe.stream):
         raise MasscliError(
-            f"{last.path}: the run was made of other text than is in {recipe.data} now",
+            f"{last.path}: the run was trained on different text from what is in {recipe.data} now",
             NEW_RUN,
         )
     # The order matters, too: the first stream defines an epoch.

@@ -252,6 +252,6 @@ def _short_name(objective: str) -> str:
 
 @dataclass(frozen=True)
 class _StreamTables:
-    """The [stream] tables of a recipe as a section of their own, so that they can be parsed alone."""
+    """The [stream] tables of a recipe as a section of their own, so that they can be parsed separately."""
 
     stream: dict[str, StreamConfig]

@@ -264,23 +264,23 @@ def test_a_conversion_is_kept_and_made_anew_for_other_weights_or_if_damaged(
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ([*BACKEND, "--sampling"], "--sampling: CTranslate2 does not have it"),
-        ([*BACKEND, "--unkpen", "1"], "--unkpen: CTranslate2 does not have it"),
+        ([*BACKEND, "--sampling"], "--sampling: CTranslate2 does not support it"),
+        ([*BACKEND, "--unkpen", "1"], "--unkpen: CTranslate2 does not support it"),
         (
             [*BACKEND, "--diverse-beam-groups", "5"],
-            "--diverse-beam-groups: CTranslate2 does not have it",
+            "--diverse-beam-groups: CTranslate2 does not support it",
         ),
         (
             [*BACKEND, "--precision", "fp16"],
-            "--precision fp16: CTranslate2 does not have it on this cpu",
+            "--precision fp16: CTranslate2 does not support it on this cpu",
         ),
         (
             [*BACKEND, "--repetition-penalty", "2"],
-            "--repetition-penalty: CTranslate2 does not have it",
+            "--repetition-penalty: CTranslate2 does not support it",
         ),
         (
             [*BACKEND, "--constraints", "PHRASES"],
-            "--constraints: CTranslate2 does not have it",
+            "--constraints: CTranslate2 does not support it",
         ),
         (
             [*BACKEND, "RUN"],

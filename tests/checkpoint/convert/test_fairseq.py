@@ -512,15 +512,15 @@ def test_a_dictionary_must_fit(
         "w 1\nw 2\n": "occurs twice",
         "w\n": "expected PIECE COUNT",
         "w 1\nw 1 #fairseq:overwrote\n": "expected PIECE COUNT",
-        "a 1\n": "do not fit token embeddings of 40 rows",
-        "".join(f"w{number} 1\n" for number in range(50)): "do not fit",
+        "a 1\n": "do not match token embeddings of 40 rows",
+        "".join(f"w{number} 1\n" for number in range(50)): "do not match",
     }
     for text, reason in cases.items():
         (tmp_path / "dict.txt").write_text(text)
         with pytest.raises(MasscliError, match=reason):
             imported(path, tmp_path / "run")
     (tmp_path / "dict.txt").unlink()
-    with pytest.raises(MasscliError, match=r"no dict\.en\.txt beside it"):
+    with pytest.raises(MasscliError, match=r"no dict\.en\.txt next to it"):
         imported(path, tmp_path / "run")
     # fairseq fills a dictionary up to a multiple of 8.
     write_dictionary(tmp_path / "dict.txt", "w", WORDS - 7)
@@ -733,7 +733,7 @@ def test_a_prompt_begins_as_the_task_of_a_language_model_begins_texts(
         task="multilingual_language_modeling",
         add_bos_token=True,
     )
-    with pytest.raises(MasscliError, match="begins texts with tags of languages"):
+    with pytest.raises(MasscliError, match="begins texts with language tags"):
         imported(path, tmp_path / "run")
 
 
@@ -871,7 +871,7 @@ def test_models_whose_tags_are_not_known_are_refused(
         (
             {"task": "multilingual_translation", "decoder_langtok": True},
             {},
-            r"in the place of </s> \(--decoder-langtok\)",
+            r"instead of </s> \(--decoder-langtok\)",
         ),
         (
             {**MULTILINGUAL, "lang_tok_replacing_bos_eos": True},
@@ -893,7 +893,7 @@ def test_models_whose_tags_are_not_known_are_refused(
         ({**MBART, "langs": "ro,en"}, {}, "de is not one of its languages, ro, en"),
         ({**MBART, "prepend_bos": True}, {}, "begins texts with <s>"),
         (MBART, {"bos": True}, "begins texts with <s>"),
-        ({}, {"bos": True}, "--bos: is for fairseq's BART"),
+        ({}, {"bos": True}, "--bos: is only for fairseq's BART"),
     ]
     for options, flags, reason in cases:
         with pytest.raises(MasscliError, match=reason):
@@ -910,9 +910,9 @@ def test_options_must_fit(
     path = save(tmp_path / "model.pt", translation)
     file = tmp_path / "dict.txt"
     for options, reason in (
-        ({"spm_model": file, "bpe_codes": file}, "cut by one of them"),
+        ({"spm_model": file, "bpe_codes": file}, "only one of them"),
         ({"encoder_json": file}, "belong together"),
-        ({"vocab_file": file}, "--vocab-file: .* has no meaning"),
+        ({"vocab_file": file}, "--vocab-file: .* does not apply"),
         ({"spm_model": file}, "is not a SentencePiece model"),
     ):
         with pytest.raises(MasscliError, match=reason):

@@ -640,13 +640,13 @@ def test_a_pickle_is_refused_or_read_for_tensors_alone(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     torch.save(weights, path)
     assert error_of(lambda: import_run(tmp_path, tmp_path / "run")) == (
-        f"{path}: is a pickle, which could run code", "--pickle reads it with a loader that makes tensors and nothing else")  # fmt: skip
+        f"{path}: is a pickle, which could run code", "--pickle reads it with a loader that creates only tensors")  # fmt: skip
     assert_same_tensors(
         import_run(tmp_path, tmp_path / "run", pickles=True).weights(), expected
     )
 
     refused = (
-        f"{path}: holds other things than tensors, or is damaged",
+        f"{path}: holds something other than tensors, or is damaged",
         "only tensors are read from a pickle",
     )
     torch.save({**weights, "more": Evil(tmp_path / "trodden")}, path)
@@ -694,15 +694,15 @@ CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
          f"add it: one of {KNOWN}"),
         ("bert", {"vocab_size": None}, f"{CONFIG}: has no vocab_size", "BERT needs it"),
         ("bert", {"vocab_size": 59}, f"{WEIGHTS}: has 60 token embeddings, by config.json 59",
-         "weights and config.json are of different models"),
+         "weights and config.json belong to different models"),
         ("bert", {"vocab_size": 61}, f"{WEIGHTS}: has 60 token embeddings, by config.json 61",
-         "weights and config.json are of different models"),
+         "weights and config.json belong to different models"),
         ("bert", {"hidden_size": None}, f"{CONFIG}: has no hidden_size", "BERT needs it"),
-        ("bert", {"hidden_size": "wide"}, f"{CONFIG}: dim: expected int, got 'wide'", "is it as it was published?"),
-        ("bert", {"num_attention_heads": 3}, f"{CONFIG}: heads: must divide dim (16), got 3", "is it as it was published?"),
+        ("bert", {"hidden_size": "wide"}, f"{CONFIG}: dim: expected int, got 'wide'", "was it changed after it was published?"),
+        ("bert", {"num_attention_heads": 3}, f"{CONFIG}: heads: must divide dim (16), got 3", "was it changed after it was published?"),
         ("bert", {"intermediate_size": 25},
          f"{WEIGHTS}: bert.encoder.layer.0.intermediate.dense.weight is (24, 16), by config.json (25, 16)",
-         "weights and config.json are of different models"),
+         "weights and config.json belong to different models"),
         ("bert", {"num_hidden_layers": 3}, f"{WEIGHTS}: has no bert.encoder.layer.2.attention.self.query.weight",
          "the BERT that config.json describes has one"),
         ("bert", {"num_hidden_layers": 1},
@@ -715,10 +715,10 @@ CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
         ("roberta", {"hidden_act": "relu"}, f"{CONFIG}: the layers have relu, and the LM head of RoBERTa has gelu",
          "here both are the same; without its head, as saved from a bare class, it can be imported"),
         ("bert", {"hidden_size": 10**12}, f"{CONFIG}: hidden_size is 1000000000000, but the weights have 5,934 numbers in all",
-         "weights and config.json are of different models"),
-        ("bert", {"layer_norm_eps": float("inf")}, f"{CONFIG}: layer_norm_eps is inf", "is it as it was published?"),
-        ("bert", {"hidden_size": -1}, f"{CONFIG}: dim: must be above 0, got -1", "is it as it was published?"),
-        ("bert", {"num_hidden_layers": 10**9}, f"{CONFIG}: has more than 4096 layers", "is it as it was published?"),
+         "weights and config.json belong to different models"),
+        ("bert", {"layer_norm_eps": float("inf")}, f"{CONFIG}: layer_norm_eps is inf", "was it changed after it was published?"),
+        ("bert", {"hidden_size": -1}, f"{CONFIG}: dim: must be above 0, got -1", "was it changed after it was published?"),
+        ("bert", {"num_hidden_layers": 10**9}, f"{CONFIG}: has more than 4096 layers", "was it changed after it was published?"),
         ("bert", {"tie_word_embeddings": 2}, f"{CONFIG}: tie_word_embeddings is 2", "expected true or false"),
         ("roberta", {"pad_token_id": 16}, f"{CONFIG}: pad_token_id is 16, and positions of RoBERTa begin after it",
          "expected an id from 0 to 15"),
@@ -773,7 +773,7 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
         '{"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "[UNK]": 2}}}'
     )
     gaps = f"{path}: the ids of its pieces are not 0, 1, 2, ... without gaps"
-    assert complaint() == (gaps, "was it damaged on the way?")
+    assert complaint() == (gaps, "was it damaged in transfer?")
     for broken in (
         '{"type": "WordPiece"}',
         '{"type": "WordPiece", "vocab": ["a"]}',
@@ -810,7 +810,7 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_text(note)
     message, hint = complaint()
     assert message.startswith(f"{tmp_path / 'model.safetensors'}: cannot be read (")
-    assert hint == "is it complete? Git LFS leaves a note in the place of a file"
+    assert hint == "is it complete? Git LFS leaves a pointer in place of a file"
     (tmp_path / "model.safetensors").unlink()
     assert complaint() == (
         f"{tmp_path}: has no model.safetensors",

@@ -55,7 +55,7 @@ def test_the_other_direction_is_another_model(toy: Path, tmp_path: Path) -> None
     [
         (
             {"head_transform": True},
-            "head_transform is True: no translator of another program has this part",
+            "head_transform is True: no other program has a translator with this part",
         ),
         ({"relative_buckets": 8}, "relative_buckets is 8"),
         ({"encoder_layers": 0}, "is a single stack, not a translator"),

@@ -558,8 +558,8 @@ def test_options_must_fit(tmp_path: Path) -> None:
             ImportRequest(path, source="en", target="fr"),
             "-t fr: .* does not know this language",
         ),
-        (ImportRequest(path, spm_model=tmp_path), "--spm-model: .* has no meaning"),
-        (ImportRequest(path, dictionaries={"": tmp_path}), "--dict: .* has no meaning"),
+        (ImportRequest(path, spm_model=tmp_path), "--spm-model: .* does not apply"),
+        (ImportRequest(path, dictionaries={"": tmp_path}), "--dict: .* does not apply"),
         (
             ImportRequest(path, bpe_codes=tmp_path / "none"),
             "--bpe-codes .*none: No such file",

@@ -542,7 +542,7 @@ def test_fine_tuning_from_a_file() -> None:
 def test_mistakes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(MasscliError, match="no program that is known"):
+    with pytest.raises(MasscliError, match="no known program"):
         parse_foreign("python main.py --lr 3")
     with pytest.raises(MasscliError, match="cannot be read: No closing quotation"):
         parse_foreign("fairseq-train 'data")

@@ -54,7 +54,7 @@ BROKEN = [
     ("jsonl", '{"a": "x"}\n\n{"a": "x"}\n', "{path}:2: is blank"),
     ("jsonl", ' \n{"a": "x"}\n', "{path}:1: is blank"),
     ("jsonl", "\n\n", "{path}: holds no examples"),
-    ("jsonl", '{"a": "x \\ud83d\\ude00"}\n{"a": "x \\ud83d"}\n', "{path}:2: '\\ud83d' is half of a surrogate pair"),
+    ("jsonl", '{"a": "x \\ud83d\\ude00"}\n{"a": "x \\ud83d"}\n', "{path}:2: '\\ud83d' is an unpaired surrogate"),
     ("conll", "a\tO\nb\n", "{path}:2: expected 2 columns as in the first line, got 'b'"),
     ("conll", "a\tO\n\tO\n", "{path}:2: column 1 is blank: '\\tO'"),
     ("conll", "a\tO\n\u00a0\tO\n", "{path}:2: column 1 is blank: '\\xa0\\tO'"),
@@ -91,7 +91,7 @@ BROKEN = [
     ("jsonl", '{"text": "a", "label": 0}\n{"text": "a", "label": 1, "label": 0}\n', "{path}:2: has the name 'label' twice in an object"),
     ("swag", "sent1,sent2,ending0,ending1,ending3\na,b,c,d,e\n", "{path}:2: has 'ending3', but no 'ending2'"),
     ("dialogues", "a __eou__ __eou__ b __eou__\n", "{path}:1: turn 2 of 3 is empty"),
-    ("squad", '{"data": [{"paragraphs": [{"context": "a \\udc00", "qas": []}]}]}', "{path}: '\\udc00' is half of a surrogate pair"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a \\udc00", "qas": []}]}]}', "{path}: '\\udc00' is an unpaired surrogate"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": "?"}, {"id": "q", "question": "!"}]}]}]}',
      "{path}: question 'q': another question has this id"),
 ]  # fmt: skip
@@ -156,7 +156,7 @@ def test_a_question_without_an_answer_is_a_bad_row_where_answers_are_needed(
     (bad,) = bad_rows.skipped
     assert bad.line == 2
     assert bad.reason == (
-        "question 'b': has no answer, and is not said to be impossible"
+        "question 'b': has no answer, and is not marked as impossible"
     )
     # Nobody has answers yet to what is predicted.
     assert len(list(read_records(path, "squad"))) == 3
@@ -368,7 +368,7 @@ def test_too_many_bad_rows_are_refused(
     assert caught.value.message == f"{path}: {expected}"
     assert (
         caught.value.hint
-        == f"mend the file, or raise --max-bad-rows, which is {share:g}"
+        == f"fix the file, or raise --max-bad-rows, which is {share:g}"
     )
 
 

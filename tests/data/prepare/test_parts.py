@@ -275,7 +275,7 @@ def test_parts_must_belong_together(vocabulary: str, text: Path) -> None:
         (["part1", "part2", "part2"], "part 2 of 2 is given twice"),
         (
             ["part1", "lower"],
-            "lower: is of other text, settings or versions than part1",
+            "lower: has different text, settings or versions from part1",
         ),
         (["part1", "nowhere"], "nowhere: is not a finished part"),
     ):

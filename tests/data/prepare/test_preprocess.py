@@ -686,7 +686,7 @@ def test_kill_nine_with_workers(text: Path, monkeypatch: pytest.MonkeyPatch) -> 
         for n in (2, 10**6)
     ]
     assert [done.returncode for done in codes] == [-signal.SIGKILL, 0]
-    assert b"going on from an earlier run, 0.0 MB are done" in codes[1].stderr
+    assert b"continuing an earlier run, 0.0 MB are done" in codes[1].stderr
     assert contents(text / "data") == expected
 
 
@@ -719,7 +719,7 @@ def test_lost_bytes_of_an_earlier_run_are_noticed(
         file.truncate(8)
     run(config(text))
     assert (
-        "files of the earlier run are damaged, starting anew" in capsys.readouterr().err
+        "files of the earlier run are damaged, starting over" in capsys.readouterr().err
     )
     assert contents(text / "data") == expected
 
@@ -773,7 +773,8 @@ def test_what_was_made_otherwise_is_replaced_only_when_told(
         save(text / "valid.en", sentences("en", 20, 99))
     message, hint = fails(config(text, **options))
     assert (
-        message == f"{text / 'data'}: was made from other text or with other settings"
+        message
+        == f"{text / 'data'}: was made from different text or with different settings"
     )
     assert hint == "give another --destdir, or --overwrite to replace it"
     assert contents(text / "data") == before
@@ -893,8 +894,8 @@ def test_empty_and_blank_files(text: Path) -> None:
             {"pairs": ("en-de", "de-en")},
             "--pairs: en-de and de-en are the same pair",
         ),
-        ({"trainpref": Path("/")}, "--trainpref /: '/' is no prefix of files"),
-        ({"validpref": "valid,"}, "--validpref valid,: '.' is no prefix of files"),
+        ({"trainpref": Path("/")}, "--trainpref /: '/' is not a prefix of files"),
+        ({"validpref": "valid,"}, "--validpref valid,: '.' is not a prefix of files"),
         (
             {"langs": (), "source_lang": "en"},
             "--source-lang and --target-lang go together",
@@ -1014,7 +1015,7 @@ def test_line_ends_of_an_old_mac_are_pointed_out(
     run(config(text, mono=(f"en={path}", f"en={windows}")))
     err = capsys.readouterr().err
     assert (
-        f"warning: {path}: 3 carriage returns stand inside its 1 lines, which end at \\n only; "
+        f"warning: {path}: 3 carriage returns are inside its 1 lines, which end at \\n only; "
         "if they are line ends: tr '\\r' '\\n'"
     ) in err
     assert err.count("carriage returns") == 1

@@ -758,7 +758,7 @@ def test_translations_made_offline_are_learned_beside_in_one_direction(
         recipe(toy, tmp_path / "run", "train.max_update=3", streams=streams)
     )
     assert notes[0].endswith("from update 2")
-    with pytest.raises(MasscliError, match="the run was made of other text"):
+    with pytest.raises(MasscliError, match="the run was trained on different text"):
         build(
             recipe(
                 toy,
@@ -842,7 +842,7 @@ def test_another_folder_must_have_the_same_vocabulary(
     other = make_data(tmp_path, vocab_size=80)
     with pytest.raises(MasscliError) as error:
         composed(toy, "--auxiliary", f"translate@{other}")
-    assert error.value.message == f"{other}: has another vocabulary than {toy}"
+    assert error.value.message == f"{other}: has a different vocabulary from {toy}"
     assert error.value.hint == f"preprocess it with --spm-model {toy}"
 
 

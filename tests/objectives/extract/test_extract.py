@@ -273,7 +273,7 @@ def test_a_question_that_leaves_no_room_is_named(
     assert refused(
         *at, "--max-length", 60, "--max-query", 30, "--valid-subset", "test"
     ) == (
-        f"{tmp_path / 'x.json'}: question 'r': has no answer, and is not said to be impossible",
+        f"{tmp_path / 'x.json'}: question 'r': has no answer, and is not marked as impossible",
         'add its answers, or "is_impossible": true',
     )
 
@@ -281,12 +281,12 @@ def test_a_question_that_leaves_no_room_is_named(
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("start", [-1], "its answer starts outside of its text"),
-        ("start", [10**6], "its answer starts outside of its text"),
-        ("start", [], "its answer starts outside of its text"),
-        ("start", [0, 0], "its answer starts outside of its text"),
-        ("context.begin", [0], "the places of its tokens are outside of its text"),
-        ("context.end", [10**6], "the places of its tokens are outside of its text"),
+        ("start", [-1], "its answer starts outside its text"),
+        ("start", [10**6], "its answer starts outside its text"),
+        ("start", [], "its answer starts outside its text"),
+        ("start", [0, 0], "its answer starts outside its text"),
+        ("context.begin", [0], "the positions of its tokens are outside its text"),
+        ("context.end", [10**6], "the positions of its tokens are outside its text"),
     ],
 )
 def test_places_outside_of_a_text_are_named(

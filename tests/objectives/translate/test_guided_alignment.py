@@ -278,9 +278,9 @@ def test_pieces_are_aligned_by_what_stands_beside_what(
     [
         (lambda lines: lines[:-1], "has 399 lines for 400 pairs", "as `masscli align` writes it"),
         (lambda lines: [*lines, ""], "has 401 lines for 400 pairs", "as `masscli align` writes it"),
-        (lambda lines: [lines[0], "0-0 1p1", *lines[2:]], ":2: '1p1' is no link of an alignment", "as in 0-0 1-2"),
-        (lambda lines: ["0--1", *lines[1:]], ":1: '0--1' is no link of an alignment", "as in 0-0 1-2"),
-        (lambda lines: ["0-99", *lines[1:]], ":1: 0-99 lies outside of a pair with ", "belongs to one direction"),
+        (lambda lines: [lines[0], "0-0 1p1", *lines[2:]], ":2: '1p1' is not an alignment link", "as in 0-0 1-2"),
+        (lambda lines: ["0--1", *lines[1:]], ":1: '0--1' is not an alignment link", "as in 0-0 1-2"),
+        (lambda lines: ["0-99", *lines[1:]], ":1: 0-99 is outside a pair with ", "belongs to one direction"),
     ],
 )  # fmt: skip
 def test_a_file_that_does_not_belong_to_the_pairs_is_refused(

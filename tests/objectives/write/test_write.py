@@ -594,7 +594,7 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(
     ]
     assert told(capsys, *base, tmp_path / "other", status=2)[1] == [
         f"error: --init-from {tmp_path / 'other'}: {tmp_path / 'run'} holds a run that began with {encoder}",
-        "hint: start another run with --save-dir, or leave it out to go on",
+        "hint: start another run with --save-dir, or leave it out to continue",
     ]
     finetune(labelled, tmp_path / "run", *at, updates=3)
     begun = [*at, "--init-stacks", "encoder", "--init-new", "mean"]
