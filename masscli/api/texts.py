@@ -11,7 +11,7 @@ def require_text(name: str, text: Any) -> None:
     """Raise TypeError if `text`, called `name` in the message, is not a string.
 
     Raises MasscliError if it is a string that cannot be encoded as UTF-8: JSON and file names may
-    contain half of a surrogate pair, which is not a character.
+    contain unpaired surrogates, which are not characters.
     """
     if not isinstance(text, str):
         raise TypeError(f"{name} is of type {type(text).__name__}; give a string")

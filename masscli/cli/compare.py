@@ -194,7 +194,7 @@ def _reasons(comparison: Comparison, options: CompareConfig) -> list[str]:
 def _read_input(options: CompareConfig) -> tuple[list[str], list[str] | None]:
     """Return the lines of --input, and those of --ref if it is given.
 
-    Raises MasscliError if there are none, or not as many references.
+    Raises MasscliError if there are no lines, or if the number of references differs.
     """
     sources = list(source_lines(options.input))
     if not sources:
@@ -211,7 +211,8 @@ def _read_outputs(
 ) -> dict[Path, list[str]]:
     """Return the lines of those of `paths` that are files of outputs; the others are runs or checkpoints.
 
-    Raises MasscliError if one of them does not exist, or has not as many lines as there are `sources`.
+    Raises MasscliError if one of them does not exist, or if its number of lines is not that of
+    `sources`.
     """
     read = {}
     for path in paths:

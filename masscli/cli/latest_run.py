@@ -1,4 +1,4 @@
-"""The run that a command takes when none is named: the latest one where training writes them."""
+"""The run that a command uses if none is named: the latest one in the folder that training writes to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from masscli.core import distributed
 from masscli.core.errors import MasscliError
 
 RUNS = Path("runs")
-"""The folder in which the latest run is looked for; training commands write theirs there."""
+"""The folder that is searched for the latest run, which is also the default folder of training commands."""
 
 
 def latest_run(command: str) -> Path:
@@ -18,7 +18,8 @@ def latest_run(command: str) -> Path:
     `command` is the command that needs one. Raises MasscliError if there is none.
     """
     states: list[Path] = []
-    # A run without validation has no best checkpoint, and one that was copied in part may have no last one.
+    # A run without validation has no best checkpoint, and a partially copied one may have no last
+    # checkpoint.
     for link in ("last", "best"):
         states += RUNS.glob(f"*/checkpoints/{link}/state.json")
     if not states:

@@ -1,4 +1,4 @@
-"""Whether hypotheses and references of `masscli score` belong together: lines, words, kinds of choices."""
+"""Check that hypotheses and references of `masscli score` belong together: lines, words, kinds of choices."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ CHOICE = re.compile(r"[0-9]+|[A-Z]")
 def check_lengths(
     hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInput]
 ) -> None:
-    """Raise MasscliError unless hypotheses and references have equally many lines.
+    """Raise MasscliError unless hypotheses and references have the same number of lines.
 
-    Tagged sentences must also have equally many words. An empty hypothesis file is refused, too.
+    Tagged sentences must also have the same number of words. An empty hypothesis file is also refused.
     """
     for ours, theirs in product(hypotheses, references):
         if not ours.lines:
@@ -38,7 +38,7 @@ def check_lengths(
 
 
 def _check_sentences(name: str, ours: Sentences, other: str, theirs: Sentences) -> None:
-    """Raise MasscliError unless the files `name` and `other` have equally many sentences of equal lengths."""
+    """Raise MasscliError unless the files `name` and `other` have the same number of sentences and words."""
     # The first sentence that differs says more than the numbers of sentences, which are compared last.
     for number, (our_words, their_words) in enumerate(
         zip(ours, theirs, strict=False), 1
@@ -57,7 +57,7 @@ def _check_sentences(name: str, ours: Sentences, other: str, theirs: Sentences) 
 
 
 def check_numbers(files: Mapping[str, Sequence[str]]) -> None:
-    """Raise MasscliError for the first line of `files`, by their names, that is no finite number."""
+    """Raise MasscliError for the first line of `files`, by their names, that is not a finite number."""
     for name, lines in files.items():
         for number, line in enumerate(lines, 1):
             if parse_number(line) is None:
@@ -70,10 +70,10 @@ def check_numbers(files: Mapping[str, Sequence[str]]) -> None:
 def check_inputs(
     hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInput]
 ) -> Iterator[str]:
-    """Yield warnings about inputs that were probably meant otherwise.
+    """Yield warnings about inputs that were probably meant differently.
 
-    These are lines of JSON that are compared as they are, tagged sentences with other words than the
-    reference, and choices that are numbers on one side and letters on the other.
+    These are lines of JSON that are compared as they are, tagged sentences whose words differ from the
+    reference's, and choices that are numbers on one side and letters on the other.
     """
     for flag, inputs in (("--hyp-column", hypotheses), ("--column", references)):
         for one in inputs:
@@ -92,7 +92,7 @@ def check_inputs(
 
 
 def _count_different_words(ours: ScoreInput, theirs: ScoreInput) -> int:
-    """Return how many words differ between two tagged inputs; 0 if one has no other column than the tags.
+    """Return how many words differ between two tagged inputs; 0 if one has only a column of tags.
 
     It is not known which column holds the words, so the two columns that agree best are compared.
     """

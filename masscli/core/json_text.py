@@ -8,11 +8,11 @@ from typing import Any
 
 
 class HalfCharacterError(ValueError):
-    """A string has an escape such as `\\ud800`, half of a surrogate pair, which UTF-8 cannot encode."""
+    """A string has an escape such as `\\ud800`, an unpaired surrogate, which UTF-8 cannot encode."""
 
 
 class RepeatedNameError(ValueError):
-    """An object has two fields of one name, of which Python would keep the last."""
+    """An object has two fields of the same name, of which Python would keep the last."""
 
 
 def parse_json(text: str | bytes, *, distinct_names: bool = False) -> Any:
@@ -24,7 +24,7 @@ def parse_json(text: str | bytes, *, distinct_names: bool = False) -> Any:
     integer of more than 4,300 digits; its subclass HalfCharacterError if a string or key is not valid
     Unicode; and, with `distinct_names`, its subclass RepeatedNameError if an object has a name twice.
     """
-    # From bytes, `json.loads` would also accept UTF-16, and encoded halves of surrogate pairs.
+    # From bytes, `json.loads` would also accept UTF-16, and encoded unpaired surrogates.
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
     try:
@@ -48,7 +48,7 @@ def parse_json(text: str | bytes, *, distinct_names: bool = False) -> Any:
 
 
 def _distinct_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the fields of an object; raise RepeatedNameError if two have one name."""
+    """Return the fields of an object; raise RepeatedNameError if two have the same name."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]

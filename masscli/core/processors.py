@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Where Linux says how much time a container may use: microseconds of each period, and the period."""
+"""The file in which Linux gives the CPU quota of a container: microseconds of each period, and the period."""
 
 
 def usable_cores() -> int:
     """Return the number of cores that this process may use, at least 1.
 
-    A batch system may let a process run on some of the cores only (its affinity), and a container may have a
-    quota of their time. Both are known only on Linux.
+    A batch system may let a process run only on some of the cores (its affinity), and a container may
+    have a quota of CPU time. Both are known only on Linux.
     """
     cores = os.cpu_count() or 1
     if sys.platform == "linux":
@@ -23,7 +23,7 @@ def usable_cores() -> int:
         try:
             quota, period = QUOTA.read_text(encoding="ascii").split()
             cores = min(cores, math.ceil(int(quota) / int(period)))
-        # There is none, as without a container, or it is "max".
+        # There is no quota, as outside a container, or it is "max".
         except (OSError, ValueError):
             pass
     return max(1, cores)

@@ -71,9 +71,10 @@ class ForeignCommand:
 def parse_foreign(text: str) -> ForeignCommand:
     """Parse a shell command line of another toolkit.
 
-    Before the script the number of processes is read, and the variables that are set, whose values take the
-    place of their names; what follows a shell separator such as | is left out. Raises MasscliError if a quote
-    is not closed, if no known script is found, or if the first one is configured by files instead of flags.
+    From the words before the script, the number of processes and the values of variables are read, and
+    the variables are replaced by their values; what follows a shell separator such as | is ignored.
+    Raises MasscliError if a quote is not closed, if no known script is found, or if the first one is
+    configured by files instead of flags.
     """
     words = _read_words(text)
     start = _find_script(words)
@@ -106,7 +107,7 @@ def _split_words(text: str) -> list[str]:
     """
     # A backslash at the end of a line joins it with the next one.
     joined = re.sub(r"\\\s*\n", " ", text)
-    # The README of fairseq starts it so through a launcher.
+    # fairseq's README starts it this way through a launcher.
     joined = re.sub(r"\$\(which +([^()\s]+)\)|`which +([^`\s]+)`", r"\1\2", joined)
     lexer = shlex.shlex(joined, posix=True, punctuation_chars=SEPARATORS)
     # Without it, words would also end at characters such as - and /.
@@ -117,7 +118,7 @@ def _split_words(text: str) -> list[str]:
 def _variables(words: Sequence[str]) -> dict[str, str]:
     """Return the values of the shell variables that `words` set, by name, as in `LR=5e-4`.
 
-    A value in which the shell would run a command is left out, since nobody knows it.
+    A value in which the shell would run a command is left out, since it is unknown.
     """
     variables: dict[str, str] = {}
     for word in words:

@@ -224,7 +224,7 @@ def _find_prefixes(config: PreprocessConfig) -> list[_Prefix]:
                 # As in fairseq, the first of several is valid, and those after it are valid1, valid2, ...
                 prefixes.append(_Prefix(f"{split}{number or ''}", Path(name)))
     for prefix in prefixes:
-        # Nothing could stand before the dot: `.`, `/`, or what follows the last comma of `valid,`.
+        # There would be nothing before the dot: `.`, `/`, or what follows the last comma of `valid,`.
         if not prefix.path.name:
             name = f"{prefix.split.rstrip('0123456789')}pref"
             raise MasscliError(
@@ -257,7 +257,7 @@ def _find_tables(
     for format, entries in options.items():
         for entry in entries:
             labelled = _parse_table(entry, format, languages)
-            # Two formats may name one table, too.
+            # Two formats may also name the same table.
             name = (labelled.table, labelled.split)
             if name in names:
                 raise MasscliError(
@@ -343,7 +343,7 @@ def _find_pairs(
     if config.pairs:
         named = [_parse_pair(name, languages) for name in dict.fromkeys(config.pairs)]
         for first, second in named:
-            # Its text would be stored, and learned from, twice.
+            # Its text would be stored, and trained on, twice.
             if (second, first) in named:
                 raise MasscliError(
                     f"--pairs: {first}-{second} and {second}-{first} are the same pair",
