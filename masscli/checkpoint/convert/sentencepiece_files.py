@@ -15,6 +15,7 @@ from masscli.checkpoint.convert.published_vocabulary import (
 from masscli.checkpoint.convert.tokenizer_files import SETTINGS, TokenizerFiles
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular
+from masscli.text.markers import SENTENCEPIECE_SPACE
 from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.sentencepiece_model import SentencePieceModel
@@ -153,11 +154,12 @@ def _numbered(
     """Return the vocabulary of the SentencePiece model `model`, with `pieces` in the order of published ids.
 
     Added special tokens get the ids after those. Raises UnreadableError if tokenizer.json numbers the
-    pieces differently, and MasscliError if a special token is not among them, or if there are more than
-    `vocab_size`.
+    pieces or prepares text differently, and MasscliError if a special token is not among them, or if there
+    are more than `vocab_size`.
     """
     if files.content:
         _expect_same_pieces(files, pieces)
+        _expect_same_rules(files, is_albert=bool(preprocessing.published))
     pieces = with_added_tokens(path, pieces, files, vocab_size)
     special_ids = files.role_ids(pieces)
     for role in ("unk", "pad", "mask", "cls", "sep"):
@@ -193,3 +195,31 @@ def _expect_same_pieces(files: TokenizerFiles, pieces: Sequence[str]) -> None:
         len(vocabulary) >= len(pieces) - 1,
         "tokenizer.json has fewer pieces than its SentencePiece model",
     )
+
+
+def _expect_same_rules(files: TokenizerFiles, is_albert: bool) -> None:
+    """Raise UnreadableError if tokenizer.json prepares text in another way than a SentencePiece model does.
+
+    What ALBERT does besides, if it `is_albert`, has been read before.
+    """
+    own_steps = ["Precompiled", "Replace", "Strip"]
+    if is_albert:
+        own_steps += ["NFKD", "StripAccents", "Lowercase"]
+    for step in files.part.steps("normalizer"):
+        kind = step.get("type")
+        expect(kind in own_steps, f"tokenizer.json has the step {kind} before it")
+        if kind == "Replace" and not is_albert:
+            expect(
+                step.get("content") in (" ", SENTENCEPIECE_SPACE),
+                "tokenizer.json replaces characters before it",
+            )
+    for step in files.part.steps("pre_tokenizer"):
+        kind = step.get("type")
+        expect(
+            kind in ("WhitespaceSplit", "Metaspace"),
+            f"tokenizer.json splits text by {kind} before it",
+        )
+        begins_with_space = step.get("add_prefix_space", True)
+        if step.get("prepend_scheme", "always") == "never":
+            begins_with_space = False
+        expect(begins_with_space, "tokenizer.json puts no space before a text")

@@ -16,6 +16,7 @@ import pytest
 import sentencepiece
 from tokenizers import Tokenizer as FastTokenizer
 
+from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.export import export_checkpoint
 from masscli.checkpoint.convert.fast_tokenizer import Template, fast_tokenizer_files
 from masscli.checkpoint.convert.import_ import import_folder
@@ -226,3 +227,44 @@ def test_a_decoder_of_single_steps_shows_where_words_begin(tmp_path: Path) -> No
     (folder / "tokenizer_config.json").write_text(json.dumps(names))
     path, _ = import_folder(folder, tmp_path / "run", ("en",), allow_pickle=False)
     assert path.exists()
+
+
+@pytest.mark.parametrize("change", ["lower", "digits", "nothing"])
+def test_a_tokenizer_json_of_xlm_r_counts_more_than_its_sentencepiece_model(
+    change: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "published"
+    folder.mkdir()
+    trained(folder, {})
+    (folder / "spm.model").rename(folder / "sentencepiece.bpe.model")
+    size = len(
+        sentencepiece.SentencePieceProcessor(
+            model_file=str(folder / "sentencepiece.bpe.model")
+        )
+    )
+    theirs = transformers.XLMRobertaTokenizer.from_pretrained(folder)
+    config = transformers.XLMRobertaConfig(
+        vocab_size=size + 2, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
+        max_position_embeddings=V, type_vocab_size=1,
+    )  # fmt: skip
+    transformers.XLMRobertaForMaskedLM(config).save_pretrained(folder)
+    theirs.save_pretrained(folder)
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    steps = content["pre_tokenizer"]["pretokenizers"]
+    if change == "lower":
+        content["normalizer"] = {
+            "type": "Sequence",
+            "normalizers": [{"type": "Lowercase"}, content["normalizer"]],
+        }
+    elif change == "digits":
+        steps.insert(0, {"type": "Digits", "individual_digits": True})
+    path.write_text(json.dumps(content))
+    checkpoint, notes = import_folder(folder, tmp_path / "run", ("en",), False)
+    through_library = any("read through Hugging Face's" in note for note in notes)
+    assert through_library is (change != "nothing")
+    ours = Checkpoint.open(checkpoint).tokenizer()
+    fast = FastTokenizer.from_file(str(path))
+    for text in ("the QUICK brown", "a dog 12345 x_y", "na\u00efve  dog"):
+        expected = fast.encode(text, add_special_tokens=False).ids
+        assert ours.encode(text, "en") == expected, text
