@@ -4,7 +4,7 @@ A SentencePiece model can be expressed in that library by the same pieces with t
 normalization and either the merges that their scores imply (BPE) or their scores (unigram). The two
 libraries differ in rare cases (pieces that can be merged in two ways, equally good segmentations), so
 the result is compared on real and on unusual lines, and is not written if a single id differs. The
-package `tokenizers` comes with the extra `hf`.
+package `tokenizers` comes with the extra `hf`. WordPiece is in fast_wordpiece.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from masscli.checkpoint.convert.fast_wordpiece import build_wordpiece
 from masscli.checkpoint.convert.sentencepiece_proto import (
     BPE,
     UNIGRAM,
@@ -27,7 +28,12 @@ from masscli.checkpoint.convert.sentencepiece_proto import (
 from masscli.checkpoint.convert.token_names import token_names
 from masscli.text import numbered_sentencepiece
 from masscli.text.markers import SENTENCEPIECE_SPACE
-from masscli.text.model_kinds import NUMBERED_SENTENCEPIECE, SENTENCEPIECE, TRAINED_BPE
+from masscli.text.model_kinds import (
+    NUMBERED_SENTENCEPIECE,
+    SENTENCEPIECE,
+    TRAINED_BPE,
+    WORDPIECE,
+)
 from masscli.text.packed_vocabulary import unpack
 from masscli.text.reserved_text import ReservedText
 from masscli.text.sentencepiece_model import SentencePieceModel
@@ -124,7 +130,8 @@ def fast_tokenizer_files(
             "no tokenizer: it needs the package tokenizers (pip install 'masscli[hf]')",
         )
     names = token_names(tokenizer)[:size]
-    fast = _build(tokenizers, tokenizer, names)
+    build = build_wordpiece if tokenizer.model_kind == WORDPIECE else _build
+    fast = build(tokenizers, tokenizer, names)
     for language, text in lines:
         expected = tokenizer.encode(text, language)
         got = fast.encode(text, add_special_tokens=False).ids
@@ -159,8 +166,12 @@ def fast_tokenizer_files(
 def _obstacle(tokenizer: Tokenizer) -> str | None:
     """Return the reason why no tokenizer.json can give the same ids as `tokenizer`, or None if one may."""
     rules = tokenizer.preprocessing
-    if rules.moses or rules.normalize or rules.romanian or rules.published:
+    is_wordpiece = tokenizer.model_kind == WORDPIECE
+    own_rules = rules.published and not is_wordpiece
+    if rules.moses or rules.normalize or rules.romanian or own_rules:
         return "text of this vocabulary goes through Moses (or is normalised) first"
+    if is_wordpiece:
+        return None
     pieces = _sentencepiece(tokenizer)
     if pieces is None or pieces.spec.model_type not in (BPE, UNIGRAM):
         return f"a vocabulary of the kind {tokenizer.model_kind} has no counterpart with the same ids"

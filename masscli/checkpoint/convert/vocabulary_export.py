@@ -17,6 +17,7 @@ from typing import Any
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.families import Family
 from masscli.checkpoint.convert.fast_tokenizer import Template, fast_tokenizer_files
+from masscli.checkpoint.convert.fast_wordpiece import STRIPS_ACCENTS
 from masscli.checkpoint.convert.lines_to_try import lines_to_try
 from masscli.checkpoint.convert.sentencepiece_files import camembert_pieces, xlmr_pieces
 from masscli.checkpoint.convert.sentencepiece_proto import (
@@ -176,9 +177,7 @@ def _wordpiece(tokenizer: Tokenizer, family: Family) -> Files:
     if READERS.get(family.tokenizer_class) is read_wordpiece:
         class_name = family.tokenizer_class
     preprocessing = tokenizer.preprocessing
-    strip_accents = {"strip-accents": True, "keep-accents": False}.get(
-        str(preprocessing.published)
-    )
+    strip_accents = STRIPS_ACCENTS.get(str(preprocessing.published))
     settings = {
         "tokenizer_class": class_name,
         "do_lower_case": preprocessing.lowercase,

@@ -125,6 +125,46 @@ def test_ids_are_those_of_sentencepiece(variant: str, tmp_path: Path) -> None:
             assert decoded.strip() == processor.decode(expected).strip(), text
 
 
+@pytest.mark.parametrize(
+    ("lower", "accents"), [(True, None), (False, None), (True, False), (False, True)]
+)
+def test_wordpiece_gives_the_ids_of_bert(
+    lower: bool, accents: bool | None, tmp_path: Path
+) -> None:
+    vocab_txt = write_wordpiece_of(WORDS, tmp_path)
+    rule = {True: "strip-accents", False: "keep-accents", None: None}[accents]
+    rules = TextPreprocessing(lowercase=lower, published=rule)
+    path = tmp_path / "vocab.txt"
+    tokenizer = Tokenizer.from_bytes(path, vocab_txt.encode(), rules, ("en", "de"))
+    size, sep = len(vocab_txt.splitlines()), tokenizer.vocab.sep
+    settings = {"split_special_tokens": True}
+    files, note = fast_tokenizer_files(
+        tokenizer, size, Template([], [sep]), settings, [("en", "dog")], "x"
+    )
+    assert note.startswith("tokenizer.json: its ids were equal")
+    (tmp_path / "theirs").mkdir()
+    for name, content in files.items():
+        (tmp_path / "theirs" / name).write_bytes(content)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "theirs")
+    bert = transformers.BertTokenizer(
+        str(path), do_lower_case=lower, strip_accents=accents, split_special_tokens=True
+    )
+    for text in [" ".join(WORDS), *ODD, "[SEP] dog [MASK]"]:
+        expected = bert(text, add_special_tokens=False).input_ids
+        assert theirs(text).input_ids == [*expected, sep], text
+
+
+def write_wordpiece_of(words: list[str], folder: Path) -> str:
+    """Write a vocab.txt with all letters of some words, and some of the words; return its text."""
+    letters = sorted({letter for word in words for letter in word})
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
+    pieces += [f"##{letter}" for letter in letters]
+    pieces += [word for word in words if word.isalpha() and len(word) > 1][::2]
+    text = "".join(f"{piece}\n" for piece in pieces)
+    (folder / "vocab.txt").write_text(text, encoding="utf-8")
+    return text
+
+
 @pytest.mark.parametrize("variant", NOT_EXPRESSED)
 def test_what_the_library_cannot_express_is_not_written(
     variant: str, tmp_path: Path
