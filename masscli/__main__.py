@@ -35,6 +35,15 @@ MEMORY_HINT = (
 )
 """Advice if there is not enough memory for a command, which may have only some of these options."""
 
+KILLED_WORKER = "DataLoader worker (pid"
+"""How PyTorch's error about a process that prepares batches begins, if that process was killed."""
+
+WORKER_HINT = (
+    "was there too little memory, or shared memory (/dev/shm) in a container? --num-workers 0 needs no such "
+    "process; the same command goes on from the last checkpoint"
+)
+"""What to do if a process that prepares batches was killed."""
+
 LATER_REPORT_SECONDS = 10
 """How long the other processes wait before they report a mistake of the user."""
 
@@ -69,12 +78,26 @@ def run(args: Sequence[str]) -> int:
             raise
         return _report_disk_error(error, DISK_ERRORS[error.errno])
     except (MemoryError, RuntimeError) as error:
-        # Imported only now, because most commands do not need it.
-        from masscli.core.memory import out_of_memory
-
-        if not out_of_memory(error):
+        if not _report_lack(error):
             raise
-        return report_error("there is not enough memory", MEMORY_HINT)
+        return 2
+
+
+def _report_lack(error: BaseException) -> bool:
+    """Print an error that means a lack of memory or a killed process; return whether it is such an error."""
+    # Imported only now, because most commands do not need it.
+    from masscli.core.memory import out_of_memory
+
+    if str(error).startswith(KILLED_WORKER):
+        report_error(
+            f"a process that prepares batches has ended ({str(error).strip()})",
+            WORKER_HINT,
+        )
+        return True
+    if out_of_memory(error):
+        report_error("there is not enough memory", MEMORY_HINT)
+        return True
+    return False
 
 
 def _report_mistake(error: MasscliError) -> int:

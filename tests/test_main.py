@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from masscli import __main__ as main
 
@@ -63,6 +65,31 @@ def test_a_lack_of_memory_is_one_line(
     first, hint = capsys.readouterr().err.splitlines()
     assert first == "error: there is not enough memory"
     assert hint.startswith("hint: compute less at a time (--max-tokens")
+
+
+class _Killed:
+    """A dataset whose examples end the process that reads them, as the system does for lack of memory."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, number: int) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+
+def test_a_killed_worker_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(args: object) -> int:
+        loader: DataLoader[int] = DataLoader(_Killed(), num_workers=1)  # type: ignore[arg-type]
+        return len(list(loader))
+
+    monkeypatch.setattr("masscli.cli.app.dispatch", fail)
+    assert main.run([]) == 2
+    first, hint = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: a process that prepares batches has ended (")
+    assert "--num-workers 0" in hint
 
 
 def test_another_error_of_pytorch_keeps_its_traceback(

@@ -180,6 +180,7 @@ def _waiting() -> Iterator[None]:
     except RuntimeError as error:
         # PyTorch has no special exception class for this error of gloo.
         if "imed out" not in str(error):
+            _raise_if_lost(error)
             raise
         missing = _missing_processes()
         who = "the connection"
@@ -192,6 +193,26 @@ def _waiting() -> Iterator[None]:
     # A little earlier than the others give up, since that may end this process, too.
     seconds = 0.9 * _timeout.total_seconds()
     faulthandler.dump_traceback_later(seconds)
+
+
+@contextmanager
+def naming_lost_process() -> Iterator[None]:
+    """Run collectives in the `with` block; raise MasscliError if another process has ended meanwhile."""
+    try:
+        yield
+    except RuntimeError as error:
+        _raise_if_lost(error)
+        raise
+
+
+def _raise_if_lost(error: RuntimeError) -> None:
+    """Raise MasscliError if an error of a collective means that another process has ended."""
+    # gloo says this of a connection that was closed, reset or refused.
+    if "onnection" in str(error):
+        raise MasscliError(
+            f"process {rank} has lost its connection to another process, which has ended",
+            "see why that one ended, then give the same command again",
+        ) from None
 
 
 def _missing_processes() -> list[int]:

@@ -35,12 +35,14 @@ class WorkGroup:
 
     def send(self, message: Any) -> None:
         """Send an object from the first process to all others, which must call `receive`."""
-        dist.broadcast_object_list([message], src=0, group=self._group)
+        with distributed.naming_lost_process():
+            dist.broadcast_object_list([message], src=0, group=self._group)
 
     def receive(self) -> Any:
         """Wait for what the first process sends; return it, or None if there is nothing more to do."""
         box: list[Any] = [None]
-        dist.broadcast_object_list(box, src=0, group=self._group)
+        with distributed.naming_lost_process():
+            dist.broadcast_object_list(box, src=0, group=self._group)
         return box[0]
 
     def collect(self, mine: Any) -> list[Any]:
@@ -49,7 +51,8 @@ class WorkGroup:
         everything: list[Any] = []
         if distributed.rank == 0:
             everything = [None] * distributed.world_size
-        dist.gather_object(mine, everything or None, dst=0, group=self._group)
+        with distributed.naming_lost_process():
+            dist.gather_object(mine, everything or None, dst=0, group=self._group)
         return everything
 
     def close(self) -> None:

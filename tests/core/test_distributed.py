@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from masscli.training.setup.build import build
 from tests.toy import composed
 
 SCRIPT = """
-import sys, time
+import os, signal, sys, time
 from datetime import timedelta
 import torch
 from masscli.core import distributed
@@ -32,6 +33,8 @@ distributed.start(torch.device("cpu"), timedelta(seconds=4))
 print("sum", float(distributed.all_reduce_sum(torch.tensor(distributed.rank + 1.0))), flush=True)
 if "hang" in sys.argv and distributed.rank == 1:
     wait_forever()
+if "die" in sys.argv and distributed.rank == 1:
+    os.kill(os.getpid(), signal.SIGKILL)
 try:
     distributed.barrier()
 except MasscliError as error:
@@ -94,6 +97,15 @@ def test_a_process_that_does_not_respond_is_named_and_shows_its_stack() -> None:
     assert "in wait_forever" in stack
     # Whoever waits is where all are to be, and shows nothing.
     assert "most recent call first" not in err
+
+
+def test_a_process_that_was_killed_is_no_bug_of_the_others() -> None:
+    (status, out, _), (other, _, _) = two_tasks("die")
+    assert other == -signal.SIGKILL
+    assert (status, out.splitlines()[-1]) == (
+        2,
+        "process 0 has lost its connection to another process, which has ended",
+    )
 
 
 def test_process_timeout_is_a_number_of_minutes(
