@@ -186,10 +186,15 @@ def run(
     ],
 ) -> None:
     """Judge every pair of lines, write the kept ones, and report what was dropped and why."""
+    from masscli.data.prepare.pair_rules import KEPT
+
     _check_places(options, source, target)
     verdicts, scores = _judge_all(options, source, target)
     _drop_low_scores(options, verdicts, scores)
     _write(options, source, target, verdicts, scores)
+    if KEPT not in verdicts:
+        names = " and ".join(map(str, _kept_files(options)))
+        print(f"warning: no pair is kept, and {names} are empty", file=sys.stderr)
 
 
 def _check_places(options: FilterConfig, source: Path, target: Path) -> None:

@@ -205,7 +205,7 @@ def _report_tables(console: Console, folder: Path) -> None:
     data = DataFolder.open(folder)
     unknown_shares: dict[str, float] = {}
     console.print(_example_table(data, unknown_shares))
-    for warning in _empty_text_warnings(data):
+    for warning in (*_empty_text_warnings(data), *_quoting_warnings(data)):
         _warn(console, warning)
     for name, share in unknown_shares.items():
         if share > MANY_UNKNOWN:
@@ -315,6 +315,31 @@ def _empty_text_warnings(data: DataFolder) -> Iterator[str]:
             rows = range(min(len(texts), LABEL_ROWS))
             if empty and any(is_text(texts.text(row)) for row in rows):
                 yield f"{empty:,} of {len(column):,} texts of {text} in {entry.path} are empty"
+
+
+def _quoting_warnings(data: DataFolder) -> Iterator[str]:
+    """Yield a warning for each column of a TSV file that was written with the quotes of CSV, which stay."""
+    for entry in data.manifest.tables:
+        if entry.format != "tsv":
+            continue
+        table = data.table(entry.name, entry.split)
+        for name in table.fields:
+            values = [
+                table.text(name, row) for row in range(min(len(table), LABEL_ROWS))
+            ]
+            quoted = sum(map(_is_quoted, values))
+            if quoted:
+                yield (
+                    f"{entry.path}: {quoted:,} of the first {len(values):,} values of {name} are in quotes, "
+                    "with doubled ones inside, as in CSV; in TSV quotes are text"
+                )
+
+
+def _is_quoted(text: str) -> bool:
+    """Return whether a text stands in quotes, and has quotes inside that are all doubled."""
+    inside = text[1:-1]
+    is_in_quotes = len(text) > 1 and text[0] == text[-1] == '"'
+    return is_in_quotes and '""' in inside and '"' not in inside.replace('""', "")
 
 
 def _is_column_name(text: str) -> bool:

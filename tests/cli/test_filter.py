@@ -275,3 +275,13 @@ def test_what_can_be_read_only_once_is_refused(
             f"error: {path}: is not a file, but text is read more than once\n"
             in capsys.readouterr().err
         )
+
+
+def test_a_result_without_any_pair_is_said(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(place, [("the same", "the same")] * 3)
+    assert run(COMMAND) == 0
+    err = capsys.readouterr().err
+    assert "warning: no pair is kept, and clean.en and clean.de are empty\n" in err
+    assert read(place / "clean.en") == []

@@ -150,3 +150,31 @@ def test_empty_texts_are_counted(
     err = capsys.readouterr().err
     assert f"warning: 2 of 18 texts of sentence in {path} are empty\n" in err
     assert err.count("are empty") == 1
+
+
+def test_quotes_of_csv_in_a_file_of_tabs_are_pointed_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As programs for tables write them, which double a quote in a text; other quotes are text."""
+    lines = [
+        '1\t"He said ""no"" to it"',
+        '0\t"a good film"',
+        '1\t"" or "nothing" at all',
+        '0\t""',
+    ]
+    path = save(tmp_path / "x.tsv", "label\tsentence\n" + "\n".join(lines * 4) + "\n")
+    run(
+        PreprocessConfig(
+            langs=("en",),
+            tsv=(f"train={path}",),
+            destdir=tmp_path / "data",
+            vocab_size=36,
+        )
+    )
+    said = [
+        line for line in capsys.readouterr().err.splitlines() if "in quotes" in line
+    ]
+    assert said == [
+        f"warning: {path}: 4 of the first 16 values of sentence are in quotes, with doubled ones inside, as in CSV; "
+        "in TSV quotes are text"
+    ]
