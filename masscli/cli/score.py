@@ -58,6 +58,7 @@ from masscli.cli.score_inputs import read_hypotheses, read_references
 from masscli.cli.score_runs import MeasureConfig, score_runs
 from masscli.cli.score_squad import score_squad
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.metrics import METRIC_FAMILIES, build_metrics, compare, score, score_lines
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.sanity_checks import (
@@ -282,7 +283,7 @@ def _read_source(path: Path, texts: Texts) -> Sequence[str]:
     for name, lines in texts.hypotheses.items():
         if len(source) != len(lines):
             raise MasscliError(
-                f"--src {path}: has {len(source)} lines, but {name} has {len(lines)}",
+                f"--src {path}: has {count_of(len(source), 'line')}, but {name} has {len(lines)}",
                 "line n of one is the source of line n of the other",
             )
     return source

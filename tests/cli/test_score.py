@@ -456,7 +456,7 @@ def test_classical_mistakes_are_pointed_out(
         (["hyp", "--ref", "short"],
          ["error: hyp has 120 lines, but short has 1", "hint: line n of one is scored against line n of the other"]),
         (["hyp", "--ref", "ref", "--src", "short"],
-         ["error: --src short: has 1 lines, but hyp has 120", "hint: line n of one is the source of line n of the other"]),
+         ["error: --src short: has 1 line, but hyp has 120", "hint: line n of one is the source of line n of the other"]),
         (["none", "--ref", "ref"], ["error: none: is empty", "hint: there is nothing to score"]),
         (["hyp", "--ref", "ref", "-m", "blue"],
          ["error: --metric: no metric called 'blue', did you mean 'bleu'?", "hint: masscli score --help"]),

@@ -264,7 +264,7 @@ def _scan_files(
         if scan.inner_returns > scan.lines:
             progress.warn(
                 f"{corpus.display_path(scan.path)}: {scan.inner_returns:,} carriage returns are inside its "
-                f"{scan.lines:,} lines, which end at \\n only; if they are line ends: tr '\\r' '\\n'"
+                f"{count_of(scan.lines, 'line')}; lines end at \\n only; if these end lines: tr '\\r' '\\n'"
             )
     for path in inputs.passed_over:
         progress.warn(f"{path}: is not read, since another form of it is")

@@ -1015,8 +1015,8 @@ def test_line_ends_of_an_old_mac_are_pointed_out(
     run(config(text, mono=(f"en={path}", f"en={windows}")))
     err = capsys.readouterr().err
     assert (
-        f"warning: {path}: 3 carriage returns are inside its 1 lines, which end at \\n only; "
-        "if they are line ends: tr '\\r' '\\n'"
+        f"warning: {path}: 3 carriage returns are inside its 1 line; lines end at \\n only; "
+        "if these end lines: tr '\\r' '\\n'"
     ) in err
     assert err.count("carriage returns") == 1
 
