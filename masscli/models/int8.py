@@ -80,15 +80,18 @@ def product(
     Each row of x is divided by its largest absolute value, rounded to multiples of `step`, and stored as
     unsigned 8-bit numbers, of which `zero_point` means zero.
     """
-    largest = x.abs().amax(-1, keepdim=True)
+    # Each result overwrites one that is no longer needed and is still in the processor's cache.
+    shares = x.abs()
+    largest = shares.amax(-1, keepdim=True)
     # A row of zeros becomes NaN here, which the kernel rounds to an arbitrary 8-bit number; its product
     # is then multiplied by the largest value, 0.
+    torch.div(x, largest, out=shares)
     scaled: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-        x / largest, step, zero_point, packed
+        shares, step, zero_point, packed
     )
     if bias is None:
         return scaled.mul_(largest)
-    return torch.addcmul(bias, scaled, largest)
+    return torch.addcmul(bias, scaled, largest, out=scaled)
 
 
 @functools.cache
