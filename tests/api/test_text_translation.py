@@ -28,7 +28,7 @@ class Dictionary:
         self.task = WritingTask(source, target, None)
         self.asked: list[list[str]] = []
 
-    def translator(self, search: GenerationConfig) -> Any:
+    def translator(self, search: GenerationConfig, seed: int) -> Any:
         return self
 
     report = Report()

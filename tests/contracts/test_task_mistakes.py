@@ -243,7 +243,9 @@ def test_what_is_empty_or_unlabelled_has_a_prediction(
         capsys, ["predict", trained / task, "-i", path, "--precision", "fp32"], 0
     )
     assert len(out) == count
-    assert len(err) == 1 and err[0].startswith(f"predicted {count} example")
+    assert err[-1].startswith(f"predicted {count} example")
+    # What has no text is named.
+    assert all(line.startswith("warning: there is no text in ") for line in err[:-1])
 
 
 def test_what_is_cut_is_counted(
