@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import sentencepiece
-from tokenizers import Tokenizer as FastTokenizer
 
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.export import export_checkpoint
@@ -31,6 +30,10 @@ with warnings.catch_warnings():
     transformers: Any = pytest.importorskip(
         "transformers", reason="transformers is not installed"
     )
+
+tokenizers: Any = pytest.importorskip(
+    "tokenizers", reason="tokenizers is not installed"
+)
 
 pytestmark = [
     pytest.mark.peer,
@@ -258,7 +261,9 @@ def test_a_decoder_of_single_steps_shows_where_words_begin(tmp_path: Path) -> No
     (folder / "tokenizer.json").write_bytes(files["tokenizer.json"])
     steps = json.loads(files["tokenizer.json"])["decoder"]["decoders"]
     assert steps[0] == {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}  # fmt: skip
-    size = FastTokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size()
+    size = tokenizers.Tokenizer.from_file(
+        str(folder / "tokenizer.json")
+    ).get_vocab_size()
     config = transformers.BertConfig(
         vocab_size=size, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
     )  # fmt: skip
@@ -304,7 +309,7 @@ def test_a_tokenizer_json_of_xlm_r_counts_more_than_its_sentencepiece_model(
     through_library = any("read through Hugging Face's" in note for note in notes)
     assert through_library is (change != "nothing")
     ours = Checkpoint.open(checkpoint).tokenizer()
-    fast = FastTokenizer.from_file(str(path))
+    fast = tokenizers.Tokenizer.from_file(str(path))
     for text in ("the QUICK brown", "a dog 12345 x_y", "na\u00efve  dog"):
         expected = fast.encode(text, add_special_tokens=False).ids
         assert ours.encode(text, "en") == expected, text
