@@ -53,7 +53,7 @@ class ConditionalGeneration(EvaluableObjective):
         super().__init__(context)
         self.options = config
         self.target_column = target_column
-        self.limits = LengthLimits.from_options(config, context.model)
+        self.limits = LengthLimits.from_options(config, context.model, context.framing)
         self.predicts_from_source = not self.limits.one_sequence
         self.pseudo_masking: PseudoMaskingCollator | None = None
         if self.limits.one_sequence:

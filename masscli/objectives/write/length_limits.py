@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from masscli.core.errors import MasscliError
-from masscli.data.batches.dataset import SPECIAL_TOKENS
+from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation
 from masscli.models.config import ModelConfig
 from masscli.objectives.shared.pseudo_masking import NUM_SPECIAL_TOKENS
@@ -29,20 +29,24 @@ class LengthLimits:
 
     @classmethod
     def from_options(
-        cls, options: ConditionalGenerationOptions, model: ModelConfig
+        cls, options: ConditionalGenerationOptions, model: ModelConfig, framing: Framing
     ) -> Self:
         """Return the limits --max-source and --max-target, fitted to a model's number of positions.
 
-        If a decoder writes, each limit is lowered to what the positions allow. If an encoder writes alone,
-        source and target share its positions, and MasscliError is raised if there are too few.
+        If a decoder writes, each limit is lowered to what the positions allow beside the special tokens of
+        `framing`, which is what generation reads and writes at most. If an encoder writes alone, source and
+        target share its positions, and MasscliError is raised if there are too few.
         """
         if options.writer != "encoder":
-            # Encoder and decoder have positions of their own.
-            source = min(options.max_source, model.max_positions - SPECIAL_TOKENS)
-            target = min(
-                options.max_target, model.max_target_positions - SPECIAL_TOKENS
+            # Encoder and decoder have positions of their own. The end symbol of a target is never read.
+            special_tokens = framing.prefix_length + framing.suffix_length
+            source = model.max_positions - special_tokens
+            target = model.max_target_positions - framing.target_prefix_length
+            return cls(
+                min(options.max_source, source),
+                min(options.max_target, target),
+                one_sequence=False,
             )
-            return cls(source, target, one_sequence=False)
         max_positions = model.max_positions
         needed = options.max_source + options.max_target + NUM_SPECIAL_TOKENS
         if needed > max_positions:
