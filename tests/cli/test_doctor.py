@@ -24,7 +24,7 @@ def test_the_report_names_versions_device_memory_and_disk(
     out, err = capsys.readouterr()
     report = json.loads(out)
     assert (report["masscli"], err) == (__version__, "")
-    assert report["packages"]["torch"] == torch.__version__
+    assert report["packages"]["torch"] == metadata.version("torch")
     assert report["packages"]["numpy"] == metadata.version("numpy")
     assert 0 < report["memory"]["free"] <= report["memory"]["total"]
     assert report["disk"]["folder"] == str(tmp_path) and report["disk"]["free"] > 0

@@ -252,6 +252,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_losses_are_the_stored_ones(
     objective: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The generator begins with truncated normal weights, which PyTorch 2.11 drew otherwise.
+    if objective == "electra" and torch.__version__.startswith("2.11."):
+        pytest.skip("the stored losses need the initial weights of a later PyTorch")
     found = losses(objective, data, tmp_path / "run", monkeypatch)
     expected = json.loads(STORED.read_text(encoding="utf-8"))[objective]
     assert len(found) == len(expected) == UPDATES

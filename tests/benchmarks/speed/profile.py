@@ -71,7 +71,7 @@ class Profile:
 def profiled(contestant: Contestant, seconds: float) -> Profile:
     """Profile a turn of a program, after a piece of work to warm up."""
     contestant.turn(0.0)
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiler:
         started = time.perf_counter()
         contestant.turn(seconds)
         elapsed = time.perf_counter() - started
