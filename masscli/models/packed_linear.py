@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from masscli.models.inference_layers import replace_layers
-from masscli.models.linear import HAS_BF16_KERNELS
 from masscli.models.transformer import Transformer
 
 SMALLEST_FP32 = 256 * 256
@@ -63,7 +62,8 @@ def packing_pays(weight: Tensor) -> bool:
     if not (has_onednn and torch.cpu._is_avx2_supported()):
         return False
     if weight.dtype == torch.bfloat16:
-        return HAS_BF16_KERNELS
+        supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return supported
     return weight.dtype == torch.float32 and weight.numel() >= SMALLEST_FP32
 
 

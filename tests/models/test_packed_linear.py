@@ -108,7 +108,9 @@ def test_processors_without_the_kernels_keep_plain_products(
     elif missing == "AVX2":
         monkeypatch.setattr(torch.cpu, "_is_avx2_supported", lambda: False)
     else:
-        monkeypatch.setattr("masscli.models.packed_linear.HAS_BF16_KERNELS", False)
+        monkeypatch.setattr(
+            torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False
+        )
     model = pack_weights(make_model(dtype))
     assert not any(isinstance(layer, PackedLinear) for layer in model.modules())
     hidden = torch.randn(5, 256).to(dtype)
