@@ -14,6 +14,7 @@ from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
+from masscli.objectives.labelled.options import ClassifyOptions, TagOptions
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 
@@ -125,8 +126,11 @@ def _objectives(member: Checkpoint) -> dict[str, tuple[str, ...]]:
     """
     objectives = {}
     for name, stream in member.recipe.stream.items():
-        labels = getattr(stream.objective, "labels", ())
-        objectives[name] = (stream.dataset, stream.objective.name, *labels)
+        options = stream.objective
+        labels: tuple[str, ...] = ()
+        if isinstance(options, ClassifyOptions | TagOptions):
+            labels = options.labels
+        objectives[name] = (stream.dataset, options.name, *labels)
     return objectives
 
 

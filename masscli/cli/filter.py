@@ -107,8 +107,8 @@ class FilterConfig:
     def __post_init__(self) -> None:
         scored = self.forward is not None
         # They become parts of file names.
-        for key in ("source_lang", "target_lang"):
-            name = getattr(self, key)
+        languages = {"source_lang": self.source_lang, "target_lang": self.target_lang}
+        for key, name in languages.items():
             is_name = re.fullmatch(r"\w+", name) is not None
             check((is_name, key, f"{name!r} cannot be the name of a language"))
         check(

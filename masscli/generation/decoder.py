@@ -29,7 +29,7 @@ from masscli.generation.search import search
 from masscli.generation.shortlist import ReducedStepper, ReducedVocabulary, Shortlist
 from masscli.generation.single_stack_decoding import SingleStackStepper
 from masscli.generation.stepper import EnsembleStepper, ModelStepper, Stepper
-from masscli.generation.threads import decoding_threads
+from masscli.generation.threads import decode_in_threads
 from masscli.models.output_subset import Candidates
 from masscli.models.transformer import Transformer
 
@@ -218,14 +218,13 @@ class Decoder:
         """
         width = self.config.beam
         results: list[list[Hypothesis]] = [[] for _ in lengths]
-        with (
-            torch.inference_mode(),
-            self._eval_mode(),
-            decoding_threads(decode, width, self._threads()) as decode_in_threads,
-        ):
+        with torch.inference_mode(), self._eval_mode():
             # Batches are of sentences of similar length, so results come out of order.
-            for batch in self._batches(lengths, width):
-                for i, n_best in zip(batch, decode_in_threads(batch), strict=True):
+            batches = self._batches(lengths, width)
+            for numbers, found in decode_in_threads(
+                decode, batches, width, self._threads()
+            ):
+                for i, n_best in zip(numbers, found, strict=True):
                     results[i] = n_best
         return results
 

@@ -8,59 +8,58 @@ it does not depend on the number of threads either (in fp32; see masscli/generat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
 Result = TypeVar("Result")
-Decode = Callable[[list[int]], list[Result]]
-"""Decodes the sentences with these indices, and returns their results in this order."""
 
 MIN_PART_ROWS = 40
 """Fewest rows (beams of all sentences) that a thread decodes by itself. Products of fewer rows take more time
 for each row than threads that share them lose (docs/results/speed.md)."""
 MAX_PARTS = 8
-"""Most parts of a batch. Only one thread at a time can run Python, which is a tenth of the time of decoding;
-further threads share the operations of the parts."""
+"""Most parts of a batch, and most that are decoded at the same time. Only one thread at a time can run
+Python, which is a tenth of the time of decoding; further threads share the operations of the parts."""
 
 
-@contextmanager
-def decoding_threads(
-    decode: Decode[Result], width: int, threads: int
-) -> Iterator[Decode[Result]]:
-    """Make a function that decodes a batch as `decode` does, but shares its sentences among `threads`.
+def decode_in_threads(
+    decode: Callable[[list[int]], list[Result]],
+    batches: Iterable[Sequence[int]],
+    width: int,
+    threads: int,
+) -> Iterator[tuple[list[int], list[Result]]]:
+    """Decode batches of sentences in `threads`; yield the indices of some sentences and their results.
 
-    A sentence has `width` rows. Batches are decoded one after another, so that they take as much memory as
-    without threads. With one thread, and for a small batch, `decode` is called once for the whole batch.
+    `decode` returns the results of the sentences with given indices, each of `width` rows. It is called once
+    for a batch that is too small to be divided, and for each part of another one. Parts wait in a queue, so
+    that no thread is idle before the last one, and those that are decoded at the same time take as much
+    memory as a batch.
     """
-    if threads == 1:
-        yield decode
+    small = []
+    parts = []
+    for batch in batches:
+        divided = deal(batch, width, threads)
+        if len(divided) == 1:
+            small += divided
+        else:
+            parts += divided
+    for part in small:
+        yield part, decode(part)
+    if not parts:
         return
-
-    @torch.inference_mode()
-    def decode_part(part: list[int], inner_threads: int) -> list[Result]:
-        # Inference mode and the number of threads belong to the thread that sets them.
-        torch.set_num_threads(inner_threads)
-        return decode(part)
-
-    def decode_in_parts(batch: list[int]) -> list[Result]:
-        parts = deal(batch, width, threads)
-        if len(parts) == 1:
-            return decode(batch)
-        inner_threads = [threads // len(parts)] * len(parts)
-        results: dict[int, Result] = {}
-        for part, found in zip(
-            parts, pool.map(decode_part, parts, inner_threads), strict=True
-        ):
-            results.update(zip(part, found, strict=True))
-        return [results[number] for number in batch]
-
-    pool = ThreadPoolExecutor(min(threads, MAX_PARTS), "decode")
+    workers = min(threads, MAX_PARTS, len(parts))
+    # Inference mode and the number of threads belong to the thread that sets them.
+    pool = ThreadPoolExecutor(
+        workers,
+        "decode",
+        initializer=torch.set_num_threads,
+        initargs=(threads // workers,),
+    )
     try:
-        yield decode_in_parts
+        results = pool.map(torch.inference_mode()(decode), parts)
+        yield from zip(parts, results, strict=True)
     finally:
         # An interrupted program waits for the parts that have begun, and not for the others.
         pool.shutdown(cancel_futures=True)

@@ -12,7 +12,7 @@ from masscli.generation.threads import (
     MAX_PARTS,
     MIN_PART_ROWS,
     deal,
-    decoding_threads,
+    decode_in_threads,
 )
 
 THREADS = 3
@@ -27,21 +27,23 @@ def threads_of_torch() -> Iterator[None]:
 
 
 def test_each_sentence_is_decoded_once_and_gets_its_own_result() -> None:
-    batch = list(range(200, 80, -1))
+    batches = [list(range(200, 80, -1)), [5], list(range(80, 40, -1))]
     decoded: list[int] = []
 
     def decode(part: list[int]) -> list[str]:
         decoded.extend(part)
         return [f"output {number}" for number in part]
 
-    with decoding_threads(decode, 5, THREADS) as decode_in_threads:
-        assert decode_in_threads(batch) == [f"output {number}" for number in batch]
-        assert decode_in_threads(batch[:1]) == ["output 200"]
-    assert sorted(decoded) == sorted([*batch, 200])
+    results = {}
+    for numbers, found in decode_in_threads(decode, batches, 5, THREADS):
+        results.update(zip(numbers, found, strict=True))
+    everything = [number for batch in batches for number in batch]
+    assert results == {number: f"output {number}" for number in everything}
+    assert sorted(decoded) == sorted(everything)
 
 
-def test_the_parts_of_a_batch_run_at_the_same_time_with_one_thread_each() -> None:
-    """Each part waits until all have begun; if they ran one after the other, the barrier would break."""
+def test_parts_of_all_batches_run_at_the_same_time_with_one_thread_each() -> None:
+    """Each part waits until three have begun; if threads waited for the end of a batch, the barrier would break."""
     barrier = threading.Barrier(THREADS)
     seen: list[tuple[int, bool]] = []
 
@@ -50,9 +52,9 @@ def test_the_parts_of_a_batch_run_at_the_same_time_with_one_thread_each() -> Non
         seen.append((torch.get_num_threads(), torch.is_inference_mode_enabled()))
         return part
 
-    with decoding_threads(decode, MIN_PART_ROWS, THREADS) as decode_in_threads:
-        decode_in_threads([5, 4, 3])
-    assert seen == [(1, True)] * THREADS
+    batches = [[9, 8], [7, 6], [5, 4]]
+    list(decode_in_threads(decode, batches, MIN_PART_ROWS, THREADS))
+    assert seen == [(1, True)] * 6
 
 
 def test_threads_that_are_left_over_share_the_operations_of_the_parts() -> None:
@@ -62,9 +64,20 @@ def test_threads_that_are_left_over_share_the_operations_of_the_parts() -> None:
         seen.append(torch.get_num_threads())
         return part
 
-    with decoding_threads(decode, MIN_PART_ROWS, 5) as decode_in_threads:
-        decode_in_threads([1, 2])
+    list(decode_in_threads(decode, [[1, 2]], MIN_PART_ROWS, 5))
     assert seen == [2, 2]
+
+
+def test_a_batch_that_is_too_small_to_divide_is_decoded_by_all_threads() -> None:
+    seen: list[int] = []
+
+    def decode(part: list[int]) -> list[int]:
+        seen.append(torch.get_num_threads())
+        return part
+
+    batches = [[1, 2], [3]]
+    list(decode_in_threads(decode, batches, MIN_PART_ROWS // 4, THREADS))
+    assert seen == [THREADS] * 2
 
 
 def test_the_number_of_threads_is_given_back_even_after_an_error() -> None:
@@ -73,11 +86,8 @@ def test_the_number_of_threads_is_given_back_even_after_an_error() -> None:
             raise ValueError("sentence 3")
         return part
 
-    with (
-        pytest.raises(ValueError, match=r"^sentence 3$"),
-        decoding_threads(decode, MIN_PART_ROWS, THREADS) as decode_in_threads,
-    ):
-        decode_in_threads([5, 4, 3, 2, 1])
+    with pytest.raises(ValueError, match=r"^sentence 3$"):
+        list(decode_in_threads(decode, [[5, 4, 3, 2, 1]], MIN_PART_ROWS, THREADS))
     assert torch.get_num_threads() == THREADS
     # Threads that begin later have the same number, such as those in which autograd works.
     later: list[int] = []
