@@ -1,4 +1,4 @@
-"""Commands of the tests of tasks over labelled examples."""
+"""Commands of the tests of tasks over labeled examples."""
 
 from __future__ import annotations
 

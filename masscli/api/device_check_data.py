@@ -93,7 +93,7 @@ def _write_text(folder: Path, split: str, pairs: Sequence[Mapping[str, str]]) ->
 
 
 def _write_labels(folder: Path, split: str, english: Sequence[str]) -> None:
-    """Write labelled texts with a number each, tagged words, multiple choice, and questions."""
+    """Write labeled texts with a number each, tagged words, multiple choice, and questions."""
     rows, words, choices, paragraphs = ["label\tsentence\tscore"], [], [], []
     for number, line in enumerate(english):
         first, second, *_ = line.split()

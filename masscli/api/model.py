@@ -72,7 +72,7 @@ class Model:
     Most methods take lists and return lists of the same length, in the same order. The result for a
     text does not depend on the other texts of the list (in fp32; bf16 rounds). Anything that a user
     should know, such as that a text was truncated, is issued as a Python warning. Methods raise
-    MasscliError for a request that the model cannot fulfil.
+    MasscliError for a request that the model cannot fulfill.
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
@@ -325,7 +325,7 @@ class Model:
     def task_model(
         self, stream: str | None = None, null_threshold: float | None = None
     ) -> TaskModel:
-        """Return the model for one labelled task, that of the training stream `stream`.
+        """Return the model for one labeled task, that of the training stream `stream`.
 
         `stream` may be None if there is only one such task. `null_threshold` replaces the trained threshold
         above which a question counts as unanswerable. The result is kept for later calls with the same

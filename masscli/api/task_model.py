@@ -1,4 +1,4 @@
-"""A model that was fine-tuned for a task over labelled examples, ready to predict."""
+"""A model that was fine-tuned for a task over labeled examples, ready to predict."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from masscli.training.recipe import StreamConfig
 
 @dataclass(frozen=True)
 class TaskModel:
-    """A trained model together with the objective (head) and the options of one labelled task.
+    """A trained model together with the objective (head) and the options of one labeled task.
 
     `stream` is the name of the training stream of the task.
     """
@@ -51,7 +51,7 @@ class TaskModel:
         stream: str | None = None,
         null_threshold: float | None = None,
     ) -> TaskModel:
-        """Open one labelled task of a model, with its weights on the device.
+        """Open one labeled task of a model, with its weights on the device.
 
         `stream` names the training stream of the task, if the run was trained on several. `null_threshold`
         replaces the trained threshold above which a question counts as unanswerable.
@@ -172,7 +172,7 @@ def objective_of(stream: StreamConfig, checkpoint: Checkpoint) -> Objective:
 def _select_task(
     path: Path, checkpoint: Checkpoint, stream: str | None
 ) -> tuple[str, TableOptions]:
-    """Return (stream name, options) of the labelled task that `stream` names; None means the only one.
+    """Return (stream name, options) of the labeled task that `stream` names; None means the only one.
 
     Raises MasscliError if there is no such task, or if `stream` is None and there are several.
     """

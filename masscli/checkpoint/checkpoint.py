@@ -130,7 +130,7 @@ class RunState:
     """Default generation settings of the program that an imported model comes from: values of some
     fields of `GenerationConfig`, by field, written as on the command line."""
     attribution: tuple[str, ...] = ()
-    """Lines about the origin and the licence of imported weights, as far as their folder states them."""
+    """Lines about the origin and the license of imported weights, as far as their folder states them."""
     cpu_precision: Literal["", "bf16", "fp32"] = ""
     """The precision that `--precision auto` chose on a CPU; empty if it has not chosen one."""
 

@@ -64,7 +64,7 @@ def save_checkpoint(
     partially written files are then removed, and an earlier checkpoint is kept.
     """
     final = folder / f"step-{state.step:07d}"
-    # remove_partial_saves recognises what a kill leaves behind by this name.
+    # remove_partial_saves recognizes what a kill leaves behind by this name.
     partial = folder / f".{final.name}.new"
     shutil.rmtree(partial, ignore_errors=True)
     try:

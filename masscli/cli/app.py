@@ -26,7 +26,7 @@ from masscli.core.errors import MasscliError
 from masscli.version import __version__
 
 COMMANDS = {
-    "preprocess": "Turn text into binarised shards and a vocabulary.",
+    "preprocess": "Turn text into binarized shards and a vocabulary.",
     "merge-data": "Join the parts that preprocess --part encoded.",
     "pretrain": "Train a model on monolingual text: MASS and its relatives.",
     "finetune": "Train a model for a task, usually from pre-trained weights.",
@@ -46,7 +46,7 @@ COMMANDS = {
     "dictionary": "Find words that mean the same, in pairs, text or a model.",
     "align": "Align the pieces of training pairs.",
     "shortlist": "Find the likely target pieces of each source piece.",
-    "report": "Summarise scores over seeds, or the cost of runs.",
+    "report": "Summarize scores over seeds, or the cost of runs.",
     "convert-command": "Convert a command line of another toolkit to masscli.",
     "recipe": "List, show and run recipes, and check and compare settings.",
     "demo": "Write sample text in four languages, to try masscli.",

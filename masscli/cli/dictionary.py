@@ -6,10 +6,10 @@ are enough for the frequent words.
 
 From unaligned text, words are compared by their vectors and by the words around them, starting with words
 that are spelled alike in both languages (Artetxe et al. 2018); six dictionaries made in this way vote. Pairs
-of mutual nearest neighbours are kept. More than half of the frequent words are translated correctly if both
+of mutual nearest neighbors are kept. More than half of the frequent words are translated correctly if both
 texts are from one domain and not too small (captions). A warning says when the texts are too different.
 
-From a run, the token embeddings are compared, centred by language. A dictionary is only as good as its
+From a run, the token embeddings are compared, centerd by language. A dictionary is only as good as its
 source, so look at the result. Each line is WORD, WORD and a score, the most certain pair first; from
 text, where scores mean little, the most frequent first.
 

@@ -12,7 +12,7 @@ A folder contains config.json, model.safetensors and the vocabulary. The support
 DistilBERT, RoBERTa, XLM-R, CamemBERT, ALBERT, ELECTRA, XLM, GPT and GPT-2, and as encoder-decoders
 BART, mBART, Marian (OPUS-MT), M2M100, NLLB and Pegasus. Ids are those of the published tokenizer; a
 tokenizer that only tokenizer.json describes is read with Hugging Face's tokenizers (pip install
-'masscli[hf]'). Missing weights are initialised at random and named; task heads are not imported.
+'masscli[hf]'). Missing weights are initialized at random and named; task heads are not imported.
 --langs names the languages of a multilingual model to use (en_XX or en), or the source and target of
 Marian.
 

@@ -133,7 +133,7 @@ def _show_checkpoint(path: Path, verify: bool) -> None:
 
 
 def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
-    """Print how often a sentence's nearest neighbour by encoder states is its translation.
+    """Print how often a sentence's nearest neighbor by encoder states is its translation.
 
     This precision at 1 is printed for each pair of languages of the split, in both directions. Raises
     MasscliError without an encoder or pairs, or if the data have another vocabulary than the run.

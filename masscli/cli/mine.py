@@ -2,7 +2,7 @@
 
 A sentence is represented by the mean of its encoder states, minus the mean of its language. Pairs are
 scored by their margin: the cosine divided by the mean cosine of both sentences with their nearest
-neighbours (Artetxe and Schwenk 2019). The result has a line for each pair, best first: margin, source
+neighbors (Artetxe and Schwenk 2019). The result has a line for each pair, best first: margin, source
 and target, separated by tabs.
 
 `masscli inspect RUN --retrieval` shows how well the encoder of a run aligns the two languages. Every
@@ -45,7 +45,7 @@ class MineConfig:
     output: Annotated[Path, Flags("-o")] = STANDARD_STREAM
     """Where the pairs go; - is standard output."""
     min_margin: float = 1.06
-    """Minimum margin of a pair; 1 means no more similar than the neighbours."""
+    """Minimum margin of a pair; 1 means no more similar than the neighbors."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"

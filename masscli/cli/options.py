@@ -165,7 +165,7 @@ def bind(
                 error.with_keys(lambda key: names.get(key, key)), command
             ) from None
 
-    # Typer reads these two; the type stubs do not know that inspect honours the first.
+    # Typer reads these two; the type stubs do not know that inspect honors the first.
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {
         declared.name: declared.annotation for declared in parameters

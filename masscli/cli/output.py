@@ -32,7 +32,7 @@ def check_distinct(paths: Mapping[str, Path | None]) -> None:
     for flag, path in paths.items():
         if path is None:
             continue
-        # A file may be spelt in several ways.
+        # A file may be spelled in several ways.
         place = path if str(path) == "-" or path.is_char_device() else path.resolve()
         other = flags.setdefault(place, flag)
         if other != flag:

@@ -1,4 +1,4 @@
-"""Turn text into binarised shards and a vocabulary.
+"""Turn text into binarized shards and a vocabulary.
 
 Reads aligned files PREFIX.LANG and monolingual files (plain, .gz, .xz or .zst; UTF-8, one sentence per
 line), trains a joint SentencePiece BPE on the training text, and writes a data folder. Lines that are
@@ -193,7 +193,7 @@ def _warn_of_unused_filters(config: PreprocessConfig, manifest: Manifest) -> Non
 
 
 def _report_tables(console: Console, folder: Path) -> None:
-    """Print a table of the labelled examples in a data folder, and warnings about what is suspicious there.
+    """Print a table of the labeled examples in a data folder, and warnings about what is suspicious there.
 
     Warnings are about unknown pieces, skipped rows, a missing header, and examples of another split that are
     also in training.

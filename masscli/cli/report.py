@@ -1,4 +1,4 @@
-"""Summarise scores over seeds, or the cost of runs.
+"""Summarize scores over seeds, or the cost of runs.
 
 For a file written by `masscli score --append`: a Markdown table on standard output, with a row for all
 scores that have the same tags except `seed`: mean ± standard deviation and the number of runs. With

@@ -1,6 +1,6 @@
 """Compare text, labels, tags or answers with references.
 
-HYP is detokenised text, one hypothesis per line (- is standard input); --ref is text with the same
+HYP is detokenized text, one hypothesis per line (- is standard input); --ref is text with the same
 number of lines, and may be repeated. Each score is printed with its signature: two scores are
 comparable only if their signatures agree. Warnings on standard error point out lines that look wrong.
 
@@ -292,7 +292,7 @@ def _read_source(path: Path, texts: Texts) -> Sequence[str]:
 def _warn_of_oddities(
     options: ScoreConfig, texts: Texts, source: Sequence[str] | None
 ) -> None:
-    """Print warnings about common mistakes in scoring that can be recognised from the lines.
+    """Print warnings about common mistakes in scoring that can be recognized from the lines.
 
     `source` are the lines of --src, to notice copies of the source.
     """

@@ -3,7 +3,7 @@
 While a file or folder is being written, it has a unique temporary name, so two processes that write to
 the same path do not interfere. The file of the process that finishes last replaces the other one; a
 folder that is not empty is never replaced. A temporary file or folder is locked while its process
-writes, so that the next process can recognise and remove what a killed process has left.
+writes, so that the next process can recognize and remove what a killed process has left.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recognise what kind of folder masscli has written, so that files of different kinds are not mixed."""
+"""Recognize what kind of folder masscli has written, so that files of different kinds are not mixed."""
 
 from __future__ import annotations
 

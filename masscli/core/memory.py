@@ -1,4 +1,4 @@
-"""Memory of the process: tune the heap of the C library, and recognise out-of-memory errors.
+"""Memory of the process: tune the heap of the C library, and recognize out-of-memory errors.
 
 By default, glibc maps every block of more than 128 KiB separately and unmaps it when it is freed, and
 the kernel fills each new block with zeros. Activations and gradients are such blocks, thousands in each

@@ -48,7 +48,7 @@ class GenerationConfig:
     is finished when --beam hypotheses have ended and all score at least as well as any running
     hypothesis at its present length: the default of Hugging Face's library."""
     unkpen: float = 0.0
-    """Subtract this from the score of the unknown piece; a negative value favours it."""
+    """Subtract this from the score of the unknown piece; a negative value favors it."""
     max_len_a: float = 1.3
     """The a in the maximum output length a * source length + b, in tokens without end symbols."""
     max_len_b: int = 20

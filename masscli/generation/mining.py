@@ -1,7 +1,7 @@
 """Find pairs of sentences that are translations of each other, by margin scores over encoder states.
 
 The margin of two sentences is their cosine divided by the mean cosine of each with its nearest
-neighbours in the other language (Artetxe and Schwenk 2019, "ratio"), so that sentences that are similar
+neighbors in the other language (Artetxe and Schwenk 2019, "ratio"), so that sentences that are similar
 to everything have no advantage. Candidates are the best matches of each sentence in both directions; of
 candidates that share a sentence, the one with the highest margin is kept.
 """
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 NEIGHBOURS = 4
-"""Number of nearest neighbours of a sentence over which the margin averages, as published."""
+"""Number of nearest neighbors of a sentence over which the margin averages, as published."""
 SMALLEST_MEAN = 0.1
-"""Lower bound of the mean cosine with the neighbours, by which a margin divides; with less, sentences that
+"""Lower bound of the mean cosine with the neighbors, by which a margin divides; with less, sentences that
 are not similar could have a high margin."""
 ROWS = 512
 """Number of sentences that are compared with all others at a time."""
@@ -67,7 +67,7 @@ def _normalize(vectors: Tensor) -> Tensor:
 
 
 def _mean_of_nearest(vectors: Tensor, others: Tensor) -> Tensor:
-    """Return the mean cosine (N,) of each vector (N, D) with its nearest neighbours in `others` (M, D)."""
+    """Return the mean cosine (N,) of each vector (N, D) with its nearest neighbors in `others` (M, D)."""
     count = min(NEIGHBOURS, len(others))
     means = []
     # All cosines at once would take N * M numbers.
@@ -83,13 +83,13 @@ def _best(
     """Return for each of `vectors` its highest margin with any of `others`, and the index of that one.
 
     `vectors` (N, D) and `others` (M, D) have length 1; `means` (N,) and `means_of_others` (M,) are the mean
-    cosines of each with its nearest neighbours on the other side.
+    cosines of each with its nearest neighbors on the other side.
     """
     best: list[tuple[float, int]] = []
     for part, part_means in zip(
         torch.split(vectors, ROWS), torch.split(means, ROWS), strict=True
     ):
-        # If the neighbours are dissimilar, too, the ratio alone would be meaningless.
+        # If the neighbors are dissimilar, too, the ratio alone would be meaningless.
         neighbours = ((part_means[:, None] + means_of_others) / 2).clamp(
             min=SMALLEST_MEAN
         )

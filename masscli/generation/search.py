@@ -4,7 +4,7 @@ A score is the sum of log-probabilities, end symbol included, over (length, end 
 sentence is done
 
 (a) when no running hypothesis can enter its n best any more. Later log-probabilities are at most 0 (or
-the bonus of a negative unkpen), so the best sum now, at the most favourable length up to the limit,
+the bonus of a negative unkpen), so the best sum now, at the most favorable length up to the limit,
 bounds every score to come. Continuing could not change the result, so the search is complete within the
 width of the beam; or (b) with `early_stop`, as soon as `beam` hypotheses have finished, which is what
 fairseq does; or (c) without `lookahead`, when the `beam` best finished ones are as good as the best sum

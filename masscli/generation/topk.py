@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 64
-"""How many neighbouring scores form a block, of which only the maximum is compared at first."""
+"""How many neighboring scores form a block, of which only the maximum is compared at first."""
 LOW_BITS = 0xFFFFFFFF
 """The mask of the low 32 bits of a 64-bit key, which hold an index."""
 
@@ -59,7 +59,7 @@ def best_in_rows(
 
 
 def block_maxima(scores: Tensor) -> Tensor:
-    """Return the maximum of each block of 64 neighbouring scores: (S, W, V) to (S, W, ceil(V / 64))."""
+    """Return the maximum of each block of 64 neighboring scores: (S, W, V) to (S, W, ceil(V / 64))."""
     s, w, v = scores.shape
     full_blocks = v // BLOCK
     end = full_blocks * BLOCK

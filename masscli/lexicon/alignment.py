@@ -2,7 +2,7 @@
 
 An orthogonal map aligns the word vectors of the known pairs, and its axes are weighted by how well they agree
 (Artetxe, Labaka & Agirre 2018, section 3.4). Words are compared by the mapped vectors and by the company that
-they keep with the known pairs (masscli/lexicon/company.py). Mutual nearest neighbours are the pairs of
+they keep with the known pairs (masscli/lexicon/company.py). Mutual nearest neighbors are the pairs of
 the next round. Entries are dropped at random with decreasing probability (section 3.3 of the same paper).
 
 Words are numbered by frequency in each language, and a set of pairs is two tensors of these numbers.

@@ -1,4 +1,4 @@
-"""Find mutual nearest neighbours in two sets of vectors, by a similarity that avoids hubs.
+"""Find mutual nearest neighbors in two sets of vectors, by a similarity that avoids hubs.
 
 CSLS is "cross-domain similarity local scaling" (Conneau et al. 2018, equation 6).
 
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 NEIGHBOURS = 10
-"""Number of nearest neighbours over which the mean cosine is taken; a high mean marks a hub."""
+"""Number of nearest neighbors over which the mean cosine is taken; a high mean marks a hub."""
 
 
 def csls(a: Tensor, b: Tensor) -> Tensor:
     """Return 2 cos(x, y) - r(x) - r(y) for vectors of length 1, `a` (N, D) and `b` (M, D): (N, M).
 
-    x is a row of `a`, y a row of `b`, and r the mean cosine of a vector with its 10 nearest neighbours in the
+    x is a row of `a`, y a row of `b`, and r the mean cosine of a vector with its 10 nearest neighbors in the
     other set.
     """
     # Vectors of length 1: their products are cosines.

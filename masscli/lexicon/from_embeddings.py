@@ -1,6 +1,6 @@
 """A dictionary from the token embeddings of a trained model.
 
-Word pairs are mutual nearest neighbours of two languages by CSLS, over pieces that begin a word, occur often
+Word pairs are mutual nearest neighbors of two languages by CSLS, over pieces that begin a word, occur often
 enough, and occur mostly in one of the languages.
 """
 
@@ -37,7 +37,7 @@ def induce(
     max_words: int,
     min_count: int,
 ) -> list[WordPair]:
-    """Return word pairs whose token embeddings are each other's nearest neighbours, the highest score first.
+    """Return word pairs whose token embeddings are each other's nearest neighbors, the highest score first.
 
     `weights` are those of the model, by name. A word is a piece that begins one. Of each language the
     `max_words` commonest are considered that occur at least `min_count` times, and mostly in it. `data` is

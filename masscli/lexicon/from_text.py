@@ -51,7 +51,7 @@ class InducedDictionary(NamedTuple):
     """A dictionary, an estimate of its quality, and the word vectors that it was made from."""
 
     pairs: list[WordPair]
-    """Words that are each other's nearest neighbours, the commonest first; without pairs of two equal words.
+    """Words that are each other's nearest neighbors, the commonest first; without pairs of two equal words.
     Scores of different words cannot be compared, since the similarities of rare words are high by chance."""
     agreement: float
     """The share of pairs of common words that both halves of the vote find, which differ in their random
@@ -70,7 +70,7 @@ def induce(
     min_count: int,
     limit: int | None = None,
 ) -> InducedDictionary:
-    """Return a dictionary made from unaligned text of two languages: words that are nearest neighbours.
+    """Return a dictionary made from unaligned text of two languages: words that are nearest neighbors.
 
     Of each language the `max_words` commonest words are considered that occur at least `min_count` times in
     the first `limit` lines. Raises MasscliError where there are too few words or anchors.

@@ -3,7 +3,7 @@
 They are in [0, 1], or in [-1, 1] for correlations, not times 100.
 
 F1 of a label is 2 tp / (2 tp + fp + fn), and macro F1 is its mean over labels. Matthews' coefficient is the
-correlation of two labellings (Gorodkin 2004 for more than two labels). Spearman's correlation is Pearson's
+correlation of two labelings (Gorodkin 2004 for more than two labels). Spearman's correlation is Pearson's
 correlation of the ranks, where equal values share the mean of their ranks.
 
 A measure that would divide by zero (a constant prediction, a label that does not occur) is 0.
@@ -42,7 +42,7 @@ def macro_f1(gold: Labels, predicted: Labels) -> float:
 
 
 def matthews(gold: Labels, predicted: Labels) -> float:
-    """Return Matthews' correlation coefficient of two labellings, from -1 to 1; 0 if either is constant."""
+    """Return Matthews' correlation coefficient of two labelings, from -1 to 1; 0 if either is constant."""
     # All three terms are covariances of the one-hot vectors of the labels, times n * n.
     n = len(gold)
     gold_counts = Counter(gold)

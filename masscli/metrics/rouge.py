@@ -231,7 +231,7 @@ def common_subsequence_positions(a: Sequence[str], b: Sequence[str]) -> set[int]
     positions = set()
     i = len(a)
     j = len(b)
-    # If both neighbours are equal, drop the last word of `a`, as ROUGE-1.5.5 does.
+    # If both neighbors are equal, drop the last word of `a`, as ROUGE-1.5.5 does.
     while i and j:
         if a[i - 1] == b[j - 1]:
             i -= 1

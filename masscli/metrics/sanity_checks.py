@@ -1,4 +1,4 @@
-"""Recognise common mistakes in scoring from the lines of hypotheses, references and source.
+"""Recognize common mistakes in scoring from the lines of hypotheses, references and source.
 
 Each check yields warnings, as text for the user; none is an error. `name` is how messages call the file of
 hypotheses, and `references` maps what messages call each file of references to its lines.

@@ -101,7 +101,7 @@ class Transformer(nn.Module):
             None
         )
 
-        # On the device "meta", weights come from a checkpoint, and initialising them first would take a
+        # On the device "meta", weights come from a checkpoint, and initializing them first would take a
         # second.
         if torch.get_default_device().type != "meta":
             self.reset_parameters()

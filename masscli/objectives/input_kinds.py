@@ -1,7 +1,7 @@
 """The kinds of input that an objective can learn from: sentences, pairs, back-translation and tables.
 
 A stream of a run names a dataset in the data folder. The objective's input kind determines what such a
-name means: a language (`en`), a direction (`en-de`), or a table of labelled examples. An input kind
+name means: a language (`en`), a direction (`en-de`), or a table of labeled examples. An input kind
 finds the datasets that a command line asks for, checks that they exist, and counts their examples. This
 module does not import torch, so that --help is fast.
 """
@@ -28,7 +28,7 @@ class InputKind(ABC):
     """Whether a dataset is a direction such as `en-de`, so that the objective trains translation between its
     languages."""
     is_table: ClassVar[bool] = False
-    """Whether a dataset is a table of labelled examples."""
+    """Whether a dataset is a table of labeled examples."""
     makes_sources: ClassVar[bool] = False
     """Whether the model itself makes the source of each example, by translating the target."""
     sampled_by_size: ClassVar[bool] = True
@@ -257,7 +257,7 @@ class BackTranslation(InputKind):
 
 
 class Table(InputKind):
-    """Labelled examples; a dataset is a table in one of the formats that the objective reads."""
+    """Labeled examples; a dataset is a table in one of the formats that the objective reads."""
 
     is_table = True
 
@@ -271,7 +271,7 @@ class Table(InputKind):
         """
         if flags.source_lang or flags.target_lang or flags.pairs or flags.langs:
             raise MasscliError(
-                f"{objective.name} reads a table of labelled examples",
+                f"{objective.name} reads a table of labeled examples",
                 "choose it with --table, and its language with --language",
             )
         return list(flags.table) or [_only_table(objective, data)]
@@ -336,7 +336,7 @@ def _reverse(direction: str) -> str:
 def _refuse_tables(objective: ObjectiveConfig, flags: StreamSelection) -> None:
     if flags.table:
         raise MasscliError(
-            f"--table: {objective.name} does not learn from labelled examples",
+            f"--table: {objective.name} does not learn from labeled examples",
             "leave it out",
         )
 

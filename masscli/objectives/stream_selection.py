@@ -28,7 +28,7 @@ class StreamSelection:
     if they are of other languages than the main ones.
     Repeatable."""
     table: tuple[str, ...] = ()
-    """Tables of labelled examples to fine-tune on (default: the only table of the data that fits)."""
+    """Tables of labeled examples to fine-tune on (default: the only table of the data that fits)."""
     lang_temperature: float = 1.0
     """Sample each language or direction in proportion to its number of examples to the power of 1/T.
     Higher values make the shares more equal. Directions of back-translation are sampled equally often,

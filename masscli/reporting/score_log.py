@@ -1,4 +1,4 @@
-"""Log scores with tags, and summarise the logged scores over seeds.
+"""Log scores with tags, and summarize the logged scores over seeds.
 
 `masscli score --append FILE` adds one JSON object per score to FILE. An experiment appends the scores of all
 its runs to the same file, each with tags such as method=mass and seed=1; `masscli report FILE` groups them by

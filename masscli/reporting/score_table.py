@@ -1,4 +1,4 @@
-"""Show logged scores, summarised over seeds, as tables and plots."""
+"""Show logged scores, summarized over seeds, as tables and plots."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def plot_summaries(
         figsize=(7, 1 + 2.5 * len(metrics)),
         layout="constrained",
     )
-    # A line has the same colour and marker in all panels, and one entry in the legend of the figure.
+    # A line has the same color and marker in all panels, and one entry in the legend of the figure.
     drawn: dict[str, Any] = {}
     numbers: dict[str, int] = {}
     for axis, metric in zip(axes[:, 0], metrics, strict=True):
@@ -154,7 +154,7 @@ def plot_summaries(
             means = [summary.mean for _, summary in points]
             deviations = [summary.deviation for _, summary in points]
             number = numbers.setdefault(name, len(numbers))
-            # There are ten colours, so lines beyond the tenth differ by their markers.
+            # There are ten colors, so lines beyond the tenth differ by their markers.
             drawn[name] = axis.errorbar(
                 x_values,
                 means,

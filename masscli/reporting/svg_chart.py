@@ -1,6 +1,6 @@
 """Draw line charts as SVG elements for an HTML page; they need no script, font or other file.
 
-Colours come from the style sheet of the page (classes c0, c1, ...), so that a chart follows its light or dark
+Colors come from the style sheet of the page (classes c0, c1, ...), so that a chart follows its light or dark
 theme. A point shows its value when the pointer rests on it.
 """
 
@@ -20,19 +20,19 @@ MAX_POINTS = 240
 MARKED_POINTS = 40
 """Maximum number of points of a curve for which each point gets a visible mark."""
 COLOURS = 8
-"""Number of colours for curves in the style sheet of the page."""
+"""Number of colors for curves in the style sheet of the page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A curve of a line chart, with its name and its colour."""
+    """A curve of a line chart, with its name and its color."""
 
     name: str
     """Name of its points in tooltips."""
     points: tuple[tuple[float, float], ...]
     """The points as (x, y), in the order of x."""
     colour: int
-    """Number of the colour in the style sheet of the page, from 0, modulo COLOURS."""
+    """Number of the color in the style sheet of the page, from 0, modulo `COLOURS`."""
 
 
 @dataclass(frozen=True, slots=True)

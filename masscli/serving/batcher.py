@@ -158,7 +158,7 @@ class Batcher:
         self._waiting.clear()
 
     async def _work(self) -> None:
-        """Take batches from the queue, translate them, and set their answers, until the task is cancelled."""
+        """Take batches from the queue, translate them, and set their answers, until the task is canceled."""
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
@@ -177,7 +177,7 @@ class Batcher:
             self.metrics.add("masscli_batches_total")
             self.metrics.add("masscli_batch_seconds_total", seconds)
             for request, answer in zip(batch, answers, strict=True):
-                # The waiting task may have been cancelled.
+                # The waiting task may have been canceled.
                 if request.answer.done():
                     continue
                 if isinstance(answer, Exception):

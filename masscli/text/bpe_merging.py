@@ -1,4 +1,4 @@
-"""Merge neighbouring parts of a word by BPE (Sennrich et al. 2016), and rank the merges."""
+"""Merge neighboring parts of a word by BPE (Sennrich et al. 2016), and rank the merges."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 Pair = tuple[str, str]
 Ranks = Mapping[Pair, int]
-"""The rank of each pair of neighbouring parts that has a merge; the merge of rank 0 was learned first."""
+"""The rank of each pair of neighboring parts that has a merge; the merge of rank 0 was learned first."""
 
 
 def first_ranks(merges: Sequence[Pair]) -> dict[Pair, int]:
@@ -45,14 +45,14 @@ def merge_in_word(parts: Sequence[str], pair: Pair, result: str) -> list[str]:
 
 
 def merge_pairs(letters: Sequence[str], ranks: Ranks) -> list[str]:
-    """Merge neighbouring letters until no pair has a merge, and return the resulting parts of the word.
+    """Merge neighboring letters until no pair has a merge, and return the resulting parts of the word.
 
     The pair of the lowest rank is merged first, and of equal pairs the leftmost. A heap keeps long words
     fast: n letters take O(n log n) steps.
     """
     parts = list(letters)
     end = len(parts)
-    # The neighbours of each remaining part; a part that was merged into the previous one is empty.
+    # The neighbors of each remaining part; a part that was merged into the previous one is empty.
     following = list(range(1, end + 1))
     preceding = list(range(-1, end - 1))
     candidates: list[tuple[int, int, str, str]] = []
@@ -69,7 +69,7 @@ def merge_pairs(letters: Sequence[str], ranks: Ranks) -> list[str]:
     while candidates:
         _, left, first, second = heapq.heappop(candidates)
         right = following[left]
-        # One of the two has since been merged with another neighbour.
+        # One of the two has since been merged with another neighbor.
         if parts[left] != first or right == end or parts[right] != second:
             continue
         parts[left] = first + second

@@ -2,7 +2,7 @@
 
 A line is first split into words: an English contraction such as `'s`, or a run of letters, of digits or of
 other signs, with at most one space before a run; remaining white space is a word of its own. Each UTF-8 byte
-of a word is then written as one visible letter (`Ġ` is the space), and pairs of neighbours are merged, always
+of a word is then written as one visible letter (`Ġ` is the space), and pairs of neighbors are merged, always
 the pair whose merge was learned first, until no pair has a merge. If all 256 bytes are pieces, as usual, no
 text is unknown.
 

@@ -48,7 +48,7 @@ def learn_merges(
 
 
 class _Learner:
-    """The words of a text with their present pieces, and the counts of all pairs of neighbours in them."""
+    """The words of a text with their present pieces, and the counts of all pairs of neighbors in them."""
 
     def __init__(self, words: Mapping[Word, int], spelling: PieceSpelling) -> None:
         self._words = [list(word) for word in words]

@@ -5,7 +5,7 @@
 Text of the old languages is encoded by the base model, which the file contains unchanged. Text of a
 language that was added begins as pieces of the base model. A piece that this model lacks is split into
 the longest known ones, new single characters included. Then the merges that were learned from text of
-the new languages join neighbours, always the pair whose merge was learned first, until no pair has a
+the new languages join neighbors, always the pair whose merge was learned first, until no pair has a
 merge.
 
 An extension never uses pieces of later ones, so that a further extension does not affect its text
@@ -298,7 +298,7 @@ class ExtendedSide:
         return ids
 
     def _merge(self, word: Word) -> list[str]:
-        """Merge the pieces of a word until no pair of neighbours has a merge."""
+        """Merge the pieces of a word until no pair of neighbors has a merge."""
         pieces = list(word)
         while True:
             ranked = []

@@ -42,7 +42,7 @@ class PieceSpelling:
         return remove_marker(piece, self.marker)
 
     def begins_word(self, first: str, second: str) -> bool:
-        """Return whether a new word begins between two neighbours, of which `second` is the later one."""
+        """Return whether a new word begins between two neighbors, of which `second` is the later one."""
         return self._concatenated(first, second) is None
 
     def split(self, piece: str, known: Container[str]) -> list[str]:

@@ -20,7 +20,7 @@ class MetricAverager:
     """
 
     def __init__(self, terms: int, device: torch.device) -> None:
-        # Sums stay on the device, so that adding to them does not synchronise with it.
+        # Sums stay on the device, so that adding to them does not synchronize with it.
         self._zeros = torch.zeros(terms, dtype=torch.float64, device=device)
         self.reset()
 

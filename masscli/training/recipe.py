@@ -32,7 +32,7 @@ class StreamConfig:
     """A training stream: one source of examples, and the objective that learns from it."""
 
     dataset: str
-    """A language (en), a direction (en-de), or a table of labelled examples."""
+    """A language (en), a direction (en-de), or a table of labeled examples."""
     objective: ObjectiveConfig
     """What to learn."""
     data_dir: Path | None = None
@@ -77,14 +77,14 @@ class Recipe:
     init_decoder_from: Path | None = None
     """Take the decoder from this run instead. With an MLM as --init-from and a CLM here, this is the BERT+LM
     baseline of MASS. If the run has no decoder, its encoder becomes the decoder with new
-    cross-attention, as XLM initialises a translation model with an MLM on both sides."""
+    cross-attention, as XLM initializes a translation model with an MLM on both sides."""
     init_new: Literal["parts", "mean", "random"] = "parts"
     """Initial embeddings of pieces and languages that --init-from lacks after --extend. parts: a new
     piece is the mean of the old pieces that it is made of, and a new character the mean of all old
     pieces; mean: every new piece is the mean of all old pieces; random: as in a new model. A new
     language is the mean of the old ones, or random."""
     init_vectors: tuple[str, ...] = ()
-    """LANG=FILE: initialise the pieces of a language's training text with word vectors from this file,
+    """LANG=FILE: initialize the pieces of a language's training text with word vectors from this file,
     which is in the text format of word2vec or fastText. Their size must be that of the embeddings.
     After --extend, only new pieces get them; old ones keep the embeddings of --init-from.
     Repeatable."""

@@ -40,7 +40,7 @@ from masscli.objectives.shared.sequence_to_sequence import (
 from masscli.training.evaluate_outputs import with_less_memory
 
 SEAM = 2
-"""Number of visible source tokens on each side of a target that count as its neighbours (source_use_far)."""
+"""Number of visible source tokens on each side of a target that count as its neighbors (source_use_far)."""
 BATCH_SIZE = 64
 """Number of sentence pairs in a batch for cross_use."""
 

@@ -52,7 +52,7 @@ class ValidationStream:
     batch_builder: BatchBuilder
     sampler: BatchSampler
     table: Table | None = None
-    """The labelled examples, if the objective's predictions are evaluated; None if only losses are
+    """The labeled examples, if the objective's predictions are evaluated; None if only losses are
     measured."""
 
     @property

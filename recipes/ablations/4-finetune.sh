@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 4: train on 1,000 pairs in both directions from every initialisation, and by back-translation without pairs from some.
+# Step 4: train on 1,000 pairs in both directions from every initialization, and by back-translation without pairs from some.
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/ablations} SCALE=${SCALE:-tiny}
 for method in scratch vectors dae bertlm discrete feed encoder decoder mass; do

@@ -10,7 +10,7 @@ if [ "$SCALE" = paper ]; then
         --objective mass --preset xlm --k 0.5 --lang-temperature 1000 --save-dir "$OUTPUT/mass"
     exit
 fi
-# With much less text than in the paper, MASS alone does not align the languages. The token embeddings are therefore initialised from word
+# With much less text than in the paper, MASS alone does not align the languages. The token embeddings are therefore initialized from word
 # vectors that were aligned without pairs, half of the words that the encoder reads are translated, and denoising is trained with MASS.
 case $SCALE in
     tiny | small) dim=128 ;;

@@ -28,7 +28,7 @@ done
 half=$(($(wc -l < "$text/mixed-train.en") / 2))
 sed -n "1,${half}p" "$text/mixed-train.en" > "$text/half.en"
 sed -n "$((half + 1)),$((2 * half))p" "$text/mixed-train.ro" > "$text/half.ro"
-# Novels of the 19th century are spelt differently from these captions and headlines, so using only a few of them works best.
+# Novels of the 19th century are spelled differently from these captions and headlines, so using only a few of them works best.
 for lang in en ro; do
     gzip -dc "$DATA/novels/$lang.txt.gz" | sed -n "1,${novel_lines}p" | cat "$text/half.$lang" - > "$text/mono.$lang"
     sed -n 1,1000p "$text/mixed-valid.$lang" > "$text/valid.$lang"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Step 3: MASS with a dictionary of the first 1,000 pairs and denoising; the same on novels alone; MASS without either; and the first
-# of these initialised with word vectors, for which half as many tokens are enough.
+# of these initialized with word vectors, for which half as many tokens are enough.
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/lowres} SCALE=${SCALE:-tiny}
 # With much less text than in the paper nothing else aligns the languages, and pre-training then does not help translation.

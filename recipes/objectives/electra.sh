@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Optional, after step 2: ELECTRA's other ways to train and its ablations (Clark et al. 2020, sections 3.2 to 3.4), on English alone.
-# Half of the updates of two-stage train its generator, which has the size of the model and initialises the discriminator.
+# Half of the updates of two-stage train its generator, which has the size of the model and initializes the discriminator.
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/objectives}
 common=("$OUTPUT/data" --config "$here/pretrain.toml" --langs en --segments 2 --tokens-per-sample 128 --mask-prob 0.15)

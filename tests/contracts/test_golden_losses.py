@@ -135,7 +135,7 @@ def write_text(place: Path, english: list[str], german: list[str]) -> None:
 
 
 def write_tables(place: Path, found: list[list[int]], english: list[str]) -> None:
-    """Write labelled texts, tagged words, multiple choice and questions."""
+    """Write labeled texts, tagged words, multiple choice and questions."""
     rows = [
         f"{'ab'[walk[0] % 2]}\t{text}\t{len(walk)}"
         for walk, text in zip(found, english, strict=True)

@@ -1,4 +1,4 @@
-"""What may be wrong with labelled files, on a real command line: one line that names it, a hint, status 2; or a count, and nothing lost."""
+"""What may be wrong with labeled files, on a real command line: one line that names it, a hint, status 2; or a count, and nothing lost."""
 
 from __future__ import annotations
 

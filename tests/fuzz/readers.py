@@ -304,7 +304,7 @@ def examples_reader(
     name: str | None = None,
     make_all: Callable[[Path], None] = sound.make_examples,
 ) -> Reader:
-    """Return the reader of a format of labelled examples, with rows that are refused.
+    """Return the reader of a format of labeled examples, with rows that are refused.
 
     `file` is the path below the folder that `make_all` fills, or two paths with a colon between them. The name is
     that of the format if None is given.
@@ -643,14 +643,14 @@ def read_vectors(folder: Path) -> str:
 
 
 def report_scores(folder: Path) -> str:
-    """Summarise a log of scores."""
+    """Summarize a log of scores."""
     return command(
         "report", folder / "scores/scores.jsonl", "--baseline", "method=base"
     )
 
 
 def report_runs(folder: Path) -> str:
-    """Summarise the log of a run."""
+    """Summarize the log of a run."""
     return command("report", folder / "logs")
 
 

@@ -66,7 +66,7 @@ def make_text(folder: Path) -> None:
 
 
 def make_examples(folder: Path) -> None:
-    """Labelled examples in every format."""
+    """Labeled examples in every format."""
     toy_tasks.write(folder, LINES, "train")
     swag = io.StringIO()
     rows = csv.writer(swag, lineterminator="\n")
@@ -90,7 +90,7 @@ def make_examples(folder: Path) -> None:
 
 
 def make_other_forms(folder: Path) -> None:
-    """Labelled examples in forms beside the usual ones: CoNLL-U, questions in JSONL, SWAG and RACE in other files."""
+    """Labeled examples in forms beside the usual ones: CoNLL-U, questions in JSONL, SWAG and RACE in other files."""
     texts = sentences(LINES, "en", 7)
     rows: list[str] = []
     for text in texts:

@@ -813,7 +813,7 @@ def test_dropout_drops_its_share_and_keeps_the_expectation() -> None:
             == float(kept.max())
             == pytest.approx(1 / (1 - round(p * 256) / 256))
         )
-        for axis in (0, 1):  # no row or column is favoured
+        for axis in (0, 1):  # no row or column is favored
             assert float((y == 0).float().mean(axis).std()) < 0.025
 
 

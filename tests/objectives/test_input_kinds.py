@@ -73,7 +73,7 @@ def test_back_translation_from_a_language_that_is_not_there_is_refused() -> None
 @pytest.mark.parametrize("kind", [SENTENCES, PAIRS, BACK_TRANSLATION])
 def test_only_tasks_on_tables_take_a_table(kind: InputKind) -> None:
     with pytest.raises(
-        MasscliError, match=r"^--table: task does not learn from labelled examples$"
+        MasscliError, match=r"^--table: task does not learn from labeled examples$"
     ):
         kind.select_datasets(OBJECTIVE, StreamSelection(table=("one",)), DATA)
 

@@ -1,4 +1,4 @@
-"""Where pieces stand in a text that the tokenizer has normalised: what is cut out of the original is what they stand for, and no more."""
+"""Where pieces stand in a text that the tokenizer has normalized: what is cut out of the original is what they stand for, and no more."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_no_letter_is_lost_and_places_never_go_back(
 def test_an_answer_is_cut_out_as_it_stands_wherever_pieces_allow_it(
     letters: Tokenizer, tmp_path: Path
 ) -> None:
-    """From a text full of what is normalised, answers that begin and end with a piece come back letter by letter; all others are held."""
+    """From a text full of what is normalized, answers that begin and end with a piece come back letter by letter; all others are held."""
     draw, asked, exact = random.Random(4), [], 0
     context = " ".join(drawn(draw, [*PLAIN, *ODD, "\u0436"]) for _ in range(120))
     words = list(SHARED_TEXT_WORD.finditer(context))

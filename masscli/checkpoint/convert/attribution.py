@@ -1,4 +1,4 @@
-"""The origin and licence of imported weights, which are kept with a run and written to every export of it.
+"""The origin and license of imported weights, which are kept with a run and written to every export of it.
 
 A Hugging Face folder states them in the front matter of its README.md (YAML between two lines `---`, of
 which only plain lines `key: value` are read) and in `_name_or_path` of config.json.
@@ -25,7 +25,7 @@ def read_attribution(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]
     """Return lines that say where the weights in a folder come from, the oldest origin first.
 
     The items of the NOTICE in the folder, if it has one, come first. The last line describes the
-    folder: its name, `_name_or_path` of its config.json (`config` is its content), and licence and base
+    folder: its name, `_name_or_path` of its config.json (`config` is its content), and license and base
     model of its README.md, as far as they exist.
     """
     parts = [f"folder {folder.name}"]

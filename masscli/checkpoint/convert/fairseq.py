@@ -317,7 +317,7 @@ def _config(
     supported.
     """
     first = next(iter(stacks.values()))
-    # Older files lack options that were added later; the default is then the behaviour at the time.
+    # Older files lack options that were added later; the default is then the behavior at the time.
     has_gelu = layout.kind in ("roberta", "bart", "mass_summarization")
     activation = str(options.get("activation_fn") or ("gelu" if has_gelu else "relu"))
     if activation not in ACTIVATIONS:

@@ -169,7 +169,7 @@ def _obstacle(tokenizer: Tokenizer) -> str | None:
     is_wordpiece = tokenizer.model_kind == WORDPIECE
     own_rules = rules.published and not is_wordpiece
     if rules.moses or rules.normalize or rules.romanian or own_rules:
-        return "text of this vocabulary goes through Moses (or is normalised) first"
+        return "text of this vocabulary goes through Moses (or is normalized) first"
     if is_wordpiece:
         return None
     pieces = _sentencepiece(tokenizer)

@@ -84,7 +84,7 @@ def read_generation_settings(
     for field, name in _NAMES.items():
         if settings.get(name) is not None:
             options[field] = settings[name]
-    # It may also be "never", which is masscli's default behaviour.
+    # It may also be "never", which is masscli's default behavior.
     if settings.get("early_stopping") != "never":
         stops = read_flag(settings, "early_stopping", False, folder / GENERATION_CONFIG)
         options |= {"early_stop": True} if stops else {"lookahead": False}

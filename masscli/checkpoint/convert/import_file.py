@@ -28,7 +28,7 @@ FAMILIES: dict[str, tuple[Callable[[Any], bool], Converter]] = {
     "xlm": (is_xlm, convert_xlm),
     "fairseq": (is_fairseq, convert_fairseq),
 }
-"""For each family, a function that recognises the content of its files, and one that converts it."""
+"""For each family, a function that recognizes the content of its files, and one that converts it."""
 
 
 def import_file(

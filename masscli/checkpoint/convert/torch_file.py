@@ -120,7 +120,7 @@ _NUMPY_NUMBERS = {
 
 
 class InertObject:
-    """A placeholder, without behaviour, for an object of another program.
+    """A placeholder, without behavior, for an object of another program.
 
     `args` are the arguments that the pickle would construct the object with, and `state` is its state,
     usually a dictionary of attributes.

@@ -319,7 +319,7 @@ def _choose_xlm_objectives(conversion: Conversion, values: dict[str, str]) -> No
     # In the order of XLM_OBJECTIVES, so that the main objective comes first.
     for step, objective in XLM_OBJECTIVES.items():
         for item in filter(None, values.get(f"{step}_steps", "").split(",")):
-            # Masked language modelling of a pair is TLM.
+            # Masked language modeling of a pair is TLM.
             name = "tlm" if step == "mlm" and "-" in item else objective
             objectives.setdefault(name, []).append(item)
             weights[name] = values.get(f"lambda_{step}", "1")

@@ -1,1 +1,1 @@
-"""Readers of labelled examples, one module for each file format."""
+"""Readers of labeled examples, one module for each file format."""

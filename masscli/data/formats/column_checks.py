@@ -1,4 +1,4 @@
-"""What a column of labelled examples must contain: something, numbers, or one of certain labels.
+"""What a column of labeled examples must contain: something, numbers, or one of certain labels.
 
 Only the task that reads a table knows which column is a label, and of what kind. With --check-columns
 the user tells `masscli preprocess`, so that a row with a broken label is a bad row like any other. This

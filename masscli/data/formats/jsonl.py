@@ -35,7 +35,7 @@ def object_record(
 ) -> Record:
     """Return the record of a JSON object with these text and list fields, which begins at line `number`.
 
-    If there is a text field `question`, in any capitalisation, each list field gets a companion
+    If there is a text field `question`, in any capitalization, each list field gets a companion
     `NAME+question`: the question with the item in place of each blank (`_`), or after it. Raises
     MasscliError, whose message begins with `place`, if a field has the name of a companion.
     """

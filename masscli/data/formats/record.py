@@ -1,4 +1,4 @@
-"""The labelled example that every file format is read into.
+"""The labeled example that every file format is read into.
 
 A record has named fields. The objective that reads a field determines what it means (text, label,
 number). A reader only checks that every example has the expected fields, and its error names the line
@@ -16,7 +16,7 @@ from masscli.text.corpus import SUFFIXES
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One labelled example of a file, with its fields by name.
+    """One labeled example of a file, with its fields by name.
 
     `line` is the line at which the example starts; in SQuAD it is the number of the question in the file, and
     in RACE that within its article.

@@ -33,12 +33,12 @@ def _one_file(path: Path) -> list[Path]:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One file format of labelled examples."""
+    """One file format of labeled examples."""
 
     read: Callable[[Path, BadRows], Iterator[Record]]
     """Yields the records of the file at a path; the second argument decides what becomes of bad rows."""
     suffixes: tuple[str, ...] = ()
-    """Suffixes of file names by which the format is recognised."""
+    """Suffixes of file names by which the format is recognized."""
     files: Callable[[Path], list[Path]] = _one_file
     """Returns the files that the path in an option names: several for RACE and for SOURCE:TARGET."""
 

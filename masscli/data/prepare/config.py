@@ -46,14 +46,14 @@ class PreprocessConfig:
     """Monolingual text, as [SPLIT.]LANG=FILE. A blank line ends a document, and - as FILE is standard
     input. SPLIT is train (default), valid or test. Repeatable."""
     tsv: tuple[str, ...] = ()
-    """Labelled examples, as [TABLE.]SPLIT=FILE,...: tab-separated values with a header. Quotes are part
+    """Labeled examples, as [TABLE.]SPLIT=FILE,...: tab-separated values with a header. Quotes are part
     of the text, and column names are case-insensitive. A FILE with the suffix .csv may be separated by
     commas, with quotes around values. Repeatable, like the options for other formats below."""
     jsonl: tuple[str, ...] = ()
-    """Labelled examples, as [TABLE.]SPLIT=FILE,...: one JSON object per line (for multiple choice: context,
+    """Labeled examples, as [TABLE.]SPLIT=FILE,...: one JSON object per line (for multiple choice: context,
     choices, label; also CommonsenseQA, ARC and OpenBookQA)."""
     conll: tuple[str, ...] = ()
-    """Labelled words, as [TABLE.]SPLIT=FILE,...: one word per line, in columns, and a blank line after each
+    """Labeled words, as [TABLE.]SPLIT=FILE,...: one word per line, in columns, and a blank line after each
     sentence. Also CoNLL-U."""
     squad: tuple[str, ...] = ()
     """Extractive question answering, as [TABLE.]SPLIT=FILE,...: the JSON format of SQuAD 1.1 or 2.0, or
@@ -71,7 +71,7 @@ class PreprocessConfig:
     """Two aligned files in one language, such as texts and their summaries, as
     [TABLE.]SPLIT=SOURCE:TARGET,..."""
     table_lang: str | None = None
-    """Language of labelled examples (default: the first of --langs)."""
+    """Language of labeled examples (default: the first of --langs)."""
     pairs: tuple[str, ...] = ()
     """Pairs to keep, such as en-de,en-fr (default: the first language paired with every other one that
     has aligned files)."""
@@ -105,19 +105,19 @@ class PreprocessConfig:
     """Share of characters that the vocabulary must cover. The others become unknown pieces."""
     vocab_sentences: int = 2_000_000
     """Maximum number of lines to train the vocabulary on, of at most about 64 MiB, and as many again of
-    labelled examples. Languages get equal shares, sampled at random from all of their files; what a
+    labeled examples. Languages get equal shares, sampled at random from all of their files; what a
     small language leaves unused goes to the others."""
     normalize: bool = False
-    """Normalise punctuation with the rules of Moses."""
+    """Normalize punctuation with the rules of Moses."""
     romanian: Literal["commas", "plain"] | None = None
     """What to do with the diacritics of Romanian (ro) text: replace cedillas by commas (commas), or
     remove all diacritics, as papers on WMT16 do (plain) (default: leave them)."""
     moses: bool = False
-    """Tokenise with the rules of Moses before SentencePiece. Generated text is detokenised."""
+    """Tokenize with the rules of Moses before SentencePiece. Generated text is detokenized."""
     lowercase: bool = False
     """Lower-case all text."""
     max_len: int = 250
-    """Maximum length of a line, in pieces. Longer lines are dropped from training and counted. Labelled
+    """Maximum length of a line, in pieces. Longer lines are dropped from training and counted. Labeled
     examples are kept."""
     min_len: Annotated[int, Flags("--min-length")] = 1
     """Minimum length of a line, in pieces. Shorter lines are dropped from training and counted."""
@@ -134,13 +134,13 @@ class PreprocessConfig:
     are kept, but counted."""
     filter_lang: bool = False
     """Drop training lines that look like another one of --langs, and pairs with one such side.
-    Languages are recognised by the character trigrams of their training text."""
+    Languages are recognized by the character trigrams of their training text."""
     workers: int = 1
     """Number of processes."""
     shard_size: int = 256
     """Maximum size of a shard, in MiB."""
     bad_rows: Literal["refuse", "skip"] = "refuse"
-    """What to do with rows of labelled examples that cannot be read, such as those with an extra
+    """What to do with rows of labeled examples that cannot be read, such as those with an extra
     column: refuse the file, or skip the rows. Skipped rows are counted and listed in dropped.tsv."""
     max_bad_rows: float = 0.01
     """Maximum share of bad rows in a file with --bad-rows skip."""
@@ -158,7 +158,7 @@ class PreprocessConfig:
 
     @property
     def preprocessing(self) -> TextPreprocessing:
-        """How text is normalised and tokenised before it is split into pieces."""
+        """How text is normalized and tokenized before it is split into pieces."""
         return TextPreprocessing(
             self.normalize, self.moses, self.lowercase, self.romanian
         )
@@ -173,7 +173,7 @@ class PreprocessConfig:
 
     @property
     def _has_tables(self) -> bool:
-        """Whether any labelled examples are given."""
+        """Whether any labeled examples are given."""
         formats = (
             self.tsv,
             self.jsonl,
@@ -291,7 +291,7 @@ class PreprocessConfig:
             UnusedOption(
                 not self._has_tables,
                 "check_columns bad_rows max_bad_rows",
-                "there are no labelled examples",
+                "there are no labeled examples",
             ),
         )
 

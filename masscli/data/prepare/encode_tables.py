@@ -1,6 +1,6 @@
-"""Write tables of labelled examples into a data folder.
+"""Write tables of labeled examples into a data folder.
 
-A resumed run writes all tables again from the start, since labelled data are small compared with text.
+A resumed run writes all tables again from the start, since labeled data are small compared with text.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def encode_table(
     max_bytes: int,
     bad_rows: BadRows,
 ) -> EncodedTable:
-    """Encode one labelled file, write its columns into `folder`, and return its manifest entries.
+    """Encode one labeled file, write its columns into `folder`, and return its manifest entries.
 
     `language` is the language of its text, `ids_dtype` the numpy type of token ids, and `max_bytes` the size
     of the largest shard. Rows that are skipped are added to `bad_rows`. Raises MasscliError if the file or a

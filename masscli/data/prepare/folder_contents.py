@@ -113,7 +113,7 @@ def input_entries(
     tables: Sequence[LabelledFile],
     scans: Mapping[Path, FileScan],
 ) -> tuple[InputEntry, ...]:
-    """Return a manifest entry for every input file: text first, then files of labelled examples."""
+    """Return a manifest entry for every input file: text first, then files of labeled examples."""
     entries = []
     for group in groups:
         for side, path in enumerate(group.paths):

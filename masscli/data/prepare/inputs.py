@@ -29,7 +29,7 @@ class RequestedFiles:
 
 @dataclass(frozen=True, slots=True)
 class LabelledFile:
-    """The labelled examples of one split of a table: a path and its format."""
+    """The labeled examples of one split of a table: a path and its format."""
 
     table: str
     split: str
@@ -237,7 +237,7 @@ def _find_prefixes(config: PreprocessConfig) -> list[_Prefix]:
 def _find_tables(
     config: PreprocessConfig, languages: Sequence[str]
 ) -> tuple[LabelledFile, ...]:
-    """Return the files of labelled examples of all formats, those for training first.
+    """Return the files of labeled examples of all formats, those for training first.
 
     Raises MasscliError if a split of a table is given twice.
     """
@@ -270,7 +270,7 @@ def _find_tables(
 
 
 def _parse_table(entry: str, format: str, languages: Sequence[str]) -> LabelledFile:
-    """Parse `[TABLE.]SPLIT=FILE` of the option for a format of labelled examples.
+    """Parse `[TABLE.]SPLIT=FILE` of the option for a format of labeled examples.
 
     Without TABLE the table is named after its format. A bare FILE, which must not have an equals sign, is
     for training. Raises MasscliError if a name is not allowed, or if a file is missing.
@@ -308,9 +308,9 @@ def _parse_table(entry: str, format: str, languages: Sequence[str]) -> LabelledF
 def _table_language(
     config: PreprocessConfig, languages: Sequence[str], tables: Sequence[LabelledFile]
 ) -> str:
-    """Return the language of labelled examples: that of --table-lang, or else the first language.
+    """Return the language of labeled examples: that of --table-lang, or else the first language.
 
-    Raises MasscliError if the option is given although there are no labelled examples, or if it names none of
+    Raises MasscliError if the option is given although there are no labeled examples, or if it names none of
     `languages`.
     """
     language = config.table_lang
@@ -318,7 +318,7 @@ def _table_language(
         return languages[0]
     if not tables:
         raise MasscliError(
-            f"--table-lang {language}: there are no labelled examples",
+            f"--table-lang {language}: there are no labeled examples",
             "leave it out, or give --tsv train=FILE",
         )
     if language not in languages:

@@ -48,7 +48,7 @@ def encode_part(settings: PreprocessConfig, progress: ProgressReporter) -> PartI
     """Encode the part that `settings.part` names into the folder `settings.destdir`; return its description.
 
     If an earlier run was interrupted, its complete packs are kept. Raises MasscliError for what cannot be
-    divided into parts (text without a given vocabulary, labelled examples, standard input), and if the folder
+    divided into parts (text without a given vocabulary, labeled examples, standard input), and if the folder
     holds another finished part, unless `settings.overwrite` is set.
     """
     folder = settings.destdir
@@ -94,7 +94,7 @@ def encode_part(settings: PreprocessConfig, progress: ProgressReporter) -> PartI
 def _check_divisible(run: Run) -> None:
     """Raise MasscliError if the input of a run cannot be divided into parts.
 
-    This is so without a given vocabulary, with labelled examples, and with standard input.
+    This is so without a given vocabulary, with labeled examples, and with standard input.
     """
     if run.config.spm_model is None and run.config.bpe_codes is None:
         raise MasscliError(
@@ -103,7 +103,7 @@ def _check_divisible(run: Run) -> None:
         )
     if run.inputs.tables:
         raise MasscliError(
-            "--part: labelled examples are not divided",
+            "--part: labeled examples are not divided",
             "preprocess them alone, with the same --spm-model",
         )
     if any(path.name == STDIN_COPY for path in run.scans):

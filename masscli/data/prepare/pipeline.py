@@ -412,7 +412,7 @@ def prepare_encoding(run: Run) -> None:
 
 
 def _encode(run: Run, state: ResumeState) -> None:
-    """Encode the text after `state`, and all labelled examples, and write the manifest."""
+    """Encode the text after `state`, and all labeled examples, and write the manifest."""
     tokenizer = Tokenizer.load(run.folder)
     state = _encode_text(run, state, tokenizer)
     ids_dtype = smallest_ids_dtype(tokenizer.vocab)
@@ -459,7 +459,7 @@ def _require_checked(config: PreprocessConfig, checked: Set[str]) -> None:
         if check.column not in checked:
             raise MasscliError(
                 f"--check-columns {check.column}: no training or validation table has this column",
-                "is its name misspelt?",
+                "is its name misspelled?",
             )
 
 

@@ -1,4 +1,4 @@
-"""Turn labelled examples into the columns of a table, on disk or in memory.
+"""Turn labeled examples into the columns of a table, on disk or in memory.
 
 The names and contents of the columns are described in `masscli.data.storage.tables`.
 """

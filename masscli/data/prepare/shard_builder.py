@@ -135,7 +135,7 @@ class ShardBuilder:
     def _open_writers(self) -> None:
         """Open a writer for each column of the current group, which continues from its stored state."""
         self._writers = {}
-        # A folder with only labelled examples has no group.
+        # A folder with only labeled examples has no group.
         if not self._groups:
             return
         for name, kind in self._groups[self._group].column_kinds().items():

@@ -1,4 +1,4 @@
-"""Collect the running text in labelled examples, on which a vocabulary is trained."""
+"""Collect the running text in labeled examples, on which a vocabulary is trained."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def make_vocabulary(
     """Adopt the vocabulary that the options name, extend it or train one; also say which it was.
 
     The result is the tokenizer, which is written to `folder`, and `adopted`, `trained`, or `extended` with
-    what was added. It is trained on a sample of the training text, and on running text of labelled examples.
+    what was added. It is trained on a sample of the training text, and on running text of labeled examples.
     Raises MasscliError if there is neither to learn from.
     """
     adopted = _adopt(inputs.languages, config, folder)

@@ -1,1 +1,1 @@
-"""Data on disk: shards, columns of ragged rows, tables of labelled examples, data folders."""
+"""Data on disk: shards, columns of ragged rows, tables of labeled examples, data folders."""

@@ -1,4 +1,4 @@
-"""A mapping whose names are also found with other capitalisation, such as `Sentence` for `sentence`."""
+"""A mapping whose names are also found with other capitalization, such as `Sentence` for `sentence`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 class CaseInsensitiveMapping(Mapping[str, T]):
-    """A mapping that finds a name exactly, or else the only name that differs only in capitalisation.
+    """A mapping that finds a name exactly, or else the only name that differs only in capitalization.
 
-    If several names differ from each other only in capitalisation, they are only found exactly.
+    If several names differ from each other only in capitalization, they are only found exactly.
     """
 
     def __init__(self, values: Mapping[str, T]) -> None:

@@ -125,7 +125,7 @@ class DataFolder:
 
     @property
     def table_formats(self) -> dict[str, str]:
-        """The name of each labelled table, mapped to the format of the file that it was read from."""
+        """The name of each labeled table, mapped to the format of the file that it was read from."""
         return {table.name: table.format for table in self.manifest.tables}
 
     def table(self, name: str, split: str) -> Table:

@@ -97,7 +97,7 @@ class FieldEntry:
 
 @config
 class TableEntry:
-    """The labelled examples of one table in one split; `format` and `path` are those of the input file.
+    """The labeled examples of one table in one split; `format` and `path` are those of the input file.
 
     `rows` is the number of examples. `bad_rows` is the number of rows that were skipped because they
     could not be read; None if there were none.
@@ -163,7 +163,7 @@ class FilterStats:
 class Manifest:
     """The contents of `manifest.json`.
 
-    `input_fingerprint` is a hash of the input text and of the settings, by which a later run recognises
+    `input_fingerprint` is a hash of the input text and of the settings, by which a later run recognizes
     that the folder is up to date. `settings` maps options to their values as JSON; a given vocabulary
     is represented by a hash of its contents.
     """

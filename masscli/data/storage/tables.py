@@ -1,4 +1,4 @@
-"""Tables of labelled examples, stored as columns.
+"""Tables of labeled examples, stored as columns.
 
 A field F of the examples is stored as several columns:
 
@@ -78,7 +78,7 @@ class MemoryColumn:
 
 @dataclass(frozen=True)
 class Table:
-    """The labelled examples of one split, as columns by name; there are `rows` examples.
+    """The labeled examples of one split, as columns by name; there are `rows` examples.
 
     `format`, `language` and `path` are those of the file that they were read from.
     """
@@ -127,7 +127,7 @@ class Table:
     def has(self, field: str) -> bool:
         """Return whether there is a field of this name, or a column that masscli adds, such as `text.ids`.
 
-        The name may differ in capitalisation.
+        The name may differ in capitalization.
         """
         return field in self.columns
 

@@ -196,7 +196,7 @@ class Backtranslate(Objective):
                 for seed in seeds
             ]
         translations = Translations(len(sentences))
-        # The copy is optimised for decoding, and used for this batch only, since the weights change.
+        # The copy is optimized for decoding, and used for this batch only, since the weights change.
         generator = inference_copy(model)
         # A search has one strategy, so searched and sampled sources are generated one after the other.
         for sampling in (False, True):

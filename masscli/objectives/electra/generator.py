@@ -85,7 +85,7 @@ class Generator(nn.Module):
             self.stack = Stack(config, config.encoder_layers, False, (), final_norm)
         self.output = TokenPredictor(config, embedding_dim, vocab_size)
         initialize_weights(self)
-        # The released code initialises this projection with TensorFlow's default.
+        # The released code initializes this projection with TensorFlow's default.
         if self.project is not None:
             nn.init.xavier_uniform_(self.project.weight)
         if self.table is not None:
@@ -191,12 +191,12 @@ class TokenPredictor(nn.Module):
 
 
 def initialize_weights(module: nn.Module) -> None:
-    """Initialise all linear layers and embeddings of a module in place, as the released code does.
+    """Initialize all linear layers and embeddings of a module in place, as the released code does.
 
     Weights come from a normal distribution with standard deviation 0.02, truncated at two standard
     deviations. The biases of linear layers are zero.
     """
-    # Modules are initialised in order, on which the result of a seed depends.
+    # Modules are initialized in order, on which the result of a seed depends.
     for part in module.modules():
         if isinstance(part, Linear | nn.Embedding):
             truncated_normal(part.weight, 0, 0.02)

@@ -138,7 +138,7 @@ class Detector(nn.Module):
         self.out = Linear(dim, 1)
         self.activation = activation(activation_name)
         initialize_weights(self)
-        # The released code uses TensorFlow's default initialisation for this layer.
+        # The released code uses TensorFlow's default initialization for this layer.
         nn.init.xavier_uniform_(self.out.weight)
 
     def forward(self, states: Tensor) -> Tensor:

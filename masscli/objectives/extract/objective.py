@@ -89,9 +89,9 @@ class Extract(PredictiveObjective):
         return replace(config, unanswerable=unanswerable, language=language)
 
     def table_dataset(self, table: Table, labelled: bool) -> QuestionWindowDataset:
-        """Return the windows of all questions, with the positions of their answers if `labelled`.
+        """Return the windows of all questions, with the positions of their answers if `labeled`.
 
-        Raises MasscliError if a question of a labelled table has no answer and is not marked as impossible.
+        Raises MasscliError if a question of a labeled table has no answer and is not marked as impossible.
         """
         if labelled:
             for row in range(len(table)):

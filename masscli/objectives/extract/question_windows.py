@@ -50,7 +50,7 @@ class QuestionWindow(NamedTuple):
 class QuestionWindowDataset:
     """The windows of all questions of a table, in the order of the questions.
 
-    The fields of an example are the token ids of the question and of the window's text and, if `labelled`,
+    The fields of an example are the token ids of the question and of the window's text and, if `labeled`,
     three numbers: the first and last token of the answer, counted from the start of the window's text (-1 if
     the window does not hold all of it), and whether the question has an answer. Raises MasscliError if a
     question leaves no room for text within --max-length.

@@ -76,7 +76,7 @@ class Choose(PredictiveObjective):
         return replace(config, language=choose_language(config.language, table, data))
 
     def table_dataset(self, table: Table, labelled: bool) -> Dataset:
-        """Return the examples of a table, with the numbers of the right choices if `labelled`.
+        """Return the examples of a table, with the numbers of the right choices if `labeled`.
 
         Raises MasscliError if a column is missing, an example has fewer than two choices, or a label is
         wrong.

@@ -71,7 +71,7 @@ class Classify(TextObjective):
                 f"--no-gold {no_gold}: is among --labels, too",
                 "leave it out of one of them",
             )
-        # A misspelt label would otherwise give an F1 of 0.
+        # A misspelled label would otherwise give an F1 of 0.
         if config.positive and config.positive not in labels:
             raise MasscliError(
                 f"--positive {config.positive}: is not a label of {table.path}",

@@ -17,7 +17,7 @@ class SequenceTaskOptions(TableOptions):
     """The options of tasks whose head reads one state of each sequence."""
 
     lm_weight: float = 0.0
-    """Weight of an auxiliary language-modelling loss on the same text (GPT: 0.5), for a decoder-only
+    """Weight of an auxiliary language-modeling loss on the same text (GPT: 0.5), for a decoder-only
     model."""
 
     def __post_init__(self) -> None:
@@ -111,7 +111,7 @@ class TagOptions(TableOptions):
     name: str = "tag"
     """The objective."""
     word_column: str = ""
-    """Column of the words (default: the first, or 2, FORM, in CoNLL-U, which is recognised by ten
+    """Column of the words (default: the first, or 2, FORM, in CoNLL-U, which is recognized by ten
     columns that start with a number)."""
     tag_column: str = ""
     """Column of the labels (default: the last, or 4, UPOS, in CoNLL-U)."""

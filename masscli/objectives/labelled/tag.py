@@ -119,7 +119,7 @@ class Tag(PredictiveObjective):
         )
 
     def table_dataset(self, table: Table, labelled: bool) -> TaggingDataset:
-        """Return the sentences of a table, with the labels of their words if `labelled`.
+        """Return the sentences of a table, with the labels of their words if `labeled`.
 
         Raises MasscliError if a column is missing, or if a label is not one of those that are learned.
         """

@@ -134,7 +134,7 @@ class TextCollator:
         if self.both_orders:
             sequences += [join(*reversed(pair)) for pair in texts]
         batch = self.reader.collate(sequences, examples)
-        # Examples that are not labelled, or whose target is ignored, have only texts.
+        # Examples that are not labeled, or whose target is ignored, have only texts.
         rows = [
             row
             for row, example in enumerate(examples)

@@ -89,7 +89,7 @@ class TextObjective(PredictiveObjective):
         """Return the loss of scores (N, outputs) for targets (N,), summed over examples."""
 
     def table_dataset(self, table: Table, labelled: bool) -> TextDataset:
-        """Return the texts of a table, with their targets if `labelled`.
+        """Return the texts of a table, with their targets if `labeled`.
 
         Raises MasscliError if a column is missing, or if a target is none that can be learned.
         """
@@ -100,7 +100,7 @@ class TextObjective(PredictiveObjective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the labelled examples of a split, and their collator.
+        """Return the labeled examples of a split, and their collator.
 
         With --double-unordered every pair is used twice, in both orders. `max_examples` limits the rows
         of the table that are read.

@@ -2,7 +2,7 @@
 
 This module does not import torch, so that --help is fast. Defaults follow the papers, or the released
 code where the paper gives no value and in --strict-sop. Where the released code differs from the paper,
-an option can be set to its behaviour.
+an option can be set to its behavior.
 """
 
 from __future__ import annotations

@@ -209,7 +209,7 @@ class Mass(Objective):
         places = batch.target.positions.flatten()[labels] + 1 + shift
         is_target = torch.zeros_like(batch.source.ids, dtype=torch.bool)
         is_target[torch.div(labels, width, rounding_mode="floor"), places] = True
-        # Shifting the targets by each distance, to both sides, marks their neighbours.
+        # Shifting the targets by each distance, to both sides, marks their neighbors.
         near = is_target.clone()
         for step in range(1, distance + 1):
             near[:, step:] |= is_target[:, :-step]

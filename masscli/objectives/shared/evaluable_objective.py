@@ -1,4 +1,4 @@
-"""The interfaces of objectives that learn from tables of labelled examples.
+"""The interfaces of objectives that learn from tables of labeled examples.
 
 Validation evaluates an `EvaluableObjective`; `masscli predict` needs a `PredictiveObjective`. For each
 example, the model computes an array of numbers (`forward_outputs`). From these outputs and the table, the
@@ -31,7 +31,7 @@ class Prediction:
     """What a model predicts for one example of a table."""
 
     text: str
-    """The prediction as a line of output, or as several lines for a sentence whose words are labelled."""
+    """The prediction as a line of output, or as several lines for a sentence whose words are labeled."""
     details: Mapping[str, Any]
     """The prediction and its probabilities, as fields of the JSON output."""
 
@@ -66,7 +66,7 @@ class EvaluableObjective(Objective):
 
     @abstractmethod
     def table_dataset(self, table: Table, labelled: bool) -> Dataset:
-        """Return the examples of a table as a dataset, with their labels if `labelled`.
+        """Return the examples of a table as a dataset, with their labels if `labeled`.
 
         Raises MasscliError if the table lacks a column, or a label that is needed.
         """
@@ -86,7 +86,7 @@ class EvaluableObjective(Objective):
     def compute_metrics(
         self, table: Table, outputs: Sequence[ExampleOutput]
     ) -> dict[str, float]:
-        """Return the metrics of a labelled table by name.
+        """Return the metrics of a labeled table by name.
 
         `outputs` are the arrays of `forward_outputs` for all entries of the table's dataset, in order.
         """
@@ -94,7 +94,7 @@ class EvaluableObjective(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the labelled examples of a split, and their collator.
+        """Return the labeled examples of a split, and their collator.
 
         `max_examples` limits them to the first rows of the table.
         """

@@ -1,4 +1,4 @@
-"""Masked language modelling of sentences: the batches of `mlm`, and of the encoder in `bert+lm`."""
+"""Masked language modeling of sentences: the batches of `mlm`, and of the encoder in `bert+lm`."""
 
 from __future__ import annotations
 

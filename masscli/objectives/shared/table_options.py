@@ -1,4 +1,4 @@
-"""The options shared by all tasks over tables, whose head reads the hidden states of labelled examples.
+"""The options shared by all tasks over tables, whose head reads the hidden states of labeled examples.
 
 This module does not import torch, so that --help is fast.
 """

@@ -29,7 +29,7 @@ def draw_blocks(
 ) -> list[Ids]:
     """Draw disjoint blocks of positions until they hold the share `mask_prob` of a sequence (Algorithm 1).
 
-    Returns the positions of each block, in the order in which the blocks are predicted (factorisation order).
+    Returns the positions of each block, in the order in which the blocks are predicted (factorization order).
 
     A block has 2 to `max_ngram` tokens with probability `ngram_prob`, otherwise one, and always one with
     `single_tokens`. A block that reaches over the end of the sequence, or that contains a token that is not

@@ -1,4 +1,4 @@
-"""The options of tasks that generate text from labelled examples: summarization and dialogue.
+"""The options of tasks that generate text from labeled examples: summarization and dialogue.
 
 Values that depend on the data are filled in when a run is set up, so that they are stored in its
 recipe. This module does not import torch, so that --help is fast.

@@ -82,7 +82,7 @@ def build_stream(
     limits = _training_limits(recipe, side_limits(recipe, framing, name, dataset))
     piece_length = config.objective.max_example_length(framing.prefix_length)
     if isinstance(objective, EvaluableObjective):
-        # Labelled examples are truncated to fit, not left out.
+        # Labeled examples are truncated to fit, not left out.
         limits = limits._replace(
             max_lengths=(), shortening_options="the lengths of the task"
         )

@@ -234,7 +234,7 @@ def _build_stream(
             f"{name}, {split}: {warning}"
             for warning in objective.data_warnings(dataset)
         ]
-        # Labelled examples are truncated to fit the model, and none is left out.
+        # Labeled examples are truncated to fit the model, and none is left out.
         sides: tuple[SideLimit, ...] = ()
     else:
         sides = side_limits(recipe, framing, name, dataset)

@@ -141,7 +141,7 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
             UnusedOption(
                 bool(kinds) and all(kind.is_table for kind in kinds),
                 "max_source_positions max_target_positions",
-                "labelled examples that are too long are truncated as the options of the task say",
+                "labeled examples that are too long are truncated as the options of the task say",
             ),
         ),
         "checkpoint": (

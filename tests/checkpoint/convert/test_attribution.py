@@ -1,4 +1,4 @@
-"""Where weights are from, and their licence, stays with them: import, fine-tuning, export, import again."""
+"""Where weights are from, and their license, stays with them: import, fine-tuning, export, import again."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def test_labelled_examples_are_not_divided(
         "1/2",
     ]
     assert masscli(["preprocess", *options, "--destdir", "out"]) == 2
-    assert "--part: labelled examples are not divided" in capsys.readouterr().err
+    assert "--part: labeled examples are not divided" in capsys.readouterr().err
 
 
 def test_merging_says_what_a_single_run_says(

@@ -479,7 +479,7 @@ def test_options_of_training_a_vocabulary_have_no_effect_on_a_given_one(
     assert given.pop("bpe_min_count").reason == "there are no --bpe-codes"
     assert given.pop("new_pieces").reason == "there is no --extend"
     for option in ("check_columns", "bad_rows", "max_bad_rows"):
-        assert given.pop(option).reason == "there are no labelled examples"
+        assert given.pop(option).reason == "there are no labeled examples"
     assert {
         key: (rule.reason, rule.misleading) for key, rule in given.items()
     } == dict.fromkeys(

@@ -1,4 +1,4 @@
-"""Running text of labelled examples: what a vocabulary is trained on, and what is compared to find leaks."""
+"""Running text of labeled examples: what a vocabulary is trained on, and what is compared to find leaks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labelled data: every format into a data folder and back, and every broken row named."""
+"""Labeled data: every format into a data folder and back, and every broken row named."""
 
 from __future__ import annotations
 
@@ -315,7 +315,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"tsv": ("train={a}", "train={a}")}, "--tsv train={a}: tsv.train is given twice"),
     (
         {"mono": ("en={a}",), "table_lang": "en"},
-        "--table-lang en: there are no labelled examples",
+        "--table-lang en: there are no labeled examples",
     ),
     (
         {"tsv": ("train={a}",), "table_lang": "fr"},
@@ -525,7 +525,7 @@ def test_rows_with_broken_labels_are_counted_and_logged(
         run(
             PreprocessConfig(
                 **{**options, "check_columns": ("points=number",)},
-                destdir=tmp_path / "misspelt",
+                destdir=tmp_path / "misspelled",
             )
         )
     with pytest.raises(ConfigError, match="check_columns: expected filled, number"):

@@ -172,7 +172,7 @@ def test_unknown_labels_and_columns_are_named(labelled: Path, tmp_path: Path) ->
         f"{tmp_path / 'data'}: has no table 'nowhere'",
         "its tables are tsv",
     )
-    assert refused(*at, "-s", "en")[0] == "classify reads a table of labelled examples"
+    assert refused(*at, "-s", "en")[0] == "classify reads a table of labeled examples"
     alone = [
         "finetune",
         tmp_path / "data",
@@ -195,7 +195,7 @@ def test_unknown_labels_and_columns_are_named(labelled: Path, tmp_path: Path) ->
 def test_columns_are_found_whatever_their_case(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Spelt differently in each file, they are learned, measured and predicted as if they were not."""
+    """Spelled differently in each file, they are learned, measured and predicted as if they were not."""
     found = {}
     for name, heads in (
         ("plain", ["label\tsentence"] * 2),

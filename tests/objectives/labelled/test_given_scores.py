@@ -1,4 +1,4 @@
-"""What labelled tasks make of scores that are given to them: predictions, metrics and losses, computed by hand.
+"""What labeled tasks make of scores that are given to them: predictions, metrics and losses, computed by hand.
 
 No model is trained or run, so every expected value follows from the scores and the table alone.
 """

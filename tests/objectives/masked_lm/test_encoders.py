@@ -337,7 +337,7 @@ WORKED = """
 
 
 def test_the_worked_example_of_the_attention_rule() -> None:
-    """x1..x6 factorised as {4, 5} then {2}: x1..x6, M2 M4 M5, P2 P4 P5."""
+    """x1..x6 factorized as {4, 5} then {2}: x1..x6, M2 M4 M5, P2 P4 P5."""
     steps = torch.tensor([[0, 2, 0, 1, 1, 0, 0, 0, 0, -2, -1, -1]])
     wanted = [[int(x) for x in line.split()] for line in WORKED.split("\n") if line]
     assert step_visibility(steps, steps)[0].int().tolist() == wanted

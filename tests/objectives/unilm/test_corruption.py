@@ -63,7 +63,7 @@ def test_what_is_shown_in_the_place_of_a_masked_token(
     corruption: str, shares: tuple[float, float, float]
 ) -> None:
     made = objective("unilm", mask_prob=0.5, corruption=corruption)
-    # Words are 10 to 29, so that most random tokens are recognised.
+    # Words are 10 to 29, so that most random tokens are recognized.
     text = np.random.default_rng(1).integers(10, 30, 3000).tolist()
     found = made.collator()([pair(text, [])], rngs(1))
     labels = found.labels["ae"]

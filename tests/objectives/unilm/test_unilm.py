@@ -228,7 +228,7 @@ def test_no_prediction_depends_on_what_it_may_not_see() -> None:
     ids=len,
 )
 def test_autoencoding_is_bert(order: list[Any]) -> None:
-    """Whatever the factorisation, [M] predicts as in a plain pass over the corrupted text."""
+    """Whatever the factorization, [M] predicts as in a plain pass over the corrupted text."""
     _, model = probe()
     wanted = model.encode(corrupted()).hidden[0, np.concatenate(order)]
     for x in (laid(order), laid(order, ["ae"])):

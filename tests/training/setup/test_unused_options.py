@@ -170,7 +170,7 @@ def test_tables_have_limits_of_their_own(labelled: Path, tmp_path: Path) -> None
     assert unused(*at, "--max-source-positions", "64") == [
         (
             "--max-source-positions",
-            "labelled examples that are too long are truncated as the options of the task say",
+            "labeled examples that are too long are truncated as the options of the task say",
         )
     ]
     squad = [str(labelled / "data"), *SMALL, "--task", "extract"]
