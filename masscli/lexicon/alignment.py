@@ -1,11 +1,12 @@
 """Find which words of two languages mean the same, starting from a few word pairs (the anchors).
 
-An orthogonal map aligns the word vectors of the known pairs, and its axes are weighted by how well they agree
-(Artetxe, Labaka & Agirre 2018, section 3.4). Words are compared by the mapped vectors and by the company that
-they keep with the known pairs (masscli/lexicon/company.py). Mutual nearest neighbors are the pairs of
-the next round. Entries are dropped at random with decreasing probability (section 3.3 of the same paper).
+Learning goes in rounds. In each, an orthogonal map aligns the word vectors of the known pairs, and its axes
+are weighted by how well the pairs agree (Artetxe, Labaka & Agirre 2018, section 3.4). All words are then
+compared by the mapped vectors and by the known pairs that they occur near (masscli/lexicon/company.py).
+Mutual nearest neighbors, together with the anchors, are the known pairs of the next round. Similarities are
+dropped at random, with a probability that decreases over the rounds (section 3.3 of the same paper).
 
-Words are numbered by frequency in each language, and a set of pairs is two tensors of these numbers.
+A word is its rank by frequency in its language, from 0. A set of pairs is two tensors of these ranks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from masscli.lexicon.csls import csls, mutual_nearest
 ROUNDS = 24
 """Number of rounds of learning; each starts from the pairs of the previous one."""
 THINNED_ROUNDS = 16
-"""Number of first rounds that drop similarities at random before they look for pairs."""
+"""Number of rounds, the first ones, that drop similarities at random before they look for pairs."""
 FIRST_KEPT_SHARE = 0.2
 """Share of the similarities that the first round keeps; it grows to 1 over THINNED_ROUNDS rounds."""
 REFINING_ROUNDS = 3
@@ -34,18 +35,18 @@ def learn_pairs(
     first: WordSpace,
     second: WordSpace,
     anchors: tuple[Tensor, Tensor],
-    likeness: Tensor,
+    prior: Tensor,
     seed: int,
 ) -> tuple[Tensor, Tensor]:
     """Return pairs of frequent words that mean the same, learned from `anchors`, which are always included.
 
-    `likeness` (N, M) is how similar words are in other respects than use (spelling, frequency); it is added
-    to their similarity. `seed` decides which similarities are dropped at random.
+    `prior` (N, M) is the similarity of words that is known before learning, in spelling and frequency. It is
+    added to their similarity in usage. `seed` decides which similarities are dropped at random.
     """
     generator = torch.Generator().manual_seed(seed)
     pairs = anchors
     for round_number in range(ROUNDS):
-        scores = _common_scores(first, second, pairs, likeness)
+        scores = _frequent_scores(first, second, pairs, prior)
         if round_number < THINNED_ROUNDS:
             kept_share = (
                 FIRST_KEPT_SHARE
@@ -62,29 +63,30 @@ def refine_pairs(
     first: WordSpace,
     second: WordSpace,
     anchors: tuple[Tensor, Tensor],
-    likeness: Tensor,
+    prior: Tensor,
     scores: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Return pairs of frequent words that mean the same, learned from the votes `scores` (N, M).
 
-    Other arguments are those of `learn_pairs`. Nothing is drawn at random.
+    The other arguments are those of `learn_pairs`. Nothing is dropped at random.
     """
     pairs = _nearest_and_anchors(scores[:LEARNED_WORDS, :LEARNED_WORDS], anchors)
     for _ in range(REFINING_ROUNDS):
-        scores = _common_scores(first, second, pairs, likeness)
+        scores = _frequent_scores(first, second, pairs, prior)
         pairs = _nearest_and_anchors(scores, anchors)
     return pairs
 
 
-def similarity(
+def usage_similarity(
     first: WordSpace,
     second: WordSpace,
     pairs: tuple[Tensor, Tensor],
     words: int | None = None,
 ) -> Tensor:
-    """Return how similar the `words` most frequent words (None: all) of two languages are in use: (N, M).
+    """Return how similar the `words` most frequent words (None: all) of two languages are in usage: (N, M).
 
-    It is the sum of the similarities of their vectors, aligned by `pairs`, and of their company.
+    This is the sum of two similarities: that of their word vectors, aligned by the known `pairs`, and that of
+    their company.
     """
     a, b = align_vectors(first.vectors, second.vectors, pairs)
     company = company_similarity(first.information, second.information, pairs, words)
@@ -107,17 +109,17 @@ def align_vectors(
     return a, b
 
 
-def _common_scores(
-    first: WordSpace, second: WordSpace, pairs: tuple[Tensor, Tensor], likeness: Tensor
+def _frequent_scores(
+    first: WordSpace, second: WordSpace, pairs: tuple[Tensor, Tensor], prior: Tensor
 ) -> Tensor:
-    """Return the similarity in use plus `likeness` of the LEARNED_WORDS most frequent words."""
-    used_alike = similarity(first, second, pairs, LEARNED_WORDS)
-    return used_alike + likeness[:LEARNED_WORDS, :LEARNED_WORDS]
+    """Return the similarity in usage plus `prior` of the LEARNED_WORDS most frequent words."""
+    usage = usage_similarity(first, second, pairs, LEARNED_WORDS)
+    return usage + prior[:LEARNED_WORDS, :LEARNED_WORDS]
 
 
 def _nearest_and_anchors(
     scores: Tensor, anchors: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Return the pairs that have their highest score (N, M) with each other, and the anchors after them."""
+    """Return the pairs that score highest with each other in `scores` (N, M), followed by the anchors."""
     rows, columns = mutual_nearest(scores)
     return torch.cat([rows, anchors[0]]), torch.cat([columns, anchors[1]])

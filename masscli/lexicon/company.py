@@ -1,8 +1,9 @@
-"""Compare words of two languages by the company that they keep with known translations.
+"""Compare words of two languages by the company that they keep: the known translations that they occur near.
 
-Two words are similar if one occurs near `hund` about as much more often than by chance as the other does near
-`dog`, and so on for all known pairs (Rapp 1995; Fung & Yee 1998, where the known pairs come from a
-dictionary). It makes other errors than a rotation of word vectors does, so both together are better.
+Each word has a vector with an entry for every known pair, such as `hund` and `dog`: how much more often than
+by chance it occurs near the word of its own language. The vectors of both languages can be compared, since
+their entries belong to the same pairs (Rapp 1995; Fung & Yee 1998, who take the pairs from a dictionary).
+This makes other errors than aligned word vectors do, so both together are better.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ def company_similarity(
 ) -> Tensor:
     """Return how similar the `words` most frequent words (None: all) of two languages are in company: (N, M).
 
-    `first` and `second` have a table for each window: the mutual information of N, or M, words with the first
-    of these words, which are the contexts. `pairs` are the numbers of known translations in both languages.
-    Pairs of words that are not contexts are ignored. The result is the mean of the windows.
+    `first` and `second` are `WordSpace.information` of the languages: for each window, the mutual information
+    of N, or M, words with contexts. `pairs` are the ranks of known translations, one tensor a language; those
+    of which a word is not a context are ignored. The result is the mean over the windows.
     """
     rows, columns = pairs
     similarities = []

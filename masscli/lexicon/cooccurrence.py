@@ -73,16 +73,17 @@ def count_words(chunks: Iterable[Ids], size: int) -> NDArray[np.int64]:
 
 
 class WordSpace(NamedTuple):
-    """What the text of a language tells about its N words, the commonest first."""
+    """How the N words of a language are used in its text: their vectors and contexts; commonest first."""
 
     vectors: Tensor
     """Unit vectors (N, len(WINDOWS) * VECTOR_DIM)."""
     information: list[Tensor]
-    """For each window, their positive pointwise mutual information (N, contexts) with the first of them."""
+    """For each window, the positive pointwise mutual information (N, contexts) of each word with the first
+    MAX_CONTEXTS words, the contexts."""
 
 
 def word_space(chunks: Iterable[Ids], words: Ids) -> WordSpace:
-    """Return the space of N words, by the words around them in a text.
+    """Return the vectors and contexts of N words, computed from the words around them in a text.
 
     `words` are piece ids, the commonest word first, and `chunks` is the text, as `iter_words` yields it.
     """

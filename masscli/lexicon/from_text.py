@@ -1,11 +1,16 @@
 """A dictionary from unaligned text of two languages.
 
-1. Word vectors and co-occurrences in each language (masscli/lexicon/cooccurrence.py). 2. Anchors: words that
-   both languages spell alike, of four letters or more (shorter ones are false friends) or without letters,
-   and about as frequent in both (Artetxe et al. 2017; Soegaard et al. 2018). 3. Several dictionaries learned
-   from the anchors (masscli/lexicon/alignment.py), and their vote (masscli/lexicon/vote.py). 4. A final
-   dictionary learned from the vote. Similar spelling increases the similarity of words
-   (masscli/lexicon/spelling.py), and different frequency decreases it (masscli/lexicon/frequency.py).
+It is made in four steps:
+
+1. Co-occurrences are counted, and word vectors computed, in each language (masscli/lexicon/cooccurrence.py).
+2. The anchors are words that both languages spell alike and use about equally often. They have four letters
+   or more, since shorter ones are false friends, or no letters (Artetxe et al. 2017; Soegaard et al. 2018).
+3. Several dictionaries are learned from the anchors (masscli/lexicon/alignment.py), and vote
+   (masscli/lexicon/vote.py).
+4. The final dictionary is learned from the vote.
+
+In all of them similar spelling increases the similarity of words (masscli/lexicon/spelling.py), and different
+frequency decreases it (masscli/lexicon/frequency.py).
 """
 
 from __future__ import annotations
@@ -23,8 +28,9 @@ from masscli.core.errors import MasscliError
 from masscli.core.files import write_atomic
 from masscli.data.batches.batch import Ids
 from masscli.data.storage.data_folder import DataFolder
-from masscli.lexicon.alignment import align_vectors, refine_pairs, similarity
+from masscli.lexicon.alignment import align_vectors, refine_pairs, usage_similarity
 from masscli.lexicon.cooccurrence import (
+    WordSpace,
     count_words,
     iter_words,
     word_space,
@@ -63,6 +69,15 @@ class InducedDictionary(NamedTuple):
     agree most come first."""
 
 
+class _Language(NamedTuple):
+    """The words of one language that are compared, the commonest first."""
+
+    words: list[str]
+    frequencies: NDArray[np.float64]
+    """The share of each word in the text, above 0."""
+    space: WordSpace
+
+
 def induce(
     data: DataFolder,
     languages: Sequence[str],
@@ -75,51 +90,34 @@ def induce(
     Of each language the `max_words` commonest words are considered that occur at least `min_count` times in
     the first `limit` lines. Raises MasscliError where there are too few words or anchors.
     """
-    pieces = vocabulary_pieces(data)
     check_languages(data, languages)
-    ids = []
-    rates = []
-    spaces = []
-    for language in languages:
-        counts = count_words(iter_words(data, language, pieces, limit), len(pieces))
-        chosen = _commonest_words(counts, max_words, min_count)
-        if len(chosen) < MIN_WORDS:
-            raise MasscliError(
-                f"{data.folder}: has {len(chosen)} words of {language} that occur {min_count} times",
-                "lower --min-count, or add text",
-            )
-        ids.append(chosen)
-        rates.append(counts / counts.sum())
-        spaces.append(word_space(iter_words(data, language, pieces, limit), chosen))
-    anchors = _find_anchors(ids, rates, pieces)
+    first, second = (
+        _read_language(data, language, max_words, min_count, limit)
+        for language in languages
+    )
+    anchors = _find_anchors(first, second)
     if len(anchors[0]) < MIN_WORDS:
         raise MasscliError(
             f"{data.folder}: {' and '.join(languages)} spell {len(anchors[0])} words alike, "
             "too few to begin with",
             "make the dictionary from pairs, or from a trained model",
         )
-    words = []
-    for side in ids:
-        words.append([pieces[i].removeprefix(SENTENCEPIECE_SPACE) for i in side])
-    frequencies = [
-        torch.from_numpy(rate[side]) for rate, side in zip(rates, ids, strict=True)
-    ]
-    likeness = spelling_similarity(*words) + frequency_similarity(*frequencies).float()
-    first, second = spaces
-    halves = vote(first, second, anchors, likeness)
-    learned = refine_pairs(
-        first, second, anchors, likeness, scores=(halves[0] + halves[1]) / 2
-    )
-    scores = similarity(first, second, learned) + likeness
-    matches = mutual_nearest_pairs(scores)
-    agreement = _agreement(*(mutual_nearest_pairs(half) for half in halves))
-    aligned = align_vectors(first.vectors, second.vectors, learned)
+    prior = _prior_similarity(first, second)
+    halves = vote(first.space, second.space, anchors, prior)
+    vote_scores = (halves[0] + halves[1]) / 2
+    known = refine_pairs(first.space, second.space, anchors, prior, vote_scores)
+    scores = usage_similarity(first.space, second.space, known) + prior
     pairs = []
     # The rank of a pair is that of its rarer word. A word that both languages spell alike exchanges nothing.
-    for i, j in sorted(matches, key=max):
-        if words[0][i] != words[1][j]:
-            pairs.append(WordPair(words[0][i], words[1][j], float(scores[i, j])))
-    return InducedDictionary(pairs, agreement, words, aligned)
+    for i, j in sorted(mutual_nearest_pairs(scores), key=max):
+        if first.words[i] != second.words[j]:
+            pairs.append(WordPair(first.words[i], second.words[j], float(scores[i, j])))
+    return InducedDictionary(
+        pairs,
+        agreement=_agreement(*(mutual_nearest_pairs(half) for half in halves)),
+        words=[first.words, second.words],
+        vectors=align_vectors(first.space.vectors, second.space.vectors, known),
+    )
 
 
 def write_vectors(
@@ -149,6 +147,28 @@ def write_vectors(
         )
 
 
+def _read_language(
+    data: DataFolder, language: str, max_words: int, min_count: int, limit: int | None
+) -> _Language:
+    """Return the words of a language in its training text; the arguments are those of `induce`.
+
+    Raises MasscliError if there are fewer than MIN_WORDS.
+    """
+    pieces = vocabulary_pieces(data)
+    counts = count_words(iter_words(data, language, pieces, limit), len(pieces))
+    ids = _commonest_words(counts, max_words, min_count)
+    if len(ids) < MIN_WORDS:
+        raise MasscliError(
+            f"{data.folder}: has {len(ids)} words of {language} that occur {min_count} times",
+            "lower --min-count, or add text",
+        )
+    return _Language(
+        words=[pieces[i].removeprefix(SENTENCEPIECE_SPACE) for i in ids],
+        frequencies=counts[ids] / counts.sum(),
+        space=word_space(iter_words(data, language, pieces, limit), ids),
+    )
+
+
 def _commonest_words(counts: NDArray[np.int64], max_words: int, min_count: int) -> Ids:
     """Return the ids of at most `max_words` words that occur at least `min_count` times, commonest first."""
     # Counts fall along the sorted list, so those that are large enough are its beginning.
@@ -156,29 +176,37 @@ def _commonest_words(counts: NDArray[np.int64], max_words: int, min_count: int) 
     return np.argsort(-counts, kind="stable")[:enough][:max_words]
 
 
-def _find_anchors(
-    ids: Sequence[Ids], rates: Sequence[NDArray[np.float64]], pieces: Sequence[str]
-) -> tuple[Tensor, Tensor]:
+def _prior_similarity(first: _Language, second: _Language) -> Tensor:
+    """Return the similarity (N, M) of words in spelling and frequency, which is known before learning."""
+    spelling = spelling_similarity(first.words, second.words)
+    # In float64, in which frequencies were computed.
+    frequency = frequency_similarity(
+        torch.from_numpy(first.frequencies), torch.from_numpy(second.frequencies)
+    )
+    return spelling + frequency.float()
+
+
+def _find_anchors(first: _Language, second: _Language) -> tuple[Tensor, Tensor]:
     """Return the anchors: words that both languages spell alike and use with similar frequency.
 
-    The result is their rows in the first and in the second list of `ids`, two arrays. `rates` are the
-    relative frequencies of all pieces in each language, by id, and `pieces` the names of the pieces.
+    The result is their ranks in the first and in the second language, two tensors.
     """
-    row_in_second = {piece: row for row, piece in enumerate(ids[1].tolist())}
+    rank_in_second = {word: rank for rank, word in enumerate(second.words)}
     anchors = []
-    for row, piece in enumerate(ids[0].tolist()):
-        if piece not in row_in_second:
+    for rank, word in enumerate(first.words):
+        other_rank = rank_in_second.get(word)
+        if other_rank is None:
             continue
-        word = pieces[piece].removeprefix(SENTENCEPIECE_SPACE)
-        long_enough = len(word) >= MIN_ANCHOR_LETTERS or not any(
-            c.isalpha() for c in word
+        is_long_enough = len(word) >= MIN_ANCHOR_LETTERS or not any(
+            character.isalpha() for character in word
         )
-        # A word of both lists occurs in both languages, so neither rate is 0.
-        ratio = rates[0][piece] / rates[1][piece]
-        if long_enough and 1 / MAX_FREQUENCY_RATIO < ratio < MAX_FREQUENCY_RATIO:
-            anchors.append((row, row_in_second[piece]))
-    first, second = torch.tensor(anchors, dtype=torch.int64).reshape(-1, 2).unbind(1)
-    return first, second
+        ratio = first.frequencies[rank] / second.frequencies[other_rank]
+        if is_long_enough and 1 / MAX_FREQUENCY_RATIO < ratio < MAX_FREQUENCY_RATIO:
+            anchors.append((rank, other_rank))
+    first_ranks, second_ranks = (
+        torch.tensor(anchors, dtype=torch.int64).reshape(-1, 2).unbind(1)
+    )
+    return first_ranks, second_ranks
 
 
 def _agreement(

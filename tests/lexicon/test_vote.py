@@ -13,7 +13,7 @@ from masscli.lexicon.alignment import (
     align_vectors,
     learn_pairs,
     refine_pairs,
-    similarity,
+    usage_similarity,
 )
 from masscli.lexicon.company import company_similarity
 from masscli.lexicon.cooccurrence import WordSpace
@@ -55,7 +55,7 @@ class Languages:
             unit(noisy[1] @ rotation)[order], [tables[1][order][:, order]]
         )
         self.anchors = (torch.arange(ANCHORS), self.truth[:ANCHORS])
-        self.likeness = torch.zeros(WORDS, WORDS)
+        self.prior = torch.zeros(WORDS, WORDS)
 
     def right(self, scores: Tensor) -> int:
         """How many of the pairs that have their highest score with each other are translations."""
@@ -63,7 +63,7 @@ class Languages:
         return sum(truth[i] == j for i, j in mutual_nearest_pairs(scores))
 
     def vote(self) -> Tensor:
-        odd, even = vote(self.first, self.second, self.anchors, self.likeness)
+        odd, even = vote(self.first, self.second, self.anchors, self.prior)
         return (odd + even) / 2
 
 
@@ -87,17 +87,17 @@ def test_a_vote_is_no_worse_than_its_voters(noisy: Languages) -> None:
     single = []
     for seed in range(100, 100 + DRAWS):
         pairs = learn_pairs(
-            noisy.first, noisy.second, noisy.anchors, noisy.likeness, seed=seed
+            noisy.first, noisy.second, noisy.anchors, noisy.prior, seed=seed
         )
-        single.append(noisy.right(similarity(noisy.first, noisy.second, pairs)))
+        single.append(noisy.right(usage_similarity(noisy.first, noisy.second, pairs)))
     assert len(set(single)) > 1  # chance decides some words
     assert mean(single) > 2 * ANCHORS  # more is found than was given
     voted = noisy.vote()
     assert noisy.right(voted) >= mean(single)
-    refined = refine_pairs(
-        noisy.first, noisy.second, noisy.anchors, noisy.likeness, voted
+    refined = refine_pairs(noisy.first, noisy.second, noisy.anchors, noisy.prior, voted)
+    assert noisy.right(usage_similarity(noisy.first, noisy.second, refined)) >= mean(
+        single
     )
-    assert noisy.right(similarity(noisy.first, noisy.second, refined)) >= mean(single)
 
 
 def test_a_vote_is_the_same_each_time(clear: Languages) -> None:
@@ -114,7 +114,7 @@ def test_either_language_may_come_first(clear: Languages) -> None:
     """The random numbers fall on other words then, and few words depend on them."""
     found = set(mutual_nearest_pairs(clear.vote()))
     anchors = (clear.anchors[1], clear.anchors[0])
-    odd, even = vote(clear.second, clear.first, anchors, clear.likeness.T)
+    odd, even = vote(clear.second, clear.first, anchors, clear.prior.T)
     swapped = {(j, i) for i, j in mutual_nearest_pairs(odd + even)}
     assert len(found & swapped) > 0.9 * max(len(found), len(swapped))
 
@@ -122,9 +122,7 @@ def test_either_language_may_come_first(clear: Languages) -> None:
 def test_translations_are_near_in_the_common_space(clear: Languages) -> None:
     a, b = align_vectors(clear.first.vectors, clear.second.vectors, clear.anchors)
     few = (a * b[clear.truth]).sum(1).mean()
-    pairs = learn_pairs(
-        clear.first, clear.second, clear.anchors, clear.likeness, seed=1
-    )
+    pairs = learn_pairs(clear.first, clear.second, clear.anchors, clear.prior, seed=1)
     a, b = align_vectors(clear.first.vectors, clear.second.vectors, pairs)
     assert a.norm(dim=1).tolist() == pytest.approx([1.0] * WORDS)
     many = (a * b[clear.truth]).sum(1).mean()
@@ -178,8 +176,8 @@ def test_frequency_decides_between_words_of_the_same_company(clear: Languages) -
     rates = torch.where(torch.arange(WORDS) % 2 == 0, 0.01, 0.001)
     anchors = (torch.arange(ANCHORS), torch.arange(ANCHORS))
 
-    def right(likeness: Tensor) -> int:
-        odd, even = vote(spaces[0], spaces[1], anchors, likeness)
+    def right(prior: Tensor) -> int:
+        odd, even = vote(spaces[0], spaces[1], anchors, prior)
         return sum(i == j for i, j in mutual_nearest_pairs(odd + even))
 
     assert right(torch.zeros(WORDS, WORDS)) < 0.9 * WORDS
