@@ -1,12 +1,11 @@
 """The training loop, written once for every objective, in one process or in many.
 
-training/gradients.py computes the gradient of an update, training/updater.py applies it, and
-training/checkpoint_writer.py writes checkpoints; this module decides when each happens. The
-micro-batches of an update do not depend on the number of processes. The gradient of an update depends
-only on these micro-batches, the weights, the seed and the number of the update. A run that was stopped
-and continued, or distributed over several processes, therefore gives the same model. With
-`--batch-reuse` n, a list of micro-batches is prepared once and used in n updates in a row; the trainer
-saves a checkpoint or ends the run only after the last of these n updates.
+training/micro_batches.py says what an update learns from, training/gradients.py computes its gradient,
+training/updater.py applies it, and training/checkpoint_writer.py writes checkpoints; this module decides
+when each happens. The gradient of an update depends only on its micro-batches, the weights, the seed and
+the number of the update. A run that was stopped and continued, or distributed over several processes,
+therefore gives the same model. With `--batch-reuse` n, a list of micro-batches is used in n updates in a
+row; the trainer saves a checkpoint or ends the run only after the last of these.
 
 The trainer yields events and prints nothing. It knows no objective by name.
 """
@@ -17,7 +16,6 @@ import math
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -27,7 +25,7 @@ from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
-from masscli.data.batches.loader import PlannedBatch, PreparedBatch, load, plan
+from masscli.data.batches.loader import PlannedBatch, PreparedBatch
 from masscli.data.batches.sampler import Position
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
@@ -44,6 +42,7 @@ from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.learning_rate import learning_rate
 from masscli.training.loss_scale import LossScale
 from masscli.training.metric_averager import MetricAverager, peak_memory
+from masscli.training.micro_batches import MicroBatches
 from masscli.training.plateau import record_validation
 from masscli.training.recipe import Recipe
 from masscli.training.signals import Interruption, Signals
@@ -138,6 +137,7 @@ class Trainer:
         self.gradients = Gradients(
             recipe, train_step, self.streams, list(self.names), self.scale, state
         )
+        self.micro_batches = MicroBatches(recipe, self.streams, state)
         average: WeightAverage | None = None
         if recipe.optim.ema_decay:
             average = WeightAverage(self.names, recipe.optim.ema_decay)
@@ -224,7 +224,7 @@ class Trainer:
         """
         self._set_training_mode()
         self._begin_list()
-        update = next(self._updates(), None)
+        update = next(iter(self.micro_batches), None)
         if update is None:
             return [], {}
         _, prepared = update
@@ -249,10 +249,11 @@ class Trainer:
 
         If it ends before the last update, the reason is stored in `progress.reason`.
         """
-        for planned, prepared in self._updates():
+        for planned, prepared in self.micro_batches:
             # A checkpoint between two uses of a list could not be continued exactly, so runs end after the
             # last one.
             if self._between_lists():
+                self.gradients.forget()
                 progress.reason = self._reason_to_end(planned, progress.seconds)
                 if progress.reason:
                     return
@@ -303,81 +304,6 @@ class Trainer:
         elif self._is_due(saving.save_interval_updates, saving.save_interval, progress):
             yield from self.writer.save({})
             progress.saved_at = self.state.step
-
-    def _updates(self) -> Iterator[tuple[list[PlannedBatch], list[PreparedBatch]]]:
-        """Yield, for each update, the plans of all its micro-batches and the prepared ones of this process.
-
-        Each pair of lists is yielded `--batch-reuse` times in a row. The iterator begins after `state.step`
-        updates and ends at `--max-update`; without this option it does not end.
-        """
-        train = self.recipe.train
-        state = self.state
-        reuse = train.batch_reuse
-        # Each draw is a list of micro-batches, which is used for `reuse` updates.
-        first_draw = state.step // reuse
-        last_draw = None
-        if train.max_update is not None:
-            last_draw = train.max_update // reuse - 1
-            if first_draw > last_draw:
-                return
-        samplers = {name: stream.sampler for name, stream in self.streams.items()}
-
-        # The plan is computed twice: the loader's runs ahead by the prefetched batches, and this one
-        # tracks what is consumed.
-        def planned_batches() -> Iterator[PlannedBatch]:
-            weights = self._sampling_weights
-            return plan(
-                samplers,
-                weights,
-                self.recipe.seed,
-                state.update_freq,
-                first_draw,
-                state.positions,
-            )
-
-        mine = load(
-            {name: stream.batch_builder for name, stream in self.streams.items()},
-            planned_batches(),
-            rank=distributed.rank,
-            world=distributed.world_size,
-            last_draw=last_draw,
-            workers=train.num_workers,
-        )
-        for draw, group in groupby(planned_batches(), key=lambda planned: planned.draw):
-            if last_draw is not None and draw > last_draw:
-                return
-            planned = list(group)
-            # Processes may have unequal shares, or none.
-            own = [
-                batch
-                for batch in planned
-                if batch.micro % distributed.world_size == distributed.rank
-            ]
-            prepared = [next(mine) for _ in own]
-            self.gradients.forget()
-            for _ in range(reuse):
-                yield planned, prepared
-
-    def _sampling_weights(self, draw: int) -> dict[str, float]:
-        """Return the sampling weight of each stream, by name, for the list of micro-batches number `draw`.
-
-        It is the `sampling_weight` of the stream, or 0 if the loss weight of the stream is 0 at this time. If
-        all streams have loss weight 0, all keep their sampling weights.
-        """
-        update = draw * self.recipe.train.batch_reuse
-        weights = {
-            name: stream.sampling_weight for name, stream in self.streams.items()
-        }
-        inactive = [
-            name
-            for name, stream in self.streams.items()
-            if not stream.loss_weight.value_at(update)
-        ]
-        # A stream with loss weight 0 need not be read, unless there is no other stream.
-        if len(inactive) < len(weights):
-            for name in inactive:
-                weights[name] = 0.0
-        return weights
 
     def _reason_to_end(self, planned: Sequence[PlannedBatch], seconds: float) -> str:
         """Return why the run ends before the next update, or an empty string if it does not.

@@ -315,7 +315,7 @@ def test_the_gradient_that_is_clipped_is_that_of_what_learns(
     trainer, _ = build(
         recipe(grown, tmp_path, OLD_ROWS, f"init_from={runs / 'tied'}", streams=NEW)
     )
-    _, prepared = next(trainer._updates())
+    _, prepared = next(iter(trainer.micro_batches))
     trainer.gradients.compute(prepared)
     squares = 0.0
     for name, parameter in trainer.model.named_parameters():
