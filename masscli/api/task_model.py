@@ -13,6 +13,7 @@ from masscli.core.errors import MasscliError
 from masscli.core.listing import list_some
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchLimits, BatchSampler
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.prepare.record_encoder import load_table, table_of_records
 from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
@@ -75,9 +76,13 @@ class TaskModel:
         objective.to(ensemble.device).eval().requires_grad_(False)
         return cls(ensemble.models[0], objective, options, ensemble.tokenizer, name)
 
-    def read(self, path: Path, kind: str) -> Table:
-        """Return the examples of a file as a table of tokenized fields; `kind` is its format, such as tsv."""
-        return load_table(path, kind, self.tokenizer, self.options.language)
+    def read(self, path: Path, kind: str, bad_rows: BadRows | None = None) -> Table:
+        """Return the examples of a file as a table of tokenized fields; `kind` is its format, such as tsv.
+
+        What is not read is counted in `bad_rows`. Raises MasscliError for a row that cannot be read.
+        """
+        language = self.options.language
+        return load_table(path, kind, self.tokenizer, language, bad_rows)
 
     def table_of(self, examples: Sequence[Example]) -> Table:
         """Return examples as a table of tokenized fields.

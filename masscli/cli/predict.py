@@ -32,6 +32,7 @@ from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
 from masscli.core.memory import tune_heap
+from masscli.data.formats.bad_rows import BadRows
 from masscli.generation.config import PredictConfig
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.text.single_line import json_line, one_cell, one_line
@@ -69,7 +70,8 @@ def run(
     model = opened.task_model(command.stream, command.null_threshold)
     input_format = _input_format(command, model)
     _check_options(command, input_format, path, model)
-    table = model.read(command.input, input_format)
+    bad_rows = BadRows()
+    table = model.read(command.input, input_format, bad_rows)
     if command.format == "tsv":
         _check_new_columns(command, table)
     if distributed.rank > 0:
@@ -92,7 +94,9 @@ def run(
         if write_probabilities is not None:
             write_probabilities(_no_answer_probabilities(predictions))
     unknown = model.count_unknown(table)
-    for warning in (*warnings, *text_warnings(table, unknown)):
+    if bad_rows.unread:
+        print(f"{command.input}: not read: {bad_rows.unread_text()}", file=sys.stderr)
+    for warning in (*bad_rows.doubts, *warnings, *text_warnings(table, unknown)):
         print(f"warning: {warning}", file=sys.stderr)
     seconds = time.perf_counter() - started
     print(

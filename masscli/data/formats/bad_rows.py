@@ -1,13 +1,18 @@
-"""The policy for rows that cannot be read: refuse them, or skip, count and list them."""
+"""The policy for rows that cannot be read: refuse them, or skip, count and list them.
+
+What a file has besides rows, such as comments, is counted as well.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.data.formats.column_checks import ColumnCheck
 
 SKIP_ADVICE = "--bad-rows skip leaves such rows out, counts them and lists them"
@@ -41,6 +46,8 @@ class BadRows:
     needs_answers: bool = False
     skipped: list[BadRow] = field(default_factory=list)
     checked: set[str] = field(default_factory=set)
+    unread: Counter[str] = field(default_factory=Counter)
+    doubts: list[str] = field(default_factory=list)
 
     @contextmanager
     def row(self, path: str, line: int) -> Iterator[None]:
@@ -63,6 +70,10 @@ class BadRows:
             f"{path}: "
         )
         self.skipped.append(BadRow(path, line, reason))
+
+    def unread_text(self) -> str:
+        """Return what was left out without being a bad row, such as `2 comments, 1 blank line`."""
+        return ", ".join(count_of(count, noun) for noun, count in self.unread.items())
 
     def check_share(self, path: str, kept: int) -> None:
         """Raise MasscliError if the skipped rows are more than `max_share` of all rows of a file.

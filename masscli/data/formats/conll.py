@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
@@ -23,6 +25,9 @@ MAX_SENTENCE_LINES = 2000
 """Maximum number of lines of a sentence. A longer one is a bad row, since the file is probably a table
 without blank lines."""
 
+COMMENT = re.compile(r"#\s*\w[\w.:-]*\s*=\s")
+"""Matches a comment as CoNLL-U has it, such as `# sent_id = 1`, however many columns the words have."""
+
 Word = tuple[int, list[str]]
 """The line number of a word, and its columns."""
 
@@ -30,12 +35,13 @@ Word = tuple[int, list[str]]
 def read_conll(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record for every sentence; its fields `1`, `2`, ... are lists with one value for each word.
 
-    Columns are separated by tabs, or by spaces if the first word has no tab. The reader skips
+    Columns are separated by tabs, or by spaces if the first word has no tab. The reader skips and counts
     `-DOCSTART-`, comments before a sentence (lines that begin with `#` and have not as many columns as
-    words have), and in CoNLL-U the ranges (`1-2`) and empty nodes (`1.1`) between the words. A sentence
-    with a broken line, or with more than MAX_SENTENCE_LINES lines, is a bad row.
+    words have, or match COMMENT), and in CoNLL-U the ranges (`1-2`) and empty nodes (`1.1`) between the
+    words. A sentence with a broken line, or with more than MAX_SENTENCE_LINES lines, is a bad row.
     """
     name = display_path(path)
+    hash_words = _HashWords()
     for sentence in split_sentences(corpus.iter_lines(path), name, bad_rows):
         first_line = sentence[0][0]
         if len(sentence) > MAX_SENTENCE_LINES:
@@ -45,11 +51,13 @@ def read_conll(path: Path, bad_rows: BadRows) -> Iterator[Record]:
             )
             bad_rows.add(name, first_line, error)
             continue
+        hash_words.add(sentence)
         columns: dict[str, list[str]] = {}
         for _, values in sentence:
             for column, value in enumerate(values, 1):
                 columns.setdefault(str(column), []).append(value)
         yield Record(first_line, lists=columns)
+    bad_rows.doubts += hash_words.doubts(name)
 
 
 def split_sentences(
@@ -58,7 +66,7 @@ def split_sentences(
     """Yield each sentence as a list of words, each with its line number and its columns.
 
     `name` is the file that error messages name. A sentence with a broken line is a bad row, which raises
-    MasscliError if `bad_rows` is None.
+    MasscliError if `bad_rows` is None. Lines that are not words are counted in `bad_rows`.
     """
     bad_rows = bad_rows or BadRows()
     # Any number of comments may precede the first word.
@@ -67,32 +75,79 @@ def split_sentences(
     first = _first_word_line(rows)
     has_tabs = "\t" in first
     width = len(_split_columns(first, has_tabs))
+    for words in _group_words(rows, has_tabs, width, bad_rows.unread):
+        for number, values in words:
+            try:
+                _check_word(rows[number - 1], values, width, f"{name}:{number}")
+            except MasscliError as error:
+                # One broken line makes the sentence a bad row, which counts once even with several broken
+                # lines.
+                bad_rows.add(name, number, error)
+                break
+        else:
+            yield words
+
+
+def _group_words(
+    rows: Sequence[str], has_tabs: bool, width: int, unread: Counter[str]
+) -> Iterator[list[Word]]:
+    """Yield the words of each sentence, unchecked, and count the other lines in `unread`, in place.
+
+    `has_tabs` says whether tabs separate columns, and `width` is the number of columns of a word.
+    """
     words: list[Word] = []
-    is_bad = False
     for number, row in enumerate(rows, 1):
         if _is_blank(row):
-            if words and not is_bad:
+            if words:
                 yield words
             words = []
-            is_bad = False
             continue
         values = _split_columns(row, has_tabs)
         # Words may begin with # too, but comments occur only before the first word of a sentence.
-        is_comment = not words and row.startswith("#") and len(values) != width
-        if is_comment or row.startswith("-DOCSTART-") or _is_conllu_extra(values):
+        if not words and _is_comment(row, values, width):
+            unread["comment"] += 1
+            continue
+        extra = _kind_of_extra(row, values)
+        if extra is not None:
+            unread[extra] += 1
             continue
         words.append((number, values))
-        # One broken line makes the sentence a bad row, which counts once even with several broken
-        # lines.
-        if is_bad:
-            continue
-        try:
-            _check_word(row, values, width, f"{name}:{number}")
-        except MasscliError as error:
-            bad_rows.add(name, number, error)
-            is_bad = True
-    if words and not is_bad:
+    if words:
         yield words
+
+
+@dataclass
+class _HashWords:
+    """The sentences of a file that begin with the word `#`, which may be a comment of as many columns.
+
+    The format alone cannot tell. A label (last column) that no other word has is a sign, but not enough to
+    leave out what may be a word.
+    """
+
+    _lines: list[tuple[int, list[str]]] = field(default_factory=list)
+    """The line number and the columns of each such word."""
+    _labels: set[str] = field(default_factory=set)
+    """The labels of all other words."""
+
+    def add(self, sentence: Sequence[Word]) -> None:
+        """Take note of the words of a sentence."""
+        words = list(sentence)
+        values = words[0][1]
+        if values[0] == "#" and len(values) > 1:
+            self._lines.append(words.pop(0))
+        self._labels.update(values[-1] for _, values in words)
+
+    def doubts(self, name: str) -> Iterator[str]:
+        """Yield a warning, which names the first such word of the file `name`, if any may be a comment."""
+        found = [word for word in self._lines if word[1][-1] not in self._labels]
+        if not found:
+            return
+        number, values = found[0]
+        count = count_of(len(found), "such line")
+        yield (
+            f"{name}:{number}: {' '.join(values)!r} is read as a word, since it has as many columns as words "
+            f"have; write a comment as '# NAME = VALUE' ({count})"
+        )
 
 
 def is_conllu(names: Sequence[str], first_column: Sequence[str]) -> bool:
@@ -139,12 +194,28 @@ def _is_blank(row: str) -> bool:
     return not row.strip(" \t\r")
 
 
-def _is_conllu_extra(values: Sequence[str]) -> bool:
-    """Return whether the columns are a line of CoNLL-U that is not a word: a range or an empty node."""
-    return (
-        len(values) == CONLLU_COLUMNS
-        and re.fullmatch(r"\d+[-.]\d+", values[0]) is not None
-    )
+def _is_comment(row: str, values: Sequence[str], width: int) -> bool:
+    """Return whether a line before the first word of a sentence is a comment.
+
+    `values` are its columns, and `width` is the number of columns of a word.
+    """
+    is_other = len(values) != width or COMMENT.match(row) is not None
+    return row.startswith("#") and is_other
+
+
+def _kind_of_extra(row: str, values: Sequence[str]) -> str | None:
+    """Return what a line that is neither word nor comment is called, or None for a word.
+
+    It is `-DOCSTART-` or, in CoNLL-U, a range of words or an empty node. `values` are its columns.
+    """
+    if row.startswith("-DOCSTART-"):
+        return "-DOCSTART- line"
+    if len(values) == CONLLU_COLUMNS:
+        if re.fullmatch(r"\d+-\d+", values[0]):
+            return "word range"
+        if re.fullmatch(r"\d+\.\d+", values[0]):
+            return "empty node"
+    return None
 
 
 def _check_word(row: str, values: Sequence[str], width: int, place: str) -> None:

@@ -20,13 +20,14 @@ def read_dialogues(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record for every turn but the first of each dialogue, that is, of each line.
 
     The text field `response` is the turn, and the list field `context` holds all turns before it. A dialogue
-    with an empty turn, or with one turn only, is a bad row; blank lines are skipped. In a line with the mark
-    `__eou__`, this ends the turns, and tabs are part of them.
+    with an empty turn, or with one turn only, is a bad row; blank lines are skipped and counted. In a line
+    with the mark `__eou__`, this ends the turns, and tabs are part of them.
     """
     file = display_path(path)
     for number, row in enumerate(corpus.iter_lines(path), 1):
         # Tabs separate turns, even if these are empty.
         if not row.strip(" "):
+            bad_rows.unread["blank line"] += 1
             continue
         turns = _turns(row)
         with bad_rows.row(file, number):

@@ -33,8 +33,14 @@ def read_race(path: Path, bad_rows: BadRows) -> Iterator[Record]:
 
     `path` is a folder of .txt files with one JSON object each, or a file with one object per line. Either all
     articles have answers or none has, as in a test set without labels; one that differs from the first is
-    broken. A broken article is a bad row.
+    broken. A broken article is a bad row. Other files of the folder are counted in `bad_rows`.
     """
+    if path.is_dir():
+        others = sum(
+            file.is_file() and file.suffix != ".txt" for file in path.rglob("*")
+        )
+        if others:
+            bad_rows.unread["other file"] += others
     expect_answers: bool | None = None
     for name, file, line, text in _articles(path, bad_rows):
         # A file in a folder is one article, for which a line number is of no use.

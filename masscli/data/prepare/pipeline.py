@@ -434,6 +434,11 @@ def _encode(run: Run, state: ResumeState) -> None:
                 run.max_shard_bytes,
                 bad_rows,
             )
+            file = encoded.table.path
+            if bad_rows.unread:
+                run.progress.note(f"{file}: not read: {bad_rows.unread_text()}")
+            for doubt in bad_rows.doubts:
+                run.progress.warn(doubt)
             for row in bad_rows.skipped:
                 name = f"{labelled.split}.{labelled.table}"
                 log.write(

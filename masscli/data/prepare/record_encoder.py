@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.record import Record
 from masscli.data.formats.registry import input_files, read_records
 from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
@@ -116,13 +117,19 @@ class RecordEncoder:
         columns[f"{name}.at"] = number_rows(rows)
 
 
-def load_table(path: Path, format: str, tokenizer: Tokenizer, language: str) -> Table:
+def load_table(
+    path: Path,
+    format: str,
+    tokenizer: Tokenizer,
+    language: str,
+    bad_rows: BadRows | None = None,
+) -> Table:
     """Read a file of examples, encode it, and return it as a table in memory.
 
-    `format` is a key of `FORMATS`, and `language` that of the text. Raises MasscliError if the file or a row
-    cannot be read.
+    `format` is a key of `FORMATS`, and `language` that of the text. What becomes of rows that cannot be read
+    is up to `bad_rows`, in which other lines are counted; without it they raise MasscliError.
     """
-    records = read_records(path, format)
+    records = read_records(path, format, bad_rows)
     return table_of_records(
         records, table_path(path, format), format, tokenizer, language
     )

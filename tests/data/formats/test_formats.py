@@ -253,6 +253,54 @@ def test_comments_are_no_words_and_words_no_comments(
     ] == words
 
 
+@pytest.mark.parametrize("columns", [2, 3, 4])
+@pytest.mark.parametrize("separator", ["\t", " "])
+def test_comments_are_counted_however_many_columns_words_have(
+    columns: int, separator: str, tmp_path: Path
+) -> None:
+    rest = ["A"] * (columns - 2)
+    words = [separator.join([word, *rest, "O"]) for word in ("#", "no", "#ba")]
+    lines = [
+        "# sent_id = 1",
+        "# id 7 of 20 lines",
+        "#text= a\tb c",
+        words[0],
+        words[1],
+        "",
+        "-DOCSTART- -X- O",
+        "",
+        "# x = 1",
+        words[2],
+    ]
+    path = save(tmp_path / "x.conll", "\n".join(lines) + "\n")
+    bad_rows = BadRows()
+    read = [record.lists["1"] for record in read_records(path, "conll", bad_rows)]
+    assert read == [["#", "no"], ["#ba"]]
+    assert bad_rows.unread_text() == "4 comments, 1 -DOCSTART- line"
+    assert bad_rows.doubts == []
+
+
+def test_a_word_that_may_be_a_comment_is_named(tmp_path: Path) -> None:
+    """Its label is that of no other word."""
+    path = save(tmp_path / "x.conll", "#\tid 7\na\tO\n\n#\tO\nb\tO\n\n#\tid 8\nc\tO\n")
+    bad_rows = BadRows()
+    read = [record.lists["1"] for record in read_records(path, "conll", bad_rows)]
+    assert read == [["#", "a"], ["#", "b"], ["#", "c"]]
+    [doubt] = bad_rows.doubts
+    assert doubt.startswith(f"{path}:1: '# id 7' is read as a word")
+    assert "2 such lines" in doubt
+
+
+def test_ranges_empty_nodes_and_blank_lines_are_counted(tmp_path: Path) -> None:
+    bad_rows = BadRows()
+    text = next(text for text in COMMENTED if "1-2" in text)
+    list(read_records(save(tmp_path / "x.conllu", text), "conll", bad_rows))
+    assert bad_rows.unread_text() == "1 comment, 1 word range, 1 empty node"
+    bad_rows = BadRows()
+    list(read_records(save(tmp_path / "x", "a\tb\n\n \nc\td\n"), "dialogues", bad_rows))
+    assert bad_rows.unread_text() == "2 blank lines"
+
+
 def test_a_question_that_is_no_object_is_named(tmp_path: Path) -> None:
     path = save(
         tmp_path / "x.json",

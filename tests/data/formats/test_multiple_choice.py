@@ -12,6 +12,7 @@ import pytest
 
 from masscli.cli.app import dispatch
 from masscli.core.errors import MasscliError
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.registry import guess_format, input_files, read_records
 from masscli.data.storage.data_folder import DataFolder
 from tests.toy_tasks import ENCODER, WORDS, finetune
@@ -111,6 +112,16 @@ def test_race_is_an_example_for_each_question(tmp_path: Path) -> None:
         ("A house.", "B"),
     ]
     assert guess_format(folder) == "race" and len(input_files(folder, "race")) == 2
+
+
+def test_other_files_among_the_articles_of_race_are_counted(tmp_path: Path) -> None:
+    folder = race(tmp_path / "train", ARTICLES)
+    (folder / "more").mkdir()
+    for name in ("1.TXT", "2.json", "more/README"):
+        (folder / name).write_text("x", encoding="utf-8")
+    bad_rows = BadRows()
+    assert len(list(read_records(folder, "race", bad_rows))) > 0
+    assert bad_rows.unread_text() == "3 other files"
 
 
 def toy(draw: random.Random) -> tuple[str, list[str], int]:

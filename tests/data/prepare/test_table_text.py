@@ -41,6 +41,23 @@ def test_a_vocabulary_is_made_of_the_words_of_conllu_alone(tmp_path: Path) -> No
     ) == ["the dog sees"]
 
 
+def test_what_is_not_read_of_labelled_files_is_counted_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / "x.conll", "# id 1\na O\nb O\n\n# c\nb O\n\n# x = y\na O\n")
+    run(
+        PreprocessConfig(
+            langs=("en",),
+            destdir=tmp_path / "data",
+            vocab_size=12,
+            conll=(f"train={path}",),
+        )
+    )
+    said = capsys.readouterr().err
+    assert f"{path}: not read: 2 comments\n" in said
+    assert f"warning: {path}:5: '# c' is read as a word" in said
+
+
 def test_held_out_examples_that_stand_in_training_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
