@@ -6,7 +6,7 @@ import logging
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -202,6 +202,8 @@ def _lock_folder(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            contents = {path.name for path in folder.rglob("*")}
-            if is_new and contents <= {".lock", "checkpoints"}:
-                shutil.rmtree(folder)
+            # A folder that someone has removed meanwhile must not hide what ended the block.
+            with suppress(FileNotFoundError):
+                contents = {path.name for path in folder.rglob("*")}
+                if is_new and contents <= {".lock", "checkpoints"}:
+                    shutil.rmtree(folder)

@@ -1,9 +1,9 @@
 """Compare two models, or their outputs, line by line.
 
 OLD and NEW are runs or checkpoints, which translate the lines of --input in turn, as `masscli generate`
-would, or files with their outputs. The report shows the share of changed lines, the lines that lost
-most, the speed and, with --ref, the scores of both and the significance of the difference by paired
-bootstrap resampling.
+would, or files with their outputs (text, or the JSON lines of `masscli generate`). The report shows the
+share of changed lines, the lines that lost most, the speed and, with --ref, the scores of both and the
+significance of the difference by paired bootstrap resampling.
 
 The exit status is 3 if NEW is worse: if a metric is lower with a p-value below --alpha, or if more
 lines changed than --max-changed allows. A pipeline can therefore stop before a model is replaced.
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from masscli.cli.options import check_changed_options
+from masscli.cli.score_inputs import output_lines
 from masscli.cli.search_options import GivenSearch
 from masscli.core.config import (
     Flags,
@@ -38,6 +39,7 @@ from masscli.core.config import (
 )
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
+from masscli.data.formats.registry import guess_format
 from masscli.generation.config import GenerationConfig
 from masscli.metrics.config import ScoreConfig
 from masscli.text.corpus import similar_names_hint
@@ -196,6 +198,13 @@ def _read_input(options: CompareConfig) -> tuple[list[str], list[str] | None]:
 
     Raises MasscliError if there are no lines, or if the number of references differs.
     """
+    for path in (options.input, options.ref):
+        kind = None if path is None else guess_format(path)
+        if kind is not None:
+            print(
+                f"warning: {path}: is read as text, a line at a time, and not as {kind}",
+                file=sys.stderr,
+            )
     sources = list(source_lines(options.input))
     if not sources:
         raise MasscliError(
@@ -203,7 +212,9 @@ def _read_input(options: CompareConfig) -> tuple[list[str], list[str] | None]:
         )
     if options.ref is None:
         return sources, None
-    return sources, _matching_lines(options.ref, f"--ref {options.ref}", sources)
+    references = list(translation_lines(options.ref))
+    _check_number(references, f"--ref {options.ref}", sources)
+    return sources, references
 
 
 def _read_outputs(
@@ -211,13 +222,14 @@ def _read_outputs(
 ) -> dict[Path, list[str]]:
     """Return the lines of those of `paths` that are files of outputs; the others are runs or checkpoints.
 
-    Raises MasscliError if one of them does not exist, or if its number of lines is not that of
-    `sources`.
+    Outputs may be text, or JSON lines of `masscli generate`. Raises MasscliError if one of the paths does not
+    exist, or if a file has not as many outputs as there are `sources`.
     """
     read = {}
     for path in paths:
         if path.is_file():
-            read[path] = _matching_lines(path, str(path), sources)
+            read[path] = output_lines(path)
+            _check_number(read[path], str(path), sources)
         elif not path.exists():
             raise MasscliError(
                 f"{path}: no such run, checkpoint or file of outputs",
@@ -226,18 +238,13 @@ def _read_outputs(
     return read
 
 
-def _matching_lines(path: Path, name: str, sources: Sequence[str]) -> list[str]:
-    """Return the lines of a file, one for each source; `name` is what an error calls it.
-
-    Raises MasscliError if there are more or fewer.
-    """
-    lines = list(translation_lines(path))
+def _check_number(lines: Sequence[str], name: str, sources: Sequence[str]) -> None:
+    """Raise MasscliError unless there is a line for each source; `name` is what the error calls them."""
     if len(lines) != len(sources):
         raise MasscliError(
             f"{name}: {count_of(len(lines), 'line')}, but --input has {len(sources):,}",
             "each line of the input needs one",
         )
-    return lines
 
 
 def _outputs(

@@ -545,15 +545,15 @@ def _summarise(
     `max_source` is the length in pieces at which sources are truncated. `loading` and `seconds` are the times
     in seconds of loading the model and of the work after it; `verb` says what was done to the lines.
     """
-    from masscli.metrics.perplexity import perplexity
+    from masscli.metrics.perplexity import metric_text, perplexity
 
     for warning in report.warnings(max_source):
         _warn(warning)
     if report.words:
-        per_piece = perplexity(report.nats, report.tokens)
-        per_word = perplexity(report.nats, report.words)
+        per_piece = metric_text(perplexity(report.nats, report.tokens), ".2f")
+        per_word = metric_text(perplexity(report.nats, report.words), ".2f")
         print(
-            f"ppl-piece {per_piece:.2f}  ppl-word {per_word:.2f}  (the end symbol counts as one of either)",
+            f"ppl-piece {per_piece}  ppl-word {per_word}  (the end symbol counts as one of either)",
             file=sys.stderr,
         )
     speed = f"{report.lines / seconds:.1f} sentences/s, {report.tokens / seconds:.0f} tokens/s"

@@ -26,7 +26,7 @@ from masscli.data.formats.record import Record
 from masscli.data.formats.registry import guess_format, read_records
 from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.metrics.config import ScoreConfig
-from masscli.text.corpus import is_marked_up, iter_lines
+from masscli.text.corpus import display_path, is_marked_up, iter_lines
 from masscli.text.wmt_markup import read_test_set, translation_lines
 
 PREDICTION_FIELDS = ("label", "value", "tags")
@@ -184,6 +184,29 @@ def _read_hypothesis(
     if format == "conll" or (tagged and format in (None, "tsv")):
         return _conll(name, rows, column, flag)
     return _table_hypothesis(name, rows, column, flag, format == "tsv")
+
+
+def output_lines(path: Path) -> list[str]:
+    """Return the outputs in a file: its lines, a translation in markup, or the best texts in JSON lines.
+
+    JSON lines of `masscli generate` and `predict` are recognised by the name .jsonl or by their fields.
+    Raises MasscliError if a file .jsonl has no outputs of one of them.
+    """
+    if is_marked_up(path):
+        return list(translation_lines(path))
+    name = display_path(path)
+    rows = list(iter_lines(path))
+    first = {}
+    if guess_format(path) == "jsonl" or _begins_with_object(rows):
+        first = _parse_object(name, 1, rows[0]) if rows else {}
+    if HYPOTHESES_FIELD in first or _is_own_output(first):
+        return _jsonl_hypothesis(name, rows, None, "--hyp-column").lines
+    if guess_format(path) == "jsonl" and rows:
+        raise MasscliError(
+            f"{name}:1: is not an output of masscli generate or predict",
+            "name such a file, or text with an output in each line",
+        )
+    return rows
 
 
 def _table_hypothesis(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from masscli.core.config import UnusedOption, config, is_changed, iter_options
 from masscli.core.errors import MasscliError
 from masscli.metrics.config import ScoreConfig
+from masscli.metrics.perplexity import metric_text
 from masscli.reporting.score_log import LoggedScore, append_scores
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _as_lines(measured: Mapping[str, Measurement]) -> str:
             rows.append(
                 (
                     f"{prefix}{name}",
-                    f"{value:.4f}",
+                    metric_text(value, ".4f"),
                     measurement.signatures.get(name, ""),
                 )
             )

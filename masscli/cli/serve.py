@@ -53,5 +53,9 @@ def run(
         UnusedOption(True, "nbest", "each request says how many alternatives it wants"),
         UnusedOption(True, "prefix_size", "there is no --prefix here", True),
     )
+    unused = UnusedOption(
+        not search.sampling, "seed", "nothing is drawn without --sampling"
+    )
+    check_changed_options(command, unused)
     tune_heap()
     run_server(paths or [latest_run("serve")], command, given)

@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from masscli.metrics.perplexity import metric_text
 from masscli.training.events import (
     Evaluated,
     Event,
@@ -89,7 +90,7 @@ def _format_validation(event: Evaluated) -> str:
     """Return the line that the console shows for a validation: update, metrics and seconds."""
     shown = []
     for name, value in _without_repeats(event.metrics).items():
-        shown.append(f"{name} {value:.4g}")
+        shown.append(f"{name} {metric_text(value, '.4g')}")
     return f"valid {event.step}: {'  '.join(shown)}  ({event.seconds:.0f} s)"
 
 

@@ -19,6 +19,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -200,15 +201,13 @@ def append_json_lines(path: Path, lines: bytes) -> None:
     """Append whole lines to a JSON Lines file; lines that other processes append are not mixed with them.
 
     An unfinished object that a killed process has left at the end is removed, and a missing line end is
-    added. On a full disk nothing is appended. Raises OSError if the file cannot be written, and MasscliError
-    if the path is that of a folder, a pipe or a device.
+    added. On a full disk nothing is appended, and a new file is removed. Raises OSError if the file cannot be
+    written, and MasscliError if the path is that of a folder, a pipe or a device.
     """
-    if path.exists():
+    is_new = not path.exists()
+    if not is_new:
         require_regular(path)
-    with naming_full_file(path), open(path, "a+b", buffering=0) as file:
-        # Without locks, small appends are still done in one step.
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with naming_full_file(path), _open_locked(path) as file:
         _end_last_line(file)
         end = file.seek(0, os.SEEK_END)
         try:
@@ -217,10 +216,26 @@ def append_json_lines(path: Path, lines: bytes) -> None:
                 lines = lines[file.write(lines) :]
         except OSError:
             file.truncate(end)
+            if is_new and end == 0:
+                _follow_link(path).unlink()
             raise
 
 
-def _end_last_line(file: BinaryIO) -> None:
+def _open_locked(path: Path) -> FileIO:
+    """Open a file for appending, unbuffered, and lock it; it is created if it does not exist."""
+    while True:
+        file = open(path, "a+b", buffering=0)  # noqa: SIM115
+        # Without locks, small appends are still done in one step.
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        # While this process waited, another one may have removed the file, as it does on a full disk.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return file
+        file.close()
+
+
+def _end_last_line(file: FileIO) -> None:
     """Make a JSON Lines file end in a line end, in place.
 
     If its last line has none, the line is removed if it is an unfinished object, and completed by a line end

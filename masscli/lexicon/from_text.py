@@ -61,7 +61,7 @@ class InducedDictionary(NamedTuple):
     Scores of different words cannot be compared, since the similarities of rare words are high by chance."""
     agreement: float
     """The share of pairs of common words that both halves of the vote find, which differ in their random
-    numbers: three quarters for captions, and less than one quarter if only anchors connect the texts."""
+    numbers: three quarters for captions, and a quarter or less if only anchors connect the texts."""
     words: list[list[str]]
     """The words of each language, the commonest first."""
     vectors: tuple[Tensor, Tensor]

@@ -21,6 +21,11 @@ TOKENIZER_MODELS = {
     "flores200": "flores200sacrebleuspm",
 }
 """The file name of the SentencePiece model that each of these tokenizers of sacreBLEU needs."""
+MAX_TER_WORDS = 5000
+"""The most words of a line whose TER is computed: sacreBLEU compares each word with every other, and tries
+up to 1,000 shifts (7 s of a core for 400 random words)."""
+_SHOWN_LETTERS = 60
+"""Maximum number of characters of a line that a message shows."""
 
 
 class Bleu(BLEU):
@@ -70,7 +75,8 @@ class ChrfPlusPlus(CHRF):
 class Ter(TER):
     """Translation edit rate; lower is better.
 
-    Case is always ignored, which is sacreBLEU's default and what the literature reports.
+    Case is always ignored, which is sacreBLEU's default and what the literature reports. The time for a line
+    grows with the square of its words, so lines of more than MAX_TER_WORDS are refused.
     """
 
     title: ClassVar[str] = "TER"
@@ -79,6 +85,18 @@ class Ter(TER):
     def from_options(cls, options: ScoreConfig) -> Self:
         """Return the metric with sacreBLEU's defaults; no option changes it."""
         return cls()
+
+    def _preprocess_segment(self, sent: str) -> str:
+        """Return a line with its words separated by spaces; raise MasscliError if there are too many."""
+        segment: str = super()._preprocess_segment(sent)
+        words = len(segment.split())
+        if words > MAX_TER_WORDS:
+            raise MasscliError(
+                f"TER: a line has {words:,} words, and {MAX_TER_WORDS:,} at most are compared: "
+                f"{sent[:_SHOWN_LETTERS]!r}",
+                "are line ends missing? else split the line, or leave out the metric ter",
+            )
+        return segment
 
 
 def _check_installed(tokenizer: str) -> None:

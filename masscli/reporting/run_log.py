@@ -12,6 +12,7 @@ from typing import Any
 from masscli.core.config import ConfigError, config, from_dict
 from masscli.core.errors import MasscliError
 from masscli.core.json_text import parse_json
+from masscli.metrics.perplexity import metric_text
 from masscli.text.corpus import read_regular_text
 
 
@@ -204,9 +205,9 @@ def cost_rows(
                 f"{statistics.median(log.target_rates):.0f}",
             ]
         row += [*speeds, f"{log.memory:.1f}"]
-        row += [f"{log.best(metric):.4g}" for metric in metrics]
+        row += [metric_text(log.best(metric), ".4g") for metric in metrics]
         for step in steps:
             value = log.metrics.get(step, {}).get(str(curve))
-            row.append("" if value is None else f"{value:.4g}")
+            row.append("" if value is None else metric_text(value, ".4g"))
         rows.append(row)
     return rows

@@ -9,6 +9,7 @@ from typing import Any
 
 from masscli.core.errors import MasscliError
 from masscli.core.files import open_atomic
+from masscli.metrics.perplexity import metric_text
 from masscli.reporting.score_log import PairedTest, Summary, Tags
 from masscli.text.single_line import one_line
 
@@ -68,7 +69,7 @@ def table_rows(
 def _cell(summary: Summary | None, test: PairedTest | None) -> str:
     if summary is None:
         return ""
-    cell = f"{summary.mean:.2f}"
+    cell = metric_text(summary.mean, ".2f")
     if summary.count > 1:
         cell += f" ± {summary.deviation:.2f}"
     if test is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from masscli.core.config import check, config, positive
+from masscli.core.config import check, config, not_negative, positive
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 """Local names of this machine, which are always allowed as host names."""
@@ -47,6 +47,8 @@ class ServeConfig:
     """Decoding engine, as in `masscli generate`."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
+    seed: int = 1
+    """Seed of --sampling: equal texts get equal answers, whatever else is asked."""
 
     def __post_init__(self) -> None:
         check(
@@ -64,6 +66,7 @@ class ServeConfig:
                 "request_seconds",
             ),
             *positive(self, "batch_characters"),
+            *not_negative(self, "seed"),
             (
                 self.stop_seconds >= 0,
                 "stop_seconds",

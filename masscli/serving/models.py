@@ -138,6 +138,7 @@ class ServedModels:
             replace(text_model.search_config(self.search), nbest=nbest),
             split=self.config.split_sentences,
             keep_placeholders=self.config.keep_placeholders,
+            seed=self.config.seed,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,22 @@ def test_a_run_stops_when_its_events_are_not_read_and_goes_on_later(
         Checkpoint.open(tmp_path / name).checksums for name in ("run", "whole")
     ]
     assert checksums[0]["model.safetensors"] == checksums[1]["model.safetensors"]
+
+
+def test_a_run_whose_folder_is_removed_ends_without_another_error(
+    toy: Path, tmp_path: Path
+) -> None:
+    options = {
+        "data": str(toy),
+        "save_dir": str(tmp_path / "run"),
+        "model": SMALL,
+        "train": TRAIN,
+    }
+    events = masscli.pretrain(masscli.compose_recipe(options, objective="mass"))
+    assert type(next(events)).__name__ == "Stepped"
+    shutil.rmtree(tmp_path / "run")
+    events.close()
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_works_in_a_thread(toy: Path, tmp_path: Path) -> None:

@@ -207,6 +207,27 @@ def test_mistakes(
     assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
+def test_json_lines_are_compared_by_their_best_texts(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = []
+    for number, line in enumerate(GOOD, 1):
+        texts = [{"text": line, "score": -1.0}, {"text": "worse", "score": -2.0}]
+        rows.append(json.dumps({"line": number, "hypotheses": texts}) + "\n")
+    for name in ("x.jsonl", "without-suffix"):
+        (place / name).write_text("".join(rows), encoding="utf-8")
+        args = ["good", name, "--input", "input", "--format=json"]
+        assert run(["compare", *args]) == 0
+        assert json.loads(capsys.readouterr().out)["changed"] == 0
+    (place / "y.jsonl").write_text('{"a": 1}\n' * len(GOOD), encoding="utf-8")
+    assert run(["compare", "good", "y.jsonl", "--input", "input"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: y.jsonl:1: is not an output of masscli generate")
+    args = ["good", "bad", "--input", "y.jsonl", "--ref", "ref"]
+    assert run(["compare", *args]) == 3
+    assert "warning: y.jsonl: is read as text" in capsys.readouterr().err
+
+
 def test_options_of_models_have_no_effect_on_files(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

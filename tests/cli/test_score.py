@@ -245,6 +245,22 @@ def test_rouge_is_the_mean_over_lines_of_the_best_reference() -> None:
     assert found.value == pytest.approx(100 * (1 + 1 / 2) / 2)
 
 
+def test_long_lines_are_compared_in_time_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An oracle that keeps a table of both sides would take hours."""
+    words = [f"w{n % 1000}" for n in range(50_000)]
+    assert common_subsequence_length(words[1:], ["x", *words[:-1]]) == 49_998
+    for name, line in (("hyp", "x " * 200_000), ("ref", "x y")):
+        (tmp_path / name).write_text(f"a b\n{line}\n", encoding="utf-8")
+    files = [str(tmp_path / "hyp"), "--ref", str(tmp_path / "ref")]
+    assert run(["score", *files, "-m", "ter"]) == 2
+    said = capsys.readouterr().err
+    assert "error: TER: a line has 200,000 words, and 5,000 at most" in said
+    assert "leave out the metric ter" in said
+    assert run(["score", *files, "-m", "bleu,chrf,rouge"]) == 0
+
+
 def test_the_longest_common_subsequence_is_the_longest() -> None:
     rng = random.Random(3)
     for _ in range(50):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -55,6 +56,41 @@ def test_a_file_without_room_is_named(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, str(tmp_path / "full")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "True File too large\n" * 3
+
+
+def test_a_new_log_without_room_is_not_left_behind(tmp_path: Path) -> None:
+    program = (
+        "import pathlib, resource, sys\n"
+        "from masscli.core.files import append_json_lines\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3, 3))\n"
+        "try: append_json_lines(pathlib.Path(sys.argv[1]), b'12345')\n"
+        "except OSError as error: print(error.strerror)\n"
+    )
+    (tmp_path / "old").touch()
+    (tmp_path / "link").symlink_to("new")
+    for name in ("new", "link", "old"):
+        command = [sys.executable, "-c", program, str(tmp_path / name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout == "File too large\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "old"]
+
+
+def test_what_is_appended_while_another_process_removes_the_log_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    times = 0
+
+    def lock(*_: object) -> None:
+        nonlocal times
+        times += 1
+        # The first one has waited for a process that could not write.
+        if times == 1:
+            path.unlink()
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    append_json_lines(path, b"{}\n")
+    assert path.read_bytes() == b"{}\n"
 
 
 def test_folders_around_a_new_one_go_with_it(tmp_path: Path) -> None:

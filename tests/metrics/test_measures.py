@@ -19,7 +19,7 @@ from masscli.core.errors import MasscliError
 from masscli.metrics import entities, label_measures, score
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.corpus_metrics import F1, CorpusMetric, EntityF1
-from masscli.metrics.perplexity import perplexity
+from masscli.metrics.perplexity import metric_text, perplexity
 from tests.oracles import chunks
 
 
@@ -28,8 +28,16 @@ def test_perplexity_is_the_exponential_of_the_mean() -> None:
     # What is no number has none, and must not look like one.
     assert math.isnan(perplexity(math.nan, 3))
     assert perplexity(math.inf, 3) == math.inf
-    # More than a float64 can hold.
-    assert 1e300 < perplexity(1e9, 3) < math.inf
+    assert perplexity(229, 1) == pytest.approx(math.exp(229))
+    # Very large ones are equal, as logs of scores and the best checkpoint need finite numbers.
+    assert perplexity(701, 1) == perplexity(1e9, 3) == 1e100
+
+
+def test_a_perplexity_without_meaning_is_shown_as_infinite() -> None:
+    assert metric_text(perplexity(701, 1), ".4g") == "inf"
+    assert metric_text(perplexity(100, 1), ".2f") == "2.688e+43"
+    assert metric_text(perplexity(2, 1), ".2f") == "7.39"
+    assert metric_text(math.nan, ".2f") == "nan"
 
 
 def slow_matthews(gold: list[int], predicted: list[int]) -> float:

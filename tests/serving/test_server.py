@@ -17,6 +17,8 @@ import pytest
 import masscli
 from masscli.cli.app import dispatch
 from masscli.core.errors import MasscliError
+from masscli.serving.config import ServeConfig
+from masscli.serving.models import Direction, ServedModels
 from tests.preloaded import Preloaded
 from tests.serving.client import Server
 from tests.toy import WORDS, recipe, sentences
@@ -93,6 +95,24 @@ def test_texts_are_translated_as_by_the_api(server: Server, runs: Path) -> None:
         200,
         {"translatedText": []},
     )
+
+
+def test_samples_follow_from_the_seed_and_the_text_alone(runs: Path) -> None:
+    def draw(seed: int, texts: list[str]) -> list[str]:
+        config = ServeConfig(device="cpu", precision="fp32", seed=seed)
+        models = ServedModels([runs / "ende"], config, {"sampling": True, "beam": 1})
+        found = models.translate(Direction("ende", "en", "de"), texts, nbest=1)
+        return [translation.text for translation in found]
+
+    model = masscli.load(runs / "ende", device="cpu", precision="fp32")
+    together = draw(2, LINES[:6])
+    assert together == [
+        model.translate_text(text, seed=2, beam=1, sampling=True).text
+        for text in LINES[:6]
+    ]
+    # Whatever shares the batch.
+    assert draw(2, LINES[5:6]) == together[5:]
+    assert draw(3, LINES[:6]) != together
 
 
 def test_languages_models_and_health(server: Server) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
@@ -58,8 +58,10 @@ def locked(folder: Path) -> Iterator[None]:
             # Without a resume state, the next run would start over anyway.
             if not (folder / PARTIAL_FOLDER / RESUME_FILE).exists():
                 remove_partial(folder)
-            if is_new and [path.name for path in folder.iterdir()] == [LOCK_FILE]:
-                shutil.rmtree(folder)
+            # A folder that someone has removed meanwhile must not hide what ended the block.
+            with suppress(FileNotFoundError):
+                if is_new and [path.name for path in folder.iterdir()] == [LOCK_FILE]:
+                    shutil.rmtree(folder)
 
 
 def is_up_to_date(folder: Path, input_fingerprint: str, overwrite: bool) -> bool:

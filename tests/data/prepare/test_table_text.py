@@ -44,12 +44,15 @@ def test_a_vocabulary_is_made_of_the_words_of_conllu_alone(tmp_path: Path) -> No
 def test_what_is_not_read_of_labelled_files_is_counted_and_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = save(tmp_path / "x.conll", "# id 1\na O\nb O\n\n# c\nb O\n\n# x = y\na O\n")
+    path = save(
+        tmp_path / "x.conll",
+        "# id 1\nred O\ndog O\n\n# c\nblue O\ncat O\n\n# x = y\na O\n",
+    )
     run(
         PreprocessConfig(
             langs=("en",),
             destdir=tmp_path / "data",
-            vocab_size=12,
+            vocab_size=30,
             conll=(f"train={path}",),
         )
     )
