@@ -26,12 +26,16 @@ _NAMES = {
 
 _NOT_IMPORTED = (
     "begin_suppress_tokens",
+    "constraints",
     "diversity_penalty",
+    "dola_layers",
     "encoder_no_repeat_ngram_size",
+    "encoder_repetition_penalty",
     "exponential_decay_length_penalty",
     "force_words_ids",
     "forced_decoder_ids",
     "guidance_scale",
+    "max_time",
     "min_new_tokens",
     "num_beam_groups",
     "num_return_sequences",
@@ -39,10 +43,52 @@ _NOT_IMPORTED = (
     "renormalize_logits",
     "sequence_bias",
     "stop_strings",
+    "token_healing",
+    "watermarking_config",
 )
 """Settings of generation_config.json that change a search, and that an import ignores and reports."""
-_START_AND_END = 2
-"""The number of special tokens, besides forced ones, that Hugging Face's max_length counts: start and end."""
+_WITHOUT_EFFECT = frozenset(
+    (
+        *("_from_model_config", "transformers_version", "use_cache", "use_mtp"),
+        *("assistant_confidence_threshold", "assistant_early_exit", "is_assistant"),
+        *("assistant_ensemble_weight", "assistant_lookbehind", "target_lookbehind"),
+        *("num_assistant_tokens", "num_assistant_tokens_schedule", "speculation_type"),
+        *("max_matching_ngram_size", "prompt_lookup_num_tokens", "low_memory"),
+        *(
+            "cache_config",
+            "cache_implementation",
+            "max_cache_len",
+            "prefill_chunk_size",
+        ),
+        *("compile_config", "disable_compile", "continuous_batching_config"),
+        *(
+            "output_attentions",
+            "output_hidden_states",
+            "output_logits",
+            "output_scores",
+        ),
+        *("return_dict_in_generate", "return_legacy_cache", "remove_invalid_values"),
+        # These act on samples, and that a model samples is reported.
+        *("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p"),
+        *("epsilon_cutoff", "eta_cutoff"),
+    )
+)
+"""Settings of generation_config.json that do not change which output a search finds."""
+_ELSEWHERE = frozenset(
+    (
+        *("bad_words_ids", "suppress_tokens", "do_sample", "early_stopping"),
+        *("max_length", "max_new_tokens", "eos_token_id", "pad_token_id"),
+        *("bos_token_id", "decoder_start_token_id"),
+        *("forced_bos_token_id", "forced_eos_token_id"),
+    )
+)
+"""Settings of generation_config.json that an import reads, besides those in `_NAMES`."""
+_NEUTRAL: tuple[Any, ...] = (None, False, 0, 1, [], {})
+"""Values with which a setting in `_NOT_IMPORTED` changes nothing."""
+_START = 1
+"""The number of start symbols, besides forced tokens, that Hugging Face's max_length counts."""
+_END = 1
+"""The number of end symbols that Hugging Face's lengths count."""
 
 
 def search_settings(folder: Path, config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -68,19 +114,23 @@ def decoder_start_id(folder: Path, config: Mapping[str, Any]) -> Any:
 
 
 def read_generation_settings(
-    folder: Path, config: Mapping[str, Any], forced: int, never: Collection[int]
+    folder: Path,
+    config: Mapping[str, Any],
+    forced: int,
+    never: Collection[int],
+    end: int,
 ) -> tuple[dict[str, str], list[str]]:
     """Return the default search of a Hugging Face model, and notes for the user on ignored settings.
 
     The search has values, as typed on the command line, by field of `GenerationConfig`. It comes from
     generation_config.json in `folder`, or, if there is none, from `config`, the content of its
-    config.json; fields that this does not set are left out. `forced` is the number of tokens that
-    every output is forced to begin with; masscli's lengths do not count them. `never` are the ids of
-    the folder that masscli never generates, whatever the settings say. Raises MasscliError if a setting
-    is wrong.
+    config.json; fields that this does not set are left out, except the beam size, which the library
+    takes to be 1. `forced` is the number of tokens that every output is forced to begin with; masscli's
+    lengths do not count them. `never` are the ids of the folder that masscli never generates, whatever
+    the settings say, and `end` is that of the end symbol. Raises MasscliError if a setting is wrong.
     """
     settings = search_settings(folder, config)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"beam": 1}
     for field, name in _NAMES.items():
         if settings.get(name) is not None:
             options[field] = settings[name]
@@ -88,6 +138,9 @@ def read_generation_settings(
     if settings.get("early_stopping") != "never":
         stops = read_flag(settings, "early_stopping", False, folder / GENERATION_CONFIG)
         options |= {"early_stop": True} if stops else {"lookahead": False}
+    # A greedy search there ends at the first end symbol, whatever the settings say.
+    if options["beam"] == 1:
+        options |= {"early_stop": True, "lookahead": True}
     options |= _length_options(settings, forced, folder / GENERATION_CONFIG)
     try:
         from_dict(GenerationConfig, options)
@@ -98,7 +151,11 @@ def read_generation_settings(
         ) from None
     # In the form used on the command line, such as `true`.
     search = {field: str(value).lower() for field, value in options.items()}
-    return search, _left_out(settings, never)
+    notes = _left_out(settings, never, end)
+    # config.json also has many settings that are not those of a search.
+    if settings is not config:
+        notes += _unknown(settings)
+    return search, notes
 
 
 def _length_options(
@@ -117,31 +174,32 @@ def _length_options(
                 f"{path}: its {name} is {limit!r}", "expected a number of tokens"
             )
     options: dict[str, Any] = {}
-    # Hugging Face's lengths count the start symbol, forced tokens, and the end symbol.
+    # Hugging Face's lengths count forced tokens, and the end symbol if the last token is forced to be it.
+    others = forced
+    if settings.get("forced_eos_token_id") is not None:
+        others += _END
     if settings.get("max_length") is not None:
         options["max_len_a"] = 0.0
-        options["max_len_b"] = max(1, settings["max_length"] - _START_AND_END - forced)
+        options["max_len_b"] = max(1, settings["max_length"] - _START - others)
     # This one does not count the start symbol, and has priority.
     if settings.get("max_new_tokens") is not None:
         options["max_len_a"] = 0.0
-        options["max_len_b"] = max(1, settings["max_new_tokens"] - 1 - forced)
+        options["max_len_b"] = max(1, settings["max_new_tokens"] - others)
     # Without a limit there, outputs may be empty.
     min_length = settings.get("min_length") or 0
-    options["min_len"] = max(0, min_length - 1 - forced)
+    options["min_len"] = max(0, min_length - _START - forced)
     return options
 
 
-def _left_out(settings: Mapping[str, Any], never: Collection[int]) -> list[str]:
+def _left_out(
+    settings: Mapping[str, Any], never: Collection[int], end: int
+) -> list[str]:
     """Return a list with a note that names the settings which an import leaves out, or an empty list.
 
     All of them change a search. Those that are set are reported; a value of 0, 1, false or [] has no
-    effect, and neither has a ban on ids that are `never` generated.
+    effect, and neither has a ban on ids that are `never` generated. `end` is the id of the end symbol.
     """
-    unused = [
-        name
-        for name in _NOT_IMPORTED
-        if settings.get(name) not in (None, False, 0, 1, [])
-    ]
+    unused = [name for name in _NOT_IMPORTED if settings.get(name) not in _NEUTRAL]
     if settings.get("do_sample") is True:
         unused.append("do_sample")
     for name in ("bad_words_ids", "suppress_tokens"):
@@ -152,11 +210,31 @@ def _left_out(settings: Mapping[str, Any], never: Collection[int]) -> list[str]:
     if is_greedy and settings.get("repetition_penalty") not in (None, 1):
         unused.append("repetition_penalty of logits (here it is of log-probabilities)")
     ends = settings.get("eos_token_id")
-    if isinstance(ends, list) and len(ends) > 1:
-        unused.append("all of eos_token_id but the first")
+    if not isinstance(ends, list):
+        ends = [ends]
+    other_ends = [str(number) for number in ends if number not in (None, end)]
+    if other_ends:
+        unused.append(f"eos_token_id {', '.join(other_ends)}")
     if not unused:
         return []
     return [f"left out, since an import does not take them over: {', '.join(unused)}"]
+
+
+def _unknown(settings: Mapping[str, Any]) -> list[str]:
+    """Return a list with a note that names the settings which masscli does not know, or an empty list.
+
+    `settings` is the content of generation_config.json. Newer versions of the library may have settings that
+    change a search.
+    """
+    known = {*_NAMES.values(), *_NOT_IMPORTED, *_WITHOUT_EFFECT, *_ELSEWHERE}
+    names = [
+        name
+        for name, value in settings.items()
+        if name not in known and value not in _NEUTRAL
+    ]
+    if not names:
+        return []
+    return [f"{GENERATION_CONFIG} has settings unknown here: {', '.join(names)}"]
 
 
 def _bans_more(banned: Any, never: Collection[int]) -> bool:
@@ -183,11 +261,11 @@ def write_generation_settings(
     # There is no counterpart of max_len_a there: the length limit is that of the model.
     longest = max_positions
     if "max_len_b" in options and search.max_len_a == 0:
-        longest = min(longest, search.max_len_b + _START_AND_END + forced)
+        longest = min(longest, search.max_len_b + _START + forced + _END)
     # The end symbol also counts there; 0 has no effect.
     shortest = 0
     if search.min_len:
-        shortest = search.min_len + 1 + forced
+        shortest = search.min_len + _START + forced
     return {
         **settings,
         "early_stopping": search.lookahead,

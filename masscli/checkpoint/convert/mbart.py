@@ -43,16 +43,17 @@ def read_mbart(
 ) -> Seq2SeqVocabulary:
     """Return the vocabulary of the mBART model in `folder`, from its SentencePiece model.
 
-    It is mBART-50 if the name of its tokenizer class contains 50, else mBART-25. The first of `sizes`
-    is the number of rows of the token embeddings. The tags of `languages` get masscli's names for
-    language tags; `config` is not used. Raises MasscliError if the file is missing or does not match
-    the embeddings, or if a language has no tag.
+    It is mBART-50 if the name of its tokenizer class, in tokenizer_config.json or else in the content of
+    config.json (`config`), contains 50, else mBART-25. The first of `sizes` is the number of rows of the
+    token embeddings. The tags of `languages` get masscli's names for language tags. Raises MasscliError
+    if the file is missing or does not match the embeddings, or if a language has no tag.
     """
     size = sizes[0]
     path, data = read_model(folder, "sentencepiece.bpe.model", "spiece.model")
     ids = fairseq_ids(data)
     settings = read_json_if_present(folder / TOKENIZER_CONFIG)
-    is_mbart50 = "50" in str(settings.get("tokenizer_class", ""))
+    class_name = settings.get("tokenizer_class") or config.get("tokenizer_class")
+    is_mbart50 = "50" in str(class_name)
     names = _LANGUAGES_25.split()
     if is_mbart50:
         names += _MORE_LANGUAGES_50.split()

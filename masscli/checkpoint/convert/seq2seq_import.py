@@ -25,6 +25,7 @@ from masscli.checkpoint.convert.fsmt import read_fsmt
 from masscli.checkpoint.convert.generation_settings import (
     decoder_start_id,
     read_generation_settings,
+    search_settings,
 )
 from masscli.checkpoint.convert.given_vocabulary import (
     given_vocabulary,
@@ -39,6 +40,7 @@ from masscli.checkpoint.convert.seq2seq import NORM_EPS, SEQ2SEQ_FAMILIES, Seq2S
 from masscli.checkpoint.convert.seq2seq_tokenizer_json import (
     has_only_tokenizer_json,
     is_byte_level,
+    is_tag,
     read_tokenizer_json,
 )
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
@@ -54,6 +56,7 @@ from masscli.checkpoint.convert.seq2seq_weights import (
     read_tables,
     wrong_shape,
 )
+from masscli.checkpoint.convert.tokenizer_files import TOKENIZER, added_words
 from masscli.checkpoint.convert.vocabulary import OWN_VOCABULARY
 from masscli.core.config import ConfigError, from_dict
 from masscli.core.errors import MasscliError
@@ -158,6 +161,10 @@ def import_seq2seq(
             read_given_tokenizer(given, sizes, languages), sizes, languages
         )
         vocabulary = given_vocabulary(given, tokenizer, folder, config, rows, languages)
+    if given is None:
+        vocabulary = _with_forced_token(
+            vocabulary, tokenizer, folder, config, rows["decoder"]
+        )
     tokenizer = _with_special_ids(family, tokenizer, vocabulary, folder, config, rows)
     # Positions of M2M100 and FSMT begin after the row of padding.
     offset = family.offset(
@@ -183,8 +190,9 @@ def import_seq2seq(
         for row, number in enumerate(rows["decoder"])
         if number in vocab.special_ids and number not in generated
     ]
+    end = row_of("eos", vocab, rows["decoder"], vocabulary.path)
     generation, generation_notes = read_generation_settings(
-        folder, config, forced, never
+        folder, config, forced, never, end
     )
     state = RunState(
         vocab_fingerprint=tokenizer.vocab.fingerprint,
@@ -221,11 +229,86 @@ def _read_vocabulary(
     try:
         if has_only_tokenizer_json(folder) and not is_byte_level(folder):
             return read_tokenizer_json(folder, config, sizes[0], languages)
-        return _READERS[family.model_type](folder, config, sizes, languages)
+        # The files of the families' own tokenizers do not have them.
+        added = [word for word in added_words(folder) if not is_tag(word)]
+        if added and (folder / TOKENIZER).exists():
+            return _read_with_added_words(folder, config, sizes[0], languages, added)
+        vocabulary = _READERS[family.model_type](folder, config, sizes, languages)
     except BadModelError as error:
         raise MasscliError(
             f"{folder}: its SentencePiece model {error.message}", error.hint
         ) from None
+    if not added:
+        return vocabulary
+    note = (
+        f"added tokens are split like other text, and not generated: {', '.join(added)}; "
+        "Hugging Face's tokenizer matches them in text"
+    )
+    return replace(vocabulary, notes=(*vocabulary.notes, note))
+
+
+def _read_with_added_words(
+    folder: Path,
+    config: Mapping[str, Any],
+    size: int,
+    languages: Sequence[str],
+    added: Sequence[str],
+) -> Seq2SeqVocabulary:
+    """Return the vocabulary in the tokenizer.json of a folder, which has the tokens `added`.
+
+    `size` is the number of rows of the token embeddings, and `config` the content of config.json. Raises
+    MasscliError as `read_tokenizer_json` does.
+    """
+    vocabulary = read_tokenizer_json(folder, config, size, languages)
+    # As `read_bart` does.
+    if is_byte_level(folder) and vocabulary.source_start is not None:
+        vocabulary = replace(vocabulary, forced_prefix=(vocabulary.source_start,))
+    note = f"read through Hugging Face's tokenizers, as it has added tokens ({', '.join(added)})"
+    return replace(vocabulary, notes=(*vocabulary.notes, note))
+
+
+def _with_forced_token(
+    vocabulary: Seq2SeqVocabulary,
+    tokenizer: Tokenizer,
+    folder: Path,
+    config: Mapping[str, Any],
+    rows: Sequence[int],
+) -> Seq2SeqVocabulary:
+    """Return a vocabulary with the token that a folder's generation settings force at the start of outputs.
+
+    The settings are those of generation_config.json or else config.json (`config`). `rows` are masscli's
+    ids of the rows of the decoder's embeddings. Without this setting, outputs begin as those of the
+    family's published models, with a note if that is a forced token. Raises MasscliError if the model has
+    no such token.
+    """
+    # The tag of the language that the user chooses is forced.
+    if vocabulary.framing.get("target_tag") == "forced":
+        return vocabulary
+    row = search_settings(folder, config).get("forced_bos_token_id")
+    pieces = tokenizer.all_pieces()
+    if row is None:
+        notes = [
+            f"outputs are forced to begin with {pieces[number]}, as those of published models, though no "
+            "forced_bos_token_id says so"
+            for number in vocabulary.forced_prefix
+        ]
+        return replace(vocabulary, notes=(*vocabulary.notes, *notes))
+    if type(row) is not int or not 0 <= row < len(rows):
+        raise MasscliError(
+            f"{folder}: forced_bos_token_id is {row!r}, but the model has {len(rows)} rows",
+            "vocabulary and generation settings belong to different models",
+        )
+    forced = rows[row]
+    # A word that every output begins with would be missing in the text.
+    if forced not in tokenizer.vocab.special_ids:
+        note = f"left out: forced_bos_token_id {row}, which is an ordinary piece ({pieces[forced]})"
+        return replace(vocabulary, notes=(*vocabulary.notes, note))
+    if (forced,) == vocabulary.forced_prefix:
+        return vocabulary
+    note = (
+        f"every output is forced to begin with {pieces[forced]} (forced_bos_token_id)"
+    )
+    return replace(vocabulary, forced_prefix=(forced,), notes=(*vocabulary.notes, note))
 
 
 def _check_config(family: Seq2SeqFamily, config: Mapping[str, Any], path: Path) -> None:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from masscli.checkpoint.convert.generation_settings import (
-    decoder_start_id,
-    search_settings,
+from masscli.checkpoint.convert.generation_settings import decoder_start_id
+from masscli.checkpoint.convert.post_processor import (
+    Around,
+    DamagedTemplateError,
+    read_around,
 )
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
     Seq2SeqVocabulary,
@@ -42,11 +44,9 @@ _TAG = re.compile(r"([a-z]{2,3}_[A-Z][A-Za-z]+)|__([a-z]{2,3})__|<lang:([^>]+)>"
 """Matches the tag of a language, and its code in one of three groups; the last form is masscli's own."""
 
 
-class _Template(NamedTuple):
-    """The ids of the special tokens that tokenizer.json puts before a source, and of those after it."""
-
-    before: tuple[int, ...]
-    after: tuple[int, ...]
+def is_tag(token: str) -> bool:
+    """Return whether a token is the tag of a language, such as `en_XX`."""
+    return _TAG.fullmatch(token) is not None
 
 
 def has_only_tokenizer_json(folder: Path) -> bool:
@@ -110,18 +110,12 @@ def read_tokenizer_json(
             "behind it",
             "expected at most one before it, and the end symbol behind it",
         )
-    # Without tags, a forced token does not depend on the language, and is part of every output.
-    forced = search_settings(folder, config).get("forced_bos_token_id")
-    forced_prefix: tuple[int, ...] = ()
-    if type(forced) is int:
-        forced_prefix = (forced,)
     # There is at most one special token before a source.
     source_start = next(iter(template.before), None)
     return Seq2SeqVocabulary(
         path,
         model,
         {"source_bos": bool(template.before)},
-        forced_prefix=forced_prefix,
         source_start=source_start,
     )
 
@@ -136,39 +130,27 @@ def _language_codes(files: TokenizerFiles) -> dict[str, int]:
     return codes
 
 
-def _read_template(files: TokenizerFiles, path: Path) -> _Template:
+def _read_template(files: TokenizerFiles, path: Path) -> Around:
     """Return the ids of special tokens around a source, from the template in tokenizer.json (`path`).
 
     Raises MasscliError if it has no template, or a damaged one.
     """
     part = files.part["post_processor"]
-    known: Any = part.get("special_tokens")
-    items = part.get("single")
-    if part.get("type") != "TemplateProcessing" or not isinstance(items, list):
+    try:
+        around = read_around(part)
+    except DamagedTemplateError:
+        raise MasscliError(
+            f"{path}: its template of special tokens is damaged"
+        ) from None
+    if not part or around is None:
         raise MasscliError(
             f"{path}: has no template of special tokens (post_processor)"
         )
-    before: list[int] = []
-    after: list[int] = []
-    current = before
-    for item in items:
-        # This is the text itself: special tokens listed before it precede a source, and the rest follow
-        # it.
-        if isinstance(item, dict) and "Sequence" in item:
-            current = after
-            continue
-        try:
-            token: Mapping[str, Any] = known[item["SpecialToken"]["id"]]
-            current += [int(number) for number in token["ids"]]
-        except (KeyError, TypeError, ValueError):
-            raise MasscliError(
-                f"{path}: its template of special tokens is damaged"
-            ) from None
-    return _Template(tuple(before), tuple(after))
+    return around
 
 
 def _tag_framing(
-    template: _Template, start: Any, config: Mapping[str, Any], codes: Mapping[str, int]
+    template: Around, start: Any, config: Mapping[str, Any], codes: Mapping[str, int]
 ) -> dict[str, Any]:
     """Return the placement of language tags as fields of `ModelConfig`; `codes` are the tags' ids by code.
 

@@ -76,6 +76,40 @@ ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 @dataclass(frozen=True)
+class _Rules:
+    """A part of tokenizer.json that some classes of tokenizers build from their own settings."""
+
+    part: str
+    """Its name in tokenizer.json."""
+    kind: str
+    """The `type` that it must have."""
+    settings: Mapping[str, tuple[str, bool | None]]
+    """For each of its settings, the name in tokenizer_config.json and the default of the class."""
+
+
+_BERT_RULES = _Rules(
+    "normalizer",
+    "BertNormalizer",
+    {
+        "lowercase": ("do_lower_case", True),
+        "strip_accents": ("strip_accents", None),
+        "handle_chinese_chars": ("tokenize_chinese_chars", True),
+    },
+)
+_BYTE_LEVEL_RULES = _Rules(
+    "pre_tokenizer", "ByteLevel", {"add_prefix_space": ("add_prefix_space", False)}
+)
+_RULES: Mapping[str, _Rules] = {
+    **dict.fromkeys(
+        ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"), _BERT_RULES
+    ),
+    **dict.fromkeys(
+        ("RobertaTokenizer", "GPT2Tokenizer", "BartTokenizer"), _BYTE_LEVEL_RULES
+    ),
+}
+
+
+@dataclass(frozen=True)
 class AddedToken:
     """A token that was added to a tokenizer.
 
@@ -101,6 +135,8 @@ class TokenizerFiles:
     content: Mapping[str, Any]
     tokens: Mapping[str, str]
     added: Mapping[int, AddedToken]
+    notes: Sequence[str] = ()
+    """Lines for the user about settings in which the files differ."""
 
     @property
     def part(self) -> _Parts:
@@ -185,6 +221,7 @@ def read_tokenizer_files(folder: Path, default_class: str) -> TokenizerFiles:
     # The two implementations of a tokenizer, in Python and in Rust (Fast), give the same ids.
     if class_name not in GENERIC_CLASSES:
         class_name = class_name.removesuffix("Fast")
+    content, notes = _with_settings(content, settings, class_name, folder)
     return TokenizerFiles(
         folder,
         class_name,
@@ -192,7 +229,54 @@ def read_tokenizer_files(folder: Path, default_class: str) -> TokenizerFiles:
         content,
         _special_tokens(folder, settings, class_name, default_class),
         _added_tokens(folder, settings, content),
+        notes,
     )
+
+
+def _with_settings(
+    content: dict[str, Any], settings: Mapping[str, Any], class_name: str, folder: Path
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the content of tokenizer.json with the rules of tokenizer_config.json, and notes for the user.
+
+    Some classes of the library build parts of the tokenizer from their own settings, or from their
+    defaults, whatever tokenizer.json says. There is a note for each setting that differs. Raises
+    MasscliError if a setting is neither true nor false.
+    """
+    rules = _RULES.get(class_name)
+    if rules is None:
+        return content, []
+    part = _as_dict(content.get(rules.part))
+    if part.get("type") != rules.kind:
+        return content, []
+    changed, notes = dict(part), []
+    for name, (key, default) in rules.settings.items():
+        value = settings.get(key, default)
+        if value is not None:
+            value = read_flag(settings, key, bool(default), folder / SETTINGS)
+        if part.get(name) != value:
+            changed[name] = value
+            by = SETTINGS if key in settings else f"default of {class_name}"
+            notes.append(
+                f"{key} is {value} ({by}), which counts more than {TOKENIZER}, "
+                f"where {name} is {part.get(name)}"
+            )
+    return {**content, rules.part: changed}, notes
+
+
+def added_words(folder: Path) -> list[str]:
+    """Return the texts of the tokens that were added to the tokenizer in a folder and are not special.
+
+    Hugging Face's library matches them in text. Damaged entries are left out; raises MasscliError if a file
+    is damaged as a whole.
+    """
+    settings = read_json_if_present(folder / SETTINGS)
+    content = read_json_if_present(folder / TOKENIZER)
+    _, listed = _list_added_tokens(folder, settings, content)
+    return [
+        text
+        for _, text, is_special in listed
+        if is_special is False and isinstance(text, str)
+    ]
 
 
 def _special_tokens(

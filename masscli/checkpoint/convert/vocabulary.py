@@ -13,6 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from masscli.checkpoint.convert.bpe_files import read_byte_level, read_gpt
+from masscli.checkpoint.convert.post_processor import (
+    Around,
+    DamagedTemplateError,
+    read_around,
+)
 from masscli.checkpoint.convert.published_vocabulary import (
     PublishedVocabulary,
     UnreadableError,
@@ -61,6 +66,10 @@ _GENERIC_READERS: Mapping[str, Reader] = {
 tokenizer.json."""
 
 
+_WITHOUT_FRAME = ("GPT2Tokenizer", "OpenAIGPTTokenizer")
+"""Classes of tokenizers of language models, whose texts have no special tokens around them."""
+
+
 @dataclass(frozen=True)
 class ImportedVocabulary:
     """A tokenizer with a published vocabulary's ids, and notes for the user."""
@@ -90,6 +99,7 @@ def read_vocabulary(
     if not description:
         description = "lower-cased" if published.preprocessing.lowercase else "cased"
     notes = [f"vocabulary {published.path}: {published.pieces:,} pieces, {description}"]
+    notes += [*files.notes, *_template_notes(files, tokenizer, default_class)]
     new = tokenizer.vocab.size - vocab_size
     if new:
         notes.append(
@@ -101,6 +111,32 @@ def read_vocabulary(
             f"rows {published.pieces} to {vocab_size - 1} of the token embeddings have no piece"
         )
     return ImportedVocabulary(tokenizer, notes)
+
+
+def _template_notes(
+    files: TokenizerFiles, tokenizer: Tokenizer, default_class: str
+) -> list[str]:
+    """Return a list with a note if tokenizer.json does not frame a text as masscli does, or an empty list.
+
+    masscli frames every text of an encoder by the special tokens `cls` and `sep`. `default_class` is the
+    tokenizer class of the model's family.
+    """
+    vocab = tokenizer.vocab
+    if not files.content or default_class in _WITHOUT_FRAME:
+        return []
+    try:
+        around = read_around(files.part["post_processor"])
+    except DamagedTemplateError:
+        around = None
+    if around == Around((vocab.cls,), (vocab.sep,)):
+        return []
+    pieces = tokenizer.all_pieces()
+    frame = [
+        pieces[number] for number in (vocab.cls, vocab.sep) if number < len(pieces)
+    ]
+    return [
+        f"masscli puts {' and '.join(frame)} around a text, but the post_processor of {TOKENIZER} does not"
+    ]
 
 
 def _read_own(

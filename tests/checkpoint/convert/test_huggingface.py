@@ -436,13 +436,17 @@ def test_wordpiece_in_tokenizer_json_and_what_is_said_of_case(tmp_path: Path) ->
     assert expected.preprocessing.lowercase
     card["normalizer"] |= {"lowercase": False, "strip_accents": True}
     (tmp_path / "tokenizer.json").write_text(json.dumps(card))
+    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False, "strip_accents": True}  # fmt: skip
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     saved, notes = import_folder(tmp_path, tmp_path / "three", ("en",), False)
     tokenizer = Checkpoint.open(saved).tokenizer()
     assert not tokenizer.preprocessing.lowercase
     assert tokenizer.encode("\u00e0b", "en") == tokenizer.encode("ab", "en"), (
         "accents are taken off"
     )
-    assert notes[1:] == [f"vocabulary {tmp_path / 'tokenizer.json'}: {V} pieces, cased"]
+    assert notes[1] == f"vocabulary {tmp_path / 'tokenizer.json'}: {V} pieces, cased"
+    assert len(notes) == 3
+    assert "masscli puts [CLS] and [SEP] around a text" in notes[2]
 
 
 def write_gpt(folder: Path) -> None:
@@ -540,6 +544,8 @@ def test_what_only_the_library_reads_is_named(
     for part, change in changes.items():
         content[part] = content[part] | change if isinstance(change, dict) else change
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    settings = {"tokenize_chinese_chars": content["normalizer"]["handle_chinese_chars"]}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     assert error_of(lambda: import_run(tmp_path, tmp_path / "no")) == (
         f"{tmp_path / 'tokenizer.json'}: {reason}; that needs Hugging Face's tokenizers",

@@ -370,6 +370,70 @@ def test_what_only_tokenizer_json_says(
     assert len(again) >= size + len(added)
 
 
+CONFLICTS = [
+    ("Bert", wordpiece, "normalizer", "lowercase", "do_lower_case", True),
+    ("Bert", wordpiece, "normalizer", "lowercase", "do_lower_case", False),
+    ("Electra", wordpiece, "normalizer", "strip_accents", "strip_accents", False),
+    ("DistilBert", wordpiece, "normalizer", "handle_chinese_chars", "tokenize_chinese_chars", False),
+    ("Roberta", roberta, "pre_tokenizer", "add_prefix_space", "add_prefix_space", True),
+    ("GPT2", gpt2, "pre_tokenizer", "add_prefix_space", "add_prefix_space", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+@pytest.mark.parametrize(("kind", "write", "part", "rule", "key", "value"), CONFLICTS)
+def test_settings_count_more_than_tokenizer_json(
+    kind: str,
+    write: Callable[[Path], int],
+    part: str,
+    rule: str,
+    key: str,
+    value: bool,
+    is_given: bool,
+    tmp_path: Path,
+) -> None:
+    """A class of their library builds its rules from its settings or defaults, whatever tokenizer.json says."""
+    folder = tmp_path / "theirs"
+    size = write(folder)
+    getattr(transformers, f"{kind}Tokenizer").from_pretrained(folder).save_pretrained(
+        folder
+    )
+    card = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    card[part][rule] = not value
+    settings.pop(key, None)
+    settings |= {key: value} if is_given else {}
+    (folder / "tokenizer.json").write_text(json.dumps(card), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    base = {"Roberta": AFTER_PADDING, "GPT2": GPT, "Electra": NARROW, "DistilBert": DISTILBERT}.get(kind, ENCODER)  # fmt: skip
+    model = getattr(transformers, f"{kind}Model")
+    model(model.config_class(vocab_size=size, **base)).save_pretrained(folder)
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    _, notes = import_folder(folder, tmp_path / "run", ("en",), False)
+    tokenizer = Checkpoint.open(tmp_path / "run").tokenizer()
+    for line in (LINE, "\u4e2dab", "d\u00f6ge Ab"):
+        expected = theirs(line, add_special_tokens=False)["input_ids"]
+        assert tokenizer.encode(line, "en") == expected, line
+    if is_given:
+        assert any(note.startswith(f"{key} is {value}") for note in notes)
+
+
+def test_a_frame_of_another_kind_is_named(tmp_path: Path) -> None:
+    size = wordpiece(tmp_path / "theirs")
+    tokenizer = transformers.BertTokenizer.from_pretrained(tmp_path / "theirs")
+    tokenizer.save_pretrained(tmp_path / "theirs")
+    model = transformers.BertModel(transformers.BertConfig(vocab_size=size, **ENCODER))
+    model.save_pretrained(tmp_path / "theirs")
+    _, notes = import_folder(tmp_path / "theirs", tmp_path / "same", ("en",), False)
+    assert not any("post_processor" in note for note in notes)
+    path = tmp_path / "theirs" / "tokenizer.json"
+    card = json.loads(path.read_text(encoding="utf-8"))
+    card["post_processor"]["single"] = card["post_processor"]["single"][1:]
+    path.write_text(json.dumps(card), encoding="utf-8")
+    _, notes = import_folder(tmp_path / "theirs", tmp_path / "other", ("en",), False)
+    assert any("masscli puts [CLS] and [SEP] around a text" in note for note in notes)
+
+
 def test_tokens_that_only_the_map_of_special_tokens_calls_special(
     tmp_path: Path,
 ) -> None:

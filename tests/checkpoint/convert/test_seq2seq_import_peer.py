@@ -496,7 +496,7 @@ def test_the_exported_tokenizer_has_the_same_ids_or_there_is_none_by_name(
         return
     # The demo has no language of these names, but its sentences are tried all the same.
     assert (
-        "equal on all 1,000 lines" in notes[1]
+        "its ids were equal on all" in notes[1]
         or "were imported" in notes[1]
         or len(languages) == 1
     )
@@ -684,17 +684,17 @@ def test_other_names_of_generation_settings(tmp_path: Path) -> None:
         tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False
     )
     search = load(path).text_model(source="en", target="en").search_config({})
-    # Of the 30 tokens one is forced and one is the end symbol.
+    # One of the 30 tokens is forced; none has to be the end symbol.
     assert (
         search.beam,
         search.lenpen,
         search.max_len_b,
         search.repetition_penalty,
-    ) == (2, 2, 28, 1.2)
+    ) == (2, 2, 29, 1.2)
     assert not search.early_stop
     expected = (
         "left out, since an import does not take them over: encoder_no_repeat_ngram_size, do_sample, "
-        "bad_words_ids, suppress_tokens, all of eos_token_id but the first"
+        "bad_words_ids, suppress_tokens, eos_token_id 9"
     )
     assert expected in notes
 
@@ -708,6 +708,8 @@ def test_other_names_of_generation_settings(tmp_path: Path) -> None:
         {"length_penalty": -1.0},
         {"min_length": 8, "no_repeat_ngram_size": 2},
         {"repetition_penalty": 1.5},
+        {"num_beams": None},
+        {"num_beams": None, "early_stopping": "never"},
     ],
     ids=str,
 )
@@ -746,6 +748,84 @@ def test_the_imported_search_finds_what_theirs_finds(
             compared += 1
             assert theirs[1 + len(forced) :] == [*ours.ids, tokenizer.vocab.eos]
     assert compared
+
+
+def test_what_a_search_there_does_besides_is_named(tmp_path: Path) -> None:
+    """A token that is forced at the start, another end symbol, and settings of newer versions."""
+    make_peer("bart", tmp_path / "theirs", {})
+    path = tmp_path / "theirs" / "generation_config.json"
+    settings = {
+        "forced_bos_token_id": 9,
+        "eos_token_id": 8,
+        "encoder_repetition_penalty": 2.0,
+        "use_cache": False,
+        "new_rule": 3,
+    }
+    write_json(path, settings)
+    _, notes = import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), False)
+    assert [note for note in notes if "forced_bos_token_id 9" in note]
+    assert [
+        note
+        for note in notes
+        if note.endswith("encoder_repetition_penalty, eos_token_id 8")
+    ]
+    assert "generation_config.json has settings unknown here: new_rule" in notes
+    # Without a forced token, outputs begin as those of published models.
+    write_json(path, {})
+    _, notes = import_folder(tmp_path / "theirs", tmp_path / "free", ("en",), False)
+    assert [note for note in notes if "no forced_bos_token_id says so" in note]
+    # Another special token is forced here, too.
+    write_json(path, {"forced_bos_token_id": 1})
+    import_folder(tmp_path / "theirs", tmp_path / "pad", ("en",), False)
+    assert Checkpoint.open(tmp_path / "pad").framing().forced_tokens("en") == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("bart", "BartTokenizer"),
+        ("mbart", "MBartTokenizer"),
+        ("nllb", "NllbTokenizer"),
+        ("pegasus", "PegasusTokenizer"),
+    ],
+)
+def test_words_that_were_added_are_matched_in_text(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    """Only tokenizer.json has them, next to the files of the family's own tokenizer."""
+    folder = tmp_path / "theirs"
+    make_peer(name, folder, {"padded": 3})
+    theirs = getattr(transformers, kind).from_pretrained(folder)
+    theirs.add_tokens(["covid", "x-ray"])
+    theirs.save_pretrained(folder)
+    languages = FAMILIES[name][3]
+    _, notes = import_folder(folder, tmp_path / "run", languages, allow_pickle=False)
+    assert [note for note in notes if "it has added tokens (covid, x-ray)" in note]
+    tokenizer = Checkpoint.open(tmp_path / "run").tokenizer()
+    for line in ("bab covid bab", "covidba", "x-ray", "bab", ""):
+        expected = theirs(line, add_special_tokens=False).input_ids
+        assert tokenizer.encode(line, languages[0]) == expected, line
+
+
+def test_added_words_that_no_file_can_be_read_with_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    make_peer("marian", folder, {"padded": 2})
+    size = json.loads((folder / "config.json").read_text())["vocab_size"]
+    write_json(folder / "added_tokens.json", {"covid": size - 1})
+    _, notes = import_folder(folder, tmp_path / "run", ("en", "de"), False)
+    assert [note for note in notes if "not generated: covid;" in note]
+
+
+def test_the_class_that_config_json_names_tells_the_two_mbarts_apart(
+    tmp_path: Path,
+) -> None:
+    make_peer("mbart50", tmp_path / "theirs", {})
+    (tmp_path / "theirs" / "tokenizer_config.json").unlink()
+    change_config(tmp_path / "theirs", tokenizer_class="MBart50Tokenizer")
+    languages = FAMILIES["mbart50"][3]
+    import_folder(tmp_path / "theirs", tmp_path / "run", languages, False)
+    model = Checkpoint.open(tmp_path / "run").recipe.model
+    assert (model.source_tag, model.target_tag) == ("first", "forced")
 
 
 def test_an_imported_model_is_fine_tuned(
