@@ -20,7 +20,12 @@ from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 from masscli.data.formats.conll import CONLLU_UPOS, is_conllu, split_sentences
 from masscli.data.formats.csv_rows import is_csv
-from masscli.data.formats.json_text import JSONL_HINT, json_lines, parse_json_at
+from masscli.data.formats.json_text import (
+    JSONL_HINT,
+    is_missing,
+    json_lines,
+    parse_json_at,
+)
 from masscli.data.formats.lettered_choices import flatten_choices
 from masscli.data.formats.record import Record
 from masscli.data.formats.registry import guess_format, read_records
@@ -472,8 +477,11 @@ def _parse_object(name: str, number: int, row: str) -> dict[str, object]:
 
 
 def _as_text(value: object, where: str, field: str | None) -> str:
-    """Return a JSON value as text; raise MasscliError, which names `where`, for null, lists and objects."""
-    if value is None or isinstance(value, list | dict):
+    """Return a JSON value as text.
+
+    Raises MasscliError, which names `where`, for null, NaN, infinity, lists and objects.
+    """
+    if is_missing(value) or isinstance(value, list | dict):
         raise MasscliError(
             f"{where}: {field!r} is {json.dumps(value)[:40]}, expected a string or a number"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,14 @@ from masscli.text import corpus
 from masscli.text.corpus import display_path
 
 JSONL_HINT = "JSONL has one object per line"
+
+
+def is_missing(value: object) -> bool:
+    """Return whether a JSON value stands for none: null or, as some programs write it, NaN or infinity.
+
+    As a text they would look like a label.
+    """
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def parse_json_at(place: str, text: str, hint: str) -> Any:
@@ -148,13 +157,14 @@ def _check_fields(
 def _as_text(value: object, place: str) -> str:
     """Return a value of an object as text: a string unchanged, a number or a boolean as JSON writes it.
 
-    Raises MasscliError, whose message begins with `place`, for null, an object or a list.
+    Raises MasscliError, whose message begins with `place`, for null, NaN, infinity, an object or a list.
     """
     if isinstance(value, str):
         return value
-    if value is not None and not isinstance(value, list | dict):
+    missing = is_missing(value)
+    if not missing and not isinstance(value, list | dict):
         return json.dumps(value)
-    if value is None:
+    if missing:
         hint = 'an empty text is ""; leave out an example, or a field of all examples, that has no value'
     else:
         hint = (

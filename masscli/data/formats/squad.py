@@ -125,6 +125,15 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
         yield {"context": context, "qas": [flat]}
 
 
+def _whole_number(value: Any) -> int:
+    """Return a whole number, which may be written as 3.0 or "3"; raise TypeError or ValueError for others."""
+    number = int(value)
+    # `int` would cut 3.7, and True is 1 to it.
+    if isinstance(value, bool) or (isinstance(value, float) and value != number):
+        raise TypeError("answer_start is not a whole number")
+    return number
+
+
 def _require_list(value: Any) -> list[Any]:
     """Return the value if it is a list, and raise TypeError otherwise.
 
@@ -152,7 +161,9 @@ def _read_question(question: Any, context: str, number: int, place: str) -> Reco
         answer_starts = []
         for answer in _require_list(answers):
             answer_texts.append(answer["text"])
-            answer_starts.append(int(answer["answer_start"]))
+            answer_starts.append(_whole_number(answer["answer_start"]))
+        if not isinstance(question["id"], str | int):
+            raise TypeError("the id is neither a text nor a whole number")
         texts = {"id": str(question["id"]), "question": question["question"]}
         if not all(
             isinstance(text, str) for text in (texts["question"], *answer_texts)

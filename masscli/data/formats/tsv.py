@@ -30,8 +30,10 @@ def read_tsv(path: Path, bad_rows: BadRows) -> Iterator[Record]:
         return
     rows = corpus.iter_lines(path)
     file = display_path(path)
-    # An empty file has a blank header, which is refused.
-    names = _column_names(next(rows, ""), f"{file}:1")
+    header = next(rows, None)
+    if header is None:
+        return
+    names = _column_names(header, f"{file}:1")
     for number, row in enumerate(rows, 2):
         values = row.split("\t")
         if len(values) == len(names):

@@ -29,6 +29,7 @@ from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import flush_to_disk, sha256_of
 from masscli.core.listing import count_of
+from masscli.data.formats.registry import guess_format
 from masscli.data.prepare.chunks import bytes_in_chunks, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.drop_reasons import OPTION_OF_REASON
@@ -268,10 +269,24 @@ def _scan_files(
             )
     for path in inputs.passed_over:
         progress.warn(f"{path}: is not read, since another form of it is")
+    _warn_of_examples_as_text(inputs, progress)
     lines = sum(scan.lines for scan in scans.values())
     size = text_bytes(scans.values())
     progress.note(f"{len(scans)} files, {lines:,} lines, {size / 1e6:,.1f} MB")
     return scans
+
+
+def _warn_of_examples_as_text(
+    inputs: RequestedInputs, progress: ProgressReporter
+) -> None:
+    """Warn of each text file whose name is that of labelled examples, such as one in .jsonl."""
+    paths = [path for files in inputs.text for path in files.paths]
+    for path in dict.fromkeys(paths):
+        kind = guess_format(path)
+        if kind is not None:
+            progress.warn(
+                f"{path}: is read as text, a line at a time, and not as {kind}; --{kind} reads examples"
+            )
 
 
 def _settings(config: PreprocessConfig) -> dict[str, str]:

@@ -49,6 +49,9 @@ BROKEN = [
     ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x", "b": "y"}\n', "{path}:2: has no list in 'b', unlike the first line"),
     ("jsonl", '{"a": "x"}\n{"a": "x", "c": 1}\n', "{path}:2: has 'c', which the first line does not have"),
     ("jsonl", '{}\n{"a": "x"}\n', "{path}:1: the object has no fields"),
+    ("tsv", "", "{path}: holds no examples"),
+    ("jsonl", '{"a": NaN}\n', "{path}:1: a: expected a string or a number, got NaN"),
+    ("jsonl", '{"a": ["x", -1e999]}\n', "{path}:1: a: expected a string or a number, got -Infinity"),
     ("jsonl", '{"a": null}\n', "{path}:1: a: expected a string or a number, got null"),
     ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x", "b": ["y", null]}\n', "{path}:2: b: expected a string or a number, got null"),
     ("jsonl", '{"a": "x"}\n\n{"a": "x"}\n', "{path}:2: is blank"),
@@ -299,6 +302,28 @@ def test_ranges_empty_nodes_and_blank_lines_are_counted(tmp_path: Path) -> None:
     bad_rows = BadRows()
     list(read_records(save(tmp_path / "x", "a\tb\n\n \nc\td\n"), "dialogues", bad_rows))
     assert bad_rows.unread_text() == "2 blank lines"
+
+
+@pytest.mark.parametrize(
+    ("fields", "start"), [({"id": None}, 0), ({}, 0.5), ({}, True), ({}, "x")]
+)
+def test_numbers_and_ids_of_questions_are_not_bent(
+    fields: dict[str, None], start: object, tmp_path: Path
+) -> None:
+    answer = {"text": "a", "answer_start": start}
+    question = {"id": "1", "question": "b", "answers": [answer], **fields}
+    paragraph = {"context": "aaa", "qas": [question]}
+    path = save(
+        tmp_path / "x.json", json.dumps({"data": [{"paragraphs": [paragraph]}]})
+    )
+    with pytest.raises(MasscliError, match=": is not a SQuAD question"):
+        list(read_records(path, "squad"))
+    answer["answer_start"] = 2.0
+    question["id"] = 7
+    path = save(path, json.dumps({"data": [{"paragraphs": [paragraph]}]}))
+    [record] = read_records(path, "squad")
+    assert record.numbers["start"] == [2]
+    assert record.texts["id"] == "7"
 
 
 def test_a_question_that_is_no_object_is_named(tmp_path: Path) -> None:

@@ -61,6 +61,19 @@ def test_what_is_not_read_of_labelled_files_is_counted_and_said(
     assert f"warning: {path}:5: '# c' is read as a word" in said
 
 
+def test_text_with_the_name_of_labelled_examples_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / "x.jsonl", '{"text": "red dog"}\n{"text": "blue cat"}\n')
+    run(
+        PreprocessConfig(mono=(f"en={path}",), destdir=tmp_path / "data", vocab_size=34)
+    )
+    said = capsys.readouterr().err
+    assert (
+        f"warning: {path}: is read as text, a line at a time, and not as jsonl" in said
+    )
+
+
 def test_held_out_examples_that_stand_in_training_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
