@@ -356,6 +356,31 @@ def test_a_second_round_begins_with_what_the_first_model_writes(
     ]
 
 
+def test_distillation_adds_the_translations_of_each_round_to_the_text_of_the_next(
+    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = run_script(
+        RECIPES / "multi30k/distill.sh", corpora, stubs, monkeypatch, "small"
+    )
+    train = {
+        side: (corpora / f"multi30k/train.{side}").read_text() for side in ("en", "de")
+    }
+    # The stub writes x.
+    for number, call in enumerate(of_command(calls, "preprocess"), 1):
+        prefix = corpora.parent / value(call, "--trainpref")
+        assert Path(f"{prefix}.en").read_text() == train["en"] * (number + 1)
+        assert Path(f"{prefix}.de").read_text() == train["de"] + "x\n" * number
+    runs = by_folder(calls)
+    for seed in ("1", "2", "3"):
+        first, second = runs[f"round-1.{seed}"], runs[f"round-2.{seed}"]
+        assert first[1] == "out/data" and "--init-from" not in first
+        assert second[1] == "out/data-1"
+        assert value(second, "--init-from") == f"out/round-1.{seed}.average"
+    last = runs["distilled"]
+    assert last[1] == "out/data-2"
+    assert value(last, "--init-from") == "out/round-2.1.average"
+
+
 def test_the_control_is_back_translation_alone(
     corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
