@@ -1,4 +1,4 @@
-"""What became of the lines of a data folder: a table of kept and dropped ones, and warnings."""
+"""Report how many lines `preprocess` kept and dropped: a table, and warnings about what is suspicious."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _side_figures(side: SideStats, lines: int) -> tuple[str, str, str, str]:
 def line_warnings(groups: Sequence[FilterStats]) -> Iterator[str]:
     """Yield warnings if many lines of a group are also in valid or test, or if many pieces are unknown.
 
-    MANY_HELD_OUT and MANY_UNKNOWN say from which share on they are many.
+    MANY_HELD_OUT and MANY_UNKNOWN are the shares above which they are many.
     """
     for stats in groups:
         yield from _warnings_of(stats)

@@ -15,7 +15,8 @@ from masscli.core.config import suggest
 FORM = "application/x-www-form-urlencoded"
 """The media type of a form whose fields are URL-encoded."""
 JSON = ("", "application/json", "text/json", "text/plain")
-"""Media types of a body that is read as JSON; browsers and simple clients declare the last one, or none."""
+"""Media types of a body that is read as JSON. Browsers and simple clients may declare text/plain or
+nothing."""
 MAX_FIELDS = 1000
 """Largest number of fields that a form may have."""
 FIELDS = (
@@ -29,10 +30,11 @@ FIELDS = (
     "api_key",
     "secret",
 )
-"""The fields that a request may have. The last two are for accounts, which LibreTranslate has, and are not
-read."""
+"""The fields that a request may have. The last two identify an account of LibreTranslate; they are accepted
+and ignored."""
 FORMATS = ("text", "html")
-"""Values of the field `format`: tags and character references pass through any text."""
+"""Values of the field `format`. Both are treated alike, since tags and character references are kept in any
+text."""
 
 
 class RefusedError(Exception):
@@ -50,19 +52,22 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TranslationRequest:
-    """The checked fields of a POST /translate request; `source` or `target` is None if it is to be inferred.
+    """The checked fields of a POST /translate request.
 
-    `alternatives` is the number of translations besides the best one, and `model` the name of a model or
-    None for any. LibreTranslate has the same fields except for `model` and `details`.
+    LibreTranslate has the same fields except for `model` and `details`.
     """
 
     texts: list[str]
     is_list: bool
     """Whether the field `q` was a list of texts, so that the answer is a list, too."""
     source: str | None
+    """The language of the texts; None if it follows from the target and the models."""
     target: str | None
+    """The language of the translations; None if it follows from the source and the models."""
     alternatives: int
+    """Number of translations of each text besides the best one."""
     model: str | None
+    """The name of a model; None for any."""
     details: bool
     """Whether the answer has confidences, flags and pieces of each line."""
 
@@ -70,17 +75,17 @@ class TranslationRequest:
 async def read_body(request: Request, limit: int) -> bytes:
     """Return the body of an HTTP request.
 
-    Raises RefusedError (413) as soon as it is known to be longer than `limit` bytes, without reading the
-    rest, and RefusedError (400) if the client disconnects before its end.
+    Raises RefusedError with status 413 as soon as the body is known to be longer than `limit` bytes, without
+    reading the rest, and with status 400 if the client disconnects before the end of the body.
     """
     too_long = RefusedError(413, f"the body is longer than {limit} bytes")
     declared = request.headers.get("content-length", "")
-    # Python refuses to convert thousands of digits, and twenty are enough to be too many bytes.
+    # Python refuses to convert thousands of digits, and a number of twenty digits exceeds any limit.
     if declared.isdecimal() and int(declared[:20]) > limit:
         raise too_long
     body = bytearray()
     try:
-        # A client may declare nothing, or less than it sends.
+        # A client may declare no length, or a smaller one, so what arrives is counted as well.
         async for chunk in request.stream():
             body += chunk
             if len(body) > limit:
@@ -93,10 +98,11 @@ async def read_body(request: Request, limit: int) -> bytes:
 def parse_request(
     body: bytes, content_type: str, max_text_length: int
 ) -> TranslationRequest:
-    """Parse and check the body of POST /translate, a form if `content_type` says so, otherwise JSON.
+    """Parse and check the body of POST /translate, which is JSON, or a form if `content_type` says so.
 
-    Raises RefusedError if it is malformed (400), if its texts have more than `max_text_length` characters
-    together, or are more than that many themselves (413), or if it is of another media type (415).
+    Raises RefusedError with status 400 if the body is malformed or a field has an invalid value, with status
+    413 if the texts have more than `max_text_length` characters in total or there are more than that many
+    texts, and with status 415 if the media type is neither JSON nor a form.
     """
     fields = _parse_body(body, content_type)
     for name in fields:
@@ -110,13 +116,14 @@ def parse_request(
     source = _name(fields, "source")
     return TranslationRequest(
         texts=_texts(fields, max_text_length),
+        # `_texts` has raised an error if there is no such field.
         is_list=isinstance(fields["q"], list),
-        # The only languages that could be meant are guessed; none is detected.
+        # "auto" asks to detect the language. It is inferred from the models instead, as if it were absent.
         source=None if source == "auto" else source,
         target=_name(fields, "target"),
-        alternatives=_whole_number(fields, "alternatives"),
+        alternatives=_count(fields, "alternatives"),
         model=_name(fields, "model"),
-        details=_truth(fields, "details"),
+        details=_flag(fields, "details"),
     )
 
 
@@ -147,7 +154,7 @@ def _texts(fields: Mapping[str, Any], max_text_length: int) -> list[str]:
             413,
             f"q: {length} characters, at most {max_text_length} are translated at once",
         )
-    # Empty texts have no characters, but cost time and memory, too.
+    # Empty texts have no characters, but they cost time and memory.
     if len(texts) > max_text_length:
         raise RefusedError(
             413,
@@ -157,10 +164,11 @@ def _texts(fields: Mapping[str, Any], max_text_length: int) -> list[str]:
 
 
 def _parse_json(body: bytes) -> Mapping[str, Any]:
+    """Return the fields of a JSON object by name; raise RefusedError (400) if the body is none."""
     try:
         value = json.loads(body, object_pairs_hook=_fields_once)
     except (ValueError, RecursionError) as error:
-        # What follows is advice for programmers of Python.
+        # Some messages continue with advice to Python programmers after a semicolon.
         reason = str(error).partition(";")[0][:100]
         raise RefusedError(400, f"the body is not JSON ({reason})") from None
     if not isinstance(value, dict):
@@ -169,16 +177,17 @@ def _parse_json(body: bytes) -> Mapping[str, Any]:
 
 
 def _parse_form(body: bytes) -> Mapping[str, Any]:
-    """Return the fields of a URL-encoded form by name; several fields `q` become a list.
+    """Return the fields of a URL-encoded form by name.
 
-    Raises RefusedError (400) if it is no such form, has more than MAX_FIELDS fields, or another field twice.
+    The field `q` may occur several times and is then a list. Raises RefusedError (400) if the body is not
+    such a form, has more than MAX_FIELDS fields, or has a field other than `q` twice.
     """
-    # As `curl -d` declares it.
+    # `curl -d` declares JSON as a form unless the user gives its content type.
     if body.lstrip().startswith(b"{"):
         raise RefusedError(
             400, "the body is no form; send JSON as content-type: application/json"
         )
-    # What urllib says of too many fields does not name the limit.
+    # parse_qsl can check this, too, but its message does not name the limit.
     if body.count(b"&") >= MAX_FIELDS:
         raise RefusedError(400, f"the body has more than {MAX_FIELDS} fields")
     try:
@@ -195,9 +204,9 @@ def _parse_form(body: bytes) -> Mapping[str, Any]:
 
 
 def _fields_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return fields, given as names with values, as a dictionary.
+    """Return fields, given as pairs of name and value, as a dictionary.
 
-    Raises RefusedError (400) if one is there twice, since only the last would count.
+    Raises RefusedError (400) if a name occurs twice, since a dictionary would keep only the last value.
     """
     fields = dict(pairs)
     if len(fields) < len(pairs):
@@ -208,6 +217,7 @@ def _fields_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_unicode(text: str) -> None:
+    """Raise RefusedError (400) if a text has half of a surrogate pair, as JSON can (`"\\ud800"`)."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -227,10 +237,11 @@ def _name(fields: Mapping[str, Any], key: str) -> str | None:
     return value
 
 
-def _whole_number(fields: Mapping[str, Any], key: str) -> int:
-    """Return the field `key` as a whole number; 0 if it is absent. Up to five digits in a text are one, too.
+def _count(fields: Mapping[str, Any], key: str) -> int:
+    """Return the field `key` as a whole number, 0 if it is absent.
 
-    Raises RefusedError (400) if it is not a whole number from 0.
+    A string of at most five digits is also accepted, since forms have only strings. Raises RefusedError (400)
+    if the field is not a whole number or is negative.
     """
     value = fields.get(key, 0)
     if (
@@ -245,10 +256,11 @@ def _whole_number(fields: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _truth(fields: Mapping[str, Any], key: str) -> bool:
-    """Return the field `key` as a truth value, False if it is absent; a form has it as a text.
+def _flag(fields: Mapping[str, Any], key: str) -> bool:
+    """Return the field `key` as a Boolean, False if it is absent or empty.
 
-    Raises RefusedError (400) if it is neither true nor false.
+    The strings `true` and `false` are also accepted, since forms have only strings. Raises RefusedError (400)
+    if the field has any other value.
     """
     value = fields.get(key)
     if value in (None, "", False, "false"):

@@ -1,4 +1,9 @@
-"""Test sets of WMT in their own markup: SGML (newstest2014-ref.de.sgm, ...) and, since 2021, XML."""
+"""Read test sets of WMT in their own markup: SGML (newstest2014-ref.de.sgm, ...) and, since 2021, XML.
+
+A test set consists of documents (`doc`), and these of segments (`seg`), one for each sentence. In SGML a file
+has either the source or one or more translations, whose documents name their system. In XML a file has both:
+a document contains the source (`src`), references (`ref`) and outputs of systems (`hyp`).
+"""
 
 from __future__ import annotations
 
@@ -16,16 +21,18 @@ _TAG = re.compile(
     r"|<seg\b[^>]*/>|<seg\b[^>]*>(?P<text>.*?)</seg\s*>",
     re.IGNORECASE | re.DOTALL,
 )
+"""Matches the start of a document or of one of its texts, and a whole segment."""
 _NAME = re.compile(
     r"\b(?:sysid|translator|system)\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE
 )
 
 
 def source_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a text that is to be translated: of a file of lines, or of a test set by its name.
+    """Return the lines of a text that is to be translated; of a test set, the segments of its source.
 
-    Of a test set they are its sources, or else the only translation in it, as SGML has them in files of their
-    own. Raises MasscliError if there is none, or if the file cannot be read.
+    A file is a test set if its name says so (`is_marked_up`). SGML does not mark sources, so the only text of
+    such a file is taken as the source. Raises MasscliError if there is no text, or several and none is marked
+    as the source, or if the file cannot be read.
     """
     if not is_marked_up(path):
         return iter_lines(path)
@@ -36,9 +43,10 @@ def source_lines(path: Path) -> Iterator[str]:
 
 
 def translation_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a translation: those of a file of lines, or the only one in a test set, by its name.
+    """Return the lines of a translation; of a test set, the segments of the only translation in it.
 
-    Raises MasscliError if a test set has several translations or none, or if the file cannot be read.
+    A file is a test set if its name says so (`is_marked_up`). Raises MasscliError if a test set has several
+    translations or none, or if the file cannot be read.
     """
     if not is_marked_up(path):
         return iter_lines(path)
@@ -46,10 +54,11 @@ def translation_lines(path: Path) -> Iterator[str]:
 
 
 def read_test_set(path: Path) -> dict[str, list[str]]:
-    """Return the segments of each translation in a file, by the name of its translator or system.
+    """Return the segments of each translation in a test set, by the name of its translator or system.
 
-    Sources in XML are left out. Runs of white space within a segment become single spaces. Raises
-    MasscliError if there is no translation, or if two do not have equally many segments.
+    The name is empty if the file does not have one. Sources in XML are left out. Runs of white space within a
+    segment become single spaces. Raises MasscliError if there is no translation, or if translations have
+    different numbers of segments.
     """
     _, translations = _read_segments(path)
     if not translations:
@@ -60,10 +69,13 @@ def read_test_set(path: Path) -> dict[str, list[str]]:
 
 
 def _read_segments(path: Path) -> tuple[list[str], dict[str, list[str]]]:
-    """Return (sources in XML, segments of each translation or of the text in SGML); see `read_test_set`."""
+    """Return the segments of the source and of each translation, as `read_test_set` describes them.
+
+    The source is empty in SGML, whose files of sources look like those of translations.
+    """
     sources: list[str] = []
     translations: dict[str, list[str]] = {}
-    # Where the next segment belongs; None before the first text.
+    # The list that the next segment belongs to; None before the first text.
     current: list[str] | None = None
     for match in _TAG.finditer(read_text(path)):
         tag = match["tag"]
@@ -73,9 +85,9 @@ def _read_segments(path: Path) -> tuple[list[str], dict[str, list[str]]]:
         elif tag.lower() == "src":
             current = sources
         else:
-            found = _NAME.search(match["attributes"])
-            current = translations.setdefault(found[1] if found else "", [])
-    # In XML, a document holds the texts, and has no segments of its own.
+            name = _NAME.search(match["attributes"])
+            current = translations.setdefault(name[1] if name else "", [])
+    # In XML a document has no segments of its own, so the list that it began is empty.
     translations = {name: lines for name, lines in translations.items() if lines}
     counts = {name: len(lines) for name, lines in translations.items()}
     if len(set(counts.values())) > 1:
@@ -88,7 +100,10 @@ def _read_segments(path: Path) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def _only_one(file: str, translations: Mapping[str, list[str]]) -> list[str]:
-    """Return the segments of the only translation in a test set; raise MasscliError unless there is one."""
+    """Return the segments of the only translation in `translations`, which are those of the test set `file`.
+
+    Raises MasscliError if there is none or more than one.
+    """
     if not translations:
         raise MasscliError(f"{file}: has no segments", _NO_SEGMENTS)
     if len(translations) > 1:

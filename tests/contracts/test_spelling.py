@@ -22,7 +22,11 @@ def texts() -> Iterator[tuple[str, str]]:
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
         yield str(page.relative_to(ROOT)), page.read_text(encoding="utf-8")
     for path in (ROOT / "masscli").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        source = path.read_text(encoding="utf-8")
+        # Most files need not be parsed.
+        if not BRITISH.search(source):
+            continue
+        for node in ast.walk(ast.parse(source)):
             # A string of one word is a name.
             if isinstance(node, ast.Constant) and " " in str(node.value):
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", str(node.value)

@@ -1,4 +1,4 @@
-"""Build a WordPiece vocabulary as a tokenizer of Hugging Face's library `tokenizers`, which has BERT's."""
+"""Build a tokenizer of Hugging Face's library `tokenizers` from a WordPiece vocabulary."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from masscli.text.tokenizer import Tokenizer
 from masscli.text.wordpiece import MAX_WORD_LENGTH
 
 STRIPS_ACCENTS = {"strip-accents": True, "keep-accents": False}
-"""Whether accents are removed, by the published rule of preprocessing; else if text is lower-cased."""
+"""Whether accents are removed, by the published rule of preprocessing. Without a rule that is named here they
+are removed if text is lower-cased."""
 
 
 def build_wordpiece(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str]) -> Any:
-    """Return a `tokenizers.Tokenizer` that splits text as `tokenizer` does, a WordPiece; no token is special.
+    """Return a `tokenizers.Tokenizer` that splits text as `tokenizer`, a WordPiece tokenizer, does.
 
-    `tokenizers` is the imported package, and `names` are the token strings by id.
+    `tokenizers` is the imported package, and `names` are the token strings by id. No token is declared
+    special.
     """
     rules = tokenizer.preprocessing
     model = tokenizers.models.WordPiece(

@@ -1,4 +1,4 @@
-"""The lines on which an exported tokenizer's ids are compared with masscli's: real and unusual ones."""
+"""Lines on which an exported tokenizer is compared with masscli's: real sentences and unusual text."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def lines_to_try(
 ) -> tuple[list[tuple[str, str]], str]:
     """Return pairs (language, line) to compare two tokenizers on, and a description of their origin.
 
-    `texts` are pairs of a dataset, which is a pair of languages such as `en-de` or one language, and
-    the language whose lines are wanted. The lines are sentences of the demo, unusual lines and, if the
-    data folder of the run still exists and has them, its validation and test sets.
+    `texts` are pairs (dataset, language): a dataset is a pair of languages such as `en-de`, or one language,
+    and the language is the one whose lines are taken from it. The lines are sentences of the demo, unusual
+    lines and, if the data folder of the run still exists and has them, its validation and test sets.
     """
     texts = list(texts)
     languages = list(dict.fromkeys(language for _, language in texts))

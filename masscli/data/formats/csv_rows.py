@@ -1,4 +1,7 @@
-"""Rows of comma-separated values (RFC 4180), whose quotes protect commas and line ends, with a header."""
+"""Read tables with a header, as comma-separated values (RFC 4180) or tab-separated values.
+
+In CSV, quotes protect commas and line ends within a value; in TSV a quote is an ordinary character.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,15 @@ from masscli.data.formats.record import format_suffix
 from masscli.text import corpus
 from masscli.text.corpus import display_path
 
-# Python refuses values of more than 131,072 letters by default, which a document may have.
+# By default Python refuses values of more than 131,072 characters, but a document may be longer.
 csv.field_size_limit(corpus.MAX_LINE_BYTES)
 
 
 def is_csv(path: Path) -> bool:
-    """Return whether a file is comma-separated: by its suffix .csv, and a header with a comma and no tab.
+    """Return whether a file is comma-separated: its suffix is .csv, and its header has a comma and no tab.
 
-    Some published files, such as those of the STS benchmark, have this suffix and are separated by tabs.
+    The suffix does not suffice: some published files, such as those of the STS benchmark, have it although
+    they are separated by tabs.
     """
     if format_suffix(path) != ".csv":
         return False
@@ -33,14 +37,14 @@ def table_rows(
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Yield (line, row) for each row of a file in CSV, or in TSV if `has_tabs`, after the header.
 
-    A row is a mapping from column name to value, and begins at its line. Raises MasscliError, with `hint`, if
-    the file is not CSV, or its header has a name twice; a row with too few or too many values is a bad row.
+    A row is a mapping from column name to value, and `line` is the number of its first line. Raises
+    MasscliError, with `hint`, if the file is not CSV or its header has a name twice. A row with too few or
+    too many values is left to `bad_rows`, which skips it or raises its error.
     """
     # The csv module joins quoted lines itself, for which it needs their ends.
     file = display_path(path)
     lines = (f"{line}\n" for line in corpus.iter_lines(path))
-    # In TSV a quote is an ordinary character; in CSV an unbalanced one would join rows unless it is
-    # refused.
+    # In CSV an unbalanced quote would join rows; strict mode refuses it at the end of the file.
     if has_tabs:
         rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
