@@ -194,7 +194,7 @@ def _read_hypothesis(
 def output_lines(path: Path) -> list[str]:
     """Return the outputs in a file: its lines, a translation in markup, or the best texts in JSON lines.
 
-    JSON lines of `masscli generate` and `predict` are recognised by the name .jsonl or by their fields.
+    JSON lines of `masscli generate` and `predict` are recognized by the name .jsonl or by their fields.
     Raises MasscliError if a file .jsonl has no outputs of one of them.
     """
     if is_marked_up(path):

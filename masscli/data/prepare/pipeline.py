@@ -279,7 +279,7 @@ def _scan_files(
 def _warn_of_examples_as_text(
     inputs: RequestedInputs, progress: ProgressReporter
 ) -> None:
-    """Warn of each text file whose name is that of labelled examples, such as one in .jsonl."""
+    """Warn of each text file whose name is that of labeled examples, such as one in .jsonl."""
     paths = [path for files in inputs.text for path in files.paths]
     for path in dict.fromkeys(paths):
         kind = guess_format(path)
