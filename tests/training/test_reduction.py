@@ -13,7 +13,7 @@ from torch import Tensor
 
 from masscli.data.batches.loader import PlannedBatch
 from masscli.data.batches.sampler import Position
-from masscli.training import trainer as loop
+from masscli.training import micro_batches
 from masscli.training.setup.build import build
 from masscli.training.trainer import Trainer
 from masscli.training.updater import ParameterUpdater
@@ -54,7 +54,7 @@ def gradient(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             )
             return 1.0
 
-        monkeypatch.setattr(loop, "plan", jobs)
+        monkeypatch.setattr(micro_batches, "plan", jobs)
         monkeypatch.setattr(ParameterUpdater, "gradient_norm", norm)
         number = len(list(tmp_path.iterdir()))
         changes = (

@@ -29,8 +29,7 @@ from masscli.objectives.objective import Term
 from masscli.objectives.registry import OBJECTIVES
 from masscli.objectives.translate.objective import Translate
 from masscli.objectives.translate.options import TranslateOptions
-from masscli.training import trainer as loop
-from masscli.training import updater
+from masscli.training import micro_batches, updater
 from masscli.training.evaluate_outputs import with_less_memory
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.recipe import Recipe
@@ -429,7 +428,7 @@ def test_micro_batches_are_one_batch_in_parts(
 
     for name, together in (("one", True), ("three", False)):
         monkeypatch.setattr(
-            loop, "plan", lambda *args, together=together: jobs(together)
+            micro_batches, "plan", lambda *args, together=together: jobs(together)
         )
         train(
             recipe(

@@ -401,6 +401,8 @@ def test_the_merges_of_gpt(tmp_path: Path) -> None:
     )
     assert notes[1:] == [
         f"vocabulary {tmp_path / 'vocab.json'}: 11 pieces, lower-cased",
+        "a prompt begins with a start symbol that was never trained: "
+        "fine-tune the model before `masscli generate`",
         f"rows 11 to {V - 1} of the token embeddings have no piece",
     ]
     assert export_checkpoint(saved, tmp_path / "out", None)[1:] == []

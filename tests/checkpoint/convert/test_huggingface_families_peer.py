@@ -459,3 +459,11 @@ def test_tokens_that_only_the_map_of_special_tokens_calls_special(
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "theirs")
     assert tokenizer.encode(LINE, "en") == theirs(LINE).input_ids
     assert tokenizer.vocab.pad == theirs.pad_token_id == size
+
+
+def test_what_a_prompt_of_gpt2_begins_with_is_named(tmp_path: Path) -> None:
+    size = gpt2(tmp_path / "theirs")
+    config = transformers.GPT2Config(vocab_size=size, **GPT)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "theirs")
+    _, notes = import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), False)
+    assert any("a prompt begins with <|endoftext|>" in note for note in notes), notes
