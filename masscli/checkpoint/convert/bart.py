@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint.convert.bpe_files import read_byte_level
-from masscli.checkpoint.convert.folder import read_flag, read_json_if_present
+from masscli.checkpoint.convert.folder import (
+    SETTINGS,
+    TOKENIZER,
+    read_flag,
+    read_json_if_present,
+)
 from masscli.checkpoint.convert.merges_txt import read_merges_txt
 from masscli.checkpoint.convert.published_vocabulary import UnreadableError
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
-    TOKENIZER_CONFIG,
     Seq2SeqVocabulary,
     Sizes,
     place_pieces,
     read_ids,
 )
-from masscli.checkpoint.convert.tokenizer_files import TOKENIZER, read_tokenizer_files
+from masscli.checkpoint.convert.tokenizer_files import read_tokenizer_files
 from masscli.core.errors import MasscliError
 from masscli.text.byte_level_bpe import pack_byte_level_bpe
 from masscli.text.preprocessing import TextPreprocessing
@@ -57,14 +61,14 @@ def read_bart(
         raise MasscliError(f"{path}: has no {missing[0]}", "expected BART's vocabulary")
     pieces, unused = place_pieces(ids, size, path)
     special_ids = {name: ids[piece] for name, piece in _SPECIAL.items()}
-    settings = read_json_if_present(folder / TOKENIZER_CONFIG)
+    settings = read_json_if_present(folder / SETTINGS)
     model = pack_byte_level_bpe(
         pieces,
         read_merges_txt(folder / "merges.txt"),
         special_ids,
         unused_ids=unused,
         add_prefix_space=read_flag(
-            settings, "add_prefix_space", False, folder / TOKENIZER_CONFIG
+            settings, "add_prefix_space", False, folder / SETTINGS
         ),
     )
     # Every output begins with <s>, which is forced rather than predicted.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from masscli.checkpoint.convert.folder import TOKENIZER
 from masscli.checkpoint.convert.merges_txt import Merges, read_merges_txt
 from masscli.checkpoint.convert.published_vocabulary import (
     PublishedVocabulary,
@@ -16,7 +17,7 @@ from masscli.checkpoint.convert.published_vocabulary import (
     with_added_tokens,
     with_unused_rows,
 )
-from masscli.checkpoint.convert.tokenizer_files import TOKENIZER, TokenizerFiles
+from masscli.checkpoint.convert.tokenizer_files import TokenizerFiles
 from masscli.core.errors import MasscliError
 from masscli.text.byte_level_bpe import BYTE_LETTERS, pack_byte_level_bpe
 from masscli.text.gpt_bpe import WORD_END, pack_gpt_bpe

@@ -24,6 +24,8 @@ from masscli.core.json_text import parse_json
 from masscli.text.corpus import read_regular_text
 
 CONFIG = "config.json"
+TOKENIZER = "tokenizer.json"
+SETTINGS = "tokenizer_config.json"
 ADAPTER = "adapter_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

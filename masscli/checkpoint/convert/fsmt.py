@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint.convert.folder import read_json_if_present
+from masscli.checkpoint.convert.folder import SETTINGS, read_json_if_present
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
-    TOKENIZER_CONFIG,
     Seq2SeqVocabulary,
     Sizes,
     direction,
@@ -49,9 +48,9 @@ def read_fsmt(
             f"{folder}: translates from {' to '.join(map(str, published))}",
             f"--langs {','.join(map(str, published))}",
         )
-    if read_json_if_present(folder / TOKENIZER_CONFIG).get("do_lower_case") is True:
+    if read_json_if_present(folder / SETTINGS).get("do_lower_case") is True:
         raise MasscliError(
-            f"{folder / TOKENIZER_CONFIG}: do_lower_case is true",
+            f"{folder / SETTINGS}: do_lower_case is true",
             "only cased models can be imported",
         )
     # If the file is missing, the error says how to continue without it.

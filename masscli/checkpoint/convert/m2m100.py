@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint.convert.folder import read_flag, read_json_if_present
+from masscli.checkpoint.convert.folder import SETTINGS, read_flag, read_json_if_present
 from masscli.checkpoint.convert.mbart import FAIRSEQ_SPECIAL, fairseq_ids
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
-    TOKENIZER_CONFIG,
     Seq2SeqVocabulary,
     Sizes,
     added_token_ids,
@@ -40,7 +39,7 @@ def read_m2m100(
     """
     size = sizes[0]
     path, data = read_model(folder, "sentencepiece.bpe.model")
-    settings = read_json_if_present(folder / TOKENIZER_CONFIG)
+    settings = read_json_if_present(folder / SETTINGS)
     is_m2m100 = (folder / "vocab.json").exists()
     if is_m2m100:
         ids = read_ids(folder / "vocab.json")
@@ -58,7 +57,7 @@ def read_m2m100(
     if not tags:
         raise MasscliError(
             f"{folder}: no file lists the tags of the languages",
-            f"add special_tokens_map.json or {TOKENIZER_CONFIG} of the tokenizer",
+            f"add special_tokens_map.json or {SETTINGS} of the tokenizer",
         )
     # The mask of NLLB comes last; M2M100 has none.
     mask = tags.pop("<mask>", None)
@@ -77,9 +76,7 @@ def read_m2m100(
         for name, number in tags.items()
     }
     special_ids |= tags | language_ids(languages, codes, path)
-    is_legacy = read_flag(
-        settings, "legacy_behaviour", False, folder / TOKENIZER_CONFIG
-    )
+    is_legacy = read_flag(settings, "legacy_behaviour", False, folder / SETTINGS)
     framing = {
         "languages": "tag",
         "source_tag": "last" if is_legacy else "first",

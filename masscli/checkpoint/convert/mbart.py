@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint.convert.folder import read_json_if_present
+from masscli.checkpoint.convert.folder import SETTINGS, read_json_if_present
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
-    TOKENIZER_CONFIG,
     Seq2SeqVocabulary,
     Sizes,
     added_token_ids,
@@ -51,7 +50,7 @@ def read_mbart(
     size = sizes[0]
     path, data = read_model(folder, "sentencepiece.bpe.model", "spiece.model")
     ids = fairseq_ids(data)
-    settings = read_json_if_present(folder / TOKENIZER_CONFIG)
+    settings = read_json_if_present(folder / SETTINGS)
     class_name = settings.get("tokenizer_class") or config.get("tokenizer_class")
     is_mbart50 = "50" in str(class_name)
     names = _LANGUAGES_25.split()

@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint.convert.folder import read_json_if_present
+from masscli.checkpoint.convert.folder import SETTINGS, read_json_if_present
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
-    TOKENIZER_CONFIG,
     Seq2SeqVocabulary,
     Sizes,
     place_pieces,
@@ -39,10 +38,10 @@ def read_pegasus(
     """
     size = sizes[0]
     path, data = read_model(folder, "spiece.model")
-    offset = read_json_if_present(folder / TOKENIZER_CONFIG).get("offset", OFFSET)
+    offset = read_json_if_present(folder / SETTINGS).get("offset", OFFSET)
     if type(offset) is not int or not 0 <= offset < size:
         raise MasscliError(
-            f"{folder / TOKENIZER_CONFIG}: offset is {offset}",
+            f"{folder / SETTINGS}: offset is {offset}",
             f"the vocabulary of Pegasus has {OFFSET}",
         )
     processor = SentencePieceModel(data).processor

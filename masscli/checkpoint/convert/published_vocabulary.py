@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint.convert.folder import read_json
-from masscli.checkpoint.convert.tokenizer_files import (
-    SETTINGS,
-    TOKENIZER,
-    TokenizerFiles,
-)
+from masscli.checkpoint.convert.folder import SETTINGS, TOKENIZER, read_json
+from masscli.checkpoint.convert.tokenizer_files import TokenizerFiles
 from masscli.core.errors import MasscliError
 from masscli.text.preprocessing import TextPreprocessing
 

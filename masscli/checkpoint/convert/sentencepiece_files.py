@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from masscli.checkpoint.convert.class_rules import begins_with_space
+from masscli.checkpoint.convert.folder import SETTINGS
 from masscli.checkpoint.convert.published_vocabulary import (
     PublishedVocabulary,
     expect,
@@ -12,7 +14,7 @@ from masscli.checkpoint.convert.published_vocabulary import (
     with_added_tokens,
     with_unused_rows,
 )
-from masscli.checkpoint.convert.tokenizer_files import SETTINGS, TokenizerFiles
+from masscli.checkpoint.convert.tokenizer_files import TokenizerFiles
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular
 from masscli.text.markers import SENTENCEPIECE_SPACE
@@ -95,19 +97,12 @@ def read_albert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
     """Read ALBERT's vocabulary, whose ids are those of its SentencePiece model.
 
     The model has `vocab_size` rows of token embeddings. Raises MasscliError if the vocabulary is
-    missing or does not match the embeddings, and UnreadableError if tokenizer.json keeps the quotation
-    marks of TeX, has different pieces or exists without the model's file, or if an added token is not
-    special.
+    missing or does not match the embeddings, and UnreadableError if tokenizer.json has different pieces or
+    exists without the model's file, or if an added token is not special.
     """
     path, model, pieces = _read_model(files)
-    if files.content:
-        # tokenizer.json takes precedence over the settings, since it is what the library uses.
-        steps = [str(step.get("type")) for step in files.part.steps("normalizer")]
-        lowercase, keep_accents = "Lowercase" in steps, "StripAccents" not in steps
-        expect(steps.count("Replace") >= 2, "it keeps the quotation marks of TeX")
-    else:
-        lowercase = files.flag("do_lower_case", True)
-        keep_accents = files.flag("keep_accents", False)
+    lowercase = files.flag("do_lower_case", True)
+    keep_accents = files.flag("keep_accents", False)
     if keep_accents:
         preprocessing = TextPreprocessing(
             lowercase=lowercase, published="albert-keep-accents"
@@ -219,7 +214,7 @@ def _expect_same_rules(files: TokenizerFiles, is_albert: bool) -> None:
             kind in ("WhitespaceSplit", "Metaspace"),
             f"tokenizer.json splits text by {kind} before it",
         )
-        begins_with_space = step.get("add_prefix_space", True)
-        if step.get("prepend_scheme", "always") == "never":
-            begins_with_space = False
-        expect(begins_with_space, "tokenizer.json puts no space before a text")
+    expect(
+        begins_with_space(files.part.steps("pre_tokenizer")),
+        "no space is put before a text",
+    )

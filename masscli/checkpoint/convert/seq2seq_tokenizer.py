@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from masscli.checkpoint.convert.bart import read_bart
+from masscli.checkpoint.convert.folder import TOKENIZER
 from masscli.checkpoint.convert.fsmt import read_fsmt
 from masscli.checkpoint.convert.generation_settings import (
     decoder_start_id,
@@ -34,7 +35,7 @@ from masscli.checkpoint.convert.seq2seq_vocabulary import (
     Sizes,
     row_of,
 )
-from masscli.checkpoint.convert.tokenizer_files import TOKENIZER, added_words
+from masscli.checkpoint.convert.tokenizer_files import added_words
 from masscli.checkpoint.convert.vocabulary import OWN_VOCABULARY
 from masscli.core.errors import MasscliError
 from masscli.text.model_kinds import TWO_VOCABULARIES

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from masscli.checkpoint.convert.folder import TOKENIZER
 from masscli.checkpoint.convert.generation_settings import decoder_start_id
 from masscli.checkpoint.convert.post_processor import (
     Around,
@@ -24,7 +25,6 @@ from masscli.checkpoint.convert.seq2seq_vocabulary import (
     language_ids,
 )
 from masscli.checkpoint.convert.tokenizer_files import (
-    TOKENIZER,
     TokenizerFiles,
     read_tokenizer_files,
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint.convert.folder import read_json_if_present
+from masscli.checkpoint.convert.folder import SETTINGS, read_json_if_present
 from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular
@@ -21,7 +21,6 @@ from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer_card import language_piece
 from masscli.text.vocabulary import Vocabulary
 
-TOKENIZER_CONFIG = "tokenizer_config.json"
 Sizes = tuple[int, int]
 """The numbers of rows of the source and target token embeddings; most families have one table."""
 
@@ -174,7 +173,7 @@ def special_tokens_in_order(folder: Path) -> list[str]:
     They come from special_tokens_map.json, or else from tokenizer_config.json; if neither lists any, the
     result is empty.
     """
-    for name in ("special_tokens_map.json", TOKENIZER_CONFIG):
+    for name in ("special_tokens_map.json", SETTINGS):
         content = read_json_if_present(folder / name)
         for key in ("additional_special_tokens", "extra_special_tokens"):
             listed = content.get(key)
@@ -202,9 +201,7 @@ def added_token_ids(folder: Path) -> dict[str, int]:
         for token in listed:
             if isinstance(token, dict) and type(token.get("id")) is int:
                 found[_text_of(token)] = token["id"]
-    by_number = read_json_if_present(folder / TOKENIZER_CONFIG).get(
-        "added_tokens_decoder"
-    )
+    by_number = read_json_if_present(folder / SETTINGS).get("added_tokens_decoder")
     if isinstance(by_number, dict):
         for number, token in by_number.items():
             # JSON keys are strings.

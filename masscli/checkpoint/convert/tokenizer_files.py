@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint.convert.folder import CONFIG, read_flag, read_json_if_present
+from masscli.checkpoint.convert.class_rules import steps_of, with_class_rules
+from masscli.checkpoint.convert.folder import (
+    CONFIG,
+    SETTINGS,
+    TOKENIZER,
+    read_flag,
+    read_json_if_present,
+)
 from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 
-TOKENIZER = "tokenizer.json"
-SETTINGS = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
 ADDED_TOKENS = "added_tokens.json"
 GENERIC_CLASSES = (
@@ -73,40 +78,6 @@ _DEFAULT_TOKENS: Mapping[str, Mapping[str, str]] = {
 }
 """Each class's default special tokens by role (`bos`, `mask`, ...)."""
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-
-
-@dataclass(frozen=True)
-class _Rules:
-    """A part of tokenizer.json that some classes of tokenizers build from their own settings."""
-
-    part: str
-    """Its name in tokenizer.json."""
-    kind: str
-    """The `type` that it must have."""
-    settings: Mapping[str, tuple[str, bool | None]]
-    """For each of its settings, the name in tokenizer_config.json and the default of the class."""
-
-
-_BERT_RULES = _Rules(
-    "normalizer",
-    "BertNormalizer",
-    {
-        "lowercase": ("do_lower_case", True),
-        "strip_accents": ("strip_accents", None),
-        "handle_chinese_chars": ("tokenize_chinese_chars", True),
-    },
-)
-_BYTE_LEVEL_RULES = _Rules(
-    "pre_tokenizer", "ByteLevel", {"add_prefix_space": ("add_prefix_space", False)}
-)
-_RULES: Mapping[str, _Rules] = {
-    **dict.fromkeys(
-        ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"), _BERT_RULES
-    ),
-    **dict.fromkeys(
-        ("RobertaTokenizer", "GPT2Tokenizer", "BartTokenizer"), _BYTE_LEVEL_RULES
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -196,11 +167,7 @@ class _Parts:
         They are the members of a sequence, or the object itself if it is not one; there are none if it
         is missing.
         """
-        part = self[name]
-        for key in ("normalizers", "pretokenizers", "decoders"):
-            if isinstance(part.get(key), list):
-                return [step for step in part[key] if isinstance(step, dict)]
-        return [part] if part else []
+        return steps_of(self[name])
 
 
 def read_tokenizer_files(folder: Path, default_class: str) -> TokenizerFiles:
@@ -221,7 +188,7 @@ def read_tokenizer_files(folder: Path, default_class: str) -> TokenizerFiles:
     # The two implementations of a tokenizer, in Python and in Rust (Fast), give the same ids.
     if class_name not in GENERIC_CLASSES:
         class_name = class_name.removesuffix("Fast")
-    content, notes = _with_settings(content, settings, class_name, folder)
+    content, notes = with_class_rules(content, settings, class_name, folder)
     return TokenizerFiles(
         folder,
         class_name,
@@ -231,36 +198,6 @@ def read_tokenizer_files(folder: Path, default_class: str) -> TokenizerFiles:
         _added_tokens(folder, settings, content),
         notes,
     )
-
-
-def _with_settings(
-    content: dict[str, Any], settings: Mapping[str, Any], class_name: str, folder: Path
-) -> tuple[dict[str, Any], list[str]]:
-    """Return the content of tokenizer.json with the rules of tokenizer_config.json, and notes for the user.
-
-    Some classes of the library build parts of the tokenizer from their own settings, or from their
-    defaults, whatever tokenizer.json says. There is a note for each setting that differs. Raises
-    MasscliError if a setting is neither true nor false.
-    """
-    rules = _RULES.get(class_name)
-    if rules is None:
-        return content, []
-    part = _as_dict(content.get(rules.part))
-    if part.get("type") != rules.kind:
-        return content, []
-    changed, notes = dict(part), []
-    for name, (key, default) in rules.settings.items():
-        value = settings.get(key, default)
-        if value is not None:
-            value = read_flag(settings, key, bool(default), folder / SETTINGS)
-        if part.get(name) != value:
-            changed[name] = value
-            by = SETTINGS if key in settings else f"default of {class_name}"
-            notes.append(
-                f"{key} is {value} ({by}), which counts more than {TOKENIZER}, "
-                f"where {name} is {part.get(name)}"
-            )
-    return {**content, rules.part: changed}, notes
 
 
 def added_words(folder: Path) -> list[str]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from masscli.checkpoint.convert.fast_tokenizer import Template, fast_tokenizer_files
+from masscli.checkpoint.convert.folder import SETTINGS
 from masscli.checkpoint.convert.one_direction import DirectedModel
 from masscli.checkpoint.convert.seq2seq import MARIAN, Seq2SeqFamily
 from masscli.checkpoint.convert.vocabulary_export import byte_level_files, published_ids
@@ -33,7 +34,6 @@ from masscli.text.tokenizer import Tokenizer
 from masscli.text.two_vocabularies import is_two_vocabularies, unpack_two_vocabularies
 
 Files = dict[str, bytes]
-SETTINGS = "tokenizer_config.json"
 _GENERIC_SETTINGS = {
     # A name such as </s> within a text is ordinary text, as it is in masscli.
     "split_special_tokens": True,

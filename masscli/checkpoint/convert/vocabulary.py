@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from masscli.checkpoint.convert.bpe_files import read_byte_level, read_gpt
+from masscli.checkpoint.convert.folder import SETTINGS, TOKENIZER
 from masscli.checkpoint.convert.post_processor import (
     Around,
     DamagedTemplateError,
@@ -29,8 +30,6 @@ from masscli.checkpoint.convert.sentencepiece_files import (
 )
 from masscli.checkpoint.convert.tokenizer_files import (
     GENERIC_CLASSES,
-    SETTINGS,
-    TOKENIZER,
     TokenizerFiles,
     read_tokenizer_files,
 )

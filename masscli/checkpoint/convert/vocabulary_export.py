@@ -18,6 +18,7 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.families import Family
 from masscli.checkpoint.convert.fast_tokenizer import Template, fast_tokenizer_files
 from masscli.checkpoint.convert.fast_wordpiece import STRIPS_ACCENTS
+from masscli.checkpoint.convert.folder import SETTINGS, TOKENIZER
 from masscli.checkpoint.convert.lines_to_try import lines_to_try
 from masscli.checkpoint.convert.sentencepiece_files import camembert_pieces, xlmr_pieces
 from masscli.checkpoint.convert.sentencepiece_proto import (
@@ -25,7 +26,7 @@ from masscli.checkpoint.convert.sentencepiece_proto import (
     read_normalizer_spec,
     user_defined_pieces,
 )
-from masscli.checkpoint.convert.tokenizer_files import ROLES, SETTINGS, TOKENIZER
+from masscli.checkpoint.convert.tokenizer_files import ROLES
 from masscli.checkpoint.convert.vocabulary import OWN_VOCABULARY, READERS
 from masscli.checkpoint.convert.wordpiece_files import read_wordpiece
 from masscli.data.batches.sequences import PairFormat

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from masscli.checkpoint.convert.folder import TOKENIZER
 from masscli.checkpoint.convert.published_vocabulary import (
     PublishedVocabulary,
     accents_rule,
@@ -17,7 +18,7 @@ from masscli.checkpoint.convert.published_vocabulary import (
     ordered_pieces,
     with_added_tokens,
 )
-from masscli.checkpoint.convert.tokenizer_files import TOKENIZER, TokenizerFiles
+from masscli.checkpoint.convert.tokenizer_files import TokenizerFiles
 from masscli.core.errors import MasscliError
 from masscli.text.corpus import read_regular_text
 from masscli.text.preprocessing import TextPreprocessing

@@ -19,6 +19,7 @@ from torch import Tensor
 from masscli.checkpoint.convert.attribution import read_attribution
 from masscli.checkpoint.convert.folder import (
     CONFIG,
+    SETTINGS,
     read_flag,
     read_json,
     read_json_if_present,
@@ -35,7 +36,7 @@ from masscli.text.preprocessing import TextPreprocessing
 
 MODEL_TYPE = "xlm"
 FULL_CLASS = "XLMWithLMHeadModel"
-VOCABULARY, MERGES, SETTINGS = "vocab.json", "merges.txt", "tokenizer_config.json"
+VOCABULARY, MERGES = "vocab.json", "merges.txt"
 BOS_ID = XLM_SPECIAL_PIECES.index("<s>")
 _BODY = "transformer."
 _HEAD = "pred_layer."

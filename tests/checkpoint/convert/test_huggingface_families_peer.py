@@ -418,6 +418,53 @@ def test_settings_count_more_than_tokenizer_json(
         assert any(note.startswith(f"{key} is {value}") for note in notes)
 
 
+STRIP_ACCENTS = {"type": "StripAccents"}
+SENTENCEPIECE_CONFLICTS: list[tuple[str, Callable[[Path], int], dict[str, Any], list[dict[str, str]]]] = [
+    ("Albert", albert, {"do_lower_case": False}, []),
+    ("Albert", albert, {"do_lower_case": True}, [STRIP_ACCENTS]),
+    ("Albert", albert, {"keep_accents": True}, []),
+    ("Albert", albert, {}, [STRIP_ACCENTS]),
+    ("Albert", albert, {"add_prefix_space": False}, []),
+    ("XLMRoberta", xlmr, {"add_prefix_space": False}, []),
+    ("Camembert", camembert, {"add_prefix_space": False}, []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "write", "given", "steps"), SENTENCEPIECE_CONFLICTS)
+def test_settings_count_more_than_the_steps_of_tokenizer_json(
+    kind: str,
+    write: Callable[[Path], int],
+    given: dict[str, Any],
+    steps: list[dict[str, str]],
+    tmp_path: Path,
+) -> None:
+    """If `steps` are not empty, they are all steps of the normalizer in tokenizer.json."""
+    folder = tmp_path / "theirs"
+    size = write(folder)
+    getattr(transformers, f"{kind}Tokenizer").from_pretrained(folder).save_pretrained(
+        folder
+    )
+    card = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    if steps:
+        card["normalizer"] = {"type": "Sequence", "normalizers": steps}
+    for key in ("do_lower_case", "keep_accents", "add_prefix_space"):
+        settings.pop(key, None)
+    settings |= given
+    (folder / "tokenizer.json").write_text(json.dumps(card), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    base = {"Albert": NARROW}.get(kind, AFTER_PADDING)
+    model = getattr(transformers, f"{kind}Model")
+    model(model.config_class(vocab_size=size, **base)).save_pretrained(folder)
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    _, notes = import_folder(folder, tmp_path / "run", ("en",), False)
+    tokenizer = Checkpoint.open(tmp_path / "run").tokenizer()
+    for line in (LINE, "d\u00f6ge Ab", "``a'' b", "  a   b"):
+        expected = theirs(line, add_special_tokens=False)["input_ids"]
+        assert tokenizer.encode(line, "en") == expected, line
+    assert any("tokenizer.json" in note for note in notes[2:]), notes
+
+
 def test_a_frame_of_another_kind_is_named(tmp_path: Path) -> None:
     size = wordpiece(tmp_path / "theirs")
     tokenizer = transformers.BertTokenizer.from_pretrained(tmp_path / "theirs")
