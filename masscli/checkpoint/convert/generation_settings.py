@@ -47,46 +47,69 @@ _NOT_IMPORTED = (
     "watermarking_config",
 )
 """Settings of generation_config.json that change a search, and that an import ignores and reports."""
-_WITHOUT_EFFECT = frozenset(
-    (
-        *("_from_model_config", "transformers_version", "use_cache", "use_mtp"),
-        *("assistant_confidence_threshold", "assistant_early_exit", "is_assistant"),
-        *("assistant_ensemble_weight", "assistant_lookbehind", "target_lookbehind"),
-        *("num_assistant_tokens", "num_assistant_tokens_schedule", "speculation_type"),
-        *("max_matching_ngram_size", "prompt_lookup_num_tokens", "low_memory"),
-        *(
-            "cache_config",
-            "cache_implementation",
-            "max_cache_len",
-            "prefill_chunk_size",
-        ),
-        *("compile_config", "disable_compile", "continuous_batching_config"),
-        *(
-            "output_attentions",
-            "output_hidden_states",
-            "output_logits",
-            "output_scores",
-        ),
-        *("return_dict_in_generate", "return_legacy_cache", "remove_invalid_values"),
-        # These act on samples, and that a model samples is reported.
-        *("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p"),
-        *("epsilon_cutoff", "eta_cutoff"),
-    )
+_WITHOUT_EFFECT = (
+    "_from_model_config",
+    "assistant_confidence_threshold",
+    "assistant_early_exit",
+    "assistant_ensemble_weight",
+    "assistant_lookbehind",
+    "cache_config",
+    "cache_implementation",
+    "compile_config",
+    "continuous_batching_config",
+    "disable_compile",
+    "is_assistant",
+    "low_memory",
+    "max_cache_len",
+    "max_matching_ngram_size",
+    "num_assistant_tokens",
+    "num_assistant_tokens_schedule",
+    "output_attentions",
+    "output_hidden_states",
+    "output_logits",
+    "output_scores",
+    "prefill_chunk_size",
+    "prompt_lookup_num_tokens",
+    "remove_invalid_values",
+    "return_dict_in_generate",
+    "return_legacy_cache",
+    "speculation_type",
+    "target_lookbehind",
+    "transformers_version",
+    "use_cache",
+    "use_mtp",
 )
-"""Settings of generation_config.json that do not change which output a search finds."""
-_ELSEWHERE = frozenset(
-    (
-        *("bad_words_ids", "suppress_tokens", "do_sample", "early_stopping"),
-        *("max_length", "max_new_tokens", "eos_token_id", "pad_token_id"),
-        *("bos_token_id", "decoder_start_token_id"),
-        *("forced_bos_token_id", "forced_eos_token_id"),
-    )
+"""Settings of generation_config.json that do not change which output is found."""
+_OF_SAMPLES = (
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "min_p",
+    "temperature",
+    "top_h",
+    "top_k",
+    "top_p",
+    "typical_p",
+)
+"""Settings of generation_config.json that act on samples alone; that a model samples is reported."""
+_READ = (
+    "bad_words_ids",
+    "bos_token_id",
+    "decoder_start_token_id",
+    "do_sample",
+    "early_stopping",
+    "eos_token_id",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "max_length",
+    "max_new_tokens",
+    "pad_token_id",
+    "suppress_tokens",
 )
 """Settings of generation_config.json that an import reads, besides those in `_NAMES`."""
 _NEUTRAL: tuple[Any, ...] = (None, False, 0, 1, [], {})
 """Values with which a setting in `_NOT_IMPORTED` changes nothing."""
 _START = 1
-"""The number of start symbols, besides forced tokens, that Hugging Face's max_length counts."""
+"""The number of start symbols that Hugging Face's max_length and min_length count."""
 _END = 1
 """The number of end symbols that Hugging Face's lengths count."""
 
@@ -226,7 +249,7 @@ def _unknown(settings: Mapping[str, Any]) -> list[str]:
     `settings` is the content of generation_config.json. Newer versions of the library may have settings that
     change a search.
     """
-    known = {*_NAMES.values(), *_NOT_IMPORTED, *_WITHOUT_EFFECT, *_ELSEWHERE}
+    known = {*_NAMES.values(), *_READ, *_NOT_IMPORTED, *_OF_SAMPLES, *_WITHOUT_EFFECT}
     names = [
         name
         for name, value in settings.items()
