@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -37,15 +38,15 @@ TRAIN = {
 }
 
 
+def small_run(data: Path, folder: Path) -> dict[str, Any]:
+    """Return the options of a short run on `data`."""
+    return {"data": str(data), "save_dir": str(folder), "model": SMALL, "train": TRAIN}
+
+
 def test_a_run_from_python_equals_that_of_the_command(
     toy: Path, tmp_path: Path
 ) -> None:
-    options = {
-        "data": str(toy),
-        "save_dir": str(tmp_path / "python"),
-        "model": SMALL,
-        "train": TRAIN,
-    }
+    options = small_run(toy, tmp_path / "python")
     recipe = masscli.compose_recipe(
         options, objective="mass", objective_options={"k": 0.4}
     )
@@ -100,12 +101,7 @@ def test_only_the_command_changes_how_the_process_treats_memory(
 def test_a_run_stops_when_its_events_are_not_read_and_goes_on_later(
     toy: Path, tmp_path: Path
 ) -> None:
-    options = {
-        "data": str(toy),
-        "save_dir": str(tmp_path / "run"),
-        "model": SMALL,
-        "train": TRAIN,
-    }
+    options = small_run(toy, tmp_path / "run")
     options["checkpoint"] = {"save_interval_updates": 2}
     recipe = masscli.compose_recipe(options, objective="mass")
     events = masscli.pretrain(recipe)
@@ -126,12 +122,7 @@ def test_a_run_stops_when_its_events_are_not_read_and_goes_on_later(
 def test_a_run_whose_folder_is_removed_ends_without_another_error(
     toy: Path, tmp_path: Path
 ) -> None:
-    options = {
-        "data": str(toy),
-        "save_dir": str(tmp_path / "run"),
-        "model": SMALL,
-        "train": TRAIN,
-    }
+    options = small_run(toy, tmp_path / "run")
     events = masscli.pretrain(masscli.compose_recipe(options, objective="mass"))
     assert type(next(events)).__name__ == "Stepped"
     shutil.rmtree(tmp_path / "run")
@@ -140,12 +131,7 @@ def test_a_run_whose_folder_is_removed_ends_without_another_error(
 
 
 def test_training_works_in_a_thread(toy: Path, tmp_path: Path) -> None:
-    options = {
-        "data": str(toy),
-        "save_dir": str(tmp_path / "run"),
-        "model": SMALL,
-        "train": TRAIN,
-    }
+    options = small_run(toy, tmp_path / "run")
     recipe = masscli.compose_recipe(options, objective="mass")
     events: list[object] = []
     thread = threading.Thread(target=lambda: events.extend(masscli.pretrain(recipe)))

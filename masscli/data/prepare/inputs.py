@@ -223,12 +223,17 @@ def _find_prefixes(config: PreprocessConfig) -> list[_Prefix]:
             for number, name in enumerate(str(value).split(",")):
                 # As in fairseq, the first of several is valid, and those after it are valid1, valid2, ...
                 prefixes.append(_Prefix(f"{split}{number or ''}", Path(name)))
+    given = {
+        "train": config.trainpref,
+        "valid": config.validpref,
+        "test": config.testpref,
+    }
     for prefix in prefixes:
         # There would be nothing before the dot: `.`, `/`, or what follows the last comma of `valid,`.
         if not prefix.path.name:
-            name = f"{prefix.split.rstrip('0123456789')}pref"
+            split = prefix.split.rstrip("0123456789")
             raise MasscliError(
-                f"--{name} {getattr(config, name)}: {str(prefix.path)!r} is not a prefix of files",
+                f"--{split}pref {given[split]}: {str(prefix.path)!r} is not a prefix of files",
                 "the files of data/train are data/train.LANG",
             )
     return prefixes

@@ -25,13 +25,13 @@ from masscli.data.prepare.part_files import (
     write_pack,
 )
 from masscli.data.prepare.pipeline import (
-    ProgressReporter,
     Run,
     chunk_tasks,
     describe_inputs,
     prepare_encoding,
     scanned,
 )
+from masscli.data.prepare.progress import ProgressReporter
 from masscli.text.corpus import STDIN_COPY
 from masscli.text.tokenizer import MODEL_FILE, Tokenizer
 from masscli.text.tokenizer_card import TOKENIZER_FILE

@@ -21,7 +21,6 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import sentencepiece
 
@@ -29,7 +28,6 @@ from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import flush_to_disk, sha256_of
 from masscli.core.listing import count_of
-from masscli.data.formats.registry import guess_format
 from masscli.data.prepare.chunks import bytes_in_chunks, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.drop_reasons import OPTION_OF_REASON
@@ -43,7 +41,9 @@ from masscli.data.prepare.folder_contents import (
     pair_entries,
     text_entries,
 )
-from masscli.data.prepare.inputs import STDIN, RequestedInputs, find_inputs
+from masscli.data.prepare.input_scan import copy_stdin, scan_files
+from masscli.data.prepare.inputs import RequestedInputs, find_inputs
+from masscli.data.prepare.progress import ProgressReporter
 from masscli.data.prepare.publish import is_up_to_date, locked, publish, remove_partial
 from masscli.data.prepare.resume_state import ResumeState
 from masscli.data.prepare.round_trip import round_trip_warnings
@@ -70,7 +70,7 @@ from masscli.data.storage.manifest import (
     FilterStats,
     Manifest,
 )
-from masscli.text import bpe_codes, corpus
+from masscli.text import bpe_codes
 from masscli.text.corpus import STDIN_COPY, FileScan
 from masscli.text.single_line import one_cell
 from masscli.text.tokenizer import MODEL_FILE, Tokenizer, find_model_file
@@ -97,22 +97,6 @@ FILTER_OPTIONS = frozenset(
 """Options that are stored as settings only if they are on, since they change nothing otherwise."""
 SECONDS_BETWEEN_STATES = 2.0
 """Minimum time in seconds between two writes of the resume state."""
-
-
-class ProgressReporter(Protocol):
-    """The interface through which a run shows messages and progress."""
-
-    def note(self, text: str) -> None:
-        """Show a message."""
-
-    def warn(self, text: str) -> None:
-        """Show a warning."""
-
-    def start(self, what: str, total: int) -> None:
-        """Begin to report progress on a task called `what`, which reads `total` bytes of text."""
-
-    def advance(self, amount: int) -> None:
-        """Report that `amount` more bytes of the task are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +182,8 @@ def scanned(config: PreprocessConfig, progress: ProgressReporter) -> Iterator[Ru
     # Errors in the options are found before a folder is created.
     inputs = find_inputs(config)
     with locked(config.destdir), WorkerPool(config.workers) as pool:
-        inputs = _copy_stdin(inputs, config.destdir / STDIN_COPY)
-        scans = _scan_files(inputs, pool, progress)
+        inputs = copy_stdin(inputs, config.destdir / STDIN_COPY)
+        scans = scan_files(inputs, pool, progress)
         # Only the scans tell which files have the same content.
         groups = group_files(inputs, scans)
         for first, second in identical_sides(groups, scans):
@@ -226,67 +210,6 @@ def scanned(config: PreprocessConfig, progress: ProgressReporter) -> Iterator[Ru
             pool,
             progress,
         )
-
-
-def _copy_stdin(inputs: RequestedInputs, copy: Path) -> RequestedInputs:
-    """Copy standard input to the file `copy` if it is an input, since text is read more than once.
-
-    Returns the inputs with the copy in its place.
-    """
-    if not any(STDIN in requested.paths for requested in inputs.text):
-        return inputs
-    with open(copy, "wb") as file:
-        shutil.copyfileobj(corpus.open_bytes(STDIN), file, corpus.BLOCK_BYTES)
-    text = []
-    for requested in inputs.text:
-        paths = tuple(copy if path == STDIN else path for path in requested.paths)
-        text.append(replace(requested, paths=paths))
-    return replace(inputs, text=tuple(text))
-
-
-def _scan_files(
-    inputs: RequestedInputs, pool: WorkerPool, progress: ProgressReporter
-) -> dict[Path, FileScan]:
-    """Scan every input file once, report how much text there is, and return the scan of each path."""
-    paths: list[Path] = []
-    for requested in inputs.text:
-        paths += requested.paths
-    for labelled in inputs.tables:
-        paths += labelled.files
-    # A file may be asked for more than once, as a side of several pairs.
-    paths = list(dict.fromkeys(paths))
-    scans = dict(zip(paths, pool.map(corpus.scan_file, paths), strict=True))
-    for scan in scans.values():
-        if scan.bom:
-            progress.note(
-                f"{corpus.display_path(scan.path)}: the byte order mark at its start is left out"
-            )
-        # So ended lines on a Mac before 2001, and some programs for tables still write them.
-        if scan.inner_returns > scan.lines:
-            progress.warn(
-                f"{corpus.display_path(scan.path)}: {scan.inner_returns:,} carriage returns are inside its "
-                f"{count_of(scan.lines, 'line')}; lines end at \\n only; if these end lines: tr '\\r' '\\n'"
-            )
-    for path in inputs.passed_over:
-        progress.warn(f"{path}: is not read, since another form of it is")
-    _warn_of_examples_as_text(inputs, progress)
-    lines = sum(scan.lines for scan in scans.values())
-    size = text_bytes(scans.values())
-    progress.note(f"{len(scans)} files, {lines:,} lines, {size / 1e6:,.1f} MB")
-    return scans
-
-
-def _warn_of_examples_as_text(
-    inputs: RequestedInputs, progress: ProgressReporter
-) -> None:
-    """Warn of each text file whose name is that of labeled examples, such as one in .jsonl."""
-    paths = [path for files in inputs.text for path in files.paths]
-    for path in dict.fromkeys(paths):
-        kind = guess_format(path)
-        if kind is not None:
-            progress.warn(
-                f"{path}: is read as text, a line at a time, and not as {kind}; --{kind} reads examples"
-            )
 
 
 def _settings(config: PreprocessConfig) -> dict[str, str]:

@@ -1,0 +1,77 @@
+"""Read every input file once before anything is encoded, and say what is unusual about it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from masscli.core.listing import count_of
+from masscli.data.formats.registry import guess_format
+from masscli.data.prepare.chunks import text_bytes
+from masscli.data.prepare.inputs import STDIN, RequestedInputs
+from masscli.data.prepare.progress import ProgressReporter
+from masscli.data.prepare.worker_pool import WorkerPool
+from masscli.text import corpus
+from masscli.text.corpus import FileScan
+
+
+def copy_stdin(inputs: RequestedInputs, copy: Path) -> RequestedInputs:
+    """Copy standard input to the file `copy` if it is an input, since text is read more than once.
+
+    Returns the inputs with the copy in its place.
+    """
+    if not any(STDIN in requested.paths for requested in inputs.text):
+        return inputs
+    with open(copy, "wb") as file:
+        shutil.copyfileobj(corpus.open_bytes(STDIN), file, corpus.BLOCK_BYTES)
+    text = []
+    for requested in inputs.text:
+        paths = tuple(copy if path == STDIN else path for path in requested.paths)
+        text.append(replace(requested, paths=paths))
+    return replace(inputs, text=tuple(text))
+
+
+def scan_files(
+    inputs: RequestedInputs, pool: WorkerPool, progress: ProgressReporter
+) -> dict[Path, FileScan]:
+    """Scan every input file once, report how much text there is, and return the scan of each path."""
+    paths: list[Path] = []
+    for requested in inputs.text:
+        paths += requested.paths
+    for labelled in inputs.tables:
+        paths += labelled.files
+    # A file may be asked for more than once, as a side of several pairs.
+    paths = list(dict.fromkeys(paths))
+    scans = dict(zip(paths, pool.map(corpus.scan_file, paths), strict=True))
+    for scan in scans.values():
+        if scan.bom:
+            progress.note(
+                f"{corpus.display_path(scan.path)}: the byte order mark at its start is left out"
+            )
+        # So ended lines on a Mac before 2001, and some programs for tables still write them.
+        if scan.inner_returns > scan.lines:
+            progress.warn(
+                f"{corpus.display_path(scan.path)}: {scan.inner_returns:,} carriage returns are inside its "
+                f"{count_of(scan.lines, 'line')}; lines end at \\n only; if these end lines: tr '\\r' '\\n'"
+            )
+    for path in inputs.passed_over:
+        progress.warn(f"{path}: is not read, since another form of it is")
+    _warn_of_examples_as_text(inputs, progress)
+    lines = sum(scan.lines for scan in scans.values())
+    size = text_bytes(scans.values())
+    progress.note(f"{len(scans)} files, {lines:,} lines, {size / 1e6:,.1f} MB")
+    return scans
+
+
+def _warn_of_examples_as_text(
+    inputs: RequestedInputs, progress: ProgressReporter
+) -> None:
+    """Warn of each text file whose name is that of labeled examples, such as one in .jsonl."""
+    paths = [path for files in inputs.text for path in files.paths]
+    for path in dict.fromkeys(paths):
+        kind = guess_format(path)
+        if kind is not None:
+            progress.warn(
+                f"{path}: is read as text, a line at a time, and not as {kind}; --{kind} reads examples"
+            )
