@@ -9,7 +9,7 @@ that are spelled alike in both languages (Artetxe et al. 2018); six dictionaries
 of mutual nearest neighbors are kept. More than half of the frequent words are translated correctly if both
 texts are from one domain and not too small (captions). A warning says when the texts are too different.
 
-From a run, the token embeddings are compared, centerd by language. A dictionary is only as good as its
+From a run, the token embeddings are compared, centered by language. A dictionary is only as good as its
 source, so look at the result. Each line is WORD, WORD and a score, the most certain pair first; from
 text, where scores mean little, the most frequent first.
 

@@ -197,16 +197,18 @@ def output_lines(path: Path) -> list[str]:
     JSON lines of `masscli generate` and `predict` are recognized by the name .jsonl or by their fields.
     Raises MasscliError if a file .jsonl has no outputs of one of them.
     """
+    name = display_path(path)
     if is_marked_up(path):
         return list(translation_lines(path))
-    name = display_path(path)
     rows = list(iter_lines(path))
-    first = {}
-    if guess_format(path) == "jsonl" or _begins_with_object(rows):
-        first = _parse_object(name, 1, rows[0]) if rows else {}
+    is_jsonl = guess_format(path) == "jsonl"
+    if not rows or not (is_jsonl or _begins_with_object(rows)):
+        return rows
+    first = _parse_object(name, 1, rows[0])
     if HYPOTHESES_FIELD in first or _is_own_output(first):
         return _jsonl_hypothesis(name, rows, None, "--hyp-column").lines
-    if guess_format(path) == "jsonl" and rows:
+    # Text may happen to be JSON objects, but not in a file of this name.
+    if is_jsonl:
         raise MasscliError(
             f"{name}:1: is not an output of masscli generate or predict",
             "name such a file, or text with an output in each line",
